@@ -1,0 +1,102 @@
+"""The files of a run directory, as types: the plan (what was to be done) and the records (what came of it).
+
+    runs/<sweep>/
+      plan.json         RunPlan of the latest start: which variants, in which order, what was dropped
+      ledger.jsonl      one TrialRecord a line, append-only; the truth (see ledger.py)
+      progress.jsonl    epochs as they happen, for other shells; a view that may be lost
+      sweep.yaml, provenance.jsonl, trials/<trial_id>/train.log
+
+A reader of a newer file keeps fields it does not know (`extra = allow`), a changed meaning raises `RECORD_VERSION`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["RECORD_VERSION", "Failure", "PlannedVariant", "PublishedRow", "RunPlan", "Status", "TrialRecord"]
+
+RECORD_VERSION = 1
+Status = Literal["completed", "pruned", "infeasible", "failed"]
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Failure(_Stored):
+    """Why a trial failed or is infeasible. `type` is the exception's name, `NonFiniteLoss`, `OutOfMemory`, `WorkerDied`
+    or `Infeasible`; `traceback` holds its last lines."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    epoch: int | None = None
+
+
+class TrialRecord(_Stored):
+    """The outcome of one trial. Only `completed` records enter a mean."""
+
+    version: int = RECORD_VERSION
+    trial_id: str
+    variant_id: str
+    variant: str = Field(description="readable name: what differs from the baseline")
+    changes: dict[str, Any] = Field(default_factory=dict, description="path -> value, relative to the baseline")
+    seed: int
+    spec: dict[str, Any] = Field(description="the TrialSpec")
+    status: Status
+    epochs: int = Field(0, description="epochs finished")
+    metrics: dict[str, float] = Field(default_factory=dict, description="final metrics; empty unless completed")
+    curve: list[dict[str, float]] = Field(
+        default_factory=list, description="one entry per epoch: epoch, train_loss, metrics"
+    )
+    params_m: float | None = None
+    gmacs: float | None = None
+    train_seconds: float | None = Field(None, description="optimisation only, without start-up and evaluation")
+    total_seconds: float | None = None
+    finished_at: str = Field("", description="ISO 8601, UTC")
+    device: str = ""
+    host: str = ""
+    number: int | None = Field(None, description="Optuna's trial number in a search")
+    params: dict[str, Any] = Field(default_factory=dict, description="Optuna's parameters in a search")
+    attempt: int = Field(1, description="1 + number of earlier failed records of the same trial")
+    session: str = Field("", description="which start of the driver; see provenance.jsonl")
+    failure: Failure | None = None
+
+
+class PlannedVariant(_Stored):
+    """One row of the plan."""
+
+    name: str
+    variant_id: str
+    changes: dict[str, Any] = Field(default_factory=dict)
+    components: dict[str, bool] = Field(default_factory=dict, description="component -> on, for component designs")
+    is_baseline: bool = False
+    params_m: float | None = None
+    gmacs: float | None = None
+    dropped: str = Field("", description="why it is not run; empty if it is")
+
+
+class PublishedRow(_Stored):
+    """Numbers of a paper that stand beside ours."""
+
+    when: dict[str, Any] = Field(description="the row they belong to: path -> value")
+    values: dict[str, float]
+    source: str
+
+
+class RunPlan(_Stored):
+    """What the driver set out to do when it last started in this run directory."""
+
+    version: int = RECORD_VERSION
+    sweep: str
+    profile: str = ""
+    design: str
+    metric: str
+    seeds: list[int]
+    variants: list[PlannedVariant] = Field(default_factory=list, description="in table order; empty for a search")
+    num_trials: int | None = Field(None, description="budget of a search")
+    published: list[PublishedRow] = Field(default_factory=list)
+    dataset: str = ""
+    epochs: int | None = None

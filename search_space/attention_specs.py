@@ -1,0 +1,145 @@
+"""Options of every attention mechanism, as data: what a sweep may write below `arch.attention`.
+
+The mechanisms themselves live in `modelzoo/attention/<name>.py`; a contract test holds the two tables together, so that
+a sweep can be checked, completed in an editor and identified without importing torch.
+
+To add a mechanism: one class here, one line in `ATTENTION_SPECS`, one file in `modelzoo/attention/`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+__all__ = [
+    "ATTENTION_SPECS",
+    "Attention",
+    "Blocks",
+    "EveryBlocks",
+    "FirstBlocks",
+    "GroupMixSpec",
+    "LastBlocks",
+    "ReattentionSpec",
+    "RefinerSpec",
+    "SoftmaxSpec",
+    "Spec",
+]
+
+
+class Spec(BaseModel):
+    """Base of everything a sweep file can contain: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class LastBlocks(Spec):
+    """The last k blocks."""
+
+    last: int = Field(ge=1)
+
+
+class FirstBlocks(Spec):
+    """The first k blocks."""
+
+    first: int = Field(ge=1)
+
+
+class EveryBlocks(Spec):
+    """Every k-th block, counted so that the last block of each group of k is chosen (2: blocks 1, 3, 5, ...)."""
+
+    every: int = Field(ge=1)
+
+
+def _blocks_tag(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "all"
+    if isinstance(value, list | tuple):
+        return "list"
+    keys = (
+        set(value) if isinstance(value, dict) else {name for name in ("last", "first", "every") if hasattr(value, name)}
+    )
+    return next((name for name in ("last", "first", "every") if name in keys), "last")
+
+
+Blocks = Annotated[
+    Annotated[Literal["all"], Tag("all")]
+    | Annotated[LastBlocks, Tag("last")]
+    | Annotated[FirstBlocks, Tag("first")]
+    | Annotated[EveryBlocks, Tag("every")]
+    | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Tag("list")],
+    Discriminator(_blocks_tag),
+]
+"""Which blocks carry the mechanism; the others keep the model's own attention. A list counts from 0."""
+
+
+class SoftmaxSpec(Spec):
+    """Softmax attention (Vaswani et al. 2017), computed by the fused kernel."""
+
+    name: Literal["softmax"] = "softmax"
+
+
+class ReattentionSpec(Spec):
+    """Re-attention (DeepViT, arXiv 2103.11886, eq. 3): heads exchange their maps, then BatchNorm."""
+
+    name: Literal["reattention"] = "reattention"
+    blocks: Blocks = "all"
+    transform_scale: bool = Field(
+        False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
+    )
+
+
+class RefinerSpec(Spec):
+    """Refined attention (Refiner, arXiv 2106.03714): attention expansion, distributed local attention, reduction."""
+
+    name: Literal["refiner"] = "refiner"
+    blocks: Blocks = "all"
+    expansion: float = Field(
+        3.0, gt=0, le=64, description="maps after expansion per head; fractions round to whole maps"
+    )
+    kernel_size: int = Field(
+        3, ge=1, le=31, description="side of the local kernel on each map; even sizes pad bottom and right"
+    )
+    reduction: bool = Field(
+        True, description="reduce the expanded maps to num_heads; without, every map gets its slice of V"
+    )
+
+
+class GroupMixSpec(Spec):
+    """Group-Mix attention (GroupMixFormer, arXiv 2311.15157)."""
+
+    name: Literal["groupmix"] = "groupmix"
+    blocks: Blocks = "all"
+    kernel_sizes: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+        (3, 5, 7),
+        min_length=1,
+        description="aggregator of each group segment; segments = 1 (tokens) + len(kernel_sizes) + 1 (local branch)",
+    )
+    local_kernel_size: int = Field(3, ge=1, le=31, description="kernel of the non-attention branch")
+
+
+ATTENTION_SPECS: dict[str, type[Spec]] = {
+    "groupmix": GroupMixSpec,
+    "reattention": ReattentionSpec,
+    "refiner": RefinerSpec,
+    "softmax": SoftmaxSpec,
+}
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _attention_tag(value: Any) -> str | None:
+    return value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+
+
+Attention = Annotated[
+    Annotated[SoftmaxSpec, Tag("softmax")]
+    | Annotated[ReattentionSpec, Tag("reattention")]
+    | Annotated[RefinerSpec, Tag("refiner")]
+    | Annotated[GroupMixSpec, Tag("groupmix")],
+    Discriminator(_attention_tag),
+    BeforeValidator(_named),
+]
+"""`attention: NAME` or `attention: {name: NAME, ...options}`."""

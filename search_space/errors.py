@@ -1,0 +1,61 @@
+"""Errors for people: what is wrong with a sweep, where it stands, and what would be right.
+
+`SpecError` is the only exception of archsweep that is meant for users. It carries every problem found, so one
+look at the message is enough to repair a file. The command line prints it without a traceback and exits with 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["Problem", "SpecError", "did_you_mean"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    `where` names the place for people (`sweep.yaml:12:7` or `--set train.epochs`), `path` the dotted path inside the
+    sweep, `excerpt` the offending line with a caret below it.
+    """
+
+    message: str
+    where: str = ""
+    path: str = ""
+    hint: str = ""
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (self.where, self.path, self.message) if part)
+        lines = [head]
+        if self.excerpt:
+            lines += ["    " + line for line in self.excerpt.splitlines()]
+        if self.hint:
+            lines += ["  " + line for line in self.hint.splitlines()]
+        return "\n".join(lines)
+
+
+class SpecError(ValueError):
+    """What a user wrote cannot be carried out. `problems` lists everything found, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem] | Problem | str) -> None:
+        if isinstance(problems, str):
+            problems = [Problem(problems)]
+        elif isinstance(problems, Problem):
+            problems = [problems]
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        assert self.problems, "a SpecError without a problem"
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self):  # exceptions with keyword state must say how they cross a process boundary
+        return (SpecError, (self.problems,))
+
+
+def did_you_mean(came: str, legal: Iterable[str]) -> str:
+    """`known: a, b, c.  Did you mean 'b'?` - the second sentence only where something is close."""
+    names = sorted(legal)
+    close = difflib.get_close_matches(came, names, n=1, cutoff=0.6)
+    known = f"known: {', '.join(names)}."
+    return f"{known}  Did you mean {close[0]!r}?" if close else known
