@@ -134,7 +134,8 @@ class TaskSpec(Spec):
         0.0,
         ge=0,
         lt=1,
-        description="share of the training split held out (stratified, same for all seeds); searches and pruners then look at it instead of the test split",
+        description="share of the training split held out (stratified, the same for all seeds); "
+        "searches and pruners then look at it instead of the test split",
     )
 
 
@@ -172,7 +173,8 @@ class TrainSpec(Spec):
     recalibrate_bn: int = Field(
         16,
         ge=0,
-        description="training batches that re-estimate the BatchNorms inside attention maps before every evaluation; 0: off",
+        description="training batches that re-estimate the BatchNorms inside attention maps before every "
+        "evaluation; 0: off",
     )
 
 
