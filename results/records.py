@@ -11,9 +11,9 @@ A reader of a newer file keeps fields it does not know (`extra = allow`), a chan
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = ["RECORD_VERSION", "Failure", "PlannedVariant", "PublishedRow", "RunPlan", "Status", "TrialRecord"]
 
@@ -22,7 +22,16 @@ Status = Literal["completed", "pruned", "infeasible", "failed"]
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
+    # A diverged trial has NaN in its curve: as a string it stays valid JSON and reads back as the number.
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
+
+
+def _encodable(value: Any) -> Any:
+    # Messages may quote file names that are not UTF-8; recording a failure must not fail.
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
+_ForeignText = Annotated[str, BeforeValidator(_encodable)]
 
 
 class Failure(_Stored):
@@ -30,8 +39,8 @@ class Failure(_Stored):
     or `Infeasible`; `traceback` holds its last lines."""
 
     type: str
-    message: str
-    traceback: str = ""
+    message: _ForeignText
+    traceback: _ForeignText = ""
     epoch: int | None = None
 
 

@@ -1,0 +1,160 @@
+"""`progress.jsonl`: what happens inside the trials while they run, for other shells. A view that may be lost.
+
+One event a line: {"t": seconds since 1970, "trial_id", "variant", "seed", "event": "start" | "epoch" | "end",
+"metrics": {"epoch": 3, "top1": 91.2}, "worker"}. No result depends on it, so lines are flushed and not synced, and a reader
+counts what it cannot read instead of refusing it. What a finished trial was is told by the ledger alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from results.durable_files import write_errors_in_words
+from results.records import TrialRecord
+
+__all__ = ["PROGRESS_NAME", "ProgressEvent", "ProgressWriter", "UnfinishedTrial", "read_progress", "unfinished_trials"]
+
+PROGRESS_NAME = "progress.jsonl"
+_EVENTS = ("start", "epoch", "end")
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """One line. `metrics` of an `epoch` event are an entry of the trial's curve, `epoch` included."""
+
+    t: float
+    trial_id: str
+    variant: str
+    seed: int
+    event: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class UnfinishedTrial:
+    """A trial that began and has no record for it yet: it runs, or its driver was stopped."""
+
+    trial_id: str
+    variant: str
+    seed: int
+    started: float
+    last_seen: float
+    curve: tuple[dict[str, float], ...] = ()
+    worker: str = ""
+    has_ended: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+
+class ProgressWriter:
+    """Appends events; a context manager. The caller holds the run's lock."""
+
+    def __init__(self, run_dir: str | Path) -> None:
+        self.path = Path(run_dir) / PROGRESS_NAME
+        self._stream: IO[bytes] | None = None
+
+    def __enter__(self) -> ProgressWriter:
+        with write_errors_in_words(self.path):
+            self._stream = open(self.path, "a+b")
+            if self._stream.tell():
+                self._stream.seek(-1, 2)
+                if self._stream.read(1) != b"\n":  # torn by a killed driver: our first event must not glue to it
+                    self._stream.write(b"\n")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def append(self, event: ProgressEvent) -> None:
+        """Writes the event so that other shells see it at once."""
+        assert self._stream is not None, "append outside of the `with` block"
+        assert event.event in _EVENTS, event.event
+        with write_errors_in_words(self.path):
+            self._stream.write(json.dumps(vars(event)).encode() + b"\n")
+            self._stream.flush()
+
+
+def read_progress(path: str | Path) -> tuple[tuple[ProgressEvent, ...], int]:
+    """The events in the order of the file, and how many lines could not be read. No file: no events."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError:
+        return (), 0
+    events: list[ProgressEvent] = []
+    unreadable = 0
+    for line in data.split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            events.append(_event(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            unreadable += 1
+    return tuple(events), unreadable
+
+
+def unfinished_trials(
+    events: Iterable[ProgressEvent], deciding: Mapping[str, TrialRecord]
+) -> tuple[UnfinishedTrial, ...]:
+    """Trials that began and have no record of it, in the order of their latest start.
+
+    Args:
+        deciding: trial id -> its deciding record. A failed record may be followed by a retry; every other one is final.
+    """
+    starts: dict[str, ProgressEvent] = {}
+    last: dict[str, ProgressEvent] = {}
+    curves: dict[str, list[dict[str, float]]] = {}
+    for event in events:
+        if event.event == "start":
+            starts.pop(event.trial_id, None)  # the latest start decides the order
+            starts[event.trial_id] = event
+            curves[event.trial_id] = []
+        elif event.event == "epoch" and event.trial_id in starts and "epoch" in event.metrics:
+            curves[event.trial_id].append(event.metrics)
+        last[event.trial_id] = event
+    return tuple(
+        UnfinishedTrial(
+            trial_id=name,
+            variant=start.variant,
+            seed=start.seed,
+            started=start.t,
+            last_seen=last[name].t,
+            curve=tuple(curves[name]),
+            worker=last[name].worker or start.worker,
+            has_ended=last[name].event == "end",
+        )
+        for name, start in starts.items()
+        if _is_unfinished(start, last[name], deciding.get(name))
+    )
+
+
+def _is_unfinished(start: ProgressEvent, last: ProgressEvent, record: TrialRecord | None) -> bool:
+    if record is None:
+        return True
+    if record.status != "failed" or last.event == "end" or not record.finished_at:
+        return False
+    return start.t > datetime.fromisoformat(record.finished_at).timestamp()
+
+
+def _event(line: dict[str, Any]) -> ProgressEvent:
+    if line["event"] not in _EVENTS:
+        raise ValueError(line["event"])
+    return ProgressEvent(
+        t=float(line["t"]),
+        trial_id=str(line["trial_id"]),
+        variant=str(line["variant"]),
+        seed=int(line["seed"]),
+        event=line["event"],
+        metrics=dict(line.get("metrics") or {}),
+        worker=str(line.get("worker") or ""),
+    )

@@ -1,0 +1,129 @@
+"""A run directory, opened for reading: its plan, its records, and what is going on in it.
+
+Everything that looks at a run (tables, status, reports) starts here, in any shell, during the run or years later. Needs
+neither the lock nor the sweep file nor the libraries that trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from results.driver_lock import Driver, running_driver
+from results.durable_files import replace_file, write_errors_in_words
+from results.ledger import LEDGER_NAME, latest_by_trial, newer_version, read_ledger
+from results.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
+from results.records import RECORD_VERSION, RunPlan, TrialRecord
+from search_space.errors import Problem, SpecError, did_you_mean
+
+__all__ = ["PLAN_NAME", "Run", "write_plan"]
+
+PLAN_NAME = "plan.json"
+_MOST_NEARBY = 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it stood when it was opened.
+
+    Attributes:
+        records: all records of the ledger, in its order, failed attempts included.
+        torn: the ledger's last line is half-written; the next driver repairs it.
+        driver: the process at work on the run, None if there is none.
+    """
+
+    path: Path
+    plan: RunPlan
+    records: tuple[TrialRecord, ...]
+    torn: bool = False
+    progress: tuple[ProgressEvent, ...] = field(default=(), repr=False)
+    driver: Driver | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Reads the run directory.
+
+        Raises:
+            SpecError: there is no run, or its files cannot be read; the message names runs nearby.
+        """
+        path = Path(path)
+        # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
+        driver = running_driver(path)
+        events, _ = read_progress(path / PROGRESS_NAME)
+        plan = _read_plan(path)
+        contents = read_ledger(path / LEDGER_NAME)
+        return cls(path, plan, tuple(contents.records), contents.torn, events, driver)
+
+    @cached_property
+    def deciding(self) -> dict[str, TrialRecord]:
+        """Trial id -> the record that decides about it."""
+        return latest_by_trial(self.records)
+
+    @cached_property
+    def unfinished(self) -> tuple[UnfinishedTrial, ...]:
+        """Trials that began and have no record of it: running, or interrupted if there is no driver."""
+        return unfinished_trials(self.progress, self.deciding)
+
+
+def write_plan(run_dir: str | Path, plan: RunPlan) -> None:
+    """Writes `plan.json` in one step. Creates the run directory."""
+    run_dir = Path(run_dir)
+    with write_errors_in_words(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    replace_file(run_dir / PLAN_NAME, plan.model_dump_json(indent=1) + "\n")
+
+
+def _read_plan(run_dir: Path) -> RunPlan:
+    path = run_dir / PLAN_NAME
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SpecError(_no_run(run_dir)) from None
+    except OSError as err:
+        raise SpecError(Problem(f"cannot read: {err.strerror}", where=str(path))) from err
+    try:
+        plan = RunPlan.model_validate_json(text)
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        raise SpecError(
+            Problem(
+                f"not the plan of a run: {reason}",
+                where=str(path),
+                hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+            )
+        ) from err
+    if plan.version > RECORD_VERSION:
+        raise SpecError(newer_version(str(path), plan.version))
+    return plan
+
+
+def _no_run(path: Path) -> Problem:
+    if (path / LEDGER_NAME).is_file():
+        return Problem(
+            f"{PLAN_NAME} is missing, although there is a ledger",
+            where=str(path),
+            hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+        )
+    came = "a file" if path.is_file() else "a directory without one" if path.is_dir() else "nothing there"
+    hint = f"a run directory contains {PLAN_NAME} and {LEDGER_NAME}"
+    nearby = sorted({str(run) for run in _runs_nearby(path)})
+    twin = Path("runs") / path.stem  # `archsweep table sweeps/NAME.yaml` and `archsweep table NAME`
+    if str(twin) in nearby and str(twin) != str(path):
+        hint += f"\nDid you mean {str(twin)!r}?"
+    elif nearby:
+        hint += "\nruns nearby: " + did_you_mean(str(path), nearby[:_MOST_NEARBY]).removeprefix("known: ")
+    else:
+        hint += "\nthere is no run nearby; `archsweep run SWEEP` makes one"
+    return Problem(f"no run: {came}", where=str(path), hint=hint)
+
+
+def _runs_nearby(path: Path) -> Iterator[Path]:
+    for directory in (path, path.parent, Path("runs")):
+        if directory.is_dir():
+            yield from (plan.parent for plan in directory.glob(f"*/{PLAN_NAME}"))
