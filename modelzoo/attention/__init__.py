@@ -1,0 +1,21 @@
+"""Attention mechanisms: one file each, and the table that names them.
+
+`search_space.attention_specs.ATTENTION_SPECS` has the same names and options; a contract test holds the two together.
+"""
+
+from __future__ import annotations
+
+from modelzoo.attention.contract import Slot, TokenAttention
+from modelzoo.attention.groupmix import GroupMixAttention
+from modelzoo.attention.reattention import Reattention
+from modelzoo.attention.refiner import RefinedAttention
+from modelzoo.attention.softmax import SoftmaxAttention
+
+__all__ = ["ATTENTION", "Slot", "TokenAttention"]
+
+ATTENTION: dict[str, type[TokenAttention]] = {
+    "groupmix": GroupMixAttention,
+    "reattention": Reattention,
+    "refiner": RefinedAttention,
+    "softmax": SoftmaxAttention,
+}

@@ -1,0 +1,89 @@
+"""Distributed local attention (DLA): attention maps are treated as images and convolved, each with its own kernel.
+
+Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714, section 3.
+Source:  written from the paper's equations and from a description of the released module; parity is tested.
+Differs: as released, not as printed: BatchNorm and ReLU6 follow expansion and convolution, BatchNorm follows the
+         reduction, and the incoming maps are added where their number stays the same.
+         Ours: the reduction can be left out; then nothing follows the second ReLU6.
+Cost:    (M * M' + k^2 * M' + M' * M) * N^2 multiply-accumulates per image.
+
+Shapes:  B images, M incoming maps (heads), M' expanded maps, R returned maps, N tokens, k kernel side.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from search_space.errors import Problem, SpecError
+
+__all__ = ["DenseMapConvolution", "DistributedLocalAttention", "expanded_maps"]
+
+
+def expanded_maps(num_maps: int, expansion: float) -> int:
+    """Maps after expansion: the nearest whole number, ties to even (`expanded_maps(5, 0.5) == 2`)."""
+    expanded = round(num_maps * expansion)
+    if expanded < 1:
+        raise SpecError(
+            Problem(
+                f"round(num_heads * expansion) >= 1 must hold, but got num_heads={num_maps}, expansion={expansion:g}",
+                path="arch.attention.expansion",
+                hint=f"for num_heads={num_maps} choose an expansion of at least {1 / num_maps:.3g}",
+            )
+        )
+    return expanded
+
+
+class DistributedLocalAttention(nn.Module):
+    """Expand the maps (1x1), convolve each by its own kernel, reduce them again (1x1).
+
+    Args:
+        num_maps: maps that come in.
+        num_returned: maps that go out; None leaves the reduction out, so all expanded maps go out.
+        kernel_size: side of the kernel; 'same' padding with the odd pixel of even sides at the bottom and right.
+        expansion: expanded maps per incoming map; 1 leaves the expansion out.
+    """
+
+    def __init__(
+        self,
+        num_maps: int,
+        num_returned: int | None,
+        *,
+        kernel_size: int = 3,
+        expansion: float = 3.0,
+        batch_norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        expanded = expanded_maps(num_maps, expansion)
+        self.expands = expansion != 1
+        if self.expands:
+            self.conv_exp = nn.Conv2d(num_maps, expanded, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(expanded, eps=batch_norm_eps)
+        self.depth_sep_conv = nn.Conv2d(expanded, expanded, kernel_size, padding="same", groups=expanded, bias=False)
+        self.bn2 = nn.BatchNorm2d(expanded, eps=batch_norm_eps)
+        self.reduces = num_returned is not None
+        if num_returned is not None:
+            self.conv_pro = nn.Conv2d(expanded, num_returned, 1, bias=False)
+            self.bn3 = nn.BatchNorm2d(num_returned, eps=batch_norm_eps)
+        self.adds_identity = num_returned == num_maps
+        self.act = nn.ReLU6()
+
+    def forward(self, map_BMNN: torch.Tensor) -> torch.Tensor:
+        x = map_BMNN
+        if self.expands:
+            x = self.act(self.bn1(self.conv_exp(x)))
+        x = self.act(self.bn2(self.depth_sep_conv(x)))
+        if self.reduces:
+            x = self.bn3(self.conv_pro(x))
+        return x + map_BMNN if self.adds_identity else x
+
+
+class DenseMapConvolution(nn.Module):
+    """One k x k convolution from all maps to all maps and nothing else (the official `refine_mode: conv`)."""
+
+    def __init__(self, num_maps: int, num_returned: int, *, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(num_maps, num_returned, kernel_size, padding="same", bias=False)
+
+    def forward(self, map_BMNN: torch.Tensor) -> torch.Tensor:
+        return self.conv(map_BMNN)

@@ -1,0 +1,135 @@
+"""The convolutional parts of Group-Mix attention: aggregators, local branch and position term.
+
+Separate from `groupmix.py` because they know images (grids, kernels) where that file knows tokens and heads.
+Parameter names are the official state-dict keys: beware that `agg0` is the local branch, the last segment, while
+`norm0` belongs to the first one.
+
+Shapes:  B images, P prefix tokens, N tokens (P + h * w), S channels of a segment, T attention channels,
+         H heads, E channels per head (T = H * E).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+__all__ = ["Aggregator", "ConvolutionalPosition"]
+
+
+class Aggregator(nn.Module):
+    """Turns q, k and v into group proxies: one segment of channels stays tokens, the others see their neighbourhoods.
+
+    q, k and v pass one set of weights together, so that batch statistics are taken over the three of them.
+    """
+
+    def __init__(self, segment_dim: int, kernel_sizes: tuple[int, ...], local_kernel_size: int) -> None:
+        super().__init__()
+        self.segment_dim = segment_dim
+        self.num_groups = len(kernel_sizes)
+        self.act = nn.Hardswish()
+        self.norm0 = nn.BatchNorm2d(segment_dim)
+        for index, kernel_size in enumerate(kernel_sizes, start=1):
+            self.add_module(f"agg{index}", SeparableConvolution(segment_dim, segment_dim, kernel_size))
+            self.add_module(f"norm{index}", nn.BatchNorm2d(segment_dim))
+        self.agg0 = LocalBranch(segment_dim, local_kernel_size)
+
+    def forward(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Attention channels of q, k and v (3, B, N, T), and the local branch's tokens (B, N, S)."""
+        B = qkv_3BND.shape[1]
+        *segments, local = qkv_3BND.split(self.segment_dim, dim=-1)
+        mixed = []
+        for index, segment_3BNS in enumerate(segments):
+            prefix, image = to_image(segment_3BNS.flatten(0, 1), grid_size)
+            norm = self.get_submodule(f"norm{index}")
+            assert isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
+            if index:
+                convolve = self.get_submodule(f"agg{index}")
+                assert isinstance(convolve, SeparableConvolution)
+                prefix, image = convolve(prefix, image)
+            # The prefix goes first: it looks at the statistics of the patches as they enter the norm.
+            prefix = normalise_prefix(norm, prefix, image)
+            mixed.append(self.act(to_tokens(prefix, norm(image))))
+        attention_3BNT = torch.cat(mixed, dim=-1).unflatten(0, (3, B))
+        return attention_3BNT, self.agg0(torch.cat(local.unbind(0), dim=-1), grid_size)
+
+
+class SeparableConvolution(nn.Module):
+    """Depthwise k x k, then 1x1, no biases. Prefix tokens have no neighbours and pass the 1x1 only."""
+
+    def __init__(self, dim: int, dim_out: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(dim, dim, kernel_size, padding="same", groups=dim, bias=False)
+        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False)
+
+    def forward(self, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        image_BSHW = self.pointwise_conv(self.conv1(image_BSHW))
+        # An empty prefix must not enter a convolution: not every backend takes tensors without elements.
+        if prefix_BSP1.shape[2] == 0:
+            return image_BSHW.new_empty(*image_BSHW.shape[:2], 0, 1), image_BSHW
+        return self.pointwise_conv(prefix_BSP1), image_BSHW
+
+
+class LocalBranch(nn.Module):
+    """The segment that skips attention: its q, k and v channels are convolved together down to one segment."""
+
+    def __init__(self, segment_dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = SeparableConvolution(3 * segment_dim, segment_dim, kernel_size)
+        self.norm = nn.LayerNorm(segment_dim, eps=1e-5)
+        self.act = nn.Hardswish()
+
+    def forward(self, x_BNS: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+        return self.act(self.norm(to_tokens(*self.conv(*to_image(x_BNS, grid_size)))))
+
+
+class ConvolutionalPosition(nn.Module):
+    """Relative position as a product: q times a depthwise convolution of v, with another window for some heads.
+
+    Args:
+        windows: side of the window -> number of heads that use it, in the order of the heads.
+    """
+
+    def __init__(self, head_dim: int, windows: dict[int, int]) -> None:
+        super().__init__()
+        self.num_channels = [num_heads * head_dim for num_heads in windows.values()]
+        self.conv_list = nn.ModuleList(
+            nn.Conv2d(channels, channels, window, padding="same", groups=channels)
+            for window, channels in zip(windows, self.num_channels, strict=True)
+        )
+
+    def forward(self, q_BHNE: torch.Tensor, v_BHNE: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+        """(B, H, N, E); zero for prefix tokens, which have no place in the image."""
+        num_heads, num_prefix = v_BHNE.shape[1], v_BHNE.shape[2] - grid_size[0] * grid_size[1]
+        _, image_BTHW = to_image(v_BHNE.transpose(1, 2).flatten(2), grid_size)
+        parts = image_BTHW.split(self.num_channels, dim=1)
+        image_BTHW = torch.cat([conv(part) for conv, part in zip(self.conv_list, parts, strict=True)], dim=1)
+        around_BHNE = image_BTHW.flatten(2).unflatten(1, (num_heads, -1)).transpose(2, 3)
+        return F.pad(q_BHNE[:, :, num_prefix:] * around_BHNE, (0, 0, num_prefix, 0))
+
+
+def to_image(x_BNS: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prefix (B, S, P, 1) and patches (B, S, h, w)."""
+    num_prefix = x_BNS.shape[1] - grid_size[0] * grid_size[1]
+    x_BSN = x_BNS.transpose(1, 2)
+    return x_BSN[:, :, :num_prefix, None], x_BSN[:, :, num_prefix:].unflatten(2, grid_size)
+
+
+def to_tokens(prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> torch.Tensor:
+    """(B, N, S), prefix first: the way back of `to_image`."""
+    return torch.cat([prefix_BSP1.flatten(2), image_BSHW.flatten(2)], dim=2).transpose(1, 2)
+
+
+def normalise_prefix(
+    norm: nn.BatchNorm2d | nn.SyncBatchNorm, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor
+) -> torch.Tensor:
+    """The prefix under `norm` with the statistics of the patches, which therefore do not notice a prefix."""
+    if prefix_BSP1.shape[2] == 0:
+        return prefix_BSP1
+    if not norm.training:
+        return norm(prefix_BSP1)
+    # Statistics in at least single precision, as the norm itself takes them under autocast.
+    image_BSHW = image_BSHW.to(torch.promote_types(image_BSHW.dtype, torch.float32))
+    var, mean = torch.var_mean(image_BSHW, dim=(0, 2, 3), correction=0)
+    gain = norm.weight * (var + norm.eps).rsqrt()
+    return ((prefix_BSP1 - mean[:, None, None]) * gain[:, None, None] + norm.bias[:, None, None]).to(prefix_BSP1.dtype)

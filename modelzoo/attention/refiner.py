@@ -1,0 +1,141 @@
+"""Refined attention: the softmax maps are expanded, convolved and reduced (DLA) before they weigh V.
+
+Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
+Source:  written from the paper's equations and from a description of the released module; parity is tested.
+Differs: as released: a second BatchNorm (`adapt_bn`) after the DLA; a map that comes from the previous block is added,
+         scaled, after the softmax (only models that carry maps hand one in: timm's blocks do not).
+         Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V.
+Cost:    see `distributed_local_attention.py`; the traffic over (B, M', N, N) maps dominates, not the arithmetic.
+
+Shapes:  B images, N tokens, D dim, H heads, E head_dim (D = H * E), M maps that weigh V (H, or M' unreduced).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
+from modelzoo.attention.distributed_local_attention import DistributedLocalAttention, expanded_maps
+from modelzoo.legal_values import listed
+from search_space.errors import Problem, SpecError
+
+__all__ = ["MapSharingAttention", "RefinedAttention"]
+
+
+class RefinedAttention(TokenAttention):
+    """adapt_bn(DLA(softmax(q k^T / sqrt(E)) + incoming * scale)) v; hands on the refined map.
+
+    Args:
+        expansion: expanded maps per head.
+        kernel_size: side of each map's kernel.
+        reduction: False leaves the maps expanded; their number must then divide dim.
+        apply_transform: False gives plain attention that takes and hands on maps.
+        qk_scale: scale of logits and of the incoming map in place of head_dim ** -0.5.
+    """
+
+    unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
+
+    def __init__(
+        self,
+        slot: Slot,
+        *,
+        expansion: float = 3.0,
+        kernel_size: int = 3,
+        reduction: bool = True,
+        apply_transform: bool = True,
+        qk_scale: float | None = None,
+        batch_norm_eps: float = 1e-5,
+    ) -> None:
+        check_heads(slot)
+        super().__init__(slot)
+        self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
+        self.DLA: DistributedLocalAttention | None = None
+        self.adapt_bn: nn.BatchNorm2d | None = None
+        self.num_maps = slot.num_heads
+        if apply_transform:
+            if not reduction:
+                self.num_maps = expanded_maps(slot.num_heads, expansion)
+                _check_slices(slot, expansion, self.num_maps)
+            self.DLA = DistributedLocalAttention(
+                slot.num_heads,
+                slot.num_heads if reduction else None,
+                kernel_size=kernel_size,
+                expansion=expansion,
+                batch_norm_eps=batch_norm_eps,
+            )
+            self.adapt_bn = nn.BatchNorm2d(self.num_maps, eps=batch_norm_eps)
+
+    def attend(
+        self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        B, N, _ = x_BND.shape
+        q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
+        attn_BHNN = softmax_map(q_BHNE, k_BHNE, self.scale)
+        if incoming_BHNN is not None:
+            attn_BHNN = attn_BHNN + incoming_BHNN * self.scale
+        attn_BMNN = self.attn_drop(attn_BHNN)
+        if self.DLA is not None and self.adapt_bn is not None:
+            attn_BMNN = self.adapt_bn(self.DLA(attn_BMNN))
+        if self.num_maps != self.slot.num_heads:
+            # Cut the D channels of V anew: M slices in place of H.
+            v_BHNE = v_BHNE.transpose(1, 2).reshape(B, N, self.num_maps, -1).transpose(1, 2)
+        return self.merge(attn_BMNN @ v_BHNE), attn_BMNN
+
+
+class MapSharingAttention(TokenAttention):
+    """adapt_bn(DLA(incoming)) * scale, times V: no queries and keys of its own; hands on the map as it came.
+
+    It needs an incoming map, so it stands in no slot by itself: models that carry maps build it.
+    """
+
+    unswept = frozenset({"qk_scale", "batch_norm_eps"})
+
+    def __init__(
+        self,
+        slot: Slot,
+        *,
+        expansion: float = 3.0,
+        kernel_size: int = 3,
+        qk_scale: float | None = None,
+        batch_norm_eps: float = 1e-5,
+    ) -> None:
+        check_heads(slot)
+        super().__init__(slot)
+        self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
+        # V only, under the official name.
+        self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias)
+        self.DLA = DistributedLocalAttention(
+            slot.num_heads,
+            slot.num_heads,
+            kernel_size=kernel_size,
+            expansion=expansion,
+            batch_norm_eps=batch_norm_eps,
+        )
+        self.adapt_bn = nn.BatchNorm2d(slot.num_heads, eps=batch_norm_eps)
+
+    def attend(
+        self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if incoming_BHNN is None:
+            raise ValueError("a map-sharing attention needs the map of the block before it, and none came")
+        B, N, _ = x_BND.shape
+        v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
+        attn_BHNN = self.adapt_bn(self.DLA(incoming_BHNN)) * self.scale
+        return self.merge(attn_BHNN @ v_BHNE), incoming_BHNN
+
+
+def _check_slices(slot: Slot, expansion: float, num_maps: int) -> None:
+    if slot.dim % num_maps:
+        # Every number of maps M' that divides dim is legal, and M' / num_heads is the expansion that asks for it.
+        legal = [m for m in range(1, 64 * slot.num_heads + 1) if slot.dim % m == 0]
+        near = sorted(sorted(legal, key=lambda m: abs(m - num_maps))[:5])
+        raise SpecError(
+            Problem(
+                "without reduction, embed_dim % round(num_heads * expansion) == 0 must hold, "
+                f"but got embed_dim={slot.dim}, num_heads={slot.num_heads}, expansion={expansion:g}: "
+                f"{slot.dim} % {num_maps} = {slot.dim % num_maps}",
+                path="arch.attention.expansion",
+                hint=f"near ones: {listed(f'{m / slot.num_heads:.4g} ({m} maps)' for m in near)}",
+            )
+        )

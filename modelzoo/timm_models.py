@@ -1,0 +1,99 @@
+"""Any timm model by its name, with only those arguments that the sweep gives.
+
+timm's constructors differ in what they accept. What a sweep asks for is either accepted or refused by name; nothing
+is dropped in silence. Weights are never downloaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from search_space.errors import Problem, SpecError
+from search_space.specs import ArchSpec
+
+__all__ = ["build_timm_model", "check_model_name"]
+
+# Fields that a model may take. The rates always have a value (0), so a model that does not know them is asked for them
+# only when they are set.
+FIELDS = ("depth", "embed_dim", "num_heads", "mlp_ratio", "patch_size", "qkv_bias", "class_token", "global_pool")
+RATES = ("drop_path_rate", "proj_drop_rate", "attn_drop_rate")
+
+
+def check_model_name(name: str) -> None:
+    """Raises SpecError unless timm can build `name`."""
+    # Names with a source (`hf-hub:...`, `local-dir:...`) would read files or the network: refused like unknown ones.
+    if timm.is_model(name):
+        return
+    known = ["vit", *timm.list_models()]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    guess = f"Did you mean {' or '.join(repr(c) for c in close)}?  " if close else ""
+    raise SpecError(
+        Problem(
+            f"unknown model {name!r}",
+            path="arch.model",
+            hint=f"{guess}`archsweep models PATTERN` searches the {len(known)} names that can be built.",
+        )
+    )
+
+
+def build_timm_model(
+    arch: ArchSpec, *, img_size: tuple[int, int] | None, in_chans: int, num_classes: int, options: dict[str, Any]
+) -> nn.Module:
+    """The named model with the given fields; `img_size` only where the sweep gives one.
+
+    Raises:
+        SpecError: an unknown name, an argument the model does not take, or sizes it cannot be built with.
+    """
+    check_model_name(arch.model)
+    given = {name: getattr(arch, name) for name in FIELDS if getattr(arch, name) is not None}
+    given |= {name: getattr(arch, name) for name in RATES}
+    if img_size is not None:
+        given["img_size"] = img_size
+    given |= options
+    state = torch.get_rng_state()
+    while True:
+        try:
+            return timm.create_model(arch.model, pretrained=False, in_chans=in_chans, num_classes=num_classes, **given)
+        except (TypeError, ValueError, AssertionError, RuntimeError, KeyError) as err:
+            refused = _refused_argument(err, given)
+            if refused is not None and _not_needed(arch, refused, given):
+                # Start over without it, and with the same random numbers.
+                del given[refused]
+                torch.set_rng_state(state)
+                continue
+            raise SpecError(_problem(arch, err, refused, given)) from err
+
+
+def _refused_argument(err: Exception, given: dict[str, Any]) -> str | None:
+    match = re.search(r"unexpected keyword argument\W+(?:\(s\)\W+)?(\w+)", str(err))
+    return match[1] if match and match[1] in given else None
+
+
+def _not_needed(arch: ArchSpec, refused: str, given: dict[str, Any]) -> bool:
+    """Whether the model does what was asked for without this argument: a rate of 0, or taking images of any size."""
+    if refused == "img_size":
+        cfg = timm.get_pretrained_cfg(arch.model)
+        return cfg is None or not cfg.fixed_input_size
+    return refused in RATES and given[refused] == 0
+
+
+def _problem(arch: ArchSpec, err: Exception, refused: str | None, given: dict[str, Any]) -> Problem:
+    if refused is None:
+        asked = ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in RATES or value)
+        return Problem(
+            f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {err}",
+            path="arch.model",
+            hint="every size is free with `model: vit`; `archsweep models` lists what can be built",
+        )
+    where = f"arch.{refused}" if refused in ArchSpec.model_fields else f"arch.options.{refused}"
+    return Problem(
+        f"{arch.model!r} takes no {refused}, but {given[refused]!r} is given",
+        path=where,
+        hint="remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+    )
