@@ -1,0 +1,287 @@
+"""The driver's book: which trial comes next, whether a running one should stop, and what became of it.
+
+Both engines drive the same book, so they cannot disagree about order, pruning, resume or records. The book owns the
+ledger and the Optuna study; it runs in the driver only and knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
+from runners.outcome import Outcome
+from runners.plan import Plan
+from runners.study import Proposal, Study, objective
+from search_space import SpecError, TrialSpec, Variant, trial_id, unmet_requirements, variant_id
+
+__all__ = ["Assignment", "Observer", "TrialBook"]
+
+_MAX_FRUITLESS = 1000  # proposals in a row that need no training before a search gives up
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One trial to be trained now."""
+
+    trial_id: str
+    spec: TrialSpec
+    variant: Variant
+    attempt: int = 1
+    proposal: Proposal | None = None
+
+
+@dataclass
+class _Progress:
+    assignment: Assignment
+    curve: list[dict[str, float]] = field(default_factory=list)
+    pruned: bool = False
+
+
+class Observer(Protocol):
+    """Somebody who watches: the live view, the progress file."""
+
+    def started(self, assignment: Assignment) -> None: ...
+    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None: ...
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None: ...
+
+
+class TrialBook:
+    """Everything a driver decides. Not thread-safe: one driver thread asks, reports and finishes.
+
+    Args:
+        plan: the planned variants and the sweep.
+        ledger: opened and locked by the caller.
+        retry: statuses that run again (`failed`).
+        limit: start at most this many trials now.
+        session: which start of the driver this is (goes into every record).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: LedgerWriter,
+        *,
+        retry: frozenset[str] = frozenset(),
+        limit: int | None = None,
+        session: str = "",
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.plan = plan
+        self._ledger = ledger
+        self._limit = limit
+        self._session = session
+        self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
+        self._running: dict[str, _Progress] = {}
+        self._decisive: dict[str, TrialRecord] = dict(latest_by_trial(ledger.records))
+        self._attempts: dict[str, int] = {}
+        for record in ledger.records:
+            if record.status == "failed":
+                self._attempts[record.trial_id] = self._attempts.get(record.trial_id, 0) + 1
+        sweep = plan.sweep
+        self._again = frozenset(key for key, record in self._decisive.items() if record.status in retry)
+        self._study: Study | None = None
+        self._queue: deque[Assignment] = deque()
+        self._budget = sweep.search.num_trials if sweep.search else 0
+        self._spent = 0  # search trials that were or are being trained
+        self._search_keys: set[str] = set()  # trials that this search proposed
+        if sweep.search or sweep.prune:
+            self._study = Study(sweep, ledger.run_dir)
+        if sweep.search and self._study:
+            seen = self._study.replay_search(self._decisive, trial_id_of=self._search_trial_id, again=self._again)
+            self._search_keys = set(seen)
+            self._spent = sum(record.status != "infeasible" for record in seen.values())
+            return
+        self._queue.extend(self._unfinished())
+        if self._study:
+            planned = (self._decisive.get(key) for key, _, _ in self._planned() if key not in self._again)
+            self._study.replay_fixed(record for record in planned if record is not None)
+
+    # -- what is left ---------------------------------------------------------------------------------------------------
+
+    @property
+    def num_planned(self) -> int:
+        """Trials the sweep asks for, finished ones included."""
+        return self._budget if self.plan.sweep.search else sum(1 for _ in self._planned())
+
+    @property
+    def num_remaining(self) -> int:
+        """Trials still to be started or finished."""
+        if self.plan.sweep.search:
+            exhausted = self._study is not None and self._study.exhausted
+            return len(self._running) if exhausted else self._budget - self._spent + len(self._running)
+        return len(self._queue) + len(self._running)
+
+    @property
+    def num_startable(self) -> int:
+        """Trials that this session may still start, `--limit` considered."""
+        waiting = self.num_remaining - len(self._running)
+        return waiting if self._limit is None else min(waiting, self._limit)
+
+    @property
+    def records(self) -> dict[str, TrialRecord]:
+        """The deciding record of each trial id, of this and earlier sessions."""
+        return self._decisive
+
+    @property
+    def search_records(self) -> list[TrialRecord]:
+        """The records of what this search proposed."""
+        return [self._decisive[key] for key in sorted(self._search_keys) if key in self._decisive]
+
+    # -- one trial ------------------------------------------------------------------------------------------------------
+
+    def ask(self) -> Assignment | None:
+        """The next trial to train; None when there is nothing (more) to start."""
+        if self._limit is not None and self._limit <= 0:
+            return None
+        assignment = self._ask_search() if self.plan.sweep.search else self._ask_queue()
+        if assignment is None:
+            return None
+        if self._limit is not None:
+            self._limit -= 1
+        if self._study:
+            self._study.start(assignment.trial_id, assignment.proposal)
+        self._running[assignment.trial_id] = _Progress(assignment)
+        for observer in self._observers:
+            observer.started(assignment)
+        return assignment
+
+    def report(self, key: str, metrics: Mapping[str, float]) -> bool:
+        """Notes one finished epoch; True if the trial should stop now (it is then `pruned`)."""
+        progress = self._running[key]
+        epoch = int(metrics["epoch"])
+        # A trial that lost its worker starts again from its first epoch: the newer curve replaces the older one.
+        progress.curve = [point for point in progress.curve if point["epoch"] < epoch]
+        progress.curve.append(dict(metrics))
+        for observer in self._observers:
+            observer.epoch_done(progress.assignment, metrics)
+        if self._study is None:
+            return False
+        value = objective(metrics, self.plan.sweep.metric)
+        assert value is not None, f"the task does not report {self.plan.sweep.metric}"
+        wants_stop = self._study.report(key, epoch, value)
+        # The last epoch is paid for: Hyperband and successive halving would call fully trained trials pruned.
+        progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
+        return progress.pruned
+
+    def finish(self, key: str, result: Outcome | Failure | None) -> TrialRecord:
+        """Writes the record of a trial. `None`: the engine stopped it because `report` said so."""
+        progress = self._running[key]
+        record = self._record(progress, result)
+        self._ledger.append(record)
+        del self._running[key]
+        self._decisive[key] = record
+        if self._study:
+            self._study.finish(key, record)
+        for observer in self._observers:
+            observer.ended(progress.assignment, record)
+        return record
+
+    def is_pruned(self, key: str) -> bool:
+        """True once `report` has told this running trial to stop."""
+        return self._running[key].pruned
+
+    def is_running(self, key: str) -> bool:
+        return key in self._running
+
+    # -- inside ---------------------------------------------------------------------------------------------------------
+
+    def _planned(self) -> Iterator[tuple[str, Variant, TrialSpec]]:
+        """Seed-major: after the first seed of every variant there is a whole, if unreplicated, table to look at."""
+        for seed in self.plan.sweep.seeds:
+            for variant in self.plan.variants:
+                spec = variant.setting.with_seed(seed)
+                yield trial_id(spec), variant, spec
+
+    def _unfinished(self) -> Iterator[Assignment]:
+        for key, variant, spec in self._planned():
+            if key not in self._decisive or key in self._again:
+                yield Assignment(key, spec, variant, self._attempts.get(key, 0) + 1)
+
+    def _ask_queue(self) -> Assignment | None:
+        return self._queue.popleft() if self._queue else None
+
+    def _search_trial_id(self, variant: Variant) -> str:
+        return trial_id(variant.setting.with_seed(self.plan.sweep.seeds[0]))
+
+    def _ask_search(self) -> Assignment | None:
+        assert self._study is not None
+        sweep = self.plan.sweep
+        if self._spent >= self._budget:
+            return None
+        for _ in range(_MAX_FRUITLESS):
+            if self._study.exhausted:
+                return None
+            proposal = self._study.propose()
+            if proposal.variant is None:
+                self._study.reject(proposal)
+                continue
+            key = self._search_trial_id(proposal.variant)
+            if key in self._running:
+                self._study.reject(proposal)
+                continue
+            self._search_keys.add(key)
+            if key in self._decisive and key not in self._again:
+                self._study.answer_from(proposal, self._decisive[key])
+                continue
+            reasons, cost = self.plan.reasons_against(proposal.variant)
+            spec = proposal.variant.setting.with_seed(sweep.seeds[0])
+            assignment = Assignment(key, spec, proposal.variant, self._attempts.get(key, 0) + 1, proposal)
+            if reasons:
+                self._study.reject(proposal)
+                self._write_infeasible(assignment, "; ".join(reasons), cost)
+                continue
+            self._again -= {key}
+            self._spent += 1
+            return assignment
+        raise SpecError(
+            f"the search proposed {_MAX_FRUITLESS} variants in a row that are infeasible or already done; "
+            "widen `space`, relax `require` or lower `search.num_trials`"
+        )
+
+    def _write_infeasible(self, assignment: Assignment, reason: str, cost: Mapping[str, float]) -> None:
+        failure = Failure(type="Infeasible", message=reason)
+        record = self._base_record(assignment).model_copy(update={"status": "infeasible", "failure": failure, **cost})
+        self._ledger.append(record)
+        self._decisive[assignment.trial_id] = record
+
+    def _base_record(self, assignment: Assignment) -> TrialRecord:
+        variant, proposal = assignment.variant, assignment.proposal
+        return TrialRecord(
+            trial_id=assignment.trial_id,
+            variant_id=variant_id(assignment.spec),
+            variant=variant.name,
+            changes=dict(variant.changes),
+            seed=assignment.spec.seed,
+            spec=assignment.spec.model_dump(mode="json"),
+            status="failed",
+            number=proposal.number if proposal else None,
+            params=dict(proposal.params) if proposal else {},
+            attempt=assignment.attempt,
+            session=self._session,
+            finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+    def _record(self, progress: _Progress, result: Outcome | Failure | None) -> TrialRecord:
+        base = self._base_record(progress.assignment)
+        cost = self.plan.cost_of(progress.assignment.variant)
+        update: dict[str, Any] = {"curve": progress.curve, "epochs": len(progress.curve), **cost}
+        if progress.curve and "train_seconds" in progress.curve[-1]:
+            update["train_seconds"] = progress.curve[-1]["train_seconds"]
+        if isinstance(result, Failure):
+            update |= {"status": "failed", "failure": result}
+        elif progress.pruned or result is None or result.status == "pruned":
+            update |= {"status": "pruned"}
+        else:
+            update |= {"status": "completed", "metrics": dict(result.metrics)}
+        if isinstance(result, Outcome):
+            update |= {
+                "train_seconds": result.train_seconds,
+                "total_seconds": result.total_seconds,
+                "device": result.device,
+                "host": result.host,
+            }
+        return base.model_copy(update=update)

@@ -1,0 +1,73 @@
+"""One trial in a process of its own: what a forked child runs, and how it talks to the actor that forked it.
+
+This module imports torch and timm but never ray: a forkserver preloads it once per worker, so that every trial starts in
+milliseconds with everything imported and nothing shared but code. A crash of the child is one failed trial.
+
+Messages, child to parent: ("epoch", metrics), ("outcome", dict), ("failure", dict). Parent to child, after each epoch:
+True to stop, False to go on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from results.records import Failure
+from runners.outcome import Outcome, failure_of
+from runners.trial import run_trial
+from search_space import Resources, TrialSpec
+
+__all__ = ["child_main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def child_main(connection: Connection, spec: dict[str, Any], resources: dict[str, Any], log_path: str) -> None:
+    """Trains one trial and sends what becomes of it. Never raises: a failure is a message."""
+    _die_with_parent()
+    _redirect_output(log_path)
+    epoch = 0
+
+    def report(metrics: dict[str, float]) -> bool:
+        nonlocal epoch
+        epoch = int(metrics["epoch"])
+        connection.send(("epoch", metrics))
+        return bool(connection.recv())
+
+    try:
+        limits = Resources.model_validate(resources)
+        torch.set_num_threads(max(1, int(limits.cpus)))
+        outcome = run_trial(TrialSpec.model_validate(spec), report=report, resources=limits)
+        connection.send(("outcome", dataclasses.asdict(outcome)))
+    except (EOFError, BrokenPipeError):
+        os._exit(1)  # the parent is gone; there is nobody to tell
+    except BaseException as err:
+        failure: Failure = failure_of(err, epoch=epoch + 1)
+        print(failure.traceback, file=sys.stderr, flush=True)
+        connection.send(("failure", failure.model_dump()))
+
+
+def _die_with_parent() -> None:
+    """A trial must not outlive its worker: not after Ctrl-C, not after kill -9 of the driver."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _redirect_output(log_path: str) -> None:
+    if not log_path:
+        return
+    os.makedirs(os.path.dirname(log_path), exist_ok=True)
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

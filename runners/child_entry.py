@@ -1,0 +1,26 @@
+"""The door into `runners.child` for a process that has neither torch nor ray loaded and must not load them by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["CHILD_ENV", "PRELOAD", "child_entry"]
+
+PRELOAD = ["runners.child"]
+
+CHILD_ENV = {
+    # Attention maps are large and short-lived: without these, glibc returns their pages to the kernel after every step
+    # and the next step faults them in again. They must stand in the environment before the process starts.
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "268435456",
+    # Threads that spin while they wait take the cores of the trials beside them.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+def child_entry(*arguments: Any) -> None:
+    """Runs `child_main` in the forked child, where the forkserver has preloaded it."""
+    from runners.child import child_main
+
+    child_main(*arguments)

@@ -1,0 +1,7 @@
+"""The command `archsweep`. Heavy libraries are imported inside the verbs that need them, so that the light ones answer at once."""
+
+from __future__ import annotations
+
+from runners.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,64 @@
+"""Verbs, exit codes, and how an error reaches a person.
+
+Exit codes: 0 all done; 2 a sweep or a call that cannot be carried out; 3 finished with failed trials; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from runners.cli import catalog, check, look, plan, run
+from search_space import SpecError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="archsweep",
+    help="Ablation studies of vision-transformer architectures: one YAML file in, one trustworthy table out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(catalog.init)
+app.command("check")(check.check)
+app.command("plan")(plan.plan)
+app.command("run")(run.run)
+app.command("status")(look.status)
+app.command("table")(look.table)
+app.command("models")(catalog.models)
+app.command("schema")(catalog.schema)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        print(f"archsweep {importlib.metadata.version('archsweep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Entry point: a SpecError is printed without traceback and ends with 2."""
+    try:
+        app()
+    except SpecError as err:
+        count = len(err.problems)
+        print(f"archsweep: {count} problem{'s' if count > 1 else ''}\n\n{err}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `archsweep table RUN | head`
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,18 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Overrides", "Profile", "RunArgument", "SweepArgument"]
+
+SweepArgument = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file.", show_default=False)]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, e.g. runs/quickstart.", show_default=False)]
+Profile = Annotated[str | None, typer.Option("--profile", help="Lay this profile of the sweep file over it.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change one value, e.g. `--set train.epochs=5`. Repeatable."),
+]

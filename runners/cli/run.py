@@ -1,0 +1,105 @@
+"""`archsweep run`: train what is left of a sweep and print its table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runners.cli.arguments import Overrides, Profile, SweepArgument
+from runners.cli.check import load_checked
+
+__all__ = ["run"]
+
+
+class Engine(StrEnum):
+    ray = "ray"
+    in_process = "in-process"
+
+
+class Retry(StrEnum):
+    failed = "failed"
+
+
+def run(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    engine: Annotated[Engine, typer.Option(help="`in-process` trains one trial after the other, for debugging.")] = Engine.ray,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to use, e.g. `auto` or `HOST:6379`; default: a private one here.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of one trial; a fraction shares one. Overrides `resources.gpus`.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the dataset lies. Overrides `resources.data_dir`.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Let the dataset be downloaded if it is missing.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials, then stop.")] = None,
+    retry: Annotated[Retry | None, typer.Option(help="Run trials again that failed.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME or runs/NAME-PROFILE.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table only.")] = False,
+) -> None:
+    """Run a sweep, or continue it: finished trials are never run again.
+
+    Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 130: interrupted (run the
+    same command again to continue).
+    """
+    overrides = list(set_ or ())
+    if gpus_per_trial is not None:
+        overrides.append(f"resources.gpus={gpus_per_trial:g}")
+    if data_dir is not None:
+        overrides.append(f"resources.data_dir={data_dir.resolve()}")
+    if download:
+        overrides.append("resources.download=true")
+    if address is not None and engine is Engine.in_process:
+        raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
+    file = load_checked(sweep, profile, overrides)
+
+    # Heavy from here on: torch, timm and Ray.
+    from rich.console import Console
+
+    from results import EXPORTERS, Run, ablation_table
+    from runners.drive import drive
+    from runners.plan import make_plan
+
+    console = Console(stderr=True)
+    made = make_plan(file, profile=profile or "")
+    for entry in made.dropped:
+        console.print(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}", style="yellow", markup=False)
+    run_dir = out or Path("runs") / (file.sweep.name + (f"-{profile}" if profile else ""))
+    result = drive(
+        made,
+        run_dir,
+        engine=engine.value,
+        address=address,
+        retry=frozenset({retry.value} if retry else ()),
+        limit=limit,
+        overrides=overrides,
+        console=None if quiet else console,
+    )
+    if result.counts:
+        opened = Run.open(run_dir)
+        EXPORTERS["text"].write(ablation_table(opened.plan, opened.records), _stdout())
+    if not quiet:
+        console.print(f"run directory: {run_dir}  (table.csv, table.md, trials.csv, curves.csv)", markup=False, style="dim")
+    if result.interrupted:
+        left = f"{result.remaining} trials left; run the same command again to continue"
+        console.print(f"interrupted: {left}", markup=False, style="bold")
+        raise typer.Exit(130)
+    if result.counts["failed"]:
+        text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` says why, --retry failed runs them again"
+        console.print(text, markup=False, style="bold red")
+        raise typer.Exit(3)
+    if result.remaining:
+        console.print(f"{result.remaining} trials remain; run without --limit to finish", markup=False)
+    if not result.counts:
+        console.print("no trial was run", markup=False, style="bold red")
+        raise typer.Exit(2)
+
+
+def _stdout():
+    import sys
+
+    return sys.stdout

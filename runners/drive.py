@@ -1,0 +1,130 @@
+"""One start of the driver: lock the run, continue its ledger, train what is left, write the tables.
+
+Running the same sweep again continues it; nothing here distinguishes a first start from a later one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from results import LedgerWriter, ProgressWriter, TrialRecord, write_plan, write_tables
+from runners.book import Observer, TrialBook
+from runners.engines import run_trials
+from runners.plan import Plan
+from runners.progress import LiveView, ProgressFile, TrialLines
+from runners.provenance import describe_session, new_session, write_provenance
+from search_space import trial_id
+
+__all__ = ["DriveResult", "drive"]
+
+
+@dataclass(frozen=True)
+class DriveResult:
+    """How the run stands after this start of the driver; `counts` are of the present plan, by status."""
+
+    counts: Counter[str]
+    started: int
+    remaining: int
+    interrupted: bool = False
+
+
+def drive(
+    plan: Plan,
+    run_dir: Path,
+    *,
+    engine: str = "ray",
+    address: str | None = None,
+    retry: frozenset[str] = frozenset(),
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    console: Console | None = None,
+) -> DriveResult:
+    """Runs what is left of the plan in `run_dir`.
+
+    Args:
+        retry: statuses that run again; `failed` is the only useful one.
+        limit: start at most this many trials.
+        console: where to show progress; None for silence.
+
+    Raises:
+        SpecError: another driver is at work here, or the engine cannot run these trials.
+    """
+    run_dir = run_dir.resolve()  # workers have other working directories
+    session = new_session()
+    interrupted = False
+    started = _Started()
+    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
+        write_plan(run_dir, plan.as_run_plan())
+        description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
+        write_provenance(run_dir, description, plan.file.text)
+        watchers: list[Observer] = [ProgressFile(progress), started]
+        book = TrialBook(plan, ledger, retry=retry, limit=limit, session=session, observers=watchers)
+        try:
+            if book.num_startable > 0:
+                with _view(console, book, plan) as view, _own_output(engine, run_dir):
+                    watchers.extend(view)
+                    run_trials(engine, book, run_dir=run_dir, address=address)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            write_tables(run_dir)
+        records = _records_of_plan(book, plan)
+        counts = Counter(record.status for record in records)
+        return DriveResult(counts, started.count, book.num_remaining, interrupted)
+
+
+class _Started:
+    """Observer that counts the trials this session began."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def started(self, assignment: object) -> None:
+        self.count += 1
+
+    def epoch_done(self, assignment: object, metrics: object) -> None: ...
+    def ended(self, assignment: object, record: object) -> None: ...
+
+
+def _records_of_plan(book: TrialBook, plan: Plan) -> list[TrialRecord]:
+    if plan.sweep.search:
+        return book.search_records
+    keys = (trial_id(variant.setting.with_seed(seed)) for variant in plan.variants for seed in plan.sweep.seeds)
+    return [book.records[key] for key in keys if key in book.records]
+
+
+@contextlib.contextmanager
+def _view(console: Console | None, book: TrialBook, plan: Plan) -> Iterator[list[Observer]]:
+    if console is None:
+        yield []
+        return
+    earlier = {record.trial_id: record for record in _records_of_plan(book, plan)}
+    if not console.is_terminal:
+        yield [TrialLines(console, planned=book.num_planned, earlier=earlier, metric=plan.sweep.metric)]
+        return
+    with LiveView(
+        console, title=plan.sweep.name, planned=book.num_planned, earlier=earlier, metric=plan.sweep.metric
+    ) as view:
+        yield [view]
+
+
+@contextlib.contextmanager
+def _own_output(engine: str, run_dir: Path) -> Iterator[None]:
+    """Sends what Ray prints into `driver.log`: some of it goes to stdout whatever its settings say."""
+    if engine != "ray":
+        yield
+        return
+    with (
+        (run_dir / "driver.log").open("a", encoding="utf-8", buffering=1) as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        yield
+    sys.stdout.flush()

@@ -1,0 +1,115 @@
+"""The Ray side of a trial: a Tune `Trainable` that stays warm and runs each trial in a forked child.
+
+A fresh actor costs seconds of imports per trial and a shared process leaks state from one trial into the next. Here the
+actor is reused and only starts a forkserver that has torch loaded; each trial is a fork of it. Tune sees one `step` per
+epoch; the last `step` carries the outcome and `done`.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ray import tune
+
+from runners.child_entry import CHILD_ENV, PRELOAD, child_entry
+
+__all__ = ["TrialWorker"]
+
+_GRACE_SECONDS = 5.0
+
+
+class TrialWorker(tune.Trainable):
+    """config: `trial` (TrialSpec as JSON text), `resources` (JSON text), `log` (path), `key` (trial id)."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        # setup also runs on actors that never train: the child starts in the first step.
+        self._child: Any = None
+        self._connection: Connection | None = None
+        self._unanswered = False
+
+    def step(self) -> dict[str, Any]:
+        if self._child is None:
+            self._start_child()
+        assert self._connection is not None
+        try:
+            if self._unanswered:
+                self._connection.send(False)  # Tune called again, so its scheduler said CONTINUE
+                self._unanswered = False
+            kind, content = self._connection.recv()
+        except (EOFError, OSError):
+            kind, content = "failure", self._death_certificate()
+        if kind == "epoch":
+            self._unanswered = True
+            return {"kind": "epoch", "content": json.dumps(content)}
+        self._end_child()
+        return {"kind": kind, "content": json.dumps(content), tune.result.DONE: True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._end_child()
+        self.config = new_config
+        return True
+
+    def cleanup(self) -> None:
+        self._end_child()
+
+    def _start_child(self) -> None:
+        os.environ.update(CHILD_ENV)  # before the forkserver starts, which inherits them
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOAD)
+        ours, theirs = context.Pipe()
+        arguments = (theirs, json.loads(self.config["trial"]), json.loads(self.config["resources"]), self.config["log"])
+        with _no_main_module():
+            self._child = context.Process(target=child_entry, args=arguments, daemon=False)
+            self._child.start()
+        theirs.close()
+        self._connection = ours
+
+    def _end_child(self) -> None:
+        if self._child is None:
+            return
+        assert self._connection is not None
+        try:
+            if self._unanswered:
+                self._connection.send(True)
+        except OSError:
+            pass  # it is gone already
+        self._connection.close()
+        self._child.join(_GRACE_SECONDS)
+        if self._child.is_alive():
+            self._child.kill()
+            self._child.join()
+        self._child, self._connection, self._unanswered = None, None, False
+
+    def _death_certificate(self) -> dict[str, Any]:
+        self._child.join(_GRACE_SECONDS)
+        code = self._child.exitcode
+        if code is not None and code < 0:
+            message = f"the trial's process was killed by signal {-code}"
+            if code == -9:
+                message += " (often the kernel's answer to running out of memory)"
+        else:
+            message = f"the trial's process ended with exit code {code} before its training did"
+        return {"type": "WorkerDied", "message": message}
+
+
+@contextmanager
+def _no_main_module():
+    """Hides `__main__.__file__` while a child starts, which would otherwise re-import Ray's own worker script."""
+    main = sys.modules["__main__"]
+    missing = object()
+    path, spec = getattr(main, "__file__", missing), getattr(main, "__spec__", None)
+    if path is not missing:
+        del main.__file__
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        if path is not missing:
+            main.__file__ = path  # pyright: ignore[reportAttributeAccessIssue]
+        main.__spec__ = spec

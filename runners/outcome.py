@@ -1,0 +1,51 @@
+"""What comes out of one training, before the driver makes a record of it. Crosses the process boundary as JSON."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import Literal
+
+from results.records import Failure
+
+__all__ = ["NonFiniteLoss", "Outcome", "failure_of"]
+
+_TRACEBACK_LINES = 30
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became NaN or infinite: the trial has diverged."""
+
+    def __init__(self, epoch: int, value: float) -> None:
+        super().__init__(f"training loss is {value} in epoch {epoch}")
+        self.epoch = epoch
+        self.value = value
+
+    def __reduce__(self):
+        return (NonFiniteLoss, (self.epoch, self.value))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training that ended by itself: all epochs done (`completed`), or told to stop (`pruned`)."""
+
+    status: Literal["completed", "pruned"]
+    metrics: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    epochs: int = 0
+    train_seconds: float = 0.0
+    total_seconds: float = 0.0
+    device: str = ""
+    host: str = ""
+
+
+def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
+    """The exception as a record: its type, message and the last lines of its traceback."""
+    is_oom = isinstance(err, MemoryError) or type(err).__name__ == "OutOfMemoryError"
+    lines = "".join(traceback.format_exception(err)).splitlines()
+    return Failure(
+        type="OutOfMemory" if is_oom else type(err).__name__,
+        message=str(err) or type(err).__name__,
+        traceback="\n".join(lines[-_TRACEBACK_LINES:]),
+        epoch=getattr(err, "epoch", epoch),
+    )

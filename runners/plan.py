@@ -1,0 +1,146 @@
+"""What a sweep will do, before it does it: its variants, their cost, and what is dropped for which reason."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from modelzoo import measure_cost
+from results import PlannedVariant, PublishedRow, RunPlan
+from runners.data import DataInfo, describe_dataset
+from runners.training import check_train_options
+from search_space import Problem, SpecError, Sweep, SweepFile, Variant, unmet_requirements, variants
+
+__all__ = ["MAX_VARIANTS", "Entry", "Plan", "make_plan"]
+
+MAX_VARIANTS = 100_000  # a ledger and a table beyond this are of no use to anybody; a search samples such spaces
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One variant of the design; it runs unless there are reasons against it."""
+
+    variant: Variant
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass
+class Plan:
+    """The variants of a sweep in table order, with what is known of them. Empty for a search."""
+
+    file: SweepFile
+    profile: str = ""
+    entries: list[Entry] = field(default_factory=list)
+    _costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    _datasets: dict[str, DataInfo] = field(default_factory=dict)
+
+    @property
+    def sweep(self) -> Sweep:
+        return self.file.sweep
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Those that will run."""
+        return [entry.variant for entry in self.entries if not entry.reasons]
+
+    @property
+    def dropped(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.reasons]
+
+    @property
+    def num_trials(self) -> int:
+        search = self.sweep.search
+        return search.num_trials if search else len(self.variants) * len(self.sweep.seeds)
+
+    def dataset_of(self, variant: Variant) -> DataInfo:
+        key = variant.setting.task.model_dump_json()
+        if key not in self._datasets:
+            self._datasets[key] = describe_dataset(variant.setting.task, self.sweep.resources)
+        return self._datasets[key]
+
+    def cost_of(self, variant: Variant) -> dict[str, float]:
+        """`params_m` and `gmacs` of the variant, measured once.
+
+        Raises:
+            SpecError: the architecture cannot be built.
+        """
+        if variant.variant_id not in self._costs:
+            data = self.dataset_of(variant)
+            cost = measure_cost(
+                variant.setting.arch, img_size=data.img_size, in_chans=data.in_chans, num_classes=data.num_classes
+            )
+            self._costs[variant.variant_id] = {"params_m": cost.params_m, "gmacs": cost.gmacs}
+        return self._costs[variant.variant_id]
+
+    def reasons_against(self, variant: Variant) -> tuple[list[str], Mapping[str, float]]:
+        """Why the variant cannot run (empty if it can), and its cost where it could be measured."""
+        reasons = unmet_requirements(self.sweep, variant.setting, None)
+        if reasons:
+            return reasons, {}
+        try:
+            cost = self.cost_of(variant)
+        except SpecError as err:
+            return [problem.message for problem in err.problems], {}
+        return unmet_requirements(self.sweep, variant.setting, cost), cost
+
+    def as_run_plan(self) -> RunPlan:
+        """The plan as it is stored in the run directory, dropped variants included."""
+        sweep = self.sweep
+        planned = [
+            PlannedVariant(
+                name=entry.variant.name,
+                variant_id=entry.variant.variant_id,
+                changes=dict(entry.variant.changes),
+                components=dict(entry.variant.components),
+                is_baseline=entry.variant.is_baseline,
+                dropped="; ".join(entry.reasons),
+                **self._costs.get(entry.variant.variant_id, {}),
+            )
+            for entry in self.entries
+        ]
+        return RunPlan(
+            sweep=sweep.name,
+            profile=self.profile,
+            design=sweep.design.name,
+            metric=sweep.metric,
+            seeds=list(sweep.seeds),
+            variants=planned,
+            num_trials=sweep.search.num_trials if sweep.search else None,
+            published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
+            dataset=sweep.baseline.task.dataset.name,
+            epochs=sweep.baseline.train.epochs,
+        )
+
+
+def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VARIANTS) -> Plan:
+    """Enumerates, checks and costs the variants of a sweep; trains nothing.
+
+    Raises:
+        SpecError: training options that do not exist, data that is not there, a baseline that cannot be built, or no
+            variant left.
+    """
+    plan = Plan(file, profile)
+    sweep = plan.sweep
+    check_train_options(sweep.baseline.task, sweep.baseline.train, sweep.resources)
+    if sweep.search:
+        return plan
+    for variant in itertools.islice(variants(sweep), max_variants + 1):
+        if len(plan.entries) >= max_variants:
+            raise SpecError(
+                file.problem(
+                    ("design",),
+                    f"the design has more than {max_variants} variants",
+                    "narrow `space`, or let `design: search` sample it",
+                )
+            )
+        if variant.setting.train != sweep.baseline.train or variant.setting.task != sweep.baseline.task:
+            check_train_options(variant.setting.task, variant.setting.train, sweep.resources)
+        reasons, _ = plan.reasons_against(variant)
+        plan.entries.append(Entry(variant, tuple(reasons)))
+        if reasons and variant.is_baseline:
+            problems = [f"the baseline cannot run: {reason}" for reason in reasons]
+            raise SpecError([file.problem(("baseline",), text, "deltas refer to the baseline") for text in problems])
+    if not plan.variants:
+        raise SpecError([Problem("no variant is left to run", hint="see `require` and `space`")])
+    return plan
