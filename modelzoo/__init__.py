@@ -5,15 +5,22 @@ from __future__ import annotations
 from modelzoo.attention import ATTENTION, Slot, TokenAttention
 from modelzoo.batchnorms import attention_batchnorms
 from modelzoo.build import build_model, resolve_img_size
+from modelzoo.catalog import AttentionEntry, AttentionOption, attention_catalog, available_models
 from modelzoo.cost import Cost, measure_cost
+from modelzoo.official import from_official
 
 __all__ = [
     "ATTENTION",
+    "AttentionEntry",
+    "AttentionOption",
     "Cost",
     "Slot",
     "TokenAttention",
     "attention_batchnorms",
+    "attention_catalog",
+    "available_models",
     "build_model",
+    "from_official",
     "measure_cost",
     "resolve_img_size",
 ]

@@ -45,7 +45,7 @@ def build_model(
     if seed is None:
         return _build(arch, img_size, in_chans, num_classes, seed=torch.initial_seed())
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return _build(arch, img_size, in_chans, num_classes, seed=seed)
 
 

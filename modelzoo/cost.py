@@ -1,7 +1,7 @@
 """What a model costs, exactly, without allocating it: built on torch's meta device, counted by torch's FLOP counter.
 
-Counted are matrix products, convolutions and fused attention; norms, activations, softmax and other element-wise work are
-not, as in the papers' tables.
+Counted are matrix products, convolutions and fused attention; norms, activations, softmax and other element-wise work
+are not, as in the papers' tables.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ __all__ = ["swap_attention"]
 def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
     """Replaces the attention of the chosen blocks of `model` by `arch.attention`, in place.
 
-    `softmax` means the model's own attention: plain slots get the fused form of the same thing, others stay as they are.
+    `softmax` means the model's own attention: plain slots get the fused form of the same thing, others stay as is.
 
     Raises:
         SpecError: the host has other attention, the blocks do not exist, or the mechanism does not fit the sizes.
@@ -67,7 +67,7 @@ def _swap_block(model: nn.Module, block: nn.Module, name: str, options: dict, *,
     )
     weight = host.qkv.weight
     with torch.random.fork_rng(devices=[]), torch.device(weight.device):
-        torch.random.default_generator.manual_seed(_block_seed(seed, index))
+        torch.default_generator.manual_seed(_block_seed(seed, index))
         attention: TokenAttention = ATTENTION[name](slot, **options).to(dtype=weight.dtype)
     attention.train(host.training)
     assert attention.qkv.weight.shape == weight.shape

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from modelzoo.legal_values import divisors, listed, nearest
 from search_space.errors import Problem, SpecError
-from search_space.specs import ArchSpec
+from search_space.specs import VIT_DEFAULTS, ArchSpec
 
 __all__ = ["build_vit"]
 
@@ -26,21 +26,19 @@ def build_vit(
         SpecError: sizes that do not fit together, all of them at once.
     """
     # `model: vit` spells its defaults out, so none of these is None.
-    assert arch.embed_dim is not None
-    assert arch.num_heads is not None
-    assert arch.patch_size is not None
-    assert arch.mlp_ratio is not None
+    sizes: dict[str, Any] = {name: getattr(arch, name) for name in VIT_DEFAULTS}
+    assert None not in sizes.values()
     problems = [
-        *_heads_problems(arch.embed_dim, arch.num_heads),
-        *_patch_problems(img_size, arch.patch_size),
+        *_heads_problems(sizes["embed_dim"], sizes["num_heads"]),
+        *_patch_problems(img_size, sizes["patch_size"]),
         *_pool_problems(arch),
     ]
-    if int(arch.embed_dim * arch.mlp_ratio) < 1:
+    if sizes["embed_dim"] * sizes["mlp_ratio"] < 1:
         problems.append(
             Problem(
-                f"embed_dim * mlp_ratio >= 1 must hold, but got embed_dim={arch.embed_dim}, "
-                f"mlp_ratio={arch.mlp_ratio:g}",
+                f"embed_dim * mlp_ratio >= 1 must hold, but got embed_dim={arch.embed_dim}, mlp_ratio={arch.mlp_ratio}",
                 path="arch.mlp_ratio",
+                hint=f"for embed_dim={arch.embed_dim} choose a mlp_ratio of at least {1 / sizes['embed_dim']:.3g}",
             )
         )
     if problems:
@@ -49,14 +47,7 @@ def build_vit(
         img_size=img_size,
         in_chans=in_chans,
         num_classes=num_classes,
-        patch_size=arch.patch_size,
-        embed_dim=arch.embed_dim,
-        depth=arch.depth,
-        num_heads=arch.num_heads,
-        mlp_ratio=arch.mlp_ratio,
-        qkv_bias=arch.qkv_bias,
-        class_token=arch.class_token,
-        global_pool=arch.global_pool,
+        **sizes,
         drop_path_rate=arch.drop_path_rate,
         proj_drop_rate=arch.proj_drop_rate,
         attn_drop_rate=arch.attn_drop_rate,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from modelzoo.attention.same_convolution import SameConv2d
 from search_space.errors import Problem, SpecError
 
 __all__ = ["DenseMapConvolution", "DistributedLocalAttention", "expanded_maps"]
@@ -59,7 +60,7 @@ class DistributedLocalAttention(nn.Module):
         if self.expands:
             self.conv_exp = nn.Conv2d(num_maps, expanded, 1, bias=False)
             self.bn1 = nn.BatchNorm2d(expanded, eps=batch_norm_eps)
-        self.depth_sep_conv = nn.Conv2d(expanded, expanded, kernel_size, padding="same", groups=expanded, bias=False)
+        self.depth_sep_conv = SameConv2d(expanded, expanded, kernel_size, groups=expanded, bias=False)
         self.bn2 = nn.BatchNorm2d(expanded, eps=batch_norm_eps)
         self.reduces = num_returned is not None
         if num_returned is not None:
@@ -83,7 +84,7 @@ class DenseMapConvolution(nn.Module):
 
     def __init__(self, num_maps: int, num_returned: int, *, kernel_size: int = 3) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(num_maps, num_returned, kernel_size, padding="same", bias=False)
+        self.conv = SameConv2d(num_maps, num_returned, kernel_size, bias=False)
 
     def forward(self, map_BMNN: torch.Tensor) -> torch.Tensor:
         return self.conv(map_BMNN)

@@ -39,7 +39,7 @@ class GroupMixAttention(TokenAttention):
         local_kernel_size: side of the local branch's depthwise kernel.
         crpe_windows: position window -> number of heads; default: windows 3, 5 and 7 over the heads as evenly as
             possible, the larger windows taking what is left over.
-        qk_scale: scale in place of (dim / num_heads) ** -0.5.
+        qk_scale: scale in place of (dim // num_heads) ** -0.5.
     """
 
     unswept = frozenset({"crpe_windows", "qk_scale"})
@@ -60,7 +60,8 @@ class GroupMixAttention(TokenAttention):
         _check_windows(slot, windows)
         super().__init__(slot)
         segment_dim = slot.dim // num_segments
-        self.scale = qk_scale or (slot.dim / slot.num_heads) ** -0.5
+        # Of the full width, in whole channels, as officially: 60 channels and 8 heads make 7 ** -0.5.
+        self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         self.aggregator = Aggregator(segment_dim, tuple(kernel_sizes), local_kernel_size)
         self.crpe = ConvolutionalPosition((slot.dim - segment_dim) // slot.num_heads, windows)
 

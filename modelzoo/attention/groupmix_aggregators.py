@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modelzoo.attention.same_convolution import SameConv2d
+
 __all__ = ["Aggregator", "ConvolutionalPosition"]
 
 
@@ -59,7 +61,7 @@ class SeparableConvolution(nn.Module):
 
     def __init__(self, dim: int, dim_out: int, kernel_size: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(dim, dim, kernel_size, padding="same", groups=dim, bias=False)
+        self.conv1 = SameConv2d(dim, dim, kernel_size, groups=dim, bias=False)
         self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False)
 
     def forward(self, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,7 +96,7 @@ class ConvolutionalPosition(nn.Module):
         super().__init__()
         self.num_channels = [num_heads * head_dim for num_heads in windows.values()]
         self.conv_list = nn.ModuleList(
-            nn.Conv2d(channels, channels, window, padding="same", groups=channels)
+            SameConv2d(channels, channels, window, groups=channels)
             for window, channels in zip(windows, self.num_channels, strict=True)
         )
 

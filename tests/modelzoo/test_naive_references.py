@@ -1,0 +1,234 @@
+"""Each mechanism equals its equations, written out as loops over images, heads, tokens and pixels in float64.
+
+The references below share no code with the zoo: numpy, scalars and indices only. They cover what the golden cases do
+not: prefix tokens, grids that are not square, even kernels, fractional expansion, no reduction.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from modelzoo import ATTENTION, Slot
+
+DIM, BATCH = 24, 2
+
+
+def randomised(name: str, slot: Slot, *, training: bool, **options):
+    """The mechanism in float64 with every parameter and statistic drawn anew, and its state as arrays."""
+    module = ATTENTION[name](slot, **options).double().train(training)
+    generator = torch.Generator().manual_seed(7)
+    for key, value in module.state_dict().items():
+        if value.is_floating_point():
+            noise = torch.rand(value.shape, generator=generator, dtype=torch.float64)
+            value.copy_(noise + 0.5 if key.endswith("running_var") else noise - 0.4)
+    return module, {key: value.clone().numpy() for key, value in module.state_dict().items()}
+
+
+def tokens(num_tokens: int) -> torch.Tensor:
+    return torch.randn(BATCH, num_tokens, DIM, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+
+
+def linear(x, state, name):
+    return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+
+def softmax(row):
+    exps = [math.exp(value - max(row)) for value in row]
+    return np.array(exps) / sum(exps)
+
+
+def batch_norm(maps, state, name, *, training, statistics_of=None):
+    """(B, C, ...) normalised per channel: with its own statistics in training, with the running ones otherwise."""
+    out = np.empty_like(maps)
+    for channel in range(maps.shape[1]):
+        if training:
+            source = (maps if statistics_of is None else statistics_of)[:, channel]
+            mean, var = source.mean(), source.var()
+        else:
+            mean, var = state[f"{name}.running_mean"][channel], state[f"{name}.running_var"][channel]
+        out[:, channel] = (maps[:, channel] - mean) / math.sqrt(var + 1e-5) * state[f"{name}.weight"][channel]
+        out[:, channel] += state[f"{name}.bias"][channel]
+    return out
+
+
+def convolve(image, kernel):
+    """One image under one kernel; zero outside, and an even kernel reaches one pixel further down and right."""
+    (height, width), (side, _) = image.shape, kernel.shape
+    before, out = (side - 1) // 2, np.zeros_like(image)
+    for i in range(height):
+        for j in range(width):
+            for a in range(side):
+                for b in range(side):
+                    row, column = i + a - before, j + b - before
+                    if 0 <= row < height and 0 <= column < width:
+                        out[i, j] += kernel[a, b] * image[row, column]
+    return out
+
+
+def mix(maps, weight):
+    """1x1 convolution: every returned map is a weighted sum of all incoming ones."""
+    out = np.zeros((maps.shape[0], weight.shape[0], *maps.shape[2:]))
+    for returned in range(weight.shape[0]):
+        for incoming in range(weight.shape[1]):
+            out[:, returned] += weight[returned, incoming, 0, 0] * maps[:, incoming]
+    return out
+
+
+def softmax_maps(x, state, num_heads):
+    """Softmax maps (B, H, N, N), and v (B, N, D)."""
+    B, N, D = x.shape
+    width = D // num_heads
+    q, k, v = np.split(linear(x, state, "qkv"), 3, axis=-1)
+    maps = np.empty((B, num_heads, N, N))
+    for b in range(B):
+        for h in range(num_heads):
+            part = slice(h * width, (h + 1) * width)
+            for n in range(N):
+                maps[b, h, n] = softmax([float(q[b, n, part] @ k[b, m, part]) / math.sqrt(width) for m in range(N)])
+    return maps, v
+
+
+def weigh(maps, v):
+    """Every map weighs its own slice of v; slices side by side."""
+    B, M, N, _ = maps.shape
+    width, out = v.shape[-1] // M, np.zeros_like(v)
+    for b in range(B):
+        for m in range(M):
+            for n in range(N):
+                for other in range(N):
+                    part = slice(m * width, (m + 1) * width)
+                    out[b, n, part] += maps[b, m, n, other] * v[b, other, part]
+    return out
+
+
+def expect_equal(module, x, want):
+    # Sums of a few hundred float64 terms in another order.
+    np.testing.assert_allclose(module(x).detach().numpy(), want, rtol=1e-10, atol=1e-10)
+
+
+def test_softmax():
+    module, state = randomised("softmax", Slot(dim=DIM, num_heads=3), training=False)
+    x = tokens(7)
+    maps, v = softmax_maps(x.numpy(), state, 3)
+    expect_equal(module, x, linear(weigh(maps, v), state, "proj"))
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("transform_scale", [False, True])
+def test_reattention(training, transform_scale):
+    slot = Slot(dim=DIM, num_heads=3)
+    module, state = randomised("reattention", slot, training=training, transform_scale=transform_scale)
+    x = tokens(7)
+    maps, v = softmax_maps(x.numpy(), state, 3)
+    maps = mix(maps, state["reatten_matrix.weight"]) + state["reatten_matrix.bias"][:, None, None]
+    maps = batch_norm(maps, state, "var_norm", training=training)
+    if transform_scale:
+        maps = maps / math.sqrt(8)
+    expect_equal(module, x, linear(weigh(maps, v), state, "proj"))
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(
+    ("expansion", "kernel_size", "reduction"),
+    [(3, 3, True), (1, 3, True), (1.5, 2, True), (0.5, 4, True), (2, 3, False), (1.5, 2, False), (1, 1, False)],
+)
+def test_refiner(training, expansion, kernel_size, reduction):
+    slot = Slot(dim=DIM, num_heads=4)
+    options = {"expansion": expansion, "kernel_size": kernel_size, "reduction": reduction}
+    module, state = randomised("refiner", slot, training=training, **options)
+    x = tokens(5)
+    maps, v = softmax_maps(x.numpy(), state, 4)
+    incoming = maps
+    if expansion != 1:
+        maps = batch_norm(mix(maps, state["DLA.conv_exp.weight"]), state, "DLA.bn1", training=training).clip(0, 6)
+    kernels = state["DLA.depth_sep_conv.weight"][:, 0]
+    assert kernels.shape == (int(4 * expansion), kernel_size, kernel_size)
+    maps = np.array([[convolve(one, kernel) for one, kernel in zip(image, kernels, strict=True)] for image in maps])
+    maps = batch_norm(maps, state, "DLA.bn2", training=training).clip(0, 6)
+    if reduction:
+        reduced = mix(maps, state["DLA.conv_pro.weight"])
+        maps = batch_norm(reduced, state, "DLA.bn3", training=training) + incoming
+    maps = batch_norm(maps, state, "adapt_bn", training=training)
+    expect_equal(module, x, linear(weigh(maps, v), state, "proj"))
+
+
+def hardswish(x):
+    return x * np.clip(x + 3, 0, 6) / 6
+
+
+def depthwise_pointwise(x, state, name, grid, num_prefix):
+    """(B, N, S): patches under their channel's kernel, prefix as it is, then the same 1x1 for all tokens."""
+    out = x.copy()
+    for b in range(x.shape[0]):
+        for channel in range(x.shape[2]):
+            image = x[b, num_prefix:, channel].reshape(grid)
+            out[b, num_prefix:, channel] = convolve(image, state[f"{name}.conv1.weight"][channel, 0]).reshape(-1)
+    return out @ state[f"{name}.pointwise_conv.weight"][:, :, 0, 0].T
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("num_prefix", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("kernel_sizes", "local_kernel_size", "num_heads", "windows"),
+    [
+        ((3, 2), 3, 3, [3, 5, 7]),  # one head per segment, an even kernel
+        ((1,), 2, 2, [5, 7]),  # fewer heads than windows: the larger windows come first
+        ((5, 3, 2, 4), 3, 4, [3, 5, 7, 7]),  # heads of 5 channels that straddle segments of 4
+    ],
+)
+def test_groupmix(training, num_prefix, kernel_sizes, local_kernel_size, num_heads, windows):
+    grid = (2, 3)
+    slot = Slot(dim=DIM, num_heads=num_heads, grid_size=grid, num_prefix_tokens=num_prefix)
+    options = {"kernel_sizes": kernel_sizes, "local_kernel_size": local_kernel_size}
+    module, state = randomised("groupmix", slot, training=training, **options)
+    x = tokens(num_prefix + 6)
+    N, S = x.shape[1], DIM // (len(kernel_sizes) + 2)
+    qkv = np.concatenate(np.split(linear(x.numpy(), state, "qkv"), 3, axis=-1))  # q, k, v are batch entries
+
+    mixed = []
+    for index in range(len(kernel_sizes) + 1):
+        segment = qkv[:, :, index * S : (index + 1) * S]
+        if index:
+            segment = depthwise_pointwise(segment, state, f"aggregator.agg{index}", grid, num_prefix)
+        channels_first = segment.transpose(0, 2, 1)
+        normed = batch_norm(
+            channels_first,
+            state,
+            f"aggregator.norm{index}",
+            training=training,
+            statistics_of=channels_first[:, :, num_prefix:],
+        )
+        mixed.append(hardswish(normed.transpose(0, 2, 1)))
+    q, k, v = np.split(np.concatenate(mixed, axis=-1), 3)
+
+    local = np.concatenate(np.split(qkv[:, :, -S:], 3), axis=-1)
+    local = depthwise_pointwise(local, state, "aggregator.agg0.conv", grid, num_prefix)
+    mean, var = local.mean(-1, keepdims=True), local.var(-1, keepdims=True)
+    norm = {key: state[f"aggregator.agg0.norm.{key}"] for key in ("weight", "bias")}
+    local = hardswish((local - mean) / np.sqrt(var + 1e-5) * norm["weight"] + norm["bias"])
+
+    # Position kernels stand in one list per distinct window: one after another they are the kernels of all channels.
+    distinct = sorted(set(windows))
+    width = (DIM - S) // num_heads
+    kernels = [kernel for i in range(len(distinct)) for kernel in state[f"crpe.conv_list.{i}.weight"][:, 0]]
+    biases = np.concatenate([state[f"crpe.conv_list.{i}.bias"] for i in range(len(distinct))])
+    assert [kernel.shape[0] for kernel in kernels[::width]] == windows
+    out = np.zeros_like(q)
+    scale = 1 / math.sqrt(DIM // num_heads)
+    for b in range(BATCH):
+        for h in range(num_heads):
+            part = range(h * width, (h + 1) * width)
+            weights = {e: softmax(list(k[b, :, e])) for e in part}
+            for n in range(N):
+                for e in part:
+                    context = [sum(weights[d][m] * v[b, m, e] for m in range(N)) for d in part]
+                    out[b, n, e] = scale * sum(q[b, n, d] * c for d, c in zip(part, context, strict=True))
+            for e in part:
+                around = convolve(v[b, num_prefix:, e].reshape(grid), kernels[e]).reshape(-1) + biases[e]
+                out[b, num_prefix:, e] += q[b, num_prefix:, e] * around
+    want = linear(np.concatenate([out, local], axis=-1), state, "proj")
+    expect_equal(module, x, want)
