@@ -5,14 +5,24 @@ A run directory is opened with `Run.open`; `ablation_table` makes its table, `EX
 
 from __future__ import annotations
 
+from results.ablation import ablation_table
 from results.driver_lock import Driver, running_driver
+from results.exporters import EXPORTERS, exporter
 from results.ledger import LedgerContents, LedgerWriter, latest_by_trial, read_ledger
+from results.long_csv import write_curves_csv, write_long_csv
 from results.progress import ProgressEvent, ProgressWriter, UnfinishedTrial
 from results.records import Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
 from results.run_dir import Run, write_plan
+from results.status import BestTrial, RunStatus, format_status, run_status
+from results.table import AblationTable, DroppedVariant, Row
+from results.write_tables import write_tables
 
 __all__ = [
+    "EXPORTERS",
+    "AblationTable",
+    "BestTrial",
     "Driver",
+    "DroppedVariant",
     "Failure",
     "LedgerContents",
     "LedgerWriter",
@@ -20,13 +30,22 @@ __all__ = [
     "ProgressEvent",
     "ProgressWriter",
     "PublishedRow",
+    "Row",
     "Run",
     "RunPlan",
+    "RunStatus",
     "Status",
     "TrialRecord",
     "UnfinishedTrial",
+    "ablation_table",
+    "exporter",
+    "format_status",
     "latest_by_trial",
     "read_ledger",
+    "run_status",
     "running_driver",
+    "write_curves_csv",
+    "write_long_csv",
     "write_plan",
+    "write_tables",
 ]

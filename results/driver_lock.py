@@ -1,7 +1,7 @@
 """One driver per run directory: who holds `driver.lock`, and how a second driver is refused.
 
-The lock is flock's, so the kernel releases it when its holder dies, however it dies; the text in the file only serves the
-message. The file itself stays: removing it would let two drivers lock two files of the same name.
+The lock is flock's, so the kernel releases it when its holder dies, however it dies; the text in the file only serves
+the message. The file itself stays: removing it would let two drivers lock two files of the same name.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from search_space.errors import Problem, SpecError
 __all__ = ["LOCK_NAME", "Driver", "DriverLock", "running_driver"]
 
 LOCK_NAME = "driver.lock"
-# `archsweep status` takes the lock shared for some microseconds to learn whether it is held; a driver that starts in that
-# moment must not be refused for it.
+# `archsweep status` takes the lock shared for some microseconds to learn whether it is held; a driver that starts in
+# that moment must not be refused for it.
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.02
 

@@ -1,7 +1,7 @@
 """Writes that are either there completely or not at all, and that say in words why they failed.
 
-Separate because every file of a run directory needs the same care: a sweep of days must survive a killed process, a full
-disk and a reader in another shell.
+Separate because every file of a run directory needs the same care: a sweep of days must survive a killed process, a
+full disk and a reader in another shell.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["fsync_directory", "replace_file", "write_errors_in_words"]
 _REASONS = {
     errno.ENOSPC: (
         "the disk is full",
-        "free some space, then run the same command again: it continues where it stopped",
+        "free some space and run the same command again: it continues",
     ),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, then run the same command again: it continues"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again: it continues"),
     errno.EFBIG: (
         "the file may not grow further",
-        "raise the file size limit (ulimit -f), then run the same command again",
+        "raise the limit (`ulimit -f`) and run the same command again: it continues",
     ),
     errno.EROFS: ("the file system is read-only", "choose a directory that can be written"),
     errno.EACCES: ("no permission to write", "choose a directory that can be written, or change its permissions"),

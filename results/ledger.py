@@ -1,8 +1,8 @@
 """The ledger: `ledger.jsonl`, one trial record a line, append-only, one writer. It is the truth of a run.
 
 Written so that nothing that was reported as finished is ever lost and nothing half-written is ever read:
-a record is one write of one whole line, followed by fsync; a line torn by a killed process or a full disk is not counted
-by readers and cut off (kept in `ledger.torn`) by the next writer, under the lock of the run. Readers need no lock.
+a record is one write of one whole line, followed by fsync; a line torn by a killed process is not counted by readers
+and cut off (kept in `ledger.torn`) by the next writer, under the lock of the run. Readers need no lock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`progress.jsonl`: what happens inside the trials while they run, for other shells. A view that may be lost.
 
 One event a line: {"t": seconds since 1970, "trial_id", "variant", "seed", "event": "start" | "epoch" | "end",
-"metrics": {"epoch": 3, "top1": 91.2}, "worker"}. No result depends on it, so lines are flushed and not synced, and a reader
-counts what it cannot read instead of refusing it. What a finished trial was is told by the ledger alone.
+"metrics": {"epoch": 3, "top1": 91.2}, "worker"}. No result depends on it, so lines are flushed and not synced, and a
+reader counts what it cannot read instead of refusing it. What a finished trial was is told by the ledger alone.
 """
 
 from __future__ import annotations

@@ -1,0 +1,29 @@
+"""Formats of the ablation table. To add one: a file with `write(table, stream)`, and a line in `EXPORTERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TextIO
+
+from results.exporters import csv, md, text
+from results.table import AblationTable
+from search_space.errors import Problem, SpecError, did_you_mean
+
+__all__ = ["EXPORTERS", "exporter"]
+
+EXPORTERS: dict[str, Callable[[AblationTable, TextIO], None]] = {
+    "csv": csv.write,
+    "md": md.write,
+    "text": text.write,
+}
+
+
+def exporter(name: str) -> Callable[[AblationTable, TextIO], None]:
+    """The exporter of that name.
+
+    Raises:
+        SpecError: there is none; the message lists those there are.
+    """
+    if name not in EXPORTERS:
+        raise SpecError(Problem(f"unknown table format {name!r}", hint=did_you_mean(name, EXPORTERS)))
+    return EXPORTERS[name]

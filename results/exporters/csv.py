@@ -1,0 +1,79 @@
+"""The table as CSV: one line per variant, full precision, the same column names in every version.
+
+    variant, variant_id, is_baseline, status, changes (JSON: path -> value), component.<name> ... (true/false),
+    seeds_planned, seeds_completed, seeds_pruned, seeds_failed, seeds_infeasible, seeds_missing, pruned_epochs (JSON),
+    <metric>_mean, <metric>_std, <metric>_delta, <metric>_delta_low, <metric>_delta_high, delta_pairs,
+    published_<metric> ..., published_source, params_m, gmacs, train_seconds,
+    <other metric>_mean, <other metric>_std ...
+
+An empty cell means: there is no such number. `_delta_low` and `_delta_high` bound the 95 % t-interval.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from results.table import AblationTable, Row
+from results.values import csv_value
+
+__all__ = ["write"]
+
+
+def write(table: AblationTable, stream: TextIO) -> None:
+    """Writes the table as CSV with LF line ends."""
+    columns = _columns(table)
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for row in table.rows:
+        writer.writerow([csv_value(cell(row)) for cell in columns.values()])
+
+
+def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
+    metric = table.metric.name
+    published = dict.fromkeys([metric, *sorted(name for row in table.rows for p in row.published for name in p.values)])
+    return {
+        "variant": lambda row: row.name,
+        "variant_id": lambda row: row.variant_id,
+        "is_baseline": lambda row: row.is_baseline,
+        "status": lambda row: row.status,
+        "changes": lambda row: dict(row.changes),
+        **{f"component.{name}": _component(name) for name in table.components},
+        "seeds_planned": lambda row: row.num_planned,
+        "seeds_completed": lambda row: row.num_completed,
+        "seeds_pruned": lambda row: row.num_pruned,
+        "seeds_failed": lambda row: row.num_failed,
+        "seeds_infeasible": lambda row: row.num_infeasible,
+        "seeds_missing": lambda row: row.num_missing,
+        "pruned_epochs": lambda row: list(row.pruned_epochs) or None,
+        **_summary(metric),
+        f"{metric}_delta": lambda row: row.delta.mean if row.delta else None,
+        f"{metric}_delta_low": lambda row: row.delta.low if row.delta else None,
+        f"{metric}_delta_high": lambda row: row.delta.high if row.delta else None,
+        "delta_pairs": lambda row: row.delta.num_pairs if row.delta else None,
+        **{f"published_{name}": _published(name) for name in published},
+        "published_source": lambda row: "; ".join(there.source for there in row.published),
+        "params_m": lambda row: row.params_m,
+        "gmacs": lambda row: row.gmacs,
+        "train_seconds": lambda row: row.train_seconds,
+        **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
+    }
+
+
+def _component(name: str) -> Callable[[Row], Any]:
+    return lambda row: row.components.get(name)
+
+
+def _published(metric: str) -> Callable[[Row], Any]:
+    return lambda row: "; ".join(csv_value(there.values.get(metric)) for there in row.published)
+
+
+def _summary(metric: str) -> dict[str, Callable[[Row], Any]]:
+    def mean(row: Row) -> float | None:
+        return row.metrics[metric].mean if metric in row.metrics else None
+
+    def std(row: Row) -> float | None:
+        return row.metrics[metric].std if metric in row.metrics else None
+
+    return {f"{metric}_mean": mean, f"{metric}_std": std}

@@ -1,0 +1,44 @@
+"""A GitHub table, with the footnotes as a list below it. Names are shown as they are, whatever they contain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TextIO
+
+from results.layout import Column, table_layout
+from results.table import AblationTable
+from results.visible import visible
+
+__all__ = ["escape", "write"]
+
+_RULES = {"left": ":---", "right": "---:", "center": ":---:"}
+# Only what would be obeyed is escaped, so that the source reads well too: underscores and stars inside words mark
+# nothing up, brackets are a link only before another bracket, an ampersand is an entity only with its semicolon.
+_MARKUP = re.compile(r"([\\`<>|~$]|\](?=[(\[])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<!\w)\*|\*(?!\w))")
+
+
+def write(table: AblationTable, stream: TextIO) -> None:
+    """Writes the table as Markdown."""
+    layout = table_layout(table)
+    stream.write(_line(escape(column.header) for column in layout.columns))
+    stream.write(_line(_RULES[column.align] for column in layout.columns))
+    for index in range(len(table.rows)):
+        stream.write(_line(_cell(column, index) for column in layout.columns))
+    if layout.footnotes:
+        stream.write("\n")
+    for note in layout.footnotes:
+        stream.write(f"- {escape(note)}\n")
+
+
+def escape(text: str) -> str:
+    """The text so that Markdown shows exactly it, on one line."""
+    return _MARKUP.sub(r"\\\1", visible(text))
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _cell(column: Column, index: int) -> str:
+    return escape(str(column.cells[index]))

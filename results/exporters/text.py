@@ -1,0 +1,100 @@
+"""The table for a terminal: aligned, without colours, 100 columns wide where the names allow it."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from typing import TextIO
+
+from results.layout import Column, table_layout
+from results.table import AblationTable
+from results.visible import visible
+
+__all__ = ["WIDTH", "write"]
+
+WIDTH = 100
+_GAP = "  "
+_RULE = "\u2500"
+_INDENT = 2
+_NARROWEST = 14  # a name is broken, but not into a column of syllables
+_WIDEST_WORD = 36
+
+
+def write(table: AblationTable, stream: TextIO) -> None:
+    """Writes the table as plain text."""
+    layout = table_layout(table)
+    headers = [visible(column.header) for column in layout.columns]
+    columns = [_texts(column) for column in layout.columns]
+    aligns = [column.align for column in layout.columns]
+    widths = _fit(headers, columns, aligns)
+    rule = _RULE * (sum(widths) + len(_GAP) * (len(widths) - 1)) + "\n"
+    stream.write(f"{visible(layout.title)}\n\n")
+    wrapped = [_wrap(header, width) for header, width in zip(headers, widths, strict=True)]
+    height = max(map(len, wrapped))
+    _write_lines(stream, [[""] * (height - len(lines)) + lines for lines in wrapped], widths, aligns)
+    stream.write(rule)
+    for index in range(len(table.rows)):
+        cells = [texts[index] for texts in columns]
+        lines = [
+            _wrap(cell, width) if align == "left" else [cell]
+            for cell, width, align in zip(cells, widths, aligns, strict=True)
+        ]
+        _write_lines(stream, lines, widths, aligns)
+    stream.write(rule)
+    for note in layout.footnotes:
+        stream.write("\n".join(_wrap(visible(note), WIDTH)) + "\n")
+
+
+def _fit(headers: Sequence[str], columns: Sequence[Sequence[str]], aligns: Sequence[str]) -> list[int]:
+    """Width of every column. Headers break at spaces; where that is not enough, names and remarks break too."""
+    words = [max(map(_width, header.split())) for header in headers]
+    widths = [max([word, *map(_width, texts)]) for word, texts in zip(words, columns, strict=True)]
+    for index in [index for index, align in enumerate(aligns) if align == "left"]:
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - WIDTH
+        longest = max((_width(word) for text in columns[index] for word in text.split()), default=0)
+        narrowest = max(_NARROWEST, min(longest + _INDENT, _WIDEST_WORD))
+        widths[index] = min(widths[index], max(narrowest, widths[index] - max(0, excess)))
+    return widths
+
+
+def _texts(column: Column) -> list[str]:
+    """The cells of a column, with value and spread each aligned among themselves."""
+    left = max((_width(cell.value) for cell in column.cells if cell.spread), default=0)
+    right = max((_width(cell.spread) for cell in column.cells), default=0)
+    return [
+        cell.value.rjust(left) + cell.spread.ljust(right) if right and cell.value else visible(cell.value)
+        for cell in column.cells
+    ]
+
+
+def _write_lines(stream: TextIO, cells: Sequence[Sequence[str]], widths: Sequence[int], aligns: Sequence[str]) -> None:
+    """One row of cells of one or more lines each."""
+    for number in range(max(map(len, cells))):
+        parts = [lines[number] if number < len(lines) else "" for lines in cells]
+        padded = [_pad(part, width, align) for part, width, align in zip(parts, widths, aligns, strict=True)]
+        stream.write(_GAP.join(padded).rstrip() + "\n")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Lines of at most `width`, the later ones indented. Never empty."""
+    if _width(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, subsequent_indent=" " * _INDENT, break_on_hyphens=False) or [""]
+
+
+def _pad(text: str, width: int, align: str) -> str:
+    space = max(0, width - _width(text))
+    if align == "right":
+        return " " * space + text
+    if align == "center":
+        return " " * (space // 2) + text + " " * (space - space // 2)
+    return text + " " * space
+
+
+def _width(text: str) -> int:
+    """Columns a terminal needs: East Asian wide characters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

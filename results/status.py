@@ -1,0 +1,172 @@
+"""How far a run is: counts, what runs now, the best so far, when it will be done. For the CLI, from any shell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from results.ablation import metric_of, planned_trials, selection_metric
+from results.driver_lock import Driver
+from results.progress import ProgressEvent, UnfinishedTrial
+from results.records import TrialRecord
+from results.run_dir import Run
+from results.visible import visible
+
+__all__ = ["BestTrial", "RunStatus", "format_status", "run_status"]
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The completed trial with the best value of the metric that decides."""
+
+    variant: str
+    seed: int
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Counts are of planned trials: their sum with `num_missing` is `num_planned`.
+
+    Attributes:
+        running: trials at work; empty where no driver is.
+        num_interrupted: trials that began and have no result, while nobody works on them. Part of `num_missing`.
+        eta_seconds: until all is done, at the pace so far; None where that cannot be told.
+    """
+
+    sweep: str
+    driver: Driver | None
+    num_planned: int
+    num_completed: int
+    num_pruned: int
+    num_failed: int
+    num_infeasible: int
+    num_missing: int
+    num_interrupted: int
+    epochs: int | None
+    running: tuple[UnfinishedTrial, ...]
+    best: BestTrial | None
+    eta_seconds: float | None
+    torn: bool
+
+
+def run_status(run: Run, *, now: float) -> RunStatus:
+    """The state of the run.
+
+    Args:
+        now: seconds since 1970, for the time that is left.
+    """
+    trials = planned_trials(run.plan, run.deciding.values())
+    records = [record for seeds in trials.values() for record in seeds.values()]
+    counts = {
+        status: sum(record.status == status for record in records)
+        for status in ("completed", "pruned", "failed", "infeasible")
+    }
+    if run.plan.design == "search":
+        # An infeasible proposal costs no training and nothing of the budget.
+        planned = (run.plan.num_trials or 0) + counts["infeasible"]
+    else:
+        planned = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
+    missing = max(0, planned - len(records))
+    running = tuple(trial for trial in run.unfinished if not trial.has_ended) if run.driver else ()
+    return RunStatus(
+        sweep=run.plan.sweep,
+        driver=run.driver,
+        num_planned=planned,
+        num_completed=counts["completed"],
+        num_pruned=counts["pruned"],
+        num_failed=counts["failed"],
+        num_infeasible=counts["infeasible"],
+        num_missing=missing,
+        num_interrupted=0 if run.driver else len(run.unfinished),
+        epochs=run.plan.epochs,
+        running=running,
+        best=_best(run, records),
+        eta_seconds=_eta(run.progress, running, missing, now) if run.driver else None,
+        torn=run.torn,
+    )
+
+
+def format_status(status: RunStatus) -> str:
+    """The status as lines for a terminal."""
+    return "\n".join(_lines(status)) + "\n"
+
+
+def _lines(status: RunStatus) -> Iterator[str]:
+    done = status.num_planned - status.num_missing
+    share = f" ({100 * done / status.num_planned:.0f} %)" if status.num_planned else ""
+    yield f"{visible(status.sweep)}: {done} of {status.num_planned} trials done{share}"
+    counts = {
+        "completed": status.num_completed,
+        "pruned": status.num_pruned,
+        "failed": status.num_failed,
+        "infeasible": status.num_infeasible,
+        "running": len(status.running),
+        "interrupted": status.num_interrupted,
+        "missing": status.num_missing - len(status.running) - status.num_interrupted,
+    }
+    yield "  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count > 0 or name == "completed")
+    if status.best:
+        best = status.best
+        yield f"  best so far: {best.metric} {best.value:.4g}, {visible(best.variant)}, seed {best.seed}"
+    yield f"  driver: {status.driver}" if status.driver else f"  driver: none at work{_advice(status)}"
+    if status.eta_seconds is not None:
+        yield f"  time left: about {_duration(status.eta_seconds)}"
+    for trial in status.running:
+        of = f"/{status.epochs}" if status.epochs else ""
+        where = f", {visible(trial.worker)}" if trial.worker else ""
+        yield f"  running: {visible(trial.variant)}, seed {trial.seed}, epoch {trial.epoch}{of}{where}"
+    if status.torn:
+        yield "  the ledger ends in a half-written line; the next driver repairs it"
+
+
+def _advice(status: RunStatus) -> str:
+    if status.num_missing:
+        return "; `archsweep run` with the same sweep continues"
+    if status.num_failed:
+        return "; `archsweep run --retry failed` with the same sweep runs the failed trials again"
+    return ""
+
+
+def _best(run: Run, records: list[TrialRecord]) -> BestTrial | None:
+    metric = metric_of(run.plan)
+    name = selection_metric(metric.name, records)
+    values = [
+        (record.metrics[name], record)
+        for record in records
+        if record.status == "completed" and math.isfinite(record.metrics.get(name, math.nan))
+    ]
+    if not values:
+        return None
+    sign = -1 if metric.direction == "maximize" else 1
+    value, record = min(values, key=lambda pair: (sign * pair[0], pair[1].trial_id))
+    return BestTrial(record.variant, record.seed, name, value)
+
+
+def _eta(
+    events: Iterable[ProgressEvent], running: tuple[UnfinishedTrial, ...], missing: int, now: float
+) -> float | None:
+    """Mean duration of the trials that ended, times what is left, over how many run side by side."""
+    started: dict[str, float] = {}
+    durations: list[float] = []
+    for event in events:
+        if event.event == "start":
+            started[event.trial_id] = event.t
+        elif event.event == "end" and event.trial_id in started:
+            durations.append(event.t - started.pop(event.trial_id))
+    if not durations or not running:
+        return None
+    mean = math.fsum(durations) / len(durations)
+    waiting = max(0, missing - len(running))
+    left = waiting * mean + math.fsum(max(0.0, mean - (now - trial.started)) for trial in running)
+    return left / len(running)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

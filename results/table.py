@@ -1,0 +1,110 @@
+"""`AblationTable`: one row per variant, ready for any exporter. `ablation.py` makes it from a plan and records.
+
+The table holds numbers at full precision and says nothing about their looks; `layout.py` does that for people, the CSV
+exporter for machines. A row counts every planned seed as exactly one of completed, pruned, failed, infeasible or
+missing; only completed ones enter means and differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from results.records import PublishedRow, TrialRecord
+from results.statistics import PairedDelta, Summary
+from search_space.metrics import Metric
+
+__all__ = ["AblationTable", "DroppedVariant", "Row"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        metrics: name -> mean and standard deviation over the completed seeds.
+        delta: difference of the table's metric to the baseline; None for the baseline itself and without a shared seed.
+        train_seconds: mean over the completed seeds.
+        pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
+        records: the deciding record of each seed, in the order of the seeds.
+    """
+
+    name: str
+    variant_id: str
+    changes: Mapping[str, Any]
+    components: Mapping[str, bool]
+    is_baseline: bool
+    num_planned: int
+    num_completed: int
+    num_pruned: int
+    num_failed: int
+    num_infeasible: int
+    metrics: Mapping[str, Summary]
+    delta: PairedDelta | None
+    params_m: float | None
+    gmacs: float | None
+    train_seconds: float | None
+    pruned_epochs: tuple[int, ...]
+    published: tuple[PublishedRow, ...]
+    records: tuple[TrialRecord, ...]
+
+    @property
+    def num_missing(self) -> int:
+        return self.num_planned - self.num_completed - self.num_pruned - self.num_failed - self.num_infeasible
+
+    @property
+    def status(self) -> str:
+        """`completed` if every planned seed is, the status of all seeds where they agree, else `partial`."""
+        counts = {
+            "completed": self.num_completed,
+            "pruned": self.num_pruned,
+            "failed": self.num_failed,
+            "infeasible": self.num_infeasible,
+            "missing": self.num_missing,
+        }
+        present = [status for status, count in counts.items() if count]
+        return present[0] if len(present) == 1 else "partial"
+
+
+@dataclass(frozen=True)
+class DroppedVariant:
+    """A variant that was taken out before training, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """The table of one run.
+
+    Attributes:
+        metric: the metric of the sweep; deltas are differences of it.
+        other_metrics: further metrics of the completed trials.
+        components: names of the on/off components, for designs that have them.
+        ordered_by: for a search, the metric that orders the rows; empty where the plan does.
+        num_foreign: records of the ledger that belong to no trial of the plan.
+        without_metric: completed trials that report no finite value of `metric`.
+        unmatched: published rows to which no row of ours belongs.
+    """
+
+    sweep: str
+    profile: str
+    design: str
+    metric: Metric
+    other_metrics: tuple[str, ...]
+    components: tuple[str, ...]
+    seeds: tuple[int, ...]
+    dataset: str
+    epochs: int | None
+    rows: tuple[Row, ...]
+    dropped: tuple[DroppedVariant, ...]
+    ordered_by: str
+    num_foreign: int
+    without_metric: int
+    unmatched: tuple[PublishedRow, ...]
+
+    @property
+    def baseline(self) -> Row | None:
+        return next((row for row in self.rows if row.is_baseline), None)
