@@ -1,0 +1,104 @@
+"""What a dataset is to the rest of the runner: facts before training, batches during it.
+
+A source (one file beside this one, one line in `SOURCES`) offers `describe` (cheap: counts and sizes) and `load` (two
+splits). A split is either `Images`, all pixels in one tensor, or a PyTorch dataset of PIL images that timm's loader
+reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+__all__ = ["Batch", "Data", "DataInfo", "EvalBatches", "Images", "Source", "SourceInfo", "Split", "TrainBatches"]
+
+Batch = tuple[Tensor, Tensor]
+"""Images (B, C, H, W), float32, normalised; labels (B,), int64. Both on the trial's device."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Facts about a dataset. `img_size` is its native (height, width); images reach the model in the model's size."""
+
+    name: str
+    img_size: tuple[int, int]
+    in_chans: int
+    num_classes: int
+    num_train: int
+    num_val: int
+    num_test: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    storage: Literal["memory", "loader", "stream"] = "memory"
+    """`memory`: one tensor, batched augmentation; `loader`: timm's; `stream`: timm's, without random access."""
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source knows before a validation split is cut off its training split."""
+
+    img_size: tuple[int, int]
+    in_chans: int
+    num_classes: int
+    num_train: int
+    num_test: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    storage: Literal["memory", "loader", "stream"] = "memory"
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split in memory: pixels (N, C, H, W), uint8 in 0..255 or float32 in 0..1; labels (N,), int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> Images:
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+Split = Images | Dataset | IterableDataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place where images come from. Both functions take the dataset's spec, the resources and the memory limit in
+    bytes; `load` also takes the (height, width) that the model wants."""
+
+    describe: Callable[[Any, Any, int], SourceInfo]
+    load: Callable[[Any, Any, int, tuple[int, int]], tuple[Split, Split]]
+
+
+class TrainBatches(Protocol):
+    """Shuffled, augmented batches of equal size. An epoch depends on the trial's seed and its number only."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int) -> Iterator[Batch]: ...
+
+
+class EvalBatches(Protocol):
+    """Every image once, un-augmented, always in the same order."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything one trial reads. `calibration`: fixed un-augmented training batches, shuffled once."""
+
+    info: DataInfo
+    train: TrainBatches
+    calibration: EvalBatches
+    val: EvalBatches | None
+    test: EvalBatches

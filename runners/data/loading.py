@@ -1,0 +1,152 @@
+"""From a task's description to batches: cut off the validation split, choose between tensor and loader.
+
+What fits into memory (`IN_MEMORY_BYTES` decoded, in the dataset's own size) is held as one tensor. The limit is a
+constant and not a resource: the two ways augment differently, so the choice must follow from the dataset alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Split, TrainBatches
+from runners.data.decoding import labels_of
+from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
+from runners.data.random_streams import generator
+from runners.data.sources import source_of
+from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
+from runners.data.timm_loader import LoaderBatches, LoaderTrainBatches, subset
+from search_space.errors import Problem, SpecError
+from search_space.specs import TaskSpec, TrainSpec
+
+__all__ = ["IN_MEMORY_BYTES", "describe_dataset", "load_data", "train_batch_size"]
+
+IN_MEMORY_BYTES = 1 << 30
+
+
+def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> DataInfo:
+    """Facts about the task's data; reads at most one image of a dataset on disk.
+
+    Raises:
+        SpecError: the data is missing or cannot be split as asked; the message says what to do.
+    """
+    found = source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes)
+    num_val = num_held_out(found.num_train, task.val_fraction)
+    if task.val_fraction > 0:
+        _check_validation(task, found.storage, found.num_train, num_val)
+    return DataInfo(
+        name=task.dataset.name,
+        img_size=found.img_size,
+        in_chans=found.in_chans,
+        num_classes=found.num_classes,
+        num_train=found.num_train - num_val,
+        num_val=num_val,
+        num_test=found.num_test,
+        mean=found.mean,
+        std=found.std,
+        storage=found.storage,
+    )
+
+
+def load_data(
+    task: TaskSpec,
+    train: TrainSpec,
+    resources: Any,
+    device: torch.device,
+    *,
+    img_size: tuple[int, int],
+    seed: int,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+) -> Data:
+    """Batches for one trial.
+
+    Args:
+        img_size: (height, width) that the model wants.
+        seed: the trial's; decides order and augmentation, not which images are in which split.
+    """
+    info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
+    source = source_of(task.dataset)
+    train_split, test_split = source.load(task.dataset, resources, in_memory_bytes, img_size)
+    val_split: Split | None = None
+    if info.num_val:
+        train_split, val_split = _hold_out(train_split, task.val_fraction)
+    # A stream has one position: calibrating must not share it with training.
+    calibration = (
+        source.load(task.dataset, resources, in_memory_bytes, img_size)[0]
+        if isinstance(train_split, IterableDataset)
+        else _fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
+    )
+    batch_size = train_batch_size(train, info.num_train)
+    shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
+
+    def evaluation(split: Split, **options: Any) -> EvalBatches:
+        options = {"batch_size": train.batch_size, **shape, **options}
+        if isinstance(split, Images):
+            return TensorBatches(split, **options)
+        return LoaderBatches(split, num_workers=resources.num_workers, **options)
+
+    return Data(
+        info=info,
+        train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, **shape),
+        calibration=evaluation(calibration, batch_size=batch_size),
+        val=None if val_split is None else evaluation(val_split),
+        test=evaluation(test_split),
+    )
+
+
+def train_batch_size(train: TrainSpec, num_train: int) -> int:
+    """`batch_size`, or all training images in one batch where there are fewer; even for mixup, which pairs images."""
+    size = min(train.batch_size, num_train)
+    return size // 2 * 2 if train.mixup or train.cutmix else size
+
+
+def _train_batches(
+    split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, **shape: Any
+) -> TrainBatches:
+    if isinstance(split, Images):
+        options = {"crop_padding": train.crop_padding, "hflip": train.hflip, "reprob": train.reprob}
+        return TensorTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
+    return LoaderTrainBatches(
+        split, batch_size=batch_size, seed=seed, train=train, num_workers=resources.num_workers, **shape
+    )
+
+
+def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
+    labels = split.labels.numpy() if isinstance(split, Images) else labels_of(split)
+    kept, held_out = stratified_holdout(labels, fraction, seed=VAL_SEED)
+    return _pick(split, kept), _pick(split, held_out)
+
+
+def _fixed_sample(split: Split, num_images: int) -> Split:
+    """The first images of one shuffled order, the same for all seeds and variants."""
+    order = torch.randperm(len(split), generator=generator(0, "calibration"))  # pyright: ignore[reportArgumentType]
+    return _pick(split, order[: max(num_images, 1)])
+
+
+def _pick(split: Split, indices: Any) -> Split:
+    if isinstance(split, Images):
+        return split.subset(torch.as_tensor(indices))
+    assert isinstance(split, Dataset)
+    return subset(split, indices)
+
+
+def _check_validation(task: TaskSpec, storage: str, num_train: int, num_val: int) -> None:
+    path = "task.val_fraction"
+    if storage == "stream":
+        raise SpecError(
+            Problem(
+                f"{task.dataset.name!r} is a stream: images cannot be held out of it",
+                path=path,
+                hint="set val_fraction: 0",
+            )
+        )
+    if num_val == 0 or num_val == num_train:
+        raise SpecError(
+            Problem(
+                f"{task.val_fraction} of {num_train} training images holds out {num_val}, which leaves a split empty",
+                path=path,
+                hint="write 0 for no validation split, or a share that leaves images in both",
+            )
+        )

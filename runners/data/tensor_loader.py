@@ -1,0 +1,135 @@
+"""Batches of a dataset that lies as one tensor on the device, augmented a batch at a time.
+
+For small images this is two orders of magnitude faster than reading them one by one: a batch is one indexing operation.
+
+Order of work: pick, to 0..1, random crop after padding with black, flip, resize to the model's size, normalise,
+erase. Random numbers come from a CPU stream per trial seed and epoch, so that they are the same on every device, for
+every architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from timm.data.random_erasing import RandomErasing
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from runners.data.dataset_info import Batch, DataInfo, Images
+from runners.data.decoding import resize
+from runners.data.random_streams import generator, global_streams
+
+__all__ = ["TensorBatches", "TensorTrainBatches", "random_crop", "random_hflip"]
+
+
+class TensorBatches:
+    """Every image once, in order (`EvalBatches`). With `drop_last` only whole batches."""
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        info: DataInfo,
+        img_size: tuple[int, int],
+        batch_size: int,
+        device: torch.device,
+        drop_last: bool = False,
+    ) -> None:
+        self._pixels = images.pixels.to(device)
+        self._labels = images.labels.to(device)
+        self._prepare = _Prepare(info, img_size, device)
+        self._batch_size = batch_size
+        self._drop_last = drop_last
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self._labels), self._batch_size)
+        return whole + (rest > 0 and not self._drop_last)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index in range(len(self)):
+            part = slice(index * self._batch_size, (index + 1) * self._batch_size)
+            yield self._prepare.normalised(self._prepare.resized(_unit(self._pixels[part]))), self._labels[part]
+
+
+class TensorTrainBatches:
+    """Shuffled, augmented batches of equal size (`TrainBatches`); images that fill no batch wait for another epoch."""
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        info: DataInfo,
+        img_size: tuple[int, int],
+        batch_size: int,
+        device: torch.device,
+        seed: int,
+        crop_padding: int = 0,
+        hflip: float = 0.0,
+        reprob: float = 0.0,
+    ) -> None:
+        self._pixels = images.pixels.to(device)
+        self._labels = images.labels.to(device)
+        self._prepare = _Prepare(info, img_size, device)
+        self._batch_size = batch_size
+        self._device = device
+        self._seed = seed
+        self._crop_padding = crop_padding
+        self._hflip = hflip
+        self._erase = RandomErasing(reprob, device=str(device)) if reprob > 0 else None
+
+    def __len__(self) -> int:
+        return len(self._labels) // self._batch_size
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        order = torch.randperm(len(self._labels), generator=generator(self._seed, "order", number)).to(self._device)
+        stream = generator(self._seed, "augmentation", number)
+        for index in range(len(self)):
+            picked = order[index * self._batch_size : (index + 1) * self._batch_size]
+            images = _unit(self._pixels[picked])
+            if self._crop_padding:
+                images = random_crop(images, self._crop_padding, stream)
+            if self._hflip:
+                images = random_hflip(images, self._hflip, stream)
+            images = self._prepare.normalised(self._prepare.resized(images))
+            if self._erase is not None:
+                with global_streams(int(torch.randint(2**62, (), generator=stream))):
+                    images = self._erase(images)
+            yield images, self._labels[picked]
+
+
+def random_crop(images: Tensor, padding: int, stream: Generator) -> Tensor:
+    """Each image moved by its own offset of up to `padding` pixels along both axes; what enters is black."""
+    num, _, height, width = images.shape
+    offset = torch.randint(0, 2 * padding + 1, (2, num), generator=stream).to(images.device)
+    rows = offset[0][:, None] + torch.arange(height, device=images.device)
+    columns = offset[1][:, None] + torch.arange(width, device=images.device)
+    padded = functional.pad(images, (padding, padding, padding, padding))
+    each = torch.arange(num, device=images.device)[:, None, None]
+    # Indices on both sides of the channel axis put it last: (B, H, W, C)
+    return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def random_hflip(images: Tensor, probability: float, stream: Generator) -> Tensor:
+    """Each image mirrored left to right with its own throw."""
+    is_flipped = (torch.rand(len(images), generator=stream) < probability).to(images.device)
+    return torch.where(is_flipped[:, None, None, None], images.flip(-1), images)
+
+
+class _Prepare:
+    """The same last steps for training and evaluation."""
+
+    def __init__(self, info: DataInfo, img_size: tuple[int, int], device: torch.device) -> None:
+        self._img_size = img_size
+        self._mean = torch.tensor(info.mean, device=device).view(1, -1, 1, 1)
+        self._std = torch.tensor(info.std, device=device).view(1, -1, 1, 1)
+
+    def resized(self, images: Tensor) -> Tensor:
+        return resize(images, self._img_size)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        return (images - self._mean) / self._std
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels

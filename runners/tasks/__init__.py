@@ -1,0 +1,13 @@
+"""What can be trained. To add a task: one file here that fulfils `task.Task`, one line in `TASKS`."""
+
+from __future__ import annotations
+
+from runners.tasks.classification import Classification
+from runners.tasks.task import Task
+
+__all__ = ["TASKS", "Task"]
+
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+}
+"""`task.name` -> class."""

@@ -1,0 +1,84 @@
+"""Classifying images. The one module that uses `timm.task`, which is young and still moving.
+
+Loss: cross-entropy with label smoothing, or on the soft labels that mixup and cutmix make (smoothed by `Mixup`
+itself). Metrics: `top1` and `top5` in %, `loss` the plain cross-entropy in nats, whatever the training loss is.
+`top5` is left out where there are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so the
+last, smaller batch weighs what it should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+
+import torch
+from timm.data import Mixup
+from timm.task import ClassificationTask
+from torch import Generator, Tensor, nn
+
+from runners.data import Batch, DataInfo
+from runners.data.random_streams import global_streams
+from search_space.specs import TrainSpec
+
+__all__ = ["Classification"]
+
+
+class Classification:
+    """Single-label classification (`Task`)."""
+
+    def __init__(self, model: nn.Module, *, info: DataInfo, train: TrainSpec, device: torch.device) -> None:
+        mixes = train.mixup > 0 or train.cutmix > 0
+        self._mixup = (
+            Mixup(
+                mixup_alpha=train.mixup,
+                cutmix_alpha=train.cutmix,
+                label_smoothing=train.smoothing,
+                num_classes=info.num_classes,
+            )
+            if mixes
+            else None
+        )
+        self._has_top5 = info.num_classes > 5
+        criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
+        self._task = ClassificationTask(model, criterion_kwargs=criterion, device=device, verbose=False)
+        if train.ema_decay is not None:
+            self._task.setup_ema(decay=train.ema_decay)
+
+    @property
+    def model(self) -> nn.Module:
+        module = self._task.get_trainable_module()
+        assert module is not None
+        return module
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        if not self._task.has_ema():
+            return self.model
+        average = self._task.get_eval_model(ema=True)
+        assert average is not None
+        return average
+
+    def loss(self, batch: Batch, stream: Generator) -> Tensor:
+        images, labels = batch
+        if self._mixup is not None:
+            # timm's Mixup draws from numpy's global generator.
+            with global_streams(int(torch.randint(2**62, (), generator=stream))):
+                images, labels = self._mixup(images, labels)
+        return self._task(images, labels)["loss"]
+
+    def after_update(self, num_updates: int) -> None:
+        self._task.update_ema(step=num_updates)
+
+    @torch.inference_mode()
+    def metrics(self, batches: Iterable[Batch], autocast: AbstractContextManager) -> dict[str, float]:
+        model = self.evaluated_model
+        was_training = model.training
+        model.eval()
+        evaluator = self._task.create_evaluator()
+        with autocast:
+            for images, labels in batches:
+                evaluator.update(model(images), labels)
+        model.train(was_training)
+        found = evaluator.compute()
+        names = ("top1", "top5", "loss") if self._has_top5 else ("top1", "loss")
+        return {name: float(found[name]) for name in names}

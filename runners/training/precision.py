@@ -1,0 +1,58 @@
+"""In which number format a trial computes.
+
+off        float32
+auto       bfloat16 on a GPU, float32 on a CPU
+bfloat16   autocast to bfloat16, on a CPU as well
+float16    autocast to float16 with a scaled loss; only on a GPU, elsewhere it is refused
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from timm.utils import NativeScaler, dispatch_clip_grad
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from search_space.errors import Problem, SpecError
+
+__all__ = ["Precision"]
+
+
+class Precision:
+    """Autocast around forward passes, and the optimiser step that goes with it."""
+
+    def __init__(self, amp: str, device: torch.device) -> None:
+        is_gpu = device.type == "cuda"
+        if amp == "auto":
+            amp = "bfloat16" if is_gpu else "off"
+        if amp == "float16" and not is_gpu:
+            raise SpecError(
+                Problem(
+                    f"'float16' needs a GPU, but the trial runs on {device.type!r}",
+                    path="train.amp",
+                    hint="write auto, bfloat16 or off",
+                )
+            )
+        self._device = device
+        self._dtype = {"off": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[amp]
+        self._scaler = NativeScaler(device=device.type) if amp == "float16" else None
+
+    def autocast(self) -> AbstractContextManager:
+        return nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
+
+    def update(self, loss: Tensor, optimizer: Optimizer, model: nn.Module, *, clip_grad: float | None) -> None:
+        """One optimiser step down the gradient of `loss`, its norm clipped to `clip_grad`."""
+        optimizer.zero_grad(set_to_none=True)
+        # timm marks optimisers that differentiate the gradient (adahessian).
+        is_second_order = getattr(optimizer, "is_second_order", False)
+        if self._scaler is not None:
+            self._scaler(
+                loss, optimizer, clip_grad=clip_grad, parameters=model.parameters(), create_graph=is_second_order
+            )
+            return
+        loss.backward(create_graph=is_second_order)
+        if clip_grad is not None:
+            dispatch_clip_grad(model.parameters(), clip_grad)
+        optimizer.step()

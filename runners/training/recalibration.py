@@ -1,0 +1,54 @@
+"""Running statistics of BatchNorms inside attention, re-estimated before every evaluation.
+
+Attention maps vary little: for 197 tokens a softmax map at initialisation has a variance of about 6e-7, against
+BatchNorm's eps of 1e-5 and an initial running variance of 1. With the usual momentum of 0.1 the running statistics
+need some 150 batches to come near, and until then evaluation mode computes something unrelated to what was trained.
+Short trainings would measure that artefact instead of the mechanism. So before evaluating, a fixed set of
+un-augmented training batches is passed through the model with these BatchNorms (and only these) in training mode, and
+their statistics become the plain average over the batches. DeepViT's own training script has such a pass, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["recalibrate"]
+
+
+@torch.no_grad()
+def recalibrate(
+    model: nn.Module,
+    batchnorms: Sequence[nn.Module],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    num_batches: int,
+    autocast: AbstractContextManager | None = None,
+) -> None:
+    """Sets the running mean and variance of `batchnorms` to their average over the first `num_batches` batches.
+
+    Weights, other buffers, modes and momenta are as before afterwards. Dropout is off during the pass.
+    """
+    if not batchnorms or num_batches == 0:
+        return
+    modes = {module: module.training for module in model.modules()}
+    momenta = [batchnorm.momentum for batchnorm in batchnorms]
+    model.eval()
+    for batchnorm in batchnorms:
+        assert isinstance(batchnorm, nn.modules.batchnorm._BatchNorm)
+        batchnorm.reset_running_stats()
+        batchnorm.momentum = None  # PyTorch's way to say: cumulative average
+        batchnorm.train()
+    try:
+        with autocast or nullcontext():
+            for images, _ in islice(batches, num_batches):
+                model(images)
+    finally:
+        for batchnorm, momentum in zip(batchnorms, momenta, strict=True):
+            batchnorm.momentum = momentum  # pyright: ignore[reportAttributeAccessIssue]
+        for module, was_training in modes.items():
+            module.training = was_training

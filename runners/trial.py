@@ -1,0 +1,72 @@
+"""One trial from its spec to its outcome: seed, build, seed again, train, measure.
+
+The same spec gives bit-equal metrics on a CPU with the same number of threads, whatever ran before in the process. On
+a GPU some kernels add in no fixed order, so there the last digits may differ.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import torch
+
+from modelzoo import build_model, resolve_img_size
+from runners.data import describe_dataset, load_data
+from runners.data.random_streams import global_streams, stream_seed
+from runners.outcome import NonFiniteLoss, Outcome
+from runners.tasks import TASKS
+from runners.training.loop import Report, train_model
+from search_space.specs import TrialSpec
+from search_space.sweep import Resources
+
+__all__ = ["NonFiniteLoss", "Outcome", "run_trial"]
+
+
+def run_trial(spec: TrialSpec, *, report: Report, resources: Resources, device: str | None = None) -> Outcome:
+    """Trains and measures what `spec` describes.
+
+    Args:
+        report: gets `{"epoch": n, "train_loss": ..., "top1": ..., ...}` once per epoch (`val_top1`, ... where the task
+            holds out a validation split); the answer True means stop now.
+        device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
+
+    Raises:
+        NonFiniteLoss: the training diverged.
+        SpecError: the model cannot be built, or the data is missing.
+    """
+    start = time.perf_counter()
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    info = describe_dataset(spec.task, resources)
+    model = build_model(
+        spec.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes, seed=spec.seed
+    )
+    data = load_data(
+        spec.task,
+        spec.train,
+        resources,
+        where,
+        img_size=resolve_img_size(spec.arch, info.img_size),
+        seed=spec.seed,
+    )
+    # Seeded again: variants draw different amounts of noise at initialisation; what follows must not depend on that.
+    training_seed = stream_seed(spec.seed, "training")
+    with global_streams(training_seed):
+        if where.type == "cuda":
+            torch.cuda.manual_seed_all(training_seed)
+        task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
+        trained = train_model(task, data, spec.train, seed=spec.seed, device=where, report=report)
+    return Outcome(
+        status=trained.status,
+        metrics=trained.metrics,
+        curve=trained.curve,
+        epochs=len(trained.curve),
+        train_seconds=trained.train_seconds,
+        total_seconds=time.perf_counter() - start,
+        device=_device_name(where),
+        host=socket.gethostname(),
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
