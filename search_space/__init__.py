@@ -1,0 +1,55 @@
+"""What to try: the sweep file, its parameters and designs, and the identity of a trial.
+
+Light on purpose (pydantic and YAML only), so that a sweep can be checked, planned and tabulated without torch.
+"""
+
+from __future__ import annotations
+
+from search_space.attention_specs import ATTENTION_SPECS
+from search_space.designs import DESIGNS
+from search_space.errors import Problem, SpecError, did_you_mean
+from search_space.identity import trial_id, variant_id
+from search_space.load import SweepFile, load_sweep, load_sweep_text
+from search_space.metrics import METRICS, Metric
+from search_space.paths import MISSING, value_at
+from search_space.requirements import needs_cost, unmet_requirements
+from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
+from search_space.suggest import InvalidVariant, baseline_params, suggest
+from search_space.sweep import Design, Prune, Published, Resources, Search, Sweep
+from search_space.variants import Variant, count_upper, variants
+
+__all__ = [
+    "ATTENTION_SPECS",
+    "DESIGNS",
+    "METRICS",
+    "MISSING",
+    "ArchSpec",
+    "Design",
+    "InvalidVariant",
+    "Metric",
+    "Problem",
+    "Prune",
+    "Published",
+    "Resources",
+    "Search",
+    "Setting",
+    "SpecError",
+    "Sweep",
+    "SweepFile",
+    "TaskSpec",
+    "TrainSpec",
+    "TrialSpec",
+    "Variant",
+    "baseline_params",
+    "count_upper",
+    "did_you_mean",
+    "load_sweep",
+    "load_sweep_text",
+    "needs_cost",
+    "suggest",
+    "trial_id",
+    "unmet_requirements",
+    "value_at",
+    "variant_id",
+    "variants",
+]

@@ -85,7 +85,7 @@ class ReattentionSpec(Spec):
     name: Literal["reattention"] = "reattention"
     blocks: Blocks = "all"
     transform_scale: bool = Field(
-        False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
+        default=False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
     )
 
 
@@ -95,13 +95,13 @@ class RefinerSpec(Spec):
     name: Literal["refiner"] = "refiner"
     blocks: Blocks = "all"
     expansion: float = Field(
-        3.0, gt=0, le=64, description="maps after expansion per head; fractions round to whole maps"
+        default=3.0, gt=0, le=64, description="maps after expansion per head; fractions round to whole maps"
     )
     kernel_size: int = Field(
-        3, ge=1, le=31, description="side of the local kernel on each map; even sizes pad bottom and right"
+        default=3, ge=1, le=31, description="side of the local kernel on each map; even sizes pad bottom and right"
     )
     reduction: bool = Field(
-        True, description="reduce the expanded maps to num_heads; without, every map gets its slice of V"
+        default=True, description="reduce the expanded maps to num_heads; without, every map gets its slice of V"
     )
 
 
@@ -111,11 +111,11 @@ class GroupMixSpec(Spec):
     name: Literal["groupmix"] = "groupmix"
     blocks: Blocks = "all"
     kernel_sizes: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
-        (3, 5, 7),
+        default=(3, 5, 7),
         min_length=1,
         description="aggregator of each group segment; segments = 1 (tokens) + len(kernel_sizes) + 1 (local branch)",
     )
-    local_kernel_size: int = Field(3, ge=1, le=31, description="kernel of the non-attention branch")
+    local_kernel_size: int = Field(default=3, ge=1, le=31, description="kernel of the non-attention branch")
 
 
 ATTENTION_SPECS: dict[str, type[Spec]] = {

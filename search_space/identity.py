@@ -1,8 +1,9 @@
 """Identity of a trial: equal id = same experiment.
 
-Resume, deduplication and pairing need no other machinery. The id hashes the canonical JSON of the spec without the fields
-that stand at their defaults, so that spelling a default out, the order of keys, comments and resources change nothing, and
-a field added later leaves old ids alone. Changing the *meaning* of a default must raise `IDENTITY_VERSION`.
+Resume, deduplication and pairing need no other machinery. The id hashes the canonical JSON of the spec without the
+fields that stand at their defaults, so that spelling a default out, the order of keys, comments and resources change
+nothing, and a field added later leaves old ids alone. Changing the *meaning* of a default must raise
+`IDENTITY_VERSION`.
 """
 
 from __future__ import annotations

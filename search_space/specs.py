@@ -45,23 +45,23 @@ VIT_DEFAULTS: dict[str, Any] = {
 class ArchSpec(Spec):
     """One architecture. Names are timm's."""
 
-    model: str = Field("vit", min_length=1, description="`vit` with every size free, or any timm model name")
-    depth: int | None = Field(None, ge=1, le=1000)
-    embed_dim: int | None = Field(None, ge=1)
-    num_heads: int | None = Field(None, ge=1)
-    mlp_ratio: float | None = Field(None, gt=0)
-    patch_size: int | None = Field(None, ge=1)
+    model: str = Field(default="vit", min_length=1, description="`vit` with every size free, or any timm model name")
+    depth: int | None = Field(default=None, ge=1, le=1000)
+    embed_dim: int | None = Field(default=None, ge=1)
+    num_heads: int | None = Field(default=None, ge=1)
+    mlp_ratio: float | None = Field(default=None, gt=0)
+    patch_size: int | None = Field(default=None, ge=1)
     img_size: int | tuple[int, int] | None = Field(
-        None, description="side or [height, width]; default: the dataset's (`vit`) or the model's"
+        default=None, description="side or [height, width]; default: the dataset's (`vit`) or the model's"
     )
     qkv_bias: bool | None = None
     class_token: bool | None = None
     global_pool: Literal["avg", "token", "avgmax", "max", "map"] | None = Field(
-        None, description="`vit`: `token` with a class token, else `avg`"
+        default=None, description="`vit`: `token` with a class token, else `avg`"
     )
-    drop_path_rate: float = Field(0.0, ge=0, lt=1)
-    proj_drop_rate: float = Field(0.0, ge=0, lt=1)
-    attn_drop_rate: float = Field(0.0, ge=0, lt=1)
+    drop_path_rate: float = Field(default=0.0, ge=0, lt=1)
+    proj_drop_rate: float = Field(default=0.0, ge=0, lt=1)
+    attn_drop_rate: float = Field(default=0.0, ge=0, lt=1)
     attention: Attention = SoftmaxSpec()
     options: dict[str, Scalar] = Field(
         default_factory=dict, description="further constructor arguments of the timm model"
@@ -88,12 +88,14 @@ class ShapesSpec(Spec):
     """Procedural images whose class depends on local texture and on global arrangement; any size, seeded."""
 
     name: Literal["builtin/shapes"] = "builtin/shapes"
-    img_size: int = Field(32, ge=8, le=1024)
-    num_train: int = Field(2000, ge=1)
-    num_test: int = Field(500, ge=1)
+    img_size: int = Field(default=32, ge=8, le=1024)
+    num_train: int = Field(default=2000, ge=1)
+    num_test: int = Field(default=500, ge=1)
     in_chans: Literal[1, 3] = 3
-    noise: float = Field(0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels lie in 0..1")
-    data_seed: int = Field(0, ge=0)
+    noise: float = Field(
+        default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels lie in 0..1"
+    )
+    data_seed: int = Field(default=0, ge=0)
 
 
 class TimmDatasetSpec(Spec):
@@ -102,7 +104,7 @@ class TimmDatasetSpec(Spec):
     name: str = Field(min_length=1)
     train_split: str = "train"
     test_split: str = "validation"
-    num_classes: int | None = Field(None, ge=1, description="needed where the reader does not know it")
+    num_classes: int | None = Field(default=None, ge=1, description="needed where the reader does not know it")
     in_chans: Literal[1, 3] = 3
 
 
@@ -131,7 +133,7 @@ class TaskSpec(Spec):
     name: Literal["classification"] = "classification"
     dataset: Dataset = DigitsSpec()
     val_fraction: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         lt=1,
         description="share of the training split held out (stratified, the same for all seeds); "
@@ -142,36 +144,36 @@ class TaskSpec(Spec):
 class TrainSpec(Spec):
     """How a trial trains. Names and meanings are timm's."""
 
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(128, ge=1)
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=128, ge=1)
     opt: str = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    layer_decay: float | None = Field(None, gt=0, le=1)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
     sched: str = "cosine"
-    warmup_epochs: int = Field(0, ge=0)
-    warmup_lr: float = Field(1e-6, ge=0)
-    min_lr: float = Field(1e-5, ge=0)
-    clip_grad: float | None = Field(None, gt=0)
-    smoothing: float = Field(0.0, ge=0, lt=1)
-    mixup: float = Field(0.0, ge=0)
-    cutmix: float = Field(0.0, ge=0)
-    hflip: float = Field(0.0, ge=0, le=1)
+    warmup_epochs: int = Field(default=0, ge=0)
+    warmup_lr: float = Field(default=1e-6, ge=0)
+    min_lr: float = Field(default=1e-5, ge=0)
+    clip_grad: float | None = Field(default=None, gt=0)
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+    hflip: float = Field(default=0.0, ge=0, le=1)
     crop_padding: int = Field(
-        0, ge=0, description="random crop after padding by this many pixels (datasets held in memory)"
+        default=0, ge=0, description="random crop after padding by this many pixels (datasets held in memory)"
     )
-    aa: str | None = Field(None, description="timm's auto-augment string (datasets read by timm's loader)")
-    color_jitter: float = Field(0.0, ge=0, description="(datasets read by timm's loader)")
-    reprob: float = Field(0.0, ge=0, le=1, description="random erasing probability")
+    aa: str | None = Field(default=None, description="timm's auto-augment string (datasets read by timm's loader)")
+    color_jitter: float = Field(default=0.0, ge=0, description="(datasets read by timm's loader)")
+    reprob: float = Field(default=0.0, ge=0, le=1, description="random erasing probability")
     ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="evaluate an exponential moving average of the weights"
+        default=None, gt=0, lt=1, description="evaluate an exponential moving average of the weights"
     )
     amp: Literal["auto", "off", "bfloat16", "float16"] = Field(
-        "auto", description="`auto`: bfloat16 on a GPU, off on a CPU"
+        default="auto", description="`auto`: bfloat16 on a GPU, off on a CPU"
     )
     recalibrate_bn: int = Field(
-        16,
+        default=16,
         ge=0,
         description="training batches that re-estimate the BatchNorms inside attention maps before every "
         "evaluation; 0: off",
@@ -192,7 +194,7 @@ class Setting(Spec):
 class TrialSpec(Setting):
     """One unit of work: one variant with one seed, that is, one training."""
 
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
     @property
     def setting(self) -> Setting:

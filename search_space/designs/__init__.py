@@ -1,0 +1,29 @@
+"""Designs: how the parameters of a sweep become the rows of a table. One file each, one contract (`DesignRule`).
+
+To add a design: one file here, one line in `DESIGNS`, its name in `search_space.sweep.DesignName`.
+"""
+
+from __future__ import annotations
+
+from search_space.designs.add_one_in import AddOneIn
+from search_space.designs.cumulative import Cumulative
+from search_space.designs.factorial import Factorial
+from search_space.designs.leave_one_out import LeaveOneOut
+from search_space.designs.list import List
+from search_space.designs.one_factor import OneFactor
+from search_space.designs.search import SearchDesign
+from search_space.designs.zip import Zip
+from search_space.drafts import DesignRule
+
+__all__ = ["DESIGNS"]
+
+DESIGNS: dict[str, DesignRule] = {
+    "add_one_in": AddOneIn(),
+    "cumulative": Cumulative(),
+    "factorial": Factorial(),
+    "leave_one_out": LeaveOneOut(),
+    "list": List(),
+    "one_factor": OneFactor(),
+    "search": SearchDesign(),
+    "zip": Zip(),
+}

@@ -1,0 +1,55 @@
+"""What `leave_one_out`, `add_one_in` and `cumulative` share: the named on/off components of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from search_space.drafts import Complaint, Draft, component_picks
+from search_space.naming import Names
+from search_space.sweep import Component, Range, Sweep
+
+__all__ = ["component_complaints", "component_draft", "components_of"]
+
+_FORM = "a component is {off: VALUE, on: VALUE}, or a list of two values, off and on"
+
+
+def components_of(sweep: Sweep) -> dict[str, tuple[str, Component]]:
+    """Short name -> key in `space` and the component; a list of two values counts as off and on."""
+    names = Names(sweep)
+    found: dict[str, tuple[str, Component]] = {}
+    for key, parameter in sweep.space.items():
+        if isinstance(parameter, Component):
+            component = parameter
+        else:
+            off, on = sweep.parameter_choices(key)
+            component = Component(off=off.value, on=on.value)
+        found[names.short(key)] = (key, component)
+    return found
+
+
+def component_draft(sweep: Sweep, states: Mapping[str, bool], name: str) -> Draft:
+    """The row with the given components on and the others off."""
+    picks = [
+        pick
+        for short, (key, component) in components_of(sweep).items()
+        for pick in component_picks(key, component, states[short])
+    ]
+    return Draft(tuple(picks), dict(states), name)
+
+
+def component_complaints(sweep: Sweep) -> Iterator[Complaint]:
+    """Why some parameter is no component."""
+    design = sweep.design.name
+    if not sweep.space:
+        yield Complaint(("space",), f"the design {design!r} needs components, but `space` is empty", _FORM)
+    for key, parameter in sweep.space.items():
+        if isinstance(parameter, Component | Range):
+            continue
+        if len(parameter) != 2:
+            message = f"the design {design!r} needs components, but this list has {len(parameter)} values"
+            yield Complaint(("space", key), message, _FORM)
+        for index, choice in enumerate(parameter):
+            if choice.with_ or choice.name:
+                given = "with" if choice.with_ else "name"
+                message = f"a component's value cannot have a {given!r}"
+                yield Complaint(("space", key, index, given), message, "write the value itself")

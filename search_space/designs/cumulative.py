@@ -1,0 +1,29 @@
+"""`cumulative`: a ladder - everything off, then each row adds the next component of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search_space.designs.components import component_complaints, component_draft, components_of
+from search_space.drafts import Complaint, Draft
+from search_space.sweep import Sweep
+
+__all__ = ["Cumulative"]
+
+
+class Cumulative:
+    """The order of the file matters: a component is judged on top of those before it. Names list all that is on,
+    because a name tells what differs from the baseline, wherever the row is read."""
+
+    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+        return component_complaints(sweep)
+
+    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+        states = dict.fromkeys(components_of(sweep), False)
+        yield component_draft(sweep, states, "baseline")
+        for name in tuple(states):
+            states = states | {name: True}
+            yield component_draft(sweep, states, " ".join(f"+ {on}" for on, is_on in states.items() if is_on))
+
+    def count(self, sweep: Sweep) -> int:
+        return 1 + len(sweep.space)

@@ -1,0 +1,26 @@
+"""`factorial`: every combination of every value - the full grid, the baseline before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from search_space.drafts import Complaint, Draft, count_combinations, lazy_product, unfold
+from search_space.sweep import Sweep
+
+__all__ = ["Factorial"]
+
+
+class Factorial:
+    """Parameters that belong to a choice are multiplied out inside that choice only."""
+
+    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+        return iter(())
+
+    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+        yield Draft()
+        for picks in lazy_product([lambda key=key: unfold(sweep, key) for key in sweep.space]):
+            yield Draft(picks)
+
+    def count(self, sweep: Sweep) -> int:
+        return 1 + math.prod(count_combinations(sweep.parameter_choices(key)) for key in sweep.space)

@@ -1,0 +1,27 @@
+"""`leave_one_out`: everything on, then one component off at a time - what each contributes to the full model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search_space.designs.components import component_complaints, component_draft, components_of
+from search_space.drafts import Complaint, Draft
+from search_space.sweep import Sweep
+
+__all__ = ["LeaveOneOut"]
+
+
+class LeaveOneOut:
+    """The reference row is `full`, not the baseline as written."""
+
+    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+        return component_complaints(sweep)
+
+    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+        full = dict.fromkeys(components_of(sweep), True)
+        yield component_draft(sweep, full, "full")
+        for name in full:
+            yield component_draft(sweep, full | {name: False}, f"- {name}")
+
+    def count(self, sweep: Sweep) -> int:
+        return 1 + len(sweep.space)

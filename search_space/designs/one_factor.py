@@ -1,0 +1,26 @@
+"""`one_factor`: the baseline, then one change at a time - which change matters, at the least cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search_space.drafts import Complaint, Draft, count_one_at_a_time, unfold_one_at_a_time
+from search_space.sweep import Sweep
+
+__all__ = ["OneFactor"]
+
+
+class OneFactor:
+    """A choice with parameters of its own comes with their first values, and then these are changed one at a time."""
+
+    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+        return iter(())
+
+    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+        yield Draft()
+        for key in sweep.space:
+            for picks in unfold_one_at_a_time(sweep, key):
+                yield Draft(picks)
+
+    def count(self, sweep: Sweep) -> int:
+        return 1 + sum(count_one_at_a_time(sweep.parameter_choices(key)) for key in sweep.space)

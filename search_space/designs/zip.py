@@ -1,0 +1,39 @@
+"""`zip`: paired lists - the first values together, then the second values together, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search_space.drafts import Complaint, Draft, Pick
+from search_space.sweep import Component, Range, Sweep
+
+__all__ = ["Zip"]
+
+
+class Zip:
+    """For sizes that must change together, such as width and number of heads."""
+
+    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+        lengths: dict[str, int] = {}
+        for key, parameter in sweep.space.items():
+            if isinstance(parameter, Component):
+                yield Complaint(("space", key), "the design 'zip' pairs lists, but this is a component", "write a list")
+            elif not isinstance(parameter, Range):
+                lengths[key] = len(parameter)
+                for index, choice in enumerate(parameter):
+                    if choice.with_:
+                        message = "a choice of the design 'zip' cannot bring parameters of its own"
+                        hint = "add them as further lists, or use the design 'factorial'"
+                        yield Complaint(("space", key, index, "with"), message, hint)
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+            yield Complaint(("space",), f"the design 'zip' needs lists of equal length, but {shown}")
+
+    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+        yield Draft()
+        columns = [[(key, choice) for choice in sweep.parameter_choices(key)] for key in sweep.space]
+        for row in zip(*columns, strict=True):
+            yield Draft(tuple(Pick(key, key, choice.value, choice.name) for key, choice in row))
+
+    def count(self, sweep: Sweep) -> int:
+        return 1 + max((len(sweep.parameter_choices(key)) for key in sweep.space), default=0)

@@ -1,0 +1,213 @@
+"""Sweep file -> validated `Sweep`, or every problem at once, each with its place.
+
+Four steps: read the tree (`yaml_source`), lay profile and overrides over it (`overlay`), validate types (pydantic, put
+into plain words by `explain`), check meaning (`checks`). Where types are wrong, the faulty values are taken out so that
+the meaning of the rest can still be checked: one look should be enough to repair a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from search_space.checks import complaints
+from search_space.errors import Problem, SpecError
+from search_space.explain import Fault, dotted, explain
+from search_space.overlay import apply_override, apply_profile, profile_names
+from search_space.sweep import Sweep
+from search_space.yaml_source import Mark, Node, read_file, read_text
+
+__all__ = ["SweepFile", "load_sweep", "load_sweep_text"]
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A sweep with its text, so that later stages can point at what they refuse."""
+
+    sweep: Sweep
+    text: str
+    path: str
+    root: Node = field(repr=False)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The file's content with profile and overrides laid over it, as plain values."""
+        return self.root.plain()
+
+    def problem(
+        self, path: Sequence[str | int] | str, message: str, hint: str = "", *, at_key: bool = False
+    ) -> Problem:
+        """A located problem. `path` leads from the top of the file (`prune.n_startup_trials`, or the keys one by one);
+        `at_key` points at the last key itself, for keys that should not be there."""
+        return _locate(self.root, _parts(self.root, path), message, hint, at_key=at_key)
+
+
+def load_sweep(path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = ()) -> SweepFile:
+    """The sweep in a file.
+
+    Args:
+        path: A YAML file.
+        profile: Name of one of its `profiles`, laid over the rest.
+        overrides: `path=value`, laid over that.
+
+    Raises:
+        SpecError: with every problem found, in the order of the file.
+    """
+    root, problems = read_file(path)
+    return _load(root, problems, str(path), profile, overrides)
+
+
+def load_sweep_text(
+    text: str, name: str = "<text>", *, profile: str | None = None, overrides: Iterable[str] = ()
+) -> SweepFile:
+    """The sweep in a text; `name` stands for the file in messages. See `load_sweep`."""
+    root, problems = read_text(text, name)
+    return _load(root, problems, name, profile, overrides)
+
+
+def _load(root: Node, problems: list[Problem], name: str, profile: str | None, overrides: Iterable[str]) -> SweepFile:
+    written = root
+    if not isinstance(root.value, dict):
+        came = "nothing" if root.value is None else "a list" if isinstance(root.value, tuple) else repr(root.value)
+        message = f"a sweep is a mapping with name, baseline, design, ..., but this file holds {came}"
+        raise SpecError(
+            [*problems, Problem(message, root.mark.where, hint="`archsweep init` writes one to start from")]
+        )
+    found = [_Found(problem, root.mark) for problem in problems]
+    if profile is not None:
+        root, of_profile = apply_profile(root, profile)
+        found += [_Found(problem, root.mark) for problem in of_profile]
+    for override in overrides:
+        root, of_override = apply_override(root, override)
+        found += [_Found(problem, root.mark) for problem in of_override]
+    sweep, of_sweep = _validate(root)
+    found += of_sweep
+    for other in profile_names(written):
+        if other != profile:
+            found += _of_profile(written, other, {found.problem for found in found})
+    if found or sweep is None:
+        raise SpecError(_in_order(found))
+    return SweepFile(sweep, root.mark.source.text, name, root)
+
+
+@dataclass(frozen=True)
+class _Found:
+    problem: Problem
+    mark: Mark
+
+
+def _of_profile(root: Node, name: str, known: set[Problem]) -> list[_Found]:
+    """What would be wrong if a profile were chosen, besides what is wrong without it."""
+    laid, problems = apply_profile(root, name)
+    found = [_Found(problem, laid.mark) for problem in problems]
+    _, of_sweep = _validate(laid)
+    _, of_file = _validate(root)
+    plain = {found.problem for found in of_file} | known
+    for one in of_sweep:
+        if one.problem not in plain:
+            problem = one.problem
+            message = f"with the profile {name!r}: {problem.message}"
+            found.append(_Found(Problem(message, problem.where, problem.path, problem.hint, problem.excerpt), one.mark))
+    return found
+
+
+def _validate(root: Node) -> tuple[Sweep | None, list[_Found]]:
+    data = root.plain()
+    faults: list[Fault] = []
+    sweep: Sweep | None = None
+    for _ in range(8):  # taking a value out can lay open another fault, but not many times
+        try:
+            sweep = Sweep.model_validate(data, strict=True)
+            break
+        except ValidationError as err:
+            fresh = explain(err, Sweep, data)
+            faults += [fault for fault in fresh if fault not in faults]
+            for fault in fresh:
+                data = _without(data, fault.path)
+    found = [_found(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]
+    if sweep is not None:
+        broken = [fault.path for fault in faults]
+        for complaint in complaints(sweep, broken):
+            found.append(_found(root, complaint.path, complaint.message, complaint.hint, at_key=complaint.at_key))
+    return sweep, found
+
+
+_STAND_INS: dict[str, Any] = {"name": "unnamed", "baseline": {}, "design": "one_factor"}
+
+
+def _without(data: Any, path: Sequence[str | int]) -> Any:
+    """The data without the value at `path`; required sections get a stand-in."""
+    if not path:
+        return {}
+    if len(path) == 1 and path[0] in _STAND_INS and isinstance(data, dict):
+        return {**data, path[0]: _STAND_INS[path[0]]}
+    head, rest = path[0], path[1:]
+    if isinstance(data, dict):
+        if rest and head in data and not _is_missing(data[head], rest):
+            return {**data, head: _without(data[head], rest)}
+        return {key: value for key, value in data.items() if key != head}
+    if isinstance(data, tuple) and isinstance(head, int) and head < len(data):
+        kept = (_without(data[head], rest),) if rest and not _is_missing(data[head], rest) else ()
+        return data[:head] + kept + data[head + 1 :]
+    return data
+
+
+def _is_missing(data: Any, rest: Sequence[str | int]) -> bool:
+    """Whether the fault is a key that is not there, so that its owner must go."""
+    return len(rest) == 1 and (not isinstance(data, dict | tuple) or (isinstance(data, dict) and rest[0] not in data))
+
+
+def _found(root: Node, path: Sequence[str | int], message: str, hint: str, *, at_key: bool = False) -> _Found:
+    return _Found(_locate(root, path, message, hint, at_key=at_key), _mark(root, path, at_key=at_key))
+
+
+def _locate(root: Node, path: Sequence[str | int], message: str, hint: str, *, at_key: bool) -> Problem:
+    mark = _mark(root, path, at_key=at_key)
+    return Problem(message, mark.where, dotted(tuple(path)), hint, mark.excerpt)
+
+
+def _mark(root: Node, path: Sequence[str | int], *, at_key: bool) -> Mark:
+    """The place of the value at `path`, or of what is nearest to it."""
+    here, mark = root, root.mark
+    for index, part in enumerate(path):
+        if isinstance(here.value, dict) and part in here.value:
+            mark = here.keys[str(part)] if at_key and index == len(path) - 1 else here.value[str(part)].mark
+            here = here.value[str(part)]
+        elif isinstance(here.value, tuple) and isinstance(part, int) and part < len(here.value):
+            here = here.value[part]
+            mark = here.mark
+    return mark
+
+
+def _parts(root: Node, path: Sequence[str | int] | str) -> tuple[str | int, ...]:
+    """The keys of a dotted path; keys that contain dots themselves (those of `space`) are recognised by the tree."""
+    if not isinstance(path, str):
+        return tuple(path)
+    parts: list[str | int] = []
+    here: Node | None = root
+    left = path.split(".")
+    while left:
+        known = here.value if here is not None and isinstance(here.value, dict) else {}
+        lengths = range(len(left), 0, -1)
+        taken = next((n for n in lengths if ".".join(left[:n]) in known), 1)
+        key = ".".join(left[:taken])
+        parts.append(key)
+        here = known.get(key)
+        left = left[taken:]
+    return tuple(parts)
+
+
+def _in_order(found: list[_Found]) -> list[Problem]:
+    """The problems in the order of the file, those of the command line after them, each once."""
+
+    def place(one: _Found) -> tuple[int, int, int]:
+        match = one.problem.where.rsplit(":", 2)
+        if len(match) == 3 and match[1].isdigit() and match[2].isdigit():
+            return 0, int(match[1]), int(match[2])
+        return 1, 0, 0
+
+    return list(dict.fromkeys(one.problem for one in sorted(found, key=place)))

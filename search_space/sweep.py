@@ -1,0 +1,252 @@
+"""The sweep file as types: one parsed, immutable `Sweep` (docs/sweep_format.md describes every field for people)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+
+from search_space.attention_specs import Spec
+from search_space.specs import Setting
+
+__all__ = [
+    "COMPONENT_DESIGNS",
+    "MAX_SEEDS",
+    "Choice",
+    "Component",
+    "Design",
+    "Parameter",
+    "Prune",
+    "Published",
+    "Range",
+    "Resources",
+    "Row",
+    "Search",
+    "Sweep",
+]
+
+MAX_SEEDS = 10_000
+DesignName = Literal["factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "zip", "list", "search"]
+COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative"})
+Number = int | float
+
+
+class Range(Spec):
+    """All numbers between two ends, for a search to choose from: whole ones if both ends (and `step`) are whole."""
+
+    min: Number
+    max: Number
+    step: Number | None = Field(default=None, gt=0, description="distance of neighbouring values, counted from `min`")
+    log: bool = Field(default=False, description="choose evenly on a logarithmic scale")
+
+    @property
+    def is_whole(self) -> bool:
+        return all(isinstance(number, int) for number in (self.min, self.max, self.step or 1))
+
+
+def _is_choice(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"value", "with", "name"}
+        and not set(value).isdisjoint({"value", "with"})
+    )
+
+
+def _as_choice(value: Any) -> Any:
+    return value if isinstance(value, Choice) or _is_choice(value) else {"value": value}
+
+
+class Choice(Spec):
+    """One value of a parameter; `with` holds parameters that exist only together with it."""
+
+    value: Any = Field(description="replaces the whole node at the parameter's path")
+    with_: dict[str, Conditional] = Field(
+        default_factory=dict, alias="with", description="path relative to the parameter -> values"
+    )
+    name: str | None = Field(default=None, min_length=1, max_length=60, description="label in names and tables")
+
+
+class Component(Spec):
+    """A named on/off pair of values."""
+
+    off: Any
+    on: Any
+
+    def value(self, on: bool) -> Any:
+        return self.on if on else self.off
+
+
+def _parameter_tag(value: Any) -> str | None:
+    if isinstance(value, tuple | list):
+        return "list"
+    if isinstance(value, Range) or (
+        isinstance(value, dict) and not set(value).isdisjoint({"min", "max", "step", "log"})
+    ):
+        return "range"
+    if isinstance(value, Component) or (isinstance(value, dict) and not set(value).isdisjoint({"on", "off"})):
+        return "component"
+    return None
+
+
+Choices = Annotated[tuple[Annotated[Choice, BeforeValidator(_as_choice)], ...], Field(min_length=1)]
+Conditional = Annotated[
+    Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")],
+    Discriminator(_parameter_tag),
+]
+"""Values of a parameter that belongs to a choice."""
+Parameter = Annotated[
+    Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")] | Annotated[Component, Tag("component")],
+    Discriminator(_parameter_tag),
+]
+"""Values of a parameter: a list of choices, a range (in a search), or an on/off component."""
+
+
+class Row(Spec):
+    """One explicit row of the design `list`: paths and their values, and maybe a label under `name`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None = Field(default=None, min_length=1, max_length=120, description="label of the row")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Design(Spec):
+    """How parameters become variants. `design: NAME` is short for `design: {name: NAME}`."""
+
+    name: DesignName
+    rows: tuple[Row, ...] = Field(default=(), description="only for `list`: the rows, as path -> value")
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Prune(Spec):
+    """Stops hopeless trials early. Keys besides `pruner` are options of the Optuna pruner."""
+
+    model_config = ConfigDict(extra="allow")
+
+    pruner: str = Field(min_length=1, description="an Optuna pruner: `median`, `hyperband`, `successive_halving`, ...")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Search(Spec):
+    """What proposes the trials of `design: search`. Keys besides the declared ones are options of the sampler."""
+
+    model_config = ConfigDict(extra="allow")
+
+    sampler: str = Field(
+        default="tpe", min_length=1, description="an Optuna sampler: `tpe`, `random`, `gp`, `cmaes`, ..."
+    )
+    num_trials: int = Field(ge=1, le=1_000_000, description="how many trials in all, resumed ones included")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, not of the trainings")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Resources(Spec):
+    """Where trials run. Takes no part in their identity."""
+
+    cpus: float = Field(default=1.0, ge=0, description="per trial; may be fractional")
+    gpus: float = Field(default=0.0, ge=0, description="per trial; 0.5: two trials share one")
+    max_concurrent: int | None = Field(default=None, ge=1, description="trials at a time; default: as many as fit")
+    num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
+    data_dir: str | None = Field(default=None, description="folder of the dataset")
+    download: bool = Field(default=False, description="allow the dataset to be downloaded")
+
+
+class Published(Spec):
+    """Numbers of a paper that stand beside ours: metrics as further keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    when: dict[str, Any] = Field(description="the row they belong to: path -> value")
+    source: str = Field(min_length=1, description="paper, table and setting")
+
+    @property
+    def values(self) -> dict[str, float]:
+        return {name: float(value) for name, value in (self.model_extra or {}).items()}
+
+
+def _count_to_seeds(value: Any) -> Any:
+    # a count beyond the limit is left alone, so that the error speaks of what was written
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS
+    return tuple(range(value)) if is_count else value
+
+
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**31)], ...],
+    BeforeValidator(_count_to_seeds),
+    Field(min_length=1, max_length=MAX_SEEDS),
+]
+
+
+class Sweep(Spec):
+    """One sweep file: one question."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="letters, digits, `-`, `_` and `.`; names the folder of the run",
+    )
+    description: str = Field(default="", description="free text for the table's caption")
+    baseline: Setting = Field(description="a trial without its seed; what deltas refer to")
+    space: dict[str, Parameter] = Field(
+        default_factory=dict, description="path into the baseline (or a component's name) -> values"
+    )
+    design: Annotated[Design, BeforeValidator(_named)] = Field(description="how parameters become variants")
+    seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
+    metric: str = Field(default="top1", description="what the table ranks by and a search optimises")
+    require: tuple[str, ...] = Field(default=(), description="statements that a variant must meet to be trained")
+    prune: Prune | None = Field(default=None, description="stop hopeless trials early")
+    search: Search | None = Field(default=None, description="only for `design: search`")
+    resources: Resources = Resources()
+    published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
+    profiles: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="`--profile NAME` lays these values over the sweep: path -> value"
+    )
+
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_what_was_written(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Sweep:
+        sweep = handler(data)
+        if isinstance(data, dict) and isinstance(data.get("baseline"), dict):
+            sweep._written = data["baseline"]
+        return sweep
+
+    @property
+    def written_baseline(self) -> dict[str, Any]:
+        """The baseline as it stands in the file. Values are laid over this, not over the validated one, because
+        defaults depend on what is written (`class_token: false` implies `global_pool: avg`)."""
+        return self._written or self.baseline.model_dump()
+
+    def parameter_choices(self, path: str) -> tuple[Choice, ...]:
+        """The choices of a parameter, components as off and on; ranges have none."""
+        parameter = self.space[path]
+        if isinstance(parameter, Component):
+            return (Choice(value=parameter.off, name="off"), Choice(value=parameter.on, name="on"))
+        assert not isinstance(parameter, Range), "only a search has ranges"
+        return parameter
+
+
+Choice.model_rebuild()
+Sweep.model_rebuild()
