@@ -56,10 +56,8 @@ def _blocks_tag(value: Any) -> str | None:
         return "all"
     if isinstance(value, list | tuple):
         return "list"
-    keys = (
-        set(value) if isinstance(value, dict) else {name for name in ("last", "first", "every") if hasattr(value, name)}
-    )
-    return next((name for name in ("last", "first", "every") if name in keys), "last")
+    names = ("last", "first", "every")
+    return next((name for name in names if (name in value if isinstance(value, dict) else hasattr(value, name))), None)
 
 
 Blocks = Annotated[
@@ -134,12 +132,13 @@ def _attention_tag(value: Any) -> str | None:
     return value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
 
 
-Attention = Annotated[
+_Mechanism = Annotated[
     Annotated[SoftmaxSpec, Tag("softmax")]
     | Annotated[ReattentionSpec, Tag("reattention")]
     | Annotated[RefinerSpec, Tag("refiner")]
     | Annotated[GroupMixSpec, Tag("groupmix")],
     Discriminator(_attention_tag),
-    BeforeValidator(_named),
 ]
+_Name = Literal["softmax", "reattention", "refiner", "groupmix"]
+Attention = Annotated[_Mechanism, BeforeValidator(_named, json_schema_input_type=_Name | _Mechanism)]
 """`attention: NAME` or `attention: {name: NAME, ...options}`."""

@@ -119,7 +119,7 @@ def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Complaint]
             requirement = Requirement.parse(text)
         except RequirementError as err:
             shown = text if len(text) <= 60 else text[:57] + "..."
-            yield Complaint(("require", index), f"{shown!r} {err.message}", err.hint)
+            yield Complaint(("require", index), f"{shown!r} is no requirement: {err.message}", err.hint)
             continue
         if reference is not None and not requirement.costs:
             reason = requirement.unmet(reference.setting, None)

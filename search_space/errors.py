@@ -7,10 +7,13 @@ look at the message is enough to repair a file. The command line prints it witho
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = ["Problem", "SpecError", "did_you_mean"]
+
+_WIDTH = 112
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,22 @@ class Problem:
         if self.excerpt:
             lines += ["    " + line for line in self.excerpt.splitlines()]
         if self.hint:
-            lines += ["  " + line for line in self.hint.splitlines()]
+            for line in self.hint.splitlines():
+                lines += _wrap(line)
         return "\n".join(lines)
+
+
+def _wrap(line: str) -> list[str]:
+    if len(line) <= _WIDTH:  # as written, spaces included
+        return ["  " + line]
+    return textwrap.wrap(
+        line,
+        _WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 class SpecError(ValueError):

@@ -141,7 +141,7 @@ def _real_path(loc: tuple[str | int, ...], data: Any) -> Path:
 
 def _is_branch(part: str | int, here: Mapping[str, Any]) -> bool:
     return (
-        part in ("list", "range", "component", "last", "first", "every", "all", "timm", "[key]")
+        part in ("list", "range", "component", "last", "first", "every", "all", "timm", "side", "pair", "[key]")
         or here.get("name") == part
     )
 

@@ -68,10 +68,10 @@ class Requirement:
         if not isinstance(tree, ast.Compare | ast.BoolOp | ast.IfExp | ast.Name | ast.Attribute) and not (
             isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not)
         ):
-            raise RequirementError("is neither true nor false", "write a comparison, such as  params_m <= 25")
+            raise RequirementError("it is neither true nor false", "write a comparison, such as  params_m <= 25")
         names = dict.fromkeys(_names(tree))
         if not names:
-            raise RequirementError("speaks of no path and no cost", LEGAL)
+            raise RequirementError("it speaks of no path and no cost", LEGAL)
         paths = tuple(name for name in names if name not in COST_NAMES)
         for path in paths:
             _check_path(path)
@@ -118,24 +118,24 @@ def _shown(values: Mapping[str, Any]) -> str:
 
 def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
-        raise RequirementError(f"has {len(text)} characters; at most {MAX_LENGTH} are allowed")
+        raise RequirementError(f"it has {len(text)} characters; at most {MAX_LENGTH} are allowed")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the parser comments on odd but harmless statements
             return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as err:
-        raise RequirementError(f"cannot be read: {err.msg}", LEGAL) from None
+        raise RequirementError(f"it cannot be read: {err.msg}", LEGAL) from None
     except (ValueError, RecursionError, MemoryError):
-        raise RequirementError("cannot be read", LEGAL) from None
+        raise RequirementError("it cannot be read", LEGAL) from None
 
 
 def _check(node: ast.AST, depth: int) -> None:
     """Every node must be on the list; what is not named here is refused."""
     if depth > MAX_NESTING:
-        raise RequirementError(f"is nested deeper than {MAX_NESTING} levels")
+        raise RequirementError(f"it is nested deeper than {MAX_NESTING} levels")
     if isinstance(node, ast.Attribute):
         if _dotted(node) is None:
-            raise RequirementError("takes an attribute of something that is no path", LEGAL)
+            raise RequirementError("it takes an attribute of something that is no path", LEGAL)
         return
     if isinstance(node, ast.Call):
         _check_call(node)
@@ -161,7 +161,7 @@ def _check(node: ast.AST, depth: int) -> None:
 def _legal(is_legal: bool, node: ast.AST) -> None:
     if not is_legal:
         raise RequirementError(
-            f"contains {_WORDS.get(type(node).__name__, type(node).__name__)}, which is not legal", LEGAL
+            f"it contains {_WORDS.get(type(node).__name__, type(node).__name__)}, which is not legal", LEGAL
         )
 
 
@@ -195,7 +195,7 @@ def _check_call(node: ast.Call) -> None:
     name = node.func.id if isinstance(node.func, ast.Name) else None
     if name not in FUNCTIONS:
         shown = f"{name!r}" if name else "something that is no function"
-        raise RequirementError(f"calls {shown}", "known functions: " + ", ".join(sorted(FUNCTIONS)))
+        raise RequirementError(f"it calls {shown}", "known functions: " + ", ".join(sorted(FUNCTIONS)))
     least, most = FUNCTIONS[name].arity
     if node.keywords or not least <= len(node.args) <= most:
         counts = str(least) if least == most else f"{least} to {most}"
@@ -204,9 +204,9 @@ def _check_call(node: ast.Call) -> None:
 
 def _check_constant(value: Any) -> None:
     if not isinstance(value, bool | int | float | str):
-        raise RequirementError(f"contains {value!r}, which is not legal", LEGAL)
+        raise RequirementError(f"it contains {value!r}, which is not legal", LEGAL)
     if isinstance(value, int | float) and not abs(value) <= MAX_INTEGER:
-        raise RequirementError("contains a number that is too large")
+        raise RequirementError("it contains a number that is too large")
 
 
 def _dotted(node: ast.AST) -> str | None:

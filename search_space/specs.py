@@ -42,16 +42,27 @@ VIT_DEFAULTS: dict[str, Any] = {
 }
 
 
+def _img_size_tag(value: Any) -> str:
+    return "pair" if isinstance(value, list | tuple) else "side"
+
+
+Side = Annotated[int, Field(ge=1, le=65_536)]
+ImgSize = Annotated[
+    Annotated[Side, Tag("side")] | Annotated[tuple[Side, Side], Tag("pair")],
+    Discriminator(_img_size_tag),
+]
+
+
 class ArchSpec(Spec):
     """One architecture. Names are timm's."""
 
     model: str = Field(default="vit", min_length=1, description="`vit` with every size free, or any timm model name")
     depth: int | None = Field(default=None, ge=1, le=1000)
-    embed_dim: int | None = Field(default=None, ge=1)
-    num_heads: int | None = Field(default=None, ge=1)
-    mlp_ratio: float | None = Field(default=None, gt=0)
-    patch_size: int | None = Field(default=None, ge=1)
-    img_size: int | tuple[int, int] | None = Field(
+    embed_dim: int | None = Field(default=None, ge=1, le=65_536)
+    num_heads: int | None = Field(default=None, ge=1, le=4096)
+    mlp_ratio: float | None = Field(default=None, gt=0, le=256)
+    patch_size: int | None = Field(default=None, ge=1, le=4096)
+    img_size: ImgSize | None = Field(
         default=None, description="side or [height, width]; default: the dataset's (`vit`) or the model's"
     )
     qkv_bias: bool | None = None
@@ -89,8 +100,8 @@ class ShapesSpec(Spec):
 
     name: Literal["builtin/shapes"] = "builtin/shapes"
     img_size: int = Field(default=32, ge=8, le=1024)
-    num_train: int = Field(default=2000, ge=1)
-    num_test: int = Field(default=500, ge=1)
+    num_train: int = Field(default=2000, ge=1, le=10_000_000)
+    num_test: int = Field(default=500, ge=1, le=10_000_000)
     in_chans: Literal[1, 3] = 3
     noise: float = Field(
         default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels lie in 0..1"
@@ -117,13 +128,13 @@ def _dataset_tag(value: Any) -> str:
     return name if name in ("builtin/digits", "builtin/shapes") else "timm"
 
 
-Dataset = Annotated[
+_Source = Annotated[
     Annotated[DigitsSpec, Tag("builtin/digits")]
     | Annotated[ShapesSpec, Tag("builtin/shapes")]
     | Annotated[TimmDatasetSpec, Tag("timm")],
     Discriminator(_dataset_tag),
-    BeforeValidator(_named),
 ]
+Dataset = Annotated[_Source, BeforeValidator(_named, json_schema_input_type=str | _Source)]
 """`dataset: NAME` or `dataset: {name: NAME, ...options}`."""
 
 
@@ -144,8 +155,8 @@ class TaskSpec(Spec):
 class TrainSpec(Spec):
     """How a trial trains. Names and meanings are timm's."""
 
-    epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=128, ge=1)
+    epochs: int = Field(default=10, ge=1, le=1_000_000)
+    batch_size: int = Field(default=128, ge=1, le=1_000_000)
     opt: str = "adamw"
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)

@@ -21,6 +21,7 @@ from search_space.specs import Setting
 __all__ = [
     "COMPONENT_DESIGNS",
     "MAX_SEEDS",
+    "NAME_PATTERN",
     "Choice",
     "Component",
     "Design",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 MAX_SEEDS = 10_000
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 DesignName = Literal["factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "zip", "list", "search"]
 COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative"})
 Number = int | float
@@ -97,7 +99,9 @@ def _parameter_tag(value: Any) -> str | None:
     return None
 
 
-Choices = Annotated[tuple[Annotated[Choice, BeforeValidator(_as_choice)], ...], Field(min_length=1)]
+Choices = Annotated[
+    tuple[Annotated[Choice, BeforeValidator(_as_choice, json_schema_input_type=Any)], ...], Field(min_length=1)
+]
 Conditional = Annotated[
     Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")],
     Discriminator(_parameter_tag),
@@ -193,7 +197,7 @@ def _count_to_seeds(value: Any) -> Any:
 
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**31)], ...],
-    BeforeValidator(_count_to_seeds),
+    BeforeValidator(_count_to_seeds, json_schema_input_type=int | tuple[int, ...]),
     Field(min_length=1, max_length=MAX_SEEDS),
 ]
 
@@ -202,7 +206,7 @@ class Sweep(Spec):
     """One sweep file: one question."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        pattern=NAME_PATTERN,
         max_length=100,
         description="letters, digits, `-`, `_` and `.`; names the folder of the run",
     )
@@ -211,7 +215,9 @@ class Sweep(Spec):
     space: dict[str, Parameter] = Field(
         default_factory=dict, description="path into the baseline (or a component's name) -> values"
     )
-    design: Annotated[Design, BeforeValidator(_named)] = Field(description="how parameters become variants")
+    design: Annotated[Design, BeforeValidator(_named, json_schema_input_type=DesignName | Design)] = Field(
+        description="how parameters become variants"
+    )
     seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
     metric: str = Field(default="top1", description="what the table ranks by and a search optimises")
     require: tuple[str, ...] = Field(default=(), description="statements that a variant must meet to be trained")

@@ -70,7 +70,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Node:
-    """A value with its place. `keys` holds the places of a mapping's keys, `size` counts the values, itself included."""
+    """A value with its place. `keys` holds the places of a mapping's keys, `size` counts all values below."""
 
     value: Scalar | tuple[Node, ...] | dict[str, Node]
     mark: Mark
