@@ -73,6 +73,8 @@ class SpecError(ValueError):
 def did_you_mean(came: str, legal: Iterable[str]) -> str:
     """`known: a, b, c.  Did you mean 'b'?` - the second sentence only where something is close."""
     names = sorted(legal)
-    close = difflib.get_close_matches(came, names, n=1, cutoff=0.6)
+    # `optimizer` is no near match of `opt`, but starts with it
+    starts = [name for name in names if len(name) > 2 and came.startswith(name)]
+    close = difflib.get_close_matches(came, names, n=1, cutoff=0.6) or sorted(starts, key=len, reverse=True)
     known = f"known: {', '.join(names)}."
     return f"{known}  Did you mean {close[0]!r}?" if close else known

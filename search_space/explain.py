@@ -6,6 +6,7 @@ them out by following the data that was validated.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -100,8 +101,8 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any = None) ->
     """
     merged: dict[tuple[Path, str], list[Fault]] = {}
     for entry in error.errors(include_url=False):
-        path = _real_path(entry["loc"], data) if data is not None else tuple(entry["loc"])
-        fault = _fault(dict(entry), path)
+        path = _real_path(entry["loc"], data, is_key=entry["type"] == "missing") if data is not None else tuple(entry["loc"])
+        fault = _fault(dict(entry), path, data)
         merged.setdefault((path, _group(entry["type"])), []).append(fault)
     return [_merge(faults) for faults in merged.values()]
 
@@ -121,8 +122,9 @@ def _merge(faults: list[Fault]) -> Fault:
     return Fault(faults[0].path, f"must be {legal}, but got{got}", faults[0].hint)
 
 
-def _real_path(loc: tuple[str | int, ...], data: Any) -> Path:
-    """The location without what pydantic added: names of union branches and of wrapped values."""
+def _real_path(loc: tuple[str | int, ...], data: Any, *, is_key: bool) -> Path:
+    """The location without what pydantic added: names of union branches and of wrapped values. `is_key`: the last part
+    is a key, although it is not there."""
     path: list[str | int] = []
     here = data
     for index, part in enumerate(loc):
@@ -131,29 +133,22 @@ def _real_path(loc: tuple[str | int, ...], data: Any) -> Path:
             if part in here:
                 path.append(part)
                 here = here[part]
-            elif is_last and not _is_branch(part, here):
-                path.append(part)  # a missing key
+            elif is_last and is_key:
+                path.append(part)
         elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
             path.append(part)
             here = here[part]
     return tuple(path)
 
 
-def _is_branch(part: str | int, here: Mapping[str, Any]) -> bool:
-    return (
-        part in ("list", "range", "component", "last", "first", "every", "all", "timm", "side", "pair", "[key]")
-        or here.get("name") == part
-    )
-
-
-def _fault(entry: dict[str, Any], path: Path) -> Fault:
+def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     kind, got, context = entry["type"], entry.get("input"), entry.get("ctx", {})
     if kind == "missing":
-        return Fault(path, "is missing", _missing_hint(path))
+        return Fault(path, "is missing", _slip(path, data) or _missing_hint(path))
     if kind == "extra_forbidden":
         return _unknown_key(entry["loc"], path)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _wrong_form(path, got)
+        return _wrong_form(path, got, isinstance(_at(data, path), Mapping))
     if kind in ("literal_error", "enum"):
         known = re.findall(r"'([^']*)'|(\b\d+\b)", str(context.get("expected", "")))
         names = [text or number for text, number in known]
@@ -164,8 +159,7 @@ def _fault(entry: dict[str, Any], path: Path) -> Fault:
         return Fault(path, f"must be {words} {_number(context[key])}, but got {quote(got)}")
     if kind in _KINDS:
         form = _form_of(path)
-        hint = f"write {form}" if form else _type_hint(kind, got)
-        return Fault(path, f"must be {_KINDS[kind]}, but got {quote(got)}", hint)
+        return Fault(path, f"must be {form or _KINDS[kind]}, but got {quote(got)}", _type_hint(kind, got))
     if kind == "string_pattern_mismatch":
         legal = "letters, digits, `-`, `_` and `.`, and start with a letter or digit"
         return Fault(path, f"may only contain {legal}, but got {quote(got)}", "it names the folder of the run")
@@ -174,9 +168,9 @@ def _fault(entry: dict[str, Any], path: Path) -> Fault:
     if kind == "string_too_long":
         return Fault(path, f"must have at most {context['max_length']} characters, but has {len(str(got))}")
     if kind == "too_short":
-        return Fault(path, f"needs at least {context['min_length']} value(s), but got {quote(got)}")
+        return Fault(path, f"needs at least {context['min_length']} values, but got {quote(got)}")
     if kind == "too_long":
-        return Fault(path, f"may have at most {context['max_length']} value(s), but has {context['actual_length']}")
+        return Fault(path, f"may have at most {context['max_length']} values, but has {context['actual_length']}")
     message = str(entry["msg"]).removeprefix("Value error, ")
     return Fault(path, f"{message}, but got {quote(got)}")
 
@@ -224,14 +218,30 @@ def _missing_hint(path: Path) -> str:
 _DESIGNS = ("factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "zip", "list", "search")
 
 
-def _wrong_form(path: Path, got: Any) -> Fault:
+def _at(data: Any, path: Path) -> Any:
+    for part in path:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        else:
+            data = data[part] if isinstance(data, list | tuple) and isinstance(part, int) and part < len(data) else None
+    return data
+
+
+def _slip(path: Path, data: Any) -> str:
+    """A key beside a missing one that was probably meant for it."""
+    owner = _at(data, path[:-1])
+    close = difflib.get_close_matches(str(path[-1]), list(owner), 1, 0.75) if isinstance(owner, Mapping) else []
+    return f"{close[0]!r} looks like it: rename it to {path[-1]!r}" if close else ""
+
+
+def _wrong_form(path: Path, got: Any, is_mapping: bool) -> Fault:
     form = _form_of(path)
     if (path and path[-1] == "attention") or form == _NODE_FORMS["arch.attention"]:
         name = got.get("name") if isinstance(got, Mapping) else got
         if isinstance(got, Mapping) and "name" not in got:
             return Fault(path, "the attention has no `name`", did_you_mean("", ATTENTION_SPECS))
         if isinstance(name, str):
-            where = (*path, "name") if isinstance(got, Mapping) and "name" in got else path
+            where = (*path, "name") if is_mapping and path[-1] == "attention" else path
             return Fault(where, f"unknown attention {name!r}", did_you_mean(name, ATTENTION_SPECS))
     if path and path[0] == "space":
         form = form or _PARAMETER_FORM

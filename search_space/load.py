@@ -85,7 +85,8 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
         root, of_override = apply_override(root, override)
         found += [_Found(problem, root.mark) for problem in of_override]
     sweep, of_sweep = _validate(root)
-    found += of_sweep
+    unreadable = {problem.where for problem in problems}  # what stands in for an unreadable value is no news
+    found += [one for one in of_sweep if one.problem.where not in unreadable]
     for other in profile_names(written):
         if other != profile:
             found += _of_profile(written, other, {found.problem for found in found})

@@ -119,7 +119,7 @@ class _Parameter:
             yield Complaint((*self.place, "max"), f"must be greater than min={given.min}, but got {given.max}")
         if given.log and given.step is not None:
             yield Complaint((*self.place, "step"), "a logarithmic range has no step", "remove `step` or `log`")
-        if given.log and given.min <= 0:
+        if given.log and given.min <= 0 and not faults:
             yield Complaint((*self.place, "min"), f"a logarithmic range starts above 0, but got {given.min}")
         if given.step is not None and not given.log and given.min < given.max:
             low, high, step = (Decimal(str(number)) for number in (given.min, given.max, given.step))
@@ -131,9 +131,9 @@ class _Parameter:
     def _value(self, value: Any, place: Path) -> Iterator[Complaint]:
         for fault in _faults(lay(self.data, self.path, value)):
             if fault.at_key and fault.path == tuple(split(self.path)):
-                hint = (
-                    f"{fault.hint}\nvalues that exist only for one choice belong to it: {{value: NAME, with: {{...}}}}"
-                )
+                hint = fault.hint
+                if len(self.place) == 2:
+                    hint += "\nvalues that exist only for one choice belong to it: {value: NAME, with: {...}}"
                 yield Complaint(self.place, fault.message, hint, at_key=True)
             elif _inside(fault, self.path) is None:
                 yield Complaint(place, f"{fault.dotted}: {fault.message}", fault.hint)
