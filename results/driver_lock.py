@@ -117,11 +117,11 @@ def _refusal(run_dir: Path, driver: Driver) -> Problem:
             where=str(run_dir),
             hint="such processes end by themselves within seconds: run the same command again",
         )
-    stop = f", stop it with `kill -INT {driver.pid}` on {driver.host}" if driver.pid else ""
+    stop = f"stop it with `kill -INT {driver.pid}` on {driver.host}, " if driver.pid else ""
     return Problem(
         f"another driver is at work on this run: {driver}",
         where=str(run_dir),
-        hint=f"watch it with `archsweep status {run_dir}`{stop},\nor give this sweep another `name` to run beside it",
+        hint=f"watch it with `archsweep status {run_dir}`,\n{stop}or give this sweep another `name` to run beside it",
     )
 
 

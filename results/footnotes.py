@@ -9,11 +9,10 @@ from typing import Any
 from results.records import PublishedRow
 from results.table import AblationTable
 
-__all__ = ["CROSS", "DAGGER", "DELTA", "PLUS_MINUS", "footnotes", "sources"]
+__all__ = ["DAGGER", "DELTA", "PLUS_MINUS", "footnotes", "sources"]
 
 PLUS_MINUS = "\u00b1"
 DAGGER = "\u2020"
-CROSS = "\u2717"
 DELTA = "\u0394"
 _MOST_GROUPS = 8
 
@@ -95,11 +94,11 @@ def _order(table: AblationTable) -> Iterable[str]:
 
 def _pruned(table: AblationTable) -> Iterable[str]:
     if any(row.num_pruned for row in table.rows):
-        yield f"{DAGGER} pruned at the epoch given; outside every mean and difference."
+        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference."
 
 
 def _failures(table: AblationTable) -> Iterable[str]:
-    heads = {"failed": f"{CROSS} failed", "infeasible": "Infeasible"}
+    heads = {"failed": "Failed", "infeasible": "Infeasible"}
     for status, head in heads.items():
         groups: dict[str, list[str]] = {}
         for row in table.rows:

@@ -1,7 +1,7 @@
 """The table as people read it: which columns, in which order, with how many decimals. Markdown and text draw it.
 
 Formatting lives here once, so that two formats cannot show two numbers. Columns without any content are left out (a
-sweep without failures has no status). A cell has two parts, value and spread, so that a terminal can align both.
+search has no differences). A cell has two parts, value and spread, so that a terminal can align both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from results.footnotes import CROSS, DAGGER, DELTA, PLUS_MINUS, footnotes, sources
+from results.footnotes import DAGGER, DELTA, PLUS_MINUS, footnotes, sources
 from results.statistics import PairedDelta, Summary
 from results.table import AblationTable, Row
 
@@ -57,7 +57,7 @@ def table_layout(table: AblationTable) -> Layout:
     columns = [
         _column(table, "variant", "left", lambda row: Cell(row.name)),
         *(_column(table, name, "center", _component(name)) for name in table.components),
-        _column(table, "seeds", "right", lambda row: Cell(f"{row.num_completed}/{row.num_planned}")),
+        _column(table, "seeds", "right", _seeds),
         _column(
             table,
             f"{metric.name} ({metric.unit}) {arrow}",
@@ -69,7 +69,6 @@ def table_layout(table: AblationTable) -> Layout:
         _number_column(table, "params (M)", lambda row: row.params_m, least=1, most=4),
         _number_column(table, "GMACs", lambda row: row.gmacs, least=1, most=5),
         _number_column(table, "train (s)", lambda row: row.train_seconds, least=0, most=1),
-        _status_column(table),
     ]
     always = {"variant", "seeds"}
     return Layout(
@@ -137,25 +136,16 @@ def _number_column(
     return Column(header, "right", tuple(Cell("" if number is None else _fixed(number, decimals)) for number in values))
 
 
-def _status_column(table: AblationTable) -> Column:
-    return _column(table, "status", "left", lambda row: Cell(", ".join(_status_parts(row))))
-
-
-def _status_parts(row: Row) -> Iterable[str]:
-    """What became of the seeds that are not completed. A count is given where it is not all of several seeds."""
+def _seeds(row: Row) -> Cell:
+    """`2/3` completed, and what became of the others: pruned at which epochs, failed. The rest is missing."""
+    marks = ""
     if row.num_pruned:
-        epochs = ", ".join(map(str, sorted(set(row.pruned_epochs))))
-        yield f"{DAGGER} {_count(row, row.num_pruned)}pruned at epoch {epochs}"
+        marks += f" {DAGGER}" + ",".join(map(str, sorted(set(row.pruned_epochs))))
     if row.num_failed:
-        yield f"{CROSS} {_count(row, row.num_failed)}failed"
+        marks += " failed"
     if row.num_infeasible:
-        yield f"{_count(row, row.num_infeasible)}infeasible"
-    if row.num_missing:
-        yield f"{_count(row, row.num_missing)}missing"
-
-
-def _count(row: Row, number: int) -> str:
-    return "" if number == row.num_planned else f"{number} "
+        marks += " infeasible"
+    return Cell(f"{row.num_completed}/{row.num_planned}", marks)
 
 
 def _decimals(values: Iterable[float], *, least: int, most: int) -> int:

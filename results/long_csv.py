@@ -12,16 +12,15 @@ longer contains (`in_plan` says so).
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from results.ablation import planned_trials
+from results.csv_cells import csv_line
 from results.progress import UnfinishedTrial
 from results.records import TrialRecord
 from results.run_dir import Run
-from results.values import csv_value
 
 __all__ = ["write_curves_csv", "write_long_csv"]
 
@@ -88,10 +87,9 @@ def write_curves_csv(run: Run, stream: TextIO) -> None:
 
 
 def _write(stream: TextIO, header: list[str], rows: Iterable[Iterable[Any]]) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
+    stream.write(csv_line(header))
     for row in rows:
-        writer.writerow([csv_value(value) for value in row])
+        stream.write(csv_line(row))
 
 
 def _lines(run: Run) -> list[_Line]:

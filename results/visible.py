@@ -8,13 +8,13 @@ __all__ = ["visible"]
 
 
 def visible(text: str) -> str:
-    """The text with line breaks as spaces and everything invisible (control, bidirectional, ...) as its escape."""
+    """The text with line breaks and every kind of space as a space, and what cannot be seen as its escape."""
     return "".join(_shown(character) for character in " ".join(text.splitlines()))
 
 
 def _shown(character: str) -> str:
-    # C*: control, format, surrogate, private, unassigned. Zl, Zp: line and paragraph separators.
-    category = unicodedata.category(character)
-    if category.startswith("C") or category in ("Zl", "Zp"):
-        return character.encode("unicode_escape").decode()
-    return character
+    if character.isprintable():
+        return character
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode()  # control, bidirectional, private, surrogate, ...

@@ -11,12 +11,11 @@ An empty cell means: there is no such number. `_delta_low` and `_delta_high` bou
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from results.csv_cells import csv_line, csv_value
 from results.table import AblationTable, Row
-from results.values import csv_value
 
 __all__ = ["write"]
 
@@ -24,10 +23,9 @@ __all__ = ["write"]
 def write(table: AblationTable, stream: TextIO) -> None:
     """Writes the table as CSV with LF line ends."""
     columns = _columns(table)
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    stream.write(csv_line(columns))
     for row in table.rows:
-        writer.writerow([csv_value(cell(row)) for cell in columns.values()])
+        stream.write(csv_line(cell(row) for cell in columns.values()))
 
 
 def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:

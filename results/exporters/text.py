@@ -47,11 +47,14 @@ def write(table: AblationTable, stream: TextIO) -> None:
 
 
 def _fit(headers: Sequence[str], columns: Sequence[Sequence[str]], aligns: Sequence[str]) -> list[int]:
-    """Width of every column. Headers break at spaces; where that is not enough, names and remarks break too."""
-    words = [max(map(_width, header.split())) for header in headers]
-    widths = [max([word, *map(_width, texts)]) for word, texts in zip(words, columns, strict=True)]
+    """Width of every column. Where the table gets too wide, headers break at spaces, then names break too."""
+    gaps = len(_GAP) * (len(headers) - 1)
+    widths = [max(map(_width, [header, *texts])) for header, texts in zip(headers, columns, strict=True)]
+    if sum(widths) + gaps > WIDTH:
+        words = [max(map(_width, header.split()), default=0) for header in headers]
+        widths = [max([word, *map(_width, texts)]) for word, texts in zip(words, columns, strict=True)]
     for index in [index for index, align in enumerate(aligns) if align == "left"]:
-        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - WIDTH
+        excess = sum(widths) + gaps - WIDTH
         longest = max((_width(word) for text in columns[index] for word in text.split()), default=0)
         narrowest = max(_NARROWEST, min(longest + _INDENT, _WIDEST_WORD))
         widths[index] = min(widths[index], max(narrowest, widths[index] - max(0, excess)))

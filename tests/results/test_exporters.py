@@ -1,0 +1,191 @@
+"""Every format carries the same numbers, shows any name as it is, and is the same bytes for the same ledger."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import pkgutil
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import results.exporters
+from results import EXPORTERS, ablation_table, exporter
+from search_space.errors import SpecError
+
+_GOLDEN = Path(__file__).parent / "golden_tables"
+_HOSTILE = [
+    "a|b",
+    "`code`",
+    "<script>alert(1)</script>",
+    "[click](http://example.org)",
+    "line\nbreak",
+    "\x1b[2J\x07",
+    "\u202egnp.exe",
+    'quote " and, comma',
+    "*bold* _it_ ~~no~~ $x$ &lt; \\",
+    "mlp_ratio=4",
+    "\u6ce8\u610f\u529b",
+    "",
+]
+
+
+def _written(name: str, table) -> str:
+    stream = io.StringIO(newline="")
+    EXPORTERS[name](table, stream)
+    return stream.getvalue()
+
+
+def _body(name: str, text: str) -> list[str]:
+    """The lines of the rows."""
+    lines = text.split("\n")
+    if name == "csv":
+        return lines[1:-1]
+    if name == "md":
+        return lines[2 : lines.index("")]
+    rules = [index for index, line in enumerate(lines) if line.startswith("\u2500")]
+    # A name may be empty or go on in the next line: only the first line of a row counts its seeds.
+    return [line for line in lines[rules[0] + 1 : rules[1]] if re.search(r" \d/\d", line)]
+
+
+def test_every_file_is_in_the_table():
+    files = {module.name for module in pkgutil.iter_modules(results.exporters.__path__)}
+    assert set(EXPORTERS) == files
+    for name, write in EXPORTERS.items():
+        assert write is importlib.import_module(f"results.exporters.{name}").write
+
+
+def test_an_unknown_format_is_an_error():
+    with pytest.raises(SpecError) as caught:
+        exporter("markdown")
+    assert str(caught.value) == "unknown table format 'markdown'\n  known: csv, md, text."
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_quickstart_is_golden(name, quickstart_plan, quickstart_records):
+    """The files were compared with the numbers worked out in test_ablation.py; a change is a changelog line."""
+    written = _written(name, ablation_table(quickstart_plan, quickstart_records))
+    assert written == (_GOLDEN / f"quickstart.{name}").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_components_are_golden(name, plan, planned, record):
+    """A leave-one-out study of one seed: check marks, plain differences, no spread."""
+    variants = [
+        planned("all on", is_baseline=True, components={"expansion": True, "dla": True}, params_m=22.05, gmacs=4.61),
+        planned("without expansion", components={"expansion": False, "dla": True}, params_m=21.9, gmacs=4.6),
+        planned("without dla", components={"expansion": True, "dla": False}, params_m=5.72, gmacs=1.26),
+    ]
+    records = [record("all on", 0, 83.0), record("without expansion", 0, 82.9996), record("without dla", 0, 81.25)]
+    table = ablation_table(plan(*variants, design="leave_one_out", seeds=[0]), records)
+    assert _written(name, table) == (_GOLDEN / f"components.{name}").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_same_ledger_same_bytes_in_any_order(name, quickstart_plan, quickstart_records):
+    expected = _written(name, ablation_table(quickstart_plan, quickstart_records))
+    rng = random.Random(1)
+    for _ in range(10):
+        rng.shuffle(quickstart_records)
+        assert _written(name, ablation_table(quickstart_plan, quickstart_records)) == expected
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_every_format_carries_the_same_numbers(name, quickstart_plan, quickstart_records):
+    """Rounded to the two decimals that people see, in the order of the rows."""
+    table = ablation_table(quickstart_plan, quickstart_records)
+    body = _body(name, _written(name, table))
+    assert len(body) == 4
+    for row, line in zip(table.rows, body, strict=True):
+        expected = [row.metrics["top1"].mean, row.metrics["top1"].std, row.params_m, row.gmacs]
+        expected += [row.delta.mean, row.delta.low, row.delta.high] if row.delta else []
+        shown = [float(number) for number in re.findall(r"(?<![\w.])[-+]?\d+\.\d+", line)]
+        for number in (number for number in expected if number is not None):
+            assert any(abs(number - found) <= 0.005 for found in shown), (number, line)
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_a_table_without_rows_has_its_header(name, plan):
+    assert _written(name, ablation_table(plan(), [])).split("\n")[0 if name != "text" else 2].find("variant") >= 0
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_hostile_names_break_no_line(name, plan, planned, record):
+    variants = [planned(text, variant_id=str(index)) for index, text in enumerate(_HOSTILE)]
+    records = [record(text, 0, 50.0, variant_id=str(index), trial_id=str(index)) for index, text in enumerate(_HOSTILE)]
+    written = _written(name, ablation_table(plan(*variants, seeds=[0]), records))
+    if name == "csv":
+        assert [row["variant"] for row in csv.DictReader(io.StringIO(written, newline=""))] == _HOSTILE
+        return
+    assert len(_body(name, written)) == len(_HOSTILE)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", written)
+
+
+def test_markdown_shows_hostile_names_literally(plan, planned):
+    variants = [planned(text, variant_id=str(index)) for index, text in enumerate(_HOSTILE)]
+    body = _body("md", _written("md", ablation_table(plan(*variants, seeds=[0]), [])))
+    assert [line.removesuffix(" | 0/1 |").removeprefix("| ") for line in body] == [
+        r"a\|b",
+        r"\`code\`",
+        r"\<script\>alert(1)\</script\>",
+        r"[click\](http://example.org)",
+        "line break",
+        r"\\x1b[2J\\x07",
+        r"\\u202egnp.exe",
+        'quote " and, comma',
+        r"\*bold\* \_it\_ \~\~no\~\~ \$x\$ \&lt; \\",
+        "mlp_ratio=4",
+        "\u6ce8\u610f\u529b",
+        "",
+    ]
+
+
+def test_text_aligns_wide_characters(plan, planned):
+    """Each of the three characters takes two columns of a terminal: the seeds stand below each other."""
+    variants = [planned("abcdef", variant_id="1"), planned("\u6ce8\u610f\u529b", variant_id="2")]
+    first, second = _body("text", _written("text", ablation_table(plan(*variants, seeds=[0]), [])))
+    assert first.index("0/1") == second.index("0/1") + 3
+
+
+def test_text_keeps_to_100_columns_with_long_names(plan, planned, record):
+    names = [f"arch.depth={n} arch.num_heads=4 arch.attention.expansion=1.5 train.lr=0.001 seed block" for n in (4, 6)]
+    records = [record(name, seed, 90.0 + seed, train_seconds=1234.5) for name in names for seed in (0, 1, 2)]
+    variants = [planned(name, params_m=22.1, gmacs=4.6, is_baseline=name is names[0]) for name in names]
+    written = _written("text", ablation_table(plan(*variants), records))
+    assert max(map(len, written.split("\n"))) <= 100
+    assert "arch.attention.expansion=1.5" in written
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the fixtures are plain functions
+@given(
+    names=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4),
+    values=st.lists(st.floats(0, 100), min_size=1, max_size=4),
+)
+@example(names=["\r"], values=[0.1])
+def test_csv_gives_back_what_was_put_in(plan, planned, record, names, values):
+    """Names of any characters and every digit of the numbers. A lone carriage return once ended the line."""
+    ids = list(map(str, range(len(names))))
+    variants = [planned(name, variant_id=key, changes={"a": name}) for key, name in zip(ids, names, strict=True)]
+    records = [record("", 0, value, variant_id=key, trial_id=key) for key, value in zip(ids, values, strict=False)]
+    written = _written("csv", ablation_table(plan(*variants, seeds=[0]), records))
+    rows = list(csv.DictReader(io.StringIO(written, newline="")))
+    assert [row["variant"] for row in rows] == names
+    assert [json.loads(row["changes"]) for row in rows] == [{"a": name} for name in names]
+    assert [float(row["top1_mean"]) for row in rows if row["top1_mean"]] == values[: len(names)]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.text(), min_size=1, max_size=4), component=st.text())
+@pytest.mark.parametrize("name", ["md", "text"])
+def test_any_name_gives_one_row(plan, planned, name, names, component):
+    """Whatever a variant or a component is called: every row is there, and nothing invisible is printed."""
+    variants = [planned(text, variant_id=str(index), components={component: True}) for index, text in enumerate(names)]
+    written = _written(name, ablation_table(plan(*variants, seeds=[0]), []))
+    assert len([line for line in written.split("\n") if re.search(r" 0/1(?: \||$)", line)]) == len(names)
+    assert all(character.isprintable() for character in written.replace("\n", ""))
