@@ -84,8 +84,16 @@ def _blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def _attention_of(model: nn.Module) -> str:
-    names = {type(module).__name__ for module in model.modules() if "Attention" in type(module).__name__}
-    return f"uses {', '.join(sorted(names))}" if names else "has no attention"
+    found = {
+        f"{type(module).__module__}.{type(module).__qualname__}"
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] == "attn" or _sounds_like_attention(type(module).__name__)
+    }
+    return f"uses {', '.join(sorted(found))}" if found else "has no attention"
+
+
+def _sounds_like_attention(name: str) -> bool:
+    return "Att" in name and "Block" not in name
 
 
 def _why_not_plain(block: nn.Module) -> str | None:
@@ -95,7 +103,7 @@ def _why_not_plain(block: nn.Module) -> str | None:
         return f"has blocks of kind {type(block).__name__}, without one attention of their own"
     # Exactly this class: a subclass computes something else.
     if type(host) is not Attention:
-        return f"uses {type(host).__name__}"
+        return f"uses {type(host).__module__}.{type(host).__qualname__}"
     extras = {
         "qk_norm": not isinstance(host.q_norm, nn.Identity),
         "scale_attn_norm": not isinstance(host.norm, nn.Identity),

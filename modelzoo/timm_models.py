@@ -12,8 +12,12 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers.helpers import to_2tuple
+from timm.layers.patch_embed import PatchEmbed
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from modelzoo.vit import patch_problems
 from search_space.errors import Problem, SpecError
 from search_space.specs import ArchSpec
 
@@ -29,6 +33,13 @@ def check_model_name(name: str) -> None:
     """Raises SpecError unless timm can build `name`."""
     # Names with a source (`hf-hub:...`, `local-dir:...`) would read files or the network: refused like unknown ones.
     if timm.is_model(name):
+        try:
+            timm.get_pretrained_cfg(name)
+        except RuntimeError as err:
+            plain = name.partition(".")[0]
+            raise SpecError(
+                Problem(f"unknown model {name!r}: {err}", path="arch.model", hint=f"did you mean {plain!r}?")
+            ) from err
         return
     known = ["vit", *timm.list_models()]
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
@@ -59,8 +70,8 @@ def build_timm_model(
     state = torch.get_rng_state()
     while True:
         try:
-            return timm.create_model(arch.model, pretrained=False, in_chans=in_chans, num_classes=num_classes, **given)
-        except (TypeError, ValueError, AssertionError, RuntimeError, KeyError) as err:
+            model = timm.create_model(arch.model, pretrained=False, in_chans=in_chans, num_classes=num_classes, **given)
+        except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as err:
             refused = _refused_argument(err, given)
             if refused is not None and _not_needed(arch, refused, given):
                 # Start over without it, and with the same random numbers.
@@ -68,6 +79,18 @@ def build_timm_model(
                 torch.set_rng_state(state)
                 continue
             raise SpecError(_problem(arch, err, refused, given)) from err
+        _check_patches(model)
+        return model
+
+
+def _check_patches(model: nn.Module) -> None:
+    """timm builds a plain ViT whose patches do not tile the image, and fails only when it sees one."""
+    embed = model.patch_embed if isinstance(model, VisionTransformer) else None
+    if isinstance(embed, PatchEmbed) and embed.img_size is not None:
+        height, width = to_2tuple(embed.img_size)
+        problems = patch_problems((int(height), int(width)), int(embed.patch_size[0]))
+        if problems:
+            raise SpecError(problems)
 
 
 def _refused_argument(err: Exception, given: dict[str, Any]) -> str | None:
@@ -87,7 +110,7 @@ def _problem(arch: ArchSpec, err: Exception, refused: str | None, given: dict[st
     if refused is None:
         asked = ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in RATES or value)
         return Problem(
-            f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {err}",
+            f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {type(err).__name__}: {err}",
             path="arch.model",
             hint="every size is free with `model: vit`; `archsweep models` lists what can be built",
         )

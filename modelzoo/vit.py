@@ -14,7 +14,7 @@ from modelzoo.legal_values import divisors, listed, nearest
 from search_space.errors import Problem, SpecError
 from search_space.specs import VIT_DEFAULTS, ArchSpec
 
-__all__ = ["build_vit"]
+__all__ = ["build_vit", "patch_problems"]
 
 
 def build_vit(
@@ -30,7 +30,7 @@ def build_vit(
     assert None not in sizes.values()
     problems = [
         *_heads_problems(sizes["embed_dim"], sizes["num_heads"]),
-        *_patch_problems(img_size, sizes["patch_size"]),
+        *patch_problems(img_size, sizes["patch_size"]),
         *_pool_problems(arch),
     ]
     if sizes["embed_dim"] * sizes["mlp_ratio"] < 1:
@@ -43,16 +43,27 @@ def build_vit(
         )
     if problems:
         raise SpecError(problems)
-    return VisionTransformer(
-        img_size=img_size,
-        in_chans=in_chans,
-        num_classes=num_classes,
-        **sizes,
-        drop_path_rate=arch.drop_path_rate,
-        proj_drop_rate=arch.proj_drop_rate,
-        attn_drop_rate=arch.attn_drop_rate,
-        **options,
-    )
+    try:
+        return VisionTransformer(
+            img_size=img_size,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            **sizes,
+            drop_path_rate=arch.drop_path_rate,
+            proj_drop_rate=arch.proj_drop_rate,
+            attn_drop_rate=arch.attn_drop_rate,
+            **options,
+        )
+    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as err:
+        # The sizes were checked above: what is left to go wrong are the values of options.
+        asked = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise SpecError(
+            Problem(
+                f"timm cannot build 'vit' with {asked}: {type(err).__name__}: {err}",
+                path="arch.options",
+                hint="the options and their values are those of timm's VisionTransformer",
+            )
+        ) from err
 
 
 def _heads_problems(embed_dim: int, num_heads: int) -> list[Problem]:
@@ -69,16 +80,19 @@ def _heads_problems(embed_dim: int, num_heads: int) -> list[Problem]:
     ]
 
 
-def _patch_problems(img_size: tuple[int, int], patch_size: int) -> list[Problem]:
+def patch_problems(img_size: tuple[int, int], patch_size: int) -> list[Problem]:
+    """What is wrong where patches do not tile the image: nothing or one problem."""
     height, width = img_size
     if height % patch_size == 0 and width % patch_size == 0:
         return []
     legal = divisors(math.gcd(height, width))
+    sides = sorted({near for side in img_size for near in nearest(side, lambda n: n % patch_size == 0)})
     return [
         Problem(
             f"img_size % patch_size == 0 must hold, but got img_size={height}x{width}, patch_size={patch_size}",
             path="arch.patch_size",
-            hint=f"patch_size for {height}x{width} images: {listed(legal)}",
+            hint=f"patch_size for {height}x{width} images: {listed(legal)}; "
+            f"near sides for patch_size={patch_size}: {listed(sides)}",
         )
     ]
 

@@ -17,8 +17,6 @@ Shapes:  B images, N tokens (P prefix + h * w patches), D dim, S channels of a s
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from modelzoo.attention.contract import Slot, TokenAttention
@@ -105,29 +103,27 @@ def spread_windows(num_heads: int) -> dict[int, int]:
 
 
 def _check_segments(slot: Slot, num_segments: int) -> None:
-    def legal(dim: int, num_heads: int) -> bool:
-        return dim % num_segments == 0 and (dim // num_segments * (num_segments - 1)) % num_heads == 0
+    def legal(dim: int, num_heads: int, num_segments: int) -> bool:
+        return dim % num_segments == 0 and (dim - dim // num_segments) % num_heads == 0
 
-    if legal(slot.dim, slot.num_heads):
+    if legal(slot.dim, slot.num_heads, num_segments):
         return
     # A host's own attention asks for embed_dim % num_heads == 0 as well, so only such widths are proposed.
-    widths = nearest(slot.dim, lambda dim: dim % slot.num_heads == 0 and legal(dim, slot.num_heads))
+    widths = nearest(slot.dim, lambda dim: dim % slot.num_heads == 0 and legal(dim, slot.num_heads, num_segments))
     hint = f"near embed_dim for num_heads={slot.num_heads}: {listed(widths)}"
-    what: dict[str, Any] = {"embed_dim": slot.dim, "num_heads": slot.num_heads, "segments": num_segments}
     if slot.dim % num_segments:
         relation = "embed_dim % segments == 0"
-        counts = [n for n in divisors(slot.dim) if 3 <= n <= 12]
+        counts = [n for n in range(3, 13) if legal(slot.dim, slot.num_heads, n)]
         if counts:
             hint += f"; or, for embed_dim={slot.dim}, as many kernel_sizes as {listed(n - 2 for n in counts)}"
     else:
         relation = "(embed_dim - embed_dim / segments) % num_heads == 0"
-        heads = [n for n in divisors(slot.dim) if legal(slot.dim, n)]
+        heads = [n for n in divisors(slot.dim) if legal(slot.dim, n, num_segments)]
         hint += f"; or num_heads for embed_dim={slot.dim}: {listed(heads)}"
-    got = ", ".join(f"{name}={value}" for name, value in what.items())
     raise SpecError(
         Problem(
-            f"Group-Mix attention needs {relation}, but got {got} "
-            f"({num_segments} segments: tokens, {num_segments - 2} group kernels, local branch)",
+            f"Group-Mix attention needs {relation}, but got embed_dim={slot.dim}, num_heads={slot.num_heads}, "
+            f"segments={num_segments} (tokens, {num_segments - 2} kernel_sizes, local branch)",
             path="arch.attention",
             hint=hint,
         )

@@ -1,7 +1,8 @@
-"""Where the golden cases lie, and tiny slots that all tests of the zoo share.
+"""Where the golden cases lie, and how a test runs once for each of them.
 
-Golden cases were recorded from the official implementations: `<family>/<name>.json` (system, configuration, mode) beside
-`<family>/<name>.safetensors` (state, input, output, intermediates, gradients). They are not part of this repository.
+Golden cases were recorded from the official implementations: `<family>/<name>.json` (system, configuration, mode)
+beside `<family>/<name>.safetensors` (state, input, output, intermediates, gradients). They are not part of this
+repository.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Group-Mix attention equals the official module: output, q, k, v, local branch, position term, gradients, statistics."""
+"""Group-Mix attention equals the official module: what it computes on the way, gradients, statistics."""
 
 from __future__ import annotations
 
