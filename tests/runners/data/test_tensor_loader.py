@@ -1,0 +1,132 @@
+"""Batches from a tensor: every image, the right pixels, augmentation image by image, order by seed and epoch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from runners.data import DataInfo, Images
+from runners.data.random_streams import generator
+from runners.data.tensor_loader import TensorBatches, TensorTrainBatches, random_crop, random_hflip
+
+CPU = torch.device("cpu")
+
+
+def _info(in_chans: int = 1) -> DataInfo:
+    return DataInfo("toy", (4, 4), in_chans, 3, 10, 0, 10, mean=(0.5,) * in_chans, std=(0.25,) * in_chans)
+
+
+def _images(number: int = 10, side: int = 4) -> Images:
+    """Image i has all its pixels at i / 100."""
+    pixels = (torch.arange(number) / 100).view(-1, 1, 1, 1).expand(-1, 1, side, side).contiguous()
+    return Images(pixels, torch.arange(number) % 3)
+
+
+def _train(images: Images, **options) -> TensorTrainBatches:
+    return TensorTrainBatches(
+        images, **{"info": _info(), "img_size": (4, 4), "batch_size": 4, "device": CPU, "seed": 0, **options}
+    )
+
+
+def test_evaluation_yields_every_image_once_in_order_with_a_smaller_last_batch():
+    batches = TensorBatches(_images(), info=_info(), img_size=(4, 4), batch_size=4, device=CPU)
+    found = list(batches)
+    assert [len(labels) for _, labels in found] == [4, 4, 2]
+    assert len(batches) == 3
+    values = torch.cat([images[:, 0, 0, 0] for images, _ in found])
+    torch.testing.assert_close(values, (torch.arange(10) / 100 - 0.5) / 0.25)
+    assert torch.cat([labels for _, labels in found]).tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+
+
+def test_bytes_are_read_as_255ths():
+    images = Images(torch.full((1, 1, 4, 4), 51, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+    (pixels, _), *_ = TensorBatches(images, info=_info(), img_size=(4, 4), batch_size=1, device=CPU)
+    torch.testing.assert_close(pixels, torch.full((1, 1, 4, 4), (0.2 - 0.5) / 0.25))
+
+
+def test_images_are_resized_to_the_models_size():
+    """A ramp stays a ramp: bilinear doubling of 0, 1 gives 0, 1/4, 3/4, 1 (half-pixel centres)."""
+    ramp = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).expand(1, 1, 2, 2)
+    images = Images(ramp, torch.zeros(1, dtype=torch.long))
+    (pixels, _), *_ = TensorBatches(images, info=_info(), img_size=(4, 4), batch_size=1, device=CPU)
+    expected = (torch.tensor([0.0, 0.25, 0.75, 1.0]) - 0.5) / 0.25
+    torch.testing.assert_close(pixels[0, 0], expected.expand(4, 4))
+
+
+def test_an_epoch_has_batches_of_equal_size_without_repeats():
+    found = list(_train(_images()).epoch(1))
+    assert [len(labels) for _, labels in found] == [4, 4]
+    values = torch.cat([images[:, 0, 0, 0] for images, _ in found])
+    assert len(values.unique()) == 8
+
+
+def test_labels_stay_with_their_images():
+    for images, labels in _train(_images()).epoch(1):
+        numbers = ((images[:, 0, 0, 0] * 0.25 + 0.5) * 100).round().long()
+        assert (numbers % 3).tolist() == labels.tolist()
+
+
+def _order(batches: TensorTrainBatches, epoch: int) -> list[float]:
+    return torch.cat([images[:, 0, 0, 0] for images, _ in batches.epoch(epoch)]).tolist()
+
+
+def test_order_follows_from_seed_and_epoch_alone():
+    first = _order(_train(_images()), 2)
+    batches = _train(_images())
+    _order(batches, 1)
+    torch.rand(17)  # numbers drawn elsewhere do not matter
+    assert _order(batches, 2) == first
+    assert _order(batches, 1) != first
+    assert _order(_train(_images(), seed=1), 2) != first
+
+
+def test_augmentation_follows_from_seed_and_epoch_alone():
+    options = {"crop_padding": 1, "hflip": 0.5, "reprob": 0.5}
+    images = Images(torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(10).long())
+    first = torch.cat([pixels for pixels, _ in _train(images, **options).epoch(1)])
+    torch.manual_seed(99)
+    again = torch.cat([pixels for pixels, _ in _train(images, **options).epoch(1)])
+    plain = torch.cat([pixels for pixels, _ in _train(images).epoch(1)])
+    assert torch.equal(first, again)
+    assert not torch.equal(first, plain)
+
+
+def test_augmentation_leaves_the_stored_images_alone():
+    images = _images()
+    before = images.pixels.clone()
+    for _ in _train(images, crop_padding=2, hflip=1.0, reprob=1.0).epoch(1):
+        pass
+    assert torch.equal(images.pixels, before)
+
+
+def test_crop_moves_each_image_by_its_own_offset_and_fills_with_black():
+    images = torch.rand(40, 2, 5, 6) + 1  # no pixel is black
+    moved = random_crop(images, 2, generator(0, "test"))
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    offsets = set()
+    for image, source in zip(moved, padded, strict=True):
+        matches = [
+            (dy, dx) for dy in range(5) for dx in range(5) if torch.equal(source[:, dy : dy + 5, dx : dx + 6], image)
+        ]
+        assert len(matches) == 1
+        offsets.add(matches[0])
+    assert len(offsets) > 12  # of 25 possible, 40 throws
+
+
+@pytest.mark.parametrize(("probability", "low", "high"), [(0.0, 0, 0), (0.3, 200, 400), (1.0, 1000, 1000)])
+def test_flip_mirrors_each_image_with_the_given_probability(probability, low, high):
+    images = torch.arange(3.0).expand(1000, 1, 2, 3)
+    flipped = random_hflip(images, probability, generator(0, "test"))
+    is_mirrored = (flipped == torch.tensor([2.0, 1.0, 0.0])).all((1, 2, 3))
+    is_same = (flipped == torch.tensor([0.0, 1.0, 2.0])).all((1, 2, 3))
+    assert (is_mirrored | is_same).all()
+    assert low <= is_mirrored.sum().item() <= high
+
+
+def test_erasing_replaces_a_rectangle_by_the_mean_colour():
+    images = Images(torch.ones(64, 1, 16, 16), torch.zeros(64).long())
+    (pixels, _), *_ = _train(images, batch_size=64, img_size=(16, 16), reprob=0.5).epoch(1)
+    # White is (1 - 0.5) / 0.25 = 2 after normalisation, the mean colour 0.
+    assert set(pixels.unique().tolist()) == {0.0, 2.0}
+    is_erased = (pixels == 0).any(-1).any(-1).squeeze(1)
+    assert 16 < is_erased.sum().item() < 48
