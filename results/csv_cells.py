@@ -14,24 +14,30 @@ from typing import Any
 __all__ = ["csv_line", "csv_value"]
 
 _SPECIAL = re.compile('[,"\r\n]')
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def csv_line(values: Iterable[Any]) -> str:
     """One line, its line feed included."""
-    return ",".join(_quoted(csv_value(value)) for value in values) + "\n"
+    return ",".join([_cell(value) for value in values]) + "\n"
 
 
 def csv_value(value: Any) -> str:
-    """Strings as they are, nothing as the empty cell, everything else as JSON (floats with all their digits)."""
+    """Strings as they are, nothing as the empty cell, numbers with all their digits, everything else as JSON."""
+    kind = type(value)
+    if kind is str:
+        return value
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    if kind is float or kind is int:  # a bool is neither: true and false are JSON
+        return repr(value)
+    return _JSON.encode(value)
 
 
-def _quoted(cell: str) -> str:
-    if not _SPECIAL.search(cell):
-        return cell
-    doubled = cell.replace('"', '""')
+def _cell(value: Any) -> str:
+    text = csv_value(value)
+    # Most cells of a large file are numbers, in which there is nothing to look for.
+    if type(value) is float or not _SPECIAL.search(text):
+        return text
+    doubled = text.replace('"', '""')
     return f'"{doubled}"'
