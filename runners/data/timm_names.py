@@ -12,7 +12,7 @@ without separate splits (timm would train and test on the same images), or split
 
 from __future__ import annotations
 
-import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.utils.data import IterableDataset
 
 from runners.data.dataset_info import SourceInfo, Split
 from runners.data.decoding import decode, first_image_size
+from runners.data.hub_offline import hub_offline
 from search_space.errors import Problem, SpecError, did_you_mean
 
 __all__ = ["TORCH_NAMES", "describe", "load"]
@@ -106,14 +107,13 @@ def _open_splits(dataset: Any, resources: Any) -> tuple[Any, Any]:
 
 def _open(dataset: Any, resources: Any, split: str, *, is_training: bool) -> Any:
     prefix, name, root = _resolve(dataset, resources)
-    if prefix in ("hfds", "hfids") and not resources.download:
-        # Read by Hugging Face's libraries when they are first imported; without it `load_dataset` downloads unasked.
-        os.environ["HF_HUB_OFFLINE"] = "1"
     options: dict[str, Any] = {"download": True} if resources.download else {}
     if prefix != "torch":
         options["input_img_mode"] = "L" if dataset.in_chans == 1 else "RGB"
+    is_offline = prefix in ("hfds", "hfids") and not resources.download
     try:
-        return create_dataset(name, root=root, split=split, is_training=is_training, **options)
+        with hub_offline() if is_offline else nullcontext():
+            return create_dataset(name, root=root, split=split, is_training=is_training, **options)
     except ImportError as err:
         raise SpecError(_problem(dataset, f"needs a package that is missing: {err}", _install(prefix))) from err
     # timm and the libraries below it answer missing data with whatever came to hand; the user gets one message.
@@ -135,19 +135,21 @@ def _resolve(dataset: Any, resources: Any) -> tuple[str, str, str | None]:
     if prefix == "torch" and rest.lower() not in TORCH_NAMES:
         known = [f"torch/{known}" for known in TORCH_NAMES]
         raise SpecError(_problem(dataset, "unknown torchvision dataset", did_you_mean(name, known)))
-    if data_dir is None and prefix in ("hfds", "hfids"):
+    if prefix in ("hfds", "hfids"):
+        local = None if data_dir is None else Path(data_dir) / rest
+        if local is not None and local.exists():
+            return prefix, f"{prefix}/{local}", None
         if prefix == "hfids" and not resources.download:
-            raise SpecError(_problem(dataset, "streams from the Hugging Face Hub", "allow it with --download"))
-        return prefix, name, None
+            hint = "allow it with --download, or put the files below resources.data_dir"
+            raise SpecError(_problem(dataset, "streams from the Hugging Face Hub", hint))
+        return prefix, name, data_dir
+    places = (name, data_dir or "", dataset.train_split, dataset.test_split)
+    if not resources.download and any("://" in place or place.startswith("pipe:") for place in places):
+        raise SpecError(_problem(dataset, "would be read over the network", "allow it with --download"))
     if data_dir is None:
         raise SpecError(
             _problem(dataset, "where the data lies is not known", "set resources.data_dir or --data-dir DIR")
         )
-    if prefix in ("hfds", "hfids"):
-        local = Path(data_dir) / rest
-        if local.exists():
-            return prefix, f"{prefix}/{local}", None
-        return prefix, name, data_dir
     if prefix in ("torch", "wds", "tfds"):
         return prefix, name, data_dir
     below = rest if prefix == "folder" else "" if name == "folder" else name

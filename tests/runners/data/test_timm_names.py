@@ -204,7 +204,14 @@ def test_misspelt_torchvision_name(tmp_path):
 
 def test_streaming_from_the_hub_must_be_asked_for():
     assert _message(_task("hfids/someone/something")) == (
-        "task.dataset: dataset 'hfids/someone/something': streams from the Hugging Face Hub\n  allow it with --download"
+        "task.dataset: dataset 'hfids/someone/something': streams from the Hugging Face Hub\n"
+        "  allow it with --download, or put the files below resources.data_dir"
+    )
+
+
+def test_reading_over_the_network_must_be_asked_for():
+    assert _message(_task("wds/toy", train_split="pipe:curl https://example.org/a.tar"), data_dir="/data") == (
+        "task.dataset: dataset 'wds/toy': would be read over the network\n  allow it with --download"
     )
 
 
