@@ -2,8 +2,8 @@
 
 timm's transforms draw from global generators. Each image gets its own stream, named after the trial's seed, the epoch
 and the image, so that augmentation depends neither on the number of loader workers nor on the dropout of the
-architecture. Streamed datasets have no image numbers; there the stream counts the images that a worker has seen, and the order is
-that of the reader, the same for all seeds of a sweep.
+architecture. Streamed datasets have no image numbers; there the stream counts the images that a worker has seen, and
+the order is that of the reader, the same for all seeds of a sweep.
 """
 
 from __future__ import annotations
