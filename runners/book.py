@@ -7,6 +7,7 @@ ledger and the Optuna study; it runs in the driver only and knows nothing of Ray
 from __future__ import annotations
 
 import datetime
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
 from runners.outcome import Outcome
 from runners.plan import Plan
 from runners.study import Proposal, Study, objective
-from search_space import SpecError, TrialSpec, Variant, trial_id, unmet_requirements, variant_id
+from search_space import SpecError, TrialSpec, Variant, trial_id, variant_id
 
 __all__ = ["Assignment", "Observer", "TrialBook"]
 
@@ -37,8 +38,10 @@ class Assignment:
 @dataclass
 class _Progress:
     assignment: Assignment
+    began: float = field(default_factory=time.monotonic)
     curve: list[dict[str, float]] = field(default_factory=list)
     pruned: bool = False
+    lost_workers: list[str] = field(default_factory=list)
 
 
 class Observer(Protocol):
@@ -100,7 +103,7 @@ class TrialBook:
             planned = (self._decisive.get(key) for key, _, _ in self._planned() if key not in self._again)
             self._study.replay_fixed(record for record in planned if record is not None)
 
-    # -- what is left ---------------------------------------------------------------------------------------------------
+    # -- what is left ----------------------------------------------------------
 
     @property
     def num_planned(self) -> int:
@@ -131,7 +134,7 @@ class TrialBook:
         """The records of what this search proposed."""
         return [self._decisive[key] for key in sorted(self._search_keys) if key in self._decisive]
 
-    # -- one trial ------------------------------------------------------------------------------------------------------
+    # -- one trial -------------------------------------------------------------
 
     def ask(self) -> Assignment | None:
         """The next trial to train; None when there is nothing (more) to start."""
@@ -184,10 +187,18 @@ class TrialBook:
         """True once `report` has told this running trial to stop."""
         return self._running[key].pruned
 
+    def note_lost_worker(self, key: str, reason: str) -> None:
+        """The engine lost the worker of a running trial and starts it again elsewhere."""
+        self._running[key].lost_workers.append(reason)
+
+    def lost_workers(self, key: str) -> str:
+        """What the engine said of each worker that this running trial lost."""
+        return "\n".join(self._running[key].lost_workers)
+
     def is_running(self, key: str) -> bool:
         return key in self._running
 
-    # -- inside ---------------------------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------
 
     def _planned(self) -> Iterator[tuple[str, Variant, TrialSpec]]:
         """Seed-major: after the first seed of every variant there is a whole, if unreplicated, table to look at."""
@@ -227,7 +238,7 @@ class TrialBook:
             if key in self._decisive and key not in self._again:
                 self._study.answer_from(proposal, self._decisive[key])
                 continue
-            reasons, cost = self.plan.reasons_against(proposal.variant)
+            reasons, cost = ([proposal.reason], {}) if proposal.reason else self.plan.reasons_against(proposal.variant)
             spec = proposal.variant.setting.with_seed(sweep.seeds[0])
             assignment = Assignment(key, spec, proposal.variant, self._attempts.get(key, 0) + 1, proposal)
             if reasons:
@@ -268,9 +279,13 @@ class TrialBook:
     def _record(self, progress: _Progress, result: Outcome | Failure | None) -> TrialRecord:
         base = self._base_record(progress.assignment)
         cost = self.plan.cost_of(progress.assignment.variant)
-        update: dict[str, Any] = {"curve": progress.curve, "epochs": len(progress.curve), **cost}
-        if progress.curve and "train_seconds" in progress.curve[-1]:
-            update["train_seconds"] = progress.curve[-1]["train_seconds"]
+        seconds = time.monotonic() - progress.began
+        update: dict[str, Any] = {
+            "curve": progress.curve,
+            "epochs": len(progress.curve),
+            "total_seconds": seconds,
+            **cost,
+        }
         if isinstance(result, Failure):
             update |= {"status": "failed", "failure": result}
         elif progress.pruned or result is None or result.status == "pruned":

@@ -1,7 +1,7 @@
 """One trial in a process of its own: what a forked child runs, and how it talks to the actor that forked it.
 
-This module imports torch and timm but never ray: a forkserver preloads it once per worker, so that every trial starts in
-milliseconds with everything imported and nothing shared but code. A crash of the child is one failed trial.
+This module imports torch and timm but never ray: a forkserver preloads it once per worker, so that every trial starts
+in milliseconds with everything imported and nothing shared but code. A crash of the child is one failed trial.
 
 Messages, child to parent: ("epoch", metrics), ("outcome", dict), ("failure", dict). Parent to child, after each epoch:
 True to stop, False to go on.
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from results.records import Failure
-from runners.outcome import Outcome, failure_of
+from runners.outcome import failure_of
 from runners.trial import run_trial
 from search_space import Resources, TrialSpec
 

@@ -1,4 +1,4 @@
-"""The door into `runners.child` for a process that has neither torch nor ray loaded and must not load them by itself."""
+"""The door into `runners.child` for processes that have neither torch nor ray loaded and must not load them."""
 
 from __future__ import annotations
 

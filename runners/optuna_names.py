@@ -1,8 +1,8 @@
 """Optuna's samplers and pruners by name, with the options a sweep file gives them.
 
-`median` and `MedianPruner` both name `optuna.pruners.MedianPruner`; every option is a constructor argument of the class.
-An argument that is itself a pruner or a sampler (`wrapped_pruner`, `base_sampler`, `independent_sampler`) is written as a
-name or as `{pruner: NAME, ...}` / `{sampler: NAME, ...}`.
+`median` and `MedianPruner` both name `optuna.pruners.MedianPruner`; every option is a constructor argument of the
+class. An argument that is itself a pruner or a sampler (`wrapped_pruner`, `independent_sampler`) is written as a name
+or as `{pruner: NAME, ...}` / `{sampler: NAME, ...}`.
 """
 
 from __future__ import annotations
@@ -67,11 +67,15 @@ def make_sampler(name: str, options: Mapping[str, Any], *, seed: int) -> optuna.
 
 
 def _lookup(kind: str, table: Mapping[str, type], name: str, *, path: str) -> type:
-    by_class = {cls.__name__: cls for cls in table.values()}
-    cls = table.get(name) or by_class.get(name)
+    spellings = {cls.__name__: cls for cls in table.values()}
+    # Optuna's own documents say CMA-ES, NSGA-II, TPE: case, hyphens and underscores do not matter.
+    spellings |= {short.replace("_", ""): cls for short, cls in table.items()}
+    cls = spellings.get(name) or spellings.get(name.lower().replace("_", "").replace("-", ""))
     if cls is None:
         if name in _NEEDS_AN_OBJECT:
-            raise SpecError(Problem(f"{name} cannot be written in a file", path=f"{path}.{kind}", hint=_NEEDS_AN_OBJECT[name]))
+            raise SpecError(
+                Problem(f"{name} cannot be written in a file", path=f"{path}.{kind}", hint=_NEEDS_AN_OBJECT[name])
+            )
         raise SpecError(Problem(f"unknown {kind} {name!r}", path=f"{path}.{kind}", hint=did_you_mean(name, table)))
     return cls
 

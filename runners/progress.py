@@ -121,12 +121,15 @@ class TrialLines:
 class LiveView:
     """Observer for terminals: a bar, the counts, the best so far, time left, and what every worker is doing."""
 
-    def __init__(self, console: Console, *, title: str, planned: int, earlier: Mapping[str, TrialRecord], metric: str) -> None:
+    def __init__(
+        self, console: Console, *, title: str, planned: int, earlier: Mapping[str, TrialRecord], metric: str
+    ) -> None:
         self._tally = _Tally(planned, earlier, metric)
         self._title = title
         self._running: dict[str, tuple[int, Assignment, Mapping[str, float]]] = {}
         self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False
+            console=console, get_renderable=self._render, refresh_per_second=4,
+            redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
 
     def __enter__(self) -> LiveView:
@@ -160,7 +163,9 @@ class LiveView:
             self._eta(),
         )
         counts = [f"{len(running)} running", f"{tally.counts['completed']} completed"]
-        counts += [f"{tally.counts[status]} {status}" for status in ("pruned", "failed", "infeasible") if tally.counts[status]]
+        counts += [
+            f"{tally.counts[status]} {status}" for status in ("pruned", "failed", "infeasible") if tally.counts[status]
+        ]
         lines = [head, Text("  ".join(counts))]
         if tally.best:
             best = tally.show(tally.value(tally.best))

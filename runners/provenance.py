@@ -28,7 +28,9 @@ def new_session() -> str:
     return secrets.token_hex(4)
 
 
-def describe_session(plan: Plan, *, session: str, engine: str, address: str | None, overrides: list[str]) -> dict[str, Any]:
+def describe_session(
+    plan: Plan, *, session: str, engine: str, address: str | None, overrides: list[str]
+) -> dict[str, Any]:
     """Everything needed to say what was run: the resolved sweep, versions, device, git state, seeds, command line."""
     return {
         "session": session,
@@ -76,5 +78,7 @@ def _git_state(directory: Path) -> dict[str, Any] | None:
 
 
 def _git(directory: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    done = subprocess.run(
+        ["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
     return done.stdout.strip()

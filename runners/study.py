@@ -1,11 +1,12 @@
 """The Optuna study of a run: it proposes the trials of a search and decides which trials of any design to prune.
 
-The study lives in memory and is a view: it is rebuilt at every start by replaying the ledger, so a resumed search neither
-repeats nor forgets a trial and its pruner knows the old curves. What a search proposed is written to `suggestions.jsonl`
-before the trial starts; a trial that was running when the driver died is proposed again under its number.
+The study lives in memory and is a view: it is rebuilt at every start by replaying the ledger, so a resumed search
+neither repeats nor forgets a trial and its pruner knows the old curves. What a search proposed is written to
+`suggestions.jsonl` before the trial starts; a trial that was running when the driver died is proposed again under its
+number.
 
-A sampler draws trial n with a seed derived from (search.seed, n) instead of from one stream, because a stream restarts with
-the process and would propose the first points a second time.
+A sampler draws trial n with a seed derived from (search.seed, n) instead of from one stream, because a stream restarts
+with the process and would propose the first points a second time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _ONE_SEED = {"qmc", "QMCSampler"}
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a search proposes next. `reason` is set where the parameters make no legal variant."""
+    """What a search proposes next. `reason` says why it must not be trained; then even `variant` may be missing."""
 
     number: int
     params: Mapping[str, Any]
@@ -79,7 +80,7 @@ class Study:
         # BruteForceSampler calls stop() when every combination has been seen; outside optimize() that would raise.
         self._study.stop = self._mark_exhausted  # pyright: ignore[reportAttributeAccessIssue]
 
-    # -- replay ---------------------------------------------------------------------------------------------------------
+    # -- replay ----------------------------------------------------------------
 
     def replay_fixed(self, records: Iterable[TrialRecord]) -> None:
         """Shows the pruner the curves of earlier trials of a fixed design."""
@@ -125,23 +126,29 @@ class Study:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside its range
                 variant = suggest(self._sweep, fixed)
-        except (InvalidVariant, ValueError, UserWarning):
+        except InvalidVariant as err:
+            variant = err.variant
+        except (ValueError, UserWarning):
             return None, {}
         return variant, fixed.distributions
 
-    def _frozen(self, record: TrialRecord, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> Any:
+    def _frozen(
+        self, record: TrialRecord, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
+    ) -> Any:
         curve = {int(point["epoch"]): objective(point, self._sweep.metric) for point in record.curve}
         steps = {epoch: value for epoch, value in curve.items() if value is not None}
         completed = record.status == "completed"
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE if completed else TrialState.PRUNED,
-            value=objective(record.metrics, self._sweep.metric) if completed else (steps[max(steps)] if steps else None),
+            value=objective(record.metrics, self._sweep.metric)
+            if completed
+            else (steps[max(steps)] if steps else None),
             params=dict(params),
             distributions=dict(distributions),
             intermediate_values=steps,
         )
 
-    # -- search ---------------------------------------------------------------------------------------------------------
+    # -- search ----------------------------------------------------------------
 
     def propose(self) -> Proposal:
         """The next suggestion, written down before it is returned; what a dead driver left running comes first."""
@@ -163,7 +170,7 @@ class Study:
         try:
             variant, reason = suggest(self._sweep, trial), ""
         except InvalidVariant as err:
-            variant, reason = None, str(err)
+            variant, reason = err.variant, err.reason
         _append_line(self._path, {"number": number, "params": trial.params})
         return Proposal(number, dict(trial.params), variant, reason)
 
@@ -179,7 +186,7 @@ class Study:
         else:
             self._study.tell(trial, state=TrialState.FAIL)
 
-    # -- pruning --------------------------------------------------------------------------------------------------------
+    # -- pruning ---------------------------------------------------------------
 
     def start(self, key: str, proposal: Proposal | None = None) -> None:
         """A trial begins (or begins again after its worker was lost: what it reported before stays known)."""

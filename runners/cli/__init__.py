@@ -1,4 +1,4 @@
-"""The command `archsweep`. Heavy libraries are imported inside the verbs that need them, so that the light ones answer at once."""
+"""The command `archsweep`. Heavy libraries are imported inside the verbs that need them: light ones answer at once."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ import typer
 __all__ = ["Overrides", "Profile", "RunArgument", "SweepArgument"]
 
 SweepArgument = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file.", show_default=False)]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, e.g. runs/quickstart.", show_default=False)]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory, e.g. runs/quickstart.", show_default=False)
+]
 Profile = Annotated[str | None, typer.Option("--profile", help="Lay this profile of the sweep file over it.")]
 Overrides = Annotated[
     list[str] | None,

@@ -32,9 +32,11 @@ def models(
 
     names = available_models(pattern)
     if not names:
-        raise SpecError(Problem(f"no model matches {pattern!r}", where="archsweep models", hint="try a part of a name: vit, swin"))
+        raise SpecError(
+            Problem(f"no model matches {pattern!r}", where="archsweep models", hint="try a part of a name: vit, swin")
+        )
     if not pattern:
-        print(f"models (`arch.model`): vit, and {len(names) - 1} names of timm; `archsweep models vit` lists those with vit in it")
+        print(f"models (`arch.model`): vit, and {len(names) - 1} names of timm; `archsweep models vit` lists a part")
         return
     for name in names:
         print(name)

@@ -20,14 +20,18 @@ def plan(
     sweep: SweepArgument,
     profile: Profile = None,
     set_: Overrides = None,
-    cost: Annotated[bool, typer.Option("--cost/--no-cost", help="Measure parameters and GMACs (imports torch).")] = True,
+    cost: Annotated[
+        bool, typer.Option("--cost/--no-cost", help="Measure parameters and GMACs (imports torch).")
+    ] = True,
     limit: Annotated[int, typer.Option(min=1, help="Print at most this many variants.")] = 200,
 ) -> None:
     """Print the variants, their parameters and GMACs, the number of trials, and what is dropped for which reason."""
     file = load_checked(sweep, profile, set_)
     if file.sweep.search:
         search = file.sweep.search
-        print(f"{file.sweep.name}: a {search.sampler} search, {search.num_trials} trials with seed {file.sweep.seeds[0]}")
+        print(
+            f"{file.sweep.name}: a {search.sampler} search, {search.num_trials} trials with seed {file.sweep.seeds[0]}"
+        )
         print("The variants are chosen while it runs, so this plan is incomplete. It varies:")
         for path, parameter in file.sweep.space.items():
             print(f"  {path}: {parameter}")

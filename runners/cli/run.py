@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -27,15 +28,21 @@ def run(
     sweep: SweepArgument,
     profile: Profile = None,
     set_: Overrides = None,
-    engine: Annotated[Engine, typer.Option(help="`in-process` trains one trial after the other, for debugging.")] = Engine.ray,
+    engine: Annotated[
+        Engine, typer.Option(help="`in-process` trains one trial after the other, for debugging.")
+    ] = Engine.ray,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to use, e.g. `auto` or `HOST:6379`; default: a private one here.")
     ] = None,
     gpus_per_trial: Annotated[
         float | None, typer.Option(min=0, help="GPUs of one trial; a fraction shares one. Overrides `resources.gpus`.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the dataset lies. Overrides `resources.data_dir`.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Let the dataset be downloaded if it is missing.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the dataset lies. Overrides `resources.data_dir`.")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let the dataset be downloaded if it is missing.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials, then stop.")] = None,
     retry: Annotated[Retry | None, typer.Option(help="Run trials again that failed.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME or runs/NAME-PROFILE.")] = None,
@@ -64,7 +71,7 @@ def run(
     from runners.drive import drive
     from runners.plan import make_plan
 
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)
     made = make_plan(file, profile=profile or "")
     for entry in made.dropped:
         console.print(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}", style="yellow", markup=False)
@@ -81,15 +88,17 @@ def run(
     )
     if result.counts:
         opened = Run.open(run_dir)
-        EXPORTERS["text"].write(ablation_table(opened.plan, opened.records), _stdout())
+        EXPORTERS["text"].write(ablation_table(opened.plan, opened.records), sys.stdout)
     if not quiet:
-        console.print(f"run directory: {run_dir}  (table.csv, table.md, trials.csv, curves.csv)", markup=False, style="dim")
+        console.print(
+            f"run directory: {run_dir}  (table.csv, table.md, trials.csv, curves.csv)", markup=False, style="dim"
+        )
     if result.interrupted:
         left = f"{result.remaining} trials left; run the same command again to continue"
         console.print(f"interrupted: {left}", markup=False, style="bold")
         raise typer.Exit(130)
     if result.counts["failed"]:
-        text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` says why, --retry failed runs them again"
+        text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` says why; --retry failed"
         console.print(text, markup=False, style="bold red")
         raise typer.Exit(3)
     if result.remaining:
@@ -97,9 +106,3 @@ def run(
     if not result.counts:
         console.print("no trial was run", markup=False, style="bold red")
         raise typer.Exit(2)
-
-
-def _stdout():
-    import sys
-
-    return sys.stdout

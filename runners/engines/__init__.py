@@ -1,7 +1,8 @@
 """Engines: how the trials of a book get trained. Explicit table, loaded on use because Ray takes a second to import.
 
-Contract: `run(book, *, run_dir, address)` trains everything `book.ask()` hands out, shows every epoch to `book.report`, ends every
-trial with `book.finish`, and lets KeyboardInterrupt pass. A failing trial is a record, never an exception.
+Contract: `run(book, *, run_dir, address)` trains everything `book.ask()` hands out, shows every epoch to
+`book.report`, ends every trial with `book.finish`, and lets KeyboardInterrupt pass. A failing trial is a record, never
+an exception.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ A trial that kills its process (a segfault, the kernel's memory killer) kills th
 
 from __future__ import annotations
 
-
 import torch
 
 from runners.book import TrialBook
@@ -22,7 +21,9 @@ def run_in_process(book: TrialBook) -> None:
     while (assignment := book.ask()) is not None:
         key = assignment.trial_id
         try:
-            result = run_trial(assignment.spec, report=lambda metrics, key=key: book.report(key, metrics), resources=resources)
+            result = run_trial(
+                assignment.spec, report=lambda metrics, key=key: book.report(key, metrics), resources=resources
+            )
         except Exception as err:
             result = failure_of(err)
         book.finish(key, result)

@@ -1,8 +1,8 @@
 """The `ray` engine: Ray Tune places trials, keeps workers warm and restarts them when a node is lost. It owns no state.
 
 Two thin classes hang on the driver's book: a `Searcher` that asks it for trials and tells it what became of them, and a
-`TrialScheduler` that hands it each epoch and stops what it says to stop. Why not `OptunaSearch`, `Tuner.restore` or function
-trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
+`TrialScheduler` that hands it each epoch and stops what it says to stop. Why not `OptunaSearch`, `Tuner.restore` or
+function trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _BookSearcher(Searcher):
             self._book.finish(key, None)
         elif error or not result or result.get("kind") == "epoch":
             message = f"the worker was lost {_MAX_WORKER_FAILURES + 1} times (node failure or out of memory)"
-            self._book.finish(key, Failure(type="WorkerDied", message=message))
+            self._book.finish(key, Failure(type="WorkerDied", message=message, traceback=self._book.lost_workers(key)))
         else:
             content = json.loads(result["content"])
             is_outcome = result["kind"] == "outcome"
@@ -105,6 +105,11 @@ class _BookScheduler(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        error = trial.get_error()
+        self._book.note_lost_worker(trial.config["key"], str(error) if error else "")
+        super().on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
         if result.get("kind") != "epoch":
@@ -140,6 +145,7 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
                     name="tune",
                     storage_path=scratch,
                     verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=_MAX_WORKER_FAILURES),
                 ),
             )

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ray import tune
+from ray.tune.result import DONE
 
 from runners.child_entry import CHILD_ENV, PRELOAD, child_entry
 
@@ -48,7 +49,7 @@ class TrialWorker(tune.Trainable):
             self._unanswered = True
             return {"kind": "epoch", "content": json.dumps(content)}
         self._end_child()
-        return {"kind": kind, "content": json.dumps(content), tune.result.DONE: True}
+        return {"kind": kind, "content": json.dumps(content), DONE: True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._end_child()

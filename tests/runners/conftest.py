@@ -1,0 +1,76 @@
+"""Small sweeps on real data, and books that a test drives by hand."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from results import LedgerWriter
+from runners.book import TrialBook
+from runners.plan import make_plan
+from search_space import load_sweep
+
+TINY_FIXED = """
+    name: tiny
+    baseline:
+      arch: {model: vit, depth: 2, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      task: {name: classification, dataset: builtin/digits}
+      train: {epochs: 2, batch_size: 256, lr: 0.003}
+    space:
+      arch.attention: [softmax, reattention, groupmix]
+    design: one_factor
+    seeds: 2
+    metric: top1
+"""
+
+TINY_SEARCH = """
+    name: tiny_search
+    baseline:
+      arch: {model: vit, depth: 2, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      task: {name: classification, dataset: builtin/digits, val_fraction: 0.2}
+      train: {epochs: 4, batch_size: 256, lr: 0.003}
+    space:
+      arch.depth: [1, 2, 3]
+      arch.mlp_ratio: {min: 1.0, max: 4.0}
+      train.lr: {min: 0.0005, max: 0.01, log: true}
+    design: search
+    search: {sampler: random, num_trials: 6, seed: 1}
+    prune: {pruner: median, n_startup_trials: 2, n_warmup_steps: 1}
+    seeds: 1
+    metric: top1
+"""
+
+
+@pytest.fixture
+def write_sweep(tmp_path):
+    """Writes a sweep file and returns its path."""
+
+    def write(text=TINY_FIXED, name="sweep.yaml", **replacements):
+        text = textwrap.dedent(text)
+        for old, new in replacements.items():
+            assert old in text, old
+            text = text.replace(old, new)
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def open_book(tmp_path):
+    """Opens a run directory with a real ledger; closes it at the end. Called again, it is a restart of the driver."""
+    ledgers = []
+
+    def open_(path, *, run="run", overrides=(), **options):
+        if ledgers:
+            ledgers.pop().close()
+        plan = make_plan(load_sweep(path, overrides=overrides))
+        ledger = LedgerWriter(tmp_path / run).__enter__()
+        ledgers.append(ledger)
+        return TrialBook(plan, ledger, **options)
+
+    yield open_
+    for ledger in ledgers:
+        ledger.close()
