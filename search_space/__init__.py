@@ -13,10 +13,12 @@ from search_space.load import SweepFile, load_sweep, load_sweep_text
 from search_space.metrics import METRICS, Metric
 from search_space.paths import MISSING, value_at
 from search_space.requirements import needs_cost, unmet_requirements
+from search_space.schema import json_schema
 from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
-from search_space.suggest import InvalidVariant, baseline_params, suggest
+from search_space.starter import template
+from search_space.suggestion import InvalidVariant, baseline_params, suggest
 from search_space.sweep import Design, Prune, Published, Resources, Search, Sweep
-from search_space.variants import Variant, count_upper, variants
+from search_space.variant import Variant, count_upper, variants
 
 __all__ = [
     "ATTENTION_SPECS",
@@ -43,10 +45,12 @@ __all__ = [
     "baseline_params",
     "count_upper",
     "did_you_mean",
+    "json_schema",
     "load_sweep",
     "load_sweep_text",
     "needs_cost",
     "suggest",
+    "template",
     "trial_id",
     "unmet_requirements",
     "value_at",

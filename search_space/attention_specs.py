@@ -57,14 +57,15 @@ def _blocks_tag(value: Any) -> str | None:
     if isinstance(value, list | tuple):
         return "list"
     names = ("last", "first", "every")
-    return next((name for name in names if (name in value if isinstance(value, dict) else hasattr(value, name))), None)
+    found = (name for name in names if (name in value if isinstance(value, dict) else hasattr(value, name)))
+    return next((f"{name} k" for name in found), None)  # not the bare name: a tag must not look like a key
 
 
 Blocks = Annotated[
     Annotated[Literal["all"], Tag("all")]
-    | Annotated[LastBlocks, Tag("last")]
-    | Annotated[FirstBlocks, Tag("first")]
-    | Annotated[EveryBlocks, Tag("every")]
+    | Annotated[LastBlocks, Tag("last k")]
+    | Annotated[FirstBlocks, Tag("first k")]
+    | Annotated[EveryBlocks, Tag("every k")]
     | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Tag("list")],
     Discriminator(_blocks_tag),
 ]

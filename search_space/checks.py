@@ -15,7 +15,7 @@ from search_space.paths import is_path, path_hint
 from search_space.requirements import COST_NAMES, Requirement, RequirementError
 from search_space.space_checks import space_complaints, value_complaints
 from search_space.sweep import Sweep
-from search_space.variants import variants
+from search_space.variant import variants
 
 __all__ = ["complaints"]
 

@@ -101,7 +101,11 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any = None) ->
     """
     merged: dict[tuple[Path, str], list[Fault]] = {}
     for entry in error.errors(include_url=False):
-        path = _real_path(entry["loc"], data, is_key=entry["type"] == "missing") if data is not None else tuple(entry["loc"])
+        path = (
+            _real_path(entry["loc"], data, is_key=entry["type"] == "missing")
+            if data is not None
+            else tuple(entry["loc"])
+        )
         fault = _fault(dict(entry), path, data)
         merged.setdefault((path, _group(entry["type"])), []).append(fault)
     return [_merge(faults) for faults in merged.values()]
@@ -269,9 +273,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "range": Range,
     "component": Component,
     "list": Choice,
-    "last": LastBlocks,
-    "first": FirstBlocks,
-    "every": EveryBlocks,
+    "last k": LastBlocks,
+    "first k": FirstBlocks,
+    "every k": EveryBlocks,
     "rows": Row,
 }
 
@@ -290,5 +294,6 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     if not names:
         return "the sweep", list(Sweep.model_fields) if loc and loc[0] not in ("arch", "task", "train") else []
     model = _SECTIONS.get(names[-1], Setting)
-    owner = {"range": "a range", "component": "a component", "list": "a choice"}.get(names[-1], f"`{names[-1]}`")
+    words = {"range": "a range", "component": "a component", "list": "a choice"}
+    owner = "`blocks`" if names[-1].endswith(" k") else words.get(names[-1], f"`{names[-1]}`")
     return owner, [info.alias or name for name, info in model.model_fields.items()]

@@ -7,8 +7,9 @@ the meaning of the rest can still be checked: one look should be enough to repai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,46 +78,34 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
         raise SpecError(
             [*problems, Problem(message, root.mark.where, hint="`archsweep init` writes one to start from")]
         )
-    found = [_Found(problem, root.mark) for problem in problems]
+    found = list(problems)
     if profile is not None:
         root, of_profile = apply_profile(root, profile)
-        found += [_Found(problem, root.mark) for problem in of_profile]
+        found += of_profile
     for override in overrides:
         root, of_override = apply_override(root, override)
-        found += [_Found(problem, root.mark) for problem in of_override]
+        found += of_override
+    unreadable = {problem.where for problem in found}  # what stands in for an unreadable value is no news
     sweep, of_sweep = _validate(root)
-    unreadable = {problem.where for problem in problems}  # what stands in for an unreadable value is no news
-    found += [one for one in of_sweep if one.problem.where not in unreadable]
+    found += [problem for problem in of_sweep if problem.where not in unreadable]
     for other in profile_names(written):
         if other != profile:
-            found += _of_profile(written, other, {found.problem for found in found})
+            found += _of_profile(written, other)
     if found or sweep is None:
         raise SpecError(_in_order(found))
     return SweepFile(sweep, root.mark.source.text, name, root)
 
 
-@dataclass(frozen=True)
-class _Found:
-    problem: Problem
-    mark: Mark
-
-
-def _of_profile(root: Node, name: str, known: set[Problem]) -> list[_Found]:
+def _of_profile(root: Node, name: str) -> list[Problem]:
     """What would be wrong if a profile were chosen, besides what is wrong without it."""
     laid, problems = apply_profile(root, name)
-    found = [_Found(problem, laid.mark) for problem in problems]
-    _, of_sweep = _validate(laid)
-    _, of_file = _validate(root)
-    plain = {found.problem for found in of_file} | known
-    for one in of_sweep:
-        if one.problem not in plain:
-            problem = one.problem
-            message = f"with the profile {name!r}: {problem.message}"
-            found.append(_Found(Problem(message, problem.where, problem.path, problem.hint, problem.excerpt), one.mark))
-    return found
+    _, without = _validate(root)
+    _, with_it = _validate(laid)
+    new = [problem for problem in with_it if problem not in without]
+    return problems + [replace(problem, message=f"with the profile {name!r}: {problem.message}") for problem in new]
 
 
-def _validate(root: Node) -> tuple[Sweep | None, list[_Found]]:
+def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
     data = root.plain()
     faults: list[Fault] = []
     sweep: Sweep | None = None
@@ -126,15 +115,20 @@ def _validate(root: Node) -> tuple[Sweep | None, list[_Found]]:
             break
         except ValidationError as err:
             fresh = explain(err, Sweep, data)
-            faults += [fault for fault in fresh if fault not in faults]
+            faults += [fault for fault in fresh if not any(_holds(fault, other) for other in [*faults, *fresh])]
             for fault in fresh:
                 data = _without(data, fault.path)
-    found = [_found(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]
+    found = [_locate(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]
     if sweep is not None:
         broken = [fault.path for fault in faults]
         for complaint in complaints(sweep, broken):
-            found.append(_found(root, complaint.path, complaint.message, complaint.hint, at_key=complaint.at_key))
+            found.append(_locate(root, complaint.path, complaint.message, complaint.hint, at_key=complaint.at_key))
     return sweep, found
+
+
+def _holds(fault: Fault, other: Fault) -> bool:
+    """Whether the other fault lies inside: a list that is empty because its only value was refused is no news."""
+    return len(other.path) > len(fault.path) and other.path[: len(fault.path)] == fault.path
 
 
 _STAND_INS: dict[str, Any] = {"name": "unnamed", "baseline": {}, "design": "one_factor"}
@@ -160,10 +154,6 @@ def _without(data: Any, path: Sequence[str | int]) -> Any:
 def _is_missing(data: Any, rest: Sequence[str | int]) -> bool:
     """Whether the fault is a key that is not there, so that its owner must go."""
     return len(rest) == 1 and (not isinstance(data, dict | tuple) or (isinstance(data, dict) and rest[0] not in data))
-
-
-def _found(root: Node, path: Sequence[str | int], message: str, hint: str, *, at_key: bool = False) -> _Found:
-    return _Found(_locate(root, path, message, hint, at_key=at_key), _mark(root, path, at_key=at_key))
 
 
 def _locate(root: Node, path: Sequence[str | int], message: str, hint: str, *, at_key: bool) -> Problem:
@@ -202,13 +192,13 @@ def _parts(root: Node, path: Sequence[str | int] | str) -> tuple[str | int, ...]
     return tuple(parts)
 
 
-def _in_order(found: list[_Found]) -> list[Problem]:
+def _in_order(found: list[Problem]) -> list[Problem]:
     """The problems in the order of the file, those of the command line after them, each once."""
 
-    def place(one: _Found) -> tuple[int, int, int]:
-        match = one.problem.where.rsplit(":", 2)
-        if len(match) == 3 and match[1].isdigit() and match[2].isdigit():
-            return 0, int(match[1]), int(match[2])
-        return 1, 0, 0
+    def place(problem: Problem) -> tuple[int, int, int]:
+        numbers = re.search(r":(\d+):(\d+)$", problem.where)
+        if numbers is None or problem.where.startswith("--set "):
+            return 1, 0, 0
+        return 0, int(numbers[1]), int(numbers[2])
 
-    return list(dict.fromkeys(one.problem for one in sorted(found, key=place)))
+    return list(dict.fromkeys(sorted(found, key=place)))

@@ -6,13 +6,13 @@ of mechanism and dataset has it, so `arch.attention.expansion` exists although s
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from search_space.errors import did_you_mean
 from search_space.specs import Setting
 
 __all__ = [
@@ -78,8 +78,11 @@ def path_hint(path: str) -> str:
     while parent and not (is_node(parent) and parent in known_paths()):
         parent = parent.rpartition(".")[0]
     prefix = parent + "." if parent else ""
-    level = {known[len(prefix) :].split(".")[0] for known in known_paths() if known.startswith(prefix)}
-    return did_you_mean(path, [prefix + name for name in level])
+    names = sorted({known[len(prefix) :].split(".")[0] for known in known_paths() if known.startswith(prefix)})
+    # Only the last part is compared: long common beginnings would make everything look alike.
+    close = difflib.get_close_matches(last, names, 1, 0.65)
+    hint = f"known: {', '.join(prefix + name for name in names)}."
+    return f"{hint}  Did you mean {prefix + close[0]!r}?" if close else hint
 
 
 def overlap(one: str, other: str) -> bool:

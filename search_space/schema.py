@@ -1,7 +1,7 @@
 """JSON Schema of the sweep file, for completion and checks in an editor.
 
-Generated from the models and shipped as `sweep.schema.json`; `python -m search_space.schema` writes it anew. It accepts
-what the loader accepts, short forms included, but cannot say everything that the loader checks.
+Generated from the models and shipped as `sweep.schema.json`, which `archsweep schema > search_space/sweep.schema.json`
+writes anew. It accepts what the loader accepts, short forms included, but cannot say all that the loader checks.
 """
 
 from __future__ import annotations
@@ -52,7 +52,3 @@ def _any_of(node: Any) -> Any:
         kept = {key: value for key, value in node.items() if not (key == "title" and isinstance(value, str))}
         return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in kept.items()}
     return [_any_of(item) for item in node] if isinstance(node, list) else node
-
-
-if __name__ == "__main__":
-    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")

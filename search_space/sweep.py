@@ -229,7 +229,7 @@ class Sweep(Spec):
         default_factory=dict, description="`--profile NAME` lays these values over the sweep: path -> value"
     )
 
-    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _written: dict[str, Any] | None = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -243,7 +243,7 @@ class Sweep(Spec):
     def written_baseline(self) -> dict[str, Any]:
         """The baseline as it stands in the file. Values are laid over this, not over the validated one, because
         defaults depend on what is written (`class_token: false` implies `global_pool: avg`)."""
-        return self._written or self.baseline.model_dump()
+        return self.baseline.model_dump() if self._written is None else self._written
 
     def parameter_choices(self, path: str) -> tuple[Choice, ...]:
         """The choices of a parameter, components as off and on; ranges have none."""

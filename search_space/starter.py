@@ -15,7 +15,7 @@ _FILE = Path(__file__).with_name("starter.yaml")
 
 def template(name: str) -> str:
     """A sweep named `name` that loads and runs as it is."""
-    if not re.match(NAME_PATTERN, name) or len(name) > 100:
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 100:
         message = f"cannot name a sweep {name!r}"
         hint = "letters, digits, `-`, `_` and `.`, at most 100, a letter or digit first; it names the folder of the run"
         raise SpecError(Problem(message, hint=hint))

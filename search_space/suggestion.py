@@ -20,7 +20,7 @@ from search_space.paths import MISSING, lay, value_at
 from search_space.requirements import unmet_requirements
 from search_space.specs import Setting
 from search_space.sweep import Choice, Component, Parameter, Range, Sweep
-from search_space.variants import Variant, make_variant
+from search_space.variant import Variant, make_variant
 
 __all__ = ["InvalidVariant", "SuggestingTrial", "baseline_params", "categories", "suggest"]
 
@@ -142,7 +142,9 @@ def _match(
     """The written setting and the suggestions that put the baseline's own value at `path`."""
     wanted = value_at(baseline, path)
     if isinstance(parameter, Range):
-        return (lay(data, path, wanted), {name: wanted}) if _in_range(wanted, parameter) else None
+        if not _in_range(wanted, parameter):
+            return None
+        return lay(data, path, wanted), {name: int(wanted) if parameter.is_whole else float(wanted)}
     if isinstance(parameter, Component):
         for on in (False, True):
             laid = data
