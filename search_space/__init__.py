@@ -11,6 +11,7 @@ from search_space.errors import Problem, SpecError, did_you_mean
 from search_space.identity import trial_id, variant_id
 from search_space.load import SweepFile, load_sweep, load_sweep_text
 from search_space.metrics import METRICS, Metric
+from search_space.naming import describe_parameter
 from search_space.paths import MISSING, value_at
 from search_space.requirements import needs_cost, unmet_requirements
 from search_space.schema import json_schema
@@ -44,6 +45,7 @@ __all__ = [
     "Variant",
     "baseline_params",
     "count_upper",
+    "describe_parameter",
     "did_you_mean",
     "json_schema",
     "load_sweep",

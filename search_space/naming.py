@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from search_space.paths import MISSING, is_path, known_paths, split, value_at
 from search_space.specs import Setting
-from search_space.sweep import Choice, Component, Parameter, Sweep
+from search_space.sweep import Choice, Component, Parameter, Range, Sweep
 
-__all__ = ["Names", "difference", "format_value", "touched_paths"]
+__all__ = ["Names", "describe_parameter", "difference", "format_value", "touched_paths"]
 
 
 def difference(reference: Setting, setting: Setting, path: str, stated: Set[str] = frozenset()) -> dict[str, Any]:
@@ -39,6 +39,22 @@ def format_value(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {format_value(inner)}" for key, inner in value.items()) + "}"
     return json.dumps(value)
+
+
+def describe_parameter(parameter: Parameter) -> str:
+    """A parameter on one line: `softmax | refiner (expansion: 1 | 2)`, `1 .. 4 step 0.5`, `off: 0 | on: 0.2`."""
+    if isinstance(parameter, Range):
+        step = f" step {format_value(parameter.step)}" if parameter.step is not None else ""
+        return f"{parameter.min} .. {parameter.max}{step}{' log' if parameter.log else ''}"
+    if isinstance(parameter, Component):
+        return f"off: {format_value(parameter.off)} | on: {format_value(parameter.on)}"
+    return " | ".join(map(_describe_choice, parameter))
+
+
+def _describe_choice(choice: Choice) -> str:
+    shown = choice.name or format_value(choice.value)
+    inner = "; ".join(f"{path}: {describe_parameter(below)}" for path, below in choice.with_.items())
+    return f"{shown} ({inner})" if inner else shown
 
 
 class Names:

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from search_space import InvalidVariant, Sweep, baseline_params, load_sweep_text, suggest
+from search_space import InvalidVariant, Sweep, baseline_params, describe_parameter, load_sweep_text, suggest
 
 SEARCH = """
 name: s
@@ -178,3 +178,16 @@ search: {num_trials: 4}
         found.append(variant.setting.arch.options["a"])
         assert variant.changes["arch.attention.expansion"] == 2.0
     assert [(type(value), value) for value in found] == [(int, 1), (float, 1.0), (bool, True), (str, "1")]
+
+
+def test_a_parameter_is_described_on_one_line() -> None:
+    space = sweep_of(SEARCH).space
+    assert {path: describe_parameter(parameter) for path, parameter in space.items()} == {
+        "arch.depth": "2 .. 6",
+        "arch.mlp_ratio": "1 .. 4 step 0.5",
+        "train.lr": "0.0001 .. 0.01 log",
+        "arch.num_heads": "1 | 3 | 4",
+        "arch.attention": (
+            "softmax | refiner (expansion: 1 | 2.5; kernel_size: 3 | 5) | groupmix (kernel_sizes: [3,5,7] | [3,3,3])"
+        ),
+    }
