@@ -43,6 +43,8 @@ def _measure(arch_json: str, img_size: tuple[int, int], in_chans: int, num_class
     with torch.device("meta"):
         model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).eval()
         image = torch.empty(1, in_chans, *img_size)
+    # The counter follows modules by gradient hooks, which trip over weights that are handed to modules as inputs.
+    model.requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
             model(image)

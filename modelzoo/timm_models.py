@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 import timm
-import torch
 from timm.layers.helpers import to_2tuple
 from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
@@ -67,18 +66,17 @@ def build_timm_model(
     if img_size is not None:
         given["img_size"] = img_size
     given |= options
-    state = torch.get_rng_state()
     while True:
         try:
             model = timm.create_model(arch.model, pretrained=False, in_chans=in_chans, num_classes=num_classes, **given)
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as err:
-            refused = _refused_argument(err, given)
-            if refused is not None and _not_needed(arch, refused, given):
-                # Start over without it, and with the same random numbers.
-                del given[refused]
-                torch.set_rng_state(state)
-                continue
-            raise SpecError(_problem(arch, err, refused, given)) from err
+            refused = _refused_arguments(err, given)
+            dispensable = [name for name in refused if _not_needed(arch, name, given)]
+            if not dispensable:
+                raise SpecError(_problems(arch, err, refused, given)) from err
+            for name in dispensable:
+                del given[name]
+            continue
         _check_patches(model)
         return model
 
@@ -93,9 +91,10 @@ def _check_patches(model: nn.Module) -> None:
             raise SpecError(problems)
 
 
-def _refused_argument(err: Exception, given: dict[str, Any]) -> str | None:
-    match = re.search(r"unexpected keyword argument\W+(?:\(s\)\W+)?(\w+)", str(err))
-    return match[1] if match and match[1] in given else None
+def _refused_arguments(err: Exception, given: dict[str, Any]) -> list[str]:
+    """Names from `... got an unexpected keyword argument 'depth'` and `...argument(s): ['depth', 'img_size']`."""
+    _, _, names = str(err).partition("unexpected keyword argument")
+    return [name for name in re.findall(r"'(\w+)'", names) if name in given]
 
 
 def _not_needed(arch: ArchSpec, refused: str, given: dict[str, Any]) -> bool:
@@ -106,17 +105,21 @@ def _not_needed(arch: ArchSpec, refused: str, given: dict[str, Any]) -> bool:
     return refused in RATES and given[refused] == 0
 
 
-def _problem(arch: ArchSpec, err: Exception, refused: str | None, given: dict[str, Any]) -> Problem:
-    if refused is None:
+def _problems(arch: ArchSpec, err: Exception, refused: list[str], given: dict[str, Any]) -> list[Problem]:
+    if not refused:
         asked = ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in RATES or value)
-        return Problem(
-            f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {type(err).__name__}: {err}",
-            path="arch.model",
-            hint="every size is free with `model: vit`; `archsweep models` lists what can be built",
+        return [
+            Problem(
+                f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {type(err).__name__}: {err}",
+                path="arch.model",
+                hint="every size is free with `model: vit`; `archsweep models` lists what can be built",
+            )
+        ]
+    return [
+        Problem(
+            f"{arch.model!r} takes no {name}, but {given[name]!r} is given",
+            path=f"arch.{name}" if name in ArchSpec.model_fields else f"arch.options.{name}",
+            hint="remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
         )
-    where = f"arch.{refused}" if refused in ArchSpec.model_fields else f"arch.options.{refused}"
-    return Problem(
-        f"{arch.model!r} takes no {refused}, but {given[refused]!r} is given",
-        path=where,
-        hint="remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
-    )
+        for name in refused
+    ]

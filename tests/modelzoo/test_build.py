@@ -81,7 +81,7 @@ def test_image_size_that_a_model_expects(arch, img_size, want):
     assert resolve_img_size(ArchSpec.model_validate(arch), img_size) == want
 
 
-@pytest.mark.parametrize("model", ["resnet18", "convnext_atto", "mobilenetv3_small_100", "inception_v3"])
+@pytest.mark.parametrize("model", ["resnet18", "convnext_atto", "inception_v3", "poolformer_s12", "hrnet_w18_small"])
 def test_convolutional_models_need_none_of_the_transformers_arguments(model):
     assert build(model=model, in_chans=3).num_classes == 5
 
@@ -131,6 +131,13 @@ COUNT = 1 + len(timm.list_models())
         (
             {"model": "resnet18", "depth": 3},
             "arch.depth: 'resnet18' takes no depth, but 3 is given\n"
+            "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+        ),
+        (
+            {"model": "poolformer_s12", "depth": 3, "num_heads": 2},
+            "arch.depth: 'poolformer_s12' takes no depth, but 3 is given\n"
+            "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)\n"
+            "arch.num_heads: 'poolformer_s12' takes no num_heads, but 2 is given\n"
             "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
         ),
         (

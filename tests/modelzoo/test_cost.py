@@ -133,6 +133,13 @@ def test_a_named_model_is_measured_at_its_own_size_unless_told_otherwise():
     assert told.params_m == own.params_m == pytest.approx(11.69, abs=0.01)
 
 
+def test_models_that_hand_weights_to_modules_are_counted():
+    """CaiT gives its class token to its last blocks. 12.0 M parameters; the official table says 2.5 GFLOPs."""
+    measured = cost(model="cait_xxs24_224")
+    assert measured.params_m == pytest.approx(12.0, abs=0.05)
+    assert measured.gmacs == pytest.approx(2.5, abs=0.05)
+
+
 def test_images_that_a_model_cannot_process_are_refused():
     """vgg11 halves the image five times: of 8 pixels nothing is left."""
     with pytest.raises(SpecError) as caught:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from modelzoo import ATTENTION, Slot
+from modelzoo.attention.refiner import MapSharingAttention
 
 DIM, BATCH = 24, 2
 
@@ -20,12 +21,16 @@ DIM, BATCH = 24, 2
 def randomised(name: str, slot: Slot, *, training: bool, **options):
     """The mechanism in float64 with every parameter and statistic drawn anew, and its state as arrays."""
     module = ATTENTION[name](slot, **options).double().train(training)
+    return module, randomise(module)
+
+
+def randomise(module: torch.nn.Module) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(7)
     for key, value in module.state_dict().items():
         if value.is_floating_point():
             noise = torch.rand(value.shape, generator=generator, dtype=torch.float64)
             value.copy_(noise + 0.5 if key.endswith("running_var") else noise - 0.4)
-    return module, {key: value.clone().numpy() for key, value in module.state_dict().items()}
+    return {key: value.clone().numpy() for key, value in module.state_dict().items()}
 
 
 def tokens(num_tokens: int) -> torch.Tensor:
@@ -154,6 +159,36 @@ def test_refiner(training, expansion, kernel_size, reduction):
         maps = batch_norm(reduced, state, "DLA.bn3", training=training) + incoming
     maps = batch_norm(maps, state, "adapt_bn", training=training)
     expect_equal(module, x, linear(weigh(maps, v), state, "proj"))
+
+
+def incoming_maps(num_tokens: int) -> torch.Tensor:
+    return torch.rand(BATCH, 4, num_tokens, num_tokens, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+def test_refiner_adds_a_scaled_incoming_map_and_hands_on_what_weighs_v():
+    """Without the transform nothing but the sum is left to see."""
+    module, state = randomised("refiner", Slot(dim=DIM, num_heads=4), training=False, apply_transform=False)
+    x, incoming = tokens(5), incoming_maps(5)
+    maps, v = softmax_maps(x.numpy(), state, 4)
+    maps = maps + incoming.numpy() / math.sqrt(6)
+    out, handed_on = module.attend(x, incoming)
+    np.testing.assert_allclose(handed_on.detach().numpy(), maps, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(out.detach().numpy(), linear(weigh(maps, v), state, "proj"), rtol=1e-10, atol=1e-10)
+
+
+def test_map_sharing_refines_the_incoming_map_and_hands_it_on_as_it_came():
+    """One map per head, a 1 x 1 kernel, no expansion: the refinement is short enough to write out."""
+    module = MapSharingAttention(Slot(dim=DIM, num_heads=4), expansion=1, kernel_size=1).double().eval()
+    state = randomise(module)
+    x, incoming = tokens(5), incoming_maps(5)
+    maps = incoming.numpy() * state["DLA.depth_sep_conv.weight"][:, 0]
+    maps = mix(batch_norm(maps, state, "DLA.bn2", training=False).clip(0, 6), state["DLA.conv_pro.weight"])
+    maps = batch_norm(maps, state, "DLA.bn3", training=False) + incoming.numpy()
+    maps = batch_norm(maps, state, "adapt_bn", training=False) / math.sqrt(6)
+    out, handed_on = module.attend(x, incoming)
+    want = linear(weigh(maps, linear(x.numpy(), state, "qkv")), state, "proj")
+    np.testing.assert_allclose(out.detach().numpy(), want, rtol=1e-10, atol=1e-10)
+    assert torch.equal(handed_on, incoming)
 
 
 def hardswish(x):
