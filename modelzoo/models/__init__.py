@@ -1,0 +1,1 @@
+"""Whole architectures of the zoo, registered with timm: one module per paper, its parts beside it under its name."""

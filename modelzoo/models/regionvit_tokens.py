@@ -1,0 +1,148 @@
+"""RegionViT's two kinds of tokens: where local and regional maps come from, and how both shrink between stages.
+
+Paper:   RegionViT: Regional-to-Local Attention for Vision Transformers, Chen et al. 2022, arXiv:2106.02689, section 3.
+Source:  written from a description of the released model; parity with it is tested.
+Differs: regional tokens can also be learned, one for all regions or one per region. The released constructor has a
+         switch for learned tokens too; nothing is known of them, so one token for all regions is our reading of it.
+         A projection that keeps the size but changes the width (mode 'c') is our reading as well: the released
+         models use 'c' only where the width stays, and there it is the identity.
+
+Shapes:  B images, C channels, H x W local map, R x S regional map.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["ChannelNorm", "LearnedRegions", "Projection", "RegionalConv", "build_stem"]
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of a (B, C, H, W) map.
+
+    timm's `LayerNorm2d` computes the same, but its parameters are 1-D, and timm's optimizers tell by that what not
+    to decay: the released parameters are (1, C, 1, 1), and decayed.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(1, dim, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, dim, 1, 1))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+        x_BHWC = F.layer_norm(x_BHWC, x_BHWC.shape[-1:], self.weight.flatten(), self.bias.flatten(), self.eps)
+        return x_BHWC.permute(0, 3, 1, 2)
+
+
+class _Stem(nn.Module):
+    """Image to local map: (B, 3, H, W) -> (B, C, H / patch, W / patch)."""
+
+    def __init__(self, proj: nn.Module) -> None:
+        super().__init__()
+        self.proj = proj
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.proj(image)
+
+
+def build_stem(kind: str, in_chans: int, dim: int, patch_size: int) -> nn.Module:
+    """The local stem: '3conv' (patch 4 only), '1conv' (overlapping patches) or 'linear' (disjoint patches)."""
+    if kind == "3conv":
+        assert patch_size == 4
+        return _Stem(
+            nn.Sequential(
+                nn.Conv2d(in_chans, dim // 4, 3, stride=2, padding=1),
+                ChannelNorm(dim // 4),
+                nn.GELU(),
+                nn.Conv2d(dim // 4, dim // 2, 3, stride=2, padding=1),
+                ChannelNorm(dim // 2),
+                nn.GELU(),
+                nn.Conv2d(dim // 2, dim, 3, padding=1),
+            )
+        )
+    if kind == "1conv":
+        return _Stem(nn.Conv2d(in_chans, dim, 2 * patch_size, stride=patch_size, padding=patch_size - 1))
+    assert kind == "linear"
+    return _Stem(nn.Conv2d(in_chans, dim, patch_size, stride=patch_size))
+
+
+class RegionalConv(nn.Module):
+    """Image to regional map: one convolution over disjoint regions of `region_size` pixels a side.
+
+    An image that is no multiple of it is centred in zeros; of an odd surplus the larger part is at right and bottom.
+    """
+
+    def __init__(self, in_chans: int, dim: int, region_size: int) -> None:
+        super().__init__()
+        self.region_size = region_size
+        self.proj = nn.Conv2d(in_chans, dim, region_size, stride=region_size)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        missing_y, missing_x = (-size % self.region_size for size in image.shape[-2:])
+        if missing_y or missing_x:
+            top, left = missing_y // 2, missing_x // 2
+            image = F.pad(image, (left, missing_x - left, top, missing_y - top))
+        return self.proj(image)
+
+
+class LearnedRegions(nn.Module):
+    """Regional tokens that do not look at the image: one for all regions, or one per region of the native size.
+
+    Args:
+        native_size: regions per side of the native image, `None` for one token that serves all regions. Other image
+            sizes interpolate the native tokens bicubically.
+    """
+
+    def __init__(self, dim: int, region_size: int, native_size: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.region_size = region_size
+        self.token = nn.Parameter(torch.empty(1, dim, *(native_size or (1, 1))))
+        nn.init.trunc_normal_(self.token, std=0.02)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        rows, columns = (math.ceil(size / self.region_size) for size in image.shape[-2:])
+        token_1CRS = self.token
+        if token_1CRS.shape[-2:] not in ((1, 1), (rows, columns)):
+            token_1CRS = F.interpolate(token_1CRS, (rows, columns), mode="bicubic", align_corners=False)
+        return token_1CRS.expand(len(image), -1, rows, columns)
+
+
+class Projection(nn.Module):
+    """From one stage's maps to the next one's: 'sc' halves both and widens them, 'c' keeps their size.
+
+    Norm, GELU and a depthwise convolution whose channel multiplier makes the new width. The released model has one
+    module for regional and local maps, written under both names in its state; here it has one name.
+
+    Args:
+        shared: regional and local maps have the same weights, as released.
+        regional: there are regional maps at all.
+    """
+
+    def __init__(self, in_dim: int, dim: int, mode: str, *, shared: bool = True, regional: bool = True) -> None:
+        super().__init__()
+        self.proj = _project(in_dim, dim, mode)
+        self.proj_regional = _project(in_dim, dim, mode) if regional and not shared else None
+
+    def forward(
+        self, regional_BCRS: torch.Tensor | None, local_BCHW: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        if regional_BCRS is not None:
+            proj_regional = self.proj if self.proj_regional is None else self.proj_regional
+            regional_BCRS = proj_regional(regional_BCRS)
+        return regional_BCRS, self.proj(local_BCHW)
+
+
+def _project(in_dim: int, dim: int, mode: str) -> nn.Module:
+    if mode == "sc":
+        conv = nn.Conv2d(in_dim, dim, 3, stride=2, padding=1, groups=in_dim)
+    elif in_dim == dim:
+        return nn.Identity()
+    else:
+        conv = nn.Conv2d(in_dim, dim, 1, groups=in_dim)
+    return nn.Sequential(ChannelNorm(in_dim), nn.GELU(), conv)
