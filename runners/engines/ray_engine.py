@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def _worker_config(assignment: Assignment, resources: Resources, run_dir: Path) 
     }
 
 
-def _slots(resources: Resources, total: dict[str, float]) -> int:
+def _slots(resources: Resources, total: Mapping[str, float]) -> int:
     """How many trials fit at once."""
     problems, fits = [], []
     for path, asked, kind in (("cpus", resources.cpus, "CPU"), ("gpus", resources.gpus, "GPU")):
@@ -181,12 +181,12 @@ def _slots(resources: Resources, total: dict[str, float]) -> int:
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[dict[str, float]]:
-    if ray.is_initialized():
-        yield ray.cluster_resources()
-        return
+def _cluster(address: str | None) -> Iterator[Mapping[str, float]]:
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        yield dict(ray.cluster_resources())
+        return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     # Unix sockets below this directory may not exceed 107 characters: a short one of our own, removed afterwards.
     session = tempfile.mkdtemp(prefix="asw-", dir="/tmp" if sys.platform != "win32" else None)
@@ -202,7 +202,7 @@ def _cluster(address: str | None) -> Iterator[dict[str, float]]:
             except (ConnectionError, ValueError, RuntimeError) as err:
                 hint = "`ray status` on the head node shows its address; without --address archsweep starts its own"
                 raise SpecError(Problem(f"no Ray cluster at {address!r}: {err}", where="--address", hint=hint)) from err
-        yield ray.cluster_resources()
+        yield dict(ray.cluster_resources())
     finally:
         ray.shutdown()
         shutil.rmtree(session, ignore_errors=True)

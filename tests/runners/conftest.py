@@ -74,3 +74,20 @@ def open_book(tmp_path):
     yield open_
     for ledger in ledgers:
         ledger.close()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """One Ray cluster for the whole test run; returns its address. Engines of this process use it as it is."""
+    import runners.engines.ray_engine  # noqa: F401 - sets the environment that Ray reads at import
+
+    ray = pytest.importorskip("ray")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 * 2**20,
+    )
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()

@@ -42,11 +42,10 @@ def test_seed_reaches_the_sampler():
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(SpecError) as caught:
         make_pruner("medain", {})
-    assert str(caught.value) == (
-        "prune.pruner: unknown pruner 'medain'\n"
-        "  known: hyperband, median, nop, patient, percentile, successive_halving, threshold, wilcoxon."
-        "  Did you mean 'median'?"
-    )
+    assert [problem.path for problem in caught.value.problems] == ["prune.pruner"]
+    assert caught.value.problems[0].message == "unknown pruner 'medain'"
+    known = "hyperband, median, nop, patient, percentile, successive_halving, threshold, wilcoxon"
+    assert caught.value.problems[0].hint == f"known: {known}.  Did you mean 'median'?"
 
 
 def test_unknown_options_are_all_named_at_once():

@@ -1,0 +1,151 @@
+"""Both engines carry out the same contract: they drive the same book and must produce the same records."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from results import Run
+from runners.drive import drive
+from runners.engines import ENGINES
+from runners.plan import make_plan
+from search_space import SpecError, load_sweep
+
+MIXED = """
+    name: mixed
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      task: {name: classification, dataset: builtin/digits}
+      train: {epochs: 2, batch_size: 512, lr: 0.003}
+    space:
+      arch.attention: [softmax, reattention, refiner, groupmix]
+      train.lr: [0.003, 1.0e+30]
+    design: one_factor
+    seeds: [3]
+    metric: top1
+"""
+
+LONG = """
+    name: long
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      train: {epochs: 200, batch_size: 256}
+    space: {}
+    design: factorial
+    seeds: 2
+    metric: top1
+"""
+
+
+@pytest.fixture
+def run(write_sweep, tmp_path, ray_cluster):
+    def run_(text, engine, *, name="run", **options):
+        plan = make_plan(load_sweep(write_sweep(text)))
+        result = drive(plan, tmp_path / name, engine=engine, **options)
+        return result, Run.open(tmp_path / name)
+
+    return run_
+
+
+def what_happened(records):
+    """Everything about the records that must not depend on where and when they were made."""
+    timeless = {"train_seconds", "total_seconds", "finished_at", "session", "failure"}
+    return {
+        record.trial_id: record.model_dump(exclude=timeless) | {"failure": record.failure and record.failure.type}
+        for record in records
+    }
+
+
+def test_engines_produce_the_same_records(run):
+    """Four mechanisms and a diverging trial, bit for bit: on the CPU an engine may not change a digit."""
+    outcomes = {engine: run(MIXED, engine, name=engine) for engine in ENGINES}
+    in_process, ray = (what_happened(outcomes[engine][1].records) for engine in ("in-process", "ray"))
+    assert in_process == ray
+    assert len(ray) == 5
+    for result, _ in outcomes.values():
+        assert dict(result.counts) == {"completed": 4, "failed": 1}
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_failing_trial_is_a_record_and_the_sweep_goes_on(run, engine):
+    result, opened = run(MIXED, engine)
+    (failed,) = [record for record in opened.records if record.status == "failed"]
+    assert failed.variant == "lr=1e+30"
+    assert failed.failure.type == "NonFiniteLoss"
+    assert failed.failure.message.startswith("training loss is nan in epoch ")
+    assert "NonFiniteLoss" in failed.failure.traceback
+    assert result.remaining == 0
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_pruned_trial_is_recorded_with_its_curve(run, engine):
+    """A threshold no trial reaches prunes every one after its first epoch."""
+    text = MIXED.replace("design: one_factor", "design: one_factor\n    prune: {pruner: threshold, lower: 99.9}")
+    result, opened = run(text.replace(", 1.0e+30]", "]"), engine)
+    assert dict(result.counts) == {"pruned": 4}
+    for record in opened.records:
+        assert (record.epochs, len(record.curve), record.metrics) == (1, 1, {})
+
+
+def trial_processes():
+    """Forked trials: children of a forkserver carry its command line, and so does their parent."""
+
+    def command(pid):
+        with contextlib.suppress(OSError):
+            return b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
+
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and command(entry.name):
+            with contextlib.suppress(OSError, IndexError):
+                parent = entry.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1]
+                if command(parent):
+                    yield int(entry.name)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
+def test_killed_trial_is_a_failed_record_and_its_worker_goes_on(run):
+    """What the kernel's memory killer does: one record says so, the other trial is trained."""
+    before = set(trial_processes())
+    killed = []
+
+    def kill_the_first():
+        deadline = time.monotonic() + 60
+        while not killed and time.monotonic() < deadline:
+            for pid in set(trial_processes()) - before:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+                break
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    result, opened = run(LONG.replace("epochs: 200", "epochs: 20"), "ray")
+    killer.join()
+    assert dict(result.counts) == {"failed": 1, "completed": 1}
+    (failed,) = [record for record in opened.records if record.status == "failed"]
+    assert failed.failure.type == "WorkerDied"
+    expected = "the trial's process was killed by signal 9 (often the kernel's answer to running out of memory)"
+    assert failed.failure.message == expected
+
+
+def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
+    with pytest.raises(SpecError) as caught:
+        run(LONG + "    resources: {cpus: 64, gpus: 8}\n", "ray")
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("resources.cpus", "a trial asks for 64 CPUs, the cluster has 2"),
+        ("resources.gpus", "a trial asks for 8 GPUs, the cluster has 0"),
+    ]
+
+
+def test_what_a_trial_prints_goes_into_its_own_log(run, tmp_path):
+    _, opened = run(MIXED, "ray")
+    (failed,) = [record for record in opened.records if record.status == "failed"]
+    log = tmp_path / "run" / "trials" / failed.trial_id / "train.log"
+    assert "NonFiniteLoss" in log.read_text()
