@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from modelzoo import measure_cost
@@ -122,7 +123,8 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
     """
     plan = Plan(file, profile)
     sweep = plan.sweep
-    check_train_options(sweep.baseline.task, sweep.baseline.train, sweep.resources)
+    with _located(file):
+        check_train_options(sweep.baseline.task, sweep.baseline.train, sweep.resources)
     if sweep.search:
         return plan
     for variant in itertools.islice(variants(sweep), max_variants + 1):
@@ -139,8 +141,26 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
         reasons, _ = plan.reasons_against(variant)
         plan.entries.append(Entry(variant, tuple(reasons)))
         if reasons and variant.is_baseline:
+            with _located(file):
+                plan.cost_of(variant)  # says where and why if the baseline cannot be built
             problems = [f"the baseline cannot run: {reason}" for reason in reasons]
             raise SpecError([file.problem(("baseline",), text, "deltas refer to the baseline") for text in problems])
     if not plan.variants:
         raise SpecError([Problem("no variant is left to run", hint="see `require` and `space`")])
     return plan
+
+
+@contextlib.contextmanager
+def _located(file: SweepFile) -> Iterator[None]:
+    """Says where in the file stands what a later stage refuses about the baseline."""
+    try:
+        yield
+    except SpecError as err:
+        raise SpecError(
+            [
+                file.problem(f"baseline.{problem.path}", problem.message, problem.hint)
+                if problem.path.split(".")[0] in ("arch", "task", "train")
+                else problem
+                for problem in err.problems
+            ]
+        ) from err

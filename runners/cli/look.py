@@ -39,7 +39,7 @@ def table(
     opened = Run.open(run)
     made = ablation_table(opened.plan, opened.records)
     if output is None:
-        EXPORTERS[format_.value].write(made, sys.stdout)
+        EXPORTERS[format_.value](made, sys.stdout)
         return
     with output.open("w", encoding="utf-8", newline="") as stream:
-        EXPORTERS[format_.value].write(made, stream)
+        EXPORTERS[format_.value](made, stream)

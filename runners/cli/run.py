@@ -88,7 +88,7 @@ def run(
     )
     if result.counts:
         opened = Run.open(run_dir)
-        EXPORTERS["text"].write(ablation_table(opened.plan, opened.records), sys.stdout)
+        EXPORTERS["text"](ablation_table(opened.plan, opened.records), sys.stdout)
     if not quiet:
         console.print(
             f"run directory: {run_dir}  (table.csv, table.md, trials.csv, curves.csv)", markup=False, style="dim"

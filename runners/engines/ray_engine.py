@@ -200,7 +200,10 @@ def _cluster(address: str | None) -> Iterator[Mapping[str, float]]:
             try:
                 ray.init(address=address, **quiet)
             except (ConnectionError, ValueError, RuntimeError) as err:
-                hint = "`ray status` on the head node shows its address; without --address archsweep starts its own"
+                hint = (
+                    "`ray status` on the head node shows its address; a cluster with token authentication also needs "
+                    "RAY_AUTH_MODE=token here; without --address archsweep starts a cluster of its own"
+                )
                 raise SpecError(Problem(f"no Ray cluster at {address!r}: {err}", where="--address", hint=hint)) from err
         yield dict(ray.cluster_resources())
     finally:

@@ -1,0 +1,282 @@
+"""The command as a person types it: what it prints, what it leaves, how it exits. Real processes throughout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "runners.cli"]
+
+
+def environment():
+    """Read at each call: Ray puts the access to its cluster there when the fixture starts it."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
+
+
+SLOW = """
+    name: slow
+    baseline:
+      arch: {model: vit, depth: 2, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      task: {name: classification, dataset: builtin/digits}
+      train: {epochs: 8, batch_size: 64, lr: 0.003}
+    space:
+      arch.attention: [softmax, reattention]
+    design: one_factor
+    seeds: 2
+    metric: top1
+"""
+
+DIVERGING = """
+    name: diverging
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      train: {epochs: 1, batch_size: 512, lr: 0.003}
+    space: {train.lr: [0.003, 1.0e+30]}
+    design: one_factor
+    seeds: 1
+    metric: top1
+"""
+
+
+def archsweep(*arguments, cwd, timeout=240):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment(), timeout=timeout
+    )
+
+
+def start(*arguments, cwd):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), text=True, **pipes)
+
+
+def ledger(run_dir: Path):
+    path = run_dir / "ledger.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def wait_for_records(run_dir: Path, count: int, process: subprocess.Popen, seconds=120):
+    deadline = time.monotonic() + seconds
+    while len(ledger(run_dir)) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no record in time"
+        time.sleep(0.05)
+
+
+def timeless_table(run_dir: Path):
+    """table.csv without what a clock measured."""
+    rows = list(csv.DictReader(io.StringIO((run_dir / "table.csv").read_text())))
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+
+
+def test_run_prints_the_table_and_leaves_it_as_csv_and_markdown(write_sweep, tmp_path):
+    done = archsweep("run", write_sweep(), "--engine", "in-process", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "attention=groupmix" in done.stdout
+    run_dir = tmp_path / "runs" / "tiny"
+    names = {path.name for path in run_dir.iterdir()}
+    assert {"table.csv", "table.md", "trials.csv", "curves.csv", "ledger.jsonl", "provenance.jsonl"} <= names
+    assert len(list(csv.DictReader((run_dir / "table.csv").open()))) == 3
+    assert len(list(csv.DictReader((run_dir / "trials.csv").open()))) == 6
+    assert len(list(csv.DictReader((run_dir / "curves.csv").open()))) == 12
+
+
+def test_second_run_trains_nothing_and_prints_the_same_table(write_sweep, tmp_path):
+    path = write_sweep()
+    first = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
+    before = (tmp_path / "runs/tiny/ledger.jsonl").read_bytes()
+    second = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+    assert (tmp_path / "runs/tiny/ledger.jsonl").read_bytes() == before
+
+
+def test_provenance_says_what_was_run(write_sweep, tmp_path):
+    archsweep("run", write_sweep(), "--engine", "in-process", "--limit", 1, "--set", "train.epochs=1", cwd=tmp_path)
+    (session,) = map(json.loads, (tmp_path / "runs/tiny/provenance.jsonl").read_text().splitlines())
+    assert session["sweep"]["baseline"]["train"]["epochs"] == 1
+    assert session["overrides"] == ["train.epochs=1"]
+    assert session["packages"]["torch"]
+    assert session["seeds"] == [0, 1]
+    assert session["argv"][1:3] == ["run", str(tmp_path / "sweep.yaml")]
+    (record,) = ledger(tmp_path / "runs/tiny")
+    assert record["session"] == session["session"]
+
+
+def test_failed_trials_end_with_3_and_run_again_when_asked(write_sweep, tmp_path):
+    path = write_sweep(DIVERGING)
+    first = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
+    assert first.returncode == 3
+    assert "NonFiniteLoss: training loss is nan in epoch 1" in first.stderr
+    assert archsweep("run", path, "--engine", "in-process", cwd=tmp_path).returncode == 3
+    assert len(ledger(tmp_path / "runs/diverging")) == 2
+    again = archsweep("run", path, "--engine", "in-process", "--retry", "failed", cwd=tmp_path)
+    assert again.returncode == 3
+    assert [record["attempt"] for record in ledger(tmp_path / "runs/diverging")] == [1, 1, 2]
+
+
+def test_bad_sweep_ends_with_2_and_leaves_nothing(write_sweep, tmp_path):
+    done = archsweep("run", write_sweep(reattention="reatention"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "sweep.yaml:8:29: space.arch.attention[1]: unknown attention 'reatention'" in done.stderr
+    assert "Did you mean 'reattention'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["run", "sweep.yaml", "--profile", "big"], "big"),
+        (["run", "sweep.yaml", "--set", "train.epoch=3"], "Did you mean 'train.epochs'?"),
+        (["run", "sweep.yaml", "--limit", "0"], "--limit"),
+        (["table", "nowhere"], "nowhere"),
+        (["status", "."], "."),
+        (["run", "sweep.yaml", "--set", "arch.model=vit_tiny_patch16_225"], "Did you mean 'vit_tiny_patch16_224'"),
+        (["run", "sweep.yaml", "--set", "train.opt=adamv"], "adamw"),
+        (["models", "no_such_model"], "no_such_model"),
+        (["run", "sweep.yaml", "--engine", "in-process", "--address", "auto"], "--address"),
+        (["fly"], "fly"),
+    ],
+)
+def test_misuse_ends_with_2_and_a_clear_word(write_sweep, tmp_path, arguments, said):
+    write_sweep()
+    done = archsweep(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sweep_without_a_runnable_variant_does_not_end_with_0(write_sweep, tmp_path):
+    path = write_sweep(**{"metric: top1": 'metric: top1\n    require: ["params_m <= 0.000001"]'.replace("    ", "")})
+    done = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "params_m <= 1e-06 does not hold" in done.stderr or "params_m <= 0.000001 does not hold" in done.stderr
+
+
+def test_killed_run_continues_to_the_table_of_an_uninterrupted_one(write_sweep, tmp_path):
+    """kill -9 after one finished trial: it is not run again, and the end is the same, digit for digit."""
+    path = write_sweep(SLOW)
+    whole = archsweep("run", path, "--engine", "in-process", "--out", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    process = start("run", path, "--engine", "in-process", "--out", "parts", cwd=tmp_path)
+    wait_for_records(tmp_path / "parts", 1, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finished = [record["trial_id"] for record in ledger(tmp_path / "parts")]
+    resumed = archsweep("run", path, "--engine", "in-process", "--out", "parts", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    ids = [record["trial_id"] for record in ledger(tmp_path / "parts")]
+    assert ids[: len(finished)] == finished
+    assert len(ids) == len(set(ids)) == 4
+    assert timeless_table(tmp_path / "parts") == timeless_table(tmp_path / "whole")
+
+
+def test_killed_ray_run_continues_and_leaves_no_trial_behind(write_sweep, tmp_path, ray_cluster):
+    """The cluster outlives its driver; what the dead driver trained there must end with it."""
+    path = write_sweep(SLOW)
+    options = ["--engine", "ray", "--address", ray_cluster, "--out", "parts"]
+    process = start("run", path, *options, cwd=tmp_path)
+    wait_for_records(tmp_path / "parts", 1, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = len(ledger(tmp_path / "parts"))
+    resumed = archsweep("run", path, *options, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    ids = [record["trial_id"] for record in ledger(tmp_path / "parts")]
+    assert before < 4, "the run was over before it could be killed"
+    assert len(ids) == len(set(ids)) == 4
+    whole = archsweep("run", path, "--engine", "in-process", "--out", "whole", cwd=tmp_path)
+    assert whole.returncode == 0
+    assert timeless_table(tmp_path / "parts") == timeless_table(tmp_path / "whole")
+
+
+def test_second_driver_is_refused_in_words(write_sweep, tmp_path):
+    path = write_sweep(SLOW, **{"epochs: 8": "epochs: 300"})
+    process = start("run", path, "--engine", "in-process", cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "runs/slow/plan.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        second = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
+        assert second.returncode == 2
+        assert str(process.pid) in second.stderr
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("engine", ["in-process", "ray"])
+def test_ctrl_c_ends_cleanly_with_130_and_the_run_can_go_on(write_sweep, tmp_path, ray_cluster, engine):
+    path = write_sweep(SLOW)
+    options = ["--engine", engine, *(["--address", ray_cluster] if engine == "ray" else [])]
+    process = start("run", path, *options, cwd=tmp_path)
+    wait_for_records(tmp_path / "runs/slow", 1, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "run the same command again to continue" in errors
+    resumed = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
+    assert resumed.returncode == 0
+    ids = [record["trial_id"] for record in ledger(tmp_path / "runs/slow")]
+    assert len(ids) == len(set(ids)) == 4
+
+
+def test_status_and_table_answer_from_another_shell_during_a_run(write_sweep, tmp_path):
+    path = write_sweep(SLOW, **{"epochs: 8": "epochs: 40"})
+    process = start("run", path, "--engine", "in-process", cwd=tmp_path)
+    try:
+        wait_for_records(tmp_path / "runs/slow", 1, process)
+        status = archsweep("status", "runs/slow", cwd=tmp_path)
+        table = archsweep("table", "runs/slow", "--format", "csv", cwd=tmp_path)
+        assert process.poll() is None, "the run was over before it could be looked at"
+    finally:
+        process.kill()
+        process.communicate()
+    assert status.returncode == table.returncode == 0
+    assert "running" in status.stdout
+    assert len(list(csv.DictReader(io.StringIO(table.stdout)))) == 2
+
+
+def test_profile_has_its_own_run_directory(tmp_path, write_sweep):
+    text = "metric: top1\nprofiles: {smoke: {train.epochs: 1, seeds: 1}}"
+    done = archsweep(
+        "run", write_sweep(**{"metric: top1": text}), "--profile", "smoke", "--engine", "in-process", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(ledger(tmp_path / "runs/tiny-smoke")) == 3
+
+
+def test_init_writes_a_sweep_that_checks_and_plans(tmp_path):
+    assert archsweep("init", "mine.yaml", cwd=tmp_path).returncode == 0
+    assert archsweep("check", "mine.yaml", cwd=tmp_path).returncode == 0
+    planned = archsweep("plan", "mine.yaml", cwd=tmp_path)
+    assert planned.returncode == 0
+    assert "trials" in planned.stdout
+    again = archsweep("init", "mine.yaml", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+def test_plan_lists_dropped_variants_with_their_reason(write_sweep, tmp_path):
+    path = write_sweep(**{"metric: top1": "metric: top1\nrequire: [\"arch.attention.name != 'groupmix'\"]"})
+    done = archsweep("plan", path, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "arch.attention.name != 'groupmix' does not hold" in " ".join(done.stdout.split())
+    assert "2 variants x 2 seeds = 4 trials" in done.stdout
+
+
+def test_models_lists_mechanisms_and_models(tmp_path):
+    done = archsweep("models", cwd=tmp_path)
+    assert all(name in done.stdout for name in ("softmax", "reattention", "refiner", "groupmix", "expansion = 3.0"))
+    assert "vit_tiny_patch16_224" in archsweep("models", "vit_tiny", cwd=tmp_path).stdout.splitlines()
