@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from results.comparison import with_comparisons
 from results.ledger import latest_by_trial
 from results.published import belongs_to
 from results.records import PlannedVariant, RunPlan, TrialRecord
+from results.selection import check_selection, selected_metrics
 from results.statistics import Summary, paired_delta, summarise
 from results.table import AblationTable, DroppedVariant, Row
 from search_space.errors import Problem, SpecError, did_you_mean
@@ -26,11 +28,14 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     the best on top, then pruned and failed ones; the variant without changes is its baseline.
 
     Raises:
-        SpecError: the plan's metric is none of ours.
+        SpecError: the plan's metric is none of ours, or a completed trial lacks it under the plan's selection rule.
     """
     records = tuple(records)
     metric = metric_of(plan)
     trials = planned_trials(plan, latest_by_trial(records).values())
+    selection = plan.analysis.selection
+    check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)
+    trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}
     variants = list(plan.variants)
     if plan.design == "search":
         listed = {variant.variant_id for variant in variants}
@@ -57,7 +62,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         seeds=tuple(plan.seeds),
         dataset=plan.dataset,
         epochs=plan.epochs,
-        rows=tuple(rows),
+        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis),
         dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in records),
@@ -65,6 +70,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         unmatched=tuple(
             row for row in plan.published if not any(belongs_to(row, variant.changes, base_spec) for variant in shown)
         ),
+        analysis=plan.analysis,
     )
 
 
@@ -105,6 +111,12 @@ def _fits_search(record: TrialRecord, plan: RunPlan) -> bool:
     if plan.epochs and epochs and epochs != plan.epochs and not any("train.epochs".startswith(path) for path in varied):
         return False
     return not plan.dataset or not dataset or dataset == plan.dataset or any(p.startswith("task") for p in varied)
+
+
+def _selected(record: TrialRecord, selection: str) -> TrialRecord:
+    """The record with the metrics of the selection rule under their plain names."""
+    metrics = selected_metrics(record.metrics, selection)
+    return record if metrics == record.metrics else record.model_copy(update={"metrics": metrics})
 
 
 def _found(seeds: _BySeed) -> PlannedVariant:
@@ -160,6 +172,7 @@ def _row(
         pruned_epochs=tuple(record.epochs for record in records if record.status == "pruned"),
         published=tuple(row for row in plan.published if belongs_to(row, variant.changes, spec)),
         records=records,
+        study=variant.study,
     )
 
 

@@ -1,4 +1,7 @@
-"""What a reader must know to read the numbers: over what a mean runs, what an interval is, what is missing."""
+"""What is special about the rows of this table: what is missing, what failed and why, whose numbers stand beside ours.
+
+What the numbers are (means, intervals, tests) is in `caption.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,26 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from results.hypothesis_tests import has_no_spread
 from results.records import PublishedRow
 from results.table import AblationTable
+from results.verdicts import TESTED
 
-__all__ = ["DAGGER", "DELTA", "PLUS_MINUS", "footnotes", "sources"]
+__all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "sources"]
 
-PLUS_MINUS = "\u00b1"
 DAGGER = "\u2020"
-DELTA = "\u0394"
+DOUBLE_DAGGER = "\u2021"
 _MOST_GROUPS = 8
 
 
 def footnotes(table: AblationTable) -> tuple[str, ...]:
     """The notes below the table, in the order in which a reader meets what they explain."""
     return (
-        _means(table),
-        *_deltas(table),
-        *_costs(table),
         *_order(table),
         *_pruned(table),
+        *_unfit(table),
+        *_spreadless(table),
+        *_aliases(table),
         *_failures(table),
         *_missing(table),
         *_published(table),
@@ -39,54 +43,6 @@ def sources(table: AblationTable) -> dict[str, int]:
     return {source: number for number, source in enumerate(found, start=1)}
 
 
-def _means(table: AblationTable) -> str:
-    seeds = ", ".join(map(str, table.seeds))
-    metric = table.metric
-    better = "higher" if metric.direction == "maximize" else "lower"
-    if len(table.seeds) == 1:
-        over = f"of a single seed ({seeds}), so there is no standard deviation"
-    else:
-        over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds (planned: {seeds})"
-    epochs = _varies(table, "train.epochs") or (f"{table.epochs} epochs" if table.epochs else "")
-    dataset = _varies(table, "task.dataset") or table.dataset
-    setting = ", ".join(part for part in (dataset, epochs) if part)
-    return f"{metric.name} ({metric.unit}, {better} is better): {over}, after the last epoch" + (
-        f"; {setting}." if setting else "."
-    )
-
-
-def _varies(table: AblationTable, path: str) -> str:
-    """`epochs as the row says`, if a row changes what lies at or above the path."""
-    changed = any(path == key or path.startswith(f"{key}.") for row in table.rows for key in row.changes)
-    return f"{path} as the row says" if changed else ""
-
-
-def _deltas(table: AblationTable) -> Iterable[str]:
-    deltas = [row.delta for row in table.rows if row.delta is not None]
-    if not deltas or table.baseline is None:
-        return
-    note = f"{DELTA}: mean of the same-seed differences to {table.baseline.name!r}"
-    if any(delta.low is not None for delta in deltas):
-        note += ", in brackets its 95 % t-interval (n - 1 degrees of freedom, not corrected for multiple comparisons)"
-    if any(delta.low is None for delta in deltas):
-        note += "; a single pair has no interval"
-    yield note + "."
-
-
-def _costs(table: AblationTable) -> Iterable[str]:
-    parts = []
-    if any(row.params_m is not None for row in table.rows):
-        parts.append("params: millions")
-    if any(row.gmacs is not None for row in table.rows):
-        parts.append(
-            "GMACs: 10^9 multiply-accumulates for one image (1 MAC = 2 FLOPs; matmul, convolution and attention only)"
-        )
-    if any(row.train_seconds is not None for row in table.rows):
-        parts.append("train: mean seconds of optimisation")
-    if parts:
-        yield "; ".join(parts) + "."
-
-
 def _order(table: AblationTable) -> Iterable[str]:
     if table.ordered_by:
         yield f"Rows come from a search, the best {table.ordered_by} first."
@@ -95,6 +51,29 @@ def _order(table: AblationTable) -> Iterable[str]:
 def _pruned(table: AblationTable) -> Iterable[str]:
     if any(row.num_pruned for row in table.rows):
         yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference."
+
+
+def _unfit(table: AblationTable) -> Iterable[str]:
+    if not table.has_tests and not any(row.verdict == "unequal budget" for row in table.rows):
+        return
+    if any(row.verdict == "incomplete" for row in table.rows):
+        yield "incomplete: the row or the baseline lacks planned seeds; neither tested nor ranked."
+    if any(row.verdict == "unequal budget" for row in table.rows):
+        yield f"{DOUBLE_DAGGER} unequal budget: another number of epochs than the baseline; neither tested nor ranked."
+
+
+def _spreadless(table: AblationTable) -> Iterable[str]:
+    names = [row.name for row in table.rows if row.verdict in TESTED and row.delta and has_no_spread(row.delta)]
+    if names:
+        yield f"The same difference at every seed, so that no test applies: {', '.join(names)}."
+
+
+def _aliases(table: AblationTable) -> Iterable[str]:
+    if table.design == "fractional":
+        # Aliases need numpy, which no other design's table does.
+        from results.aliasing import alias_statements
+
+        yield from (f"Aliased by design: {statement}." for statement in alias_statements(table))
 
 
 def _failures(table: AblationTable) -> Iterable[str]:

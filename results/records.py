@@ -15,7 +15,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["RECORD_VERSION", "Failure", "PlannedVariant", "PublishedRow", "RunPlan", "Status", "TrialRecord"]
+__all__ = [
+    "RECORD_VERSION",
+    "Analysis",
+    "Failure",
+    "PlannedVariant",
+    "PublishedRow",
+    "RunPlan",
+    "Status",
+    "TrialRecord",
+]
 
 RECORD_VERSION = 1
 Status = Literal["completed", "pruned", "infeasible", "failed"]
@@ -56,7 +65,10 @@ class TrialRecord(_Stored):
     spec: dict[str, Any] = Field(description="the TrialSpec")
     status: Status
     epochs: int = Field(0, description="epochs finished")
-    metrics: dict[str, float] = Field(default_factory=dict, description="final metrics; empty unless completed")
+    metrics: dict[str, float] = Field(
+        default_factory=dict,
+        description="final metrics; empty unless completed; other selections as `top1@best_val`, `top1@ema`",
+    )
     curve: list[dict[str, float]] = Field(
         default_factory=list, description="one entry per epoch: epoch, train_loss, metrics"
     )
@@ -85,6 +97,9 @@ class PlannedVariant(_Stored):
     params_m: float | None = None
     gmacs: float | None = None
     dropped: str = Field("", description="why it is not run; empty if it is")
+    study: str = Field(
+        default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
+    )
 
 
 class PublishedRow(_Stored):
@@ -93,6 +108,17 @@ class PublishedRow(_Stored):
     when: dict[str, Any] = Field(description="the row they belong to: path -> value")
     values: dict[str, float]
     source: str
+
+
+class Analysis(_Stored):
+    """How the arms are compared with the baseline; chosen before the run, stated in the caption."""
+
+    correction: Literal["holm", "bh", "dunnett", "none"] = "holm"
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    margin: float | None = Field(
+        default=None, gt=0, description="smallest difference that matters, in the metric's unit"
+    )
+    selection: Literal["last", "best-val", "ema"] = Field(default="last", description="which weights are measured")
 
 
 class RunPlan(_Stored):
@@ -109,3 +135,4 @@ class RunPlan(_Stored):
     published: list[PublishedRow] = Field(default_factory=list)
     dataset: str = ""
     epochs: int | None = None
+    analysis: Analysis = Analysis()

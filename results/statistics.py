@@ -9,11 +9,12 @@ Sums are exactly rounded (`math.fsum`), so the order of the values cannot change
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["CONFIDENCE", "PairedDelta", "Summary", "paired_delta", "summarise"]
+__all__ = ["CONFIDENCE", "PairedDelta", "Summary", "paired_delta", "summarise", "t_quantile"]
 
 CONFIDENCE = 0.95
 
@@ -29,12 +30,20 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedDelta:
-    """Mean of the same-seed differences, variant minus baseline, and its 95 % t-interval; no interval from one pair."""
+    """The same-seed differences, variant minus baseline: their mean, its 95 % t-interval, their standard deviation
+    (n - 1). One pair has neither interval nor spread.
+
+    Attributes:
+        std: to be read beside the standard deviations of the two arms: the smaller it is, the more pairing helped.
+        differences: in the order of the seeds.
+    """
 
     mean: float
     low: float | None
     high: float | None
     num_pairs: int
+    std: float | None = None
+    differences: tuple[float, ...] = ()
 
 
 def summarise(values: Iterable[float]) -> Summary | None:
@@ -51,17 +60,20 @@ def summarise(values: Iterable[float]) -> Summary | None:
 
 def paired_delta(variant: Mapping[int, float], baseline: Mapping[int, float]) -> PairedDelta | None:
     """Difference to the baseline over the seeds that both have (seed -> value); None if they share none."""
-    shared = sorted(variant.keys() & baseline.keys())
-    differences = summarise(variant[seed] - baseline[seed] for seed in shared)
-    if differences is None:
+    differences = tuple(variant[seed] - baseline[seed] for seed in sorted(variant.keys() & baseline.keys()))
+    summary = summarise(differences)
+    if summary is None:
         return None
-    if differences.std is None:
-        return PairedDelta(differences.mean, None, None, 1)
-    half = _t_quantile(differences.num - 1) * differences.std / math.sqrt(differences.num)
-    return PairedDelta(differences.mean, differences.mean - half, differences.mean + half, differences.num)
+    if summary.std is None:
+        return PairedDelta(summary.mean, None, None, 1, None, differences)
+    half = t_quantile(summary.num - 1) * summary.std / math.sqrt(summary.num)
+    low, high = summary.mean - half, summary.mean + half
+    return PairedDelta(summary.mean, low, high, summary.num, summary.std, differences)
 
 
-def _t_quantile(degrees: int) -> float:
+@functools.cache
+def t_quantile(degrees: int) -> float:
+    """Half width of the 95 % interval of Student's t with so many degrees of freedom."""
     # Here and not above: scipy takes 0.2 s to import, which `status` and the driver need not pay.
     from scipy.special import stdtrit
 

@@ -8,11 +8,12 @@ missing; only completed ones enter means and differences.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from results.records import PublishedRow, TrialRecord
+from results.records import Analysis, PublishedRow, TrialRecord
 from results.statistics import PairedDelta, Summary
+from results.verdicts import TESTED, Verdict
 from search_space.metrics import Metric
 
 __all__ = ["AblationTable", "DroppedVariant", "Row"]
@@ -25,6 +26,10 @@ class Row:
     Attributes:
         metrics: name -> mean and standard deviation over the completed seeds.
         delta: difference of the table's metric to the baseline; None for the baseline itself and without a shared seed.
+        p, p_corrected: of the difference, before and after the correction for many arms; None where nothing was tested.
+        verdict: None for the baseline and for fewer than 3 planned seeds.
+        cost_changes: `params_m`, `gmacs`, `train_seconds` relative to the baseline (0.1: 10 % more).
+        study: name of the study, where a sweep holds several.
         train_seconds: mean over the completed seeds.
         pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
         records: the deciding record of each seed, in the order of the seeds.
@@ -48,6 +53,11 @@ class Row:
     pruned_epochs: tuple[int, ...]
     published: tuple[PublishedRow, ...]
     records: tuple[TrialRecord, ...]
+    p: float | None = None
+    p_corrected: float | None = None
+    verdict: Verdict | None = None
+    cost_changes: Mapping[str, float] = field(default_factory=dict)
+    study: str = ""
 
     @property
     def num_missing(self) -> int:
@@ -87,6 +97,7 @@ class AblationTable:
         num_foreign: records of the ledger that belong to no trial of the plan.
         without_metric: completed trials that report no finite value of `metric`.
         unmatched: published rows to which no row of ours belongs.
+        analysis: how arms are compared, and which weights were measured.
     """
 
     sweep: str
@@ -104,7 +115,12 @@ class AblationTable:
     num_foreign: int
     without_metric: int
     unmatched: tuple[PublishedRow, ...]
+    analysis: Analysis
 
     @property
     def baseline(self) -> Row | None:
         return next((row for row in self.rows if row.is_baseline), None)
+
+    @property
+    def has_tests(self) -> bool:
+        return any(row.verdict in TESTED for row in self.rows)

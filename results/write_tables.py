@@ -9,7 +9,7 @@ from typing import TextIO
 
 from results.ablation import ablation_table
 from results.durable_files import replace_file
-from results.exporters import csv, md
+from results.exporters import csv, html, md, tex
 from results.long_csv import write_curves_csv, write_long_csv
 from results.run_dir import Run
 
@@ -17,7 +17,7 @@ __all__ = ["write_tables"]
 
 
 def write_tables(run_dir: str | Path) -> tuple[Path, ...]:
-    """Writes table.csv, table.md, trials.csv and curves.csv into the run directory; returns their paths.
+    """Writes table.csv, .md, .tex and .html, trials.csv and curves.csv into the run directory; returns their paths.
 
     Each file is replaced in one step.
 
@@ -29,6 +29,8 @@ def write_tables(run_dir: str | Path) -> tuple[Path, ...]:
     files: dict[str, Callable[[TextIO], None]] = {
         "table.csv": lambda stream: csv.write(table, stream),
         "table.md": lambda stream: md.write(table, stream),
+        "table.tex": lambda stream: tex.write(table, stream),
+        "table.html": lambda stream: html.write(table, stream),
         "trials.csv": lambda stream: write_long_csv(run, stream),
         "curves.csv": lambda stream: write_curves_csv(run, stream),
     }

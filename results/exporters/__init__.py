@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TextIO
 
-from results.exporters import csv, md, text
+from results.exporters import csv, html, md, tex, text
 from results.table import AblationTable
 from search_space.errors import Problem, SpecError, did_you_mean
 
@@ -13,7 +13,9 @@ __all__ = ["EXPORTERS", "exporter"]
 
 EXPORTERS: dict[str, Callable[[AblationTable, TextIO], None]] = {
     "csv": csv.write,
+    "html": html.write,
     "md": md.write,
+    "tex": tex.write,
     "text": text.write,
 }
 

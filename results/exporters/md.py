@@ -12,6 +12,7 @@ from results.visible import visible
 
 __all__ = ["escape", "write"]
 
+_EMPHASIS = {"": ("", ""), "bold": ("**", "**"), "underline": ("<ins>", "</ins>")}  # GitHub strips <u>
 _RULES = {"left": ":---", "right": "---:", "center": ":---:"}
 # Only what would be obeyed is escaped, so that the source reads well too: underscores and stars inside words mark
 # nothing up, brackets are a link only before another bracket, an ampersand is an entity only with its semicolon.
@@ -23,11 +24,14 @@ def write(table: AblationTable, stream: TextIO) -> None:
     layout = table_layout(table)
     stream.write(_line(escape(column.header) for column in layout.columns))
     stream.write(_line(_RULES[column.align] for column in layout.columns))
-    for index in range(len(table.rows)):
-        stream.write(_line(_cell(column, index) for column in layout.columns))
-    if layout.footnotes:
-        stream.write("\n")
-    for note in layout.footnotes:
+    for group in layout.groups:
+        if group.title:
+            title = f"*{escape(group.title)}*"
+            stream.write(_line([title, *[""] * (len(layout.columns) - 1)]))
+        for index in range(group.start, group.stop):
+            stream.write(_line(_cell(column, index) for column in layout.columns))
+    stream.write("\n")
+    for note in layout.notes():
         stream.write(f"- {escape(note)}\n")
 
 
@@ -41,4 +45,6 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _cell(column: Column, index: int) -> str:
-    return escape(str(column.cells[index]))
+    cell = column.cells[index]
+    opening, closing = _EMPHASIS[cell.emphasis]
+    return opening + escape(cell.value) + closing + escape(cell.spread + cell.change)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
-from results.layout import Column, table_layout
+from results.layout import VERDICT, Column, Layout, table_layout
 from results.table import AblationTable
 from results.visible import visible
 
@@ -19,31 +19,72 @@ _RULE = "\u2500"
 _INDENT = 2
 _NARROWEST = 14  # a name is broken, but not into a column of syllables
 _WIDEST_WORD = 36
+_MOST_LISTED = 8
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
     """Writes the table as plain text."""
     layout = table_layout(table)
-    headers = [visible(column.header) for column in layout.columns]
-    columns = [_texts(column) for column in layout.columns]
-    aligns = [column.align for column in layout.columns]
-    widths = _fit(headers, columns, aligns)
-    rule = _RULE * (sum(widths) + len(_GAP) * (len(widths) - 1)) + "\n"
+    shown, has_changes, left_out = _fitting(layout)
+    headers, columns, widths = _set(shown, has_changes=has_changes)
+    aligns = [column.align for column in shown]
+    rule = _RULE * _total(widths) + "\n"
     stream.write(f"{visible(layout.title)}\n\n")
     wrapped = [_wrap(header, width) for header, width in zip(headers, widths, strict=True)]
     height = max(map(len, wrapped))
     _write_lines(stream, [[""] * (height - len(lines)) + lines for lines in wrapped], widths, aligns)
     stream.write(rule)
-    for index in range(len(table.rows)):
-        cells = [texts[index] for texts in columns]
-        lines = [
-            _wrap(cell, width) if align == "left" else [cell]
-            for cell, width, align in zip(cells, widths, aligns, strict=True)
-        ]
-        _write_lines(stream, lines, widths, aligns)
+    for group in layout.groups:
+        if group.start:
+            stream.write("\n")
+        if group.title:
+            stream.write(f"{visible(group.title)}:\n")
+        for index in range(group.start, group.stop):
+            cells = [texts[index] for texts in columns]
+            lines = [
+                _wrap(cell, width) if align == "left" else [cell]
+                for cell, width, align in zip(cells, widths, aligns, strict=True)
+            ]
+            _write_lines(stream, lines, widths, aligns)
     stream.write(rule)
-    for note in layout.footnotes:
+    for note in (*layout.notes(without={"print"} if has_changes else {"print", "optional"}), *left_out):
         stream.write("\n".join(_wrap(visible(note), WIDTH)) + "\n")
+
+
+def _set(columns: Sequence[Column], *, has_changes: bool) -> tuple[list[str], list[list[str]], list[int]]:
+    """Headers, cells and widths of the columns."""
+    headers = [visible(column.header) for column in columns]
+    texts = [_texts(column, has_changes=has_changes) for column in columns]
+    return headers, texts, _fit(headers, texts, [column.align for column in columns])
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _fitting(layout: Layout) -> tuple[tuple[Column, ...], bool, tuple[str, ...]]:
+    """The columns that a terminal is wide enough for, whether the changes of cost fit too, and what is said instead."""
+    columns = layout.columns
+    if _total(_set(columns, has_changes=True)[2]) <= WIDTH:
+        return columns, True, ()
+    gone = [column.header for column in columns if column.can_go == 1]
+    gone += ["changes of cost"] if any(cell.change for column in columns for cell in column.cells) else []
+    left_out = (f"Too wide for a terminal and left out: {', '.join(gone)}; see --format md.",) if gone else ()
+    columns = tuple(column for column in columns if column.can_go != 1)
+    verdict = next((column for column in columns if column.header == VERDICT and not column.is_name), None)
+    if verdict is None or _total(_set(columns, has_changes=False)[2]) <= WIDTH:
+        return columns, False, left_out
+    names: dict[str, list[str]] = {}
+    for cell, name in zip(verdict.cells, columns[0].cells, strict=True):
+        if cell.value:
+            names.setdefault(cell.value, []).append(name.value)
+    listed = "; ".join(f"{word}: {_list(found)}" for word, found in names.items())
+    return tuple(column for column in columns if column is not verdict), False, (f"Verdicts: {listed}.", *left_out)
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more
 
 
 def _fit(headers: Sequence[str], columns: Sequence[Sequence[str]], aligns: Sequence[str]) -> list[int]:
@@ -61,13 +102,14 @@ def _fit(headers: Sequence[str], columns: Sequence[Sequence[str]], aligns: Seque
     return widths
 
 
-def _texts(column: Column) -> list[str]:
-    """The cells of a column, with value and spread each aligned among themselves."""
-    left = max((_width(cell.value) for cell in column.cells if cell.spread), default=0)
-    right = max((_width(cell.spread) for cell in column.cells), default=0)
+def _texts(column: Column, *, has_changes: bool) -> list[str]:
+    """The cells of a column, with value and what follows it each aligned among themselves."""
+    rests = [cell.spread + (cell.change if has_changes else "") for cell in column.cells]
+    left = max((_width(cell.value) for cell, rest in zip(column.cells, rests, strict=True) if rest), default=0)
+    right = max(map(_width, rests), default=0)
     return [
-        cell.value.rjust(left) + cell.spread.ljust(right) if right and cell.value else visible(cell.value)
-        for cell in column.cells
+        cell.value.rjust(left) + rest.ljust(right) if right and cell.value else visible(cell.value)
+        for cell, rest in zip(column.cells, rests, strict=True)
     ]
 
 

@@ -49,6 +49,11 @@ def _body(name: str, text: str) -> list[str]:
         return lines[1:-1]
     if name == "md":
         return lines[2 : lines.index("")]
+    if name == "html":
+        return [line for line in lines if line.startswith("<tr><td")]
+    if name == "tex":
+        body = lines[lines.index("\\midrule") : lines.index("\\bottomrule")]
+        return [line for line in body if line.endswith(" \\\\")]
     rules = [index for index, line in enumerate(lines) if line.startswith("\u2500")]
     # A name may be empty or go on in the next line: only the first line of a row counts its seeds.
     return [line for line in lines[rules[0] + 1 : rules[1]] if re.search(r" \d/\d", line)]
@@ -64,7 +69,7 @@ def test_every_file_is_in_the_table():
 def test_an_unknown_format_is_an_error():
     with pytest.raises(SpecError) as caught:
         exporter("markdown")
-    assert str(caught.value) == "unknown table format 'markdown'\n  known: csv, md, text."
+    assert str(caught.value) == "unknown table format 'markdown'\n  known: csv, html, md, tex, text."
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))
@@ -105,14 +110,18 @@ def test_every_format_carries_the_same_numbers(name, quickstart_plan, quickstart
     for row, line in zip(table.rows, body, strict=True):
         expected = [row.metrics["top1"].mean, row.metrics["top1"].std, row.params_m, row.gmacs]
         expected += [row.delta.mean, row.delta.low, row.delta.high] if row.delta else []
-        shown = [float(number) for number in re.findall(r"(?<![\w.])[-+]?\d+\.\d+", line)]
+        shown = [float(n) for n in re.findall(r"(?<![\w.])[-+]?\d+\.\d+", line.replace("$-$", "-"))]
         for number in (number for number in expected if number is not None):
             assert any(abs(number - found) <= 0.005 for found in shown), (number, line)
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))
 def test_a_table_without_rows_has_its_header(name, plan):
-    assert _written(name, ablation_table(plan(), [])).split("\n")[0 if name != "text" else 2].find("variant") >= 0
+    lines = _written(name, ablation_table(plan(), [])).split("\n")
+    starts = {"md": "| variant", "html": "<thead><tr><th"}
+    header = next(line for line in lines if line.startswith(starts.get(name, "variant")))
+    assert "variant" in header
+    assert "seeds" in header
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))
@@ -182,10 +191,11 @@ def test_csv_gives_back_what_was_put_in(plan, planned, record, names, values):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(st.text(), min_size=1, max_size=4), component=st.text())
-@pytest.mark.parametrize("name", ["md", "text"])
+@pytest.mark.parametrize("name", ["html", "md", "tex", "text"])
 def test_any_name_gives_one_row(plan, planned, name, names, component):
     """Whatever a variant or a component is called: every row is there, and nothing invisible is printed."""
     variants = [planned(text, variant_id=str(index), components={component: True}) for index, text in enumerate(names)]
     written = _written(name, ablation_table(plan(*variants, seeds=[0]), []))
-    assert len([line for line in written.split("\n") if re.search(r" 0/1(?: \||$)", line)]) == len(names)
+    rows = [line for line in written.split("\n") if re.search(r"(?: |>)0/1(?: \||<| &| \\\\|$)", line)]
+    assert len(rows) == len(names)
     assert all(character.isprintable() for character in written.replace("\n", ""))

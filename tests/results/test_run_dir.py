@@ -112,7 +112,7 @@ def test_a_plan_of_a_newer_archsweep_is_refused(tmp_path, plan):
 
 
 def test_tables_are_the_same_bytes_for_the_same_records(tmp_path, quickstart_plan, quickstart_records):
-    names = ["table.csv", "table.md", "trials.csv", "curves.csv"]
+    names = ["table.csv", "table.md", "table.tex", "table.html", "trials.csv", "curves.csv"]
     rng = random.Random(2)
     contents = []
     for number in range(4):

@@ -84,7 +84,7 @@ def test_only_shared_seeds_are_compared():
 
 
 def test_one_pair_has_no_interval():
-    assert paired_delta({0: 3.0, 1: 9.0}, {0: 1.0}) == PairedDelta(2.0, None, None, 1)
+    assert paired_delta({0: 3.0, 1: 9.0}, {0: 1.0}) == PairedDelta(2.0, None, None, 1, None, (2.0,))
 
 
 def test_no_shared_seed_no_difference():
