@@ -134,6 +134,10 @@ class TrialBook:
         """The records of what this search proposed."""
         return [self._decisive[key] for key in sorted(self._search_keys) if key in self._decisive]
 
+    def running(self) -> list[Assignment]:
+        """Trials that were begun and not finished."""
+        return [progress.assignment for progress in self._running.values()]
+
     # -- one trial -------------------------------------------------------------
 
     def ask(self) -> Assignment | None:

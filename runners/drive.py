@@ -64,7 +64,8 @@ def drive(
         write_plan(run_dir, plan.as_run_plan())
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(run_dir, description, plan.file.text)
-        watchers: list[Observer] = [ProgressFile(progress), started]
+        progress_file = ProgressFile(progress)
+        watchers: list[Observer] = [progress_file, started]
         book = TrialBook(plan, ledger, retry=retry, limit=limit, session=session, observers=watchers)
         try:
             if book.num_startable > 0:
@@ -74,6 +75,7 @@ def drive(
         except KeyboardInterrupt:
             interrupted = True
         finally:
+            progress_file.stopped(book.running())  # what has no record now is interrupted, not running
             write_tables(run_dir)
         records = _records_of_plan(book, plan)
         counts = Counter(record.status for record in records)

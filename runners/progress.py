@@ -6,7 +6,7 @@ Both only watch the book. `ProgressFile` tells other shells the same (`archsweep
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -36,6 +36,11 @@ class ProgressFile:
 
     def ended(self, assignment: Assignment, record: TrialRecord) -> None:
         self._write(assignment, "end", {})
+
+    def stopped(self, assignments: Iterable[Assignment]) -> None:
+        """These trials were left unfinished and will leave no record."""
+        for assignment in assignments:
+            self._write(assignment, "end", {})
 
     def _write(self, assignment: Assignment, event: str, metrics: Mapping[str, float]) -> None:
         name, seed = assignment.variant.name, assignment.spec.seed

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +48,8 @@ from runners.engines.worker import TrialWorker  # noqa: E402
 __all__ = ["run_on_ray"]
 
 _MAX_WORKER_FAILURES = 2
+_SESSIONS = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
+_SESSION_PREFIX = "asw-"
 
 
 class _BookSearcher(Searcher):
@@ -189,7 +190,8 @@ def _cluster(address: str | None) -> Iterator[Mapping[str, float]]:
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     # Unix sockets below this directory may not exceed 107 characters: a short one of our own, removed afterwards.
-    session = tempfile.mkdtemp(prefix="asw-", dir="/tmp" if sys.platform != "win32" else None)
+    _remove_leftovers()
+    session = tempfile.mkdtemp(prefix=f"{_SESSION_PREFIX}{os.getpid()}-", dir=_SESSIONS)
     try:
         if address is None or address == "local":
             ray.init(
@@ -209,6 +211,24 @@ def _cluster(address: str | None) -> Iterator[Mapping[str, float]]:
     finally:
         ray.shutdown()
         shutil.rmtree(session, ignore_errors=True)
+
+
+def _remove_leftovers() -> None:
+    """Clears away what drivers that were killed left behind: Ray writes some megabytes per session."""
+    for left in _SESSIONS.glob(f"{_SESSION_PREFIX}*-*"):
+        pid = left.name.removeprefix(_SESSION_PREFIX).split("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True
 
 
 def _usable_cpus() -> int:
