@@ -9,11 +9,13 @@ from search_space.attention_specs import ATTENTION_SPECS
 from search_space.designs import DESIGNS
 from search_space.errors import Problem, SpecError, did_you_mean
 from search_space.identity import trial_id, variant_id
-from search_space.load import SweepFile, load_sweep, load_sweep_text
+from search_space.load import SweepFile, load_studies, load_sweep, load_sweep_text
+from search_space.matching import ImpossibleValue, match_step, with_matched_value
 from search_space.metrics import METRICS, Metric
 from search_space.naming import describe_parameter
 from search_space.paths import MISSING, value_at
 from search_space.requirements import needs_cost, unmet_requirements
+from search_space.retuning import tuning_sweep
 from search_space.schema import json_schema
 from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
 from search_space.starter import template
@@ -28,6 +30,7 @@ __all__ = [
     "MISSING",
     "ArchSpec",
     "Design",
+    "ImpossibleValue",
     "InvalidVariant",
     "Metric",
     "Problem",
@@ -48,14 +51,18 @@ __all__ = [
     "describe_parameter",
     "did_you_mean",
     "json_schema",
+    "load_studies",
     "load_sweep",
     "load_sweep_text",
+    "match_step",
     "needs_cost",
     "suggest",
     "template",
     "trial_id",
+    "tuning_sweep",
     "unmet_requirements",
     "value_at",
     "variant_id",
     "variants",
+    "with_matched_value",
 ]

@@ -10,9 +10,11 @@ from search_space.designs import DESIGNS
 from search_space.drafts import Complaint
 from search_space.errors import did_you_mean
 from search_space.explain import quote
+from search_space.matching import match_complaints
 from search_space.metrics import METRICS
 from search_space.paths import is_path, path_hint
 from search_space.requirements import COST_NAMES, Requirement, RequirementError
+from search_space.retuning import retune_complaints
 from search_space.space_checks import space_complaints, value_complaints
 from search_space.sweep import Sweep
 from search_space.variant import variants
@@ -36,6 +38,8 @@ def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
     found += _options(sweep)
     found += _published(sweep)
     found += _rows(sweep)
+    found += [] if "match" in sections else match_complaints(sweep)
+    found += [] if "retune" in sections else retune_complaints(sweep)
     if not sections & {"design", "search", "seeds", "space"}:
         found += _design(sweep)
     found += _requirements(sweep, check_reference=not broken and not found)
@@ -48,6 +52,10 @@ def _design(sweep: Sweep) -> Iterator[Complaint]:
     if sweep.design.rows and name != "list":
         hint = "remove them, or write  design: {name: list, rows: [...]}"
         yield Complaint(("design", "rows"), f"`rows` have no meaning in the design {name!r}", hint)
+    for option in ("resolution", "generators", "kind"):
+        if getattr(sweep.design, option) and name != "fractional":
+            message = f"`{option}` has no meaning in the design {name!r}"
+            yield Complaint(("design", option), message, "remove it, or write  name: fractional", at_key=True)
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
         yield Complaint(("search",), f"a `search` section has no meaning in the design {name!r}", hint, at_key=True)
@@ -68,7 +76,7 @@ def _seeds(sweep: Sweep) -> Iterator[Complaint]:
 
 def _options(sweep: Sweep) -> Iterator[Complaint]:
     """Any key is an option of the pruner or sampler, except one that looks like a slip of a key of ours."""
-    for section, part in (("prune", sweep.prune), ("search", sweep.search)):
+    for section, part in (("prune", sweep.prune), ("search", sweep.search), ("retune", sweep.retune)):
         if part is None:
             continue
         fields = type(part).model_fields

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from search_space.parameters import Choice, Component
 from search_space.paths import is_path, split
-from search_space.sweep import Choice, Component, Sweep
+from search_space.sweep import Sweep
 
 __all__ = [
     "Complaint",

@@ -11,14 +11,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from search_space.arm_sections import Match, Retune
 from search_space.attention_specs import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
 from search_space.errors import did_you_mean
+from search_space.parameters import Choice, Component, Range
 from search_space.specs import ArchSpec, DigitsSpec, Setting, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Choice, Component, Design, Prune, Published, Range, Resources, Row, Search, Sweep
+from search_space.sweep import Design, DesignName, Prune, Published, Resources, Row, Search, Sweep
 
 __all__ = ["Fault", "explain", "quote"]
 
@@ -29,8 +31,16 @@ _NODE_FORMS = {
     "blocks": "all, {last: k}, {first: k}, {every: k} or a list of block numbers",
     "dataset": "a name, or {name: NAME, ...options}",
     "design": "a name, or {name: list, rows: [...]}",
+    "match.tolerance": "a share, such as 2 % or 0.02",
+    "retune.seeds": "a list of seeds",
     "seeds": "a count, or a list of seeds",
     "img_size": "a side, or [height, width]",
+}
+_SECTION_FORMS = {
+    "prune": "{pruner: median, ...options}",
+    "search": "{sampler: tpe, num_trials: 50}",
+    "match": "{params_m: baseline, by: arch.embed_dim}",
+    "retune": "{parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}, num_trials: 8, seeds: [100]}",
 }
 _PARAMETER_FORM = "a list of values, {min, max, step|log} (in a search) or {off: VALUE, on: VALUE}"
 _KINDS = {
@@ -197,10 +207,10 @@ def _type_hint(kind: str, got: Any) -> str:
 
 def _form_of(path: Path) -> str:
     names = [str(part) for part in path if isinstance(part, str)]
-    if len(path) == 2 and path[0] == "space":
+    if (len(path) == 2 and path[0] == "space") or path[:2] == ("retune", "parameters"):
         return _PARAMETER_FORM
-    if path and path[-1] in ("prune", "search"):
-        return "{pruner: median, ...options}" if path[-1] == "prune" else "{sampler: tpe, num_trials: 50}"
+    if path and path[-1] in _SECTION_FORMS and len(path) == 1:
+        return _SECTION_FORMS[str(path[-1])]
     joined = ".".join(names)
     for name, form in _NODE_FORMS.items():
         if joined == name or joined.endswith("." + name):
@@ -214,12 +224,16 @@ def _missing_hint(path: Path) -> str:
         ("baseline",): "baseline: {arch: {...}, task: {...}, train: {...}}",
         ("design",): did_you_mean("", _DESIGNS),
         ("search", "num_trials"): "how many trials in all, for example  num_trials: 50",
+        ("match", "by"): "the number of the architecture that is solved, for example  by: arch.embed_dim",
+        ("retune", "parameters"): "for example  parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}",
+        ("retune", "num_trials"): "how many settings to try for every arm, for example  num_trials: 8",
+        ("retune", "seeds"): "a list of seeds that are not reported, for example  seeds: [100]",
         ("prune", "pruner"): "for example  prune: {pruner: median, n_startup_trials: 4}",
     }
     return hints.get(path, "")
 
 
-_DESIGNS = ("factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "zip", "list", "search")
+_DESIGNS = get_args(DesignName)
 
 
 def _at(data: Any, path: Path) -> Any:
@@ -269,6 +283,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "prune": Prune,
     "search": Search,
     "resources": Resources,
+    "match": Match,
+    "retune": Retune,
     "published": Published,
     "range": Range,
     "component": Component,
@@ -292,7 +308,7 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
         owner = f"dataset {names[-1]!r}" if names[-1] != "timm" else "a dataset of timm"
         return owner, [name for name in model.model_fields if name != "name"]
     if not names:
-        return "the sweep", list(Sweep.model_fields) if loc and loc[0] not in ("arch", "task", "train") else []
+        return "the sweep", [*Sweep.model_fields, "studies"] if loc and loc[0] not in ("arch", "task", "train") else []
     model = _SECTIONS.get(names[-1], Setting)
     words = {"range": "a range", "component": "a component", "list": "a choice"}
     owner = "`blocks`" if names[-1].endswith(" k") else words.get(names[-1], f"`{names[-1]}`")

@@ -19,10 +19,11 @@ from search_space.checks import complaints
 from search_space.errors import Problem, SpecError
 from search_space.explain import Fault, dotted, explain
 from search_space.overlay import apply_override, apply_profile, profile_names
+from search_space.studies import STUDIES, choose_study, split_studies
 from search_space.sweep import Sweep
 from search_space.yaml_source import Mark, Node, read_file, read_text
 
-__all__ = ["SweepFile", "load_sweep", "load_sweep_text"]
+__all__ = ["SweepFile", "load_studies", "load_sweep", "load_sweep_text"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class SweepFile:
     text: str
     path: str
     root: Node = field(repr=False)
+    study: str = ""
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -47,27 +49,65 @@ class SweepFile:
         return _locate(self.root, _parts(self.root, path), message, hint, at_key=at_key)
 
 
-def load_sweep(path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = ()) -> SweepFile:
+def load_sweep(
+    path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = (), study: str | None = None
+) -> SweepFile:
     """The sweep in a file.
 
     Args:
         path: A YAML file.
         profile: Name of one of its `profiles`, laid over the rest.
         overrides: `path=value`, laid over that.
+        study: Name of one of its `studies`; needed where it has several.
 
     Raises:
         SpecError: with every problem found, in the order of the file.
     """
+    return _only(load_studies(path, profile=profile, overrides=overrides, study=study))
+
+
+def load_studies(
+    path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = (), study: str | None = None
+) -> list[SweepFile]:
+    """The sweeps in a file: one for each of its `studies` (or the one given), or the file itself. See `load_sweep`."""
     root, problems = read_file(path)
-    return _load(root, problems, str(path), profile, overrides)
+    return _load_all(root, problems, str(path), profile, tuple(overrides), study)
 
 
 def load_sweep_text(
-    text: str, name: str = "<text>", *, profile: str | None = None, overrides: Iterable[str] = ()
+    text: str,
+    name: str = "<text>",
+    *,
+    profile: str | None = None,
+    overrides: Iterable[str] = (),
+    study: str | None = None,
 ) -> SweepFile:
     """The sweep in a text; `name` stands for the file in messages. See `load_sweep`."""
     root, problems = read_text(text, name)
-    return _load(root, problems, name, profile, overrides)
+    return _only(_load_all(root, problems, name, profile, tuple(overrides), study))
+
+
+def _only(files: list[SweepFile]) -> SweepFile:
+    if len(files) > 1:
+        names = ", ".join(file.study for file in files)
+        raise SpecError(Problem(f"holds several studies: {names}", files[0].path, STUDIES, "choose one of them"))
+    return files[0]
+
+
+def _load_all(
+    root: Node, problems: list[Problem], name: str, profile: str | None, overrides: Sequence[str], study: str | None
+) -> list[SweepFile]:
+    studies, of_studies = split_studies(root)
+    files: list[SweepFile] = []
+    found = list(of_studies)
+    for chosen in choose_study(list(studies), study):
+        try:
+            files.append(replace(_load(studies[chosen], problems, name, profile, overrides), study=chosen))
+        except SpecError as err:
+            found += err.problems
+    if found:
+        raise SpecError(_in_order(found))
+    return files
 
 
 def _load(root: Node, problems: list[Problem], name: str, profile: str | None, overrides: Iterable[str]) -> SweepFile:
@@ -115,7 +155,12 @@ def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
             break
         except ValidationError as err:
             fresh = explain(err, Sweep, data)
-            faults += [fault for fault in fresh if not any(_holds(fault, other) for other in [*faults, *fresh])]
+            known = {fault.path for fault in faults}  # a required value that was taken out is not missing
+            faults += [
+                fault
+                for fault in fresh
+                if fault.path not in known and not any(_holds(fault, other) for other in [*faults, *fresh])
+            ]
             for fault in fresh:
                 data = _without(data, fault.path)
     found = [_locate(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]

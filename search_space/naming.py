@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from search_space.parameters import Choice, Component, Parameter, Range
 from search_space.paths import MISSING, is_path, known_paths, split, value_at
 from search_space.specs import Setting
-from search_space.sweep import Choice, Component, Parameter, Range, Sweep
+from search_space.sweep import Sweep
 
 __all__ = ["Names", "describe_parameter", "difference", "format_value", "touched_paths"]
 
@@ -75,9 +76,9 @@ class Names:
         return f"{self.short(path)}={format_value(value)}"
 
 
-def touched_paths(sweep: Sweep) -> set[str]:
+def touched_paths(sweep: Sweep, *, with_match: bool = True) -> set[str]:
     """Every path that the sweep lays values over."""
-    touched: set[str] = set()
+    touched: set[str] = {sweep.match.by} if sweep.match and with_match else set()
     for key, parameter in sweep.space.items():
         if is_path(key):
             touched |= {key} | _conditional_paths(key, parameter)

@@ -13,6 +13,7 @@ from typing import Any
 from search_space.attention_specs import ATTENTION_SPECS
 from search_space.paths import OPEN_NODES, known_paths
 from search_space.specs import DigitsSpec, ShapesSpec
+from search_space.studies import STUDIES, STUDY_SECTIONS
 from search_space.sweep import Sweep
 
 __all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
@@ -33,6 +34,7 @@ def json_schema() -> dict[str, Any]:
         f"^{node.replace('.', '[.]')}[.].+$": parameter for node in OPEN_NODES
     }
     schema["properties"]["space"]["additionalProperties"] = {"$ref": "#/$defs/Component"}
+    _add_studies(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "archsweep sweep",
@@ -43,6 +45,20 @@ def json_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """The schema as it is shipped."""
     return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def _add_studies(schema: dict[str, Any]) -> None:
+    """A file has a `design`, or `studies` that have one each."""
+    sections = {name: schema["properties"][name] for name in STUDY_SECTIONS}
+    schema["$defs"]["Study"] = {"type": "object", "properties": sections, "additionalProperties": False}
+    schema["properties"][STUDIES] = {
+        "type": "object",
+        "description": "several questions about one baseline; a section of a study replaces that of the file",
+        "minProperties": 1,
+        "additionalProperties": {"$ref": "#/$defs/Study"},
+    }
+    schema["required"] = [name for name in schema["required"] if name != "design"]
+    schema["anyOf"] = [{"required": ["design"]}, {"required": [STUDIES]}]
 
 
 def _any_of(node: Any) -> Any:

@@ -17,11 +17,12 @@ from search_space.drafts import Complaint
 from search_space.explain import Fault, explain, quote
 from search_space.identity import variant_id
 from search_space.naming import Names
+from search_space.parameters import Choice, Component, Range
 from search_space.paths import is_path, lay, overlap, path_hint, split
 from search_space.specs import Setting
-from search_space.sweep import Choice, Component, Range, Sweep
+from search_space.sweep import Sweep
 
-__all__ = ["space_complaints", "value_complaints"]
+__all__ = ["parameter_complaints", "space_complaints", "value_complaints"]
 
 Path = tuple[str | int, ...]
 _ROOTS = ("arch", "task", "train")
@@ -43,6 +44,11 @@ def space_complaints(sweep: Sweep) -> Iterator[Complaint]:
     yield from _names(sweep)
 
 
+def parameter_complaints(sweep: Sweep, path: str, place: Path, parameter: Any) -> Iterator[Complaint]:
+    """What is wrong with the values of one parameter outside of `space`; ranges are legal."""
+    yield from _Parameter(sweep, sweep.written_baseline, path, place, allows_ranges=True).complaints(parameter)
+
+
 def value_complaints(sweep: Sweep, values: Mapping[str, Any], places: Mapping[str, Path]) -> Iterator[Complaint]:
     """What is wrong with values that are laid over the baseline together."""
     data = sweep.written_baseline
@@ -59,8 +65,11 @@ def value_complaints(sweep: Sweep, values: Mapping[str, Any], places: Mapping[st
 class _Parameter:
     """One parameter: the path it varies, its place in the file, and the written setting its values are laid over."""
 
-    def __init__(self, sweep: Sweep, data: dict[str, Any], path: str, place: Path) -> None:
+    def __init__(
+        self, sweep: Sweep, data: dict[str, Any], path: str, place: Path, *, allows_ranges: bool | None = None
+    ) -> None:
         self.sweep, self.data, self.path, self.place = sweep, data, path, place
+        self.allows_ranges = sweep.design.name == "search" if allows_ranges is None else allows_ranges
 
     def complaints(self, parameter: Any) -> Iterator[Complaint]:
         if isinstance(parameter, Range):
@@ -110,7 +119,7 @@ class _Parameter:
             yield Complaint((*self.place, "on"), "on and off are the same")
 
     def _range(self, given: Range) -> Iterator[Complaint]:
-        if self.sweep.design.name != "search":
+        if not self.allows_ranges:
             message = f"a range is legal only in a search, not in the design {self.sweep.design.name!r}"
             yield Complaint(self.place, message, "list the values to try")
         faults = [*self._value(given.min, (*self.place, "min")), *self._value(given.max, (*self.place, "max"))]

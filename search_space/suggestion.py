@@ -16,10 +16,11 @@ from search_space.drafts import Draft, Pick, component_picks
 from search_space.errors import SpecError
 from search_space.identity import variant_id
 from search_space.naming import Names, format_value
+from search_space.parameters import Choice, Component, Parameter, Range
 from search_space.paths import MISSING, lay, value_at
 from search_space.requirements import unmet_requirements
 from search_space.specs import Setting
-from search_space.sweep import Choice, Component, Parameter, Range, Sweep
+from search_space.sweep import Sweep
 from search_space.variant import Variant, make_variant
 
 __all__ = ["InvalidVariant", "SuggestingTrial", "baseline_params", "categories", "suggest"]

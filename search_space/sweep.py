@@ -7,28 +7,25 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     PrivateAttr,
-    Tag,
     ValidatorFunctionWrapHandler,
     model_validator,
 )
 
+from search_space.arm_sections import Match, Retune
 from search_space.attention_specs import Spec
+from search_space.parameters import Choice, Component, Parameter, Range
 from search_space.specs import Setting
 
 __all__ = [
     "COMPONENT_DESIGNS",
     "MAX_SEEDS",
     "NAME_PATTERN",
-    "Choice",
-    "Component",
     "Design",
-    "Parameter",
+    "DesignName",
     "Prune",
     "Published",
-    "Range",
     "Resources",
     "Row",
     "Search",
@@ -37,81 +34,10 @@ __all__ = [
 
 MAX_SEEDS = 10_000
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-DesignName = Literal["factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "zip", "list", "search"]
-COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative"})
-Number = int | float
-
-
-class Range(Spec):
-    """All numbers between two ends, for a search to choose from: whole ones if both ends (and `step`) are whole."""
-
-    min: Number
-    max: Number
-    step: Number | None = Field(default=None, gt=0, description="distance of neighbouring values, counted from `min`")
-    log: bool = Field(default=False, description="choose evenly on a logarithmic scale")
-
-    @property
-    def is_whole(self) -> bool:
-        return all(isinstance(number, int) for number in (self.min, self.max, self.step or 1))
-
-
-def _is_choice(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) <= {"value", "with", "name"}
-        and not set(value).isdisjoint({"value", "with"})
-    )
-
-
-def _as_choice(value: Any) -> Any:
-    return value if isinstance(value, Choice) or _is_choice(value) else {"value": value}
-
-
-class Choice(Spec):
-    """One value of a parameter; `with` holds parameters that exist only together with it."""
-
-    value: Any = Field(description="replaces the whole node at the parameter's path")
-    with_: dict[str, Conditional] = Field(
-        default_factory=dict, alias="with", description="path relative to the parameter -> values"
-    )
-    name: str | None = Field(default=None, min_length=1, max_length=60, description="label in names and tables")
-
-
-class Component(Spec):
-    """A named on/off pair of values."""
-
-    off: Any
-    on: Any
-
-    def value(self, on: bool) -> Any:
-        return self.on if on else self.off
-
-
-def _parameter_tag(value: Any) -> str | None:
-    if isinstance(value, tuple | list):
-        return "list"
-    if isinstance(value, Range) or (
-        isinstance(value, dict) and not set(value).isdisjoint({"min", "max", "step", "log"})
-    ):
-        return "range"
-    if isinstance(value, Component) or (isinstance(value, dict) and not set(value).isdisjoint({"on", "off"})):
-        return "component"
-    return None
-
-
-Choices = Annotated[
-    tuple[Annotated[Choice, BeforeValidator(_as_choice, json_schema_input_type=Any)], ...], Field(min_length=1)
+DesignName = Literal[
+    "factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "fractional", "zip", "list", "search"
 ]
-Conditional = Annotated[
-    Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")],
-    Discriminator(_parameter_tag),
-]
-"""Values of a parameter that belongs to a choice."""
-Parameter = Annotated[
-    Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")] | Annotated[Component, Tag("component")],
-    Discriminator(_parameter_tag),
-]
-"""Values of a parameter: a list of choices, a range (in a search), or an on/off component."""
+COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative", "fractional"})
 
 
 class Row(Spec):
@@ -131,6 +57,13 @@ class Design(Spec):
 
     name: DesignName
     rows: tuple[Row, ...] = Field(default=(), description="only for `list`: the rows, as path -> value")
+    resolution: Literal[3, 4, 5] | None = Field(
+        default=None, description="only for `fractional`: the smallest fraction of at least that resolution"
+    )
+    generators: tuple[str, ...] = Field(
+        default=(), description="only for `fractional`: `D=ABC`, letters standing for the components in order"
+    )
+    kind: Literal["plackett_burman"] | None = Field(default=None, description="only for `fractional`: screening design")
 
 
 def _named(value: Any) -> Any:
@@ -223,6 +156,8 @@ class Sweep(Spec):
     require: tuple[str, ...] = Field(default=(), description="statements that a variant must meet to be trained")
     prune: Prune | None = Field(default=None, description="stop hopeless trials early")
     search: Search | None = Field(default=None, description="only for `design: search`")
+    match: Match | None = Field(default=None, description="variants of equal cost")
+    retune: Retune | None = Field(default=None, description="every arm at its own optimum of training parameters")
     resources: Resources = Resources()
     published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
     profiles: dict[str, dict[str, Any]] = Field(
@@ -252,7 +187,3 @@ class Sweep(Spec):
             return (Choice(value=parameter.off, name="off"), Choice(value=parameter.on, name="on"))
         assert not isinstance(parameter, Range), "only a search has ranges"
         return parameter
-
-
-Choice.model_rebuild()
-Sweep.model_rebuild()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from search_space.designs.add_one_in import AddOneIn
 from search_space.designs.cumulative import Cumulative
 from search_space.designs.factorial import Factorial
+from search_space.designs.fractional import Fractional
 from search_space.designs.leave_one_out import LeaveOneOut
 from search_space.designs.list import List
 from search_space.designs.one_factor import OneFactor
@@ -21,6 +22,7 @@ DESIGNS: dict[str, DesignRule] = {
     "add_one_in": AddOneIn(),
     "cumulative": Cumulative(),
     "factorial": Factorial(),
+    "fractional": Fractional(),
     "leave_one_out": LeaveOneOut(),
     "list": List(),
     "one_factor": OneFactor(),

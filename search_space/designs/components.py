@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from search_space.drafts import Complaint, Draft, component_picks
 from search_space.naming import Names
-from search_space.sweep import Component, Range, Sweep
+from search_space.parameters import Component, Range
+from search_space.sweep import Sweep
 
 __all__ = ["component_complaints", "component_draft", "components_of"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.drafts import Complaint, Draft, Pick
-from search_space.sweep import Component, Range, Sweep
+from search_space.parameters import Component, Range
+from search_space.sweep import Sweep
 
 __all__ = ["Zip"]
 

@@ -252,6 +252,7 @@ def test_an_empty_baseline_is_a_baseline_too() -> None:
 SHAPES = {
     "factorial": "space: {arch.depth: [2, 4], arch.mlp_ratio: [3, {value: 4, name: wide}]}\ndesign: factorial\n",
     "one_factor": "space: {arch.depth: [2, 4], arch.mlp_ratio: [3, 4]}\ndesign: one_factor\n",
+    "fractional": COMPONENTS + "design: {name: fractional, resolution: 3}\n",
     "leave_one_out": COMPONENTS + "design: leave_one_out\n",
     "add_one_in": COMPONENTS + "design: add_one_in\n",
     "cumulative": COMPONENTS + "design: cumulative\n",

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from search_space import ATTENTION_SPECS, DESIGNS, METRICS, SpecError, load_sweep, load_sweep_text
+from search_space.arm_sections import Match, Retune
 from search_space.specs import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Resources, Sweep
+from search_space.sweep import Design, Resources, Sweep
 
 DOCS = Path(__file__).parents[2] / "docs"
 FORMAT = (DOCS / "sweep_format.md").read_text(encoding="utf-8")
@@ -30,13 +31,15 @@ BROKEN = sorted((DOCS / "broken_sweeps").glob("*.yaml"))
 def test_every_example_of_the_format_loads(example: str) -> None:
     """What a part of a file leaves out is filled in."""
     given = yaml.safe_load(example)
-    is_list = isinstance(given.get("design"), dict)
-    rest = [text for key, text in REST.items() if key not in given and not (key == "space" and is_list)]
-    load_sweep_text("".join(rest) + example)
+    has_rows = "rows" in str(given.get("design"))
+    rest = [text for key, text in REST.items() if key not in given and not (key == "space" and has_rows)]
+    for study in given.get("studies", [None]):
+        load_sweep_text("".join(rest) + example, study=study)
 
 
 def test_the_format_names_everything_there_is() -> None:
-    models = (Sweep, ArchSpec, TaskSpec, TrainSpec, ShapesSpec, TimmDatasetSpec, Resources, *ATTENTION_SPECS.values())
+    models = (Sweep, Design, Match, Retune, ArchSpec, TaskSpec, TrainSpec, ShapesSpec, TimmDatasetSpec, Resources)
+    models = (*models, *ATTENTION_SPECS.values())
     names = (
         {name for model in models for name in model.model_fields} | set(DESIGNS) | set(METRICS) | set(ATTENTION_SPECS)
     )
