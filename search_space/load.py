@@ -133,7 +133,16 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
             found += _of_profile(written, other)
     if found or sweep is None:
         raise SpecError(_in_order(found))
-    return SweepFile(sweep, root.mark.source.text, name, root)
+    return SweepFile(_with_absolute_data_dir(sweep, name), root.mark.source.text, name, root)
+
+
+def _with_absolute_data_dir(sweep: Sweep, name: str) -> Sweep:
+    """A relative `data_dir` lies beside the sweep file: workers have other working directories than the driver."""
+    written = sweep.resources.data_dir
+    if written is None:
+        return sweep
+    absolute = str((Path(name).parent / Path(written).expanduser()).resolve())
+    return sweep.model_copy(update={"resources": sweep.resources.model_copy(update={"data_dir": absolute})})
 
 
 def _of_profile(root: Node, name: str) -> list[Problem]:
