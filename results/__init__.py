@@ -11,7 +11,7 @@ from results.exporters import EXPORTERS, exporter
 from results.ledger import LedgerContents, LedgerWriter, latest_by_trial, read_ledger
 from results.long_csv import write_curves_csv, write_long_csv
 from results.progress import ProgressEvent, ProgressWriter, UnfinishedTrial
-from results.records import Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
+from results.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
 from results.run_dir import Run, write_plan
 from results.status import BestTrial, RunStatus, format_status, run_status
 from results.table import AblationTable, DroppedVariant, Row
@@ -20,6 +20,7 @@ from results.write_tables import write_tables
 __all__ = [
     "EXPORTERS",
     "AblationTable",
+    "Analysis",
     "BestTrial",
     "Driver",
     "DroppedVariant",
