@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelzoo import measure_cost
 from results import PlannedVariant, PublishedRow, RunPlan
 from runners.data import DataInfo, describe_dataset
+from runners.matching import Unmatched, match_variant
 from runners.training import check_train_options
 from search_space import Problem, SpecError, Sweep, SweepFile, Variant, unmet_requirements, variants
 
@@ -96,7 +97,8 @@ class Plan:
                 components=dict(entry.variant.components),
                 is_baseline=entry.variant.is_baseline,
                 dropped="; ".join(entry.reasons),
-                **self._costs.get(entry.variant.variant_id, {}),
+                params_m=self._costs.get(entry.variant.variant_id, {}).get("params_m"),
+                gmacs=self._costs.get(entry.variant.variant_id, {}).get("gmacs"),
             )
             for entry in self.entries
         ]
@@ -138,7 +140,10 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
             )
         if variant.setting.train != sweep.baseline.train or variant.setting.task != sweep.baseline.task:
             check_train_options(variant.setting.task, variant.setting.train, sweep.resources)
-        reasons, _ = plan.reasons_against(variant)
+        if sweep.match:
+            variant, reasons = _matched(plan, variant)
+        else:
+            reasons, _ = plan.reasons_against(variant)
         plan.entries.append(Entry(variant, tuple(reasons)))
         if reasons and variant.is_baseline:
             with _located(file):
@@ -164,3 +169,25 @@ def _located(file: SweepFile) -> Iterator[None]:
                 for problem in err.problems
             ]
         ) from err
+
+
+def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:
+    """The variant with the value that `match` asks for, and why it cannot run (empty if it can)."""
+    match = plan.sweep.match
+    assert match is not None
+    reference = plan.entries[0].variant if plan.entries else variant
+    if match.target == "baseline" and variant.is_baseline:
+        return variant, plan.reasons_against(variant)[0]
+    target = plan.cost_of(reference)[match.cost] if match.target == "baseline" else float(match.target)
+
+    def cost_of(candidate: Variant) -> float | None:
+        reasons, cost = plan.reasons_against(candidate)
+        return None if reasons else cost[match.cost]
+
+    found = match_variant(plan.sweep, variant, target, reference=reference.setting, cost_of=cost_of)
+    if isinstance(found, Unmatched):
+        return variant, [found.reason]
+    if variant.is_baseline:
+        found = replace(found, changes={})
+    same = next((entry.variant.name for entry in plan.entries if entry.variant.variant_id == found.variant_id), None)
+    return found, [f"is the same as {same!r} once it is matched"] if same else []
