@@ -30,7 +30,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     Raises:
         SpecError: the plan's metric is none of ours, or a completed trial lacks it under the plan's selection rule.
     """
-    records = tuple(records)
+    records = tuple(record for record in records if not record.role)
     metric = metric_of(plan)
     trials = planned_trials(plan, latest_by_trial(records).values())
     selection = plan.analysis.selection

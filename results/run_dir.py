@@ -60,8 +60,8 @@ class Run:
 
     @cached_property
     def deciding(self) -> dict[str, TrialRecord]:
-        """Trial id -> the record that decides about it."""
-        return latest_by_trial(self.records)
+        """Trial id -> the record that decides about it; trials that tuned an arm are left out."""
+        return latest_by_trial(record for record in self.records if not record.role)
 
     @cached_property
     def unfinished(self) -> tuple[UnfinishedTrial, ...]:
