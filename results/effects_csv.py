@@ -2,8 +2,8 @@
 
     term, estimate, low, high, df, f_value, partial_eta_squared, p, p_corrected, aliased_with (JSON)
 
-`low` and `high` bound the 95 % interval; `aliased_with` maps terms to correlations. Terms that the design cannot estimate
-follow with nothing but their names.
+`low` and `high` bound the 95 % interval; `aliased_with` maps terms to correlations. Terms that the design cannot
+estimate follow with nothing but their names.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 76
 h1 { font-size: 1.3rem; overflow-wrap: anywhere; }
 .ablation { margin: 0; }
 .ablation .scroll { overflow-x: auto; }
-.ablation table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }
+.ablation table { border-collapse: collapse; font-size: .93rem; border-top: 2px solid; border-bottom: 2px solid; }
 .ablation thead th { border-bottom: 1px solid; vertical-align: bottom; }
 .ablation tbody + tbody tr:first-child > * { border-top: 1px solid var(--line); }
 .ablation th, .ablation td { padding: .25rem .6rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.ablation td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
+.ablation td:first-child { white-space: normal; overflow-wrap: break-word; min-width: 9rem; max-width: 24rem; }
 .ablation .left { text-align: left; }
 .ablation .right { text-align: right; }
 .ablation .center { text-align: center; }

@@ -50,7 +50,7 @@ _SPECIAL = {
     "\u0394": r"$\Delta$",
     "\u00df": r"\ss{}",
 }
-_POWER = re.compile(r"(\d)\\textasciicircum\{\}(\d+)")
+_POWER = re.compile(r"\b(10)\\textasciicircum\{\}(\d+)")
 _LIGATURE = re.compile(r"([-,'])(?=\1)")  # two of them would become a dash or a quotation mark
 _MINUS = re.compile(r"-(?=\d)")
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega"

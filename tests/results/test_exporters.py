@@ -9,6 +9,7 @@ import json
 import pkgutil
 import random
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,119 @@ def test_every_format_carries_the_same_numbers(name, quickstart_plan, quickstart
         shown = [float(n) for n in re.findall(r"(?<![\w.])[-+]?\d+\.\d+", line.replace("$-$", "-"))]
         for number in (number for number in expected if number is not None):
             assert any(abs(number - found) <= 0.005 for found in shown), (number, line)
+
+
+def _plain_tex(text: str) -> str:
+    """What a reader sees of a cell."""
+    for came, seen in _TEX_SEEN:
+        text = text.replace(came, seen)
+    return re.sub(r"\\(?:textbf|underline)\{(.*?)\}", r"\1", text).strip()
+
+
+_TEX_SEEN = [
+    ("$-$", "-"),
+    ("$\\pm$", "\u00b1"),
+    ("\\dag{}", "\u2020"),
+    ("$^{**}$", "**"),
+    ("\\%", "%"),
+    ("\\_", "_"),
+    ("\\cmark{}", "\u2713"),
+    ("\\xmark{}", "\u2717"),
+    ("$<$", "<"),
+]
+
+
+def _cells(name: str, line: str) -> list[str]:
+    """The cells of a row as a reader sees them."""
+    if name == "md":
+        cells = line.removeprefix("| ").removesuffix(" |").split(" | ")
+        return [re.sub(r"\*\*(?=\S)(.*?)\*\*|</?ins>|\\", r"\1", cell).strip() for cell in cells]
+    if name == "html":
+        return [unescape(re.sub(r"<.*?>", "", cell)).strip() for cell in re.findall(r"<td.*?>(.*?)</td>", line)]
+    return [_plain_tex(cell) for cell in line.removesuffix(" \\\\").split(" & ")]
+
+
+def _significant(plan, planned, record):
+    """Differences 1.9, 2, 2.1 (t^2 = 1200) and 0.9, 1, 1.1 (300): significant after Holm, p = 0.0017 and 0.0033."""
+    variants = [
+        planned("baseline", is_baseline=True, components={"x_1": True}, params_m=0.1, gmacs=0.5),
+        planned("a", components={"x_1": False}, params_m=0.09, gmacs=1.25),
+        planned("b", components={"x_1": True}, params_m=0.2, gmacs=0.5),
+    ]
+    records = []
+    for name, gain in (("baseline", 0), ("a", 2), ("b", 1)):
+        for seed, jitter in enumerate((-0.1, 0, 0.1)):
+            value = 90 + seed + gain + jitter * (gain > 0)
+            records.append(record(name, seed, value, train_seconds=3.0 + gain, device="cpu"))
+    return ablation_table(plan(*variants), records)
+
+
+@pytest.mark.parametrize("name", ["html", "md", "tex"])
+def test_cells_say_the_same_in_every_format(name, plan, planned, record):
+    """Written out by hand once, for all."""
+    body = _body(name, _written(name, _significant(plan, planned, record)))
+    assert ["|".join(_cells(name, line)) for line in body] == [
+        "baseline|\u2713|3/3|91.00 \u00b1 1.00||||0.1000|0.500|3.0",
+        "a|\u2717|3/3|93.00 \u00b1 1.10|+2.00 [+1.75, +2.25]**|0.10|better|0.0900 (-10%)|1.250 (+150%)|5.0 (+67%)",
+        "b|\u2713|3/3|92.00 \u00b1 1.10|+1.00 [+0.75, +1.25]**|0.10|better|0.2000 (+100%)|0.500 (0.0%)|4.0 (+33%)",
+    ]
+
+
+def test_the_best_is_bold_and_the_second_underlined(plan, planned, record):
+    table = _significant(plan, planned, record)
+    assert "| **93.00** \u00b1 1.10 |" in _written("md", table)
+    assert "| <ins>92.00</ins> \u00b1 1.10 |" in _written("md", table)
+    assert "& \\textbf{93.00} $\\pm$ 1.10 &" in _written("tex", table)
+    assert "& \\underline{92.00} $\\pm$ 1.10 &" in _written("tex", table)
+    assert "><b>93.00</b> \u00b1 1.10</td>" in _written("html", table)
+    assert "><u>92.00</u> \u00b1 1.10</td>" in _written("html", table)
+
+
+def test_csv_holds_what_the_others_round(plan, planned, record):
+    """p of a: 1 - sqrt(1200 / 1202), times two for Holm; of b: 1 - sqrt(300 / 302), Holm's last."""
+    rows = list(csv.DictReader(io.StringIO(_written("csv", _significant(plan, planned, record)), newline="")))
+    assert [row["verdict"] for row in rows] == ["", "better", "better"]
+    assert float(rows[1]["p_corrected"]) == pytest.approx(2 * (1 - (1200 / 1202) ** 0.5), rel=1e-6)
+    assert float(rows[2]["p_corrected"]) == pytest.approx(1 - (300 / 302) ** 0.5, rel=1e-6)
+    assert float(rows[1]["top1_delta_std"]) == pytest.approx(0.1)
+    assert float(rows[1]["params_m_change"]) == pytest.approx(-0.1)
+    assert [rows[1][name] for name in ("p_sign_flip", "bootstrap_low", "correction", "selection")] == [
+        "",
+        "",
+        "holm",
+        "last",
+    ]
+
+
+def test_csv_adds_permutation_and_bootstrap_with_enough_seeds(plan, planned, record):
+    """Ten positive differences: only two of 2^10 patterns are as extreme."""
+    seeds = list(range(10))
+    records = [record("baseline", seed, 90.0 + seed) for seed in seeds]
+    records += [record("a", seed, 91.0 + seed + seed % 3 / 10) for seed in seeds]
+    table = ablation_table(plan(planned("baseline", is_baseline=True), planned("a"), seeds=seeds), records)
+    row = list(csv.DictReader(io.StringIO(_written("csv", table), newline="")))[1]
+    assert float(row["p_sign_flip"]) == 2 / 2**10
+    assert 1.0 < float(row["bootstrap_low"]) < float(row["top1_delta"]) < float(row["bootstrap_high"]) < 1.2
+
+
+def test_rows_of_one_parameter_stand_together(plan, planned):
+    """`one_factor` with two parameters: rules between them; the names say which is which."""
+    variants = [planned("baseline", is_baseline=True)]
+    variants += [planned(f"depth={depth}", changes={"arch.depth": depth}) for depth in (4, 8)]
+    variants += [planned("heads=2", changes={"arch.num_heads": 2})]
+    table = ablation_table(plan(*variants), [])
+    assert _written("tex", table).count("\\midrule\n") == 3
+    assert _written("html", table).count("<tbody>") == 3
+    assert re.search(r"depth=8 .*\n\nheads=2", _written("text", table))
+
+
+def test_studies_have_headings(plan, planned):
+    variants = [planned("baseline", is_baseline=True), planned("a", study="A & B"), planned("b", study="C")]
+    table = ablation_table(plan(*variants), [])
+    assert "\\multicolumn{2}{l}{\\emph{A \\& B}} \\\\\n" in _written("tex", table)
+    assert "| *A & B* |  |\n" in _written("md", table)
+    assert '<th colspan="2" scope="rowgroup">A &amp; B</th>' in _written("html", table)
+    assert "\nA & B:\na " in _written("text", table)
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))
