@@ -19,6 +19,8 @@ class Format(StrEnum):
     text = "text"
     csv = "csv"
     md = "md"
+    tex = "tex"
+    html = "html"
 
 
 def status(run: RunArgument) -> None:
