@@ -1,9 +1,11 @@
 """Which effects a design cannot tell apart, read off its actual rows: also where variants were dropped or never ran.
 
-Two terms are aliased as far as their columns point the same way: the largest canonical correlation of the two, after
-the mean is taken out. 1 is complete (a half fraction: only their sum can be estimated), 0 is none (a full grid), and
-Plackett-Burman designs have 1/3 between a main effect and most two-way interactions. Interactions of three and more
-factors are taken as absent throughout.
+Two terms are aliased as far as their columns point the same way: their correlation, for factors of more than two levels
+the largest canonical one. 1 and -1 are complete (a half fraction: only the sum or the difference of the two can be
+estimated), 0 is none (a full grid); Plackett-Burman designs of 12 runs have 1/3 and -1/3 between a main effect and the
+interactions of others. Interactions of three and more factors are taken as absent throughout.
+
+`search_space` plans with the like before a run; this one looks at what a run left, with any number of levels.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _MOST_LISTED = 12
 
 
 def aliases(design: Design, variants: list[str] | None = None) -> dict[tuple[Term, Term], float]:
-    """Pairs of terms (main effects and two-way interactions) -> how far they are aliased, above 0 up to 1.
+    """Pairs of terms (main effects and two-way interactions) -> their correlation, where it is not 0.
 
     Args:
         variants: the rows that count; default: all of the design.
@@ -34,9 +36,10 @@ def aliases(design: Design, variants: list[str] | None = None) -> dict[tuple[Ter
     found = {}
     for one, other in itertools.combinations(design.terms, 2):
         if bases[one].size and bases[other].size:
-            size = float(np.linalg.norm(bases[one].T @ bases[other], ord=2))
-            if size > _NONE:
-                found[one, other] = min(1.0, size)
+            shared = bases[one].T @ bases[other]
+            size = float(shared[0, 0] if shared.size == 1 else np.linalg.norm(shared, ord=2))
+            if abs(size) > _NONE:
+                found[one, other] = max(-1.0, min(1.0, size))
     return found
 
 
@@ -47,17 +50,15 @@ def alias_statements(table: AblationTable) -> tuple[str, ...]:
 
 
 def _complete(pairs: Mapping[tuple[Term, Term], float]) -> Iterator[str]:
-    """Chains of terms that are one and the same column."""
-    chains: list[list[Term]] = []
+    """Chains of terms that are one and the same column, up to its sign."""
+    chains: dict[Term, list[str]] = {}
+    told: set[Term] = set()
     for (one, other), size in pairs.items():
-        if size < COMPLETE:
-            continue
-        chain = next((chain for chain in chains if one in chain or other in chain), None)
-        if chain is None:
-            chains.append([one, other])
-        else:
-            chain += [term for term in (one, other) if term not in chain]
-    listed = [" = ".join(map(term_name, chain)) for chain in chains]
+        # Pairs come in the order of their first term, so all partners of a term follow it before any other speaks.
+        if abs(size) >= COMPLETE and one not in told:
+            chains.setdefault(one, [term_name(one)]).append(("-" if size < 0 else "") + term_name(other))
+            told.add(other)
+    listed = [" = ".join(chain) for chain in chains.values()]
     if len(listed) > _MOST_LISTED:
         listed = [*listed[:_MOST_LISTED], f"and {len(listed) - _MOST_LISTED} more chains"]
     if listed:
@@ -67,8 +68,8 @@ def _complete(pairs: Mapping[tuple[Term, Term], float]) -> Iterator[str]:
 def _partial(pairs: Mapping[tuple[Term, Term], float]) -> Iterator[str]:
     sizes: dict[str, list[tuple[Term, Term]]] = {}
     for pair, size in pairs.items():
-        if size < COMPLETE:
-            sizes.setdefault(f"{size:.2f}", []).append(pair)
+        if abs(size) < COMPLETE:
+            sizes.setdefault(f"{abs(size):.2f}", []).append(pair)
     for size, found in sorted(sizes.items(), reverse=True):
         if len(found) <= 4:
             listed = "; ".join(f"{term_name(one)} with {term_name(other)}" for one, other in found)
@@ -81,5 +82,8 @@ def _partial(pairs: Mapping[tuple[Term, Term], float]) -> Iterator[str]:
 def _basis(columns: np.ndarray) -> np.ndarray:
     """An orthonormal basis of the columns without their mean."""
     centred = columns - columns.mean(axis=0)
+    if columns.shape[1] == 1:  # keeps its sign
+        length = float(np.linalg.norm(centred))
+        return centred / length if length > 1e-9 else centred[:, :0]
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     return left[:, sizes > 1e-9 * max(1.0, float(np.abs(columns).max(initial=0.0)))]

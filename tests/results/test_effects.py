@@ -16,6 +16,7 @@ from results.aliasing import alias_statements, aliases
 from results.design_matrix import design_of
 from results.effects import effects
 from results.effects_csv import write_effects_csv
+from results.footnotes import footnotes
 from search_space.errors import SpecError
 
 _NOISE = np.random.default_rng(7).normal(0, 0.2, (64, 8))
@@ -120,6 +121,23 @@ def test_a_half_fraction_says_what_it_cannot_tell_apart(components_of):
     assert found.not_estimated == (("a", "b"), ("a", "c"), ("b", "c"))
 
 
+def test_the_other_half_fraction_turns_the_signs(components_of):
+    """I = -abc: the data show the difference of an effect and its alias."""
+    rows = [row for row in _grid(3) if sum(row) % 2 == 0]
+    table = components_of(rows, lambda row, seed: 90.0, names="abc", design="fractional")
+    assert alias_statements(table) == ("a = -b : c; b = -a : c; c = -a : b",)
+    assert "Aliased by design: a = -b : c; b = -a : c; c = -a : b." in footnotes(table)
+
+
+def test_chains_of_aliases_in_a_quarter_fraction(components_of):
+    """2^(5-2) with d = ab and e = ac in signs: a = bd = ce, b = ad, c = ae, d = ab, e = ac, bc = de, be = cd."""
+    rows = [(a, b, c, int(a == b), int(a == c)) for a, b, c in _grid(3)]
+    table = components_of(rows, lambda row, seed: 90.0, names="abcde", design="fractional")
+    assert alias_statements(table) == (
+        "a = b : d = c : e; b = a : d; c = a : e; d = a : b; e = a : c; b : c = d : e; b : e = c : d",
+    )
+
+
 def test_a_full_grid_has_no_aliases(components_of):
     assert aliases(design_of(components_of(_grid(3), lambda row, seed: 90.0, names="abc"))) == {}
 
@@ -133,7 +151,7 @@ def test_plackett_burman_main_effects_are_aliased_by_a_third(components_of):
     pairs = aliases(design_of(components_of(rows, lambda row, seed: 90.0, names=names, seeds=(0,))))
     mains = {pair: size for pair, size in pairs.items() if len(pair[0]) == 1}
     assert len(mains) == 11 * 45
-    assert list(mains.values()) == pytest.approx([1 / 3] * len(mains))
+    assert [abs(size) for size in mains.values()] == pytest.approx([1 / 3] * len(mains))
     assert all(one[0] not in other for one, other in mains)
 
 
@@ -141,7 +159,7 @@ def test_a_hole_in_the_grid_is_an_alias_too(components_of):
     """A forbidden combination unbalances a full grid. Without (1, 1) the factors a and b lean on each other: over the
     three rows left, the correlation of (0, 0, 1) and (0, 1, 0) is -1/2."""
     table = components_of([(0, 0), (0, 1), (1, 0)], lambda row, seed: 90.0, names="ab")
-    assert aliases(design_of(table))[("a",), ("b",)] == pytest.approx(0.5)
+    assert aliases(design_of(table))[("a",), ("b",)] == pytest.approx(-0.5)
 
 
 def test_variants_that_lack_a_seed_are_left_out_and_named(components_of):
