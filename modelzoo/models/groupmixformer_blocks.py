@@ -1,0 +1,114 @@
+"""The parts of GroupMixFormer around its attention: stem, patch embeddings, position encoding, block.
+
+Paper:   Advancing Vision Transformers with Group-Mix Attention, Ge et al. 2023, arXiv:2311.15157.
+Source:  written from a description of the released model (MIT); parity is tested. Names are the released state's.
+Differs: maps of any size: the released code needs sides that stay whole through all strides.
+
+Shapes:  B images, C channels, H x W map, N tokens (H * W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from timm.layers import DropPath, Mlp
+from torch import nn
+
+from modelzoo.attention.contract import Slot
+from modelzoo.attention.groupmix import GroupMixAttention
+
+__all__ = ["GroupMixBlock", "GroupMixStage", "PatchEmbedding", "Stem"]
+
+
+class Stem(nn.Module):
+    """Two 3 x 3 convolutions of stride 2."""
+
+    def __init__(self, in_chans: int, dim: int) -> None:
+        super().__init__()
+        self.proj1 = nn.Conv2d(in_chans, dim // 2, 3, 2, 1)
+        self.norm1 = nn.BatchNorm2d(dim // 2)
+        self.proj2 = nn.Conv2d(dim // 2, dim, 3, 2, 1)
+        self.norm2 = nn.BatchNorm2d(dim)
+        self.act = nn.Hardswish()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.norm2(self.proj2(self.act(self.norm1(self.proj1(x))))))
+
+
+class SeparableConvolution(nn.Module):
+    """Depthwise 3 x 3, then 1 x 1, no biases."""
+
+    def __init__(self, dim: int, dim_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(dim, dim, 3, stride, 1, groups=dim, bias=False)
+        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pointwise_conv(self.conv1(x))
+
+
+class PatchEmbedding(nn.Module):
+    """The start of a stage: a separable convolution, batch norm, hardswish."""
+
+    def __init__(self, dim: int, dim_out: int, stride: int) -> None:
+        super().__init__()
+        self.proj = SeparableConvolution(dim, dim_out, stride)
+        self.norm = nn.BatchNorm2d(dim_out)
+        self.act = nn.Hardswish()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.norm(self.proj(x)))
+
+
+class PositionEncoding(nn.Module):
+    """Adds a depthwise 3 x 3 convolution of the tokens to them."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
+
+    def forward(self, x_BNC: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+        image_BCHW = x_BNC.transpose(1, 2).unflatten(2, grid_size)
+        return (self.proj(image_BCHW) + image_BCHW).flatten(2).transpose(1, 2)
+
+
+class GroupMixBlock(nn.Module):
+    """Position encoding, then Group-Mix attention and an MLP, each behind a norm and beside a skip.
+
+    Args:
+        groupmix: options of the attention, as in a sweep's `arch.attention`.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        *,
+        mlp_ratio: float,
+        drop_path: float = 0.0,
+        layer_norm_eps: float = 1e-6,
+        qk_scale: float | None = None,
+        groupmix: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.cpe = PositionEncoding(slot.dim)
+        self.norm1 = nn.LayerNorm(slot.dim, eps=layer_norm_eps)
+        self.att = GroupMixAttention(slot, qk_scale=qk_scale, **dict(groupmix or {}))
+        self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.norm2 = nn.LayerNorm(slot.dim, eps=layer_norm_eps)
+        self.mlp = Mlp(slot.dim, int(slot.dim * mlp_ratio), drop=slot.proj_drop)
+        self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(self, x_BNC: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+        x_BNC = self.cpe(x_BNC, grid_size)
+        x_BNC = x_BNC + self.drop_path1(self.att.attend(self.norm1(x_BNC), grid_size=grid_size)[0])
+        return x_BNC + self.drop_path2(self.mlp(self.norm2(x_BNC)))
+
+
+class GroupMixStage(nn.Module):
+    """The blocks of one stage, under their released name."""
+
+    def __init__(self, blocks: list[GroupMixBlock]) -> None:
+        super().__init__()
+        self.gma_stage = nn.ModuleList(blocks)
