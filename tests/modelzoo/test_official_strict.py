@@ -35,7 +35,10 @@ def test_official_state_is_loaded():
 
 def test_unknown_system():
     assert refusal("dna", {}, {}) == (
-        "unknown system 'dna'\n  known: dla, gma_module, reattention, refined_attention.  Did you mean 'dla'?"
+        "unknown system 'dna'\n"
+        "  known: deepvit, deepvit_stem, dla, focal_transformer, gma_block, gma_module, groupmixformer,\n"
+        "    groupmixformer_variant, reattention, refined_attention, refined_block, refined_vit, refined_vit_stem,\n"
+        "    regionvit.  Did you mean 'dla'?"
     )
 
 
