@@ -2,20 +2,24 @@
 
 The host's qkv and output linears move into the mechanism, so that variants share them bit for bit. What a mechanism
 adds is drawn from its own seed per block: swapping block 3 as well changes nothing in block 5, and the host's random
-numbers are not touched.
+numbers are not touched. How each family of hosts takes a mechanism in is in `hosts/`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from timm.layers.attention import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from modelzoo.attention import ATTENTION, Slot, TokenAttention
-from search_space.attention_specs import EveryBlocks, FirstBlocks, LastBlocks
+from modelzoo.attention import ATTENTION
+from modelzoo.attention.distributed_local_attention import expanded_maps
+from modelzoo.hosts import LEGAL_HOSTS, PlainSeat, Seat, seats_of
+from modelzoo.hosts.carrying import carriers
+from search_space.attention_specs import EveryBlocks, FirstBlocks, LastBlocks, RefinerSpec
 from search_space.errors import Problem, SpecError
 from search_space.specs import ArchSpec
 
@@ -26,61 +30,86 @@ def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
     """Replaces the attention of the chosen blocks of `model` by `arch.attention`, in place.
 
     `softmax` means the model's own attention: plain slots get the fused form of the same thing, others stay as is.
+    Blocks are counted through all stages of a pyramid.
 
     Raises:
         SpecError: the host has other attention, the blocks do not exist, or the mechanism does not fit the sizes.
     """
     spec = arch.attention
+    seats = seats_of(model)
     if spec.name == "softmax":
-        for index, block in enumerate(_blocks(model)):
-            if _why_not_plain(block) is None:
-                _swap_block(model, block, spec.name, {}, seed=seed, index=index)
+        for index, seat in enumerate(seats):
+            if isinstance(seat, PlainSeat) and seat.why_not(spec.name) is None:
+                with _own_random_numbers(seat, seed, index):
+                    seat.put(spec.name, {})
         return
-    blocks = _blocks(model)
-    if not blocks:
+    if not seats:
         raise SpecError(_foreign_host(arch, _attention_of(model)))
-    chosen = _chosen_indices(spec.blocks, len(blocks))
-    for index in chosen:
-        reason = _why_not_plain(blocks[index])
-        if reason is not None:
-            raise SpecError(_foreign_host(arch, reason))
-    if ATTENTION[spec.name].needs_grid:
+    chosen = _chosen_indices(spec.blocks, len(seats))
+    _check_seats(arch, seats, chosen)
+    if ATTENTION[spec.name].needs_grid and isinstance(model, VisionTransformer):
         _check_fixed_grid(model, arch)
-    options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in ("name", "blocks")}
+    if isinstance(spec, RefinerSpec) and (spec.sharing != "none" or spec.residual_map):
+        _swap_carrying(model, arch, spec, seats, chosen, seed)
+        return
+    left_out = {"name", "blocks"} | ATTENTION[spec.name].layout
+    options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
     for index in chosen:
-        _swap_block(model, blocks[index], spec.name, options, seed=seed, index=index)
+        with _own_random_numbers(seats[index], seed, index):
+            seats[index].put(spec.name, options)
 
 
-def _swap_block(model: nn.Module, block: nn.Module, name: str, options: dict, *, seed: int, index: int) -> None:
-    host = block.attn
-    assert isinstance(host, Attention)
-    assert isinstance(model, VisionTransformer)
-    slot = Slot(
-        dim=host.qkv.in_features,
-        num_heads=host.num_heads,
-        grid_size=model.patch_embed.grid_size,
-        num_prefix_tokens=model.num_prefix_tokens,
-        qkv_bias=host.qkv.bias is not None,
-        proj_bias=host.proj.bias is not None,
-        attn_drop=host.attn_drop.p,
-        proj_drop=host.proj_drop.p,
+def _swap_carrying(
+    model: nn.Module, arch: ArchSpec, spec: RefinerSpec, seats: Sequence[Seat], chosen: Sequence[int], seed: int
+) -> None:
+    """Blocks that hand maps to each other: only plain hosts have the same tokens in all their blocks."""
+    which = "sharing" if spec.sharing != "none" else "residual_map"
+    plain = [seat for seat in seats if isinstance(seat, PlainSeat)]
+    if len(plain) < len(seats) or not isinstance(model, VisionTransformer):
+        raise SpecError(
+            Problem(
+                f"{which} hands attention maps from block to block, "
+                f"but the blocks of {arch.model!r} do not attend over the same tokens",
+                path=f"arch.attention.{which}",
+                hint="legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*)",
+            )
+        )
+    reasons = [plain[index].why_no_carrying() for index in chosen]
+    if any(reasons):
+        raise SpecError(_foreign_host(arch, next(reason for reason in reasons if reason)))
+    num_heads = plain[chosen[0]].slot.num_heads
+    num_maps = num_heads if spec.reduction else expanded_maps(num_heads, spec.expansion)
+    for carrier in carriers(spec, chosen, num_heads, num_maps):
+        with _own_random_numbers(plain[carrier.index], seed, carrier.index):
+            model.blocks[carrier.index] = carrier.block(plain[carrier.index], spec)
+
+
+@contextmanager
+def _own_random_numbers(seat: Seat, seed: int, index: int) -> Iterator[None]:
+    """On the seat's device, with numbers that depend on seed and block alone and are taken from nobody."""
+    own = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
+    with torch.random.fork_rng(devices=[]), torch.device(seat.weight.device):
+        torch.default_generator.manual_seed(own)
+        yield
+
+
+def _check_seats(arch: ArchSpec, seats: Sequence[Seat], chosen: Sequence[int]) -> None:
+    """Raises SpecError if a chosen seat cannot take the mechanism, naming those that can."""
+    name = arch.attention.name
+    refused = {index: reason for index in chosen if (reason := seats[index].why_not(name)) is not None}
+    if not refused:
+        return
+    index, reason = next(iter(refused.items()))
+    possible = [other for other, seat in enumerate(seats) if seat.why_not(name) is None]
+    if not possible:
+        raise SpecError(_foreign_host(arch, reason))
+    raise SpecError(
+        Problem(
+            f"attention {name!r} cannot replace the attention of block {index} of {arch.model!r}, which {reason}",
+            path="arch.attention.blocks",
+            hint=f"possible blocks: {possible}",
+        )
     )
-    weight = host.qkv.weight
-    with torch.random.fork_rng(devices=[]), torch.device(weight.device):
-        torch.default_generator.manual_seed(_block_seed(seed, index))
-        attention: TokenAttention = ATTENTION[name](slot, **options).to(dtype=weight.dtype)
-    attention.train(host.training)
-    assert attention.qkv.weight.shape == weight.shape
-    attention.qkv, attention.proj = host.qkv, host.proj
-    block.attn = attention
-
-
-def _block_seed(seed: int, index: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
-
-
-def _blocks(model: nn.Module) -> list[nn.Module]:
-    return list(model.blocks) if isinstance(model, VisionTransformer) else []
 
 
 def _attention_of(model: nn.Module) -> str:
@@ -96,36 +125,15 @@ def _sounds_like_attention(name: str) -> bool:
     return "Att" in name and "Block" not in name
 
 
-def _why_not_plain(block: nn.Module) -> str | None:
-    """What in a block a mechanism could not stand in for; None for timm's plain attention."""
-    host = getattr(block, "attn", None)
-    if host is None:
-        return f"has blocks of kind {type(block).__name__}, without one attention of their own"
-    # Exactly this class: a subclass computes something else.
-    if type(host) is not Attention:
-        return f"uses {type(host).__module__}.{type(host).__qualname__}"
-    extras = {
-        "qk_norm": not isinstance(host.q_norm, nn.Identity),
-        "scale_attn_norm": not isinstance(host.norm, nn.Identity),
-        "gated": host.gate is not None,
-        "attn_head_dim": host.attn_dim != host.qkv.in_features,
-        "dim_out": host.proj.out_features != host.qkv.in_features,
-    }
-    present = [name for name, is_there in extras.items() if is_there]
-    return f"has attention with {', '.join(present)}" if present else None
-
-
 def _foreign_host(arch: ArchSpec, reason: str) -> Problem:
     return Problem(
         f"attention {arch.attention.name!r} cannot replace the attention of {arch.model!r}, which {reason}",
         path="arch.attention",
-        hint="legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras; "
-        "`softmax` keeps the attention that a model has",
+        hint=LEGAL_HOSTS,
     )
 
 
-def _check_fixed_grid(model: nn.Module, arch: ArchSpec) -> None:
-    assert isinstance(model, VisionTransformer)
+def _check_fixed_grid(model: VisionTransformer, arch: ArchSpec) -> None:
     if model.dynamic_img_size or not isinstance(model.patch_drop, nn.Identity):
         what = "dynamic_img_size" if model.dynamic_img_size else "patch_drop_rate"
         raise SpecError(

@@ -86,6 +86,17 @@ class ReattentionSpec(Spec):
     transform_scale: bool = Field(
         default=False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
     )
+    theta_bias: bool = Field(default=True, description="a learned bias per head after the mixing (officially yes)")
+    theta_init: Literal["random", "identity"] = Field(
+        default="random", description="start of the mixing matrix: uniform (officially), or every head as itself"
+    )
+    norm: Literal["batch", "layer", "none"] = Field(
+        default="batch",
+        description="after the mixing: per head over images and pairs (officially), over the heads of each pair, none",
+    )
+    norm_momentum: float = Field(
+        default=0.1, gt=0, le=1, description="weight of the newest batch in the running statistics of `norm: batch`"
+    )
 
 
 class RefinerSpec(Spec):
@@ -102,6 +113,15 @@ class RefinerSpec(Spec):
     reduction: bool = Field(
         default=True, description="reduce the expanded maps to num_heads; without, every map gets its slice of V"
     )
+    identity: bool = Field(default=True, description="add the maps before the expansion to those after the reduction")
+    sharing: Literal["none", "alternate"] = Field(
+        default="none",
+        description="`alternate`: of each two neighbours among the chosen blocks, the first has plain attention, "
+        "the second computes only V and refines the map of the first (as released)",
+    )
+    residual_map: bool = Field(
+        default=False, description="add head_dim ** -0.5 times the previous block's map after the softmax (as released)"
+    )
 
 
 class GroupMixSpec(Spec):
@@ -111,10 +131,30 @@ class GroupMixSpec(Spec):
     blocks: Blocks = "all"
     kernel_sizes: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
         default=(3, 5, 7),
-        min_length=1,
-        description="aggregator of each group segment; segments = 1 (tokens) + len(kernel_sizes) + 1 (local branch)",
+        description="neighbourhood of each group segment (1: none); "
+        "segments = 1 (tokens) + len(kernel_sizes) + 1 (local branch)",
     )
+    num_segments: int | None = Field(
+        default=None, ge=1, le=64, description="segments in all; repeats or cuts `kernel_sizes` to make up the number"
+    )
+    aggregator: Literal["dwconv", "maxpool", "avgpool"] = Field(
+        default="dwconv", description="how a group segment sees its neighbourhood, before a 1x1 convolution"
+    )
+    identity_segment: bool = Field(default=True, description="the segment that stays tokens")
+    local_branch: bool = Field(default=True, description="the segment that skips attention")
     local_kernel_size: int = Field(default=3, ge=1, le=31, description="kernel of the non-attention branch")
+    token_ensemble: bool = Field(
+        default=True,
+        description="the output linear, which mixes heads and local branch; without, they leave as they are",
+    )
+    head_layout: Literal["in_order", "straddle"] = Field(
+        default="in_order",
+        description="`straddle`: every head has channels of every segment (officially a head lies in one or two)",
+    )
+    crpe: bool = Field(default=True, description="the convolutional relative position term")
+    position_windows: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+        default=(3, 5, 7), min_length=1, description="its windows, over the heads as evenly as possible"
+    )
 
 
 ATTENTION_SPECS: dict[str, type[Spec]] = {

@@ -2,7 +2,8 @@
 
 A mechanism is built from a `Slot` (what the place in the model dictates) and keyword-only options (what a sweep
 varies). It drops into timm's `Block` because `forward` has the signature of `timm.layers.Attention`. `attend` is the
-same computation for callers that carry maps from block to block or want to look at them.
+same computation for callers that carry maps from block to block. Where a mechanism forms a map that weighs V, the map
+passes `seen`, which computes nothing: that is where probes listen.
 
 Shapes:  B images, N tokens (prefix tokens first, then patches in row-major order), D dim, H heads, E head_dim.
 """
@@ -18,7 +19,7 @@ from torch import nn
 from modelzoo.legal_values import divisors, listed
 from search_space.errors import Problem, SpecError
 
-__all__ = ["Slot", "TokenAttention", "check_heads", "softmax_map"]
+__all__ = ["MapTap", "Slot", "TokenAttention", "check_heads", "softmax_map"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +39,36 @@ class Slot:
     proj_drop: float = 0.0
 
 
+class MapTap(nn.Identity):
+    """Passes a map that is about to weigh V. Forward hooks on it see every such map; without hooks it is nothing."""
+
+
 class TokenAttention(nn.Module):
     """Base of the mechanisms: the two linears and dropouts that all of them share, under their official names.
 
     Keyword-only constructor arguments are the fields of the mechanism's class in `search_space.attention_specs`, plus
-    those in `unswept`, which only official configurations set.
+    those in `unswept`, which only official configurations set, and without those in `layout`, which say how the blocks
+    of a host hang together and are `swap`'s matter.
+
+    Attributes:
+        needs_grid: whether the mechanism must know which tokens are neighbours in the image.
+        mixes_maps: whether `transform` turns a softmax map into the map that weighs V, so that the mechanism fits hosts
+            that form such a map in their own way.
     """
 
     unswept: ClassVar[frozenset[str]] = frozenset()
+    layout: ClassVar[frozenset[str]] = frozenset()
     needs_grid: ClassVar[bool] = False
+    mixes_maps: ClassVar[bool] = False
 
     def __init__(self, slot: Slot) -> None:
         super().__init__()
         self.slot = slot
         self.qkv = nn.Linear(slot.dim, 3 * slot.dim, bias=slot.qkv_bias)
         self.attn_drop = nn.Dropout(slot.attn_drop)
-        self.proj = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias)
+        self.proj: nn.Module = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias)
         self.proj_drop = nn.Dropout(slot.proj_drop)
+        self.seen = MapTap()
 
     def forward(
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
@@ -73,11 +87,28 @@ class TokenAttention(nn.Module):
         """
         raise NotImplementedError
 
+    def transform(self, softmax_BHNK: torch.Tensor) -> torch.Tensor:
+        """The map that weighs V, made from softmax maps of N queries over K keys; only where `mixes_maps`."""
+        raise NotImplementedError
+
+    def drop_linears(self) -> None:
+        """For hosts that keep their own linears: what is left is `transform` and `weigh`."""
+        for name in ("qkv", "proj"):
+            setattr(self, name, nn.Identity())
+
     def heads_of(self, qkv_BN3D: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """q, k and v, each (B, H, N, E), from the output of the qkv linear."""
         B, N, _ = qkv_BN3D.shape
         q_BHNE, k_BHNE, v_BHNE = qkv_BN3D.reshape(B, N, 3, self.slot.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         return q_BHNE, k_BHNE, v_BHNE
+
+    def weigh(self, attn_BMNK: torch.Tensor, v_BHKE: torch.Tensor) -> torch.Tensor:
+        """What the map makes of V. More or fewer maps than heads cut the channels of V anew, a slice for each map."""
+        num_maps = attn_BMNK.shape[1]
+        if num_maps != v_BHKE.shape[1]:
+            B, _, K, _ = v_BHKE.shape
+            v_BHKE = v_BHKE.transpose(1, 2).reshape(B, K, num_maps, -1).transpose(1, 2)
+        return self.seen(attn_BMNK) @ v_BHKE
 
     def merge(self, out_BHNE: torch.Tensor) -> torch.Tensor:
         """(B, H, N, E) -> (B, N, D) through the output linear and its dropout."""

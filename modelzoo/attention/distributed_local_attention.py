@@ -4,7 +4,7 @@ Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2
 Source:  written from the paper's equations and from a description of the released module; parity is tested.
 Differs: as released, not as printed: BatchNorm and ReLU6 follow expansion and convolution, BatchNorm follows the
          reduction, and the incoming maps are added where their number stays the same.
-         Ours: the reduction can be left out; then nothing follows the second ReLU6.
+         Ours: the reduction can be left out; then nothing follows the second ReLU6. The identity can be left out, too.
 Cost:    (M * M' + k^2 * M' + M' * M) * N^2 multiply-accumulates per image.
 
 Shapes:  B images, M incoming maps (heads), M' expanded maps, R returned maps, N tokens, k kernel side.
@@ -43,6 +43,7 @@ class DistributedLocalAttention(nn.Module):
         num_returned: maps that go out; None leaves the reduction out, so all expanded maps go out.
         kernel_size: side of the kernel; 'same' padding with the odd pixel of even sides at the bottom and right.
         expansion: expanded maps per incoming map; 1 leaves the expansion out.
+        identity: add the incoming maps to the returned ones, where these are as many.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class DistributedLocalAttention(nn.Module):
         *,
         kernel_size: int = 3,
         expansion: float = 3.0,
+        identity: bool = True,
         batch_norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class DistributedLocalAttention(nn.Module):
         if num_returned is not None:
             self.conv_pro = nn.Conv2d(expanded, num_returned, 1, bias=False)
             self.bn3 = nn.BatchNorm2d(num_returned, eps=batch_norm_eps)
-        self.adds_identity = num_returned == num_maps
+        self.adds_identity = identity and num_returned == num_maps
         self.act = nn.ReLU6()
 
     def forward(self, map_BMNN: torch.Tensor) -> torch.Tensor:

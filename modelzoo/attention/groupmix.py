@@ -9,34 +9,50 @@ Differs: as released, not as pictured: there is no N x N map but factorised atte
          right); attention dropout, which the released code ignores, acts on softmax(k), the weights with which tokens
          enter the context; prefix tokens: without neighbours they skip the spatial convolutions, are
          normalised with the patches' statistics and join the attention without a position term, as in CoaT.
+         Ours, too, are all options but the kernels: the released module knows none, so what each means when it is
+         switched is defined below.
 Cost:    O(N * D * (D + k^2)) multiply-accumulates per image: linear in the number of tokens.
 
-Shapes:  B images, N tokens (P prefix + h * w patches), D dim, S channels of a segment, T attention channels (D - S),
-         H heads, E channels per head (T = H * E).
+Shapes:  B images, N tokens (P prefix + h * w patches), D dim, S channels of a segment, G attention segments,
+         T attention channels (G * S), H heads, E channels per head (T = H * E).
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention
-from modelzoo.attention.groupmix_aggregators import Aggregator, ConvolutionalPosition
-from modelzoo.legal_values import divisors, listed, nearest
-from search_space.errors import Problem, SpecError
+from modelzoo.attention.groupmix_aggregators import Aggregator, AggregatorKind, ConvolutionalPosition
+from modelzoo.attention.groupmix_segments import Segments, check_windows, spread_windows
 
 __all__ = ["GroupMixAttention", "spread_windows"]
-
-POSITION_WINDOWS = (3, 5, 7)
 
 
 class GroupMixAttention(TokenAttention):
     """Segments: one of tokens, one per aggregator kernel, and one local branch that skips attention.
 
     Args:
-        kernel_sizes: side of each group segment's depthwise kernel.
+        kernel_sizes: side of each group segment's neighbourhood. 1: the 1x1 convolution alone sees the token.
+        num_segments: segments in all; `kernel_sizes` is repeated from its start, or cut, until the number is right.
+            None: as many as `kernel_sizes` makes.
+        aggregator: how a group segment sees its neighbourhood: `dwconv`, a depthwise convolution; `maxpool` or
+            `avgpool`, over the pixels of the neighbourhood that lie inside the image. The 1x1 convolution, the norm and
+            the activation follow in all three.
+        identity_segment: False leaves the segment of tokens out; the others grow.
+        local_branch: False leaves the segment without attention out: all channels attend.
         local_kernel_size: side of the local branch's depthwise kernel.
-        crpe_windows: position window -> number of heads; default: windows 3, 5 and 7 over the heads as evenly as
-            possible, the larger windows taking what is left over.
+        token_ensemble: False leaves out the linear that mixes the heads' and the local branch's channels; they leave
+            side by side as they are.
+        head_layout: `in_order` cuts the segments, one after another, into heads, so that a head sees as few segments as
+            possible; `straddle` deals the channels of all segments out in turn before it cuts, so that every head sees
+            all of them. The channels return to their places afterwards.
+        crpe: False leaves the convolutional position term out.
+        position_windows: windows of the position term, over the heads as evenly as possible, the later windows taking
+            what is left over.
+        crpe_windows: window -> number of heads, in place of `position_windows`.
         qk_scale: scale in place of (dim // num_heads) ** -0.5.
     """
 
@@ -48,20 +64,42 @@ class GroupMixAttention(TokenAttention):
         slot: Slot,
         *,
         kernel_sizes: tuple[int, ...] = (3, 5, 7),
+        num_segments: int | None = None,
+        aggregator: AggregatorKind = "dwconv",
+        identity_segment: bool = True,
+        local_branch: bool = True,
         local_kernel_size: int = 3,
+        token_ensemble: bool = True,
+        head_layout: Literal["in_order", "straddle"] = "in_order",
+        crpe: bool = True,
+        position_windows: tuple[int, ...] = (3, 5, 7),
         crpe_windows: dict[int, int] | None = None,
         qk_scale: float | None = None,
     ) -> None:
-        num_segments = len(kernel_sizes) + 2
-        _check_segments(slot, num_segments)
-        windows = spread_windows(slot.num_heads) if crpe_windows is None else crpe_windows
-        _check_windows(slot, windows)
+        segments = Segments.of(
+            kernel_sizes, num_segments=num_segments, identity_segment=identity_segment, local_branch=local_branch
+        )
+        segments.check(slot, local_kernel_size=local_kernel_size, aggregator=aggregator)
+        windows = check_windows(slot, crpe, position_windows, crpe_windows)
         super().__init__(slot)
-        segment_dim = slot.dim // num_segments
+        if not token_ensemble:
+            self.proj = nn.Identity()
+        segment_dim = slot.dim // segments.total
         # Of the full width, in whole channels, as officially: 60 channels and 8 heads make 7 ** -0.5.
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
-        self.aggregator = Aggregator(segment_dim, tuple(kernel_sizes), local_kernel_size)
-        self.crpe = ConvolutionalPosition((slot.dim - segment_dim) // slot.num_heads, windows)
+        self.aggregator = Aggregator(
+            segment_dim,
+            segments.kernel_sizes,
+            local_kernel_size if local_branch else None,
+            kind=aggregator,
+            identity_segment=identity_segment,
+        )
+        head_dim = segments.attending * segment_dim // slot.num_heads
+        self.crpe = ConvolutionalPosition(head_dim, windows) if crpe else None
+        self.num_attending = segments.attending
+        self.straddles = head_layout == "straddle"
+        if self.straddles:
+            segments.check_straddling(slot, head_dim)
 
     def attend(
         self,
@@ -75,10 +113,18 @@ class GroupMixAttention(TokenAttention):
         grid_size = self._grid_of(N, grid_size)
         qkv_3BND = self.qkv(x_BND).reshape(B, N, 3, -1).permute(2, 0, 1, 3)
         mixed_3BNT, local_BNS = self.aggregator(qkv_3BND, grid_size)
+        if self.straddles:
+            # Segment after segment -> channel after channel: the first channels of all segments, then the second ones.
+            mixed_3BNT = mixed_3BNT.unflatten(-1, (self.num_attending, -1)).transpose(-1, -2).flatten(-2)
         q_BHNE, k_BHNE, v_BHNE = mixed_3BNT.unflatten(-1, (self.slot.num_heads, -1)).transpose(2, 3).unbind(0)
         context_BHEE = self.attn_drop(k_BHNE.softmax(dim=2)).transpose(2, 3) @ v_BHNE
-        out_BHNE = self.scale * (q_BHNE @ context_BHEE) + self.crpe(q_BHNE, v_BHNE, grid_size)
-        out_BND = torch.cat([out_BHNE.transpose(1, 2).flatten(2), local_BNS], dim=-1)
+        out_BHNE = self.scale * (q_BHNE @ context_BHEE)
+        if self.crpe is not None:
+            out_BHNE = out_BHNE + self.crpe(q_BHNE, v_BHNE, grid_size)
+        out_BNT = out_BHNE.transpose(1, 2).flatten(2)
+        if self.straddles:
+            out_BNT = out_BNT.unflatten(-1, (-1, self.num_attending)).transpose(-1, -2).flatten(-2)
+        out_BND = out_BNT if local_BNS is None else torch.cat([out_BNT, local_BNS], dim=-1)
         return self.proj_drop(self.proj(out_BND)), None
 
     def _grid_of(self, num_tokens: int, grid_size: tuple[int, int] | None) -> tuple[int, int]:
@@ -93,49 +139,3 @@ class GroupMixAttention(TokenAttention):
                 "build the model for the size of its images"
             )
         return grid_size
-
-
-def spread_windows(num_heads: int) -> dict[int, int]:
-    """Window -> heads, as even as possible: `spread_windows(8) == {3: 2, 5: 3, 7: 3}`."""
-    share, left_over = divmod(num_heads, len(POSITION_WINDOWS))
-    heads = [share + (index >= len(POSITION_WINDOWS) - left_over) for index in range(len(POSITION_WINDOWS))]
-    return {window: count for window, count in zip(POSITION_WINDOWS, heads, strict=True) if count}
-
-
-def _check_segments(slot: Slot, num_segments: int) -> None:
-    def legal(dim: int, num_heads: int, num_segments: int) -> bool:
-        return dim % num_segments == 0 and (dim - dim // num_segments) % num_heads == 0
-
-    if legal(slot.dim, slot.num_heads, num_segments):
-        return
-    # A host's own attention asks for embed_dim % num_heads == 0 as well, so only such widths are proposed.
-    widths = nearest(slot.dim, lambda dim: dim % slot.num_heads == 0 and legal(dim, slot.num_heads, num_segments))
-    hint = f"near embed_dim for num_heads={slot.num_heads}: {listed(widths)}"
-    if slot.dim % num_segments:
-        relation = "embed_dim % segments == 0"
-        counts = [n for n in range(3, 13) if legal(slot.dim, slot.num_heads, n)]
-        if counts:
-            hint += f"; or, for embed_dim={slot.dim}, as many kernel_sizes as {listed(n - 2 for n in counts)}"
-    else:
-        relation = "(embed_dim - embed_dim / segments) % num_heads == 0"
-        heads = [n for n in divisors(slot.dim) if legal(slot.dim, n, num_segments)]
-        hint += f"; or num_heads for embed_dim={slot.dim}: {listed(heads)}"
-    raise SpecError(
-        Problem(
-            f"Group-Mix attention needs {relation}, but got embed_dim={slot.dim}, num_heads={slot.num_heads}, "
-            f"segments={num_segments} (tokens, {num_segments - 2} kernel_sizes, local branch)",
-            path="arch.attention",
-            hint=hint,
-        )
-    )
-
-
-def _check_windows(slot: Slot, windows: dict[int, int]) -> None:
-    if sum(windows.values()) != slot.num_heads or min(windows.values()) < 1:
-        raise SpecError(
-            Problem(
-                f"the heads of crpe_windows must sum to num_heads={slot.num_heads}, but got {windows!r}",
-                path="arch.attention",
-                hint=f"for example {spread_windows(slot.num_heads)!r}",
-            )
-        )

@@ -1,4 +1,4 @@
-"""The convolutional parts of Group-Mix attention: aggregators, local branch and position term.
+"""The parts of Group-Mix attention that look at neighbours: aggregators, local branch and position term.
 
 Separate from `groupmix.py` because they know images (grids, kernels) where that file knows tokens and heads.
 Parameter names are the official state-dict keys: beware that `agg0` is the local branch, the last segment, while
@@ -10,38 +10,62 @@ Shapes:  B images, P prefix tokens, N tokens (P + h * w), S channels of a segmen
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modelzoo.attention.pooling import SameAvgPool2d, SameMaxPool2d
 from modelzoo.attention.same_convolution import SameConv2d
 
-__all__ = ["Aggregator", "ConvolutionalPosition"]
+__all__ = ["Aggregator", "AggregatorKind", "ConvolutionalPosition"]
+
+AggregatorKind = Literal["dwconv", "maxpool", "avgpool"]
 
 
 class Aggregator(nn.Module):
     """Turns q, k and v into group proxies: one segment of channels stays tokens, the others see their neighbourhoods.
 
     q, k and v pass one set of weights together, so that batch statistics are taken over the three of them.
+
+    Args:
+        kernel_sizes: side of the neighbourhood of each group segment.
+        local_kernel_size: kernel of the local branch, the last segment; None: there is no local branch.
+        kind: how a group segment sees its neighbourhood before the 1x1 convolution.
+        identity_segment: False leaves the segment of tokens out.
     """
 
-    def __init__(self, segment_dim: int, kernel_sizes: tuple[int, ...], local_kernel_size: int) -> None:
+    def __init__(
+        self,
+        segment_dim: int,
+        kernel_sizes: tuple[int, ...],
+        local_kernel_size: int | None,
+        *,
+        kind: AggregatorKind = "dwconv",
+        identity_segment: bool = True,
+    ) -> None:
         super().__init__()
         self.segment_dim = segment_dim
         self.num_groups = len(kernel_sizes)
+        self.first = 0 if identity_segment else 1
         self.act = nn.Hardswish()
-        self.norm0 = nn.BatchNorm2d(segment_dim)
+        if identity_segment:
+            self.norm0 = nn.BatchNorm2d(segment_dim)
         for index, kernel_size in enumerate(kernel_sizes, start=1):
-            self.add_module(f"agg{index}", SeparableConvolution(segment_dim, segment_dim, kernel_size))
+            self.add_module(f"agg{index}", SeparableConvolution(segment_dim, segment_dim, kernel_size, kind=kind))
             self.add_module(f"norm{index}", nn.BatchNorm2d(segment_dim))
-        self.agg0 = LocalBranch(segment_dim, local_kernel_size)
+        self.agg0 = None if local_kernel_size is None else LocalBranch(segment_dim, local_kernel_size)
 
-    def forward(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attention channels of q, k and v (3, B, N, T), and the local branch's tokens (B, N, S)."""
         B = qkv_3BND.shape[1]
-        *segments, local = qkv_3BND.split(self.segment_dim, dim=-1)
+        segments = list(qkv_3BND.split(self.segment_dim, dim=-1))
+        local_BNS = None
+        if self.agg0 is not None:
+            local_BNS = self.agg0(torch.cat(segments.pop().unbind(0), dim=-1), grid_size)
         mixed = []
-        for index, segment_3BNS in enumerate(segments):
+        for index, segment_3BNS in enumerate(segments, start=self.first):
             prefix, image = to_image(segment_3BNS.flatten(0, 1), grid_size)
             norm = self.get_submodule(f"norm{index}")
             assert isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
@@ -52,16 +76,22 @@ class Aggregator(nn.Module):
             # The prefix goes first: it looks at the statistics of the patches as they enter the norm.
             prefix = normalise_prefix(norm, prefix, image)
             mixed.append(self.act(to_tokens(prefix, norm(image))))
-        attention_3BNT = torch.cat(mixed, dim=-1).unflatten(0, (3, B))
-        return attention_3BNT, self.agg0(torch.cat(local.unbind(0), dim=-1), grid_size)
+        return torch.cat(mixed, dim=-1).unflatten(0, (3, B)), local_BNS
 
 
 class SeparableConvolution(nn.Module):
-    """Depthwise k x k, then 1x1, no biases. Prefix tokens have no neighbours and pass the 1x1 only."""
+    """Depthwise k x k, then 1x1, no biases. Prefix tokens have no neighbours and pass the 1x1 only.
 
-    def __init__(self, dim: int, dim_out: int, kernel_size: int) -> None:
+    In place of the depthwise convolution there may be a k x k pooling of stride 1 over the same neighbourhood; then the
+    neighbourhood ends at the border of the image instead of going on with zeros.
+    """
+
+    def __init__(self, dim: int, dim_out: int, kernel_size: int, *, kind: AggregatorKind = "dwconv") -> None:
         super().__init__()
-        self.conv1 = SameConv2d(dim, dim, kernel_size, groups=dim, bias=False)
+        if kind == "dwconv":
+            self.conv1 = SameConv2d(dim, dim, kernel_size, groups=dim, bias=False)
+        else:
+            self.conv1 = SameMaxPool2d(kernel_size) if kind == "maxpool" else SameAvgPool2d(kernel_size)
         self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False)
 
     def forward(self, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

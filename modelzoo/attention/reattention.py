@@ -4,19 +4,26 @@ Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:210
 Source:  written from the paper and from the released configuration; parity with the official module is tested.
 Differs: as released, not as printed: the mixing has a bias of H, the norm is BatchNorm over (B, N, N) per head, and
          the mixing matrix starts random (torch's convolution default), not at the identity.
+         Ours: each of these is an option, as the paper leaves them open. `norm: layer` normalises over the heads at
+         every pair of tokens, so it needs two heads or more.
 Cost:    H^2 * N^2 multiply-accumulates per image beside softmax attention, and its N x N maps are stored.
 
-Shapes:  B images, N tokens, D dim, H heads, E head_dim (D = H * E).
+Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
+from search_space.errors import Problem, SpecError
 
-__all__ = ["Reattention"]
+__all__ = ["HeadLayerNorm", "Reattention"]
+
+_TORCHS_MOMENTUM = 0.1
 
 
 class Reattention(TokenAttention):
@@ -24,35 +31,90 @@ class Reattention(TokenAttention):
 
     Args:
         transform_scale: multiply the normalised map by the softmax's scale before it weighs V.
+        theta_bias: a learned number per head, added to every entry of the mixed map.
+        theta_init: `random`: uniform in +-1/sqrt(H), bias too; `identity`: every head starts as itself, bias 0.
+        norm: what follows the mixing. `batch`: per head over images and pairs of tokens; `layer`: over the heads at
+            every pair of tokens; `none`: nothing, so that with the identity it starts as softmax attention.
+        norm_momentum: weight of the newest batch in BatchNorm's running statistics.
         apply_transform: False gives plain attention that shows its map (the official class's way to switch off).
         qk_scale: scale of the logits in place of head_dim ** -0.5.
+        batch_norm_eps: eps of the norm, whichever it is.
     """
 
     unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
+    mixes_maps = True
 
     def __init__(
         self,
         slot: Slot,
         *,
         transform_scale: bool = False,
+        theta_bias: bool = True,
+        theta_init: Literal["random", "identity"] = "random",
+        norm: Literal["batch", "layer", "none"] = "batch",
+        norm_momentum: float = _TORCHS_MOMENTUM,
         apply_transform: bool = True,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
     ) -> None:
         check_heads(slot)
+        _check_norm(slot, norm, norm_momentum)
         super().__init__(slot)
         # As officially, 0 counts as not given.
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         self.map_scale = self.scale if transform_scale else 1.0
-        self.reatten_matrix = nn.Conv2d(slot.num_heads, slot.num_heads, 1) if apply_transform else None
-        self.var_norm = nn.BatchNorm2d(slot.num_heads, eps=batch_norm_eps) if apply_transform else None
+        self.reatten_matrix: nn.Conv2d | None = None
+        self.var_norm: nn.Module | None = None
+        if not apply_transform:
+            return
+        self.reatten_matrix = nn.Conv2d(slot.num_heads, slot.num_heads, 1, bias=theta_bias)
+        if theta_init == "identity":
+            nn.init.dirac_(self.reatten_matrix.weight)
+            if self.reatten_matrix.bias is not None:
+                nn.init.zeros_(self.reatten_matrix.bias)
+        if norm == "batch":
+            self.var_norm = nn.BatchNorm2d(slot.num_heads, eps=batch_norm_eps, momentum=norm_momentum)
+        elif norm == "layer":
+            self.var_norm = HeadLayerNorm(slot.num_heads, eps=batch_norm_eps)
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
         # Dropout acts before the heads are mixed: what is dropped from one head is missing in all.
-        attn_BHNN = self.attn_drop(softmax_map(q_BHNE, k_BHNE, self.scale))
-        if self.reatten_matrix is not None and self.var_norm is not None:
-            attn_BHNN = self.var_norm(self.reatten_matrix(attn_BHNN)) * self.map_scale
-        return self.merge(attn_BHNN @ v_BHNE), attn_BHNN
+        attn_BHNN = self.transform(self.attn_drop(softmax_map(q_BHNE, k_BHNE, self.scale)))
+        return self.merge(self.weigh(attn_BHNN, v_BHNE)), attn_BHNN
+
+    def transform(self, softmax_BHNK: torch.Tensor) -> torch.Tensor:
+        if self.reatten_matrix is None:
+            return softmax_BHNK
+        mixed_BHNK = self.reatten_matrix(softmax_BHNK)
+        if self.var_norm is not None:
+            mixed_BHNK = self.var_norm(mixed_BHNK)
+        return mixed_BHNK * self.map_scale
+
+
+class HeadLayerNorm(nn.LayerNorm):
+    """LayerNorm over the head axis of maps (B, H, N, K), at every pair of tokens by itself."""
+
+    def forward(self, attn_BHNK: torch.Tensor) -> torch.Tensor:
+        return super().forward(attn_BHNK.movedim(1, -1)).movedim(-1, 1)
+
+
+def _check_norm(slot: Slot, norm: str, momentum: float) -> None:
+    if norm != "batch" and momentum != _TORCHS_MOMENTUM:
+        raise SpecError(
+            Problem(
+                f"norm_momentum belongs to `norm: batch`; with norm={norm!r}, {momentum:g} would have no effect",
+                path="arch.attention.norm_momentum",
+                hint="leave norm_momentum out, or write norm: batch",
+            )
+        )
+    if norm == "layer" and slot.num_heads == 1:
+        raise SpecError(
+            Problem(
+                "norm='layer' normalises over the heads, and of num_heads=1 it would leave the bias alone",
+                path="arch.attention.norm",
+                hint="choose norm: batch or norm: none, or more heads",
+            )
+        )

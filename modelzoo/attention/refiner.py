@@ -3,11 +3,12 @@
 Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
 Source:  written from the paper's equations and from a description of the released module; parity is tested.
 Differs: as released: a second BatchNorm (`adapt_bn`) after the DLA; a map that comes from the previous block is added,
-         scaled, after the softmax (only models that carry maps hand one in: timm's blocks do not).
-         Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V.
+         scaled, after the softmax (only hosts that carry maps hand one in, see `map_carrying.py`).
+         Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V;
+         `identity=False` leaves out the DLA's skip.
 Cost:    see `distributed_local_attention.py`; the traffic over (B, M', N, N) maps dominates, not the arithmetic.
 
-Shapes:  B images, N tokens, D dim, H heads, E head_dim (D = H * E), M maps that weigh V (H, or M' unreduced).
+Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E), M maps that weigh V (H, or M' unreduced).
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ class RefinedAttention(TokenAttention):
         expansion: expanded maps per head.
         kernel_size: side of each map's kernel.
         reduction: False leaves the maps expanded; their number must then divide dim.
+        identity: the DLA adds the maps it was given to those it returns; only reduced maps are as many.
         apply_transform: False gives plain attention that takes and hands on maps.
         qk_scale: scale of logits and of the incoming map in place of head_dim ** -0.5.
     """
 
     unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
+    layout = frozenset({"sharing", "residual_map"})
+    mixes_maps = True
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class RefinedAttention(TokenAttention):
         expansion: float = 3.0,
         kernel_size: int = 3,
         reduction: bool = True,
+        identity: bool = True,
         apply_transform: bool = True,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
@@ -52,35 +57,23 @@ class RefinedAttention(TokenAttention):
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         self.DLA: DistributedLocalAttention | None = None
         self.adapt_bn: nn.BatchNorm2d | None = None
-        self.num_maps = slot.num_heads
         if apply_transform:
-            if not reduction:
-                self.num_maps = expanded_maps(slot.num_heads, expansion)
-                _check_slices(slot, expansion, self.num_maps)
-            self.DLA = DistributedLocalAttention(
-                slot.num_heads,
-                slot.num_heads if reduction else None,
-                kernel_size=kernel_size,
-                expansion=expansion,
-                batch_norm_eps=batch_norm_eps,
-            )
-            self.adapt_bn = nn.BatchNorm2d(self.num_maps, eps=batch_norm_eps)
+            self.DLA, self.adapt_bn = _refinement(slot, expansion, kernel_size, reduction, identity, batch_norm_eps)
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        B, N, _ = x_BND.shape
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
         attn_BHNN = softmax_map(q_BHNE, k_BHNE, self.scale)
         if incoming_BHNN is not None:
             attn_BHNN = attn_BHNN + incoming_BHNN * self.scale
-        attn_BMNN = self.attn_drop(attn_BHNN)
-        if self.DLA is not None and self.adapt_bn is not None:
-            attn_BMNN = self.adapt_bn(self.DLA(attn_BMNN))
-        if self.num_maps != self.slot.num_heads:
-            # Cut the D channels of V anew: M slices in place of H.
-            v_BHNE = v_BHNE.transpose(1, 2).reshape(B, N, self.num_maps, -1).transpose(1, 2)
-        return self.merge(attn_BMNN @ v_BHNE), attn_BMNN
+        attn_BMNN = self.transform(self.attn_drop(attn_BHNN))
+        return self.merge(self.weigh(attn_BMNN, v_BHNE)), attn_BMNN
+
+    def transform(self, softmax_BHNK: torch.Tensor) -> torch.Tensor:
+        if self.DLA is None or self.adapt_bn is None:
+            return softmax_BHNK
+        return self.adapt_bn(self.DLA(softmax_BHNK))
 
 
 class MapSharingAttention(TokenAttention):
@@ -97,6 +90,8 @@ class MapSharingAttention(TokenAttention):
         *,
         expansion: float = 3.0,
         kernel_size: int = 3,
+        reduction: bool = True,
+        identity: bool = True,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
     ) -> None:
@@ -105,14 +100,7 @@ class MapSharingAttention(TokenAttention):
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         # V only, under the official name.
         self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias)
-        self.DLA = DistributedLocalAttention(
-            slot.num_heads,
-            slot.num_heads,
-            kernel_size=kernel_size,
-            expansion=expansion,
-            batch_norm_eps=batch_norm_eps,
-        )
-        self.adapt_bn = nn.BatchNorm2d(slot.num_heads, eps=batch_norm_eps)
+        self.DLA, self.adapt_bn = _refinement(slot, expansion, kernel_size, reduction, identity, batch_norm_eps)
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
@@ -121,8 +109,34 @@ class MapSharingAttention(TokenAttention):
             raise ValueError("a map-sharing attention needs the map of the block before it, and none came")
         B, N, _ = x_BND.shape
         v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
-        attn_BHNN = self.adapt_bn(self.DLA(incoming_BHNN)) * self.scale
-        return self.merge(attn_BHNN @ v_BHNE), incoming_BHNN
+        attn_BMNN = self.adapt_bn(self.DLA(incoming_BHNN)) * self.scale
+        return self.merge(self.weigh(attn_BMNN, v_BHNE)), incoming_BHNN
+
+
+def _refinement(
+    slot: Slot, expansion: float, kernel_size: int, reduction: bool, identity: bool, batch_norm_eps: float
+) -> tuple[DistributedLocalAttention, nn.BatchNorm2d]:
+    num_maps = slot.num_heads
+    if not reduction:
+        num_maps = expanded_maps(slot.num_heads, expansion)
+        _check_slices(slot, expansion, num_maps)
+        if not identity:
+            raise SpecError(
+                Problem(
+                    "without reduction there is no identity to leave out, so identity=False would have no effect",
+                    path="arch.attention.identity",
+                    hint="leave identity out, or write reduction: true",
+                )
+            )
+    refine = DistributedLocalAttention(
+        slot.num_heads,
+        slot.num_heads if reduction else None,
+        kernel_size=kernel_size,
+        expansion=expansion,
+        identity=identity,
+        batch_norm_eps=batch_norm_eps,
+    )
+    return refine, nn.BatchNorm2d(num_maps, eps=batch_norm_eps)
 
 
 def _check_slices(slot: Slot, expansion: float, num_maps: int) -> None:

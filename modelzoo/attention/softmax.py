@@ -44,4 +44,4 @@ class SoftmaxAttention(TokenAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
         attn_BHNN = self.attn_drop(softmax_map(q_BHNE, k_BHNE, q_BHNE.shape[-1] ** -0.5))
-        return self.merge(attn_BHNN @ v_BHNE), attn_BHNN
+        return self.merge(self.weigh(attn_BHNN, v_BHNE)), attn_BHNN

@@ -15,11 +15,38 @@ from search_space.specs import ArchSpec
 
 SLOT = Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=1)
 NAMES = sorted(ATTENTION)
+# Every option away from its default at least once, with sizes that fit 40 channels and 4 heads.
+OPTIONS = {
+    "reattention": [
+        {"theta_bias": False, "norm": "none"},
+        {"theta_init": "identity", "norm": "layer"},
+        {"norm_momentum": 0.5, "transform_scale": True},
+    ],
+    "refiner": [
+        {"identity": False, "expansion": 1.5, "kernel_size": 2},
+        {"reduction": False, "expansion": 2},
+    ],
+    "groupmix": [
+        {"aggregator": "maxpool", "kernel_sizes": (3, 2, 4)},
+        {"aggregator": "avgpool", "crpe": False},
+        {"identity_segment": False, "num_segments": 5, "position_windows": (5, 2)},
+        {"local_branch": False, "kernel_sizes": (1, 3, 3, 5)},
+        {"token_ensemble": False, "local_kernel_size": 5},
+        {"head_layout": "straddle"},
+        {"kernel_sizes": (), "local_branch": True},
+    ],
+}
+CASES = [pytest.param(name, {}, id=name) for name in NAMES] + [
+    pytest.param(name, options, id=f"{name}-{'-'.join(options)}")
+    for name, variants in OPTIONS.items()
+    for options in variants
+]
+for_every_case = pytest.mark.parametrize(("name", "options"), CASES)
 
 
-def attention(name: str, slot: Slot = SLOT, seed: int = 0) -> TokenAttention:
+def attention(name: str, slot: Slot = SLOT, seed: int = 0, options: dict | None = None) -> TokenAttention:
     torch.manual_seed(seed)
-    return ATTENTION[name](slot)
+    return ATTENTION[name](slot, **(options or {}))
 
 
 def tokens(batch: int = 3, slot: Slot = SLOT) -> torch.Tensor:
@@ -44,35 +71,44 @@ def test_each_mechanism_stands_in_the_file_of_its_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_options_are_those_a_sweep_can_write(name):
-    """`name` chooses the mechanism and `blocks` its slots; every other field is an option of the constructor."""
+    """`name` chooses the mechanism, `blocks` its slots, `layout` says how these hang together; every other field is an
+    option of the constructor."""
     fields = set(ATTENTION_SPECS[name].model_fields) - {"name", "blocks"}
+    assert ATTENTION[name].layout <= fields
+    fields -= ATTENTION[name].layout
     assert set(keyword_only(name)) == fields | ATTENTION[name].unswept
     assert not fields & ATTENTION[name].unswept
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_is_tested_away_from_its_default(name):
+    fields = set(ATTENTION_SPECS[name].model_fields) - {"name", "blocks"} - ATTENTION[name].layout
+    assert {option for options in OPTIONS.get(name, []) for option in options} == fields
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_defaults_are_those_of_the_search_space(name):
     options = keyword_only(name)
     for field_name, field in ATTENTION_SPECS[name].model_fields.items():
-        if field_name not in ("name", "blocks"):
+        if field_name not in {"name", "blocks"} | ATTENTION[name].layout:
             assert options[field_name].default == field.get_default()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_every_case
 @pytest.mark.parametrize("num_prefix", [0, 1, 2])
 @pytest.mark.parametrize("grid", [(2, 3), (3, 3), (1, 4)])
-def test_tokens_come_out_as_they_went_in(name, num_prefix, grid):
+def test_tokens_come_out_as_they_went_in(name, options, num_prefix, grid):
     slot = Slot(dim=40, num_heads=4, grid_size=grid, num_prefix_tokens=num_prefix)
     x = tokens(slot=slot)
-    y = attention(name, slot)(x)
+    y = attention(name, slot, options=options)(x)
     assert y.shape == x.shape
     assert y.isfinite().all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_one_image_does_not_see_another(name):
+@for_every_case
+def test_one_image_does_not_see_another(name, options):
     """Changing image 1 must leave the output of image 0 as it was."""
-    module, x = attention(name).eval(), tokens(2)
+    module, x = attention(name, options=options).eval(), tokens(2)
     before = module(x)
     x[1] = 100.0
     after = module(x)
@@ -80,10 +116,10 @@ def test_one_image_does_not_see_another(name):
     assert not torch.allclose(after[1], before[1])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_token_sees_every_other(name):
+@for_every_case
+def test_every_token_sees_every_other(name, options):
     """Also the prefix sees the patches, and the patches see the prefix."""
-    module, x = attention(name).double().eval(), tokens(1).double()
+    module, x = attention(name, options=options).double().eval(), tokens(1).double()
     for changed in range(x.shape[1]):
         other = x.clone()
         other[0, changed] += 1.0
@@ -91,10 +127,10 @@ def test_every_token_sees_every_other(name):
         assert (moved > 1e-12).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_every_case
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_gradient_reaches_every_parameter(name, training):
-    module, x = attention(name).double().train(training), tokens().double().requires_grad_()
+def test_gradient_reaches_every_parameter(name, options, training):
+    module, x = attention(name, options=options).double().train(training), tokens().double().requires_grad_()
     (module(x) * torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view_as(x)).sum().backward()
     assert x.grad is not None
     assert x.grad.abs().max() > 0
@@ -102,62 +138,62 @@ def test_gradient_reaches_every_parameter(name, training):
     assert silent == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_double_precision_agrees_with_single(name):
-    module, x = attention(name).eval(), tokens()
+@for_every_case
+def test_double_precision_agrees_with_single(name, options):
+    module, x = attention(name, options=options).eval(), tokens()
     single = module(x)
     torch.testing.assert_close(copy.deepcopy(module).double()(x.double()).float(), single, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_every_case
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_runs_under_autocast(name, training):
-    module, x = attention(name).train(training), tokens()
+def test_runs_under_autocast(name, options, training):
+    module, x = attention(name, options=options).train(training), tokens()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = module(x)
     assert y.isfinite().all()
     y.float().sum().backward()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_state_makes_the_module(name):
-    first, second, x = attention(name, seed=0), attention(name, seed=1), tokens()
+@for_every_case
+def test_state_makes_the_module(name, options):
+    first, second, x = attention(name, seed=0, options=options), attention(name, seed=1, options=options), tokens()
     first(x)  # moves running statistics away from their start
     second.load_state_dict(first.state_dict(), strict=True)
     torch.testing.assert_close(second.eval()(x), first.eval()(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_every_case
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
-def test_duplicates_compute_the_same(name, duplicate):
-    module, x = attention(name).eval(), tokens()
+def test_duplicates_compute_the_same(name, options, duplicate):
+    module, x = attention(name, options=options).eval(), tokens()
     torch.testing.assert_close(duplicate(module)(x), module(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_evaluation_repeats_itself(name):
+@for_every_case
+def test_evaluation_repeats_itself(name, options):
     slot = Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=1, attn_drop=0.5, proj_drop=0.5)
-    module, x = attention(name, slot).eval(), tokens()
+    module, x = attention(name, slot, options=options).eval(), tokens()
     torch.testing.assert_close(module(x), module(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_every_case
 @pytest.mark.parametrize("which", ["attn_drop", "proj_drop"])
-def test_dropouts_act_in_training(name, which):
+def test_dropouts_act_in_training(name, options, which):
     slot = Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=1, **{which: 0.5})
-    module, x = attention(name, slot).train(), tokens()
+    module, x = attention(name, slot, options=options).train(), tokens()
     assert not torch.allclose(module(x), module(x))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_without_dropout_training_repeats_itself(name):
-    module, x = attention(name).train(), tokens()
+@for_every_case
+def test_without_dropout_training_repeats_itself(name, options):
+    module, x = attention(name, options=options).train(), tokens()
     torch.testing.assert_close(module(x), module(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_attend_gives_the_tokens_of_forward(name):
-    module, x = attention(name).eval(), tokens()
+@for_every_case
+def test_attend_gives_the_tokens_of_forward(name, options):
+    module, x = attention(name, options=options).eval(), tokens()
     together, handed_on = module.attend(x)
     torch.testing.assert_close(together, module(x), rtol=1e-5, atol=1e-6)
     assert handed_on is None or handed_on.shape[-2:] == (x.shape[1], x.shape[1])
@@ -171,10 +207,10 @@ def test_biases_follow_the_slot(name, bias):
     assert ({"qkv.bias", "proj.bias"} <= keys) is bias
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_meta_device_gives_shapes_without_memory(name):
+@for_every_case
+def test_meta_device_gives_shapes_without_memory(name, options):
     with torch.device("meta"):
-        module = ATTENTION[name](SLOT)
+        module = ATTENTION[name](SLOT, **options)
         y = module(torch.empty(3, 7, 40))
     assert y.shape == (3, 7, 40)
     assert all(tensor.is_meta for tensor in [y, *module.parameters(), *module.buffers()])

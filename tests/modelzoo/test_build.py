@@ -196,6 +196,8 @@ def test_catalog_tells_each_mechanism_with_its_options():
     refiner = {option.name: option for option in entries["refiner"].options}
     assert list(entries) == ["groupmix", "reattention", "refiner", "softmax"]
     assert entries["softmax"].options == ()
-    assert list(refiner) == ["blocks", "expansion", "kernel_size", "reduction"]
+    assert list(refiner) == [
+        *("blocks", "expansion", "kernel_size", "reduction", "identity", "sharing", "residual_map")
+    ]
     assert (refiner["expansion"].default, refiner["reduction"].default) == (3.0, True)
     assert all(entry.summary for entry in entries.values())

@@ -124,26 +124,84 @@ def test_softmax():
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("transform_scale", [False, True])
-def test_reattention(training, transform_scale):
+@pytest.mark.parametrize("theta_bias", [False, True])
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+def test_reattention(training, transform_scale, theta_bias, norm):
     slot = Slot(dim=DIM, num_heads=3)
-    module, state = randomised("reattention", slot, training=training, transform_scale=transform_scale)
+    options = {"transform_scale": transform_scale, "theta_bias": theta_bias, "norm": norm}
+    module, state = randomised("reattention", slot, training=training, **options)
     x = tokens(7)
     maps, v = softmax_maps(x.numpy(), state, 3)
-    maps = mix(maps, state["reatten_matrix.weight"]) + state["reatten_matrix.bias"][:, None, None]
-    maps = batch_norm(maps, state, "var_norm", training=training)
+    maps = mix(maps, state["reatten_matrix.weight"])
+    assert ("reatten_matrix.bias" in state) is theta_bias
+    if theta_bias:
+        maps = maps + state["reatten_matrix.bias"][:, None, None]
+    if norm == "batch":
+        maps = batch_norm(maps, state, "var_norm", training=training)
+    elif norm == "layer":
+        maps = head_layer_norm(maps, state, "var_norm")
     if transform_scale:
         maps = maps / math.sqrt(8)
     expect_equal(module, x, linear(weigh(maps, v), state, "proj"))
 
 
+def head_layer_norm(maps, state, name):
+    """Every pair of tokens by itself: its numbers in all heads to mean 0 and variance 1, then a gain per head."""
+    out = np.empty_like(maps)
+    for b, n, m in np.ndindex(maps.shape[0], *maps.shape[2:]):
+        column = maps[b, :, n, m]
+        out[b, :, n, m] = (column - column.mean()) / math.sqrt(column.var() + 1e-5)
+        out[b, :, n, m] = out[b, :, n, m] * state[f"{name}.weight"] + state[f"{name}.bias"]
+    return out
+
+
+def test_reattention_starts_as_softmax_attention_at_the_identity_without_norm():
+    module = ATTENTION["reattention"](Slot(dim=DIM, num_heads=3), theta_init="identity", norm="none").double()
+    state = {key: value.numpy() for key, value in module.state_dict().items()}
+    assert state["reatten_matrix.weight"][:, :, 0, 0].tolist() == np.eye(3).tolist()
+    assert state["reatten_matrix.bias"].tolist() == [0, 0, 0]
+    x = tokens(7)
+    maps, v = softmax_maps(x.numpy(), state, 3)
+    expect_equal(module, x, linear(weigh(maps, v), state, "proj"))
+
+
+def test_reattention_starts_random_by_torchs_convolution_default():
+    torch.manual_seed(3)
+    theta = ATTENTION["reattention"](Slot(dim=192, num_heads=48)).reatten_matrix
+    # U(-1/sqrt(H), 1/sqrt(H)) has this standard deviation; 2304 draws know it to some 2 %.
+    assert theta.weight.abs().max() <= 1 / math.sqrt(48)
+    assert theta.weight.std().item() == pytest.approx(1 / math.sqrt(48) / math.sqrt(3), rel=0.05)
+    assert 0 < theta.bias.abs().max() <= 1 / math.sqrt(48)
+
+
+def test_norm_momentum_is_the_weight_of_the_newest_batch():
+    module = ATTENTION["reattention"](Slot(dim=DIM, num_heads=3), norm_momentum=0.25).double()
+    x = tokens(7)
+    state = {key: value.clone().numpy() for key, value in module.state_dict().items()}
+    module(x)
+    maps, _ = softmax_maps(x.numpy(), state, 3)
+    maps = mix(maps, state["reatten_matrix.weight"]) + state["reatten_matrix.bias"][:, None, None]
+    np.testing.assert_allclose(module.var_norm.running_mean, 0.25 * maps.mean(axis=(0, 2, 3)), rtol=1e-10)
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(
-    ("expansion", "kernel_size", "reduction"),
-    [(3, 3, True), (1, 3, True), (1.5, 2, True), (0.5, 4, True), (2, 3, False), (1.5, 2, False), (1, 1, False)],
+    ("expansion", "kernel_size", "reduction", "identity"),
+    [
+        (3, 3, True, True),
+        (1, 3, True, True),
+        (1.5, 2, True, True),
+        (0.5, 4, True, True),
+        (1.5, 2, True, False),
+        (1, 3, True, False),
+        (2, 3, False, True),
+        (1.5, 2, False, True),
+        (1, 1, False, True),
+    ],
 )
-def test_refiner(training, expansion, kernel_size, reduction):
+def test_refiner(training, expansion, kernel_size, reduction, identity):
     slot = Slot(dim=DIM, num_heads=4)
-    options = {"expansion": expansion, "kernel_size": kernel_size, "reduction": reduction}
+    options = {"expansion": expansion, "kernel_size": kernel_size, "reduction": reduction, "identity": identity}
     module, state = randomised("refiner", slot, training=training, **options)
     x = tokens(5)
     maps, v = softmax_maps(x.numpy(), state, 4)
@@ -156,7 +214,9 @@ def test_refiner(training, expansion, kernel_size, reduction):
     maps = batch_norm(maps, state, "DLA.bn2", training=training).clip(0, 6)
     if reduction:
         reduced = mix(maps, state["DLA.conv_pro.weight"])
-        maps = batch_norm(reduced, state, "DLA.bn3", training=training) + incoming
+        maps = batch_norm(reduced, state, "DLA.bn3", training=training)
+        if identity:
+            maps = maps + incoming
     maps = batch_norm(maps, state, "adapt_bn", training=training)
     expect_equal(module, x, linear(weigh(maps, v), state, "proj"))
 
@@ -195,40 +255,75 @@ def hardswish(x):
     return x * np.clip(x + 3, 0, 6) / 6
 
 
-def depthwise_pointwise(x, state, name, grid, num_prefix):
-    """(B, N, S): patches under their channel's kernel, prefix as it is, then the same 1x1 for all tokens."""
+def pool(image, side, reduce):
+    """`reduce` of the pixels inside; an even side reaches one pixel further down and right."""
+    (height, width), before, out = image.shape, (side - 1) // 2, np.zeros_like(image)
+    for i in range(height):
+        for j in range(width):
+            rows = range(max(0, i - before), min(height, i - before + side))
+            columns = range(max(0, j - before), min(width, j - before + side))
+            out[i, j] = reduce([image[row, column] for row in rows for column in columns])
+    return out
+
+
+def neighbours_pointwise(x, state, name, grid, num_prefix, kind, side):
+    """(B, N, S): patches under their neighbourhood, prefix as it is, then the same 1x1 for all tokens."""
     out = x.copy()
     for b in range(x.shape[0]):
         for channel in range(x.shape[2]):
             image = x[b, num_prefix:, channel].reshape(grid)
-            out[b, num_prefix:, channel] = convolve(image, state[f"{name}.conv1.weight"][channel, 0]).reshape(-1)
+            if kind == "dwconv":
+                image = convolve(image, state[f"{name}.conv1.weight"][channel, 0])
+            else:
+                image = pool(image, side, max if kind == "maxpool" else np.mean)
+            out[b, num_prefix:, channel] = image.reshape(-1)
     return out @ state[f"{name}.pointwise_conv.weight"][:, :, 0, 0].T
 
 
+# Options, what `kernel_sizes` come to, heads, position window of every head.
+GROUPMIX = [
+    ({"kernel_sizes": (3, 2)}, (3, 2), 3, [3, 5, 7]),  # one head per segment, an even kernel
+    (
+        {"kernel_sizes": (1,), "local_kernel_size": 2},
+        (1,),
+        2,
+        [5, 7],
+    ),  # fewer heads than windows: larger first
+    ({"kernel_sizes": (5, 3, 2, 4)}, (5, 3, 2, 4), 4, [3, 5, 7, 7]),  # heads of 5 channels straddle segments of 4
+    ({"kernel_sizes": (3, 2), "aggregator": "maxpool"}, (3, 2), 3, [3, 5, 7]),
+    ({"kernel_sizes": (3, 4), "aggregator": "avgpool"}, (3, 4), 3, [3, 5, 7]),
+    ({"kernel_sizes": (3, 5, 2), "identity_segment": False}, (3, 5, 2), 3, [3, 5, 7]),
+    ({"kernel_sizes": (3, 5), "local_branch": False}, (3, 5), 4, [3, 5, 7, 7]),
+    ({"kernel_sizes": (3, 2), "num_segments": 6}, (3, 2, 3, 2), 4, [3, 5, 7, 7]),
+    ({"kernel_sizes": (3, 5, 7), "num_segments": 3}, (3,), 2, [5, 7]),
+    ({"kernel_sizes": ()}, (), 3, [3, 5, 7]),
+    ({"kernel_sizes": (3, 2), "token_ensemble": False}, (3, 2), 3, [3, 5, 7]),
+    ({"kernel_sizes": (3, 2), "head_layout": "straddle"}, (3, 2), 3, [3, 5, 7]),
+    ({"kernel_sizes": (5, 3, 2, 4), "head_layout": "straddle", "local_branch": True}, (5, 3, 2, 4), 4, [3, 5, 7, 7]),
+    ({"kernel_sizes": (3, 2), "crpe": False}, (3, 2), 3, None),
+    ({"kernel_sizes": (3, 2), "position_windows": (4, 2)}, (3, 2), 3, [4, 2, 2]),
+]
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("num_prefix", [0, 1, 2])
-@pytest.mark.parametrize(
-    ("kernel_sizes", "local_kernel_size", "num_heads", "windows"),
-    [
-        ((3, 2), 3, 3, [3, 5, 7]),  # one head per segment, an even kernel
-        ((1,), 2, 2, [5, 7]),  # fewer heads than windows: the larger windows come first
-        ((5, 3, 2, 4), 3, 4, [3, 5, 7, 7]),  # heads of 5 channels that straddle segments of 4
-    ],
-)
-def test_groupmix(training, num_prefix, kernel_sizes, local_kernel_size, num_heads, windows):
-    grid = (2, 3)
+@pytest.mark.parametrize("num_prefix", [0, 2])
+@pytest.mark.parametrize(("options", "kernel_sizes", "num_heads", "windows"), GROUPMIX)
+def test_groupmix(training, num_prefix, options, kernel_sizes, num_heads, windows):
+    grid, kind = (2, 3), options.get("aggregator", "dwconv")
+    has_identity, has_local = options.get("identity_segment", True), options.get("local_branch", True)
     slot = Slot(dim=DIM, num_heads=num_heads, grid_size=grid, num_prefix_tokens=num_prefix)
-    options = {"kernel_sizes": kernel_sizes, "local_kernel_size": local_kernel_size}
     module, state = randomised("groupmix", slot, training=training, **options)
     x = tokens(num_prefix + 6)
-    N, S = x.shape[1], DIM // (len(kernel_sizes) + 2)
+    N, S = x.shape[1], DIM // (len(kernel_sizes) + has_identity + has_local)
     qkv = np.concatenate(np.split(linear(x.numpy(), state, "qkv"), 3, axis=-1))  # q, k, v are batch entries
 
     mixed = []
-    for index in range(len(kernel_sizes) + 1):
-        segment = qkv[:, :, index * S : (index + 1) * S]
+    names = ([0] if has_identity else []) + list(range(1, len(kernel_sizes) + 1))
+    for place, index in enumerate(names):
+        segment = qkv[:, :, place * S : (place + 1) * S]
         if index:
-            segment = depthwise_pointwise(segment, state, f"aggregator.agg{index}", grid, num_prefix)
+            side = kernel_sizes[index - 1]
+            segment = neighbours_pointwise(segment, state, f"aggregator.agg{index}", grid, num_prefix, kind, side)
         channels_first = segment.transpose(0, 2, 1)
         normed = batch_norm(
             channels_first,
@@ -238,20 +333,16 @@ def test_groupmix(training, num_prefix, kernel_sizes, local_kernel_size, num_hea
             statistics_of=channels_first[:, :, num_prefix:],
         )
         mixed.append(hardswish(normed.transpose(0, 2, 1)))
-    q, k, v = np.split(np.concatenate(mixed, axis=-1), 3)
+    G = len(mixed)
+    # Where channel c of segment g stands among the channels that are cut into heads.
+    place_of = [
+        c * G + g if options.get("head_layout") == "straddle" else g * S + c for g in range(G) for c in range(S)
+    ]
+    dealt = np.empty((*qkv.shape[:2], G * S))
+    dealt[:, :, place_of] = np.concatenate(mixed, axis=-1)
+    q, k, v = np.split(dealt, 3)
 
-    local = np.concatenate(np.split(qkv[:, :, -S:], 3), axis=-1)
-    local = depthwise_pointwise(local, state, "aggregator.agg0.conv", grid, num_prefix)
-    mean, var = local.mean(-1, keepdims=True), local.var(-1, keepdims=True)
-    norm = {key: state[f"aggregator.agg0.norm.{key}"] for key in ("weight", "bias")}
-    local = hardswish((local - mean) / np.sqrt(var + 1e-5) * norm["weight"] + norm["bias"])
-
-    # Position kernels stand in one list per distinct window: one after another they are the kernels of all channels.
-    distinct = sorted(set(windows))
-    width = (DIM - S) // num_heads
-    kernels = [kernel for i in range(len(distinct)) for kernel in state[f"crpe.conv_list.{i}.weight"][:, 0]]
-    biases = np.concatenate([state[f"crpe.conv_list.{i}.bias"] for i in range(len(distinct))])
-    assert [kernel.shape[0] for kernel in kernels[::width]] == windows
+    width = G * S // num_heads
     out = np.zeros_like(q)
     scale = 1 / math.sqrt(DIM // num_heads)
     for b in range(BATCH):
@@ -262,8 +353,24 @@ def test_groupmix(training, num_prefix, kernel_sizes, local_kernel_size, num_hea
                 for e in part:
                     context = [sum(weights[d][m] * v[b, m, e] for m in range(N)) for d in part]
                     out[b, n, e] = scale * sum(q[b, n, d] * c for d, c in zip(part, context, strict=True))
-            for e in part:
+    if windows is not None:
+        # Kernels stand in one list per distinct window: one after another they are the kernels of all channels.
+        distinct = list(dict.fromkeys(windows))
+        kernels = [kernel for i in range(len(distinct)) for kernel in state[f"crpe.conv_list.{i}.weight"][:, 0]]
+        biases = np.concatenate([state[f"crpe.conv_list.{i}.bias"] for i in range(len(distinct))])
+        assert [kernel.shape[0] for kernel in kernels[::width]] == windows
+        for b in range(BATCH):
+            for e in range(G * S):
                 around = convolve(v[b, num_prefix:, e].reshape(grid), kernels[e]).reshape(-1) + biases[e]
                 out[b, num_prefix:, e] += q[b, num_prefix:, e] * around
-    want = linear(np.concatenate([out, local], axis=-1), state, "proj")
-    expect_equal(module, x, want)
+    parts = [out[:, :, place_of]]
+
+    if has_local:
+        local = np.concatenate(np.split(qkv[:, :, -S:], 3), axis=-1)
+        side = options.get("local_kernel_size", 3)
+        local = neighbours_pointwise(local, state, "aggregator.agg0.conv", grid, num_prefix, "dwconv", side)
+        mean, var = local.mean(-1, keepdims=True), local.var(-1, keepdims=True)
+        norm = {key: state[f"aggregator.agg0.norm.{key}"] for key in ("weight", "bias")}
+        parts.append(hardswish((local - mean) / np.sqrt(var + 1e-5) * norm["weight"] + norm["bias"]))
+    want = np.concatenate(parts, axis=-1)
+    expect_equal(module, x, linear(want, state, "proj") if options.get("token_ensemble", True) else want)

@@ -163,7 +163,8 @@ def test_dropouts_and_biases_of_the_host_reach_the_mechanism():
 
 
 HINT = (
-    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras; "
+    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras, "
+    "swin_* and pvt_v2_* for every mechanism, coat_lite_* for groupmix; "
     "`softmax` keeps the attention that a model has"
 )
 
@@ -171,11 +172,11 @@ HINT = (
 @pytest.mark.parametrize(
     ("arch", "reason"),
     [
-        ({"model": "swin_tiny_patch4_window7_224"}, "uses timm.models.swin_transformer.WindowAttention"),
+        ({"model": "swinv2_tiny_window8_256"}, "uses timm.models.swin_transformer_v2.WindowAttention"),
         ({"model": "beit_base_patch16_224"}, "uses timm.models.beit.Attention"),
         ({"model": "cait_xxs24_224"}, "uses timm.models.cait.ClassAttn, timm.models.cait.TalkingHeadAttn"),
         ({"model": "eva02_tiny_patch14_224"}, "uses timm.models.eva.EvaAttention"),
-        ({"model": "coat_tiny"}, "uses timm.models.coat.FactorAttnConvRelPosEnc"),
+        ({"model": "coat_tiny"}, "uses timm.models.coat.FactorAttnConvRelPosEnc, which forms no attention map"),
         ({"model": "resnet18"}, "has no attention"),
         (
             {"model": "vit_small_patch16_18x2_224"},
@@ -245,6 +246,85 @@ def test_groupmix_needs_all_patches_of_a_fixed_grid(option, value):
             {},
             "arch.attention.expansion: round(num_heads * expansion) >= 1 must hold, "
             "but got num_heads=4, expansion=0.1\n  for num_heads=4 choose an expansion of at least 0.25",
+        ),
+        (
+            {"name": "groupmix", "local_branch": False, "num_segments": 3},
+            {},
+            "arch.attention: Group-Mix attention needs embed_dim % segments == 0, but got embed_dim=40, num_heads=4, "
+            "segments=3 (tokens, 2 kernel_sizes)\n"
+            "  near embed_dim for num_heads=4: 36, 48; or, for embed_dim=40, as num_segments 2, 4, 5, 8, 10",
+        ),
+        (
+            {"name": "groupmix", "identity_segment": False, "kernel_sizes": []},
+            {},
+            "arch.attention.kernel_sizes: Group-Mix attention without identity_segment and kernel_sizes has no segment "
+            "that attends\n  give kernel_sizes, or write identity_segment: true",
+        ),
+        (
+            {"name": "groupmix", "num_segments": 1},
+            {},
+            "arch.attention.num_segments: num_segments=1 leaves -1 group segments beside tokens and the local branch, "
+            "with 3 kernel_sizes\n  give more segments, or leave num_segments out: kernel_sizes tells their number",
+        ),
+        (
+            {"name": "groupmix", "head_layout": "straddle", "local_branch": False, "num_segments": 5},
+            {"num_heads": 10},
+            "arch.attention.head_layout: head_layout='straddle' needs a channel of every attending segment in every "
+            "head, but a head has 4 channels for 5 segments (embed_dim=40, num_heads=10)\n"
+            "  num_heads for embed_dim=40: 1, 2, 4, 5, 8",
+        ),
+        (
+            {"name": "groupmix", "head_layout": "straddle", "kernel_sizes": []},
+            {},
+            "arch.attention.head_layout: with one attending segment, head_layout='straddle' would have no effect\n"
+            "  leave head_layout out",
+        ),
+        (
+            {"name": "groupmix", "local_branch": False, "kernel_sizes": [3], "local_kernel_size": 5},
+            {},
+            "arch.attention.local_kernel_size: without local_branch, local_kernel_size=5 would have no effect\n"
+            "  leave local_kernel_size out, or write local_branch: true",
+        ),
+        (
+            {"name": "groupmix", "kernel_sizes": [], "aggregator": "maxpool"},
+            {},
+            "arch.attention.aggregator: without kernel_sizes there are no group segments: aggregator='maxpool' would "
+            "have no effect\n  give kernel_sizes, or leave aggregator out",
+        ),
+        (
+            {"name": "groupmix", "crpe": False, "position_windows": [3]},
+            {},
+            "arch.attention.position_windows: without crpe, position_windows=[3] would have no effect\n"
+            "  leave position_windows out, or write crpe: true",
+        ),
+        (
+            {"name": "groupmix", "position_windows": [3, 5, 7, 9, 11]},
+            {},
+            "arch.attention.position_windows: 5 position_windows need as many heads, but got num_heads=4\n"
+            "  list fewer windows",
+        ),
+        (
+            {"name": "groupmix", "position_windows": [3, 3]},
+            {},
+            "arch.attention.position_windows: position_windows lists a window twice: [3, 3]\n  list each window once",
+        ),
+        (
+            {"name": "reattention", "norm": "none", "norm_momentum": 0.5},
+            {},
+            "arch.attention.norm_momentum: norm_momentum belongs to `norm: batch`; with norm='none', 0.5 would have no "
+            "effect\n  leave norm_momentum out, or write norm: batch",
+        ),
+        (
+            {"name": "reattention", "norm": "layer"},
+            {"num_heads": 1},
+            "arch.attention.norm: norm='layer' normalises over the heads, and of num_heads=1 it would leave the bias "
+            "alone\n  choose norm: batch or norm: none, or more heads",
+        ),
+        (
+            {"name": "refiner", "reduction": False, "expansion": 2, "identity": False},
+            {},
+            "arch.attention.identity: without reduction there is no identity to leave out, so identity=False would "
+            "have no effect\n  leave identity out, or write reduction: true",
         ),
         (
             {"name": "refiner", "expansion": 1.8, "reduction": False},

@@ -58,6 +58,9 @@ def test_parameters_of_a_choice_are_suggested_only_with_it() -> None:
         "expansion": 2.5,
         "kernel_size": 5,
         "reduction": True,
+        "identity": True,
+        "sharing": "none",
+        "residual_map": False,
     }
     groupmix = FIXED | {"arch.attention": "groupmix", "arch.attention[groupmix].kernel_sizes": "[3,3,3]"}
     assert suggest(sweep_of(SEARCH), FixedTrial(groupmix)).changes["arch.attention.kernel_sizes"] == [3, 3, 3]

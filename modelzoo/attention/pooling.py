@@ -1,0 +1,47 @@
+"""Poolings of stride 1 that return maps of the size they get, over the same neighbourhoods as `same_convolution.py`.
+
+Separate because torch's poolings know symmetric padding only. What lies outside the image does not exist: the maximum
+and the mean are of the pixels inside.
+
+Shapes:  B images, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+__all__ = ["SameAvgPool2d", "SameMaxPool2d"]
+
+
+class _SamePool2d(nn.Module):
+    def __init__(self, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}"
+
+
+class SameMaxPool2d(_SamePool2d):
+    """Maximum over a k x k neighbourhood; even sides reach one pixel further down and right."""
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return F.max_pool2d(_padded(x_BCHW, self.kernel_size, -torch.inf), self.kernel_size, stride=1)
+
+
+class SameAvgPool2d(_SamePool2d):
+    """Mean over a k x k neighbourhood; even sides reach one pixel further down and right."""
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        inside = torch.ones_like(x_BCHW[:1, :1])
+        total, share = (
+            F.avg_pool2d(_padded(one, self.kernel_size, 0.0), self.kernel_size, stride=1) for one in (x_BCHW, inside)
+        )
+        return total / share
+
+
+def _padded(x_BCHW: torch.Tensor, kernel_size: int, value: float) -> torch.Tensor:
+    before = (kernel_size - 1) // 2
+    return F.pad(x_BCHW, (before, kernel_size - 1 - before) * 2, value=value)

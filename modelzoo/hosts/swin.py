@@ -1,0 +1,118 @@
+"""Swin (version 1): attention in windows, with relative positions, and masks where the windows are shifted.
+
+Paper:   Swin Transformer, Liu et al. 2021, arXiv:2103.14030, section 3.2.
+Source:  written from the paper and timm's interface; equal to timm's attention at the identity (see tests).
+Differs: mechanisms that mix maps get the softmax of logits, relative position bias and mask together, and what the
+         mask separates is set to zero again after them: a mixing with bias or norm, or a convolution of maps, would
+         otherwise join it. Their norms take their statistics over all windows of all images, zeros included.
+         Group-Mix takes the window for its grid; its own position term stands in for the relative position bias.
+
+Shapes:  B images, W windows of an image, T tokens of a window, D dim, H heads, M maps that weigh V, E head_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock, WindowAttention
+from torch import nn
+
+from modelzoo.attention import ATTENTION, Slot
+from modelzoo.attention.contract import TokenAttention
+from modelzoo.attention.groupmix import GroupMixAttention
+from modelzoo.hosts.grid_attention import WindowGridAttention
+from modelzoo.hosts.seat import Seat, make_mechanism
+
+__all__ = ["WindowMapAttention", "swin_seats"]
+
+
+def swin_seats(model: SwinTransformer) -> list[Seat]:
+    """One seat per block, stage after stage."""
+    return [SwinSeat(block) for stage in model.layers for block in stage.get_submodule("blocks").children()]
+
+
+class SwinSeat:
+    """The window attention of one block."""
+
+    def __init__(self, block: nn.Module) -> None:
+        assert isinstance(block, SwinTransformerBlock)
+        self._block = block
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self._host.qkv.weight
+
+    @property
+    def _host(self) -> WindowAttention:
+        assert isinstance(self._block.attn, WindowAttention)
+        return self._block.attn
+
+    @property
+    def _window_size(self) -> tuple[int, int]:
+        height, width = self._host.window_size
+        return int(height), int(width)
+
+    def why_not(self, name: str) -> str | None:
+        host = self._host
+        if host.qkv.out_features != 3 * host.dim:
+            return "has attention with head_dim"
+        if ATTENTION[name].mixes_maps:
+            return None
+        if name != "groupmix":
+            return "attends in windows, with relative positions"
+        if any(self._block.shift_size):
+            return "has shifted windows in this block, and aggregators would see across what their mask separates"
+        return None
+
+    def put(self, name: str, options: Mapping[str, Any]) -> None:
+        host = self._host
+        slot = Slot(
+            dim=host.dim,
+            num_heads=host.num_heads,
+            grid_size=self._window_size,
+            qkv_bias=host.qkv.bias is not None,
+            proj_bias=host.proj.bias is not None,
+            attn_drop=host.attn_drop.p,
+            proj_drop=host.proj_drop.p,
+        )
+        mechanism = make_mechanism(name, slot, options, host.qkv)
+        if isinstance(mechanism, GroupMixAttention):
+            mechanism.qkv = host.qkv
+            if isinstance(mechanism.proj, nn.Linear):
+                mechanism.proj = host.proj
+            attention = WindowGridAttention(mechanism, self._window_size)
+        else:
+            attention = WindowMapAttention(host, mechanism, self._window_size)
+        self._block.register_module("attn", attention)
+
+
+class WindowMapAttention(WindowAttention):
+    """timm's window attention, whose maps pass a mechanism before they weigh V. The weights are the host's."""
+
+    def __init__(self, host: WindowAttention, mechanism: TokenAttention, window_size: tuple[int, int]) -> None:
+        super().__init__(host.dim, host.num_heads, window_size=window_size)
+        self.qkv, self.proj = host.qkv, host.proj
+        self.attn_drop, self.proj_drop = host.attn_drop, host.proj_drop
+        self.relative_position_bias_table = host.relative_position_bias_table
+        mechanism.drop_linears()
+        self.mechanism = mechanism
+        self.train(host.training)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        num_windows, T, D = x.shape
+        q, k, v = self.qkv(x).reshape(num_windows, T, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        logits = (q * self.scale) @ k.transpose(-2, -1)
+        index = self.get_buffer("relative_position_index").flatten()
+        bias_TTH = self.relative_position_bias_table[index].view(T, T, -1)
+        logits = logits + bias_TTH.permute(2, 0, 1)
+        if mask is not None:
+            # (B * W, H, T, T): the windows of one image lie together.
+            logits = (logits.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
+        attn = self.mechanism.transform(self.attn_drop(logits.softmax(dim=-1)))
+        if mask is not None:
+            together = (mask == 0).to(attn.dtype)
+            attn = (attn.unflatten(0, (-1, mask.shape[0])) * together[:, None]).flatten(0, 1)
+        out = self.mechanism.weigh(attn, v).transpose(1, 2).reshape(num_windows, T, D)
+        return self.proj_drop(self.proj(out))
