@@ -77,7 +77,7 @@ SMALL = {
     "embed_dim": 396,
     "depth": 16,
     "reattention_blocks": 5,
-    "reattention": {"transform_scale": True},
+    "transform_scale": True,
     "residual_scale": 0.5,
     "stem": "conv",
 }

@@ -10,7 +10,7 @@ Shapes:  B images, N tokens (class token first), D embed_dim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from modelzoo.attention.reattention import Reattention
 from modelzoo.models.deepvit_stem import ConvolutionalStem
 from search_space.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["DeepVisionTransformer", "ReattentionBlock", "chosen_blocks", "conv_embed_layer", "scaled"]
+__all__ = ["DeepVisionTransformer", "ReattentionBlock", "chosen_blocks", "conv_embed_layer", "refuse_idle", "scaled"]
 
 STEMS = ("conv", "linear")
 
@@ -78,11 +78,11 @@ class DeepVisionTransformer(VisionTransformer):
 
     Args:
         reattention_blocks: `all`, the last n blocks if int, else these indices.
-        reattention: options of every Re-attention, as in a sweep's `arch.attention`.
         residual_scale: s of `ReattentionBlock`.
         stem: `linear` (one convolution per patch) or `conv` (`ConvolutionalStem`).
         qk_scale: scale of the logits in place of head_dim ** -0.5.
         fused: False computes plain attention's maps as well, for callers that look at them (`ReattentionBlock.attend`).
+        reattention: options of every Re-attention, as in a sweep's `arch.attention`.
 
     Raises:
         SpecError: an unknown stem, or blocks that do not exist.
@@ -105,7 +105,6 @@ class DeepVisionTransformer(VisionTransformer):
         class_token: bool = True,
         dynamic_img_size: bool = False,
         reattention_blocks: str | int | Sequence[int] = "all",
-        reattention: Mapping[str, Any] | None = None,
         residual_scale: float = 1.0,
         stem: str = "linear",
         qk_scale: float | None = None,
@@ -119,10 +118,13 @@ class DeepVisionTransformer(VisionTransformer):
         weight_init: Any = "",
         layer_norm_eps: float = 1e-6,
         act_layer: Any = None,
+        **reattention: Any,
     ) -> None:
         if stem not in STEMS:
             raise SpecError(Problem(f"DeepViT has no stem {stem!r}", hint=did_you_mean(stem, STEMS)))
         mixing = chosen_blocks("reattention_blocks", reattention_blocks, depth)
+        if not mixing:
+            refuse_idle("DeepViT", reattention, "no block has Re-attention")
         slot = Slot(
             dim=embed_dim,
             num_heads=num_heads,
@@ -136,7 +138,7 @@ class DeepVisionTransformer(VisionTransformer):
 
         def attention(index: int) -> nn.Module:
             if index in mixing:
-                return Reattention(slot, qk_scale=qk_scale, **dict(reattention or {}))
+                return Reattention(slot, qk_scale=qk_scale, **reattention)
             if qk_scale or not fused:
                 return Reattention(slot, qk_scale=qk_scale, apply_transform=False)
             return Attention(
@@ -215,6 +217,15 @@ def chosen_blocks(name: str, blocks: str | int | Sequence[int], depth: int) -> s
     if beyond:
         raise SpecError(Problem(f"{name}: no such blocks: {beyond}", hint=f"the model has {depth}: 0 to {depth - 1}"))
     return set(blocks)
+
+
+def refuse_idle(model: str, options: Iterable[str], reason: str) -> None:
+    """Raises SpecError for options of a mechanism that stands nowhere in the model."""
+    problems = [
+        Problem(f"{model}: {name} would have no effect: {reason}", hint=f"leave {name} out") for name in options
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def conv_embed_layer(**options: Any) -> Any:

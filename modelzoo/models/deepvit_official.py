@@ -77,6 +77,9 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
     given = complete("deepvit", config, DEFAULTS, UNUSED)
     refuse_hybrid("deepvit", given)
     depth = blocks_of("deepvit", given)
+    # Without `re_atten` the released blocks are plain: no mixing, and no residual scale either.
+    applies = given["apply_transform"][:depth] if given["re_atten"] else []
+    mixing = [index for index, mixes in enumerate(applies) if mixes]
     model = ReleasedDeepViT(
         image_size(given["img_size"]),
         given["patch_size"],
@@ -87,11 +90,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
         num_heads=given["num_heads"],
         mlp_ratio=given["mlp_ratio"],
         qkv_bias=given["qkv_bias"],
-        # Without Re-attention the released blocks are plain: no mixing, and no residual scale either.
-        reattention_blocks=[
-            index for index, applies in enumerate(given["apply_transform"][:depth]) if applies and given["re_atten"]
-        ],
-        reattention={"transform_scale": given["transform_scale"]},
+        reattention_blocks=mixing,
         residual_scale=given["scale_adjustment"] if given["re_atten"] else 1.0,
         stem="conv" if given["use_cnn_embed"] else "linear",
         qk_scale=given["qk_scale"],
@@ -101,6 +100,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
         attn_drop_rate=given["attn_drop_rate"],
         drop_path_rate=given["drop_path_rate"],
         layer_norm_eps=given["layer_norm_eps"],
+        **({"transform_scale": given["transform_scale"]} if mixing else {}),
     )
     model.cos_reg = given["cos_reg"]
     set_batch_norm_eps(model, given["batch_norm_eps"])

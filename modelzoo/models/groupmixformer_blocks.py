@@ -9,7 +9,6 @@ Shapes:  B images, C channels, H x W map, N tokens (H * W).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -89,12 +88,12 @@ class GroupMixBlock(nn.Module):
         drop_path: float = 0.0,
         layer_norm_eps: float = 1e-6,
         qk_scale: float | None = None,
-        groupmix: Mapping[str, Any] | None = None,
+        **groupmix: Any,
     ) -> None:
         super().__init__()
         self.cpe = PositionEncoding(slot.dim)
         self.norm1 = nn.LayerNorm(slot.dim, eps=layer_norm_eps)
-        self.att = GroupMixAttention(slot, qk_scale=qk_scale, **dict(groupmix or {}))
+        self.att = GroupMixAttention(slot, qk_scale=qk_scale, **groupmix)
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
         self.norm2 = nn.LayerNorm(slot.dim, eps=layer_norm_eps)
         self.mlp = Mlp(slot.dim, int(slot.dim * mlp_ratio), drop=slot.proj_drop)

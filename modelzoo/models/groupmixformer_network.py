@@ -34,8 +34,8 @@ class GroupMixFormer(nn.Module):
         img_size: accepted like by every other model; the network takes images of any size.
         embed_dims, depths, mlp_ratios: per stage.
         num_heads: of every stage, or per stage.
-        groupmix: options of every attention, as in a sweep's `arch.attention`, and `crpe_windows`.
         qk_scale: scale of the attention in place of (dim // num_heads) ** -0.5.
+        groupmix: options of every attention, as in a sweep's `arch.attention`, and `crpe_windows`.
 
     Raises:
         SpecError: lists of different lengths, or sizes that an attention cannot have.
@@ -54,12 +54,12 @@ class GroupMixFormer(nn.Module):
         mlp_ratios: Sequence[float] = (4, 4, 4, 4),
         qkv_bias: bool = True,
         qk_scale: float | None = None,
-        groupmix: Mapping[str, Any] | None = None,
         layer_norm_eps: float = 1e-6,
         drop_rate: float = 0.0,
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float | Sequence[float] = 0.2,
+        **groupmix: Any,
     ) -> None:
         super().__init__()
         heads = [num_heads] * len(depths) if isinstance(num_heads, int) else list(num_heads)
@@ -94,7 +94,7 @@ class GroupMixFormer(nn.Module):
                         drop_path=rates[sum(depths[:index]) + block],
                         layer_norm_eps=layer_norm_eps,
                         qk_scale=qk_scale,
-                        groupmix=groupmix,
+                        **groupmix,
                     )
                     for block in range(depths[index])
                 ]

@@ -94,7 +94,7 @@ def _build(system: str, config: Mapping[str, Any], unused: tuple[str, ...]) -> n
         mlp_ratios=list(given["mlp_ratios"])[:stages],
         qkv_bias=given["qkv_bias"],
         qk_scale=given["qk_scale"],
-        groupmix={"crpe_windows": {3: 2, 5: 3, 7: 3}},
+        crpe_windows={3: 2, 5: 3, 7: 3},
         proj_drop_rate=given["drop_rate"],
         drop_path_rate=rates,
     )
@@ -113,11 +113,9 @@ def build_official_block(config: Mapping[str, Any]) -> nn.Module:
         mlp_ratio=given["mlp_ratio"],
         drop_path=given["drop_path_rate"],
         qk_scale=given["qk_scale"],
-        groupmix={
-            "kernel_sizes": tuple(given["aggregator_kernels"]),
-            # JSON knows only text as keys.
-            "crpe_windows": {int(window): heads for window, heads in given["crpe_windows"].items()},
-        },
+        kernel_sizes=tuple(given["aggregator_kernels"]),
+        # JSON knows only text as keys.
+        crpe_windows={int(window): heads for window, heads in given["crpe_windows"].items()},
     )
 
 

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from modelzoo.attention.contract import Slot
 from modelzoo.attention.refiner import RefinedAttention
-from modelzoo.models.deepvit_network import conv_embed_layer
+from modelzoo.models.deepvit_network import conv_embed_layer, refuse_idle
 from modelzoo.models.intermediates import taken_indices
 from modelzoo.models.refined_vit_blocks import RefinedBlock, make_attention, resolve_layout
 from modelzoo.models.refined_vit_mixing import Box, draw_box, exchange
@@ -41,8 +41,7 @@ class RefinedVisionTransformer(VisionTransformer):
 
     Args:
         layout: `alternating` (plain, sharing), `every` (refined), `plain`, or a list of kinds, repeated to the depth.
-        refiner: options of the blocks that refine their own map, as in a sweep's `arch.attention`.
-        sharing: options of the blocks that refine the map of the block before; None: those of `refiner`.
+        sharing: options of the blocks that refine the map of the block before, in place of `refiner`.
         residual_map: whether blocks that compute a map add the one of the block before, scaled.
         residual_scale: branches see s x and are divided by s.
         mlp_scale: initial value of the learned factors after each MLP; None leaves them out.
@@ -50,6 +49,7 @@ class RefinedVisionTransformer(VisionTransformer):
         mix_token: exchange a box of patches between images in `forward_dense`, in training.
         qk_scale: scale of logits and incoming maps in place of head_dim ** -0.5.
         pos_grid: grid of the position embedding where it is not the patch grid: resized, bilinearly, at every call.
+        refiner: options of every block that refines a map, as in a sweep's `arch.attention`.
 
     Raises:
         SpecError: an unknown stem or layout, or maps that the next block cannot take.
@@ -70,7 +70,6 @@ class RefinedVisionTransformer(VisionTransformer):
         qkv_bias: bool = True,
         class_token: bool = True,
         layout: str | Sequence[str] = "alternating",
-        refiner: Mapping[str, Any] | None = None,
         sharing: Mapping[str, Any] | None = None,
         residual_map: bool = True,
         residual_scale: float = 0.5,
@@ -88,12 +87,14 @@ class RefinedVisionTransformer(VisionTransformer):
         weight_init: Any = "",
         layer_norm_eps: float = 1e-6,
         act_layer: Any = None,
+        **refiner: Any,
     ) -> None:
         if stem not in STEMS:
             raise SpecError(Problem(f"Refined-ViT has no stem {stem!r}", hint=did_you_mean(stem, STEMS)))
         kinds = resolve_layout(layout, depth)
-        own = dict(refiner or {})
-        shared = dict(own if sharing is None else sharing)
+        if set(kinds) == {"plain"}:
+            refuse_idle("Refined-ViT", refiner, "no block refines a map")
+        shared = refiner if sharing is None else sharing
         slot = Slot(
             dim=embed_dim,
             num_heads=num_heads,
@@ -106,7 +107,7 @@ class RefinedVisionTransformer(VisionTransformer):
         # timm gives every block all of its arguments; those that this class does not take are at their defaults.
         def block(*, depth: int, drop_path: float, norm_layer: Any, act_layer: Any, **_: Any) -> RefinedBlock:
             return RefinedBlock(
-                make_attention(kinds[depth], slot, refiner=own, sharing=shared, qk_scale=qk_scale),
+                make_attention(kinds[depth], slot, refiner=refiner, sharing=shared, qk_scale=qk_scale),
                 mlp_ratio=mlp_ratio,
                 drop_path=drop_path,
                 norm_layer=norm_layer,

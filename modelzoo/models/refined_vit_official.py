@@ -106,6 +106,8 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
                 hint="mixed patches are told apart by their own logits; write mix_token: false",
             )
         )
+    layout = [_kind(*flags) for flags in zip(given["depth"], given["apply_transform"], strict=False)]
+    refiner = {"expansion": given["head_expand"], "kernel_size": given["refinement_kernel"]}
     model = ReleasedRefinedViT(
         image_size(given["img_size"]),
         given["patch_size"],
@@ -116,10 +118,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
         num_heads=given["num_heads"],
         mlp_ratio=given["mlp_ratio"],
         qkv_bias=given["qkv_bias"],
-        layout=[
-            _kind(shares, applies) for shares, applies in zip(given["depth"], given["apply_transform"], strict=False)
-        ],
-        refiner={"expansion": given["head_expand"], "kernel_size": given["refinement_kernel"]},
+        layout=layout,
         sharing={},
         dense_head=given["return_dense"],
         mix_token=given["mix_token"],
@@ -131,6 +130,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
         attn_drop_rate=given["attn_drop_rate"],
         drop_path_rate=given["drop_path_rate"],
         layer_norm_eps=given["layer_norm_eps"],
+        **(refiner if "refined" in layout else {}),
     )
     model.cos_reg = given["cos_reg"]
     if given["interpolate_pos_embedding"]:
