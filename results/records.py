@@ -83,8 +83,12 @@ class TrialRecord(_Stored):
     params: dict[str, Any] = Field(default_factory=dict, description="Optuna's parameters in a search")
     attempt: int = Field(1, description="1 + number of earlier failed records of the same trial")
     session: str = Field("", description="which start of the driver; see provenance.jsonl")
-    role: Literal["", "retune"] = Field("", description="`retune`: tuned an arm before the comparison; in no table")
-    cached_from: str = Field("", description="the run directory whose record was taken over instead of training again")
+    role: Literal["", "retune"] = Field(
+        default="", description="`retune`: tuned an arm before the comparison; in no table"
+    )
+    cached_from: str = Field(
+        default="", description="the run directory whose record was taken over instead of training again"
+    )
     failure: Failure | None = None
 
 

@@ -66,7 +66,7 @@ class Run:
     @cached_property
     def unfinished(self) -> tuple[UnfinishedTrial, ...]:
         """Trials that began and have no record of it: running, or interrupted if there is no driver."""
-        return unfinished_trials(self.progress, self.deciding)
+        return unfinished_trials(self.progress, latest_by_trial(self.records))
 
 
 def write_plan(run_dir: str | Path, plan: RunPlan) -> None:

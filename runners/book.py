@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
 from runners.outcome import Outcome
@@ -61,6 +61,7 @@ class TrialBook:
         retry: statuses that run again (`failed`).
         limit: start at most this many trials now.
         session: which start of the driver this is (goes into every record).
+        role: what the trials are for (goes into every record); records of another role do not count.
     """
 
     def __init__(
@@ -71,18 +72,22 @@ class TrialBook:
         retry: frozenset[str] = frozenset(),
         limit: int | None = None,
         session: str = "",
+        role: Literal["", "retune"] = "",
         observers: Sequence[Observer] = (),
     ) -> None:
         self.plan = plan
         self._ledger = ledger
         self._limit = limit
         self._session = session
+        self._role: Literal["", "retune"] = role
         self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
         self._running: dict[str, _Progress] = {}
-        self._decisive: dict[str, TrialRecord] = dict(latest_by_trial(ledger.records))
+        self._decisive: dict[str, TrialRecord] = dict(
+            latest_by_trial(record for record in ledger.records if record.role == role)
+        )
         self._attempts: dict[str, int] = {}
         for record in ledger.records:
-            if record.status == "failed":
+            if record.status == "failed" and record.role == role:
                 self._attempts[record.trial_id] = self._attempts.get(record.trial_id, 0) + 1
         sweep = plan.sweep
         self._again = frozenset(key for key, record in self._decisive.items() if record.status in retry)
@@ -277,6 +282,7 @@ class TrialBook:
             params=dict(proposal.params) if proposal else {},
             attempt=assignment.attempt,
             session=self._session,
+            role=self._role,
             finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
 

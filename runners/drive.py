@@ -20,6 +20,8 @@ from runners.engines import run_trials
 from runners.plan import Plan
 from runners.progress import LiveView, ProgressFile, TrialLines
 from runners.provenance import describe_session, new_session, write_provenance
+from runners.retune import stages
+from runners.studies import take_over
 from search_space import trial_id
 
 __all__ = ["DriveResult", "drive"]
@@ -44,6 +46,7 @@ def drive(
     retry: frozenset[str] = frozenset(),
     limit: int | None = None,
     overrides: Sequence[str] = (),
+    siblings: Sequence[Path] = (),
     console: Console | None = None,
 ) -> DriveResult:
     """Runs what is left of the plan in `run_dir`.
@@ -51,6 +54,7 @@ def drive(
     Args:
         retry: statuses that run again; `failed` is the only useful one.
         limit: start at most this many trials.
+        siblings: run directories of the other studies of the file; trials they completed are taken over.
         console: where to show progress; None for silence.
 
     Raises:
@@ -65,18 +69,32 @@ def drive(
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(run_dir, description, plan.file.text)
         progress_file = ProgressFile(progress)
-        watchers: list[Observer] = [progress_file, started]
-        book = TrialBook(plan, ledger, retry=retry, limit=limit, session=session, observers=watchers)
+        book: TrialBook | None = None
+        is_comparing = False
         try:
-            if book.num_startable > 0:
-                with _view(console, book, plan) as view, _own_output(engine, run_dir):
-                    watchers.extend(view)
-                    run_trials(engine, book, run_dir=run_dir, address=address)
+            for stage in stages(plan, ledger):  # one, or those of `retune` before it
+                if is_comparing := stage.role == "":
+                    plan = stage.plan
+                    write_plan(run_dir, plan.as_run_plan())
+                take_over(stage.plan, ledger, siblings, role=stage.role)
+                watchers: list[Observer] = [progress_file, started]
+                left = None if limit is None else limit - started.count
+                book = TrialBook(
+                    stage.plan, ledger, retry=retry, limit=left, session=session, role=stage.role, observers=watchers
+                )
+                if book.num_startable > 0:
+                    with _view(console, book, stage.plan) as view, _own_output(engine, run_dir):
+                        watchers.extend(view)
+                        run_trials(engine, book, run_dir=run_dir, address=address)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            progress_file.stopped(book.running())  # what has no record now is interrupted, not running
+            if book is not None:
+                progress_file.stopped(book.running())  # what has no record now is interrupted, not running
             write_tables(run_dir)
+        assert book is not None, "a run without a stage"
+        if not is_comparing:  # stopped while arms were being tuned
+            return DriveResult(Counter(), started.count, book.num_remaining + plan.num_trials, interrupted)
         records = _records_of_plan(book, plan)
         counts = Counter(record.status for record in records)
         return DriveResult(counts, started.count, book.num_remaining, interrupted)

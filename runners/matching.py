@@ -1,9 +1,9 @@
 """Solves `match`: the value of one number of an architecture at which a variant costs as much as another.
 
 Cost grows (or falls) steadily with a width, a ratio or a patch size, so a bracket around the target is found by
-doubling and halved until no candidate lies inside. Candidates that cannot be built or do not meet `require` (a width that the
-number of heads does not divide) are stepped over; they are looked at before anything is measured. What was measured is
-kept, here and by `measure_cost`.
+doubling and halved until no candidate lies inside. Candidates that cannot be built or do not meet `require` (a width
+that the number of heads does not divide) are stepped over; they are looked at before anything is measured. What was
+measured is kept, here and by `measure_cost`.
 """
 
 from __future__ import annotations

@@ -144,6 +144,8 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
             variant, reasons = _matched(plan, variant)
         else:
             reasons, _ = plan.reasons_against(variant)
+        if sweep.retune and variant.setting.task.val_fraction == 0:
+            reasons = [*reasons, "retune needs task.val_fraction > 0"]
         plan.entries.append(Entry(variant, tuple(reasons)))
         if reasons and variant.is_baseline:
             with _located(file):

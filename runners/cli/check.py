@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-from runners.cli.arguments import Overrides, Profile, SweepArgument
-from search_space import SpecError, SweepFile, load_sweep
+from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from search_space import SpecError, SweepFile, load_studies
 
-__all__ = ["check", "load_checked"]
+__all__ = ["check", "load_all_checked"]
 
 
-def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None) -> None:
+def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None, study: Study = None) -> None:
     """Check a sweep file and list everything that is wrong with it."""
-    file = load_checked(sweep, profile, set_)
-    design = file.sweep.design.name
-    seeds = len(file.sweep.seeds)
-    if file.sweep.search:
-        size = f"up to {file.sweep.search.num_trials} trials"
-    else:
-        size = f"{seeds} seed{'s' if seeds > 1 else ''} for each variant"
-    print(f"{sweep}: ok ({design} design, {size}; `archsweep plan {sweep}` shows the variants and their cost)")
+    for file in load_all_checked(sweep, profile, set_, study):
+        design = file.sweep.design.name
+        seeds = len(file.sweep.seeds)
+        if file.sweep.search:
+            size = f"up to {file.sweep.search.num_trials} trials"
+        else:
+            size = f"{seeds} seed{'s' if seeds > 1 else ''} for each variant"
+        name = f"{sweep}, study {file.study}" if file.study else sweep
+        print(f"{name}: ok ({design} design, {size}; `archsweep plan {sweep}` shows the variants and their cost)")
 
 
-def load_checked(path: SweepArgument, profile: str | None, overrides: list[str] | None) -> SweepFile:
-    """The sweep, with the names it gives Optuna checked as well.
+def load_all_checked(
+    path: SweepArgument, profile: str | None, overrides: list[str] | None, study: str | None = None
+) -> list[SweepFile]:
+    """The sweeps of a file, one for each of its studies, with the names they give Optuna checked as well.
 
     Raises:
         SpecError: everything wrong with the file.
     """
-    file = load_sweep(path, profile=profile, overrides=overrides or ())
+    files = load_studies(path, profile=profile, overrides=overrides or (), study=study)
+    problems = [problem for file in files for problem in _optuna_problems(file)]
+    if problems:
+        raise SpecError(dict.fromkeys(problems))
+    return files
+
+
+def _optuna_problems(file: SweepFile) -> list:
     sweep = file.sweep
-    if not (sweep.prune or sweep.search):
-        return file
+    if not (sweep.prune or sweep.search or sweep.retune):
+        return []
     # Optuna takes half a second to import: only sweeps that name its classes pay for it.
     from runners.optuna_names import make_pruner, make_sampler
 
     problems = []
-    for make in (
-        lambda: sweep.prune and make_pruner(sweep.prune.pruner, sweep.prune.options),
-        lambda: sweep.search and make_sampler(sweep.search.sampler, sweep.search.options, seed=sweep.search.seed),
+    for section, make in (
+        ("prune", lambda: sweep.prune and make_pruner(sweep.prune.pruner, sweep.prune.options)),
+        ("search", lambda: sweep.search and make_sampler(sweep.search.sampler, sweep.search.options, seed=0)),
+        ("retune", lambda: sweep.retune and make_sampler(sweep.retune.sampler, sweep.retune.options, seed=0)),
     ):
         try:
             make()
         except SpecError as err:
-            problems += [file.problem(problem.path, problem.message, problem.hint) for problem in err.problems]
-    if problems:
-        raise SpecError(problems)
-    return file
+            for problem in err.problems:
+                path = section + problem.path.removeprefix("search").removeprefix("prune")
+                problems.append(file.problem(path, problem.message, problem.hint))
+    return problems

@@ -1,84 +1,190 @@
-"""`archsweep plan`: what would run, what it costs, what is dropped and why. Trains nothing."""
+"""`archsweep plan`: what would run, what it takes, what it can find, what is dropped and why. Trains nothing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runners.cli.arguments import Overrides, Profile, SweepArgument
-from runners.cli.check import load_checked
-from search_space import needs_cost, unmet_requirements, variants
+from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.check import load_all_checked
+from search_space import SweepFile, describe_parameter, needs_cost, unmet_requirements, variants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runners.budget import Budget
+    from runners.forecast import Forecast
+    from runners.history import History
+    from runners.plan import Plan
+    from runners.probe import Probe
+
 __all__ = ["plan"]
+
+_PIPE_WIDTH = 140
 
 
 def plan(
     sweep: SweepArgument,
     profile: Profile = None,
     set_: Overrides = None,
+    study: Study = None,
     cost: Annotated[
-        bool, typer.Option("--cost/--no-cost", help="Measure parameters and GMACs (imports torch).")
+        bool, typer.Option("--cost/--no-cost", help="Measure parameters, GMACs and memory (imports torch).")
     ] = True,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Time a few steps of every variant on this machine; records nothing.")
+    ] = False,
+    budget: Annotated[
+        str | None, typer.Option(help="Refuse a plan that needs more: 40gpuh, 30cpuh or 2h (exit code 2).")
+    ] = None,
+    trim: Annotated[
+        bool, typer.Option("--trim", help="With --budget: plan fewer seeds instead, but not below three.")
+    ] = False,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time; default: as many as fit on this machine.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory with the history; default: as `run`.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines (docs/plan.md).")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Print at most this many variants.")] = 200,
 ) -> None:
-    """Print the variants, their parameters and GMACs, the number of trials, and what is dropped for which reason."""
-    file = load_checked(sweep, profile, set_)
-    if file.sweep.search:
-        search = file.sweep.search
-        print(
-            f"{file.sweep.name}: a {search.sampler} search, {search.num_trials} trials with seed {file.sweep.seeds[0]}"
-        )
-        print("The variants are chosen while it runs, so this plan is incomplete. It varies:")
-        for path, parameter in file.sweep.space.items():
-            print(f"  {path}: {parameter}")
+    """Print the variants with their cost, what the sweep will take and which differences its seeds can find."""
+    files = load_all_checked(sweep, profile, set_, study)
+    if (probe or budget or as_json) and not cost:
+        raise typer.BadParameter("--probe, --budget and --json need the cost", param_hint="--no-cost")
+    if trim and budget is None:
+        raise typer.BadParameter("goes with --budget", param_hint="--trim")
+    documents = []
+    for file in files:
+        if not as_json and file.sweep.search:
+            _print_search(file)
         if not cost:
-            return
-    if not cost:
-        _print_without_cost(file, limit)
-        return
-    from runners.plan import make_plan  # imports torch
-
-    made = make_plan(file, profile=profile or "")
-    if file.sweep.search:
-        return
-    rows = [("variant", "params (M)", "GMACs", "trials", "")]
-    for entry in made.entries:
-        measured = made.cost_of(entry.variant) if not entry.reasons else {}
-        rows.append(
-            (
-                entry.variant.name,
-                f"{measured['params_m']:.3f}" if measured else "",
-                f"{measured['gmacs']:.4f}" if measured else "",
-                "0" if entry.reasons else str(len(file.sweep.seeds)),
-                f"dropped: {'; '.join(entry.reasons)}" if entry.reasons else "",
-            )
+            if not file.sweep.search:
+                _print_without_cost(file, limit)
+            continue
+        document = _plan_one(
+            file,
+            profile or "",
+            run_dir=out or Path("runs") / (file.sweep.name + (f"-{profile}" if profile else "")),
+            wants_probe=probe,
+            budget=budget,
+            trim=trim,
+            concurrent=concurrent,
+            limit=None if as_json else limit,
         )
-    _print_rows(file.sweep.name, rows, limit)
-    print(_total(len(made.variants), len(made.dropped), len(file.sweep.seeds)))
+        documents.append(document)
+    if as_json:
+        from runners.plan_json import PLAN_JSON_VERSION
+
+        print(json.dumps({"version": PLAN_JSON_VERSION, "plans": documents}, indent=1))
 
 
-def _print_without_cost(file: object, limit: int) -> None:
+def _plan_one(
+    file: SweepFile,
+    profile: str,
+    *,
+    run_dir: Path,
+    wants_probe: bool,
+    budget: str | None,
+    trim: bool,
+    concurrent: int | None,
+    limit: int | None,
+) -> dict[str, Any]:
+    from results import read_ledger
+    from results.ledger import LEDGER_NAME
+    from runners.budget import parse_budget  # imports torch, as the others here
+    from runners.history import read_history
+    from runners.plan import make_plan
+    from runners.plan_json import plan_as_json
+    from runners.plan_text import plan_rows, plan_sentences, plan_warnings
+
+    parsed = parse_budget(budget) if budget else None
+    made = make_plan(file, profile=profile)
+    history = read_history(run_dir)
+    if file.sweep.retune:
+        from runners.retune import plan_so_far
+
+        made = plan_so_far(made, read_ledger(run_dir / LEDGER_NAME).records)
+    probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
+    forecast = _forecast(made, history, probes, concurrent, parsed, trim=trim)
+    warnings = plan_warnings(forecast)
+    if limit is not None:
+        if not file.sweep.search:
+            _print_rows(file.sweep.name, plan_rows(forecast), limit)
+        for line in plan_sentences(forecast, run_dir=str(run_dir)):
+            print(line)
+        for warning in warnings:
+            print(f"warning: {warning}")
+        if len(forecast.seeds) < len(file.sweep.seeds):
+            seeds = json.dumps(list(forecast.seeds))
+            print(f"trimmed to {len(forecast.seeds)} seeds to fit {parsed}; run it with  --set 'seeds={seeds}'")
+    return plan_as_json(forecast, run_dir=str(run_dir), warnings=warnings)
+
+
+def _forecast(
+    made: Plan,
+    history: History,
+    probes: dict[str, Probe],
+    concurrent: int | None,
+    budget: Budget | None,
+    *,
+    trim: bool,
+) -> Forecast:
+    from runners.budget import fit_budget
+    from runners.forecast import make_forecast
+
+    def forecast_of(seeds: Sequence[int]) -> Forecast:
+        return make_forecast(made, history, probes=probes, seeds=seeds, concurrency=concurrent)
+
+    seeds = made.sweep.seeds
+    return fit_budget(budget, forecast_of, seeds, trim=trim) if budget else forecast_of(seeds)
+
+
+def _probe(made: Plan, *, is_quiet: bool) -> dict[str, Probe]:
+    """A few steps of every variant that costs time of its own; of a search, of its baseline."""
+    import torch
+
+    from runners.history import duration_key
+    from runners.probe import probe_trial
+
+    settings = [variant.setting for variant in made.variants] or [made.sweep.baseline]
+    distinct = {duration_key(setting.model_dump(mode="json")): setting for setting in settings}
+    torch.set_num_threads(max(1, int(made.sweep.resources.cpus)))
+    found = {}
+    for number, (key, setting) in enumerate(distinct.items(), start=1):
+        found[key] = probe_trial(setting, made.sweep.resources)
+        if not is_quiet:
+            typer.echo(f"probed {number} of {len(distinct)}: {found[key].seconds:.1f} s per trial", err=True)
+    return found
+
+
+def _print_search(file: SweepFile) -> None:
+    search = file.sweep.search
+    assert search is not None
+    print(f"{file.sweep.name}: a {search.sampler} search, {search.num_trials} trials with seed {file.sweep.seeds[0]}")
+    print("The variants are chosen while it runs, so this plan is incomplete. It varies:")
+    for path, parameter in file.sweep.space.items():
+        print(f"  {path}: {describe_parameter(parameter)}")
+
+
+def _print_without_cost(file: SweepFile, limit: int) -> None:
     from itertools import islice
 
-    sweep = file.sweep  # type: ignore[attr-defined]
-    rows, kept, dropped = [("variant", "trials", "")], 0, 0
+    sweep = file.sweep
+    rows, kept, dropped = [("variant", "trials", "dropped")], 0, 0
     for variant in islice(variants(sweep), limit):
         reasons = unmet_requirements(sweep, variant.setting, None)
         kept, dropped = kept + (not reasons), dropped + bool(reasons)
         rows.append((variant.name, "0" if reasons else str(len(sweep.seeds)), "; ".join(reasons)))
     _print_rows(sweep.name, rows, limit)
-    print(_total(kept, dropped, len(sweep.seeds)))
+    seeds = len(sweep.seeds)
+    print(f"{kept} variants x {seeds} seeds = {kept * seeds} trials" + (f"; {dropped} dropped" if dropped else ""))
     if needs_cost(sweep):
         print("`require` speaks of params_m or gmacs: without --no-cost more variants may be dropped")
-
-
-def _total(kept: int, dropped: int, seeds: int) -> str:
-    text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials"
-    return text + (f"; {dropped} variants dropped" if dropped else "")
+    if sweep.match:
+        print("`match` needs the cost: without --no-cost its values are solved")
 
 
 def _print_rows(title: str, rows: Sequence[tuple[str, ...]], limit: int) -> None:
@@ -88,11 +194,13 @@ def _print_rows(title: str, rows: Sequence[tuple[str, ...]], limit: int) -> None
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
-    for index, name in enumerate(rows[0]):
-        is_text = index in (0, len(rows[0]) - 1)
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    shown = [index for index in range(len(rows[0])) if index == 0 or any(row[index] for row in rows[1:])]
+    for index in shown:
+        table.add_column(rows[0][index], justify="right" if index else "left", overflow="fold", no_wrap=bool(index))
     for row in rows[1 : limit + 1]:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(row[index]) for index in shown))
+    console = Console()
+    # A pipe has no width, and lines folded for one of 80 columns are of no use to grep.
+    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)
     if len(rows) - 1 > limit:
         print(f"... and {len(rows) - 1 - limit} more (--limit)")

@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
-from runners.cli.arguments import Overrides, Profile, SweepArgument
-from runners.cli.check import load_checked
+from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.check import load_all_checked
+from search_space import Problem, SpecError, SweepFile, load_studies
 
 __all__ = ["run"]
+
+_INTERRUPTED = 130
 
 
 class Engine(StrEnum):
@@ -28,6 +31,7 @@ def run(
     sweep: SweepArgument,
     profile: Profile = None,
     set_: Overrides = None,
+    study: Study = None,
     engine: Annotated[
         Engine, typer.Option(help="`in-process` trains one trial after the other, for debugging.")
     ] = Engine.ray,
@@ -62,8 +66,58 @@ def run(
         overrides.append("resources.download=true")
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
-    file = load_checked(sweep, profile, overrides)
+    files = load_all_checked(sweep, profile, overrides, study)
+    if out is not None and len(files) > 1:
+        names = ", ".join(file.study for file in files)
+        raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
+    siblings = _siblings(sweep, files, profile, overrides)
+    worst, left = 0, limit
+    for file in files:
+        code, started = _run_one(
+            file,
+            out or _run_dir(file, profile),
+            siblings,
+            profile=profile or "",
+            engine=engine,
+            address=address,
+            retry=retry,
+            limit=left,
+            overrides=overrides,
+            quiet=quiet,
+        )
+        worst = max(worst, code)
+        left = None if left is None else left - started
+        if code == _INTERRUPTED or left == 0:
+            break
+    if worst:
+        raise typer.Exit(worst)
 
+
+def _run_dir(file: SweepFile, profile: str | None) -> Path:
+    return Path("runs") / (file.sweep.name + (f"-{profile}" if profile else ""))
+
+
+def _siblings(sweep: Path, files: list[SweepFile], profile: str | None, overrides: list[str]) -> list[Path]:
+    """The run directories of all studies of the file, whichever of them is run now."""
+    if not files[0].study:
+        return []
+    return [_run_dir(file, profile) for file in load_studies(sweep, profile=profile, overrides=overrides)]
+
+
+def _run_one(
+    file: SweepFile,
+    run_dir: Path,
+    siblings: list[Path],
+    *,
+    profile: str,
+    engine: Engine,
+    address: str | None,
+    retry: Retry | None,
+    limit: int | None,
+    overrides: list[str],
+    quiet: bool,
+) -> tuple[int, int]:
+    """Runs one sweep and prints its table; returns the exit code and how many trials were started."""
     # Heavy from here on: torch, timm and Ray.
     from rich.console import Console
 
@@ -72,10 +126,9 @@ def run(
     from runners.plan import make_plan
 
     console = Console(file=sys.stderr)
-    made = make_plan(file, profile=profile or "")
+    made = make_plan(file, profile=profile)
     for entry in made.dropped:
         console.print(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}", style="yellow", markup=False)
-    run_dir = out or Path("runs") / (file.sweep.name + (f"-{profile}" if profile else ""))
     result = drive(
         made,
         run_dir,
@@ -84,6 +137,7 @@ def run(
         retry=frozenset({retry.value} if retry else ()),
         limit=limit,
         overrides=overrides,
+        siblings=siblings,
         console=None if quiet else console,
     )
     if result.counts:
@@ -96,13 +150,14 @@ def run(
     if result.interrupted:
         left = f"{result.remaining} trials left; run the same command again to continue"
         console.print(f"interrupted: {left}", markup=False, style="bold")
-        raise typer.Exit(130)
+        return _INTERRUPTED, result.started
     if result.counts["failed"]:
         text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` says why; --retry failed"
         console.print(text, markup=False, style="bold red")
-        raise typer.Exit(3)
+        return 3, result.started
     if result.remaining:
         console.print(f"{result.remaining} trials remain; run without --limit to finish", markup=False)
-    if not result.counts:
+    if not result.counts and not result.started:
         console.print("no trial was run", markup=False, style="bold red")
-        raise typer.Exit(2)
+        return 2, 0
+    return 0, result.started
