@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -80,7 +81,9 @@ def plain_tune(*, reuse: bool) -> Callable[[int], None]:
             tune.report({"top1": outcome.metrics["top1"]})
 
         with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()):
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=2)
+            ray.init(
+                address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, num_cpus=2
+            )
             try:
                 tune.Tuner(
                     tune.with_resources(train, {"cpu": 1}),

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from results.durable_files import replace_file, write_errors_in_words
 from runners.plan import Plan
 
 __all__ = ["describe_session", "new_session", "write_provenance"]
@@ -56,9 +57,10 @@ def describe_session(
 
 def write_provenance(run: Path, description: dict[str, Any], sweep_text: str) -> None:
     """Appends the session and keeps the sweep file as it was written (comments and all)."""
-    with (run / PROVENANCE_NAME).open("a", encoding="utf-8") as stream:
+    path = run / PROVENANCE_NAME
+    with write_errors_in_words(path), path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(description, sort_keys=True) + "\n")
-    (run / "sweep.yaml").write_text(sweep_text, encoding="utf-8")
+    replace_file(run / "sweep.yaml", sweep_text)
 
 
 def _version(package: str) -> str | None:

@@ -24,6 +24,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
+from results.durable_files import write_errors_in_words
 from results.records import TrialRecord
 from runners.optuna_names import make_pruner, make_sampler
 from search_space import METRICS, InvalidVariant, Sweep, Variant, baseline_params, suggest
@@ -236,7 +237,7 @@ def _read_suggestions(path: Path) -> list[dict[str, Any]]:
 
 
 def _append_line(path: Path, entry: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as stream:
+    with write_errors_in_words(path), path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry, sort_keys=True) + "\n")
         stream.flush()
         os.fsync(stream.fileno())

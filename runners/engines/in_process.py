@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from runners.book import TrialBook
-from runners.outcome import failure_of
+from results.records import Failure
+from runners.book import Assignment, TrialBook
+from runners.engines.driver_error import DriverError
+from runners.outcome import Outcome, failure_of
 from runners.trial import run_trial
+from search_space import Resources
 
 __all__ = ["run_in_process"]
 
@@ -19,11 +22,18 @@ def run_in_process(book: TrialBook) -> None:
     resources = book.plan.sweep.resources
     torch.set_num_threads(max(1, int(resources.cpus)))
     while (assignment := book.ask()) is not None:
-        key = assignment.trial_id
-        try:
-            result = run_trial(
-                assignment.spec, report=lambda metrics, key=key: book.report(key, metrics), resources=resources
-            )
-        except Exception as err:
-            result = failure_of(err)
-        book.finish(key, result)
+        result, error = _train(book, assignment, resources)
+        error.raise_caught()
+        book.finish(assignment.trial_id, result)
+
+
+def _train(book: TrialBook, assignment: Assignment, resources: Resources) -> tuple[Outcome | Failure, DriverError]:
+    error = DriverError()
+
+    def report(metrics: dict[str, float]) -> bool:
+        return error.guard(lambda: book.report(assignment.trial_id, metrics), otherwise=True)
+
+    try:
+        return run_trial(assignment.spec, report=report, resources=resources), error
+    except Exception as err:
+        return failure_of(err), error

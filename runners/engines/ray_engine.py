@@ -43,6 +43,7 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
+from runners.engines.driver_error import DriverError  # noqa: E402
 from runners.engines.worker import TrialWorker  # noqa: E402
 
 __all__ = ["run_on_ray"]
@@ -55,17 +56,18 @@ _SESSION_PREFIX = "asw-"
 class _BookSearcher(Searcher):
     """Tune asks for trials and tells their end; both go straight to the book."""
 
-    def __init__(self, book: TrialBook, run_dir: Path) -> None:
+    def __init__(self, book: TrialBook, run_dir: Path, error: DriverError) -> None:
         super().__init__(metric=None, mode=None)
         self._book = book
         self._run_dir = run_dir
+        self._error = error
         self._keys: dict[str, str] = {}  # Tune's trial id -> ours
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher; the book holds locks and is not for keeping
 
     def suggest(self, trial_id: str) -> Any:
-        assignment = self._book.ask()
+        assignment = self._error.guard(self._book.ask)
         if assignment is None:
             return Searcher.FINISHED
         self._keys[trial_id] = assignment.trial_id
@@ -73,6 +75,9 @@ class _BookSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         key = self._keys.pop(trial_id)
+        self._error.guard(lambda: self._finish(key, result, error))
+
+    def _finish(self, key: str, result: dict | None, error: bool) -> None:
         if not self._book.is_running(key):
             return
         if self._book.is_pruned(key):
@@ -100,9 +105,10 @@ class _BookScheduler(FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, book: TrialBook) -> None:
+    def __init__(self, book: TrialBook, error: DriverError) -> None:
         super().__init__()
         self._book = book
+        self._error = error
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -115,7 +121,8 @@ class _BookScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
         if result.get("kind") != "epoch":
             return TrialScheduler.CONTINUE
-        stop = self._book.report(trial.config["key"], json.loads(result["content"]))
+        content = json.loads(result["content"])
+        stop = self._error.guard(lambda: self._book.report(trial.config["key"], content), otherwise=True)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
 
@@ -130,13 +137,14 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
     resources = book.plan.sweep.resources
     with _cluster(address) as total:
         slots = _slots(resources, total)
+        error = DriverError()
         scratch = tempfile.mkdtemp(prefix="archsweep-tune-")
         try:
             tuner = tune.Tuner(
                 tune.with_resources(TrialWorker, {"cpu": resources.cpus, "gpu": resources.gpus}),
                 tune_config=tune.TuneConfig(
-                    search_alg=_BookSearcher(book, run_dir),
-                    scheduler=_BookScheduler(book),
+                    search_alg=_BookSearcher(book, run_dir, error),
+                    scheduler=_BookScheduler(book, error),
                     num_samples=-1,
                     max_concurrent_trials=min(slots, book.num_startable),
                     reuse_actors=True,
@@ -151,6 +159,7 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
                 ),
             )
             tuner.fit()
+            error.raise_caught()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

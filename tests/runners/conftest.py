@@ -85,6 +85,7 @@ def ray_cluster():
     ray.init(
         address="local",
         num_cpus=2,
+        num_gpus=1,  # pretended: Ray places by it, the trials find no device and train on the CPU
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=100 * 2**20,

@@ -13,7 +13,7 @@ import pytest
 
 from results import Run
 from runners.drive import drive
-from runners.engines import ENGINES
+from runners.engines import ENGINES, run_trials
 from runners.plan import make_plan
 from search_space import SpecError, load_sweep
 
@@ -140,7 +140,7 @@ def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
         run(LONG + "    resources: {cpus: 64, gpus: 8}\n", "ray")
     assert [(problem.path, problem.message) for problem in caught.value.problems] == [
         ("resources.cpus", "a trial asks for 64 CPUs, the cluster has 2"),
-        ("resources.gpus", "a trial asks for 8 GPUs, the cluster has 0"),
+        ("resources.gpus", "a trial asks for 8 GPUs, the cluster has 1"),
     ]
 
 
@@ -149,3 +149,36 @@ def test_what_a_trial_prints_goes_into_its_own_log(run, tmp_path):
     (failed,) = [record for record in opened.records if record.status == "failed"]
     log = tmp_path / "run" / "trials" / failed.trial_id / "train.log"
     assert "NonFiniteLoss" in log.read_text()
+
+
+class _FullDisk:
+    """A watcher whose disk is full from the second epoch on: what `progress.jsonl` would raise."""
+
+    def __init__(self):
+        self.epochs = 0
+
+    def started(self, assignment): ...
+
+    def ended(self, assignment, record): ...
+
+    def epoch_done(self, assignment, metrics):
+        self.epochs += 1
+        if self.epochs == 2:
+            raise SpecError("progress.jsonl: cannot write: the disk is full")
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_error_of_the_driver_ends_the_run_and_blames_no_trial(write_sweep, open_book, tmp_path, ray_cluster, engine):
+    book = open_book(write_sweep(LONG.replace("epochs: 200", "epochs: 3")), observers=[_FullDisk()])
+    with pytest.raises(SpecError, match="the disk is full"):
+        run_trials(engine, book, run_dir=tmp_path / "run")
+    assert book.records == {}
+
+
+def test_trials_share_a_gpu_by_fractions(run):
+    """Two halves of the cluster's one (pretended) GPU train at the same time."""
+    _, opened = run(LONG.replace("epochs: 200", "epochs: 6") + "    resources: {cpus: 1, gpus: 0.5}\n", "ray")
+    starts = [event.t for event in opened.progress if event.event == "start"]
+    ends = [event.t for event in opened.progress if event.event == "end"]
+    assert len(opened.records) == 2
+    assert max(starts) < min(ends)
