@@ -64,7 +64,7 @@ class TrialRecord(_Stored):
     seed: int
     spec: dict[str, Any] = Field(description="the TrialSpec")
     status: Status
-    epochs: int = Field(0, description="epochs finished")
+    epochs: int = Field(default=0, description="epochs finished")
     metrics: dict[str, float] = Field(
         default_factory=dict,
         description="final metrics; empty unless completed; other selections as `top1@best_val`, `top1@ema`",
@@ -74,15 +74,15 @@ class TrialRecord(_Stored):
     )
     params_m: float | None = None
     gmacs: float | None = None
-    train_seconds: float | None = Field(None, description="optimisation only, without start-up and evaluation")
+    train_seconds: float | None = Field(default=None, description="optimisation only, without start-up and evaluation")
     total_seconds: float | None = None
-    finished_at: str = Field("", description="ISO 8601, UTC")
+    finished_at: str = Field(default="", description="ISO 8601, UTC")
     device: str = ""
     host: str = ""
-    number: int | None = Field(None, description="Optuna's trial number in a search")
+    number: int | None = Field(default=None, description="Optuna's trial number in a search")
     params: dict[str, Any] = Field(default_factory=dict, description="Optuna's parameters in a search")
-    attempt: int = Field(1, description="1 + number of earlier failed records of the same trial")
-    session: str = Field("", description="which start of the driver; see provenance.jsonl")
+    attempt: int = Field(default=1, description="1 + number of earlier failed records of the same trial")
+    session: str = Field(default="", description="which start of the driver; see provenance.jsonl")
     role: Literal["", "retune"] = Field(
         default="", description="`retune`: tuned an arm before the comparison; in no table"
     )
@@ -102,7 +102,7 @@ class PlannedVariant(_Stored):
     is_baseline: bool = False
     params_m: float | None = None
     gmacs: float | None = None
-    dropped: str = Field("", description="why it is not run; empty if it is")
+    dropped: str = Field(default="", description="why it is not run; empty if it is")
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
     )
@@ -137,7 +137,7 @@ class RunPlan(_Stored):
     metric: str
     seeds: list[int]
     variants: list[PlannedVariant] = Field(default_factory=list, description="in table order; empty for a search")
-    num_trials: int | None = Field(None, description="budget of a search")
+    num_trials: int | None = Field(default=None, description="budget of a search")
     published: list[PublishedRow] = Field(default_factory=list)
     dataset: str = ""
     epochs: int | None = None
