@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import catalog, check, look, plan, run
+from runners.cli import catalog, check, import_checkpoint, look, plan, run
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -31,6 +31,7 @@ app.command("status")(look.status)
 app.command("table")(look.table)
 app.command("models")(catalog.models)
 app.command("schema")(catalog.schema)
+app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,49 @@
+"""`archsweep import-checkpoint`: released weights become a safetensors file that a named model loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search_space import Problem, SpecError
+
+__all__ = ["import_checkpoint"]
+
+
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A released checkpoint: .pth, .pt, .pth.tar or .safetensors.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The model whose weights these are.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")],
+    ema: Annotated[
+        bool | None, typer.Option("--ema/--no-ema", help="Take the averaged weights, or the plain ones.")
+    ] = None,
+    img_size: Annotated[int | None, typer.Option(help="Side of the images, in place of the model's own.")] = None,
+    num_classes: Annotated[int, typer.Option(help="Classes that the weights tell apart.")] = 1000,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Convert a released checkpoint to the weights of a named model.
+
+    Position embeddings are resized to the model's images. Nothing in FILE is executed.
+    """
+    if output.suffix != ".safetensors":
+        raise SpecError(Problem("the output is a safetensors file", where=str(output), hint="end it in .safetensors"))
+    if output.exists() and not force:
+        raise SpecError(Problem("exists already", where=str(output), hint="choose another name, or --force"))
+    from safetensors.torch import save_file  # imports torch
+
+    from modelzoo.checkpoints import convert_checkpoint, read_checkpoint
+
+    state = read_checkpoint(file, ema=ema)
+    weights = convert_checkpoint(state, model, img_size=img_size, num_classes=num_classes)
+    try:
+        save_file(weights, output, metadata={"format": "pt", "architecture": model, "source": file.name})
+    except OSError as err:
+        raise SpecError(Problem(f"cannot write: {err.strerror}", where=str(output))) from err
+    size = f", img_size={img_size}" if img_size else ""
+    classes = f", num_classes={num_classes}" if num_classes != 1000 else ""
+    print(
+        f"wrote {output}: {len(weights)} tensors; "
+        f"next: timm.create_model({model!r}, checkpoint_path={str(output)!r}{size}{classes})"
+    )
