@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from timm.layers import DropPath, Mlp, PatchEmbed
 from timm.layers.attention import Attention
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads
@@ -151,16 +151,19 @@ class DeepVisionTransformer(VisionTransformer):
             )
 
         # timm gives every block all of its arguments; those that this class does not take are at their defaults.
-        def block(*, depth: int, drop_path: float, norm_layer: Any, act_layer: Any, **_: Any) -> ReattentionBlock:
+        def block(**given: Any) -> nn.Module:
+            if given["depth"] not in mixing and fused and not qk_scale and residual_scale == 1:
+                # Nothing is special about this block, so whatever fits timm's blocks fits it.
+                return Block(**given)
             return ReattentionBlock(
-                attention(depth),
+                attention(given["depth"]),
                 embed_dim,
                 mlp_ratio=mlp_ratio,
                 proj_bias=proj_bias,
                 proj_drop=proj_drop_rate,
-                drop_path=drop_path,
-                norm_layer=norm_layer,
-                act_layer=act_layer,
+                drop_path=given["drop_path"],
+                norm_layer=given["norm_layer"],
+                act_layer=given["act_layer"],
                 residual_scale=residual_scale,
             )
 

@@ -254,3 +254,12 @@ def test_a_sweep_can_name_them_and_set_their_parts(name, options):
     assert count[0] != count[1]
     cost = modelzoo.measure_cost(arch, img_size=224, in_chans=1, num_classes=10)
     assert cost.params_m == pytest.approx(count[0] / 1e6)
+
+
+def test_plain_blocks_take_what_timms_blocks_take():
+    """The baseline is a host for every mechanism, maps that travel between blocks included."""
+    attention = {"name": "refiner", "sharing": "alternate", "blocks": {"last": 2}}
+    arch = ArchSpec(model="deepvit_baseline_12b_patch16_224", attention=attention, depth=4)
+    with torch.device("meta"):
+        model = modelzoo.build_model(arch, img_size=224, in_chans=3, num_classes=10)
+    assert [type(block.attn).__name__ for block in model.blocks[2:]] == ["RefinedAttention", "MapSharingAttention"]
