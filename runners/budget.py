@@ -74,7 +74,7 @@ def fit_budget(
     hint = "fewer variants, epochs or pixels would help; so would pruning"
     if least < len(seeds):
         fewest = budget.needed(forecast_of(seeds[:least])) or 0.0
-        hint = f"even with {least} seeds it needs {_amount(fewest)}, and fewer are not tested; {hint}"
+        hint = f"even with {least} seeds it needs {_amount(fewest)}, and fewer are not tested\n{hint}"
     raise SpecError(Problem(_too_much(needed, budget), where=where, hint=hint))
 
 

@@ -106,17 +106,22 @@ def _detection(forecast: Forecast) -> Iterator[str]:
     else:
         yield (
             f"detectable: with {now.num_seeds} seeds a true difference of {_amount(now.single, metric.unit)} is found "
-            f"with 80 % power (paired t, alpha 0.05); after Holm for {_arms(now.num_arms)} "
-            f"{_amount(now.worst, metric.unit)} in the worst case"
+            f"with 80 % power (paired t, alpha 0.05){_worst(now, metric.unit)}"
         )
     yield f"  the differences of equal seeds have a standard deviation of {_std(now, metric.unit)}"
     cost = "" if forecast.seed_hours is None else f" ({_hours(forecast.seed_hours)} of trials)"
     buys = (
         "still no test"
         if then.single is None or then.worst is None
-        else f"detects {_amount(then.single, metric.unit)}, after Holm {_amount(then.worst, metric.unit)}"
+        else f"detects {_amount(then.single, metric.unit)}{_worst(then, metric.unit)}"
     )
     yield f"one more seed: {len(forecast.kept)} trials more{cost}; {buys}"
+
+
+def _worst(found: Detectable, unit: str) -> str:
+    if found.worst is None or found.num_arms == 1:
+        return ""
+    return f"; after Holm for {_arms(found.num_arms)}, {_amount(found.worst, unit)} in the worst case"
 
 
 def _std(found: Detectable, unit: str) -> str:

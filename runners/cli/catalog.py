@@ -50,14 +50,23 @@ def schema() -> None:
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    around: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Ask which values the best trial of this search owes its result to."),
+    ] = None,
 ) -> None:
-    """Write a commented sweep to start from."""
+    """Write a commented sweep to start from, or a leave_one_out around the best trial of a search."""
     from search_space import template
 
     if path.exists() and not force:
         raise SpecError(Problem("exists already", where=str(path), hint="choose another name, or --force"))
     try:
-        path.write_text(template(path.stem), encoding="utf-8")
+        text = template(path.stem)  # also refuses a name that cannot be a folder's
+        if around is not None:
+            from runners.around import sweep_around
+
+            text = sweep_around(around, path.stem)
+        path.write_text(text, encoding="utf-8")
     except OSError as err:
         raise SpecError(Problem(f"cannot write: {err.strerror}", where=str(path))) from err
     print(f"wrote {path}; next: archsweep plan {path}")
