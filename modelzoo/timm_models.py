@@ -69,6 +69,8 @@ def build_timm_model(
     while True:
         try:
             model = timm.create_model(arch.model, pretrained=False, in_chans=in_chans, num_classes=num_classes, **given)
+        except SpecError:
+            raise  # a model of the zoo has said in words what is wrong
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as err:
             refused = _refused_arguments(err, given)
             dispensable = [name for name in refused if _not_needed(arch, name, given)]

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 Scalar = bool | int | float | str
+Option = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]
 
 VIT_DEFAULTS: dict[str, Any] = {
     "depth": 12,
@@ -74,8 +75,8 @@ class ArchSpec(Spec):
     proj_drop_rate: float = Field(default=0.0, ge=0, lt=1)
     attn_drop_rate: float = Field(default=0.0, ge=0, lt=1)
     attention: Attention = SoftmaxSpec()
-    options: dict[str, Scalar] = Field(
-        default_factory=dict, description="further constructor arguments of the timm model"
+    options: dict[str, Option] = Field(
+        default_factory=dict, description="further constructor arguments of the timm model; lists as in YAML"
     )
 
     @model_validator(mode="before")

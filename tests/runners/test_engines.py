@@ -93,8 +93,23 @@ def test_pruned_trial_is_recorded_with_its_curve(run, engine):
         assert (record.epochs, len(record.curve), record.metrics) == (1, 1, {})
 
 
+def parent_of(pid):
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return 0
+
+
+def is_ours(pid):
+    """Whether this process is an ancestor: other sweeps may be running on the machine."""
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = parent_of(pid)
+    return False
+
+
 def trial_processes():
-    """Forked trials: children of a forkserver carry its command line, and so does their parent."""
+    """Forked trials of this process: children of a forkserver carry its command line, and so does their parent."""
 
     def command(pid):
         with contextlib.suppress(OSError):
@@ -103,10 +118,9 @@ def trial_processes():
 
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and command(entry.name):
-            with contextlib.suppress(OSError, IndexError):
-                parent = entry.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1]
-                if command(parent):
-                    yield int(entry.name)
+            pid = int(entry.name)
+            if command(parent_of(pid)) and is_ours(pid):
+                yield pid
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")

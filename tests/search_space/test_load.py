@@ -150,13 +150,13 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "  known: auto, bfloat16, float16, off.",
         ),
         (
-            "name: a\nbaseline: {arch: {img_size: big, options: {x: [1]}}}\ndesign: factorial\n",
+            "name: a\nbaseline: {arch: {img_size: big, options: {x: {y: 1}}}}\ndesign: factorial\n",
             "s.yaml:2:29: baseline.arch.img_size: must be a side, or [height, width], but got 'big'\n"
-            "    baseline: {arch: {img_size: big, options: {x: [1]}}}\n"
+            "    baseline: {arch: {img_size: big, options: {x: {y: 1}}}}\n"
             "                                ^\n"
-            "s.yaml:2:47: baseline.arch.options.x: must be true or false, a whole number, a number or text, "
-            "but got [1]\n"
-            "    baseline: {arch: {img_size: big, options: {x: [1]}}}\n"
+            "s.yaml:2:47: baseline.arch.options.x: must be true or false, a whole number, a number, text or a "
+            "list, but got a mapping with 'y'\n"
+            "    baseline: {arch: {img_size: big, options: {x: {y: 1}}}}\n"
             "                                                  ^",
         ),
         (
