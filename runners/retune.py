@@ -63,7 +63,7 @@ class _Arm:
     values: tuple[tuple[Setting, float | None], ...]
     missing: tuple[Variant, ...]
 
-    def best(self, direction: str) -> Setting | None:
+    def best(self, direction: str | None) -> Setting | None:
         found = [(value, setting) for setting, value in self.values if value is not None]
         if not found:
             return None

@@ -58,6 +58,24 @@ def test_short_forms_satisfy_the_schema() -> None:
     assert errors(load_sweep_text(SHORT_FORMS).resolved) == []
 
 
+def test_studies_satisfy_the_schema() -> None:
+    """A file with studies needs no design of its own; a study has no baseline of its own."""
+    study = {"space": {"arch.depth": [2, 4]}, "design": {"name": "fractional", "resolution": 3}, "seeds": 3}
+    assert errors({"name": "a", "baseline": {}, "studies": {"depth": study}}) == []
+    assert errors({"name": "a", "baseline": {}, "studies": {"depth": study | {"baseline": {}}}}) != []
+    assert errors({"name": "a", "baseline": {}, "studies": {}}) != []
+    assert errors({"name": "a", "baseline": {}}) != []
+
+
+def test_arm_sections_satisfy_the_schema() -> None:
+    match = {"params_m": "baseline", "by": "arch.embed_dim", "tolerance": "2 %"}
+    retune = {"parameters": {"train.lr": {"min": 1e-4, "max": 1e-2, "log": True}}, "num_trials": 8, "seeds": [100]}
+    sweep = {"name": "a", "baseline": {}, "design": "one_factor"}
+    assert errors(sweep | {"match": match, "retune": retune}) == []
+    assert errors(sweep | {"match": match | {"params_m": "basline"}}) != []
+    assert errors(sweep | {"retune": retune | {"seeds": 2}}) != []
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
