@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from modelzoo import measure_cost
-from results import PlannedVariant, PublishedRow, RunPlan
+from results import Analysis, PlannedVariant, PublishedRow, RunPlan
 from runners.data import DataInfo, describe_dataset
 from runners.matching import Unmatched, match_variant
 from runners.training import check_train_options
@@ -111,6 +111,7 @@ class Plan:
             variants=planned,
             num_trials=sweep.search.num_trials if sweep.search else None,
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
+            analysis=Analysis(**sweep.analysis.model_dump()),
             dataset=sweep.baseline.task.dataset.name,
             epochs=sweep.baseline.train.epochs,
         )

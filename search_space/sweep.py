@@ -22,6 +22,7 @@ __all__ = [
     "COMPONENT_DESIGNS",
     "MAX_SEEDS",
     "NAME_PATTERN",
+    "Analysis",
     "Design",
     "DesignName",
     "Prune",
@@ -109,6 +110,21 @@ class Resources(Spec):
     download: bool = Field(default=False, description="allow the dataset to be downloaded")
 
 
+class Analysis(Spec):
+    """How arms are compared with the baseline: chosen before the run and stated in the caption."""
+
+    correction: Literal["holm", "bh", "dunnett", "none"] = Field(
+        default="holm", description="of the p-values, because several arms are compared with one baseline"
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="level of the tests; intervals are always of 95 %")
+    margin: float | None = Field(
+        default=None, gt=0, description="smallest difference that matters, in the metric's unit; allows `equivalent`"
+    )
+    selection: Literal["last", "best-val", "ema"] = Field(
+        default="last", description="which epoch's weights a trial is judged by"
+    )
+
+
 class Published(Spec):
     """Numbers of a paper that stand beside ours: metrics as further keys."""
 
@@ -158,6 +174,7 @@ class Sweep(Spec):
     search: Search | None = Field(default=None, description="only for `design: search`")
     match: Match | None = Field(default=None, description="variants of equal cost")
     retune: Retune | None = Field(default=None, description="every arm at its own optimum of training parameters")
+    analysis: Analysis = Analysis()
     resources: Resources = Resources()
     published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
     profiles: dict[str, dict[str, Any]] = Field(

@@ -23,6 +23,7 @@ from runners.outcome import NonFiniteLoss
 from runners.tasks import Task
 from runners.training.precision import Precision
 from runners.training.recalibration import recalibrate
+from search_space.metrics import METRICS
 from search_space.specs import TrainSpec
 
 __all__ = ["Report", "Trained", "train_model"]
@@ -48,8 +49,10 @@ def train_model(
 ) -> Trained:
     """Trains for `train.epochs` epochs or until `report` says stop.
 
-    With a validation split every epoch is measured on it (`val_top1`, ...) and the test split is touched once, at the
-    end; without, every epoch is measured on the test split. Stopping after the last epoch is completing.
+    With a validation split every epoch is measured on it (`val_top1`, ...); the test split is measured after the last
+    epoch (`top1`) and where a validation metric is the best so far (`top1@best_val`: the test metric at the epoch that
+    `val_top1` chose). Without, every epoch is measured on the test split. Where weights are averaged, that is what is
+    measured, and `top1@ema` says so. Stopping after the last epoch is completing.
 
     Raises:
         NonFiniteLoss: the training loss, or the loss on the measured split, is NaN or infinite.
@@ -76,21 +79,48 @@ def train_model(
     curve: list[dict[str, float]] = []
     seconds = 0.0
     found: dict[str, float] = {}
+    chosen = _BestOnValidation()
     for epoch in range(1, train.epochs + 1):
         start = _now(device)
         train_loss = _train_epoch(task, data, train, epoch, optimizer, schedule, precision, seed)
         seconds += _now(device) - start
         _recalibrate(task, data, train, precision)
         if data.val is not None:
-            found = {f"val_{name}": value for name, value in _measure(task, data.val, precision, epoch).items()}
+            on_val = _measure(task, data.val, precision, epoch)
+            chosen.consider(on_val, lambda epoch=epoch: _measure(task, data.test, precision, epoch))
+            found = {f"val_{name}": value for name, value in on_val.items()}
         else:
             found = _measure(task, data.test, precision, epoch)
         curve.append({"epoch": epoch, "train_loss": train_loss, **found})
         if report(dict(curve[-1])) and epoch < train.epochs:
             return Trained("pruned", {}, curve, seconds)
     if data.val is not None:
-        found = {**_measure(task, data.test, precision, train.epochs), **found}
+        found = {**_measure(task, data.test, precision, train.epochs), **found, **chosen.test_metrics}
+    if train.ema_decay is not None:
+        found |= {f"{name}@ema": found[name] for name in METRICS if name in found}
     return Trained("completed", found, curve, seconds)
+
+
+class _BestOnValidation:
+    """Test metrics at the epochs that the validation split chooses, each metric by its own validation value."""
+
+    def __init__(self) -> None:
+        self._best: dict[str, float] = {}
+        self.test_metrics: dict[str, float] = {}
+
+    def consider(self, on_val: dict[str, float], on_test: Callable[[], dict[str, float]]) -> None:
+        """Measures the test split if an epoch is the best so far in some metric; the earliest of equals stays."""
+        better = [name for name, value in on_val.items() if self._is_better(name, value)]
+        if not better:
+            return
+        measured = on_test()
+        self._best |= {name: on_val[name] for name in better}
+        self.test_metrics |= {f"{name}@best_val": measured[name] for name in better}
+
+    def _is_better(self, name: str, value: float) -> bool:
+        if name not in self._best:
+            return True
+        return value > self._best[name] if METRICS[name].direction == "maximize" else value < self._best[name]
 
 
 def _train_epoch(

@@ -105,7 +105,8 @@ def test_validation_split_is_watched_and_the_test_split_measured_at_the_end():
     outcome = _run(_spec(task=TaskSpec(dataset=SHAPES, val_fraction=0.25)))
     watched = {"val_top1", "val_top5", "val_loss"}
     assert all(set(entry) == {"epoch", "train_loss", *watched} for entry in outcome.curve)
-    assert set(outcome.metrics) == {"top1", "top5", "loss", *watched}
+    chosen = {"top1@best_val", "top5@best_val", "loss@best_val"}
+    assert set(outcome.metrics) == {"top1", "top5", "loss", *watched, *chosen}
     assert {name: outcome.metrics[name] for name in watched} == {name: outcome.curve[-1][name] for name in watched}
     assert (outcome.metrics["val_top1"] * 16 / 100).is_integer()
 
