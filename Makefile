@@ -10,7 +10,7 @@ demo: setup
 	$(BIN)/archsweep run sweeps/quickstart.yaml
 
 test: .venv/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 check: .venv/.installed-test
 	$(BIN)/ruff check .

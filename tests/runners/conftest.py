@@ -76,6 +76,14 @@ def open_book(tmp_path):
         ledger.close()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Everything that needs the cluster runs in one of pytest's processes, so that Ray starts once per test run."""
+    for item in items:
+        if "ray_cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(scope="session")
 def ray_cluster():
     """One Ray cluster for the whole test run; returns its address. Engines of this process use it as it is."""
