@@ -19,7 +19,7 @@ from torch import nn
 from modelzoo.legal_values import divisors, listed
 from search_space.errors import Problem, SpecError
 
-__all__ = ["MapTap", "Slot", "TokenAttention", "check_heads", "softmax_map"]
+__all__ = ["KeyTap", "MapTap", "Slot", "TokenAttention", "check_heads", "softmax_map"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,10 @@ class Slot:
 
 class MapTap(nn.Identity):
     """Passes a map that is about to weigh V. Forward hooks on it see every such map; without hooks it is nothing."""
+
+
+class KeyTap(nn.Identity):
+    """The same where there is no such map: passes softmax(k) (B, H, N, E), the weights of tokens in a context."""
 
 
 class TokenAttention(nn.Module):
@@ -68,7 +72,7 @@ class TokenAttention(nn.Module):
         self.attn_drop = nn.Dropout(slot.attn_drop)
         self.proj: nn.Module = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias)
         self.proj_drop = nn.Dropout(slot.proj_drop)
-        self.seen = MapTap()
+        self.seen: nn.Module = MapTap()
 
     def forward(
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False

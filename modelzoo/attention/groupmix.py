@@ -24,7 +24,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from modelzoo.attention.contract import Slot, TokenAttention
+from modelzoo.attention.contract import KeyTap, Slot, TokenAttention
 from modelzoo.attention.groupmix_aggregators import Aggregator, AggregatorKind, ConvolutionalPosition
 from modelzoo.attention.groupmix_segments import Segments, check_windows, spread_windows
 
@@ -84,6 +84,7 @@ class GroupMixAttention(TokenAttention):
         super().__init__(slot)
         if not token_ensemble:
             self.proj = nn.Identity()
+        self.seen = KeyTap()
         segment_dim = slot.dim // segments.total
         # Of the full width, in whole channels, as officially: 60 channels and 8 heads make 7 ** -0.5.
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
@@ -117,7 +118,7 @@ class GroupMixAttention(TokenAttention):
             # Segment after segment -> channel after channel: the first channels of all segments, then the second ones.
             mixed_3BNT = mixed_3BNT.unflatten(-1, (self.num_attending, -1)).transpose(-1, -2).flatten(-2)
         q_BHNE, k_BHNE, v_BHNE = mixed_3BNT.unflatten(-1, (self.slot.num_heads, -1)).transpose(2, 3).unbind(0)
-        context_BHEE = self.attn_drop(k_BHNE.softmax(dim=2)).transpose(2, 3) @ v_BHNE
+        context_BHEE = self.seen(self.attn_drop(k_BHNE.softmax(dim=2))).transpose(2, 3) @ v_BHNE
         out_BHNE = self.scale * (q_BHNE @ context_BHEE)
         if self.crpe is not None:
             out_BHNE = out_BHNE + self.crpe(q_BHNE, v_BHNE, grid_size)

@@ -1,0 +1,38 @@
+"""Diagnostics: what a model attends to, and how alike its blocks and heads are, without changing its forward pass.
+
+    maps = attention_maps(model, images)            # one AttentionMap per attention, in the order of the forward pass
+    cross_layer_similarity([one.weights for one in maps])
+
+`measure_probes` makes metrics of a trial of them; `PROBES` names what there is.
+"""
+
+from __future__ import annotations
+
+from modelzoo.probes.cosine_regulariser import check_cosine_regulariser, cosine_penalty, head_axis_similarity
+from modelzoo.probes.features import block_features, feature_similarity
+from modelzoo.probes.locality import attention_distance, attention_entropy
+from modelzoo.probes.maps import AttentionMap, attention_maps, record_maps
+from modelzoo.probes.measure import PROBES, Probed, measure_probes
+from modelzoo.probes.positions import Positions
+from modelzoo.probes.similarity import cross_layer_similarity, head_similarity, similar_blocks, similar_share
+
+__all__ = [
+    "PROBES",
+    "AttentionMap",
+    "Positions",
+    "Probed",
+    "attention_distance",
+    "attention_entropy",
+    "attention_maps",
+    "block_features",
+    "check_cosine_regulariser",
+    "cosine_penalty",
+    "cross_layer_similarity",
+    "feature_similarity",
+    "head_axis_similarity",
+    "head_similarity",
+    "measure_probes",
+    "record_maps",
+    "similar_blocks",
+    "similar_share",
+]

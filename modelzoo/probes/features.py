@@ -1,0 +1,72 @@
+"""What the blocks make of the tokens, and how near each block's tokens are to those of the last one.
+
+Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886, figure 4.
+Source:  written from the paper.
+Differs: in pyramids only the blocks whose output has the shape of the last one's can be compared.
+
+Shapes:  L blocks, B images, N tokens, D dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["block_features", "feature_similarity"]
+
+
+@torch.no_grad()
+def block_features(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Path of every block -> its output tokens (B, N, D) in evaluation mode, in the order of the forward pass.
+
+    A block is a module whose class says so (`Block`, `SwinTransformerBlock`, ...) and that stands in no other block.
+    """
+    modes = {module: module.training for module in model.modules()}
+    found: dict[str, Tensor] = {}
+    handles = []
+    for name, module in _blocks(model):
+
+        def keep(_module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
+            tokens = _tokens(output)
+            if tokens is not None:
+                found[name] = tokens
+
+        handles.append(module.register_forward_hook(keep))
+    model.eval()
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, was_training in modes.items():
+            module.training = was_training
+    return found
+
+
+def feature_similarity(features_BND: Sequence[Tensor]) -> Tensor:
+    """(L, B, N): cosine of each token after each block with the same token after the last block."""
+    last_BND = features_BND[-1].double()
+    return torch.stack([F.cosine_similarity(one.double(), last_BND, dim=-1) for one in features_BND])
+
+
+def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    found: list[tuple[str, nn.Module]] = []
+    for name, module in model.named_modules():
+        is_inside = any(name.startswith(f"{outer}.") for outer, _ in found)
+        if "Block" in type(module).__name__ and not is_inside:
+            found.append((name, module))
+    return found
+
+
+def _tokens(output: Any) -> Tensor | None:
+    """(B, N, D) from tokens, from a map (B, h, w, D), or from the first tensor of several outputs."""
+    if isinstance(output, tuple | list):
+        output = next((one for one in output if isinstance(one, Tensor)), None)
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+        return None
+    return output if output.ndim == 3 else output.flatten(1, 2)

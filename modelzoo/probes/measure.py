@@ -1,0 +1,236 @@
+"""Diagnostics as numbers of a trial: one metric per probe, and the arrays that a plot needs.
+
+A block is compared with the block before it; in shifted windows, where neighbours attend over other tokens, with the
+nearest earlier block of the same windows. Numbers are means over images, then over blocks. A probe that a model gives
+nothing for (Group-Mix attention forms no N x N map) yields no metric, and a note that says why.
+
+Shapes:  L attentions, B images, H heads, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from modelzoo.probes.features import block_features, feature_similarity
+from modelzoo.probes.locality import attention_distance, attention_entropy
+from modelzoo.probes.maps import AttentionMap, attention_maps
+from modelzoo.probes.similarity import cross_layer_similarity, head_similarity
+
+__all__ = ["PROBES", "Probed", "measure_probes"]
+
+_SIMILAR_SHARE = 0.9
+"""A block is similar to another if more than this share of its columns is (DeepViT's figure 3 speaks of 90 %)."""
+
+
+@dataclass
+class Probed:
+    """What probes found: `metrics` by their names in `search_space.metrics`, arrays by theirs, and what is missing."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One batch, seen by all probes."""
+
+    maps: list[AttentionMap]
+    features: dict[str, Tensor]
+    threshold: float
+
+
+def measure_probes(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    names: Sequence[str],
+    *,
+    similarity_threshold: float = 0.9,
+) -> Probed:
+    """The probes `names` of `model` on batches of images: maps of a whole batch are in memory at a time.
+
+    Args:
+        similarity_threshold: cosine above which `similar_blocks` counts a column as similar.
+
+    Arrays (NaN where two attentions cannot be compared or have no such number; rows in the order of `names`):
+        cross_layer_similarity (L, L), similar_share (L, L), head_similarity (L, H, H), feature_similarity (blocks),
+        attention_entropy (L, H), attention_distance (L, H).
+    """
+    totals: dict[str, Tensor] = {}
+    notes: dict[str, str] = {}
+    paths: tuple[str, ...] = ()
+    num_images = 0
+    needs_maps = any(name != "feature_similarity" for name in names)
+    for images in batches:
+        maps = attention_maps(model, images) if needs_maps else []
+        features = block_features(model, images) if "feature_similarity" in names else {}
+        sample = _Sample(maps, features, similarity_threshold)
+        paths = tuple(one.name for one in maps)
+        for name in names:
+            found = PROBES[name].collect(sample)
+            if isinstance(found, str):
+                notes[name] = f"no {name}: {found}"
+                continue
+            for key, value in found.items():
+                totals[key] = totals.get(key, torch.zeros_like(value)) + value * len(images)
+        num_images += len(images)
+    arrays = {key: value / num_images for key, value in totals.items()}
+    metrics = {name: PROBES[name].summarise(arrays) for name in names if name not in notes and arrays}
+    return Probed(metrics, arrays, paths, tuple(notes.values()))
+
+
+# -- what each probe collects of a batch (means over its images), or why it cannot ---------------------------------
+
+
+def _similarities(sample: _Sample) -> dict[str, Tensor] | str:
+    formed = [one.weights for one in sample.maps if one.weights is not None]
+    if not formed:
+        return _no_map(sample)
+    mean = torch.full((len(sample.maps),) * 2, torch.nan, dtype=torch.float64)
+    share = mean.clone()
+    for group in _comparable(sample.maps):
+        if len(group) > 1:
+            weights = [w for index in group if (w := sample.maps[index].weights) is not None]
+            cosine_LLBHT = cross_layer_similarity(weights)
+            rows, columns = torch.tensor(group)[:, None], torch.tensor(group)[None]
+            mean[rows, columns] = cosine_LLBHT.mean(dim=(2, 3, 4)).cpu()
+            share[rows, columns] = (cosine_LLBHT > sample.threshold).double().mean(dim=(2, 3, 4)).cpu()
+    if not _pairs(mean):
+        return "no two attentions are known to attend over the same tokens"
+    return {"cross_layer_similarity": mean, "similar_share": share}
+
+
+def _mean_similarity(sample: _Sample) -> dict[str, Tensor] | str:
+    found = _similarities(sample)
+    return found if isinstance(found, str) else {"cross_layer_similarity": found["cross_layer_similarity"]}
+
+
+def _similar_share(sample: _Sample) -> dict[str, Tensor] | str:
+    found = _similarities(sample)
+    return found if isinstance(found, str) else {"similar_share": found["similar_share"]}
+
+
+def _heads(sample: _Sample) -> dict[str, Tensor] | str:
+    found = [None if one.weights is None else head_similarity(one.weights) for one in sample.maps]
+    if all(one is None for one in found):
+        return _no_map(sample)
+    if not any(one is not None and len(one) > 1 for one in found):
+        return "every attention has a single head"
+    return {"head_similarity": _padded(found)}
+
+
+def _entropy(sample: _Sample) -> dict[str, Tensor] | str:
+    found = [None if one.softmax is None else attention_entropy(one.softmax).mean(dim=0) for one in sample.maps]
+    return _no_map(sample) if all(one is None for one in found) else {"attention_entropy": _padded(found)}
+
+
+def _distance(sample: _Sample) -> dict[str, Tensor] | str:
+    found = [
+        attention_distance(one.softmax, one.positions).mean(dim=0)
+        if one.softmax is not None and one.positions is not None
+        else None
+        for one in sample.maps
+    ]
+    if any(one is not None for one in found):
+        return {"attention_distance": _padded(found)}
+    if all(one.softmax is None for one in sample.maps):
+        return _no_map(sample)
+    return "it is not known where the tokens of this model lie in the image"
+
+
+def _features(sample: _Sample) -> dict[str, Tensor] | str:
+    blocks = list(sample.features.values())
+    alike = [one for one in blocks if one.shape == blocks[-1].shape]
+    if len(alike) < 2:
+        return "there are no two blocks whose outputs have the same shape"
+    return {"feature_similarity": feature_similarity(alike).mean(dim=(1, 2)).cpu()}
+
+
+# -- what is left of it in one number ------------------------------------------------------------------------------
+
+
+def _over_pairs(array_LL: Tensor) -> float:
+    return torch.stack([array_LL[pair] for pair in _pairs(array_LL)]).mean().item()
+
+
+def _similar_blocks(array_LL: Tensor) -> float:
+    shares = torch.stack([array_LL[pair] for pair in _pairs(array_LL)])
+    return 100.0 * (shares > _SIMILAR_SHARE).double().mean().item()
+
+
+def _between_heads(array_LHH: Tensor) -> float:
+    means = []
+    for one_HH in array_LHH:
+        num_heads = int((~one_HH.diagonal().isnan()).sum())
+        if num_heads > 1:
+            off = one_HH[:num_heads, :num_heads].sum() - one_HH.diagonal()[:num_heads].sum()
+            means.append(off / (num_heads * (num_heads - 1)))
+    return torch.stack(means).mean().item()
+
+
+def _over_blocks(array_LH: Tensor) -> float:
+    rows = array_LH.nanmean(dim=1)
+    return rows.nanmean().item()
+
+
+@dataclass(frozen=True)
+class _Probe:
+    collect: Callable[[_Sample], dict[str, Tensor] | str]
+    array: str
+    reduce: Callable[[Tensor], float]
+
+    def summarise(self, arrays: dict[str, Tensor]) -> float:
+        return self.reduce(arrays[self.array])
+
+
+PROBES: dict[str, _Probe] = {
+    "cross_layer_similarity": _Probe(_mean_similarity, "cross_layer_similarity", _over_pairs),
+    "similar_blocks": _Probe(_similar_share, "similar_share", _similar_blocks),
+    "head_similarity": _Probe(_heads, "head_similarity", _between_heads),
+    "feature_similarity": _Probe(_features, "feature_similarity", lambda array: array[:-1].mean().item()),
+    "attention_entropy": _Probe(_entropy, "attention_entropy", _over_blocks),
+    "attention_distance": _Probe(_distance, "attention_distance", _over_blocks),
+}
+"""Name, which is the metric's, -> probe."""
+
+
+def _comparable(maps: Sequence[AttentionMap]) -> list[list[int]]:
+    """Indices of maps with the same heads over the same tokens."""
+    groups: dict[object, list[int]] = {}
+    for index, one in enumerate(maps):
+        # Which tokens lie in windows that are not understood is unknown, and may differ from block to block.
+        if one.weights is not None and (one.positions is not None or one.num_windows == 1):
+            is_shifted = one.positions is not None and one.positions.is_shifted
+            groups.setdefault((tuple(one.weights.shape), is_shifted), []).append(index)
+    return list(groups.values())
+
+
+def _pairs(array_LL: Tensor) -> list[tuple[int, int]]:
+    """Every attention with the nearest earlier one that it can be compared with."""
+    found = []
+    for index, row in enumerate(array_LL):
+        earlier = (~row[:index].isnan()).nonzero().flatten()
+        if len(earlier):
+            found.append((int(earlier[-1]), index))
+    return found
+
+
+def _padded(found: Sequence[Tensor | None]) -> Tensor:
+    """One row per attention; NaN where there are fewer heads, or nothing."""
+    most = max(len(one) for one in found if one is not None)
+    rank = next(one.ndim for one in found if one is not None)
+    padded = torch.full((len(found), *(most,) * rank), torch.nan, dtype=torch.float64)
+    for row, one in zip(padded, found, strict=True):
+        if one is not None:
+            row[(slice(len(one)),) * rank] = one.cpu()
+    return padded
+
+
+def _no_map(sample: _Sample) -> str:
+    kinds = sorted({one.kind for one in sample.maps})
+    return f"{', '.join(kinds)} forms no map of attention between tokens"
