@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,7 +45,12 @@ def child_main(connection: Connection, spec: dict[str, Any], resources: dict[str
     try:
         limits = Resources.model_validate(resources)
         torch.set_num_threads(max(1, int(limits.cpus)))
-        outcome = run_trial(TrialSpec.model_validate(spec), report=report, resources=limits)
+        outcome = run_trial(
+            TrialSpec.model_validate(spec),
+            report=report,
+            resources=limits,
+            directory=Path(log_path).parent if log_path else None,
+        )
         connection.send(("outcome", dataclasses.asdict(outcome)))
     except (EOFError, BrokenPipeError):
         os._exit(1)  # the parent is gone; there is nobody to tell

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from modelzoo import measure_cost
+from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
 from runners.data import DataInfo, describe_dataset
 from runners.matching import Unmatched, match_variant
@@ -65,13 +66,22 @@ class Plan:
         """`params_m` and `gmacs` of the variant, measured once.
 
         Raises:
-            SpecError: the architecture cannot be built.
+            SpecError: the architecture cannot be built, or has not the maps that the training looks at.
         """
         if variant.variant_id not in self._costs:
             data = self.dataset_of(variant)
             cost = measure_cost(
                 variant.setting.arch, img_size=data.img_size, in_chans=data.in_chans, num_classes=data.num_classes
             )
+            regulariser = variant.setting.train.cosine_regulariser
+            if regulariser is not None:
+                check_cosine_regulariser(
+                    variant.setting.arch,
+                    pairs=regulariser.pairs,
+                    img_size=data.img_size,
+                    in_chans=data.in_chans,
+                    num_classes=data.num_classes,
+                )
             self._costs[variant.variant_id] = {"params_m": cost.params_m, "gmacs": cost.gmacs}
         return self._costs[variant.variant_id]
 

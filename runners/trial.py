@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import torch
 
@@ -17,19 +18,28 @@ from runners.data.random_streams import global_streams, stream_seed
 from runners.outcome import NonFiniteLoss, Outcome
 from runners.tasks import TASKS
 from runners.training.loop import Report, train_model
+from runners.training.probing import probe_model
 from search_space.specs import TrialSpec
 from search_space.sweep import Resources
 
 __all__ = ["NonFiniteLoss", "Outcome", "run_trial"]
 
 
-def run_trial(spec: TrialSpec, *, report: Report, resources: Resources, device: str | None = None) -> Outcome:
+def run_trial(
+    spec: TrialSpec,
+    *,
+    report: Report,
+    resources: Resources,
+    device: str | None = None,
+    directory: Path | None = None,
+) -> Outcome:
     """Trains and measures what `spec` describes.
 
     Args:
         report: gets `{"epoch": n, "train_loss": ..., "top1": ..., ...}` once per epoch (`val_top1`, ... where the task
             holds out a validation split); the answer True means stop now.
         device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
+        directory: the trial's own, for what is asked for beside its record (`task.probe_arrays`).
 
     Raises:
         NonFiniteLoss: the training diverged.
@@ -56,9 +66,14 @@ def run_trial(spec: TrialSpec, *, report: Report, resources: Resources, device: 
             torch.cuda.manual_seed_all(training_seed)
         task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
         trained = train_model(task, data, spec.train, seed=spec.seed, device=where, report=report)
+        probed: dict[str, float] = {}
+        if spec.task.probes and trained.status == "completed":
+            probed = probe_model(
+                task.evaluated_model, data.test, spec.task, num_images=info.num_test, directory=directory
+            )
     return Outcome(
         status=trained.status,
-        metrics=trained.metrics,
+        metrics={**trained.metrics, **probed},
         curve=trained.curve,
         epochs=len(trained.curve),
         train_seconds=trained.train_seconds,

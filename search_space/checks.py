@@ -36,6 +36,7 @@ def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
     found += _metric(sweep)
     found += _seeds(sweep)
     found += _options(sweep)
+    found += _selection(sweep)
     found += _published(sweep)
     found += _rows(sweep)
     found += [] if "match" in sections else match_complaints(sweep)
@@ -63,7 +64,12 @@ def _design(sweep: Sweep) -> Iterator[Complaint]:
 
 def _metric(sweep: Sweep) -> Iterator[Complaint]:
     if sweep.metric not in METRICS:
-        yield Complaint(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, METRICS))
+        ranked = [name for name, metric in METRICS.items() if metric.direction]
+        yield Complaint(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, ranked))
+    elif METRICS[sweep.metric].direction is None:
+        ranked = ", ".join(sorted(name for name, metric in METRICS.items() if metric.direction))
+        text = f"{sweep.metric!r} has no better or worse, so nothing can be ranked by it"
+        yield Complaint(("metric",), text, f"known: {ranked}.  `task.probes` measures it beside the metric")
 
 
 def _seeds(sweep: Sweep) -> Iterator[Complaint]:
@@ -72,6 +78,14 @@ def _seeds(sweep: Sweep) -> Iterator[Complaint]:
         if seed in seen:
             yield Complaint(("seeds", index), f"the seed {seed} is given twice", "the same seed gives the same trial")
         seen.add(seed)
+
+
+def _selection(sweep: Sweep) -> Iterator[Complaint]:
+    place = ("analysis", "selection")
+    if sweep.analysis.selection == "best-val" and not sweep.baseline.task.val_fraction:
+        yield Complaint(place, "'best-val' needs a validation split", "add  task: {val_fraction: 0.1}  to the baseline")
+    if sweep.analysis.selection == "ema" and sweep.baseline.train.ema_decay is None:
+        yield Complaint(place, "'ema' needs averaged weights", "add  train: {ema_decay: 0.999}  to the baseline")
 
 
 def _options(sweep: Sweep) -> Iterator[Complaint]:

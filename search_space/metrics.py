@@ -10,11 +10,11 @@ __all__ = ["METRICS", "Metric"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number with unit and direction."""
+    """A number with unit and direction; without a direction it describes, and nothing can be ranked by it."""
 
     name: str
     unit: str
-    direction: Literal["maximize", "minimize"]
+    direction: Literal["maximize", "minimize"] | None
     decimals: int
     meaning: str
 
@@ -25,5 +25,16 @@ METRICS: dict[str, Metric] = {
         Metric("top1", "%", "maximize", 2, "share of test images whose first guess is right"),
         Metric("top5", "%", "maximize", 2, "share of test images with the right class among the first five guesses"),
         Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test images"),
+        # Probes (`task.probes`): measured once, after the last epoch, on `task.probe_images` test images.
+        Metric(
+            "cross_layer_similarity", "cosine", None, 3, "of equal columns of attention maps of neighbouring blocks"
+        ),
+        Metric("similar_blocks", "%", None, 1, "blocks with more than 90 % of columns like those of the block before"),
+        Metric("head_similarity", "cosine", None, 3, "of equal columns of the maps of two heads of a block"),
+        Metric("feature_similarity", "cosine", None, 3, "of tokens after a block with those after the last block"),
+        Metric("attention_entropy", "nats", None, 3, "of what a query attends to, mean over heads and blocks"),
+        Metric(
+            "attention_distance", "patches", None, 2, "from a query to what it attends to, mean over heads and blocks"
+        ),
     )
 }

@@ -18,6 +18,7 @@ from search_space.attention_specs import Attention, SoftmaxSpec, Spec
 __all__ = [
     "VIT_DEFAULTS",
     "ArchSpec",
+    "CosineRegulariserSpec",
     "Dataset",
     "DigitsSpec",
     "Setting",
@@ -139,8 +140,18 @@ Dataset = Annotated[_Source, BeforeValidator(_named, json_schema_input_type=str 
 """`dataset: NAME` or `dataset: {name: NAME, ...options}`."""
 
 
+ProbeName = Literal[
+    "cross_layer_similarity",
+    "similar_blocks",
+    "head_similarity",
+    "feature_similarity",
+    "attention_entropy",
+    "attention_distance",
+]
+
+
 class TaskSpec(Spec):
-    """What is trained and on which data."""
+    """What is trained and on which data, and what is measured of the trained model beside its metrics."""
 
     name: Literal["classification"] = "classification"
     dataset: Dataset = DigitsSpec()
@@ -151,6 +162,23 @@ class TaskSpec(Spec):
         description="share of the training split held out (stratified, the same for all seeds); "
         "searches and pruners then look at it instead of the test split",
     )
+    probes: tuple[ProbeName, ...] = Field(
+        default=(), description="diagnostics of the trained model's attention, as further metrics"
+    )
+    probe_images: int = Field(
+        default=32, ge=1, le=100_000, description="test images that probes look at, evenly spread over the test split"
+    )
+    similarity_threshold: float = Field(
+        default=0.9, ge=-1, lt=1, description="cosine above which `similar_blocks` counts two columns as similar"
+    )
+    probe_arrays: bool = Field(default=False, description="also write the probes' arrays, trials/<id>/probes.npz")
+
+
+class CosineRegulariserSpec(Spec):
+    """DeepViT's cosine regulariser: loss + weight * similarity of the maps of neighbouring blocks over the heads."""
+
+    pairs: int = Field(default=12, ge=1, le=1000, description="neighbours, counted from the first block")
+    weight: float = Field(default=0.1, gt=0)
 
 
 class TrainSpec(Spec):
@@ -189,6 +217,9 @@ class TrainSpec(Spec):
         ge=0,
         description="training batches that re-estimate the BatchNorms inside attention maps before every "
         "evaluation; 0: off",
+    )
+    cosine_regulariser: CosineRegulariserSpec | None = Field(
+        default=None, description="a price on attention maps that are alike: {pairs: 12, weight: 0.1}"
     )
 
 

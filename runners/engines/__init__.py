@@ -24,7 +24,7 @@ def _ray(book: TrialBook, *, run_dir: Path, address: str | None) -> None:
 def _in_process(book: TrialBook, *, run_dir: Path, address: str | None) -> None:
     from runners.engines.in_process import run_in_process
 
-    run_in_process(book)
+    run_in_process(book, run_dir=run_dir)
 
 
 ENGINES: dict[str, Callable[..., None]] = {"in-process": _in_process, "ray": _ray}

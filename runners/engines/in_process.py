@@ -5,6 +5,8 @@ A trial that kills its process (a segfault, the kernel's memory killer) kills th
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from results.records import Failure
@@ -17,23 +19,26 @@ from search_space import Resources
 __all__ = ["run_in_process"]
 
 
-def run_in_process(book: TrialBook) -> None:
+def run_in_process(book: TrialBook, *, run_dir: Path) -> None:
     """Trains everything the book asks for. KeyboardInterrupt passes through; the trial it hit leaves no record."""
     resources = book.plan.sweep.resources
     torch.set_num_threads(max(1, int(resources.cpus)))
     while (assignment := book.ask()) is not None:
-        result, error = _train(book, assignment, resources)
+        directory = run_dir / "trials" / assignment.trial_id
+        result, error = _train(book, assignment, resources, directory)
         error.raise_caught()
         book.finish(assignment.trial_id, result)
 
 
-def _train(book: TrialBook, assignment: Assignment, resources: Resources) -> tuple[Outcome | Failure, DriverError]:
+def _train(
+    book: TrialBook, assignment: Assignment, resources: Resources, directory: Path
+) -> tuple[Outcome | Failure, DriverError]:
     error = DriverError()
 
     def report(metrics: dict[str, float]) -> bool:
         return error.guard(lambda: book.report(assignment.trial_id, metrics), otherwise=True)
 
     try:
-        return run_trial(assignment.spec, report=report, resources=resources), error
+        return run_trial(assignment.spec, report=report, resources=resources, directory=directory), error
     except Exception as err:
         return failure_of(err), error

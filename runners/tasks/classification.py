@@ -1,9 +1,10 @@
 """Classifying images. The one module that uses `timm.task`, which is young and still moving.
 
 Loss: cross-entropy with label smoothing, or on the soft labels that mixup and cutmix make (smoothed by `Mixup`
-itself). Metrics: `top1` and `top5` in %, `loss` the plain cross-entropy in nats, whatever the training loss is.
-`top5` is left out where there are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so the
-last, smaller batch weighs what it should.
+itself); where asked for, plus the cosine regulariser on the attention maps of the same forward pass. Metrics: `top1`
+and `top5` in %, `loss` the plain cross-entropy in nats, whatever the training loss is. `top5` is left out where there
+are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so the last, smaller batch weighs what
+it should.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from timm.data import Mixup
 from timm.task import ClassificationTask
 from torch import Generator, Tensor, nn
 
+from modelzoo.probes import cosine_penalty, record_maps
 from runners.data import Batch, DataInfo
 from runners.data.random_streams import global_streams
 from search_space.specs import TrainSpec
@@ -40,6 +42,7 @@ class Classification:
         )
         self._has_top5 = info.num_classes > 5
         criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
+        self._regulariser = train.cosine_regulariser
         self._task = ClassificationTask(model, criterion_kwargs=criterion, device=device, verbose=False)
         if train.ema_decay is not None:
             self._task.setup_ema(decay=train.ema_decay)
@@ -64,7 +67,12 @@ class Classification:
             # timm's Mixup draws from numpy's global generator.
             with global_streams(int(torch.randint(2**62, (), generator=stream))):
                 images, labels = self._mixup(images, labels)
-        return self._task(images, labels)["loss"]
+        if self._regulariser is None:
+            return self._task(images, labels)["loss"]
+        with record_maps(self.model, replace_fused=True) as maps:
+            loss = self._task(images, labels)["loss"]
+        weights = [one.weights for one in maps if one.weights is not None]
+        return loss + self._regulariser.weight * cosine_penalty(weights, pairs=self._regulariser.pairs)
 
     def after_update(self, num_updates: int) -> None:
         self._task.update_ema(step=num_updates)

@@ -15,6 +15,7 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
 from runners.data import IN_MEMORY_BYTES, describe_dataset
+from runners.training.probing import check_probe_options
 from search_space.errors import Problem, SpecError, did_you_mean
 from search_space.specs import TaskSpec, TrainSpec
 
@@ -37,7 +38,7 @@ def check_train_options(
     Raises:
         SpecError: unknown names, options without effect, numbers that do not fit together, missing data.
     """
-    problems = [*_optimizer(train), *_schedule(train), *_mixing(train)]
+    problems = [*_optimizer(train), *_schedule(train), *_mixing(train), *check_probe_options(task)]
     try:
         info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     except SpecError as err:

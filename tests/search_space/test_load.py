@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from search_space import SpecError, load_sweep, load_sweep_text
+from search_space import SpecError, load_sweep, load_sweep_text, variants
 
 GOOD = """\
 name: good
@@ -108,10 +108,10 @@ s.yaml:10:11: require[0]: 'arch.depth + 1' is no requirement: it is neither true
 s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
     profiles: {smoke: {train.epoch: 1}}
                        ^
-  known: train.aa, train.amp, train.batch_size, train.clip_grad, train.color_jitter, train.crop_padding,
-    train.cutmix, train.ema_decay, train.epochs, train.hflip, train.layer_decay, train.lr, train.min_lr,
-    train.mixup, train.momentum, train.opt, train.recalibrate_bn, train.reprob, train.sched, train.smoothing,
-    train.warmup_epochs, train.warmup_lr, train.weight_decay.  Did you mean 'train.epochs'?"""
+  known: train.aa, train.amp, train.batch_size, train.clip_grad, train.color_jitter, train.cosine_regulariser,
+    train.crop_padding, train.cutmix, train.ema_decay, train.epochs, train.hflip, train.layer_decay, train.lr,
+    train.min_lr, train.mixup, train.momentum, train.opt, train.recalibrate_bn, train.reprob, train.sched,
+    train.smoothing, train.warmup_epochs, train.warmup_lr, train.weight_decay.  Did you mean 'train.epochs'?"""
     )
 
 
@@ -427,3 +427,27 @@ SPACE = "name: a\nbaseline: {{arch: {{depth: 4, num_heads: 4}}}}\ndesign: {desig
 )
 def test_wrong_parameters_are_refused_where_they_stand(design: str, space: str, expected: str) -> None:
     assert printed(SPACE.format(design=design, space=space)).split("\n")[0] == expected
+
+
+def test_nothing_is_ranked_by_a_probe() -> None:
+    text = "name: s\nbaseline: {}\nspace: {arch.depth: [1, 2]}\ndesign: one_factor\nmetric: attention_entropy\n"
+    assert printed(text) == (
+        "s.yaml:5:9: metric: 'attention_entropy' has no better or worse, so nothing can be ranked by it\n"
+        "    metric: attention_entropy\n"
+        "            ^\n"
+        "  known: loss, top1, top5.  `task.probes` measures it beside the metric"
+    )
+
+
+def test_the_regulariser_can_be_swept_whole_and_in_parts() -> None:
+    text = (
+        "name: s\nbaseline: {task: {probes: [head_similarity]}}\ndesign: one_factor\n"
+        "space: {train.cosine_regulariser: [null, {pairs: 3}], arch.depth: [12, 24]}\n"
+    )
+    file = load_sweep_text(text)
+    assert file.sweep.baseline.task.probes == ("head_similarity",)
+    found = [variant.setting.train.cosine_regulariser for variant in variants(file.sweep)]
+    assert [one and (one.pairs, one.weight) for one in found] == [None, (3, 0.1), None]
+    parts = text.replace("train.cosine_regulariser: [null, {pairs: 3}]", "train.cosine_regulariser.weight: [0.1, 1.0]")
+    weights = [variant.setting.train.cosine_regulariser for variant in variants(load_sweep_text(parts).sweep)]
+    assert 1.0 in [one.weight for one in weights if one]
