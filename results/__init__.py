@@ -10,11 +10,12 @@ from results.driver_lock import Driver, running_driver
 from results.exporters import EXPORTERS, exporter
 from results.ledger import LedgerContents, LedgerWriter, latest_by_trial, read_ledger
 from results.long_csv import write_curves_csv, write_long_csv
+from results.merge import merged_table, table_of_runs
 from results.progress import ProgressEvent, ProgressWriter, UnfinishedTrial
 from results.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
 from results.run_dir import Run, write_plan
 from results.status import BestTrial, RunStatus, format_status, run_status
-from results.table import AblationTable, DroppedVariant, Row
+from results.table import AblationTable, DroppedVariant, Row, Study
 from results.write_tables import write_tables
 
 __all__ = [
@@ -36,15 +37,18 @@ __all__ = [
     "RunPlan",
     "RunStatus",
     "Status",
+    "Study",
     "TrialRecord",
     "UnfinishedTrial",
     "ablation_table",
     "exporter",
     "format_status",
     "latest_by_trial",
+    "merged_table",
     "read_ledger",
     "run_status",
     "running_driver",
+    "table_of_runs",
     "write_curves_csv",
     "write_long_csv",
     "write_plan",

@@ -14,7 +14,7 @@ from results.selection import check_selection, selected_metrics
 from results.statistics import Summary, paired_delta, summarise
 from results.table import AblationTable, DroppedVariant, Row
 from search_space.errors import Problem, SpecError, did_you_mean
-from search_space.metrics import METRICS, Metric
+from search_space.metrics import METRICS, RANKED, Metric
 
 __all__ = ["ablation_table", "metric_of", "planned_trials", "selection_metric"]
 
@@ -76,9 +76,9 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
 
 def metric_of(plan: RunPlan) -> Metric:
     """The metric of the plan, with unit and direction."""
-    if plan.metric not in METRICS:
+    if plan.metric not in RANKED:
         raise SpecError(
-            Problem(f"unknown metric {plan.metric!r}", path="metric", hint=did_you_mean(plan.metric, METRICS))
+            Problem(f"unknown metric {plan.metric!r}", path="metric", hint=did_you_mean(plan.metric, RANKED))
         )
     return METRICS[plan.metric]
 

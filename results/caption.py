@@ -63,7 +63,9 @@ def _means(table: AblationTable) -> str:
     seeds = ", ".join(map(str, table.seeds))
     metric = table.metric
     better = "higher" if metric.direction == "maximize" else "lower"
-    if len(table.seeds) == 1:
+    if not table.seeds:
+        over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds of each run"
+    elif len(table.seeds) == 1:
         over = f"of a single seed ({seeds}), so there is no standard deviation"
     else:
         over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds (planned: {seeds})"
@@ -94,7 +96,7 @@ def _varies(table: AblationTable, path: str) -> str:
 
 
 def _seeds(table: AblationTable) -> Iterable[str]:
-    if len(table.seeds) > 1:
+    if len(table.seeds) != 1:
         yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
 
 
@@ -102,7 +104,11 @@ def _deltas(table: AblationTable) -> Iterable[Sentence]:
     deltas = [row.delta for row in table.rows if row.delta is not None]
     if not deltas or table.baseline is None:
         return
-    note = f"{DELTA}: mean of the same-seed differences to {table.baseline.name!r}"
+    baselines = {part.baseline.name for part in table.parts if part.baseline is not None}
+    to = "the baseline of each run" if table.studies else repr(table.baseline.name)
+    if table.studies and len(baselines) == 1:
+        to = f"{table.baseline.name!r} of the same run"
+    note = f"{DELTA}: mean of the same-seed differences to {to}"
     if any(delta.low is not None for delta in deltas):
         note += ", in brackets its 95 % t-interval (n - 1 degrees of freedom, not corrected for multiple comparisons)"
     if any(delta.low is None for delta in deltas):
@@ -126,7 +132,7 @@ def _tests(table: AblationTable) -> Iterable[Sentence]:
         test = "two-sided paired t-test on those differences, taken as normal, "
         arms = ", ".join(map(str, sorted(set(studies.values()))))
         test += f"{_CORRECTIONS[analysis.correction]} {arms} {'arm' if arms == '1' else 'arms'}"
-        test += " of each study" if len(studies) > 1 else ""
+        test += f" of each {'run' if table.studies else 'study'}" if len(studies) > 1 else ""
     levels = [f"* p < {analysis.alpha:g}"]
     levels += [f"{'*' * count} p < {level:g}" for count, level in enumerate(_below(analysis.alpha), start=2)]
     yield Sentence(f"Verdict: {test}; {', '.join(levels)}; inconclusive does not mean equal.")

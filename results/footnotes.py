@@ -63,17 +63,23 @@ def _unfit(table: AblationTable) -> Iterable[str]:
 
 
 def _spreadless(table: AblationTable) -> Iterable[str]:
-    names = [row.name for row in table.rows if row.verdict in TESTED and row.delta and has_no_spread(row.delta)]
+    names = [
+        f"{row.study}: {row.name}" if table.studies else row.name
+        for row in table.rows
+        if row.verdict in TESTED and row.delta and has_no_spread(row.delta)
+    ]
     if names:
         yield f"The same difference at every seed, so that no test applies: {', '.join(names)}."
 
 
 def _aliases(table: AblationTable) -> Iterable[str]:
-    if table.design == "fractional":
-        # Aliases need numpy, which no other design's table does.
-        from results.aliasing import alias_statements
+    for part in table.parts:
+        if part.design == "fractional":
+            # Aliases need numpy, which no other design's table does.
+            from results.aliasing import alias_statements
 
-        yield from (f"Aliased by design: {statement}." for statement in alias_statements(table))
+            of = f" of {part.rows[0].study}" if table.studies and part.rows else ""
+            yield from (f"Aliased by design{of}: {statement}." for statement in alias_statements(part))
 
 
 def _failures(table: AblationTable) -> Iterable[str]:
@@ -85,7 +91,8 @@ def _failures(table: AblationTable) -> Iterable[str]:
                 if record.status == status:
                     failure = record.failure
                     reason = f"{failure.type}: {failure.message}" if failure else ""
-                    groups.setdefault(_first_line(reason), []).append(f"{row.name} seed {record.seed}")
+                    name = f"{row.study}: {row.name}" if table.studies else row.name
+                    groups.setdefault(_first_line(reason), []).append(f"{name} seed {record.seed}")
         yield from _grouped(head, groups, "trials.csv")
     count = table.without_metric
     if count:

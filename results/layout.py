@@ -16,8 +16,9 @@ from results.comparison import emphasis
 from results.footnotes import DAGGER, DOUBLE_DAGGER, footnotes, sources
 from results.numbers import fixed, shared_decimals, signed, signed_percent
 from results.statistics import Summary
-from results.table import AblationTable, Row
+from results.table import AblationTable, Row, Study
 from results.verdicts import TESTED
+from search_space.metrics import METRICS, Metric
 
 __all__ = ["CHECK", "CROSS", "DOWN", "UP", "VERDICT", "Cell", "Column", "Group", "Layout", "table_layout"]
 
@@ -87,10 +88,17 @@ def table_layout(table: AblationTable) -> Layout:
     metric = table.metric
     arrow = UP if metric.direction == "maximize" else DOWN
     numbers = sources(table)
-    marks = emphasis(table.rows, metric)
+    # Two runs may share a variant, so within a run only.
+    marks: dict[tuple[str, str], Literal["", "bold", "underline"]] = {
+        (row.study, row.variant_id): mark
+        for part in table.parts
+        for key, mark in emphasis(part.rows, metric).items()
+        for row in part.rows
+        if row.variant_id == key
+    }
 
     def value(row: Row) -> Cell:
-        return _summary(row.metrics.get(metric.name), metric.decimals, marks.get(row.variant_id, ""))
+        return _summary(row.metrics.get(metric.name), metric.decimals, marks.get((row.study, row.variant_id), ""))
 
     columns = [
         _column(table, "variant", "left", lambda row: Cell(row.name), is_name=True),
@@ -100,6 +108,7 @@ def table_layout(table: AblationTable) -> Layout:
         _column(table, _delta_header(table), "right", lambda row: _delta(row, metric.decimals, table.analysis.alpha)),
         _column(table, f"SD {DELTA}", "right", lambda row: _delta_std(row, metric.decimals), can_go=1),
         _column(table, VERDICT, "left", lambda row: Cell(row.verdict or ""), can_go=2),
+        *(_probe_column(table, probe) for probe in METRICS.values() if probe.direction is None),
         _column(table, "published", "right", lambda row: _published(row, metric.name, metric.decimals, numbers)),
         _cost_column(table, "params (M)", "params_m", least=1, most=4),
         _cost_column(table, "GMACs", "gmacs", least=1, most=5),
@@ -135,18 +144,31 @@ def _is_shown(column: Column, table: AblationTable) -> bool:
 
 def _groups(table: AblationTable) -> tuple[Group, ...]:
     """Studies by name; in `one_factor`, the rows that vary the same parameter; else all rows in one."""
+    studies = {study.name: study for study in table.studies}
+    designs = {row.study: studies[row.study].design if table.studies else table.design for row in table.rows}
 
-    def key(row: Row) -> tuple[str, str]:
-        is_sole = table.design == "one_factor" and not row.is_baseline
+    def parameter(row: Row) -> tuple[str, str]:
+        is_sole = designs[row.study] == "one_factor" and not row.is_baseline
         return row.study, next(iter(row.changes), "") if is_sole else ""
 
+    parameters = {parameter(row) for row in table.rows if not row.is_baseline}
+    if len(parameters) <= 1 and not table.studies:
+        return (Group("", 0, len(table.rows)),)
+    # In a run of one parameter there is nothing to set apart from the baseline.
+    several = {study for study in designs if not table.studies or sum(study == name for name, _ in parameters) > 1}
     found: list[Group] = []
-    for (study, _), rows in groupby(table.rows, key):
+    for (study, _), rows in groupby(
+        table.rows, lambda row: parameter(row) if row.study in several else (row.study, "")
+    ):
         start = found[-1].stop if found else 0
         is_new = bool(study) and (start == 0 or table.rows[start - 1].study != study)
-        found.append(Group(study if is_new else "", start, start + len(list(rows))))
-    parameters = {key(row) for row in table.rows if not row.is_baseline}
-    return tuple(found) if len(parameters) > 1 else (Group("", 0, len(table.rows)),)
+        title = _study_title(studies[study]) if study in studies else study
+        found.append(Group(title if is_new else "", start, start + len(list(rows))))
+    return tuple(found)
+
+
+def _study_title(study: Study) -> str:
+    return f"{study.name} ({study.particulars})" if study.particulars else study.name
 
 
 def _component(name: str) -> Callable[[Row], Cell]:
@@ -201,6 +223,15 @@ def _published(row: Row, metric: str, decimals: int, numbers: dict[str, int]) ->
     ]
     first = next((there.values[metric] for there in row.published if metric in there.values), None)
     return Cell(", ".join(texts), sort_by=first)
+
+
+def _probe_column(table: AblationTable, probe: Metric) -> Column:
+    """What describes the trained model and ranks nothing: without arrow, difference and emphasis."""
+
+    def cell(row: Row) -> Cell:
+        return _summary(row.metrics.get(probe.name), probe.decimals, "")
+
+    return _column(table, f"{probe.name} ({probe.unit})", "right", cell)
 
 
 def _cost_column(table: AblationTable, header: str, cost: str, *, least: int, most: int) -> Column:

@@ -8,7 +8,7 @@ missing; only completed ones enter means and differences.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results.records import Analysis, PublishedRow, TrialRecord
@@ -16,7 +16,7 @@ from results.statistics import PairedDelta, Summary
 from results.verdicts import TESTED, Verdict
 from search_space.metrics import Metric
 
-__all__ = ["AblationTable", "DroppedVariant", "Row"]
+__all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,17 @@ class DroppedVariant:
 
 
 @dataclass(frozen=True)
+class Study:
+    """One run of a table of several: its name in `Row.study`, its design, and what is so in this run alone."""
+
+    name: str
+    design: str
+    particulars: str = ""
+
+
+@dataclass(frozen=True)
 class AblationTable:
-    """The table of one run.
+    """The table of one run, or of several (see merge.py).
 
     Attributes:
         metric: the metric of the sweep; deltas are differences of it.
@@ -98,6 +107,8 @@ class AblationTable:
         without_metric: completed trials that report no finite value of `metric`.
         unmatched: published rows to which no row of ours belongs.
         analysis: how arms are compared, and which weights were measured.
+        studies: the runs of a table of several, else none. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
+            `ordered_by` are empty unless all runs agree.
     """
 
     sweep: str
@@ -116,9 +127,28 @@ class AblationTable:
     without_metric: int
     unmatched: tuple[PublishedRow, ...]
     analysis: Analysis
+    studies: tuple[Study, ...] = ()
+
+    @property
+    def parts(self) -> tuple[AblationTable, ...]:
+        """One table per run, each with its own baseline; this one where it is of a single run."""
+        if not self.studies:
+            return (self,)
+        rows = {study.name: tuple(row for row in self.rows if row.study == study.name) for study in self.studies}
+        return tuple(
+            replace(
+                self,
+                design=study.design,
+                rows=rows[study.name],
+                components=tuple(c for c in self.components if any(c in row.components for row in rows[study.name])),
+                studies=(),
+            )
+            for study in self.studies
+        )
 
     @property
     def baseline(self) -> Row | None:
+        """The first one, where there are several runs."""
         return next((row for row in self.rows if row.is_baseline), None)
 
     @property

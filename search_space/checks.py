@@ -11,7 +11,7 @@ from search_space.drafts import Complaint
 from search_space.errors import did_you_mean
 from search_space.explain import quote
 from search_space.matching import match_complaints
-from search_space.metrics import METRICS
+from search_space.metrics import METRICS, RANKED
 from search_space.paths import is_path, path_hint
 from search_space.requirements import COST_NAMES, Requirement, RequirementError
 from search_space.retuning import retune_complaints
@@ -64,12 +64,12 @@ def _design(sweep: Sweep) -> Iterator[Complaint]:
 
 def _metric(sweep: Sweep) -> Iterator[Complaint]:
     if sweep.metric not in METRICS:
-        ranked = [name for name, metric in METRICS.items() if metric.direction]
-        yield Complaint(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, ranked))
-    elif METRICS[sweep.metric].direction is None:
-        ranked = ", ".join(sorted(name for name, metric in METRICS.items() if metric.direction))
+        yield Complaint(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, RANKED))
+    elif sweep.metric not in RANKED:
         text = f"{sweep.metric!r} has no better or worse, so nothing can be ranked by it"
-        yield Complaint(("metric",), text, f"known: {ranked}.  `task.probes` measures it beside the metric")
+        yield Complaint(
+            ("metric",), text, f"known: {', '.join(sorted(RANKED))}.  `task.probes` measures it beside the metric"
+        )
 
 
 def _seeds(sweep: Sweep) -> Iterator[Complaint]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["METRICS", "Metric"]
+__all__ = ["METRICS", "RANKED", "Metric"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,6 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+RANKED = tuple(name for name, metric in METRICS.items() if metric.direction is not None)
+"""Metrics that a table can rank by and a search can optimise."""

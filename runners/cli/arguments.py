@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Overrides", "Profile", "RunArgument", "Study", "SweepArgument"]
+__all__ = ["Overrides", "Profile", "RunArgument", "RunsArgument", "Study", "SweepArgument"]
 
 SweepArgument = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file.", show_default=False)]
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, e.g. runs/quickstart.", show_default=False)
+]
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN...", help="Run directories; several make one table.", show_default=False),
 ]
 Profile = Annotated[str | None, typer.Option("--profile", help="Lay this profile of the sweep file over it.")]
 Study = Annotated[str | None, typer.Option("--study", help="Only this one of the file's `studies`.")]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from runners.cli.arguments import RunArgument
+from runners.cli.arguments import RunArgument, RunsArgument
 
 __all__ = ["status", "table"]
 
@@ -31,17 +31,18 @@ def status(run: RunArgument) -> None:
 
 
 def table(
-    run: RunArgument,
+    runs: RunsArgument,
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.text,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead.")] = None,
 ) -> None:
-    """Print the ablation table of a run."""
-    from results import EXPORTERS, Run, ablation_table
+    """Print the ablation table of a run; of several runs as one table, each compared with its own baseline."""
+    from results import EXPORTERS, Run, table_of_runs
+    from results.durable_files import write_errors_in_words
 
-    opened = Run.open(run)
-    made = ablation_table(opened.plan, opened.records)
+    made = table_of_runs([Run.open(run) for run in runs])
     if output is None:
         EXPORTERS[format_.value](made, sys.stdout)
         return
-    with output.open("w", encoding="utf-8", newline="") as stream:
+    # Not replaced as a run's own files are: it may be a pipe or a device.
+    with write_errors_in_words(output), output.open("w", encoding="utf-8", newline="") as stream:
         EXPORTERS[format_.value](made, stream)

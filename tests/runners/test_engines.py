@@ -140,7 +140,7 @@ def test_killed_trial_is_a_failed_record_and_its_worker_goes_on(run):
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    result, opened = run(LONG.replace("epochs: 200", "epochs: 20"), "ray")
+    result, opened = run(LONG.replace("epochs: 200", "epochs: 60"), "ray")
     killer.join()
     assert dict(result.counts) == {"failed": 1, "completed": 1}
     (failed,) = [record for record in opened.records if record.status == "failed"]
