@@ -34,7 +34,9 @@ class RegionViT(nn.Module):
     """RegionViT; any image size is accepted, `img_size` only fixes the number of `regional_tokens='grid'`.
 
     Args:
-        embed_dim: channels of the stem, then of each stage.
+        embed_dim: channels of the stem, then of each stage; one number is the stem's and the first stage's, doubled from
+            stage to stage.
+        num_heads: per stage; one number is the first stage's, doubled from stage to stage.
         window_size, mlp_ratio: one value, or one per stage.
         stem: local tokens from '3conv' (patch_size 4 only), '1conv' (overlapping) or 'linear' (disjoint patches).
         downsampling: per stage 'sc' (halve, widen) or 'c' (keep the size).
@@ -56,9 +58,9 @@ class RegionViT(nn.Module):
         num_classes: int = 1000,
         global_pool: str = "avg",
         *,
-        embed_dim: Sequence[int] = (64, 64, 128, 256, 512),
+        embed_dim: int | Sequence[int] = (64, 64, 128, 256, 512),
         depths: Sequence[int] = (2, 2, 8, 2),
-        num_heads: Sequence[int] = (2, 4, 8, 16),
+        num_heads: int | Sequence[int] = (2, 4, 8, 16),
         window_size: int | Sequence[int] = 7,
         mlp_ratio: float | Sequence[float] = 4.0,
         qkv_bias: bool = True,
@@ -79,6 +81,11 @@ class RegionViT(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        doubled = [2**stage for stage in range(len(depths))]
+        if isinstance(embed_dim, int):
+            embed_dim = (embed_dim, *(embed_dim * factor for factor in doubled))
+        if isinstance(num_heads, int):
+            num_heads = [num_heads * factor for factor in doubled]
         window_sizes, mlp_ratios = per_stage(window_size, len(depths)), per_stage(mlp_ratio, len(depths))
         check_options(
             patch_size=patch_size,
