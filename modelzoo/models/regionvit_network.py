@@ -34,8 +34,8 @@ class RegionViT(nn.Module):
     """RegionViT; any image size is accepted, `img_size` only fixes the number of `regional_tokens='grid'`.
 
     Args:
-        embed_dim: channels of the stem, then of each stage; one number is the stem's and the first stage's, doubled from
-            stage to stage.
+        embed_dim: channels of the stem, then of each stage; one number is the stem's and the first stage's, doubled
+            from stage to stage.
         num_heads: per stage; one number is the first stage's, doubled from stage to stage.
         window_size, mlp_ratio: one value, or one per stage.
         stem: local tokens from '3conv' (patch_size 4 only), '1conv' (overlapping) or 'linear' (disjoint patches).
