@@ -6,42 +6,20 @@ ledger and the Optuna study; it runs in the driver only and knows nothing of Ray
 
 from __future__ import annotations
 
-import datetime
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
+from runners.assignment import Assignment, RunningTrial, infeasible_record, record_of
 from runners.outcome import Outcome
 from runners.plan import Plan
 from runners.study import Proposal, Study, objective
-from search_space import SpecError, TrialSpec, Variant, trial_id, variant_id
+from search_space import SpecError, TrialSpec, Variant, trial_id
 
-__all__ = ["Assignment", "Observer", "TrialBook"]
+__all__ = ["Observer", "TrialBook"]
 
 _MAX_FRUITLESS = 1000  # proposals in a row that need no training before a search gives up
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One trial to be trained now."""
-
-    trial_id: str
-    spec: TrialSpec
-    variant: Variant
-    attempt: int = 1
-    proposal: Proposal | None = None
-
-
-@dataclass
-class _Progress:
-    assignment: Assignment
-    began: float = field(default_factory=time.monotonic)
-    curve: list[dict[str, float]] = field(default_factory=list)
-    pruned: bool = False
-    lost_workers: list[str] = field(default_factory=list)
 
 
 class Observer(Protocol):
@@ -81,7 +59,7 @@ class TrialBook:
         self._session = session
         self._role: Literal["", "retune"] = role
         self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
-        self._running: dict[str, _Progress] = {}
+        self._running: dict[str, RunningTrial] = {}
         self._decisive: dict[str, TrialRecord] = dict(
             latest_by_trial(record for record in ledger.records if record.role == role)
         )
@@ -156,7 +134,7 @@ class TrialBook:
             self._limit -= 1
         if self._study:
             self._study.start(assignment.trial_id, assignment.proposal)
-        self._running[assignment.trial_id] = _Progress(assignment)
+        self._running[assignment.trial_id] = RunningTrial(assignment)
         for observer in self._observers:
             observer.started(assignment)
         return assignment
@@ -182,7 +160,7 @@ class TrialBook:
     def finish(self, key: str, result: Outcome | Failure | None) -> TrialRecord:
         """Writes the record of a trial. `None`: the engine stopped it because `report` said so."""
         progress = self._running[key]
-        record = self._record(progress, result)
+        record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
         self._ledger.append(record)
         del self._running[key]
         self._decisive[key] = record
@@ -219,7 +197,11 @@ class TrialBook:
     def _unfinished(self) -> Iterator[Assignment]:
         for key, variant, spec in self._planned():
             if key not in self._decisive or key in self._again:
-                yield Assignment(key, spec, variant, self._attempts.get(key, 0) + 1)
+                yield self._assignment(key, spec, variant)
+
+    def _assignment(self, key: str, spec: TrialSpec, variant: Variant, proposal: Proposal | None = None) -> Assignment:
+        attempt = self._attempts.get(key, 0) + 1
+        return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
 
     def _ask_queue(self) -> Assignment | None:
         return self._queue.popleft() if self._queue else None
@@ -249,7 +231,7 @@ class TrialBook:
                 continue
             reasons, cost = ([proposal.reason], {}) if proposal.reason else self.plan.reasons_against(proposal.variant)
             spec = proposal.variant.setting.with_seed(sweep.seeds[0])
-            assignment = Assignment(key, spec, proposal.variant, self._attempts.get(key, 0) + 1, proposal)
+            assignment = self._assignment(key, spec, proposal.variant, proposal)
             if reasons:
                 self._study.reject(proposal)
                 self._write_infeasible(assignment, "; ".join(reasons), cost)
@@ -263,50 +245,6 @@ class TrialBook:
         )
 
     def _write_infeasible(self, assignment: Assignment, reason: str, cost: Mapping[str, float]) -> None:
-        failure = Failure(type="Infeasible", message=reason)
-        record = self._base_record(assignment).model_copy(update={"status": "infeasible", "failure": failure, **cost})
+        record = infeasible_record(assignment, reason, cost)
         self._ledger.append(record)
         self._decisive[assignment.trial_id] = record
-
-    def _base_record(self, assignment: Assignment) -> TrialRecord:
-        variant, proposal = assignment.variant, assignment.proposal
-        return TrialRecord(
-            trial_id=assignment.trial_id,
-            variant_id=variant_id(assignment.spec),
-            variant=variant.name,
-            changes=dict(variant.changes),
-            seed=assignment.spec.seed,
-            spec=assignment.spec.model_dump(mode="json"),
-            status="failed",
-            number=proposal.number if proposal else None,
-            params=dict(proposal.params) if proposal else {},
-            attempt=assignment.attempt,
-            session=self._session,
-            role=self._role,
-            finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        )
-
-    def _record(self, progress: _Progress, result: Outcome | Failure | None) -> TrialRecord:
-        base = self._base_record(progress.assignment)
-        cost = self.plan.cost_of(progress.assignment.variant)
-        seconds = time.monotonic() - progress.began
-        update: dict[str, Any] = {
-            "curve": progress.curve,
-            "epochs": len(progress.curve),
-            "total_seconds": seconds,
-            **cost,
-        }
-        if isinstance(result, Failure):
-            update |= {"status": "failed", "failure": result}
-        elif progress.pruned or result is None or result.status == "pruned":
-            update |= {"status": "pruned"}
-        else:
-            update |= {"status": "completed", "metrics": dict(result.metrics)}
-        if isinstance(result, Outcome):
-            update |= {
-                "train_seconds": result.train_seconds,
-                "total_seconds": result.total_seconds,
-                "device": result.device,
-                "host": result.host,
-            }
-        return base.model_copy(update=update)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import ProgressEvent, ProgressWriter, TrialRecord
-from runners.book import Assignment
+from runners.assignment import Assignment
 from runners.study import objective
 from search_space import METRICS
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from results.records import Failure
-from runners.book import Assignment, TrialBook
+from runners.assignment import Assignment
+from runners.book import TrialBook
 from runners.engines.driver_error import DriverError
 from runners.outcome import Outcome, failure_of
 from runners.trial import run_trial

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from results.records import Failure
-from runners.book import Assignment, TrialBook
+from runners.assignment import Assignment
+from runners.book import TrialBook
 from runners.outcome import Outcome
 from search_space import Problem, Resources, SpecError
 
