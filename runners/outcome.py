@@ -8,7 +8,7 @@ from typing import Literal
 
 from results.records import Failure
 
-__all__ = ["NonFiniteLoss", "Outcome", "failure_of"]
+__all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "failure_of", "too_slow"]
 
 _TRACEBACK_LINES = 30
 
@@ -23,6 +23,10 @@ class NonFiniteLoss(ArithmeticError):
 
     def __reduce__(self):
         return (NonFiniteLoss, (self.epoch, self.value))
+
+
+class TimeLimit(Exception):
+    """The trial took longer than `resources.time_limit` allows."""
 
 
 @dataclass(frozen=True)
@@ -48,4 +52,11 @@ def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
         message=str(err) or type(err).__name__,
         traceback="\n".join(lines[-_TRACEBACK_LINES:]),
         epoch=getattr(err, "epoch", epoch),
+    )
+
+
+def too_slow(seconds: float | None) -> Failure:
+    """The record of a trial that was stopped by its time limit of so many seconds."""
+    return Failure(
+        type="TimeLimit", message=f"not finished after {seconds:g} s, its time limit (`resources.time_limit`)"
     )

@@ -15,6 +15,7 @@ from pydantic import (
 
 from search_space.arm_sections import Match, Retune
 from search_space.attention_specs import Spec
+from search_space.durations import Duration
 from search_space.parameters import Choice, Component, Parameter, Range
 from search_space.specs import Setting
 
@@ -106,6 +107,12 @@ class Resources(Spec):
     gpus: float = Field(default=0.0, ge=0, description="per trial; 0.5: two trials share one")
     max_concurrent: int | None = Field(default=None, ge=1, description="trials at a time; default: as many as fit")
     num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
+    time_limit: Duration | None = Field(
+        default=None, description="longest time a trial may take: seconds, or `90s`, `30m`, `2h`, `1d`"
+    )
+    max_failures: int = Field(
+        default=2, ge=0, le=100, description="how often a trial that lost its worker or node starts again"
+    )
     data_dir: str | None = Field(default=None, description="folder of the dataset")
     download: bool = Field(default=False, description="allow the dataset to be downloaded")
 

@@ -5,6 +5,10 @@ A trial that kills its process (a segfault, the kernel's memory killer) kills th
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,7 +17,7 @@ from results.records import Failure
 from runners.assignment import Assignment
 from runners.book import TrialBook
 from runners.engines.driver_error import DriverError
-from runners.outcome import Outcome, failure_of
+from runners.outcome import Outcome, TimeLimit, failure_of, too_slow
 from runners.trial import run_trial
 from search_space import Resources
 
@@ -40,6 +44,28 @@ def _train(
         return error.guard(lambda: book.report(assignment.trial_id, metrics), otherwise=True)
 
     try:
-        return run_trial(assignment.spec, report=report, resources=resources, directory=directory), error
+        with _alarm(resources.time_limit):
+            return run_trial(assignment.spec, report=report, resources=resources, directory=directory), error
+    except TimeLimit:
+        return too_slow(resources.time_limit), error
     except Exception as err:
         return failure_of(err), error
+
+
+@contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    """Raises TimeLimit in the trial once its time is over. Signals reach the main thread only, and POSIX only."""
+    if seconds is None or not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: object) -> None:
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

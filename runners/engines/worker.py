@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import sys
+import time
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,6 +20,7 @@ from ray import tune
 from ray.tune.result import DONE
 
 from runners.child_entry import CHILD_ENV, PRELOAD, child_entry
+from runners.outcome import too_slow
 
 __all__ = ["TrialWorker"]
 
@@ -33,16 +35,23 @@ class TrialWorker(tune.Trainable):
         self._child: Any = None
         self._connection: Connection | None = None
         self._unanswered = False
+        self._time_limit: float | None = None
+        self._deadline: float | None = None
 
     def step(self) -> dict[str, Any]:
         if self._child is None:
             self._start_child()
         assert self._connection is not None
+        assert self._child is not None
         try:
             if self._unanswered:
                 self._connection.send(False)  # Tune called again, so its scheduler said CONTINUE
                 self._unanswered = False
-            kind, content = self._connection.recv()
+            if self._connection.poll(self._seconds_left()):
+                kind, content = self._connection.recv()
+            else:
+                self._child.kill()
+                kind, content = "failure", too_slow(self._time_limit).model_dump()
         except (EOFError, OSError):
             kind, content = "failure", self._death_certificate()
         if kind == "epoch":
@@ -64,12 +73,18 @@ class TrialWorker(tune.Trainable):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
         ours, theirs = context.Pipe()
-        arguments = (theirs, json.loads(self.config["trial"]), json.loads(self.config["resources"]), self.config["log"])
+        resources = json.loads(self.config["resources"])
+        self._time_limit = resources["time_limit"]
+        self._deadline = None if self._time_limit is None else time.monotonic() + self._time_limit
+        arguments = (theirs, json.loads(self.config["trial"]), resources, self.config["log"])
         with _no_main_module():
             self._child = context.Process(target=child_entry, args=arguments, daemon=False)
             self._child.start()
         theirs.close()
         self._connection = ours
+
+    def _seconds_left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _end_child(self) -> None:
         if self._child is None:

@@ -123,30 +123,65 @@ def trial_processes():
                 yield pid
 
 
+@pytest.fixture
+def while_training():
+    """Sends a signal to the first trial that a block of the test starts."""
+
+    @contextlib.contextmanager
+    def while_(number):
+        before = set(trial_processes())
+        hit = threading.Event()
+
+        def send():
+            deadline = time.monotonic() + 60
+            while not hit.is_set() and time.monotonic() < deadline:
+                for pid in set(trial_processes()) - before:
+                    os.kill(pid, number)
+                    hit.set()
+                    break
+                time.sleep(0.02)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        yield
+        sender.join()
+        assert hit.is_set(), "no trial was seen"
+
+    return while_
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
-def test_killed_trial_is_a_failed_record_and_its_worker_goes_on(run):
+def test_killed_trial_is_a_failed_record_and_its_worker_goes_on(run, while_training):
     """What the kernel's memory killer does: one record says so, the other trial is trained."""
-    before = set(trial_processes())
-    killed = []
-
-    def kill_the_first():
-        deadline = time.monotonic() + 60
-        while not killed and time.monotonic() < deadline:
-            for pid in set(trial_processes()) - before:
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
-                break
-            time.sleep(0.02)
-
-    killer = threading.Thread(target=kill_the_first)
-    killer.start()
-    result, opened = run(LONG.replace("epochs: 200", "epochs: 60"), "ray")
-    killer.join()
+    with while_training(signal.SIGKILL):
+        result, opened = run(LONG.replace("epochs: 200", "epochs: 60"), "ray")
     assert dict(result.counts) == {"failed": 1, "completed": 1}
     (failed,) = [record for record in opened.records if record.status == "failed"]
     assert failed.failure.type == "WorkerDied"
     expected = "the trial's process was killed by signal 9 (often the kernel's answer to running out of memory)"
     assert failed.failure.message == expected
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_trial_beyond_its_time_limit_is_a_failed_record(run, engine):
+    limited = LONG.replace("epochs: 200", "epochs: 100000").replace("seeds: 2", "seeds: 1")
+    result, opened = run(limited + "    resources: {time_limit: 1.5}\n", engine)
+    assert dict(result.counts) == {"failed": 1}
+    (record,) = opened.records
+    assert record.failure.type == "TimeLimit"
+    assert record.failure.message == "not finished after 1.5 s, its time limit (`resources.time_limit`)"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
+def test_trial_that_hangs_is_ended_and_its_worker_goes_on(run, while_training):
+    """A stopped process answers nothing, not even a request to end."""
+    with while_training(signal.SIGSTOP):
+        text = LONG.replace("epochs: 200", "epochs: 40") + "    resources: {time_limit: 8s, cpus: 2}\n"
+        result, opened = run(text, "ray")
+    assert dict(result.counts) == {"failed": 1, "completed": 1}
+    (failed,) = [record for record in opened.records if record.status == "failed"]
+    assert failed.failure.type == "TimeLimit"
+    assert set(trial_processes()) == set()
 
 
 def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):

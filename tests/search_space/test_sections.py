@@ -30,6 +30,19 @@ def test_tolerance_is_a_share_or_a_percentage(written: str, share: float) -> Non
 
 
 @pytest.mark.parametrize(
+    ("written", "seconds"), [("90", 90), ("0.5", 0.5), ("90s", 90), ("30m", 1800), ("1.5 h", 5400), ("2d", 172_800)]
+)
+def test_duration_is_seconds_or_has_a_unit(written: str, seconds: float) -> None:
+    sweep = load_sweep_text(HEAD + SPACE + f"resources: {{time_limit: {written}}}\n").sweep
+    assert sweep.resources.time_limit == seconds
+
+
+def test_duration_without_a_known_unit_is_refused() -> None:
+    expected = "a duration is a number of seconds, or a number with a unit: `90s`, `30m`, `2h`, `1d`, but got '3 weeks'"
+    assert [message for _, message, _ in problems(SPACE + "resources: {time_limit: 3 weeks}\n")] == [expected]
+
+
+@pytest.mark.parametrize(
     ("match", "expected"),
     [
         (
