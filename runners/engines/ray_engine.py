@@ -44,6 +44,7 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
+from runners.engines.cluster_check import check_nodes  # noqa: E402
 from runners.engines.driver_error import DriverError  # noqa: E402
 from runners.engines.worker import TrialWorker  # noqa: E402
 
@@ -137,6 +138,8 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
     """
     resources = book.plan.sweep.resources
     with _cluster(address) as total:
+        if address not in (None, "local"):
+            check_nodes(run_dir, resources)
         slots = _slots(resources, total)
         error = DriverError()
         scratch = tempfile.mkdtemp(prefix="archsweep-tune-")

@@ -1,0 +1,85 @@
+"""What one machine of a cluster has: versions of what trials are made of, and whether it sees the driver's directories.
+
+Separate and on the standard library alone, because this module travels to the nodes as it is: one that lacks archsweep,
+or has another version of it, must still be able to answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import time
+
+__all__ = ["MISSING", "READ_ONLY", "SEEN", "SOURCE", "facts_here", "source_digest"]
+
+SEEN, READ_ONLY, MISSING = "seen", "read-only", "missing"
+SOURCE = "archsweep's source"
+_PACKAGES = ("archsweep", "ray", "timm", "torch")
+_ROOMS = ("modelzoo", "results", "runners", "search_space")
+# Network file systems keep listings for seconds: a directory that is there may show a new file late.
+_ATTEMPTS = 6
+_PAUSE_SECONDS = 0.5
+
+
+def facts_here(marker: str, token: str, data_dir: str) -> dict:
+    """The facts of the machine this runs on.
+
+    Args:
+        marker: a file that the driver has written into the run directory; `token` is its content.
+        data_dir: empty if trials need none.
+
+    Returns:
+        `packages` name -> version or None, `run_dir` one of SEEN, READ_ONLY, MISSING, `data_dir` True if it is there.
+    """
+    packages: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in _PACKAGES:
+        try:
+            # CPU and CUDA builds of one version (2.8.0+cpu, 2.8.0+cu128) may share a cluster.
+            packages[name] = importlib.metadata.version(name).split("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            packages[name] = None
+    packages[SOURCE] = source_digest()
+    return {
+        "packages": packages,
+        "run_dir": _visibility(marker, token),
+        "data_dir": not data_dir or os.path.isdir(data_dir),
+    }
+
+
+def source_digest() -> str | None:
+    """A hash of archsweep's own files, which tells edited copies of one version apart; None if it is not installed."""
+    digest = hashlib.sha256()
+    for room in _ROOMS:
+        spec = importlib.util.find_spec(room)
+        if spec is None or not spec.origin:
+            return None
+        root = os.path.dirname(spec.origin)
+        for folder, folders, files in os.walk(root):
+            folders.sort()
+            for file in sorted(files):
+                if file.endswith(".py"):
+                    path = os.path.join(folder, file)
+                    digest.update(os.path.relpath(path, root).encode() + b"\0")
+                    with open(path, "rb") as stream:
+                        digest.update(hashlib.sha256(stream.read()).digest())
+    return digest.hexdigest()[:12]
+
+
+def _visibility(marker: str, token: str) -> str:
+    directory = os.path.dirname(marker)
+    for attempt in range(_ATTEMPTS):
+        if not os.path.isdir(directory):
+            break
+        try:
+            os.listdir(directory)  # makes a network file system look again
+            with open(marker, encoding="utf-8") as stream:
+                if stream.read() == token:
+                    return SEEN if os.access(directory, os.W_OK) else READ_ONLY
+        except OSError:
+            pass  # not there yet, or not for us
+        if attempt + 1 < _ATTEMPTS:
+            time.sleep(_PAUSE_SECONDS)
+    return MISSING
