@@ -25,6 +25,7 @@ class Assignment:
         proposal: what a search proposed; None in a fixed design.
         session: which start of the driver this is.
         role: what the trial is for.
+        alone: it ran out of memory beside others, and gets its device to itself.
     """
 
     trial_id: str
@@ -34,6 +35,7 @@ class Assignment:
     proposal: Proposal | None = None
     session: str = ""
     role: Literal["", "retune"] = ""
+    alone: bool = False
 
 
 @dataclass

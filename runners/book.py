@@ -6,8 +6,9 @@ ledger and the Optuna study; it runs in the driver only and knows nothing of Ray
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
@@ -15,10 +16,12 @@ from runners.assignment import Assignment, RunningTrial, infeasible_record, reco
 from runners.outcome import Outcome
 from runners.plan import Plan
 from runners.study import Proposal, Study, objective
-from search_space import SpecError, TrialSpec, Variant, trial_id
+from search_space import SpecError, TrialSpec, Variant, trial_id, variant_id
 
 __all__ = ["Observer", "TrialBook"]
 
+_FAILURES_OF_AN_ARM = 2  # an arm with so many in a row is not retried unasked
+_LACKS_OF_MEMORY = frozenset({"OutOfMemory", "Killed"})
 _MAX_FRUITLESS = 1000  # proposals in a row that need no training before a search gives up
 
 
@@ -68,9 +71,11 @@ class TrialBook:
             if record.status == "failed" and record.role == role:
                 self._attempts[record.trial_id] = self._attempts.get(record.trial_id, 0) + 1
         sweep = plan.sweep
+        self._failures_in_a_row: Counter[str] = Counter()  # by variant id
         self._again = frozenset(key for key, record in self._decisive.items() if record.status in retry)
         self._study: Study | None = None
         self._queue: deque[Assignment] = deque()
+        self._retries: deque[Assignment] = deque()  # to be trained once everything else is under way
         self._budget = sweep.search.num_trials if sweep.search else 0
         self._spent = 0  # search trials that were or are being trained
         self._search_keys: set[str] = set()  # trials that this search proposed
@@ -98,8 +103,10 @@ class TrialBook:
         """Trials still to be started or finished."""
         if self.plan.sweep.search:
             exhausted = self._study is not None and self._study.exhausted
-            return len(self._running) if exhausted else self._budget - self._spent + len(self._running)
-        return len(self._queue) + len(self._running)
+            waiting = 0 if exhausted else self._budget - self._spent
+        else:
+            waiting = len(self._queue)
+        return waiting + len(self._retries) + len(self._running)
 
     @property
     def num_startable(self) -> int:
@@ -125,13 +132,11 @@ class TrialBook:
 
     def ask(self) -> Assignment | None:
         """The next trial to train; None when there is nothing (more) to start."""
-        if self._limit is not None and self._limit <= 0:
-            return None
-        assignment = self._ask_search() if self.plan.sweep.search else self._ask_queue()
+        assignment = self._ask_new()
+        if assignment is None and self._retries:
+            assignment = self._retries.popleft()
         if assignment is None:
             return None
-        if self._limit is not None:
-            self._limit -= 1
         if self._study:
             self._study.start(assignment.trial_id, assignment.proposal)
         self._running[assignment.trial_id] = RunningTrial(assignment)
@@ -157,18 +162,41 @@ class TrialBook:
         progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
         return progress.pruned
 
-    def finish(self, key: str, result: Outcome | Failure | None) -> TrialRecord:
-        """Writes the record of a trial. `None`: the engine stopped it because `report` said so."""
+    def finish(self, key: str, result: Outcome | Failure | None, *, may_retry_alone: bool = False) -> TrialRecord:
+        """Writes the record of a trial. `None`: the engine stopped it because `report` said so.
+
+        Args:
+            may_retry_alone: a trial that ran out of memory runs once more, because it shared its device with others.
+        """
         progress = self._running[key]
         record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
         self._ledger.append(record)
         del self._running[key]
         self._decisive[key] = record
-        if self._study:
+        self._note_failure(record)
+        is_retried = may_retry_alone and self._ran_out_of_memory(progress.assignment, record)
+        if is_retried:
+            self._retries.append(replace(progress.assignment, attempt=record.attempt + 1, alone=True))
+        # A search waits for the second attempt: told now, the sampler would learn that the point is infeasible.
+        if self._study and not (is_retried and progress.assignment.proposal):
             self._study.finish(key, record)
         for observer in self._observers:
             observer.ended(progress.assignment, record)
         return record
+
+    def run_again(self, key: str) -> None:
+        """A failed trial of this session was not to blame: its node fails everything."""
+        if self.plan.sweep.search:  # the sampler has been told; it proposes anew
+            self._again |= {key}
+            self._spent -= 1
+            return
+        self._queue.extendleft(
+            self._assignment(key, spec, variant) for planned, variant, spec in self._planned() if planned == key
+        )
+
+    def arm_keeps_failing(self, key: str) -> bool:
+        """Whether the latest trials of the arm of this running trial all failed: it is not to cost more workers."""
+        return self._is_hopeless(variant_id(self._running[key].assignment.spec))
 
     def is_pruned(self, key: str) -> bool:
         """True once `report` has told this running trial to stop."""
@@ -178,9 +206,9 @@ class TrialBook:
         """The engine lost the worker of a running trial and starts it again elsewhere."""
         self._running[key].lost_workers.append(reason)
 
-    def lost_workers(self, key: str) -> str:
+    def lost_workers(self, key: str) -> list[str]:
         """What the engine said of each worker that this running trial lost."""
-        return "\n".join(self._running[key].lost_workers)
+        return list(self._running[key].lost_workers)
 
     def is_running(self, key: str) -> bool:
         return key in self._running
@@ -202,6 +230,29 @@ class TrialBook:
     def _assignment(self, key: str, spec: TrialSpec, variant: Variant, proposal: Proposal | None = None) -> Assignment:
         attempt = self._attempts.get(key, 0) + 1
         return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
+
+    def _note_failure(self, record: TrialRecord) -> None:
+        arm = record.variant_id
+        if record.status == "failed":
+            self._attempts[record.trial_id] = record.attempt
+            self._failures_in_a_row[arm] += 1
+        else:
+            self._failures_in_a_row[arm] = 0
+
+    def _is_hopeless(self, arm: str) -> bool:
+        return self._failures_in_a_row[arm] >= _FAILURES_OF_AN_ARM
+
+    def _ask_new(self) -> Assignment | None:
+        if self._limit is not None and self._limit <= 0:
+            return None
+        assignment = self._ask_search() if self.plan.sweep.search else self._ask_queue()
+        if assignment is not None and self._limit is not None:
+            self._limit -= 1
+        return assignment
+
+    def _ran_out_of_memory(self, assignment: Assignment, record: TrialRecord) -> bool:
+        may_retry = not assignment.alone and not self._is_hopeless(record.variant_id)
+        return may_retry and record.failure is not None and record.failure.type in _LACKS_OF_MEMORY
 
     def _ask_queue(self) -> Assignment | None:
         return self._queue.popleft() if self._queue else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from multiprocessing.connection import Connection
 from typing import Any
+
+from runners.outcome import failure_of
 
 __all__ = ["CHILD_ENV", "PRELOAD", "child_entry"]
 
@@ -19,8 +22,14 @@ CHILD_ENV = {
 }
 
 
-def child_entry(*arguments: Any) -> None:
-    """Runs `child_main` in the forked child, where the forkserver has preloaded it."""
-    from runners.child import child_main
+def child_entry(connection: Connection, *arguments: Any) -> None:
+    """Runs `child_main` in the forked child, where the forkserver has preloaded it.
 
-    child_main(*arguments)
+    An installation in which it cannot be imported is told to the driver like any failure.
+    """
+    try:
+        from runners.child import child_main
+    except Exception as err:
+        connection.send(("failure", failure_of(err).model_dump()))
+        return
+    child_main(connection, *arguments)

@@ -7,12 +7,31 @@ an exception.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from runners.book import TrialBook
+if TYPE_CHECKING:  # a worker imports this package; it must start without torch
+    from runners.book import TrialBook
 
 __all__ = ["ENGINES", "run_trials"]
+
+# Read by Ray at import: they are set before any module of this package can import it.
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Ctrl-C is ours: Tune's own handler would wait for every running epoch.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+os.environ.update({key: os.environ.get(key, value) for key, value in _ENVIRONMENT.items()})
 
 
 def _ray(book: TrialBook, *, run_dir: Path, address: str | None) -> None:

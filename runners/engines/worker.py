@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.result import DONE
 
@@ -37,6 +39,7 @@ class TrialWorker(tune.Trainable):
         self._unanswered = False
         self._time_limit: float | None = None
         self._deadline: float | None = None
+        self._node = ray.get_runtime_context().get_node_id()
 
     def step(self) -> dict[str, Any]:
         if self._child is None:
@@ -56,9 +59,9 @@ class TrialWorker(tune.Trainable):
             kind, content = "failure", self._death_certificate()
         if kind == "epoch":
             self._unanswered = True
-            return {"kind": "epoch", "content": json.dumps(content)}
+            return {"kind": "epoch", "content": json.dumps(content), "node": self._node}
         self._end_child()
-        return {"kind": kind, "content": json.dumps(content), DONE: True}
+        return {"kind": kind, "content": json.dumps(content), "node": self._node, DONE: True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._end_child()
@@ -105,13 +108,14 @@ class TrialWorker(tune.Trainable):
     def _death_certificate(self) -> dict[str, Any]:
         self._child.join(_GRACE_SECONDS)
         code = self._child.exitcode
+        if code == -signal.SIGKILL:
+            return {"type": "Killed", "message": "the trial's process was killed, most likely because memory ran out"}
         if code is not None and code < 0:
-            message = f"the trial's process was killed by signal {-code}"
-            if code == -9:
-                message += " (often the kernel's answer to running out of memory)"
-        else:
-            message = f"the trial's process ended with exit code {code} before its training did"
-        return {"type": "WorkerDied", "message": message}
+            return {"type": "WorkerDied", "message": f"the trial's process was ended by signal {-code}"}
+        return {
+            "type": "WorkerDied",
+            "message": f"the trial's process ended with exit code {code} before its training did",
+        }
 
 
 @contextmanager

@@ -85,18 +85,39 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def ray_cluster():
-    """One Ray cluster for the whole test run; returns its address. Engines of this process use it as it is."""
+def ray_nodes():
+    """One real Ray cluster for the whole test run, of one node to which tests add others."""
     import runners.engines.ray_engine  # noqa: F401 - sets the environment that Ray reads at import
 
     ray = pytest.importorskip("ray")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=1,  # pretended: Ray places by it, the trials find no device and train on the CPU
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 * 2**20,
-    )
-    yield ray.get_runtime_context().gcs_address
+    from ray.cluster_utils import Cluster
+
+    small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
+    # The GPU is pretended: Ray places by it, the trials find no device and train on the CPU.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, **small})
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster
     ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(ray_nodes):
+    """The address of the cluster. Engines of this process use it as it is."""
+    return ray_nodes.address
+
+
+@pytest.fixture
+def add_node(ray_nodes):
+    """Adds a node to the cluster until the test ends."""
+    added = []
+
+    def add(**options):
+        node = ray_nodes.add_node(object_store_memory=80 * 2**20, **options)
+        added.append(node)
+        return node
+
+    yield add
+    for node in added:
+        if node in ray_nodes.worker_nodes:
+            ray_nodes.remove_node(node)

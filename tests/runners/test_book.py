@@ -234,3 +234,70 @@ def test_fixed_designs_prune_too(write_sweep, open_book):
     assert [record.status for _, record in ended] == ["completed", "pruned", "pruned"]
     assert ended[1][1].metrics == {}
     assert ended[1][1].curve == [{"epoch": 1, "train_loss": 1.0, "top1": 50.0}]
+
+
+OUT_OF_MEMORY = Failure(type="OutOfMemory", message="CUDA out of memory")
+
+
+def test_trial_without_memory_runs_once_more_after_everything_else(write_sweep, open_book):
+    book = open_book(write_sweep())
+    first = book.ask()
+    assert book.finish(first.trial_id, OUT_OF_MEMORY, may_retry_alone=True).status == "failed"
+    *others, last = play(book, flat)
+    assert len(others) == 5
+    assert (last[0].trial_id, last[0].alone, last[1].attempt, last[1].status) == (first.trial_id, True, 2, "completed")
+    assert book.ask() is None
+
+
+def test_trial_that_was_alone_without_memory_stays_failed(write_sweep, open_book):
+    book = open_book(write_sweep())
+    book.finish(book.ask().trial_id, OUT_OF_MEMORY, may_retry_alone=False)
+    assert len(play(book, flat)) == 5
+    book = open_book(write_sweep(), run="again")
+    book.finish(book.ask().trial_id, OUT_OF_MEMORY, may_retry_alone=True)
+    play(book, flat, stop_after=5)
+    book.finish(book.ask().trial_id, OUT_OF_MEMORY, may_retry_alone=True)
+    assert book.ask() is None
+    assert book.num_remaining == 0
+
+
+def test_search_learns_of_the_second_attempt_only(write_sweep, open_book):
+    """A point that memory ran out for beside others is no bad point."""
+    book = open_book(write_sweep(TINY_SEARCH))
+    first = book.ask()
+    book.finish(first.trial_id, OUT_OF_MEMORY, may_retry_alone=True)
+    ended = play(book, flat)
+    assert len(ended) == 6
+    assert ended[-1][0].trial_id == first.trial_id
+    assert [record.status for record in book.search_records] == ["completed"] * 6
+
+
+def test_arm_whose_trials_keep_failing_is_told(write_sweep, open_book):
+    book = open_book(write_sweep(**{"seeds: 2": "seeds: 4"}))
+    told = []
+    while (assignment := book.ask()) is not None:
+        told.append((assignment.variant.name, book.arm_keeps_failing(assignment.trial_id)))
+        works = assignment.variant.name == "baseline"
+        book.finish(assignment.trial_id, completed(50.0) if works else Failure(type="RuntimeError", message="no"))
+    bad = [hopeless for name, hopeless in told if name != "baseline"]
+    assert bad == [False] * 4 + [True] * 4  # two arms, from their third seed on
+    assert not any(hopeless for name, hopeless in told if name == "baseline")
+
+
+def test_trial_that_its_node_failed_comes_next(write_sweep, open_book):
+    book = open_book(write_sweep())
+    first = book.ask()
+    book.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))
+    book.run_again(first.trial_id)
+    again = book.ask()
+    assert (again.trial_id, again.attempt) == (first.trial_id, 2)
+    book.finish(again.trial_id, completed(50.0))
+    assert len(play(book, flat)) == 5
+
+
+def test_search_proposes_anew_what_its_node_failed(write_sweep, open_book):
+    book = open_book(write_sweep(TINY_SEARCH))
+    first = book.ask()
+    book.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))
+    book.run_again(first.trial_id)
+    assert len(play(book, flat)) == 6

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import threading
-import time
-from pathlib import Path
-
 import pytest
 
 from results import Run
@@ -93,75 +86,6 @@ def test_pruned_trial_is_recorded_with_its_curve(run, engine):
         assert (record.epochs, len(record.curve), record.metrics) == (1, 1, {})
 
 
-def parent_of(pid):
-    with contextlib.suppress(OSError, IndexError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    return 0
-
-
-def is_ours(pid):
-    """Whether this process is an ancestor: other sweeps may be running on the machine."""
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        pid = parent_of(pid)
-    return False
-
-
-def trial_processes():
-    """Forked trials of this process: children of a forkserver carry its command line, and so does their parent."""
-
-    def command(pid):
-        with contextlib.suppress(OSError):
-            return b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        return False
-
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and command(entry.name):
-            pid = int(entry.name)
-            if command(parent_of(pid)) and is_ours(pid):
-                yield pid
-
-
-@pytest.fixture
-def while_training():
-    """Sends a signal to the first trial that a block of the test starts."""
-
-    @contextlib.contextmanager
-    def while_(number):
-        before = set(trial_processes())
-        hit = threading.Event()
-
-        def send():
-            deadline = time.monotonic() + 60
-            while not hit.is_set() and time.monotonic() < deadline:
-                for pid in set(trial_processes()) - before:
-                    os.kill(pid, number)
-                    hit.set()
-                    break
-                time.sleep(0.02)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        yield
-        sender.join()
-        assert hit.is_set(), "no trial was seen"
-
-    return while_
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
-def test_killed_trial_is_a_failed_record_and_its_worker_goes_on(run, while_training):
-    """What the kernel's memory killer does: one record says so, the other trial is trained."""
-    with while_training(signal.SIGKILL):
-        result, opened = run(LONG.replace("epochs: 200", "epochs: 60"), "ray")
-    assert dict(result.counts) == {"failed": 1, "completed": 1}
-    (failed,) = [record for record in opened.records if record.status == "failed"]
-    assert failed.failure.type == "WorkerDied"
-    expected = "the trial's process was killed by signal 9 (often the kernel's answer to running out of memory)"
-    assert failed.failure.message == expected
-
-
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_trial_beyond_its_time_limit_is_a_failed_record(run, engine):
     limited = LONG.replace("epochs: 200", "epochs: 100000").replace("seeds: 2", "seeds: 1")
@@ -170,18 +94,6 @@ def test_trial_beyond_its_time_limit_is_a_failed_record(run, engine):
     (record,) = opened.records
     assert record.failure.type == "TimeLimit"
     assert record.failure.message == "not finished after 1.5 s, its time limit (`resources.time_limit`)"
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
-def test_trial_that_hangs_is_ended_and_its_worker_goes_on(run, while_training):
-    """A stopped process answers nothing, not even a request to end."""
-    with while_training(signal.SIGSTOP):
-        text = LONG.replace("epochs: 200", "epochs: 40") + "    resources: {time_limit: 8s, cpus: 2}\n"
-        result, opened = run(text, "ray")
-    assert dict(result.counts) == {"failed": 1, "completed": 1}
-    (failed,) = [record for record in opened.records if record.status == "failed"]
-    assert failed.failure.type == "TimeLimit"
-    assert set(trial_processes()) == set()
 
 
 def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):

@@ -1,0 +1,113 @@
+"""Where trials go: how much of a node each takes, which nodes it avoids, and how many may be under way.
+
+A trial's demand is fixed when it is handed out. Nodes may come and go meanwhile, so room is counted anew every few
+seconds, and a trial is handed out only when there is room for it: what a search proposes later knows more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import tune
+
+from results.records import TrialRecord
+from runners.assignment import Assignment
+from runners.engines.capacity import Node, check_fits, slots
+from runners.engines.node_health import NodeHealth
+from search_space import Resources
+
+__all__ = ["Placement", "living_nodes", "request_of"]
+
+_SECONDS_BETWEEN_LOOKS = 2.0
+_NODE_ID = "ray.io/node-id"  # a label that Ray gives to every node
+
+
+def living_nodes() -> list[Node]:
+    """The nodes of the connected cluster."""
+    return [
+        Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]
+    ]
+
+
+@dataclass
+class Placement:
+    """Decides for one run.
+
+    Attributes:
+        gpus_of: GPUs of a trial, where they differ from trial to trial.
+    """
+
+    resources: Resources
+    gpus_of: Callable[[Assignment], float] | None = None
+    health: NodeHealth = field(default_factory=NodeHealth)
+    _whereabouts: dict[str, str] = field(default_factory=dict)  # trial id -> node
+    _nodes: list[Node] = field(default_factory=list)
+    _looked: float = 0.0
+    _smallest: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._look()
+        if self.gpus_of is None:
+            check_fits(self.resources, self._nodes)
+
+    def has_room(self, num_running: int) -> bool:
+        """Whether one more trial could be placed beside those under way."""
+        self._look()
+        asked = self._smallest or self._usual()
+        usable = [node for node in self._nodes if node.id not in self.health.set_aside]
+        return num_running < slots(asked, usable, at_most=self.resources.max_concurrent)
+
+    def demand(self, assignment: Assignment) -> dict[str, float]:
+        """CPUs and GPUs of this trial, by Ray's names."""
+        asked = self._usual()
+        if self.gpus_of is not None:
+            asked["GPU"] = self.gpus_of(assignment)
+            self._smallest = min(self._smallest or asked, asked, key=lambda other: other["GPU"])
+        return self._alone(asked) if assignment.alone else asked
+
+    def config(self, assignment: Assignment) -> dict[str, Any]:
+        """What `request_of` reads from the configuration of a trial."""
+        return {"demand": self.demand(assignment), "avoid": list(self.health.set_aside)}
+
+    def could_be_alone(self, assignment: Assignment) -> bool:
+        """Whether others may have taken the memory that this trial lacked."""
+        asked = self.demand(assignment)
+        return asked != self._alone(asked)
+
+    def seen(self, key: str, node: str) -> None:
+        """A trial gave a sign of life from this node."""
+        self._whereabouts[key] = node
+
+    def note(self, record: TrialRecord) -> list[TrialRecord]:
+        """Takes note of an end; returns the records whose trials should run again on other nodes."""
+        self._look()
+        node = self._whereabouts.pop(record.trial_id, None)
+        if node is None:  # its worker never got as far as telling
+            return []
+        return self.health.note(node, record, alive=frozenset(other.id for other in self._nodes))
+
+    def _usual(self) -> dict[str, float]:
+        return {"CPU": self.resources.cpus, "GPU": self.resources.gpus}
+
+    def _alone(self, asked: Mapping[str, float]) -> dict[str, float]:
+        """The whole of the GPU, or of a node where there is none."""
+        if 0 < asked["GPU"] < 1:
+            return {**asked, "GPU": 1.0}
+        if asked["GPU"] == 0:
+            return {**asked, "CPU": max((node.total.get("CPU", 0.0) for node in self._nodes), default=asked["CPU"])}
+        return dict(asked)
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._nodes, self._looked = living_nodes(), time.monotonic()
+
+
+def request_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray should reserve for the trial with this configuration."""
+    avoid = config["avoid"]
+    selector = [{_NODE_ID: f"!in({','.join(avoid)})"}] if avoid else None
+    return tune.PlacementGroupFactory([dict(config["demand"])], bundle_label_selector=selector)

@@ -1,0 +1,93 @@
+"""Room is counted node by node, and a node that fails everything gets no further trials."""
+
+from __future__ import annotations
+
+import pytest
+
+from results import Failure, TrialRecord
+from runners.engines.capacity import Node, check_fits, slots
+from runners.engines.node_health import NodeHealth
+from search_space import Resources, SpecError
+
+FOUR_SMALL = [Node(str(number), f"host{number}", {"CPU": 8, "GPU": 1}) for number in range(4)]
+
+
+def problems(resources, nodes):
+    with pytest.raises(SpecError) as caught:
+        check_fits(resources, nodes)
+    return [(problem.path, problem.message) for problem in caught.value.problems]
+
+
+def test_gpus_of_several_nodes_make_no_large_one():
+    assert problems(Resources(gpus=2), FOUR_SMALL) == [
+        ("resources.gpus", "a trial asks for 2 GPUs, its largest node has 1")
+    ]
+
+
+def test_no_node_with_both_is_told_apart_from_no_node_with_either():
+    nodes = [Node("a", "a", {"CPU": 64}), Node("b", "b", {"CPU": 2, "GPU": 8})]
+    assert problems(Resources(cpus=4, gpus=1), nodes) == [
+        ("resources", "a trial asks for 4 CPUs and 1 GPUs, and no node has both")
+    ]
+    check_fits(Resources(cpus=2, gpus=8), nodes)
+
+
+@pytest.mark.parametrize(
+    ("demand", "at_most", "expected"),
+    [
+        ({"CPU": 1, "GPU": 1}, None, 4),
+        ({"CPU": 1, "GPU": 0.5}, None, 8),
+        ({"CPU": 5, "GPU": 0.25}, None, 4),  # CPUs decide
+        ({"CPU": 1, "GPU": 0.1}, None, 32),  # 8 CPUs a node, although a GPU has room for 10
+        ({"CPU": 1, "GPU": 0.5}, 3, 3),
+        ({"CPU": 16, "GPU": 0}, None, 1),  # nothing fits now; Ray queues it
+    ],
+)
+def test_slots_are_counted_node_by_node(demand, at_most, expected):
+    assert slots(demand, FOUR_SMALL, at_most=at_most) == expected
+
+
+def record(trial, variant, status="failed", kind="RuntimeError"):
+    failure = Failure(type=kind, message="broken") if status == "failed" else None
+    return TrialRecord(
+        trial_id=trial, variant_id=variant, variant=variant, seed=0, spec={}, status=status, failure=failure
+    )
+
+
+def test_a_node_is_set_aside_after_three_failures_of_several_variants():
+    health, alive = NodeHealth(), frozenset({"good", "bad"})
+    assert health.note("bad", record("1", "x"), alive=alive) == []
+    assert health.note("bad", record("2", "y"), alive=alive) == []
+    again = health.note("bad", record("3", "x"), alive=alive)
+    assert [entry.trial_id for entry in again] == ["1", "2", "3"]
+    assert health.set_aside == ("bad",)
+    late = health.note("bad", record("4", "y"), alive=alive)  # it had been placed there before
+    assert [entry.trial_id for entry in late] == ["4"]
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        [("bad", record("1", "x")), ("bad", record("2", "y")), ("bad", record("3", "x", status="completed"))] * 3,
+        [("bad", record(str(number), "x")) for number in range(9)],  # one variant: it may be the variant's fault
+        [("bad", record(str(number), "xyz"[number % 3], kind="NonFiniteLoss")) for number in range(9)],
+        [("bad", record(str(number), "xyz"[number % 3], kind="OutOfMemory")) for number in range(9)],
+    ],
+    ids=["successes between", "one variant", "divergence", "memory"],
+)
+def test_a_node_that_may_be_innocent_stays(story):
+    health = NodeHealth()
+    for node, entry in story:
+        assert health.note(node, entry, alive=frozenset({"good", "bad"})) == []
+    assert health.set_aside == ()
+
+
+def test_the_last_node_stays_when_the_sweep_itself_is_broken():
+    health, alive = NodeHealth(), frozenset({"a", "b"})
+    for number in range(12):
+        health.note("ab"[number % 2], record(str(number), "xyz"[number % 3]), alive=alive)
+    assert len(health.set_aside) == 1
+    lonely = NodeHealth()
+    for number in range(12):
+        lonely.note("a", record(str(number), "xyz"[number % 3]), alive=frozenset({"a"}))
+    assert lonely.set_aside == ()
