@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from search_space.errors import Problem, SpecError
 
-__all__ = ["fsync_directory", "replace_file", "write_errors_in_words"]
+__all__ = ["fsync_directory", "replace_file", "replacing_file", "write_errors_in_words"]
 
 _REASONS = {
     errno.ENOSPC: (
@@ -44,13 +45,19 @@ def write_errors_in_words(path: Path) -> Iterator[None]:
 
 def replace_file(path: Path, content: str | bytes) -> None:
     """Replaces `path` by `content` in one step: a reader sees the old file or the new one, also after a crash."""
-    data = content.encode() if isinstance(content, str) else content
+    with replacing_file(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose content takes the place of `path` at the end of the body; if that raises, nothing has changed."""
     # The process id keeps two shells that write the same view apart; the last rename wins, and both are whole.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with write_errors_in_words(path):
         try:
             with open(temporary, "wb") as stream:
-                stream.write(data)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, path)

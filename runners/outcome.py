@@ -31,9 +31,10 @@ class TimeLimit(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A training that ended by itself: all epochs done (`completed`), or told to stop (`pruned`)."""
+    """A training that ended by itself: all epochs done (`completed`), told to stop (`pruned`), or told to make room
+    for a while (`preempted`)."""
 
-    status: Literal["completed", "pruned"]
+    status: Literal["completed", "pruned", "preempted"]
     metrics: dict[str, float] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     epochs: int = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,10 +18,12 @@ from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
 from runners.outcome import NonFiniteLoss, Outcome
 from runners.tasks import TASKS
+from runners.training.best import BestWeights
+from runners.training.checkpoint import TrialCheckpoint
 from runners.training.loop import Report, train_model
 from runners.training.probing import probe_model
 from search_space.specs import TrialSpec
-from search_space.sweep import Resources
+from search_space.sweep import Checkpoints, Resources
 
 __all__ = ["NonFiniteLoss", "Outcome", "run_trial"]
 
@@ -32,6 +35,10 @@ def run_trial(
     resources: Resources,
     device: str | None = None,
     directory: Path | None = None,
+    checkpoints: Checkpoints = Checkpoints(),
+    metric: str = "top1",
+    on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
+    is_preempted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains and measures what `spec` describes.
 
@@ -39,7 +46,11 @@ def run_trial(
         report: gets `{"epoch": n, "train_loss": ..., "top1": ..., ...}` once per epoch (`val_top1`, ... where the task
             holds out a validation split); the answer True means stop now.
         device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
-        directory: the trial's own, for what is asked for beside its record (`task.probe_arrays`).
+        directory: the trial's own, for checkpoints and for what is asked for beside its record (`task.probe_arrays`).
+        checkpoints: when it is saved, and which weights stay; an interrupted trial continues in any case.
+        metric: chooses the best weights, on the validation split where there is one.
+        on_resume: gets the curve so far if the trial continues from a checkpoint.
+        is_preempted: asked after every update; on True the trial saves itself and ends as `preempted`.
 
     Raises:
         NonFiniteLoss: the training diverged.
@@ -65,19 +76,37 @@ def run_trial(
         if where.type == "cuda":
             torch.cuda.manual_seed_all(training_seed)
         task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
-        trained = train_model(task, data, spec.train, seed=spec.seed, device=where, report=report)
+        checkpoint = TrialCheckpoint(spec, directory, checkpoints)
+        best = BestWeights(metric) if checkpoints.keep == "best" else None
+        trained = train_model(
+            task,
+            data,
+            spec.train,
+            seed=spec.seed,
+            device=where,
+            report=report,
+            checkpoint=checkpoint,
+            best_weights=best,
+            on_resume=on_resume,
+            is_preempted=is_preempted,
+        )
         probed: dict[str, float] = {}
         if spec.task.probes and trained.status == "completed":
             probed = probe_model(
                 task.evaluated_model, data.test, spec.task, num_images=info.num_test, directory=directory
             )
+        if trained.status == "completed" and best is not None:
+            watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
+            checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
+        elif trained.status == "completed" and checkpoints.keep == "last":
+            checkpoint.keep_weights(task.weights(), epoch=len(trained.curve), chosen_by="last epoch")
     return Outcome(
         status=trained.status,
         metrics={**trained.metrics, **probed},
         curve=trained.curve,
         epochs=len(trained.curve),
         train_seconds=trained.train_seconds,
-        total_seconds=time.perf_counter() - start,
+        total_seconds=checkpoint.earlier_seconds + time.perf_counter() - start,
         device=_device_name(where),
         host=socket.gethostname(),
     )

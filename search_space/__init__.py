@@ -20,7 +20,7 @@ from search_space.schema import json_schema
 from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
 from search_space.starter import template
 from search_space.suggestion import InvalidVariant, baseline_params, suggest
-from search_space.sweep import Design, Prune, Published, Resources, Search, Sweep
+from search_space.sweep import Checkpoints, Design, Prune, Published, Resources, Search, Sweep
 from search_space.variant import Variant, count_upper, variants
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "METRICS",
     "MISSING",
     "ArchSpec",
+    "Checkpoints",
     "Design",
     "ImpossibleValue",
     "InvalidVariant",

@@ -20,7 +20,7 @@ from search_space.attention_specs import ATTENTION_SPECS, EveryBlocks, FirstBloc
 from search_space.errors import did_you_mean
 from search_space.parameters import Choice, Component, Range
 from search_space.specs import ArchSpec, DigitsSpec, Setting, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Design, DesignName, Prune, Published, Resources, Row, Search, Sweep
+from search_space.sweep import Checkpoints, Design, DesignName, Prune, Published, Resources, Row, Search, Sweep
 
 __all__ = ["Fault", "explain", "quote"]
 
@@ -283,6 +283,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "prune": Prune,
     "search": Search,
     "resources": Resources,
+    "checkpoints": Checkpoints,
     "match": Match,
     "retune": Retune,
     "published": Published,

@@ -63,4 +63,5 @@ def tuning_sweep(sweep: Sweep, arm: Setting) -> Sweep:
         metric=sweep.metric,
         search=search,
         resources=sweep.resources,
+        checkpoints=sweep.checkpoints.model_copy(update={"keep": "none"}),
     )

@@ -24,6 +24,7 @@ __all__ = [
     "MAX_SEEDS",
     "NAME_PATTERN",
     "Analysis",
+    "Checkpoints",
     "Design",
     "DesignName",
     "Prune",
@@ -117,6 +118,23 @@ class Resources(Spec):
     download: bool = Field(default=False, description="allow the dataset to be downloaded")
 
 
+class Checkpoints(Spec):
+    """What is saved of a trial while it trains, and what stays of it. Takes no part in its identity."""
+
+    keep: Literal["none", "last", "best"] = Field(
+        default="none",
+        description="weights that stay beside the record of a completed trial: none, those of the last epoch, or those "
+        "of the epoch with the best validation metric (test metric where there is no validation split)",
+    )
+    every_epochs: int = Field(
+        default=1, ge=0, description="save after so many epochs; 0: only when the run is told to stop"
+    )
+    min_seconds: float = Field(default=60.0, ge=0, description="but not sooner than this after the last save")
+    grace_seconds: float = Field(
+        default=30.0, ge=0, description="time that running trials have to save themselves when the run is told to stop"
+    )
+
+
 class Analysis(Spec):
     """How arms are compared with the baseline: chosen before the run and stated in the caption."""
 
@@ -183,6 +201,7 @@ class Sweep(Spec):
     retune: Retune | None = Field(default=None, description="every arm at its own optimum of training parameters")
     analysis: Analysis = Analysis()
     resources: Resources = Resources()
+    checkpoints: Checkpoints = Checkpoints()
     published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
     profiles: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="`--profile NAME` lays these values over the sweep: path -> value"

@@ -68,7 +68,7 @@ class LoaderTrainBatches:
             self._loader.sampler.generator = generator(self._seed, "order", number)
         elif hasattr(self._dataset, "set_epoch"):
             assert self._stream_transform is not None
-            self._stream_transform.epoch = number
+            self._stream_transform.begin(number)
             self._dataset.set_epoch(number)  # pyright: ignore[reportAttributeAccessIssue]
         self._loader.generator = generator(self._seed, "workers", number)
         yield from _on_device(self._loader, self._device)
@@ -134,12 +134,17 @@ class _SeededTransform:
         self._transform = transform
         self._seed = seed
         self._seen = 0
-        self.epoch = 0
+        self._epoch = 0
+
+    def begin(self, epoch: int) -> None:
+        """From here on images are those of `epoch`, counted from its first: an epoch depends on its number only."""
+        self._epoch = epoch
+        self._seen = 0
 
     def __call__(self, image: Any) -> Any:
         worker = get_worker_info()
         self._seen += 1
-        names = ("augmentation", self.epoch, 0 if worker is None else worker.id, self._seen)
+        names = ("augmentation", self._epoch, 0 if worker is None else worker.id, self._seen)
         with global_streams(stream_seed(self._seed, *names)):
             return self._transform(image)
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from timm.data import Mixup
 from timm.task import ClassificationTask
+from timm.utils import ModelEmaV3
 from torch import Generator, Tensor, nn
 
 from modelzoo.probes import cosine_penalty, record_maps
@@ -60,6 +62,19 @@ class Classification:
         average = self._task.get_eval_model(ema=True)
         assert average is not None
         return average
+
+    def weights(self) -> dict[str, Tensor]:
+        model = self.evaluated_model
+        return (model.module if isinstance(model, ModelEmaV3) else model).state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"model": self.model.state_dict()}
+        return state | {"average": self.weights()} if self._task.has_ema() else state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        if self._task.has_ema():
+            self.evaluated_model.module.load_state_dict(state["average"])  # pyright: ignore
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
         images, labels = batch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -33,8 +33,20 @@ class Task(Protocol):
         """The model that is measured: the average of the weights where `ema_decay` is set, else `model`."""
         ...
 
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that are measured, by their names in the model that `modelzoo.build_model` makes."""
+        ...
+
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
         """The scalar to minimise; random choices (mixup) draw from `stream`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of the task that training changes, the weights included: tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes the state of an equal task over."""
         ...
 
     def after_update(self, num_updates: int) -> None:

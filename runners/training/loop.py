@@ -1,28 +1,29 @@
 """The training loop: epochs of updates, an evaluation after each, and the question whether to go on.
 
-It knows neither Ray nor Optuna nor labels: the task brings loss and metrics, `report` the answer to "stop now?".
+It knows neither Ray nor Optuna nor labels: the task brings loss and metrics, `report` the answer to "stop now?". What
+it changes stands in a `TrainingState`, which a checkpoint saves: between any two updates it can leave and come back.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from torch.optim import Optimizer
 
 from modelzoo import attention_batchnorms
-from runners.data import Data, EvalBatches
-from runners.data.random_streams import generator
+from runners.data import Batch, Data, EvalBatches
+from runners.data.random_streams import generator_states, restore_generators
 from runners.outcome import NonFiniteLoss
 from runners.tasks import Task
+from runners.training.best import BestWeights
+from runners.training.checkpoint import TrialCheckpoint
 from runners.training.precision import Precision
 from runners.training.recalibration import recalibrate
+from runners.training.state import TrainingState
 from search_space.metrics import METRICS
 from search_space.specs import TrainSpec
 
@@ -36,16 +37,26 @@ _CHECK_LOSS_EVERY = 100
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training went. `metrics` is empty for a pruned one."""
+    """How a training went. `metrics` is empty unless it is completed."""
 
-    status: Literal["completed", "pruned"]
+    status: Literal["completed", "pruned", "preempted"]
     metrics: dict[str, float]
     curve: list[dict[str, float]]
     train_seconds: float
 
 
 def train_model(
-    task: Task, data: Data, train: TrainSpec, *, seed: int, device: torch.device, report: Report
+    task: Task,
+    data: Data,
+    train: TrainSpec,
+    *,
+    seed: int,
+    device: torch.device,
+    report: Report,
+    checkpoint: TrialCheckpoint | None = None,
+    best_weights: BestWeights | None = None,
+    on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
+    is_preempted: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Trains for `train.epochs` epochs or until `report` says stop.
 
@@ -54,106 +65,96 @@ def train_model(
     `val_top1` chose). Without, every epoch is measured on the test split. Where weights are averaged, that is what is
     measured, and `top1@ema` says so. Stopping after the last epoch is completing.
 
+    Args:
+        checkpoint: where the training continues if it was interrupted, and saves itself.
+        best_weights: gets the weights of every epoch to choose from.
+        on_resume: gets the curve so far before the first epoch of a continued training.
+        is_preempted: asked after every update; on True the training saves itself and returns as `preempted`.
+
     Raises:
         NonFiniteLoss: the training loss, or the loss on the measured split, is NaN or infinite.
     """
-    precision = Precision(train.amp, device)
-    optimizer = create_optimizer_v2(
-        task.model,
-        opt=train.opt,
-        lr=train.lr,
-        weight_decay=train.weight_decay,
-        momentum=train.momentum,
-        layer_decay=train.layer_decay,
+    state = TrainingState(
+        task, train, seed=seed, updates_per_epoch=len(data.train), device=device, best_weights=best_weights
     )
-    schedule, _ = create_scheduler_v2(
-        optimizer,
-        sched=train.sched,
-        num_epochs=train.epochs,
-        warmup_epochs=train.warmup_epochs,
-        warmup_lr=train.warmup_lr,
-        min_lr=train.min_lr,
-        step_on_epochs=False,
-        updates_per_epoch=len(data.train),
-    )
-    curve: list[dict[str, float]] = []
-    seconds = 0.0
-    found: dict[str, float] = {}
-    chosen = _BestOnValidation()
-    for epoch in range(1, train.epochs + 1):
+    if checkpoint is not None and checkpoint.resume(state):
+        on_resume([dict(point) for point in state.curve])
+    while state.epoch < train.epochs:
+        epoch = state.epoch + 1
         start = _now(device)
-        train_loss = _train_epoch(task, data, train, epoch, optimizer, schedule, precision, seed)
-        seconds += _now(device) - start
-        _recalibrate(task, data, train, precision)
-        if data.val is not None:
-            on_val = _measure(task, data.val, precision, epoch)
-            chosen.consider(on_val, lambda epoch=epoch: _measure(task, data.test, precision, epoch))
-            found = {f"val_{name}": value for name, value in on_val.items()}
-        else:
-            found = _measure(task, data.test, precision, epoch)
-        curve.append({"epoch": epoch, "train_loss": train_loss, **found})
-        if report(dict(curve[-1])) and epoch < train.epochs:
-            return Trained("pruned", {}, curve, seconds)
+        is_whole = _train_epoch(state, data, train, is_preempted)
+        state.seconds += _now(device) - start
+        if not is_whole:
+            if checkpoint is not None:
+                checkpoint.save(state)
+            return Trained("preempted", {}, state.curve, state.seconds)
+        train_loss = state.loss_sum.item() / state.batches
+        _recalibrate(task, data, train, state.precision)
+        found = _measure_epoch(state, data, epoch)
+        if best_weights is not None:
+            best_weights.consider(epoch, {name.removeprefix("val_"): found[name] for name in found}, task.weights)
+        state.curve.append({"epoch": epoch, "train_loss": train_loss, **found})
+        state.begin_epoch(epoch)
+        if report(dict(state.curve[-1])) and epoch < train.epochs:
+            return Trained("pruned", {}, state.curve, state.seconds)
+        if checkpoint is not None:
+            checkpoint.save_if_due(state)
+    return Trained("completed", _final_metrics(state, data, train), state.curve, state.seconds)
+
+
+def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempted: Callable[[], bool]) -> bool:
+    """Does the updates of the epoch that are left; False if it was asked to leave before the last one was done."""
+    task, epoch = state.task, state.epoch + 1
+    task.model.train()
+    for batch in _batches_left(state, data):
+        # Before the update, so that there is something left to do and an epoch that is all but done is finished.
+        if is_preempted():
+            return False
+        with state.precision.autocast():
+            loss = task.loss(batch, state.mixing)
+        state.precision.update(loss, state.optimizer, task.model, clip_grad=train.clip_grad)
+        state.batches += 1
+        task.after_update(state.updates)
+        if state.schedule is not None:
+            state.schedule.step_update(state.updates)
+        state.loss_sum += loss.detach()
+        # Reading the loss waits for the GPU; now and then is enough to leave a long, lost epoch early.
+        if state.batches % _CHECK_LOSS_EVERY == 0:
+            _check_finite(state.loss_sum, epoch)
+    assert state.batches > 0, "an epoch without batches"
+    _check_finite(state.loss_sum, epoch)
+    return True
+
+
+def _batches_left(state: TrainingState, data: Data) -> Iterator[Batch]:
+    """The epoch's batches after those that were trained on before an interruption, which are read and dropped: the
+    streams of augmentation then stand where they stood."""
+    batches = iter(data.train.epoch(state.epoch + 1))
+    if state.batches:
+        generators = generator_states(state.device)
+        for _ in range(state.batches):
+            next(batches)
+        restore_generators(generators, state.device)
+    return batches
+
+
+def _measure_epoch(state: TrainingState, data: Data, epoch: int) -> dict[str, float]:
+    """Metrics of the split that is watched; with a validation split, those of the test split where it is the best."""
+    if data.val is None:
+        return _measure(state.task, data.test, state.precision, epoch)
+    on_val = _measure(state.task, data.val, state.precision, epoch)
+    state.chosen.consider(on_val, lambda: _measure(state.task, data.test, state.precision, epoch))
+    return {f"val_{name}": value for name, value in on_val.items()}
+
+
+def _final_metrics(state: TrainingState, data: Data, train: TrainSpec) -> dict[str, float]:
+    found = {name: value for name, value in state.curve[-1].items() if name not in ("epoch", "train_loss")}
     if data.val is not None:
-        found = {**_measure(task, data.test, precision, train.epochs), **found, **chosen.test_metrics}
+        on_test = _measure(state.task, data.test, state.precision, train.epochs)
+        found = {**on_test, **found, **state.chosen.test_metrics}
     if train.ema_decay is not None:
         found |= {f"{name}@ema": found[name] for name in METRICS if name in found}
-    return Trained("completed", found, curve, seconds)
-
-
-class _BestOnValidation:
-    """Test metrics at the epochs that the validation split chooses, each metric by its own validation value."""
-
-    def __init__(self) -> None:
-        self._best: dict[str, float] = {}
-        self.test_metrics: dict[str, float] = {}
-
-    def consider(self, on_val: dict[str, float], on_test: Callable[[], dict[str, float]]) -> None:
-        """Measures the test split if an epoch is the best so far in some metric; the earliest of equals stays."""
-        better = [name for name, value in on_val.items() if self._is_better(name, value)]
-        if not better:
-            return
-        measured = on_test()
-        self._best |= {name: on_val[name] for name in better}
-        self.test_metrics |= {f"{name}@best_val": measured[name] for name in better}
-
-    def _is_better(self, name: str, value: float) -> bool:
-        if name not in self._best:
-            return True
-        return value > self._best[name] if METRICS[name].direction == "maximize" else value < self._best[name]
-
-
-def _train_epoch(
-    task: Task,
-    data: Data,
-    train: TrainSpec,
-    epoch: int,
-    optimizer: Optimizer,
-    schedule: Any,
-    precision: Precision,
-    seed: int,
-) -> float:
-    """Mean training loss over the epoch's updates."""
-    task.model.train()
-    mixing = generator(seed, "mixing", epoch)
-    total = torch.zeros((), dtype=torch.float64, device=next(task.model.parameters()).device)
-    num_batches = 0
-    num_updates = (epoch - 1) * len(data.train)
-    for batch in data.train.epoch(epoch):
-        with precision.autocast():
-            loss = task.loss(batch, mixing)
-        precision.update(loss, optimizer, task.model, clip_grad=train.clip_grad)
-        num_batches += 1
-        task.after_update(num_updates + num_batches)
-        if schedule is not None:
-            schedule.step_update(num_updates + num_batches)
-        total += loss.detach()
-        # Reading the loss waits for the GPU; now and then is enough to leave a long, lost epoch early.
-        if num_batches % _CHECK_LOSS_EVERY == 0:
-            _check_finite(total, epoch)
-    assert num_batches > 0, "an epoch without batches"
-    _check_finite(total, epoch)
-    return total.item() / num_batches
+    return found
 
 
 def _check_finite(total: torch.Tensor, epoch: int) -> None:

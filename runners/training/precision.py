@@ -9,6 +9,7 @@ float16    autocast to float16 with a scaled loss; only on a GPU, elsewhere it i
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from timm.utils import NativeScaler, dispatch_clip_grad
@@ -41,6 +42,14 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager:
         return nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scale of the loss, where it is scaled."""
+        return {} if self._scaler is None else self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state)
 
     def update(self, loss: Tensor, optimizer: Optimizer, model: nn.Module, *, clip_grad: float | None) -> None:
         """One optimiser step down the gradient of `loss`, its norm clipped to `clip_grad`."""

@@ -1,0 +1,162 @@
+"""`trials/<trial_id>/checkpoint.pt`: a training in a file, written whole or not at all, and read without trust.
+
+Why not Tune's checkpoints: they live in Tune's storage, and nothing of Tune must survive the driver (decision 1). A
+checkpoint is loaded with `weights_only`, so that a stranger's file executes nothing, and used only if it is of this very
+trial and was written by the same versions: everything else is ignored with a word, and the trial begins anew.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from results.durable_files import replacing_file
+from runners.training.state import TrainingState
+from search_space.errors import SpecError
+from search_space.identity import canonical_json, trial_id
+from search_space.specs import TrialSpec
+from search_space.sweep import Checkpoints
+
+__all__ = ["CHECKPOINT_NAME", "WEIGHTS_NAME", "TrialCheckpoint"]
+
+CHECKPOINT_NAME = "checkpoint.pt"
+WEIGHTS_NAME = "weights.safetensors"
+_FORMAT = 1
+
+
+class TrialCheckpoint:
+    """Saves one trial in its directory and brings it back.
+
+    Args:
+        directory: of the trial; without one nothing is saved.
+        say: tells a person what was ignored or could not be written.
+
+    Attributes:
+        earlier_seconds: that the trial has taken before it was interrupted.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        directory: Path | None,
+        settings: Checkpoints,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = lambda text: print(text, flush=True),
+    ) -> None:
+        self._spec = spec
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._say = say
+        self._began = self._saved_at = clock()
+        self.earlier_seconds = 0.0
+
+    def resume(self, state: TrainingState) -> bool:
+        """Puts `state` where the trial's checkpoint stands; False if there is none that can be used."""
+        if self._directory is None:
+            return False
+        path = self._directory / CHECKPOINT_NAME
+        for left in self._directory.glob(f".{CHECKPOINT_NAME}.*.tmp"):  # half-written by a killed process
+            left.unlink(missing_ok=True)
+        if not path.exists():
+            return False
+        try:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+            reason = self._reason_against(stored)
+            if not reason:
+                state.load_state_dict(stored["state"])
+                self.earlier_seconds = float(stored["seconds"])
+        except pickle.UnpicklingError:
+            reason = "it holds more than tensors and plain values, or is damaged; none of it was executed"
+        except Exception as err:  # a damaged file raises whatever its bytes lead to
+            reason = f"{type(err).__name__}: {err}".splitlines()[0]
+        if reason:
+            self._say(f"{path.name} ignored, the trial begins anew: {reason}")
+            return False
+        self._say(f"continued from {path.name}: {state.epoch} epochs and {state.batches} updates done")
+        return True
+
+    def save_if_due(self, state: TrainingState) -> None:
+        """Saves after a finished epoch if the settings want it."""
+        every = self._settings.every_epochs
+        is_due = every > 0 and state.epoch % every == 0
+        if is_due and self._clock() - self._saved_at >= self._settings.min_seconds:
+            self.save(state)
+
+    def save(self, state: TrainingState) -> bool:
+        """Writes the checkpoint; False, with a word, if that is impossible: the training then goes on without."""
+        seconds = self.earlier_seconds + self._clock() - self._began
+        stored = {**self._identity(), "seconds": seconds, "state": state.state_dict()}
+        is_written = self._write(CHECKPOINT_NAME, lambda stream: torch.save(stored, stream))
+        self._saved_at = self._clock()
+        return is_written
+
+    def keep_weights(self, weights: dict[str, Tensor], *, epoch: int, chosen_by: str) -> None:
+        """Writes the weights of a completed trial, which stay."""
+        from safetensors.torch import save  # only here: most trials keep nothing
+
+        metadata = {
+            "format": "pt",
+            "trial_id": trial_id(self._spec),
+            "spec": canonical_json(self._spec),
+            "epoch": str(epoch),
+            "chosen_by": chosen_by,
+        }
+        # safetensors wants tensors that share no memory and lie in order
+        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+        self._write(WEIGHTS_NAME, lambda stream: stream.write(save(tensors, metadata=metadata)))
+
+    def _write(self, name: str, write: Callable[[Any], Any]) -> bool:
+        if self._directory is None:
+            return False
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with replacing_file(self._directory / name) as stream:
+                write(stream)
+        # PyTorch's writer answers a full disk with a RuntimeError.
+        except (SpecError, OSError, RuntimeError) as err:
+            reason = err.problems[0].message if isinstance(err, SpecError) else str(err).splitlines()[0]
+            self._say(f"{name} not written, the training goes on: {reason.removeprefix('cannot write: ')}")
+            return False
+        return True
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "trial_id": trial_id(self._spec),
+            "spec": canonical_json(self._spec),
+            "versions": _versions(),
+        }
+
+    def _reason_against(self, stored: Any) -> str:
+        ours = self._identity()
+        if not isinstance(stored, dict) or not isinstance(stored.get("format"), int) or "state" not in stored:
+            return "it is no checkpoint of a trial"
+        if stored["format"] != _FORMAT:
+            return f"it has format {stored['format']}, this archsweep writes {_FORMAT}"
+        if stored.get("trial_id") != ours["trial_id"] or stored.get("spec") != ours["spec"]:
+            return f"it is of trial {stored.get('trial_id')!r}, this is {ours['trial_id']!r}"
+        theirs = stored.get("versions")
+        for name, version in ours["versions"].items():
+            other = theirs.get(name) if isinstance(theirs, dict) else None
+            if other != version:
+                return f"it was written with {name} {other}, this is {version}"
+        return ""
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in ("archsweep", "timm", "torch"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # source that was shipped to a worker without being installed
+            versions[name] = "unknown"
+    return versions
