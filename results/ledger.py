@@ -185,10 +185,14 @@ def read_ledger(path: str | Path) -> LedgerContents:
 def latest_by_trial(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     """The deciding record of every trial id: a completed one if there is any, else the latest attempt.
 
+    Preempted ones decide nothing: their trial is still to be done.
+
     Does not depend on the order of the records, so that a merged or sorted ledger gives the same table.
     """
     deciding: dict[str, TrialRecord] = {}
     for record in records:
+        if record.status == "preempted":
+            continue
         other = deciding.get(record.trial_id)
         if other is None or _rank(record) > _rank(other):
             deciding[record.trial_id] = record

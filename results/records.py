@@ -26,8 +26,9 @@ __all__ = [
     "TrialRecord",
 ]
 
-RECORD_VERSION = 1
-Status = Literal["completed", "pruned", "infeasible", "failed"]
+RECORD_VERSION = 2
+"""The newest format that is understood. 2: records may be `preempted`; all others are still written as format 1."""
+Status = Literal["completed", "pruned", "infeasible", "failed", "preempted"]
 
 
 class _Stored(BaseModel):
@@ -54,9 +55,10 @@ class Failure(_Stored):
 
 
 class TrialRecord(_Stored):
-    """The outcome of one trial. Only `completed` records enter a mean."""
+    """The outcome of one trial. Only `completed` records enter a mean. A `preempted` one decides nothing: the trial was
+    told to make room and runs on later."""
 
-    version: int = RECORD_VERSION
+    version: int = 1
     trial_id: str
     variant_id: str
     variant: str = Field(description="readable name: what differs from the baseline")
@@ -85,6 +87,9 @@ class TrialRecord(_Stored):
     session: str = Field(default="", description="which start of the driver; see provenance.jsonl")
     role: Literal["", "retune"] = Field(
         default="", description="`retune`: tuned an arm before the comparison; in no table"
+    )
+    resumed_from_epoch: int | None = Field(
+        default=None, description="epochs that a checkpoint brought over an interruption; None: trained in one go"
     )
     cached_from: str = Field(
         default="", description="the run directory whose record was taken over instead of training again"
@@ -130,7 +135,7 @@ class Analysis(_Stored):
 class RunPlan(_Stored):
     """What the driver set out to do when it last started in this run directory."""
 
-    version: int = RECORD_VERSION
+    version: int = 1
     sweep: str
     profile: str = ""
     design: str

@@ -32,7 +32,8 @@ class RunStatus:
 
     Attributes:
         running: trials at work; empty where no driver is.
-        num_interrupted: trials that began and have no result, while nobody works on them. Part of `num_missing`.
+        num_preempted: trials that were told to make room and wait to be continued. Part of `num_missing`.
+        num_interrupted: other trials that began and have no result, while nobody works on them. Part of `num_missing`.
         eta_seconds: until all is done, at the pace so far; None where that cannot be told.
     """
 
@@ -44,6 +45,7 @@ class RunStatus:
     num_failed: int
     num_infeasible: int
     num_missing: int
+    num_preempted: int
     num_interrupted: int
     epochs: int | None
     running: tuple[UnfinishedTrial, ...]
@@ -71,6 +73,9 @@ def run_status(run: Run, *, now: float) -> RunStatus:
         planned = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
     missing = max(0, planned - len(records))
     running = tuple(trial for trial in run.unfinished if not trial.has_ended) if run.driver else ()
+    waiting = [trial for trial in run.unfinished if trial.has_ended or not run.driver]
+    preempted = {record.trial_id for record in run.records if record.status == "preempted"}
+    num_preempted = sum(trial.trial_id in preempted for trial in waiting)
     return RunStatus(
         sweep=run.plan.sweep,
         driver=run.driver,
@@ -80,7 +85,8 @@ def run_status(run: Run, *, now: float) -> RunStatus:
         num_failed=counts["failed"],
         num_infeasible=counts["infeasible"],
         num_missing=missing,
-        num_interrupted=0 if run.driver else len(run.unfinished),
+        num_preempted=num_preempted,
+        num_interrupted=0 if run.driver else len(waiting) - num_preempted,
         epochs=run.plan.epochs,
         running=running,
         best=_best(run, records),
@@ -104,8 +110,9 @@ def _lines(status: RunStatus) -> Iterator[str]:
         "failed": status.num_failed,
         "infeasible": status.num_infeasible,
         "running": len(status.running),
+        "preempted": status.num_preempted,
         "interrupted": status.num_interrupted,
-        "missing": status.num_missing - len(status.running) - status.num_interrupted,
+        "missing": status.num_missing - len(status.running) - status.num_preempted - status.num_interrupted,
     }
     yield "  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count > 0 or name == "completed")
     if status.best:

@@ -47,6 +47,7 @@ class RunningTrial:
     curve: list[dict[str, float]] = field(default_factory=list)
     pruned: bool = False
     lost_workers: list[str] = field(default_factory=list)
+    resumed_from_epoch: int | None = None
 
 
 def infeasible_record(assignment: Assignment, reason: str, cost: Mapping[str, float]) -> TrialRecord:
@@ -60,6 +61,7 @@ def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Map
     update: dict[str, Any] = {
         "curve": running.curve,
         "epochs": len(running.curve),
+        "resumed_from_epoch": running.resumed_from_epoch,
         "total_seconds": time.monotonic() - running.began,
         **cost,
     }
@@ -67,6 +69,8 @@ def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Map
         update |= {"status": "failed", "failure": result}
     elif running.pruned or result is None or result.status == "pruned":
         update |= {"status": "pruned"}
+    elif result.status == "preempted":
+        update |= {"status": "preempted", "version": 2}
     else:
         update |= {"status": "completed", "metrics": dict(result.metrics)}
     if isinstance(result, Outcome):

@@ -15,6 +15,7 @@ from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
 from runners.assignment import Assignment, RunningTrial, infeasible_record, record_of
 from runners.outcome import Outcome
 from runners.plan import Plan
+from runners.stop_request import StopRequest
 from runners.study import Proposal, Study, objective
 from search_space import SpecError, TrialSpec, Variant, trial_id, variant_id
 
@@ -43,6 +44,7 @@ class TrialBook:
         limit: start at most this many trials now.
         session: which start of the driver this is (goes into every record).
         role: what the trials are for (goes into every record); records of another role do not count.
+        stop: once it is asked, no further trial starts.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class TrialBook:
         session: str = "",
         role: Literal["", "retune"] = "",
         observers: Sequence[Observer] = (),
+        stop: StopRequest | None = None,
     ) -> None:
         self.plan = plan
+        self.stop = stop
         self._ledger = ledger
         self._limit = limit
         self._session = session
@@ -132,6 +136,8 @@ class TrialBook:
 
     def ask(self) -> Assignment | None:
         """The next trial to train; None when there is nothing (more) to start."""
+        if self.is_stopping:
+            return None
         assignment = self._ask_new()
         if assignment is None and self._retries:
             assignment = self._retries.popleft()
@@ -144,6 +150,26 @@ class TrialBook:
             observer.started(assignment)
         return assignment
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether running trials should save themselves and end."""
+        return self.stop is not None and self.stop.is_asked
+
+    def resume(self, key: str, curve: Sequence[Mapping[str, float]]) -> None:
+        """Notes that a trial continues after the epochs of `curve`, which an earlier start of it has trained."""
+        progress = self._running[key]
+        known = {point["epoch"] for point in progress.curve}
+        progress.curve = [dict(point) for point in curve]
+        progress.resumed_from_epoch = len(curve)
+        for metrics in curve:
+            if metrics["epoch"] not in known:
+                for observer in self._observers:
+                    observer.epoch_done(progress.assignment, metrics)
+            if self._study is not None:
+                value = objective(metrics, self.plan.sweep.metric)
+                assert value is not None, f"the task does not report {self.plan.sweep.metric}"
+                self._study.report(key, int(metrics["epoch"]), value)
+
     def report(self, key: str, metrics: Mapping[str, float]) -> bool:
         """Notes one finished epoch; True if the trial should stop now (it is then `pruned`)."""
         progress = self._running[key]
@@ -151,6 +177,8 @@ class TrialBook:
         # A trial that lost its worker starts again from its first epoch: the newer curve replaces the older one.
         progress.curve = [point for point in progress.curve if point["epoch"] < epoch]
         progress.curve.append(dict(metrics))
+        if progress.resumed_from_epoch is not None and epoch <= progress.resumed_from_epoch:
+            progress.resumed_from_epoch = None  # lost again, and this time without a checkpoint that could be used
         for observer in self._observers:
             observer.epoch_done(progress.assignment, metrics)
         if self._study is None:
@@ -172,14 +200,10 @@ class TrialBook:
         record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
         self._ledger.append(record)
         del self._running[key]
-        self._decisive[key] = record
-        self._note_failure(record)
-        is_retried = may_retry_alone and self._ran_out_of_memory(progress.assignment, record)
-        if is_retried:
-            self._retries.append(replace(progress.assignment, attempt=record.attempt + 1, alone=True))
-        # A search waits for the second attempt: told now, the sampler would learn that the point is infeasible.
-        if self._study and not (is_retried and progress.assignment.proposal):
-            self._study.finish(key, record)
+        if record.status == "preempted":
+            self._put_back(progress.assignment)
+        else:
+            self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
         for observer in self._observers:
             observer.ended(progress.assignment, record)
         return record
@@ -226,6 +250,24 @@ class TrialBook:
         for key, variant, spec in self._planned():
             if key not in self._decisive or key in self._again:
                 yield self._assignment(key, spec, variant)
+
+    def _put_back(self, assignment: Assignment) -> None:
+        """Counts a trial as not yet started; the driver's next start trains it, this one is about to end."""
+        if self.plan.sweep.search:
+            self._spent -= 1
+        else:
+            self._queue.appendleft(assignment)
+
+    def _note_end(self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool) -> None:
+        """The record decides, unless the trial gets another try."""
+        self._decisive[record.trial_id] = record
+        self._note_failure(record)
+        is_retried = may_retry_alone and self._ran_out_of_memory(assignment, record)
+        if is_retried:
+            self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True))
+        # A search waits for the second attempt: told now, the sampler would learn that the point is infeasible.
+        if self._study and not (is_retried and assignment.proposal):
+            self._study.finish(record.trial_id, record)
 
     def _assignment(self, key: str, spec: TrialSpec, variant: Variant, proposal: Proposal | None = None) -> Assignment:
         attempt = self._attempts.get(key, 0) + 1

@@ -3,8 +3,8 @@
 This module imports torch and timm but never ray: a forkserver preloads it once per worker, so that every trial starts
 in milliseconds with everything imported and nothing shared but code. A crash of the child is one failed trial.
 
-Messages, child to parent: ("epoch", metrics), ("outcome", dict), ("failure", dict). Parent to child, after each epoch:
-True to stop, False to go on.
+Messages, child to parent: ("resumed", curve), ("epoch", metrics), ("outcome", dict), ("failure", dict). Parent to
+child, after each epoch: True to stop, False to go on. SIGTERM asks the trial to save itself and end as `preempted`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import dataclasses
 import os
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,22 @@ import torch
 from results.records import Failure
 from runners.outcome import failure_of
 from runners.trial import run_trial
-from search_space import Resources, TrialSpec
+from search_space import Checkpoints, Resources, TrialSpec
 
 __all__ = ["child_main"]
 
 _PR_SET_PDEATHSIG = 1
 
 
-def child_main(connection: Connection, spec: dict[str, Any], resources: dict[str, Any], log_path: str) -> None:
-    """Trains one trial and sends what becomes of it. Never raises: a failure is a message."""
+def child_main(connection: Connection, job: dict[str, Any]) -> None:
+    """Trains one trial and sends what becomes of it. Never raises: a failure is a message.
+
+    Args:
+        job: `trial`, `resources` and `checkpoints` as plain values, `metric`, and `log`, the path of the trial's log.
+    """
     _die_with_parent()
-    _redirect_output(log_path)
+    is_preempted = _listen_to_sigterm()
+    _redirect_output(job["log"])
     epoch = 0
 
     def report(metrics: dict[str, float]) -> bool:
@@ -43,13 +49,17 @@ def child_main(connection: Connection, spec: dict[str, Any], resources: dict[str
         return bool(connection.recv())
 
     try:
-        limits = Resources.model_validate(resources)
+        limits = Resources.model_validate(job["resources"])
         torch.set_num_threads(max(1, int(limits.cpus)))
         outcome = run_trial(
-            TrialSpec.model_validate(spec),
+            TrialSpec.model_validate(job["trial"]),
             report=report,
             resources=limits,
-            directory=Path(log_path).parent if log_path else None,
+            directory=Path(job["log"]).parent if job["log"] else None,
+            checkpoints=Checkpoints.model_validate(job["checkpoints"]),
+            metric=job["metric"],
+            on_resume=lambda curve: connection.send(("resumed", curve)),
+            is_preempted=is_preempted,
         )
         connection.send(("outcome", dataclasses.asdict(outcome)))
     except (EOFError, BrokenPipeError):
@@ -65,6 +75,18 @@ def _die_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _listen_to_sigterm() -> Callable[[], bool]:
+    """Whether SIGTERM has come."""
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    signal.signal(signal.SIGTERM, ask)
+    return lambda: asked
 
 
 def _redirect_output(log_path: str) -> None:

@@ -6,6 +6,7 @@ Running the same sweep again continues it; nothing here distinguishes a first st
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,9 @@ from runners.plan import Plan
 from runners.progress import LiveView, ProgressFile, TrialLines
 from runners.provenance import describe_session, new_session, write_provenance
 from runners.retune import stages
+from runners.stop_request import StopRequest
 from runners.studies import take_over
+from runners.trial_files import CheckpointRemover, remove_checkpoints
 from search_space import trial_id
 
 __all__ = ["DriveResult", "drive"]
@@ -29,12 +32,14 @@ __all__ = ["DriveResult", "drive"]
 
 @dataclass(frozen=True)
 class DriveResult:
-    """How the run stands after this start of the driver; `counts` are of the present plan, by status."""
+    """How the run stands after this start of the driver; `counts` are of the present plan, by status. `signal` is what
+    interrupted it, if anything did."""
 
     counts: Counter[str]
     started: int
     remaining: int
     interrupted: bool = False
+    signal: int = signal.SIGINT
 
 
 def drive(
@@ -66,6 +71,13 @@ def drive(
     started = _Started()
     with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
         write_plan(run_dir, plan.as_run_plan())
+        stop = StopRequest(
+            run_dir,
+            session=session,
+            grace_seconds=plan.sweep.checkpoints.grace_seconds,
+            say=lambda text: None if console is None else console.print(text, markup=False, style="bold"),
+        )
+        remove_checkpoints(run_dir, ledger.records)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(run_dir, description, plan.file.text)
         progress_file = ProgressFile(progress)
@@ -77,15 +89,25 @@ def drive(
                     plan = stage.plan
                     write_plan(run_dir, plan.as_run_plan())
                 take_over(stage.plan, ledger, siblings, role=stage.role)
-                watchers: list[Observer] = [progress_file, started]
+                watchers: list[Observer] = [progress_file, started, CheckpointRemover(run_dir)]
                 left = None if limit is None else limit - started.count
                 book = TrialBook(
-                    stage.plan, ledger, retry=retry, limit=left, session=session, role=stage.role, observers=watchers
+                    stage.plan,
+                    ledger,
+                    retry=retry,
+                    limit=left,
+                    session=session,
+                    role=stage.role,
+                    observers=watchers,
+                    stop=stop,
                 )
                 if book.num_startable > 0:
                     with _view(console, book, stage.plan) as view, _own_output(engine, run_dir):
                         watchers.extend(view)
                         run_trials(engine, book, run_dir=run_dir, address=address)
+                if stop.is_asked and book.num_remaining:
+                    interrupted = True
+                    break
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -93,11 +115,12 @@ def drive(
                 progress_file.stopped(book.running())  # what has no record now is interrupted, not running
             write_tables(run_dir)
         assert book is not None, "a run without a stage"
+        ending = {"interrupted": interrupted, "signal": stop.signal or signal.SIGINT}
         if not is_comparing:  # stopped while arms were being tuned
-            return DriveResult(Counter(), started.count, book.num_remaining + plan.num_trials, interrupted)
+            return DriveResult(Counter(), started.count, book.num_remaining + plan.num_trials, **ending)
         records = _records_of_plan(book, plan)
         counts = Counter(record.status for record in records)
-        return DriveResult(counts, started.count, book.num_remaining, interrupted)
+        return DriveResult(counts, started.count, book.num_remaining, **ending)
 
 
 class _Started:

@@ -53,7 +53,7 @@ class _Tally:
     def __init__(self, planned: int, earlier: Mapping[str, TrialRecord], metric: str) -> None:
         self.metric = METRICS[metric]
         self.planned = planned
-        self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0}
+        self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0, "preempted": 0}
         self.best: TrialRecord | None = None
         self._began = time.monotonic()
         self._ended_now = 0

@@ -15,7 +15,7 @@ from search_space import Problem, SpecError, SweepFile, load_studies
 
 __all__ = ["run"]
 
-_INTERRUPTED = 130
+_SIGNALLED = 128  # the exit code of a process that a signal ended is this and the signal
 
 
 class Engine(StrEnum):
@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Run a sweep, or continue it: finished trials are never run again.
 
-    Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 130: interrupted (run the
-    same command again to continue).
+    Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 130, 143: interrupted by
+    Ctrl-C or SIGTERM; running trials were saved, and the same command continues them.
     """
     overrides = list(set_ or ())
     if gpus_per_trial is not None:
@@ -87,7 +87,7 @@ def run(
         )
         worst = max(worst, code)
         left = None if left is None else left - started
-        if code == _INTERRUPTED or left == 0:
+        if code > _SIGNALLED or left == 0:
             break
     if worst:
         raise typer.Exit(worst)
@@ -150,7 +150,7 @@ def _run_one(
     if result.interrupted:
         left = f"{result.remaining} trials left; run the same command again to continue"
         console.print(f"interrupted: {left}", markup=False, style="bold")
-        return _INTERRUPTED, result.started
+        return _SIGNALLED + result.signal, result.started
     if result.counts["failed"]:
         text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` says why; --retry failed"
         console.print(text, markup=False, style="bold red")

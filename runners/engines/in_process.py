@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -28,11 +28,12 @@ def run_in_process(book: TrialBook, *, run_dir: Path) -> None:
     """Trains everything the book asks for. KeyboardInterrupt passes through; the trial it hit leaves no record."""
     resources = book.plan.sweep.resources
     torch.set_num_threads(max(1, int(resources.cpus)))
-    while (assignment := book.ask()) is not None:
-        directory = run_dir / "trials" / assignment.trial_id
-        result, error = _train(book, assignment, resources, directory)
-        error.raise_caught()
-        book.finish(assignment.trial_id, result)
+    with book.stop.listening() if book.stop else nullcontext():
+        while (assignment := book.ask()) is not None:
+            directory = run_dir / "trials" / assignment.trial_id
+            result, error = _train(book, assignment, resources, directory)
+            error.raise_caught()
+            book.finish(assignment.trial_id, result)
 
 
 def _train(
@@ -45,7 +46,17 @@ def _train(
 
     try:
         with _alarm(resources.time_limit):
-            return run_trial(assignment.spec, report=report, resources=resources, directory=directory), error
+            outcome = run_trial(
+                assignment.spec,
+                report=report,
+                resources=resources,
+                directory=directory,
+                checkpoints=book.plan.sweep.checkpoints,
+                metric=book.plan.sweep.metric,
+                on_resume=lambda curve: error.guard(lambda: book.resume(assignment.trial_id, curve)),
+                is_preempted=lambda: book.is_stopping,
+            )
+            return outcome, error
     except TimeLimit:
         return too_slow(resources.time_limit), error
     except Exception as err:

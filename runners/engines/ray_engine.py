@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from runners.engines.driver_error import DriverError
 from runners.engines.placement import Placement, request_of
 from runners.engines.worker import TrialWorker
 from runners.outcome import Outcome
-from search_space import Resources
 
 __all__ = ["run_on_ray"]
 
@@ -60,8 +60,7 @@ class _BookSearcher(Searcher):
         if assignment is None:
             return None
         self._given[trial_id] = assignment
-        resources = self._book.plan.sweep.resources
-        return {**_worker_config(assignment, resources, self._run_dir), **self._placement.config(assignment)}
+        return {**_worker_config(assignment, self._book, self._run_dir), **self._placement.config(assignment)}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         assignment = self._given.pop(trial_id)
@@ -117,10 +116,13 @@ class _BookScheduler(FIFOScheduler):
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
-        if result.get("kind") != "epoch":
+        if result.get("kind") not in ("epoch", "resumed"):
             return TrialScheduler.CONTINUE
         content = json.loads(result["content"])
         self._placement.seen(trial.config["key"], result["node"])
+        if result["kind"] == "resumed":
+            self._error.guard(lambda: self._book.resume(trial.config["key"], content))
+            return TrialScheduler.CONTINUE
         stop = self._error.guard(lambda: self._book.report(trial.config["key"], content), otherwise=True)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
@@ -134,7 +136,8 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
         SpecError: a trial asks for more than the cluster has, or there is no cluster at `address`.
     """
     resources = book.plan.sweep.resources
-    with cluster(address):
+    # Ray takes SIGTERM for itself when it starts: we listen after that.
+    with cluster(address), book.stop.listening() if book.stop else nullcontext():
         if address not in (None, "local"):
             check_nodes(run_dir, resources)
         error = DriverError()
@@ -166,7 +169,7 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
 
 
 def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -> Outcome | Failure:
-    if error or not result or result.get("kind") == "epoch":
+    if error or not result or result.get("kind") not in ("outcome", "failure"):
         reasons = book.lost_workers(key)
         times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
         message = f"its worker was lost {times} (node failure or out of memory)"
@@ -175,10 +178,14 @@ def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -
     return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
 
 
-def _worker_config(assignment: Assignment, resources: Resources, run_dir: Path) -> dict[str, Any]:
-    return {
-        "key": assignment.trial_id,
-        "trial": assignment.spec.model_dump_json(),
-        "resources": resources.model_dump_json(),
+def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path) -> dict[str, Any]:
+    sweep = book.plan.sweep
+    job = {
+        "trial": assignment.spec.model_dump(mode="json"),
+        "resources": sweep.resources.model_dump(mode="json"),
+        "checkpoints": sweep.checkpoints.model_dump(mode="json"),
+        "metric": sweep.metric,
         "log": str(run_dir / "trials" / assignment.trial_id / "train.log"),
     }
+    stop_file = "" if book.stop is None else str(book.stop.file)
+    return {"key": assignment.trial_id, "job": json.dumps(job), "stop_file": stop_file}

@@ -1,8 +1,8 @@
 """`trials/<trial_id>/checkpoint.pt`: a training in a file, written whole or not at all, and read without trust.
 
 Why not Tune's checkpoints: they live in Tune's storage, and nothing of Tune must survive the driver (decision 1). A
-checkpoint is loaded with `weights_only`, so that a stranger's file executes nothing, and used only if it is of this very
-trial and was written by the same versions: everything else is ignored with a word, and the trial begins anew.
+checkpoint is loaded with `weights_only`, so that a stranger's file executes nothing, and used only if it is of this
+very trial and was written by the same versions: all else is ignored with a word, and the trial begins anew.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from results.durable_files import replacing_file
+from runners.outcome import TimeLimit
 from runners.training.state import TrainingState
 from search_space.errors import SpecError
 from search_space.identity import canonical_json, trial_id
@@ -74,6 +75,8 @@ class TrialCheckpoint:
             if not reason:
                 state.load_state_dict(stored["state"])
                 self.earlier_seconds = float(stored["seconds"])
+        except TimeLimit:
+            raise
         except pickle.UnpicklingError:
             reason = "it holds more than tensors and plain values, or is damaged; none of it was executed"
         except Exception as err:  # a damaged file raises whatever its bytes lead to

@@ -173,12 +173,12 @@ def test_unknown_fields_survive_reading(tmp_path, record):
 @pytest.mark.parametrize("status", ["completed", "a status of the future"])
 def test_a_newer_ledger_is_refused(tmp_path, record, status):
     path = tmp_path / "ledger.jsonl"
-    line = record("a", 0, 1.0).model_dump_json().replace('"version":1', '"version":2')
+    line = record("a", 0, 1.0).model_dump_json().replace('"version":1', '"version":3')
     path.write_text(line.replace("completed", status) + "\n")
     with pytest.raises(SpecError) as caught:
         read_ledger(path)
     assert str(caught.value) == (
-        f"{path}:1: written by a newer archsweep (format 2; this one reads up to 1)\n"
+        f"{path}:1: written by a newer archsweep (format 3; this one reads up to 2)\n"
         "  upgrade with `pip install --upgrade archsweep`"
     )
 

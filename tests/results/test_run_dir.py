@@ -102,11 +102,11 @@ def test_a_ledger_without_plan_is_told_apart(tmp_path):
 
 
 def test_a_plan_of_a_newer_archsweep_is_refused(tmp_path, plan):
-    write_plan(tmp_path, plan(version=2))
+    write_plan(tmp_path, plan(version=3))
     with pytest.raises(SpecError) as caught:
         Run.open(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/plan.json: written by a newer archsweep (format 2; this one reads up to 1)\n"
+        f"{tmp_path}/plan.json: written by a newer archsweep (format 3; this one reads up to 2)\n"
         "  upgrade with `pip install --upgrade archsweep`"
     )
 

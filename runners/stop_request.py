@@ -1,0 +1,82 @@
+"""SIGTERM and Ctrl-C as a wish: running trials save themselves and end, and the same command continues them later.
+
+A cluster that takes its machines back sends SIGTERM and waits a while before it kills. Asked once, the driver starts
+no further trial and tells the running ones; asked again, or once the time of grace is over, it ends at once. Workers
+sit in other processes and on other hosts, so they are told by a file in the run directory, which they look for while
+they wait. A file left by a killed driver bears the name of that driver's session and means nothing to later ones.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["StopRequest"]
+
+_CTRL_C_GRACE = 5.0
+"""Seconds at most: who presses Ctrl-C sits there and waits."""
+_PREFIX = ".stop-"
+
+
+class StopRequest:
+    """Whether this session was told to stop.
+
+    Args:
+        grace_seconds: how long running trials may take to save themselves.
+        say: gets one line for the person who waits.
+
+    Attributes:
+        signal: the first signal that asked; None before.
+        file: exists from then on, for workers.
+    """
+
+    def __init__(
+        self, run_dir: Path, *, session: str, grace_seconds: float, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.signal: int | None = None
+        self.file = run_dir / f"{_PREFIX}{session}"
+        self._grace_seconds = grace_seconds
+        self._say = say
+        self._timer: threading.Timer | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        return self.signal is not None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Inside, signals are wishes; KeyboardInterrupt is raised when the patience is over. Only the main thread can
+        listen: elsewhere signals keep their meaning."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        for left in self.file.parent.glob(f"{_PREFIX}*"):
+            left.unlink(missing_ok=True)
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.file.unlink(missing_ok=True)
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        seconds = min(self._grace_seconds, _CTRL_C_GRACE) if number == signal.SIGINT else self._grace_seconds
+        try:
+            self.file.touch()
+        except OSError:  # workers cannot be told
+            raise KeyboardInterrupt from None
+        main = threading.main_thread().ident
+        assert main is not None
+        self._timer = threading.Timer(seconds, lambda: signal.pthread_kill(main, number))
+        self._timer.daemon = True
+        self._timer.start()
+        self._say(f"told to stop: running trials save themselves, for {seconds:g} s at most; again: at once")

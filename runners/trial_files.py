@@ -1,0 +1,50 @@
+"""Checkpoints in the run directory: which of them are still of use.
+
+One of a trial that ended is not, and goes. One of a trial that failed by no doing of its training (a lost worker, a
+time limit, a full memory, an error in the code) stays: `--retry failed` continues there. A diverged training would
+only diverge again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from results import TrialRecord, latest_by_trial
+
+__all__ = ["CheckpointRemover", "remove_checkpoints"]
+
+_NAME = "checkpoint.pt"
+
+
+class CheckpointRemover:
+    """Observer that removes the checkpoint of a trial once its record is on the disk."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+
+    def started(self, assignment: object) -> None: ...
+    def epoch_done(self, assignment: object, metrics: Mapping[str, float]) -> None: ...
+
+    def ended(self, assignment: object, record: TrialRecord) -> None:
+        if not _is_of_use(record):
+            _path(self._run_dir, record.trial_id).unlink(missing_ok=True)
+
+
+def remove_checkpoints(run_dir: Path, records: Iterable[TrialRecord]) -> None:
+    """Removes what a driver left behind that was killed between a record and its checkpoint."""
+    left = {path.parent.name: path for path in run_dir.glob(f"trials/*/{_NAME}")}
+    if left:
+        for trial_id, record in latest_by_trial(records).items():
+            if trial_id in left and not _is_of_use(record):
+                left[trial_id].unlink(missing_ok=True)
+
+
+def _is_of_use(record: TrialRecord) -> bool:
+    if record.status == "failed":
+        return record.failure is not None and record.failure.type != "NonFiniteLoss"
+    return record.status == "preempted"
+
+
+def _path(run_dir: Path, trial_id: str) -> Path:
+    return run_dir / "trials" / trial_id / _NAME

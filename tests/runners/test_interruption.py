@@ -1,0 +1,167 @@
+"""Told to stop, killed, or without its worker: a trial goes on where it stood, and nothing of it can be told apart."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from results import Run, format_status, run_status
+from runners.drive import drive
+from runners.engines import ENGINES
+from runners.plan import make_plan
+from runners.stop_request import StopRequest
+from search_space import load_sweep
+
+SWEEP = """
+    name: long
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, attention: reattention}
+      train: {epochs: 40, batch_size: 256, mixup: 0.5, ema_decay: 0.9}
+    space: {}
+    design: factorial
+    seeds: 1
+    metric: top1
+    checkpoints: {min_seconds: 0}
+"""
+
+
+@pytest.fixture
+def plan(write_sweep):
+    return make_plan(load_sweep(write_sweep(SWEEP)))
+
+
+@pytest.fixture
+def whole(plan, tmp_path):
+    """What comes of the trials when nothing happens to them."""
+    drive(plan, tmp_path / "whole", engine="in-process")
+    return {record.trial_id: (record.curve, record.metrics) for record in Run.open(tmp_path / "whole").records}
+
+
+def when_an_epoch_is_done(run_dir, number, action):
+    """Starts a thread that acts once some trial has finished epoch `number`."""
+
+    def wait():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if f'"epoch": {number},' in (run_dir / "progress.jsonl").read_text():
+                    return action()
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def what_came_of_it(run):
+    return {record.trial_id: (record.curve, record.metrics) for record in run.deciding.values()}
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_sigterm_saves_running_trials_and_the_same_run_continues_them(plan, whole, tmp_path, ray_cluster, engine):
+    run_dir = tmp_path / "run"
+    main = threading.main_thread().ident
+    thread = when_an_epoch_is_done(run_dir, 5, lambda: signal.pthread_kill(main, signal.SIGTERM))
+    stopped = drive(plan, run_dir, engine=engine)
+    thread.join()
+    assert (stopped.interrupted, stopped.signal, stopped.remaining) == (True, signal.SIGTERM, 1)
+    then = Run.open(run_dir)
+    (preempted,) = then.records
+    assert preempted.status == "preempted"
+    assert preempted.curve == whole[preempted.trial_id][0][: preempted.epochs]
+    assert "0 completed, 1 preempted" in format_status(run_status(then, now=time.time()))
+
+    ended = drive(plan, run_dir, engine=engine)
+    assert (dict(ended.counts), ended.interrupted) == ({"completed": 1}, False)
+    run = Run.open(run_dir)
+    assert what_came_of_it(run) == whole
+    assert [record.resumed_from_epoch for record in run.records] == [None, preempted.epochs]
+    assert list(run_dir.glob("trials/*/checkpoint.pt")) == []
+
+
+def test_trial_of_a_killed_driver_continues(plan, whole, write_sweep, tmp_path):
+    run_dir = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "runners.cli",
+        "run",
+        write_sweep(SWEEP),
+        "--out",
+        run_dir,
+        "--engine",
+        "in-process",
+    ]
+    driver = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    when_an_epoch_is_done(run_dir, 5, driver.kill).join()
+    assert driver.wait() == -signal.SIGKILL
+    drive(plan, run_dir, engine="in-process")
+    run = Run.open(run_dir)
+    assert what_came_of_it(run) == whole
+    assert run.records[0].resumed_from_epoch >= 4
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def worker_of(log):
+    """The Ray worker whose child's child (a fork of its forkserver) writes this log."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and os.readlink(entry / "fd" / "1") == str(log):
+                return parent_of(parent_of(int(entry.name)))
+    raise AssertionError(f"nobody writes {log}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
+def test_trial_that_lost_its_worker_continues(plan, whole, tmp_path, ray_cluster):
+    run_dir = tmp_path / "run"
+
+    def kill_a_worker():
+        log = next(run_dir.glob("trials/*/train.log"))
+        os.kill(worker_of(log.resolve()), signal.SIGKILL)
+
+    thread = when_an_epoch_is_done(run_dir, 5, kill_a_worker)
+    drive(plan, run_dir, engine="ray")
+    thread.join()
+    run = Run.open(run_dir)
+    assert what_came_of_it(run) == whole
+    assert run.records[0].resumed_from_epoch >= 4
+
+
+def test_no_trial_starts_once_the_run_is_told_to_stop(write_sweep, open_book, tmp_path):
+    stop = StopRequest(tmp_path, session="s", grace_seconds=1000)
+    book = open_book(write_sweep(SWEEP), stop=stop)
+    with stop.listening():
+        signal.raise_signal(signal.SIGTERM)
+    assert book.ask() is None
+    assert book.num_remaining == 1
+
+
+def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):
+    stop = StopRequest(tmp_path, session="s", grace_seconds=1000)
+    with stop.listening():
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_asked
+        assert stop.file.exists()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert not stop.file.exists()
+    with StopRequest(tmp_path, session="s", grace_seconds=0.01).listening():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            threading.Event().wait(60)
+    said = []
+    stop = StopRequest(tmp_path, session="s", grace_seconds=1000, say=said.append)
+    with stop.listening():
+        signal.raise_signal(signal.SIGINT)
+    assert said == ["told to stop: running trials save themselves, for 5 s at most; again: at once"]
