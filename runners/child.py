@@ -51,6 +51,7 @@ def child_main(connection: Connection, job: dict[str, Any]) -> None:
     try:
         limits = Resources.model_validate(job["resources"])
         torch.set_num_threads(max(1, int(limits.cpus)))
+        _hold_to_share(limits)
         outcome = run_trial(
             TrialSpec.model_validate(job["trial"]),
             report=report,
@@ -87,6 +88,12 @@ def _listen_to_sigterm() -> Callable[[], bool]:
 
     signal.signal(signal.SIGTERM, ask)
     return lambda: asked
+
+
+def _hold_to_share(limits: Resources) -> None:
+    """A trial that needs more memory than was measured must fail by itself, not make its neighbours fail."""
+    if limits.gpu_memory is not None and limits.gpus < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(limits.gpus)
 
 
 def _redirect_output(log_path: str) -> None:

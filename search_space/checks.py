@@ -36,6 +36,7 @@ def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
     found += _metric(sweep)
     found += _seeds(sweep)
     found += _options(sweep)
+    found += _resources(sweep)
     found += _selection(sweep)
     found += _published(sweep)
     found += _rows(sweep)
@@ -60,6 +61,12 @@ def _design(sweep: Sweep) -> Iterator[Complaint]:
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
         yield Complaint(("search",), f"a `search` section has no meaning in the design {name!r}", hint, at_key=True)
+
+
+def _resources(sweep: Sweep) -> Iterator[Complaint]:
+    if sweep.resources.gpu_memory is not None and sweep.resources.gpus > 0:
+        message = "`gpu_memory` decides how much of a GPU a trial gets, and so does `gpus`"
+        yield Complaint(("resources", "gpu_memory"), message, "remove one of them", at_key=True)
 
 
 def _metric(sweep: Sweep) -> Iterator[Complaint]:

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PrivateAttr,
+    Tag,
     ValidatorFunctionWrapHandler,
     model_validator,
 )
@@ -101,11 +103,20 @@ class Search(Spec):
         return dict(self.model_extra or {})
 
 
+GpuMemory = Annotated[
+    Annotated[Literal["auto"], Tag("name")] | Annotated[float, Field(gt=0), Tag("number")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "number"),
+]
+
+
 class Resources(Spec):
     """Where trials run. Takes no part in their identity."""
 
     cpus: float = Field(default=1.0, ge=0, description="per trial; may be fractional")
     gpus: float = Field(default=0.0, ge=0, description="per trial; 0.5: two trials share one")
+    gpu_memory: GpuMemory | None = Field(
+        default=None, description="instead of `gpus`: GiB of a trial, or `auto` to measure it; trials pack by it"
+    )
     max_concurrent: int | None = Field(default=None, ge=1, description="trials at a time; default: as many as fit")
     num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
     time_limit: Duration | None = Field(

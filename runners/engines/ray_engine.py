@@ -24,7 +24,8 @@ from runners.book import TrialBook
 from runners.engines.cluster import cluster
 from runners.engines.cluster_check import check_nodes
 from runners.engines.driver_error import DriverError
-from runners.engines.placement import Placement, request_of
+from runners.engines.gpu_memory import GpuShares
+from runners.engines.placement import Placement, living_nodes, request_of
 from runners.engines.worker import TrialWorker
 from runners.outcome import Outcome
 
@@ -60,7 +61,9 @@ class _BookSearcher(Searcher):
         if assignment is None:
             return None
         self._given[trial_id] = assignment
-        return {**_worker_config(assignment, self._book, self._run_dir), **self._placement.config(assignment)}
+        placed = self._placement.config(assignment)
+        config = _worker_config(assignment, self._book, self._run_dir, gpus=placed["demand"]["GPU"])
+        return {**config, **placed}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         assignment = self._given.pop(trial_id)
@@ -141,7 +144,8 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
         if address not in (None, "local"):
             check_nodes(run_dir, resources)
         error = DriverError()
-        placement = Placement(resources)
+        shares = GpuShares(book.plan, run_dir, living_nodes()) if resources.gpu_memory is not None else None
+        placement = Placement(resources, shares)
         scratch = tempfile.mkdtemp(prefix="archsweep-tune-")
         try:
             tuner = tune.Tuner(
@@ -178,11 +182,12 @@ def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -
     return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
 
 
-def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path) -> dict[str, Any]:
+def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path, *, gpus: float) -> dict[str, Any]:
     sweep = book.plan.sweep
+    resources = sweep.resources.model_copy(update={"gpus": gpus})
     job = {
         "trial": assignment.spec.model_dump(mode="json"),
-        "resources": sweep.resources.model_dump(mode="json"),
+        "resources": resources.model_dump(mode="json"),
         "checkpoints": sweep.checkpoints.model_dump(mode="json"),
         "metric": sweep.metric,
         "log": str(run_dir / "trials" / assignment.trial_id / "train.log"),

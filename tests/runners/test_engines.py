@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from results import Run
@@ -136,10 +138,34 @@ def test_error_of_the_driver_ends_the_run_and_blames_no_trial(write_sweep, open_
     assert book.records == {}
 
 
-def test_trials_share_a_gpu_by_fractions(run):
-    """Two halves of the cluster's one (pretended) GPU train at the same time."""
-    _, opened = run(LONG.replace("epochs: 200", "epochs: 6") + "    resources: {cpus: 1, gpus: 0.5}\n", "ray")
+def trained_together(opened):
     starts = [event.t for event in opened.progress if event.event == "start"]
     ends = [event.t for event in opened.progress if event.event == "end"]
     assert len(opened.records) == 2
-    assert max(starts) < min(ends)
+    return max(starts) < min(ends)
+
+
+@pytest.mark.parametrize(
+    ("resources", "together"),
+    [
+        ("gpus: 0.5", True),  # two halves of the cluster's one (pretended) GPU
+        ("gpus: 1", False),
+        ("gpu_memory: 0.1", True),  # with what CUDA and fragments take, 0.45 of its 2 GiB
+        ("gpu_memory: 0.5", False),  # 0.7
+        ("gpu_memory: auto", True),  # the model needs next to nothing
+    ],
+)
+def test_trials_share_a_gpu_by_fractions_or_by_memory(run, resources, together):
+    _, opened = run(LONG.replace("epochs: 200", "epochs: 6") + f"    resources: {{{resources}}}\n", "ray")
+    assert trained_together(opened) is together
+
+
+def test_gpus_of_unknown_memory_are_refused_where_trials_pack_by_it(run, add_node):
+    add_node(num_cpus=1, num_gpus=1)
+    with pytest.raises(SpecError) as caught:
+        run(LONG + "    resources: {gpu_memory: auto}\n", "ray")
+    (problem,) = caught.value.problems
+    assert problem.message == f"no GPU answers on {socket.gethostname()}, so its memory is not known"
+    assert problem.hint == (
+        "give `resources.gpus` instead, or start the node with --resources='{\"gpu_memory_gib\": 80}'"
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from results import Failure, TrialRecord
 from runners.engines.capacity import Node, check_fits, slots
+from runners.engines.gpu_memory import share_of
 from runners.engines.node_health import NodeHealth
 from search_space import Resources, SpecError
 
@@ -45,6 +46,22 @@ def test_no_node_with_both_is_told_apart_from_no_node_with_either():
 )
 def test_slots_are_counted_node_by_node(demand, at_most, expected):
     assert slots(demand, FOUR_SMALL, at_most=at_most) == expected
+
+
+@pytest.mark.parametrize(
+    ("gib", "total", "share"),
+    [
+        (0.1, 80, 0.05),  # (0.1 * 1.15 + 0.75) / 80 = 0.011
+        (10, 80, 0.2),  # 12.25 / 80 = 0.153
+        (10, 24, 0.55),  # 12.25 / 24 = 0.510
+        (34.13, 80, 0.5),  # 40.0 / 80
+        (34.2, 80, 0.55),
+        (79, 80, 1.0),
+        (float("inf"), 80, 1.0),
+    ],
+)
+def test_share_holds_the_peak_its_fragments_and_the_context(gib, total, share):
+    assert share_of(gib, total) == pytest.approx(share)
 
 
 def record(trial, variant, status="failed", kind="RuntimeError"):
