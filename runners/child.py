@@ -9,12 +9,9 @@ child, after each epoch: True to stop, False to go on. SIGTERM asks the trial to
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import os
-import signal
 import sys
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,13 +19,12 @@ from typing import Any
 import torch
 
 from results.records import Failure
+from runners.child_entry import die_with_parent, listen_to_sigterm
 from runners.outcome import failure_of
-from runners.trial import run_trial
+from runners.trial_processes import run_trial_in_processes
 from search_space import Checkpoints, Resources, TrialSpec
 
 __all__ = ["child_main"]
-
-_PR_SET_PDEATHSIG = 1
 
 
 def child_main(connection: Connection, job: dict[str, Any]) -> None:
@@ -37,8 +33,8 @@ def child_main(connection: Connection, job: dict[str, Any]) -> None:
     Args:
         job: `trial`, `resources` and `checkpoints` as plain values, `metric`, and `log`, the path of the trial's log.
     """
-    _die_with_parent()
-    is_preempted = _listen_to_sigterm()
+    die_with_parent()
+    is_preempted = listen_to_sigterm()
     _redirect_output(job["log"])
     epoch = 0
 
@@ -52,7 +48,7 @@ def child_main(connection: Connection, job: dict[str, Any]) -> None:
         limits = Resources.model_validate(job["resources"])
         torch.set_num_threads(max(1, int(limits.cpus)))
         _hold_to_share(limits)
-        outcome = run_trial(
+        outcome = run_trial_in_processes(
             TrialSpec.model_validate(job["trial"]),
             report=report,
             resources=limits,
@@ -69,25 +65,6 @@ def child_main(connection: Connection, job: dict[str, Any]) -> None:
         failure: Failure = failure_of(err, epoch=epoch + 1)
         print(failure.traceback, file=sys.stderr, flush=True)
         connection.send(("failure", failure.model_dump()))
-
-
-def _die_with_parent() -> None:
-    """A trial must not outlive its worker: not after Ctrl-C, not after kill -9 of the driver."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _listen_to_sigterm() -> Callable[[], bool]:
-    """Whether SIGTERM has come."""
-    asked = False
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-
-    signal.signal(signal.SIGTERM, ask)
-    return lambda: asked
 
 
 def _hold_to_share(limits: Resources) -> None:

@@ -1,13 +1,20 @@
-"""The door into `runners.child` for processes that have neither torch nor ray loaded and must not load them."""
+"""The door into `runners.child` for processes that have neither torch nor ray loaded and must not load them, and how
+every process of a trial behaves towards signals."""
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from runners.outcome import failure_of
 
-__all__ = ["CHILD_ENV", "PRELOAD", "child_entry"]
+__all__ = ["CHILD_ENV", "PRELOAD", "child_entry", "die_with_parent", "listen_to_sigterm"]
+
+_PR_SET_PDEATHSIG = 1
 
 PRELOAD = ["runners.child"]
 
@@ -33,3 +40,22 @@ def child_entry(connection: Connection, *arguments: Any) -> None:
         connection.send(("failure", failure_of(err).model_dump()))
         return
     child_main(connection, *arguments)
+
+
+def die_with_parent() -> None:
+    """A trial must not outlive its worker: not after Ctrl-C, not after kill -9 of the driver."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def listen_to_sigterm() -> Callable[[], bool]:
+    """Whether SIGTERM has come: it asks the trial of this process to save itself."""
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    signal.signal(signal.SIGTERM, ask)
+    return lambda: asked

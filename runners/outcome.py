@@ -8,7 +8,7 @@ from typing import Literal
 
 from results.records import Failure
 
-__all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "failure_of", "too_slow"]
+__all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "TrialFailed", "failure_of", "too_slow"]
 
 _TRACEBACK_LINES = 30
 
@@ -29,6 +29,14 @@ class TimeLimit(Exception):
     """The trial took longer than `resources.time_limit` allows."""
 
 
+class TrialFailed(Exception):
+    """A failure that another process has put into words already."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A training that ended by itself: all epochs done (`completed`), told to stop (`pruned`), or told to make room
@@ -46,6 +54,8 @@ class Outcome:
 
 def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
     """The exception as a record: its type, message and the last lines of its traceback."""
+    if isinstance(err, TrialFailed):
+        return err.failure
     is_oom = isinstance(err, MemoryError) or type(err).__name__ == "OutOfMemoryError"
     lines = "".join(traceback.format_exception(err)).splitlines()
     return Failure(

@@ -6,15 +6,17 @@ a GPU some kernels add in no fixed order, so there the last digits may differ.
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from modelzoo import build_model, resolve_img_size
-from runners.data import describe_dataset, load_data
+from runners.data import Data, describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
 from runners.outcome import NonFiniteLoss, Outcome
 from runners.tasks import TASKS
@@ -22,6 +24,7 @@ from runners.training.best import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.loop import Report, train_model
 from runners.training.probing import probe_model
+from runners.training.ranks import ALONE, Ranks, SharedEvalBatches, SharedTrainBatches
 from search_space.specs import TrialSpec
 from search_space.sweep import Checkpoints, Resources
 
@@ -39,6 +42,7 @@ def run_trial(
     metric: str = "top1",
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Trains and measures what `spec` describes.
 
@@ -50,7 +54,8 @@ def run_trial(
         checkpoints: when it is saved, and which weights stay; an interrupted trial continues in any case.
         metric: chooses the best weights, on the validation split where there is one.
         on_resume: gets the curve so far if the trial continues from a checkpoint.
-        is_preempted: asked after every update; on True the trial saves itself and ends as `preempted`.
+        is_preempted: asked before every update; on True the trial saves itself and ends as `preempted`.
+        ranks: which of the trial's processes this is; all return the same outcome, the first one writes files.
 
     Raises:
         NonFiniteLoss: the training diverged.
@@ -58,6 +63,8 @@ def run_trial(
     """
     start = time.perf_counter()
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if ranks.size > 1 and where.type == "cuda":
+        where = torch.device("cuda", ranks.rank)
     info = describe_dataset(spec.task, resources)
     model = build_model(
         spec.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes, seed=spec.seed
@@ -70,17 +77,24 @@ def run_trial(
         img_size=resolve_img_size(spec.arch, info.img_size),
         seed=spec.seed,
     )
+    shared = _shared(data, ranks) if ranks.size > 1 else data
+    if ranks.size > 1 and where.type == "cuda":
+        torch.cuda.set_device(where)
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # of GPUs only; elsewhere each normalises its share
     # Seeded again: variants draw different amounts of noise at initialisation; what follows must not depend on that.
-    training_seed = stream_seed(spec.seed, "training")
+    # Dropout of the processes must differ.
+    training_seed = stream_seed(spec.seed, "training", *([ranks.rank] if ranks.rank else []))
     with global_streams(training_seed):
         if where.type == "cuda":
             torch.cuda.manual_seed_all(training_seed)
         task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
-        checkpoint = TrialCheckpoint(spec, directory, checkpoints)
+        if ranks.size > 1:
+            task.share()
+        checkpoint = TrialCheckpoint(spec, directory, checkpoints, ranks=ranks)
         best = BestWeights(metric) if checkpoints.keep == "best" else None
         trained = train_model(
             task,
-            data,
+            shared,
             spec.train,
             seed=spec.seed,
             device=where,
@@ -89,16 +103,17 @@ def run_trial(
             best_weights=best,
             on_resume=on_resume,
             is_preempted=is_preempted,
+            ranks=ranks,
         )
         probed: dict[str, float] = {}
-        if spec.task.probes and trained.status == "completed":
+        if spec.task.probes and trained.status == "completed" and ranks.is_first:
             probed = probe_model(
                 task.evaluated_model, data.test, spec.task, num_images=info.num_test, directory=directory
             )
-        if trained.status == "completed" and best is not None:
+        if trained.status == "completed" and best is not None and ranks.is_first:
             watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
             checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
-        elif trained.status == "completed" and checkpoints.keep == "last":
+        elif trained.status == "completed" and checkpoints.keep == "last" and ranks.is_first:
             checkpoint.keep_weights(task.weights(), epoch=len(trained.curve), chosen_by="last epoch")
     return Outcome(
         status=trained.status,
@@ -109,6 +124,16 @@ def run_trial(
         total_seconds=checkpoint.earlier_seconds + time.perf_counter() - start,
         device=_device_name(where),
         host=socket.gethostname(),
+    )
+
+
+def _shared(data: Data, ranks: Ranks) -> Data:
+    """This process' share; calibration is not shared, so that it gives all of them the same statistics."""
+    return dataclasses.replace(
+        data,
+        train=SharedTrainBatches(data.train, ranks),
+        val=None if data.val is None else SharedEvalBatches(data.val, ranks),
+        test=SharedEvalBatches(data.test, ranks),
     )
 
 

@@ -67,6 +67,18 @@ def _resources(sweep: Sweep) -> Iterator[Complaint]:
     if sweep.resources.gpu_memory is not None and sweep.resources.gpus > 0:
         message = "`gpu_memory` decides how much of a GPU a trial gets, and so does `gpus`"
         yield Complaint(("resources", "gpu_memory"), message, "remove one of them", at_key=True)
+    gpus, processes = sweep.resources.gpus, sweep.resources.processes
+    if gpus > 1 and gpus != int(gpus):
+        message = f"more than one GPU is a whole number of them, but got {gpus:g}"
+        yield Complaint(("resources", "gpus"), message, "write a whole number, or a fraction below 1")
+    elif processes is not None and gpus > 0 and processes != max(1, int(gpus)):
+        message = f"every process of a trial has a GPU of its own, but {processes} processes have {gpus:g} GPUs"
+        hint = "leave `processes` out: there is one per GPU; it is meant for trials without GPUs"
+        yield Complaint(("resources", "processes"), message, hint)
+    elif processes is not None and processes > 1 and sweep.resources.gpu_memory is not None:
+        message = "`gpu_memory` packs trials of one process"
+        hint = "remove `processes`, or give the trial whole GPUs: `gpus: 4`"
+        yield Complaint(("resources", "processes"), message, hint)
 
 
 def _metric(sweep: Sweep) -> Iterator[Complaint]:

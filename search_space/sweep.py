@@ -117,6 +117,9 @@ class Resources(Spec):
     gpu_memory: GpuMemory | None = Field(
         default=None, description="instead of `gpus`: GiB of a trial, or `auto` to measure it; trials pack by it"
     )
+    processes: int | None = Field(
+        default=None, ge=1, le=1024, description="that train one trial together; default: one per whole GPU"
+    )
     max_concurrent: int | None = Field(default=None, ge=1, description="trials at a time; default: as many as fit")
     num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
     time_limit: Duration | None = Field(
@@ -127,6 +130,11 @@ class Resources(Spec):
     )
     data_dir: str | None = Field(default=None, description="folder of the dataset")
     download: bool = Field(default=False, description="allow the dataset to be downloaded")
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of one trial."""
+        return self.processes or max(1, int(self.gpus))
 
 
 class Checkpoints(Spec):

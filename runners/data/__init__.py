@@ -10,7 +10,7 @@ stand in `sources.py`.
 from __future__ import annotations
 
 from runners.data.dataset_info import Batch, Data, DataInfo, EvalBatches, Images, TrainBatches
-from runners.data.loading import IN_MEMORY_BYTES, describe_dataset, load_data
+from runners.data.loading import IN_MEMORY_BYTES, describe_dataset, load_data, train_batch_size
 from runners.data.sources import SOURCES
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "TrainBatches",
     "describe_dataset",
     "load_data",
+    "train_batch_size",
 ]

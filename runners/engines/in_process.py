@@ -18,7 +18,7 @@ from runners.assignment import Assignment
 from runners.book import TrialBook
 from runners.engines.driver_error import DriverError
 from runners.outcome import Outcome, TimeLimit, failure_of, too_slow
-from runners.trial import run_trial
+from runners.trial_processes import run_trial_in_processes
 from search_space import Resources
 
 __all__ = ["run_in_process"]
@@ -46,7 +46,7 @@ def _train(
 
     try:
         with _alarm(resources.time_limit):
-            outcome = run_trial(
+            outcome = run_trial_in_processes(
                 assignment.spec,
                 report=report,
                 resources=resources,

@@ -18,6 +18,7 @@ from timm.data import Mixup
 from timm.task import ClassificationTask
 from timm.utils import ModelEmaV3
 from torch import Generator, Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from modelzoo.probes import cosine_penalty, record_maps
 from runners.data import Batch, DataInfo
@@ -42,6 +43,7 @@ class Classification:
             if mixes
             else None
         )
+        self._is_shared = False
         self._has_top5 = info.num_classes > 5
         criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
         self._regulariser = train.cosine_regulariser
@@ -53,7 +55,7 @@ class Classification:
     def model(self) -> nn.Module:
         module = self._task.get_trainable_module()
         assert module is not None
-        return module
+        return module.module if isinstance(module, DistributedDataParallel) else module
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -62,6 +64,14 @@ class Classification:
         average = self._task.get_eval_model(ema=True)
         assert average is not None
         return average
+
+    def share(self) -> None:
+        self._is_shared = True
+        device = self._task.device
+        # Some models leave parameters out of some steps; DDP would wait for their gradients if it did not search.
+        self._task.prepare_distributed(
+            device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
+        )
 
     def weights(self) -> dict[str, Tensor]:
         model = self.evaluated_model
@@ -102,6 +112,6 @@ class Classification:
             for images, labels in batches:
                 evaluator.update(model(images), labels)
         model.train(was_training)
-        found = evaluator.compute()
+        found = evaluator.compute(distributed=self._is_shared)
         names = ("top1", "top5", "loss") if self._has_top5 else ("top1", "loss")
         return {name: float(found[name]) for name in names}

@@ -33,6 +33,10 @@ class Task(Protocol):
         """The model that is measured: the average of the weights where `ema_decay` is set, else `model`."""
         ...
 
+    def share(self) -> None:
+        """From here on the process is one of several: gradients of `loss` are averaged, `metrics` summed over them."""
+        ...
+
     def weights(self) -> dict[str, Tensor]:
         """The weights that are measured, by their names in the model that `modelzoo.build_model` makes."""
         ...

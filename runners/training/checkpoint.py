@@ -19,6 +19,7 @@ from torch import Tensor
 
 from results.durable_files import replacing_file
 from runners.outcome import TimeLimit
+from runners.training.ranks import ALONE, Ranks
 from runners.training.state import TrainingState
 from search_space.errors import SpecError
 from search_space.identity import canonical_json, trial_id
@@ -49,14 +50,16 @@ class TrialCheckpoint:
         directory: Path | None,
         settings: Checkpoints,
         *,
+        ranks: Ranks = ALONE,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda text: print(text, flush=True),
     ) -> None:
         self._spec = spec
         self._directory = directory
         self._settings = settings
+        self._ranks = ranks
         self._clock = clock
-        self._say = say
+        self._say = say if ranks.is_first else lambda text: None
         self._began = self._saved_at = clock()
         self.earlier_seconds = 0.0
 
@@ -65,8 +68,9 @@ class TrialCheckpoint:
         if self._directory is None:
             return False
         path = self._directory / CHECKPOINT_NAME
-        for left in self._directory.glob(f".{CHECKPOINT_NAME}.*.tmp"):  # half-written by a killed process
-            left.unlink(missing_ok=True)
+        if self._ranks.is_first:
+            for left in self._directory.glob(f".{CHECKPOINT_NAME}.*.tmp"):  # half-written by a killed process
+                left.unlink(missing_ok=True)
         if not path.exists():
             return False
         try:
@@ -81,6 +85,8 @@ class TrialCheckpoint:
             reason = "it holds more than tensors and plain values, or is damaged; none of it was executed"
         except Exception as err:  # a damaged file raises whatever its bytes lead to
             reason = f"{type(err).__name__}: {err}".splitlines()[0]
+        if len(set(self._ranks.gather(not reason))) > 1:
+            raise RuntimeError(f"not every process of the trial could read {path}: {reason or 'this one could'}")
         if reason:
             self._say(f"{path.name} ignored, the trial begins anew: {reason}")
             return False
@@ -91,14 +97,15 @@ class TrialCheckpoint:
         """Saves after a finished epoch if the settings want it."""
         every = self._settings.every_epochs
         is_due = every > 0 and state.epoch % every == 0
-        if is_due and self._clock() - self._saved_at >= self._settings.min_seconds:
+        if is_due and self._ranks.agree(lambda: self._clock() - self._saved_at >= self._settings.min_seconds):
             self.save(state)
 
     def save(self, state: TrainingState) -> bool:
-        """Writes the checkpoint; False, with a word, if that is impossible: the training then goes on without."""
+        """Writes the checkpoint; False, with a word, if that is impossible: the training then goes on without. All
+        processes of a trial call it together; the first one writes."""
         seconds = self.earlier_seconds + self._clock() - self._began
         stored = {**self._identity(), "seconds": seconds, "state": state.state_dict()}
-        is_written = self._write(CHECKPOINT_NAME, lambda stream: torch.save(stored, stream))
+        is_written = self._ranks.is_first and self._write(CHECKPOINT_NAME, lambda stream: torch.save(stored, stream))
         self._saved_at = self._clock()
         return is_written
 

@@ -15,13 +15,14 @@ from typing import Literal
 import torch
 
 from modelzoo import attention_batchnorms
-from runners.data import Batch, Data, EvalBatches
+from runners.data import Batch, Data, EvalBatches, train_batch_size
 from runners.data.random_streams import generator_states, restore_generators
 from runners.outcome import NonFiniteLoss
 from runners.tasks import Task
 from runners.training.best import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.precision import Precision
+from runners.training.ranks import ALONE, Ranks
 from runners.training.recalibration import recalibrate
 from runners.training.state import TrainingState
 from search_space.metrics import METRICS
@@ -57,6 +58,7 @@ def train_model(
     best_weights: BestWeights | None = None,
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Trains for `train.epochs` epochs or until `report` says stop.
 
@@ -69,14 +71,22 @@ def train_model(
         checkpoint: where the training continues if it was interrupted, and saves itself.
         best_weights: gets the weights of every epoch to choose from.
         on_resume: gets the curve so far before the first epoch of a continued training.
-        is_preempted: asked after every update; on True the training saves itself and returns as `preempted`.
+        is_preempted: asked before every update; on True the training saves itself and returns as `preempted`.
+        ranks: the processes that train together; `data` is this one's share, `report` is asked by the first.
 
     Raises:
         NonFiniteLoss: the training loss, or the loss on the measured split, is NaN or infinite.
     """
     state = TrainingState(
-        task, train, seed=seed, updates_per_epoch=len(data.train), device=device, best_weights=best_weights
+        task,
+        train,
+        seed=seed,
+        updates_per_epoch=len(data.train),
+        device=device,
+        best_weights=best_weights,
+        ranks=ranks,
     )
+    is_preempted = ranks.now_and_then(is_preempted)
     if checkpoint is not None and checkpoint.resume(state):
         on_resume([dict(point) for point in state.curve])
     while state.epoch < train.epochs:
@@ -88,14 +98,15 @@ def train_model(
             if checkpoint is not None:
                 checkpoint.save(state)
             return Trained("preempted", {}, state.curve, state.seconds)
-        train_loss = state.loss_sum.item() / state.batches
+        train_loss = ranks.mean(state.loss_sum).item() / state.batches
+        ranks.copy_buffers(task.evaluated_model)
         _recalibrate(task, data, train, state.precision)
         found = _measure_epoch(state, data, epoch)
         if best_weights is not None:
             best_weights.consider(epoch, {name.removeprefix("val_"): found[name] for name in found}, task.weights)
         state.curve.append({"epoch": epoch, "train_loss": train_loss, **found})
         state.begin_epoch(epoch)
-        if report(dict(state.curve[-1])) and epoch < train.epochs:
+        if ranks.agree(lambda: report(dict(state.curve[-1]))) and epoch < train.epochs:
             return Trained("pruned", {}, state.curve, state.seconds)
         if checkpoint is not None:
             checkpoint.save_if_due(state)
@@ -104,7 +115,8 @@ def train_model(
 
 def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempted: Callable[[], bool]) -> bool:
     """Does the updates of the epoch that are left; False if it was asked to leave before the last one was done."""
-    task, epoch = state.task, state.epoch + 1
+    task, epoch, ranks = state.task, state.epoch + 1, state.ranks
+    batch_size = train_batch_size(train, data.info.num_train)
     task.model.train()
     for batch in _batches_left(state, data):
         # Before the update, so that there is something left to do and an epoch that is all but done is finished.
@@ -112,6 +124,8 @@ def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempte
             return False
         with state.precision.autocast():
             loss = task.loss(batch, state.mixing)
+        if ranks.size > 1:
+            loss = loss * ranks.weight(len(batch[1]), of=batch_size)
         state.precision.update(loss, state.optimizer, task.model, clip_grad=train.clip_grad)
         state.batches += 1
         task.after_update(state.updates)

@@ -14,7 +14,7 @@ from timm.data import create_transform
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
-from runners.data import IN_MEMORY_BYTES, describe_dataset
+from runners.data import IN_MEMORY_BYTES, describe_dataset, train_batch_size
 from runners.training.probing import check_probe_options
 from search_space.errors import Problem, SpecError, did_you_mean
 from search_space.specs import TaskSpec, TrainSpec
@@ -44,6 +44,7 @@ def check_train_options(
     except SpecError as err:
         problems.extend(err.problems)
     else:
+        problems.extend(_processes(train, info.num_train, resources.num_processes))
         problems.extend(_augmentation(train, info.name, info.storage))
         if (train.mixup or train.cutmix) and info.storage != "stream" and info.num_train < 2:
             problems.append(
@@ -51,6 +52,16 @@ def check_train_options(
             )
     if problems:
         raise SpecError(problems)
+
+
+def _processes(train: TrainSpec, num_train: int, num_processes: int) -> Iterator[Problem]:
+    size = train_batch_size(train, num_train)
+    if num_processes > 1 and size // 2 < num_processes:
+        yield Problem(
+            f"{num_processes} processes cannot share a batch of {size} images: each takes pairs of them",
+            path="train.batch_size",
+            hint=f"write at least {2 * num_processes}, or lower resources.gpus or resources.processes",
+        )
 
 
 def _optimizer(train: TrainSpec) -> Iterator[Problem]:

@@ -14,10 +14,11 @@ import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 
-from runners.data.random_streams import generator, generator_states, restore_generators
+from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
 from runners.training.best import BestOnValidation, BestWeights
 from runners.training.precision import Precision
+from runners.training.ranks import ALONE, Ranks
 from search_space.specs import TrainSpec
 
 __all__ = ["TrainingState"]
@@ -44,8 +45,10 @@ class TrainingState:
         updates_per_epoch: int,
         device: torch.device,
         best_weights: BestWeights | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.task = task
+        self.ranks = ranks
         self.device = device
         self.precision = Precision(train.amp, device)
         self.optimizer = create_optimizer_v2(
@@ -86,7 +89,12 @@ class TrainingState:
         return self.epoch * self._updates_per_epoch + self.batches
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values only. Tensors are the training's own: write or copy them before it goes on."""
+        """Tensors and plain values only. Tensors are the training's own: write or copy them before it goes on.
+        All processes of a trial call it together."""
+        generators = self.ranks.gather(generator_states(self.device))
+        return {**self._content(), "loss_sum": self.ranks.mean(self.loss_sum), "generators": generators}
+
+    def _content(self) -> dict[str, Any]:
         state = {
             "epoch": self.epoch,
             "batches": self.batches,
@@ -98,7 +106,6 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
             "chosen": self.chosen.state_dict(),
-            "generators": generator_states(self.device),
         }
         return state if self.best_weights is None else state | {"best_weights": self.best_weights.state_dict()}
 
@@ -108,7 +115,8 @@ class TrainingState:
         Raises:
             ValueError, KeyError, RuntimeError, TypeError, ...: it does not fit. The training is then as it was before.
         """
-        before = copy.deepcopy(self.state_dict())
+        here = [generator_states(self.device)] * self.ranks.size
+        before = {**copy.deepcopy(self._content()), "generators": here}
         try:
             self._load(state)
         except BaseException:
@@ -135,4 +143,8 @@ class TrainingState:
             if "best_weights" not in state:
                 raise ValueError("it has not kept the best weights, for which `keep: best` asks")
             self.best_weights.load_state_dict(state["best_weights"])
-        restore_generators(state["generators"], self.device)
+        generators = state["generators"]
+        if len(generators) == self.ranks.size:
+            restore_generators(generators[self.ranks.rank], self.device)
+        else:  # other processes than those that saved it: no number may be drawn twice
+            torch.manual_seed(stream_seed(self._seed, "continued", self.ranks.rank, self.updates))

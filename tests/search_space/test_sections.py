@@ -43,6 +43,24 @@ def test_duration_without_a_known_unit_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("gpus: 4", None),
+        ("processes: 2", None),
+        ("gpus: 1.5", "more than one GPU is a whole number of them, but got 1.5"),
+        ("gpus: 2, processes: 4", "every process of a trial has a GPU of its own, but 4 processes have 2 GPUs"),
+        ("gpus: 0.5, processes: 2", "every process of a trial has a GPU of its own, but 2 processes have 0.5 GPUs"),
+        ("gpu_memory: auto, processes: 2", "`gpu_memory` packs trials of one process"),
+    ],
+)
+def test_every_process_of_a_trial_has_a_whole_gpu_or_none(written, expected) -> None:
+    found = [message for _, message, _ in problems(SPACE + f"resources: {{{written}}}\n")] if expected else []
+    assert found == ([expected] if expected else [])
+    if expected is None:
+        assert load_sweep_text(HEAD + SPACE + f"resources: {{{written}}}\n").sweep.resources.num_processes > 1
+
+
+@pytest.mark.parametrize(
     ("match", "expected"),
     [
         (

@@ -164,3 +164,11 @@ def test_missing_data_and_wrong_options_are_reported_together(tmp_path):
     first, second = _problems(FOLDER, Resources(data_dir=str(tmp_path)), sched="cosin")
     assert first.startswith("train.sched: unknown schedule 'cosin'")
     assert second.startswith("task.dataset: dataset 'folder/toy': there is no ")
+
+
+def test_processes_take_pairs_of_a_batch():
+    assert _problems(batch_size=6, resources=Resources(processes=3)) == []
+    assert _problems(batch_size=6, resources=Resources(processes=4)) == [
+        "train.batch_size: 4 processes cannot share a batch of 6 images: each takes pairs of them\n"
+        "  write at least 8, or lower resources.gpus or resources.processes"
+    ]
