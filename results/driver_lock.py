@@ -50,13 +50,18 @@ class DriverLock:
         """Takes the lock.
 
         Raises:
-            SpecError: another driver holds it; the message says who, since when and what to do.
+            SpecError: another driver holds it; the message says who, since when and what to do. Or the file system
+                knows no locks.
         """
         path = self.run_dir / LOCK_NAME
         with write_errors_in_words(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _try_lock(descriptor, fcntl.LOCK_EX, attempts=_ATTEMPTS):
+            try:
+                locked = _try_lock(descriptor, fcntl.LOCK_EX, attempts=_ATTEMPTS)
+            except OSError as err:  # Lustre without `flock`, NFS whose lock service is down
+                raise SpecError(_no_locks(self.run_dir, err)) from err
+            if not locked:
                 raise SpecError(_refusal(self.run_dir, _read_driver(path)))
             driver = {
                 "pid": os.getpid(),
@@ -87,6 +92,8 @@ def running_driver(run_dir: Path) -> Driver | None:
         return None
     try:
         return None if _try_lock(descriptor, fcntl.LOCK_SH, attempts=1) else _read_driver(path)
+    except OSError:
+        return None  # a file system without locks: no driver can be at work there
     finally:
         os.close(descriptor)
 
@@ -122,6 +129,15 @@ def _refusal(run_dir: Path, driver: Driver) -> Problem:
         f"another driver is at work on this run: {driver}",
         where=str(run_dir),
         hint=f"watch it with `archsweep status {run_dir}`,\n{stop}or give this sweep another `name` to run beside it",
+    )
+
+
+def _no_locks(run_dir: Path, err: OSError) -> Problem:
+    return Problem(
+        f"the file system of the run directory gives no lock: {err.strerror}",
+        where=str(run_dir),
+        hint="mount it with locks (Lustre: `-o flock`; NFS: without `nolock`, its lock service running),\n"
+        "or choose another directory",
     )
 
 

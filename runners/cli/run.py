@@ -11,6 +11,7 @@ import typer
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.check import load_all_checked
+from runners.run_location import check_run_location
 from search_space import Problem, SpecError, SweepFile, load_studies
 
 __all__ = ["run"]
@@ -70,6 +71,9 @@ def run(
     if out is not None and len(files) > 1:
         names = ", ".join(file.study for file in files)
         raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
+    for file in files:
+        if warning := check_run_location(out or _run_dir(file, profile)):
+            print(f"archsweep: warning: {warning}", file=sys.stderr)
     siblings = _siblings(sweep, files, profile, overrides)
     worst, left = 0, limit
     for file in files:

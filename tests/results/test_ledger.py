@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import math
 import os
 import random
@@ -308,3 +310,19 @@ def test_twenty_thousand_records_are_read(tmp_path, record, record_property):
     start = time.perf_counter()
     assert len(read_ledger(path).records) == 20_000
     record_property("read_seconds", round(time.perf_counter() - start, 3))
+
+
+def test_a_file_system_without_locks_is_said_in_words(tmp_path, monkeypatch):
+    """Lustre mounted without `flock` answers so; no such file system is at hand."""
+
+    def flock(descriptor, kind):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(SpecError) as caught, LedgerWriter(tmp_path / "run"):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'}: the file system of the run directory gives no lock: Function not implemented\n"
+        "  mount it with locks (Lustre: `-o flock`; NFS: without `nolock`, its lock service running),\n"
+        "  or choose another directory"
+    )
