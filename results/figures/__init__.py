@@ -1,0 +1,53 @@
+"""Figures of a run. To add one: a file with `draw(evidence)`, and a line in `FIGURES`, whose order is the report's.
+
+Not imported by `results`: altair and pandas take a second that `archsweep table` need not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from results.figures import (
+    attention_similarity,
+    contributions,
+    cost,
+    curves,
+    deltas,
+    importances,
+    interactions,
+    main_effects,
+    search_history,
+    seeds,
+)
+from results.figures.figure import Evidence, Figure
+from search_space.errors import SpecError
+
+__all__ = ["FIGURES", "Evidence", "Figure", "draw_figures"]
+
+FIGURES: dict[str, Callable[[Evidence], Figure | None]] = {
+    "deltas": deltas.draw,
+    "seeds": seeds.draw,
+    "search_history": search_history.draw,
+    "importances": importances.draw,
+    "cost": cost.draw,
+    "main_effects": main_effects.draw,
+    "interactions": interactions.draw,
+    "contributions": contributions.draw,
+    "curves": curves.draw,
+    "attention_similarity": attention_similarity.draw,
+}
+
+
+def draw_figures(evidence: Evidence) -> tuple[tuple[Figure, ...], dict[str, str]]:
+    """The figures that these data give, and name -> reason for those that they should give but do not suffice for."""
+    figures: list[Figure] = []
+    lacking: dict[str, str] = {}
+    for name, draw in FIGURES.items():
+        try:
+            figure = draw(evidence)
+        except SpecError as err:
+            lacking[name] = "; ".join(problem.message for problem in err.problems)
+            continue
+        if figure is not None:
+            figures.append(figure)
+    return tuple(figures), lacking

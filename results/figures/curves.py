@@ -1,0 +1,149 @@
+"""Learning curves: mean over seeds and a band of one standard deviation, per variant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import altair as alt
+import pandas as pd
+
+from results.figures.figure import Evidence, Figure, labels, only
+from results.figures.style import BLACK, LIGHT, PALETTE, PANEL, styled, value_title
+from results.records import TrialRecord
+from results.statistics import summarise
+from results.table import AblationTable, Row
+
+__all__ = ["draw"]
+
+_MOST_POINTS = 4000
+_MOST_TICKS = 12
+_MOST_OTHERS = 60
+
+
+def draw(evidence: Evidence) -> Figure | None:
+    """None where no trial reported two epochs."""
+    table = evidence.table
+    quantities = _quantities(table)
+    frame = pd.DataFrame([line for row in table.rows for line in _lines(row, quantities, labels(table.rows))])
+    if frame.empty or len(set(frame["epoch"])) < 2:
+        return None
+    shown = _coloured(table)
+    variants = list(dict.fromkeys(frame["variant"]))
+    notes = []
+    if len(variants) > len(shown):
+        rest = min(len(variants) - len(shown), _MOST_OTHERS)
+        notes.append(f"In colour: the baseline and the best {len(shown) - 1}; grey: {rest} others; the CSV holds all.")
+    return Figure(
+        name="curves",
+        title="Learning curves",
+        caption="After every epoch: mean over the completed seeds, and a band of one standard deviation (n - 1) to "
+        "either side. A variant without a completed seed is drawn as far as all its seeds came.",
+        frame=frame,
+        chart=styled(_chart(_thinned(frame, shown), shown, quantities)),
+        notes=tuple(notes),
+    )
+
+
+def _quantities(table: AblationTable) -> list[str]:
+    """The metric of the table on the split that was looked at during training, and the training loss."""
+    seen = {name for row in table.rows for record in row.records for point in record.curve for name in point}
+    metric = table.metric.name
+    return [name for name in (metric, f"val_{metric}", "train_loss") if name in seen]
+
+
+def _lines(
+    row: Row, quantities: list[str], names: dict[tuple[str, str], str]
+) -> Iterable[dict[str, str | int | float | None]]:
+    completed = [record for record in row.records if record.status == "completed" and record.curve]
+    curves = [_by_epoch(record) for record in completed or [record for record in row.records if record.curve]]
+    if not curves:
+        return
+    epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
+    for quantity in quantities:
+        for epoch in epochs:
+            values = [value for curve in curves if math.isfinite(value := curve[epoch].get(quantity, math.nan))]
+            summary = summarise(values)
+            if summary is not None and summary.num == len(curves):
+                yield {
+                    "variant": names[row.study, row.variant_id],
+                    "quantity": quantity,
+                    "epoch": epoch,
+                    "mean": summary.mean,
+                    "std": summary.std,
+                    "seeds": summary.num,
+                }
+
+
+def _by_epoch(record: TrialRecord) -> dict[int, dict[str, float]]:
+    return {int(point["epoch"]): point for point in record.curve if "epoch" in point}
+
+
+def _coloured(table: AblationTable) -> dict[str, str]:
+    """Variant -> colour: the baseline in black, and the best of the others, in the order of the table."""
+    names = labels(table.rows)
+    metric = table.metric
+    sign = -1 if metric.direction == "maximize" else 1
+    arms = [row for row in table.rows if not row.is_baseline]
+    if len(arms) > len(PALETTE):
+        ranked = [row for row in arms if metric.name in row.metrics]
+        ranked.sort(key=lambda row: sign * row.metrics[metric.name].mean)
+        chosen = {id(row) for row in ranked[: len(PALETTE)]}
+        arms = [row for row in arms if id(row) in chosen]
+    found = {names[row.study, row.variant_id]: BLACK for row in table.rows if row.is_baseline}
+    return found | {names[row.study, row.variant_id]: colour for row, colour in zip(arms, PALETTE, strict=False)}
+
+
+def _thinned(frame: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:
+    """What is drawn: not too many grey lines, and every k-th epoch, with the first and the last of each line."""
+    variants = list(dict.fromkeys(frame["variant"]))
+    others = [name for name in variants if name not in shown][:_MOST_OTHERS]
+    frame = only(frame, [*shown, *others])
+    step = math.ceil(len(frame) / _MOST_POINTS)
+    last = frame.groupby("variant")["epoch"].transform("max")
+    frame = frame.astype({"std": float})
+    frame = frame.loc[(frame["epoch"] % step == 1 % step) | (frame["epoch"] == 1) | (frame["epoch"] == last)]
+    return frame.assign(
+        in_colour=[name in shown for name in frame["variant"]],
+        low=frame["mean"] - frame["std"],
+        high=frame["mean"] + frame["std"],
+    )
+
+
+def _chart(drawn: pd.DataFrame, shown: dict[str, str], quantities: list[str]) -> alt.FacetChart:
+    present = [name for name in shown if name in set(drawn["variant"])]
+    titles = {name: value_title(name) if name != "train_loss" else "training loss (nats)" for name in quantities}
+    drawn = drawn.assign(quantity=[titles[name] for name in drawn["quantity"]])
+    legend = alt.Legend(title=None, orient="top", columns=2, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
+    colour = alt.Color(
+        "variant:N", scale=alt.Scale(domain=present, range=[shown[name] for name in present]), legend=legend
+    )
+    longest = int(max(drawn["epoch"]))
+    # Where every epoch has room for its number, a tick at each; the halves between two epochs are none.
+    ticks = list(range(1, longest + 1)) if longest <= _MOST_TICKS else alt.Undefined
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks, format="d"))
+    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False))
+    base = alt.Chart(width=PANEL, height=220).encode(x=x)
+    layers = alt.layer(
+        base.mark_line(color=LIGHT, strokeWidth=1).encode(y=y, detail="variant:N").transform_filter("!datum.in_colour"),
+        base.mark_area(opacity=0.15)
+        .encode(y=alt.Y("low:Q"), y2="high:Q", color=colour)
+        .transform_filter("datum.in_colour && isValid(datum.std)"),
+        base.mark_line(strokeWidth=2)
+        .encode(
+            y=y,
+            color=colour,
+            tooltip=[
+                alt.Tooltip("variant:N"),
+                alt.Tooltip("epoch:Q"),
+                alt.Tooltip("mean:Q", format=".4g"),
+                alt.Tooltip("std:Q", format=".3g"),
+                alt.Tooltip("seeds:Q"),
+            ],
+        )
+        .transform_filter("datum.in_colour"),
+        data=drawn,
+    )
+    header = alt.Header(title=None, labelPadding=6)
+    facet = alt.Facet("quantity:N", sort=[titles[name] for name in quantities], header=header)
+    return layers.facet(facet=facet, columns=2).resolve_scale(y="independent")

@@ -1,0 +1,93 @@
+"""Forest plot: the mean paired difference of every arm to the baseline with its 95 % interval, by verdict."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from results.figures.figure import Chart, Evidence, Figure, labels, listed
+from results.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, WIDTH, change_title, names_axis, styled
+
+__all__ = ["draw"]
+
+_UNTESTED = "not tested"
+_LOOKS = {
+    "better": (BLUE, "triangle-right"),
+    "worse": (ORANGE, "triangle-left"),
+    "equivalent": (GREEN, "square"),
+    "inconclusive": (GREY, "circle"),
+    "incomplete": (GREY, "cross"),
+    "unequal budget": (GREY, "stroke"),
+    _UNTESTED: (BLACK, "diamond"),
+}
+
+
+def draw(evidence: Evidence) -> Figure | None:
+    """None for a search, whose rows were chosen by their values, and where nothing can be compared."""
+    table = evidence.table
+    names = labels(table.rows)
+    rows = [row for row in table.rows if row.delta is not None]
+    if not rows or table.design == "search":
+        return None
+    frame = pd.DataFrame(
+        [
+            {
+                "variant": names[row.study, row.variant_id],
+                "delta": row.delta.mean,
+                "low": row.delta.low,
+                "high": row.delta.high,
+                "pairs": row.delta.num_pairs,
+                "sd": row.delta.std,
+                "p": row.p,
+                "p_corrected": row.p_corrected,
+                "verdict": row.verdict or _UNTESTED,
+            }
+            for row in rows
+            if row.delta is not None
+        ]
+    )
+    shown, notes = listed(frame, "delta")
+    return Figure(
+        name="deltas",
+        title="Differences to the baseline",
+        caption="Mean of the same-seed differences and its 95 % t-interval; colour and shape give the verdict of the "
+        "corrected test. An interval is for its row alone, a verdict for all rows together, so the two may disagree.",
+        frame=frame,
+        chart=styled(_chart(shown, evidence)),
+        notes=notes,
+    )
+
+
+def _chart(shown: pd.DataFrame, evidence: Evidence) -> Chart:
+    kinds = [kind for kind in _LOOKS if kind in set(shown["verdict"])]
+    colours, shapes = zip(*(_LOOKS[kind] for kind in kinds), strict=True)
+    order = list(shown["variant"])
+    y = alt.Y("variant:N", sort=order, axis=names_axis())
+    x = alt.X("delta:Q", title=change_title(evidence.table.metric))
+    legend = alt.Legend(title=None, orient="top")
+    colour = alt.Color("verdict:N", scale=alt.Scale(domain=kinds, range=colours), legend=legend)
+    base = alt.Chart(shown, width=WIDTH, height=alt.Step(26))
+    layers = [
+        alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=GREY, strokeDash=[4, 3]).encode(x="zero:Q"),
+        base.mark_rule(strokeWidth=2).encode(y=y, x="low:Q", x2="high:Q", color=colour),
+        base.mark_point(size=80, filled=True, opacity=1).encode(
+            y=y,
+            x=x,
+            color=colour,
+            shape=alt.Shape("verdict:N", scale=alt.Scale(domain=kinds, range=shapes), legend=legend),
+            tooltip=[
+                alt.Tooltip("variant:N"),
+                alt.Tooltip("delta:Q", format="+.3f"),
+                alt.Tooltip("low:Q", format="+.3f"),
+                alt.Tooltip("high:Q", format="+.3f"),
+                alt.Tooltip("pairs:Q"),
+                alt.Tooltip("p_corrected:Q", format=".3g"),
+                alt.Tooltip("verdict:N"),
+            ],
+        ),
+    ]
+    margin = evidence.table.analysis.margin
+    if margin is not None:
+        band = pd.DataFrame({"from": [-margin], "to": [margin]})
+        layers.insert(0, alt.Chart(band).mark_rect(color=GREEN, opacity=0.12).encode(x="from:Q", x2="to:Q"))
+    return alt.layer(*layers)

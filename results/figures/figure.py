@@ -1,0 +1,82 @@
+"""What a figure is made from and what it is: a tidy frame, the chart drawn from it, and the words beside it.
+
+The frame holds what the chart shows, at full precision, for those who draw it anew. Names in it have passed `labels`,
+so that a name from a sweep is one line of visible characters and two variants are never one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import altair as alt
+import pandas as pd
+
+from results.run_dir import Run
+from results.table import AblationTable, Row
+from results.visible import visible
+
+__all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "labels", "listed", "only"]
+
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
+MOST_ROWS = 60
+"""Rows of a chart that lists variants: more are no picture; the CSV beside it holds all."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one run.
+
+    Attributes:
+        others: tables of the runs that are reported together with it.
+        importances: method -> parameter -> share, for a search; whoever may import Optuna measures them.
+    """
+
+    run: Run
+    table: AblationTable
+    others: tuple[AblationTable, ...] = ()
+    importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure. `caption` says how to read it, `notes` what is special about these data."""
+
+    name: str
+    title: str
+    caption: str
+    frame: pd.DataFrame
+    chart: Chart
+    notes: tuple[str, ...] = ()
+
+
+def labels(rows: tuple[Row, ...]) -> dict[tuple[str, str], str]:
+    """(study, variant id) -> the name by which charts call the row: visible characters, and no name twice."""
+    found: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for row in rows:
+        name = visible(row.name)
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{visible(row.name)} ({count})"
+        taken.add(name)
+        found[row.study, row.variant_id] = name
+    return found
+
+
+def listed(frame: pd.DataFrame, by: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of the variants with the largest values of `by`, as they stood, and a note if some are left out."""
+    sizes: dict[str, float] = {}
+    for variant, value in zip(frame["variant"], frame[by], strict=True):
+        sizes[variant] = max(sizes.get(variant, 0.0), abs(value))
+    if len(sizes) <= MOST_ROWS:
+        return frame, ()
+    kept = sorted(sizes, key=lambda variant: -sizes[variant])[:MOST_ROWS]
+    note = f"The {MOST_ROWS} largest of {len(sizes)} are drawn; the CSV holds all."
+    return only(frame, kept), (note,)
+
+
+def only(frame: pd.DataFrame, variants: Iterable[str]) -> pd.DataFrame:
+    """The rows of these variants."""
+    return frame.loc[frame["variant"].isin(list(variants))]

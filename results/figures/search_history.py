@@ -1,0 +1,88 @@
+"""How a search went: the value of every trial in the order of the sampler, and the best so far."""
+
+from __future__ import annotations
+
+import math
+
+import altair as alt
+import pandas as pd
+
+from results.ablation import planned_trials
+from results.figures.figure import Chart, Evidence, Figure
+from results.figures.style import BLUE, GREY, ORANGE, WIDTH, styled, value_title
+from results.records import TrialRecord
+from results.visible import visible
+
+__all__ = ["draw"]
+
+_LOOKS = {"completed": (BLUE, "circle"), "pruned": (GREY, "cross")}
+
+
+def draw(evidence: Evidence) -> Figure | None:
+    """None for anything but a search of two trials and more."""
+    table = evidence.table
+    metric = table.ordered_by or table.metric.name
+    if table.design != "search":
+        return None
+    trials = planned_trials(evidence.run.plan, evidence.run.deciding.values())
+    records = [record for seeds in trials.values() for record in seeds.values() if record.number is not None]
+    records.sort(key=lambda record: (record.number or 0, record.trial_id))
+    is_maximised = table.metric.direction == "maximize"
+    best, lines = -math.inf if is_maximised else math.inf, []
+    for record in records:
+        value = _value(record, metric)
+        if value is None:
+            continue
+        if record.status == "completed":
+            best = max(best, value) if is_maximised else min(best, value)
+        lines.append(
+            {
+                "trial": record.number,
+                "variant": visible(record.variant),
+                "status": record.status,
+                "value": value,
+                "epochs": record.epochs,
+                "best": best if math.isfinite(best) else None,
+            }
+        )
+    frame = pd.DataFrame(lines)
+    if len(frame) < 2:
+        return None
+    return Figure(
+        name="search_history",
+        title="Course of the search",
+        caption="Every trial in the order of the sampler; the line is the best completed one so far. A pruned trial "
+        "stands at its last epoch's value and is no rival of completed ones. The best of many trials is better than it "
+        "would be again: confirm it on other seeds.",
+        frame=frame,
+        chart=styled(_chart(frame, metric)),
+    )
+
+
+def _value(record: TrialRecord, metric: str) -> float | None:
+    last = record.curve[-1] if record.curve else {}
+    value = record.metrics.get(metric) if record.status == "completed" else last.get(metric)
+    return value if value is not None and math.isfinite(value) and record.status in _LOOKS else None
+
+
+def _chart(frame: pd.DataFrame, metric: str) -> Chart:
+    kinds = [kind for kind in _LOOKS if kind in set(frame["status"])]
+    colours, shapes = zip(*(_LOOKS[kind] for kind in kinds), strict=True)
+    legend = alt.Legend(title=None, orient="top")
+    base = alt.Chart(frame, width=WIDTH, height=240).encode(x=alt.X("trial:Q", title="trial of the search"))
+    y = alt.Y("value:Q", title=value_title(metric), scale=alt.Scale(zero=False))
+    return alt.layer(
+        base.mark_line(interpolate="step-after", color=ORANGE, strokeWidth=1.5).encode(y="best:Q"),
+        base.mark_point(size=50, filled=True, opacity=0.9).encode(
+            y=y,
+            color=alt.Color("status:N", scale=alt.Scale(domain=kinds, range=colours), legend=legend),
+            shape=alt.Shape("status:N", scale=alt.Scale(domain=kinds, range=shapes), legend=legend),
+            tooltip=[
+                alt.Tooltip("trial:Q"),
+                alt.Tooltip("variant:N"),
+                alt.Tooltip("status:N"),
+                alt.Tooltip("value:Q", format=".3f"),
+                alt.Tooltip("epochs:Q"),
+            ],
+        ),
+    )

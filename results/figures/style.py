@@ -1,0 +1,95 @@
+"""One look for all charts: dark on light, colours that colour-blind readers can tell apart, units on every axis.
+
+Colours are those of Okabe and Ito (2008), without the yellow, which white paper swallows; where a colour carries
+meaning, a shape or a place carries it too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from results.figures.figure import Chart
+from results.layout import DOWN, UP
+from search_space.metrics import METRICS, Metric
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "LIGHT",
+    "ORANGE",
+    "PALETTE",
+    "PANEL",
+    "PINK",
+    "SKY",
+    "WIDTH",
+    "change_title",
+    "names_axis",
+    "styled",
+    "value_title",
+]
+
+BLACK, GREY, LIGHT = "#000000", "#767676", "#c9c9c9"
+BLUE, ORANGE, GREEN, PINK, AMBER, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
+WIDTH = 520
+"""Pixels of a chart of one panel, where nothing says otherwise; a page stretches it."""
+PANEL = 250
+"""Pixels of one panel of several."""
+_INK = "#222222"
+# The first is what vl-convert measures with; the next two are of the same widths, so nothing is cut on another machine.
+_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+
+def styled(chart: Chart) -> Chart:
+    """The chart in the house's look."""
+    return (
+        chart.configure(font=_FONT, background="white", padding={"left": 24, "top": 4, "right": 8, "bottom": 4})
+        .configure_view(stroke="#dddddd")
+        .configure_axis(
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            labelColor=_INK,
+            titleColor=_INK,
+            gridColor="#ececec",
+            domainColor="#888888",
+            tickColor="#888888",
+            labelLimit=240,
+        )
+        .configure_legend(
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            labelColor=_INK,
+            titleColor=_INK,
+            labelLimit=230,
+        )
+        .configure_header(labelFontSize=12, titleFontSize=12, labelColor=_INK, titleColor=_INK, labelLimit=PANEL)
+        .configure_title(fontSize=13, color=_INK)
+    )
+
+
+def value_title(metric: Metric | str) -> str:
+    """`top1 (%) (up arrow)`; for what we do not know, its name."""
+    known = METRICS.get(metric.removeprefix("val_")) if isinstance(metric, str) else metric
+    name = metric if isinstance(metric, str) else metric.name
+    if known is None:
+        return name
+    arrow = {"maximize": f" {UP}", "minimize": f" {DOWN}", None: ""}[known.direction]
+    return f"{name} ({known.unit}){arrow}"
+
+
+def change_title(metric: Metric, what: str = "\u0394") -> str:
+    """Title of a horizontal axis of differences: `Delta top1 (percentage points), better to the right`."""
+    unit = "percentage points" if metric.unit == "%" else metric.unit
+    side = "better \u2192" if metric.direction == "maximize" else "\u2190 better"
+    return f"{what} {metric.name} ({unit}), {side}"
+
+
+def names_axis(**options: Any) -> alt.Axis:
+    """A vertical axis of names, which need no title."""
+    return alt.Axis(title=None, ticks=False, domain=False, grid=False, **options)

@@ -1,0 +1,317 @@
+"""Figures: the numbers of their frames by hand, and every one of them drawn."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import results.figures
+from results import Run, ablation_table
+from results.figures import FIGURES, Evidence, draw_figures
+from results.figures.cost import pareto_front
+from results.figures.figure import MOST_ROWS
+from results.figures.files import figure_csv, figure_pdf, figure_spec, figure_svg, write_figures
+
+
+@pytest.fixture
+def evidence_of(tmp_path):
+    """Evidence of a run that lies in `tmp_path`, from its plan and records."""
+
+    def build(plan, records, **fields):
+        return Evidence(Run(tmp_path, plan, tuple(records)), ablation_table(plan, records), **fields)
+
+    return build
+
+
+@pytest.fixture
+def quickstart(evidence_of, quickstart_plan, quickstart_records):
+    return evidence_of(quickstart_plan, quickstart_records)
+
+
+@pytest.fixture
+def two_by_two(evidence_of, plan, planned, record):
+    """Means 90, 92 (b), 93 (a), 97 (a and b); seeds add 0, 1, 2, residuals 0.1, -0.2, 0.1 with alternating signs."""
+    means = {(0, 0): 90.0, (0, 1): 92.0, (1, 0): 93.0, (1, 1): 97.0}
+    variants, records = [], []
+    for (a, b), mean in means.items():
+        name = f"{a}{b}"
+        components = {"a": bool(a), "b": bool(b)}
+        variants.append(planned(name, components=components, is_baseline=name == "00"))
+        for seed, residual in enumerate((0.1, -0.2, 0.1)):
+            records.append(record(name, seed, mean + seed + residual * (-1) ** (a + b)))
+    return evidence_of(plan(*variants, design="factorial"), records)
+
+
+@pytest.fixture
+def search(evidence_of, plan, record):
+    """Five trials of a search, the third pruned; the last one has the best value."""
+    records = [
+        record(
+            f"t{n}", 0, value, number=n, curve=[{"epoch": 1, "top1": 50.0}, {"epoch": 2, "top1": value}], gmacs=1.0 + n
+        )
+        for n, value in ((0, 90.0), (1, 88.0), (3, 89.0), (4, 95.0))
+    ]
+    records.append(record("t2", 0, status="pruned", number=2, epochs=1, curve=[{"epoch": 1, "top1": 40.0}]))
+    shares = {"ped_anova": {"lr": 0.75, "depth": 0.25}, "fanova": {"depth": 1.0}}
+    return evidence_of(plan(design="search", seeds=[0], epochs=None, dataset=""), records, importances=shares)
+
+
+@pytest.fixture
+def components(evidence_of, plan, planned, record):
+    """leave_one_out with add_one_in beside it: `a` adds 2, 2.1, 1.9 alone and 0, 0, 0.1 beside `b`."""
+    none, a, b, both = (90.0, 91.0, 92.0), (92.0, 93.1, 93.9), (91.0, 92.0, 93.0), (91.0, 92.0, 93.1)
+
+    def one(design, values):
+        variants = [
+            planned(n, components={"a": "a" in n, "b": "b" in n}, is_baseline=i == 0) for i, n in enumerate(values)
+        ]
+        records = [record(n, seed, value) for n, found in values.items() for seed, value in enumerate(found)]
+        return evidence_of(plan(*variants, design=design), records)
+
+    full, empty = one("leave_one_out", {"ab": both, "b": b, "a": a}), one("add_one_in", {"-": none, "a": a, "b": b})
+    return Evidence(full.run, full.table, others=(empty.table,))
+
+
+@pytest.fixture
+def probed(evidence_of, plan, planned, record, tmp_path):
+    """Two variants of three blocks; the second has one file of two seeds, and that is broken."""
+    variants = [planned("baseline", is_baseline=True), planned("other", changes={"arch.depth": 3})]
+    records = [record(name, seed, 90.0) for name in ("baseline", "other") for seed in (0, 1)]
+    similar = np.array([[1.0, 0.5, 0.2], [0.5, 1.0, np.nan], [0.2, np.nan, 1.0]])
+    for one, array in (("baseline-0", similar), ("baseline-1", similar + 0.2)):
+        (tmp_path / "trials" / one).mkdir(parents=True)
+        np.savez(tmp_path / "trials" / one / "probes.npz", cross_layer_similarity=array)
+    (tmp_path / "trials" / "other-0").mkdir()
+    (tmp_path / "trials" / "other-0" / "probes.npz").write_bytes(b"PK no archive")
+    return evidence_of(plan(*variants, seeds=[0, 1]), records)
+
+
+@pytest.fixture
+def curved(evidence_of, plan, planned, record):
+    """Two seeds with values 10 and 14, then 20 and 30; and a variant whose only seed was pruned after epoch 1."""
+    curves = {0: (10.0, 20.0), 1: (14.0, 30.0)}
+    records = [
+        record(
+            "baseline",
+            seed,
+            found[-1],
+            curve=[{"epoch": e, "top1": v, "train_loss": 1 / e} for e, v in enumerate(found, 1)],
+        )
+        for seed, found in curves.items()
+    ]
+    records.append(record("arm", 0, status="pruned", epochs=1, curve=[{"epoch": 1, "top1": 5.0}]))
+    arms = planned("baseline", is_baseline=True), planned("arm", changes={"arch.depth": 3})
+    return evidence_of(plan(*arms, seeds=[0, 1]), records)
+
+
+MATERIAL = {
+    "deltas": "quickstart",
+    "seeds": "quickstart",
+    "cost": "quickstart",
+    "curves": "curved",
+    "main_effects": "two_by_two",
+    "interactions": "two_by_two",
+    "contributions": "components",
+    "search_history": "search",
+    "importances": "search",
+    "attention_similarity": "probed",
+}
+"""Figure -> the fixture that has what it shows."""
+
+
+def _draw(name, evidence):
+    figure = FIGURES[name](evidence)
+    assert figure is not None
+    return figure
+
+
+def _lines(figure):
+    return figure.frame.to_dict("records")
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_every_figure_is_drawn_without_a_browser(name, request):
+    figure = _draw(name, request.getfixturevalue(MATERIAL[name]))
+    assert figure.name == name
+    picture = ElementTree.fromstring(figure_svg(figure))
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert figure_pdf(figure).startswith(b"%PDF-")
+    assert len(list(csv.reader(io.StringIO(figure_csv(figure))))) == 1 + len(figure.frame)
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_a_figure_without_data_is_none(name, evidence_of, plan, planned):
+    assert FIGURES[name](evidence_of(plan(planned("baseline", is_baseline=True)), [])) is None
+
+
+def test_every_file_with_a_figure_stands_in_the_table():
+    folder = Path(results.figures.__file__).parent
+    drawing = {path.stem for path in folder.glob("*.py") if "\ndef draw(" in path.read_text()}
+    assert set(FIGURES) == drawing == set(MATERIAL)
+
+
+def test_deltas_are_those_of_the_table_by_hand(quickstart):
+    """refiner - baseline: 1, 2, 3. Mean 2, sd 1, t(2) = 4.302653, half width 4.302653 / sqrt(3) = 2.484138."""
+    by_name = {line["variant"]: line for line in _lines(_draw("deltas", quickstart))}
+    refiner = by_name["attention=refiner expansion=6"]
+    assert (refiner["delta"], refiner["low"], refiner["high"]) == pytest.approx((2.0, -0.484138, 4.484138), abs=1e-6)
+    assert (refiner["pairs"], refiner["sd"], refiner["verdict"]) == (3, 1.0, "inconclusive")
+    assert by_name["attention=reattention"]["verdict"] == "incomplete"
+    assert set(by_name) == {"attention=reattention", "attention=refiner expansion=6", "attention=groupmix"}
+
+
+def test_seeds_are_paired_by_their_number(quickstart):
+    found = [(line["variant"], line["seed"], line["difference"]) for line in _lines(_draw("seeds", quickstart))]
+    assert found == [
+        ("attention=reattention", 0, -1.0),
+        ("attention=reattention", 1, 0.5),
+        ("attention=refiner expansion=6", 0, 1.0),
+        ("attention=refiner expansion=6", 1, 2.0),
+        ("attention=refiner expansion=6", 2, 3.0),
+        ("attention=groupmix", 0, -1.5),
+    ]
+
+
+def test_the_front_holds_what_nothing_beats():
+    """(1, 91) beats (2, 90) and not its equal; (3, 92) costs more and is better, (4, 92) only costs more."""
+    points = [(2, 90.0), (1, 91.0), (1, 91.0), (3, 92.0), (4, 92.0)]
+    assert pareto_front(points, higher_is_better=True) == [False, True, True, True, False]
+    losses = [(cost, -value) for cost, value in points]
+    assert pareto_front(losses, higher_is_better=False) == [False, True, True, True, False]
+
+
+def test_incomplete_rows_are_shown_and_never_on_the_front(quickstart):
+    """groupmix has the fewest parameters, but one seed of three."""
+    kinds = {(line["cost"], line["variant"]): line["kind"] for line in _lines(_draw("cost", quickstart))}
+    assert kinds["parameters (millions)", "attention=groupmix"] == "incomplete"
+    assert kinds["GMACs per image", "attention=refiner expansion=6"] == "on the front"
+    assert kinds["GMACs per image", "baseline"] == "baseline"
+
+
+def test_curves_are_means_over_seeds_by_hand(curved):
+    """10 and 14: mean 12, sd sqrt(8); 20 and 30: mean 25, sd sqrt(50)."""
+    found = {(line["variant"], line["quantity"], line["epoch"]): line for line in _lines(_draw("curves", curved))}
+    first, second = found["baseline", "top1", 1], found["baseline", "top1", 2]
+    assert (first["mean"], first["std"], first["seeds"]) == pytest.approx((12.0, math.sqrt(8), 2))
+    assert (second["mean"], second["std"]) == pytest.approx((25.0, math.sqrt(50)))
+    assert found["arm", "top1", 1]["mean"] == 5.0
+    assert ("arm", "top1", 2) not in found
+
+
+def test_main_effects_are_means_of_all_trials_at_a_level(two_by_two):
+    """a off: (90 + 92) / 2 + 1 of the seeds = 92, on: 96; b off: 92.5, on: 95.5. sd of the residuals: 0.2 with 6
+    degrees of freedom (see test_effects.py), six trials a level, t(6) = 2.446912."""
+    figure = _draw("main_effects", two_by_two)
+    found = {(line["factor"], line["level"]): line for line in _lines(figure)}
+    means = {key: line["mean"] for key, line in found.items()}
+    assert means == pytest.approx({("a", "off"): 92.0, ("a", "on"): 96.0, ("b", "off"): 92.5, ("b", "on"): 95.5})
+    half = 2.446912 * 0.2 / math.sqrt(6)
+    assert (found["a", "on"]["low"], found["a", "on"]["high"]) == pytest.approx((96 - half, 96 + half), abs=1e-6)
+    assert {line["trials"] for line in found.values()} == {6}
+    assert figure.notes[0].startswith("a: +4.00 [+3.72, +4.28], p = ")
+
+
+def test_levels_that_are_numbers_stand_by_size(evidence_of, plan, planned, record):
+    variants = [planned("baseline", is_baseline=True)]
+    variants += [planned(f"depth={depth}", changes={"arch.depth": depth}) for depth in (2, 10)]
+    records = [
+        record(variant.name, seed, 90.0 + seed + len(variant.name) * (-1) ** seed, spec={"arch": {"depth": 4}})
+        for variant in variants
+        for seed in (0, 1, 2)
+    ]
+    frame = _draw("main_effects", evidence_of(plan(*variants, design="factorial"), records)).frame
+    assert list(frame.sort_values("order")["level"]) == ["2", "4", "10"]
+
+
+def test_interactions_by_hand(two_by_two):
+    """a : b is half of (97 - 92) - (93 - 90) = 1; its sum of squares 12 * (1 / 2)^2 = 3, that of the residuals 0.24."""
+    found = {(line["column"], line["row"]): line for line in _lines(_draw("interactions", two_by_two))}
+    assert found["a", "b"]["estimate"] == pytest.approx(1.0)
+    assert found["a", "b"]["partial_eta_squared"] == pytest.approx(3 / 3.24)
+    assert found["a", "a"]["estimate"] == pytest.approx(4.0)
+    assert found["a", "a"]["text"] == "+4.00***"
+
+
+def test_too_few_trials_for_effects_are_told(evidence_of, plan, planned, record):
+    variants = [planned("off", components={"a": False}, is_baseline=True), planned("on", components={"a": True})]
+    records = [record("off", 0, 90.0), record("on", 0, 91.0)]
+    figures, lacking = draw_figures(evidence_of(plan(*variants, seeds=[0], design="factorial"), records))
+    assert "main_effects" not in {figure.name for figure in figures}
+    assert lacking["main_effects"] == "2 complete trials are too few for the effects of 1 factors"
+
+
+def test_contributions_stand_side_by_side_and_warn(components):
+    figure = _draw("contributions", components)
+    found = {(line["component"], line["place"]): line["contribution"] for line in _lines(figure)}
+    assert found["a", "alone"] == pytest.approx(2.0)
+    assert found["a", "beside all others"] == pytest.approx(0.1 / 3)
+    assert figure.notes[0].startswith("Disagreement: a: +2.00 alone, +0.03 beside the others; they differ")
+
+
+def test_pruned_trials_are_no_rivals_in_the_course_of_a_search(search):
+    lines = _lines(_draw("search_history", search))
+    assert [(line["trial"], line["status"], line["value"], line["best"]) for line in lines] == [
+        (0, "completed", 90.0, 90.0),
+        (1, "completed", 88.0, 90.0),
+        (2, "pruned", 40.0, 90.0),
+        (3, "completed", 89.0, 90.0),
+        (4, "completed", 95.0, 95.0),
+    ]
+
+
+def test_importances_are_named_by_their_method(search):
+    found = [(line["method"], line["parameter"], line["share"]) for line in _lines(_draw("importances", search))]
+    assert found == [("PED-ANOVA", "lr", 0.75), ("PED-ANOVA", "depth", 0.25), ("fANOVA", "depth", 1.0)]
+
+
+def test_similarity_is_a_mean_over_seeds_and_broken_files_are_named(probed):
+    """0.5 and 0.7: 0.6; 0.2 and 0.4: 0.3. The pair that cannot be compared is no cell."""
+    figure = _draw("attention_similarity", probed)
+    found = {(line["variant"], line["block"], line["other"]): line["similarity"] for line in _lines(figure)}
+    assert found == pytest.approx({("baseline", 2, 1): 0.6, ("baseline", 3, 1): 0.3})
+    assert figure.notes == ("Not readable, and left out: trials/other-0/probes.npz.",)
+
+
+def test_arrays_that_would_run_code_are_not_loaded(probed, tmp_path):
+    """An array of Python objects is a pickle, and a pickle is a program."""
+    objects = np.array([[print]], dtype=object)
+    np.savez(tmp_path / "trials" / "other-0" / "probes.npz", cross_layer_similarity=objects)
+    assert "trials/other-0/probes.npz" in _draw("attention_similarity", probed).notes[0]
+
+
+def test_many_arms_are_drawn_as_far_as_they_can_be_seen(evidence_of, plan, planned, record):
+    names = [f"arm {n}" for n in range(MOST_ROWS + 10)]
+    variants = [planned("baseline", is_baseline=True), *(planned(n, changes={"x": n}) for n in names)]
+    records = [record("baseline", 0, 50.0), *(record(name, 0, 50.0 + n) for n, name in enumerate(names))]
+    figure = _draw("deltas", evidence_of(plan(*variants, seeds=[0]), records))
+    assert len(figure.frame) == MOST_ROWS + 10
+    assert figure.notes == (f"The {MOST_ROWS} largest of {MOST_ROWS + 10} are drawn; the CSV holds all.",)
+    drawn = {
+        name for data in figure_spec(figure)["datasets"].values() for line in data if (name := line.get("variant"))
+    }
+    assert drawn == set(names[10:])
+
+
+def test_two_rows_of_one_look_stay_two(evidence_of, plan, planned, record):
+    """A name may hide a turn of direction; shown by its escape, it equals another name, and still is another row."""
+    names = ["baseline", "a\u202eb", "a\\u202eb"]
+    variants = [planned(name, is_baseline=index == 0) for index, name in enumerate(names)]
+    records = [record(name, 0, 50.0 + index) for index, name in enumerate(names)]
+    frame = _draw("deltas", evidence_of(plan(*variants, seeds=[0]), records)).frame
+    assert list(frame["variant"]) == ["a\\u202eb", "a\\u202eb (2)"]
+
+
+def test_files_for_a_paper(quickstart, tmp_path):
+    figure = _draw("deltas", quickstart)
+    written = write_figures([("deltas", figure)], tmp_path / "new" / "figures")
+    assert [path.name for path in written] == ["deltas.svg", "deltas.pdf", "deltas.csv"]
+    with written[2].open(newline="") as stream:
+        lines = {line["variant"]: line for line in csv.DictReader(stream)}
+    assert float(lines["attention=refiner expansion=6"]["delta"]) == 2.0
+    assert lines["attention=groupmix"]["low"] == ""
