@@ -201,7 +201,7 @@ class TrialBook:
         self._ledger.append(record)
         del self._running[key]
         if record.status == "preempted":
-            self._put_back(progress.assignment)
+            self._retries.append(progress.assignment)
         else:
             self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
         for observer in self._observers:
@@ -250,13 +250,6 @@ class TrialBook:
         for key, variant, spec in self._planned():
             if key not in self._decisive or key in self._again:
                 yield self._assignment(key, spec, variant)
-
-    def _put_back(self, assignment: Assignment) -> None:
-        """Counts a trial as not yet started; the driver's next start trains it, this one is about to end."""
-        if self.plan.sweep.search:
-            self._spent -= 1
-        else:
-            self._queue.appendleft(assignment)
 
     def _note_end(self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool) -> None:
         """The record decides, unless the trial gets another try."""

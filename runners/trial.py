@@ -6,7 +6,7 @@ a GPU some kernels add in no fixed order, so there the last digits may differ.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import socket
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from modelzoo import build_model, resolve_img_size
-from runners.data import Data, describe_dataset, load_data
+from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
 from runners.outcome import NonFiniteLoss, Outcome
 from runners.tasks import TASKS
@@ -24,7 +24,7 @@ from runners.training.best import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.loop import Report, train_model
 from runners.training.probing import probe_model
-from runners.training.ranks import ALONE, Ranks, SharedEvalBatches, SharedTrainBatches
+from runners.training.ranks import ALONE, Ranks
 from search_space.specs import TrialSpec
 from search_space.sweep import Checkpoints, Resources
 
@@ -69,7 +69,8 @@ def run_trial(
     model = build_model(
         spec.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes, seed=spec.seed
     )
-    data = load_data(
+    load = functools.partial(
+        load_data,
         spec.task,
         spec.train,
         resources,
@@ -77,7 +78,7 @@ def run_trial(
         img_size=resolve_img_size(spec.arch, info.img_size),
         seed=spec.seed,
     )
-    shared = _shared(data, ranks) if ranks.size > 1 else data
+    data = load(share=ranks.share_of if ranks.size > 1 else None)
     if ranks.size > 1 and where.type == "cuda":
         torch.cuda.set_device(where)
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # of GPUs only; elsewhere each normalises its share
@@ -94,7 +95,7 @@ def run_trial(
         best = BestWeights(metric) if checkpoints.keep == "best" else None
         trained = train_model(
             task,
-            shared,
+            data,
             spec.train,
             seed=spec.seed,
             device=where,
@@ -107,9 +108,8 @@ def run_trial(
         )
         probed: dict[str, float] = {}
         if spec.task.probes and trained.status == "completed" and ranks.is_first:
-            probed = probe_model(
-                task.evaluated_model, data.test, spec.task, num_images=info.num_test, directory=directory
-            )
+            test = data.test if ranks.size == 1 else load().test
+            probed = probe_model(task.evaluated_model, test, spec.task, num_images=info.num_test, directory=directory)
         if trained.status == "completed" and best is not None and ranks.is_first:
             watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
             checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
@@ -124,16 +124,6 @@ def run_trial(
         total_seconds=checkpoint.earlier_seconds + time.perf_counter() - start,
         device=_device_name(where),
         host=socket.gethostname(),
-    )
-
-
-def _shared(data: Data, ranks: Ranks) -> Data:
-    """This process' share; calibration is not shared, so that it gives all of them the same statistics."""
-    return dataclasses.replace(
-        data,
-        train=SharedTrainBatches(data.train, ranks),
-        val=None if data.val is None else SharedEvalBatches(data.val, ranks),
-        test=SharedEvalBatches(data.test, ranks),
     )
 
 

@@ -15,6 +15,7 @@ from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Split
 from runners.data.decoding import labels_of
 from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
 from runners.data.random_streams import generator
+from runners.data.shares import Share, SharedEvalBatches, SharedTrainBatches
 from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
 from runners.data.timm_loader import LoaderBatches, LoaderTrainBatches, subset
@@ -58,6 +59,7 @@ def load_data(
     *,
     img_size: tuple[int, int],
     seed: int,
+    share: Share | None = None,
     in_memory_bytes: int = IN_MEMORY_BYTES,
 ) -> Data:
     """Batches for one trial.
@@ -65,6 +67,8 @@ def load_data(
     Args:
         img_size: (height, width) that the model wants.
         seed: the trial's; decides order and augmentation, not which images are in which split.
+        share: what this process takes of every batch, where several train together; calibration is not shared, so that
+            it gives all of them the same statistics.
     """
     info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     source = source_of(task.dataset)
@@ -81,18 +85,21 @@ def load_data(
     batch_size = train_batch_size(train, info.num_train)
     shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
 
-    def evaluation(split: Split, **options: Any) -> EvalBatches:
-        options = {"batch_size": train.batch_size, **shape, **options}
+    def evaluation(split: Split, *, share: Share | None = None, batch_size: int = train.batch_size) -> EvalBatches:
+        is_shared_while_reading = not isinstance(split, Images | IterableDataset)
         if isinstance(split, Images):
-            return TensorBatches(split, **options)
-        return LoaderBatches(split, num_workers=resources.num_workers, **options)
+            batches = TensorBatches(split, batch_size=batch_size, **shape)
+        else:
+            options = {"num_workers": resources.num_workers, "share": share if is_shared_while_reading else None}
+            batches = LoaderBatches(split, batch_size=batch_size, **options, **shape)
+        return SharedEvalBatches(batches, share) if share and not is_shared_while_reading else batches
 
     return Data(
         info=info,
-        train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, **shape),
+        train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, share=share, **shape),
         calibration=evaluation(calibration, batch_size=batch_size),
-        val=None if val_split is None else evaluation(val_split),
-        test=evaluation(test_split),
+        val=None if val_split is None else evaluation(val_split, share=share),
+        test=evaluation(test_split, share=share),
     )
 
 
@@ -103,14 +110,20 @@ def train_batch_size(train: TrainSpec, num_train: int) -> int:
 
 
 def _train_batches(
-    split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, **shape: Any
+    split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, share: Share | None, **shape: Any
 ) -> TrainBatches:
+    is_shared_while_reading = not isinstance(split, Images | IterableDataset)
     if isinstance(split, Images):
         options = {"crop_padding": train.crop_padding, "hflip": train.hflip, "reprob": train.reprob}
-        return TensorTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
-    return LoaderTrainBatches(
-        split, batch_size=batch_size, seed=seed, train=train, num_workers=resources.num_workers, **shape
-    )
+        batches = TensorTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
+    else:
+        options = {
+            "train": train,
+            "num_workers": resources.num_workers,
+            "share": share if is_shared_while_reading else None,
+        }
+        batches = LoaderTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
+    return SharedTrainBatches(batches, share) if share and not is_shared_while_reading else batches
 
 
 def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:

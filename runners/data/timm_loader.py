@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from runners.data.dataset_info import Batch, DataInfo
 from runners.data.decoding import pil_mode
 from runners.data.random_streams import generator, global_streams, stream_seed
+from runners.data.shares import Share, reading_shares
 from search_space.specs import TrainSpec
 
 __all__ = ["LoaderBatches", "LoaderTrainBatches", "subset"]
@@ -37,6 +38,7 @@ class LoaderTrainBatches:
         seed: int,
         train: TrainSpec,
         num_workers: int,
+        share: Share | None = None,
     ) -> None:
         self._seed = seed
         self._device = device
@@ -54,6 +56,10 @@ class LoaderTrainBatches:
             auto_augment=train.aa,
             **_shared(info, num_workers, device),
         )
+        self._sampler = self._loader.sampler
+        if share is not None:
+            assert not is_stream, "streams are shared batch by batch"
+            self._loader = reading_shares(self._loader, share, drop_last=True)
         self._stream_transform = _SeededTransform(dataset.transform, seed) if is_stream else None  # pyright: ignore
         if is_stream:
             dataset.transform = self._stream_transform  # pyright: ignore[reportAttributeAccessIssue]
@@ -64,8 +70,8 @@ class LoaderTrainBatches:
     def epoch(self, number: int) -> Iterator[Batch]:
         if self._images is not None:
             self._images.epoch = number
-            assert isinstance(self._loader.sampler, RandomSampler)
-            self._loader.sampler.generator = generator(self._seed, "order", number)
+            assert isinstance(self._sampler, RandomSampler)
+            self._sampler.generator = generator(self._seed, "order", number)
         elif hasattr(self._dataset, "set_epoch"):
             assert self._stream_transform is not None
             self._stream_transform.begin(number)
@@ -86,6 +92,7 @@ class LoaderBatches:
         batch_size: int,
         device: torch.device,
         num_workers: int,
+        share: Share | None = None,
     ) -> None:
         self._device = device
         is_stream = isinstance(dataset, IterableDataset)
@@ -97,6 +104,8 @@ class LoaderBatches:
             crop_pct=1.0,
             **_shared(info, num_workers, device),
         )
+        if share is not None:
+            self._loader = reading_shares(self._loader, share, drop_last=False)
 
     def __len__(self) -> int:
         return len(self._loader)

@@ -8,7 +8,7 @@ that has one process, for which all of this is nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from runners.data import Batch, EvalBatches, TrainBatches
-
-__all__ = ["ALONE", "Ranks", "SharedEvalBatches", "SharedTrainBatches"]
+__all__ = ["ALONE", "Ranks"]
 
 _LOOK_EVERY = 10
 """Updates between two looks whether to stop: agreeing makes the processes wait for one another."""
@@ -35,17 +33,10 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def share(self, batch: Batch) -> Batch:
-        """This process' part: images and their mirror images in the order of the batch. Mixup pairs image i with image
-        B - 1 - i, and so it does within every such part. May be empty where there are fewer images than processes."""
-        if self.size == 1:
-            return batch
-        images, labels = batch
-        index = self.share_of(len(labels)).to(labels.device)
-        return images[index], labels[index]
-
     def share_of(self, num: int) -> Tensor:
-        """Positions of this process' part of `num` images. The middle one of an odd number goes to the last process."""
+        """Positions of this process' part of a batch of `num` images: some of the front and their mirror images at the
+        back, because mixup pairs image i with image `num` - 1 - i and must find the same pairs in the part. The middle
+        one of an odd number goes to the last process. May be empty where there are fewer images than processes."""
         pairs = num // 2
         begin, end = (pairs * at // self.size for at in (self.rank, self.rank + 1))
         front = torch.arange(begin, end)
@@ -103,35 +94,3 @@ class Ranks:
 
 
 ALONE = Ranks()
-
-
-class SharedTrainBatches:
-    """This process' share of every batch (`TrainBatches`)."""
-
-    def __init__(self, batches: TrainBatches, ranks: Ranks) -> None:
-        self._batches = batches
-        self._ranks = ranks
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        for batch in self._batches.epoch(number):
-            yield self._ranks.share(batch)
-
-
-class SharedEvalBatches:
-    """This process' share of every batch (`EvalBatches`); a batch with fewer images than processes leaves some out."""
-
-    def __init__(self, batches: EvalBatches, ranks: Ranks) -> None:
-        self._batches = batches
-        self._ranks = ranks
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            shared = self._ranks.share(batch)
-            if len(shared[1]):
-                yield shared

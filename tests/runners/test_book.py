@@ -301,3 +301,32 @@ def test_search_proposes_anew_what_its_node_failed(write_sweep, open_book):
     book.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))
     book.run_again(first.trial_id)
     assert len(play(book, flat)) == 6
+
+
+@pytest.mark.parametrize("text", [[], [TINY_SEARCH]], ids=["fixed", "search"])
+def test_preempted_trial_decides_nothing_and_runs_again(write_sweep, open_book, text):
+    book = open_book(write_sweep(*text))
+    planned = book.num_remaining
+    first = book.ask()
+    record = book.finish(first.trial_id, Outcome("preempted"))
+    assert (record.status, record.version) == ("preempted", 2)
+    assert book.num_remaining == planned
+    assert book.records == {}
+    asked = []
+    while (assignment := book.ask()) is not None:
+        asked.append(assignment)
+        book.finish(assignment.trial_id, Failure(type="Stub", message=""))
+    assert len(asked) == planned
+    assert asked[-1].trial_id == first.trial_id
+    assert asked[-1].attempt == 1
+
+
+def test_continued_trial_has_the_whole_curve(write_sweep, open_book):
+    book = open_book(write_sweep())
+    key = book.ask().trial_id
+    curve = [{"epoch": 1, "top1": 10.0}]
+    book.resume(key, curve)
+    book.report(key, {"epoch": 2, "top1": 20.0})
+    record = book.finish(key, Outcome("completed", {"top1": 20.0}))
+    assert record.curve == [*curve, {"epoch": 2, "top1": 20.0}]
+    assert (record.epochs, record.resumed_from_epoch) == (2, 1)

@@ -1,0 +1,86 @@
+"""One process' share of every batch, where several processes train one trial together.
+
+Images in memory are augmented a batch at a time with one stream, so the whole batch is made and the share picked from
+it. Images that a loader reads one by one have streams of their own: only those of the share are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Sampler
+
+from runners.data.dataset_info import Batch, EvalBatches, TrainBatches
+
+__all__ = ["Share", "SharedEvalBatches", "SharedTrainBatches", "reading_shares"]
+
+Share = Callable[[int], Tensor]
+"""Positions of this process' images in a batch of so many."""
+
+
+class SharedTrainBatches:
+    """Of every batch the share (`TrainBatches`)."""
+
+    def __init__(self, batches: TrainBatches, share: Share) -> None:
+        self._batches = batches
+        self._share = share
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        for batch in self._batches.epoch(number):
+            yield _part(batch, self._share)
+
+
+class SharedEvalBatches:
+    """Of every batch the share (`EvalBatches`); a batch with fewer images than processes leaves some of them out."""
+
+    def __init__(self, batches: EvalBatches, share: Share) -> None:
+        self._batches = batches
+        self._share = share
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            images, labels = _part(batch, self._share)
+            if len(labels):
+                yield images, labels
+
+
+def reading_shares(loader: DataLoader, share: Share, *, drop_last: bool) -> DataLoader:
+    """A loader of the same batches that reads this process' images only; empty shares are left out."""
+    assert loader.batch_size is not None
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=_ShareSampler(BatchSampler(loader.sampler, loader.batch_size, drop_last), share),
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+    )
+
+
+class _ShareSampler(Sampler[list[int]]):
+    def __init__(self, batches: BatchSampler, share: Share) -> None:
+        self._batches = batches
+        self._share = share
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._batches:
+            mine = [batch[at] for at in self._share(len(batch)).tolist()]
+            if mine:
+                yield mine
+
+
+def _part(batch: Any, share: Share) -> Batch:
+    images, labels = batch
+    index = share(len(labels)).to(labels.device)
+    return images[index], labels[index]
