@@ -5,6 +5,7 @@ excepted). Exits with 1 where one of these does not hold. A search is compared o
 several workers its suggestions depend on which trial happens to end first.
 
     python benchmarks/kill_and_resume.py sweeps/quickstart.yaml --kills 5
+    python benchmarks/kill_and_resume.py sweeps/quickstart.yaml --kills 50 --every 12 --set seeds=20
     python benchmarks/kill_and_resume.py sweeps/search_digits.yaml --engine in-process --set search.num_trials=12
 """
 
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("sweep")
     parser.add_argument("--engine", default="ray")
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--every", type=float, help="seconds between kills, about; default: half of a whole run")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--seed", type=int, default=0, help="of the moments at which the driver is killed")
     arguments = parser.parse_args()
@@ -57,7 +59,7 @@ def main() -> int:
             before = [record["trial_id"] for record in records(parts)]
             process = subprocess.Popen(command(arguments, parts), stdout=subprocess.DEVNULL)
             try:
-                process.wait(timeout=moments.uniform(0.3, 0.7) * seconds)
+                process.wait(timeout=moments.uniform(0.5, 1.5) * (arguments.every or seconds / 2))
                 break  # it finished before its moment came
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)

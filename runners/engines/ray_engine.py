@@ -130,10 +130,17 @@ class _BookScheduler(FIFOScheduler):
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
 
-def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) -> None:
+def run_on_ray(
+    book: TrialBook,
+    *,
+    run_dir: Path,
+    address: str | None = None,
+    worker: type[tune.Trainable] = TrialWorker,
+) -> None:
     """Trains everything the book asks for on a Ray cluster: a private one on this machine, or the one at `address`.
 
-    A cluster that is already connected in this process is used and left running.
+    A cluster that is already connected in this process is used and left running. `worker` is what trains; benchmarks
+    put one there that does nothing.
 
     Raises:
         SpecError: a trial asks for more than the cluster has, or there is no cluster at `address`.
@@ -149,7 +156,7 @@ def run_on_ray(book: TrialBook, *, run_dir: Path, address: str | None = None) ->
         scratch = tempfile.mkdtemp(prefix="archsweep-tune-")
         try:
             tuner = tune.Tuner(
-                tune.with_resources(TrialWorker, request_of),
+                tune.with_resources(worker, request_of),
                 tune_config=tune.TuneConfig(
                     search_alg=_BookSearcher(book, placement, run_dir, error),
                     scheduler=_BookScheduler(book, placement, error),
