@@ -10,10 +10,11 @@ from search_space.designs import DESIGNS
 from search_space.drafts import Complaint
 from search_space.errors import did_you_mean
 from search_space.explain import quote
+from search_space.expressions import ExpressionError
 from search_space.matching import match_complaints
 from search_space.metrics import METRICS, RANKED
 from search_space.paths import is_path, path_hint
-from search_space.requirements import COST_NAMES, Requirement, RequirementError
+from search_space.requirements import COST_NAMES, Requirement
 from search_space.retuning import retune_complaints
 from search_space.space_checks import space_complaints, value_complaints
 from search_space.sweep import Sweep
@@ -158,7 +159,7 @@ def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Complaint]
     for index, text in enumerate(sweep.require):
         try:
             requirement = Requirement.parse(text)
-        except RequirementError as err:
+        except ExpressionError as err:
             shown = text if len(text) <= 60 else text[:57] + "..."
             yield Complaint(("require", index), f"{shown!r} is no requirement: {err.message}", err.hint)
             continue

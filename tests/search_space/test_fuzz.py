@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from search_space import SpecError, count_upper, load_sweep_text, unmet_requirements, variants
-from search_space.requirements import Requirement, RequirementError
+from search_space.expressions import ExpressionError
+from search_space.requirements import Requirement
 from search_space.specs import Setting
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +120,7 @@ EXPRESSIONS = [
 def test_any_statement_is_a_requirement_or_refused(tokens: list[str]) -> None:
     try:
         requirement = Requirement.parse("".join(tokens))
-    except RequirementError:
+    except ExpressionError:
         return
     reason = requirement.unmet(Setting(), {"params_m": 5.0, "gmacs": 1.0})
     assert reason is None or reason.startswith(requirement.text)
