@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import catalog, check, import_checkpoint, look, plan, report, run
+from runners.cli import catalog, check, diff, import_checkpoint, look, ls, plan, report, run
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -31,6 +31,8 @@ app.command("run")(run.run)
 app.command("status")(look.status)
 app.command("table")(look.table)
 app.command("report")(report.report)
+app.command("ls")(ls.ls)
+app.command("diff")(diff.diff)
 app.command("models")(catalog.models)
 app.command("schema")(catalog.schema)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)

@@ -1,0 +1,263 @@
+"""What differs between two trials or two variants of a run: what was asked for, what came out, and where it ran.
+
+The answer to "why are these two numbers different", so everything equal is left out: paths of the spec, status, cost,
+metrics with their same-seed differences, and the surroundings (device, host, versions, code) that people forget.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.columns import flattened
+from results.records import TrialRecord
+from results.run_dir import Run
+from results.visible import visible
+from search_space.errors import Problem, SpecError, did_you_mean
+from search_space.metrics import METRICS
+
+__all__ = ["Difference", "Differences", "Side", "find_side", "format_differences", "run_differences"]
+
+_SHORTEST_PREFIX = 3
+_MOST_NAMES = 20
+_PROVENANCE = "provenance.jsonl"
+# What tells sessions apart and no numbers.
+_NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: a variant with all its seeds, or a single trial."""
+
+    name: str
+    records: tuple[TrialRecord, ...]
+    is_variant: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same. `delta` is b - a where both are numbers; `unit` of the numbers, if any."""
+
+    name: str
+    a: Any
+    b: Any
+    delta: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """b - a of a metric, seed by seed; `std` of a single difference is None."""
+
+    metric: str
+    unit: str
+    by_seed: tuple[tuple[int, float], ...]
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Everything that differs between a and b; `num_same` paths of their specs do not."""
+
+    a: Side
+    b: Side
+    spec: tuple[Difference, ...]
+    outcome: tuple[Difference, ...]
+    paired: tuple[Paired, ...]
+    surroundings: tuple[Difference, ...]
+    num_same: int
+
+
+def find_side(run: Run, text: str) -> Side:
+    """The variant or trial that `text` names: a variant's name or id, a trial's id; of an id the beginning will do.
+
+    Raises:
+        SpecError: nothing or more than one thing is called so.
+    """
+    records = list(run.deciding.values())
+    named = [record for record in records if record.variant == text]
+    if named:
+        return Side(text, tuple(sorted(named, key=lambda record: record.seed)), is_variant=True)
+    found: dict[tuple[bool, str], list[TrialRecord]] = {}
+    for record in records:
+        for is_variant, key in ((True, record.variant_id), (False, record.trial_id)):
+            if len(text) >= _SHORTEST_PREFIX and key.startswith(text):
+                found.setdefault((is_variant, key), []).append(record)
+    if len(found) == 1:
+        (((is_variant, key), matching),) = found.items()
+        name = matching[0].variant if is_variant else f"{matching[0].variant}, seed {matching[0].seed} ({key})"
+        return Side(name, tuple(sorted(matching, key=lambda record: record.seed)), is_variant)
+    if found:
+        several = ", ".join(sorted(key for _, key in found)[:_MOST_NAMES])
+        raise SpecError(Problem(f"{text!r} is the beginning of {len(found)} ids: {several}", where=str(run.path)))
+    names = sorted({record.variant for record in records})
+    hint = did_you_mean(text, names[:_MOST_NAMES]) if names else "no trial has ended yet"
+    hint += "\na trial is named by its id (`archsweep ls`), a variant by its name or id"
+    raise SpecError(Problem(f"no variant or trial is called {text!r}", where=str(run.path), hint=hint))
+
+
+def run_differences(run: Run, a: Side, b: Side) -> Differences:
+    """Compares the two."""
+    left, right = (_common(side) for side in (a, b))
+    paths = [*left, *(path for path in right if path not in left)]
+    spec = tuple(
+        Difference(path, left.get(path), right.get(path)) for path in paths if left.get(path) != right.get(path)
+    )
+    sessions = _sessions(run.path)
+    around = [_surroundings(side, sessions) for side in (a, b)]
+    names = [*around[0], *(name for name in around[1] if name not in around[0])]
+    surroundings = tuple(
+        Difference(name, around[0].get(name), around[1].get(name))
+        for name in names
+        if around[0].get(name) != around[1].get(name)
+    )
+    return Differences(
+        a, b, spec, tuple(_outcome(a, b)), tuple(_paired(a, b)), surroundings, num_same=len(paths) - len(spec)
+    )
+
+
+def format_differences(found: Differences) -> str:
+    """The differences for a terminal."""
+    lines = [f"a: {_title(found.a)}", f"b: {_title(found.b)}", ""]
+    lines += _block(f"trained ({found.num_same} paths are the same)", found.spec, none="the same specification")
+    lines += _block("outcome", found.outcome, none="the same outcome")
+    for paired in found.paired:
+        seeds = ", ".join(f"{seed}: {value:+.4g}" for seed, value in paired.by_seed)
+        spread = "" if paired.std is None else f" +- {paired.std:.3g}"
+        number = len(paired.by_seed)
+        lines.append(
+            f"  {paired.metric}, b - a over {number} common seed{'s' if number > 1 else ''}: "
+            f"{paired.mean:+.4g}{spread} {paired.unit}".rstrip()
+            + f"  ({seeds})"
+        )
+    lines += ["", *_block("surroundings", found.surroundings, none="the same device, host, versions and code")]
+    return "\n".join(lines)
+
+
+def _title(side: Side) -> str:
+    statuses = sorted({record.status for record in side.records})
+    count = f", {len(side.records)} seeds" if side.is_variant else ""
+    return f"{visible(side.name)}{count} ({', '.join(statuses)})"
+
+
+def _block(title: str, differences: Sequence[Difference], *, none: str) -> list[str]:
+    if not differences:
+        return [f"{title}: {none}" if title == "outcome" or title == "surroundings" else f"trained: {none}"]
+    width = max(len(difference.name) for difference in differences)
+    lines = [f"{title}:"]
+    for difference in differences:
+        change = "" if difference.delta is None else f"  ({difference.delta:+.4g} {difference.unit}".rstrip() + ")"
+        lines.append(f"  {difference.name.ljust(width)}  {_shown(difference.a)} -> {_shown(difference.b)}{change}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(absent)"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+
+
+def _common(side: Side) -> dict[str, Any]:
+    """The flattened spec; of a variant without its seed, in which its trials differ."""
+    flat = flattened(side.records[0].spec)
+    if side.is_variant:
+        flat.pop("seed", None)
+    return flat
+
+
+def _outcome(a: Side, b: Side) -> list[Difference]:
+    found = []
+    statuses = [", ".join(sorted({record.status for record in side.records})) for side in (a, b)]
+    if statuses[0] != statuses[1]:
+        found.append(Difference("status", statuses[0], statuses[1]))
+    failures = [
+        ", ".join(sorted({record.failure.type for record in side.records if record.failure})) for side in (a, b)
+    ]
+    if failures[0] != failures[1]:
+        found.append(Difference("failure", failures[0] or None, failures[1] or None))
+    for name, unit in (("params_m", "M"), ("gmacs", "GMACs"), ("train_seconds", "s"), ("epochs", "")):
+        found += _changed(name, [_mean(side, lambda record, name=name: getattr(record, name)) for side in (a, b)], unit)
+    for name in _metrics(a, b):
+        values = [_mean(side, lambda record, name=name: record.metrics.get(name)) for side in (a, b)]
+        found += _changed(name, values, _unit(name))
+    return found
+
+
+def _changed(name: str, values: Sequence[float | None], unit: str) -> list[Difference]:
+    a, b = values
+    if a == b:
+        return []
+    return [Difference(name, a, b, None if a is None or b is None else b - a, unit)]
+
+
+def _mean(side: Side, value_of: Any) -> float | None:
+    values = [value for record in side.records if (value := value_of(record)) is not None]
+    return statistics.fmean(values) if values else None
+
+
+def _metrics(a: Side, b: Side) -> list[str]:
+    return sorted({name for side in (a, b) for record in side.records for name in record.metrics})
+
+
+def _unit(name: str) -> str:
+    metric = METRICS.get(name.partition("@")[0].removeprefix("val_"))
+    return metric.unit if metric else ""
+
+
+def _paired(a: Side, b: Side) -> list[Paired]:
+    """Only of completed trials: a pruned one has no final metrics."""
+    found = []
+    for name in _metrics(a, b):
+        values = [
+            {record.seed: record.metrics[name] for record in side.records if name in record.metrics} for side in (a, b)
+        ]
+        seeds = sorted(values[0].keys() & values[1].keys())
+        differences = [(seed, values[1][seed] - values[0][seed]) for seed in seeds]
+        if differences and any(value != 0 and not math.isnan(value) for _, value in differences):
+            numbers = [value for _, value in differences]
+            spread = statistics.stdev(numbers) if len(numbers) > 1 else None
+            found.append(Paired(name, _unit(name), tuple(differences), statistics.fmean(numbers), spread))
+    return found
+
+
+def _by_seed(side: Side, metric: str) -> dict[int, float]:
+    return {record.seed: record.metrics[metric] for record in side.records if metric in record.metrics}
+
+
+def _surroundings(side: Side, sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the trials of a side have in common or, where they differ, all that they have."""
+    each = []
+    for record in side.records:
+        session = sessions.get(record.session, {})
+        facts = {name: value for name, value in session.items() if name not in _NOT_SURROUNDINGS}
+        each.append({"device": record.device, "host": record.host, **flattened(facts)})
+    merged: dict[str, Any] = {}
+    for name in {name: None for facts in each for name in facts}:
+        values = {json.dumps(facts.get(name), sort_keys=True) for facts in each}
+        merged[name] = each[0].get(name) if len(values) == 1 else " or ".join(sorted(values))
+    return merged
+
+
+def _sessions(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """The starts of the driver, by their names. What cannot be read tells nothing."""
+    try:
+        lines = (run_dir / _PROVENANCE).read_bytes().splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        try:
+            session = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(session, dict) and isinstance(session.get("session"), str):
+            found[session["session"]] = session
+    return found

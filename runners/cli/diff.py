@@ -1,0 +1,41 @@
+"""`archsweep diff`: why two trials or variants gave different numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from runners.cli.arguments import RunArgument
+
+__all__ = ["diff"]
+
+_SIDE = "A variant's name or id, or a trial's id; the beginning of an id will do."
+
+
+def diff(
+    run: RunArgument,
+    a: Annotated[str, typer.Argument(metavar="A", help=_SIDE, show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other.", show_default=False)],
+    json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what differs between two trials or variants: what was trained, what came out, where it ran."""
+    from results import Run
+    from results.differences import find_side, format_differences, run_differences
+
+    opened = Run.open(run)
+    found = run_differences(opened, find_side(opened, a), find_side(opened, b))
+    if not json_:
+        print(format_differences(found))
+        return
+    sides = {
+        name: {"name": side.name, "trials": [record.trial_id for record in side.records]}
+        for name, side in (("a", found.a), ("b", found.b))
+    }
+    rest = {
+        name: [dataclasses.asdict(entry) for entry in getattr(found, name)]
+        for name in ("spec", "outcome", "paired", "surroundings")
+    }
+    print(json.dumps({**sides, **rest}, indent=1, ensure_ascii=False))

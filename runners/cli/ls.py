@@ -1,0 +1,52 @@
+"""`archsweep ls`: the trials of a run, one a line."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from runners.cli.arguments import RunArgument
+
+__all__ = ["ls"]
+
+
+class ListFormat(StrEnum):
+    text = "text"
+    csv = "csv"
+    json = "json"
+
+
+def ls(
+    run: RunArgument,
+    sort: Annotated[str | None, typer.Option(help="Names, e.g. `-top1,seed`; a minus is descending.")] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="Expression, e.g. `top1 > 90 and arch.depth == 6`.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names, e.g. `variant,seed,top1,train.lr`: fields, metrics, paths.")
+    ] = None,
+    format_: Annotated[ListFormat, typer.Option("--format", "-f", help="How to print it.")] = ListFormat.text,
+    every_attempt: Annotated[
+        bool, typer.Option("--all", help="Repeated attempts and trials that tuned an arm, too.")
+    ] = False,
+) -> None:
+    """List the trials of a run: chosen by `--filter`, in the order of `--sort`, with any `--columns`.
+
+    A name is a field (`variant`, `seed`, `status`, `train_seconds`, `failure`, ...), a metric (`top1`) or a path into
+    what was trained (`arch.depth`).
+    """
+    from results import Run
+    from results.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
+
+    opened = Run.open(run)
+    shown = _names(columns) or default_columns(opened)
+    records = listed(opened, columns=_names(columns), sort=_names(sort), filter_=filter_, every_attempt=every_attempt)
+    write = {"text": write_listing_text, "csv": write_listing_csv, "json": write_listing_json}[format_.value]
+    write(records, shown, sys.stdout)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]

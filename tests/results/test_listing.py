@@ -1,0 +1,143 @@
+"""`archsweep ls`: the right trials, in the right order, with anything that has a name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from results import Run
+from results.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
+from search_space import SpecError
+
+
+def spec(seed, depth, lr):
+    return {"seed": seed, "arch": {"depth": depth, "attention": {"name": "softmax"}}, "train": {"lr": lr}}
+
+
+@pytest.fixture
+def run(tmp_path, record, plan):
+    failure = {"type": "OutOfMemory", "message": "CUDA out of memory"}
+    records = [
+        record("baseline", 0, 91.5, spec=spec(0, 4, 0.01), train_seconds=3.0),
+        record("baseline", 1, 90.0, spec=spec(1, 4, 0.01), train_seconds=2.0),
+        record("deep", 0, spec=spec(0, 6, 0.01), failure=failure),
+        record("deep", 0, 93.25, spec=spec(0, 6, 0.01), attempt=2, train_seconds=5.0),
+        record("deep", 1, spec=spec(1, 6, 0.02), failure=failure),
+        record("tuned", 7, 99.0, spec=spec(7, 6, 0.5), role="retune"),
+    ]
+    return Run(tmp_path, plan(), tuple(records))
+
+
+def names(records):
+    return [record.trial_id for record in records]
+
+
+def test_a_list_shows_what_decides_in_the_order_of_the_ledger(run):
+    assert names(listed(run)) == ["baseline-0", "baseline-1", "deep-0", "deep-1"]
+    assert names(listed(run, every_attempt=True)) == [
+        "baseline-0", "baseline-1", "deep-0", "deep-0", "deep-1", "tuned-7",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("top1 > 90", ["baseline-0", "deep-0"]),
+        ("top1 >= 90 and arch.depth == 4", ["baseline-0", "baseline-1"]),
+        ("arch.depth == 6 or train_seconds < 2.5", ["baseline-1", "deep-0", "deep-1"]),
+        ("status == 'failed'", ["deep-1"]),
+        ("failure == 'OutOfMemory'", ["deep-1"]),
+        ("train.lr * 2 == 0.04", ["deep-1"]),
+        ("variant in ('deep', 'wide')", ["deep-0", "deep-1"]),
+        ("not top1 > 90", ["baseline-1"]),  # a trial without a top1 matches nothing about it
+    ],
+)
+def test_filters_are_expressions_over_names(run, expression, expected):
+    assert names(listed(run, filter_=expression)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        (["top1"], ["baseline-1", "baseline-0", "deep-0", "deep-1"]),
+        (["-top1"], ["deep-0", "baseline-0", "baseline-1", "deep-1"]),  # no value: last, both ways
+        (["seed", "-variant"], ["deep-0", "baseline-0", "deep-1", "baseline-1"]),
+        (["-train.lr", "seed"], ["deep-1", "baseline-0", "deep-0", "baseline-1"]),
+    ],
+)
+def test_sorting_by_several_names(run, sort, expected):
+    assert names(listed(run, sort=sort)) == expected
+
+
+def test_text_is_aligned_with_numbers_to_the_right(run):
+    stream = io.StringIO()
+    columns = ["variant", "seed", "top1", "arch.attention"]
+    write_listing_text(listed(run, sort=["-top1"]), columns, stream)
+    assert stream.getvalue() == (
+        "variant   seed   top1  arch.attention\n"
+        'deep         0  93.25  {"name": "softmax"}\n'
+        'baseline     0   91.5  {"name": "softmax"}\n'
+        'baseline     1     90  {"name": "softmax"}\n'
+        'deep         1         {"name": "softmax"}\n'
+    )
+
+
+def test_a_hostile_name_stays_on_its_line(run, record, plan, tmp_path):
+    hostile = Run(tmp_path, plan(), (record("a\x1b[2J\nb", 0, 1.0),))
+    stream = io.StringIO()
+    write_listing_text(listed(hostile), ["variant"], stream)
+    assert stream.getvalue() == "variant\na\\x1b[2J b\n"
+
+
+def test_csv_and_json_hold_all_digits(run):
+    records, columns = listed(run, filter_="arch.depth == 6", sort=["seed"]), ["trial_id", "top1", "train.lr"]
+    as_csv, as_json = io.StringIO(), io.StringIO()
+    write_listing_csv(records, columns, as_csv)
+    write_listing_json(records, columns, as_json)
+    assert list(csv.reader(io.StringIO(as_csv.getvalue()))) == [
+        columns, ["deep-0", "93.25", "0.01"], ["deep-1", "", "0.02"],
+    ]  # fmt: skip
+    assert json.loads(as_json.getvalue()) == [
+        {"trial_id": "deep-0", "top1": 93.25, "train.lr": 0.01},
+        {"trial_id": "deep-1", "top1": None, "train.lr": 0.02},
+    ]
+
+
+def test_all_unknown_names_are_told_at_once(run):
+    with pytest.raises(SpecError) as caught:
+        listed(run, columns=["variant", "top_1"], sort=["-sead"], filter_="arch.dept == 6")
+    assert [(problem.where, problem.message, problem.hint) for problem in caught.value.problems] == [
+        ("--columns", "no trial has a 'top_1'", "Did you mean 'top1'?"),
+        ("--sort", "no trial has a 'sead'", "Did you mean 'seed'?"),
+        ("--filter", "no trial has a 'arch.dept'", "Did you mean 'arch.depth'?"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("top1", None),  # true or false is for it to say: a number is neither, so nothing matches
+        ("top1 >", "'top1 >': it cannot be read: invalid syntax"),
+        ("__import__('os')", "\"__import__('os')\": it calls '__import__'"),
+        (
+            "variant > 3",
+            "'variant > 3' cannot be worked out for trial baseline-0: "
+            "'>' not supported between instances of 'str' and 'int'",
+        ),
+    ],
+)
+def test_what_is_no_filter_is_told_in_words(run, expression, message):
+    if message is None:
+        assert listed(run, filter_=expression) == []
+        return
+    with pytest.raises(SpecError) as caught:
+        listed(run, filter_=expression)
+    assert [problem.message for problem in caught.value.problems] == [message]
+
+
+def test_a_run_without_records_lists_nothing(tmp_path, plan):
+    empty = Run(tmp_path, plan(), ())
+    assert listed(empty, sort=["-top1"], columns=default_columns(empty)) == []
