@@ -29,9 +29,7 @@ def run(tmp_path, record, plan):
         record("baseline", 1, 92.0, spec=spec(1, 4), session="one", params_m=1.5, train_seconds=12.0, **common),
         record("deep", 0, 91.0, spec=spec(0, 6), session="one", params_m=2.0, train_seconds=15.0, **common),
         record("deep", 1, 95.0, spec=spec(1, 6), session="two", params_m=2.0, train_seconds=17.0, **common),
-        record(
-            "deep", 2, spec=spec(2, 6), session="two", failure={"type": "NonFiniteLoss", "message": "nan"}, **common
-        ),
+        record("deep", 2, spec=spec(2, 6), session="two", failure=failure, **common),
     ]
     return Run(tmp_path, plan(), tuple(records))
 
