@@ -71,6 +71,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
             row for row in plan.published if not any(belongs_to(row, variant.changes, base_spec) for variant in shown)
         ),
         analysis=plan.analysis,
+        retuned=plan.retuned,
     )
 
 

@@ -45,6 +45,7 @@ def caption(table: AblationTable) -> tuple[Sentence, ...]:
     return (
         Sentence(_means(table)),
         *map(Sentence, _seeds(table)),
+        *map(Sentence, _retuned(table)),
         *_deltas(table),
         *_tests(table),
         *_costs(table),
@@ -98,6 +99,16 @@ def _varies(table: AblationTable, path: str) -> str:
 def _seeds(table: AblationTable) -> Iterable[str]:
     if len(table.seeds) != 1:
         yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
+
+
+def _retuned(table: AblationTable) -> Iterable[str]:
+    if retuned := table.retuned:
+        settings = "1 setting" if retuned.num_trials == 1 else f"{retuned.num_trials} settings"
+        seeds = ("seed " if len(retuned.seeds) == 1 else "seeds ") + ", ".join(map(str, retuned.seeds))
+        yield (
+            f"Every arm stands at its own optimum of {', '.join(retuned.parameters)}: the best of {settings} per arm "
+            f"({retuned.sampler}, {seeds}, which are not reported)."
+        )
 
 
 def _deltas(table: AblationTable) -> Iterable[Sentence]:

@@ -5,7 +5,9 @@ What the numbers are (means, intervals, tests) is in `caption.py`.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,12 +15,14 @@ from results.hypothesis_tests import has_no_spread
 from results.records import PublishedRow
 from results.table import AblationTable
 from results.verdicts import TESTED
+from search_space.errors import SpecError
 
 __all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "sources"]
 
 DAGGER = "\u2020"
 DOUBLE_DAGGER = "\u2021"
 _MOST_GROUPS = 8
+_ONE_COMPONENT_AT_A_TIME = ("leave_one_out", "add_one_in")
 
 
 def footnotes(table: AblationTable) -> tuple[str, ...]:
@@ -29,8 +33,10 @@ def footnotes(table: AblationTable) -> tuple[str, ...]:
         *_unfit(table),
         *_spreadless(table),
         *_aliases(table),
+        *_interactions(table),
         *_failures(table),
         *_missing(table),
+        *_taken_over(table),
         *_published(table),
         *_dropped(table),
         *_foreign(table),
@@ -82,6 +88,19 @@ def _aliases(table: AblationTable) -> Iterable[str]:
             yield from (f"Aliased by design{of}: {statement}." for statement in alias_statements(part))
 
 
+def _interactions(table: AblationTable) -> Iterable[str]:
+    """Where a component is worth something else alone than beside all others."""
+    of = {design: [part for part in table.parts if part.design == design] for design in _ONE_COMPONENT_AT_A_TIME}
+    if not all(of.values()):
+        return
+    from results.agreement import contributions  # needs scipy, which few tables do
+
+    for without in of["leave_one_out"]:
+        for added in of["add_one_in"]:
+            with contextlib.suppress(SpecError):  # no component that both have has a result yet
+                yield from (f"{found.warning}." for found in contributions(without, added) if found.warning)
+
+
 def _failures(table: AblationTable) -> Iterable[str]:
     heads = {"failed": "Failed", "infeasible": "Infeasible"}
     for status, head in heads.items():
@@ -103,6 +122,13 @@ def _missing(table: AblationTable) -> Iterable[str]:
     missing = sum(row.num_missing for row in table.rows)
     if missing:
         yield f"{missing} planned {_plural(missing, 'trial')} without a result so far."
+
+
+def _taken_over(table: AblationTable) -> Iterable[str]:
+    """A trial that was not trained for this run says so: its duration and device are of another day."""
+    counts = Counter(record.cached_from for row in table.rows for record in row.records if record.cached_from)
+    for source, count in sorted(counts.items()):
+        yield f"{count} {_plural(count, 'trial')} not trained again but taken over from {source}."
 
 
 def _published(table: AblationTable) -> Iterable[str]:
@@ -141,7 +167,9 @@ def _foreign(table: AblationTable) -> Iterable[str]:
 def _grouped(head: str, groups: Mapping[str, list[str]], where: str) -> Iterable[str]:
     """One line per reason; a long list is cut with the number of what is left out and where it stands."""
     for reason, names in list(groups.items())[:_MOST_GROUPS]:
-        listed = ", ".join(names[:_MOST_GROUPS])
+        # A name may hold commas, and then they cannot also stand between names.
+        separator = "; " if any("," in name for name in names) else ", "
+        listed = separator.join(names[:_MOST_GROUPS])
         more = f" and {len(names) - _MOST_GROUPS} more" if len(names) > _MOST_GROUPS else ""
         yield f"{head}: {listed}{more}: {reason}"
     left = len(groups) - _MOST_GROUPS

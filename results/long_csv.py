@@ -6,7 +6,7 @@ longer contains (`in_plan` says so).
 
     trials.csv   trial_id, variant_id, variant, seed, status, in_plan, number (of a search), attempt, epochs,
                  <path of every change> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
-                 finished_at, failure_type, failure_message
+                 finished_at, cached_from, failure_type, failure_message
     curves.csv   trial_id, variant, seed, status, epoch, <metric> ...
 """
 
@@ -53,19 +53,19 @@ def write_long_csv(run: Run, stream: TextIO) -> None:
         yield from (record.number, record.attempt) if record else (None, None)
         yield line.epochs
         if record is None:
-            yield from [None] * (len(paths) + len(metrics) + 9)
+            yield from [None] * (len(paths) + len(metrics) + 10)
             return
         yield from (record.changes.get(path) for path in paths)
         yield from (record.metrics.get(name) for name in metrics)
         yield from (record.params_m, record.gmacs, record.train_seconds, record.total_seconds)
-        yield from (record.device, record.host, record.finished_at)
+        yield from (record.device, record.host, record.finished_at, record.cached_from)
         yield from (record.failure.type, record.failure.message) if record.failure else (None, None)
 
     header = [
         *("trial_id", "variant_id", "variant", "seed", "status", "in_plan", "number", "attempt", "epochs"),
         *paths,
         *metrics,
-        *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "host", "finished_at"),
+        *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "host", "finished_at", "cached_from"),
         *("failure_type", "failure_message"),
     ]
     _write(stream, header, map(cells, lines))

@@ -49,9 +49,9 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
     designs, profiles, orders = (
         _distinct(getattr(table, key) for table in tables) for key in ("design", "profile", "ordered_by")
     )
-    varies = {
-        name for name, found in (("seeds", seeds), ("data", data), ("epochs", epochs), ("order", orders)) if found[1:]
-    }
+    retuned = _distinct(table.retuned for table in tables)
+    found = {"seeds": seeds, "data": data, "epochs": epochs, "order": orders, "retuned": retuned}
+    varies = {name for name, values in found.items() if values[1:]}
     studies = tuple(
         Study(name, table.design, _particulars(table, varies)) for name, table in zip(names, tables, strict=True)
     )
@@ -77,6 +77,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         without_metric=sum(table.without_metric for table in tables),
         unmatched=_distinct(row for table in tables for row in table.unmatched),
         studies=studies,
+        retuned=retuned[0] if len(retuned) == 1 else None,
     )
 
 
@@ -132,6 +133,8 @@ def _particulars(table: AblationTable, varies: Collection[str]) -> str:
     parts += [f"{table.epochs} epochs"] if "epochs" in varies and table.epochs else []
     parts += [f"seed{'s'[: len(table.seeds) - 1]} {', '.join(map(str, table.seeds))}"] if "seeds" in varies else []
     parts += [f"a search, the best {table.ordered_by} first"] if "order" in varies and table.ordered_by else []
+    if "retuned" in varies and table.retuned:
+        parts.append(f"every arm at its own optimum of {', '.join(table.retuned.parameters)}")
     return ", ".join(parts)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Failure",
     "PlannedVariant",
     "PublishedRow",
+    "Retuned",
     "RunPlan",
     "Status",
     "TrialRecord",
@@ -132,6 +133,15 @@ class Analysis(_Stored):
     selection: Literal["last", "best-val", "ema"] = Field(default="last", description="which weights are measured")
 
 
+class Retuned(_Stored):
+    """How every arm found its own training parameters before the comparison."""
+
+    parameters: list[str] = Field(description="paths below the setting")
+    num_trials: int = Field(description="settings tried for every arm")
+    seeds: list[int] = Field(description="of the tuning trials; none of the reported ones")
+    sampler: str
+
+
 class RunPlan(_Stored):
     """What the driver set out to do when it last started in this run directory."""
 
@@ -147,3 +157,4 @@ class RunPlan(_Stored):
     dataset: str = ""
     epochs: int | None = None
     analysis: Analysis = Analysis()
+    retuned: Retuned | None = None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from results.records import Analysis, PublishedRow, TrialRecord
+from results.records import Analysis, PublishedRow, Retuned, TrialRecord
 from results.statistics import PairedDelta, Summary
 from results.verdicts import TESTED, Verdict
 from search_space.metrics import Metric
@@ -107,6 +107,7 @@ class AblationTable:
         without_metric: completed trials that report no finite value of `metric`.
         unmatched: published rows to which no row of ours belongs.
         analysis: how arms are compared, and which weights were measured.
+        retuned: how every arm was tuned before the comparison; None if none was, or if runs differ in it.
         studies: the runs of a table of several, else none. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
     """
@@ -128,6 +129,7 @@ class AblationTable:
     unmatched: tuple[PublishedRow, ...]
     analysis: Analysis
     studies: tuple[Study, ...] = ()
+    retuned: Retuned | None = None
 
     @property
     def parts(self) -> tuple[AblationTable, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from modelzoo import measure_cost
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
+from results.records import Retuned
 from runners.data import DataInfo, describe_dataset
 from runners.matching import Unmatched, match_variant
 from runners.training import check_train_options
@@ -124,7 +125,16 @@ class Plan:
             analysis=Analysis(**sweep.analysis.model_dump()),
             dataset=sweep.baseline.task.dataset.name,
             epochs=sweep.baseline.train.epochs,
+            retuned=_retuned(sweep),
         )
+
+
+def _retuned(sweep: Sweep) -> Retuned | None:
+    retune = sweep.retune
+    if retune is None:
+        return None
+    paths = list(retune.parameters)
+    return Retuned(parameters=paths, num_trials=retune.num_trials, seeds=list(retune.seeds), sampler=retune.sampler)
 
 
 def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VARIANTS) -> Plan:

@@ -8,6 +8,8 @@ import pytest
 
 from results import ablation_table
 from results.agreement import contributions
+from results.footnotes import footnotes
+from results.merge import merged_table
 from search_space.errors import SpecError
 
 
@@ -61,6 +63,20 @@ def test_a_component_that_helps_only_alone_is_warned_of(tables):
     assert found[0].warning == (
         "a: +2.00 alone, +0.03 beside the others; they differ (p = 0.004, Holm): it interacts with other components"
     )
+
+
+def test_a_table_of_both_designs_says_so_below(tables, tmp_path):
+    none, a, b = (90.0, 91.0, 92.0), (92.0, 93.1, 93.9), (91.0, 92.0, 93.0)
+    both = tables(none=none, a=a, b=b, both=(91.0, 92.0, 93.1))
+    merged = merged_table(both, [tmp_path / "without", tmp_path / "added"])
+    expected = (
+        "a: +2.00 alone, +0.03 beside the others; they differ (p = 0.004, Holm): it interacts with other components."
+    )
+    assert expected in footnotes(merged)
+    assert not any("interacts" in note for table in both for note in footnotes(table))
+    agreeing = tables(none=(90, 91, 92), a=(92, 93.1, 94), b=(91, 92, 93.2), both=(93, 94.2, 95))
+    merged = merged_table(agreeing, [tmp_path / "without", tmp_path / "added"])
+    assert not any("interacts" in note for note in footnotes(merged))
 
 
 def test_with_one_seed_only_opposite_signs_are_warned_of(tables):
