@@ -1,0 +1,175 @@
+"""`archsweep launch`: a launch file for a cluster, printed or submitted."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.check import load_all_checked
+from runners.history import read_history
+from runners.launch import LAUNCHERS
+from runners.launch.launched_sweep import LaunchedSweep, launched_sweep
+from runners.run_location import check_run_location
+from search_space import Problem, SpecError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Write a launch file for a cluster (Slurm, Kubernetes, `ray up`, a running Ray cluster), or submit it.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+Out = Annotated[
+    Path | None, typer.Option(help="Run directory, as the nodes see it; default: runs/NAME or runs/NAME-PROFILE, here.")
+]
+Submit = Annotated[bool, typer.Option("--submit", help="Write the file here and submit it, instead of printing it.")]
+NumNodes = Annotated[int | None, typer.Option(min=1, help="Default: what `resources.max_concurrent` keeps busy.")]
+Cpus = Annotated[int | None, typer.Option(min=1, help="CPU cores of a node.")]
+Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs of a node.")]
+Setup = Annotated[list[str] | None, typer.Option(help="Shell line that makes archsweep callable. Repeatable.")]
+
+
+@app.command("slurm")
+def slurm(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    study: Study = None,
+    out: Out = None,
+    nodes: NumNodes = None,
+    cpus_per_node: Cpus = None,
+    gpus_per_node: Gpus = None,
+    time: Annotated[str | None, typer.Option(help="As Slurm writes it; proposed where durations are known.")] = None,
+    partition: Annotated[str | None, typer.Option()] = None,
+    account: Annotated[str | None, typer.Option()] = None,
+    setup: Setup = None,
+    submit: Submit = False,
+) -> None:
+    """An sbatch script: one Ray cluster of the job's nodes, saved and requeued when its time is up."""
+    lines = tuple(setup) if setup else (f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",)
+    options = {"nodes": nodes, "cpus_per_node": cpus_per_node, "gpus_per_node": gpus_per_node, "setup": lines}
+    options |= {"time": time, "partition": partition, "account": account}
+    _launch("slurm", _load(sweep, profile, set_, study, out), options, submit)
+
+
+@app.command("kuberay")
+def kuberay(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    study: Study = None,
+    image: Annotated[str | None, typer.Option(help="With archsweep and this version of Ray.")] = None,
+    claim: Annotated[
+        str | None, typer.Option(help="PersistentVolumeClaim for run directories, mounted at /runs.")
+    ] = None,
+    data_claim: Annotated[
+        str | None, typer.Option(help="PersistentVolumeClaim of the dataset, mounted at /data.")
+    ] = None,
+    nodes: NumNodes = None,
+    cpus_per_node: Cpus = None,
+    gpus_per_node: Gpus = None,
+    memory: Annotated[str, typer.Option(help="Of one worker pod.")] = "16Gi",
+    namespace: Annotated[str, typer.Option()] = "default",
+    retries: Annotated[int, typer.Option(min=0, help="New clusters after a lost one; each continues.")] = 2,
+    submit: Submit = False,
+) -> None:
+    """A RayJob manifest for the KubeRay operator, with the sweep in a ConfigMap."""
+    options = {"image": image, "claim": claim, "data_claim": data_claim, "nodes": nodes, "cpus_per_node": cpus_per_node}
+    options |= {"gpus_per_node": gpus_per_node, "memory": memory, "namespace": namespace, "retries": retries}
+    _launch("kuberay", _load(sweep, profile, set_, study, None), options, submit)
+
+
+@app.command("ray-cluster")
+def ray_cluster(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    study: Study = None,
+    out: Out = None,
+    provider: Annotated[str | None, typer.Option(help="`local` (machines over ssh) or `aws`.")] = None,
+    head: Annotated[str | None, typer.Option(help="local: address of the head.")] = None,
+    worker: Annotated[
+        list[str] | None, typer.Option(help="local: address of a machine for trials. Repeatable.")
+    ] = None,
+    user: Annotated[str, typer.Option(help="ssh user.")] = "ubuntu",
+    region: Annotated[str | None, typer.Option(help="aws: region.")] = None,
+    instance_type: Annotated[str | None, typer.Option(help="aws: machine for trials.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="aws: machines for trials; default 1.")] = None,
+    image: Annotated[str | None, typer.Option(help="Docker image with archsweep in it.")] = None,
+    setup: Setup = None,
+    submit: Submit = False,
+) -> None:
+    """A cluster file for `ray up`."""
+    options = {"provider": provider, "head": head, "workers": tuple(worker or ()), "user": user, "region": region}
+    options |= {"instance_type": instance_type, "nodes": nodes, "image": image, "setup": tuple(setup or ())}
+    _launch("ray-cluster", _load(sweep, profile, set_, study, _absolute(out)), options, submit)
+
+
+@app.command("job")
+def job(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    study: Study = None,
+    out: Out = None,
+    address: Annotated[str | None, typer.Option(help="Dashboard of the cluster, http://HEAD:8265.")] = None,
+    submit: Submit = False,
+) -> None:
+    """A `ray job submit` to a Ray cluster that is running already."""
+    _launch("job", _load(sweep, profile, set_, study, _absolute(out)), {"address": address}, submit)
+
+
+def _absolute(out: Path | None) -> Path:
+    """Elsewhere there is no such working directory as here, so only an absolute path means the same."""
+    if out is None or not (out.is_absolute() or ":/" in str(out)):
+        came = "no run directory" if out is None else f"not an absolute path: {str(out)!r}"
+        hint = "an absolute path that all nodes share, e.g. --out /shared/runs/NAME"
+        raise SpecError(Problem(came, where="--out", hint=hint))
+    return out
+
+
+def _load(
+    path: Path, profile: str | None, set_: list[str] | None, study: str | None, out: Path | None
+) -> LaunchedSweep:
+    """Checks the sweep as `archsweep check` does, and asks its ledger how long trials take."""
+    files = load_all_checked(path, profile, set_, study)
+    if out is not None and len(files) > 1:
+        names = ", ".join(file.study for file in files)
+        raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
+    run_dirs = [Path("runs") / (file.sweep.name + (f"-{profile}" if profile else "")) for file in files]
+    if warning := check_run_location(out or run_dirs[0]):
+        print(f"archsweep: warning: {warning}", file=sys.stderr)
+    options = ["--profile", profile] if profile else []
+    for assignment in set_ or ():
+        options += ["--set", assignment]
+    options += ["--study", study] if study else []
+    history = read_history(out or run_dirs[0])
+    return launched_sweep(files, run_dirs=run_dirs, options=options, out=out, trial_seconds=history.typical_seconds)
+
+
+def _launch(name: str, sweep: LaunchedSweep, options: dict[str, Any], submit: bool) -> None:
+    launcher = LAUNCHERS[name]
+    text = launcher.write(sweep, launcher.options(**options))
+    if not submit:
+        print(text, end="")
+        return
+    path = Path(f"launch-{sweep.name}-{name}{launcher.suffix}")
+    commands = launcher.submit(str(path), sweep)
+    program = "ray" if name == "job" else commands[0][0]
+    if shutil.which(program) is None:
+        hint = "run this where the cluster's client is installed, or without --submit and carry the file there"
+        raise SpecError(Problem(f"there is no `{program}` on the PATH", where="--submit", hint=hint))
+    path.write_text(text, encoding="utf-8")
+    print(f"written: {path}", file=sys.stderr)
+    for command in commands:
+        code = subprocess.run(command).returncode
+        if code:
+            raise typer.Exit(code)

@@ -1,0 +1,163 @@
+"""`archsweep launch kuberay`: a RayJob for the KubeRay operator, with the sweep in a ConfigMap beside it.
+
+The run directory lies on a PersistentVolumeClaim that every pod mounts; a retried job continues its ledger. The head
+takes no trials (`num-cpus: 0`), so it needs no GPU. Fields after the KubeRay API, ray.io/v1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from runners.launch.launched_sweep import LaunchedSweep, Nodes, refusing
+from search_space import Problem
+
+__all__ = ["KuberayOptions", "submit", "write"]
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_QUANTITY = re.compile(r"[0-9]+([.][0-9]+)?(m|[kMGTPE]i?)?")
+_MOST_IN_NAME = 40  # KubeRay appends to the name of a RayJob, and Kubernetes stops at 63
+_MOST_IN_CONFIG_MAP = 900_000  # bytes; Kubernetes stops at 1 MiB
+_SWEEP_FOLDER, _RUNS, _DATA = "/archsweep", "/runs", "/data"
+
+
+@dataclass(frozen=True)
+class KuberayOptions:
+    """`claim` holds the run directories (ReadWriteMany), `data_claim` the dataset; `memory` is of one worker pod."""
+
+    image: str | None = None
+    claim: str | None = None
+    data_claim: str | None = None
+    nodes: int | None = None
+    cpus_per_node: int | None = None
+    gpus_per_node: int | None = None
+    memory: str = "16Gi"
+    namespace: str = "default"
+    retries: int = 2
+
+
+def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
+    """The manifest: a ConfigMap and a RayJob.
+
+    Raises:
+        SpecError: image or claim is missing, a name is not one of Kubernetes, or a trial does not fit on a node.
+    """
+    nodes = sweep.on_nodes(options.nodes, options.cpus_per_node, options.gpus_per_node)
+    with refusing() as problems:
+        if not options.image:
+            hint = "one with archsweep and this Ray, e.g. built FROM rayproject/ray with `pip install` of archsweep"
+            problems.append(Problem("nothing says which image the pods run", where="--image", hint=hint))
+        if not options.claim:
+            hint = "a PersistentVolumeClaim with access mode ReadWriteMany, e.g. --claim runs"
+            problems.append(Problem("nothing says where the run directory lies", where="--claim", hint=hint))
+        for name, value in (
+            ("--claim", options.claim),
+            ("--data-claim", options.data_claim),
+            ("--namespace", options.namespace),
+        ):
+            if value and not _NAME.fullmatch(value):
+                hint = "lower-case letters, digits, `-` and `.`"
+                problems.append(Problem(f"not a name of Kubernetes: {value!r}", where=name, hint=hint))
+        if not _QUANTITY.fullmatch(options.memory):
+            problems.append(Problem(f"not a quantity: {options.memory!r}", where="--memory", hint="e.g. 16Gi"))
+        if len(sweep.text.encode()) > _MOST_IN_CONFIG_MAP:
+            problems.append(Problem("the sweep file is larger than a ConfigMap may be", where=str(sweep.path)))
+    name = _name_of(sweep.name)
+    out = f"{_RUNS}/{sweep.run_dir.name}" if sweep.run_dir else None
+    command = sweep.command(sweep=f"{_SWEEP_FOLDER}/sweep.yaml", out=out)
+    command += ["--data-dir", _DATA] if options.data_claim else []
+    entrypoint = shlex.join(command)
+    if out is None:  # studies choose directories of their own below ./runs
+        entrypoint = f"cd {_RUNS} && {entrypoint}"
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{name}-sweep", "namespace": options.namespace},
+        "data": {"sweep.yaml": sweep.text},
+    }
+    job = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": name, "namespace": options.namespace},
+        "spec": {
+            "entrypoint": entrypoint,
+            "shutdownAfterJobFinishes": True,
+            "ttlSecondsAfterFinished": 600,
+            "backoffLimit": options.retries,
+            "rayClusterSpec": _cluster(name, nodes, options),
+        },
+    }
+    return _HEAD.format(about=sweep.describe(nodes)) + yaml.safe_dump_all([config, job], sort_keys=False, width=120)
+
+
+def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
+    return [["kubectl", "apply", "-f", path]]
+
+
+def _cluster(name: str, nodes: Nodes, options: KuberayOptions) -> dict[str, Any]:
+    gpus = {"nvidia.com/gpu": nodes.gpus} if nodes.gpus else {}
+    worker = {"cpu": nodes.cpus, "memory": options.memory, **gpus}
+    return {
+        "rayVersion": importlib.metadata.version("ray"),
+        "headGroupSpec": {
+            "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
+            "template": _pod(name, "ray-head", {"cpu": 2, "memory": "8Gi"}, options),
+        },
+        "workerGroupSpecs": [
+            {
+                "groupName": "trials",
+                "replicas": nodes.count,
+                "minReplicas": nodes.count,
+                "maxReplicas": nodes.count,
+                "rayStartParams": {"num-cpus": str(nodes.cpus)},
+                "template": _pod(name, "ray-worker", worker, options),
+            }
+        ],
+    }
+
+
+def _pod(name: str, container: str, resources: dict[str, Any], options: KuberayOptions) -> dict[str, Any]:
+    mounts = [{"name": "sweep", "mountPath": _SWEEP_FOLDER, "readOnly": True}, {"name": "runs", "mountPath": _RUNS}]
+    volumes: list[dict[str, Any]] = [
+        {"name": "sweep", "configMap": {"name": f"{name}-sweep"}},
+        {"name": "runs", "persistentVolumeClaim": {"claimName": options.claim}},
+    ]
+    if options.data_claim:
+        mounts.append({"name": "data", "mountPath": _DATA, "readOnly": True})
+        volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": options.data_claim, "readOnly": True}})
+    return {
+        "spec": {
+            "containers": [
+                {
+                    "name": container,
+                    "image": options.image,
+                    "resources": {"requests": dict(resources), "limits": dict(resources)},
+                    "volumeMounts": mounts,
+                }
+            ],
+            "volumes": volumes,
+        }
+    }
+
+
+def _name_of(sweep: str) -> str:
+    """A name of Kubernetes; where it had to be shortened, a hash keeps two sweeps apart."""
+    name = re.sub(r"[^a-z0-9]+", "-", sweep.lower()).strip("-") or "sweep"
+    name = name if name[0].isalpha() else f"s-{name}"
+    if len(name) <= _MOST_IN_NAME:
+        return name
+    return f"{name[: _MOST_IN_NAME - 7].rstrip('-')}-{hashlib.sha256(sweep.encode()).hexdigest()[:6]}"
+
+
+_HEAD = """\
+# Written by `archsweep launch kuberay`: {about}.
+# Needs the KubeRay operator. Applying the file again after deleting the RayJob continues the sweep: the ledger on the
+# claim remembers. Edit: replicas (and min, max), resources, nodeSelector and tolerations of your GPU nodes, namespace.
+# The image must hold archsweep, data that is not on a claim, and the Ray named in rayVersion.
+"""

@@ -1,0 +1,154 @@
+"""What every launch file needs to know of a sweep: its command line, how many trials, and how they fit on nodes.
+
+Light on purpose: a launch file is written on a login node, where neither the data nor a GPU need be.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_space import Problem, Resources, SpecError, SweepFile, variants
+
+__all__ = ["LaunchedSweep", "Nodes", "launched_sweep", "refusing"]
+
+_MOST_COUNTED = 100_000
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Machines of one kind; `slots` trials run at a time on each."""
+
+    count: int
+    cpus: int
+    gpus: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class LaunchedSweep:
+    """A sweep on its way to a cluster.
+
+    Attributes:
+        options: `--profile`, `--set` and `--study` as they were given, for `archsweep run`.
+        run_dir: absolute; None where several studies each have their own.
+        num_trials: upper bound, since `require` has not been asked.
+        trial_seconds: of one trial, after the run's own ledger; None where nothing is known.
+        time_limit: of one trial in seconds, where the sweep states it.
+    """
+
+    name: str
+    path: Path
+    text: str
+    options: tuple[str, ...]
+    run_dir: Path | None
+    folder: Path
+    cpus: float
+    gpus: float
+    max_concurrent: int | None
+    num_trials: int
+    trial_seconds: float | None = None
+    time_limit: float | None = None
+
+    def command(self, *, sweep: str | None = None, address: str | None = "auto", out: str | None = None) -> list[str]:
+        """The `archsweep run` that trains this sweep, unquoted; `sweep` and `out` where it has other paths there."""
+        out = out or (str(self.run_dir) if self.run_dir else None)
+        words = ["archsweep", "run", sweep or str(self.path), *self.options]
+        words += ["--address", address] if address else []
+        return words + (["--out", out] if out else [])
+
+    def on_nodes(self, count: int | None, cpus: int | None, gpus: int | None) -> Nodes:
+        """Nodes on which trials fit; the number is as given, else what `max_concurrent` keeps busy, else one.
+
+        Raises:
+            SpecError: nothing says what a node has, or a trial does not fit on one.
+        """
+        with refusing() as problems:
+            if self.gpus and not gpus:
+                text = f"a trial asks for {self.gpus:g} GPUs, and nothing says how many a node has"
+                problems.append(Problem(text, where="--gpus-per-node", hint="e.g. --gpus-per-node 4"))
+            elif gpus and self.gpus > gpus:
+                text = f"a trial asks for {self.gpus:g} GPUs, a node has {gpus}"
+                problems.append(Problem(text, where="--gpus-per-node", hint="a trial never spans nodes"))
+            if not self.gpus and not cpus:
+                text = f"a trial asks for {self.cpus:g} CPUs, and nothing says how many a node has"
+                problems.append(Problem(text, where="--cpus-per-node", hint="e.g. --cpus-per-node 16"))
+            elif cpus and self.cpus > cpus:
+                text = f"a trial asks for {self.cpus:g} CPUs, a node has {cpus}"
+                problems.append(Problem(text, where="--cpus-per-node", hint="a trial never spans nodes"))
+        by_gpu = int((gpus or 0) / self.gpus + 1e-9) if self.gpus else None
+        cpus = cpus or max(1, math.ceil((by_gpu or 1) * self.cpus))
+        fits = [by_gpu] if by_gpu is not None else []
+        fits += [int(cpus / self.cpus + 1e-9)] if self.cpus else []
+        slots = max(1, min(fits, default=1))
+        busy = min(self.max_concurrent or 1, self.num_trials)
+        return Nodes(count or math.ceil(busy / slots), cpus, gpus or 0, slots)
+
+    def minutes_on(self, nodes: Nodes) -> tuple[int, str] | None:
+        """Minutes until all is done, a quarter on top, and where the figure comes from; None where nothing tells."""
+        at_once = min(nodes.count * nodes.slots, self.max_concurrent or self.num_trials)
+        rounds = math.ceil(self.num_trials / at_once)
+        for seconds, source in (
+            (self.trial_seconds, "the trials in the run directory"),
+            (self.time_limit, "resources.time_limit"),
+        ):
+            if seconds:
+                return max(10, math.ceil(1.25 * rounds * seconds / 60)), source
+        return None
+
+    def describe(self, nodes: Nodes | None = None) -> str:
+        """A line for the head of a launch file."""
+        text = f"at most {self.num_trials} trials of {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        return text + (f"; {nodes.slots} at a time on a node" if nodes else "")
+
+
+def launched_sweep(
+    files: list[SweepFile], *, run_dirs: list[Path], options: list[str], out: Path | None, trial_seconds: float | None
+) -> LaunchedSweep:
+    """The studies of a file (usually one) as one launch; resources are those of the largest trial."""
+    first = files[0]
+    assert first.path is not None, "a launched sweep is a file"
+    resources = [file.sweep.resources for file in files]
+    together = [each.max_concurrent for each in resources]
+    limits = [each.time_limit for each in resources]
+    return LaunchedSweep(
+        name=first.sweep.name,
+        path=Path(first.path).resolve(),
+        text=first.text,
+        options=tuple(options),
+        run_dir=(out or run_dirs[0]).absolute() if len(files) == 1 else None,
+        folder=Path.cwd(),
+        cpus=max(each.cpus for each in resources),
+        gpus=max(_gpus(each) for each in resources),
+        max_concurrent=None if None in together else max(each for each in together if each),
+        num_trials=sum(_num_trials(file) for file in files),
+        trial_seconds=trial_seconds,
+        time_limit=None if None in limits else max(float(each) for each in limits if each is not None),
+    )
+
+
+@contextmanager
+def refusing() -> Iterator[list[Problem]]:
+    """Collects problems and raises them together."""
+    problems: list[Problem] = []
+    yield problems
+    if problems:
+        raise SpecError(problems)
+
+
+def _gpus(resources: Resources) -> float:
+    # Trials packed by memory share a GPU; how many is measured later, and one is always safe.
+    return float(resources.gpus) or (1.0 if resources.gpu_memory is not None else 0.0)
+
+
+def _num_trials(file: SweepFile) -> int:
+    sweep = file.sweep
+    if sweep.search:
+        return sweep.search.num_trials
+    count = sum(1 for _ in itertools.islice(variants(sweep), _MOST_COUNTED))
+    tuning = sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
+    return count * (len(sweep.seeds) + tuning)

@@ -1,0 +1,123 @@
+"""`archsweep launch ray-cluster`: a cluster file for `ray up`, on machines of your own or on AWS.
+
+`ray up` makes the cluster and `ray exec` starts the sweep on its head. The run directory must be a path that all
+machines share; without one the sweep still trains, but logs and checkpoints stay on the machines that made them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from runners.launch.launched_sweep import LaunchedSweep, refusing
+from search_space import Problem
+
+__all__ = ["PROVIDERS", "RayClusterOptions", "submit", "write"]
+
+PROVIDERS = ("aws", "local")
+_REMOTE_SWEEP = "~/archsweep-sweep.yaml"
+
+
+@dataclass(frozen=True)
+class RayClusterOptions:
+    """`local` needs addresses of machines that exist, `aws` region and instance type; `setup` runs on each machine."""
+
+    provider: str | None = None
+    head: str | None = None
+    workers: tuple[str, ...] = ()
+    user: str = "ubuntu"
+    region: str | None = None
+    instance_type: str | None = None
+    nodes: int | None = None
+    image: str | None = None
+    setup: tuple[str, ...] = ()
+
+
+def write(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
+    """The cluster file; its head says how the sweep is started.
+
+    Raises:
+        SpecError: the provider's machines, the way archsweep gets there, or an absolute run directory is missing.
+    """
+    _refuse(sweep, options)
+    if options.provider == "local":
+        machines: dict[str, Any] = {
+            "provider": {"type": "local", "head_ip": options.head, "worker_ips": list(options.workers)},
+        }
+    else:
+        count = options.nodes or 1
+        node = {"node_config": {"InstanceType": options.instance_type}, "resources": {}}
+        machines = {
+            "max_workers": count,
+            "provider": {"type": "aws", "region": options.region},
+            "available_node_types": {
+                "head": {"node_config": {"InstanceType": "m5.large"}, "resources": {"CPU": 0}, "max_workers": 0},
+                "trials": {**node, "min_workers": count, "max_workers": count},
+            },
+            "head_node_type": "head",
+        }
+    docker = {"docker": {"image": options.image, "container_name": "archsweep"}} if options.image else {}
+    cluster = {
+        "cluster_name": sweep.name,
+        **machines,
+        "auth": {"ssh_user": options.user},
+        **docker,
+        "file_mounts": {_REMOTE_SWEEP: str(sweep.path)},
+        "setup_commands": list(options.setup),
+    }
+    head = _HEAD.format(about=sweep.describe(), command=" ".join(_start(sweep, "FILE")))
+    return head + yaml.safe_dump(cluster, sort_keys=False, width=120)
+
+
+def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
+    return [["ray", "up", "--yes", path], ["ray", "exec", path, _entrypoint(sweep)]]
+
+
+def _start(sweep: LaunchedSweep, path: str) -> list[str]:
+    return [shlex.quote(word) for word in submit(path, sweep)[1]]
+
+
+def _entrypoint(sweep: LaunchedSweep) -> str:
+    # `~` is the remote user's: outside of the quotes.
+    words = sweep.command(sweep=_REMOTE_SWEEP)
+    return " ".join(word if word == _REMOTE_SWEEP else shlex.quote(word) for word in words)
+
+
+def _refuse(sweep: LaunchedSweep, options: RayClusterOptions) -> None:
+    with refusing() as problems:
+        if options.provider not in PROVIDERS:
+            came = "no provider" if options.provider is None else f"unknown provider {options.provider!r}"
+            hint = f"known: {', '.join(PROVIDERS)}; for others start from one of these files and Ray's examples"
+            problems.append(Problem(came, where="--provider", hint=hint))
+        if options.provider == "local":
+            if not options.head:
+                problems.append(Problem("no machine for the head", where="--head", hint="e.g. --head 10.0.0.1"))
+            if not options.workers:
+                hint = "e.g. --worker 10.0.0.2 --worker 10.0.0.3"
+                problems.append(Problem("no machine for the trials", where="--worker", hint=hint))
+        if options.provider == "aws":
+            if not options.region:
+                problems.append(Problem("no region", where="--region", hint="e.g. --region eu-central-1"))
+            if not options.instance_type:
+                hint = "the machine of the trials, e.g. --instance-type g5.12xlarge"
+                problems.append(Problem("no instance type", where="--instance-type", hint=hint))
+        if not options.image and not options.setup:
+            hint = "--image with archsweep in it, or --setup commands that install it, e.g. --setup 'pip install ...'"
+            problems.append(Problem("nothing says how archsweep gets on the machines", where="--setup", hint=hint))
+        if sweep.run_dir is None:
+            hint = "their run directories would lie on the head alone: launch one at a time with --study and --out"
+            problems.append(Problem("several studies", where="--study", hint=hint))
+
+
+_HEAD = """\
+# Written by `archsweep launch ray-cluster`: {about}.
+#   ray up FILE
+#   {command}
+#   ray down FILE
+# `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep.
+# Edit: instance types and their number, ssh user and key, and in setup_commands the mount of a shared directory for
+# the run directory (--out): one that only the head has is warned about, and loses the logs of trials elsewhere.
+"""

@@ -1,0 +1,409 @@
+"""Launch files that are carried out, not looked at: by bash, by Ray's own schema, by the fields of the KubeRay API."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+import json
+import os
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from runners.cli.app import app
+from runners.launch import LAUNCHERS
+from search_space import SpecError
+
+ROOT = Path(__file__).parents[3]
+SWEEP = """
+name: tiny
+baseline:
+  arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+  train: {epochs: 1, batch_size: 512, lr: 0.003}
+space: {arch.attention: [softmax, reattention]}
+design: one_factor
+seeds: 2
+metric: top1
+"""
+ENOUGH = {
+    "job": ["--address", "http://head:8265", "--out", "/shared/tiny"],
+    "kuberay": ["--image", "me/archsweep:1", "--claim", "runs", "--cpus-per-node", "8"],
+    "ray-cluster": [
+        *("--provider", "local", "--head", "10.0.0.1", "--worker", "10.0.0.2"),
+        *("--setup", "pip install archsweep.whl", "--out", "/shared/tiny"),
+    ],
+    "slurm": ["--cpus-per-node", "8", "--time", "1:00:00"],
+}
+HOSTILE = "a b';$(touch pwned)`touch pwned`\"\\"
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch):
+    """Writes the sweep under a name and returns what `archsweep launch` prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def launch_(name, *options, file="tiny.yaml", text=SWEEP):
+        (tmp_path / file).write_text(text)
+        result = CliRunner().invoke(app, ["launch", name, file, *options])
+        if isinstance(result.exception, SpecError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return launch_
+
+
+def command_in(text: str, name: str) -> list[str]:
+    """The words of the `archsweep run` in a launch file, as a shell would read them."""
+    if name == "kuberay":
+        return shlex.split(list(yaml.safe_load_all(text))[1]["spec"]["entrypoint"])
+    if name == "ray-cluster":
+        line = next(line for line in text.splitlines() if line.startswith("#   ray exec"))
+        return shlex.split(shlex.split(line.removeprefix("#   "))[3])
+    lines = text.replace("\\\n", "").splitlines()
+    if name == "job":
+        words = shlex.split(lines[-1])
+        return words[words.index("--") + 1 :]
+    words = shlex.split(next(line for line in lines if line.startswith("srun")))
+    return words[words.index("archsweep") : -1]
+
+
+def test_every_launcher_is_in_the_table():
+    files = {path.stem for path in (ROOT / "runners" / "launch").glob("*.py")} - {"__init__", "launched_sweep"}
+    assert {name.replace("-", "_") for name in LAUNCHERS} == files
+
+
+@pytest.mark.parametrize("name", sorted(LAUNCHERS))
+def test_options_reach_the_run_unharmed(name, launch):
+    text = SWEEP + "profiles: {short: {train.epochs: 1}}\n"
+    words = command_in(launch(name, *ENOUGH[name], "--profile", "short", "--set", "seeds=1", text=text), name)
+    assert words[:2] == ["archsweep", "run"]
+    given = words[3:]
+    assert given[given.index("--profile") + 1] == "short"
+    assert given[given.index("--set") + 1] == "seeds=1"
+    assert "--address" in given
+
+
+@pytest.mark.parametrize("name", sorted(LAUNCHERS))
+def test_hostile_values_stay_one_word(name, launch, tmp_path):
+    value = "description=" + json.dumps(HOSTILE)
+    folder = "--out" in ENOUGH[name]
+    options = [*ENOUGH[name], *(["--out", f"/shared/{HOSTILE}"] if folder else []), "--set", value]
+    words = command_in(launch(name, *options, file=f"{HOSTILE}.yaml"), name)
+    assert value in words
+    assert not folder or f"/shared/{HOSTILE}" in words
+    assert not list(tmp_path.glob("pwned"))
+
+
+@pytest.mark.parametrize("name", sorted(LAUNCHERS))
+def test_a_wrong_sweep_is_refused_as_check_does(name, launch):
+    with pytest.raises(SpecError, match="reatention"):
+        launch(name, *ENOUGH[name], text=SWEEP.replace("reattention", "reatention"))
+
+
+@pytest.mark.parametrize("name", sorted(LAUNCHERS))
+def test_a_file_tells_what_to_edit(name, launch):
+    text = launch(name, *ENOUGH[name])
+    assert f"# Written by `archsweep launch {name}`: at most 4 trials of 1 CPUs and 0 GPUs" in text
+    assert "Edit: " in text
+
+
+@pytest.mark.parametrize("name", ["job", "slurm"])
+def test_bash_reads_the_scripts(name, launch):
+    done = subprocess.run(["bash", "-n"], input=launch(name, *ENOUGH[name]), text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "slurm",
+            ["--set", "resources.gpus=0.5"],
+            "--gpus-per-node: a trial asks for 0.5 GPUs, and nothing says how many a node has\n"
+            "  e.g. --gpus-per-node 4",
+        ),
+        (
+            "slurm",
+            ["--cpus-per-node", "8"],
+            "--time: nothing tells how long the trials take\n"
+            "  e.g. --time 8:00:00; after a first trial here (`archsweep run SWEEP --limit 1`) or with\n"
+            "  `resources.time_limit` in the sweep it is proposed",
+        ),
+        (
+            "slurm",
+            ["--cpus-per-node", "8", "--time", "soon", "--account", "a b\n#SBATCH --uid=0"],
+            "--time: not a time that Slurm knows: 'soon'\n"
+            "  minutes, H:M:S, D-H, D-H:M or D-H:M:S\n"
+            "--account: cannot stand in an #SBATCH line: 'a b\\n#SBATCH --uid=0'\n"
+            "  letters, digits and _ . , : + = @ / -",
+        ),
+        (
+            "kuberay",
+            ["--cpus-per-node", "8", "--namespace", "No_Name"],
+            "--image: nothing says which image the pods run\n"
+            "  one with archsweep and this Ray, e.g. built FROM rayproject/ray with `pip install` of archsweep\n"
+            "--claim: nothing says where the run directory lies\n"
+            "  a PersistentVolumeClaim with access mode ReadWriteMany, e.g. --claim runs\n"
+            "--namespace: not a name of Kubernetes: 'No_Name'\n"
+            "  lower-case letters, digits, `-` and `.`",
+        ),
+        (
+            "ray-cluster",
+            ["--out", "/shared/x"],
+            "--provider: no provider\n"
+            "  known: aws, local; for others start from one of these files and Ray's examples\n"
+            "--setup: nothing says how archsweep gets on the machines\n"
+            "  --image with archsweep in it, or --setup commands that install it, e.g. --setup 'pip install ...'",
+        ),
+        (
+            "job",
+            ["--out", "runs/x"],
+            "--out: not an absolute path: 'runs/x'\n"
+            "  an absolute path that all nodes share, e.g. --out /shared/runs/NAME",
+        ),
+        (
+            "job",
+            ["--out", "/x", "--address", "head:6379"],
+            "--address: not an address of a dashboard: 'head:6379'\n"
+            "  e.g. --address http://HEAD:8265; it is not the address of `archsweep run`",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_in_words(name, options, message, launch):
+    with pytest.raises(SpecError) as caught:
+        launch(name, *options)
+    assert str(caught.value) == message
+
+
+def test_slurm_proposes_nodes_and_time_from_the_sweep(launch):
+    """40 trials of at most 30 min, 8 at a time on 2 nodes of 4 GPUs: 5 rounds = 2.5 h, and a quarter on top."""
+    resources = "resources: {gpus: 1, cpus: 2, time_limit: 30m, max_concurrent: 8}\n"
+    text = SWEEP.replace("seeds: 2", "seeds: 20") + resources
+    script = launch("slurm", "--gpus-per-node", "4", text=text)
+    directives = [line for line in script.splitlines() if line.startswith("#SBATCH")]
+    assert directives == [
+        "#SBATCH --job-name=tiny",
+        "#SBATCH --nodes=2",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH --gpus-per-node=4",
+        "#SBATCH --time=3:08:00",
+        "#SBATCH --exclusive",
+        "#SBATCH --requeue",
+        "#SBATCH --open-mode=append",
+        "#SBATCH --signal=B:TERM@120",
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ENOUGH["ray-cluster"],
+        [
+            *("--provider", "aws", "--region", "eu-central-1", "--instance-type", "g5.xlarge", "--nodes", "3"),
+            *("--image", "me/archsweep:1", "--out", "/shared/x"),
+        ],
+    ],
+)
+def test_rays_own_schema_accepts_the_cluster_file(options, launch):
+    schema = json.loads((importlib.resources.files("ray.autoscaler") / "ray-schema.json").read_text())
+    cluster = yaml.safe_load(launch("ray-cluster", *options))
+    jsonschema.validate(cluster, schema)
+    with pytest.raises(jsonschema.ValidationError):  # the schema can refuse
+        jsonschema.validate(cluster | {"num_workers": 3}, schema)
+
+
+OBJECT = {"type": "object", "additionalProperties": False}
+CLAIM = {**OBJECT, "required": ["claimName"], "properties": {"claimName": {"type": "string"}, "readOnly": {}}}
+POD = {
+    **OBJECT,
+    "required": ["spec"],
+    "properties": {
+        "spec": {
+            **OBJECT,
+            "required": ["containers"],
+            "properties": {
+                "containers": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        **OBJECT,
+                        "required": ["name", "image"],
+                        "properties": {
+                            "name": {"pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+                            "image": {"type": "string", "minLength": 1},
+                            "resources": {**OBJECT, "properties": {"requests": {}, "limits": {}}},
+                            "volumeMounts": {"type": "array", "items": {"required": ["name", "mountPath"]}},
+                        },
+                    },
+                },
+                "volumes": {
+                    "type": "array",
+                    "items": {
+                        **OBJECT,
+                        "required": ["name"],
+                        "properties": {"name": {}, "configMap": {}, "persistentVolumeClaim": CLAIM},
+                    },
+                },
+            },
+        }
+    },
+}
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+COUNT = {"type": "integer", "minimum": 0}
+# Written by hand after the Go types of KubeRay's ray.io/v1 (RayJobSpec, RayClusterSpec): only fields that exist there.
+RAY_JOB = {
+    **OBJECT,
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "properties": {
+        "apiVersion": {"const": "ray.io/v1"},
+        "kind": {"const": "RayJob"},
+        "metadata": {**OBJECT, "required": ["name"], "properties": {"name": {"maxLength": 47}, "namespace": {}}},
+        "spec": {
+            **OBJECT,
+            "required": ["entrypoint", "rayClusterSpec"],
+            "properties": {
+                "entrypoint": {"type": "string"},
+                "shutdownAfterJobFinishes": {"type": "boolean"},
+                "ttlSecondsAfterFinished": COUNT,
+                "backoffLimit": COUNT,
+                "rayClusterSpec": {
+                    **OBJECT,
+                    "required": ["headGroupSpec"],
+                    "properties": {
+                        "rayVersion": {"type": "string"},
+                        "headGroupSpec": {
+                            **OBJECT,
+                            "required": ["rayStartParams", "template"],
+                            "properties": {"rayStartParams": TEXTS, "template": POD},
+                        },
+                        "workerGroupSpecs": {
+                            "type": "array",
+                            "items": {
+                                **OBJECT,
+                                "required": ["groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"],
+                                "properties": {
+                                    "groupName": {"type": "string"},
+                                    "replicas": COUNT,
+                                    "minReplicas": COUNT,
+                                    "maxReplicas": COUNT,
+                                    "rayStartParams": TEXTS,
+                                    "template": POD,
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_the_rayjob_has_the_fields_of_kuberay(launch):
+    options = [*ENOUGH["kuberay"], "--data-claim", "imagenet", "--nodes", "3", "--gpus-per-node", "4"]
+    text = SWEEP + "resources: {gpus: 0.5}\n"
+    config, job = yaml.safe_load_all(launch("kuberay", *options, text=text))
+    jsonschema.validate(job, RAY_JOB)
+    assert config["data"]["sweep.yaml"] == text
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == importlib.metadata.version("ray")
+    (group,) = cluster["workerGroupSpecs"]
+    assert [group[key] for key in ("replicas", "minReplicas", "maxReplicas")] == [3, 3, 3]
+    (container,) = group["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"cpu": 8, "memory": "16Gi", "nvidia.com/gpu": 4}
+    for template in (group["template"], cluster["headGroupSpec"]["template"]):
+        mounted = {mount["name"]: mount["mountPath"] for mount in template["spec"]["containers"][0]["volumeMounts"]}
+        assert mounted == {"sweep": "/archsweep", "runs": "/runs", "data": "/data"}
+        assert mounted.keys() == {volume["name"] for volume in template["spec"]["volumes"]}
+    assert shlex.split(job["spec"]["entrypoint"])[2:] == [
+        *("/archsweep/sweep.yaml", "--address", "auto", "--out", "/runs/tiny", "--data-dir", "/data")
+    ]
+
+
+def test_long_names_stay_apart_in_kubernetes(launch):
+    names = set()
+    for end in ("a", "b"):
+        text = SWEEP.replace("name: tiny", f"name: {'Long_name.' * 8}{end}")
+        names.add(list(yaml.safe_load_all(launch("kuberay", *ENOUGH["kuberay"], text=text)))[1]["metadata"]["name"])
+    assert len(names) == 2
+    assert all(len(name) <= 40 for name in names)
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """A Slurm of one node: `srun` starts the command after `--` here, `scontrol requeue` leaves a note."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+
+    def program(name: str, text: str) -> None:
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+
+    program("srun", 'while [ "$1" != -- ]; do shift; done; shift; "$@"')
+    program("scontrol", 'if [ "$1" = show ]; then echo localhost; else echo "$@" > requeued; fi')
+    environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "TMPDIR": str(tmp_path)}
+    environment |= {"SLURM_JOB_NODELIST": "localhost", "SLURM_CPUS_PER_TASK": "2"}
+
+    def run(script: str, archsweep: str) -> subprocess.Popen:
+        program("archsweep", archsweep)
+        (tmp_path / "job.sh").write_text(script)
+        return subprocess.Popen(["bash", "job.sh"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+
+    return run
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_slurm_job_ends_with_the_code_of_archsweep(code, slurm, launch, tmp_path):
+    options = [*ENOUGH["slurm"], "--setup", "true", "--set", f"description={json.dumps(HOSTILE)}"]
+    job = slurm(launch("slurm", *options), f'printf "%s\\n" "$@" > words; exit {code}')
+    assert job.wait(30) == code, job.stderr
+    words = (tmp_path / "words").read_text()
+    assert f"description={json.dumps(HOSTILE)}\n" in words
+    assert not (tmp_path / "requeued").exists()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(slurm, launch, tmp_path):
+    os.mkfifo(tmp_path / "ready")
+    saves = "trap 'echo saved > saved; exit 143' TERM; echo > ready; while :; do read -t 1 < /dev/zero; done"
+    job = slurm(launch("slurm", *ENOUGH["slurm"], "--setup", "true"), saves)
+    (tmp_path / "ready").read_text()  # archsweep is at work
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(30) == 143
+    assert (tmp_path / "saved").exists()
+    assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+
+
+def test_a_cluster_that_does_not_come_up_fails_the_slurm_job(slurm, launch, tmp_path):
+    script = launch("slurm", *ENOUGH["slurm"], "--setup", "srun() { true; }")
+    job = slurm(script, "true")
+    _, errors = job.communicate(timeout=30)
+    assert job.returncode == 1
+    assert errors == "archsweep was never started: Ray did not come up on the nodes, see above\n"
+
+
+def test_submit_writes_the_file_and_hands_it_over(launch, tmp_path, monkeypatch):
+    (tmp_path / "sbatch").write_text('#!/bin/bash\ncp "$1" submitted\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    launch("slurm", *ENOUGH["slurm"], "--submit")
+    assert (tmp_path / "submitted").read_text() == launch("slurm", *ENOUGH["slurm"])
+
+
+def test_submit_without_the_program_is_refused(launch, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SpecError) as caught:
+        launch("kuberay", *ENOUGH["kuberay"], "--submit")
+    assert str(caught.value) == (
+        "--submit: there is no `kubectl` on the PATH\n"
+        "  run this where the cluster's client is installed, or without --submit and carry the file there"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
