@@ -34,15 +34,20 @@ def child_main(connection: Connection, job: dict[str, Any]) -> None:
         job: `trial`, `resources` and `checkpoints` as plain values, `metric`, and `log`, the path of the trial's log.
     """
     die_with_parent()
-    is_preempted = listen_to_sigterm()
+    is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
     _redirect_output(job["log"])
     epoch = 0
 
     def report(metrics: dict[str, float]) -> bool:
         nonlocal epoch
         epoch = int(metrics["epoch"])
-        connection.send(("epoch", metrics))
-        return bool(connection.recv())
+        try:
+            connection.send(("epoch", metrics))
+            return bool(connection.recv())
+        except (EOFError, OSError):
+            if is_preempted():  # the worker died of the same SIGTERM: go on as far as the next checkpoint
+                return False
+            raise
 
     try:
         limits = Resources.model_validate(job["resources"])

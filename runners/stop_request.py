@@ -8,6 +8,7 @@ they wait. A file left by a killed driver bears the name of that driver's sessio
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ __all__ = ["StopRequest"]
 
 _CTRL_C_GRACE = 5.0
 """Seconds at most: who presses Ctrl-C sits there and waits."""
+_LAST_RESORT_SECONDS = 10.0
 _PREFIX = ".stop-"
 
 
@@ -40,7 +42,7 @@ class StopRequest:
         self.file = run_dir / f"{_PREFIX}{session}"
         self._grace_seconds = grace_seconds
         self._say = say
-        self._timer: threading.Timer | None = None
+        self._timers: list[threading.Timer] = []
 
     @property
     def is_asked(self) -> bool:
@@ -59,11 +61,17 @@ class StopRequest:
         try:
             yield
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in self._timers:
+                timer.cancel()
             for number, handler in before.items():
                 signal.signal(number, handler)
             self.file.unlink(missing_ok=True)
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, action)
+        timer.daemon = True
+        timer.start()
+        self._timers.append(timer)
 
     def _ask(self, number: int, frame: object) -> None:
         if self.signal is not None:
@@ -76,7 +84,7 @@ class StopRequest:
             raise KeyboardInterrupt from None
         main = threading.main_thread().ident
         assert main is not None
-        self._timer = threading.Timer(seconds, lambda: signal.pthread_kill(main, number))
-        self._timer.daemon = True
-        self._timer.start()
+        self._after(seconds, lambda: signal.pthread_kill(main, number))
+        # A library that has lost its cluster may wait for it in the main thread, deaf to signals. The ledger is whole.
+        self._after(seconds + _LAST_RESORT_SECONDS, lambda: os._exit(128 + number))
         self._say(f"told to stop: running trials save themselves, for {seconds:g} s at most; again: at once")

@@ -142,7 +142,7 @@ class _Processes:
 def _rank_main(connection: Connection, ranks: Ranks, store: str, job: dict[str, Any]) -> None:
     """One process of a trial. Only the first one reports; any may fail."""
     die_with_parent()
-    is_preempted = listen_to_sigterm()
+    is_preempted = listen_to_sigterm(job["checkpoints"].grace_seconds)
     resources: Resources = job["resources"]
 
     def report(metrics: dict[str, float]) -> bool:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from results import Run, format_status, run_status
 from runners.drive import drive
@@ -165,3 +166,16 @@ def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):
     with stop.listening():
         signal.raise_signal(signal.SIGINT)
     assert said == ["told to stop: running trials save themselves, for 5 s at most; again: at once"]
+
+
+@pytest.mark.slow
+def test_trial_saves_itself_when_every_process_of_the_machine_is_told_to_end(write_sweep, tmp_path):
+    """What Slurm does: Ray's own processes die of the SIGTERM, and the driver cannot learn what became of the trial."""
+    run_dir = tmp_path / "run"
+    options = ["--set", "checkpoints.min_seconds=1000", "--set", "checkpoints.grace_seconds=2", "--out", str(run_dir)]
+    command = [sys.executable, "-m", "runners.cli", "run", str(write_sweep(SWEEP.replace("40", "4000"))), *options]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    when_an_epoch_is_done(run_dir, 5, lambda: os.killpg(driver.pid, signal.SIGTERM)).join()
+    assert driver.wait() == 128 + signal.SIGTERM
+    (checkpoint,) = run_dir.glob("trials/*/checkpoint.pt")
+    assert torch.load(checkpoint, weights_only=True)["state"]["epoch"] >= 5
