@@ -16,16 +16,17 @@ from results.table import AblationTable, Row
 
 __all__ = ["draw"]
 
-_MOST_POINTS = 4000
+_MOST_POINTS = 2500
 _MOST_TICKS = 12
-_MOST_OTHERS = 60
+_MOST_OTHERS = 40
 
 
 def draw(evidence: Evidence) -> Figure | None:
     """None where no trial reported two epochs."""
     table = evidence.table
     quantities = _quantities(table)
-    frame = pd.DataFrame([line for row in table.rows for line in _lines(row, quantities, labels(table.rows))])
+    names = labels(table.rows)
+    frame = pd.DataFrame([line for row in table.rows for line in _lines(row, quantities, names)])
     if frame.empty or len(set(frame["epoch"])) < 2:
         return None
     shown = _coloured(table)
@@ -103,11 +104,11 @@ def _thinned(frame: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:
     last = frame.groupby("variant")["epoch"].transform("max")
     frame = frame.astype({"std": float})
     frame = frame.loc[(frame["epoch"] % step == 1 % step) | (frame["epoch"] == 1) | (frame["epoch"] == last)]
-    return frame.assign(
-        in_colour=[name in shown for name in frame["variant"]],
-        low=frame["mean"] - frame["std"],
-        high=frame["mean"] + frame["std"],
-    )
+    in_colour = frame["variant"].isin(list(shown))
+    drawn = frame.drop(columns="seeds").assign(in_colour=in_colour)
+    # Nobody reads the spread of a grey line, and a page has to carry it.
+    drawn["std"] = drawn["std"].where(in_colour)
+    return drawn.assign(low=drawn["mean"] - drawn["std"], high=drawn["mean"] + drawn["std"])
 
 
 def _chart(drawn: pd.DataFrame, shown: dict[str, str], quantities: list[str]) -> alt.FacetChart:
@@ -138,7 +139,6 @@ def _chart(drawn: pd.DataFrame, shown: dict[str, str], quantities: list[str]) ->
                 alt.Tooltip("epoch:Q"),
                 alt.Tooltip("mean:Q", format=".4g"),
                 alt.Tooltip("std:Q", format=".3g"),
-                alt.Tooltip("seeds:Q"),
             ],
         )
         .transform_filter("datum.in_colour"),

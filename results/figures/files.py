@@ -16,16 +16,28 @@ from results.figures.figure import Figure
 
 __all__ = ["figure_csv", "figure_pdf", "figure_spec", "figure_svg", "write_figures"]
 
+_DIGITS = 6
+
 
 def figure_spec(figure: Figure) -> dict[str, Any]:
     """The Vega-Lite specification with its data."""
     with alt.data_transformers.disable_max_rows():  # figures thin what they draw
         spec = figure.chart.to_dict()
-    return _finite(spec)
+    return _lean(spec)
 
 
-def figure_svg(figure: Figure) -> str:
-    return vl_convert.vegalite_to_svg(figure_spec(figure), allowed_base_urls=[])
+def figure_svg(figure: Figure, *, room: int = 0) -> str:
+    """The figure as SVG; its text is text, so it is as wide as the reader's fonts are.
+
+    Args:
+        room: pixels left free beside long names, for readers whose fonts are wider than those measured with here.
+    """
+    spec = figure_spec(figure)
+    spec["config"]["aria"] = False  # a description of every mark, which would be most of the file
+    if room:
+        spec["padding"] = {"left": room, "top": 5, "right": 5, "bottom": 5}
+        spec["config"]["legend"]["columnPadding"] = room
+    return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
 
 
 def figure_pdf(figure: Figure) -> bytes:
@@ -60,10 +72,12 @@ def write_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> tup
     return tuple(written)
 
 
-def _finite(node: Any) -> Any:
-    """The same without numbers that JSON has no word for: a diverged trial is a gap in a line."""
+def _lean(node: Any) -> Any:
+    """The same with as many digits as an eye can see, and a gap where JSON has no word for a number: trials diverge."""
     if isinstance(node, dict):
-        return {key: _finite(value) for key, value in node.items()}
+        return {key: _lean(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_finite(value) for value in node]
-    return None if isinstance(node, float) and not math.isfinite(node) else node
+        return [_lean(value) for value in node]
+    if isinstance(node, float):
+        return float(f"{node:.{_DIGITS}g}") if math.isfinite(node) else None
+    return node

@@ -1,7 +1,7 @@
 """Two-way interactions of a factorial or fractional design as a heatmap of factors by factors.
 
 Colour is partial eta squared, which factors of any number of levels have; the text is the effect itself where both
-factors have two levels. What the design cannot estimate is grey and says so.
+factors have two levels. What cannot be estimated is grey and says why.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from results.aliasing import alias_statements
+from results.aliasing import COMPLETE, alias_statements, aliases
 from results.caption import significance_stars
 from results.effects import Effects, effects
 from results.figures.figure import Chart, Evidence, Figure
@@ -45,7 +45,8 @@ def draw(evidence: Evidence) -> Figure | None:
         title="Interactions of two factors",
         caption="Off the diagonal: how far the effect of one factor depends on the other; on it: the factor by itself. "
         "Colour: share of the variance that the term explains of what the others leave (partial eta squared). Text: "
-        "the effect where both factors have two levels, else that share; stars as in the table (Holm over all terms).",
+        "the effect where both factors have two levels, else that share; stars as in the table (Holm over all terms). "
+        "Grey: not estimated, because another term cannot be told from it (aliased) or for lack of trials (n/a).",
         frame=frame,
         chart=styled(_chart(frame, len(found.design.levels))),
         notes=tuple(aliased),
@@ -55,6 +56,8 @@ def draw(evidence: Evidence) -> Figure | None:
 def _lines(table: AblationTable, found: Effects) -> list[dict[str, object]]:
     by_term = {one.term: one for one in found.effects}
     place = {name: index for index, name in enumerate(found.design.levels)}
+    pairs = aliases(found.design)
+    aliased = {term for pair, size in pairs.items() if abs(size) >= COMPLETE for term in pair}
     lines = []
     for term in found.design.terms:
         one = by_term.get(term)
@@ -73,7 +76,7 @@ def _lines(table: AblationTable, found: Effects) -> list[dict[str, object]]:
                 "high": one.high if one else None,
                 "partial_eta_squared": one.share if one else None,
                 "p_corrected": one.p_corrected if one else None,
-                "text": text or "aliased",
+                "text": text or ("aliased" if term in aliased else "n/a"),
             }
         )
     return lines

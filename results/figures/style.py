@@ -47,7 +47,7 @@ _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 def styled(chart: Chart) -> Chart:
     """The chart in the house's look."""
     return (
-        chart.configure(font=_FONT, background="white", padding={"left": 24, "top": 4, "right": 8, "bottom": 4})
+        chart.configure(font=_FONT, background="white", padding=5)
         .configure_view(stroke="#dddddd")
         .configure_axis(
             labelFontSize=12,

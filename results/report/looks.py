@@ -19,6 +19,8 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p, li { max-width: 60rem; overflow-wrap: anywhere; }
 nav { font-size: .9rem; line-height: 2; } nav a { margin-right: .9rem; display: inline-block; }
 a { color: #0b5394; }
+.ablation .scroll { max-height: 85vh; overflow: auto; }
+.ablation thead th { position: sticky; top: 0; background: #fff; }
 .lead { margin: .3rem 0; } .how, .notes, .files, .quiet { font-size: .87rem; color: var(--faint); }
 .notes { padding-left: 1.2rem; } .files a { margin-right: 1rem; }
 .warning { border-left: 4px solid #d55e00; padding: .2rem .7rem; }
@@ -43,6 +45,7 @@ details summary { cursor: pointer; }
   h2, h3 { break-after: avoid; } .chart, .list tr, .ablation tr { break-inside: avoid; }
   figure, .list, pre { overflow: visible; }
   section.drawn { break-inside: avoid; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  .ablation .scroll { max-height: none; overflow: visible; } .ablation thead th { position: static; }
   .ablation table { font-size: 6.6pt; width: 100%; } .ablation th, .ablation td { padding: .1rem .25rem; }
   .ablation th, .ablation td:first-child { white-space: normal; min-width: 0; }
   a { color: inherit; text-decoration: none; }
@@ -63,6 +66,7 @@ for (const box of document.querySelectorAll(".chart[data-spec]")) {
   const file = document.getElementById(box.dataset.spec + "-svg");
   file.href = still.src;
   file.hidden = false;
+  if (!window.vegaEmbed) continue;
   const room = box.clientWidth - 20;
   if ("facet" in spec) {
     const panels = Number(box.dataset.panels);

@@ -32,14 +32,18 @@ def report(
     if len(runs) > 1 and output is None:
         raise typer.BadParameter("the report of several runs needs a file to go to", param_hint="--output")
     from results import Run
-    from results.durable_files import replace_file
+    from results.durable_files import replace_file, write_errors_in_words
     from results.figures.files import write_figures
     from results.report import make_report
 
     opened = [Run.open(run) for run in runs]
     made = make_report([_subject(run) for run in opened])
     path = output or opened[0].path / "report.html"
-    replace_file(path, made.html)
+    if output is None:
+        replace_file(path, made.html)
+    else:  # may be a pipe or a device, which cannot be replaced
+        with write_errors_in_words(path):
+            path.write_text(made.html, encoding="utf-8")
     print(f"report: {path}  ({len(made.html.encode()) / 1e6:.1f} MB)")
     if figures is not None:
         written = write_figures(made.figures, figures)
