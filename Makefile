@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: demo test check setup clean
 
 demo: setup
-	$(BIN)/archsweep run sweeps/quickstart.yaml
+	$(BIN)/archsweep run sweeps/quickstart.yaml --no-cache
 
 test: .venv/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup

@@ -25,7 +25,7 @@ from pathlib import Path
 
 def command(arguments: argparse.Namespace, run_dir: Path) -> list[str]:
     overrides = [part for override in arguments.set for part in ("--set", override)]
-    options = ["--engine", arguments.engine, "--out", str(run_dir), "--quiet", *overrides]
+    options = ["--engine", arguments.engine, "--out", str(run_dir), "--quiet", "--no-cache", *overrides]
     return [sys.executable, "-m", "runners.cli", "run", arguments.sweep, *options]
 
 

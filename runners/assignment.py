@@ -13,7 +13,7 @@ from runners.outcome import Outcome
 from runners.study import Proposal
 from search_space import TrialSpec, Variant, variant_id
 
-__all__ = ["Assignment", "RunningTrial", "infeasible_record", "record_of"]
+__all__ = ["Assignment", "RunningTrial", "infeasible_record", "record_of", "taken_over"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ def infeasible_record(assignment: Assignment, reason: str, cost: Mapping[str, fl
     """The record of a proposal that no model or requirement allows."""
     failure = Failure(type="Infeasible", message=reason)
     return _base_record(assignment).model_copy(update={"status": "infeasible", "failure": failure, **cost})
+
+
+def taken_over(assignment: Assignment, record: TrialRecord) -> TrialRecord:
+    """The record of an equal trial that was trained elsewhere, under the names of this run."""
+    names = ("variant", "changes", "number", "params", "role")
+    own = _base_record(assignment)
+    return record.model_copy(update={name: getattr(own, name) for name in names})
 
 
 def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Mapping[str, float]) -> TrialRecord:

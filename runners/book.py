@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
-from runners.assignment import Assignment, RunningTrial, infeasible_record, record_of
+from runners.assignment import Assignment, RunningTrial, infeasible_record, record_of, taken_over
 from runners.outcome import Outcome
 from runners.plan import Plan
 from runners.stop_request import StopRequest
+from runners.studies import Lookup
 from runners.study import Proposal, Study, objective
 from search_space import SpecError, TrialSpec, Variant, trial_id, variant_id
 
@@ -45,6 +46,7 @@ class TrialBook:
         session: which start of the driver this is (goes into every record).
         role: what the trials are for (goes into every record); records of another role do not count.
         stop: once it is asked, no further trial starts.
+        lookup: where a search finds the records of equal trials that were trained elsewhere.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class TrialBook:
         role: Literal["", "retune"] = "",
         observers: Sequence[Observer] = (),
         stop: StopRequest | None = None,
+        lookup: Lookup | None = None,
     ) -> None:
         self.plan = plan
         self.stop = stop
@@ -66,6 +69,7 @@ class TrialBook:
         self._session = session
         self._role: Literal["", "retune"] = role
         self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
+        self._lookup = lookup
         self._running: dict[str, RunningTrial] = {}
         self._decisive: dict[str, TrialRecord] = dict(
             latest_by_trial(record for record in ledger.records if record.role == role)
@@ -324,11 +328,25 @@ class TrialBook:
                 continue
             self._again -= {key}
             self._spent += 1
-            return assignment
+            served = self._lookup(spec) if self._lookup else None
+            if served is None:
+                return assignment
+            self._serve(assignment, served)
+            if self._spent >= self._budget:
+                return None
         raise SpecError(
             f"the search proposed {_MAX_FRUITLESS} variants in a row that are infeasible or already done; "
             "widen `space`, relax `require` or lower `search.num_trials`"
         )
+
+    def _serve(self, assignment: Assignment, served: TrialRecord) -> None:
+        """A proposal that was trained before, elsewhere, is told at once."""
+        assert self._study is not None
+        assert assignment.proposal is not None
+        record = taken_over(assignment, served)
+        self._ledger.append(record)
+        self._decisive[assignment.trial_id] = record
+        self._study.answer_from(assignment.proposal, record)
 
     def _write_infeasible(self, assignment: Assignment, reason: str, cost: Mapping[str, float]) -> None:
         record = infeasible_record(assignment, reason, cost)

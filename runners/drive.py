@@ -17,13 +17,14 @@ from rich.console import Console
 
 from results import LedgerWriter, ProgressWriter, TrialRecord, write_plan, write_tables
 from runners.book import Observer, TrialBook
+from runners.cache import CacheWriter, TrialCache, leaves_only_records
 from runners.engines import run_trials
 from runners.plan import Plan
 from runners.progress import LiveView, ProgressFile, TrialLines
 from runners.provenance import describe_session, new_session, write_provenance
 from runners.retune import stages
 from runners.stop_request import StopRequest
-from runners.studies import take_over
+from runners.studies import Lookup, from_siblings, take_over
 from runners.trial_files import CheckpointRemover, remove_checkpoints
 from search_space import trial_id
 
@@ -52,6 +53,7 @@ def drive(
     limit: int | None = None,
     overrides: Sequence[str] = (),
     siblings: Sequence[Path] = (),
+    cache: TrialCache | None = None,
     console: Console | None = None,
 ) -> DriveResult:
     """Runs what is left of the plan in `run_dir`.
@@ -60,6 +62,7 @@ def drive(
         retry: statuses that run again; `failed` is the only useful one.
         limit: start at most this many trials.
         siblings: run directories of the other studies of the file; trials they completed are taken over.
+        cache: the memory across sweeps; it serves nothing where trials leave more than their records.
         console: where to show progress; None for silence.
 
     Raises:
@@ -67,6 +70,9 @@ def drive(
     """
     run_dir = run_dir.resolve()  # workers have other working directories
     session = new_session()
+    if cache is not None and not leaves_only_records(plan.sweep):
+        cache = None
+    kept = CacheWriter(cache, run_dir) if cache else None
     interrupted = False
     started = _Started()
     with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
@@ -88,8 +94,11 @@ def drive(
                 if is_comparing := stage.role == "":
                     plan = stage.plan
                     write_plan(run_dir, plan.as_run_plan())
-                take_over(stage.plan, ledger, siblings, role=stage.role)
+                lookups: list[Lookup] = [from_siblings(siblings, run_dir), *([cache.get] if cache else [])]
+                if taken := take_over(stage.plan, ledger, lookups, role=stage.role):
+                    _say_taken(taken, cache)
                 watchers: list[Observer] = [progress_file, started, CheckpointRemover(run_dir)]
+                watchers += [kept] if kept else []
                 left = None if limit is None else limit - started.count
                 book = TrialBook(
                     stage.plan,
@@ -100,6 +109,7 @@ def drive(
                     role=stage.role,
                     observers=watchers,
                     stop=stop,
+                    lookup=cache.get if cache else None,
                 )
                 if book.num_startable > 0:
                     with _view(console, book, stage.plan) as view, _own_output(engine, run_dir):
@@ -114,6 +124,8 @@ def drive(
             if book is not None:
                 progress_file.stopped(book.running())  # what has no record now is interrupted, not running
             write_tables(run_dir)
+        if kept and kept.problem:
+            print(f"archsweep: warning: the cache was not written: {kept.problem}", file=sys.stderr)
         assert book is not None, "a run without a stage"
         ending = {"interrupted": interrupted, "signal": stop.signal or signal.SIGINT}
         if not is_comparing:  # stopped while arms were being tuned
@@ -121,6 +133,14 @@ def drive(
         records = _records_of_plan(book, plan)
         counts = Counter(record.status for record in records)
         return DriveResult(counts, started.count, book.num_remaining, **ending)
+
+
+def _say_taken(count: int, cache: TrialCache | None) -> None:
+    # Said also by a quiet run: who repeats a sweep to see whether its numbers come out again must not be fooled.
+    trials = "1 trial was" if count == 1 else f"{count} trials were"
+    where = f"studies of this file or the cache ({cache.directory})" if cache else "studies of this file"
+    hint = "; --no-cache trains again" if cache else ""
+    print(f"archsweep: {trials} not trained but taken over from {where}{hint}", file=sys.stderr)
 
 
 class _Started:

@@ -1,49 +1,61 @@
-"""What the studies of one file share is trained once: records of equal trials are taken over from their ledgers.
+"""Trials that are not trained here because an equal one was trained elsewhere: their records are taken over.
 
-A trial is its content (docs/decisions/0002-identity-by-content.md), so the baseline of two studies is one trial. The
-record is copied, not linked: every run directory stays whole by itself, and `cached_from` says where it was trained.
+A trial is its content (docs/decisions/0002-identity-by-content.md), so the baseline of two studies of one file is one
+trial, and so is a trial of last week. The record is copied, not linked: every run directory stays whole by itself, and
+`cached_from` says where it was trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
 from results.ledger import LEDGER_NAME
 from runners.plan import Plan
-from search_space import trial_id
+from search_space import TrialSpec, trial_id
 
-__all__ = ["take_over"]
+__all__ = ["Lookup", "from_siblings", "take_over"]
+
+Lookup = Callable[[TrialSpec], TrialRecord | None]
+"""The completed record of an equal trial, with `cached_from`; None if there is none."""
 
 
-def take_over(plan: Plan, ledger: LedgerWriter, siblings: Iterable[Path], *, role: str = "") -> int:
-    """Copies completed records of planned trials that only siblings hold into the ledger; returns how many.
+def from_siblings(siblings: Iterable[Path], run_dir: Path) -> Lookup:
+    """Looks into the ledgers of the other studies of a file; those that do not exist yet hold nothing."""
+    found: dict[str, TrialRecord] = {}
+    for sibling in siblings:
+        if sibling.resolve() == run_dir.resolve():
+            continue
+        for key, record in latest_by_trial(read_ledger(sibling / LEDGER_NAME).records).items():
+            if record.status == "completed":
+                origin = record.cached_from or sibling.name
+                found.setdefault(key, record.model_copy(update={"cached_from": origin}))
+    return lambda spec: found.get(trial_id(spec))
+
+
+def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, role: str = "") -> int:
+    """Appends the records of planned trials that the ledger lacks and a lookup knows; returns how many.
+
+    What a search will propose is not known beforehand: there the book asks.
 
     Args:
-        siblings: run directories of the other studies; those that do not exist yet hold nothing.
         role: of the trials looked for.
     """
     if plan.sweep.search:
-        return 0  # what a search will propose is not known beforehand
+        return 0
+    lookups = list(lookups)
     known = {record.trial_id for record in ledger.records if record.role == role}
-    found: dict[str, TrialRecord] = {}
-    for sibling in siblings:
-        if sibling.resolve() == ledger.run_dir.resolve():
-            continue
-        records = read_ledger(sibling / LEDGER_NAME).records
-        for key, record in latest_by_trial(each for each in records if each.role == role).items():
-            if record.status == "completed" and key not in known:
-                origin = record.cached_from or sibling.name
-                found.setdefault(key, record.model_copy(update={"cached_from": origin}))
     taken: list[TrialRecord] = []
     for seed in plan.sweep.seeds:
         for variant in plan.variants:
-            record = found.pop(trial_id(variant.setting.with_seed(seed)), None)
-            if record is None:
+            spec = variant.setting.with_seed(seed)
+            if trial_id(spec) in known:
                 continue
-            names = {"variant": variant.name, "changes": dict(variant.changes)}
-            taken.append(record.model_copy(update=names))
-            ledger.append(taken[-1])
+            record = next((record for lookup in lookups if (record := lookup(spec))), None)
+            if record is not None:
+                update = {"variant": variant.name, "changes": dict(variant.changes), "role": role}
+                taken.append(record.model_copy(update=update))
+                ledger.append(taken[-1])
     ledger.records = (*ledger.records, *taken)
     return len(taken)

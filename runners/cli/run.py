@@ -50,6 +50,11 @@ def run(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials, then stop.")] = None,
     retry: Annotated[Retry | None, typer.Option(help="Run trials again that failed.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the memory across sweeps; default: ARCHSWEEP_CACHE, else ~/.cache/archsweep."),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train every trial here, equal ones too.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME or runs/NAME-PROFILE.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table only.")] = False,
 ) -> None:
@@ -65,6 +70,8 @@ def run(
         overrides.append(f"resources.data_dir={data_dir.resolve()}")
     if download:
         overrides.append("resources.download=true")
+    if cache is not None and no_cache:
+        raise typer.BadParameter("--cache names a folder that --no-cache forbids", param_hint="--cache")
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
     files = load_all_checked(sweep, profile, overrides, study)
@@ -87,6 +94,8 @@ def run(
             retry=retry,
             limit=left,
             overrides=overrides,
+            cache=None if no_cache else cache,
+            uses_cache=not no_cache,
             quiet=quiet,
         )
         worst = max(worst, code)
@@ -119,6 +128,8 @@ def _run_one(
     retry: Retry | None,
     limit: int | None,
     overrides: list[str],
+    cache: Path | None,
+    uses_cache: bool,
     quiet: bool,
 ) -> tuple[int, int]:
     """Runs one sweep and prints its table; returns the exit code and how many trials were started."""
@@ -126,10 +137,12 @@ def _run_one(
     from rich.console import Console
 
     from results import EXPORTERS, Run, ablation_table
+    from runners.cache import TrialCache, default_directory, device_here
     from runners.drive import drive
     from runners.plan import make_plan
 
     console = Console(file=sys.stderr)
+    memory = (cache or default_directory()) if uses_cache else None
     made = make_plan(file, profile=profile)
     for entry in made.dropped:
         console.print(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}", style="yellow", markup=False)
@@ -142,6 +155,7 @@ def _run_one(
         limit=limit,
         overrides=overrides,
         siblings=siblings,
+        cache=TrialCache(memory.resolve(), device_here()) if memory else None,
         console=None if quiet else console,
     )
     if result.counts:
