@@ -99,6 +99,10 @@ head_ip=${{ARCHSWEEP_HEAD_IP:-$(getent ahostsv4 "$head_node" | awk '{{print $1}}
 [ -n "$head_ip" ] || head_ip=$(hostname -I | awk '{{print $1}}')
 address="$head_ip:$((20000 + SLURM_JOB_ID % 10000))"
 pid_file="${{TMPDIR:-/tmp}}/archsweep-$SLURM_JOB_ID.pid"
+# Ray's ports are open to the cluster's network: only who has this job's own token may use them.
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n')
+export RAY_AUTH_TOKEN
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=${{RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT:-600}}
 rm -f -- "$pid_file"
 
@@ -111,7 +115,7 @@ stop() {{
 
 srun --nodes={num_nodes} --ntasks={num_nodes} --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
     ray symmetric-run --address "$address" --min-nodes {num_nodes} \\
-    --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus={num_gpus} --include-dashboard=false --disable-usage-stats -- \\
+    --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus={num_gpus} -- \\
     bash -c 'echo "$$" > "$0"; exec "$@"' "$pid_file" \\
     {command} --address "$address" &
 step=$!
