@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from results.figures.figure import Chart, Evidence, Figure, labels, listed
+from results.figures.figure import Chart, Evidence, Figure, in_two_lines, labels, listed
 from results.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, WIDTH, change_title, names_axis, styled
 
 __all__ = ["draw"]
@@ -61,12 +61,13 @@ def draw(evidence: Evidence) -> Figure | None:
 def _chart(shown: pd.DataFrame, evidence: Evidence) -> Chart:
     kinds = [kind for kind in _LOOKS if kind in set(shown["verdict"])]
     colours, shapes = zip(*(_LOOKS[kind] for kind in kinds), strict=True)
-    order = list(shown["variant"])
-    y = alt.Y("variant:N", sort=order, axis=names_axis())
+    shown = shown.assign(label=[in_two_lines(name) for name in shown["variant"]])
+    order = list(shown["label"])
+    y = alt.Y("label:N", sort=order, axis=names_axis(labelFontSize=11))
     x = alt.X("delta:Q", title=change_title(evidence.table.metric))
     legend = alt.Legend(title=None, orient="top")
     colour = alt.Color("verdict:N", scale=alt.Scale(domain=kinds, range=colours), legend=legend)
-    base = alt.Chart(shown, width=WIDTH, height=alt.Step(26))
+    base = alt.Chart(shown, width=WIDTH, height=alt.Step(30))
     layers = [
         alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=GREY, strokeDash=[4, 3]).encode(x="zero:Q"),
         base.mark_rule(strokeWidth=2).encode(y=y, x="low:Q", x2="high:Q", color=colour),

@@ -16,9 +16,10 @@ from results.run_dir import Run
 from results.table import AblationTable, Row
 from results.visible import visible
 
-__all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "labels", "listed", "only"]
+__all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "in_two_lines", "labels", "listed", "only"]
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
+_LONG = 24
 MOST_ROWS = 60
 """Rows of a chart that lists variants: more are no picture; the CSV beside it holds all."""
 
@@ -63,6 +64,18 @@ def labels(rows: tuple[Row, ...]) -> dict[tuple[str, str], str]:
         taken.add(name)
         found[row.study, row.variant_id] = name
     return found
+
+
+def in_two_lines(name: str) -> str:
+    """A long name broken at the word nearest to its middle, by a line feed, which no label holds otherwise."""
+    if len(name) <= _LONG:
+        return name
+    middle = len(name) / 2
+    spaces = [index for index, letter in enumerate(name) if letter == " "]
+    if not spaces:
+        return name
+    place = min(spaces, key=lambda index: abs(index - middle))
+    return f"{name[:place]}\n{name[place + 1 :]}"
 
 
 def listed(frame: pd.DataFrame, by: str) -> tuple[pd.DataFrame, tuple[str, ...]]:

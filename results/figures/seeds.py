@@ -7,7 +7,7 @@ import math
 import altair as alt
 import pandas as pd
 
-from results.figures.figure import Chart, Evidence, Figure, labels, listed
+from results.figures.figure import Chart, Evidence, Figure, in_two_lines, labels, listed
 from results.figures.style import BLACK, GREY, PALETTE, WIDTH, change_title, names_axis, styled
 from results.table import Row
 
@@ -59,11 +59,12 @@ def _values(row: Row, metric: str) -> dict[int, float]:
 
 
 def _chart(shown: pd.DataFrame, evidence: Evidence) -> Chart:
-    order = list(dict.fromkeys(shown["variant"]))
+    shown = shown.assign(label=[in_two_lines(name) for name in shown["variant"]])
+    order = list(dict.fromkeys(shown["label"]))
     seeds = sorted(set(shown["seed"]))
-    y = alt.Y("variant:N", sort=order, axis=names_axis())
-    means = shown.groupby("variant", sort=False, as_index=False)["difference"].mean()
-    marks = alt.Chart(shown, width=WIDTH, height=alt.Step(26))
+    y = alt.Y("label:N", sort=order, axis=names_axis(labelFontSize=11))
+    means = shown.groupby("label", sort=False, as_index=False)["difference"].mean()
+    marks = alt.Chart(shown, width=WIDTH, height=alt.Step(30))
     x = alt.X("difference:Q", title=change_title(evidence.table.metric))
     tooltip = [
         alt.Tooltip("variant:N"),

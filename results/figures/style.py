@@ -91,5 +91,6 @@ def change_title(metric: Metric, what: str = "\u0394") -> str:
 
 
 def names_axis(**options: Any) -> alt.Axis:
-    """A vertical axis of names, which need no title."""
-    return alt.Axis(title=None, ticks=False, domain=False, grid=False, **options)
+    """A vertical axis of names, which need no title; a line feed in one begins a second line."""
+    lines = r"split(datum.label, '\n')"
+    return alt.Axis(title=None, ticks=False, domain=False, grid=False, labelExpr=lines, labelLineHeight=12, **options)

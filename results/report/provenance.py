@@ -56,7 +56,7 @@ def provenance_section(table: AblationTable, sessions: Sequence[Mapping[str, Any
         *_lines("started", (str(one.get("started_at") or "") for one in sessions)),
         *([("last trial finished", finished[-1])] if finished else []),
         *([("trained on", ", ".join(devices))] if devices else []),
-        *_lines("GPUs of the driver", (", ".join(map(str, one.get("gpus") or ())) for one in sessions)),
+        *_lines("GPUs of the driver", (_names(one.get("gpus")) for one in sessions)),
         *_lines("CPU cores of the driver", (str(one.get("cpus") or "") for one in sessions)),
         *_lines("platform", (str(one.get("platform") or "") for one in sessions)),
         *_lines("Python", (str(one.get("python") or "") for one in sessions)),
@@ -96,6 +96,10 @@ def reproduction_section(run: Run, sessions: Sequence[Mapping[str, Any]], *, key
 
 def _lines(name: str, values: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, value) for value in dict.fromkeys(values) if value]
+
+
+def _names(names: Any) -> str:
+    return ", ".join(map(str, names)) if isinstance(names, list) else str(names or "")
 
 
 def _git(state: Any) -> str:

@@ -6,6 +6,7 @@ What a browser makes of it is in tests/runners/test_report_verb.py.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from results import Failure, Run
+from results.figures.files import figure_csv
 from results.report import Subject, make_report
 from results.report.escaping import block, script_json, text
 from search_space.errors import SpecError
@@ -119,7 +121,19 @@ def test_pictures_hold_no_code(hostile_run):
     for src in _Page(make_report([Subject(hostile_run)]).html).values("src"):
         picture = ElementTree.fromstring(base64.b64decode(src.split(",", 1)[1]))
         tags = {node.tag.removeprefix("{http://www.w3.org/2000/svg}") for node in picture.iter()}
-        assert tags <= {"svg", "g", "path", "rect", "line", "text", "defs", "clipPath", "linearGradient", "stop"}
+        assert tags <= {
+            "svg",
+            "g",
+            "path",
+            "rect",
+            "line",
+            "text",
+            "tspan",
+            "defs",
+            "clipPath",
+            "linearGradient",
+            "stop",
+        }
         assert not [name for node in picture.iter() for name in node.attrib if name.startswith("on") or "href" in name]
 
 
@@ -194,6 +208,19 @@ def test_the_command_is_the_one_that_was_typed(run_of, quickstart_plan, quicksta
     )
     assert "<pre>name: quickstart  # &lt;b&gt;</pre>" in html
     assert "/home/me" not in html
+
+
+def test_large_data_are_packed(run_of, plan, planned, record):
+    """60 lines of 100 points: the CSV is some 300 kB, and the page carries it at a tenth of that."""
+    variants = [planned(f"arm {n}", is_baseline=n == 0, changes={"x": n}) for n in range(60)]
+    curve = [{"epoch": epoch, "top1": 50 + 1 / epoch} for epoch in range(1, 101)]
+    records = [record(variant.name, 0, 50.01 + n, curve=curve) for n, variant in enumerate(variants)]
+    report = make_report([Subject(run_of(plan(*variants, seeds=[0]), records))])
+    link = next(href for href in _Page(report.html).values("href") if href.startswith("data:application/gzip"))
+    assert len(link) < 50_000
+    assert gzip.decompress(base64.b64decode(link.split(",", 1)[1])).decode() == figure_csv(
+        dict(report.figures)["curves"]
+    )
 
 
 def test_two_runs_share_a_table_and_have_sections_of_their_own(run_of, plan, planned, record, tmp_path):
