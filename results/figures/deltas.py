@@ -12,8 +12,8 @@ __all__ = ["draw"]
 
 _UNTESTED = "not tested"
 _LOOKS = {
-    "better": (BLUE, "triangle-right"),
-    "worse": (ORANGE, "triangle-left"),
+    "better": (BLUE, "triangle-up"),
+    "worse": (ORANGE, "triangle-down"),
     "equivalent": (GREEN, "square"),
     "inconclusive": (GREY, "circle"),
     "incomplete": (GREY, "cross"),
