@@ -41,6 +41,7 @@ def figure_svg(figure: Figure, *, room: int = 0) -> str:
 
 
 def figure_pdf(figure: Figure) -> bytes:
+    """The figure as PDF, with its fonts inside."""
     return vl_convert.vegalite_to_pdf(figure_spec(figure), allowed_base_urls=[])
 
 
