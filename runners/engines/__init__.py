@@ -8,6 +8,7 @@ an exception.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +32,27 @@ _ENVIRONMENT = {
     # Ctrl-C is ours: Tune's own handler would wait for every running epoch.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 os.environ.update({key: os.environ.get(key, value) for key, value in _ENVIRONMENT.items()})
 
 
+def _keep_ray_on_loopback() -> None:
+    """Lets a cluster of our own listen on 127.0.0.1 only; by itself Ray would answer on every interface.
+
+    Named after the systems where this is Ray's default. Read when Ray is imported, and not meant for child processes,
+    which may have to reach a real cluster.
+    """
+    if "ray" in sys.modules or _LOOPBACK in os.environ:
+        return
+    os.environ[_LOOPBACK] = "0"
+    import ray  # noqa: F401 - reads the variable
+
+    del os.environ[_LOOPBACK]
+
+
 def _ray(book: TrialBook, *, run_dir: Path, address: str | None) -> None:
+    if address in (None, "local"):
+        _keep_ray_on_loopback()
     from runners.engines.ray_engine import run_on_ray
 
     run_on_ray(book, run_dir=run_dir, address=address)
