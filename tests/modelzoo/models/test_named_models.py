@@ -7,7 +7,6 @@ import timm
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.optim import param_groups_layer_decay
-from torch.utils.flop_counter import FlopCounterMode
 
 import modelzoo
 from search_space.specs import ArchSpec
@@ -79,18 +78,23 @@ def settled(name, **options):
     return model.eval()
 
 
-@pytest.mark.parametrize("name", sorted(RELEASED))
-def test_size_is_the_released_one(name):
+@pytest.fixture(scope="module", params=sorted(RELEASED))
+def released(request):
+    """Name and model at full size, without memory for its weights."""
     with torch.device("meta"):
-        model = timm.create_model(name).eval().requires_grad_(False)
-        image = torch.empty(1, *model.default_cfg["input_size"])
+        return request.param, timm.create_model(request.param)
+
+
+@pytest.mark.xdist_group("released sizes")
+def test_size_is_the_released_one(released):
+    name, model = released
     params, keys, gmacs = RELEASED[name]
     assert sum(parameter.numel() for parameter in model.parameters()) == params
     assert len(model.state_dict()) == keys
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        assert model(image).shape == (1, 1000)
+    in_chans, *img_size = model.default_cfg["input_size"]
+    cost = modelzoo.measure_cost(ArchSpec(model=name), img_size=tuple(img_size), in_chans=in_chans, num_classes=1000)
     exact = pytest.approx(gmacs, abs=5e-4)
-    assert counter.get_total_flops() / 2e9 == (pytest.approx(gmacs, rel=0.015) if "groupmix" in name else exact)
+    assert cost.gmacs == (pytest.approx(gmacs, rel=0.015) if "groupmix" in name else exact)
 
 
 def test_timm_lists_all_of_them():
@@ -116,10 +120,9 @@ def test_data_configurations_are_the_released_ones():
         assert (cfg.mean, cfg.std) == (imagenet if "groupmix" in name else ((0.5,) * 3, (0.5,) * 3))
 
 
-@pytest.mark.parametrize("name", sorted(RELEASED))
-def test_first_convolution_and_classifier_are_where_timm_is_told(name):
-    with torch.device("meta"):
-        model = timm.create_model(name)
+@pytest.mark.xdist_group("released sizes")
+def test_first_convolution_and_classifier_are_where_timm_is_told(released):
+    _, model = released
     cfg = model.pretrained_cfg
     assert model.get_submodule(cfg["first_conv"]).weight.shape[1] == 3
     classifiers = cfg["classifier"] if isinstance(cfg["classifier"], tuple) else (cfg["classifier"],)
