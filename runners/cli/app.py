@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import cache, catalog, check, diff, import_checkpoint, launch, look, ls, plan, report, run
+from runners.cli import cache, catalog, check, diff, doctor, import_checkpoint, launch, look, ls, plan, report, run
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -34,6 +34,7 @@ app.command("report")(report.report)
 app.command("ls")(ls.ls)
 app.command("diff")(diff.diff)
 app.command("cache")(cache.cache)
+app.command("doctor")(doctor.doctor)
 app.command("models")(catalog.models)
 app.add_typer(launch.app, name="launch")
 app.command("schema")(catalog.schema)

@@ -1,0 +1,35 @@
+"""`archsweep doctor`: is this machine fit to run sweeps?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    out: Annotated[Path, typer.Option(help="Where run directories will be made.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Check Python, packages, GPUs, CPUs, memory, limits, disk and Ray, and say what to do about each problem.
+
+    Exit code 0: trials can run, perhaps with warnings. 2: something stops them.
+    """
+    from runners.doctor import diagnose
+
+    found = diagnose(out)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1))
+    else:
+        width = max(len(finding.name) for finding in found)
+        for finding in found:
+            print(f"{finding.state:8} {finding.name.ljust(width)}  {finding.text}")
+            if finding.remedy:
+                print(f"{'':8} {'':{width}}  -> {finding.remedy}")
+    if any(finding.state == "problem" for finding in found):
+        raise typer.Exit(2)
