@@ -11,7 +11,21 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import cache, catalog, check, diff, doctor, import_checkpoint, launch, look, ls, plan, report, run
+from runners.cli import (
+    cache,
+    catalog,
+    check,
+    diff,
+    doctor,
+    import_checkpoint,
+    launch,
+    look,
+    ls,
+    plan,
+    report,
+    run,
+    watch,
+)
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -29,6 +43,7 @@ app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("status")(look.status)
+app.command("watch")(watch.watch)
 app.command("table")(look.table)
 app.command("report")(report.report)
 app.command("ls")(ls.ls)
