@@ -1,12 +1,14 @@
-"""Checkpoints in the run directory: which of them are still of use.
+"""What trials leave in the run directory: checkpoints that are still of use, and nothing that is empty.
 
 One of a trial that ended is not, and goes. One of a trial that failed by no doing of its training (a lost worker, a
 time limit, a full memory, an error in the code) stays: `--retry failed` continues there. A diverged training would
-only diverge again.
+only diverge again. A log in which nothing was written goes, and with it the trial's folder if nothing else is there:
+ten thousand trials that had nothing to say leave no file.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from results import TrialRecord, latest_by_trial
 __all__ = ["CheckpointRemover", "remove_checkpoints"]
 
 _NAME = "checkpoint.pt"
+_LOG = "train.log"
 
 
 class CheckpointRemover:
@@ -29,6 +32,8 @@ class CheckpointRemover:
     def ended(self, assignment: object, record: TrialRecord) -> None:
         if not _is_of_use(record):
             _path(self._run_dir, record.trial_id).unlink(missing_ok=True)
+        if record.status == "completed":
+            _remove_empty(self._run_dir / "trials" / record.trial_id)
 
 
 def remove_checkpoints(run_dir: Path, records: Iterable[TrialRecord]) -> None:
@@ -38,6 +43,15 @@ def remove_checkpoints(run_dir: Path, records: Iterable[TrialRecord]) -> None:
         for trial_id, record in latest_by_trial(records).items():
             if trial_id in left and not _is_of_use(record):
                 left[trial_id].unlink(missing_ok=True)
+
+
+def _remove_empty(directory: Path) -> None:
+    log = directory / _LOG
+    # A view, not worth a failed run: somebody may hold the folder open, or have put a file of their own there.
+    with contextlib.suppress(OSError):
+        if log.stat().st_size == 0:
+            log.unlink()
+        directory.rmdir()
 
 
 def _is_of_use(record: TrialRecord) -> bool:

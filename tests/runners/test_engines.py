@@ -112,6 +112,8 @@ def test_what_a_trial_prints_goes_into_its_own_log(run, tmp_path):
     (failed,) = [record for record in opened.records if record.status == "failed"]
     log = tmp_path / "run" / "trials" / failed.trial_id / "train.log"
     assert "NonFiniteLoss" in log.read_text()
+    # Trials that had nothing to say leave no file.
+    assert [path.name for path in (tmp_path / "run" / "trials").iterdir()] == [failed.trial_id]
 
 
 class _FullDisk:
