@@ -30,7 +30,7 @@ def write(table: AblationTable, stream: TextIO) -> None:
     aligns = [column.align for column in shown]
     rule = _RULE * _total(widths) + "\n"
     stream.write(f"{visible(layout.title)}\n\n")
-    wrapped = [_wrap(header, width) for header, width in zip(headers, widths, strict=True)]
+    wrapped = [_wrap(header, width, indent=0) for header, width in zip(headers, widths, strict=True)]
     height = max(map(len, wrapped))
     _write_lines(stream, [[""] * (height - len(lines)) + lines for lines in wrapped], widths, aligns)
     stream.write(rule)
@@ -121,11 +121,11 @@ def _write_lines(stream: TextIO, cells: Sequence[Sequence[str]], widths: Sequenc
         stream.write(_GAP.join(padded).rstrip() + "\n")
 
 
-def _wrap(text: str, width: int) -> list[str]:
+def _wrap(text: str, width: int, *, indent: int = _INDENT) -> list[str]:
     """Lines of at most `width`, the later ones indented. Never empty."""
     if _width(text) <= width:
         return [text]
-    return textwrap.wrap(text, width, subsequent_indent=" " * _INDENT, break_on_hyphens=False) or [""]
+    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False) or [""]
 
 
 def _pad(text: str, width: int, align: str) -> str:

@@ -269,6 +269,19 @@ def test_markdown_shows_hostile_names_literally(plan, planned):
     ]
 
 
+def test_words_of_a_header_stay_whole(plan, planned, record):
+    """`local kernel` above a check mark: two lines, and no third for the end of the second word."""
+    names = ["local kernel", *(f"a component of the name {letter}" for letter in "bcdefg")]
+    variants = [
+        planned(f"variant {number}", components=dict.fromkeys(names, bool(number)), is_baseline=not number)
+        for number in range(2)
+    ]
+    records = [record(f"variant {number}", seed, 50.0 + seed) for number in range(2) for seed in range(3)]
+    written = _written("text", ablation_table(plan(*variants, design="leave_one_out"), records))
+    header = written[: written.index("\u2500")]
+    assert all(word in header.split() for word in ("local", "kernel", "component", "name"))
+
+
 def test_text_aligns_wide_characters(plan, planned):
     """Each of the three characters takes two columns of a terminal: the seeds stand below each other."""
     variants = [planned("abcdef", variant_id="1"), planned("\u6ce8\u610f\u529b", variant_id="2")]
