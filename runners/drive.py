@@ -90,7 +90,7 @@ def drive(
         book: TrialBook | None = None
         is_comparing = False
         try:
-            for stage in stages(plan, ledger):  # one, or those of `retune` before it
+            for stage in stages(plan, ledger, retry=retry, session=session):  # one, or those of `retune` before it
                 if is_comparing := stage.role == "":
                     plan = stage.plan
                     write_plan(run_dir, plan.as_run_plan())

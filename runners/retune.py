@@ -71,16 +71,27 @@ class _Arm:
         return choose(found, key=lambda pair: pair[0])[1]  # the earliest of equally good ones
 
 
-def stages(plan: Plan, ledger: LedgerWriter) -> Iterator[Stage]:
+def stages(
+    plan: Plan, ledger: LedgerWriter, *, retry: frozenset[str] = frozenset(), session: str = ""
+) -> Iterator[Stage]:
     """The stages of a run, in order; the last one is the comparison itself, with every arm at its own optimum.
 
     Each is to be trained before the next is asked for. Where one was not finished (`--limit`), no further one comes.
 
+    Args:
+        retry: statuses that run again, unless the trial got its status in this session.
+        session: of this start of the driver.
+
     Raises:
         SpecError: no tuning trial of the reference completed.
     """
+
+    def decided_so_far() -> dict[str, TrialRecord]:
+        found = _decided(ledger.records)
+        return {key: record for key, record in found.items() if record.status not in retry or record.session == session}
+
     while plan.sweep.retune:
-        decided = _decided(ledger.records)
+        decided = decided_so_far()
         missing = [candidate for arm in _arms(plan, decided) for candidate in arm.missing]
         if not missing:
             plan = _tuned(plan, decided)
@@ -88,7 +99,7 @@ def stages(plan: Plan, ledger: LedgerWriter) -> Iterator[Stage]:
         stage = _stage_plan(plan, missing)
         yield Stage(stage, ROLE)
         ledger.records = tuple(read_ledger(ledger.path).records)
-        decided = _decided(ledger.records)
+        decided = decided_so_far()
         if any(key not in decided for variant in stage.variants for key in _keys(stage.sweep, variant.setting)):
             return
     yield Stage(plan, "")

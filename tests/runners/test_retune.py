@@ -64,6 +64,22 @@ def peaked(spec):
     return 90.0 - 10 * abs(math.log10(spec.train.lr / optimum))
 
 
+def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path):
+    """Learning rates at which the training diverges: they fail, fail again when asked, and no third time unasked."""
+    text = RETUNE.replace("{min: 1e-4, max: 3e-2, log: true}", "[0.003, 1.0e+30]").replace(
+        "num_trials: 5", "num_trials: 2"
+    )
+    plan = make_plan(load_sweep(write_sweep(text.replace("      n_startup_trials: 3\n", ""))))
+    started = [
+        drive(plan, tmp_path / "run", engine="in-process", retry=frozenset(retry)).started
+        for retry in ((), (), ("failed",), ())
+    ]
+    failed = [record for record in Run.open(tmp_path / "run").records if record.status == "failed"]
+    # two arms with one bad rate each, then the comparison: two arms with two seeds
+    assert started == [8, 0, 2, 0]
+    assert Counter((record.role, record.attempt) for record in failed) == {("retune", 1): 2, ("retune", 2): 2}
+
+
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, ray_cluster):
     plan = make_plan(load_sweep(write_sweep(RETUNE)))
