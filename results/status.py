@@ -34,6 +34,7 @@ class RunStatus:
         running: trials at work; empty where no driver is.
         num_preempted: trials that were told to make room and wait to be continued. Part of `num_missing`.
         num_interrupted: other trials that began and have no result, while nobody works on them. Part of `num_missing`.
+        num_tuned, num_to_tune: trials that tune arms before the comparison: those that ended, and how many at most.
         eta_seconds: until all is done, at the pace so far; None where that cannot be told.
     """
 
@@ -47,6 +48,8 @@ class RunStatus:
     num_missing: int
     num_preempted: int
     num_interrupted: int
+    num_tuned: int
+    num_to_tune: int
     epochs: int | None
     running: tuple[UnfinishedTrial, ...]
     best: BestTrial | None
@@ -87,6 +90,8 @@ def run_status(run: Run, *, now: float) -> RunStatus:
         num_missing=missing,
         num_preempted=num_preempted,
         num_interrupted=0 if run.driver else len(waiting) - num_preempted,
+        num_tuned=len({record.trial_id for record in run.records if record.role == "retune"}),
+        num_to_tune=_tuning_trials(run),
         epochs=run.plan.epochs,
         running=running,
         best=_best(run, records),
@@ -115,6 +120,8 @@ def _lines(status: RunStatus) -> Iterator[str]:
         "missing": status.num_missing - len(status.running) - status.num_preempted - status.num_interrupted,
     }
     yield "  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count > 0 or name == "completed")
+    if status.num_to_tune:
+        yield f"  before the comparison: {status.num_tuned} of at most {status.num_to_tune} trials that tune the arms"
     if status.best:
         best = status.best
         yield f"  best so far: {best.metric} {best.value:.4g}, {visible(best.variant)}, seed {best.seed}"
@@ -135,6 +142,13 @@ def _advice(status: RunStatus) -> str:
     if status.num_failed:
         return "; `archsweep run --retry failed` with the same sweep runs the failed trials again"
     return ""
+
+
+def _tuning_trials(run: Run) -> int:
+    """At most: settings that an arm tries twice are one trial."""
+    retuned = run.plan.retuned
+    arms = sum(not variant.dropped for variant in run.plan.variants)
+    return 0 if retuned is None else arms * retuned.num_trials * len(retuned.seeds)
 
 
 def _best(run: Run, records: list[TrialRecord]) -> BestTrial | None:

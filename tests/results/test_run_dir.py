@@ -223,6 +223,18 @@ def test_status_of_a_finished_run_with_failures_names_the_way_on(tmp_path, plan,
     )
 
 
+def test_status_counts_the_trials_that_tune_arms(tmp_path, plan, planned, record):
+    """Two arms, four settings each, two seeds: 16 trials at most; a dropped variant is no arm."""
+    retuned = {"parameters": ["train.lr"], "num_trials": 4, "seeds": [100, 101], "sampler": "tpe"}
+    variants = [planned("baseline", is_baseline=True), planned("wide"), planned("odd", dropped="too large")]
+    records = (record("baseline", 100, 50.0, role="retune"), record("wide", 100, role="retune"))
+    status = run_status(Run(tmp_path, plan(*variants, retuned=retuned), records), now=0.0)
+    assert (status.num_tuned, status.num_to_tune, status.num_completed) == (2, 16, 0)
+    assert "  before the comparison: 2 of at most 16 trials that tune the arms\n" in format_status(status)
+    plain = run_status(Run(tmp_path, plan(*variants), records), now=0.0)
+    assert "tune" not in format_status(plain)
+
+
 def test_infeasible_proposals_cost_nothing_of_a_search_budget(tmp_path, plan, record):
     records = [record("a", 0, 90.0), record("b", 0, status="infeasible")]
     _make_run(tmp_path, plan(design="search", num_trials=4, seeds=[0]), records)
