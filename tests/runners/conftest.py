@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import sys
 import textwrap
+from dataclasses import dataclass
+from unittest.mock import patch
 
 import pytest
 
@@ -56,6 +62,36 @@ def write_sweep(tmp_path):
         return path
 
     return write
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended and what it printed."""
+
+    returncode: int | str | None
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def archsweep():
+    """The command as it is typed in `cwd`, but carried out here: starting a Python with torch takes seconds."""
+    from runners.cli import main
+
+    def archsweep_(*arguments, cwd):
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(cwd),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            patch.dict(os.environ, COLUMNS="120", NO_COLOR="1"),
+            patch.object(sys, "argv", ["archsweep", *map(str, arguments)]),
+            pytest.raises(SystemExit) as ending,
+        ):
+            main()
+        return Ended(ending.value.code or 0, out.getvalue(), err.getvalue())
+
+    return archsweep_
 
 
 @pytest.fixture

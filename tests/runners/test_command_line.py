@@ -1,4 +1,4 @@
-"""The command as a person types it: what it prints, what it leaves, how it exits. Real processes throughout."""
+"""The command as a person types it: what it prints, leaves and ends with; a process of its own where that matters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -47,12 +48,6 @@ DIVERGING = """
 """
 
 
-def archsweep(*arguments, cwd, timeout=240):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment(), timeout=timeout
-    )
-
-
 def start(*arguments, cwd):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), text=True, **pipes)
@@ -78,10 +73,20 @@ def timeless_table(run_dir: Path):
     return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(archsweep, tmp_path_factory):
+    """The table of SLOW when nothing happens."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "sweep.yaml").write_text(textwrap.dedent(SLOW))
+    assert archsweep("run", "sweep.yaml", "--engine", "in-process", cwd=folder).returncode == 0
+    return timeless_table(folder / "runs" / "slow")
+
+
 def test_run_prints_the_table_and_leaves_it_as_csv_and_markdown(write_sweep, tmp_path):
-    done = archsweep("run", write_sweep(), "--engine", "in-process", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "attention=groupmix" in done.stdout
+    process = start("run", write_sweep(), "--engine", "in-process", cwd=tmp_path)
+    printed, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert "attention=groupmix" in printed
     run_dir = tmp_path / "runs" / "tiny"
     names = {path.name for path in run_dir.iterdir()}
     assert {"table.csv", "table.md", "trials.csv", "curves.csv", "ledger.jsonl", "provenance.jsonl"} <= names
@@ -90,7 +95,7 @@ def test_run_prints_the_table_and_leaves_it_as_csv_and_markdown(write_sweep, tmp
     assert len(list(csv.DictReader((run_dir / "curves.csv").open()))) == 12
 
 
-def test_second_run_trains_nothing_and_prints_the_same_table(write_sweep, tmp_path):
+def test_second_run_trains_nothing_and_prints_the_same_table(archsweep, write_sweep, tmp_path):
     path = write_sweep()
     first = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
     before = (tmp_path / "runs/tiny/ledger.jsonl").read_bytes()
@@ -99,7 +104,7 @@ def test_second_run_trains_nothing_and_prints_the_same_table(write_sweep, tmp_pa
     assert (tmp_path / "runs/tiny/ledger.jsonl").read_bytes() == before
 
 
-def test_provenance_says_what_was_run(write_sweep, tmp_path):
+def test_provenance_says_what_was_run(archsweep, write_sweep, tmp_path):
     archsweep("run", write_sweep(), "--engine", "in-process", "--limit", 1, "--set", "train.epochs=1", cwd=tmp_path)
     (session,) = map(json.loads, (tmp_path / "runs/tiny/provenance.jsonl").read_text().splitlines())
     assert session["sweep"]["baseline"]["train"]["epochs"] == 1
@@ -111,7 +116,7 @@ def test_provenance_says_what_was_run(write_sweep, tmp_path):
     assert record["session"] == session["session"]
 
 
-def test_failed_trials_end_with_3_and_run_again_when_asked(write_sweep, tmp_path):
+def test_failed_trials_end_with_3_and_run_again_when_asked(archsweep, write_sweep, tmp_path):
     path = write_sweep(DIVERGING)
     first = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
     assert first.returncode == 3
@@ -123,7 +128,7 @@ def test_failed_trials_end_with_3_and_run_again_when_asked(write_sweep, tmp_path
     assert [record["attempt"] for record in ledger(tmp_path / "runs/diverging")] == [1, 1, 2]
 
 
-def test_bad_sweep_ends_with_2_and_leaves_nothing(write_sweep, tmp_path):
+def test_bad_sweep_ends_with_2_and_leaves_nothing(archsweep, write_sweep, tmp_path):
     done = archsweep("run", write_sweep(reattention="reatention"), cwd=tmp_path)
     assert done.returncode == 2
     assert "sweep.yaml:8:29: space.arch.attention[1]: unknown attention 'reatention'" in done.stderr
@@ -148,7 +153,7 @@ def test_bad_sweep_ends_with_2_and_leaves_nothing(write_sweep, tmp_path):
         (["fly"], "fly"),
     ],
 )
-def test_misuse_ends_with_2_and_a_clear_word(write_sweep, tmp_path, arguments, said):
+def test_misuse_ends_with_2_and_a_clear_word(archsweep, write_sweep, tmp_path, arguments, said):
     write_sweep()
     done = archsweep(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done
@@ -156,18 +161,16 @@ def test_misuse_ends_with_2_and_a_clear_word(write_sweep, tmp_path, arguments, s
     assert "Traceback" not in done.stderr
 
 
-def test_sweep_without_a_runnable_variant_does_not_end_with_0(write_sweep, tmp_path):
+def test_sweep_without_a_runnable_variant_does_not_end_with_0(archsweep, write_sweep, tmp_path):
     path = write_sweep(**{"metric: top1": 'metric: top1\n    require: ["params_m <= 0.000001"]'.replace("    ", "")})
     done = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
     assert done.returncode == 2
     assert "params_m <= 1e-06 does not hold" in done.stderr or "params_m <= 0.000001 does not hold" in done.stderr
 
 
-def test_killed_run_continues_to_the_table_of_an_uninterrupted_one(write_sweep, tmp_path):
+def test_killed_run_continues_to_the_table_of_an_uninterrupted_one(archsweep, write_sweep, tmp_path, uninterrupted):
     """kill -9 after one finished trial: it is not run again, and the end is the same, digit for digit."""
     path = write_sweep(SLOW)
-    whole = archsweep("run", path, "--engine", "in-process", "--out", "whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
     process = start("run", path, "--engine", "in-process", "--out", "parts", cwd=tmp_path)
     wait_for_records(tmp_path / "parts", 1, process)
     process.send_signal(signal.SIGKILL)
@@ -178,10 +181,12 @@ def test_killed_run_continues_to_the_table_of_an_uninterrupted_one(write_sweep, 
     ids = [record["trial_id"] for record in ledger(tmp_path / "parts")]
     assert ids[: len(finished)] == finished
     assert len(ids) == len(set(ids)) == 4
-    assert timeless_table(tmp_path / "parts") == timeless_table(tmp_path / "whole")
+    assert timeless_table(tmp_path / "parts") == uninterrupted
 
 
-def test_killed_ray_run_continues_and_leaves_no_trial_behind(write_sweep, tmp_path, ray_cluster):
+def test_killed_ray_run_continues_and_leaves_no_trial_behind(
+    archsweep, write_sweep, tmp_path, ray_cluster, uninterrupted
+):
     """The cluster outlives its driver; what the dead driver trained there must end with it."""
     path = write_sweep(SLOW)
     options = ["--engine", "ray", "--address", ray_cluster, "--out", "parts"]
@@ -195,12 +200,10 @@ def test_killed_ray_run_continues_and_leaves_no_trial_behind(write_sweep, tmp_pa
     ids = [record["trial_id"] for record in ledger(tmp_path / "parts")]
     assert before < 4, "the run was over before it could be killed"
     assert len(ids) == len(set(ids)) == 4
-    whole = archsweep("run", path, "--engine", "in-process", "--out", "whole", cwd=tmp_path)
-    assert whole.returncode == 0
-    assert timeless_table(tmp_path / "parts") == timeless_table(tmp_path / "whole")
+    assert timeless_table(tmp_path / "parts") == uninterrupted
 
 
-def test_second_driver_is_refused_in_words(write_sweep, tmp_path):
+def test_second_driver_is_refused_in_words(archsweep, write_sweep, tmp_path):
     path = write_sweep(SLOW, **{"epochs: 8": "epochs: 300"})
     process = start("run", path, "--engine", "in-process", cwd=tmp_path)
     try:
@@ -215,10 +218,11 @@ def test_second_driver_is_refused_in_words(write_sweep, tmp_path):
         process.communicate()
 
 
-@pytest.mark.parametrize("engine", ["in-process", "ray"])
-def test_ctrl_c_ends_cleanly_with_130_and_the_run_can_go_on(write_sweep, tmp_path, ray_cluster, engine):
+@pytest.mark.parametrize("engine", ["in-process", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
+def test_ctrl_c_ends_cleanly_with_130_and_the_run_can_go_on(archsweep, write_sweep, tmp_path, request, engine):
     path = write_sweep(SLOW)
-    options = ["--engine", engine, *(["--address", ray_cluster] if engine == "ray" else [])]
+    options = ["--engine", engine]
+    options += ["--address", request.getfixturevalue("ray_cluster")] if engine == "ray" else []
     process = start("run", path, *options, cwd=tmp_path)
     wait_for_records(tmp_path / "runs/slow", 1, process)
     process.send_signal(signal.SIGINT)
@@ -232,7 +236,7 @@ def test_ctrl_c_ends_cleanly_with_130_and_the_run_can_go_on(write_sweep, tmp_pat
     assert len(ids) == len(set(ids)) == 4
 
 
-def test_status_and_table_answer_from_another_shell_during_a_run(write_sweep, tmp_path):
+def test_status_and_table_answer_from_another_shell_during_a_run(archsweep, write_sweep, tmp_path):
     path = write_sweep(SLOW, **{"epochs: 8": "epochs: 40"})
     process = start("run", path, "--engine", "in-process", cwd=tmp_path)
     try:
@@ -248,7 +252,7 @@ def test_status_and_table_answer_from_another_shell_during_a_run(write_sweep, tm
     assert len(list(csv.DictReader(io.StringIO(table.stdout)))) == 2
 
 
-def test_profile_has_its_own_run_directory(tmp_path, write_sweep):
+def test_profile_has_its_own_run_directory(archsweep, tmp_path, write_sweep):
     text = "metric: top1\nprofiles: {smoke: {train.epochs: 1, seeds: 1}}"
     done = archsweep(
         "run", write_sweep(**{"metric: top1": text}), "--profile", "smoke", "--engine", "in-process", cwd=tmp_path
@@ -257,7 +261,7 @@ def test_profile_has_its_own_run_directory(tmp_path, write_sweep):
     assert len(ledger(tmp_path / "runs/tiny-smoke")) == 3
 
 
-def test_init_writes_a_sweep_that_checks_and_plans(tmp_path):
+def test_init_writes_a_sweep_that_checks_and_plans(archsweep, tmp_path):
     assert archsweep("init", "mine.yaml", cwd=tmp_path).returncode == 0
     assert archsweep("check", "mine.yaml", cwd=tmp_path).returncode == 0
     planned = archsweep("plan", "mine.yaml", cwd=tmp_path)
@@ -268,7 +272,7 @@ def test_init_writes_a_sweep_that_checks_and_plans(tmp_path):
     assert "exists already" in again.stderr
 
 
-def test_plan_lists_dropped_variants_with_their_reason(write_sweep, tmp_path):
+def test_plan_lists_dropped_variants_with_their_reason(archsweep, write_sweep, tmp_path):
     path = write_sweep(**{"metric: top1": "metric: top1\nrequire: [\"arch.attention.name != 'groupmix'\"]"})
     done = archsweep("plan", path, cwd=tmp_path)
     assert done.returncode == 0
@@ -276,7 +280,7 @@ def test_plan_lists_dropped_variants_with_their_reason(write_sweep, tmp_path):
     assert "2 variants x 2 seeds = 4 trials" in done.stdout
 
 
-def test_models_lists_mechanisms_and_models(tmp_path):
+def test_models_lists_mechanisms_and_models(archsweep, tmp_path):
     done = archsweep("models", cwd=tmp_path)
     assert all(name in done.stdout for name in ("softmax", "reattention", "refiner", "groupmix", "expansion = 3.0"))
     assert "vit_tiny_patch16_224" in archsweep("models", "vit_tiny", cwd=tmp_path).stdout.splitlines()

@@ -48,6 +48,15 @@ def run(write_sweep, tmp_path, ray_cluster):
     return run_
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory, ray_cluster):
+    """MIXED, carried out by every engine: engine -> result and run."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "sweep.yaml").write_text(MIXED)
+    plan = make_plan(load_sweep(folder / "sweep.yaml"))
+    return {engine: (drive(plan, folder / engine, engine=engine), Run.open(folder / engine)) for engine in ENGINES}
+
+
 def what_happened(records):
     """Everything about the records that must not depend on where and when they were made."""
     timeless = {"train_seconds", "total_seconds", "finished_at", "session", "failure"}
@@ -57,19 +66,18 @@ def what_happened(records):
     }
 
 
-def test_engines_produce_the_same_records(run):
+def test_engines_produce_the_same_records(mixed):
     """Four mechanisms and a diverging trial, bit for bit: on the CPU an engine may not change a digit."""
-    outcomes = {engine: run(MIXED, engine, name=engine) for engine in ENGINES}
-    in_process, ray = (what_happened(outcomes[engine][1].records) for engine in ("in-process", "ray"))
+    in_process, ray = (what_happened(mixed[engine][1].records) for engine in ("in-process", "ray"))
     assert in_process == ray
     assert len(ray) == 5
-    for result, _ in outcomes.values():
+    for result, _ in mixed.values():
         assert dict(result.counts) == {"completed": 4, "failed": 1}
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-def test_failing_trial_is_a_record_and_the_sweep_goes_on(run, engine):
-    result, opened = run(MIXED, engine)
+def test_failing_trial_is_a_record_and_the_sweep_goes_on(mixed, engine):
+    result, opened = mixed[engine]
     (failed,) = [record for record in opened.records if record.status == "failed"]
     assert failed.variant == "lr=1e+30"
     assert failed.failure.type == "NonFiniteLoss"
@@ -107,13 +115,13 @@ def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
     ]
 
 
-def test_what_a_trial_prints_goes_into_its_own_log(run, tmp_path):
-    _, opened = run(MIXED, "ray")
+def test_what_a_trial_prints_goes_into_its_own_log(mixed):
+    _, opened = mixed["ray"]
     (failed,) = [record for record in opened.records if record.status == "failed"]
-    log = tmp_path / "run" / "trials" / failed.trial_id / "train.log"
+    log = opened.path / "trials" / failed.trial_id / "train.log"
     assert "NonFiniteLoss" in log.read_text()
     # Trials that had nothing to say leave no file.
-    assert [path.name for path in (tmp_path / "run" / "trials").iterdir()] == [failed.trial_id]
+    assert [path.name for path in (opened.path / "trials").iterdir()] == [failed.trial_id]
 
 
 class _FullDisk:

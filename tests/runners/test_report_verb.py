@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,14 +43,8 @@ metric: top1
 _BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def archsweep(*arguments, cwd):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "runners.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240)
-
-
 @pytest.fixture(scope="module")
-def evil_run(tmp_path_factory):
+def evil_run(archsweep, tmp_path_factory):
     """A real run with names that want to be markup, and an arm whose trials fail."""
     folder = tmp_path_factory.mktemp("evil")
     (folder / "evil.yaml").write_text(SWEEP)
@@ -123,7 +115,7 @@ def test_a_browser_draws_every_chart_obeys_no_name_and_asks_nobody(evil_run, tmp
     assert asked == []
 
 
-def test_a_search_shows_importances_or_says_why_not(tmp_path):
+def test_a_search_shows_importances_or_says_why_not(archsweep, tmp_path):
     (tmp_path / "seek.yaml").write_text(SEARCH)
     assert archsweep("run", "seek.yaml", "--engine", "in-process", cwd=tmp_path).returncode == 0
     done = archsweep("report", "runs/seek", "-o", "seek.html", cwd=tmp_path)
@@ -137,7 +129,7 @@ def test_a_search_shows_importances_or_says_why_not(tmp_path):
     assert "importances need 4 completed trials of the present space, but there are 3" in page
 
 
-def test_errors_are_told_in_words(tmp_path):
+def test_errors_are_told_in_words(archsweep, tmp_path):
     done = archsweep("report", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
