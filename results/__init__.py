@@ -14,7 +14,7 @@ from results.merge import merged_table, table_of_runs
 from results.progress import ProgressEvent, ProgressWriter, UnfinishedTrial
 from results.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
 from results.run_dir import Run, write_plan
-from results.status import BestTrial, RunStatus, format_status, run_status
+from results.status import BestTrial, RunStatus, TuningStatus, format_status, run_status
 from results.table import AblationTable, DroppedVariant, Row, Study
 from results.write_tables import write_tables
 
@@ -39,6 +39,7 @@ __all__ = [
     "Status",
     "Study",
     "TrialRecord",
+    "TuningStatus",
     "UnfinishedTrial",
     "ablation_table",
     "exporter",

@@ -2,9 +2,9 @@
 
 Both work during a run: trials without a record yet appear with what they reported so far, as `running`, or as
 `interrupted` where no driver is at work. Unlike the table they hold everything in the ledger, also what the plan no
-longer contains (`in_plan` says so).
+longer contains (`in_plan` says so) and the trials that tuned an arm (`role` is `retune`; they are never `in_plan`).
 
-    trials.csv   trial_id, variant_id, variant, seed, status, in_plan, number (of a search), attempt, epochs,
+    trials.csv   trial_id, variant_id, variant, seed, role, status, in_plan, number (of a search), attempt, epochs,
                  <path of every change> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
                  finished_at, cached_from, failure_type, failure_message
     curves.csv   trial_id, variant, seed, status, epoch, <metric> ...
@@ -33,6 +33,7 @@ class _Line:
     variant_id: str
     variant: str
     seed: int
+    role: str
     status: str
     in_plan: bool
     epochs: int
@@ -49,7 +50,7 @@ def write_long_csv(run: Run, stream: TextIO) -> None:
 
     def cells(line: _Line) -> Iterator[Any]:
         record = line.record
-        yield from (line.trial_id, line.variant_id, line.variant, line.seed, line.status, line.in_plan)
+        yield from (line.trial_id, line.variant_id, line.variant, line.seed, line.role, line.status, line.in_plan)
         yield from (record.number, record.attempt) if record else (None, None)
         yield line.epochs
         if record is None:
@@ -62,7 +63,7 @@ def write_long_csv(run: Run, stream: TextIO) -> None:
         yield from (record.failure.type, record.failure.message) if record.failure else (None, None)
 
     header = [
-        *("trial_id", "variant_id", "variant", "seed", "status", "in_plan", "number", "attempt", "epochs"),
+        *("trial_id", "variant_id", "variant", "seed", "role", "status", "in_plan", "number", "attempt", "epochs"),
         *paths,
         *metrics,
         *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "host", "finished_at", "cached_from"),
@@ -98,8 +99,8 @@ def _lines(run: Run) -> list[_Line]:
     by_name = {variant.name: variant.variant_id for variant in run.plan.variants}
     unfinished = {trial.trial_id: trial for trial in run.unfinished}
     lines = [
-        _finished(record, in_plan=record.trial_id in mine)
-        for record in run.deciding.values()
+        _finished(record, in_plan=not record.role and record.trial_id in mine)
+        for record in (*run.deciding.values(), *run.tuning.values())
         if record.trial_id not in unfinished
     ]
     lines += [_unfinished(trial, run, by_name.get(trial.variant, "")) for trial in unfinished.values()]
@@ -118,6 +119,7 @@ def _finished(record: TrialRecord, *, in_plan: bool) -> _Line:
         variant_id=record.variant_id,
         variant=record.variant,
         seed=record.seed,
+        role=record.role,
         status=record.status,
         in_plan=in_plan,
         epochs=record.epochs,
@@ -132,8 +134,9 @@ def _unfinished(trial: UnfinishedTrial, run: Run, variant_id: str) -> _Line:
         variant_id=variant_id,
         variant=trial.variant,
         seed=trial.seed,
+        role="retune" if run.tunes_an_arm(trial.seed) else "",
         status="running" if run.driver and not trial.has_ended else "interrupted",
-        in_plan=True,
+        in_plan=not run.tunes_an_arm(trial.seed),
         epochs=trial.epoch,
         curve=trial.curve,
     )

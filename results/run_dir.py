@@ -64,6 +64,15 @@ class Run:
         return latest_by_trial(record for record in self.records if not record.role)
 
     @cached_property
+    def tuning(self) -> dict[str, TrialRecord]:
+        """Trial id -> the record that decides about it, of the trials that tuned an arm."""
+        return latest_by_trial(record for record in self.records if record.role)
+
+    def tunes_an_arm(self, seed: int) -> bool:
+        """Whether trials of this seed tune an arm: no reported trial has a seed of `retune`."""
+        return self.plan.retuned is not None and seed in self.plan.retuned.seeds
+
+    @cached_property
     def unfinished(self) -> tuple[UnfinishedTrial, ...]:
         """Trials that began and have no record of it: running, or interrupted if there is no driver."""
         return unfinished_trials(self.progress, latest_by_trial(self.records))

@@ -13,7 +13,7 @@ from results.records import TrialRecord
 from results.run_dir import Run
 from results.visible import visible
 
-__all__ = ["BestTrial", "RunStatus", "format_status", "run_status"]
+__all__ = ["BestTrial", "RunStatus", "TuningStatus", "format_status", "run_status"]
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,33 @@ class BestTrial:
 
 
 @dataclass(frozen=True)
-class RunStatus:
-    """Counts are of planned trials: their sum with `num_missing` is `num_planned`.
+class TuningStatus:
+    """How far `retune` is, which comes before the comparison.
 
     Attributes:
-        running: trials at work; empty where no driver is.
+        num_planned: at most so many; an arm that is offered equal settings twice trains them once.
+        num_done: trials that ended, failed ones included.
+        is_over: the comparison has begun.
+    """
+
+    num_planned: int
+    num_done: int
+    num_failed: int
+    num_running: int
+    is_over: bool
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Counts are of planned trials: their sum with `num_missing` is `num_planned`. Trials that tune an arm are counted
+    in `tuning` alone.
+
+    Attributes:
+        running: trials at work, those that tune an arm included; empty where no driver is.
         num_preempted: trials that were told to make room and wait to be continued. Part of `num_missing`.
         num_interrupted: other trials that began and have no result, while nobody works on them. Part of `num_missing`.
-        num_tuned, num_to_tune: trials that tune arms before the comparison: those that ended, and how many at most.
         eta_seconds: until all is done, at the pace so far; None where that cannot be told.
+        tuning: None where nothing is tuned.
     """
 
     sweep: str
@@ -48,13 +66,22 @@ class RunStatus:
     num_missing: int
     num_preempted: int
     num_interrupted: int
-    num_tuned: int
-    num_to_tune: int
     epochs: int | None
     running: tuple[UnfinishedTrial, ...]
     best: BestTrial | None
     eta_seconds: float | None
     torn: bool
+    tuning: TuningStatus | None = None
+
+    @property
+    def num_running(self) -> int:
+        """Planned trials at work."""
+        return len(self.running) - (self.tuning.num_running if self.tuning else 0)
+
+    @property
+    def is_tuning(self) -> bool:
+        """Whether arms are still being tuned."""
+        return self.tuning is not None and not self.tuning.is_over
 
 
 def run_status(run: Run, *, now: float) -> RunStatus:
@@ -76,7 +103,11 @@ def run_status(run: Run, *, now: float) -> RunStatus:
         planned = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
     missing = max(0, planned - len(records))
     running = tuple(trial for trial in run.unfinished if not trial.has_ended) if run.driver else ()
-    waiting = [trial for trial in run.unfinished if trial.has_ended or not run.driver]
+    tuning = _tuning(run, running)
+    to_tune = tuning.num_planned - tuning.num_done if tuning and not tuning.is_over else 0
+    waiting = [
+        trial for trial in run.unfinished if (trial.has_ended or not run.driver) and not run.tunes_an_arm(trial.seed)
+    ]
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
     num_preempted = sum(trial.trial_id in preempted for trial in waiting)
     return RunStatus(
@@ -90,13 +121,28 @@ def run_status(run: Run, *, now: float) -> RunStatus:
         num_missing=missing,
         num_preempted=num_preempted,
         num_interrupted=0 if run.driver else len(waiting) - num_preempted,
-        num_tuned=len({record.trial_id for record in run.records if record.role == "retune"}),
-        num_to_tune=_tuning_trials(run),
         epochs=run.plan.epochs,
         running=running,
         best=_best(run, records),
-        eta_seconds=_eta(run.progress, running, missing, now) if run.driver else None,
+        eta_seconds=_eta(run.progress, running, missing + to_tune, now) if run.driver else None,
         torn=run.torn,
+        tuning=tuning,
+    )
+
+
+def _tuning(run: Run, running: tuple[UnfinishedTrial, ...]) -> TuningStatus | None:
+    retuned = run.plan.retuned
+    if retuned is None:
+        return None
+    done = [record for record in run.tuning.values() if run.tunes_an_arm(record.seed)]
+    num_arms = sum(not variant.dropped for variant in run.plan.variants)
+    num_tuning = sum(run.tunes_an_arm(trial.seed) for trial in running)
+    return TuningStatus(
+        num_planned=num_arms * retuned.num_trials * len(retuned.seeds),
+        num_done=len(done),
+        num_failed=sum(record.status == "failed" for record in done),
+        num_running=num_tuning,
+        is_over=bool(planned_trials(run.plan, run.deciding.values())) or len(running) > num_tuning,
     )
 
 
@@ -106,22 +152,10 @@ def format_status(status: RunStatus) -> str:
 
 
 def _lines(status: RunStatus) -> Iterator[str]:
-    done = status.num_planned - status.num_missing
-    share = f" ({100 * done / status.num_planned:.0f} %)" if status.num_planned else ""
-    yield f"{visible(status.sweep)}: {done} of {status.num_planned} trials done{share}"
-    counts = {
-        "completed": status.num_completed,
-        "pruned": status.num_pruned,
-        "failed": status.num_failed,
-        "infeasible": status.num_infeasible,
-        "running": len(status.running),
-        "preempted": status.num_preempted,
-        "interrupted": status.num_interrupted,
-        "missing": status.num_missing - len(status.running) - status.num_preempted - status.num_interrupted,
-    }
-    yield "  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count > 0 or name == "completed")
-    if status.num_to_tune:
-        yield f"  before the comparison: {status.num_tuned} of at most {status.num_to_tune} trials that tune the arms"
+    if status.tuning and status.is_tuning:
+        yield from _tuning_lines(visible(status.sweep), status.tuning, then=status.num_missing)
+    else:
+        yield from _comparison_lines(status)
     if status.best:
         best = status.best
         yield f"  best so far: {best.metric} {best.value:.4g}, {visible(best.variant)}, seed {best.seed}"
@@ -136,19 +170,45 @@ def _lines(status: RunStatus) -> Iterator[str]:
         yield "  the ledger ends in a half-written line; the next driver repairs it"
 
 
+def _share(done: int, planned: int) -> str:
+    return f" ({100 * done / planned:.0f} %)" if planned else ""
+
+
+def _tuning_lines(sweep: str, tuning: TuningStatus, *, then: int) -> Iterator[str]:
+    share = _share(tuning.num_done, tuning.num_planned)
+    yield f"{sweep}: tuning the arms, {tuning.num_done} of at most {tuning.num_planned} trials done{share}"
+    counts = {"failed": tuning.num_failed, "running": tuning.num_running}
+    yield "  " + ", ".join(
+        [f"{tuning.num_done - tuning.num_failed} completed", *(f"{n} {name}" for name, n in counts.items() if n)]
+    )
+    yield f"  then {then} {'trial' if then == 1 else 'trials'} to compare them"
+
+
+def _comparison_lines(status: RunStatus) -> Iterator[str]:
+    done = status.num_planned - status.num_missing
+    share = _share(done, status.num_planned)
+    yield f"{visible(status.sweep)}: {done} of {status.num_planned} trials done{share}"
+    counts = {
+        "completed": status.num_completed,
+        "pruned": status.num_pruned,
+        "failed": status.num_failed,
+        "infeasible": status.num_infeasible,
+        "running": status.num_running,
+        "preempted": status.num_preempted,
+        "interrupted": status.num_interrupted,
+        "missing": status.num_missing - status.num_running - status.num_preempted - status.num_interrupted,
+    }
+    yield "  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count > 0 or name == "completed")
+    if status.tuning and status.tuning.num_done:
+        yield f"  before: {status.tuning.num_done} trials that tuned the arms"
+
+
 def _advice(status: RunStatus) -> str:
     if status.num_missing:
         return "; `archsweep run` with the same sweep continues"
     if status.num_failed:
         return "; `archsweep run --retry failed` with the same sweep runs the failed trials again"
     return ""
-
-
-def _tuning_trials(run: Run) -> int:
-    """At most: settings that an arm tries twice are one trial."""
-    retuned = run.plan.retuned
-    arms = sum(not variant.dropped for variant in run.plan.variants)
-    return 0 if retuned is None else arms * retuned.num_trials * len(retuned.seeds)
 
 
 def _best(run: Run, records: list[TrialRecord]) -> BestTrial | None:

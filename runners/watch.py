@@ -94,10 +94,12 @@ def _view(run: Run, now: float, console: Console) -> RenderableType:
 def _parts(run: Run, status: RunStatus, now: float, letters: str) -> Iterator[RenderableType]:
     # The running trials get a table of their own.
     lines = [line for line in format_status(status).splitlines() if not line.startswith("  running: ")]
-    done = status.num_planned - status.num_missing
+    done, planned = status.num_planned - status.num_missing, status.num_planned
+    if status.tuning and status.is_tuning:
+        done, planned = status.tuning.num_done, status.tuning.num_planned
     yield Text(lines[0], style="bold")
     bar = Table.grid()
-    bar.add_row(ProgressBar(total=max(1, status.num_planned), completed=done, width=60))
+    bar.add_row(ProgressBar(total=max(1, planned), completed=done, width=60))
     yield bar
     yield Text("\n".join(lines[1:]))
     if status.driver is not None:

@@ -223,16 +223,45 @@ def test_status_of_a_finished_run_with_failures_names_the_way_on(tmp_path, plan,
     )
 
 
-def test_status_counts_the_trials_that_tune_arms(tmp_path, plan, planned, record):
-    """Two arms, four settings each, two seeds: 16 trials at most; a dropped variant is no arm."""
-    retuned = {"parameters": ["train.lr"], "num_trials": 4, "seeds": [100, 101], "sampler": "tpe"}
-    variants = [planned("baseline", is_baseline=True), planned("wide"), planned("odd", dropped="too large")]
-    records = (record("baseline", 100, 50.0, role="retune"), record("wide", 100, role="retune"))
-    status = run_status(Run(tmp_path, plan(*variants, retuned=retuned), records), now=0.0)
-    assert (status.num_tuned, status.num_to_tune, status.num_completed) == (2, 16, 0)
-    assert "  before the comparison: 2 of at most 16 trials that tune the arms\n" in format_status(status)
-    plain = run_status(Run(tmp_path, plan(*variants), records), now=0.0)
-    assert "tune" not in format_status(plain)
+def test_status_while_arms_are_tuned(tmp_path, plan, planned, record):
+    """Two arms, three settings each with seed 100, then two seeds each: 6 and 4 trials. Two done in 30 s each, one at
+    work since 10 s, 3 + 4 waiting: 7 * 30 + 20 = 230 s."""
+    retuned = {"parameters": ["train.lr"], "num_trials": 3, "seeds": [100], "sampler": "random"}
+    variants = [planned("a", is_baseline=True), planned("b"), planned("odd", dropped="too large")]
+    write_plan(tmp_path, plan(*variants, seeds=[0, 1], retuned=retuned))
+    tried = [record("a [lr=1]", 100, 99.0, role="retune"), record("b [lr=1]", 100, role="retune")]
+    with LedgerWriter(tmp_path) as ledger, ProgressWriter(tmp_path) as progress:
+        for one in tried:
+            ledger.append(one)
+        for event in [
+            *_events("a [lr=1]", 100, 1, 2, "end"),
+            *_events("b [lr=1]", 100, 1, 2, "end", start=100.0),
+            *_events("a [lr=2]", 100, 1, start=300.0),
+        ]:
+            progress.append(event)
+        status = run_status(Run.open(tmp_path), now=310.0)
+        write_tables(tmp_path)
+        assert format_status(status) == (
+            "refiner_expansion: tuning the arms, 2 of at most 6 trials done (33 %)\n"
+            "  1 completed, 1 failed, 1 running\n"
+            "  then 4 trials to compare them\n"
+            f"  driver: {status.driver}\n"
+            "  time left: about 3 min 50 s\n"
+            "  running: a [lr=2], seed 100, epoch 1/20, worker 1\n"
+        )
+        rows = _rows(tmp_path / "trials.csv")
+        assert [(row["variant"], row["role"], row["status"], row["in_plan"]) for row in rows] == [
+            ("a [lr=1]", "retune", "completed", "false"),
+            ("a [lr=2]", "retune", "running", "false"),
+            ("b [lr=1]", "retune", "failed", "false"),
+        ]
+        ledger.append(record("a", 0, 90.0))
+    lines = format_status(run_status(Run.open(tmp_path), now=310.0)).splitlines()
+    assert lines[:3] == [
+        "refiner_expansion: 1 of 4 trials done (25 %)",
+        "  1 completed, 3 missing",
+        "  before: 2 trials that tuned the arms",
+    ]
 
 
 def test_infeasible_proposals_cost_nothing_of_a_search_budget(tmp_path, plan, record):
