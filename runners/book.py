@@ -309,11 +309,11 @@ class TrialBook:
                 return None
             proposal = self._study.propose()
             if proposal.variant is None:
-                self._study.reject(proposal)
+                self._study.reject(proposal, is_infeasible=True)
                 continue
             key = self._search_trial_id(proposal.variant)
             if key in self._running:
-                self._study.reject(proposal)
+                self._study.reject(proposal, is_infeasible=False)
                 continue
             self._search_keys.add(key)
             if key in self._decisive and key not in self._again:
@@ -323,7 +323,7 @@ class TrialBook:
             spec = proposal.variant.setting.with_seed(sweep.seeds[0])
             assignment = self._assignment(key, spec, proposal.variant, proposal)
             if reasons:
-                self._study.reject(proposal)
+                self._study.reject(proposal, is_infeasible=True)
                 self._write_infeasible(assignment, "; ".join(reasons), cost)
                 continue
             self._again -= {key}

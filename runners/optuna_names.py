@@ -62,7 +62,10 @@ def make_sampler(name: str, options: Mapping[str, Any], *, seed: int) -> optuna.
     if "seed" in options:
         raise SpecError(Problem("the seed of a search is `search.seed`", path="search.seed"))
     cls = _lookup("sampler", SAMPLERS, name, path="search")
-    seeded = {**options, "seed": seed} if "seed" in inspect.signature(cls).parameters else options
+    known = inspect.signature(cls).parameters
+    # Trials run side by side: without the lie TPE proposes the neighbourhood of a running trial again and again.
+    lie = {"constant_liar": True} if "constant_liar" in known else {}
+    seeded = {**lie, **options, **({"seed": seed} if "seed" in known else {})}
     return _make("sampler", SAMPLERS, name, seeded, path="search")
 
 

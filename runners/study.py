@@ -22,7 +22,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from results.durable_files import write_errors_in_words
 from results.records import TrialRecord
@@ -34,6 +34,7 @@ __all__ = ["Proposal", "Study", "objective"]
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # QMC walks along one sequence: its seed scrambles the whole sequence and must stay the same for all trials.
 _ONE_SEED = {"qmc", "QMCSampler"}
+_REQUIREMENTS = "requirements"  # a constraint in Optuna's sense: broken above zero
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Study:
         self._waiting: list[Proposal] = []
         self._open: dict[int, optuna.Trial] = {}
         self._next_number = 0
+        # Samplers that know constraints want the same ones of every trial.
+        self._is_constrained = sweep.search is not None and bool(sweep.require)
         self.exhausted = False
         pruner = make_pruner(sweep.prune.pruner, sweep.prune.options) if sweep.prune else optuna.pruners.NopPruner()
         if sweep.search:
@@ -87,7 +90,7 @@ class Study:
         """Shows the pruner the curves of earlier trials of a fixed design."""
         for record in records:
             if record.status in ("completed", "pruned"):
-                self._study.add_trial(self._frozen(record, {}, {}))
+                self._study.add_trial(self._frozen(record, {}, {}, {}))
 
     def replay_search(
         self, decisive: Mapping[str, TrialRecord], *, trial_id_of: Callable[[Variant], str], again: frozenset[str]
@@ -104,18 +107,18 @@ class Study:
         """
         seen: dict[str, TrialRecord] = {}
         stored = _read_suggestions(self._path)
-        for number, params in enumerate(stored):
-            variant, distributions = self._variant_of(params)
-            if variant is None:
-                continue
-            key = trial_id_of(variant)
+        for number, suggestion in enumerate(stored):
+            variant, distributions = self._variant_of(suggestion["params"])
+            key = trial_id_of(variant) if variant else ""
             record = decisive.get(key)
-            if record is None or key in again:
-                self._waiting.append(Proposal(number, params, variant))
+            if variant and (record is None or key in again):
+                self._waiting.append(Proposal(number, suggestion["params"], variant))
                 continue
-            seen[key] = record
-            if record.status in ("completed", "pruned"):
-                self._study.add_trial(self._frozen(record, params, distributions))
+            if record is not None:
+                seen[key] = record
+            # One trial for every suggestion: what samplers note in a trial speaks of others by their numbers.
+            attrs = suggestion.get("attrs", {})
+            self._study.add_trial(self._replayed(record, suggestion["params"], distributions, attrs))
         self._next_number = len(stored)
         if not stored and (first := baseline_params(self._sweep)) is not None:
             self._study.enqueue_trial(first)
@@ -133,9 +136,34 @@ class Study:
             return None, {}
         return variant, fixed.distributions
 
+    def _replayed(
+        self,
+        record: TrialRecord | None,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        attrs: Mapping[str, Any],
+    ) -> FrozenTrial:
+        """An earlier suggestion as it stood in the study when its trial ended; without a record it made no variant."""
+        if record is None and not distributions:  # it does not fit the edited space
+            return optuna.trial.create_trial(state=TrialState.FAIL)
+        is_infeasible = record is None or record.status == "infeasible"
+        if is_infeasible and self._is_constrained:
+            return _infeasible_trial(params, distributions, attrs, self._worst_value())
+        if record is not None and record.status in ("completed", "pruned"):
+            trial = self._frozen(record, params, distributions, attrs)
+            self._mark_feasible(trial)
+            return trial
+        return optuna.trial.create_trial(
+            state=TrialState.FAIL, params=dict(params), distributions=dict(distributions), system_attrs=dict(attrs)
+        )
+
     def _frozen(
-        self, record: TrialRecord, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
-    ) -> Any:
+        self,
+        record: TrialRecord,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        attrs: Mapping[str, Any],
+    ) -> FrozenTrial:
         curve = {int(point["epoch"]): objective(point, self._sweep.metric) for point in record.curve}
         steps = {epoch: value for epoch, value in curve.items() if value is not None}
         completed = record.status == "completed"
@@ -147,6 +175,7 @@ class Study:
             params=dict(params),
             distributions=dict(distributions),
             intermediate_values=steps,
+            system_attrs=dict(attrs),
         )
 
     # -- search ----------------------------------------------------------------
@@ -172,20 +201,51 @@ class Study:
             variant, reason = suggest(self._sweep, trial), ""
         except InvalidVariant as err:
             variant, reason = err.variant, err.reason
-        _append_line(self._path, {"number": number, "params": trial.params})
+        _append_line(self._path, {"number": number, "params": trial.params, "attrs": self._noted(trial.number)})
         return Proposal(number, dict(trial.params), variant, reason)
 
-    def reject(self, proposal: Proposal) -> None:
-        """The proposal will not be trained: no legal variant, an unmet requirement, or already running."""
-        self._study.tell(self._open.pop(proposal.number), state=TrialState.FAIL)
+    def _noted(self, number: int) -> dict[str, Any]:
+        """What the sampler wrote into its latest trial, for itself."""
+        trial = self._study.get_trials(deepcopy=False)[number]
+        return dict(trial.system_attrs)
+
+    def reject(self, proposal: Proposal, *, is_infeasible: bool) -> None:
+        """The proposal will not be trained.
+
+        Args:
+            is_infeasible: no legal variant, or an unmet requirement: the sampler learns that it is no good region. Else
+                the variant is being trained already, which says nothing about it.
+        """
+        trial = self._open.pop(proposal.number)
+        if not (is_infeasible and self._is_constrained):
+            self._study.tell(trial, state=TrialState.FAIL)
+            return
+        trial.set_constraint(_REQUIREMENTS, 1.0)
+        value = self._worst_value()
+        self._study.tell(trial, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
+
+    def _mark_feasible(self, trial: optuna.Trial | FrozenTrial) -> None:
+        if self._is_constrained:
+            trial.set_constraint(_REQUIREMENTS, -1.0)
+
+    def _worst_value(self) -> float | None:
+        """What an infeasible trial is told to be worth. TPE goes by the constraint alone; GP, CMA-ES and the genetic
+        samplers look at trials with a value only, and those without any idea of constraints learn to stay away."""
+        values = [trial.value for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+        known = [value for value in values if value is not None]
+        worst = min if METRICS[self._sweep.metric].direction == "maximize" else max
+        return worst(known) if known else None
 
     def answer_from(self, proposal: Proposal, record: TrialRecord) -> None:
         """The proposal repeats a finished trial: its known outcome is told again, nothing is trained."""
-        trial = self._open.pop(proposal.number)
-        if record.status == "completed":
+        if record.status == "infeasible":
+            self.reject(proposal, is_infeasible=True)
+        elif record.status == "completed":
+            trial = self._open.pop(proposal.number)
+            self._mark_feasible(trial)
             self._study.tell(trial, objective(record.metrics, self._sweep.metric))
         else:
-            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(self._open.pop(proposal.number), state=TrialState.FAIL)
 
     # -- pruning ---------------------------------------------------------------
 
@@ -205,6 +265,7 @@ class Study:
     def finish(self, key: str, record: TrialRecord) -> None:
         """A trial ended: completed, pruned or failed."""
         trial = self._running.pop(key).trial
+        self._mark_feasible(trial)
         if record.status == "completed":
             self._study.tell(trial, objective(record.metrics, self._sweep.metric))
         elif record.status == "pruned":
@@ -221,19 +282,39 @@ class Study:
         self.exhausted = True
 
 
+def _infeasible_trial(
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    attrs: Mapping[str, Any],
+    value: float | None,
+) -> FrozenTrial:
+    trial = optuna.trial.create_trial(
+        state=TrialState.PRUNED if value is None else TrialState.COMPLETE,
+        value=value,
+        params=dict(params),
+        distributions=dict(distributions),
+        system_attrs=dict(attrs),
+    )
+    trial.set_constraint(_REQUIREMENTS, 1.0)
+    return trial
+
+
 def _derived_seed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % (2**31)
 
 
 def _read_suggestions(path: Path) -> list[dict[str, Any]]:
-    """Parameters by number. A torn last line is a suggestion whose trial never started: it is cut off."""
+    """What was proposed, by number: `params`, and in `attrs` what the sampler noted (its generation, its state).
+
+    A torn last line is a suggestion whose trial never started: it is cut off.
+    """
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         os.truncate(path, len(whole))
-    return [json.loads(line)["params"] for line in whole.splitlines()]
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def _append_line(path: Path, entry: Mapping[str, Any]) -> None:

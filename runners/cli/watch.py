@@ -19,10 +19,14 @@ def watch(
 
     Ends when nobody works on the run; Ctrl-C ends the view, not the run.
     """
+    import signal
+
     from rich.console import Console
 
     from runners.watch import watch as show
 
+    # A shell without job control starts background jobs with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         show(run, Console(), once=once)
     except KeyboardInterrupt:
