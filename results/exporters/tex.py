@@ -1,7 +1,10 @@
-r"""The table as LaTeX: a `table` float with booktabs rules, ready to be \input into a paper.
+r"""The table as LaTeX: a float with booktabs rules, ready to be \input into a paper.
 
-The document needs `\usepackage{array,booktabs,graphicx,pifont}`. A table wider than the line is scaled down to it; long
-names wrap. Caption and notes answer what reviewers ask; nothing is left to be typed by hand.
+The document needs `\usepackage{array,booktabs,graphicx,pifont,rotating}`. What is too wide for a column goes over both.
+What would have to shrink below 80 % to fit the page stands sideways on a page of its own, unless it is so long that
+caption and notes had no room beside it. What is still too wide is scaled down; long names wrap. The document decides,
+because it alone knows its widths and fonts. Caption and notes answer what reviewers ask; nothing is left to be typed by
+hand.
 """
 
 from __future__ import annotations
@@ -9,17 +12,24 @@ from __future__ import annotations
 from typing import TextIO
 
 from results.latex import latex, latex_number
-from results.layout import Cell, Column, table_layout
+from results.layout import Cell, Column, Layout, table_layout
 from results.table import AblationTable
 
 __all__ = ["PACKAGES", "write"]
 
-PACKAGES = ("array", "booktabs", "graphicx", "pifont")
+PACKAGES = ("array", "booktabs", "graphicx", "pifont", "rotating")
 _ALIGN = {"left": "l", "right": "r", "center": "c"}
 _EMPHASIS = {"": "{}", "bold": r"\textbf{{{}}}", "underline": r"\underline{{{}}}"}
 _LONG_NAME = 44  # characters, about 7 cm: what fits beside the numbers
 _NAME_WIDTH = r">{\raggedright\arraybackslash}p{7cm}"
-_BOX = r"\archsweepbox"
+_BOX, _HEIGHT, _FLOAT = r"\archsweepbox", r"\archsweepheight", r"\archsweepfloat"
+# At 80 % the 10 points of a paper are 8, the size of footnotes. Half of the text's width leaves caption and notes of a
+# rotated table about fifteen lines.
+_CHOOSE_FLOAT = rf"""\def{_FLOAT}{{table}}%
+\ifdim\wd{_BOX}>\columnwidth\def{_FLOAT}{{table*}}\fi%
+\dimendef{_HEIGHT}=0 {_HEIGHT}=\ht{_BOX}\advance{_HEIGHT}\dp{_BOX}%
+\ifdim0.8\wd{_BOX}>\textwidth\ifdim2{_HEIGHT}<\textwidth\def{_FLOAT}{{sidewaystable*}}\fi\fi%
+"""
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
@@ -29,28 +39,32 @@ def write(table: AblationTable, stream: TextIO) -> None:
     write(f"% needs: \\usepackage{{{','.join(PACKAGES)}}}\n")
     write("\\providecommand{\\cmark}{\\ding{51}}\n\\providecommand{\\xmark}{\\ding{55}}\n")
     write(f"\\ifdefined{_BOX}\\else\\newsavebox{{{_BOX}}}\\fi\n")
-    write("\\begin{table}[tbp]\n\\centering\n")
+    write(f"\\begingroup\\setlength{{\\tabcolsep}}{{3pt}}%\n\\sbox{_BOX}{{%\n{_tabular(layout)}}}%\n")
+    write(f"{_CHOOSE_FLOAT}\\expandafter\\begin\\expandafter{{{_FLOAT}}}\n\\centering\n")
     # The first sentence is the caption; the others are notes in small print, or they would be taller than the table.
     head, *rest = (sentence.text for sentence in layout.caption)
     notes = [" ".join(rest)] * bool(rest) + list(layout.footnotes)
     write(f"\\caption{{\\textbf{{{latex(layout.title)}.}} {latex(head)}}}\n")
-    write("\\setlength{\\tabcolsep}{3pt}\n\\smallskip\n")
-    write(f"\\sbox{_BOX}{{%\n\\begin{{tabular}}{{{''.join(map(_specification, layout.columns))}}}\n\\toprule\n")
-    write(_line([latex(column.header) for column in layout.columns]))
-    for group in layout.groups:
-        write("\\midrule\n")
-        if group.title:
-            write(f"\\multicolumn{{{len(layout.columns)}}}{{l}}{{\\emph{{{latex(group.title)}}}}} \\\\\n")
-        for index in range(group.start, group.stop):
-            write(_line([_cell(column, column.cells[index]) for column in layout.columns]))
-    if not layout.groups:
-        write("\\midrule\n")
-    write(f"\\bottomrule\n\\end{{tabular}}}}%\n\\ifdim\\wd{_BOX}>\\linewidth")
+    write(f"\\smallskip\n\\ifdim\\wd{_BOX}>\\linewidth")
     write(f"\\resizebox{{\\linewidth}}{{!}}{{\\usebox{_BOX}}}\\else\\usebox{_BOX}\\fi\n")
     if notes:
         write("\n\\smallskip\n\\begin{minipage}{\\linewidth}\\footnotesize\\raggedright\n")
         write("\\par\n".join(map(latex, notes)) + "\n\\end{minipage}\n")
-    write("\\end{table}\n")
+    write(f"\\expandafter\\end\\expandafter{{{_FLOAT}}}\\endgroup\n")
+
+
+def _tabular(layout: Layout) -> str:
+    lines = [f"\\begin{{tabular}}{{{''.join(map(_specification, layout.columns))}}}\n\\toprule\n"]
+    lines.append(_line([latex(column.header) for column in layout.columns]))
+    for group in layout.groups:
+        lines.append("\\midrule\n")
+        if group.title:
+            lines.append(f"\\multicolumn{{{len(layout.columns)}}}{{l}}{{\\emph{{{latex(group.title)}}}}} \\\\\n")
+        for index in range(group.start, group.stop):
+            lines.append(_line([_cell(column, column.cells[index]) for column in layout.columns]))
+    if not layout.groups:
+        lines.append("\\midrule\n")
+    return "".join([*lines, "\\bottomrule\n\\end{tabular}"])
 
 
 def _specification(column: Column) -> str:

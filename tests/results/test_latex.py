@@ -58,9 +58,12 @@ def test_numbers_get_true_minus_signs_and_raised_stars(text, expected):
     assert latex_number(text) == expected
 
 
-def _compiled(snippet: str, folder) -> str:
+def _compiled(snippet: str, folder, options: str = "") -> str:
     """The text of the pages, with layout."""
-    document = [r"\documentclass{article}", rf"\usepackage{{{','.join(PACKAGES)}}}", r"\begin{document}"]
+    document = [rf"\documentclass[{options}]{{article}}", rf"\usepackage{{{','.join(PACKAGES)}}}"]
+    floats = ("table", "table*", "sidewaystable*")
+    document += [rf"\AddToHook{{env/{name}/begin}}{{\typeout{{FLOAT {name}}}}}" for name in floats]
+    document.append(r"\begin{document}")
     source = "\n".join([*document, snippet, r"\end{document}", ""])
     (folder / "table.tex").write_text(source, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]
@@ -70,6 +73,7 @@ def _compiled(snippet: str, folder) -> str:
     # Wider than the line by more than a point: the reader would see it.
     assert [float(size) for size in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log) if float(size) > 1] == []
     assert "Missing character" not in log
+    assert "Float too large" not in log
     if shutil.which("pdftotext") is None:
         return ""
     command = ["pdftotext", "-layout", "table.pdf", "-"]
@@ -124,3 +128,29 @@ def test_two_tables_stand_in_one_document(quickstart_plan, quickstart_records, t
     snippet = _written(ablation_table(quickstart_plan, quickstart_records))
     page = _compiled(snippet + snippet, tmp_path)
     assert page.count("Table 2") in (0, 1)
+
+
+@needs_pdflatex
+@pytest.mark.parametrize(
+    ("num_arms", "costly", "options", "chosen"),
+    [
+        (1, False, "", "table"),
+        (1, False, "twocolumn", "table*"),
+        (6, True, "", "sidewaystable*"),
+        (6, True, "twocolumn", "table*"),  # a little too wide for both: scaled
+        (30, True, "", "table*"),  # sideways it would run off the page
+    ],
+)
+def test_wide_tables_turn_instead_of_shrinking(num_arms, costly, options, chosen, plan, planned, record, tmp_path):
+    costs = {"params_m": 22.05, "gmacs": 4.61} if costly else {}
+    names = ["baseline", *(f"attention=refiner expansion={number}" for number in range(num_arms))]
+    variants = [planned(name, is_baseline=index == 0, **costs) for index, name in enumerate(names)]
+    seeds = [0, 1, 2] if costly else [0]
+    records = [
+        record(name, seed, 90.0 + seed * len(name) / 20, train_seconds=100.0 if costly else None)
+        for name in names
+        for seed in seeds
+    ]
+    _compiled(_written(ablation_table(plan(*variants, seeds=seeds), records)), tmp_path, options)
+    log = (tmp_path / "table.log").read_text(errors="replace")
+    assert re.findall(r"^FLOAT (.*)$", log, re.MULTILINE) == [chosen]
