@@ -12,8 +12,6 @@ with the process and would propose the first points a second time.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,9 +22,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from results.durable_files import write_errors_in_words
 from results.records import TrialRecord
 from runners.optuna_names import make_pruner, make_sampler
+from runners.suggestions import append_suggestion, read_suggestions
 from search_space import METRICS, InvalidVariant, Sweep, Variant, baseline_params, suggest
 
 __all__ = ["Proposal", "Study", "objective"]
@@ -106,7 +104,7 @@ class Study:
             again: trial ids that will run again (`--retry failed`).
         """
         seen: dict[str, TrialRecord] = {}
-        stored = _read_suggestions(self._path)
+        stored = read_suggestions(self._path)
         for number, suggestion in enumerate(stored):
             variant, distributions = self._variant_of(suggestion["params"])
             key = trial_id_of(variant) if variant else ""
@@ -201,7 +199,7 @@ class Study:
             variant, reason = suggest(self._sweep, trial), ""
         except InvalidVariant as err:
             variant, reason = err.variant, err.reason
-        _append_line(self._path, {"number": number, "params": trial.params, "attrs": self._noted(trial.number)})
+        append_suggestion(self._path, {"number": number, "params": trial.params, "attrs": self._noted(trial.number)})
         return Proposal(number, dict(trial.params), variant, reason)
 
     def _noted(self, number: int) -> dict[str, Any]:
@@ -301,24 +299,3 @@ def _infeasible_trial(
 
 def _derived_seed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % (2**31)
-
-
-def _read_suggestions(path: Path) -> list[dict[str, Any]]:
-    """What was proposed, by number: `params`, and in `attrs` what the sampler noted (its generation, its state).
-
-    A torn last line is a suggestion whose trial never started: it is cut off.
-    """
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def _append_line(path: Path, entry: Mapping[str, Any]) -> None:
-    with write_errors_in_words(path), path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry, sort_keys=True) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
