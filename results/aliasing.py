@@ -5,7 +5,9 @@ the largest canonical one. 1 and -1 are complete (a half fraction: only the sum 
 estimated), 0 is none (a full grid); Plackett-Burman designs of 12 runs have 1/3 and -1/3 between a main effect and the
 interactions of others. Interactions of three and more factors are taken as absent throughout.
 
-`search_space` plans with the like before a run; this one looks at what a run left, with any number of levels.
+`search_space.designs.aliasing` answers the like before a run, for two levels and with whole numbers (it also knows the
+resolution); this one takes any number of levels and what a run left. Where both apply, a test holds them to be equal:
+factors of more levels need linear algebra, which the lower room has not.
 """
 
 from __future__ import annotations

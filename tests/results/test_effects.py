@@ -17,6 +17,7 @@ from results.design_matrix import design_of
 from results.effects import effects
 from results.effects_csv import write_effects_csv
 from results.footnotes import footnotes
+from search_space.designs.aliasing import alias_structure
 from search_space.errors import SpecError
 
 _NOISE = np.random.default_rng(7).normal(0, 0.2, (64, 8))
@@ -153,6 +154,25 @@ def test_plackett_burman_main_effects_are_aliased_by_a_third(components_of):
     assert len(mains) == 11 * 45
     assert [abs(size) for size in mains.values()] == pytest.approx([1 / 3] * len(mains))
     assert all(one[0] not in other for one, other in mains)
+
+
+@pytest.mark.parametrize("generator", ["ab", "abc", "plackett-burman"])
+def test_what_was_planned_is_what_is_told_afterwards(components_of, generator):
+    """`archsweep plan` counts bits, a table correlates columns: over the rows of a balanced design they agree."""
+    if generator == "plackett-burman":
+        first = [1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0]
+        rows = [tuple(first[(index - shift) % 11] for index in range(11)) for shift in range(11)] + [(0,) * 11]
+    else:  # the last factor is on where an even number of the named ones is off
+        chosen = ["abc".index(name) for name in generator]
+        rows = [(*row, 1 - sum(1 - row[index] for index in chosen) % 2) for row in _grid(3)]
+    names = "abcdefghijk"[: len(rows[0])]
+    told = aliases(design_of(components_of(rows, lambda row, seed: 90.0, names=names, seeds=(0,))))
+    planned = alias_structure([{name: bool(on) for name, on in zip(names, row, strict=True)} for row in rows])
+    both_ways = {one: {} for one in planned.aliases}
+    for (one, other), size in told.items():
+        both_ways[one][other] = both_ways[other][one] = pytest.approx(size)
+    assert {one: {alias.effect: alias.weight for alias in found} for one, found in planned.aliases.items()} == both_ways
+    assert told
 
 
 def test_a_hole_in_the_grid_is_an_alias_too(components_of):
