@@ -129,11 +129,11 @@ def test_every_smoke_variant_can_be_built(path: Path) -> None:
 
 
 @of_papers
-def test_every_variant_of_the_paper_can_be_built_and_the_reference_sees_its_images(path: Path) -> None:
-    reference, *others = variants(shipped(path, "paper").sweep)
-    assert others
-    assert gmacs_on_imagenet(reference) > 0
-    for row in others:
+def test_every_variant_of_the_paper_can_be_built(path: Path) -> None:
+    """Whole models see images in tests/modelzoo."""
+    rows = list(variants(shipped(path, "paper").sweep))
+    assert len(rows) >= 2
+    for row in rows:
         assert params_on_imagenet(row) > 0
 
 
