@@ -11,7 +11,7 @@ from results.ledger import latest_by_trial
 from results.published import belongs_to
 from results.records import PlannedVariant, RunPlan, TrialRecord
 from results.selection import check_selection, selected_metrics
-from results.statistics import Summary, paired_delta, summarise
+from results.statistics import Summary, is_measured, paired_delta, summarise
 from results.table import AblationTable, DroppedVariant, Row
 from search_space.errors import Problem, SpecError, did_you_mean
 from search_space.metrics import METRICS, RANKED, Metric
@@ -180,7 +180,7 @@ def _row(
 def _values(trials: Mapping[int, TrialRecord], metric: str) -> dict[int, float]:
     """seed -> finite value of the completed trials."""
     values = {seed: trials[seed].metrics.get(metric) for seed in sorted(trials) if trials[seed].status == "completed"}
-    return {seed: value for seed, value in values.items() if value is not None and math.isfinite(value)}
+    return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
 
 
 def _search_order(row: Row, ordered_by: str, metric: Metric) -> tuple[int, float, int, str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from results.records import Analysis, TrialRecord
-from results.statistics import PairedDelta
+from results.statistics import PairedDelta, is_measured
 from results.table import Row
 from results.verdicts import TESTED, Judgement, Verdict, judge
 from search_space.metrics import Metric
@@ -94,7 +94,7 @@ def _values(row: Row, metric: Metric) -> list[float]:
     """The values of a complete row in the order of the seeds."""
     completed: list[TrialRecord] = [record for record in row.records if record.status == "completed"]
     values = [record.metrics.get(metric.name, math.nan) for record in completed]
-    return [value for value in values if math.isfinite(value)]
+    return [value for value in values if is_measured(value)]
 
 
 def _cost_changes(row: Row, baseline: Row) -> dict[str, float]:

@@ -256,7 +256,7 @@ def _sessions(run_dir: Path) -> dict[str, dict[str, Any]]:
     for line in lines:
         try:
             session = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(session, dict) and isinstance(session.get("session"), str):
             found[session["session"]] = session

@@ -238,7 +238,7 @@ def _version(line: bytes) -> int:
     """The format version of a line that is no record of ours; 0 where it tells none."""
     try:
         version = json.loads(line)["version"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return 0
     return version if isinstance(version, int) else 0
 

@@ -98,7 +98,7 @@ def read_progress(path: str | Path) -> tuple[tuple[ProgressEvent, ...], int]:
             continue
         try:
             events.append(_event(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             unreadable += 1
     return tuple(events), unreadable
 

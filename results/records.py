@@ -42,6 +42,8 @@ def _encodable(value: Any) -> Any:
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
+# Beyond this nothing was measured, and sums would overflow.
+_Amount = Annotated[float, Field(ge=-1e15, le=1e15)]
 _ForeignText = Annotated[str, BeforeValidator(_encodable)]
 
 
@@ -75,10 +77,12 @@ class TrialRecord(_Stored):
     curve: list[dict[str, float]] = Field(
         default_factory=list, description="one entry per epoch: epoch, train_loss, metrics"
     )
-    params_m: float | None = None
-    gmacs: float | None = None
-    train_seconds: float | None = Field(default=None, description="optimisation only, without start-up and evaluation")
-    total_seconds: float | None = None
+    params_m: _Amount | None = None
+    gmacs: _Amount | None = None
+    train_seconds: _Amount | None = Field(
+        default=None, description="optimisation only, without start-up and evaluation"
+    )
+    total_seconds: _Amount | None = None
     finished_at: str = Field(default="", description="ISO 8601, UTC")
     device: str = ""
     host: str = ""
@@ -106,8 +110,8 @@ class PlannedVariant(_Stored):
     changes: dict[str, Any] = Field(default_factory=dict)
     components: dict[str, bool] = Field(default_factory=dict, description="component -> on, for component designs")
     is_baseline: bool = False
-    params_m: float | None = None
-    gmacs: float | None = None
+    params_m: _Amount | None = None
+    gmacs: _Amount | None = None
     dropped: str = Field(default="", description="why it is not run; empty if it is")
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"

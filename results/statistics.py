@@ -14,9 +14,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["CONFIDENCE", "PairedDelta", "Summary", "paired_delta", "summarise", "t_quantile"]
+__all__ = ["CONFIDENCE", "PairedDelta", "Summary", "is_measured", "paired_delta", "summarise", "t_quantile"]
 
 CONFIDENCE = 0.95
+_LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class PairedDelta:
     num_pairs: int
     std: float | None = None
     differences: tuple[float, ...] = ()
+
+
+def is_measured(value: float) -> bool:
+    """False for what is no number, infinite, or so large that squares of differences overflow."""
+    return abs(value) < _LARGEST
 
 
 def summarise(values: Iterable[float]) -> Summary | None:

@@ -58,7 +58,7 @@ class TrialCache:
             entry = json.loads(self._path(spec).read_bytes())
             record = TrialRecord.model_validate(entry["record"])
             origin = str(entry["run"])
-        except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
             return None
         if record.trial_id != trial_id(spec) or record.status != "completed":
             return None

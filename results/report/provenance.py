@@ -34,7 +34,7 @@ def sessions_of(run: Run) -> tuple[dict[str, Any], ...]:
     for line in lines:
         try:
             session = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(session, dict):
             found.append(session)

@@ -202,3 +202,10 @@ def test_an_unknown_metric_is_an_error(plan):
     with pytest.raises(SpecError) as caught:
         ablation_table(plan(metric="top2"), [])
     assert str(caught.value) == "metric: unknown metric 'top2'\n  known: loss, top1, top5.  Did you mean 'top5'?"
+
+
+def test_a_value_that_nothing_measures_is_left_out(plan, planned, record):
+    records = [record("baseline", seed, value) for seed, value in enumerate((1e308, 90.0, 92.0))]
+    table = ablation_table(plan(planned("baseline", is_baseline=True)), records)
+    (row,) = table.rows
+    assert (row.metrics["top1"].mean, row.metrics["top1"].num, table.without_metric) == (91.0, 2, 1)

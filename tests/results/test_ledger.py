@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import math
 import os
 import random
@@ -326,3 +327,15 @@ def test_a_file_system_without_locks_is_said_in_words(tmp_path, monkeypatch):
         "  mount it with locks (Lustre: `-o flock`; NFS: without `nolock`, its lock service running),\n"
         "  or choose another directory"
     )
+
+
+def test_absurd_lines_are_refused_and_not_crashed_on(tmp_path):
+    """Found by benchmarks/fuzz.py: brackets deeper than a parser can follow, and a duration that no sum survives."""
+    path = tmp_path / "ledger.jsonl"
+    path.write_text("[" * 5000 + "\n")
+    with pytest.raises(SpecError, match="not a trial record"):
+        read_ledger(path)
+    line = {"trial_id": "a", "variant_id": "v", "variant": "v", "seed": 0, "spec": {}, "status": "completed"}
+    path.write_text(json.dumps({**line, "train_seconds": 1e308}) + "\n")
+    with pytest.raises(SpecError, match="not a trial record: train_seconds: Input should be less than or equal to"):
+        read_ledger(path)
