@@ -8,6 +8,7 @@ reader counts what it cannot read instead of refusing it. What a finished trial 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -119,7 +120,7 @@ def unfinished_trials(
             starts.pop(event.trial_id, None)  # the latest start decides the order
             starts[event.trial_id] = event
             curves[event.trial_id] = []
-        elif event.event == "epoch" and event.trial_id in starts and "epoch" in event.metrics:
+        elif event.event == "epoch" and event.trial_id in starts and 0 <= event.metrics.get("epoch", -1) < math.inf:
             curves[event.trial_id].append(event.metrics)
         last[event.trial_id] = event
     return tuple(

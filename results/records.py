@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "RECORD_VERSION",
@@ -43,6 +43,7 @@ def _encodable(value: Any) -> Any:
 
 
 # Beyond this nothing was measured, and sums would overflow.
+_MOST_EPOCHS = 1e9
 _Amount = Annotated[float, Field(ge=-1e15, le=1e15)]
 _ForeignText = Annotated[str, BeforeValidator(_encodable)]
 
@@ -57,6 +58,22 @@ class Failure(_Stored):
     epoch: int | None = None
 
 
+def _with_epochs(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    for point in curve:
+        if not 0 <= point.get("epoch", -1) < _MOST_EPOCHS:
+            raise ValueError("an entry of the curve without its epoch")
+    return curve
+
+
+def _in_sections(spec: dict[str, Any]) -> dict[str, Any]:
+    for name in ("arch", "task", "train"):
+        if not isinstance(spec.get(name, {}), dict):
+            raise ValueError(f"`{name}` of the spec is no mapping")
+    if not isinstance(spec.get("task", {}).get("dataset", {}), dict):
+        raise ValueError("`task.dataset` of the spec is no mapping")
+    return spec
+
+
 class TrialRecord(_Stored):
     """The outcome of one trial. Only `completed` records enter a mean. A `preempted` one decides nothing: the trial was
     told to make room and runs on later."""
@@ -67,14 +84,14 @@ class TrialRecord(_Stored):
     variant: str = Field(description="readable name: what differs from the baseline")
     changes: dict[str, Any] = Field(default_factory=dict, description="path -> value, relative to the baseline")
     seed: int
-    spec: dict[str, Any] = Field(description="the TrialSpec")
+    spec: Annotated[dict[str, Any], AfterValidator(_in_sections)] = Field(description="the TrialSpec")
     status: Status
     epochs: int = Field(default=0, description="epochs finished")
     metrics: dict[str, float] = Field(
         default_factory=dict,
         description="final metrics; empty unless completed; other selections as `top1@best_val`, `top1@ema`",
     )
-    curve: list[dict[str, float]] = Field(
+    curve: Annotated[list[dict[str, float]], AfterValidator(_with_epochs)] = Field(
         default_factory=list, description="one entry per epoch: epoch, train_loss, metrics"
     )
     params_m: _Amount | None = None

@@ -339,3 +339,10 @@ def test_absurd_lines_are_refused_and_not_crashed_on(tmp_path):
     path.write_text(json.dumps({**line, "train_seconds": 1e308}) + "\n")
     with pytest.raises(SpecError, match="not a trial record: train_seconds: Input should be less than or equal to"):
         read_ledger(path)
+    for epoch in ({}, {"epoch": -1}, {"epoch": "NaN"}, {"epoch": "Infinity"}):
+        path.write_text(json.dumps({**line, "curve": [{"top1": 1.0, **epoch}]}) + "\n")
+        with pytest.raises(SpecError, match=r"not a trial record: curve: .*an entry of the curve without its epoch"):
+            read_ledger(path)
+    path.write_text(json.dumps({**line, "spec": {"train": 3}}) + "\n")
+    with pytest.raises(SpecError, match="`train` of the spec is no mapping"):
+        read_ledger(path)
