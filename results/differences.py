@@ -216,11 +216,8 @@ def _paired(a: Side, b: Side) -> list[Paired]:
     """Only of completed trials: a pruned one has no final metrics."""
     found = []
     for name in _metrics(a, b):
-        values = [
-            {record.seed: record.metrics[name] for record in side.records if name in record.metrics} for side in (a, b)
-        ]
-        seeds = sorted(values[0].keys() & values[1].keys())
-        differences = [(seed, values[1][seed] - values[0][seed]) for seed in seeds]
+        of_a, of_b = (_by_seed(side, name) for side in (a, b))
+        differences = [(seed, of_b[seed] - of_a[seed]) for seed in sorted(of_a.keys() & of_b.keys())]
         if differences and any(value != 0 and not math.isnan(value) for _, value in differences):
             numbers = [value for _, value in differences]
             spread = statistics.stdev(numbers) if len(numbers) > 1 else None
