@@ -99,7 +99,7 @@ def read_progress(path: str | Path) -> tuple[tuple[ProgressEvent, ...], int]:
             continue
         try:
             events.append(_event(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             unreadable += 1
     return tuple(events), unreadable
 
@@ -120,7 +120,7 @@ def unfinished_trials(
             starts.pop(event.trial_id, None)  # the latest start decides the order
             starts[event.trial_id] = event
             curves[event.trial_id] = []
-        elif event.event == "epoch" and event.trial_id in starts and 0 <= event.metrics.get("epoch", -1) < math.inf:
+        elif event.event == "epoch" and event.trial_id in starts and "epoch" in event.metrics:
             curves[event.trial_id].append(event.metrics)
         last[event.trial_id] = event
     return tuple(
@@ -147,6 +147,13 @@ def _is_unfinished(start: ProgressEvent, last: ProgressEvent, record: TrialRecor
     return start.t > datetime.fromisoformat(record.finished_at).timestamp()
 
 
+def _metrics(found: Mapping[str, Any]) -> dict[str, float]:
+    metrics = {name: float(value) for name, value in found.items()}
+    if not 0 <= metrics.get("epoch", 0) < math.inf:
+        raise ValueError(metrics["epoch"])
+    return metrics
+
+
 def _event(line: dict[str, Any]) -> ProgressEvent:
     if line["event"] not in _EVENTS:
         raise ValueError(line["event"])
@@ -156,6 +163,6 @@ def _event(line: dict[str, Any]) -> ProgressEvent:
         variant=str(line["variant"]),
         seed=int(line["seed"]),
         event=line["event"],
-        metrics=dict(line.get("metrics") or {}),
+        metrics=_metrics(line.get("metrics") or {}),
         worker=str(line.get("worker") or ""),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import subprocess
 import sys
@@ -293,6 +294,17 @@ def test_unreadable_progress_costs_only_itself(tmp_path, plan, planned):
     with ProgressWriter(tmp_path) as progress:
         progress.append(_events("a", 1)[0])
     assert [trial.seed for trial in Run.open(tmp_path).unfinished] == [0, 1]
+
+
+@pytest.mark.parametrize("epoch", ["x", None, [], -1, 10**400, float("nan"), float("inf")])
+def test_progress_with_an_absurd_epoch_is_passed_over(tmp_path, plan, planned, epoch):
+    """Found by benchmarks/fuzz.py."""
+    write_plan(tmp_path, plan(planned("a", is_baseline=True), seeds=[0]))
+    start, good, *_ = (vars(event) for event in _events("a", 0, 1))
+    bad = {**good, "metrics": {**good["metrics"], "epoch": epoch}}
+    (tmp_path / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (start, bad, good)))
+    (trial,) = Run.open(tmp_path).unfinished
+    assert trial.epoch == 1
 
 
 def test_results_load_nothing_heavy():
