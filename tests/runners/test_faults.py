@@ -22,7 +22,7 @@ SWEEP = """
     baseline:
       arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
       task: {name: classification, dataset: builtin/digits}
-      train: {epochs: 12, batch_size: 256, lr: 0.003}
+      train: {epochs: 80, batch_size: 256, lr: 0.003}
     space:
       arch.attention: [softmax, reattention]
     design: one_factor
@@ -172,7 +172,7 @@ def test_trials_of_a_lost_node_run_again_elsewhere(start, add_node, ray_nodes, u
 
 
 def test_a_node_that_joins_is_put_to_use(start, add_node):
-    sweep = start(SWEEP.replace("epochs: 12", "epochs: 60").replace("seeds: 2", "seeds: 1"))
+    sweep = start(SWEEP.replace("epochs: 80", "epochs: 250").replace("seeds: 2", "seeds: 1"))
     sweep.wait_for(lambda run: max(epochs_of(run)) >= 1)
     add_node(num_cpus=2)
     sweep.wait_for(lambda run: len(run.unfinished) == 2)  # the first node has room for one
@@ -186,7 +186,7 @@ def test_a_node_that_fails_everything_is_set_aside(start, add_node, tmp_path):
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('this installation is broken')")
     add_node(num_cpus=2, env_vars={"PYTHONPATH": f"{broken.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"})
-    sweep = start(SWEEP.replace("seeds: 2", "seeds: 4").replace("epochs: 12", "epochs: 30"))
+    sweep = start(SWEEP.replace("seeds: 2", "seeds: 4"))
     result, run = sweep.result()
     assert dict(result.counts) == {"completed": 8}
     failed = [record for record in run.records if record.status == "failed"]
