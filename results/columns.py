@@ -1,4 +1,4 @@
-"""Anything about a trial by its name: a field of its record, a metric, or a path into its spec.
+"""A trial as one row, every value of which has a name: fields of its record, metrics, paths into its spec.
 
 trial_id variant seed status epochs attempt ...   fields of the record
 failure failure_message                           why it failed
@@ -9,39 +9,79 @@ arch.depth train.lr arch.attention.name ...       what was trained
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from results.progress import UnfinishedTrial
 from results.records import TrialRecord
+from results.run_dir import Run
+from search_space.paths import MISSING
 
-__all__ = ["FIELDS", "flattened", "known_columns", "value_of"]
+__all__ = ["FIELDS", "TrialRow", "flattened", "known_names", "rows_of"]
 
-FIELDS = (
+_FROM_RECORD = (
     "trial_id", "variant_id", "variant", "seed", "status", "epochs", "attempt", "number", "params_m", "gmacs",
     "train_seconds", "total_seconds", "device", "host", "finished_at", "session", "role", "cached_from",
 )  # fmt: skip
-_FAILURE = {"failure": "type", "failure_message": "message"}
+FIELDS = (*_FROM_RECORD, "failure", "failure_message")
 
 
-def value_of(record: TrialRecord, name: str) -> Any:
-    """The value of that name; None where the trial has none."""
-    if name in FIELDS:
-        return getattr(record, name)
-    if name in _FAILURE:
-        return None if record.failure is None else getattr(record.failure, _FAILURE[name])
-    if name in record.metrics:
-        return record.metrics[name]
-    node: Any = record.spec
-    for part in name.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial, finished or not. `fields` has all of FIELDS; a trial that has not ended knows few of them."""
+
+    fields: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def find(self, name: str) -> Any:
+        """The value of that name, which may be None; MISSING if the trial has no such name."""
+        if name in self.fields:
+            return self.fields[name]
+        if name in self.metrics:
+            return self.metrics[name]
+        node: Any = self.spec
+        for part in name.split("."):
+            node = node.get(part, MISSING) if isinstance(node, Mapping) else MISSING
+        return node
+
+    def value(self, name: str) -> Any:
+        """The value of that name; None where there is none."""
+        found = self.find(name)
+        return None if found is MISSING else found
 
 
-def known_columns(records: Iterable[TrialRecord]) -> set[str]:
-    """Every name that is known for at least one of the records."""
-    names = {*FIELDS, *_FAILURE}
-    for record in records:
-        names.update(record.metrics)
-        for path in flattened(record.spec):
+def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
+    """The trials of a run: those that ended, in the order of the ledger, then those that began and have not.
+
+    Args:
+        every_attempt: attempts that were repeated and trials that tuned an arm, too.
+    """
+    begun = {trial.trial_id: trial for trial in run.unfinished}
+    if every_attempt:
+        records = run.records
+    else:
+        begun = {key: trial for key, trial in begun.items() if not run.tunes_an_arm(trial.seed)}
+        records = tuple(record for record in run.deciding.values() if record.trial_id not in begun)
+    preempted = {record.trial_id for record in run.records if record.status == "preempted"}
+    ids = {variant.name: variant.variant_id for variant in run.plan.variants}
+    # A trial that has not ended left no spec: it is that of another seed of its variant.
+    specs = {record.variant_id: record.spec for record in run.records} if begun else {}
+    rows = [_finished(record) for record in records]
+    for key, trial in begun.items():
+        is_running = run.driver is not None and not trial.has_ended
+        status = "running" if is_running else "preempted" if key in preempted else "interrupted"
+        variant_id = ids.get(trial.variant)
+        rows.append(_unfinished(trial, status, variant_id, specs.get(variant_id or "", {}), run))
+    return rows
+
+
+def known_names(rows: Iterable[TrialRow]) -> set[str]:
+    """Every name that at least one of the rows has."""
+    names = set(FIELDS)
+    for row in rows:
+        names.update(row.metrics)
+        for path in flattened(row.spec):
             parts = path.split(".")
             names.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
     return names - {"arch", "task", "train"}
@@ -57,3 +97,26 @@ def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[path] = value
     return flat
+
+
+def _finished(record: TrialRecord) -> TrialRow:
+    failure = record.failure
+    fields = {name: getattr(record, name) for name in _FROM_RECORD}
+    fields["failure"] = failure.type if failure else None
+    fields["failure_message"] = failure.message if failure else None
+    return TrialRow(fields, record.metrics, record.spec)
+
+
+def _unfinished(
+    trial: UnfinishedTrial, status: str, variant_id: str | None, spec: Mapping[str, Any], run: Run
+) -> TrialRow:
+    fields = dict.fromkeys(FIELDS) | {
+        "trial_id": trial.trial_id,
+        "variant_id": variant_id,
+        "variant": trial.variant,
+        "seed": trial.seed,
+        "status": status,
+        "epochs": trial.epoch,
+        "role": "retune" if run.tunes_an_arm(trial.seed) else "",
+    }
+    return TrialRow(fields, spec=dict(spec) | {"seed": trial.seed} if spec else {})

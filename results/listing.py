@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from results.columns import known_columns, value_of
+from pydantic_core import to_json
+
+from results.columns import FIELDS, TrialRow, known_names, rows_of
 from results.csv_cells import csv_line
-from results.records import TrialRecord
 from results.run_dir import Run
 from results.visible import visible
-from search_space.errors import Problem, SpecError, did_you_mean
-from search_space.expressions import OPERATIONS, Expression, ExpressionError
+from search_space.errors import Problem, SpecError
+from search_space.expressions import OPERATIONS, Expression, ExpressionError, MissingValueError
+from search_space.paths import MISSING
 
 __all__ = ["default_columns", "listed", "write_listing_csv", "write_listing_json", "write_listing_text"]
 
-_LEGAL = "legal are the columns of the list, " + OPERATIONS
-
-
-class _MissingError(Exception):
-    """The trial has no value of that name."""
+_LEGAL = "legal are the names of values (`archsweep ls --help`), " + OPERATIONS
+_ALIKE = 0.6
 
 
 def default_columns(run: Run) -> list[str]:
@@ -35,41 +35,37 @@ def listed(
     sort: Sequence[str] = (),
     filter_: str | None = None,
     every_attempt: bool = False,
-) -> list[TrialRecord]:
-    """The records of the run that match, in the order asked for, else in that of the ledger.
+) -> list[TrialRow]:
+    """The trials of the run that match, in the order asked for, else in that of the ledger, the unfinished ones last.
 
     Args:
         columns: names that will be shown; only checked here.
         sort: names, the first counts most; `-top1` is descending. Trials without a value come last.
-        filter_: an expression over names, such as `top1 > 90 and arch.depth == 6`. A trial without one of the values
-            does not match.
+        filter_: an expression over names, such as `top1 > 90 and arch.depth == 6`. What is said about a value that a
+            trial does not have is neither true nor false of it, and so is the opposite.
         every_attempt: failed attempts that were repeated and trials that tuned an arm, too.
 
     Raises:
         SpecError: a name is unknown, or the expression is none or cannot be worked out.
     """
-    records = list(run.records) if every_attempt else list(run.deciding.values())
-    known = known_columns(run.records)
     expression = _expression(filter_) if filter_ else None
-    problems = [_unknown("--columns", name, known) for name in columns if name not in known]
-    problems += [_unknown("--sort", name, known) for name in sort if name.removeprefix("-") not in known]
-    if expression:
-        problems += [_unknown("--filter", name, known) for name in expression.names if name not in known]
-    # A run without a record knows no metric and no path yet, so it can call none unknown.
-    if problems and run.records:
+    rows = rows_of(run, every_attempt=every_attempt)
+    names = [("--columns", name) for name in columns] + [("--sort", name.removeprefix("-")) for name in sort]
+    names += [("--filter", name) for name in expression.names] if expression else []
+    if problems := _problems(names, rows, {*FIELDS, run.plan.metric}):
         raise SpecError(problems)
-    kept = [record for record in records if expression is None or _matches(record, expression)]
+    kept = [row for row in rows if expression is None or _matches(row, expression)]
     for name in reversed(sort):
         kept = _sorted(kept, name.removeprefix("-"), descending=name.startswith("-"))
     return kept
 
 
-def write_listing_text(records: Sequence[TrialRecord], columns: Sequence[str], stream: TextIO) -> None:
+def write_listing_text(rows: Sequence[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
     """Aligned columns, numbers to the right. Long values are not cut: a terminal wraps, `grep` sees all."""
-    cells = [[_short(value_of(record, name)) for name in columns] for record in records]
-    is_number = [
-        any(isinstance(value_of(record, name), int | float) for record in records) for name in columns
-    ]  # one number makes a column of numbers
+    values = [[row.value(name) for name in columns] for row in rows]
+    cells = [[_short(value) for value in row] for row in values]
+    # One number makes a column of numbers.
+    is_number = [any(isinstance(row[index], int | float) for row in values) for index in range(len(columns))]
     widths = [max([len(name), *(len(row[index]) for row in cells)]) for index, name in enumerate(columns)]
     for row in [list(columns), *cells]:
         padded = [
@@ -79,61 +75,92 @@ def write_listing_text(records: Sequence[TrialRecord], columns: Sequence[str], s
         stream.write("  ".join(padded).rstrip() + "\n")
 
 
-def write_listing_csv(records: Iterable[TrialRecord], columns: Sequence[str], stream: TextIO) -> None:
+def write_listing_csv(rows: Iterable[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
     """All digits, one header line."""
     stream.write(csv_line(columns))
-    for record in records:
-        stream.write(csv_line(value_of(record, name) for name in columns))
+    for row in rows:
+        stream.write(csv_line(row.value(name) for name in columns))
 
 
-def write_listing_json(records: Iterable[TrialRecord], columns: Sequence[str], stream: TextIO) -> None:
-    """A list of objects, name -> value, null where a trial has none."""
-    rows = [{name: value_of(record, name) for name in columns} for record in records]
-    json.dump(rows, stream, indent=1, ensure_ascii=False)
-    stream.write("\n")
+def write_listing_json(rows: Iterable[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
+    """A list of objects, name -> value, null where a trial has none; NaN and infinity are strings, as in the ledger."""
+    objects = [{name: row.value(name) for name in columns} for row in rows]
+    stream.write(to_json(objects, indent=1, inf_nan_mode="strings").decode() + "\n")
 
 
 def _expression(text: str) -> Expression:
     try:
-        expression = Expression.parse(text, legal=_LEGAL)
+        return Expression.parse(text, legal=_LEGAL)
     except ExpressionError as err:
         raise SpecError(Problem(f"{text!r}: {err.message}", where="--filter", hint=err.hint)) from err
-    return expression
 
 
-def _unknown(option: str, name: str, known: Iterable[str]) -> Problem:
-    name = name.removeprefix("-")
-    text = did_you_mean(name, known)
-    # Hundreds of paths help nobody where one is close.
-    close = text.partition("Did you mean ")[2]
-    hint = f"Did you mean {close}" if close else text
-    return Problem(f"no trial has a {name!r}", where=option, hint=hint)
+def _problems(names: Iterable[tuple[str, str]], rows: Sequence[TrialRow], always: set[str]) -> list[Problem]:
+    """What is wrong with the names. The full list of names is made only where one is unknown: it takes long."""
+    if not rows:
+        return []  # a run without a trial knows no metric and no path yet, so it can call none unknown
+    problems: list[Problem] = []
+    known: set[str] = set()
+    for option, name in names:
+        found = next((value for row in rows if (value := row.find(name)) is not MISSING), MISSING)
+        if found is MISSING and name not in always:
+            known = known or known_names(rows) | always
+            problems.append(Problem(f"no trial has a {name!r}", where=option, hint=_near(name, known)))
+        elif option == "--filter" and isinstance(found, Mapping):
+            hint = (
+                f"write {name}.name" if "name" in found else "write one of " + ", ".join(f"{name}.{k}" for k in found)
+            )
+            problems.append(Problem(f"{name!r} is a whole section, not a value", where=option, hint=hint))
+    return problems
 
 
-def _matches(record: TrialRecord, expression: Expression) -> bool:
-    def value(name: str) -> Any:
-        found = value_of(record, name)
+def _near(name: str, known: set[str]) -> str:
+    """Which name was probably meant: one that ends alike, else one that looks alike, else its neighbours."""
+    parent, _, last = name.rpartition(".")
+    same_end = sorted(path for path in known if path.rpartition(".")[2] == last)
+    if same_end:
+        return f"Did you mean {' or '.join(map(repr, same_end))}?"
+    while parent and not any(path.startswith(parent + ".") for path in known):
+        parent = parent.rpartition(".")[0]
+    prefix = f"{parent}." if parent else ""
+    beside = [path for path in known if path.startswith(prefix) and "." not in path.removeprefix(prefix)]
+    close = difflib.get_close_matches(prefix + last, beside if parent else known, 1, 0.6)
+    # Only the last part is compared: long common beginnings would make everything look alike.
+    if close and difflib.SequenceMatcher(None, last, close[0].rpartition(".")[2]).ratio() >= _ALIKE:
+        return f"Did you mean {close[0]!r}?"
+    return f"known: {', '.join(sorted(beside))}" + ("" if parent else ", and paths such as arch.depth or train.lr")
+
+
+def _matches(row: TrialRow, expression: Expression) -> bool:
+    def value_of(name: str) -> Any:
+        found = row.value(name)
         if found is None:
-            raise _MissingError
+            raise MissingValueError
         return found
 
     try:
-        return expression.evaluate(value) is True
-    except _MissingError:
+        holds = expression.evaluate(value_of)
+    except MissingValueError:
         return False
     except (ArithmeticError, TypeError, ValueError) as err:
-        message = f"{expression.text!r} cannot be worked out for trial {record.trial_id}: {err}"
-        raise SpecError(Problem(message, where="--filter")) from err
+        raise SpecError(_undecided(row, expression, f"cannot be worked out: {err}")) from err
+    if not isinstance(holds, bool):
+        raise SpecError(_undecided(row, expression, f"is neither true nor false, but {_short(holds)}"))
+    return holds
 
 
-def _sorted(records: list[TrialRecord], name: str, *, descending: bool) -> list[TrialRecord]:
-    def key(record: TrialRecord) -> tuple[bool, Any]:
-        value = value_of(record, name)
+def _undecided(row: TrialRow, expression: Expression, why: str) -> Problem:
+    return Problem(f"{expression.text!r} of trial {row.value('trial_id')} {why}", where="--filter", hint=_LEGAL)
+
+
+def _sorted(rows: list[TrialRow], name: str, *, descending: bool) -> list[TrialRow]:
+    def key(row: TrialRow) -> tuple[bool, Any]:
+        value = row.value(name)
         is_number = isinstance(value, int | float)
         return not is_number, value if is_number else json.dumps(value, default=str)
 
-    with_value = [record for record in records if not _is_missing(value_of(record, name))]
-    without = [record for record in records if _is_missing(value_of(record, name))]
+    with_value = [row for row in rows if not _is_missing(row.value(name))]
+    without = [row for row in rows if _is_missing(row.value(name))]
     return sorted(with_value, key=key, reverse=descending) + without
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from search_space.arithmetic import BINARY, COMPARE, FUNCTIONS, MAX_INTEGER
 
-__all__ = ["OPERATIONS", "Expression", "ExpressionError"]
+__all__ = ["OPERATIONS", "Expression", "ExpressionError", "MissingValueError"]
 
 MAX_LENGTH = 500
 MAX_NESTING = 30
@@ -33,6 +33,11 @@ class ExpressionError(ValueError):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class MissingValueError(Exception):
+    """For `value_of` to raise where a name has no value: `and` and `or` then look whether their other sides decide
+    alone, so that their order does not matter."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,16 @@ def _evaluate(node: ast.AST, value_of: Callable[[str], Any]) -> Any:
             return BINARY[ast.Mult](-1 if isinstance(node.op, ast.USub) else 1, value(node.operand))
         case ast.BoolOp():
             stop = isinstance(node.op, ast.Or)
-            return stop if any(bool(value(item)) is stop for item in node.values) else not stop
+            missing: MissingValueError | None = None
+            for item in node.values:
+                try:
+                    if bool(value(item)) is stop:
+                        return stop
+                except MissingValueError as err:
+                    missing = err
+            if missing is not None:
+                raise missing
+            return not stop
         case ast.IfExp():
             return value(node.body) if value(node.test) else value(node.orelse)
         case ast.Compare():

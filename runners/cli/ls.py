@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -11,12 +10,6 @@ import typer
 from runners.cli.arguments import RunArgument
 
 __all__ = ["ls"]
-
-
-class ListFormat(StrEnum):
-    text = "text"
-    csv = "csv"
-    json = "json"
 
 
 def ls(
@@ -28,7 +21,8 @@ def ls(
     columns: Annotated[
         str | None, typer.Option(help="Names, e.g. `variant,seed,top1,train.lr`: fields, metrics, paths.")
     ] = None,
-    format_: Annotated[ListFormat, typer.Option("--format", "-f", help="How to print it.")] = ListFormat.text,
+    json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="For spreadsheets, with all digits.")] = False,
     every_attempt: Annotated[
         bool, typer.Option("--all", help="Repeated attempts and trials that tuned an arm, too.")
     ] = False,
@@ -36,16 +30,18 @@ def ls(
     """List the trials of a run: chosen by `--filter`, in the order of `--sort`, with any `--columns`.
 
     A name is a field (`variant`, `seed`, `status`, `train_seconds`, `failure`, ...), a metric (`top1`) or a path into
-    what was trained (`arch.depth`).
+    what was trained (`arch.depth`). Trials without a value come last and match nothing that is said about it.
     """
     from results import Run
     from results.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
 
+    if json_ and csv_:
+        raise typer.BadParameter("one format at a time", param_hint="--json --csv")
     opened = Run.open(run)
     shown = _names(columns) or default_columns(opened)
-    records = listed(opened, columns=_names(columns), sort=_names(sort), filter_=filter_, every_attempt=every_attempt)
-    write = {"text": write_listing_text, "csv": write_listing_csv, "json": write_listing_json}[format_.value]
-    write(records, shown, sys.stdout)
+    rows = listed(opened, columns=_names(columns), sort=_names(sort), filter_=filter_, every_attempt=every_attempt)
+    write = write_listing_json if json_ else write_listing_csv if csv_ else write_listing_text
+    write(rows, shown, sys.stdout)
 
 
 def _names(text: str | None) -> list[str]:

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from results import Run
+from results import Driver, ProgressEvent, Run
 from results.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
 from search_space import SpecError
 
@@ -31,8 +31,8 @@ def run(tmp_path, record, plan):
     return Run(tmp_path, plan(), tuple(records))
 
 
-def names(records):
-    return [record.trial_id for record in records]
+def names(rows):
+    return [row.value("trial_id") for row in rows]
 
 
 def test_a_list_shows_what_decides_in_the_order_of_the_ledger(run):
@@ -53,6 +53,8 @@ def test_a_list_shows_what_decides_in_the_order_of_the_ledger(run):
         ("train.lr * 2 == 0.04", ["deep-1"]),
         ("variant in ('deep', 'wide')", ["deep-0", "deep-1"]),
         ("not top1 > 90", ["baseline-1"]),  # a trial without a top1 matches nothing about it
+        ("train_seconds < 2.5 or arch.depth == 6", ["baseline-1", "deep-0", "deep-1"]),  # in either order
+        ("top1 > 90 and arch.depth == 4", ["baseline-0"]),
     ],
 )
 def test_filters_are_expressions_over_names(run, expression, expected):
@@ -108,31 +110,42 @@ def test_csv_and_json_hold_all_digits(run):
 
 def test_all_unknown_names_are_told_at_once(run):
     with pytest.raises(SpecError) as caught:
-        listed(run, columns=["variant", "top_1"], sort=["-sead"], filter_="arch.dept == 6")
+        listed(run, columns=["variant", "top_1", "lr"], sort=["-sead"], filter_="arch.dept == 6")
     assert [(problem.where, problem.message, problem.hint) for problem in caught.value.problems] == [
         ("--columns", "no trial has a 'top_1'", "Did you mean 'top1'?"),
+        ("--columns", "no trial has a 'lr'", "Did you mean 'train.lr'?"),
         ("--sort", "no trial has a 'sead'", "Did you mean 'seed'?"),
         ("--filter", "no trial has a 'arch.dept'", "Did you mean 'arch.depth'?"),
     ]
 
 
+def test_where_nothing_is_alike_the_neighbours_are_named(run):
+    with pytest.raises(SpecError) as caught:
+        listed(run, columns=["arch.zzz"])
+    assert str(caught.value) == "--columns: no trial has a 'arch.zzz'\n  known: arch.attention, arch.depth"
+
+
+def test_a_metric_that_no_trial_reached_is_known_all_the_same(tmp_path, record, plan):
+    failed = record("deep", 1, failure={"type": "OutOfMemory", "message": "full"})
+    run = Run(tmp_path, plan(), (failed,))
+    assert names(listed(run, sort=["-top1"], columns=default_columns(run))) == ["deep-1"]
+    assert listed(run, filter_="top1 > 0") == []
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("top1", None),  # true or false is for it to say: a number is neither, so nothing matches
+        ("top1", "'top1' of trial baseline-0 is neither true nor false, but 91.5"),
+        ("arch.attention == 'softmax'", "'arch.attention' is a whole section, not a value"),
         ("top1 >", "'top1 >': it cannot be read: invalid syntax"),
         ("__import__('os')", "\"__import__('os')\": it calls '__import__'"),
         (
             "variant > 3",
-            "'variant > 3' cannot be worked out for trial baseline-0: "
-            "'>' not supported between instances of 'str' and 'int'",
+            "'variant > 3' of trial baseline-0 cannot be worked out: '>' not supported between instances of 'str' and 'int'",
         ),
     ],
 )
 def test_what_is_no_filter_is_told_in_words(run, expression, message):
-    if message is None:
-        assert listed(run, filter_=expression) == []
-        return
     with pytest.raises(SpecError) as caught:
         listed(run, filter_=expression)
     assert [problem.message for problem in caught.value.problems] == [message]
@@ -141,3 +154,32 @@ def test_what_is_no_filter_is_told_in_words(run, expression, message):
 def test_a_run_without_records_lists_nothing(tmp_path, plan):
     empty = Run(tmp_path, plan(), ())
     assert listed(empty, sort=["-top1"], columns=default_columns(empty)) == []
+
+
+def test_trials_that_have_not_ended_stand_last_with_what_is_known_of_them(tmp_path, record, plan, planned):
+    """Their specification is that of another seed of their variant; their metrics are not final and not shown."""
+    begun = [
+        ProgressEvent(1.0, "run-1", "baseline", 1, "start"),
+        ProgressEvent(2.0, "run-1", "baseline", 1, "epoch", {"epoch": 1, "top1": 99.0}),
+        ProgressEvent(3.0, "gone-2", "unheard", 2, "start"),
+        ProgressEvent(4.0, "gone-2", "unheard", 2, "end"),
+    ]
+    done = record("baseline", 0, 90.0, spec=spec(0, 4, 0.01))
+    run = Run(tmp_path, plan(planned("baseline")), (done,), progress=tuple(begun), driver=Driver(pid=1))
+    columns = ["trial_id", "status", "epochs", "seed", "arch.depth", "top1"]
+    stream = io.StringIO()
+    write_listing_csv(listed(run, columns=columns), columns, stream)
+    assert stream.getvalue().splitlines() == [
+        "trial_id,status,epochs,seed,arch.depth,top1",
+        "baseline-0,completed,0,0,4,90.0",
+        "run-1,running,1,1,4,",
+        "gone-2,interrupted,0,2,,",
+    ]
+    assert names(listed(run, filter_="status == 'running'")) == ["run-1"]
+
+
+def test_json_stays_json_where_a_value_is_no_number(run, tmp_path, record, plan):
+    odd = Run(tmp_path, plan(), (record("baseline", 0, float("nan"), spec=spec(0, 4, float("inf"))),))
+    stream = io.StringIO()
+    write_listing_json(listed(odd), ["top1", "train.lr"], stream)
+    assert json.loads(stream.getvalue(), parse_constant=pytest.fail) == [{"top1": "NaN", "train.lr": "Infinity"}]
