@@ -124,7 +124,7 @@ def _near(name: str, known: set[str]) -> str:
         parent = parent.rpartition(".")[0]
     prefix = f"{parent}." if parent else ""
     beside = [path for path in known if path.startswith(prefix) and "." not in path.removeprefix(prefix)]
-    close = difflib.get_close_matches(prefix + last, beside if parent else known, 1, 0.6)
+    close = difflib.get_close_matches(prefix + last, beside if parent else known, 1, _ALIKE)
     # Only the last part is compared: long common beginnings would make everything look alike.
     if close and difflib.SequenceMatcher(None, last, close[0].rpartition(".")[2]).ratio() >= _ALIKE:
         return f"Did you mean {close[0]!r}?"

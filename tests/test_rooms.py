@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,34 @@ def test_command_line_itself_is_light():
     code = "import sys, runners.cli; print(sorted({'torch', 'timm', 'ray', 'optuna', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_verbs_that_look_at_runs_import_none_of_what_trained_them(tmp_path):
+    """They answer at once, also on a machine on which nothing could be trained."""
+    (tmp_path / "run").mkdir()
+    variant = {"name": "baseline", "variant_id": "v", "is_baseline": True}
+    plan = {"sweep": "light", "design": "list", "metric": "top1", "seeds": [0, 1], "variants": [variant]}
+    (tmp_path / "run" / "plan.json").write_text(json.dumps(plan))
+    records = [
+        {"trial_id": f"trial{seed}", "variant_id": "v", "variant": "baseline", "seed": seed, "spec": {"seed": seed}}
+        | {"status": "completed", "metrics": {"top1": 90.0 + seed}}
+        for seed in (0, 1)
+    ]
+    (tmp_path / "run" / "ledger.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    run = str(tmp_path / "run")
+    verbs = [["ls", run], ["diff", run, "trial0", "trial1"], ["watch", run, "--once"], ["status", run], ["table", run]]
+    code = (
+        "import contextlib, io, sys\n"
+        "from runners.cli import main\n"
+        f"for verb in {verbs!r}:\n"
+        "    sys.argv = ['archsweep', *verb]\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):\n"
+        "        main()\n"
+        "    assert shown.getvalue(), verb\n"
+        "    print(verb[0], *sorted({'torch', 'timm', 'ray', 'optuna'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines() == ["ls", "diff", "watch", "status", "table"]
 
 
 def test_what_a_trial_runs_in_never_imports_ray():

@@ -141,7 +141,8 @@ def test_a_metric_that_no_trial_reached_is_known_all_the_same(tmp_path, record, 
         ("__import__('os')", "\"__import__('os')\": it calls '__import__'"),
         (
             "variant > 3",
-            "'variant > 3' of trial baseline-0 cannot be worked out: '>' not supported between instances of 'str' and 'int'",
+            "'variant > 3' of trial baseline-0 cannot be worked out: "
+            "'>' not supported between instances of 'str' and 'int'",
         ),
     ],
 )
