@@ -78,7 +78,7 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
 
 def known_names(rows: Iterable[TrialRow]) -> set[str]:
     """Every name that at least one of the rows has."""
-    names = set(FIELDS)
+    names: set[str] = set(FIELDS)
     for row in rows:
         names.update(row.metrics)
         for path in flattened(row.spec):
