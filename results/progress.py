@@ -1,8 +1,9 @@
 """`progress.jsonl`: what happens inside the trials while they run, for other shells. A view that may be lost.
 
-One event a line: {"t": seconds since 1970, "trial_id", "variant", "seed", "event": "start" | "epoch" | "end",
-"metrics": {"epoch": 3, "top1": 91.2}, "worker"}. No result depends on it, so lines are flushed and not synced, and a
-reader counts what it cannot read instead of refusing it. What a finished trial was is told by the ledger alone.
+One event a line: {"t": seconds since 1970, "trial_id", "variant", "seed", "event": "start" | "place" | "epoch" | "end",
+"metrics": {"epoch": 3, "top1": 91.2}, "worker": "node7", "gpus": ["0", "1"]}, without what is empty. No result depends
+on it, so lines are flushed and not synced, and a reader counts what it cannot read instead of refusing it. What a
+finished trial was is told by the ledger alone.
 """
 
 from __future__ import annotations
@@ -21,12 +22,18 @@ from results.records import TrialRecord
 __all__ = ["PROGRESS_NAME", "ProgressEvent", "ProgressWriter", "UnfinishedTrial", "read_progress", "unfinished_trials"]
 
 PROGRESS_NAME = "progress.jsonl"
-_EVENTS = ("start", "epoch", "end")
+_EVENTS = ("start", "place", "epoch", "end")
 
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One line. `metrics` of an `epoch` event are an entry of the trial's curve, `epoch` included."""
+    """One line.
+
+    Attributes:
+        metrics: of an `epoch` event: an entry of the trial's curve, `epoch` included.
+        worker: of a `place` event: the name of the host on which the trial has begun to run.
+        gpus: of a `place` event: the GPUs that it has there, by CUDA's numbers or ids.
+    """
 
     t: float
     trial_id: str
@@ -35,11 +42,16 @@ class ProgressEvent:
     event: str
     metrics: dict[str, float] = field(default_factory=dict)
     worker: str = ""
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class UnfinishedTrial:
-    """A trial that began and has no record for it yet: it runs, or its driver was stopped."""
+    """A trial that began and has no record for it yet: it runs, or its driver was stopped.
+
+    Attributes:
+        worker: the host that it runs on; empty while it waits for room, or where nobody told.
+    """
 
     trial_id: str
     variant: str
@@ -49,11 +61,19 @@ class UnfinishedTrial:
     curve: tuple[dict[str, float], ...] = ()
     worker: str = ""
     has_ended: bool = False
+    gpus: tuple[str, ...] = ()
 
     @property
     def epoch(self) -> int:
         """Epochs finished."""
         return int(self.curve[-1]["epoch"]) if self.curve else 0
+
+    @property
+    def place(self) -> str:
+        """Host and GPUs for people, `node7 GPU 0,1`; empty where nothing is known."""
+        return " ".join(
+            [*([self.worker] if self.worker else []), *(["GPU " + ",".join(self.gpus)] if self.gpus else [])]
+        )
 
 
 class ProgressWriter:
@@ -82,7 +102,8 @@ class ProgressWriter:
         assert self._stream is not None, "append outside of the `with` block"
         assert event.event in _EVENTS, event.event
         with write_errors_in_words(self.path):
-            self._stream.write(json.dumps(vars(event)).encode() + b"\n")
+            line = {name: value for name, value in vars(event).items() if value not in ("", (), {})}
+            self._stream.write(json.dumps(line).encode() + b"\n")
             self._stream.flush()
 
 
@@ -115,11 +136,15 @@ def unfinished_trials(
     starts: dict[str, ProgressEvent] = {}
     last: dict[str, ProgressEvent] = {}
     curves: dict[str, list[dict[str, float]]] = {}
+    places: dict[str, ProgressEvent] = {}
     for event in events:
         if event.event == "start":
             starts.pop(event.trial_id, None)  # the latest start decides the order
             starts[event.trial_id] = event
             curves[event.trial_id] = []
+            places[event.trial_id] = event
+        elif event.event == "place":
+            places[event.trial_id] = event
         elif event.event == "epoch" and event.trial_id in starts and "epoch" in event.metrics:
             curves[event.trial_id].append(event.metrics)
         last[event.trial_id] = event
@@ -131,8 +156,9 @@ def unfinished_trials(
             started=start.t,
             last_seen=last[name].t,
             curve=tuple(curves[name]),
-            worker=last[name].worker or start.worker,
+            worker=places[name].worker,
             has_ended=last[name].event == "end",
+            gpus=places[name].gpus,
         )
         for name, start in starts.items()
         if _is_unfinished(start, last[name], deciding.get(name))
@@ -165,4 +191,5 @@ def _event(line: dict[str, Any]) -> ProgressEvent:
         event=line["event"],
         metrics=_metrics(line.get("metrics") or {}),
         worker=str(line.get("worker") or ""),
+        gpus=tuple(map(str, line.get("gpus") or ())),
     )

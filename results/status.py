@@ -164,7 +164,7 @@ def _lines(status: RunStatus) -> Iterator[str]:
         yield f"  time left: about {_duration(status.eta_seconds)}"
     for trial in status.running:
         of = f"/{status.epochs}" if status.epochs else ""
-        where = f", {visible(trial.worker)}" if trial.worker else ""
+        where = f", {visible(trial.place)}" if trial.place else ""
         yield f"  running: {visible(trial.variant)}, seed {trial.seed}, epoch {trial.epoch}{of}{where}"
     if status.torn:
         yield "  the ledger ends in a half-written line; the next driver repairs it"

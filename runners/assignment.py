@@ -13,7 +13,7 @@ from runners.outcome import Outcome
 from runners.study import Proposal
 from search_space import TrialSpec, Variant, variant_id
 
-__all__ = ["Assignment", "RunningTrial", "infeasible_record", "record_of", "taken_over"]
+__all__ = ["Assignment", "Place", "RunningTrial", "infeasible_record", "record_of", "taken_over"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,14 @@ class Assignment:
     session: str = ""
     role: Literal["", "retune"] = ""
     alone: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial runs: the name of the host, and the GPUs that it has there by CUDA's numbers or ids."""
+
+    host: str
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass

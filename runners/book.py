@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
-from runners.assignment import Assignment, RunningTrial, infeasible_record, record_of, taken_over
+from runners.assignment import Assignment, Place, RunningTrial, infeasible_record, record_of, taken_over
 from runners.outcome import Outcome
 from runners.plan import Plan
 from runners.stop_request import StopRequest
@@ -31,6 +31,7 @@ class Observer(Protocol):
     """Somebody who watches: the live view, the progress file."""
 
     def started(self, assignment: Assignment) -> None: ...
+    def placed(self, assignment: Assignment, place: Place) -> None: ...
     def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None: ...
     def ended(self, assignment: Assignment, record: TrialRecord) -> None: ...
 
@@ -158,6 +159,11 @@ class TrialBook:
     def is_stopping(self) -> bool:
         """Whether running trials should save themselves and end."""
         return self.stop is not None and self.stop.is_asked
+
+    def placed(self, key: str, place: Place) -> None:
+        """Notes where a trial runs; once more if it moved because its worker was lost."""
+        for observer in self._observers:
+            observer.placed(self._running[key].assignment, place)
 
     def resume(self, key: str, curve: Sequence[Mapping[str, float]]) -> None:
         """Notes that a trial continues after the epochs of `curve`, which an earlier start of it has trained."""

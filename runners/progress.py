@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import ProgressEvent, ProgressWriter, TrialRecord
-from runners.assignment import Assignment
+from runners.assignment import Assignment, Place
 from runners.study import objective
 from search_space import METRICS
 
@@ -31,6 +32,9 @@ class ProgressFile:
     def started(self, assignment: Assignment) -> None:
         self._write(assignment, "start", {})
 
+    def placed(self, assignment: Assignment, place: Place) -> None:
+        self._write(assignment, "place", {}, worker=place.host, gpus=place.gpus)
+
     def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         self._write(assignment, "epoch", metrics)
 
@@ -42,9 +46,9 @@ class ProgressFile:
         for assignment in assignments:
             self._write(assignment, "end", {})
 
-    def _write(self, assignment: Assignment, event: str, metrics: Mapping[str, float]) -> None:
+    def _write(self, assignment: Assignment, event: str, metrics: Mapping[str, float], **place: Any) -> None:
         name, seed = assignment.variant.name, assignment.spec.seed
-        self._writer.append(ProgressEvent(time.time(), assignment.trial_id, name, seed, event, dict(metrics)))
+        self._writer.append(ProgressEvent(time.time(), assignment.trial_id, name, seed, event, dict(metrics), **place))
 
 
 class _Tally:
@@ -104,6 +108,9 @@ class TrialLines:
     def started(self, assignment: Assignment) -> None:
         pass
 
+    def placed(self, assignment: Assignment, place: Place) -> None:
+        pass
+
     def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         pass
 
@@ -148,6 +155,9 @@ class LiveView:
         taken = {slot for slot, _, _ in self._running.values()}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
         self._running = {**self._running, assignment.trial_id: (slot, assignment, {})}
+
+    def placed(self, assignment: Assignment, place: Place) -> None:
+        pass
 
     def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         slot = self._running[assignment.trial_id][0]

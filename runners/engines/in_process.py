@@ -5,7 +5,9 @@ A trial that kills its process (a segfault, the kernel's memory killer) kills th
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,7 +16,7 @@ from pathlib import Path
 import torch
 
 from results.records import Failure
-from runners.assignment import Assignment
+from runners.assignment import Assignment, Place
 from runners.book import TrialBook
 from runners.engines.driver_error import DriverError
 from runners.outcome import Outcome, TimeLimit, failure_of, too_slow
@@ -28,9 +30,11 @@ def run_in_process(book: TrialBook, *, run_dir: Path) -> None:
     """Trains everything the book asks for. KeyboardInterrupt passes through; the trial it hit leaves no record."""
     resources = book.plan.sweep.resources
     torch.set_num_threads(max(1, int(resources.cpus)))
+    place = Place(socket.gethostname(), _gpus(resources))
     with book.stop.listening() if book.stop else nullcontext():
         while (assignment := book.ask()) is not None:
             directory = run_dir / "trials" / assignment.trial_id
+            book.placed(assignment.trial_id, place)
             result, error = _train(book, assignment, resources, directory)
             error.raise_caught()
             book.finish(assignment.trial_id, result)
@@ -61,6 +65,15 @@ def _train(
         return too_slow(resources.time_limit), error
     except Exception as err:
         return failure_of(err), error
+
+
+def _gpus(resources: Resources) -> tuple[str, ...]:
+    """Those that a trial in this process uses, whatever it asked for."""
+    if not torch.cuda.is_available():
+        return ()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    ids = named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+    return tuple(ids[: resources.num_processes])
 
 
 @contextmanager

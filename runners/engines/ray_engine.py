@@ -19,7 +19,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from results.records import Failure
-from runners.assignment import Assignment
+from runners.assignment import Assignment, Place
 from runners.book import TrialBook
 from runners.engines.cluster import cluster
 from runners.engines.cluster_check import check_nodes
@@ -119,9 +119,13 @@ class _BookScheduler(FIFOScheduler):
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
-        if result.get("kind") not in ("epoch", "resumed"):
+        if result.get("kind") not in ("placed", "epoch", "resumed"):
             return TrialScheduler.CONTINUE
         content = json.loads(result["content"])
+        if result["kind"] == "placed":
+            place = Place(content["host"], tuple(content["gpus"]))
+            self._error.guard(lambda: self._book.placed(trial.config["key"], place))
+            return TrialScheduler.CONTINUE
         self._placement.seen(trial.config["key"], result["node"])
         if result["kind"] == "resumed":
             self._error.guard(lambda: self._book.resume(trial.config["key"], content))

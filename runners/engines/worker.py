@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import contextmanager
@@ -51,6 +52,11 @@ class TrialWorker(tune.Trainable):
                 content = json.dumps(asdict(Outcome("preempted")))
                 return {"kind": "outcome", "content": content, "node": self._node, DONE: True}
             self._start_child()
+            place = {
+                "host": socket.gethostname(),
+                "gpus": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
+            }
+            return {"kind": "placed", "content": json.dumps(place), "node": self._node}
         assert self._connection is not None
         assert self._child is not None
         try:

@@ -115,6 +115,23 @@ def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
     ]
 
 
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_progress_says_from_the_start_where_a_trial_runs(mixed, engine):
+    """Between the start and the first epoch, which may take an hour."""
+    _, opened = mixed[engine]
+    for key in {event.trial_id for event in opened.progress}:
+        events = [event for event in opened.progress if event.trial_id == key]
+        assert [event.event for event in events][:2] == ["start", "place"]
+        assert (events[1].worker, events[1].gpus) == (socket.gethostname(), ())
+
+
+def test_progress_says_which_gpus_a_trial_has(run):
+    """The cluster's only GPU, which is pretended."""
+    _, opened = run(MIXED + "    resources: {gpus: 1}\n", "ray", limit=1)
+    places = [(event.worker, event.gpus) for event in opened.progress if event.event == "place"]
+    assert places == [(socket.gethostname(), ("0",))]
+
+
 def test_what_a_trial_prints_goes_into_its_own_log(mixed):
     _, opened = mixed["ray"]
     (failed,) = [record for record in opened.records if record.status == "failed"]
@@ -131,6 +148,8 @@ class _FullDisk:
         self.epochs = 0
 
     def started(self, assignment): ...
+
+    def placed(self, assignment, place): ...
 
     def ended(self, assignment, record): ...
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
 from results import LedgerWriter, PlannedVariant, RunPlan, TrialRecord, write_plan
-from runners.cli import main
 
 
 @pytest.fixture
@@ -24,19 +22,6 @@ def run_dir(tmp_path):
     return tmp_path / "run"
 
 
-@pytest.fixture
-def archsweep(monkeypatch, capsys):
-    """Runs the command line in this process; gives exit code, stdout, stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archsweep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code, *capsys.readouterr())
-
-    return call
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -45,15 +30,16 @@ def archsweep(monkeypatch, capsys):
     ],
 )
 def test_a_list_in_the_formats_for_people_and_spreadsheets(archsweep, run_dir, options, expected):
-    assert archsweep("ls", run_dir, "--columns=variant,top1", "--sort=-top1", *options)[:2] == (0, expected)
+    done = archsweep("ls", run_dir, "--columns=variant,top1", "--sort=-top1", *options, cwd=run_dir)
+    assert (done.returncode, done.stdout) == (0, expected)
 
 
 def test_a_list_for_machines(archsweep, run_dir):
-    code, out, _ = archsweep("ls", run_dir, "--columns", "seed, arch.depth", "--filter", "top1 > 91", "--json")
-    assert (code, json.loads(out)) == (0, [{"seed": 0, "arch.depth": 6}])
+    done = archsweep("ls", run_dir, "--columns", "seed, arch.depth", "--filter", "top1 > 91", "--json", cwd=run_dir)
+    assert (done.returncode, json.loads(done.stdout)) == (0, [{"seed": 0, "arch.depth": 6}])
 
 
 def test_two_formats_at_once_are_refused(archsweep, run_dir):
-    code, _, err = archsweep("ls", run_dir, "--csv", "--json")
-    assert code == 2
-    assert "one format at a time" in err
+    done = archsweep("ls", run_dir, "--csv", "--json", cwd=run_dir)
+    assert done.returncode == 2
+    assert "one format at a time" in done.stderr
