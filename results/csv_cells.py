@@ -1,5 +1,8 @@
 """CSV at full precision: how a value stands in a cell, and a cell in a line.
 
+A text that a spreadsheet would take for a formula that calls or fetches something gets an apostrophe in front
+(docs/decisions/0009-spreadsheets-obey-cells.md); numbers never do.
+
 The standard library's writer leaves a carriage return unquoted when lines end with a line feed, and its own reader then
 sees a line end inside a name; so a line is put together here, by the rule of RFC 4180.
 """
@@ -14,6 +17,8 @@ from typing import Any
 __all__ = ["csv_line", "csv_value"]
 
 _SPECIAL = re.compile('[,"\r\n]')
+_BEGINS = tuple("=@\t\r+-\uff1d\uff20\uff0b\uff0d")
+_CALLS = frozenset("(|![{'\"\\\t\r\n")
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -34,8 +39,19 @@ def csv_value(value: Any) -> str:
     return _JSON.encode(value)
 
 
+def _is_formula(text: str) -> bool:
+    """Apostrophes in front do not count, so that one more can always be told from none."""
+    inner = text.lstrip("'")
+    if not inner.startswith(_BEGINS):
+        return False
+    # `+ mixup` and `- refiner` are names of our designs; without these letters nothing is called, linked or quoted.
+    return inner != text or inner[0] not in "+-" or not _CALLS.isdisjoint(inner)
+
+
 def _cell(value: Any) -> str:
     text = csv_value(value)
+    if type(value) is str and _is_formula(text):
+        text = f"'{text}"
     # Most cells of a large file are numbers, in which there is nothing to look for.
     if type(value) is float or not _SPECIAL.search(text):
         return text

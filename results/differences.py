@@ -17,9 +17,9 @@ from typing import Any
 from results.columns import flattened
 from results.records import TrialRecord
 from results.run_dir import Run
-from results.visible import visible
 from search_space.errors import Problem, SpecError, did_you_mean
 from search_space.metrics import METRICS
+from search_space.visible import visible
 
 __all__ = ["Difference", "Differences", "Side", "find_side", "format_differences", "run_differences"]
 

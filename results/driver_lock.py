@@ -17,6 +17,7 @@ from pathlib import Path
 
 from results.durable_files import write_errors_in_words
 from search_space.errors import Problem, SpecError
+from search_space.visible import visible
 
 __all__ = ["LOCK_NAME", "Driver", "DriverLock", "running_driver"]
 
@@ -36,7 +37,9 @@ class Driver:
     since: str = ""
 
     def __str__(self) -> str:
-        return f"pid {self.pid} on {self.host}, since {self.since}" if self.pid else "a driver that has just started"
+        if not self.pid:
+            return "a driver that has just started"
+        return visible(f"pid {self.pid} on {self.host}, since {self.since}")
 
 
 class DriverLock:

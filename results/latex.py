@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["latex", "latex_number"]
 

@@ -12,10 +12,10 @@ from pydantic_core import to_json
 from results.columns import FIELDS, TrialRow, known_names, rows_of
 from results.csv_cells import csv_line
 from results.run_dir import Run
-from results.visible import visible
 from search_space.errors import Problem, SpecError
 from search_space.expressions import OPERATIONS, Expression, ExpressionError, MissingValueError
 from search_space.paths import MISSING
+from search_space.visible import visible, visible_json
 
 __all__ = ["default_columns", "listed", "write_listing_csv", "write_listing_json", "write_listing_text"]
 
@@ -85,7 +85,7 @@ def write_listing_csv(rows: Iterable[TrialRow], columns: Sequence[str], stream: 
 def write_listing_json(rows: Iterable[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
     """A list of objects, name -> value, null where a trial has none; NaN and infinity are strings, as in the ledger."""
     objects = [{name: row.value(name) for name in columns} for row in rows]
-    stream.write(to_json(objects, indent=1, inf_nan_mode="strings").decode() + "\n")
+    stream.write(visible_json(to_json(objects, indent=1, inf_nan_mode="strings").decode()) + "\n")
 
 
 def _expression(text: str) -> Expression:

@@ -11,7 +11,7 @@ from results.driver_lock import Driver
 from results.progress import ProgressEvent, UnfinishedTrial
 from results.records import TrialRecord
 from results.run_dir import Run
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["BestTrial", "RunStatus", "TuningStatus", "format_status", "run_status"]
 

@@ -19,6 +19,7 @@ from results import ProgressEvent, ProgressWriter, TrialRecord
 from runners.assignment import Assignment, Place
 from runners.study import objective
 from search_space import METRICS
+from search_space.visible import visible
 
 __all__ = ["LiveView", "ProgressFile", "TrialLines"]
 
@@ -122,12 +123,13 @@ class TrialLines:
         if record.status == "completed":
             parts.append(f"{tally.metric.name}={tally.show(tally.value(record))}")
         elif record.failure:
-            parts.append(f"{record.failure.type}: {record.failure.message.splitlines()[0]}")
+            first = record.failure.message.strip().partition("\n")[0]
+            parts.append(f"{record.failure.type}: {first}")
         else:
             parts.append(f"after epoch {record.epochs}")
         if record.total_seconds:
             parts.append(f"{record.total_seconds:.1f} s")
-        self._console.print("  ".join(parts), highlight=False, markup=False, soft_wrap=True)
+        self._console.print("  ".join(map(visible, parts)), highlight=False, markup=False, soft_wrap=True)
 
 
 class LiveView:
@@ -184,7 +186,9 @@ class LiveView:
         lines = [head, Text("  ".join(counts))]
         if tally.best:
             best = tally.show(tally.value(tally.best))
-            lines.append(Text(f"best so far: {tally.metric.name} {best}  {tally.best.variant}, seed {tally.best.seed}"))
+            lines.append(
+                Text(f"best so far: {tally.metric.name} {best}  {visible(tally.best.variant)}, seed {tally.best.seed}")
+            )
         if running:
             lines.append(self._workers(running))
         return Group(*lines)
@@ -196,7 +200,7 @@ class LiveView:
         for slot, assignment, metrics in sorted(running.values(), key=lambda entry: entry[0]):
             epoch = f"{int(metrics.get('epoch', 0))}/{assignment.spec.train.epochs}"
             value = self._tally.show(objective(metrics, self._tally.metric.name))
-            table.add_row(str(slot), Text(assignment.variant.name), str(assignment.spec.seed), epoch, value)
+            table.add_row(str(slot), Text(visible(assignment.variant.name)), str(assignment.spec.seed), epoch, value)
         return table
 
     def _eta(self) -> str:

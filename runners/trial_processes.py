@@ -12,10 +12,8 @@ import dataclasses
 import datetime
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -27,6 +25,7 @@ import torch.distributed as dist
 from results.records import Failure
 from runners.child_entry import die_with_parent, listen_to_sigterm
 from runners.outcome import Outcome, TrialFailed, failure_of
+from runners.scratch import scratch_folder
 from runners.training.loop import Report
 from runners.training.ranks import Ranks
 from runners.trial import run_trial
@@ -61,13 +60,12 @@ def run_trial_in_processes(
     if size == 1:
         callbacks = {"report": report, "on_resume": on_resume, "is_preempted": is_preempted}
         return run_trial(spec, resources=resources, **options, **callbacks)
-    meeting = tempfile.mkdtemp(prefix="archsweep-ranks-")
-    processes = _Processes(size, Path(meeting) / "store", {"spec": spec, "resources": resources, **options})
-    try:
-        return processes.watch(report=report, on_resume=on_resume, is_preempted=is_preempted)
-    finally:
-        processes.end()
-        shutil.rmtree(meeting, ignore_errors=True)
+    with scratch_folder("ranks") as meeting:
+        processes = _Processes(size, meeting / "store", {"spec": spec, "resources": resources, **options})
+        try:
+            return processes.watch(report=report, on_resume=on_resume, is_preempted=is_preempted)
+        finally:
+            processes.end()
 
 
 class _Processes:

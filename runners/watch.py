@@ -18,7 +18,7 @@ from rich.text import Text
 
 from results import Run, RunStatus, TrialRecord, format_status, run_status
 from results.progress import ProgressEvent, UnfinishedTrial
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["sparkline", "throughput", "watch"]
 

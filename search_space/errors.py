@@ -11,6 +11,8 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from search_space.visible import visible, visible_lines
+
 __all__ = ["Problem", "SpecError", "did_you_mean"]
 
 _WIDTH = 112
@@ -21,7 +23,8 @@ class Problem:
     """One thing that is wrong.
 
     `where` names the place for people (`sweep.yaml:12:7` or `--set train.epochs`), `path` the dotted path inside the
-    sweep, `excerpt` the offending line with a caret below it.
+    sweep, `excerpt` the offending line with a caret below it. All may quote what a stranger wrote: as text, a problem
+    holds no character that a terminal would obey.
     """
 
     message: str
@@ -31,12 +34,12 @@ class Problem:
     excerpt: str = ""
 
     def __str__(self) -> str:
-        head = ": ".join(part for part in (self.where, self.path, self.message) if part)
-        lines = [head]
+        head = (visible(self.where), visible(self.path), visible_lines(self.message))
+        lines = [": ".join(part for part in head if part)]
         if self.excerpt:
-            lines += ["    " + line for line in self.excerpt.splitlines()]
+            lines += ["    " + line for line in visible_lines(self.excerpt).split("\n")]
         if self.hint:
-            for line in self.hint.splitlines():
+            for line in visible_lines(self.hint).split("\n"):
                 lines += _wrap(line)
         return "\n".join(lines)
 

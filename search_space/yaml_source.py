@@ -60,7 +60,9 @@ class Mark:
         """The line and a caret below the place; long lines are cut around it."""
         if not self.source.is_file or self.line >= len(self.source.lines):
             return ""
-        line = self.source.lines[self.line].replace("\t", " ")
+        # One letter for one that cannot be seen, so that the caret stays below its place.
+        line = "".join(char if char.isprintable() else " " if char.isspace() else "?"
+                       for char in self.source.lines[self.line])  # fmt: skip
         start = max(0, self.column - _EXCERPT_WIDTH // 2) if len(line) > _EXCERPT_WIDTH else 0
         shown = line[start : start + _EXCERPT_WIDTH]
         before = shown[: self.column - start]

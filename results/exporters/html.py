@@ -13,7 +13,7 @@ from typing import TextIO
 from results.html_sorting import SCRIPT, STYLE
 from results.layout import Cell, Column, Layout, table_layout
 from results.table import AblationTable
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["SCRIPT", "STYLE", "fragment", "write"]
 

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from results.layout import Column, table_layout
 from results.table import AblationTable
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["escape", "write"]
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from results.layout import VERDICT, Column, Layout, table_layout
 from results.table import AblationTable
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["WIDTH", "write"]
 

@@ -11,7 +11,7 @@ from results.agreement import Contribution, contributions
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.style import BLUE, GREY, ORANGE, WIDTH, change_title, names_axis, styled
 from results.table import AblationTable
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["draw"]
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from results.run_dir import Run
 from results.table import AblationTable, Row
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "in_two_lines", "labels", "listed", "only"]
 

@@ -17,7 +17,7 @@ from results.figures.main_effects import DESIGNS
 from results.figures.style import LIGHT, names_axis, styled
 from results.numbers import signed
 from results.table import AblationTable
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["draw"]
 

@@ -18,7 +18,7 @@ from results.figures.style import BLUE, GREY, styled, value_title
 from results.numbers import signed
 from results.statistics import t_quantile
 from results.table import AblationTable
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["DESIGNS", "draw"]
 

@@ -11,7 +11,7 @@ from results.ablation import planned_trials
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.style import BLUE, GREY, ORANGE, WIDTH, styled, value_title
 from results.records import TrialRecord
-from results.visible import visible
+from search_space.visible import visible
 
 __all__ = ["draw"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from search_space import SpecError, SweepFile, load_studies
+from search_space.visible import visible
 
 __all__ = ["check", "load_all_checked"]
 
@@ -18,7 +19,8 @@ def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None,
         else:
             size = f"{seeds} seed{'s' if seeds > 1 else ''} for each variant"
         name = f"{sweep}, study {file.study}" if file.study else sweep
-        print(f"{name}: ok ({design} design, {size}; `archsweep plan {sweep}` shows the variants and their cost)")
+        then = f"`archsweep plan {sweep}` shows the variants and their cost"
+        print(visible(f"{name}: ok ({design} design, {size}; {then})"))
 
 
 def load_all_checked(

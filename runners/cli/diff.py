@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from runners.cli.arguments import RunArgument
+from search_space.visible import visible_json
 
 __all__ = ["diff"]
 
@@ -38,4 +39,4 @@ def diff(
         name: [dataclasses.asdict(entry) for entry in getattr(found, name)]
         for name in ("spec", "outcome", "paired", "surroundings")
     }
-    print(json.dumps({**sides, **rest}, indent=1, ensure_ascii=False))
+    print(visible_json(json.dumps({**sides, **rest}, indent=1, ensure_ascii=False)))

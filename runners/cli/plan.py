@@ -11,6 +11,7 @@ import typer
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.check import load_all_checked
 from search_space import SweepFile, describe_parameter, needs_cost, unmet_requirements, variants
+from search_space.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,9 +115,9 @@ def _plan_one(
         if not file.sweep.search:
             _print_rows(file.sweep.name, plan_rows(forecast), limit)
         for line in plan_sentences(forecast, run_dir=str(run_dir)):
-            print(line)
+            print(visible_lines(line))
         for warning in warnings:
-            print(f"warning: {warning}")
+            print(f"warning: {visible(warning)}")
         if len(forecast.seeds) < len(file.sweep.seeds):
             seeds = json.dumps(list(forecast.seeds))
             print(f"trimmed to {len(forecast.seeds)} seeds to fit {parsed}; run it with  --set 'seeds={seeds}'")
@@ -166,7 +167,7 @@ def _print_search(file: SweepFile) -> None:
     print(f"{file.sweep.name}: a {search.sampler} search, {search.num_trials} trials with seed {file.sweep.seeds[0]}")
     print("The variants are chosen while it runs, so this plan is incomplete. It varies:")
     for path, parameter in file.sweep.space.items():
-        print(f"  {path}: {describe_parameter(parameter)}")
+        print(visible(f"  {path}: {describe_parameter(parameter)}"))
 
 
 def _print_without_cost(file: SweepFile, limit: int) -> None:
@@ -198,7 +199,7 @@ def _print_rows(title: str, rows: Sequence[tuple[str, ...]], limit: int) -> None
     for index in shown:
         table.add_column(rows[0][index], justify="right" if index else "left", overflow="fold", no_wrap=bool(index))
     for row in rows[1 : limit + 1]:
-        table.add_row(*(Text(row[index]) for index in shown))
+        table.add_row(*(Text(visible(row[index])) for index in shown))
     console = Console()
     # A pipe has no width, and lines folded for one of 80 columns are of no use to grep.
     (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)

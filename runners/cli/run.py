@@ -13,6 +13,7 @@ from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.check import load_all_checked
 from runners.run_location import check_run_location
 from search_space import Problem, SpecError, SweepFile, load_studies
+from search_space.visible import visible
 
 __all__ = ["run"]
 
@@ -145,7 +146,8 @@ def _run_one(
     memory = (cache or default_directory()) if uses_cache else None
     made = make_plan(file, profile=profile)
     for entry in made.dropped:
-        console.print(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}", style="yellow", markup=False)
+        text = visible(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}")
+        console.print(text, style="yellow", markup=False)
     result = drive(
         made,
         run_dir,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import ray
 
+from runners.scratch import SHORT_DIRECTORY, scratch_folder
 from search_space import Problem, SpecError
 
 __all__ = ["cluster"]
 
-_SESSIONS = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
-_SESSION_PREFIX = "asw-"
+_TOKEN = "RAY_AUTH_TOKEN"
 
 
 @contextmanager
@@ -35,46 +35,51 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    # Unix sockets below this directory may not exceed 107 characters: a short one of our own, removed afterwards.
-    _remove_leftovers()
-    session = tempfile.mkdtemp(prefix=f"{_SESSION_PREFIX}{os.getpid()}-", dir=_SESSIONS)
-    try:
-        if address is None or address == "local":
-            ray.init(
-                address="local", num_cpus=_usable_cpus(), include_dashboard=False, _temp_dir=session,
-                object_store_memory=200 * 2**20, **quiet,
-            )  # fmt: skip
-        else:
+    if address is None or address == "local":
+        with scratch_folder("ray", directory=SHORT_DIRECTORY) as session:
             try:
-                ray.init(address=address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as err:
-                hint = (
-                    "`ray status` on the head node shows its address; a cluster with token authentication also needs "
-                    "RAY_AUTH_MODE=token here; without --address archsweep starts a cluster of its own"
-                )
-                raise SpecError(Problem(f"no Ray cluster at {address!r}: {err}", where="--address", hint=hint)) from err
+                with _nothing_elsewhere(session):
+                    ray.init(
+                        address="local", num_cpus=_usable_cpus(), include_dashboard=False, _temp_dir=str(session),
+                        object_store_memory=200 * 2**20, **quiet,
+                    )  # fmt: skip
+                yield
+            finally:
+                ray.shutdown()
+        return
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as err:
+        hint = (
+            "`ray status` on the head node shows its address; a cluster with token authentication also needs "
+            "RAY_AUTH_MODE=token here; without --address archsweep starts a cluster of its own"
+        )
+        raise SpecError(Problem(f"no Ray cluster at {address!r}: {err}", where="--address", hint=hint)) from err
+    try:
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(session, ignore_errors=True)
 
 
-def _remove_leftovers() -> None:
-    """Clears away what drivers that were killed left behind: Ray writes some megabytes per session."""
-    for left in _SESSIONS.glob(f"{_SESSION_PREFIX}*-*"):
-        pid = left.name.removeprefix(_SESSION_PREFIX).split("-")[0]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
+@contextmanager
+def _nothing_elsewhere(session: Path) -> Iterator[None]:
+    """Keeps what a cluster of our own writes in its folder: temporary files of its processes, which are killed at the
+    end and clear up nothing, and the token with which they know one another, which Ray would write to ~/.ray."""
+    if (
+        not {_TOKEN, "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & os.environ.keys()
+        and not Path("~/.ray/auth_token").expanduser().exists()
+    ):
+        os.environ[_TOKEN] = secrets.token_hex(32)  # stays: Ray reads it once per process
+    tempfile.gettempdir()  # read once per process, too: ours remains what it was
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(session)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's, and alive
-    return True
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _usable_cpus() -> int:

@@ -8,8 +8,6 @@ function trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from runners.engines.gpu_memory import GpuShares
 from runners.engines.placement import Placement, living_nodes, request_of
 from runners.engines.worker import TrialWorker
 from runners.outcome import Outcome
+from runners.scratch import scratch_folder
 
 __all__ = ["run_on_ray"]
 
@@ -157,8 +156,7 @@ def run_on_ray(
         error = DriverError()
         shares = GpuShares(book.plan, run_dir, living_nodes()) if resources.gpu_memory is not None else None
         placement = Placement(resources, shares)
-        scratch = tempfile.mkdtemp(prefix="archsweep-tune-")
-        try:
+        with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(worker, request_of),
                 tune_config=tune.TuneConfig(
@@ -171,7 +169,7 @@ def run_on_ray(
                 ),
                 run_config=tune.RunConfig(
                     name="tune",
-                    storage_path=scratch,
+                    storage_path=str(scratch),
                     verbose=0,
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=resources.max_failures),
@@ -179,8 +177,6 @@ def run_on_ray(
             )
             tuner.fit()
             error.raise_caught()
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -> Outcome | Failure:

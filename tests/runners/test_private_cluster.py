@@ -1,9 +1,13 @@
-"""A run without `--address` has a cluster of its own, which nobody else can reach and of which nothing is left."""
+"""A run without `--address` has a cluster of its own, which nobody else can reach and of which nothing is left.
+
+It writes into its directory, the cache and Ray's temporary folder, which is gone afterwards, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,15 +15,20 @@ from pathlib import Path
 
 import pytest
 
+from runners.scratch import PREFIX, SHORT_DIRECTORY, scratch_folder
+
 SWEEP = """
 name: private
 baseline:
   arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
   task: {name: classification, dataset: builtin/digits}
-  train: {epochs: 60, batch_size: 256}
+  train: {epochs: 4000, batch_size: 256}
 space: {}
 design: factorial
 """
+# PyTorch makes the first when timm is imported, and leaves it empty; W&B, where it is installed, the others when Tune
+# imports it, and they stay if the process is killed.
+NOT_OURS = ("torchinductor_", "wandb-media", "wandb-artifacts")
 
 
 def descendants(root):
@@ -52,19 +61,134 @@ def listening_addresses(pids):
     return addresses
 
 
+def of_process(pid):
+    """The temporary folders of the process that Ray's sockets lie in."""
+    return [path.name for path in SHORT_DIRECTORY.glob(f"{PREFIX}*-{pid}-*")]
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home, a temporary directory and a working directory that nobody has used."""
+    for name in ("home", "tmp", "work"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "work/sweep.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+@pytest.fixture
+def start(home):
+    """Starts `archsweep run` there."""
+    processes = []
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "ARCHSWEEP_", "XDG_"))}
+
+    def start_(*options):
+        command = [sys.executable, "-m", "runners.cli", "run", "sweep.yaml", "--quiet", *options]
+        environment = {**kept, "HOME": str(home / "home"), "TMPDIR": str(home / "tmp")}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        process = subprocess.Popen(
+            command, cwd=home / "work", env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        processes.append(process)
+        return process
+
+    yield start_
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def written(home):
+    """Every file and empty folder, but what lies in the run directory."""
+    found = [path for path in home.glob("*/**/*") if path.is_file() or not any(path.iterdir())]
+    found = [path for path in found if not path.name.startswith(NOT_OURS[0]) and not path.name.endswith(NOT_OURS[1:])]
+    names = sorted(str(path.relative_to(home)) for path in found)
+    return [name for name in names if not name.startswith("work/runs/private/")]
+
+
+def wait_for_epochs(home, process):
+    progress, deadline = home / "work/runs/private/progress.jsonl", time.monotonic() + 120
+    while not (progress.exists() and '"epoch": 2,' in progress.read_text()):
+        assert process.poll() is None, "it ended early"
+        assert time.monotonic() < deadline, "no epoch in time"
+        time.sleep(0.05)
+
+
+def members(group):
+    """Processes of the process group that are alive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            state, _, of = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:3]
+            if entry.name.isdigit() and int(of) == group and state != "Z":
+                found.append((int(entry.name), (entry / "cmdline").read_text().replace("\0", " ")[:80]))
+    return found
+
+
 @pytest.mark.xdist_group("ray")
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of processes in /proc")
-def test_it_listens_on_loopback_only_and_leaves_no_session_behind(tmp_path):
-    (tmp_path / "sweep.yaml").write_text(SWEEP)
-    command = [sys.executable, "-m", "runners.cli", "run", "sweep.yaml", "--quiet"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads processes and their sockets in /proc")
+def test_it_leaves_nothing_outside_however_it_ends_and_listens_on_loopback_only(start, home):
+    """Killed, told to stop by Ctrl-C twice, and ended, one after the other on one run directory."""
+    killed = start()
+    wait_for_epochs(home, killed)
+    killed.kill()
+    killed.wait()
+    assert of_process(killed.pid), "nobody else may clear up before the next start"
+    assert len(written(home)) > 1
+
+    (home / "work/runs/private/progress.jsonl").unlink()
+    stopped = start()
+    wait_for_epochs(home, stopped)
+    assert of_process(killed.pid) == []
+    stopped.send_signal(signal.SIGINT)
+    time.sleep(0.05)  # two signals at once are one
+    stopped.send_signal(signal.SIGINT)
+    assert stopped.wait(timeout=30) == 130
+    assert written(home) == ["work/sweep.yaml"]
+    assert of_process(stopped.pid) == []
+
+    ended = start("--set", "train.epochs=60")
     seen, deadline = set(), time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        seen |= listening_addresses(descendants(process.pid))
+    while ended.poll() is None and time.monotonic() < deadline:
+        seen |= listening_addresses(descendants(ended.pid))
         time.sleep(0.2)
-    assert process.wait(timeout=60) == 0
+    assert ended.wait(timeout=60) == 0
     # 127.0.0.1 as itself and mapped into IPv6, ::1; every four bytes backwards
     assert seen, "no socket was seen"
     assert seen <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-    assert list(Path("/tmp").glob(f"asw-{process.pid}-*")) == []
+    assert of_process(ended.pid) == []
+    (entry,) = [name for name in written(home) if name != "work/sweep.yaml"]
+    assert entry.startswith("home/.cache/archsweep/v1/")
+    deadline = time.monotonic() + 30
+    for group in (killed, stopped, ended):
+        while left := members(group.pid):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+
+
+def test_only_folders_of_dead_processes_of_ours_are_cleared_away(tmp_path):
+    def holder(*, ends):
+        script = "import sys\nfrom pathlib import Path\nfrom runners.scratch import scratch_folder\n"
+        script += "with scratch_folder('tune', directory=Path(sys.argv[1])) as folder:\n"
+        script += "    (folder / 'file').touch()\n    print(folder, flush=True)\n    sys.stdin.readline()\n"
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        folder = Path(process.stdout.readline().strip())
+        if ends:
+            process.kill()
+            process.wait()
+        return process, folder
+
+    living, used = holder(ends=False)
+    _, left = holder(ends=True)
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "asw-tune-1-link"
+    link.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "asw-mine").mkdir()
+    assert left.is_dir()
+    with scratch_folder("ray", directory=tmp_path) as folder:
+        assert sorted(tmp_path.iterdir()) == sorted([used, tmp_path / "elsewhere", link, tmp_path / "asw-mine", folder])
+    assert not folder.exists()
+    living.communicate("\n", timeout=60)
+    assert not used.exists()
