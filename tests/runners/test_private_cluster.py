@@ -125,45 +125,61 @@ def members(group):
     return found
 
 
+needs_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads processes and sockets in /proc")
+
+
+def assert_on_loopback_only(addresses):
+    # 127.0.0.1 as itself and mapped into IPv6, ::1; every four bytes backwards
+    assert addresses, "no socket was seen"
+    assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def assert_nobody_left(*groups):
+    deadline = time.monotonic() + 30
+    for group in groups:
+        while left := members(group):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+
+
 @pytest.mark.xdist_group("ray")
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads processes and their sockets in /proc")
-def test_it_leaves_nothing_outside_however_it_ends_and_listens_on_loopback_only(start, home):
-    """Killed, told to stop by Ctrl-C twice, and ended, one after the other on one run directory."""
+@needs_proc
+def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
+    """First killed, then started again on the same run directory, looked at, and stopped the impatient way."""
     killed = start()
     wait_for_epochs(home, killed)
     killed.kill()
     killed.wait()
     assert of_process(killed.pid), "nobody else may clear up before the next start"
-    assert len(written(home)) > 1
 
     (home / "work/runs/private/progress.jsonl").unlink()
     stopped = start()
     wait_for_epochs(home, stopped)
     assert of_process(killed.pid) == []
+    assert_on_loopback_only(listening_addresses(descendants(stopped.pid)))
     stopped.send_signal(signal.SIGINT)
     time.sleep(0.05)  # two signals at once are one
     stopped.send_signal(signal.SIGINT)
-    assert stopped.wait(timeout=30) == 130
+    assert stopped.wait(timeout=60) == 130
     assert written(home) == ["work/sweep.yaml"]
     assert of_process(stopped.pid) == []
+    assert_nobody_left(killed.pid, stopped.pid)
 
+
+@pytest.mark.slow
+@needs_proc
+def test_at_its_end_it_leaves_the_cache_alone_outside(start, home):
     ended = start("--set", "train.epochs=60")
     seen, deadline = set(), time.monotonic() + 120
     while ended.poll() is None and time.monotonic() < deadline:
         seen |= listening_addresses(descendants(ended.pid))
         time.sleep(0.2)
     assert ended.wait(timeout=60) == 0
-    # 127.0.0.1 as itself and mapped into IPv6, ::1; every four bytes backwards
-    assert seen, "no socket was seen"
-    assert seen <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert_on_loopback_only(seen)
     assert of_process(ended.pid) == []
     (entry,) = [name for name in written(home) if name != "work/sweep.yaml"]
     assert entry.startswith("home/.cache/archsweep/v1/")
-    deadline = time.monotonic() + 30
-    for group in (killed, stopped, ended):
-        while left := members(group.pid):
-            assert time.monotonic() < deadline, left
-            time.sleep(0.1)
+    assert_nobody_left(ended.pid)
 
 
 def test_only_folders_of_dead_processes_of_ours_are_cleared_away(tmp_path):
