@@ -21,13 +21,23 @@ from results import (
     PlannedVariant,
     ProgressEvent,
     ProgressWriter,
+    Run,
     RunPlan,
     TrialRecord,
     write_plan,
 )
-from runners.watch import sparkline, throughput, watch
+from runners.gpus_here import GpuHere, GpuMonitor, gpus_here, parse_gpus
+from runners.sparkline import sparkline
+from runners.watch import watch
+from runners.watch_view import Screen, throughput, view
 
 ROOT = Path(__file__).parents[2]
+NOW = 1_795_246_000.0
+GPUS = parse_gpus(
+    "0, GPU-5d6d1e3c-11, NVIDIA H200, 35943, 143771, 87, Disabled, 570.86.15\n"
+    "1, GPU-7a7a1e3c-11, NVIDIA H200, [N/A], [N/A], [N/A], Enabled, 570.86.15\n"
+)
+HIDE_CURSOR, SHOW_CURSOR, OTHER_SCREEN = "\x1b[?25l", "\x1b[?25h", "\x1b[?1049h"
 
 
 @pytest.mark.parametrize(
@@ -103,16 +113,147 @@ def test_a_run_without_a_driver_is_shown_once(run_dir):
     assert "pace" not in text
 
 
-def test_running_trials_have_their_curves(run_dir):
-    with LedgerWriter(run_dir), ProgressWriter(run_dir) as progress:
-        progress.append(ProgressEvent(time.time() - 5, "t0", "baseline", 0, "start"))
+@pytest.fixture
+def running(run_dir):
+    """Two trials that this process, the driver, has just placed on one half of GPU 0 each; one has two epochs."""
+    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
+        for seed, name in enumerate(("baseline", "a variant whose name is long enough to be broken")):
+            progress.append(ProgressEvent(NOW - 90, f"t{seed}", name, seed, "start"))
+            progress.append(ProgressEvent(NOW - 80, f"t{seed}", name, seed, "place", worker="node7", gpus=("0",)))
         for epoch, top1 in ((1, 10.0), (2, 80.0)):
-            progress.append(ProgressEvent(time.time(), "t0", "baseline", 0, "epoch", {"epoch": epoch, "top1": top1}))
-        text = shown(run_dir)
-    assert "2/4" in text
-    assert "80" in text
-    assert sparkline([10, 80]) in text or sparkline([10, 80], letters="_.-=+*#@") in text
-    assert "epochs per minute" in text
+            progress.append(ProgressEvent(NOW - 30, "t0", "baseline", 0, "epoch", {"epoch": epoch, "top1": top1}))
+        yield ledger
+
+
+def seen(run_dir, width, **options):
+    """The view on node7 as plain text, one line of the screen each; the time is NOW."""
+    console = Console(file=io.StringIO(), width=width)
+    screen = Screen(width, options.pop("height", None), has_unicode=True)
+    console.print(view(Run.open(run_dir), screen, now=NOW, host="node7", **options))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def words(lines):
+    return [" ".join(line.split()) for line in lines if line]
+
+
+def test_running_trials_on_a_wide_terminal(run_dir, running):
+    """Half of four epochs is half of a bar of eight; 35943 MiB of 143771 are two eighths."""
+    assert words(seen(run_dir, 140, gpus=GPUS))[-7:] == [
+        "GPUs in use: 1 (node7: 0)",
+        "running seed epoch top1 curve for on",
+        "baseline 0 \u2501\u2501\u2501\u2501 2/4 80 \u2581\u2588 2 min node7 GPU 0",
+        "a variant whose name is long enough to be broken 1 0/4 2 min node7 GPU 0",
+        "GPU here memory busy trials",
+        "0 NVIDIA H200 \u2501\u2501 35.1/140 GiB 87 % "
+        "baseline seed 0, a variant whose name is long enough to be broken seed 1",
+        "1 NVIDIA H200",
+    ]
+
+
+def test_running_trials_on_forty_columns(run_dir, running):
+    """Nothing is lost: what is too long goes on in the next line."""
+    lines = seen(run_dir, 40)
+    assert max(map(len, lines)) <= 40
+    assert lines[lines.index("running:") :] == [
+        "running:",
+        "baseline, seed 0, node7 GPU 0",
+        "  \u2501\u2501\u2501\u2501     2/4 80 \u2581\u2588 2 min",
+        "a variant whose name is long enough to",
+        "be broken, seed 1, node7 GPU 0",
+        "           0/4   2 min",
+    ]
+
+
+def test_more_trials_than_fit_on_the_screen_are_counted(run_dir, running):
+    assert "and 1 more" not in seen(run_dir, 120)
+    with ProgressWriter(run_dir) as progress:
+        for number in range(2, 10):
+            progress.append(ProgressEvent(NOW, f"t{number}", "baseline", number, "start"))
+    assert "and 5 more" in seen(run_dir, 120, height=10)
+
+
+def test_a_killed_driver_is_told_from_one_that_ended(run_dir):
+    """One that ends in order says of every trial that it ended."""
+    with ProgressWriter(run_dir) as progress:
+        progress.append(ProgressEvent(NOW - 500, "t0", "baseline", 0, "start"))
+        progress.append(ProgressEvent(NOW - 180, "t0", "baseline", 0, "epoch", {"epoch": 1, "top1": 10.0}))
+    lines = seen(run_dir, 100)
+    assert "  the driver died while 1 trial was running; its last sign of life is 3 min old" in lines
+    assert words(lines)[-2:] == [
+        "interrupted seed epoch top1 curve after",
+        "baseline 0 \u2501\u2501 1/4 10 \u2585 5 min",
+    ]
+    with ProgressWriter(run_dir) as progress:
+        progress.append(ProgressEvent(NOW - 180, "t0", "baseline", 0, "end"))
+    text = "\n".join(seen(run_dir, 100))
+    assert "1 interrupted" in text
+    assert "died" not in text
+
+
+def test_watching_changes_nothing(run_dir):
+    """It works on what is read-only."""
+    with LedgerWriter(run_dir) as ledger:
+        ledger.append(record(0, metrics={"top1": 91.5}))
+    before = {path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in run_dir.iterdir()}
+    shown(run_dir)
+    assert {path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in run_dir.iterdir()} == before
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_colours_only_where_they_are_wanted(run_dir, no_color):
+    with LedgerWriter(run_dir) as ledger:
+        ledger.append(record(1, "failed", failure=Failure(type="E", message="m")))
+    stream = io.StringIO()
+    console = Console(file=stream, width=100, force_terminal=True, color_system="standard", no_color=no_color)
+    watch(run_dir, console, once=True)
+    assert ("\x1b[31mfailed" in stream.getvalue()) is not no_color
+
+
+def test_gpus_are_read_from_what_nvidia_smi_prints():
+    """One that is split by MIG tells no utilisation; a machine whose GPUs are gone says so in words."""
+    text = (
+        "0, GPU-5d6d1e3c-11, NVIDIA H200, 35840, 143771, 87, Disabled, 570.86.15\n"
+        "1, GPU-7a7a1e3c-11, NVIDIA H100, [N/A], [N/A], [N/A], Enabled, 570.86.15\n"
+    )
+    assert parse_gpus(text) == (
+        GpuHere("0", "GPU-5d6d1e3c-11", "NVIDIA H200", 35840, 143771, 87, False, "570.86.15"),
+        GpuHere("1", "GPU-7a7a1e3c-11", "NVIDIA H100", None, None, None, True, "570.86.15"),
+    )
+    assert parse_gpus("No devices were found\n") == ()
+
+
+def test_a_gpu_answers_to_its_number_and_to_its_id():
+    gpu = parse_gpus("1, GPU-5d6d1e3c-11, NVIDIA H200, 1, 2, 3, Disabled, 570\n")[0]
+    assert [gpu.is_called(name) for name in ("1", "GPU-5d6d", "0", "11", "MIG-5d6d", "")] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo 0, GPU-1, NVIDIA H200, 1, 2, 3, Disabled, 570", ["NVIDIA H200"]),
+        ("echo NVIDIA-SMI has failed; exit 9", []),
+    ],
+)
+def test_nvidia_smi_is_asked_and_may_fail(tmp_path, monkeypatch, script, expected):
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert [gpu.name for gpu in gpus_here()] == expected
+
+
+def test_the_live_view_does_not_wait_for_nvidia_smi(tmp_path, monkeypatch):
+    """It is a pipe that nobody writes to."""
+    os.mkfifo(tmp_path / "never")
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nexec cat {tmp_path / 'never'}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monitor = GpuMonitor()
+    assert [monitor.look(), monitor.look()] == [(), ()]
+    monitor.close()
+    assert monitor.look() == ()
 
 
 def read_until(master, wanted, process):
@@ -125,6 +266,13 @@ def read_until(master, wanted, process):
     return text
 
 
+def read_rest(master):
+    text = ""
+    while select.select([master], [], [], 0)[0]:
+        text += os.read(master, 65536).decode(errors="replace")
+    return text
+
+
 def test_on_a_terminal_it_follows_the_run_and_ctrl_c_ends_only_the_view(run_dir):
     """This process is the driver."""
     master, slave = pty.openpty()
@@ -134,11 +282,16 @@ def test_on_a_terminal_it_follows_the_run_and_ctrl_c_ends_only_the_view(run_dir)
             stdin=slave, stdout=slave, stderr=slave, cwd=ROOT, env={**os.environ, "TERM": "xterm"},
         )  # fmt: skip
         try:
-            read_until(master, "0 of 3 trials done", process)
+            text = read_until(master, "0 of 3 trials done", process)
+            assert HIDE_CURSOR in text
+            assert OTHER_SCREEN not in text
             ledger.append(record(0, metrics={"top1": 91.5}))
             read_until(master, "1 of 3 trials done", process)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == 0
+            left = read_rest(master)
+            assert HIDE_CURSOR not in left
+            assert SHOW_CURSOR in left
         finally:
             process.kill()
             os.close(slave)
