@@ -9,7 +9,7 @@ import contextlib
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,14 @@ from runners.provenance import describe_session, new_session, write_provenance
 from runners.retune import stages
 from runners.stop_request import StopRequest
 from runners.studies import Lookup, from_siblings, take_over
+from runners.trackers.tracking import Tracking
 from runners.trial_files import CheckpointRemover, remove_checkpoints
 from search_space import trial_id
 
 __all__ = ["DriveResult", "drive"]
+
+_TRACKERS_AT_THE_END = 60.0  # seconds at most that trackers have to finish
+_TRACKERS_IN_A_HURRY = 5.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ def drive(
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(run_dir, description, plan.file.text)
         progress_file = ProgressFile(progress)
+        tracking = Tracking(plan.sweep, run_dir, records=ledger.records, say=_say_to(console))
         book: TrialBook | None = None
         is_comparing = False
         try:
@@ -97,7 +102,7 @@ def drive(
                 lookups: list[Lookup] = [from_siblings(siblings, run_dir), *([cache.get] if cache else [])]
                 if taken := take_over(stage.plan, ledger, lookups, role=stage.role):
                     _say_taken(taken, cache)
-                watchers: list[Observer] = [progress_file, started, CheckpointRemover(run_dir)]
+                watchers: list[Observer] = [progress_file, started, CheckpointRemover(run_dir), tracking]
                 watchers += [kept] if kept else []
                 left = None if limit is None else limit - started.count
                 book = TrialBook(
@@ -124,6 +129,7 @@ def drive(
             if book is not None:
                 progress_file.stopped(book.running())  # what has no record now is interrupted, not running
             write_tables(run_dir)
+            tracking.close(patience=_TRACKERS_IN_A_HURRY if interrupted else _TRACKERS_AT_THE_END)
         if kept and kept.problem:
             print(f"archsweep: warning: the cache was not written: {kept.problem}", file=sys.stderr)
         assert book is not None, "a run without a stage"
@@ -133,6 +139,19 @@ def drive(
         records = _records_of_plan(book, plan)
         counts = Counter(record.status for record in records)
         return DriveResult(counts, started.count, book.num_remaining, **ending)
+
+
+def _say_to(console: Console | None) -> Callable[[str], None]:
+    errors = sys.stderr  # as it is now: what Ray prints is diverted later
+
+    def say(text: str) -> None:
+        line = f"archsweep: {text}"
+        if console is None:
+            print(line, file=errors, flush=True)
+        else:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return say
 
 
 def _say_taken(count: int, cache: TrialCache | None) -> None:

@@ -21,6 +21,7 @@ from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
 from search_space.starter import template
 from search_space.suggestion import InvalidVariant, baseline_params, suggest
 from search_space.sweep import Checkpoints, Design, Prune, Published, Resources, Search, Sweep
+from search_space.tracking import TRACKER_SPECS
 from search_space.variant import Variant, count_upper, variants
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "DESIGNS",
     "METRICS",
     "MISSING",
+    "TRACKER_SPECS",
     "ArchSpec",
     "Checkpoints",
     "Design",

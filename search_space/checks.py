@@ -18,6 +18,7 @@ from search_space.requirements import COST_NAMES, Requirement
 from search_space.retuning import retune_complaints
 from search_space.space_checks import space_complaints, value_complaints
 from search_space.sweep import Sweep
+from search_space.tracking_checks import track_complaints
 from search_space.variant import variants
 
 __all__ = ["complaints"]
@@ -40,6 +41,7 @@ def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
     found += _resources(sweep)
     found += _selection(sweep)
     found += _published(sweep)
+    found += track_complaints(sweep)
     found += _rows(sweep)
     found += [] if "match" in sections else match_complaints(sweep)
     found += [] if "retune" in sections else retune_complaints(sweep)

@@ -21,6 +21,7 @@ from search_space.errors import did_you_mean
 from search_space.parameters import Choice, Component, Range
 from search_space.specs import ArchSpec, DigitsSpec, Setting, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 from search_space.sweep import Checkpoints, Design, DesignName, Prune, Published, Resources, Row, Search, Sweep
+from search_space.tracking import TRACKER_SPECS
 
 __all__ = ["Fault", "explain", "quote"]
 
@@ -41,6 +42,7 @@ _SECTION_FORMS = {
     "search": "{sampler: tpe, num_trials: 50}",
     "match": "{params_m: baseline, by: arch.embed_dim}",
     "retune": "{parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}, num_trials: 8, seeds: [100]}",
+    "track": "a tracker, {name: TRACKER, ...options}, or a list of these",
 }
 _PARAMETER_FORM = "a list of values, {min, max, step|log} (in a search) or {off: VALUE, on: VALUE}"
 _KINDS = {
@@ -261,16 +263,27 @@ def _wrong_form(path: Path, got: Any, is_mapping: bool) -> Fault:
         if isinstance(name, str):
             where = (*path, "name") if is_mapping and path[-1] == "attention" else path
             return Fault(where, f"unknown attention {name!r}", did_you_mean(name, ATTENTION_SPECS))
+    if path and path[0] == "track":
+        return _wrong_tracker(path, got)
     if path and path[0] == "space":
         form = form or _PARAMETER_FORM
         return Fault(path, f"cannot be read as values of a parameter: {quote(got)}", f"write {form}")
     return Fault(path, f"cannot be {quote(got)}", f"write {form}" if form else "")
 
 
+def _wrong_tracker(path: Path, got: Any) -> Fault:
+    if isinstance(got, Mapping) and "name" not in got:
+        return Fault(path, "the tracker has no `name`", did_you_mean("", TRACKER_SPECS))
+    name = got.get("name") if isinstance(got, Mapping) else got
+    return Fault(path, f"unknown tracker {quote(name)}", did_you_mean(str(name), TRACKER_SPECS))
+
+
 def _unknown_key(loc: tuple[str | int, ...], path: Path) -> Fault:
     key = str(path[-1]) if path else ""
     owner, legal = _owner(loc)
     hint = did_you_mean(key, legal) if legal else f"{owner} has no options"
+    if owner.startswith("tracker") and re.search("key|token|password", key):
+        hint = "secrets have no place in a file that is copied into every run directory: leave them to the environment"
     return Fault(path, f"unknown key {key!r} in {owner}", hint, at_key=True)
 
 
@@ -303,6 +316,8 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     if len(names) >= 2 and names[-2] == "attention" and names[-1] in ATTENTION_SPECS:
         model = ATTENTION_SPECS[names[-1]]
         return f"attention {names[-1]!r}", [name for name in model.model_fields if name != "name"]
+    if len(names) >= 2 and names[-2] == "track" and names[-1] in TRACKER_SPECS:
+        return f"tracker {names[-1]!r}", [name for name in TRACKER_SPECS[names[-1]].model_fields if name != "name"]
     if len(names) >= 2 and names[-2] == "dataset":
         datasets = {"builtin/digits": DigitsSpec, "builtin/shapes": ShapesSpec, "timm": TimmDatasetSpec}
         model = datasets.get(names[-1], TimmDatasetSpec)

@@ -21,6 +21,7 @@ from search_space.explain import Fault, dotted, explain
 from search_space.overlay import apply_override, apply_profile, profile_names
 from search_space.studies import STUDIES, choose_study, split_studies
 from search_space.sweep import Sweep
+from search_space.tracking import TensorBoardSpec
 from search_space.yaml_source import Mark, Node, read_file, read_text
 
 __all__ = ["SweepFile", "load_studies", "load_sweep", "load_sweep_text"]
@@ -133,16 +134,21 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
             found += _of_profile(written, other)
     if found or sweep is None:
         raise SpecError(_in_order(found))
-    return SweepFile(_with_absolute_data_dir(sweep, name), root.mark.source.text, name, root)
+    return SweepFile(_with_absolute_folders(sweep, name), root.mark.source.text, name, root)
 
 
-def _with_absolute_data_dir(sweep: Sweep, name: str) -> Sweep:
-    """A relative `data_dir` lies beside the sweep file: workers have other working directories than the driver."""
-    written = sweep.resources.data_dir
-    if written is None:
-        return sweep
-    absolute = str((Path(name).parent / Path(written).expanduser()).resolve())
-    return sweep.model_copy(update={"resources": sweep.resources.model_copy(update={"data_dir": absolute})})
+def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
+    """Relative folders lie beside the sweep file: workers have other working directories than the driver."""
+
+    def absolute(written: str | None) -> str | None:
+        return None if written is None else str((Path(name).parent / Path(written).expanduser()).resolve())
+
+    resources = sweep.resources.model_copy(update={"data_dir": absolute(sweep.resources.data_dir)})
+    track = tuple(
+        tracker.model_copy(update={"dir": absolute(tracker.dir)}) if isinstance(tracker, TensorBoardSpec) else tracker
+        for tracker in sweep.track
+    )
+    return sweep.model_copy(update={"resources": resources, "track": track})
 
 
 def _of_profile(root: Node, name: str) -> list[Problem]:

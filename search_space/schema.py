@@ -15,11 +15,13 @@ from search_space.paths import OPEN_NODES, known_paths
 from search_space.specs import DigitsSpec, ShapesSpec
 from search_space.studies import STUDIES, STUDY_SECTIONS
 from search_space.sweep import Sweep
+from search_space.tracking import TRACKER_SPECS
 
 __all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
 
 SCHEMA_FILE = Path(__file__).with_name("sweep.schema.json")
 _NAMED = [*(model.__name__ for model in ATTENTION_SPECS.values()), DigitsSpec.__name__, ShapesSpec.__name__]
+_NAMED += [model.__name__ for model in TRACKER_SPECS.values()]
 
 
 def json_schema() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from search_space.attention_specs import Spec
 from search_space.durations import Duration
 from search_space.parameters import Choice, Component, Parameter, Range
 from search_space.specs import Setting
+from search_space.tracking import Track
 
 __all__ = [
     "COMPONENT_DESIGNS",
@@ -221,6 +222,9 @@ class Sweep(Spec):
     analysis: Analysis = Analysis()
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
+    track: Track = Field(
+        default=(), description="experiment trackers that watch the run: `tensorboard`, `mlflow`, `wandb`"
+    )
     published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
     profiles: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="`--profile NAME` lays these values over the sweep: path -> value"

@@ -76,6 +76,7 @@ def run(
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
     files = load_all_checked(sweep, profile, overrides, study)
+    _check_trackers(files)
     if out is not None and len(files) > 1:
         names = ", ".join(file.study for file in files)
         raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
@@ -105,6 +106,15 @@ def run(
             break
     if worst:
         raise typer.Exit(worst)
+
+
+def _check_trackers(files: list[SweepFile]) -> None:
+    """Raises SpecError where a library is missing that `track` needs."""
+    if any(file.sweep.track for file in files):
+        from runners.trackers import library_problems
+
+        if problems := [problem for file in files for problem in library_problems(file)]:
+            raise SpecError(dict.fromkeys(problems))
 
 
 def _run_dir(file: SweepFile, profile: str | None) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search_space import ATTENTION_SPECS, DESIGNS, METRICS, SpecError, load_sweep, load_sweep_text
+from search_space import ATTENTION_SPECS, DESIGNS, METRICS, TRACKER_SPECS, SpecError, load_sweep, load_sweep_text
 from search_space.arm_sections import Match, Retune
 from search_space.specs import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 from search_space.sweep import Design, Resources, Sweep
@@ -39,7 +39,7 @@ def test_every_example_of_the_format_loads(example: str) -> None:
 
 def test_the_format_names_everything_there_is() -> None:
     models = (Sweep, Design, Match, Retune, ArchSpec, TaskSpec, TrainSpec, ShapesSpec, TimmDatasetSpec, Resources)
-    models = (*models, *ATTENTION_SPECS.values())
+    models = (*models, *ATTENTION_SPECS.values(), *TRACKER_SPECS.values())
     names = (
         {name for model in models for name in model.model_fields} | set(DESIGNS) | set(METRICS) | set(ATTENTION_SPECS)
     )

@@ -1,0 +1,56 @@
+"""Experiment trackers that watch a run: explicit table, loaded only in the process that needs them.
+
+A tracker is its own client library behind the contract of `contract.py`. It lives in a process of its own
+(`process.py`), which the driver feeds and never waits for (`tracking.py`): docs/decisions/0007-trackers-watch.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+from runners.trackers.contract import TrackedSweep, Tracker
+from search_space import Problem, SweepFile
+
+__all__ = ["LIBRARIES", "TRACKERS", "library_problems"]
+
+
+def _mlflow(options: Any, sweep: TrackedSweep) -> Tracker:
+    from runners.trackers.mlflow import MlflowTracker
+
+    return MlflowTracker(options, sweep)
+
+
+def _tensorboard(options: Any, sweep: TrackedSweep) -> Tracker:
+    from runners.trackers.tensorboard import TensorBoardTracker
+
+    return TensorBoardTracker(options, sweep)
+
+
+def _wandb(options: Any, sweep: TrackedSweep) -> Tracker:
+    from runners.trackers.wandb import WandbTracker
+
+    return WandbTracker(options, sweep)
+
+
+TRACKERS: dict[str, Callable[[Any, TrackedSweep], Tracker]] = {
+    "mlflow": _mlflow,
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+}
+LIBRARIES = {"mlflow": "mlflow", "tensorboard": "tensorboardX", "wandb": "wandb"}
+"""The module that each tracker imports; the extra that installs it bears the tracker's name."""
+
+
+def library_problems(file: SweepFile) -> list[Problem]:
+    """The trackers of a sweep whose library is not installed here."""
+    return [
+        file.problem(
+            ("track", index),
+            f"the tracker {tracker.name!r} needs the package {LIBRARIES[tracker.name]!r}, which is not installed",
+            f"pip install 'archsweep[{tracker.name}]'",
+        )
+        for index, tracker in enumerate(file.sweep.track)
+        if importlib.util.find_spec(LIBRARIES[tracker.name]) is None
+    ]

@@ -1,0 +1,107 @@
+"""The process in which one tracker lives. It reads what happens from stdin, one JSON object a line, until stdin ends.
+
+A process and not a thread, because a client library may hang, crash, take over signals or print, and because importing
+one and writing for it takes time that belongs to the trials. It ends when the driver does, also a killed one, and then
+says so of the trials that were running.
+
+To stdout it writes what people should know, again one JSON object a line: {"note": TEXT} or {"problem": TEXT}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import TypeAdapter
+
+from results.ledger import LEDGER_NAME, read_ledger
+from results.records import TrialRecord
+from runners.trackers import TRACKERS
+from runners.trackers.contract import TrackedSweep
+from runners.trackers.delivery import Delivered, Delivery
+from search_space.tracking import TrackerSpec
+
+__all__ = ["main"]
+
+_LAST_SECONDS = 120
+"""Longest time to finish once the driver has gone: nobody is left who could end a process that hangs."""
+
+
+def main() -> None:
+    """Entry point; the first line of stdin says which tracker and which run."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the driver, whose end is ours
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(5)
+    # No tracker needs torch, but tensorboardX loads it where it can: 2 seconds and 250 MB for nothing.
+    sys.modules.setdefault("torch", None)  # pyright: ignore[reportArgumentType]
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # libraries print to stdout; stderr is our log
+    try:
+        _serve(sys.stdin, replies)
+    except BaseException as err:
+        print(_without_passwords(traceback.format_exc()), file=sys.stderr, flush=True)
+        _reply(replies, problem=_in_words(err))
+        os._exit(1)  # whatever the library still wants to do at exit, it has failed
+    sys.stderr.flush()
+
+
+def _serve(lines: IO[str], replies: IO[str]) -> None:
+    job = json.loads(lines.readline())
+    options: Any = TypeAdapter(TrackerSpec).validate_python(job["options"])
+    sweep = TrackedSweep(job["sweep"], Path(job["run_dir"]), job["token"])
+    with _only_one(sweep.run_dir / "tracking" / f"{options.name}.lock"):
+        tracker = TRACKERS[options.name](options, sweep)
+        for note in tracker.notes:
+            _reply(replies, note=note)
+        delivery = Delivery(tracker, sweep, Delivered(options, sweep.run_dir))
+        for line in lines:
+            if not line.endswith("\n"):  # the driver died while it wrote
+                break
+            _tell(delivery, sweep, json.loads(line))
+        signal.alarm(_LAST_SECONDS)
+        delivery.close()
+
+
+def _tell(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> None:
+    kind = event["event"]
+    if kind == "start":
+        delivery.start(event["told"])
+    elif kind == "epoch":
+        delivery.epoch(event["told"], event["metrics"])
+    elif kind == "end":
+        delivery.end(TrialRecord.model_validate_json(event["record"]))
+    elif kind == "catch_up":
+        delivery.catch_up(read_ledger(sweep.run_dir / LEDGER_NAME).records)
+    else:
+        delivery.table([sweep.run_dir / name for name in event["files"]])
+
+
+@contextlib.contextmanager
+def _only_one(path: Path):
+    """Waits for the process of a killed driver, which may still be telling its last."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _reply(replies: IO[str], **said: str) -> None:
+    with contextlib.suppress(OSError):  # the driver has gone
+        print(json.dumps(said), file=replies, flush=True)
+
+
+def _in_words(err: BaseException) -> str:
+    first = (str(err).strip() or type(err).__name__).splitlines()[0]
+    return f"{type(err).__name__}: {_without_passwords(first)[:300]}"
+
+
+def _without_passwords(text: str) -> str:
+    return re.sub(r"://[^/@\s]*@", "://***@", text)

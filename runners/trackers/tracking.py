@@ -1,0 +1,219 @@
+"""The driver's side of the trackers: an observer of the book that feeds one process per tracker and never waits for it.
+
+Whatever a tracker does, the sweep goes on: events pass through a queue, a tracker that fails or falls too far behind is
+left out with one warning, and what it has not got by then is told at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import runners
+from results import TrialRecord
+from results.durable_files import replace_file
+from results.ledger import LEDGER_NAME, read_ledger
+from runners.assignment import Assignment
+from runners.trackers.delivery import Delivered
+from search_space import SpecError, Sweep, variant_id
+from search_space.tracking import TrackerSpec
+
+__all__ = ["Tracking"]
+
+_TABLES = ["table.md", "table.csv"]
+_LONGEST_QUEUE = 100_000
+_SOON = 3.0  # seconds after which a person who waits is told for what
+_START = (
+    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root);"
+    "from runners.trackers.process import main; main()"
+)
+
+
+class Tracking:
+    """Observer that passes on what happens to the trackers that the sweep names; a context manager for one session.
+
+    Args:
+        records: what the ledger holds before the session.
+        say: gets what people should know, one line each, at any time and from other threads.
+    """
+
+    def __init__(
+        self, sweep: Sweep, run_dir: Path, *, records: Iterable[TrialRecord], say: Callable[[str], None]
+    ) -> None:
+        self._run_dir = run_dir
+        self._say = say
+        self._feeds: list[_Feed] = []
+        if not sweep.track:
+            return
+        try:
+            token = _token(run_dir)
+        except (SpecError, OSError) as err:
+            say(f"warning: no tracker watches this run: {err}")
+            return
+        for options in sweep.track:
+            job = {
+                "options": options.model_dump(mode="json"),
+                "sweep": sweep.name,
+                "run_dir": str(run_dir),
+                "token": token,
+            }
+            self._feeds.append(_Feed(options, job, run_dir, say))
+        self._catch_up(records)
+
+    def started(self, assignment: Assignment) -> None:
+        if self._feeds:
+            told = _told(assignment)
+            told |= {
+                "variant": assignment.variant.name,
+                "variant_id": variant_id(assignment.spec),
+                "seed": assignment.spec.seed,
+                "role": assignment.role,
+                "spec": assignment.spec.model_dump(mode="json"),
+            }
+            self._put({"event": "start", "told": told})
+
+    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
+        if self._feeds:
+            self._put({"event": "epoch", "told": _told(assignment), "metrics": dict(metrics)})
+
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+        if self._feeds:
+            self._put({"event": "end", "record": record.model_dump_json()})
+
+    def close(self, *, patience: float) -> None:
+        """The session is over and its tables are written: trackers get them, and `patience` seconds to finish."""
+        if not self._feeds:
+            return
+        self._catch_up(read_ledger(self._run_dir / LEDGER_NAME).records)
+        for feed in self._feeds:
+            if feed.is_used:
+                feed.put(json.dumps({"event": "table", "files": _TABLES}))
+            feed.finish()
+        for feed in self._feeds:
+            feed.wait(patience)
+
+    def _catch_up(self, records: Iterable[TrialRecord]) -> None:
+        records = list(records)
+        for feed in self._feeds:
+            if any(feed.delivered.lacks(record) for record in records):
+                feed.put(json.dumps({"event": "catch_up"}))
+
+    def _put(self, event: Mapping[str, Any]) -> None:
+        line = json.dumps(event)
+        for feed in self._feeds:
+            feed.put(line)
+
+
+class _Feed:
+    """The process of one tracker, started when there is something to tell. One thread writes to it and one listens."""
+
+    def __init__(self, options: TrackerSpec, job: Mapping[str, Any], run_dir: Path, say: Callable[[str], None]) -> None:
+        self.name = options.name
+        self.delivered = Delivered(options, run_dir)
+        self.is_used = False
+        self._job = job
+        self._log = run_dir / "tracking" / f"{self.name}.log"
+        self._say = say
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._is_left_out = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
+
+    def put(self, line: str) -> None:
+        if self._is_left_out.is_set():
+            return
+        if not self.is_used:
+            self.is_used = True
+            self._start()
+        if self._queue.qsize() > _LONGEST_QUEUE:
+            self._leave_out("it does not keep up")
+        else:
+            self._queue.put(line)
+
+    def finish(self) -> None:
+        """Nothing more will be told."""
+        self._queue.put(None)
+
+    def wait(self, patience: float) -> None:
+        """Waits for the process; one that takes longer than `patience` seconds is ended."""
+        if self._process is None or self._listener is None:
+            return
+        self._listener.join(min(_SOON, patience))
+        if self._listener.is_alive() and patience > _SOON:
+            self._say(f"waiting for {self.name} to finish, {patience:g} s at most")
+            self._listener.join(patience - _SOON)
+        if self._listener.is_alive():
+            self._leave_out(f"it was not done {patience:g} s after the sweep")
+            self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> None:
+        root = str(Path(runners.__file__).parents[1])
+        try:
+            with self._log.open("a", encoding="utf-8") as log:
+                process = subprocess.Popen(
+                    # -P: a folder `wandb` or a file `mlflow.py` where the user stands is not the library.
+                    [sys.executable, "-P", "-c", _START, root],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    encoding="utf-8",
+                    start_new_session=True,  # Ctrl-C on the terminal is for the driver
+                )
+        except OSError as err:
+            self._leave_out(str(err))
+            return
+        self._process = process
+        self._queue.put(json.dumps(self._job))
+        threading.Thread(target=self._write, args=(process,), name=f"to {self.name}", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(process,), name=f"from {self.name}", daemon=True)
+        self._listener.start()
+
+    def _write(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        try:
+            while (line := self._queue.get()) is not None:
+                process.stdin.write(line + "\n")
+                process.stdin.flush()
+            process.stdin.close()
+        except OSError:  # the process has ended; the listener says why
+            return
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                said = json.loads(line)
+                if "note" in said:
+                    self._say(said["note"])
+                else:
+                    self._leave_out(said["problem"])
+        if process.wait() != 0:
+            self._leave_out(f"its process ended with {process.returncode}; {self._log} may say why")
+
+    def _leave_out(self, reason: str) -> None:
+        if not self._is_left_out.is_set():
+            self._is_left_out.set()
+            later = "the sweep goes on, and the next start tells it what is missing"
+            self._say(f"warning: {self.name} is left out: {reason} ({later})")
+
+
+def _told(assignment: Assignment) -> dict[str, Any]:
+    return {"trial_id": assignment.trial_id, "attempt": assignment.attempt}
+
+
+def _token(run_dir: Path) -> str:
+    """What tells this run directory from others in the names of tracker runs."""
+    path = run_dir / "tracking" / "token"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, secrets.token_hex(4) + "\n")
+    return path.read_text(encoding="utf-8").strip()
