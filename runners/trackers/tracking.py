@@ -79,6 +79,8 @@ class Tracking:
             }
             self._put({"event": "start", "told": told})
 
+    def placed(self, assignment: Assignment, place: object) -> None: ...
+
     def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         if self._feeds:
             self._put({"event": "epoch", "told": _told(assignment), "metrics": dict(metrics)})
