@@ -8,12 +8,14 @@ from __future__ import annotations
 from results.ablation import ablation_table
 from results.driver_lock import Driver, running_driver
 from results.exporters import EXPORTERS, exporter
-from results.ledger import LedgerContents, LedgerWriter, latest_by_trial, read_ledger
+from results.heads import Head, latest_by_trial
+from results.ledger import LedgerContents, read_ledger
+from results.ledger_writer import LedgerWriter
 from results.long_csv import write_curves_csv, write_long_csv
 from results.merge import merged_table, table_of_runs
 from results.progress import ProgressEvent, ProgressWriter, UnfinishedTrial
 from results.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
-from results.run_dir import Run, write_plan
+from results.run_dir import Run, RunHeads, open_heads, write_plan
 from results.status import BestTrial, RunStatus, TuningStatus, format_status, run_status
 from results.table import AblationTable, DroppedVariant, Row, Study
 from results.write_tables import write_tables
@@ -26,6 +28,7 @@ __all__ = [
     "Driver",
     "DroppedVariant",
     "Failure",
+    "Head",
     "LedgerContents",
     "LedgerWriter",
     "PlannedVariant",
@@ -34,6 +37,7 @@ __all__ = [
     "PublishedRow",
     "Row",
     "Run",
+    "RunHeads",
     "RunPlan",
     "RunStatus",
     "Status",
@@ -46,6 +50,7 @@ __all__ = [
     "format_status",
     "latest_by_trial",
     "merged_table",
+    "open_heads",
     "read_ledger",
     "run_status",
     "running_driver",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from results.comparison import with_comparisons
-from results.ledger import latest_by_trial
+from results.heads import AnyRecord, Head, latest_by_trial
 from results.published import belongs_to
 from results.records import PlannedVariant, RunPlan, TrialRecord
 from results.selection import check_selection, selected_metrics
@@ -84,18 +84,22 @@ def metric_of(plan: RunPlan) -> Metric:
     return METRICS[plan.metric]
 
 
-def planned_trials(plan: RunPlan, records: Iterable[TrialRecord]) -> dict[str, _BySeed]:
-    """variant id -> seed -> record, of the trials that belong to the plan; an edited sweep leaves others behind."""
+def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dict[int, AnyRecord]]:
+    """variant id -> seed -> record, of the trials that belong to the plan; an edited sweep leaves others behind.
+
+    Heads tell nothing of a trial's setting, so a search needs whole records.
+    """
     known = {variant.variant_id for variant in plan.variants if not variant.dropped}
-    trials: dict[str, _BySeed] = {}
+    seeds = set(plan.seeds)
+    trials: dict[str, dict[int, AnyRecord]] = {}
     for record in records:
         is_ours = record.variant_id in known or (plan.design == "search" and _fits_search(record, plan))
-        if is_ours and record.seed in plan.seeds:
+        if is_ours and record.seed in seeds:
             trials.setdefault(record.variant_id, {})[record.seed] = record
     return trials
 
 
-def selection_metric(metric: str, records: Iterable[TrialRecord]) -> str:
+def selection_metric(metric: str, records: Iterable[AnyRecord]) -> str:
     """The metric by which the best trial is chosen: on the validation split where every completed trial has one, so
     that the test split takes no part in the choice."""
     completed = [record.metrics for record in records if record.status == "completed"]
@@ -103,8 +107,9 @@ def selection_metric(metric: str, records: Iterable[TrialRecord]) -> str:
     return name if completed and all(name in metrics for metrics in completed) else metric
 
 
-def _fits_search(record: TrialRecord, plan: RunPlan) -> bool:
+def _fits_search(record: TrialRecord | Head, plan: RunPlan) -> bool:
     """False for records of an earlier form of the search: a trial of one epoch is no rival of one of twenty."""
+    assert isinstance(record, TrialRecord), "heads of a search"
     spec = record.spec
     epochs = spec.get("train", {}).get("epochs")
     dataset = spec.get("task", {}).get("dataset", {}).get("name")

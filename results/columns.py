@@ -79,8 +79,12 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
 def known_names(rows: Iterable[TrialRow]) -> set[str]:
     """Every name that at least one of the rows has."""
     names: set[str] = set(FIELDS)
+    seen: set[object] = set()
     for row in rows:
         names.update(row.metrics)
+        if not row.spec or row.fields["variant_id"] in seen:  # trials of a variant differ in their seed alone
+            continue
+        seen.add(row.fields["variant_id"])
         for path in flattened(row.spec):
             parts = path.split(".")
             names.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))

@@ -1,39 +1,36 @@
-"""The ledger: `ledger.jsonl`, one trial record a line, append-only, one writer. It is the truth of a run.
+"""Reading the ledger: `ledger.jsonl`, one trial record a line, append-only, one writer. It is the truth of a run.
 
-Written so that nothing that was reported as finished is ever lost and nothing half-written is ever read:
-a record is one write of one whole line, followed by fsync; a line torn by a killed process is not counted by readers
-and cut off (kept in `ledger.torn`) by the next writer, under the lock of the run. Readers need no lock.
+A line torn by a killed process is not counted; any other line that is no record is an error, because leaving a trial
+out would falsify a table. Readers need no lock. How it is written: ledger_writer.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import threading
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import IO
 
 from pydantic import ValidationError
 
-from results.driver_lock import DriverLock
-from results.durable_files import fsync_directory, write_errors_in_words
+from results.collecting import without_collecting
 from results.records import RECORD_VERSION, TrialRecord
 from search_space.errors import Problem, SpecError
 
 __all__ = [
     "LEDGER_NAME",
-    "TORN_NAME",
     "LedgerContents",
-    "LedgerWriter",
-    "latest_by_trial",
+    "LedgerScan",
+    "is_record",
     "newer_version",
+    "open_ledger",
     "read_ledger",
 ]
 
 LEDGER_NAME = "ledger.jsonl"
-TORN_NAME = "ledger.torn"
 _MOST_PROBLEMS = 10
 
 
@@ -47,96 +44,65 @@ class LedgerContents:
     skipped: int = 0
 
 
-class LedgerWriter:
-    """The one writer of a run's ledger, as a context manager. Creates the run directory.
+class LedgerScan:
+    """One pass over an opened ledger, or over what comes after a place that is known. Iterating gives its records.
 
-        with LedgerWriter(run_dir) as ledger:
-            for record in ledger.records: ...      # what earlier drivers left
-            ledger.append(record)                  # durable when it returns
-
-    `torn_bytes` says how much of a torn last line was cut off on opening. Appending from several threads is safe.
+    Attributes:
+        lines, end, crc: of all whole lines so far: how many, up to which byte, and their CRC-32.
+        has_line_feed: False once the record just given was an unterminated last line.
+        torn, skipped: as in `LedgerContents`, once the pass is over.
     """
 
-    def __init__(self, run_dir: str | Path) -> None:
-        self.run_dir = Path(run_dir)
-        self.path = self.run_dir / LEDGER_NAME
-        self.records: tuple[TrialRecord, ...] = ()
-        self.torn_bytes = 0
-        self._lock = DriverLock(self.run_dir)
-        self._mutex = threading.Lock()
-        self._descriptor: int | None = None
-        self._size = 0
-        self._is_damaged = False
+    def __init__(self, path: Path, stream: IO[bytes], *, lines: int = 0, end: int = 0, crc: int = 0) -> None:
+        self.path = path
+        self.lines, self.end, self.crc = lines, end, crc
+        self.has_line_feed = True
+        self.torn = False
+        self.skipped = 0
+        self._stream = stream
 
-    def __enter__(self) -> LedgerWriter:
-        with write_errors_in_words(self.run_dir):
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
-        try:
-            with write_errors_in_words(self.path):
-                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-                fsync_directory(self.run_dir)
-                self._repair()
-            self.records = tuple(read_ledger(self.path).records)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the ledger and gives the run directory back."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        self._lock.release()
-
-    def append(self, record: TrialRecord) -> None:
-        """Writes the record; when this returns, it is on the disk.
-
-        Raises:
-            SpecError: it could not be written (disk full, read-only, ...). The ledger is then as it was before.
+    def __iter__(self) -> Iterator[TrialRecord]:
         """
-        line = record.model_dump_json().encode() + b"\n"
-        with self._mutex, write_errors_in_words(self.path):
-            assert self._descriptor is not None, "append outside of the `with` block"
-            if self._is_damaged:
-                self._truncate()
+        Raises:
+            SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
+        """
+        problems: list[Problem] = []
+        for line in self._stream:
+            if not line.endswith(b"\n"):
+                # No proper beginning of a JSON object is itself one: an unterminated line that can be read is
+                # complete. Editors that strip the last line feed must not cost a trial.
+                self.has_line_feed = False
+                self.torn = not is_record(line)
+                if not self.torn:
+                    yield self._record(line, self.lines + 1)
+                break
+            self.lines += 1
+            self.end += len(line)
+            self.crc = zlib.crc32(line, self.crc)
+            if not line.strip():
+                self.skipped += 1
+                continue
             try:
-                _write_all(self._descriptor, line)
-                os.fsync(self._descriptor)
-            except BaseException:
-                self._is_damaged = True
-                self._truncate()
-                raise
-            self._size += len(line)
+                record = self._record(line, self.lines)
+            except ValidationError as err:
+                problems.append(_corrupt_line(f"{self.path}:{self.lines}", line.rstrip(b"\n"), err))
+                if len(problems) == _MOST_PROBLEMS:
+                    break
+            else:
+                yield record
+        if problems:
+            raise SpecError(problems)
 
-    def _truncate(self) -> None:
-        assert self._descriptor is not None
-        os.ftruncate(self._descriptor, self._size)
-        self._is_damaged = False
-
-    def _repair(self) -> None:
-        """Cuts a torn last line off, or ends it where only its line feed is missing."""
-        assert self._descriptor is not None
-        data = self.path.read_bytes()
-        whole, tail = _split_tail(data)
-        if tail and _is_record(tail):
-            _write_all(self._descriptor, b"\n")
-            whole = len(data) + 1
-        elif tail:
-            with open(self.run_dir / TORN_NAME, "ab") as stream:
-                stream.write(tail + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.ftruncate(self._descriptor, whole)
-            self.torn_bytes = len(tail)
-        os.fsync(self._descriptor)
-        self._size = whole
+    def _record(self, line: bytes, number: int) -> TrialRecord:
+        try:
+            record = TrialRecord.model_validate_json(line)
+        except ValidationError as err:
+            if (version := _version(line)) > RECORD_VERSION:
+                raise SpecError(newer_version(f"{self.path}:{number}", version)) from err
+            raise
+        if record.version > RECORD_VERSION:
+            raise SpecError(newer_version(f"{self.path}:{number}", record.version))
+        return record
 
 
 def read_ledger(path: str | Path) -> LedgerContents:
@@ -146,57 +112,42 @@ def read_ledger(path: str | Path) -> LedgerContents:
         SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return LedgerContents([])
-    except OSError as err:
-        raise SpecError(Problem(f"cannot read: {err.strerror}", where=str(path))) from err
-    whole, tail = _split_tail(data)
-    lines = data[:whole].split(b"\n")[:-1]
-    torn = bool(tail) and not _is_record(tail)
-    if tail and not torn:
-        lines.append(tail)
-    records: list[TrialRecord] = []
-    problems: list[Problem] = []
-    skipped = 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            skipped += 1
-            continue
-        try:
-            record = TrialRecord.model_validate_json(line)
-        except ValidationError as err:
-            version = _version(line)
-            if version > RECORD_VERSION:
-                raise SpecError(newer_version(f"{path}:{number}", version)) from err
-            problems.append(_corrupt_line(f"{path}:{number}", line, err))
-        else:
-            if record.version > RECORD_VERSION:
-                raise SpecError(newer_version(f"{path}:{number}", record.version))
-            records.append(record)
-        if len(problems) == _MOST_PROBLEMS:
-            break
-    if problems:
-        raise SpecError(problems)
-    return LedgerContents(records, torn=torn, skipped=skipped)
+    with open_ledger(path) as stream, without_collecting():
+        if stream is None:
+            return LedgerContents([])
+        scan = LedgerScan(path, stream)
+        records = list(scan)
+    return LedgerContents(records, torn=scan.torn, skipped=scan.skipped)
 
 
-def latest_by_trial(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
-    """The deciding record of every trial id: a completed one if there is any, else the latest attempt.
+@contextmanager
+def open_ledger(path: Path) -> Iterator[IO[bytes] | None]:
+    """The ledger for reading; None where there is none.
 
-    Preempted ones decide nothing: their trial is still to be done.
-
-    Does not depend on the order of the records, so that a merged or sorted ledger gives the same table.
+    Raises:
+        SpecError: it cannot be read.
     """
-    deciding: dict[str, TrialRecord] = {}
-    for record in records:
-        if record.status == "preempted":
-            continue
-        other = deciding.get(record.trial_id)
-        if other is None or _rank(record) > _rank(other):
-            deciding[record.trial_id] = record
-    return deciding
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - errors of the body are not those of opening
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as err:
+        raise _cannot_read(path, err) from err
+    with stream:
+        try:
+            yield stream
+        except OSError as err:
+            raise _cannot_read(path, err) from err
+
+
+def is_record(line: bytes) -> bool:
+    """Whether the line can be read, be it of a newer archsweep."""
+    try:
+        TrialRecord.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True
 
 
 def newer_version(where: str, version: int) -> Problem:
@@ -208,30 +159,8 @@ def newer_version(where: str, version: int) -> Problem:
     )
 
 
-def _rank(record: TrialRecord) -> tuple[bool, int, str, str]:
-    return record.status == "completed", record.attempt, record.finished_at, record.model_dump_json()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    # A full disk takes the part that still fits without an error; only the next write tells.
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def _split_tail(data: bytes) -> tuple[int, bytes]:
-    """Number of bytes in whole lines, and what follows them."""
-    whole = data.rfind(b"\n") + 1
-    return whole, data[whole:]
-
-
-def _is_record(tail: bytes) -> bool:
-    # No proper beginning of a JSON object is itself one: an unterminated line that can be read is complete. Editors
-    # that strip the last line feed must not cost a trial.
-    try:
-        TrialRecord.model_validate_json(tail)
-    except ValidationError:
-        return False
-    return True
+def _cannot_read(path: Path, err: OSError) -> SpecError:
+    return SpecError(Problem(f"cannot read: {err.strerror}", where=str(path)))
 
 
 def _version(line: bytes) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from results.durable_files import write_errors_in_words
-from results.records import TrialRecord
+from results.heads import Attempt
 
 __all__ = ["PROGRESS_NAME", "ProgressEvent", "ProgressWriter", "UnfinishedTrial", "read_progress", "unfinished_trials"]
 
@@ -125,9 +125,7 @@ def read_progress(path: str | Path) -> tuple[tuple[ProgressEvent, ...], int]:
     return tuple(events), unreadable
 
 
-def unfinished_trials(
-    events: Iterable[ProgressEvent], deciding: Mapping[str, TrialRecord]
-) -> tuple[UnfinishedTrial, ...]:
+def unfinished_trials(events: Iterable[ProgressEvent], deciding: Mapping[str, Attempt]) -> tuple[UnfinishedTrial, ...]:
     """Trials that began and have no record of it, in the order of their latest start.
 
     Args:
@@ -165,7 +163,7 @@ def unfinished_trials(
     )
 
 
-def _is_unfinished(start: ProgressEvent, last: ProgressEvent, record: TrialRecord | None) -> bool:
+def _is_unfinished(start: ProgressEvent, last: ProgressEvent, record: Attempt | None) -> bool:
     if record is None:
         return True
     if record.status != "failed" or last.event == "end" or not record.finished_at:

@@ -6,29 +6,33 @@ neither the lock nor the sweep file nor the libraries that trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
 from results.driver_lock import Driver, running_driver
 from results.durable_files import replace_file, write_errors_in_words
-from results.ledger import LEDGER_NAME, latest_by_trial, newer_version, read_ledger
+from results.heads import Head, latest_by_trial
+from results.ledger import LEDGER_NAME, newer_version, read_ledger
+from results.ledger_index import read_heads
 from results.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
 from results.records import RECORD_VERSION, RunPlan, TrialRecord
 from search_space.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["PLAN_NAME", "Run", "write_plan"]
+__all__ = ["PLAN_NAME", "Run", "RunHeads", "RunView", "open_heads", "write_plan"]
 
 PLAN_NAME = "plan.json"
 _MOST_NEARBY = 20
+_Record = TypeVar("_Record", bound=TrialRecord | Head, covariant=True)
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run as it stood when it was opened.
+class RunView(Generic[_Record]):
+    """One run as it stood when it was opened, by its records or by their heads.
 
     Attributes:
         records: all records of the ledger, in its order, failed attempts included.
@@ -38,10 +42,33 @@ class Run:
 
     path: Path
     plan: RunPlan
-    records: tuple[TrialRecord, ...]
+    records: tuple[_Record, ...]
     torn: bool = False
     progress: tuple[ProgressEvent, ...] = field(default=(), repr=False)
     driver: Driver | None = None
+
+    @cached_property
+    def deciding(self) -> Mapping[str, _Record]:
+        """Trial id -> the record that decides about it; trials that tuned an arm are left out."""
+        return latest_by_trial(record for record in self.records if not record.role)
+
+    @cached_property
+    def tuning(self) -> Mapping[str, _Record]:
+        """Trial id -> the record that decides about it, of the trials that tuned an arm."""
+        return latest_by_trial(record for record in self.records if record.role)
+
+    def tunes_an_arm(self, seed: int) -> bool:
+        """Whether trials of this seed tune an arm: no reported trial has a seed of `retune`."""
+        return self.plan.retuned is not None and seed in self.plan.retuned.seeds
+
+    @cached_property
+    def unfinished(self) -> tuple[UnfinishedTrial, ...]:
+        """Trials that began and have no record of it: running, or interrupted if there is no driver."""
+        return unfinished_trials(self.progress, latest_by_trial(self.records))
+
+
+class Run(RunView[TrialRecord]):
+    """One run with all that its records tell."""
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -58,24 +85,25 @@ class Run:
         contents = read_ledger(path / LEDGER_NAME)
         return cls(path, plan, tuple(contents.records), contents.torn, events, driver)
 
-    @cached_property
-    def deciding(self) -> dict[str, TrialRecord]:
-        """Trial id -> the record that decides about it; trials that tuned an arm are left out."""
-        return latest_by_trial(record for record in self.records if not record.role)
 
-    @cached_property
-    def tuning(self) -> dict[str, TrialRecord]:
-        """Trial id -> the record that decides about it, of the trials that tuned an arm."""
-        return latest_by_trial(record for record in self.records if record.role)
+class RunHeads(RunView[Head]):
+    """One run by the heads of its records: enough to say how it stands."""
 
-    def tunes_an_arm(self, seed: int) -> bool:
-        """Whether trials of this seed tune an arm: no reported trial has a seed of `retune`."""
-        return self.plan.retuned is not None and seed in self.plan.retuned.seeds
 
-    @cached_property
-    def unfinished(self) -> tuple[UnfinishedTrial, ...]:
-        """Trials that began and have no record of it: running, or interrupted if there is no driver."""
-        return unfinished_trials(self.progress, latest_by_trial(self.records))
+def open_heads(path: str | Path) -> RunHeads | Run:
+    """The run, with no more of its records than it takes to say how it stands: heads, unless it is a search.
+
+    Raises:
+        SpecError: as `Run.open`.
+    """
+    path = Path(path)
+    plan = _read_plan(path)
+    if plan.design == "search":
+        return Run.open(path)
+    driver = running_driver(path)
+    events, _ = read_progress(path / PROGRESS_NAME)
+    found = read_heads(path, may_write=driver is None)
+    return RunHeads(path, _read_plan(path), tuple(found.heads), found.torn, events, driver)
 
 
 def write_plan(run_dir: str | Path, plan: RunPlan) -> None:

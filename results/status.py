@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from results.ablation import metric_of, planned_trials, selection_metric
 from results.driver_lock import Driver
+from results.heads import Head
 from results.progress import ProgressEvent, UnfinishedTrial
 from results.records import TrialRecord
-from results.run_dir import Run
+from results.run_dir import RunView
 from search_space.visible import visible
 
 __all__ = ["BestTrial", "RunStatus", "TuningStatus", "format_status", "run_status"]
@@ -84,7 +86,7 @@ class RunStatus:
         return self.tuning is not None and not self.tuning.is_over
 
 
-def run_status(run: Run, *, now: float) -> RunStatus:
+def run_status(run: RunView[TrialRecord | Head], *, now: float) -> RunStatus:
     """The state of the run.
 
     Args:
@@ -92,10 +94,7 @@ def run_status(run: Run, *, now: float) -> RunStatus:
     """
     trials = planned_trials(run.plan, run.deciding.values())
     records = [record for seeds in trials.values() for record in seeds.values()]
-    counts = {
-        status: sum(record.status == status for record in records)
-        for status in ("completed", "pruned", "failed", "infeasible")
-    }
+    counts = Counter(record.status for record in records)
     if run.plan.design == "search":
         # An infeasible proposal costs no training and nothing of the budget.
         planned = (run.plan.num_trials or 0) + counts["infeasible"]
@@ -130,7 +129,7 @@ def run_status(run: Run, *, now: float) -> RunStatus:
     )
 
 
-def _tuning(run: Run, running: tuple[UnfinishedTrial, ...]) -> TuningStatus | None:
+def _tuning(run: RunView[TrialRecord | Head], running: tuple[UnfinishedTrial, ...]) -> TuningStatus | None:
     retuned = run.plan.retuned
     if retuned is None:
         return None
@@ -211,7 +210,7 @@ def _advice(status: RunStatus) -> str:
     return ""
 
 
-def _best(run: Run, records: list[TrialRecord]) -> BestTrial | None:
+def _best(run: RunView[TrialRecord | Head], records: list[TrialRecord | Head]) -> BestTrial | None:
     metric = metric_of(run.plan)
     name = selection_metric(metric.name, records)
     values = [

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from results import Failure, LedgerWriter, TrialRecord, latest_by_trial
+from results import Failure, Head, LedgerWriter, TrialRecord, latest_by_trial, read_ledger
 from runners.assignment import Assignment, Place, RunningTrial, infeasible_record, record_of, taken_over
 from runners.outcome import Outcome
 from runners.plan import Plan
@@ -72,13 +72,9 @@ class TrialBook:
         self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
         self._lookup = lookup
         self._running: dict[str, RunningTrial] = {}
-        self._decisive: dict[str, TrialRecord] = dict(
-            latest_by_trial(record for record in ledger.records if record.role == role)
-        )
-        self._attempts: dict[str, int] = {}
-        for record in ledger.records:
-            if record.status == "failed" and record.role == role:
-                self._attempts[record.trial_id] = self._attempts.get(record.trial_id, 0) + 1
+        heads = [head for head in ledger.heads if head.role == role]
+        self._decisive: dict[str, Head] = latest_by_trial(heads)
+        self._attempts: Counter[str] = Counter(head.trial_id for head in heads if head.status == "failed")
         sweep = plan.sweep
         self._failures_in_a_row: Counter[str] = Counter()  # by variant id
         self._again = frozenset(key for key, record in self._decisive.items() if record.status in retry)
@@ -90,14 +86,16 @@ class TrialBook:
         self._search_keys: set[str] = set()  # trials that this search proposed
         if sweep.search or sweep.prune:
             self._study = Study(sweep, ledger.run_dir)
+            records = read_ledger(ledger.path).records if heads else []
+            whole = latest_by_trial(record for record in records if record.role == role)
         if sweep.search and self._study:
-            seen = self._study.replay_search(self._decisive, trial_id_of=self._search_trial_id, again=self._again)
+            seen = self._study.replay_search(whole, trial_id_of=self._search_trial_id, again=self._again)
             self._search_keys = set(seen)
             self._spent = sum(record.status != "infeasible" for record in seen.values())
             return
         self._queue.extend(self._unfinished())
         if self._study:
-            planned = (self._decisive.get(key) for key, _, _ in self._planned() if key not in self._again)
+            planned = (whole.get(key) for key, _, _ in self._planned() if key not in self._again)
             self._study.replay_fixed(record for record in planned if record is not None)
 
     # -- what is left ----------------------------------------------------------
@@ -124,13 +122,13 @@ class TrialBook:
         return waiting if self._limit is None else min(waiting, self._limit)
 
     @property
-    def records(self) -> dict[str, TrialRecord]:
-        """The deciding record of each trial id, of this and earlier sessions."""
+    def records(self) -> dict[str, Head]:
+        """The head of the deciding record of each trial id, of this and earlier sessions."""
         return self._decisive
 
     @property
-    def search_records(self) -> list[TrialRecord]:
-        """The records of what this search proposed."""
+    def search_records(self) -> list[Head]:
+        """The heads of the records of what this search proposed."""
         return [self._decisive[key] for key in sorted(self._search_keys) if key in self._decisive]
 
     def running(self) -> list[Assignment]:
@@ -208,11 +206,12 @@ class TrialBook:
         """
         progress = self._running[key]
         record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
-        self._ledger.append(record)
+        head = self._ledger.append(record)
         del self._running[key]
         if record.status == "preempted":
             self._retries.append(progress.assignment)
         else:
+            self._decisive[key] = head
             self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
         for observer in self._observers:
             observer.ended(progress.assignment, record)
@@ -262,8 +261,6 @@ class TrialBook:
                 yield self._assignment(key, spec, variant)
 
     def _note_end(self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool) -> None:
-        """The record decides, unless the trial gets another try."""
-        self._decisive[record.trial_id] = record
         self._note_failure(record)
         is_retried = may_retry_alone and self._ran_out_of_memory(assignment, record)
         if is_retried:
@@ -273,7 +270,7 @@ class TrialBook:
             self._study.finish(record.trial_id, record)
 
     def _assignment(self, key: str, spec: TrialSpec, variant: Variant, proposal: Proposal | None = None) -> Assignment:
-        attempt = self._attempts.get(key, 0) + 1
+        attempt = self._attempts[key] + 1
         return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
 
     def _note_failure(self, record: TrialRecord) -> None:
@@ -350,11 +347,9 @@ class TrialBook:
         assert self._study is not None
         assert assignment.proposal is not None
         record = taken_over(assignment, served)
-        self._ledger.append(record)
-        self._decisive[assignment.trial_id] = record
+        self._decisive[assignment.trial_id] = self._ledger.append(record)
         self._study.answer_from(assignment.proposal, record)
 
     def _write_infeasible(self, assignment: Assignment, reason: str, cost: Mapping[str, float]) -> None:
         record = infeasible_record(assignment, reason, cost)
-        self._ledger.append(record)
-        self._decisive[assignment.trial_id] = record
+        self._decisive[assignment.trial_id] = self._ledger.append(record)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from results import LedgerWriter, ProgressWriter, TrialRecord, write_plan, write_tables
+from results import Head, LedgerWriter, ProgressWriter, write_plan, write_tables
 from runners.book import Observer, TrialBook
 from runners.cache import CacheWriter, TrialCache, leaves_only_records
 from runners.engines import run_trials
@@ -87,11 +87,11 @@ def drive(
             grace_seconds=plan.sweep.checkpoints.grace_seconds,
             say=lambda text: None if console is None else console.print(text, markup=False, style="bold"),
         )
-        remove_checkpoints(run_dir, ledger.records)
+        remove_checkpoints(run_dir, ledger.heads)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(run_dir, description, plan.file.text)
         progress_file = ProgressFile(progress)
-        tracking = Tracking(plan.sweep, run_dir, records=ledger.records, say=_say_to(console))
+        tracking = Tracking(plan.sweep, run_dir, heads=ledger.heads, say=_say_to(console))
         book: TrialBook | None = None
         is_comparing = False
         try:
@@ -176,7 +176,7 @@ class _Started:
     def ended(self, assignment: object, record: object) -> None: ...
 
 
-def _records_of_plan(book: TrialBook, plan: Plan) -> list[TrialRecord]:
+def _records_of_plan(book: TrialBook, plan: Plan) -> list[Head]:
     if plan.sweep.search:
         return book.search_records
     keys = (trial_id(variant.setting.with_seed(seed)) for variant in plan.variants for seed in plan.sweep.seeds)

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from results import ProgressEvent, ProgressWriter, TrialRecord
+from results import Head, ProgressEvent, ProgressWriter, TrialRecord
 from runners.assignment import Assignment, Place
 from runners.study import objective
 from search_space import METRICS
@@ -55,11 +55,11 @@ class ProgressFile:
 class _Tally:
     """Counts, best value and estimated time left, kept while trials end."""
 
-    def __init__(self, planned: int, earlier: Mapping[str, TrialRecord], metric: str) -> None:
+    def __init__(self, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
         self.metric = METRICS[metric]
         self.planned = planned
         self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0, "preempted": 0}
-        self.best: TrialRecord | None = None
+        self.best: TrialRecord | Head | None = None
         self._began = time.monotonic()
         self._ended_now = 0
         for record in earlier.values():
@@ -79,10 +79,10 @@ class _Tally:
         self._ended_now += 1
         self._count(record)
 
-    def value(self, record: TrialRecord) -> float | None:
+    def value(self, record: TrialRecord | Head) -> float | None:
         return objective(record.metrics, self.metric.name)
 
-    def _count(self, record: TrialRecord) -> None:
+    def _count(self, record: TrialRecord | Head) -> None:
         self.counts[record.status] += 1
         value = self.value(record)
         if record.status != "completed" or value is None:
@@ -102,7 +102,7 @@ class _Tally:
 class TrialLines:
     """Observer for logs and pipes: one line per finished trial."""
 
-    def __init__(self, console: Console, *, planned: int, earlier: Mapping[str, TrialRecord], metric: str) -> None:
+    def __init__(self, console: Console, *, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
         self._console = console
         self._tally = _Tally(planned, earlier, metric)
 
@@ -135,9 +135,7 @@ class TrialLines:
 class LiveView:
     """Observer for terminals: a bar, the counts, the best so far, time left, and what every worker is doing."""
 
-    def __init__(
-        self, console: Console, *, title: str, planned: int, earlier: Mapping[str, TrialRecord], metric: str
-    ) -> None:
+    def __init__(self, console: Console, *, title: str, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
         self._tally = _Tally(planned, earlier, metric)
         self._title = title
         self._running: dict[str, tuple[int, Assignment, Mapping[str, float]]] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,7 +22,8 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
+from results import Head, LedgerWriter, TrialRecord, latest_by_trial
+from results.heads import head_of
 from runners.optuna_names import make_sampler
 from runners.plan import Entry, Plan
 from runners.study import objective
@@ -86,8 +87,8 @@ def stages(
         SpecError: no tuning trial of the reference completed.
     """
 
-    def decided_so_far() -> dict[str, TrialRecord]:
-        found = _decided(ledger.records)
+    def decided_so_far() -> dict[str, Head]:
+        found = _decided(ledger.heads)
         return {key: record for key, record in found.items() if record.status not in retry or record.session == session}
 
     while plan.sweep.retune:
@@ -98,30 +99,29 @@ def stages(
             break
         stage = _stage_plan(plan, missing)
         yield Stage(stage, ROLE)
-        ledger.records = tuple(read_ledger(ledger.path).records)
         decided = decided_so_far()
         if any(key not in decided for variant in stage.variants for key in _keys(stage.sweep, variant.setting)):
             return
     yield Stage(plan, "")
 
 
-def plan_so_far(plan: Plan, records: Sequence[TrialRecord]) -> Plan:
+def plan_so_far(plan: Plan, records: Iterable[TrialRecord | Head]) -> Plan:
     """The plan with tuned arms once all are tuned, else the plan as it is."""
     if not plan.sweep.retune:
         return plan
-    decided = _decided(records)
+    decided = _decided(map(head_of, records))
     return plan if any(arm.missing for arm in _arms(plan, decided)) else _tuned(plan, decided)
 
 
-def _decided(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
-    return latest_by_trial(record for record in records if record.role == ROLE)
+def _decided(heads: Iterable[Head]) -> dict[str, Head]:
+    return latest_by_trial(head for head in heads if head.role == ROLE)
 
 
-def _arms(plan: Plan, decided: Mapping[str, TrialRecord]) -> list[_Arm]:
+def _arms(plan: Plan, decided: Mapping[str, Head]) -> list[_Arm]:
     return [_replay(plan.sweep, variant, decided) for variant in plan.variants]
 
 
-def _replay(sweep: Sweep, arm: Variant, decided: Mapping[str, TrialRecord]) -> _Arm:
+def _replay(sweep: Sweep, arm: Variant, decided: Mapping[str, Head]) -> _Arm:
     tuning = tuning_sweep(sweep, arm.setting)
     search = tuning.search
     assert search is not None
@@ -164,7 +164,7 @@ def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:
     return 1
 
 
-def _mean(sweep: Sweep, records: Sequence[TrialRecord]) -> float | None:
+def _mean(sweep: Sweep, records: Sequence[Head]) -> float | None:
     """Mean over the seeds; a candidate that fails with one seed is no candidate."""
     if any(record.status != "completed" for record in records):
         return None
@@ -196,7 +196,7 @@ def _stage_plan(plan: Plan, candidates: Sequence[Variant]) -> Plan:
     return replace(plan, file=replace(plan.file, sweep=sweep), entries=entries)
 
 
-def _tuned(plan: Plan, decided: Mapping[str, TrialRecord]) -> Plan:
+def _tuned(plan: Plan, decided: Mapping[str, Head]) -> Plan:
     """The plan with every arm at its best setting."""
     retune = plan.sweep.retune
     assert retune is not None

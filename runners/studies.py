@@ -45,8 +45,8 @@ def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, ro
     if plan.sweep.search:
         return 0
     lookups = list(lookups)
-    known = {record.trial_id for record in ledger.records if record.role == role}
-    taken: list[TrialRecord] = []
+    known = {head.trial_id for head in ledger.heads if head.role == role}
+    num_taken = 0
     for seed in plan.sweep.seeds:
         for variant in plan.variants:
             spec = variant.setting.with_seed(seed)
@@ -55,7 +55,6 @@ def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, ro
             record = next((record for lookup in lookups if (record := lookup(spec))), None)
             if record is not None:
                 update = {"variant": variant.name, "changes": dict(variant.changes), "role": role}
-                taken.append(record.model_copy(update=update))
-                ledger.append(taken[-1])
-    ledger.records = (*ledger.records, *taken)
-    return len(taken)
+                ledger.append(record.model_copy(update=update))
+                num_taken += 1
+    return num_taken

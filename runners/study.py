@@ -22,6 +22,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from results.heads import Head
 from results.records import TrialRecord
 from runners.optuna_names import make_pruner, make_sampler
 from runners.suggestions import append_suggestion, read_suggestions
@@ -234,7 +235,7 @@ class Study:
         worst = min if METRICS[self._sweep.metric].direction == "maximize" else max
         return worst(known) if known else None
 
-    def answer_from(self, proposal: Proposal, record: TrialRecord) -> None:
+    def answer_from(self, proposal: Proposal, record: TrialRecord | Head) -> None:
         """The proposal repeats a finished trial: its known outcome is told again, nothing is trained."""
         if record.status == "infeasible":
             self.reject(proposal, is_infeasible=True)

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from results import TrialRecord, latest_by_trial
+from results import Head, TrialRecord, latest_by_trial
 
 __all__ = ["CheckpointRemover", "remove_checkpoints"]
 
@@ -37,7 +37,7 @@ class CheckpointRemover:
             _remove_empty(self._run_dir / "trials" / record.trial_id)
 
 
-def remove_checkpoints(run_dir: Path, records: Iterable[TrialRecord]) -> None:
+def remove_checkpoints(run_dir: Path, records: Iterable[Head]) -> None:
     """Removes what a driver left behind that was killed between a record and its checkpoint."""
     left = {path.parent.name: path for path in run_dir.glob(f"trials/*/{_NAME}")}
     if left:
@@ -55,7 +55,7 @@ def _remove_empty(directory: Path) -> None:
         directory.rmdir()
 
 
-def _is_of_use(record: TrialRecord) -> bool:
+def _is_of_use(record: TrialRecord | Head) -> bool:
     if record.status == "failed":
         return record.failure is not None and record.failure.type != "NonFiniteLoss"
     return record.status == "preempted"

@@ -10,6 +10,8 @@ __all__ = ["visible", "visible_json", "visible_lines"]
 
 def visible(text: str) -> str:
     """The text with line breaks and every kind of space as a space, and what cannot be seen as its escape."""
+    if text.isprintable():  # no line break, and no space but the plain one
+        return text
     return "".join(_shown(character) for character in " ".join(text.splitlines()))
 
 

@@ -33,15 +33,17 @@ def ls(
     what was trained (`arch.depth`). Trials without a value come last and match nothing that is said about it.
     """
     from results import Run
+    from results.collecting import without_collecting
     from results.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
 
     if json_ and csv_:
         raise typer.BadParameter("one format at a time", param_hint="--json --csv")
-    opened = Run.open(run)
-    shown = _names(columns) or default_columns(opened)
-    rows = listed(opened, columns=_names(columns), sort=_names(sort), filter_=filter_, every_attempt=every_attempt)
-    write = write_listing_json if json_ else write_listing_csv if csv_ else write_listing_text
-    write(rows, shown, sys.stdout)
+    with without_collecting():
+        opened = Run.open(run)
+        shown, order = _names(columns) or default_columns(opened), _names(sort)
+        rows = listed(opened, columns=_names(columns), sort=order, filter_=filter_, every_attempt=every_attempt)
+        write = write_listing_json if json_ else write_listing_csv if csv_ else write_listing_text
+        write(rows, shown, sys.stdout)
 
 
 def _names(text: str | None) -> list[str]:

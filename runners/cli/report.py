@@ -32,12 +32,14 @@ def report(
     if len(runs) > 1 and output is None:
         raise typer.BadParameter("the report of several runs needs a file to go to", param_hint="--output")
     from results import Run
+    from results.collecting import without_collecting
     from results.durable_files import replace_file, write_errors_in_words
     from results.figures.files import write_figures
     from results.report import make_report
 
-    opened = [Run.open(run) for run in runs]
-    made = make_report([_subject(run) for run in opened])
+    with without_collecting():
+        opened = [Run.open(run) for run in runs]
+        made = make_report([_subject(run) for run in opened])
     path = output or opened[0].path / "report.html"
     if output is None:
         replace_file(path, made.html)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from results.heads import Head
 from results.records import TrialRecord
 from runners.trackers.contract import TrackedRun, TrackedSweep, Tracker, ending_of, run_of
 from search_space.tracking import TrackerSpec
@@ -29,7 +30,7 @@ class Delivered:
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
         self._ids = set(self._read())
 
-    def lacks(self, record: TrialRecord) -> bool:
+    def lacks(self, record: TrialRecord | Head) -> bool:
         """Whether the record is of an ended trial that the tracker does not have."""
         return record.status != "preempted" and _key(record.trial_id, record.attempt) not in self._ids
 

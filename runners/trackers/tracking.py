@@ -12,14 +12,13 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import runners
-from results import TrialRecord
+from results import Head, TrialRecord
 from results.durable_files import replace_file
-from results.ledger import LEDGER_NAME, read_ledger
 from runners.assignment import Assignment
 from runners.trackers.delivery import Delivered
 from search_space import SpecError, Sweep, variant_id
@@ -40,14 +39,12 @@ class Tracking:
     """Observer that passes on what happens to the trackers that the sweep names; a context manager for one session.
 
     Args:
-        records: what the ledger holds before the session.
+        heads: of the ledger, which grow with it.
         say: gets what people should know, one line each, at any time and from other threads.
     """
 
-    def __init__(
-        self, sweep: Sweep, run_dir: Path, *, records: Iterable[TrialRecord], say: Callable[[str], None]
-    ) -> None:
-        self._run_dir = run_dir
+    def __init__(self, sweep: Sweep, run_dir: Path, *, heads: Sequence[Head], say: Callable[[str], None]) -> None:
+        self._heads = heads
         self._say = say
         self._feeds: list[_Feed] = []
         if not sweep.track:
@@ -65,7 +62,7 @@ class Tracking:
                 "token": token,
             }
             self._feeds.append(_Feed(options, job, run_dir, say))
-        self._catch_up(records)
+        self._catch_up()
 
     def started(self, assignment: Assignment) -> None:
         if self._feeds:
@@ -93,7 +90,7 @@ class Tracking:
         """The session is over and its tables are written: trackers get them, and `patience` seconds to finish."""
         if not self._feeds:
             return
-        self._catch_up(read_ledger(self._run_dir / LEDGER_NAME).records)
+        self._catch_up()
         for feed in self._feeds:
             if feed.is_used:
                 feed.put(json.dumps({"event": "table", "files": _TABLES}))
@@ -101,10 +98,9 @@ class Tracking:
         for feed in self._feeds:
             feed.wait(patience)
 
-    def _catch_up(self, records: Iterable[TrialRecord]) -> None:
-        records = list(records)
+    def _catch_up(self) -> None:
         for feed in self._feeds:
-            if any(feed.delivered.lacks(record) for record in records):
+            if any(feed.delivered.lacks(head) for head in self._heads):
                 feed.put(json.dumps({"event": "catch_up"}))
 
     def _put(self, event: Mapping[str, Any]) -> None:

@@ -149,7 +149,7 @@ def test_changes_tell_the_tuned_values_that_differ_from_the_reference(write_swee
     plan = make_plan(load_sweep(write_sweep(RETUNE)))
     play(plan, tmp_path / "run", peaked)
     with LedgerWriter(tmp_path / "run") as ledger:
-        tuned = plan_so_far(plan, ledger.records)
+        tuned = plan_so_far(plan, ledger.heads)
     reference, other = tuned.variants
     assert reference.changes == {}
     assert other.changes == {"arch.attention": "reattention", "train.lr": other.setting.train.lr}
