@@ -178,16 +178,20 @@ def _metrics(found: Mapping[str, Any]) -> dict[str, float]:
     return metrics
 
 
+def _text(found: Any) -> str:
+    return str(found).encode(errors="backslashreplace").decode()  # half a character, which no file could hold
+
+
 def _event(line: dict[str, Any]) -> ProgressEvent:
     if line["event"] not in _EVENTS:
         raise ValueError(line["event"])
     return ProgressEvent(
         t=float(line["t"]),
-        trial_id=str(line["trial_id"]),
-        variant=str(line["variant"]),
+        trial_id=_text(line["trial_id"]),
+        variant=_text(line["variant"]),
         seed=int(line["seed"]),
         event=line["event"],
         metrics=_metrics(line.get("metrics") or {}),
-        worker=str(line.get("worker") or ""),
+        worker=_text(line.get("worker") or ""),
         gpus=tuple(map(str, line.get("gpus") or ())),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from results import Run, TrialRecord
 from results.ablation import selection_metric
@@ -38,8 +39,12 @@ def sweep_around(run_dir: Path, name: str) -> str:
         raise SpecError(Problem(f"is no search, but a {run.plan.design!r}", where=str(run_dir), hint=hint))
     written, sweep = _last_start(run_dir)
     best = _best(run)
-    setting = Setting.model_validate({key: best.spec[key] for key in ("arch", "task", "train")})
-    baseline = Setting.model_validate(written)
+    try:
+        setting = Setting.model_validate({key: best.spec[key] for key in ("arch", "task", "train")})
+        baseline = Setting.model_validate(written)
+        resources = _stated(sweep.get("resources", {}))
+    except (KeyError, ValidationError) as err:
+        raise SpecError(_not_of_this_search(run_dir)) from err
     components = _components(baseline, setting)
     if not components:
         message = f"the best trial of {len(run.deciding)} is the baseline of the search itself"
@@ -59,25 +64,32 @@ def sweep_around(run_dir: Path, name: str) -> str:
             "design": "leave_one_out",
             "seeds": list(range(best.seed + 1, best.seed + 1 + _NUM_SEEDS)),
             "metric": run.plan.metric,
-            "require": list(sweep.get("require", ())),
-            "resources": _stated(sweep.get("resources", {})),
+            "require": list(sweep.get("require") or ()),
+            "resources": resources,
         },
     )
     full = next(variants(load_sweep_text(text, name).sweep))
-    assert variant_id(full.setting) == best.variant_id, "the sweep's reference is the trial it was made around"
+    if variant_id(full.setting) != best.variant_id:
+        raise SpecError(_not_of_this_search(run_dir))
     return text
+
+
+def _not_of_this_search(run_dir: Path) -> Problem:
+    message = "the best trial and the latest start are not of one sweep, or were edited"
+    return Problem(
+        message, where=str(run_dir), hint=f"see {PROVENANCE_NAME}; `archsweep run` with the sweep adds a line"
+    )
 
 
 def _last_start(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The baseline and the sweep of the latest start, profile and overrides included."""
     path = run_dir / PROVENANCE_NAME
     try:
-        last = path.read_text(encoding="utf-8").splitlines()[-1]
-    except (OSError, IndexError) as err:
+        sweep = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["sweep"]
+        return dict(sweep["baseline"]), dict(sweep)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as err:
         message = "does not say what the baseline of the search was"
         raise SpecError(Problem(message, where=str(path), hint="run the search again; it adds a line there")) from err
-    sweep = json.loads(last)["sweep"]
-    return sweep["baseline"], sweep
 
 
 def _best(run: Run) -> TrialRecord:

@@ -7,6 +7,7 @@ blocks' maps, mean over images, heads and tokens; here also over the seeds. Read
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -25,7 +26,17 @@ _ARRAY = "cross_layer_similarity"
 _PANEL = 150
 _MOST_CELLS = 6000
 _MOST_BLOCKS = 512
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_MOST_BYTES = 16 * _MOST_BLOCKS**2
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -77,6 +88,9 @@ def _mean_over_seeds(run: Path, row: Row) -> tuple[np.ndarray | None, int, list[
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 if _ARRAY not in arrays:
+                    continue
+                if arrays.zip.getinfo(f"{_ARRAY}.npy").file_size > _MOST_BYTES:  # packed zeros would fill the memory
+                    broken.append(f"trials/{path.parent.name}/{ARRAYS_NAME}")
                     continue
                 one = np.asarray(arrays[_ARRAY], dtype=float)
         except _UNREADABLE:
