@@ -14,22 +14,24 @@ __all__ = ["doctor"]
 
 def doctor(
     out: Annotated[Path, typer.Option(help="Where run directories will be made.")] = Path("runs"),
+    cpus_per_trial: Annotated[float, typer.Option(min=0, help="As `resources.cpus` of the sweep.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Check Python, packages, GPUs, CPUs, memory, limits, disk and Ray, and say what to do about each problem.
+    """Check packages, GPUs, CPUs, memory, limits, disks, locks and Ray, and say what to do about each problem.
 
-    Exit code 0: trials can run, perhaps with warnings. 2: something stops them.
+    Exit code 0: trials can run, perhaps with warnings. 1: something stops them.
     """
-    from runners.doctor import diagnose
+    from runners.doctor import Request, diagnose
+    from search_space.visible import visible, visible_json
 
-    found = diagnose(out)
+    found = diagnose(Request(out, cpus_per_trial))
     if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1))
+        print(visible_json(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1)))
     else:
         width = max(len(finding.name) for finding in found)
         for finding in found:
-            print(f"{finding.state:8} {finding.name.ljust(width)}  {finding.text}")
+            print(f"{finding.state:8} {finding.name.ljust(width)}  {visible(finding.text)}")
             if finding.remedy:
-                print(f"{'':8} {'':{width}}  -> {finding.remedy}")
+                print(f"{'':8} {'':{width}}  -> {visible(finding.remedy)}")
     if any(finding.state == "problem" for finding in found):
-        raise typer.Exit(2)
+        raise typer.Exit(1)

@@ -1,0 +1,53 @@
+"""Is this machine fit to run sweeps? Each check looks at one thing that makes runs fail or crawl, and says what to do.
+
+A `problem` stops trials, a `warning` makes them slower, fewer or fragile. A check is two functions: `check_...` gathers
+facts, `judge_...` makes a finding of them, so that machines which nobody has at hand can be judged, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runners.doctor.finding import Finding, Request
+from runners.doctor.machine import (
+    check_cpus,
+    check_memory,
+    check_open_files,
+    check_processes,
+    check_shared_memory,
+    check_threads,
+)
+from runners.doctor.places import check_disk, check_file_system, check_localhost, check_sockets
+from runners.doctor.software import check_gpus, check_packages, check_python, check_ray
+
+__all__ = ["CHECKS", "Finding", "Request", "diagnose"]
+
+CHECKS: dict[str, Callable[[Request], Finding]] = {
+    "python": check_python,
+    "packages": check_packages,
+    "gpus": check_gpus,
+    "cpus": check_cpus,
+    "threads": check_threads,
+    "memory": check_memory,
+    "open files": check_open_files,
+    "processes": check_processes,
+    "/dev/shm": check_shared_memory,
+    "disk": check_disk,
+    "file system": check_file_system,
+    "sockets": check_sockets,
+    "localhost": check_localhost,
+    "ray": check_ray,
+}
+"""Name -> check, in the order in which they are shown."""
+
+
+def diagnose(request: Request) -> list[Finding]:
+    """All findings, in the order of the table. A check that itself fails is a warning that says so."""
+    found = []
+    for name, check in CHECKS.items():
+        try:
+            found.append(check(request))
+        except Exception as err:
+            text = f"could not be checked: {type(err).__name__}: {err}"
+            found.append(Finding(name, "warning", text, "tell us: it should have been"))
+    return found
