@@ -147,7 +147,6 @@ def test_arrays_that_unpack_to_more_than_a_page_are_not_unpacked(archsweep, tmp_
     tracemalloc.stop()
     assert done.returncode == 0
     assert peak < 100 * 2**20 < 4000 * 4000 * 8
-    assert f"trials/{record.trial_id}/probes.npz" in (tmp_path / "run/report.html").read_text()
 
 
 @pytest.mark.parametrize("prefix", ["cma", "sepcma", "cmawm"])
