@@ -15,28 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from results.columns import flattened
-from results.records import TrialRecord
 from results.run_dir import Run
-from search_space.errors import Problem, SpecError, did_you_mean
+from results.sides import Side
 from search_space.metrics import METRICS
 from search_space.visible import visible
 
-__all__ = ["Difference", "Differences", "Side", "find_side", "format_differences", "run_differences"]
+__all__ = ["Difference", "Differences", "Paired", "format_differences", "run_differences"]
 
-_SHORTEST_PREFIX = 3
-_MOST_NAMES = 20
 _PROVENANCE = "provenance.jsonl"
 # What tells sessions apart and no numbers.
 _NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
 
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two that are compared: a variant with all its seeds, or a single trial."""
-
-    name: str
-    records: tuple[TrialRecord, ...]
-    is_variant: bool
+_OWN = ("cached_from", "resumed_from_epoch")
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Paired:
-    """b - a of a metric, seed by seed; `std` of a single difference is None."""
+    """b - a of a metric, seed by seed; `std` (n - 1) of a single difference, or of any that is no number, is None."""
 
     metric: str
     unit: str
@@ -73,33 +63,11 @@ class Differences:
     surroundings: tuple[Difference, ...]
     num_same: int
 
-
-def find_side(run: Run, text: str) -> Side:
-    """The variant or trial that `text` names: a variant's name or id, a trial's id; of an id the beginning will do.
-
-    Raises:
-        SpecError: nothing or more than one thing is called so.
-    """
-    records = list(run.deciding.values())
-    named = [record for record in records if record.variant == text]
-    if named:
-        return Side(text, tuple(sorted(named, key=lambda record: record.seed)), is_variant=True)
-    found: dict[tuple[bool, str], list[TrialRecord]] = {}
-    for record in records:
-        for is_variant, key in ((True, record.variant_id), (False, record.trial_id)):
-            if len(text) >= _SHORTEST_PREFIX and key.startswith(text):
-                found.setdefault((is_variant, key), []).append(record)
-    if len(found) == 1:
-        (((is_variant, key), matching),) = found.items()
-        name = matching[0].variant if is_variant else f"{matching[0].variant}, seed {matching[0].seed} ({key})"
-        return Side(name, tuple(sorted(matching, key=lambda record: record.seed)), is_variant)
-    if found:
-        several = ", ".join(sorted(key for _, key in found)[:_MOST_NAMES])
-        raise SpecError(Problem(f"{text!r} is the beginning of {len(found)} ids: {several}", where=str(run.path)))
-    names = sorted({record.variant for record in records})
-    hint = did_you_mean(text, names[:_MOST_NAMES]) if names else "no trial has ended yet"
-    hint += "\na trial is named by its id (`archsweep ls`), a variant by its name or id"
-    raise SpecError(Problem(f"no variant or trial is called {text!r}", where=str(run.path), hint=hint))
+    @property
+    def lacks_pairs(self) -> bool:
+        """Whether metrics of both are known, and of no common seed."""
+        seeds = [{record.seed for record in side.records if record.metrics} for side in (self.a, self.b)]
+        return bool(seeds[0] and seeds[1] and not seeds[0] & seeds[1])
 
 
 def run_differences(run: Run, a: Side, b: Side) -> Differences:
@@ -107,7 +75,9 @@ def run_differences(run: Run, a: Side, b: Side) -> Differences:
     left, right = (_common(side) for side in (a, b))
     paths = [*left, *(path for path in right if path not in left)]
     spec = tuple(
-        Difference(path, left.get(path), right.get(path)) for path in paths if left.get(path) != right.get(path)
+        Difference(path, left.get(path), right.get(path))
+        for path in paths
+        if not _same(left.get(path), right.get(path))
     )
     sessions = _sessions(run.path)
     around = [_surroundings(side, sessions) for side in (a, b)]
@@ -124,7 +94,11 @@ def run_differences(run: Run, a: Side, b: Side) -> Differences:
 
 def format_differences(found: Differences) -> str:
     """The differences for a terminal."""
-    lines = [f"a: {_title(found.a)}", f"b: {_title(found.b)}", ""]
+    lines = [f"a: {_title(found.a)}", f"b: {_title(found.b)}"]
+    for side in {side.key: side for side in (found.a, found.b) if side.namesakes}.values():
+        others = ", ".join(side.namesakes)
+        lines.append(f"{visible(side.name)} is {side.key} here; of the same name, and not counted in: {others}")
+    lines.append("")
     lines += _block(f"trained ({found.num_same} paths are the same)", found.spec, none="the same specification")
     lines += _block("outcome", found.outcome, none="the same outcome")
     for paired in found.paired:
@@ -136,14 +110,17 @@ def format_differences(found: Differences) -> str:
             f"{paired.mean:+.4g}{spread} {paired.unit}".rstrip()
             + f"  ({seeds})"
         )
+    if found.lacks_pairs:
+        lines.append("  no seed in common: the metrics above are of different seeds")
     lines += ["", *_block("surroundings", found.surroundings, none="the same device, host, versions and code")]
     return "\n".join(lines)
 
 
 def _title(side: Side) -> str:
     statuses = sorted({record.status for record in side.records})
-    count = f", {len(side.records)} seeds" if side.is_variant else ""
-    return f"{visible(side.name)}{count} ({', '.join(statuses)})"
+    number = len(side.records)
+    which = f", {number} seed{'s' if number > 1 else ''}" if side.is_variant else f" ({side.key})"
+    return f"{visible(side.name)}{which} ({', '.join(statuses)})"
 
 
 def _block(title: str, differences: Sequence[Difference], *, none: str) -> list[str]:
@@ -193,14 +170,24 @@ def _outcome(a: Side, b: Side) -> list[Difference]:
 
 def _changed(name: str, values: Sequence[float | None], unit: str) -> list[Difference]:
     a, b = values
-    if a == b:
+    if _same(a, b):
         return []
     return [Difference(name, a, b, None if a is None or b is None else b - a, unit)]
 
 
 def _mean(side: Side, value_of: Any) -> float | None:
     values = [value for record in side.records if (value := value_of(record)) is not None]
-    return statistics.fmean(values) if values else None
+    return _fmean(values) if values else None
+
+
+def _fmean(values: Sequence[float]) -> float:
+    """As the library's, for infinities of both signs, too."""
+    return statistics.fmean(values) if all(map(math.isfinite, values)) else sum(values) / len(values)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal; no number is equal to no number."""
+    return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
 
 
 def _metrics(a: Side, b: Side) -> list[str]:
@@ -218,10 +205,11 @@ def _paired(a: Side, b: Side) -> list[Paired]:
     for name in _metrics(a, b):
         of_a, of_b = (_by_seed(side, name) for side in (a, b))
         differences = [(seed, of_b[seed] - of_a[seed]) for seed in sorted(of_a.keys() & of_b.keys())]
-        if differences and any(value != 0 and not math.isnan(value) for _, value in differences):
+        if differences and any(value != 0 for _, value in differences):
             numbers = [value for _, value in differences]
-            spread = statistics.stdev(numbers) if len(numbers) > 1 else None
-            found.append(Paired(name, _unit(name), tuple(differences), statistics.fmean(numbers), spread))
+            has_spread = len(numbers) > 1 and all(map(math.isfinite, numbers))
+            spread = statistics.stdev(numbers) if has_spread else None
+            found.append(Paired(name, _unit(name), tuple(differences), _fmean(numbers), spread))
     return found
 
 
@@ -235,7 +223,10 @@ def _surroundings(side: Side, sessions: Mapping[str, Mapping[str, Any]]) -> dict
     for record in side.records:
         session = sessions.get(record.session, {})
         facts = {name: value for name, value in session.items() if name not in _NOT_SURROUNDINGS}
-        each.append({"device": record.device, "host": record.host, **flattened(facts)})
+        own: dict[str, Any] = {"device": record.device, "host": record.host}
+        # The numbers come from elsewhere, or from two trainings.
+        own |= {name: value for name in _OWN if (value := getattr(record, name)) not in (None, "")}
+        each.append({**own, **flattened(facts)})
     merged: dict[str, Any] = {}
     for name in {name: None for facts in each for name in facts}:
         values = {json.dumps(facts.get(name), sort_keys=True) for facts in each}

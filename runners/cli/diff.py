@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from typing import Annotated
 
 import typer
@@ -23,8 +21,11 @@ def diff(
     json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Say what differs between two trials or variants: what was trained, what came out, where it ran."""
+    from pydantic_core import to_json
+
     from results import Run
-    from results.differences import find_side, format_differences, run_differences
+    from results.differences import format_differences, run_differences
+    from results.sides import find_side
 
     opened = Run.open(run)
     found = run_differences(opened, find_side(opened, a), find_side(opened, b))
@@ -32,11 +33,9 @@ def diff(
         print(format_differences(found))
         return
     sides = {
-        name: {"name": side.name, "trials": [record.trial_id for record in side.records]}
+        name: {"name": side.name, "id": side.key, "trials": [record.trial_id for record in side.records]}
         for name, side in (("a", found.a), ("b", found.b))
     }
-    rest = {
-        name: [dataclasses.asdict(entry) for entry in getattr(found, name)]
-        for name in ("spec", "outcome", "paired", "surroundings")
-    }
-    print(visible_json(json.dumps({**sides, **rest}, indent=1, ensure_ascii=False)))
+    rest = {name: getattr(found, name) for name in ("spec", "outcome", "paired", "surroundings")}
+    # Strict JSON, whoever reads it: what is no number is a string, as in the ledger.
+    print(visible_json(to_json({**sides, **rest}, indent=1, inf_nan_mode="strings").decode()))

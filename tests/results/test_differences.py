@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
 from results import Run
-from results.differences import Difference, find_side, format_differences, run_differences
+from results.differences import Difference, format_differences, run_differences
+from results.sides import find_side
 from search_space import SpecError
 
 
@@ -89,7 +91,7 @@ def test_sides_are_named_by_variant_by_id_or_by_its_beginning(run):
     assert find_side(run, "deep").is_variant
     assert len(find_side(run, "id-dee").records) == 3
     trial = find_side(run, "deep-1")
-    assert (trial.is_variant, trial.name) == (False, "deep, seed 1 (deep-1)")
+    assert (trial.is_variant, trial.name) == (False, "deep, seed 1")
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,68 @@ def test_without_provenance_the_records_still_tell(run):
     (run.path / "provenance.jsonl").write_text("torn {")
     found = run_differences(run, find_side(run, "baseline"), find_side(run, "deep"))
     assert found.surroundings == ()
+
+
+@pytest.fixture
+def edited(run, record, plan, planned):
+    """Somebody edited the sweep's baseline and ran it again: two variants of one name in one run."""
+    old = record("baseline", 0, 70.0, variant_id="id-old", trial_id="old-0", spec=spec(0, 2), session="one")
+    return Run(run.path, plan(planned("baseline"), planned("deep")), (old, *run.records))
+
+
+def test_variants_of_one_name_are_not_merged(edited):
+    found = run_differences(edited, find_side(edited, "baseline"), find_side(edited, "deep"))
+    assert [record.trial_id for record in found.a.records] == ["baseline-0", "baseline-1"]
+    assert format_differences(found).splitlines()[:3] == [
+        "a: baseline, 2 seeds (completed)",
+        "b: deep, 3 seeds (completed, failed)",
+        "baseline is id-baseline here; of the same name, and not counted in: id-old",
+    ]
+    old = run_differences(edited, find_side(edited, "id-old"), find_side(edited, "id-baseline"))
+    assert old.spec == (Difference("arch.depth", 2, 4),)
+
+
+def test_which_of_several_is_meant_must_be_said_where_the_plan_does_not(edited, plan):
+    nobody_knows = Run(edited.path, plan(), edited.records)
+    with pytest.raises(SpecError) as caught:
+        find_side(nobody_knows, "baseline")
+    assert [(problem.message, problem.hint) for problem in caught.value.problems] == [
+        (
+            "2 variants are called 'baseline': id-old (1 trial), id-baseline (2 trials)",
+            "name one by its id; `archsweep ls RUN --columns variant,variant_id,seed` shows which is which",
+        )
+    ]
+
+
+def test_a_whole_id_is_no_beginning_of_others(run, record, plan):
+    short = Run(run.path, plan(), (record("x", 1, 1.0, trial_id="t1"), record("x", 10, 1.0, trial_id="t10")))
+    assert find_side(short, "t1").key == "t1"
+
+
+def test_where_no_seed_is_common_the_difference_is_called_unpaired(run, record, plan):
+    apart = Run(run.path, plan(), (record("x", 0, 90.0), record("y", 1, 95.0)))
+    found = run_differences(apart, find_side(apart, "x"), find_side(apart, "y"))
+    assert found.paired == ()
+    assert "  no seed in common: the metrics above are of different seeds" in format_differences(found).splitlines()
+
+
+def test_numbers_from_elsewhere_say_so(run, record, plan):
+    here = record("x", 0, 90.0, trial_id="aaa1")
+    there = record("x", 0, 90.0, trial_id="bbb2", cached_from="other run", resumed_from_epoch=3)
+    both = Run(run.path, plan(), (here, there))
+    assert run_differences(both, find_side(both, "aaa1"), find_side(both, "bbb2")).surroundings == (
+        Difference("cached_from", None, "other run"),
+        Difference("resumed_from_epoch", None, 3),
+    )
+
+
+def test_what_is_no_number_differs_from_numbers_and_not_from_itself(run, record, plan):
+    values = {"a": (math.nan, 1.0), "b": (math.nan, 2.0), "c": (math.inf, 1.0)}
+    records = [record(name, seed, value) for name, pair in values.items() for seed, value in enumerate(pair)]
+    odd = Run(run.path, plan(), tuple(records))
+    sides = {name: find_side(odd, name) for name in values}
+    assert run_differences(odd, sides["a"], sides["a"]).outcome == ()
+    (paired,) = run_differences(odd, sides["a"], sides["b"]).paired
+    assert (paired.by_seed[1], paired.std) == ((1, 1.0), None)
+    (paired,) = run_differences(odd, sides["b"], sides["c"]).paired
+    assert (paired.by_seed[1], paired.std) == ((1, -1.0), None)

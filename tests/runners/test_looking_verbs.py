@@ -43,3 +43,20 @@ def test_two_formats_at_once_are_refused(archsweep, run_dir):
     done = archsweep("ls", run_dir, "--csv", "--json", cwd=run_dir)
     assert done.returncode == 2
     assert "one format at a time" in done.stderr
+
+
+def test_differences_for_machines_are_strict_json(archsweep, run_dir):
+    """Python would print a bare NaN, which no other reader takes."""
+    with LedgerWriter(run_dir) as ledger:
+        odd = {"trial_id": "odd-0", "variant_id": "id-odd", "variant": "odd", "seed": 0, "spec": {"seed": 0}}
+        ledger.append(TrialRecord.model_validate({**odd, "status": "completed", "metrics": {"top1": float("nan")}}))
+    done = archsweep("diff", run_dir, "deep", "odd", "--json", cwd=run_dir)
+    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert (found["a"], found["b"]) == (
+        {"name": "deep", "id": "id-deep", "trials": ["deep-0"]},
+        {"name": "odd", "id": "id-odd", "trials": ["odd-0"]},
+    )
+    assert found["spec"] == [{"name": "arch.depth", "a": 6, "b": None, "delta": None, "unit": ""}]
+    assert found["outcome"] == [{"name": "top1", "a": 91.5, "b": "NaN", "delta": "NaN", "unit": "%"}]
+    assert found["paired"] == [{"metric": "top1", "unit": "%", "by_seed": [[0, "NaN"]], "mean": "NaN", "std": None}]
+    assert found["surroundings"] == []
