@@ -32,6 +32,7 @@ from search_space import trial_id
 __all__ = ["DriveResult", "drive"]
 
 _TRACKERS_AT_THE_END = 60.0  # seconds at most that trackers have to finish
+_TRACKERS_ALONE = 3600.0
 _TRACKERS_IN_A_HURRY = 5.0
 
 
@@ -129,7 +130,9 @@ def drive(
             if book is not None:
                 progress_file.stopped(book.running())  # what has no record now is interrupted, not running
             write_tables(run_dir)
-            tracking.close(patience=_TRACKERS_IN_A_HURRY if interrupted else _TRACKERS_AT_THE_END)
+            # Who trained nothing came for the trackers, to which a long run may have to be told from its beginning.
+            at_the_end = _TRACKERS_AT_THE_END if started.count else _TRACKERS_ALONE
+            tracking.close(patience=_TRACKERS_IN_A_HURRY if interrupted else at_the_end)
         if kept and kept.problem:
             print(f"archsweep: warning: the cache was not written: {kept.problem}", file=sys.stderr)
         assert book is not None, "a run without a stage"

@@ -28,6 +28,7 @@ class Delivered:
         self._path = run_dir / "tracking" / f"{options.name}.jsonl"
         place = options.model_dump_json(exclude={"tags"})
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
+        self._is_torn = False
         self._ids = set(self._read())
 
     def lacks(self, record: TrialRecord | Head) -> bool:
@@ -41,12 +42,15 @@ class Delivered:
         key = _key(record.trial_id, record.attempt)
         self._ids.add(key)
         with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"place": self._place, "run": key}) + "\n")
+            stream.write("\n" * self._is_torn + json.dumps({"place": self._place, "run": key}) + "\n")
+        self._is_torn = False
 
     def _read(self) -> Iterable[str]:
         if not self._path.is_file():
             return
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+        text = self._path.read_text(encoding="utf-8", errors="replace")
+        self._is_torn = bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
             try:
                 entry = json.loads(line)
                 if entry["place"] == self._place:

@@ -132,6 +132,8 @@ class _Feed:
             self._start()
         if self._queue.qsize() > _LONGEST_QUEUE:
             self._leave_out("it does not keep up")
+            if self._process is not None:
+                self._process.kill()
         else:
             self._queue.put(line)
 
@@ -143,12 +145,16 @@ class _Feed:
         """Waits for the process; one that takes longer than `patience` seconds is ended."""
         if self._process is None or self._listener is None:
             return
-        self._listener.join(min(_SOON, patience))
-        if self._listener.is_alive() and patience > _SOON:
-            self._say(f"waiting for {self.name} to finish, {patience:g} s at most")
-            self._listener.join(patience - _SOON)
+        try:
+            self._listener.join(min(_SOON, patience))
+            if self._listener.is_alive() and patience > _SOON:
+                self._say(f"waiting for {self.name} to finish, {patience:g} s at most; Ctrl-C: no longer")
+                self._listener.join(patience - _SOON)
+        except KeyboardInterrupt:
+            patience = 0
         if self._listener.is_alive():
-            self._leave_out(f"it was not done {patience:g} s after the sweep")
+            reason = f"it was not done {patience:g} s after the sweep" if patience else "nobody waits for it"
+            self._leave_out(reason)
             self._process.kill()
         self._process.wait()
 
@@ -195,7 +201,7 @@ class _Feed:
                 else:
                     self._leave_out(said["problem"])
         if process.wait() != 0:
-            self._leave_out(f"its process ended with {process.returncode}; {self._log} may say why")
+            self._leave_out(f"its process ended with {process.returncode}, and {self._log} may say why")
 
     def _leave_out(self, reason: str) -> None:
         if not self._is_left_out.is_set():
