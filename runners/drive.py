@@ -28,6 +28,7 @@ from runners.studies import Lookup, from_siblings, take_over
 from runners.trackers.tracking import Tracking
 from runners.trial_files import CheckpointRemover, remove_checkpoints
 from search_space import trial_id
+from search_space.visible import visible
 
 __all__ = ["DriveResult", "drive"]
 
@@ -148,7 +149,7 @@ def _say_to(console: Console | None) -> Callable[[str], None]:
     errors = sys.stderr  # as it is now: what Ray prints is diverted later
 
     def say(text: str) -> None:
-        line = f"archsweep: {text}"
+        line = f"archsweep: {visible(text)}"
         if console is None:
             print(line, file=errors, flush=True)
         else:

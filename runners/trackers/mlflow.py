@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
@@ -23,7 +24,7 @@ for _key, _value in {
     os.environ.setdefault(_key, _value)
 
 from mlflow import MlflowClient  # noqa: E402 - reads the variables above
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402
+from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 
 __all__ = ["MlflowTracker"]
 
@@ -33,6 +34,17 @@ _STATUS = {"completed": "FINISHED", "failed": "FAILED"}
 _STOPPED = "KILLED"
 _LONGEST_PARAM = 6000
 _MOST_PARAMS = 100  # in one request
+_MOST_METRICS = 1000
+
+
+@dataclass
+class _Open:
+    """A run that is being written. `latest`: metrics of its latest epoch."""
+
+    run_id: str
+    latest: Mapping[str, float] = field(default_factory=dict)
+    unsent: list[Metric] = field(default_factory=list)
+    sent_at: float = 0.0
 
 
 class MlflowTracker:
@@ -52,44 +64,47 @@ class MlflowTracker:
             self._artifacts = (folder / "artifacts").as_uri()
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment = self._experiment_id(options.experiment or sweep.name)
-        self._runs: dict[str, str] = {}  # our id -> MLflow's
-        self._last: dict[str, Mapping[str, float]] = {}  # metrics of the latest epoch
+        self._runs: dict[str, _Open] = {}
         self._parent = self._open(f"{sweep.token}-sweep", sweep.name, {"archsweep.role": "sweep"})
 
     def start(self, run: TrackedRun) -> int:
         names = {f"archsweep.{key}": str(run.config[key]) for key in ("sweep", "variant", "trial_id", "attempt")}
-        tags = {**names, "mlflow.parentRunId": self._parent, "archsweep.role": run.role or "trial"}
-        run_id = self._runs[run.id] = self._open(run.id, run.name, tags)
-        if not self._client.get_run(run_id).data.params:
+        tags = {**names, "mlflow.parentRunId": self._parent.info.run_id, "archsweep.role": run.role or "trial"}
+        found = self._open(run.id, run.name, tags)
+        self._runs[run.id] = _Open(found.info.run_id)
+        if not found.data.params:
             params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in run.config.items()]
             for first in range(0, len(params), _MOST_PARAMS):
-                self._client.log_batch(run_id, params=params[first : first + _MOST_PARAMS])
-        return self._last_epoch(run_id)
+                self._client.log_batch(found.info.run_id, params=params[first : first + _MOST_PARAMS])
+        return self._last_epoch(found)
 
     def epoch(self, run: TrackedRun, epoch: int, metrics: Mapping[str, float]) -> None:
-        self._log(self._runs[run.id], epoch, metrics)
-        self._last[run.id] = metrics
+        opened = self._runs[run.id]
+        opened.latest = metrics
+        opened.unsent += _points(epoch, metrics)
+        # Epochs of a second and more are sent as they come; those that come in a burst, together.
+        if time.monotonic() - opened.sent_at > 1.0:
+            self._send(opened)
 
     def end(self, run: TrackedRun, ending: Ending) -> None:
-        run_id = self._runs.pop(run.id)
-        last = self._last.pop(run.id, {})
+        opened = self._runs.pop(run.id)
         # What the last epoch said already would stand there twice.
-        self._log(
-            run_id, ending.epochs, {key: value for key, value in ending.numbers.items() if last.get(key) != value}
-        )
-        tags = [RunTag(f"archsweep.{key}", text) for key, text in ending.words.items()]
-        self._client.log_batch(run_id, tags=tags)
-        self._client.set_terminated(run_id, _STATUS.get(ending.status, _STOPPED))
+        final = {key: value for key, value in ending.numbers.items() if opened.latest.get(key) != value}
+        opened.unsent += _points(ending.epochs, final)
+        self._send(opened, [RunTag(f"archsweep.{key}", text) for key, text in ending.words.items()])
+        self._client.set_terminated(opened.run_id, _STATUS.get(ending.status, _STOPPED))
 
     def interrupt(self, run: TrackedRun) -> None:
-        self._client.set_terminated(self._runs.pop(run.id), _STOPPED)
+        opened = self._runs.pop(run.id)
+        self._send(opened)
+        self._client.set_terminated(opened.run_id, _STOPPED)
 
     def table(self, files: Sequence[Path]) -> None:
         for file in files:
-            self._client.log_artifact(self._parent, str(file))
+            self._client.log_artifact(self._parent.info.run_id, str(file))
 
     def close(self) -> None:
-        self._client.set_terminated(self._parent, "FINISHED")
+        self._client.set_terminated(self._parent.info.run_id, "FINISHED")
 
     def _experiment_id(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -97,24 +112,26 @@ class MlflowTracker:
             return self._client.create_experiment(name, artifact_location=self._artifacts)
         return found.experiment_id
 
-    def _open(self, ours: str, name: str, tags: Mapping[str, str]) -> str:
-        """MLflow's id of a run, old or new."""
+    def _open(self, ours: str, name: str, tags: Mapping[str, str]) -> Run:
+        """A run, old or new."""
         found = self._client.search_runs([self._experiment], f"tags.`{_TAG}` = '{ours}'", max_results=1)
         if not found:
-            created = self._client.create_run(self._experiment, run_name=name, tags={_TAG: ours, **tags})
-            return created.info.run_id
-        run_id = found[0].info.run_id
-        self._client.update_run(run_id, status="RUNNING")
-        return run_id
+            return self._client.create_run(self._experiment, run_name=name, tags={_TAG: ours, **tags})
+        self._client.update_run(found[0].info.run_id, status="RUNNING")
+        return found[0]
 
-    def _last_epoch(self, run_id: str) -> int:
-        known = self._client.get_run(run_id).data.metrics
-        steps = (point.step for key in known for point in self._client.get_metric_history(run_id, key))
-        return max(steps, default=0)
+    def _last_epoch(self, run: Run) -> int:
+        histories = (self._client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
+        return max((point.step for history in histories for point in history), default=0)
 
-    def _log(self, run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        now = int(time.time() * 1000)
-        # MLflow's names have no `@`: `top1@ema` is `top1/ema` there.
-        self._client.log_batch(
-            run_id, metrics=[Metric(key.replace("@", "/"), value, now, epoch) for key, value in metrics.items()]
-        )
+    def _send(self, opened: _Open, tags: Sequence[RunTag] = ()) -> None:
+        metrics, opened.unsent = opened.unsent, []
+        for first in range(0, max(1, len(metrics)), _MOST_METRICS):
+            self._client.log_batch(opened.run_id, metrics=metrics[first : first + _MOST_METRICS], tags=tags)
+        opened.sent_at = time.monotonic()
+
+
+def _points(epoch: int, metrics: Mapping[str, float]) -> list[Metric]:
+    now = int(time.time() * 1000)
+    # MLflow's names have no `@`: `top1@ema` is `top1/ema` there.
+    return [Metric(key.replace("@", "/"), value, now, epoch) for key, value in metrics.items()]

@@ -28,7 +28,7 @@ __all__ = ["Tracking"]
 
 _TABLES = ["table.md", "table.csv"]
 _LONGEST_QUEUE = 100_000
-_SOON = 3.0  # seconds after which a person who waits is told for what
+_SOON = 5.0  # seconds after which a person who waits is told for what
 _START = (
     "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root);"
     "from runners.trackers.process import main; main()"

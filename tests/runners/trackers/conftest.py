@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def read_tensorboard(run_dir: Path) -> dict[str, Seen]:
 def read_mlflow(run_dir: Path) -> dict[str, Seen]:
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{run_dir}/mlflow/mlflow.db")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # MLflow's own use of SQLAlchemy
+        client = MlflowClient(f"sqlite:///{run_dir}/mlflow/mlflow.db")
     experiment = client.get_experiment_by_name("tracked")
     found = {}
     for run in client.search_runs([experiment.experiment_id]):

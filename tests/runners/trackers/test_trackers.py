@@ -124,8 +124,9 @@ def test_a_finished_sweep_starts_no_tracker_again(tracked, run):
 
 def test_a_killed_driver_leaves_one_run_per_trial_that_the_next_start_continues(run, readers, home, tmp_path):
     """The second start finds the run of the interrupted trial, adds the rest of its curve and ends it."""
-    text = SWEEP.replace("epochs: 4", "epochs: 30").replace("[0.003, 1.0e-9, 1.0e+30]", "[0.003]")
+    text = SWEEP.replace("epochs: 4", "epochs: 60").replace("[0.003, 1.0e-9, 1.0e+30]", "[0.003]")
     text = text.replace("seeds: 2", "seeds: 1").replace("n_warmup_steps: 2", "n_warmup_steps: 99")
+    text += "checkpoints: {min_seconds: 0}\n"
     track = "[tensorboard, mlflow, {name: wandb, mode: offline}]"
     (tmp_path / "sweep.yaml").write_text(text.replace("TRACK", track))
     command = [sys.executable, "-m", "runners.cli", "run", "sweep.yaml", "--engine", "in-process", "--no-cache"]
@@ -136,7 +137,7 @@ def test_a_killed_driver_leaves_one_run_per_trial_that_the_next_start_continues(
     run_dir = tmp_path / "runs" / "tracked"
     deadline = time.monotonic() + 100
     progress = ""
-    while '"epoch": 9,' not in progress and driver.poll() is None and time.monotonic() < deadline:
+    while '"epoch": 5,' not in progress and driver.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError):
             progress = (run_dir / "progress.jsonl").read_text()
         time.sleep(0.01)
@@ -146,8 +147,9 @@ def test_a_killed_driver_leaves_one_run_per_trial_that_the_next_start_continues(
     ended, _ = run(text, track, again=tmp_path)
     assert ended.returncode == 0, ended.stderr
     (record,) = Run.open(run_dir).records
+    assert record.resumed_from_epoch
     expected = [(point["epoch"], pytest.approx(point["top1"], rel=1e-6)) for point in record.curve]
-    assert len(expected) == 30
+    assert len(expected) == 60
     for name, read in readers.items():
         (seen,) = read(run_dir).values()
         assert (name, seen.status, seen.history["top1"]) == (name, "completed", expected)
