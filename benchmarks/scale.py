@@ -99,7 +99,7 @@ def archsweep(trials: int, epochs: int, every: int) -> None:
     assert plan.num_trials == trials, plan.num_trials
     with tempfile.TemporaryDirectory() as directory:
         run_dir = Path(directory) / "run"
-        with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
+        with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.heads) as progress:
             write_plan(run_dir, plan.as_run_plan())
             book = TrialBook(plan, ledger, observers=[ProgressFile(progress), Watch(every)])
             ray_engine.run_on_ray(book, run_dir=run_dir, worker=Trivial)

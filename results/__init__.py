@@ -13,9 +13,11 @@ from results.ledger import LedgerContents, read_ledger
 from results.ledger_writer import LedgerWriter
 from results.long_csv import write_curves_csv, write_long_csv
 from results.merge import merged_table, table_of_runs
-from results.progress import ProgressEvent, ProgressWriter, UnfinishedTrial
+from results.progress import ProgressEvent, UnfinishedTrial
+from results.progress_writer import ProgressWriter
 from results.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
 from results.run_dir import Run, RunHeads, open_heads, write_plan
+from results.run_follower import RunFollower
 from results.status import BestTrial, RunStatus, TuningStatus, format_status, run_status
 from results.table import AblationTable, DroppedVariant, Row, Study
 from results.write_tables import write_tables
@@ -37,6 +39,7 @@ __all__ = [
     "PublishedRow",
     "Row",
     "Run",
+    "RunFollower",
     "RunHeads",
     "RunPlan",
     "RunStatus",

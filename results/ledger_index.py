@@ -79,11 +79,23 @@ class _Block(BaseModel):
 
 @dataclass(frozen=True)
 class LedgerHeads:
-    """What `LedgerContents` is of records, of their heads. `num_indexed` of them came from the index."""
+    """What `LedgerContents` is of records, of their heads.
+
+    Attributes:
+        num_indexed: so many came from the index.
+        num_whole: so many stand in whole lines: all, but for a last one that lacks its line feed.
+        bytes_read: from the ledger, besides working the sums out.
+        lines, end, crc: the place behind the whole lines.
+    """
 
     heads: list[Head]
     torn: bool = False
     num_indexed: int = 0
+    num_whole: int = 0
+    bytes_read: int = 0
+    lines: int = 0
+    end: int = 0
+    crc: int = 0
 
 
 class IndexBuilder:
@@ -183,7 +195,16 @@ def read_heads(run_dir: Path, *, may_write: bool) -> LedgerHeads:
     if may_write and len(lines) * BLOCK > num_indexed:
         with contextlib.suppress(OSError):
             _replace(run_dir / INDEX_NAME, b"".join(lines))
-    return LedgerHeads(heads, torn=scan.torn, num_indexed=num_indexed)
+    return LedgerHeads(
+        heads,
+        torn=scan.torn,
+        num_indexed=num_indexed,
+        num_whole=len(heads) - (not scan.has_line_feed and not scan.torn),
+        bytes_read=scan.end - (last.end if last else 0),
+        lines=scan.lines,
+        end=scan.end,
+        crc=scan.crc,
+    )
 
 
 def _read_index(path: Path) -> Iterator[tuple[bytes, _Block]]:

@@ -3,26 +3,34 @@
 One event a line: {"t": seconds since 1970, "trial_id", "variant", "seed", "event": "start" | "place" | "epoch" | "end",
 "metrics": {"epoch": 3, "top1": 91.2}, "worker": "node7", "gpus": ["0", "1"]}, without what is empty. No result depends
 on it, so lines are flushed and not synced, and a reader counts what it cannot read instead of refusing it. What a
-finished trial was is told by the ledger alone.
+finished trial was is told by the ledger alone. Of those the file forgets all but the latest, so that it does not grow
+with a run (progress_writer.py); its first line is then {"event": "cut", "t": ...}: from there on it is complete.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from results.durable_files import write_errors_in_words
 from results.heads import Attempt
 
-__all__ = ["PROGRESS_NAME", "ProgressEvent", "ProgressWriter", "UnfinishedTrial", "read_progress", "unfinished_trials"]
+__all__ = [
+    "EVENTS",
+    "PROGRESS_NAME",
+    "ProgressEvent",
+    "UnfinishedTrial",
+    "events_in",
+    "read_progress",
+    "unfinished_trials",
+]
 
 PROGRESS_NAME = "progress.jsonl"
-_EVENTS = ("start", "place", "epoch", "end")
+EVENTS = ("start", "place", "epoch", "end", "cut")
 
 
 @dataclass(frozen=True)
@@ -76,53 +84,26 @@ class UnfinishedTrial:
         )
 
 
-class ProgressWriter:
-    """Appends events; a context manager. The caller holds the run's lock."""
-
-    def __init__(self, run_dir: str | Path) -> None:
-        self.path = Path(run_dir) / PROGRESS_NAME
-        self._stream: IO[bytes] | None = None
-
-    def __enter__(self) -> ProgressWriter:
-        with write_errors_in_words(self.path):
-            self._stream = open(self.path, "a+b")
-            if self._stream.tell():
-                self._stream.seek(-1, 2)
-                if self._stream.read(1) != b"\n":  # torn by a killed driver: our first event must not glue to it
-                    self._stream.write(b"\n")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def append(self, event: ProgressEvent) -> None:
-        """Writes the event so that other shells see it at once."""
-        assert self._stream is not None, "append outside of the `with` block"
-        assert event.event in _EVENTS, event.event
-        with write_errors_in_words(self.path):
-            line = {name: value for name, value in vars(event).items() if value not in ("", (), {})}
-            self._stream.write(json.dumps(line).encode() + b"\n")
-            self._stream.flush()
-
-
 def read_progress(path: str | Path) -> tuple[tuple[ProgressEvent, ...], int]:
     """The events in the order of the file, and how many lines could not be read. No file: no events."""
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as stream:
+            found = [event for _, event in events_in(stream)]
     except OSError:
         return (), 0
-    events: list[ProgressEvent] = []
-    unreadable = 0
-    for line in data.split(b"\n"):
+    events = tuple(event for event in found if event is not None)
+    return events, len(found) - len(events)
+
+
+def events_in(lines: Iterable[bytes]) -> Iterator[tuple[bytes, ProgressEvent | None]]:
+    """Every line that is not blank, with its event; None where it cannot be read."""
+    for line in lines:
         if not line.strip():
             continue
         try:
-            events.append(_event(json.loads(line)))
+            yield line, _event(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            unreadable += 1
-    return tuple(events), unreadable
+            yield line, None
 
 
 def unfinished_trials(events: Iterable[ProgressEvent], deciding: Mapping[str, Attempt]) -> tuple[UnfinishedTrial, ...]:
@@ -183,8 +164,10 @@ def _text(found: Any) -> str:
 
 
 def _event(line: dict[str, Any]) -> ProgressEvent:
-    if line["event"] not in _EVENTS:
+    if line["event"] not in EVENTS:
         raise ValueError(line["event"])
+    if line["event"] == "cut":  # is of no trial
+        line = {"trial_id": "", "variant": "", "seed": 0, **line}
     return ProgressEvent(
         t=float(line["t"]),
         trial_id=_text(line["trial_id"]),

@@ -23,7 +23,7 @@ from results.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read
 from results.records import RECORD_VERSION, RunPlan, TrialRecord
 from search_space.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["PLAN_NAME", "Run", "RunHeads", "RunView", "open_heads", "write_plan"]
+__all__ = ["PLAN_NAME", "Run", "RunHeads", "RunView", "open_heads", "read_plan", "write_plan"]
 
 PLAN_NAME = "plan.json"
 _MOST_NEARBY = 20
@@ -81,7 +81,7 @@ class Run(RunView[TrialRecord]):
         # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
         driver = running_driver(path)
         events, _ = read_progress(path / PROGRESS_NAME)
-        plan = _read_plan(path)
+        plan = read_plan(path)
         contents = read_ledger(path / LEDGER_NAME)
         return cls(path, plan, tuple(contents.records), contents.torn, events, driver)
 
@@ -97,13 +97,13 @@ def open_heads(path: str | Path) -> RunHeads | Run:
         SpecError: as `Run.open`.
     """
     path = Path(path)
-    plan = _read_plan(path)
+    plan = read_plan(path)
     if plan.design == "search":
         return Run.open(path)
     driver = running_driver(path)
     events, _ = read_progress(path / PROGRESS_NAME)
     found = read_heads(path, may_write=driver is None)
-    return RunHeads(path, _read_plan(path), tuple(found.heads), found.torn, events, driver)
+    return RunHeads(path, read_plan(path), tuple(found.heads), found.torn, events, driver)
 
 
 def write_plan(run_dir: str | Path, plan: RunPlan) -> None:
@@ -114,7 +114,12 @@ def write_plan(run_dir: str | Path, plan: RunPlan) -> None:
     replace_file(run_dir / PLAN_NAME, plan.model_dump_json(indent=1) + "\n")
 
 
-def _read_plan(run_dir: Path) -> RunPlan:
+def read_plan(run_dir: Path) -> RunPlan:
+    """The plan of the latest start.
+
+    Raises:
+        SpecError: there is no run, or the plan cannot be read; the message names runs nearby.
+    """
     path = run_dir / PLAN_NAME
     try:
         text = path.read_bytes()

@@ -81,7 +81,7 @@ def drive(
     kept = CacheWriter(cache, run_dir) if cache else None
     interrupted = False
     started = _Started()
-    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
+    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.heads) as progress:
         write_plan(run_dir, plan.as_run_plan())
         stop = StopRequest(
             run_dir,

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from results import Run
+from results import Run, RunFollower, RunHeads
 from runners.gpus_here import GpuHere, GpuMonitor, gpus_here
 from runners.watch_view import Screen, view
 
@@ -30,7 +30,8 @@ def watch(run_dir: Path, console: Console, *, once: bool = False) -> None:
     Raises:
         SpecError: there is no run, or it cannot be read.
     """
-    run = Run.open(run_dir)
+    follower = RunFollower(run_dir)
+    run = follower.look()
     if once or not console.is_terminal or console.is_dumb_terminal:
         console.print(_seen(run, console, gpus_here(), height=None))
         return
@@ -43,11 +44,11 @@ def watch(run_dir: Path, console: Console, *, once: bool = False) -> None:
             began = time.monotonic()
             time.sleep(_LEAST_SECONDS)
             reading = time.monotonic()
-            run = Run.open(run_dir)
+            run = follower.look()
             cost = time.monotonic() - reading
             time.sleep(max(0.0, cost / _SHARE_OF_READING - (time.monotonic() - began)))
 
 
-def _seen(run: Run, console: Console, gpus: tuple[GpuHere, ...], *, height: int | None) -> RenderableType:
+def _seen(run: RunHeads | Run, console: Console, gpus: tuple[GpuHere, ...], *, height: int | None) -> RenderableType:
     has_unicode = (console.encoding or "").lower().startswith("utf")
     return view(run, Screen(console.width, height, has_unicode), now=time.time(), gpus=gpus, host=socket.gethostname())

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from results import Run, RunStatus, format_status, run_status
+from results import Run, RunHeads, RunStatus, format_status, run_status
 from results.progress import ProgressEvent, UnfinishedTrial
 from runners.gpus_here import GpuHere
 from runners.sparkline import BLOCKS, PLAIN, sparkline
@@ -23,6 +23,7 @@ from search_space.visible import visible
 
 __all__ = ["Screen", "throughput", "view"]
 
+_Run = Run | RunHeads
 _RECENT_SECONDS = 900.0
 _MOST_FAILURES = 5
 _NARROW = 80
@@ -41,14 +42,15 @@ class Screen:
     has_unicode: bool = True
 
 
-def view(run: Run, screen: Screen, *, now: float, gpus: Sequence[GpuHere] = (), host: str = "") -> RenderableType:
+def view(run: _Run, screen: Screen, *, now: float, gpus: Sequence[GpuHere] = (), host: str = "") -> RenderableType:
     """The run at the time `now` (seconds since 1970); `gpus` are those of this machine, whose name is `host`."""
     return Group(*_parts(run, screen, now, gpus, host))
 
 
 def throughput(events: Sequence[ProgressEvent], now: float) -> tuple[float, float]:
     """Trials per hour and epochs per minute, of the last quarter of an hour or since the run began, if that is less."""
-    recent = [event for event in events if now - _RECENT_SECONDS <= event.t <= now]
+    complete_from = max((event.t for event in events if event.event == "cut"), default=0.0)
+    recent = [event for event in events if max(now - _RECENT_SECONDS, complete_from) <= event.t <= now]
     if not recent:
         return 0.0, 0.0
     seconds = max(1.0, now - min(event.t for event in recent))
@@ -57,7 +59,7 @@ def throughput(events: Sequence[ProgressEvent], now: float) -> tuple[float, floa
     return 3600 * ended / seconds, 60 * epochs / seconds
 
 
-def _parts(run: Run, screen: Screen, now: float, gpus: Sequence[GpuHere], host: str) -> Iterator[RenderableType]:
+def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuHere], host: str) -> Iterator[RenderableType]:
     status = run_status(run, now=now)
     # Trials get a table of their own.
     head, *lines = [line for line in format_status(status).splitlines() if not line.startswith("  running: ")]
@@ -94,7 +96,7 @@ def _crash(trials: Sequence[UnfinishedTrial], now: float) -> Iterator[Renderable
     yield Padding(Text(text, style="red"), (0, 0, 0, 2), expand=False)
 
 
-def _trials(trials: Sequence[UnfinishedTrial], run: Run, screen: Screen, now: float) -> Iterator[RenderableType]:
+def _trials(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: float) -> Iterator[RenderableType]:
     if not trials:
         return
     is_narrow = screen.width < _NARROW
@@ -107,7 +109,7 @@ def _trials(trials: Sequence[UnfinishedTrial], run: Run, screen: Screen, now: fl
         yield Text(f"and {len(trials) - most} more")
 
 
-def _table(trials: Sequence[UnfinishedTrial], run: Run, screen: Screen, now: float) -> Table:
+def _table(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: float) -> Table:
     """One trial a line; long names are broken, nothing is cut."""
     curve = min(_LONGEST_CURVE, screen.width // 6)
     has_places = any(trial.gpus for trial in trials) or len({trial.worker for trial in trials}) > 1
@@ -124,7 +126,7 @@ def _table(trials: Sequence[UnfinishedTrial], run: Run, screen: Screen, now: flo
     return table
 
 
-def _stacked(trials: Sequence[UnfinishedTrial], run: Run, screen: Screen, now: float) -> RenderableType:
+def _stacked(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: float) -> RenderableType:
     """Several lines a trial."""
     title = "running" if run.driver is not None else "interrupted"
     shown: list[RenderableType] = [Text(f"{title}:", style="dim")]
@@ -140,7 +142,7 @@ def _stacked(trials: Sequence[UnfinishedTrial], run: Run, screen: Screen, now: f
 
 
 def _cells(
-    trial: UnfinishedTrial, run: Run, screen: Screen, now: float, curve: int
+    trial: UnfinishedTrial, run: _Run, screen: Screen, now: float, curve: int
 ) -> tuple[RenderableType, str, str, Text, str]:
     """Bar and number of epochs, latest value, curve, how long it has been trained."""
     values = _curve(trial, run.plan.metric)
@@ -204,7 +206,7 @@ def _gpus(gpus: Sequence[GpuHere], host: str, status: RunStatus, screen: Screen)
     yield table
 
 
-def _failures(run: Run) -> Iterator[RenderableType]:
+def _failures(run: _Run) -> Iterator[RenderableType]:
     failures = [record for record in run.deciding.values() if record.status == "failed"]
     if failures:
         yield Text("")
