@@ -121,6 +121,7 @@ def _unfinished(
         "seed": trial.seed,
         "status": status,
         "epochs": trial.epoch,
+        "host": trial.worker or None,
         "role": "retune" if run.tunes_an_arm(trial.seed) else "",
     }
     return TrialRow(fields, spec=dict(spec) | {"seed": trial.seed} if spec else {})

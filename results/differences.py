@@ -107,7 +107,7 @@ def format_differences(found: Differences) -> str:
         number = len(paired.by_seed)
         lines.append(
             f"  {paired.metric}, b - a over {number} common seed{'s' if number > 1 else ''}: "
-            f"{paired.mean:+.4g}{spread} {paired.unit}".rstrip()
+            f"{paired.mean:+.4g}{spread} {_of_difference(paired.unit)}".rstrip()
             + f"  ({seeds})"
         )
     if found.lacks_pairs:
@@ -129,9 +129,16 @@ def _block(title: str, differences: Sequence[Difference], *, none: str) -> list[
     width = max(len(difference.name) for difference in differences)
     lines = [f"{title}:"]
     for difference in differences:
-        change = "" if difference.delta is None else f"  ({difference.delta:+.4g} {difference.unit}".rstrip() + ")"
+        change = ""
+        if difference.delta is not None:
+            change = f"  ({difference.delta:+.4g} {_of_difference(difference.unit)}".rstrip() + ")"
         lines.append(f"  {difference.name.ljust(width)}  {_shown(difference.a)} -> {_shown(difference.b)}{change}")
     return lines
+
+
+def _of_difference(unit: str) -> str:
+    """+2 % could be taken for 92 that became 93.8."""
+    return "points" if unit == "%" else unit
 
 
 def _shown(value: Any) -> str:

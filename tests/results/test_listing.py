@@ -161,20 +161,21 @@ def test_trials_that_have_not_ended_stand_last_with_what_is_known_of_them(tmp_pa
     """Their specification is that of another seed of their variant; their metrics are not final and not shown."""
     begun = [
         ProgressEvent(1.0, "run-1", "baseline", 1, "start"),
+        ProgressEvent(1.5, "run-1", "baseline", 1, "place", worker="node7"),
         ProgressEvent(2.0, "run-1", "baseline", 1, "epoch", {"epoch": 1, "top1": 99.0}),
         ProgressEvent(3.0, "gone-2", "unheard", 2, "start"),
         ProgressEvent(4.0, "gone-2", "unheard", 2, "end"),
     ]
     done = record("baseline", 0, 90.0, spec=spec(0, 4, 0.01))
     run = Run(tmp_path, plan(planned("baseline")), (done,), progress=tuple(begun), driver=Driver(pid=1))
-    columns = ["trial_id", "status", "epochs", "seed", "arch.depth", "top1"]
+    columns = ["trial_id", "status", "epochs", "seed", "arch.depth", "host", "top1"]
     stream = io.StringIO()
     write_listing_csv(listed(run, columns=columns), columns, stream)
     assert stream.getvalue().splitlines() == [
-        "trial_id,status,epochs,seed,arch.depth,top1",
-        "baseline-0,completed,0,0,4,90.0",
-        "run-1,running,1,1,4,",
-        "gone-2,interrupted,0,2,,",
+        "trial_id,status,epochs,seed,arch.depth,host,top1",
+        "baseline-0,completed,0,0,4,,90.0",
+        "run-1,running,1,1,4,node7,",
+        "gone-2,interrupted,0,2,,,",
     ]
     assert names(listed(run, filter_="status == 'running'")) == ["run-1"]
 
