@@ -8,6 +8,7 @@ continues it. All it may do is answer, or refuse in words.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -123,7 +124,11 @@ def try_verb(dice: random.Random, runs: list[Path], directory: Path) -> str:
     words = {"RUN": str(run), "RUN2": str(whole), "SWEEP": str(whole.parents[1] / f"{whole.name}.yaml")}
     words |= {"A": dice.choice(ids), "B": dice.choice(ids)}
     arguments = [words.get(word, word) for word in verb.split()]
-    code, printed, errors = _typed(*arguments, cwd=directory)
+    is_at_work = not verb.startswith("run ") and dice.random() < 0.5
+    with open(run / "driver.lock") as lock:
+        if is_at_work:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        code, printed, errors = _typed(*arguments, cwd=directory)
     obeyed = "" if "--format csv" in verb else {each for each in printed + errors if not each.isprintable()} - {"\n"}
     if code not in (0, 2, 3) or "Traceback" in printed + errors or obeyed:
         return f"{verb}: exit code {code}, control characters {obeyed or 'none'}\n{errors[-2000:]}"

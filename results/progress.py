@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,9 @@ __all__ = [
 
 PROGRESS_NAME = "progress.jsonl"
 EVENTS = ("start", "place", "epoch", "end", "cut")
+
+
+_LATEST = 1e11  # seconds: the year 5138; beyond it no clock counts
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,14 @@ def unfinished_trials(events: Iterable[ProgressEvent], deciding: Mapping[str, At
     last: dict[str, ProgressEvent] = {}
     curves: dict[str, list[dict[str, float]]] = {}
     places: dict[str, ProgressEvent] = {}
+    ended: set[str] = set()
+    again: dict[str, bool] = {}
+    is_cut = False
     for event in events:
-        if event.event == "start":
+        if event.event == "cut":
+            is_cut = True
+        elif event.event == "start":
+            again[event.trial_id] = is_cut or event.trial_id in ended
             starts.pop(event.trial_id, None)  # the latest start decides the order
             starts[event.trial_id] = event
             curves[event.trial_id] = []
@@ -126,6 +134,8 @@ def unfinished_trials(events: Iterable[ProgressEvent], deciding: Mapping[str, At
             places[event.trial_id] = event
         elif event.event == "epoch" and event.trial_id in starts and "epoch" in event.metrics:
             curves[event.trial_id].append(event.metrics)
+        elif event.event == "end":
+            ended.add(event.trial_id)
         last[event.trial_id] = event
     return tuple(
         UnfinishedTrial(
@@ -140,16 +150,19 @@ def unfinished_trials(events: Iterable[ProgressEvent], deciding: Mapping[str, At
             gpus=places[name].gpus,
         )
         for name, start in starts.items()
-        if _is_unfinished(start, last[name], deciding.get(name))
+        if _is_unfinished(last[name], deciding.get(name), is_again=again[name])
     )
 
 
-def _is_unfinished(start: ProgressEvent, last: ProgressEvent, record: Attempt | None) -> bool:
+def _is_unfinished(last: ProgressEvent, record: Attempt | None, *, is_again: bool) -> bool:
+    """By the order of the events, not by their times: clocks may be set back.
+
+    Args:
+        is_again: the trial had ended before its latest start, or may have: the file forgets ends.
+    """
     if record is None:
         return True
-    if record.status != "failed" or last.event == "end" or not record.finished_at:
-        return False
-    return start.t > datetime.fromisoformat(record.finished_at).timestamp()
+    return record.status == "failed" and last.event != "end" and is_again
 
 
 def _metrics(found: Mapping[str, Any]) -> dict[str, float]:
@@ -168,13 +181,16 @@ def _event(line: dict[str, Any]) -> ProgressEvent:
         raise ValueError(line["event"])
     if line["event"] == "cut":  # is of no trial
         line = {"trial_id": "", "variant": "", "seed": 0, **line}
+    t = float(line["t"])
+    if not abs(t) < _LATEST:
+        raise ValueError(t)
     return ProgressEvent(
-        t=float(line["t"]),
+        t=t,
         trial_id=_text(line["trial_id"]),
         variant=_text(line["variant"]),
         seed=int(line["seed"]),
         event=line["event"],
         metrics=_metrics(line.get("metrics") or {}),
         worker=_text(line.get("worker") or ""),
-        gpus=tuple(map(str, line.get("gpus") or ())),
+        gpus=tuple(map(_text, line.get("gpus") or ())),
     )

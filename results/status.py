@@ -236,11 +236,12 @@ def _eta(
             started[event.trial_id] = event.t
         elif event.event == "end" and event.trial_id in started:
             durations.append(event.t - started.pop(event.trial_id))
+    durations = [duration for duration in durations if duration >= 0]  # the others saw the clock being set back
     if not durations or not running:
         return None
     mean = math.fsum(durations) / len(durations)
     waiting = max(0, missing - len(running))
-    left = waiting * mean + math.fsum(max(0.0, mean - (now - trial.started)) for trial in running)
+    left = waiting * mean + math.fsum(max(0.0, mean - max(0.0, now - trial.started)) for trial in running)
     return left / len(running)
 
 

@@ -6,8 +6,11 @@ Exit codes: 0 all done; 2 a sweep or a call that cannot be carried out; 3 finish
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -29,6 +32,8 @@ from runners.cli import (
 from search_space import SpecError
 
 __all__ = ["app", "main"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="archsweep",
@@ -75,13 +80,32 @@ def _options(
 def main() -> None:
     """Entry point: a SpecError is printed without traceback and ends with 2."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # or a full disk would be told by the interpreter, in its own words
     except SpecError as err:
-        count = len(err.problems)
-        print(f"archsweep: {count} problem{'s' if count > 1 else ''}\n\n{err}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(err)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `archsweep table RUN | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as err:
+        if err.errno not in _FULL:
+            raise
+        from results.durable_files import write_errors_in_words  # imports numpy
+
+        # What was not written would be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        try:
+            with write_errors_in_words(Path(err.filename or "the output")):
+                raise
+        except SpecError as told:
+            _refuse(told)
+
+
+def _refuse(err: SpecError) -> NoReturn:
+    count = len(err.problems)
+    print(f"archsweep: {count} problem{'s' if count > 1 else ''}\n\n{err}", file=sys.stderr)
+    sys.exit(2)
