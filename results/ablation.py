@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from results.comparison import with_comparisons
 from results.heads import AnyRecord, Head, latest_by_trial
+from results.pareto import pareto_ranks
 from results.published import belongs_to
 from results.records import PlannedVariant, RunPlan, TrialRecord
 from results.selection import check_selection, selected_metrics
 from results.statistics import Summary, is_measured, paired_delta, summarise
 from results.table import AblationTable, DroppedVariant, Row
 from search_space.errors import Problem, SpecError, did_you_mean
-from search_space.metrics import METRICS, RANKED, Metric
+from search_space.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of
 
 __all__ = ["ablation_table", "metric_of", "planned_trials", "selection_metric"]
 
@@ -24,14 +26,19 @@ _BySeed = dict[int, TrialRecord]
 def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTable:
     """The table of a run.
 
-    Rows stand in the order of the plan. A search has none: its rows come from the records, completed ones first with
-    the best on top, then pruned and failed ones; the variant without changes is its baseline.
+    Rows stand in the order of the plan. A search has none: its rows come from the records, complete ones first with
+    the best on top (front by front where it has several objectives), then pruned and failed ones; the variant without
+    changes is its baseline.
 
     Raises:
         SpecError: the plan's metric is none of ours, or a completed trial lacks it under the plan's selection rule.
     """
     records = tuple(record for record in records if not record.role)
     metric = metric_of(plan)
+    for name in plan.objectives:
+        if name not in (*RANKED, *COST_NAMES):
+            hint = did_you_mean(name, (*RANKED, *COST_NAMES))
+            raise SpecError(Problem(f"unknown objective {name!r}", path="search.objectives", hint=hint))
     trials = planned_trials(plan, latest_by_trial(records).values())
     selection = plan.analysis.selection
     check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)
@@ -48,8 +55,13 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         for variant in shown
     ]
     ordered_by = ""
+    objectives: tuple[str, ...] = ()
     if plan.design == "search":
-        ordered_by = selection_metric(metric.name, (record for row in rows for record in row.records))
+        found = [record for row in rows for record in row.records]
+        ordered_by = selection_metric(metric.name, found)
+        objectives = tuple(name if name in COST_NAMES else selection_metric(name, found) for name in plan.objectives)
+        directions: list[Direction] = [direction_of(name) for name in plan.objectives]
+        rows = _with_fronts(rows, objectives, directions)
         rows.sort(key=lambda row: _search_order(row, ordered_by, metric))
     mine = {record.trial_id for seeds in trials.values() for record in seeds.values()}
     return AblationTable(
@@ -62,7 +74,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         seeds=tuple(plan.seeds),
         dataset=plan.dataset,
         epochs=plan.epochs,
-        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis),
+        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_search=plan.design == "search"),
         dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in records),
@@ -72,6 +84,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         ),
         analysis=plan.analysis,
         retuned=plan.retuned,
+        objectives=objectives,
     )
 
 
@@ -165,7 +178,7 @@ def _row(
         changes=variant.changes,
         components=variant.components,
         is_baseline=variant.is_baseline,
-        num_planned=len(trials) if plan.design == "search" else len(set(plan.seeds)),
+        num_planned=_num_planned(records, plan),
         num_completed=len(completed),
         num_pruned=counts["pruned"],
         num_failed=counts["failed"],
@@ -188,13 +201,35 @@ def _values(trials: Mapping[int, TrialRecord], metric: str) -> dict[int, float]:
     return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
 
 
-def _search_order(row: Row, ordered_by: str, metric: Metric) -> tuple[int, float, int, str]:
-    place = 0 if row.num_completed else 1 if row.num_pruned else 2
+def _num_planned(records: Sequence[TrialRecord], plan: RunPlan) -> int:
+    """Every seed, but of a proposal that failed or was infeasible the search trains no further one."""
+    if plan.design == "search" and any(record.status in ("failed", "infeasible") for record in records):
+        return len(records)
+    return len(set(plan.seeds))
+
+
+def _with_fronts(rows: Sequence[Row], objectives: Sequence[str], directions: Sequence[Direction]) -> list[Row]:
+    """The rows with their fronts, as far as every seed of them is completed."""
+    points = {row.variant_id: _point(row, objectives) for row in rows if objectives and row.status == "completed"}
+    whole = {key: point for key, point in points.items() if None not in point}
+    ranks = pareto_ranks([[value or 0.0 for value in point] for point in whole.values()], directions)
+    fronts = dict(zip(whole, ranks, strict=True))
+    return [replace(row, front=fronts.get(row.variant_id)) for row in rows]
+
+
+def _point(row: Row, names: Iterable[str]) -> list[float | None]:
+    means = {name: summary.mean for name, summary in row.metrics.items()}
+    return [getattr(row, name) if name in COST_NAMES else means.get(name) for name in names]
+
+
+def _search_order(row: Row, ordered_by: str, metric: Metric) -> tuple[int, float, float, int, str]:
+    place = 0 if row.status == "completed" else 1 if row.num_completed else 2 if row.num_pruned else 3
     summary = row.metrics.get(ordered_by)
     value = math.inf if summary is None else summary.mean
     if summary is not None and metric.direction == "maximize":
         value = -value
-    return place, value, -max(row.pruned_epochs, default=0), row.variant_id
+    front = math.inf if row.front is None else row.front
+    return place, front, value, -max(row.pruned_epochs, default=0), row.variant_id
 
 
 def _num(summary: Summary | None) -> int:

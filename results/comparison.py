@@ -22,15 +22,21 @@ __all__ = ["COSTS", "emphasis", "with_comparisons"]
 COSTS = ("params_m", "gmacs", "train_seconds")
 
 
-def with_comparisons(rows: Sequence[Row], *, metric: Metric, analysis: Analysis) -> tuple[Row, ...]:
-    """The rows with p-values, verdicts and cost changes; as they are where there is no baseline."""
+def with_comparisons(
+    rows: Sequence[Row], *, metric: Metric, analysis: Analysis, is_search: bool = False
+) -> tuple[Row, ...]:
+    """The rows with p-values, verdicts and cost changes; as they are where there is no baseline.
+
+    Args:
+        is_search: the rows were chosen by their values, so that no test applies to them.
+    """
     baseline = next((row for row in rows if row.is_baseline), None)
     if baseline is None:
         return tuple(rows)
     judgements: dict[str, Judgement] = {}
     for study in dict.fromkeys(row.study for row in rows if not row.is_baseline):
         arms = [row for row in rows if row.study == study and not row.is_baseline]
-        judgements |= _judged(arms, baseline, metric, analysis)
+        judgements |= _judged(arms, baseline, metric, analysis, is_tested=not is_search)
     return tuple(
         replace(row, cost_changes=_cost_changes(row, baseline), **vars(judgements.get(row.variant_id, _NOTHING)))
         for row in rows
@@ -55,9 +61,11 @@ def emphasis(rows: Sequence[Row], metric: Metric) -> dict[str, Literal["bold", "
 _NOTHING = Judgement(None, None, None)
 
 
-def _judged(arms: Sequence[Row], baseline: Row, metric: Metric, analysis: Analysis) -> dict[str, Judgement]:
+def _judged(
+    arms: Sequence[Row], baseline: Row, metric: Metric, analysis: Analysis, *, is_tested: bool
+) -> dict[str, Judgement]:
     kinds: dict[str, Verdict | None] = {row.variant_id: _unfit(row, baseline, metric) for row in arms}
-    fit = {row.variant_id: row for row in arms if kinds[row.variant_id] is None}
+    fit = {row.variant_id: row for row in arms if is_tested and kinds[row.variant_id] is None}
     deltas: dict[str, PairedDelta] = {key: row.delta for key, row in fit.items() if row.delta is not None}
     judged = judge(
         deltas,

@@ -16,6 +16,7 @@ from results.records import PublishedRow
 from results.table import AblationTable
 from results.verdicts import TESTED
 from search_space.errors import SpecError
+from search_space.metrics import direction_of
 
 __all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "sources"]
 
@@ -50,13 +51,23 @@ def sources(table: AblationTable) -> dict[str, int]:
 
 
 def _order(table: AblationTable) -> Iterable[str]:
-    if table.ordered_by:
+    if table.objectives:
+        ends = {"maximize": "higher", "minimize": "lower"}
+        sought = [f"{name} ({ends[direction_of(name.removeprefix('val_'))]} is better)" for name in table.objectives]
+        yield (
+            f"Rows come from a search for the Pareto front of {', '.join(sought)}. No row is better than one of front "
+            "1 in one of these and as good in the others; front 2 is what would be the Pareto front without front 1. "
+            f"Within a front the best {table.ordered_by} comes first."
+        )
+    elif table.ordered_by:
         yield f"Rows come from a search, the best {table.ordered_by} first."
 
 
 def _pruned(table: AblationTable) -> Iterable[str]:
     if any(row.num_pruned for row in table.rows):
-        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference."
+        unbegun = any(0 in row.pruned_epochs for row in table.rows)
+        given_up = " 0: not begun, because its row was given up after other seeds." if unbegun else ""
+        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference.{given_up}"
 
 
 def _unfit(table: AblationTable) -> Iterable[str]:

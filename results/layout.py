@@ -103,11 +103,13 @@ def table_layout(table: AblationTable) -> Layout:
     columns = [
         _column(table, "variant", "left", lambda row: Cell(row.name), is_name=True),
         *(_column(table, name, "center", _component(name), is_name=True) for name in table.components),
+        _column(table, "front", "right", _front),
         _column(table, "seeds", "right", _seeds),
         _column(table, f"{metric.name} ({metric.unit}) {arrow}", "right", value),
         _column(table, _delta_header(table), "right", lambda row: _delta(row, metric.decimals, table.analysis.alpha)),
         _column(table, f"SD {DELTA}", "right", lambda row: _delta_std(row, metric.decimals), can_go=1),
         _column(table, VERDICT, "left", lambda row: Cell(row.verdict or ""), can_go=2),
+        *(_objective_column(table, METRICS[name]) for name in _further_objectives(table)),
         *(_probe_column(table, probe) for probe in METRICS.values() if probe.direction is None),
         _column(table, "published", "right", lambda row: _published(row, metric.name, metric.decimals, numbers)),
         _cost_column(table, "params (M)", "params_m", least=1, most=4),
@@ -246,6 +248,21 @@ def _cost_column(table: AblationTable, header: str, cost: str, *, least: int, mo
         return Cell(fixed(number, decimals), change=change, sort_by=number)
 
     return _column(table, header, "right", cell)
+
+
+def _front(row: Row) -> Cell:
+    return Cell() if row.front is None else Cell(str(row.front), sort_by=float(row.front))
+
+
+def _further_objectives(table: AblationTable) -> list[str]:
+    """Metrics that the search looked for beside the one of the table; costs have their columns anyway."""
+    names = [name.removeprefix("val_") for name in table.objectives]
+    return [name for name in names if name in METRICS and name != table.metric.name]
+
+
+def _objective_column(table: AblationTable, metric: Metric) -> Column:
+    header = f"{metric.name} ({metric.unit}) {UP if metric.direction == 'maximize' else DOWN}"
+    return _column(table, header, "right", lambda row: _summary(row.metrics.get(metric.name), metric.decimals, ""))
 
 
 def _seeds(row: Row) -> Cell:

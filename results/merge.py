@@ -50,6 +50,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         _distinct(getattr(table, key) for table in tables) for key in ("design", "profile", "ordered_by")
     )
     retuned = _distinct(table.retuned for table in tables)
+    objectives = _distinct(table.objectives for table in tables)
     found = {"seeds": seeds, "data": data, "epochs": epochs, "order": orders, "retuned": retuned}
     varies = {name for name, values in found.items() if values[1:]}
     studies = tuple(
@@ -78,6 +79,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         unmatched=_distinct(row for table in tables for row in table.unmatched),
         studies=studies,
         retuned=retuned[0] if len(retuned) == 1 else None,
+        objectives=objectives[0] if len(objectives) == 1 else (),
     )
 
 

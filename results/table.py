@@ -30,6 +30,7 @@ class Row:
         verdict: None for the baseline and for fewer than 3 planned seeds.
         cost_changes: `params_m`, `gmacs`, `train_seconds` relative to the baseline (0.1: 10 % more).
         study: name of the study, where a sweep holds several.
+        front: in a search for several objectives, the front of a complete row (1: the Pareto front); else None.
         train_seconds: mean over the completed seeds.
         pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
         records: the deciding record of each seed, in the order of the seeds.
@@ -58,6 +59,7 @@ class Row:
     verdict: Verdict | None = None
     cost_changes: Mapping[str, float] = field(default_factory=dict)
     study: str = ""
+    front: int | None = None
 
     @property
     def num_missing(self) -> int:
@@ -103,6 +105,7 @@ class AblationTable:
         other_metrics: further metrics of the completed trials.
         components: names of the on/off components, for designs that have them.
         ordered_by: for a search, the metric that orders the rows; empty where the plan does.
+        objectives: of a search for a Pareto front, as they were measured (`val_top1`); else empty.
         num_foreign: records of the ledger that belong to no trial of the plan.
         without_metric: completed trials that report no finite value of `metric`.
         unmatched: published rows to which no row of ours belongs.
@@ -130,6 +133,7 @@ class AblationTable:
     analysis: Analysis
     studies: tuple[Study, ...] = ()
     retuned: Retuned | None = None
+    objectives: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[AblationTable, ...]:

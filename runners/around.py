@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -38,7 +39,7 @@ def sweep_around(run_dir: Path, name: str) -> str:
         hint = "a fixed design has its rows already; write `leave_one_out` with its components"
         raise SpecError(Problem(f"is no search, but a {run.plan.design!r}", where=str(run_dir), hint=hint))
     written, sweep = _last_start(run_dir)
-    best = _best(run)
+    best, mean = _best(run)
     try:
         setting = Setting.model_validate({key: best.spec[key] for key in ("arch", "task", "train")})
         baseline = Setting.model_validate(written)
@@ -56,13 +57,13 @@ def sweep_around(run_dir: Path, name: str) -> str:
         name,
         run_dir,
         best,
-        metric,
+        f"{metric} {mean:.4g}",
         {
             "name": name,
             "baseline": json.loads(canonical_json(baseline)),
             "space": components,
             "design": "leave_one_out",
-            "seeds": list(range(best.seed + 1, best.seed + 1 + _NUM_SEEDS)),
+            "seeds": list(range(max(run.plan.seeds) + 1, max(run.plan.seeds) + 1 + _NUM_SEEDS)),
             "metric": run.plan.metric,
             "require": list(sweep.get("require") or ()),
             "resources": resources,
@@ -92,13 +93,20 @@ def _last_start(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise SpecError(Problem(message, where=str(path), hint="run the search again; it adds a line there")) from err
 
 
-def _best(run: Run) -> TrialRecord:
+def _best(run: Run) -> tuple[TrialRecord, float]:
+    """A trial of the variant with the best mean over its seeds, and that mean."""
     metric = selection_metric(run.plan.metric, run.deciding.values())
     sign = 1 if METRICS[run.plan.metric].direction == "maximize" else -1
-    completed = [each for each in run.deciding.values() if each.status == "completed" and metric in each.metrics]
-    if not completed:
-        raise SpecError(Problem("no trial of the search is completed", where=str(run.path)))
-    return max(completed, key=lambda record: (sign * record.metrics[metric], -(record.number or 0), record.trial_id))
+    variants: dict[str, list[TrialRecord]] = {}
+    for record in sorted(run.deciding.values(), key=lambda record: record.seed):
+        if record.status == "completed" and metric in record.metrics:
+            variants.setdefault(record.variant_id, []).append(record)
+    whole = [records for records in variants.values() if len(records) == len(set(run.plan.seeds))]
+    if not whole:
+        raise SpecError(Problem("no suggestion of the search is completed", where=str(run.path)))
+    means = [(fmean(record.metrics[metric] for record in records), records[0]) for records in whole]
+    mean, best = max(means, key=lambda one: (sign * one[0], -(one[1].number or 0), one[1].trial_id))
+    return best, mean
 
 
 def _components(baseline: Setting, best: Setting) -> dict[str, Any]:
@@ -128,15 +136,15 @@ def _stated(resources: dict[str, Any]) -> dict[str, Any]:
     return Resources.model_validate(resources).model_dump(exclude_defaults=True)
 
 
-def _text(name: str, run_dir: Path, best: TrialRecord, metric: str, content: dict[str, Any]) -> str:
-    num, reached = len(content["space"]), best.metrics[metric]
+def _text(name: str, run_dir: Path, best: TrialRecord, reached: str, content: dict[str, Any]) -> str:
+    num = len(content["space"])
     seeds = len(content["seeds"])
     head = [
         f"# Question:  which of the {num} values that the search in {run_dir} changed matter to its best trial?",
         "# Expected:  (what do you think will come out, and why?)",
         f"# Cost:      {num + 1} variants x {seeds} seeds = {(num + 1) * seeds} trials.",
         f"# Run:       archsweep run {name}.yaml",
-        f"# Around:    trial {best.trial_id} (number {best.number}, seed {best.seed}, {metric} {reached:.4g})",
+        f"# Around:    trial {best.trial_id} (number {best.number}, seed {best.seed}, {reached})",
         "#            The seeds are none of the search's: the seed that chose a setting cannot vouch for it.",
     ]
     parts = [

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from results import Failure, TrialRecord
 from runners.outcome import Outcome
-from runners.study import Proposal
+from runners.proposal import Proposal
 from search_space import TrialSpec, Variant, variant_id
 
-__all__ = ["Assignment", "Place", "RunningTrial", "infeasible_record", "record_of", "taken_over"]
+__all__ = ["Assignment", "Place", "RunningTrial", "given_up_record", "infeasible_record", "record_of", "taken_over"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ def infeasible_record(assignment: Assignment, reason: str, cost: Mapping[str, fl
     """The record of a proposal that no model or requirement allows."""
     failure = Failure(type="Infeasible", message=reason)
     return _base_record(assignment).model_copy(update={"status": "infeasible", "failure": failure, **cost})
+
+
+def given_up_record(assignment: Assignment, cost: Mapping[str, float]) -> TrialRecord:
+    """The record of a trial that is not trained, because its variant was given up: pruned at epoch 0."""
+    return _base_record(assignment).model_copy(update={"status": "pruned", **cost})
 
 
 def taken_over(assignment: Assignment, record: TrialRecord) -> TrialRecord:

@@ -1,34 +1,39 @@
 """The driver's book: which trial comes next, whether a running one should stop, and what became of it.
 
 Both engines drive the same book, so they cannot disagree about order, pruning, resume or records. The book owns the
-ledger and the Optuna study; it runs in the driver only and knows nothing of Ray.
+ledger; it runs in the driver only and knows nothing of Ray.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from results import Failure, Head, LedgerWriter, TrialRecord, latest_by_trial, read_ledger
-from runners.assignment import Assignment, Place, RunningTrial, infeasible_record, record_of, taken_over
+from results import Failure, Head, LedgerWriter, TrialRecord
+from runners.assignment import Assignment, Place, RunningTrial, given_up_record, record_of
+from runners.objectives import objective
 from runners.outcome import Outcome
 from runners.plan import Plan
+from runners.planned_trials import PlannedTrials
+from runners.pruning import EpochPruning, Pruning, SeedPruning
+from runners.search_trials import SearchTrials
 from runners.stop_request import StopRequest
 from runners.studies import Lookup
-from runners.study import Proposal, Study, objective
-from search_space import SpecError, TrialSpec, Variant, trial_id, variant_id
+from runners.study import Study
+from runners.trial_records import TrialRecords
+from search_space import variant_id
 
 __all__ = ["Observer", "TrialBook"]
 
 _FAILURES_OF_AN_ARM = 2  # an arm with so many in a row is not retried unasked
 _LACKS_OF_MEMORY = frozenset({"OutOfMemory", "Killed"})
-_MAX_FRUITLESS = 1000  # proposals in a row that need no training before a search gives up
 
 
 class Observer(Protocol):
-    """Somebody who watches: the live view, the progress file."""
+    """Somebody who watches: the live view, the progress file. A trial whose variant was given up ends without having
+    started."""
 
     def started(self, assignment: Assignment) -> None: ...
     def placed(self, assignment: Assignment, place: Place) -> None: ...
@@ -48,6 +53,9 @@ class TrialBook:
         role: what the trials are for (goes into every record); records of another role do not count.
         stop: once it is asked, no further trial starts.
         lookup: where a search finds the records of equal trials that were trained elsewhere.
+
+    Attributes:
+        study: of a search, with all that its sampler knows.
     """
 
     def __init__(
@@ -65,55 +73,33 @@ class TrialBook:
     ) -> None:
         self.plan = plan
         self.stop = stop
-        self._ledger = ledger
         self._limit = limit
-        self._session = session
-        self._role: Literal["", "retune"] = role
         self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
-        self._lookup = lookup
         self._running: dict[str, RunningTrial] = {}
-        heads = [head for head in ledger.heads if head.role == role]
-        self._decisive: dict[str, Head] = latest_by_trial(heads)
-        self._attempts: Counter[str] = Counter(head.trial_id for head in heads if head.status == "failed")
-        sweep = plan.sweep
         self._failures_in_a_row: Counter[str] = Counter()  # by variant id
-        self._again = frozenset(key for key, record in self._decisive.items() if record.status in retry)
-        self._study: Study | None = None
-        self._queue: deque[Assignment] = deque()
         self._retries: deque[Assignment] = deque()  # to be trained once everything else is under way
-        self._budget = sweep.search.num_trials if sweep.search else 0
-        self._spent = 0  # search trials that were or are being trained
-        self._search_keys: set[str] = set()  # trials that this search proposed
-        if sweep.search or sweep.prune:
-            self._study = Study(sweep, ledger.run_dir)
-            records = read_ledger(ledger.path).records if heads else []
-            whole = latest_by_trial(record for record in records if record.role == role)
-        if sweep.search and self._study:
-            seen = self._study.replay_search(whole, trial_id_of=self._search_trial_id, again=self._again)
-            self._search_keys = set(seen)
-            self._spent = sum(record.status != "infeasible" for record in seen.values())
-            return
-        self._queue.extend(self._unfinished())
-        if self._study:
-            planned = (whole.get(key) for key, _, _ in self._planned() if key not in self._again)
-            self._study.replay_fixed(record for record in planned if record is not None)
+        sweep = plan.sweep
+        keeps_whole = sweep.search is not None
+        self._records = TrialRecords(ledger, retry=retry, session=session, role=role, keeps_whole=keeps_whole)
+        self.study = Study(sweep, ledger.run_dir) if sweep.search else None
+        self._trials = (
+            SearchTrials(plan, self._records, self.study, lookup=lookup)
+            if self.study
+            else PlannedTrials(plan, self._records)
+        )
+        self._pruning = _pruning(plan, self.study, self._trials)
 
     # -- what is left ----------------------------------------------------------
 
     @property
     def num_planned(self) -> int:
         """Trials the sweep asks for, finished ones included."""
-        return self._budget if self.plan.sweep.search else sum(1 for _ in self._planned())
+        return self._trials.num_planned
 
     @property
     def num_remaining(self) -> int:
         """Trials still to be started or finished."""
-        if self.plan.sweep.search:
-            exhausted = self._study is not None and self._study.exhausted
-            waiting = 0 if exhausted else self._budget - self._spent
-        else:
-            waiting = len(self._queue)
-        return waiting + len(self._retries) + len(self._running)
+        return self._trials.num_waiting + len(self._retries) + len(self._running)
 
     @property
     def num_startable(self) -> int:
@@ -124,12 +110,13 @@ class TrialBook:
     @property
     def records(self) -> dict[str, Head]:
         """The head of the deciding record of each trial id, of this and earlier sessions."""
-        return self._decisive
+        return self._records.decisive
 
     @property
     def search_records(self) -> list[Head]:
         """The heads of the records of what this search proposed."""
-        return [self._decisive[key] for key in sorted(self._search_keys) if key in self._decisive]
+        assert isinstance(self._trials, SearchTrials)
+        return [self.records[key] for key in self._trials.trial_ids if key in self.records]
 
     def running(self) -> list[Assignment]:
         """Trials that were begun and not finished."""
@@ -146,8 +133,8 @@ class TrialBook:
             assignment = self._retries.popleft()
         if assignment is None:
             return None
-        if self._study:
-            self._study.start(assignment.trial_id, assignment.proposal)
+        if self._pruning:
+            self._pruning.start(assignment)
         self._running[assignment.trial_id] = RunningTrial(assignment)
         for observer in self._observers:
             observer.started(assignment)
@@ -173,10 +160,7 @@ class TrialBook:
             if metrics["epoch"] not in known:
                 for observer in self._observers:
                     observer.epoch_done(progress.assignment, metrics)
-            if self._study is not None:
-                value = objective(metrics, self.plan.sweep.metric)
-                assert value is not None, f"the task does not report {self.plan.sweep.metric}"
-                self._study.report(key, int(metrics["epoch"]), value)
+            self._wants_stop(progress.assignment, metrics)
 
     def report(self, key: str, metrics: Mapping[str, float]) -> bool:
         """Notes one finished epoch; True if the trial should stop now (it is then `pruned`)."""
@@ -189,11 +173,7 @@ class TrialBook:
             progress.resumed_from_epoch = None  # lost again, and this time without a checkpoint that could be used
         for observer in self._observers:
             observer.epoch_done(progress.assignment, metrics)
-        if self._study is None:
-            return False
-        value = objective(metrics, self.plan.sweep.metric)
-        assert value is not None, f"the task does not report {self.plan.sweep.metric}"
-        wants_stop = self._study.report(key, epoch, value)
+        wants_stop = self._wants_stop(progress.assignment, metrics)
         # The last epoch is paid for: Hyperband and successive halving would call fully trained trials pruned.
         progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
         return progress.pruned
@@ -206,12 +186,11 @@ class TrialBook:
         """
         progress = self._running[key]
         record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
-        head = self._ledger.append(record)
+        self._records.add(record)
         del self._running[key]
         if record.status == "preempted":
             self._retries.append(progress.assignment)
         else:
-            self._decisive[key] = head
             self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
         for observer in self._observers:
             observer.ended(progress.assignment, record)
@@ -219,13 +198,7 @@ class TrialBook:
 
     def run_again(self, key: str) -> None:
         """A failed trial of this session was not to blame: its node fails everything."""
-        if self.plan.sweep.search:  # the sampler has been told; it proposes anew
-            self._again |= {key}
-            self._spent -= 1
-            return
-        self._queue.extendleft(
-            self._assignment(key, spec, variant) for planned, variant, spec in self._planned() if planned == key
-        )
+        self._trials.put_back(key)
 
     def arm_keeps_failing(self, key: str) -> bool:
         """Whether the latest trials of the arm of this running trial all failed: it is not to cost more workers."""
@@ -248,38 +221,40 @@ class TrialBook:
 
     # -- inside ----------------------------------------------------------------
 
-    def _planned(self) -> Iterator[tuple[str, Variant, TrialSpec]]:
-        """Seed-major: after the first seed of every variant there is a whole, if unreplicated, table to look at."""
-        for seed in self.plan.sweep.seeds:
-            for variant in self.plan.variants:
-                spec = variant.setting.with_seed(seed)
-                yield trial_id(spec), variant, spec
+    def _wants_stop(self, assignment: Assignment, metrics: Mapping[str, float]) -> bool:
+        if self._pruning is None:
+            return False
+        value = objective(metrics, self.plan.sweep.metric)
+        assert value is not None, f"the task does not report {self.plan.sweep.metric}"
+        wants_stop = self._pruning.report(assignment.trial_id, int(metrics["epoch"]), value)
+        return wants_stop and not self._is_reference(assignment)
 
-    def _unfinished(self) -> Iterator[Assignment]:
-        for key, variant, spec in self._planned():
-            if key not in self._decisive or key in self._again:
-                yield self._assignment(key, spec, variant)
+    def _is_reference(self, assignment: Assignment) -> bool:
+        """What every difference refers to is never pruned."""
+        return assignment.proposal is None and assignment.variant.is_baseline
 
     def _note_end(self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool) -> None:
-        self._note_failure(record)
+        """The record decides, unless the trial gets another try."""
+        self._failures_in_a_row[record.variant_id] += 1
+        if record.status != "failed":
+            self._failures_in_a_row[record.variant_id] = 0
         is_retried = may_retry_alone and self._ran_out_of_memory(assignment, record)
         if is_retried:
             self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True))
-        # A search waits for the second attempt: told now, the sampler would learn that the point is infeasible.
-        if self._study and not (is_retried and assignment.proposal):
-            self._study.finish(record.trial_id, record)
+            if assignment.proposal:
+                return  # told now, the sampler would learn that the point is infeasible
+        if self._pruning:
+            self._pruning.finish(record)
+            if self._pruning.has_given_up(record.variant_id) and not self._is_reference(assignment):
+                self._give_up(record.variant_id)
+        self._trials.ended(assignment, record)
 
-    def _assignment(self, key: str, spec: TrialSpec, variant: Variant, proposal: Proposal | None = None) -> Assignment:
-        attempt = self._attempts[key] + 1
-        return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
-
-    def _note_failure(self, record: TrialRecord) -> None:
-        arm = record.variant_id
-        if record.status == "failed":
-            self._attempts[record.trial_id] = record.attempt
-            self._failures_in_a_row[arm] += 1
-        else:
-            self._failures_in_a_row[arm] = 0
+    def _give_up(self, variant: str) -> None:
+        for assignment in self._trials.drop(variant):
+            record = given_up_record(assignment, self.plan.cost_of(assignment.variant))
+            self._records.add(record)
+            for observer in self._observers:
+                observer.ended(assignment, record)
 
     def _is_hopeless(self, arm: str) -> bool:
         return self._failures_in_a_row[arm] >= _FAILURES_OF_AN_ARM
@@ -287,7 +262,7 @@ class TrialBook:
     def _ask_new(self) -> Assignment | None:
         if self._limit is not None and self._limit <= 0:
             return None
-        assignment = self._ask_search() if self.plan.sweep.search else self._ask_queue()
+        assignment = self._trials.next()
         if assignment is not None and self._limit is not None:
             self._limit -= 1
         return assignment
@@ -296,60 +271,17 @@ class TrialBook:
         may_retry = not assignment.alone and not self._is_hopeless(record.variant_id)
         return may_retry and record.failure is not None and record.failure.type in _LACKS_OF_MEMORY
 
-    def _ask_queue(self) -> Assignment | None:
-        return self._queue.popleft() if self._queue else None
 
-    def _search_trial_id(self, variant: Variant) -> str:
-        return trial_id(variant.setting.with_seed(self.plan.sweep.seeds[0]))
-
-    def _ask_search(self) -> Assignment | None:
-        assert self._study is not None
-        sweep = self.plan.sweep
-        if self._spent >= self._budget:
-            return None
-        for _ in range(_MAX_FRUITLESS):
-            if self._study.exhausted:
-                return None
-            proposal = self._study.propose()
-            if proposal.variant is None:
-                self._study.reject(proposal, is_infeasible=True)
-                continue
-            key = self._search_trial_id(proposal.variant)
-            if key in self._running:
-                self._study.reject(proposal, is_infeasible=False)
-                continue
-            self._search_keys.add(key)
-            if key in self._decisive and key not in self._again:
-                self._study.answer_from(proposal, self._decisive[key])
-                continue
-            reasons, cost = ([proposal.reason], {}) if proposal.reason else self.plan.reasons_against(proposal.variant)
-            spec = proposal.variant.setting.with_seed(sweep.seeds[0])
-            assignment = self._assignment(key, spec, proposal.variant, proposal)
-            if reasons:
-                self._study.reject(proposal, is_infeasible=True)
-                self._write_infeasible(assignment, "; ".join(reasons), cost)
-                continue
-            self._again -= {key}
-            self._spent += 1
-            served = self._lookup(spec) if self._lookup else None
-            if served is None:
-                return assignment
-            self._serve(assignment, served)
-            if self._spent >= self._budget:
-                return None
-        raise SpecError(
-            f"the search proposed {_MAX_FRUITLESS} variants in a row that are infeasible or already done; "
-            "widen `space`, relax `require` or lower `search.num_trials`"
-        )
-
-    def _serve(self, assignment: Assignment, served: TrialRecord) -> None:
-        """A proposal that was trained before, elsewhere, is told at once."""
-        assert self._study is not None
-        assert assignment.proposal is not None
-        record = taken_over(assignment, served)
-        self._decisive[assignment.trial_id] = self._ledger.append(record)
-        self._study.answer_from(assignment.proposal, record)
-
-    def _write_infeasible(self, assignment: Assignment, reason: str, cost: Mapping[str, float]) -> None:
-        record = infeasible_record(assignment, reason, cost)
-        self._decisive[assignment.trial_id] = self._ledger.append(record)
+def _pruning(plan: Plan, study: Study | None, trials: SearchTrials | PlannedTrials) -> Pruning | None:
+    """What judges the trials of the sweep, knowing the earlier ones."""
+    prune = plan.sweep.prune
+    if prune is None:
+        return None
+    if prune.is_over_seeds:
+        pruning = SeedPruning(plan.sweep)
+    elif study is not None and study.is_pruned_by_epoch:
+        return EpochPruning(plan.sweep, shared=study.trial_of)
+    else:
+        pruning = EpochPruning(plan.sweep)
+    pruning.replay(trials.finished())
+    return pruning

@@ -140,7 +140,7 @@ def make_forecast(
     arms = _with_assumed_seconds([_arm(plan, entry, history, probes or {}, chosen, done) for entry in plan.entries])
     kept = [arm for arm in arms if not arm.reasons]
     if sweep.search:
-        num_trials = sweep.search.num_trials
+        num_trials = sweep.num_search_trials
         num_left = max(0, num_trials - sum(record.status != "infeasible" for record in history.records))
         probed = [probe.seconds for probe in (probes or {}).values()]
         mean = statistics.fmean(probed) if probed else history.typical_seconds

@@ -21,7 +21,7 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import TrialState
 
 from results.records import TrialRecord
-from runners.study import objective
+from runners.objectives import objective
 from search_space import METRICS, InvalidVariant, Problem, SpecError, Sweep, suggest
 
 __all__ = ["MIN_TRIALS", "parameter_importances"]

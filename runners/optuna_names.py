@@ -7,6 +7,7 @@ or as `{pruner: NAME, ...}` / `{sampler: NAME, ...}`.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 import warnings
@@ -17,7 +18,7 @@ import optuna
 
 from search_space.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["PRUNERS", "SAMPLERS", "make_pruner", "make_sampler"]
+__all__ = ["PRUNERS", "SAMPLERS", "check_objectives", "derived_seed", "make_pruner", "make_sampler"]
 
 _NEEDS_AN_OBJECT = {
     # These cannot be written in a file; the message says what serves instead.
@@ -67,6 +68,23 @@ def make_sampler(name: str, options: Mapping[str, Any], *, seed: int) -> optuna.
     lie = {"constant_liar": True} if "constant_liar" in known else {}
     seeded = {**lie, **options, **({"seed": seed} if "seed" in known else {})}
     return _make("sampler", SAMPLERS, name, seeded, path="search")
+
+
+def check_objectives(name: str, count: int) -> None:
+    """Refuses a sampler that can only optimise one number, where there are several.
+
+    Raises:
+        SpecError: it is such a one, or unknown.
+    """
+    cls = _lookup("sampler", SAMPLERS, name, path="search")
+    if count > 1 and issubclass(cls, optuna.samplers.CmaEsSampler):
+        message = f"{cls.__name__} optimises one objective, but there are {count}"
+        raise SpecError(Problem(message, path="search.sampler", hint="for several: tpe, gp, nsgaii, nsgaiii, ..."))
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """The seed with which suggestion `number` is drawn: the same in every process and after every restart."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % (2**31)
 
 
 def _lookup(kind: str, table: Mapping[str, type], name: str, *, path: str) -> type:

@@ -54,8 +54,7 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        search = self.sweep.search
-        return search.num_trials if search else len(self.variants) * len(self.sweep.seeds)
+        return self.sweep.num_search_trials or len(self.variants) * len(self.sweep.seeds)
 
     def dataset_of(self, variant: Variant) -> DataInfo:
         key = variant.setting.task.model_dump_json()
@@ -120,7 +119,8 @@ class Plan:
             metric=sweep.metric,
             seeds=list(sweep.seeds),
             variants=planned,
-            num_trials=sweep.search.num_trials if sweep.search else None,
+            num_trials=sweep.num_search_trials or None,
+            objectives=list(sweep.search.objectives) if sweep.search else [],
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
             dataset=sweep.baseline.task.dataset.name,

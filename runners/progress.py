@@ -17,7 +17,7 @@ from rich.text import Text
 
 from results import Head, ProgressEvent, ProgressWriter, TrialRecord
 from runners.assignment import Assignment, Place
-from runners.study import objective
+from runners.objectives import objective
 from search_space import METRICS
 from search_space.visible import visible
 

@@ -12,7 +12,6 @@ arms; after these every arm tries one at a time. All arms start with equal candi
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +23,9 @@ from optuna.trial import TrialState
 
 from results import Head, LedgerWriter, TrialRecord, latest_by_trial
 from results.heads import head_of
-from runners.optuna_names import make_sampler
+from runners.objectives import objective
+from runners.optuna_names import derived_seed, make_sampler
 from runners.plan import Entry, Plan
-from runners.study import objective
 from search_space import (
     METRICS,
     Design,
@@ -132,7 +131,7 @@ def _replay(sweep: Sweep, arm: Variant, decided: Mapping[str, Head]) -> _Arm:
     values: list[tuple[Setting, float | None]] = []
     missing: dict[str, Variant] = {}
     for number in range(search.num_trials):
-        study.sampler = make_sampler(search.sampler, search.options, seed=_derived_seed(search.seed, number))
+        study.sampler = make_sampler(search.sampler, search.options, seed=derived_seed(search.seed, number))
         if missing and number >= _independent(study.sampler, search.options):
             break
         trial = study.ask()
@@ -222,8 +221,3 @@ def _tuned(plan: Plan, decided: Mapping[str, Head]) -> Plan:
             }
             entries.append(Entry(replace(entry.variant, setting=setting, changes={**entry.variant.changes, **tuned})))
     return replace(plan, entries=entries)
-
-
-def _derived_seed(seed: int, number: int) -> int:
-    """The same for every arm, so that all start with equal candidates."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % (2**31)

@@ -11,7 +11,7 @@ from search_space.errors import Problem, SpecError, did_you_mean
 from search_space.identity import trial_id, variant_id
 from search_space.load import SweepFile, load_studies, load_sweep, load_sweep_text
 from search_space.matching import ImpossibleValue, match_step, with_matched_value
-from search_space.metrics import METRICS, Metric
+from search_space.metrics import COST_NAMES, METRICS, Direction, Metric, direction_of
 from search_space.naming import describe_parameter
 from search_space.paths import MISSING, value_at
 from search_space.requirements import needs_cost, unmet_requirements
@@ -19,13 +19,14 @@ from search_space.retuning import tuning_sweep
 from search_space.schema import json_schema
 from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
 from search_space.starter import template
-from search_space.suggestion import InvalidVariant, baseline_params, suggest
+from search_space.suggestion import InvalidVariant, baseline_params, params_of, suggest
 from search_space.sweep import Checkpoints, Design, Prune, Published, Resources, Search, Sweep
 from search_space.tracking import TRACKER_SPECS
 from search_space.variant import Variant, count_upper, variants
 
 __all__ = [
     "ATTENTION_SPECS",
+    "COST_NAMES",
     "DESIGNS",
     "METRICS",
     "MISSING",
@@ -33,6 +34,7 @@ __all__ = [
     "ArchSpec",
     "Checkpoints",
     "Design",
+    "Direction",
     "ImpossibleValue",
     "InvalidVariant",
     "Metric",
@@ -53,12 +55,14 @@ __all__ = [
     "count_upper",
     "describe_parameter",
     "did_you_mean",
+    "direction_of",
     "json_schema",
     "load_studies",
     "load_sweep",
     "load_sweep_text",
     "match_step",
     "needs_cost",
+    "params_of",
     "suggest",
     "template",
     "trial_id",

@@ -12,10 +12,11 @@ from search_space.errors import did_you_mean
 from search_space.explain import quote
 from search_space.expressions import ExpressionError
 from search_space.matching import match_complaints
-from search_space.metrics import METRICS, RANKED
+from search_space.metrics import COST_NAMES, METRICS, RANKED
 from search_space.paths import is_path, path_hint
-from search_space.requirements import COST_NAMES, Requirement
+from search_space.requirements import Requirement
 from search_space.retuning import retune_complaints
+from search_space.search_checks import objective_complaints, prune_complaints
 from search_space.space_checks import space_complaints, value_complaints
 from search_space.sweep import Sweep
 from search_space.tracking_checks import track_complaints
@@ -45,6 +46,8 @@ def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
     found += _rows(sweep)
     found += [] if "match" in sections else match_complaints(sweep)
     found += [] if "retune" in sections else retune_complaints(sweep)
+    found += [] if "search" in sections else objective_complaints(sweep)
+    found += [] if sections & {"prune", "seeds"} else prune_complaints(sweep)
     if not sections & {"design", "search", "seeds", "space"}:
         found += _design(sweep)
     found += _requirements(sweep, check_reference=not broken and not found)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["METRICS", "RANKED", "Metric"]
+__all__ = ["COST_NAMES", "METRICS", "RANKED", "Direction", "Metric", "direction_of"]
+
+Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Metric:
 
     name: str
     unit: str
-    direction: Literal["maximize", "minimize"] | None
+    direction: Direction | None
     decimals: int
     meaning: str
 
@@ -41,3 +43,18 @@ METRICS: dict[str, Metric] = {
 
 RANKED = tuple(name for name, metric in METRICS.items() if metric.direction is not None)
 """Metrics that a table can rank by and a search can optimise."""
+
+COST_NAMES = ("gmacs", "params_m")
+"""What is known of a variant before it trains: requirements speak of it, and a search can have it as an objective."""
+
+
+def direction_of(name: str) -> Direction:
+    """Which end of a ranked metric or a cost is the better one.
+
+    Raises:
+        KeyError: it is neither.
+    """
+    direction = "minimize" if name in COST_NAMES else METRICS[name].direction
+    if direction is None:
+        raise KeyError(name)
+    return direction

@@ -13,14 +13,14 @@ from pydantic import BaseModel
 
 from search_space.errors import did_you_mean
 from search_space.expressions import OPERATIONS, Expression, ExpressionError
+from search_space.metrics import COST_NAMES
 from search_space.naming import format_value
 from search_space.paths import MISSING, OPEN_NODES, is_node, is_path, leaf_paths, path_hint, value_at
 from search_space.specs import Setting
 from search_space.sweep import Sweep
 
-__all__ = ["COST_NAMES", "LEGAL", "Requirement", "needs_cost", "unmet_requirements"]
+__all__ = ["LEGAL", "Requirement", "needs_cost", "unmet_requirements"]
 
-COST_NAMES = ("gmacs", "params_m")
 LEGAL = "legal are paths (arch.depth), params_m, gmacs, " + OPERATIONS
 _ROOTS = ("arch", "task", "train")
 

@@ -39,6 +39,9 @@ def retune_complaints(sweep: Sweep) -> Iterator[Complaint]:
             yield Complaint(place, f"{path!r} is also varied by the sweep", "remove it here or there", at_key=True)
         else:
             yield from parameter_complaints(sweep, path, place, parameter)
+    for key in ("objectives", "warm_start"):
+        if key in retune.options:
+            yield Complaint(("retune", key), f"unknown key {key!r} in `retune`", "it belongs to `search`", at_key=True)
     for index, seed in enumerate(retune.seeds):
         if seed in sweep.seeds:
             message = f"the seed {seed} is also reported: a trial that chose a setting must not vouch for it"

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from search_space.building import build_setting
 from search_space.drafts import Draft, Pick, component_picks
 from search_space.errors import SpecError
@@ -23,7 +25,7 @@ from search_space.specs import Setting
 from search_space.sweep import Sweep
 from search_space.variant import Variant, make_variant
 
-__all__ = ["InvalidVariant", "SuggestingTrial", "baseline_params", "categories", "suggest"]
+__all__ = ["InvalidVariant", "SuggestingTrial", "baseline_params", "categories", "params_of", "suggest"]
 
 Category = None | bool | int | float | str
 
@@ -75,16 +77,21 @@ def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
 
 def baseline_params(sweep: Sweep) -> dict[str, Any] | None:
     """The suggestions that make the baseline, so that a search can try it first; None if it lies outside the space."""
+    return params_of(sweep, sweep.baseline)
+
+
+def params_of(sweep: Sweep, setting: Setting) -> dict[str, Any] | None:
+    """The suggestions that make `setting` of the baseline; None if the space does not hold it."""
     params: dict[str, Any] = {}
     data = sweep.written_baseline
     for key, parameter in sweep.space.items():
-        found = _match(sweep.baseline, data, key, key, parameter)
+        found = _match(setting, data, key, key, parameter)
         if found is None:
             return None
         data, inner = found
         params |= inner
-    rebuilt = Setting.model_validate(data, strict=True)
-    return params if variant_id(rebuilt) == variant_id(sweep.baseline) else None
+    rebuilt = _setting(data)
+    return params if rebuilt is not None and variant_id(rebuilt) == variant_id(setting) else None
 
 
 def categories(choices: Sequence[Choice]) -> list[Category]:
@@ -138,10 +145,10 @@ def _suggest_number(trial: SuggestingTrial, name: str, given: Range) -> int | fl
 
 
 def _match(
-    baseline: Setting, data: dict[str, Any], name: str, path: str, parameter: Parameter
+    setting: Setting, data: dict[str, Any], name: str, path: str, parameter: Parameter
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The written setting and the suggestions that put the baseline's own value at `path`."""
-    wanted = value_at(baseline, path)
+    """`data` and the suggestions that put the setting's own value at `path`."""
+    wanted = value_at(setting, path)
     if isinstance(parameter, Range):
         if not _in_range(wanted, parameter):
             return None
@@ -149,22 +156,35 @@ def _match(
     if isinstance(parameter, Component):
         for on in (False, True):
             laid = data
-            for pick in component_picks(name, parameter, on):
+            picks = component_picks(name, parameter, on)
+            for pick in picks:
                 laid = lay(laid, pick.path, pick.value)
-            if Setting.model_validate(laid, strict=True) == baseline:
+            if _agree(laid, setting, [pick.path for pick in picks]):
                 return laid, {name: on}
         return None
     for category, choice in zip(categories(parameter), parameter, strict=True):
         laid, params = lay(data, path, choice.value), {name: category}
         for relative, inner in choice.with_.items():
-            found = _match(baseline, laid, _inner_name(name, category, relative), f"{path}.{relative}", inner)
+            found = _match(setting, laid, _inner_name(name, category, relative), f"{path}.{relative}", inner)
             if found is None:
                 break
             laid, params = found[0], params | found[1]
         else:
-            if value_at(Setting.model_validate(laid, strict=True), path) == wanted:
+            if _agree(laid, setting, [path]):
                 return laid, params
     return None
+
+
+def _agree(data: dict[str, Any], setting: Setting, paths: Sequence[str]) -> bool:
+    found = _setting(data)
+    return found is not None and all(value_at(found, path) == value_at(setting, path) for path in paths)
+
+
+def _setting(data: dict[str, Any]) -> Setting | None:
+    try:
+        return Setting.model_validate(data, strict=True)
+    except ValidationError:  # values that cannot stand together
+        return None
 
 
 def _in_range(value: Any, given: Range) -> bool:

@@ -77,11 +77,25 @@ def _named(value: Any) -> Any:
 
 
 class Prune(Spec):
-    """Stops hopeless trials early. Keys besides `pruner` are options of the Optuna pruner."""
+    """Stops hopeless trials early. Keys besides `pruner` and `over` are options of the Optuna pruner."""
 
     model_config = ConfigDict(extra="allow")
 
     pruner: str = Field(min_length=1, description="an Optuna pruner: `median`, `hyperband`, `successive_halving`, ...")
+    over: Literal["epochs", "seeds"] | None = Field(
+        default=None,
+        description="`epochs`: a trial is judged by its curve; `seeds`: a variant by the seeds it has finished, beside "
+        "others with the same seeds; default: `epochs`, but `seeds` for `wilcoxon`",
+    )
+
+    @property
+    def is_over_seeds(self) -> bool:
+        return self.is_paired_test if self.over is None else self.over == "seeds"
+
+    @property
+    def is_paired_test(self) -> bool:
+        """Whether the pruner compares seed by seed, instead of means."""
+        return self.pruner.lower().removesuffix("pruner") == "wilcoxon"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -96,8 +110,17 @@ class Search(Spec):
     sampler: str = Field(
         default="tpe", min_length=1, description="an Optuna sampler: `tpe`, `random`, `gp`, `cmaes`, ..."
     )
-    num_trials: int = Field(ge=1, le=1_000_000, description="how many trials in all, resumed ones included")
+    num_trials: int = Field(
+        ge=1, le=1_000_000, description="how many suggestions are trained, each with every seed; resumed ones included"
+    )
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, not of the trainings")
+    objectives: tuple[str, ...] = Field(
+        default=(),
+        description="several, for a Pareto front: `metric` and others of top1, top5, loss, params_m, gmacs",
+    )
+    warm_start: tuple[str, ...] = Field(
+        default=(), description="run directories whose completed trials the sampler is told before its first suggestion"
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -245,6 +268,11 @@ class Sweep(Spec):
         """The baseline as it stands in the file. Values are laid over this, not over the validated one, because
         defaults depend on what is written (`class_token: false` implies `global_pool: avg`)."""
         return self.baseline.model_dump() if self._written is None else self._written
+
+    @property
+    def num_search_trials(self) -> int:
+        """How many trials a search has, each suggestion with every seed; 0 without a search."""
+        return self.search.num_trials * len(self.seeds) if self.search else 0
 
     def parameter_choices(self, path: str) -> tuple[Choice, ...]:
         """The choices of a parameter, components as off and on; ranges have none."""

@@ -5,7 +5,7 @@
     <metric>_mean, <metric>_std, <metric>_delta, <metric>_delta_low, <metric>_delta_high, delta_pairs,
     <metric>_delta_std, p, p_corrected, correction, verdict, p_sign_flip, bootstrap_low, bootstrap_high,
     published_<metric> ..., published_source, params_m, gmacs, train_seconds,
-    params_m_change, gmacs_change, train_seconds_change, study, selection,
+    params_m_change, gmacs_change, train_seconds_change, study, selection, front (with several objectives only),
     <other metric>_mean, <other metric>_std ...
 
 An empty cell means: there is no such number. `_delta_low` and `_delta_high` bound the 95 % t-interval; `p` is that of
@@ -74,6 +74,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **{f"{cost}_change": _change(cost) for cost in COSTS},
         "study": lambda row: row.study,
         "selection": lambda row: table.analysis.selection,
+        **({"front": lambda row: row.front} if table.objectives else {}),
         **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
     }
 

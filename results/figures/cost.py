@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import altair as alt
 import pandas as pd
 
 from results.figures.figure import Evidence, Figure, labels
 from results.figures.style import BLACK, BLUE, GREY, LIGHT, PANEL, styled, value_title
+from results.pareto import pareto_ranks
 from results.table import AblationTable, Row
+from search_space.metrics import direction_of
 
-__all__ = ["draw", "pareto_front"]
+__all__ = ["draw"]
 
 _COSTS = {"gmacs": "GMACs per image", "params_m": "parameters (millions)"}
 _FRONT, _OTHER, _PARTIAL, _BASELINE = "on the front", "not on it", "incomplete", "baseline"
@@ -43,17 +43,6 @@ def draw(evidence: Evidence) -> Figure | None:
     )
 
 
-def pareto_front(points: Sequence[tuple[float, float]], *, higher_is_better: bool) -> list[bool]:
-    """For each (cost, value): True if no other point costs no more and is no worse, and one of both strictly."""
-    sign = 1.0 if higher_is_better else -1.0
-
-    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        gain = sign * (one[1] - other[1])
-        return one[0] <= other[0] and gain >= 0 and (one[0] < other[0] or gain > 0)
-
-    return [not any(beats(one, other) for one in points) for other in points]
-
-
 def _lines(table: AblationTable, rows: list[Row], cost: str) -> list[dict[str, object]]:
     names = labels(table.rows)
     priced = [row for row in rows if getattr(row, cost) is not None]
@@ -62,9 +51,8 @@ def _lines(table: AblationTable, rows: list[Row], cost: str) -> list[dict[str, o
     metric = table.metric
     whole = [row for row in priced if row.num_completed == row.num_planned]
     points = [(getattr(row, cost), row.metrics[metric.name].mean) for row in whole]
-    on_front = dict(
-        zip(map(id, whole), pareto_front(points, higher_is_better=metric.direction == "maximize"), strict=True)
-    )
+    ranks = pareto_ranks(points, ["minimize", direction_of(metric.name)])
+    on_front = {id(row): rank == 1 for row, rank in zip(whole, ranks, strict=True)}
     found = []
     for row in priced:
         mean, std = row.metrics[metric.name].mean, row.metrics[metric.name].std

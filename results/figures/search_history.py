@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import altair as alt
 import pandas as pd
@@ -25,23 +26,27 @@ def draw(evidence: Evidence) -> Figure | None:
     if table.design != "search":
         return None
     trials = planned_trials(evidence.run.plan, evidence.run.deciding.values())
-    records = [record for seeds in trials.values() for record in seeds.values() if record.number is not None]
-    records.sort(key=lambda record: (record.number or 0, record.trial_id))
+    proposals = [list(seeds.values()) for seeds in trials.values()]
+    proposals = [records for records in proposals if all(record.number is not None for record in records)]
+    proposals.sort(key=lambda records: (records[0].number or 0, records[0].trial_id))
     is_maximised = table.metric.direction == "maximize"
     best, lines = -math.inf if is_maximised else math.inf, []
-    for record in records:
-        value = _value(record, metric)
-        if value is None:
+    for records in proposals:
+        values = [value for record in records if (value := _value(record, metric)) is not None]
+        if not values:
             continue
-        if record.status == "completed":
+        value, record = fmean(values), records[0]
+        statuses = {record.status for record in records}
+        is_whole = statuses == {"completed"} and len(records) == len(table.seeds)
+        if is_whole:
             best = max(best, value) if is_maximised else min(best, value)
         lines.append(
             {
                 "trial": record.number,
                 "variant": visible(record.variant),
-                "status": record.status,
+                "status": "pruned" if "pruned" in statuses else record.status,
                 "value": value,
-                "epochs": record.epochs,
+                "epochs": max(record.epochs for record in records),
                 "best": best if math.isfinite(best) else None,
             }
         )
@@ -51,9 +56,9 @@ def draw(evidence: Evidence) -> Figure | None:
     return Figure(
         name="search_history",
         title="Course of the search",
-        caption="Every trial in the order of the sampler; the line is the best completed one so far. A pruned trial "
-        "stands at its last epoch's value and is no rival of completed ones. The best of many trials is better than it "
-        "would be again: confirm it on other seeds.",
+        caption="Every suggestion in the order of the sampler, at its mean over the seeds if it has several; the line "
+        "is the best completed one so far. A pruned trial stands at its last epoch's value and is no rival of "
+        "completed ones. The best of many trials is better than it would be again: confirm it on other seeds.",
         frame=frame,
         chart=styled(_chart(frame, metric)),
     )

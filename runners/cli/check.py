@@ -15,7 +15,7 @@ def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None,
         design = file.sweep.design.name
         seeds = len(file.sweep.seeds)
         if file.sweep.search:
-            size = f"up to {file.sweep.search.num_trials} trials"
+            size = f"up to {file.sweep.num_search_trials} trials"
         else:
             size = f"{seeds} seed{'s' if seeds > 1 else ''} for each variant"
         name = f"{sweep}, study {file.study}" if file.study else sweep

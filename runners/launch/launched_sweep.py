@@ -148,7 +148,7 @@ def _gpus(resources: Resources) -> float:
 def _num_trials(file: SweepFile) -> int:
     sweep = file.sweep
     if sweep.search:
-        return sweep.search.num_trials
+        return sweep.num_search_trials
     count = sum(1 for _ in itertools.islice(variants(sweep), _MOST_COUNTED))
     tuning = sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
     return count * (len(sweep.seeds) + tuning)

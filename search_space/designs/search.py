@@ -19,13 +19,9 @@ class SearchDesign:
         if sweep.search is None:
             hint = "for example  search: {sampler: tpe, num_trials: 50}"
             yield Complaint(("design",), "the design 'search' needs a `search` section", hint)
-        if len(sweep.seeds) != 1:
-            message = f"a search trains every suggestion with one seed, but got {len(sweep.seeds)} seeds"
-            hint = "write  seeds: 1  and confirm the best suggestions in a sweep with  design: list  and more seeds"
-            yield Complaint(("seeds",), message, hint)
 
     def drafts(self, sweep: Sweep) -> Iterator[Draft]:
         yield Draft()
 
     def count(self, sweep: Sweep) -> int:
-        return sweep.search.num_trials if sweep.search else 0
+        return sweep.num_search_trials

@@ -14,7 +14,6 @@ import pytest
 import results.figures
 from results import Run, ablation_table
 from results.figures import FIGURES, Evidence, draw_figures
-from results.figures.cost import pareto_front
 from results.figures.figure import MOST_ROWS
 from results.figures.files import figure_csv, figure_pdf, figure_spec, figure_svg, write_figures
 
@@ -176,14 +175,6 @@ def test_seeds_are_paired_by_their_number(quickstart):
         ("attention=refiner expansion=6", 2, 3.0),
         ("attention=groupmix", 0, -1.5),
     ]
-
-
-def test_the_front_holds_what_nothing_beats():
-    """(1, 91) beats (2, 90) and not its equal; (3, 92) costs more and is better, (4, 92) only costs more."""
-    points = [(2, 90.0), (1, 91.0), (1, 91.0), (3, 92.0), (4, 92.0)]
-    assert pareto_front(points, higher_is_better=True) == [False, True, True, True, False]
-    losses = [(cost, -value) for cost, value in points]
-    assert pareto_front(losses, higher_is_better=False) == [False, True, True, True, False]
 
 
 def test_incomplete_rows_are_shown_and_never_on_the_front(quickstart):

@@ -218,11 +218,26 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "s.yaml:5:25: search.samplr: unknown key 'samplr' in `search`\n"
             "    search: {num_trials: 3, samplr: tpe}\n"
             "                            ^\n"
-            "  Did you mean 'sampler'?\n"
-            "s.yaml:6:8: seeds: a search trains every suggestion with one seed, but got 3 seeds\n"
-            "    seeds: 3\n"
-            "           ^\n"
-            "  write  seeds: 1  and confirm the best suggestions in a sweep with  design: list  and more seeds",
+            "  Did you mean 'sampler'?",
+        ),
+        (
+            "name: a\nbaseline: {}\nspace: {arch.depth: [1, 2]}\ndesign: search\nmetric: top5\n"
+            "search: {num_trials: 3, objectives: [top1, gmac, top1]}\nprune: {pruner: wilcoxon}\n",
+            "s.yaml:6:37: search.objectives: the metric of the sweep, 'top5', is none of the objectives\n"
+            "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
+            "                                        ^\n"
+            "  the pruner goes by `metric`: add it here, or set it to one of these\n"
+            "s.yaml:6:44: search.objectives[1]: unknown objective 'gmac'\n"
+            "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
+            "                                               ^\n"
+            "  known: gmacs, loss, params_m, top1, top5.  Did you mean 'gmacs'?\n"
+            "s.yaml:6:50: search.objectives[2]: the objective 'top1' is given twice\n"
+            "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
+            "                                                     ^\n"
+            "s.yaml:7:17: prune.pruner: a variant is judged by the seeds it has finished, but there is 1 seed\n"
+            "    prune: {pruner: wilcoxon}\n"
+            "                    ^\n"
+            "  raise `seeds`, or judge trials by their curves: a pruner with  over: epochs",
         ),
     ],
 )
