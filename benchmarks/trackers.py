@@ -52,7 +52,7 @@ def driver_cost(count: int, run_dir: Path) -> float:
     """Microseconds of the driver for a trial of EPOCHS epochs, all three trackers watching."""
     sweep = load_sweep_text(SWEEP.replace("TRACK", "[tensorboard, mlflow, {name: wandb, mode: offline}]")).sweep
     made = records_of(sweep, count)
-    tracking = Tracking(sweep, run_dir, records=[], say=print)
+    tracking = Tracking(sweep, run_dir, heads=[], say=print)
     tracking.started(made[0][0])  # starts the processes
     began = time.perf_counter()
     for assignment, record in made[1:]:
@@ -72,11 +72,10 @@ def throughput(track: str, count: int, run_dir: Path) -> tuple[float, float]:
     with LedgerWriter(run_dir) as ledger:
         for record in made:
             ledger.append(record)
-    before = size_of(run_dir)
-    began = time.perf_counter()
-    tracking = Tracking(sweep, run_dir, records=made, say=print)
-    tracking.close(patience=3600)
-    seconds = time.perf_counter() - began
+        before = size_of(run_dir)
+        began = time.perf_counter()
+        Tracking(sweep, run_dir, heads=ledger.heads, say=print).close(patience=3600)
+        seconds = time.perf_counter() - began
     return count / seconds, (size_of(run_dir) - before) / count / 1024
 
 

@@ -35,6 +35,11 @@ class Delivered:
         """Whether the record is of an ended trial that the tracker does not have."""
         return record.status != "preempted" and _key(record.trial_id, record.attempt) not in self._ids
 
+    def expect(self, record: TrialRecord | Head) -> None:
+        """It is on its way: who looks here for what is lacking need not think of it again."""
+        if record.status != "preempted":
+            self._ids.add(_key(record.trial_id, record.attempt))
+
     def has(self, told: Mapping[str, Any]) -> bool:
         return _key(told["trial_id"], told["attempt"]) in self._ids
 

@@ -60,7 +60,7 @@ class MlflowTracker:
         if not uri:
             folder = sweep.run_dir / "mlflow"
             folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{folder / 'mlflow.db'}"
+            uri = _own_database(folder / "mlflow.db")
             self._artifacts = (folder / "artifacts").as_uri()
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment = self._experiment_id(options.experiment or sweep.name)
@@ -129,6 +129,17 @@ class MlflowTracker:
         for first in range(0, max(1, len(metrics)), _MOST_METRICS):
             self._client.log_batch(opened.run_id, metrics=metrics[first : first + _MOST_METRICS], tags=tags)
         opened.sent_at = time.monotonic()
+
+
+def _own_database(path: Path) -> str:
+    """URI of the database at `path`. MLflow takes seconds to make a new one and cannot repair what a kill leaves half
+    made: it is made beside its place and then moved there."""
+    if not path.is_file():
+        new = path.with_name(f"{path.name}.new")
+        new.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments()
+        new.replace(path)
+    return f"sqlite:///{path}"
 
 
 def _points(epoch: int, metrics: Mapping[str, float]) -> list[Metric]:

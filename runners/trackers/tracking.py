@@ -85,6 +85,8 @@ class Tracking:
     def ended(self, assignment: Assignment, record: TrialRecord) -> None:
         if self._feeds:
             self._put({"event": "end", "record": record.model_dump_json()})
+            for feed in self._feeds:
+                feed.delivered.expect(record)
 
     def close(self, *, patience: float) -> None:
         """The session is over and its tables are written: trackers get them, and `patience` seconds to finish."""
@@ -100,8 +102,11 @@ class Tracking:
 
     def _catch_up(self) -> None:
         for feed in self._feeds:
-            if any(feed.delivered.lacks(head) for head in self._heads):
+            lacking = [head for head in self._heads if feed.delivered.lacks(head)]
+            if lacking:
                 feed.put(json.dumps({"event": "catch_up"}))
+            for head in lacking:
+                feed.delivered.expect(head)
 
     def _put(self, event: Mapping[str, Any]) -> None:
         line = json.dumps(event)

@@ -112,6 +112,6 @@ def _mode(options: WandbSpec) -> tuple[Any, str]:
         wandb.login()
     except UsageError:
         return "offline", "not logged in"
-    except CommError:  # nothing is lost offline
-        return "offline", "the server does not answer"
+    except CommError:  # no answer, or a refusal: nothing is lost offline
+        return "offline", "logging in failed"
     return "online", "logged in"
