@@ -80,11 +80,13 @@ class GpuMonitor:
                 self._ask()
             return self._latest
         try:
-            answer, _ = self._asked.communicate(timeout=patience)
+            # The answer fits into the pipe, so that nobody needs to read while it is written.
+            self._asked.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             if time.monotonic() - self._since > _PATIENCE_SECONDS:
                 self._latest = ()
             return self._latest
+        answer, _ = self._asked.communicate()
         self._latest = parse_gpus(answer) if self._asked.returncode == 0 else ()
         self._asked = None
         return self._latest

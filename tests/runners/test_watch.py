@@ -244,6 +244,17 @@ def test_nvidia_smi_is_asked_and_may_fail(tmp_path, monkeypatch, script, expecte
     assert [gpu.name for gpu in gpus_here()] == expected
 
 
+def test_the_live_view_gets_the_answer_once_it_is_there(tmp_path, monkeypatch):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 0, GPU-1, NVIDIA H200, 1, 2, 3, Disabled, 570\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monitor, deadline = GpuMonitor(), time.monotonic() + 60
+    while not (found := monitor.look()):
+        assert time.monotonic() < deadline
+    assert [gpu.name for gpu in found] == ["NVIDIA H200"]
+    assert monitor.look() == found  # until it is asked again
+
+
 def test_the_live_view_does_not_wait_for_nvidia_smi(tmp_path, monkeypatch):
     """It is a pipe that nobody writes to."""
     os.mkfifo(tmp_path / "never")
@@ -273,8 +284,9 @@ def read_rest(master):
     return text
 
 
-def test_on_a_terminal_it_follows_the_run_and_ctrl_c_ends_only_the_view(run_dir):
-    """This process is the driver."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_on_a_terminal_it_follows_the_run_and_a_signal_ends_only_the_view(run_dir, number, code):
+    """This process is the driver. Ctrl-C is the usual end, so it is no failure."""
     master, slave = pty.openpty()
     with LedgerWriter(run_dir) as ledger:
         process = subprocess.Popen(
@@ -287,8 +299,8 @@ def test_on_a_terminal_it_follows_the_run_and_ctrl_c_ends_only_the_view(run_dir)
             assert OTHER_SCREEN not in text
             ledger.append(record(0, metrics={"top1": 91.5}))
             read_until(master, "1 of 3 trials done", process)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 0
+            process.send_signal(number)
+            assert process.wait(timeout=30) == code
             left = read_rest(master)
             assert HIDE_CURSOR not in left
             assert SHOW_CURSOR in left
