@@ -72,7 +72,9 @@ def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuHere], host:
     yield bar
     if status.driver is not None:
         trials, epochs = throughput(run.progress, now)
-        lines.append(f"  pace: {trials:.3g} trials per hour, {epochs:.3g} epochs per minute")
+        # Until the first trial has ended, its pace is not nought but unknown.
+        per_hour = f"{trials:.3g} trials per hour, " if trials else ""
+        lines.append(f"  pace: {per_hour}{epochs:.3g} epochs per minute")
     lines += _gpus_in_use(status)
     for line in lines:
         # What does not fit goes on below its beginning.

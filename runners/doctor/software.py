@@ -117,6 +117,7 @@ def judge_gpus(here: Sequence[GpuHere], torch: TorchFacts, *, has_driver: bool, 
     name = "gpus"
     if torch.gpus:
         shown = ", ".join(f"{gpu} ({size:.0f} GiB)" for gpu, size, _ in torch.gpus)
+        shown += (f", driver {here[0].driver}" if here else "") + f", CUDA {torch.cuda}"
         return _warned(here, torch, shown, visible)
     if not has_driver:
         return Finding(name, "ok", "none; trials run on the CPU")

@@ -324,8 +324,8 @@ ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
     ("here", "torch", "visible", "expected"),
     [
         (None, CPU_BUILD, None, ["ok", "none; trials run on the CPU"]),
-        ([H200], SEES_H200, None, ["ok", "NVIDIA H200 (140 GiB)"]),
-        ([], SEES_NEWER, None, ["ok", "NVIDIA X (16 GiB)"]),
+        ([H200], SEES_H200, None, ["ok", "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0"]),
+        ([], SEES_NEWER, None, ["ok", "NVIDIA X (16 GiB), CUDA 13.0"]),
         (
             [],
             BLIND,
@@ -383,18 +383,19 @@ ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
             None,
             [
                 "warning",
-                "NVIDIA H200 (140 GiB); split by MIG: GPU 0, of which CUDA gives a process one part only",
+                "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0; "
+                "split by MIG: GPU 0, of which CUDA gives a process one part only",
                 "CUDA_VISIBLE_DEVICES=MIG-...,MIG-... by `nvidia-smi -L`, so that Ray counts the parts",
             ],
         ),
-        ([SPLIT], SEES_H200, "MIG-1,MIG-2", ["ok", "NVIDIA H200 (140 GiB)"]),
+        ([SPLIT], SEES_H200, "MIG-1,MIG-2", ["ok", "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0"]),
         (
             [BUSY],
             SEES_H200,
             None,
             [
                 "warning",
-                "NVIDIA H200 (140 GiB); others use 50 GiB of GPU 0",
+                "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0; others use 50 GiB of GPU 0",
                 "nvidia-smi shows whose it is; CUDA_VISIBLE_DEVICES leaves a GPU out",
             ],
         ),
@@ -404,7 +405,7 @@ ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
             None,
             [
                 "warning",
-                "NVIDIA H200 (140 GiB); the driver has 2, torch finds 1",
+                "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0; the driver has 2, torch finds 1",
                 "nvidia-smi -q tells the state of the others",
             ],
         ),

@@ -138,8 +138,9 @@ def words(lines):
 
 
 def test_running_trials_on_a_wide_terminal(run_dir, running):
-    """Half of four epochs is half of a bar of eight; 35943 MiB of 143771 are two eighths."""
-    assert words(seen(run_dir, 140, gpus=GPUS))[-7:] == [
+    """Two epochs in 90 s; two of four epochs are half of a bar of eight; 35943 MiB of 143771 are two eighths."""
+    assert words(seen(run_dir, 140, gpus=GPUS))[-8:] == [
+        "pace: 1.33 epochs per minute",
         "GPUs in use: 1 (node7: 0)",
         "running seed epoch top1 curve for on",
         "baseline 0 \u2501\u2501\u2501\u2501 2/4 80 \u2581\u2588 2 min node7 GPU 0",
