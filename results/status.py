@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from results.ablation import metric_of, planned_trials, selection_metric
 from results.driver_lock import Driver
 from results.heads import Head
-from results.progress import ProgressEvent, UnfinishedTrial
+from results.progress import UnfinishedTrial
 from results.records import TrialRecord
 from results.run_dir import RunView
 from search_space.visible import visible
@@ -123,7 +123,7 @@ def run_status(run: RunView[TrialRecord | Head], *, now: float) -> RunStatus:
         epochs=run.plan.epochs,
         running=running,
         best=_best(run, records),
-        eta_seconds=_eta(run.progress, running, missing + to_tune, now) if run.driver else None,
+        eta_seconds=_eta(run, running, missing + to_tune, now) if run.driver else None,
         torn=run.torn,
         tuning=tuning,
     )
@@ -226,16 +226,25 @@ def _best(run: RunView[TrialRecord | Head], records: list[TrialRecord | Head]) -
 
 
 def _eta(
-    events: Iterable[ProgressEvent], running: tuple[UnfinishedTrial, ...], missing: int, now: float
+    run: RunView[TrialRecord | Head], running: tuple[UnfinishedTrial, ...], missing: int, now: float
 ) -> float | None:
-    """Mean duration of the trials that ended, times what is left, over how many run side by side."""
+    """Mean duration of the trials that ended, times what is left, over how many run side by side. Until one has ended,
+    a trial is taken to last as many times its latest epoch as it has epochs."""
     started: dict[str, float] = {}
+    latest: dict[str, list[float]] = {}  # trial -> when its latest epoch began and ended
     durations: list[float] = []
-    for event in events:
+    for event in run.progress:
         if event.event == "start":
             started[event.trial_id] = event.t
         elif event.event == "end" and event.trial_id in started:
             durations.append(event.t - started.pop(event.trial_id))
+        if event.event in ("start", "place"):
+            latest[event.trial_id] = [event.t]
+        elif event.event == "epoch":
+            latest[event.trial_id] = [*latest.get(event.trial_id, [])[-1:], event.t]
+    if not durations and run.plan.epochs:
+        times = [latest.get(trial.trial_id, []) for trial in running]
+        durations = [run.plan.epochs * (found[1] - found[0]) for found in times if len(found) == 2]
     durations = [duration for duration in durations if duration >= 0]  # the others saw the clock being set back
     if not durations or not running:
         return None

@@ -215,6 +215,18 @@ def test_status_counts_and_estimates(tmp_path, plan, planned, record):
     )
 
 
+def test_until_a_trial_has_ended_the_time_left_is_told_by_the_latest_epoch(tmp_path, plan, planned):
+    """15 s of 20 epochs: 300 s a trial. One has run for 25 s, two wait: 2 * 300 + 275 = 875 s."""
+    write_plan(tmp_path, plan(planned("a")))
+    with LedgerWriter(tmp_path), ProgressWriter(tmp_path) as progress:
+        progress.append(ProgressEvent(0.0, "a-0", "a", 0, "start"))
+        progress.append(ProgressEvent(4.0, "a-0", "a", 0, "place", worker="node7"))
+        assert run_status(Run.open(tmp_path), now=5.0).eta_seconds is None
+        for epoch, t in ((1, 10.0), (2, 25.0)):
+            progress.append(ProgressEvent(t, "a-0", "a", 0, "epoch", {"epoch": epoch, "top1": 50.0}))
+        assert run_status(Run.open(tmp_path), now=25.0).eta_seconds == 875.0
+
+
 def test_status_of_a_finished_run_with_failures_names_the_way_on(tmp_path, plan, planned, record):
     _make_run(tmp_path, plan(planned("a", is_baseline=True), seeds=[0]), [record("a", 0)])
     assert format_status(run_status(Run.open(tmp_path), now=0.0)) == (
