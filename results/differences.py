@@ -26,7 +26,9 @@ _PROVENANCE = "provenance.jsonl"
 # What tells sessions apart and no numbers.
 _NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
 
-_OWN = ("cached_from", "resumed_from_epoch")
+_PLACE = ("device", "host")  # of a trial that failed nobody knows them
+# Beside its place: whether the numbers come from elsewhere, or from two trainings.
+_OWN = (*_PLACE, "cached_from", "resumed_from_epoch")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def run_differences(run: Run, a: Side, b: Side) -> Differences:
     surroundings = tuple(
         Difference(name, around[0].get(name), around[1].get(name))
         for name in names
-        if around[0].get(name) != around[1].get(name)
+        if around[0].get(name) != around[1].get(name) and (name not in _PLACE or all(name in facts for facts in around))
     )
     return Differences(
         a, b, spec, tuple(_outcome(a, b)), tuple(_paired(a, b)), surroundings, num_same=len(paths) - len(spec)
@@ -230,14 +232,13 @@ def _surroundings(side: Side, sessions: Mapping[str, Mapping[str, Any]]) -> dict
     for record in side.records:
         session = sessions.get(record.session, {})
         facts = {name: value for name, value in session.items() if name not in _NOT_SURROUNDINGS}
-        own: dict[str, Any] = {"device": record.device, "host": record.host}
-        # The numbers come from elsewhere, or from two trainings.
-        own |= {name: value for name in _OWN if (value := getattr(record, name)) not in (None, "")}
+        own = {name: value for name in _OWN if (value := getattr(record, name)) not in (None, "")}
         each.append({**own, **flattened(facts)})
     merged: dict[str, Any] = {}
     for name in {name: None for facts in each for name in facts}:
-        values = {json.dumps(facts.get(name), sort_keys=True) for facts in each}
-        merged[name] = each[0].get(name) if len(values) == 1 else " or ".join(sorted(values))
+        told = [facts.get(name) for facts in each if name in facts or name not in _PLACE]
+        values = {json.dumps(value, sort_keys=True) for value in told}
+        merged[name] = told[0] if len(values) == 1 else " or ".join(sorted(values))
     return merged
 
 

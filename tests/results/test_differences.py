@@ -177,3 +177,13 @@ def test_what_is_no_number_differs_from_numbers_and_not_from_itself(run, record,
     assert (paired.by_seed[1], paired.std) == ((1, 1.0), None)
     (paired,) = run_differences(odd, sides["b"], sides["c"]).paired
     assert (paired.by_seed[1], paired.std) == ((1, -1.0), None)
+
+
+def test_where_a_trial_failed_its_place_is_unknown_and_no_difference(run, record, plan):
+    failed = [record("y", seed, failure={"type": "Killed", "message": "m"}) for seed in (0, 1)]
+    done = [record("x", seed, 90.0, device="cpu", host="here") for seed in (0, 1)]
+    mixed = [record("z", 0, 90.0, device="cpu", host="here"), record("z", 1, failure={"type": "E", "message": "m"})]
+    both = Run(run.path, plan(), (*failed, *done, *mixed))
+    x, y, z = (find_side(both, name) for name in "xyz")
+    assert run_differences(both, x, y).surroundings == ()
+    assert run_differences(both, x, z).surroundings == ()
