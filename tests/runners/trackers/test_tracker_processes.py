@@ -61,7 +61,9 @@ def test_a_killed_tracker_is_left_out_and_told_at_the_next_start(watched, tmp_pa
     book, tracking, said = watched(name)
     key = book.ask().trial_id
     (process,) = tracker_processes()
+    deadline = time.monotonic() + 60
     while not any((tmp_path / "tracked").glob(begun)):
+        assert time.monotonic() < deadline, said
         time.sleep(0.01)
     os.kill(process, signal.SIGKILL)
     for point in POINTS:
