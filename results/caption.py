@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ __all__ = ["DELTA", "PLUS_MINUS", "Sentence", "caption", "significance_stars"]
 
 PLUS_MINUS = "\u00b1"
 DELTA = "\u0394"
+_MOST_SEEDS = 20
 _LEVELS = (0.01, 0.001)
 _CORRECTIONS = {
     "holm": "corrected after Holm for",
@@ -61,7 +62,7 @@ def significance_stars(p_corrected: float | None, alpha: float) -> str:
 
 
 def _means(table: AblationTable) -> str:
-    seeds = ", ".join(map(str, table.seeds))
+    seeds = _in_words(table.seeds)
     metric = table.metric
     better = "higher" if metric.direction == "maximize" else "lower"
     if not table.seeds:
@@ -78,6 +79,13 @@ def _means(table: AblationTable) -> str:
         + _averaged(table)
         + (f"; {setting}." if setting else ".")
     )
+
+
+def _in_words(seeds: Sequence[int]) -> str:
+    """All of them, or `0 to 999` where there are many in a row."""
+    if len(seeds) > _MOST_SEEDS and sorted(seeds) == list(range(min(seeds), min(seeds) + len(seeds))):
+        return f"{min(seeds)} to {max(seeds)}"
+    return ", ".join(map(str, seeds))
 
 
 def _averaged(table: AblationTable) -> str:

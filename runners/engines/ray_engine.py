@@ -22,6 +22,7 @@ from runners.book import TrialBook
 from runners.engines.cluster import cluster
 from runners.engines.cluster_check import check_nodes
 from runners.engines.driver_error import DriverError
+from runners.engines.ended_trials import EndedTrials
 from runners.engines.gpu_memory import GpuShares
 from runners.engines.placement import Placement, living_nodes, request_of
 from runners.engines.worker import TrialWorker
@@ -171,6 +172,7 @@ def run_on_ray(
                     name="tune",
                     storage_path=str(scratch),
                     verbose=0,
+                    callbacks=[EndedTrials()],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=resources.max_failures),
                 ),

@@ -49,3 +49,16 @@ def test_names_with_commas_stay_apart(table, planned):
     assert "Dropped before training: depth=1, heads=3; depth=2, heads=3: too small" in notes
     plain = [planned("depth=1", dropped="too small"), planned("depth=2", dropped="too small")]
     assert "Dropped before training: depth=1, depth=2: too small" in footnotes(table(dropped=plain))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        (range(20), "planned: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19)"),
+        (range(7, 28), "planned: 7 to 27)"),
+        ([0, *range(2, 22)], "planned: 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)"),
+    ],
+)
+def test_many_seeds_in_a_row_are_told_by_their_ends(plan, planned, seeds, told):
+    first, *_ = texts(ablation_table(plan(planned("baseline", is_baseline=True), seeds=list(seeds)), []))
+    assert told in first
