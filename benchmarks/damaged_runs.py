@@ -31,7 +31,7 @@ VERBS = [
     *("watch RUN --once", "diff RUN A B", "report RUN", "table RUN RUN2", "init new.yaml --around RUN", "plan SWEEP"),
     *("run SWEEP --out RUN --engine in-process -q", "run SWEEP --out RUN --engine in-process -q --retry failed"),
 ]
-WEIGHTS = [4, 2, 1, 1, 2, 2, 3, 3, 1, 1, 1, 1, 3, 1]
+WEIGHTS = [8, 4, 2, 2, 4, 4, 6, 6, 1, 2, 2, 1, 5, 1]  # a report draws, a plan builds, a run trains
 
 _SWEEP = """
 name: NAME

@@ -10,6 +10,7 @@ restarts with the process and would propose the first points a second time.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -183,6 +184,8 @@ class Study:
         return self._study.get_trials(deepcopy=False)[trial.number]
 
     def _told(self, end: Ending) -> tuple[TrialState, list[float] | None]:
+        if any(map(math.isnan, end.values)):
+            return TrialState.FAIL, None  # as Optuna itself would
         if end.state != "infeasible":
             return _STATES[end.state], list(end.values) or None
         if not self._is_constrained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 import shutil
 from pathlib import Path
@@ -54,3 +55,17 @@ def test_damage_is_seen(runs, directory):
         except SpecError:
             refused += 1
     assert refused > 6
+
+
+@pytest.mark.parametrize("metrics", [{}, {"top1": "NaN"}, {"top1": "Infinity"}])
+def test_a_search_goes_on_beside_a_trial_without_a_number(runs, directory, archsweep, metrics):
+    """Found by benchmarks/fuzz.py: Optuna refuses a completed trial whose value is none."""
+    shutil.rmtree(directory / "numberless", ignore_errors=True)
+    shutil.copytree(runs[1], directory / "numberless")
+    ledger = directory / "numberless" / "ledger.jsonl"
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert lines[0]["status"] == "completed"
+    ledger.write_text(json.dumps({**lines[0], "metrics": metrics}) + "\n")
+    command = ["run", "search.yaml", "--engine", "in-process", "-q", "--no-cache", "--out", "numberless"]
+    done = archsweep(*command, cwd=directory)
+    assert done.returncode == 0, done.stderr
