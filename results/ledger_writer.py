@@ -19,6 +19,7 @@ from results.durable_files import fsync_directory, write_errors_in_words
 from results.heads import Head, head_of
 from results.ledger import LEDGER_NAME, LedgerScan, is_record, open_ledger
 from results.ledger_index import IndexWriter
+from results.plain_files import refuse_special_files
 from results.records import TrialRecord
 
 __all__ = ["TORN_NAME", "LedgerWriter"]
@@ -55,6 +56,7 @@ class LedgerWriter:
     def __enter__(self) -> LedgerWriter:
         with write_errors_in_words(self.run_dir):
             self.run_dir.mkdir(parents=True, exist_ok=True)
+        refuse_special_files(self.run_dir)
         self._lock.acquire()
         try:
             with write_errors_in_words(self.path):

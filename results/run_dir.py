@@ -19,6 +19,7 @@ from results.durable_files import replace_file, write_errors_in_words
 from results.heads import Head, latest_by_trial
 from results.ledger import LEDGER_NAME, newer_version, read_ledger
 from results.ledger_index import read_heads
+from results.plain_files import refuse_special_files
 from results.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
 from results.records import RECORD_VERSION, RunPlan, TrialRecord
 from search_space.errors import Problem, SpecError, did_you_mean
@@ -78,6 +79,7 @@ class Run(RunView[TrialRecord]):
             SpecError: there is no run, or its files cannot be read; the message names runs nearby.
         """
         path = Path(path)
+        refuse_special_files(path)
         # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
         driver = running_driver(path)
         events, _ = read_progress(path / PROGRESS_NAME)
@@ -97,6 +99,7 @@ def open_heads(path: str | Path) -> RunHeads | Run:
         SpecError: as `Run.open`.
     """
     path = Path(path)
+    refuse_special_files(path)
     plan = read_plan(path)
     if plan.design == "search":
         return Run.open(path)

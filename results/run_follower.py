@@ -14,6 +14,7 @@ from results.driver_lock import running_driver
 from results.heads import Head, head_of
 from results.ledger import LEDGER_NAME, LedgerScan, open_ledger
 from results.ledger_index import read_heads
+from results.plain_files import refuse_special_files
 from results.progress import PROGRESS_NAME, ProgressEvent, events_in
 from results.run_dir import Run, RunHeads, read_plan
 
@@ -42,6 +43,7 @@ class RunFollower:
             SpecError: as `Run.open`.
         """
         self.bytes_read = 0
+        refuse_special_files(self._path)
         plan = read_plan(self._path)
         if plan.design == "search":
             return Run.open(self._path)

@@ -6,6 +6,7 @@ Each file below would make a marker if anything in it were executed.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import tracemalloc
@@ -230,3 +231,31 @@ def test_names_of_a_sweep_name_no_folder_outside(archsweep, tmp_path, write_swee
         done = archsweep("check", path, cwd=tmp_path)
         assert done.returncode == 2, name
         assert "it names the folder of the run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["ledger.jsonl", "plan.json", "progress.jsonl", "driver.lock", "provenance.jsonl", "suggestions.jsonl"]
+)
+def test_no_verb_waits_for_a_pipe_or_reads_a_device(archsweep, tmp_path, write_sweep, name):
+    path = write_sweep(SWEEP)
+    drive(make_plan(load_sweep(path)), tmp_path / "run", engine="in-process")
+    file = tmp_path / "run" / name
+    for kind in ("pipe", "device"):
+        file.unlink(missing_ok=True)
+        os.mkfifo(file) if kind == "pipe" else file.symlink_to("/dev/zero")
+        run = ["run", path, "--engine", "in-process", "-q", "--out", "run"]
+        for verb in (
+            ["status", "run"],
+            ["table", "run"],
+            ["ls", "run"],
+            ["watch", "run", "--once"],
+            ["report", "run"],
+            run,
+        ):
+            done = archsweep(*verb, cwd=tmp_path)
+            where = tmp_path / "run" / name if verb is run else f"run/{name}"
+            hint = "a pipe or a device has no place in a run directory: move it away"
+            assert (done.returncode, done.stderr) == (
+                2,
+                f"archsweep: 1 problem\n\n{where}: is no plain file\n  {hint}\n",
+            )
