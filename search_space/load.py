@@ -21,7 +21,7 @@ from search_space.explain import Fault, dotted, explain
 from search_space.overlay import apply_override, apply_profile, profile_names
 from search_space.studies import STUDIES, choose_study, split_studies
 from search_space.sweep import Sweep
-from search_space.tracking import TensorBoardSpec
+from search_space.tracking import OptunaSpec, TensorBoardSpec, TrackerSpec
 from search_space.yaml_source import Mark, Node, read_file, read_text
 
 __all__ = ["SweepFile", "load_studies", "load_sweep", "load_sweep_text"]
@@ -144,10 +144,15 @@ def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
         return None if written is None else str((Path(name).parent / Path(written).expanduser()).resolve())
 
     resources = sweep.resources.model_copy(update={"data_dir": absolute(sweep.resources.data_dir)})
-    track = tuple(
-        tracker.model_copy(update={"dir": absolute(tracker.dir)}) if isinstance(tracker, TensorBoardSpec) else tracker
-        for tracker in sweep.track
-    )
+
+    def moved(tracker: TrackerSpec) -> TrackerSpec:
+        if isinstance(tracker, TensorBoardSpec):
+            return tracker.model_copy(update={"dir": absolute(tracker.dir)})
+        if isinstance(tracker, OptunaSpec) and "://" not in (tracker.storage or ""):
+            return tracker.model_copy(update={"storage": absolute(tracker.storage)})
+        return tracker
+
+    track = tuple(map(moved, sweep.track))
     return sweep.model_copy(update={"resources": resources, "track": track})
 
 

@@ -246,7 +246,7 @@ class Sweep(Spec):
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
     track: Track = Field(
-        default=(), description="experiment trackers that watch the run: `tensorboard`, `mlflow`, `wandb`"
+        default=(), description="experiment trackers that watch the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
     )
     published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
     profiles: dict[str, dict[str, Any]] = Field(

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from search_space.attention_specs import Spec
 
-__all__ = ["TRACKER_SPECS", "MlflowSpec", "TensorBoardSpec", "Track", "TrackerSpec", "WandbSpec"]
+__all__ = ["TRACKER_SPECS", "MlflowSpec", "OptunaSpec", "TensorBoardSpec", "Track", "TrackerSpec", "WandbSpec"]
 
 
 class TensorBoardSpec(Spec):
@@ -36,6 +36,19 @@ class MlflowSpec(Spec):
     experiment: str | None = Field(default=None, min_length=1, description="default: the name of the sweep")
 
 
+class OptunaSpec(Spec):
+    """A mirror of the run as an Optuna study, for optuna-dashboard."""
+
+    name: Literal["optuna"] = "optuna"
+    storage: str | None = Field(
+        default=None,
+        min_length=1,
+        description="`sqlite:///FILE`, `postgresql://USER@HOST/DATABASE`, ..., or a journal file, relative to the "
+        "sweep file; default: `optuna/journal.log` in the run",
+    )
+    study: str | None = Field(default=None, min_length=1, max_length=512, description="default: the name of the sweep")
+
+
 class WandbSpec(Spec):
     """Weights & Biases: one run per trial, grouped by sweep."""
 
@@ -49,7 +62,12 @@ class WandbSpec(Spec):
     tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), description="of every run")
 
 
-TRACKER_SPECS: dict[str, type[Spec]] = {"mlflow": MlflowSpec, "tensorboard": TensorBoardSpec, "wandb": WandbSpec}
+TRACKER_SPECS: dict[str, type[Spec]] = {
+    "mlflow": MlflowSpec,
+    "optuna": OptunaSpec,
+    "tensorboard": TensorBoardSpec,
+    "wandb": WandbSpec,
+}
 
 
 def _tag(value: Any) -> str | None:
@@ -68,10 +86,11 @@ def _listed(value: Any) -> Any:
 _Options = Annotated[
     Annotated[TensorBoardSpec, Tag("tensorboard")]
     | Annotated[MlflowSpec, Tag("mlflow")]
+    | Annotated[OptunaSpec, Tag("optuna")]
     | Annotated[WandbSpec, Tag("wandb")],
     Discriminator(_tag),
 ]
-_Name = Literal["mlflow", "tensorboard", "wandb"]
+_Name = Literal["mlflow", "optuna", "tensorboard", "wandb"]
 TrackerSpec = Annotated[_Options, BeforeValidator(_named, json_schema_input_type=_Name | _Options)]
 Track = Annotated[
     tuple[TrackerSpec, ...],

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from search_space.drafts import Complaint
 from search_space.sweep import Sweep
-from search_space.tracking import MlflowSpec
+from search_space.tracking import MlflowSpec, OptunaSpec
 
-__all__ = ["track_complaints"]
+__all__ = ["storage_complaint", "track_complaints"]
 
+_DATABASES = ("sqlite", "postgresql", "mysql")
 _SCHEMES = ("databricks", "http", "https", "mssql", "mysql", "postgresql", "sqlite")
 
 
@@ -23,6 +24,21 @@ def track_complaints(sweep: Sweep) -> Iterator[Complaint]:
         seen.add(tracker.name)
         if isinstance(tracker, MlflowSpec) and tracker.tracking_uri is not None:
             yield from _uri(index, tracker.tracking_uri)
+        if isinstance(tracker, OptunaSpec) and tracker.storage is not None:
+            complaint = storage_complaint(tracker.storage, ("track", index, "storage"))
+            yield from [complaint] if complaint else []
+
+
+def storage_complaint(storage: str, place: tuple[str | int, ...] = ()) -> Complaint | None:
+    """What is wrong with a place for an Optuna study."""
+    scheme = re.match(r"([a-z0-9]+)(\+[a-z0-9]+)?://", storage)
+    if scheme is not None and scheme[1] not in _DATABASES:
+        hint = f"write a file, or a URL that begins with {', '.join(_DATABASES)}"
+        return Complaint(place, f"{storage!r} is no place that Optuna can write to", hint)
+    if re.search(r"://[^/@]*:[^/@]*@", storage):
+        message = "a password has no place in what is copied into the run directory"
+        return Complaint(place, message, "leave it out: libraries read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf")
+    return None
 
 
 def _uri(index: int, uri: str) -> Iterator[Complaint]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,8 @@ from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.check import load_all_checked
 from runners.run_location import check_run_location
 from search_space import Problem, SpecError, SweepFile, load_studies
+from search_space.tracking import OptunaSpec
+from search_space.tracking_checks import storage_complaint
 from search_space.visible import visible
 
 __all__ = ["run"]
@@ -56,6 +59,14 @@ def run(
         typer.Option(help="Folder of the memory across sweeps; default: ARCHSWEEP_CACHE, else ~/.cache/archsweep."),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train every trial here, equal ones too.")] = False,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            help="Mirror the run, live, as a study for optuna-dashboard: a journal file, or e.g. `sqlite:///FILE`. "
+            "Short for `track: {name: optuna, storage: ...}`.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME or runs/NAME-PROFILE.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table only.")] = False,
 ) -> None:
@@ -76,6 +87,8 @@ def run(
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
     files = load_all_checked(sweep, profile, overrides, study)
+    if optuna_storage is not None:
+        files = [_mirrored(file, optuna_storage) for file in files]
     _check_trackers(files)
     if out is not None and len(files) > 1:
         names = ", ".join(file.study for file in files)
@@ -106,6 +119,17 @@ def run(
             break
     if worst:
         raise typer.Exit(worst)
+
+
+def _mirrored(file: SweepFile, storage: str) -> SweepFile:
+    """The sweep with an Optuna study that mirrors it, in this storage whatever `track` says."""
+    if complaint := storage_complaint(storage):
+        raise SpecError(Problem(complaint.message, where="--optuna-storage", hint=complaint.hint))
+    place = storage if "://" in storage else str(Path(storage).expanduser().resolve())
+    own = next((tracker for tracker in file.sweep.track if isinstance(tracker, OptunaSpec)), OptunaSpec())
+    others = [tracker for tracker in file.sweep.track if not isinstance(tracker, OptunaSpec)]
+    track = (*others, own.model_copy(update={"storage": place}))
+    return replace(file, sweep=file.sweep.model_copy(update={"track": track}))
 
 
 def _check_trackers(files: list[SweepFile]) -> None:

@@ -22,6 +22,12 @@ def _mlflow(options: Any, sweep: TrackedSweep) -> Tracker:
     return MlflowTracker(options, sweep)
 
 
+def _optuna(options: Any, sweep: TrackedSweep) -> Tracker:
+    from runners.trackers.optuna import OptunaTracker
+
+    return OptunaTracker(options, sweep)
+
+
 def _tensorboard(options: Any, sweep: TrackedSweep) -> Tracker:
     from runners.trackers.tensorboard import TensorBoardTracker
 
@@ -36,11 +42,12 @@ def _wandb(options: Any, sweep: TrackedSweep) -> Tracker:
 
 TRACKERS: dict[str, Callable[[Any, TrackedSweep], Tracker]] = {
     "mlflow": _mlflow,
+    "optuna": _optuna,
     "tensorboard": _tensorboard,
     "wandb": _wandb,
 }
-LIBRARIES = {"mlflow": "mlflow", "tensorboard": "tensorboardX", "wandb": "wandb"}
-"""The module that each tracker imports; the extra that installs it bears the tracker's name."""
+LIBRARIES = {"mlflow": "mlflow", "optuna": "optuna", "tensorboard": "tensorboardX", "wandb": "wandb"}
+"""The module that each tracker imports; the extra that installs it bears the tracker's name. Optuna needs none."""
 
 
 def library_problems(file: SweepFile) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +17,13 @@ _MESSAGE_LENGTH = 500
 
 @dataclass(frozen=True)
 class TrackedSweep:
-    """What the runs of one run directory have in common. `token` tells this directory from others of the same sweep."""
+    """What the runs of one run directory have in common. `token` tells this directory from others of the same sweep;
+    `settings` is the resolved sweep."""
 
     name: str
     run_dir: Path
     token: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,16 @@ class TrackedRun:
         id: the same for every start of this attempt, so that an interrupted trial continues its run.
         config: path -> value of the TrialSpec, and the names by which runs are grouped.
         role: `retune` for trials that tune an arm.
+        spec: the TrialSpec as it is, with its sections.
+        params: what a search proposed, by Optuna's names.
     """
 
     id: str
     name: str
     config: Mapping[str, Any]
     role: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Tracker(Protocol):
 
 
 def run_of(told: Mapping[str, Any], sweep: TrackedSweep) -> TrackedRun:
-    """The run of a trial, from fields of its record: trial_id, variant_id, variant, seed, attempt, role, spec."""
+    """The run of a trial, from the fields of its record that tell what is trained (see `Delivery.end`)."""
     attempt = int(told["attempt"])
     name = f"{told['variant']} seed={told['seed']}" + (f" attempt={attempt}" if attempt > 1 else "")
     spec = {path: value for path, value in flattened(told["spec"]).items() if value is not None}
@@ -95,6 +101,8 @@ def run_of(told: Mapping[str, Any], sweep: TrackedSweep) -> TrackedRun:
         name=name,
         config={**spec, **names, "sweep": sweep.name},
         role=str(told["role"]),
+        spec=told["spec"],
+        params=told.get("params", {}),
     )
 
 

@@ -98,7 +98,8 @@ class Delivery:
 
     def end(self, record: TrialRecord) -> None:
         """A trial has a record; whatever of it has not been told yet is told now."""
-        told = record.model_dump(include={"trial_id", "variant_id", "variant", "seed", "attempt", "role", "spec"})
+        names = {"trial_id", "variant_id", "variant", "seed", "attempt", "role", "spec", "params"}
+        told = record.model_dump(include=names)
         if self._delivered.has(told):
             return
         self.start(told)

@@ -43,8 +43,6 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(5)
-    # No tracker needs torch, but tensorboardX loads it where it can: 2 seconds and 250 MB for nothing.
-    sys.modules.setdefault("torch", None)  # pyright: ignore[reportArgumentType]
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # libraries print to stdout; stderr is our log
     threading.Thread(target=_outlive_briefly, args=(os.getppid(),), daemon=True).start()
@@ -67,7 +65,10 @@ def _outlive_briefly(driver: int) -> None:
 def _serve(lines: IO[str], replies: IO[str]) -> None:
     job = json.loads(lines.readline())
     options: Any = TypeAdapter(TrackerSpec).validate_python(job["options"])
-    sweep = TrackedSweep(job["sweep"], Path(job["run_dir"]), job["token"])
+    if options.name == "tensorboard":
+        # tensorboardX loads torch where it can: 2 seconds and 250 MB for nothing.
+        sys.modules.setdefault("torch", None)  # pyright: ignore[reportArgumentType]
+    sweep = TrackedSweep(job["sweep"], Path(job["run_dir"]), job["token"], job["settings"])
     with _only_one(sweep.run_dir / "tracking" / f"{options.name}.lock"):
         tracker = TRACKERS[options.name](options, sweep)
         for note in tracker.notes:

@@ -60,6 +60,7 @@ class Tracking:
                 "sweep": sweep.name,
                 "run_dir": str(run_dir),
                 "token": token,
+                "settings": sweep.model_dump(mode="json", by_alias=True),
             }
             self._feeds.append(_Feed(options, job, run_dir, say))
         self._catch_up()
@@ -73,6 +74,7 @@ class Tracking:
                 "seed": assignment.spec.seed,
                 "role": assignment.role,
                 "spec": assignment.spec.model_dump(mode="json"),
+                "params": dict(assignment.proposal.params) if assignment.proposal else {},
             }
             self._put({"event": "start", "told": told})
 

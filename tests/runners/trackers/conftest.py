@@ -122,10 +122,37 @@ def read_wandb(run_dir: Path) -> dict[str, Seen]:
     return found
 
 
+def optuna_study(run_dir: Path):
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    backend = JournalFileBackend(str(run_dir / "optuna" / "journal.log"))
+    return optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
+
+
+def read_optuna(run_dir: Path) -> dict[str, Seen]:
+    study = optuna_study(run_dir)
+    found = {}
+    for trial in study.trials:
+        attrs = trial.user_attrs
+        name = f"{attrs['variant']} seed={attrs['seed']}"
+        assert name not in found, "two Optuna trials of one trial"
+        found[name] = Seen(
+            study.study_name,
+            {**trial.params, "variant": attrs["variant"], "trial_id": attrs["trial_id"]},
+            {"top1": sorted(trial.intermediate_values.items())},
+            attrs,
+            attrs.get("status", ""),
+            trial.state.name,
+        )
+        assert trial.value == attrs.get("top1")  # which only a completed trial has
+    return found
+
+
 @pytest.fixture(scope="session")
 def readers():
     """Tracker -> what reads its runs, by name of the run."""
-    return {"mlflow": read_mlflow, "tensorboard": read_tensorboard, "wandb": read_wandb}
+    return {"mlflow": read_mlflow, "optuna": read_optuna, "tensorboard": read_tensorboard, "wandb": read_wandb}
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +160,7 @@ def own_words():
     """Tracker -> how it calls a status."""
     return {
         "mlflow": MLFLOW_STATUS.get,
+        "optuna": {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}.get,
         "tensorboard": lambda status: status,
         "wandb": lambda status: 0 if status in ("completed", "pruned") else 1,
     }
