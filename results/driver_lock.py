@@ -116,7 +116,7 @@ def _read_driver(path: Path) -> Driver:
     try:
         content = json.loads(path.read_text())
         return Driver(pid=int(content["pid"]), host=str(content["host"]), since=str(content["since"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Driver()
 
 

@@ -348,3 +348,16 @@ def test_absurd_lines_are_refused_and_not_crashed_on(tmp_path):
     path.write_text(json.dumps({**line, "spec": {"train": 3}}) + "\n")
     with pytest.raises(SpecError, match="`train` of the spec is no mapping"):
         read_ledger(path)
+
+
+def test_a_lock_whose_text_is_nonsense_still_locks(tmp_path):
+    """Found by benchmarks/fuzz.py: a process id that is no number."""
+    with LedgerWriter(tmp_path):
+        for text in (
+            '{"pid": Infinity, "host": "h", "since": "s"}',
+            '{"pid": NaN, "host": 1, "since": 2}',
+            "[" * 5000,
+            "",
+        ):
+            (tmp_path / "driver.lock").write_text(text)
+            assert str(running_driver(tmp_path)) == "a driver that has just started"
