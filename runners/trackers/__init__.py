@@ -12,6 +12,7 @@ from typing import Any
 
 from runners.trackers.contract import TrackedSweep, Tracker
 from search_space import Problem, SweepFile
+from search_space.tracking import OptunaSpec
 
 __all__ = ["LIBRARIES", "TRACKERS", "library_problems"]
 
@@ -46,13 +47,14 @@ TRACKERS: dict[str, Callable[[Any, TrackedSweep], Tracker]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
 }
+_INSTALLED_AS = {"MySQLdb": "mysqlclient", "psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary"}
 LIBRARIES = {"mlflow": "mlflow", "optuna": "optuna", "tensorboard": "tensorboardX", "wandb": "wandb"}
 """The module that each tracker imports; the extra that installs it bears the tracker's name. Optuna needs none."""
 
 
 def library_problems(file: SweepFile) -> list[Problem]:
     """The trackers of a sweep whose library is not installed here."""
-    return [
+    found = [
         file.problem(
             ("track", index),
             f"the tracker {tracker.name!r} needs the package {LIBRARIES[tracker.name]!r}, which is not installed",
@@ -61,3 +63,23 @@ def library_problems(file: SweepFile) -> list[Problem]:
         for index, tracker in enumerate(file.sweep.track)
         if importlib.util.find_spec(LIBRARIES[tracker.name]) is None
     ]
+    for index, tracker in enumerate(file.sweep.track):
+        if isinstance(tracker, OptunaSpec) and (driver := _missing_driver(tracker.storage or "")):
+            # Without a line of the file: `--optuna-storage` may have named it.
+            message = f"{tracker.storage} needs the package {driver!r}, which is not installed"
+            hint = f"pip install '{_INSTALLED_AS.get(driver, driver)}'"
+            found.append(Problem(message, path=f"track[{index}]", hint=hint))
+    return found
+
+
+def _missing_driver(storage: str) -> str:
+    """The package that speaks with a database, if it is not installed."""
+    if "://" not in storage:
+        return ""
+    from sqlalchemy.engine import make_url
+
+    try:
+        make_url(storage).get_dialect().import_dbapi()
+    except ImportError as err:
+        return err.name or ""
+    return ""

@@ -162,6 +162,11 @@ def test_a_study_of_somebody_else_is_left_alone(tracker, tmp_path):
             "--optuna-storage: 's3://bucket/study' is no place that Optuna can write to\n"
             "  write a file, or a URL that begins with sqlite, postgresql, mysql\n",
         ),
+        (
+            "mysql+pymysql://me@host/db",
+            "track[0]: mysql+pymysql://me@host/db needs the package 'pymysql', which is not installed\n"
+            "  pip install 'pymysql'\n",
+        ),
     ],
 )
 def test_a_storage_that_cannot_be_is_refused_before_anything_runs(run, storage, message):
