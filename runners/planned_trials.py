@@ -21,39 +21,51 @@ class PlannedTrials:
     def __init__(self, plan: Plan, records: TrialRecords) -> None:
         self._plan = plan
         self._records = records
-        planned = list(self._planned())
-        self.num_planned = len(planned)
-        missing = [(spec, variant) for spec, variant in planned if records.find(trial_id(spec)) is None]
-        self._queue = deque(records.assignment(spec, variant) for spec, variant in missing)
+        # Variants and seeds only: an assignment takes a kilobyte, and ten thousand may be waiting.
+        self._queue = deque(
+            (variant, seed)
+            for seed in plan.sweep.seeds
+            for variant in plan.variants
+            if records.find(trial_id(variant.setting.with_seed(seed))) is None
+        )
+
+    @property
+    def num_planned(self) -> int:
+        return self._plan.num_trials
 
     @property
     def num_waiting(self) -> int:
         return len(self._queue)
 
     def next(self) -> Assignment | None:
-        return self._queue.popleft() if self._queue else None
-
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
-        pass
+        return self._assignment(*self._queue.popleft()) if self._queue else None
 
     def finished(self) -> list[TrialRecord]:
         """The records of the plan's trials, read from the ledger in the order of the plan."""
         whole = self._records.read()
-        keys = [trial_id(spec) for spec, _ in self._planned()]
+        keys = [trial_id(spec) for spec in self._specs()]
         return [whole[key] for key in keys if key in whole and self._records.find(key)]
+
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+        pass
 
     def drop(self, variant_id: str) -> list[Assignment]:
         """Takes the waiting trials of a variant out."""
-        dropped = [each for each in self._queue if each.variant.variant_id == variant_id]
-        self._queue = deque(each for each in self._queue if each.variant.variant_id != variant_id)
+        dropped = [self._assignment(variant, seed) for variant, seed in self._queue if variant.variant_id == variant_id]
+        self._queue = deque((variant, seed) for variant, seed in self._queue if variant.variant_id != variant_id)
         return dropped
 
     def put_back(self, key: str) -> None:
         """A trial that failed by no fault of its own comes next."""
-        again = [(spec, variant) for spec, variant in self._planned() if trial_id(spec) == key]
-        self._queue.extendleft(self._records.assignment(spec, variant) for spec, variant in again)
+        for variant in self._plan.variants:
+            for seed in self._plan.sweep.seeds:
+                if trial_id(variant.setting.with_seed(seed)) == key:
+                    self._queue.appendleft((variant, seed))
 
-    def _planned(self) -> Iterator[tuple[TrialSpec, Variant]]:
+    def _assignment(self, variant: Variant, seed: int) -> Assignment:
+        return self._records.assignment(variant.setting.with_seed(seed), variant)
+
+    def _specs(self) -> Iterator[TrialSpec]:
         for seed in self._plan.sweep.seeds:
             for variant in self._plan.variants:
-                yield variant.setting.with_seed(seed), variant
+                yield variant.setting.with_seed(seed)

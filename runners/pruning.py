@@ -25,6 +25,7 @@ from search_space import Direction, Sweep, direction_of
 
 __all__ = ["EpochPruning", "Pruning", "SeedPruning", "make_study", "sweep_pruner"]
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Rungs are noted in the trials themselves, so these pruners have to meet old trials again in their order.
 _WITH_RUNGS = (optuna.pruners.SuccessiveHalvingPruner, optuna.pruners.HyperbandPruner)
 

@@ -30,7 +30,6 @@ from search_space import InvalidVariant, Sweep, Variant, baseline_params, sugges
 
 __all__ = ["Study"]
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 # QMC walks along one sequence: its seed scrambles the whole sequence and must stay the same for all proposals.
 _ONE_SEED = {"qmc", "QMCSampler"}
 _REQUIREMENTS = "requirements"  # a constraint in Optuna's sense: broken above zero
