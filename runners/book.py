@@ -188,12 +188,14 @@ class TrialBook:
         record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
         self._records.add(record)
         del self._running[key]
+        given_up: list[tuple[Assignment, TrialRecord]] = []
         if record.status == "preempted":
             self._retries.append(progress.assignment)
         else:
-            self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
-        for observer in self._observers:
-            observer.ended(progress.assignment, record)
+            given_up = self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
+        for assignment, ended in [(progress.assignment, record), *given_up]:
+            for observer in self._observers:
+                observer.ended(assignment, ended)
         return record
 
     def run_again(self, key: str) -> None:
@@ -233,8 +235,10 @@ class TrialBook:
         """What every difference refers to is never pruned."""
         return assignment.proposal is None and assignment.variant.is_baseline
 
-    def _note_end(self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool) -> None:
-        """The record decides, unless the trial gets another try."""
+    def _note_end(
+        self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool
+    ) -> list[tuple[Assignment, TrialRecord]]:
+        """The record decides, unless the trial gets another try. Returns what is not trained because of it."""
         self._failures_in_a_row[record.variant_id] += 1
         if record.status != "failed":
             self._failures_in_a_row[record.variant_id] = 0
@@ -242,19 +246,22 @@ class TrialBook:
         if is_retried:
             self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True))
             if assignment.proposal:
-                return  # told now, the sampler would learn that the point is infeasible
+                return []  # told now, the sampler would learn that the point is infeasible
+        given_up: list[tuple[Assignment, TrialRecord]] = []
         if self._pruning:
             self._pruning.finish(record)
             if self._pruning.has_given_up(record.variant_id) and not self._is_reference(assignment):
-                self._give_up(record.variant_id)
+                given_up = self._give_up(record.variant_id)
         self._trials.ended(assignment, record)
+        return given_up
 
-    def _give_up(self, variant: str) -> None:
-        for assignment in self._trials.drop(variant):
-            record = given_up_record(assignment, self.plan.cost_of(assignment.variant))
+    def _give_up(self, variant: str) -> list[tuple[Assignment, TrialRecord]]:
+        """Records that the waiting trials of the variant will not be trained."""
+        dropped = self._trials.drop(variant)
+        given_up = [(each, given_up_record(each, self.plan.cost_of(each.variant))) for each in dropped]
+        for _, record in given_up:
             self._records.add(record)
-            for observer in self._observers:
-                observer.ended(assignment, record)
+        return given_up
 
     def _is_hopeless(self, arm: str) -> bool:
         return self._failures_in_a_row[arm] >= _FAILURES_OF_AN_ARM

@@ -126,7 +126,7 @@ class TrialLines:
             first = record.failure.message.strip().partition("\n")[0]
             parts.append(f"{record.failure.type}: {first}")
         else:
-            parts.append(f"after epoch {record.epochs}")
+            parts.append(f"after epoch {record.epochs}" if record.epochs else "not begun: given up after other seeds")
         if record.total_seconds:
             parts.append(f"{record.total_seconds:.1f} s")
         self._console.print("  ".join(map(visible, parts)), highlight=False, markup=False, soft_wrap=True)
