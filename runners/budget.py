@@ -59,7 +59,7 @@ def fit_budget(
     if needed is None:
         hint = "add --probe to measure a few steps here, or run a part first (archsweep run ... --limit 2)"
         raise SpecError(Problem("nothing tells how long a trial takes", where=where, hint=hint))
-    if budget.unit == "gpuh" and whole.plan.sweep.resources.gpus == 0:
+    if budget.unit == "gpuh" and whole.gpus_per_trial == 0:
         hint = "set resources.gpus, or give the budget in cpuh or h"
         raise SpecError(Problem("the trials use no GPU", where=where, hint=hint))
     if needed <= budget.amount:
@@ -70,16 +70,19 @@ def fit_budget(
         if (budget.needed(trimmed) or 0.0) <= budget.amount:
             if trim:
                 return trimmed
-            raise SpecError(Problem(_too_much(needed, budget), where=where, hint=_would_fit(trimmed, budget)))
+            raise SpecError(Problem(_too_much(whole, budget), where=where, hint=_would_fit(trimmed, budget)))
     hint = "fewer variants, epochs or pixels would help; so would pruning"
     if least < len(seeds):
         fewest = budget.needed(forecast_of(seeds[:least])) or 0.0
         hint = f"even with {least} seeds it needs {_amount(fewest)}, and fewer are not tested\n{hint}"
-    raise SpecError(Problem(_too_much(needed, budget), where=where, hint=hint))
+    raise SpecError(Problem(_too_much(whole, budget), where=where, hint=hint))
 
 
-def _too_much(needed: float, budget: Budget) -> str:
-    return f"the plan needs {_amount(needed)} {_UNITS[budget.unit]}, more than the {budget.amount:g} there are"
+def _too_much(whole: Forecast, budget: Budget) -> str:
+    # Whether less would do is known when the run has measured its trials; a budget is a promise before that.
+    needs = "may need up to" if budget.unit == "gpuh" and whole.is_gpu_bound else "needs"
+    amount = f"{_amount(budget.needed(whole) or 0.0)} {_UNITS[budget.unit]}"
+    return f"the plan {needs} {amount}, more than the {budget.amount:g} there are"
 
 
 def _would_fit(trimmed: Forecast, budget: Budget) -> str:

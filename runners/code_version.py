@@ -104,13 +104,14 @@ def _hash_of(modules: tuple[str, ...]) -> str:
     # The syntax tree is written in the words of this Python's grammar.
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for module in modules:
-        digest.update(f"\n{module}\n{_normalised(_file_of(module).read_bytes())}".encode())
+        digest.update(f"\n{module}\n{_normalised(module)}".encode())
     return digest.hexdigest()[:16]
 
 
-def _normalised(source: bytes) -> str:
+@functools.cache
+def _normalised(module: str) -> str:
     """The code without comments, docstrings and layout."""
-    tree = ast.parse(source)
+    tree = ast.parse(_file_of(module).read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

@@ -1,16 +1,19 @@
 """What a plan will take and what it can find: time, memory, disk, and the smallest difference its seeds detect.
 
 Durations come from a probe, else from the run's own ledger; a row without either is given the mean of the others, and
-the source says so. Everything left of the plan is counted, so the forecast of a half-finished run is that of its rest.
+the source says so. Everything left of the plan is counted, so the forecast of a half-finished run is that of its rest;
+what another study or an earlier sweep provides takes no time.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from runners.gpu_share import share_of
 from runners.history import History, Spread, duration_key
 from runners.plan import Entry, Plan
 from runners.power import detectable_effect
@@ -29,7 +32,11 @@ ASSUMED = "mean of the other rows"
 
 @dataclass(frozen=True)
 class ArmForecast:
-    """One row of the plan. Memory in MiB, `activation_mib` for every image of the batch; `seconds` of one trial."""
+    """One row of the plan. Memory in MiB, `activation_mib` for every image of the batch; `seconds` of one trial.
+
+    Attributes:
+        num_left: trials that the ledger lacks; `num_provided` of them would be taken over, not trained.
+    """
 
     variant: Variant
     reasons: tuple[str, ...] = ()
@@ -40,6 +47,11 @@ class ArmForecast:
     seconds: float | None = None
     source: str = ""
     num_left: int = 0
+    num_provided: int = 0
+
+    @property
+    def num_to_train(self) -> int:
+        return self.num_left - self.num_provided
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,13 @@ class Detectable:
 
 @dataclass(frozen=True)
 class Forecast:
+    """The plan in figures.
+
+    Attributes:
+        provided: how many of the trials that are left would be taken over, by who provides them.
+        gpus_per_trial: GPUs that a trial takes; a whole one, and `is_gpu_bound`, where the share is not known yet.
+    """
+
     plan: Plan
     seeds: tuple[int, ...]
     arms: tuple[ArmForecast, ...]
@@ -72,19 +91,27 @@ class Forecast:
     detectable: Detectable
     one_more: Detectable
     mean_seconds: float | None
+    provided: Mapping[str, int]
+    gpus_per_trial: float
+    is_gpu_bound: bool
 
     @property
     def kept(self) -> tuple[ArmForecast, ...]:
         return tuple(arm for arm in self.arms if not arm.reasons)
 
     @property
+    def num_to_train(self) -> int:
+        """Trials that are left and that nobody provides, those that tune an arm not counted."""
+        return self.num_left - sum(self.provided.values())
+
+    @property
     def trial_hours(self) -> float | None:
-        """Hours of all trials that are left, one after the other; None where nothing tells how long they take."""
+        """Hours of all trials to be trained, one after the other; None where nothing tells how long they take."""
         if self.mean_seconds is None:
-            return None if self.num_left or self.num_retune_left else 0.0
-        seconds = sum((arm.seconds or 0.0) * arm.num_left for arm in self.kept)
+            return None if self.num_to_train or self.num_retune_left else 0.0
+        seconds = sum((arm.seconds or 0.0) * arm.num_to_train for arm in self.kept)
         if not self.arms:
-            seconds = self.mean_seconds * self.num_left
+            seconds = self.mean_seconds * self.num_to_train
         return (seconds + self.mean_seconds * self.num_retune_left) / 3600
 
     @property
@@ -98,7 +125,7 @@ class Forecast:
 
     @property
     def gpu_hours(self) -> float | None:
-        return None if self.trial_hours is None else self.trial_hours * self.plan.sweep.resources.gpus
+        return None if self.trial_hours is None else self.trial_hours * self.gpus_per_trial
 
     @property
     def seed_hours(self) -> float | None:
@@ -126,6 +153,8 @@ def make_forecast(
     probes: Mapping[str, Probe] | None = None,
     seeds: Sequence[int] | None = None,
     concurrency: int | None = None,
+    provided: Mapping[str, str] | None = None,
+    gpu_gib: float | None = None,
 ) -> Forecast:
     """The forecast of a plan.
 
@@ -133,11 +162,22 @@ def make_forecast(
         probes: by `duration_key`.
         seeds: instead of those of the sweep.
         concurrency: trials at a time; default: as many as fit on this machine.
+        provided: trial id -> who provides its record (`runners.studies.providers`).
+        gpu_gib: memory of a GPU, where it is known.
     """
     sweep = plan.sweep
+    provided = provided or {}
     chosen = tuple(sweep.seeds if seeds is None else seeds)
     done = {record.trial_id for record in history.records}
-    arms = _with_assumed_seconds([_arm(plan, entry, history, probes or {}, chosen, done) for entry in plan.entries])
+    taken: Counter[str] = Counter()
+    arms = []
+    for entry in plan.entries:
+        left = [key for seed in chosen if (key := trial_id(entry.variant.setting.with_seed(seed))) not in done]
+        sources = [] if entry.reasons else [provided[key] for key in left if key in provided]
+        taken.update(sources)
+        arm = _arm(plan, entry, history, probes or {})
+        arms.append(arm if entry.reasons else replace(arm, num_left=len(left), num_provided=len(sources)))
+    arms = _with_assumed_seconds(arms)
     kept = [arm for arm in arms if not arm.reasons]
     if sweep.search:
         num_trials = sweep.num_search_trials
@@ -148,6 +188,7 @@ def make_forecast(
         num_trials, num_left = len(kept) * len(chosen), sum(arm.num_left for arm in kept)
         known = [arm.seconds for arm in kept if arm.seconds is not None]
         mean = statistics.fmean(known) if known else None
+    gpus, is_bound = _gpus_of_trial(sweep.resources, gpu_gib)
     num_retune = len(kept) * sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
     spread = history.spread(kept[0].variant, [arm.variant for arm in kept[1:]], sweep.metric) if kept else None
     return Forecast(
@@ -158,10 +199,13 @@ def make_forecast(
         num_left=num_left,
         num_retune=num_retune,
         num_retune_left=max(0, num_retune - history.num_tuned),
-        concurrency=concurrency or slots_here(sweep.resources),
+        concurrency=concurrency or slots_here(sweep.resources.model_copy(update={"gpus": gpus})),
         detectable=_detectable(sweep.metric, len(chosen), len(kept) - 1, spread),
         one_more=_detectable(sweep.metric, len(chosen) + 1, len(kept) - 1, spread),
         mean_seconds=mean,
+        provided=dict(taken),
+        gpus_per_trial=gpus,
+        is_gpu_bound=is_bound,
     )
 
 
@@ -176,9 +220,16 @@ def slots_here(resources: Resources) -> int:
     return max(1, min([*fits, resources.max_concurrent or max(fits, default=1)]))
 
 
-def _arm(
-    plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe], seeds: Sequence[int], done: set[str]
-) -> ArmForecast:
+def _gpus_of_trial(resources: Resources, gpu_gib: float | None) -> tuple[float, bool]:
+    """GPUs of one trial, and whether that is only the most it can be: `auto` is measured when the run starts."""
+    if resources.gpu_memory is None:
+        return resources.gpus, False
+    if isinstance(resources.gpu_memory, str) or gpu_gib is None:
+        return 1.0, True
+    return share_of(resources.gpu_memory, gpu_gib), False
+
+
+def _arm(plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe]) -> ArmForecast:
     variant = entry.variant
     if entry.reasons:
         return ArmForecast(variant, entry.reasons)
@@ -196,7 +247,6 @@ def _arm(
         training_mib=probe.peak_mib if probe and probe.peak_mib else memory,
         seconds=seconds,
         source=source if seconds is not None else "",
-        num_left=sum(trial_id(setting.with_seed(seed)) not in done for seed in seeds),
     )
 
 
@@ -213,10 +263,7 @@ def _with_assumed_seconds(arms: list[ArmForecast]) -> list[ArmForecast]:
         return arms
     mean = statistics.fmean(known)
     return [
-        arm
-        if arm.reasons or arm.seconds is not None
-        else ArmForecast(**{**vars(arm), "seconds": mean, "source": ASSUMED})
-        for arm in arms
+        arm if arm.reasons or arm.seconds is not None else replace(arm, seconds=mean, source=ASSUMED) for arm in arms
     ]
 
 

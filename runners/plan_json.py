@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runners.forecast import ArmForecast, Detectable, Forecast
+from runners.studies import CACHE, STUDIES
 from search_space import METRICS
 from search_space.designs.fractional import alias_structure
 
@@ -13,14 +14,15 @@ __all__ = ["PLAN_JSON_VERSION", "plan_as_json"]
 PLAN_JSON_VERSION = 1
 
 
-def plan_as_json(forecast: Forecast, *, run_dir: str, warnings: list[str]) -> dict[str, Any]:
-    """One plan (a file with studies has several) as plain values."""
+def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, warnings: list[str]) -> dict[str, Any]:
+    """One plan (a file with studies has several) as plain values; `cache_dir` is None where no cache is asked."""
     plan, sweep = forecast.plan, forecast.plan.sweep
     return {
         "sweep": sweep.name,
         "study": plan.file.study,
         "profile": plan.profile,
         "run_dir": run_dir,
+        "cache_dir": cache_dir,
         "design": sweep.design.name,
         "is_adaptive": sweep.search is not None,
         "metric": {"name": sweep.metric, "unit": METRICS[sweep.metric].unit},
@@ -30,6 +32,8 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, warnings: list[str]) -> di
         "trials": {
             "total": forecast.num_trials,
             "left": forecast.num_left,
+            "from_studies": forecast.provided.get(STUDIES, 0),
+            "from_cache": forecast.provided.get(CACHE, 0),
             "retune_total": forecast.num_retune,
             "retune_left": forecast.num_retune_left,
         },
@@ -38,6 +42,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, warnings: list[str]) -> di
             "wall_hours": forecast.hours,
             "cpu_hours": forecast.cpu_hours,
             "gpu_hours": forecast.gpu_hours,
+            "gpu_hours_is_bound": forecast.is_gpu_bound,
             "concurrency": forecast.concurrency,
             "peak_mib": forecast.peak_mib,
             "disk_mib": forecast.disk_mib,
@@ -58,6 +63,7 @@ def _arm(arm: ArmForecast, num_seeds: int) -> dict[str, Any]:
         "dropped": "; ".join(arm.reasons),
         "num_trials": 0 if arm.reasons else num_seeds,
         "num_left": arm.num_left,
+        "num_provided": arm.num_provided,
         "params_m": arm.params_m,
         "gmacs": arm.gmacs,
         "activation_mib": arm.activation_mib,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runners.forecast import Detectable, Forecast
+from runners.studies import CACHE, STUDIES
 from search_space import METRICS
 from search_space.designs.fractional import alias_structure
 
@@ -33,7 +34,7 @@ def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
     return rows
 
 
-def plan_sentences(forecast: Forecast, *, run_dir: str) -> Iterator[str]:
+def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = None) -> Iterator[str]:
     """What the table does not say, a sentence a line."""
     sweep = forecast.plan.sweep
     for arm in forecast.arms:
@@ -43,6 +44,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str) -> Iterator[str]:
         yield from _trials(forecast)
     if forecast.num_left < forecast.num_trials:
         yield f"{forecast.num_trials - forecast.num_left} trials are done in {run_dir}, {forecast.num_left} are left"
+    yield from _taken_over(forecast, cache_dir)
     yield from _time(forecast)
     if forecast.peak_mib is not None:
         at_once = _size(forecast.peak_mib * forecast.concurrency)
@@ -85,13 +87,25 @@ def _trials(forecast: Forecast) -> Iterator[str]:
         yield f"retune: {kept} variants x {each} tuning trials = {forecast.num_retune} more trials before them"
 
 
+def _taken_over(forecast: Forecast, cache_dir: str | None) -> Iterator[str]:
+    whole = f"{forecast.num_left} trials" + (" left" if forecast.num_left < forecast.num_trials else "")
+    for name, where in ((STUDIES, "other studies of this file"), (CACHE, f"the cache ({cache_dir})")):
+        if number := forecast.provided.get(name, 0):
+            yield f"{number} of {whole} {'is' if number == 1 else 'are'} in {where} and would be taken over"
+
+
 def _time(forecast: Forecast) -> Iterator[str]:
     if forecast.trial_hours is None or forecast.hours is None:
         yield "time: unknown; --probe measures a few steps on this machine, or run a part (archsweep run ... --limit 2)"
         return
     resources = forecast.plan.sweep.resources
     costs = [f"{_hours(forecast.cpu_hours)} of CPUs"] if resources.cpus else []
-    costs += [f"{_hours(forecast.gpu_hours)} of GPUs"] if resources.gpus else []
+    if forecast.is_gpu_bound:
+        why = "the share is measured later" if resources.gpu_memory == "auto" else "no GPU here tells its memory"
+        costs += [f"at most {_hours(forecast.gpu_hours)} of GPUs, if each trial took a whole one: {why}"]
+    elif forecast.gpus_per_trial:
+        share = f" ({forecast.gpus_per_trial:g} of a GPU per trial)" if resources.gpu_memory is not None else ""
+        costs += [f"{_hours(forecast.gpu_hours)} of GPUs{share}"]
     sources = sorted({arm.source for arm in forecast.kept if arm.source})
     told_by = f" (from {', '.join(sources)})" if sources else ""
     pace = f"{_hours(forecast.hours)} with {forecast.concurrency} at a time"
@@ -151,7 +165,7 @@ def _arms(number: int) -> str:
 
 
 def _several(forecast: Forecast) -> bool:
-    return forecast.concurrency > 1 and forecast.num_left > 1
+    return forecast.concurrency > 1 and forecast.num_to_train > 1
 
 
 def _number(value: float | None) -> str:

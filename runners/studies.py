@@ -7,15 +7,17 @@ trial, and so is a trial of last week. The record is copied, not linked: every r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
 from results.ledger import LEDGER_NAME
 from runners.plan import Plan
-from search_space import TrialSpec, trial_id
+from search_space import TrialSpec, Variant, trial_id
 
-__all__ = ["Lookup", "from_siblings", "take_over"]
+__all__ = ["CACHE", "STUDIES", "Lookup", "from_siblings", "providers", "take_over"]
+
+STUDIES, CACHE = "studies", "cache"  # who may provide a record
 
 Lookup = Callable[[TrialSpec], TrialRecord | None]
 """The completed record of an equal trial, with `cached_from`; None if there is none."""
@@ -47,14 +49,36 @@ def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, ro
     lookups = list(lookups)
     known = {head.trial_id for head in ledger.heads if head.role == role}
     num_taken = 0
+    for spec, variant in _lacking(plan, known):
+        record = next((record for lookup in lookups if (record := lookup(spec))), None)
+        if record is not None:
+            update = {"variant": variant.name, "changes": dict(variant.changes), "role": role}
+            ledger.append(record.model_copy(update=update))
+            num_taken += 1
+    return num_taken
+
+
+def providers(
+    plan: Plan, known: Collection[str], lookups: Mapping[str, Callable[[TrialSpec], object]]
+) -> dict[str, str]:
+    """What `take_over` would take over: trial id -> name of the first lookup that knows the trial.
+
+    Args:
+        known: ids of the trials that the ledger holds.
+    """
+    found: dict[str, str] = {}
+    if plan.sweep.search:
+        return found
+    for spec, _ in _lacking(plan, known):
+        name = next((name for name, lookup in lookups.items() if lookup(spec)), None)
+        if name is not None:
+            found[trial_id(spec)] = name
+    return found
+
+
+def _lacking(plan: Plan, known: Collection[str]) -> Iterator[tuple[TrialSpec, Variant]]:
     for seed in plan.sweep.seeds:
         for variant in plan.variants:
             spec = variant.setting.with_seed(seed)
-            if trial_id(spec) in known:
-                continue
-            record = next((record for lookup in lookups if (record := lookup(spec))), None)
-            if record is not None:
-                update = {"variant": variant.name, "changes": dict(variant.changes), "role": role}
-                ledger.append(record.model_copy(update=update))
-                num_taken += 1
-    return num_taken
+            if trial_id(spec) not in known:
+                yield spec, variant

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Overrides", "Profile", "RunArgument", "RunsArgument", "Study", "SweepArgument"]
+__all__ = [
+    "CacheFolder",
+    "Overrides",
+    "Profile",
+    "RunArgument",
+    "RunsArgument",
+    "Study",
+    "SweepArgument",
+    "refuse_two_wishes",
+]
 
 SweepArgument = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file.", show_default=False)]
 RunArgument = Annotated[
@@ -23,3 +32,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change one value, e.g. `--set train.epochs=5`. Repeatable."),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", help="Folder of the memory across sweeps; default: ARCHSWEEP_CACHE, else ~/.cache/archsweep."
+    ),
+]
+
+
+def refuse_two_wishes(cache: Path | None, no_cache: bool) -> None:
+    """Raises BadParameter for `--cache` beside `--no-cache`."""
+    if cache is not None and no_cache:
+        raise typer.BadParameter("--cache names a folder that --no-cache forbids", param_hint="--cache")

@@ -13,6 +13,7 @@ import typer
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.check import load_all_checked
+from runners.cli.run_dirs import run_dir_of
 from runners.history import read_history
 from runners.launch import LAUNCHERS
 from runners.launch.launched_sweep import LaunchedSweep, launched_sweep
@@ -144,7 +145,7 @@ def _load(
     if out is not None and len(files) > 1:
         names = ", ".join(file.study for file in files)
         raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
-    run_dirs = [Path("runs") / (file.sweep.name + (f"-{profile}" if profile else "")) for file in files]
+    run_dirs = [run_dir_of(file, profile) for file in files]
     if warning := check_run_location(out or run_dirs[0]):
         print(f"archsweep: warning: {warning}", file=sys.stderr)
     options = ["--profile", profile] if profile else []

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, refuse_two_wishes
 from runners.cli.check import load_all_checked
-from search_space import SweepFile, describe_parameter, needs_cost, unmet_requirements, variants
+from runners.cli.run_dirs import run_dir_of, study_run_dirs
+from search_space import SweepFile, describe_parameter, needs_cost, trial_id, unmet_requirements, variants
 from search_space.visible import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -48,16 +49,21 @@ def plan(
         int | None, typer.Option(min=1, help="Trials at a time; default: as many as fit on this machine.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory with the history; default: as `run`.")] = None,
+    cache: CacheFolder = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="As if run with --no-cache.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines (docs/plan.md).")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Print at most this many variants.")] = 200,
 ) -> None:
     """Print the variants with their cost, what the sweep will take and which differences its seeds can find."""
+    refuse_two_wishes(cache, no_cache)
     files = load_all_checked(sweep, profile, set_, study)
-    if (probe or budget or as_json) and not cost:
-        raise typer.BadParameter("--probe, --budget and --json need the cost", param_hint="--no-cost")
+    if (probe or budget or as_json or cache) and not cost:
+        raise typer.BadParameter("--probe, --budget, --cache and --json need the cost", param_hint="--no-cost")
     if trim and budget is None:
         raise typer.BadParameter("goes with --budget", param_hint="--trim")
     documents = []
+    planned: set[str] = set()  # by the studies before, which run first
+    siblings = study_run_dirs(sweep, files, profile, set_ or ())
     for file in files:
         if not as_json and file.sweep.search:
             _print_search(file)
@@ -68,7 +74,11 @@ def plan(
         document = _plan_one(
             file,
             profile or "",
-            run_dir=out or Path("runs") / (file.sweep.name + (f"-{profile}" if profile else "")),
+            run_dir=out or run_dir_of(file, profile),
+            siblings=siblings,
+            planned=planned,
+            cache=cache,
+            uses_cache=not no_cache,
             wants_probe=probe,
             budget=budget,
             trim=trim,
@@ -87,6 +97,10 @@ def _plan_one(
     profile: str,
     *,
     run_dir: Path,
+    siblings: Sequence[Path],
+    planned: set[str],
+    cache: Path | None,
+    uses_cache: bool,
     wants_probe: bool,
     budget: str | None,
     trim: bool,
@@ -96,32 +110,47 @@ def _plan_one(
     from results import read_ledger
     from results.ledger import LEDGER_NAME
     from runners.budget import parse_budget  # imports torch, as the others here
+    from runners.cache import TrialCache, default_directory, device_here, leaves_only_records
     from runners.history import read_history
     from runners.plan import make_plan
     from runners.plan_json import plan_as_json
     from runners.plan_text import plan_rows, plan_sentences, plan_warnings
+    from runners.studies import CACHE, STUDIES, from_siblings, providers
 
     parsed = parse_budget(budget) if budget else None
     made = make_plan(file, profile=profile)
     history = read_history(run_dir)
+    whole = made
     if file.sweep.retune:
         from runners.retune import plan_so_far
 
         made = plan_so_far(made, read_ledger(run_dir / LEDGER_NAME).records)
+    memory = (cache or default_directory()) if uses_cache and leaves_only_records(made.sweep) else None
+    memory = memory.resolve() if memory else None
+    provided: dict[str, str] = {}
+    is_settled = not file.sweep.retune or made is not whole  # before that nobody knows what the arms will be
+    if is_settled:
+        in_siblings = from_siblings(siblings, run_dir)
+        lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
+        lookups |= {CACHE: TrialCache(memory, device_here()).get} if memory else {}
+        provided = providers(made, {record.trial_id for record in history.records}, lookups)
     probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
-    forecast = _forecast(made, history, probes, concurrent, parsed, trim=trim)
+    forecast = _forecast(made, history, probes, concurrent, parsed, provided, trim=trim)
+    if is_settled:
+        planned |= {trial_id(each.setting.with_seed(seed)) for each in made.variants for seed in forecast.seeds}
     warnings = plan_warnings(forecast)
+    cache_dir = None if memory is None else str(memory)
     if limit is not None:
         if not file.sweep.search:
             _print_rows(file.sweep.name, plan_rows(forecast), limit)
-        for line in plan_sentences(forecast, run_dir=str(run_dir)):
+        for line in plan_sentences(forecast, run_dir=str(run_dir), cache_dir=cache_dir):
             print(visible_lines(line))
         for warning in warnings:
             print(f"warning: {visible(warning)}")
         if len(forecast.seeds) < len(file.sweep.seeds):
             seeds = json.dumps(list(forecast.seeds))
             print(f"trimmed to {len(forecast.seeds)} seeds to fit {parsed}; run it with  --set 'seeds={seeds}'")
-    return plan_as_json(forecast, run_dir=str(run_dir), warnings=warnings)
+    return plan_as_json(forecast, run_dir=str(run_dir), cache_dir=cache_dir, warnings=warnings)
 
 
 def _forecast(
@@ -130,17 +159,36 @@ def _forecast(
     probes: dict[str, Probe],
     concurrent: int | None,
     budget: Budget | None,
+    provided: dict[str, str],
     *,
     trim: bool,
 ) -> Forecast:
     from runners.budget import fit_budget
     from runners.forecast import make_forecast
 
+    gpu_gib = _smallest_gpu_here() if made.sweep.resources.gpu_memory is not None else None
+
     def forecast_of(seeds: Sequence[int]) -> Forecast:
-        return make_forecast(made, history, probes=probes, seeds=seeds, concurrency=concurrent)
+        return make_forecast(
+            made,
+            history,
+            probes=probes,
+            seeds=seeds,
+            concurrency=concurrent,
+            provided=provided,
+            gpu_gib=gpu_gib,
+        )
 
     seeds = made.sweep.seeds
     return fit_budget(budget, forecast_of, seeds, trim=trim) if budget else forecast_of(seeds)
+
+
+def _smallest_gpu_here() -> float | None:
+    """GiB of the smallest GPU that torch sees; None without one."""
+    import torch
+
+    devices = range(torch.cuda.device_count())
+    return min((torch.cuda.get_device_properties(each).total_memory / 2**30 for each in devices), default=None)
 
 
 def _probe(made: Plan, *, is_quiet: bool) -> dict[str, Probe]:

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, refuse_two_wishes
 from runners.cli.check import load_all_checked
+from runners.cli.run_dirs import run_dir_of, study_run_dirs
 from runners.run_location import check_run_location
-from search_space import Problem, SpecError, SweepFile, load_studies
+from search_space import Problem, SpecError, SweepFile
 from search_space.tracking import OptunaSpec
 from search_space.tracking_checks import storage_complaint
 from search_space.visible import visible
@@ -54,10 +55,7 @@ def run(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials, then stop.")] = None,
     retry: Annotated[Retry | None, typer.Option(help="Run trials again that failed.")] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the memory across sweeps; default: ARCHSWEEP_CACHE, else ~/.cache/archsweep."),
-    ] = None,
+    cache: CacheFolder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train every trial here, equal ones too.")] = False,
     optuna_storage: Annotated[
         str | None,
@@ -82,8 +80,7 @@ def run(
         overrides.append(f"resources.data_dir={data_dir.resolve()}")
     if download:
         overrides.append("resources.download=true")
-    if cache is not None and no_cache:
-        raise typer.BadParameter("--cache names a folder that --no-cache forbids", param_hint="--cache")
+    refuse_two_wishes(cache, no_cache)
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
     files = load_all_checked(sweep, profile, overrides, study)
@@ -94,14 +91,14 @@ def run(
         names = ", ".join(file.study for file in files)
         raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
     for file in files:
-        if warning := check_run_location(out or _run_dir(file, profile)):
+        if warning := check_run_location(out or run_dir_of(file, profile)):
             print(f"archsweep: warning: {warning}", file=sys.stderr)
-    siblings = _siblings(sweep, files, profile, overrides)
+    siblings = study_run_dirs(sweep, files, profile, overrides)
     worst, left = 0, limit
     for file in files:
         code, started = _run_one(
             file,
-            out or _run_dir(file, profile),
+            out or run_dir_of(file, profile),
             siblings,
             profile=profile or "",
             engine=engine,
@@ -139,17 +136,6 @@ def _check_trackers(files: list[SweepFile]) -> None:
 
         if problems := [problem for file in files for problem in library_problems(file)]:
             raise SpecError(dict.fromkeys(problems))
-
-
-def _run_dir(file: SweepFile, profile: str | None) -> Path:
-    return Path("runs") / (file.sweep.name + (f"-{profile}" if profile else ""))
-
-
-def _siblings(sweep: Path, files: list[SweepFile], profile: str | None, overrides: list[str]) -> list[Path]:
-    """The run directories of all studies of the file, whichever of them is run now."""
-    if not files[0].study:
-        return []
-    return [_run_dir(file, profile) for file in load_studies(sweep, profile=profile, overrides=overrides)]
 
 
 def _run_one(

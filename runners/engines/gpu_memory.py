@@ -19,26 +19,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from results.durable_files import replace_file
 from runners.assignment import Assignment
 from runners.engines.capacity import Node
+from runners.gpu_share import share_of
 from runners.history import duration_key
 from runners.plan import Plan
 from runners.probe import activation_mib, probe_trial, training_mib
 from search_space import Problem, Resources, Setting, SpecError, Variant
 
-__all__ = ["DECLARED", "GpuShares", "share_of", "smallest_gpu"]
+__all__ = ["DECLARED", "GpuShares", "smallest_gpu"]
 
 DECLARED = "gpu_memory_gib"
 """The Ray resource by which a node may declare the memory of each of its GPUs, where no GPU is there to be asked."""
 _GIB, _MIB_PER_GIB = 2**30, 1024
-_CONTEXT_GIB = 0.75  # CUDA's own, of every process
-_SPARE = 1.15  # the allocator's fragments
-_STEPS = 20
 _FILE = "gpu_memory.json"
-
-
-def share_of(gib: float, total_gib: float) -> float:
-    """Share of a GPU with `total_gib` that holds a trial whose tensors take `gib`; a whole one at most."""
-    needed = (gib * _SPARE + _CONTEXT_GIB) / total_gib
-    return min(1.0, math.ceil(needed * _STEPS - 1e-9) / _STEPS) if math.isfinite(needed) else 1.0
 
 
 def smallest_gpu(nodes: Iterable[Node]) -> float:

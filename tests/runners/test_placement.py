@@ -6,8 +6,8 @@ import pytest
 
 from results import Failure, TrialRecord
 from runners.engines.capacity import Node, check_fits, slots
-from runners.engines.gpu_memory import share_of
 from runners.engines.node_health import NodeHealth
+from runners.gpu_share import share_of
 from search_space import Resources, SpecError
 
 FOUR_SMALL = [Node(str(number), f"host{number}", {"CPU": 8, "GPU": 1}) for number in range(4)]

@@ -18,9 +18,10 @@ from runners.book import TrialBook
 from runners.budget import fit_budget, parse_budget
 from runners.cli.app import app
 from runners.forecast import make_forecast, slots_here
-from runners.history import History, read_history
+from runners.history import History, duration_key, read_history
 from runners.outcome import Outcome
 from runners.plan import make_plan
+from runners.plan_text import plan_sentences
 from runners.power import detectable_effect, power_of
 from runners.probe import Probe, activation_mib, probe_trial, training_mib
 from search_space import Resources, SpecError, load_sweep
@@ -128,6 +129,10 @@ def test_probe_leaves_the_trial_as_it_was(write_sweep):
     assert torch.equal(torch.rand(2), expected)
 
 
+def key_of(variant):
+    return duration_key(variant.setting.model_dump(mode="json"))
+
+
 def fill(path, run_dir, values, *, seconds=7200.0):
     """A ledger with the given top1 by (variant, seed)."""
     plan = make_plan(load_sweep(path))
@@ -175,6 +180,36 @@ def test_forecast_counts_what_is_left(write_sweep, tmp_path):
     assert (found.trial_hours, found.hours, found.cpu_hours, found.gpu_hours) == (4.0, 2.0, 4.0, 2.0)
     assert found.seed_hours == 6.0
     assert [arm.source for arm in found.arms] == ["history"] * 3
+
+
+@pytest.mark.parametrize(
+    ("gpu_memory", "gpu_gib", "gpu_hours", "is_bound"),
+    [
+        ("10", 80, 1.2, False),  # (10 * 1.15 + 0.75) / 80 = 0.153, in steps of a twentieth: 0.2 of six hours
+        ("10", None, 6.0, True),  # no GPU here says how much that is
+        ("auto", 80, 6.0, True),  # measured when the run starts
+    ],
+)
+def test_gpu_hours_of_trials_that_share_by_memory(write_sweep, gpu_memory, gpu_gib, gpu_hours, is_bound):
+    plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": f"seeds: 2\nresources: {{gpu_memory: {gpu_memory}}}"})))
+    probes = {key: Probe(3600.0, 1.0, None, "cpu") for key in map(key_of, plan.variants)}
+    found = make_forecast(plan, History(), probes=probes, concurrency=1, gpu_gib=gpu_gib)
+    assert (found.gpu_hours, found.is_gpu_bound) == (pytest.approx(gpu_hours), is_bound)
+    (time,) = [line for line in plan_sentences(found, run_dir="r") if line.startswith("time: ")]
+    assert (
+        time
+        == "time: 6.0 h with 1 at a time; 6.0 h of CPUs, "
+        + {
+            ("10", 80): "1.2 h of GPUs (0.2 of a GPU per trial)",
+            ("10", None): "at most 6.0 h of GPUs, if each trial took a whole one: no GPU here tells its memory",
+            ("auto", 80): "at most 6.0 h of GPUs, if each trial took a whole one: the share is measured later",
+        }[gpu_memory, gpu_gib]
+        + " (from probe on cpu)"
+    )
+    said = "may need up to 6 GPU hours" if is_bound else "needs 1.2 GPU hours"
+    assert refusal(parse_budget("1gpuh"), lambda seeds: found, (0, 1), trim=True).startswith(
+        f"--budget 1gpuh: the plan {said}, more than the 1 there are\n"
+    )
 
 
 def test_row_without_history_is_given_the_mean_of_the_others_and_says_so(write_sweep, tmp_path):
@@ -226,12 +261,7 @@ def test_what_is_no_budget_is_refused(text):
 def an_hour_each(write_sweep):
     """Five seeds of three variants, an hour each on one CPU."""
     plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": "seeds: 5"})))
-    from runners.history import duration_key
-
-    probes = {
-        duration_key(variant.setting.model_dump(mode="json")): Probe(3600.0, 1.0, None, "cpu")
-        for variant in plan.variants
-    }
+    probes = {key: Probe(3600.0, 1.0, None, "cpu") for key in map(key_of, plan.variants)}
     return lambda seeds: make_forecast(plan, History(), probes=probes, seeds=seeds, concurrency=3)
 
 
@@ -307,7 +337,9 @@ def test_json_says_what_the_page_describes(write_sweep, archsweep):
         ("attention=reattention", {"arch.attention": "reattention"}, 3),
         ("attention=groupmix", {"arch.attention": "groupmix"}, 3),
     ]
-    assert plan["trials"] == {"total": 9, "left": 9, "retune_total": 0, "retune_left": 0}
+    assert plan["trials"] == {
+        "total": 9, "left": 9, "from_studies": 0, "from_cache": 0, "retune_total": 0, "retune_left": 0
+    }  # fmt: skip
     page = (DOCS / "plan.md").read_text(encoding="utf-8")
     described = set(re.findall(r"`(\w+)`", page))
     undescribed = keys_of(document) - described - set(plan["variants"][1]["changes"])
