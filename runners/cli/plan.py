@@ -212,7 +212,12 @@ def _probe(made: Plan, *, is_quiet: bool) -> dict[str, Probe]:
 def _print_search(file: SweepFile) -> None:
     search = file.sweep.search
     assert search is not None
-    print(f"{file.sweep.name}: a {search.sampler} search, {search.num_trials} trials with seed {file.sweep.seeds[0]}")
+    seeds = len(file.sweep.seeds)
+    size = f"{search.num_trials} suggestions x {seeds} seed{'s' if seeds > 1 else ''} = {file.sweep.num_search_trials}"
+    sought = f" for the front of {', '.join(search.objectives)}" if search.objectives else ""
+    print(f"{file.sweep.name}: a {search.sampler} search{sought}, {size} trials")
+    for run in search.warm_start:
+        print(visible(f"It starts from what {run} found."))
     print("The variants are chosen while it runs, so this plan is incomplete. It varies:")
     for path, parameter in file.sweep.space.items():
         print(visible(f"  {path}: {describe_parameter(parameter)}"))

@@ -253,3 +253,14 @@ def test_damaged_suggestions_are_named(write_sweep, open_book, tmp_path, line):
     with pytest.raises(SpecError) as caught:
         open_book(path)
     assert f"{file}:1: not a suggestion: " in str(caught.value)
+
+
+def test_the_plan_of_a_search_says_what_it_is_for_and_how_large(write_sweep, archsweep, tmp_path):
+    text = (
+        TWO.replace("objectives: [top1, gmacs]", "objectives: [top1, gmacs], warm_start: [runs/a]") + "    seeds: 3\n"
+    )
+    ended = archsweep("plan", write_sweep(text), cwd=tmp_path)
+    assert ended.stdout.splitlines()[:2] == [
+        "searched: a tpe search for the front of top1, gmacs, 16 suggestions x 3 seeds = 48 trials",
+        "It starts from what runs/a found.",
+    ]
