@@ -40,8 +40,13 @@ def scratch_folder(kind: str, *, directory: Path | None = None) -> Iterator[Path
     try:
         yield folder
     finally:
-        _remove(folder)
-        os.close(lock)
+        try:
+            _remove(folder)
+        except KeyboardInterrupt:  # somebody is impatient, and this takes no time
+            _remove(folder)
+            raise
+        finally:
+            os.close(lock)
 
 
 def _locked_folder(kind: str, place: Path) -> tuple[Path, int]:

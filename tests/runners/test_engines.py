@@ -88,11 +88,14 @@ def test_failing_trial_is_a_record_and_the_sweep_goes_on(mixed, engine):
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_pruned_trial_is_recorded_with_its_curve(run, engine):
-    """A threshold no trial reaches prunes every one after its first epoch."""
+    """A threshold no trial reaches prunes every one after its first epoch, but not the row that all others are compared
+    with."""
     text = MIXED.replace("design: one_factor", "design: one_factor\n    prune: {pruner: threshold, lower: 99.9}")
     result, opened = run(text.replace(", 1.0e+30]", "]"), engine)
-    assert dict(result.counts) == {"pruned": 4}
-    for record in opened.records:
+    assert dict(result.counts) == {"pruned": 3, "completed": 1}
+    (whole,) = [record for record in opened.records if record.status == "completed"]
+    assert whole.variant == "baseline"
+    for record in (record for record in opened.records if record is not whole):
         assert (record.epochs, len(record.curve), record.metrics) == (1, 1, {})
 
 

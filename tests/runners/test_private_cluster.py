@@ -163,8 +163,20 @@ def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home
     stopped.send_signal(signal.SIGINT)
     assert stopped.wait(timeout=60) == 130
     assert written(home) == ["work/sweep.yaml"]
-    assert of_process(stopped.pid) == []
-    assert_nobody_left(killed.pid, stopped.pid)
+    # Processes of Ray that die a moment later may have made their folder again; then the next start removes it.
+    with scratch_folder("ray", directory=SHORT_DIRECTORY):
+        assert of_process(stopped.pid) == []
+
+
+@pytest.mark.slow
+@needs_proc
+def test_killed_it_leaves_no_process(start, home):
+    """Ray's agents look for their parent now and then only, so that this takes up to a minute and a half."""
+    killed = start()
+    wait_for_epochs(home, killed)
+    killed.kill()
+    killed.wait()
+    assert_nobody_left(killed.pid)
 
 
 @pytest.mark.slow

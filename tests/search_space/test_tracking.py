@@ -57,7 +57,7 @@ def test_a_folder_is_relative_to_the_sweep_file(tmp_path) -> None:
     assert load_sweep(tmp_path / "s.yaml").sweep.track[0].dir == str(tmp_path / "boards")
 
 
-KNOWN = "known: mlflow, tensorboard, wandb."
+KNOWN = "known: mlflow, optuna, tensorboard, wandb."
 URI_HINT = "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT"
 SECRET_HINT = "secrets have no place in a file that is copied into every run directory: leave them to the environment"
 PASSWORD = "a password has no place in a file that is copied into every run directory"
