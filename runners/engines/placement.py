@@ -16,6 +16,7 @@ from ray import tune
 
 from results.records import TrialRecord
 from runners.assignment import Assignment
+from runners.engines.autoscaling import NODE_ID_LABEL, Placeholders
 from runners.engines.capacity import Node, check_fits, slots
 from runners.engines.node_health import NodeHealth
 from search_space import Resources
@@ -23,7 +24,6 @@ from search_space import Resources
 __all__ = ["Placement", "living_nodes", "request_of"]
 
 _SECONDS_BETWEEN_LOOKS = 2.0
-_NODE_ID = "ray.io/node-id"  # a label that Ray gives to every node
 
 
 def living_nodes() -> list[Node]:
@@ -39,10 +39,12 @@ class Placement:
 
     Attributes:
         gpus_of: GPUs of a trial, where they differ from trial to trial.
+        waiting: what stands for trials that find no room, where nodes may come.
     """
 
     resources: Resources
     gpus_of: Callable[[Assignment], float] | None = None
+    waiting: Placeholders | None = None
     health: NodeHealth = field(default_factory=NodeHealth)
     _whereabouts: dict[str, str] = field(default_factory=dict)  # trial id -> node
     _nodes: list[Node] = field(default_factory=list)
@@ -60,6 +62,14 @@ class Placement:
         asked = self._smallest or self._usual()
         usable = [node for node in self._nodes if node.id not in self.health.set_aside]
         return num_running < slots(asked, usable, at_most=self.resources.max_concurrent)
+
+    def wish(self, num_running: int, num_waiting: int) -> None:
+        """Asks for nodes, should there be an autoscaler: room for as many trials again as are under way."""
+        if self.waiting is None:
+            return
+        at_most = self.resources.max_concurrent
+        left = num_waiting if at_most is None else min(num_waiting, at_most - num_running)
+        self.waiting.wish(self._smallest or self._usual(), max(0, min(num_running, left)), self._nodes)
 
     def demand(self, assignment: Assignment) -> dict[str, float]:
         """CPUs and GPUs of this trial, by Ray's names."""
@@ -103,11 +113,13 @@ class Placement:
 
     def _look(self) -> None:
         if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
-            self._nodes, self._looked = living_nodes(), time.monotonic()
+            before, self._nodes, self._looked = self._nodes, living_nodes(), time.monotonic()
+            if self.waiting and {node.id for node in before} != {node.id for node in self._nodes}:
+                self.waiting.withdraw()  # a node that came is for trials
 
 
 def request_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray should reserve for the trial with this configuration."""
     avoid = config["avoid"]
-    selector = [{_NODE_ID: f"!in({','.join(avoid)})"}] if avoid else None
+    selector = [{NODE_ID_LABEL: f"!in({','.join(avoid)})"}] if avoid else None
     return tune.PlacementGroupFactory([dict(config["demand"])], bundle_label_selector=selector)

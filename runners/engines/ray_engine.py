@@ -19,6 +19,7 @@ from ray.tune.search import Searcher
 from results.records import Failure
 from runners.assignment import Assignment, Place
 from runners.book import TrialBook
+from runners.engines.autoscaling import await_node, placeholders
 from runners.engines.cluster import cluster
 from runners.engines.cluster_check import check_nodes
 from runners.engines.driver_error import DriverError
@@ -28,6 +29,7 @@ from runners.engines.placement import Placement, living_nodes, request_of
 from runners.engines.worker import TrialWorker
 from runners.outcome import Outcome
 from runners.scratch import scratch_folder
+from search_space import Resources
 
 __all__ = ["run_on_ray"]
 
@@ -50,6 +52,7 @@ class _BookSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         if self._given and not self._placement.has_room(len(self._given)):
+            self._placement.wish(len(self._given), 0 if self._book.is_stopping else self._book.num_startable)
             return None  # Tune asks again
         config = self._error.guard(lambda: self._next(trial_id))
         if config is None and self._given and self._error.caught is None:
@@ -59,6 +62,7 @@ class _BookSearcher(Searcher):
     def _next(self, trial_id: str) -> dict[str, Any] | None:
         assignment = self._book.ask()
         if assignment is None:
+            self._placement.wish(len(self._given), 0)
             return None
         self._given[trial_id] = assignment
         placed = self._placement.config(assignment)
@@ -151,12 +155,20 @@ def run_on_ray(
     """
     resources = book.plan.sweep.resources
     # Ray takes SIGTERM for itself when it starts: we listen after that.
-    with cluster(address), book.stop.listening() if book.stop else nullcontext():
-        if address not in (None, "local"):
+    is_private = address in (None, "local")
+    with (
+        cluster(address),
+        book.stop.listening() if book.stop else nullcontext(),
+        nullcontext() if is_private else placeholders() as waiting,
+    ):
+        if waiting is not None:
+            await_node(_largest(resources), living_nodes, waiting, is_stopping=lambda: book.is_stopping)
+            if book.is_stopping:
+                return
             check_nodes(run_dir, resources)
         error = DriverError()
         shares = GpuShares(book.plan, run_dir, living_nodes()) if resources.gpu_memory is not None else None
-        placement = Placement(resources, shares)
+        placement = Placement(resources, shares, waiting)
         with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(worker, request_of),
@@ -179,6 +191,11 @@ def run_on_ray(
             )
             tuner.fit()
             error.raise_caught()
+
+
+def _largest(resources: Resources) -> dict[str, float]:
+    """The most that a trial may take; what share of a GPU that will be, a GPU must be there to tell."""
+    return {"CPU": resources.cpus, "GPU": resources.gpus if resources.gpu_memory is None else 1.0}
 
 
 def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -> Outcome | Failure:

@@ -19,6 +19,7 @@ __all__ = ["SlurmOptions", "submit", "write"]
 _TIME = re.compile(r"\d+(-\d+(:\d+){0,2})?|\d+(:\d+){1,2}")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:+=@/-]*")
 _GRACE_SECONDS = 120
+_OTHERS_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n')
 export RAY_AUTH_TOKEN
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=${{RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT:-600}}
-rm -f -- "$pid_file"
+rm -f -- "$pid_file" "$pid_file.code"
 
 # Slurm signals this shell alone, {{grace}} before the time is up or when the job is pre-empted.
 stopping=
@@ -113,10 +114,11 @@ stop() {{
     if [ -s "$pid_file" ]; then kill -TERM "$(cat -- "$pid_file")"; else kill -TERM "$step"; fi
 }}
 
-srun --nodes={num_nodes} --ntasks={num_nodes} --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
+# --wait: `ray symmetric-run` on the other nodes does not notice that the head has ended; Slurm ends them after it.
+srun --wait={{others}} --nodes={num_nodes} --ntasks={num_nodes} --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
     ray symmetric-run --address "$address" --min-nodes {num_nodes} \\
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus={num_gpus} -- \\
-    bash -c 'echo "$$" > "$0"; exec "$@"' "$pid_file" \\
+    bash -c '"$@" & echo "$!" > "$0"; wait "$!"; echo "$?" > "$0.code"; exit "$(cat "$0.code")"' "$pid_file" \\
     {command} --address "$address" &
 step=$!
 trap stop TERM
@@ -131,9 +133,11 @@ if [ ! -e "$pid_file" ] && [ -z "$stopping" ]; then
     echo "archsweep was never started: Ray did not come up on the nodes, see above" >&2
     exit 1
 fi
-rm -f -- "$pid_file"
+# Nodes that Slurm has ended count as killed: what became of the sweep, archsweep says.
+[ -s "$pid_file.code" ] && code=$(cat -- "$pid_file.code")
+rm -f -- "$pid_file" "$pid_file.code"
 if [ -n "$stopping" ] && [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt "$max_requeues" ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"
-""".replace("{{grace}}", f"{_GRACE_SECONDS} s")
+""".replace("{{grace}}", f"{_GRACE_SECONDS} s").replace("{{others}}", str(_OTHERS_SECONDS))

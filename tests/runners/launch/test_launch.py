@@ -371,6 +371,17 @@ def test_the_slurm_job_ends_with_the_code_of_archsweep(code, slurm, launch, tmp_
     assert not (tmp_path / "pwned").exists()
 
 
+def test_nodes_that_slurm_ends_after_the_head_do_not_fail_the_job(slurm, launch, tmp_path):
+    """With `--wait` srun kills the tasks that are left, and ends with the code of a killed one."""
+    script = launch("slurm", *ENOUGH["slurm"], "--setup", "true")
+    assert "\nsrun --wait=10 --nodes=" in script
+    srun = tmp_path / "bin" / "srun"
+    srun.write_text(srun.read_text() + "exit 137\n")
+    assert slurm(script, "exit 0").wait(30) == 0
+    assert slurm(script, "exit 3").wait(30) == 3
+    assert not list(tmp_path.glob("*.pid*"))
+
+
 def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(slurm, launch, tmp_path):
     os.mkfifo(tmp_path / "ready")
     saves = "trap 'echo saved > saved; exit 143' TERM; echo > ready; while :; do read -t 1 < /dev/zero; done"
