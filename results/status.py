@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from results.ablation import metric_of, planned_trials, selection_metric
 from results.driver_lock import Driver
-from results.heads import Head
+from results.heads import AnyRecord, Head
 from results.progress import UnfinishedTrial
-from results.records import TrialRecord
+from results.records import RunPlan, TrialRecord
 from results.run_dir import RunView
 from search_space.visible import visible
 
@@ -95,17 +95,23 @@ def run_status(run: RunView[TrialRecord | Head], *, now: float) -> RunStatus:
     trials = planned_trials(run.plan, run.deciding.values())
     records = [record for seeds in trials.values() for record in seeds.values()]
     counts = Counter(record.status for record in records)
+    running = tuple(trial for trial in run.unfinished if not trial.has_ended) if run.driver else ()
     if run.plan.design == "search":
         # An infeasible proposal costs no training and nothing of the budget.
-        planned = (run.plan.num_trials or 0) + counts["infeasible"]
+        spared = _spared(run.plan, trials, running)
+        planned = (run.plan.num_trials or 0) + counts["infeasible"] - len(spared)
     else:
+        spared = set[tuple[str, int]]()
         planned = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
     missing = max(0, planned - len(records))
-    running = tuple(trial for trial in run.unfinished if not trial.has_ended) if run.driver else ()
     tuning = _tuning(run, running)
     to_tune = tuning.num_planned - tuning.num_done if tuning and not tuning.is_over else 0
     waiting = [
-        trial for trial in run.unfinished if (trial.has_ended or not run.driver) and not run.tunes_an_arm(trial.seed)
+        trial
+        for trial in run.unfinished
+        if (trial.has_ended or not run.driver)
+        and not run.tunes_an_arm(trial.seed)
+        and (trial.variant, trial.seed) not in spared
     ]
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
     num_preempted = sum(trial.trial_id in preempted for trial in waiting)
@@ -127,6 +133,16 @@ def run_status(run: RunView[TrialRecord | Head], *, now: float) -> RunStatus:
         torn=run.torn,
         tuning=tuning,
     )
+
+
+def _spared(
+    plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]], running: tuple[UnfinishedTrial, ...]
+) -> set[tuple[str, int]]:
+    """Variants and seeds that a search never trains, because another seed of the same proposal failed."""
+    failed = [seeds for seeds in trials.values() if any(record.status == "failed" for record in seeds.values())]
+    return {
+        (next(iter(seeds.values())).variant, seed) for seeds in failed for seed in set(plan.seeds) - seeds.keys()
+    } - {(trial.variant, trial.seed) for trial in running}
 
 
 def _tuning(run: RunView[TrialRecord | Head], running: tuple[UnfinishedTrial, ...]) -> TuningStatus | None:

@@ -284,6 +284,17 @@ def test_infeasible_proposals_cost_nothing_of_a_search_budget(tmp_path, plan, re
     assert (status.num_planned, status.num_completed, status.num_infeasible, status.num_missing) == (5, 1, 1, 3)
 
 
+def test_a_search_does_not_wait_for_the_other_seeds_of_a_proposal_that_failed(tmp_path, plan, record):
+    """Two proposals of three seeds: of the one that failed, seed 2 is still at work and seed 1 is never trained."""
+    records = [record("a", seed, 90.0) for seed in range(3)] + [record("b", 0, status="failed")]
+    _make_run(tmp_path, plan(design="search", num_trials=6, seeds=[0, 1, 2]), records, _events("b", 2, 1))
+    status = run_status(Run.open(tmp_path), now=0.0)
+    assert (status.num_planned, status.num_completed, status.num_failed, status.num_interrupted) == (4, 3, 1, 0)
+    with LedgerWriter(tmp_path):
+        status = run_status(Run.open(tmp_path), now=0.0)
+    assert (status.num_planned, status.num_running, status.num_missing) == (5, 1, 1)
+
+
 def test_a_trial_that_is_retried_is_running_again(tmp_path, plan, planned, record):
     """It failed at second 50 and was started again at second 100."""
     failed = record("a", 0, finished_at="1970-01-01T00:00:50+00:00")
