@@ -118,7 +118,7 @@ stop() {{
 srun --wait={{others}} --nodes={num_nodes} --ntasks={num_nodes} --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
     ray symmetric-run --address "$address" --min-nodes {num_nodes} \\
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus={num_gpus} -- \\
-    bash -c '"$@" & echo "$!" > "$0"; wait "$!"; echo "$?" > "$0.code"; exit "$(cat "$0.code")"' "$pid_file" \\
+    bash -c '(echo "$BASHPID" > "$0"; exec "$@"); echo "$?" > "$0.code"; exit "$(cat "$0.code")"' "$pid_file" \\
     {command} --address "$address" &
 step=$!
 trap stop TERM

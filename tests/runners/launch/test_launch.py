@@ -384,7 +384,7 @@ def test_nodes_that_slurm_ends_after_the_head_do_not_fail_the_job(slurm, launch,
 
 def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(slurm, launch, tmp_path):
     os.mkfifo(tmp_path / "ready")
-    saves = "trap 'echo saved > saved; exit 143' TERM; echo > ready; while :; do read -t 1 < /dev/zero; done"
+    saves = "trap 'echo saved > saved; exit 143' TERM; echo > ready; for _ in {1..300}; do sleep 0.1; done"
     job = slurm(launch("slurm", *ENOUGH["slurm"], "--setup", "true"), saves)
     (tmp_path / "ready").read_text()  # archsweep is at work
     job.send_signal(signal.SIGTERM)
