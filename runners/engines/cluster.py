@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import logging
 import os
 import secrets
@@ -9,9 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
+from runners.engines import node_facts
 from runners.scratch import SHORT_DIRECTORY, scratch_folder
 from search_space import Problem, SpecError
 
@@ -48,7 +52,7 @@ def cluster(address: str | None) -> Iterator[None]:
                 ray.shutdown()
         return
     try:
-        ray.init(address=address, **quiet)
+        ray.init(address=address, runtime_env=_own_code(), **quiet)
     except (ConnectionError, ValueError, RuntimeError) as err:
         hint = (
             "`ray status` on the head node shows its address; a cluster with token authentication also needs "
@@ -59,6 +63,18 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _own_code() -> dict[str, Any]:
+    """Ray copies archsweep itself to every node, ahead of one that may be installed there: an edit on the head counts
+    everywhere. The versions of what it needs are checked (`cluster_check`), because torch is too large to travel."""
+    found = [importlib.util.find_spec(room) for room in node_facts.ROOMS]
+    folders = [str(Path(spec.origin).parent) for spec in found if spec is not None and spec.origin]
+    # Within `ray job submit`, whose `excludes` are those of the job's working directory, ours take their place.
+    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    others = (job.get("runtime_env") or {}).get("py_modules", [])
+    return {"py_modules": [*folders, *others], "excludes": ["__pycache__"]}
 
 
 @contextmanager

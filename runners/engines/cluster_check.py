@@ -1,6 +1,6 @@
 """Before the first trial on a cluster of others: has every node the same versions, and does it see our directories?
 
-A node with another torch or an edited archsweep gives numbers of another experiment, and one that does not see the
+A node with another torch or an older archsweep gives numbers of another experiment, and one that does not see the
 data fails every trial it gets; both falsify a table quietly. So the driver asks each node that can run a trial, once.
 """
 
@@ -23,7 +23,7 @@ from results.durable_files import write_errors_in_words
 from runners.engines import node_facts
 from search_space import Problem, Resources, SpecError
 
-__all__ = ["NodeReport", "check_nodes", "data_problems", "run_dir_warnings", "version_problems"]
+__all__ = ["NodeReport", "check_nodes", "data_problems", "requirement_problems", "run_dir_warnings", "version_problems"]
 
 _TIMEOUT_SECONDS = 120.0
 _MOST_NAMES = 3
@@ -35,6 +35,7 @@ class NodeReport:
 
     node: str
     packages: Mapping[str, str | None]
+    missing: Sequence[str] = ()
     run_dir: str = node_facts.SEEN
     has_data: bool = True
 
@@ -59,7 +60,7 @@ def check_nodes(run_dir: Path, resources: Resources) -> None:
     for text in run_dir_warnings(run_dir, reports) + silent:
         # While trials run, stdout and stderr belong to `driver.log`; this is for the person at the terminal.
         print(f"archsweep: warning: {text}", file=sys.__stderr__, flush=True)
-    problems = version_problems(here, reports) + data_problems(data_dir, reports)
+    problems = version_problems(here, reports) + requirement_problems(reports) + data_problems(data_dir, reports)
     if problems:
         raise SpecError(problems)
 
@@ -76,10 +77,24 @@ def version_problems(here: Mapping[str, str | None], reports: Sequence[NodeRepor
         came = f"{there} there" if there else "not installed there"
         hint = "install the same on every node (`pip install -c constraints.txt ...`), or give all nodes one image"
         if package == node_facts.SOURCE:
-            hint = "the version is the same, the code is not: install the same copy of archsweep on every node"
+            hint = "Ray was connected before archsweep was called, so its code did not travel: "
+            hint += "install the same copy everywhere"
         text = f"{package}: {came}, {here[package] or 'not installed'} here (on {socket.gethostname()})"
         problems.append(Problem(text, where=_names(nodes), hint=hint))
     return problems
+
+
+def requirement_problems(reports: Sequence[NodeReport]) -> list[Problem]:
+    """One problem for the nodes that lack the same packages."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for report in reports:
+        if report.missing:
+            lacking.setdefault(tuple(report.missing), []).append(report.node)
+    hint = "archsweep travels there by itself, what it needs does not: `pip install archsweep` on every node"
+    return [
+        Problem(f"not installed there: {', '.join(missing)}", where=_names(nodes), hint=hint)
+        for missing, nodes in lacking.items()
+    ]
 
 
 def data_problems(data_dir: str, reports: Sequence[NodeReport]) -> list[Problem]:
@@ -139,7 +154,7 @@ def _ask(marker: str, token: str, data_dir: str, resources: Resources) -> tuple[
             first = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
             silent.append(f"node {name}: did not say which versions it has: {first}")
             continue
-        reports.append(NodeReport(name, facts["packages"], facts["run_dir"], facts["data_dir"]))
+        reports.append(NodeReport(name, facts["packages"], facts["missing"], facts["run_dir"], facts["data_dir"]))
     return reports, silent
 
 

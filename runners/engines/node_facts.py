@@ -13,12 +13,14 @@ import os
 import platform
 import time
 
-__all__ = ["MISSING", "READ_ONLY", "SEEN", "SOURCE", "facts_here", "source_digest"]
+__all__ = ["COMPARED", "MISSING", "NEEDED", "READ_ONLY", "ROOMS", "SEEN", "SOURCE", "facts_here", "source_digest"]
 
 SEEN, READ_ONLY, MISSING = "seen", "read-only", "missing"
 SOURCE = "archsweep's source"
-_PACKAGES = ("archsweep", "ray", "timm", "torch")
-_ROOMS = ("modelzoo", "results", "runners", "search_space")
+ROOMS = ("modelzoo", "results", "runners", "search_space")
+COMPARED = ("ray", "timm", "torch")
+# What else a trial imports; any version that archsweep can be installed with will do.
+NEEDED = ("numpy", "packaging", "pandas", "pydantic", "pyyaml", "rich", "safetensors", "scikit-learn", "scipy")
 # Network file systems keep listings for seconds: a directory that is there may show a new file late.
 _ATTEMPTS = 6
 _PAUSE_SECONDS = 0.5
@@ -32,27 +34,34 @@ def facts_here(marker: str, token: str, data_dir: str) -> dict:
         data_dir: empty if trials need none.
 
     Returns:
-        `packages` name -> version or None, `run_dir` one of SEEN, READ_ONLY, MISSING, `data_dir` True if it is there.
+        `packages` name -> version or None, of what must be equal everywhere; `missing` what a trial cannot be trained
+        without; `run_dir` one of SEEN, READ_ONLY, MISSING, `data_dir` True if it is there.
     """
     packages: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in _PACKAGES:
-        try:
-            # CPU and CUDA builds of one version (2.8.0+cpu, 2.8.0+cu128) may share a cluster.
-            packages[name] = importlib.metadata.version(name).split("+")[0]
-        except importlib.metadata.PackageNotFoundError:
-            packages[name] = None
+    for name in COMPARED:
+        version = _version(name)
+        # CPU and CUDA builds of one version (2.8.0+cpu, 2.8.0+cu128) may share a cluster.
+        packages[name] = version.split("+")[0] if version else None
     packages[SOURCE] = source_digest()
     return {
         "packages": packages,
+        "missing": [name for name in NEEDED if _version(name) is None],
         "run_dir": _visibility(marker, token),
         "data_dir": not data_dir or os.path.isdir(data_dir),
     }
 
 
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def source_digest() -> str | None:
     """A hash of archsweep's own files, which tells edited copies of one version apart; None if it is not installed."""
     digest = hashlib.sha256()
-    for room in _ROOMS:
+    for room in ROOMS:
         spec = importlib.util.find_spec(room)
         if spec is None or not spec.origin:
             return None

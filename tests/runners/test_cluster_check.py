@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,11 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from runners.engines.cluster_check import NodeReport, data_problems, run_dir_warnings, version_problems
-from runners.engines.node_facts import MISSING, READ_ONLY, SEEN, facts_here, source_digest
+from runners.engines.cluster_check import (
+    NodeReport,
+    data_problems,
+    requirement_problems,
+    run_dir_warnings,
+    version_problems,
+)
+from runners.engines.node_facts import COMPARED, MISSING, NEEDED, READ_ONLY, SEEN, facts_here, source_digest
 
 ROOT = Path(__file__).parents[2]
-HERE = {"python": "3.11", "archsweep": "0.1.0", "ray": "2.60.0", "timm": "1.0.31", "torch": "2.15.0"}
+HERE = {"python": "3.11", "ray": "2.60.0", "timm": "1.0.31", "torch": "2.15.0"}
 # A namespace of its own for processes and mounts: node B can see other files than A, and nothing outlives the test.
 OWN_SPACE = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
 
@@ -55,8 +63,30 @@ def test_an_edited_copy_of_the_same_version_is_named():
     problems = version_problems({"archsweep's source": "bbbbbbbbbbbb"}, [report])
     assert [str(problem) for problem in problems] == [
         f"node n1 (10.0.0.1): archsweep's source: aaaaaaaaaaaa there, bbbbbbbbbbbb here (on {socket.gethostname()})\n"
-        "  the version is the same, the code is not: install the same copy of archsweep on every node"
+        "  Ray was connected before archsweep was called, so its code did not travel: install the same copy everywhere"
     ]
+
+
+def test_what_a_node_lacks_is_named():
+    reports = [NodeReport(f"n{index} (10.0.0.{index})", HERE, missing=("pandas", "scipy")) for index in range(2)]
+    assert [str(problem) for problem in requirement_problems([*reports, NodeReport("n2 (10.0.0.2)", HERE)])] == [
+        "nodes n0 (10.0.0.0), n1 (10.0.0.1): not installed there: pandas, scipy\n"
+        "  archsweep travels there by itself, what it needs does not: `pip install archsweep` on every node"
+    ]
+
+
+def test_what_a_trial_imports_is_looked_for_on_every_node():
+    """Held to what a trial's process has loaded, and to what `pip install archsweep` says it needs."""
+    code = "import sys, runners.child, runners.engines.worker; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    providers = importlib.metadata.packages_distributions()
+    loaded = {_normal(name) for module in done.stdout.split() for name in providers.get(module, ())}
+    needs = [each for each in importlib.metadata.requires("archsweep") or () if "extra ==" not in each]
+    assert loaded & {_normal(re.split(r"[^\w.-]", each)[0]) for each in needs} == {*NEEDED, *COMPARED}
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def test_the_source_digest_follows_every_module_and_nothing_else(tmp_path):
@@ -132,3 +162,20 @@ def test_a_real_cluster_whose_nodes_see_different_files(tmp_path):
     assert [text.count("archsweep: warning: node ") for text in warned] == [0, 1]
     assert f"the run directory {tmp_path / 'run'} is not the driver's" in warned[1]
     assert found["left behind"] == []
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="needs the right to create process and mount namespaces")
+def test_a_node_without_archsweep_trains_with_the_drivers_own_copy(write_sweep, tmp_path):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run(
+        [*OWN_SPACE, sys.executable, Path(__file__).with_name("bare_node.py"), tmp_path, write_sweep()],
+        env={**env, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"completed": 6}
+    logs = [log.read_text() for log in (tmp_path / "run" / "trials").glob("*/train.log")]
+    assert len(logs) == 6
+    assert all("the edited copy" in log for log in logs)
