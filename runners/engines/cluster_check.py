@@ -6,63 +6,68 @@ data fails every trial it gets; both falsify a table quietly. So the driver asks
 
 from __future__ import annotations
 
-import secrets
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray import cloudpickle
-from ray.exceptions import GetTimeoutError, RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from results.durable_files import write_errors_in_words
 from runners.engines import node_facts
+from runners.engines.node_inquiry import Inquiry, NodeReport, data_dir_of, packages_here
 from search_space import Problem, Resources, SpecError
 
-__all__ = ["NodeReport", "check_nodes", "data_problems", "requirement_problems", "run_dir_warnings", "version_problems"]
+__all__ = [
+    "check_nodes",
+    "data_problems",
+    "judge",
+    "living",
+    "requirement_problems",
+    "run_dir_warnings",
+    "version_problems",
+    "warn",
+]
 
-_TIMEOUT_SECONDS = 120.0
 _MOST_NAMES = 3
 
 
-@dataclass(frozen=True)
-class NodeReport:
-    """What a node answered. `node` names it for people."""
-
-    node: str
-    packages: Mapping[str, str | None]
-    missing: Sequence[str] = ()
-    run_dir: str = node_facts.SEEN
-    has_data: bool = True
-
-
-def check_nodes(run_dir: Path, resources: Resources) -> None:
+def check_nodes(run_dir: Path, resources: Resources) -> frozenset[str]:
     """Asks every node of the connected cluster that has room for a trial; warns on stderr about the run directory.
+
+    Returns:
+        The ids of the nodes that were there.
 
     Raises:
         SpecError: versions differ, or the dataset's folder is not there; every node and package is named.
     """
-    data_dir = "" if resources.data_dir is None or resources.download else str(Path(resources.data_dir).resolve())
-    # A new file with new content: a directory of the same name on the node's own disk cannot have it.
-    token = secrets.token_hex(16)
-    marker = run_dir.resolve() / f".visible-{token[:8]}"
-    with write_errors_in_words(marker):
-        marker.write_text(token, encoding="utf-8")
-    try:
-        reports, silent = _ask(str(marker), token, data_dir, resources)
-    finally:
-        marker.unlink(missing_ok=True)
-    here = node_facts.facts_here(str(marker), token, "")["packages"]
-    for text in run_dir_warnings(run_dir, reports) + silent:
-        # While trials run, stdout and stderr belong to `driver.log`; this is for the person at the terminal.
-        print(f"archsweep: warning: {text}", file=sys.__stderr__, flush=True)
-    problems = version_problems(here, reports) + requirement_problems(reports) + data_problems(data_dir, reports)
+    nodes = living(resources)
+    reports, silent = Inquiry(nodes, run_dir, resources).answers()
+    warnings, problems = judge(run_dir, resources, reports)
+    warn(silent + warnings)
     if problems:
         raise SpecError(problems)
+    return frozenset(node["NodeID"] for node in nodes)
+
+
+def living(resources: Resources) -> list[Mapping[str, Any]]:
+    """The nodes of the connected cluster, as Ray describes them, that can ever hold a trial; a head node without CPUs
+    need not have the data."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    asked = {"CPU": resources.cpus, "GPU": resources.gpus}
+    return [node for node in nodes if all(node["Resources"].get(kind, 0.0) >= least for kind, least in asked.items())]
+
+
+def judge(run_dir: Path, resources: Resources, reports: Sequence[NodeReport]) -> tuple[list[str], list[Problem]]:
+    """What is to be warned of, and what forbids to train there."""
+    problems = version_problems(packages_here(), reports) + requirement_problems(reports)
+    return run_dir_warnings(run_dir, reports), problems + data_problems(data_dir_of(resources), reports)
+
+
+def warn(texts: Sequence[str]) -> None:
+    """To the person at the terminal: while trials run, stdout and stderr belong to `driver.log`."""
+    for text in texts:
+        print(f"archsweep: warning: {text}", file=sys.__stderr__, flush=True)
 
 
 def version_problems(here: Mapping[str, str | None], reports: Sequence[NodeReport]) -> list[Problem]:
@@ -128,37 +133,3 @@ def _names(nodes: Sequence[str]) -> str:
     shown = ", ".join(unique[:_MOST_NAMES])
     more = len(unique) - _MOST_NAMES
     return ("node " if len(unique) == 1 else "nodes ") + shown + (f" and {more} more" if more > 0 else "")
-
-
-def _ask(marker: str, token: str, data_dir: str, resources: Resources) -> tuple[list[NodeReport], list[str]]:
-    """The answers, and a warning for each node that gave none in time (it may have been lost a moment ago)."""
-    # By value: a node without archsweep could not import it, and it is such a node that has to answer.
-    cloudpickle.register_pickle_by_value(node_facts)
-    try:
-        task = ray.remote(num_cpus=0, max_retries=0)(node_facts.facts_here)
-        asked = {}
-        for node in ray.nodes():
-            if node["Alive"] and _has_room(node, resources):
-                strategy = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-                name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-                asked[task.options(scheduling_strategy=strategy).remote(marker, token, data_dir)] = name
-    finally:
-        cloudpickle.unregister_pickle_by_value(node_facts)
-    if asked:
-        ray.wait(list(asked), num_returns=len(asked), timeout=_TIMEOUT_SECONDS)
-    reports, silent = [], []
-    for reference, name in asked.items():
-        try:
-            facts: Any = ray.get(reference, timeout=0)
-        except (GetTimeoutError, RayError) as err:
-            first = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
-            silent.append(f"node {name}: did not say which versions it has: {first}")
-            continue
-        reports.append(NodeReport(name, facts["packages"], facts["missing"], facts["run_dir"], facts["data_dir"]))
-    return reports, silent
-
-
-def _has_room(node: Mapping[str, Any], resources: Resources) -> bool:
-    """Whether a trial can ever be placed there; a head node without CPUs need not have the data."""
-    total = node["Resources"]
-    return total.get("CPU", 0.0) >= resources.cpus and total.get("GPU", 0.0) >= resources.gpus

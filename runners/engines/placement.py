@@ -18,6 +18,7 @@ from results.records import TrialRecord
 from runners.assignment import Assignment
 from runners.engines.autoscaling import NODE_ID_LABEL, Placeholders
 from runners.engines.capacity import Node, check_fits, slots
+from runners.engines.newcomers import Newcomers
 from runners.engines.node_health import NodeHealth
 from search_space import Resources
 
@@ -40,11 +41,13 @@ class Placement:
     Attributes:
         gpus_of: GPUs of a trial, where they differ from trial to trial.
         waiting: what stands for trials that find no room, where nodes may come.
+        newcomers: looks after nodes that join.
     """
 
     resources: Resources
     gpus_of: Callable[[Assignment], float] | None = None
     waiting: Placeholders | None = None
+    newcomers: Newcomers | None = None
     health: NodeHealth = field(default_factory=NodeHealth)
     _whereabouts: dict[str, str] = field(default_factory=dict)  # trial id -> node
     _nodes: list[Node] = field(default_factory=list)
@@ -60,7 +63,7 @@ class Placement:
         """Whether one more trial could be placed beside those under way."""
         self._look()
         asked = self._smallest or self._usual()
-        usable = [node for node in self._nodes if node.id not in self.health.set_aside]
+        usable = [node for node in self._nodes if node.id not in self._avoided()]
         return num_running < slots(asked, usable, at_most=self.resources.max_concurrent)
 
     def wish(self, num_running: int, num_waiting: int) -> None:
@@ -81,7 +84,7 @@ class Placement:
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
         """What `request_of` reads from the configuration of a trial."""
-        return {"demand": self.demand(assignment), "avoid": list(self.health.set_aside)}
+        return {"demand": self.demand(assignment), "avoid": self._avoided()}
 
     def could_be_alone(self, assignment: Assignment) -> bool:
         """Whether others may have taken the memory that this trial lacked."""
@@ -98,7 +101,13 @@ class Placement:
         node = self._whereabouts.pop(record.trial_id, None)
         if node is None:  # its worker never got as far as telling
             return []
-        return self.health.note(node, record, alive=frozenset(other.id for other in self._nodes))
+        alive = frozenset(other.id for other in self._nodes)
+        if self.newcomers:
+            alive -= self.newcomers.unusable
+        return self.health.note(node, record, alive=alive)
+
+    def _avoided(self) -> list[str]:
+        return [*self.health.set_aside, *(sorted(self.newcomers.unusable) if self.newcomers else ())]
 
     def _usual(self) -> dict[str, float]:
         return {"CPU": self.resources.cpus, "GPU": self.resources.gpus}
@@ -114,6 +123,8 @@ class Placement:
     def _look(self) -> None:
         if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
             before, self._nodes, self._looked = self._nodes, living_nodes(), time.monotonic()
+            if self.newcomers:
+                self.newcomers.look()
             if self.waiting and {node.id for node in before} != {node.id for node in self._nodes}:
                 self.waiting.withdraw()  # a node that came is for trials
 

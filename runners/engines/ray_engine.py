@@ -25,6 +25,7 @@ from runners.engines.cluster_check import check_nodes
 from runners.engines.driver_error import DriverError
 from runners.engines.ended_trials import EndedTrials
 from runners.engines.gpu_memory import GpuShares
+from runners.engines.newcomers import Newcomers
 from runners.engines.placement import Placement, living_nodes, request_of
 from runners.engines.worker import TrialWorker
 from runners.outcome import Outcome
@@ -51,7 +52,7 @@ class _BookSearcher(Searcher):
         return {}  # Tune pickles its searcher; the book holds locks and is not for keeping
 
     def suggest(self, trial_id: str) -> Any:
-        if self._given and not self._placement.has_room(len(self._given)):
+        if self._given and not self._error.guard(lambda: self._placement.has_room(len(self._given)), otherwise=False):
             self._placement.wish(len(self._given), 0 if self._book.is_stopping else self._book.num_startable)
             return None  # Tune asks again
         config = self._error.guard(lambda: self._next(trial_id))
@@ -161,14 +162,15 @@ def run_on_ray(
         book.stop.listening() if book.stop else nullcontext(),
         nullcontext() if is_private else placeholders() as waiting,
     ):
+        newcomers = None
         if waiting is not None:
             await_node(_largest(resources), living_nodes, waiting, is_stopping=lambda: book.is_stopping)
             if book.is_stopping:
                 return
-            check_nodes(run_dir, resources)
+            newcomers = Newcomers(run_dir, resources, known=check_nodes(run_dir, resources))
         error = DriverError()
         shares = GpuShares(book.plan, run_dir, living_nodes()) if resources.gpu_memory is not None else None
-        placement = Placement(resources, shares, waiting)
+        placement = Placement(resources, shares, waiting, newcomers)
         with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(worker, request_of),

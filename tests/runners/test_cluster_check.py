@@ -14,14 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from runners.engines.cluster_check import (
-    NodeReport,
-    data_problems,
-    requirement_problems,
-    run_dir_warnings,
-    version_problems,
-)
+from runners.engines.cluster_check import data_problems, requirement_problems, run_dir_warnings, version_problems
 from runners.engines.node_facts import COMPARED, MISSING, NEEDED, READ_ONLY, SEEN, facts_here, source_digest
+from runners.engines.node_inquiry import NodeReport
 
 ROOT = Path(__file__).parents[2]
 HERE = {"python": "3.11", "ray": "2.60.0", "timm": "1.0.31", "torch": "2.15.0"}
@@ -165,17 +160,26 @@ def test_a_real_cluster_whose_nodes_see_different_files(tmp_path):
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="needs the right to create process and mount namespaces")
-def test_a_node_without_archsweep_trains_with_the_drivers_own_copy(write_sweep, tmp_path):
+def test_nodes_without_archsweep_get_it_and_nodes_with_another_torch_get_no_trials(write_sweep, tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     done = subprocess.run(
         [*OWN_SPACE, sys.executable, Path(__file__).with_name("bare_node.py"), tmp_path, write_sweep()],
         env={**env, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"completed": 6}
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "completed": 6,
+        "alike": [1, 0],
+        "another torch": [1, 1],
+        "room for one more beside so many": [0, 1],  # of three nodes with one CPU each
+    }
+    (warning,) = re.findall("archsweep: warning: (.*)", done.stderr)
+    here = importlib.metadata.version("torch").split("+")[0]
+    assert warning.startswith(f"no trials are given to a node that joined: node {socket.gethostname()} (")
+    assert warning.endswith(f"): torch: 0.{here} there, {here} here (on {socket.gethostname()})")
     logs = [log.read_text() for log in (tmp_path / "run" / "trials").glob("*/train.log")]
     assert len(logs) == 6
     assert all("the edited copy" in log for log in logs)
