@@ -28,7 +28,7 @@ class StopRequest:
 
     Args:
         grace_seconds: how long running trials may take to save themselves.
-        say: gets one line for the person who waits.
+        say: gets one line for the person who waits, in a thread of its own.
 
     Attributes:
         signal: the first signal that asked; None before.
@@ -43,6 +43,7 @@ class StopRequest:
         self._grace_seconds = grace_seconds
         self._say = say
         self._timers: list[threading.Timer] = []
+        self._sayer: threading.Thread | None = None
 
     @property
     def is_asked(self) -> bool:
@@ -63,6 +64,8 @@ class StopRequest:
         finally:
             for timer in self._timers:
                 timer.cancel()
+            if self._sayer is not None:
+                self._sayer.join(timeout=1.0)
             for number, handler in before.items():
                 signal.signal(number, handler)
             self.file.unlink(missing_ok=True)
@@ -87,4 +90,7 @@ class StopRequest:
         self._after(seconds, lambda: signal.pthread_kill(main, number))
         # A library that has lost its cluster may wait for it in the main thread, deaf to signals. The ledger is whole.
         self._after(seconds + _LAST_RESORT_SECONDS, lambda: os._exit(128 + number))
-        self._say(f"told to stop: running trials save themselves, for {seconds:g} s at most; again: at once")
+        # Not here: whatever prints may be what was interrupted, in the middle of it, even of an import.
+        text = f"told to stop: running trials save themselves, for {seconds:g} s at most; again: at once"
+        self._sayer = threading.Thread(target=self._say, args=(text,), daemon=True)
+        self._sayer.start()

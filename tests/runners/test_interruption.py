@@ -168,6 +168,21 @@ def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):
     assert said == ["told to stop: running trials save themselves, for 5 s at most; again: at once"]
 
 
+def test_what_prints_may_itself_be_interrupted(tmp_path):
+    """The signal comes while the terminal is in use (or while rich imports its own modules: seen once)."""
+    terminal, said = threading.Lock(), []
+
+    def say(text):
+        if terminal.acquire(timeout=10):
+            said.append(text)
+
+    with StopRequest(tmp_path, session="s", grace_seconds=1000, say=say).listening(), terminal:
+        signal.raise_signal(signal.SIGINT)
+        assert said == []
+    # `terminal` is free before `listening` ends
+    assert len(said) == 1
+
+
 @pytest.mark.slow
 def test_trial_saves_itself_when_every_process_of_the_machine_is_told_to_end(write_sweep, tmp_path):
     """What Slurm does: Ray's own processes die of the SIGTERM, and the driver cannot learn what became of the trial."""
