@@ -1,12 +1,15 @@
 """`archsweep launch job`: a `ray job submit` of the sweep to a Ray cluster that is running already.
 
-The sweep file travels as the job's working directory; that directory is thrown away afterwards, so the run directory
-must be an absolute path that the cluster's nodes share. Ray does not retry such a job: submitting again continues.
+A copy of the sweep file travels as the job's working directory; that directory is thrown away afterwards, so the run
+directory must be an absolute path that the cluster's nodes share. Ray does not retry such a job: submitting again
+continues. `ray job submit` itself ends with 1 for every failed job and with 0 for a stopped one, so the script asks for
+the code of archsweep.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from dataclasses import dataclass
 
@@ -14,6 +17,9 @@ from runners.launch.launched_sweep import LaunchedSweep, refusing
 from search_space import Problem
 
 __all__ = ["JobOptions", "submit", "write"]
+
+_SWEEP = "sweep.yaml"
+_END_SECONDS = 15  # after the time of grace the driver still records what was saved
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class JobOptions:
 
 
 def write(sweep: LaunchedSweep, options: JobOptions) -> str:
-    """A shell script of one command.
+    """A shell script that submits the sweep and waits for its end.
 
     Raises:
         SpecError: no address, one that is not the dashboard's, or no run directory of its own.
@@ -41,13 +47,17 @@ def write(sweep: LaunchedSweep, options: JobOptions) -> str:
         if sweep.run_dir is None:
             hint = "their run directories would go with the job: launch one at a time with --study and --out"
             problems.append(Problem("several studies", where="--study", hint=hint))
-    folder = sweep.path.parent
-    # What lies beside a sweep file may be large; the job needs the file alone.
-    excludes = ["*", f"!{sweep.path.name}"]
-    words = ["ray", "job", "submit", "--address", options.address or "", "--working-dir", str(folder)]
-    words += ["--runtime-env-json", json.dumps({"excludes": excludes}), "--"]
-    words += sweep.command(sweep=sweep.path.name)
-    return _SCRIPT.format(about=sweep.describe(), command=shlex.join(words))
+    # Ray waits 3 s between SIGTERM and SIGKILL unless told otherwise: too short for trials to save themselves.
+    environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(math.ceil(sweep.grace_seconds) + _END_SECONDS)}
+    return _SCRIPT.format(
+        about=sweep.describe(),
+        address=shlex.quote(options.address or ""),
+        sweep=shlex.quote(str(sweep.path)),
+        runtime_env=shlex.quote(json.dumps({"env_vars": environment})),
+        # `exec`: Ray waits for all processes of a job, and where nobody cleans up after a shell that is gone
+        # (containers without an init process) it would wait for the dead driver until the time above is over.
+        command=shlex.join(["exec", *sweep.command(sweep=_SWEEP)]),
+    )
 
 
 def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
@@ -59,6 +69,25 @@ _SCRIPT = """\
 # Written by `archsweep launch job`: {about}.
 # Needs `pip install 'ray[default]'` here and on the cluster, and archsweep on its nodes; a cluster with token
 # authentication also needs RAY_AUTH_MODE=token and the token here. --out must be a path that all nodes share.
-# Submitting again continues the sweep. Edit: the address, --out.
-exec {command}
+# Submitting again continues the sweep. Ends with the code of archsweep, 143 after `ray job stop`.
+# Edit: the address, --out; more variables for the driver go beside RAY_JOB_STOP_WAIT_TIME_S.
+address={address}
+job=archsweep-$(date +%s)-$$
+folder=$(mktemp -d) || exit
+trap 'rm -rf -- "$folder"' EXIT
+cp -- {sweep} "$folder/sweep.yaml" || exit
+code=0
+ray job submit --address "$address" --submission-id "$job" --working-dir "$folder" \\
+    --runtime-env-json {runtime_env} -- \\
+    {command} || code=$?
+status=$(ray job status --address "$address" "$job" 2>&1)
+case $status in
+    *"Job '$job' succeeded"*) exit 0 ;;
+    *"Job '$job' was stopped"*) exit 143 ;;
+    *"Job '$job' failed"*"failed with exit code "[1-9]*)
+        code=${{status#*failed with exit code }}
+        exit "${{code%%[!0-9]*}}" ;;
+esac
+echo "archsweep: nothing tells how the job ended; see: ray job status --address $address $job" >&2
+exit "$((code ? code : 1))"
 """

@@ -39,6 +39,7 @@ class LaunchedSweep:
         num_trials: upper bound, since `require` has not been asked.
         trial_seconds: of one trial, after the run's own ledger; None where nothing is known.
         time_limit: of one trial in seconds, where the sweep states it.
+        grace_seconds: how long running trials may take to save themselves.
     """
 
     name: str
@@ -53,6 +54,7 @@ class LaunchedSweep:
     num_trials: int
     trial_seconds: float | None = None
     time_limit: float | None = None
+    grace_seconds: float = 30.0
 
     def command(self, *, sweep: str | None = None, address: str | None = "auto", out: str | None = None) -> list[str]:
         """The `archsweep run` that trains this sweep, unquoted; `sweep` and `out` where it has other paths there."""
@@ -128,6 +130,7 @@ def launched_sweep(
         num_trials=sum(_num_trials(file) for file in files),
         trial_seconds=trial_seconds,
         time_limit=None if None in limits else max(float(each) for each in limits if each is not None),
+        grace_seconds=max(file.sweep.checkpoints.grace_seconds for file in files),
     )
 
 
