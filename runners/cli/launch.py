@@ -101,6 +101,9 @@ def ray_cluster(
         list[str] | None, typer.Option(help="local: address of a machine for trials. Repeatable.")
     ] = None,
     user: Annotated[str, typer.Option(help="ssh user.")] = "ubuntu",
+    ssh_key: Annotated[
+        str | None, typer.Option(help="local: private key; the head gets it, to start the other machines.")
+    ] = None,
     region: Annotated[str | None, typer.Option(help="aws: region.")] = None,
     instance_type: Annotated[str | None, typer.Option(help="aws: machine for trials.")] = None,
     nodes: Annotated[int | None, typer.Option(min=1, help="aws: machines for trials; default 1.")] = None,
@@ -109,8 +112,9 @@ def ray_cluster(
     submit: Submit = False,
 ) -> None:
     """A cluster file for `ray up`."""
-    options = {"provider": provider, "head": head, "workers": tuple(worker or ()), "user": user, "region": region}
-    options |= {"instance_type": instance_type, "nodes": nodes, "image": image, "setup": tuple(setup or ())}
+    options = {"provider": provider, "head": head, "workers": tuple(worker or ()), "user": user, "ssh_key": ssh_key}
+    options |= {"region": region, "instance_type": instance_type, "nodes": nodes}
+    options |= {"image": image, "setup": tuple(setup or ())}
     _launch("ray-cluster", _load(sweep, profile, set_, study, _absolute(out)), options, submit)
 
 

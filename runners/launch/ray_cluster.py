@@ -19,16 +19,25 @@ __all__ = ["PROVIDERS", "RayClusterOptions", "submit", "write"]
 
 PROVIDERS = ("aws", "local")
 _REMOTE_SWEEP = "~/archsweep-sweep.yaml"
+# `ray up` of Ray 2.60 starts the newer autoscaler, which never starts the workers of the provider `local`.
+_START_LOCAL_HEAD = (
+    "ray stop",
+    "RAY_enable_autoscaler_v2=0 ray start --head --port=6379 --autoscaling-config=~/ray_bootstrap_config.yaml",
+)
 
 
 @dataclass(frozen=True)
 class RayClusterOptions:
-    """`local` needs addresses of machines that exist, `aws` region and instance type; `setup` runs on each machine."""
+    """`local` needs addresses of machines that exist, `aws` region and instance type; `setup` runs on each machine.
+
+    `ssh_key`: a private key for machines of one's own. `ray up` takes it to the head, which starts the workers with it.
+    """
 
     provider: str | None = None
     head: str | None = None
     workers: tuple[str, ...] = ()
     user: str = "ubuntu"
+    ssh_key: str | None = None
     region: str | None = None
     instance_type: str | None = None
     nodes: int | None = None
@@ -43,10 +52,13 @@ def write(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
         SpecError: the provider's machines, the way archsweep gets there, or an absolute run directory is missing.
     """
     _refuse(sweep, options)
+    auth = {"ssh_user": options.user}
     if options.provider == "local":
         machines: dict[str, Any] = {
             "provider": {"type": "local", "head_ip": options.head, "worker_ips": list(options.workers)},
+            "head_start_ray_commands": list(_START_LOCAL_HEAD),
         }
+        auth |= {"ssh_private_key": options.ssh_key} if options.ssh_key else {}
     else:
         count = options.nodes or 1
         node = {"node_config": {"InstanceType": options.instance_type}, "resources": {}}
@@ -63,7 +75,7 @@ def write(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
     cluster = {
         "cluster_name": sweep.name,
         **machines,
-        "auth": {"ssh_user": options.user},
+        "auth": auth,
         **docker,
         "file_mounts": {_REMOTE_SWEEP: str(sweep.path)},
         "setup_commands": list(options.setup),
@@ -99,6 +111,9 @@ def _refuse(sweep: LaunchedSweep, options: RayClusterOptions) -> None:
                 hint = "e.g. --worker 10.0.0.2 --worker 10.0.0.3"
                 problems.append(Problem("no machine for the trials", where="--worker", hint=hint))
         if options.provider == "aws":
+            if options.ssh_key:
+                hint = "leave it out: Ray makes a key pair, or edit `auth` and `KeyName` in the file"
+                problems.append(Problem("only for machines of your own", where="--ssh-key", hint=hint))
             if not options.region:
                 problems.append(Problem("no region", where="--region", hint="e.g. --region eu-central-1"))
             if not options.instance_type:
@@ -117,7 +132,11 @@ _HEAD = """\
 #   ray up FILE
 #   {command}
 #   ray down FILE
-# `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep.
+# `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep; it ends
+# with 1 whenever archsweep does not end with 0. Keep the connection, or use `ray exec --tmux`: what runs ends with it.
+# A sweep that was edited reaches the head by another `ray up`.
 # Edit: instance types and their number, ssh user and key, and in setup_commands the mount of a shared directory for
 # the run directory (--out): one that only the head has is warned about, and loses the logs of trials elsewhere.
+# Machines of your own: the head starts the others over ssh with auth.ssh_private_key or, without it, a key that it has.
+# The head trains, too. Every Ray of that user on these machines is stopped first.
 """

@@ -14,9 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from runners.cli.app import app
 from runners.launch import LAUNCHERS
 from search_space import SpecError
 
@@ -41,22 +39,6 @@ ENOUGH = {
     "slurm": ["--cpus-per-node", "8", "--time", "1:00:00"],
 }
 HOSTILE = "a b';$(touch pwned)`touch pwned`\"\\"
-
-
-@pytest.fixture
-def launch(tmp_path, monkeypatch):
-    """Writes the sweep under a name and returns what `archsweep launch` prints."""
-    monkeypatch.chdir(tmp_path)
-
-    def launch_(name, *options, file="tiny.yaml", text=SWEEP):
-        (tmp_path / file).write_text(text)
-        result = CliRunner().invoke(app, ["launch", name, file, *options])
-        if isinstance(result.exception, SpecError):
-            raise result.exception
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    return launch_
 
 
 def command_in(text: str, name: str) -> list[str]:
@@ -163,6 +145,15 @@ def test_bash_reads_the_scripts(name, launch):
             "  --image with archsweep in it, or --setup commands that install it, e.g. --setup 'pip install ...'",
         ),
         (
+            "ray-cluster",
+            [
+                *("--provider", "aws", "--region", "eu-central-1", "--instance-type", "g5.xlarge"),
+                *("--image", "me/archsweep:1", "--out", "/shared/x", "--ssh-key", "id"),
+            ],
+            "--ssh-key: only for machines of your own\n"
+            "  leave it out: Ray makes a key pair, or edit `auth` and `KeyName` in the file",
+        ),
+        (
             "job",
             ["--out", "runs/x"],
             "--out: not an absolute path: 'runs/x'\n"
@@ -206,6 +197,7 @@ def test_slurm_proposes_nodes_and_time_from_the_sweep(launch):
     "options",
     [
         ENOUGH["ray-cluster"],
+        [*ENOUGH["ray-cluster"], "--ssh-key", "~/.ssh/id_ed25519"],
         [
             *("--provider", "aws", "--region", "eu-central-1", "--instance-type", "g5.xlarge", "--nodes", "3"),
             *("--image", "me/archsweep:1", "--out", "/shared/x"),
@@ -218,6 +210,17 @@ def test_rays_own_schema_accepts_the_cluster_file(options, launch):
     jsonschema.validate(cluster, schema)
     with pytest.raises(jsonschema.ValidationError):  # the schema can refuse
         jsonschema.validate(cluster | {"num_workers": 3}, schema)
+
+
+def test_the_head_of_own_machines_gets_what_it_starts_the_others_with(launch):
+    """Tried with `ray up` of Ray 2.60: the newer autoscaler, its default, starts no worker of the provider `local`."""
+    cluster = yaml.safe_load(launch("ray-cluster", *ENOUGH["ray-cluster"], "--ssh-key", "~/.ssh/id_ed25519"))
+    assert cluster["auth"] == {"ssh_user": "ubuntu", "ssh_private_key": "~/.ssh/id_ed25519"}
+    defaults = (importlib.resources.files("ray.autoscaler") / "local" / "defaults.yaml").read_text()
+    stop, start = yaml.safe_load(defaults)["head_start_ray_commands"]
+    start = start.replace("ulimit -c unlimited; ray", "RAY_enable_autoscaler_v2=0 ray")
+    assert cluster["head_start_ray_commands"] == [stop, start]
+    assert yaml.safe_load(launch("ray-cluster", *ENOUGH["ray-cluster"]))["auth"] == {"ssh_user": "ubuntu"}
 
 
 OBJECT = {"type": "object", "additionalProperties": False}
@@ -399,86 +402,6 @@ def test_a_cluster_that_does_not_come_up_fails_the_slurm_job(slurm, launch, tmp_
     _, errors = job.communicate(timeout=30)
     assert job.returncode == 1
     assert errors == "archsweep was never started: Ray did not come up on the nodes, see above\n"
-
-
-@pytest.fixture
-def job(launch, tmp_path):
-    """`launch job` carried out with a `ray` that does with a job what Ray does, and answers as Ray 2.60 answers."""
-
-    def run(archsweep: str, *options: str, file: str = "tiny.yaml", ray: str = "true") -> subprocess.CompletedProcess:
-        script = launch("job", *ENOUGH["job"], *options, file=file)
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        for name, text in {"archsweep": archsweep, "ray": RAY_JOBS.replace("TROUBLE", ray)}.items():
-            (programs / name).write_text(f"#!/bin/bash\n{text}\n")
-            (programs / name).chmod(0o755)
-        (tmp_path / "tmp").mkdir()
-        environment = {"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path / "tmp"), "HERE": str(tmp_path)}
-        return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
-
-    return run
-
-
-# A submitted job ends with 1 if it failed and else with 0; its status is a line, and a second one where it failed.
-RAY_JOBS = r"""
-TROUBLE
-case "$2" in submit)
-    while [ "$1" != -- ]; do
-        case "$1" in
-            --submission-id) echo "$2" > "$HERE/id" ;;
-            --working-dir) cp -r "$2" "$HERE/working_dir" ;;
-            --runtime-env-json) echo "$2" > "$HERE/runtime_env" ;;
-        esac
-        shift
-    done
-    shift
-    cd "$HERE/working_dir" && sh -c "${*@Q}"
-    echo $? > "$HERE/code"
-    [ "$(cat "$HERE/code")" = 0 ] || [ "$(cat "$HERE/code")" = 143 ] ;;
-status)
-    [ "$5" = "$(cat "$HERE/id")" ] || exit 1
-    echo "2026-11-21 09:57:19,334	INFO cli.py:42 -- Job submission server address: http://head:8265"
-    case $(cat "$HERE/code") in
-        0) echo "Job '$5' succeeded" ;;
-        143) echo "Job '$5' was stopped" ;;
-        *) echo "Job '$5' failed"
-           echo "Status message: Job entrypoint command failed with exit code $(cat "$HERE/code"), last available logs:"
-           echo "a trial failed with exit code 9" ;;
-    esac ;;
-esac
-"""
-
-
-@pytest.mark.parametrize("code", [0, 2, 3, 143])
-def test_a_job_ends_with_the_code_of_archsweep(code, job, tmp_path):
-    """Ray itself says 1 for every failed job, and 0 for one that was stopped."""
-    done = job(f"exit {code}")
-    assert (done.returncode, done.stderr) == (code, "")
-    assert not list((tmp_path / "tmp").iterdir())
-
-
-def test_a_job_that_ray_could_not_start_fails(job):
-    done = job("exit 0", ray='echo no cluster there >&2; [ "$2" = status ]; exit')
-    assert done.returncode == 1
-    assert "archsweep: nothing tells how the job ended; see: ray job status --address http://head:8265 " in done.stderr
-
-
-def test_the_sweep_travels_alone_with_its_job(job, tmp_path):
-    (tmp_path / "large.bin").write_text("of no use to the job")
-    value = "description=" + json.dumps(HOSTILE)
-    done = job(f'printf "%s\\n" "$@" > {tmp_path}/words', "--set", value, file=f"{HOSTILE}.yaml")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [path.name for path in (tmp_path / "working_dir").iterdir()] == ["sweep.yaml"]
-    assert (tmp_path / "working_dir" / "sweep.yaml").read_text() == SWEEP
-    assert (tmp_path / "words").read_text().splitlines() == [
-        *("run", "sweep.yaml", "--set", value, "--address", "auto", "--out", "/shared/tiny")
-    ]
-
-
-def test_a_job_that_is_stopped_has_time_to_save_its_trials(job, tmp_path):
-    job("exit 0", "--set", "checkpoints.grace_seconds=99.5")
-    given = json.loads((tmp_path / "runtime_env").read_text())["env_vars"]
-    assert 100 < int(given["RAY_JOB_STOP_WAIT_TIME_S"]) < 130
 
 
 def test_submit_writes_the_file_and_hands_it_over(launch, tmp_path, monkeypatch):
