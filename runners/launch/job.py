@@ -33,7 +33,7 @@ def write(sweep: LaunchedSweep, options: JobOptions) -> str:
     """A shell script that submits the sweep and waits for its end.
 
     Raises:
-        SpecError: no address, one that is not the dashboard's, or no run directory of its own.
+        SpecError: no address, one that is not the dashboard's, no run directory of its own, or a relative folder.
     """
     with refusing() as problems:
         if options.address is None:
@@ -44,6 +44,7 @@ def write(sweep: LaunchedSweep, options: JobOptions) -> str:
             problems.append(
                 Problem(f"not an address of a dashboard: {options.address!r}", where="--address", hint=hint)
             )
+        problems += sweep.relative.values()
         if sweep.run_dir is None:
             hint = "their run directories would go with the job: launch one at a time with --study and --out"
             problems.append(Problem("several studies", where="--study", hint=hint))
@@ -67,7 +68,7 @@ def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
 _SCRIPT = """\
 #!/bin/bash
 # Written by `archsweep launch job`: {about}.
-# Needs `pip install 'ray[default]'` here and on the cluster, and archsweep on its nodes; a cluster with token
+# Needs `pip install 'ray[default]'` here and on the cluster, and archsweep on its head; a cluster with token
 # authentication also needs RAY_AUTH_MODE=token and the token here. --out must be a path that all nodes share.
 # Submitting again continues the sweep. Ends with the code of archsweep, 143 after `ray job stop`.
 # Edit: the address, --out; more variables for the driver go beside RAY_JOB_STOP_WAIT_TIME_S.

@@ -68,6 +68,8 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
             problems.append(Problem(f"not a quantity: {options.memory!r}", where="--memory", hint="e.g. 16Gi"))
         if len(sweep.text.encode()) > _MOST_IN_CONFIG_MAP:
             problems.append(Problem("the sweep file is larger than a ConfigMap may be", where=str(sweep.path)))
+        mounted = {"resources.data_dir"} if options.data_claim else set()
+        problems += [problem for place, problem in sweep.relative.items() if place not in mounted]
     name = _name_of(sweep.name)
     out = f"{_RUNS}/{sweep.run_dir.name}" if sweep.run_dir else None
     command = sweep.command(sweep=f"{_SWEEP_FOLDER}/sweep.yaml", out=out)

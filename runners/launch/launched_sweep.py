@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from search_space import Problem, Resources, SpecError, SweepFile, variants
 
@@ -40,6 +41,8 @@ class LaunchedSweep:
         trial_seconds: of one trial, after the run's own ledger; None where nothing is known.
         time_limit: of one trial in seconds, where the sweep states it.
         grace_seconds: how long running trials may take to save themselves.
+        relative: complaints about folders that are named relative to the sweep file, by where they stand. For launch
+            files with which the sweep file gets another place.
     """
 
     name: str
@@ -55,6 +58,7 @@ class LaunchedSweep:
     trial_seconds: float | None = None
     time_limit: float | None = None
     grace_seconds: float = 30.0
+    relative: Mapping[str, Problem] = field(default_factory=dict)
 
     def command(self, *, sweep: str | None = None, address: str | None = "auto", out: str | None = None) -> list[str]:
         """The `archsweep run` that trains this sweep, unquoted; `sweep` and `out` where it has other paths there."""
@@ -131,6 +135,7 @@ def launched_sweep(
         trial_seconds=trial_seconds,
         time_limit=None if None in limits else max(float(each) for each in limits if each is not None),
         grace_seconds=max(file.sweep.checkpoints.grace_seconds for file in files),
+        relative={place: problem for file in files for place, problem in _relative_folders(file)},
     )
 
 
@@ -146,6 +151,23 @@ def refusing() -> Iterator[list[Problem]]:
 def _gpus(resources: Resources) -> float:
     # Trials packed by memory share a GPU; how many is measured later, and one is always safe.
     return float(resources.gpus) or (1.0 if resources.gpu_memory is not None else 0.0)
+
+
+def _relative_folders(file: SweepFile) -> Iterator[tuple[str, Problem]]:
+    written = file.resolved
+    track = written.get("track") or ()
+    places: list[tuple[tuple[str | int, ...], Any]] = [(("resources",), written.get("resources"))]
+    places += (
+        [(("track", i), each) for i, each in enumerate(track)] if isinstance(track, tuple) else [(("track",), track)]
+    )
+    for place, mapping in places:
+        for key in ("data_dir", "dir", "storage"):
+            value = mapping.get(key) if isinstance(mapping, dict) else None
+            if isinstance(value, str) and not value.startswith(("/", "~")) and "://" not in value:
+                path = (*place, key)
+                text = f"relative to the sweep file, which has another place on the cluster: {value!r}"
+                name = ".".join(map(str, path))
+                yield name, file.problem(path, text, hint="an absolute path, as the nodes see it")
 
 
 def _num_trials(file: SweepFile) -> int:

@@ -122,6 +122,7 @@ def _refuse(sweep: LaunchedSweep, options: RayClusterOptions) -> None:
         if not options.image and not options.setup:
             hint = "--image with archsweep in it, or --setup commands that install it, e.g. --setup 'pip install ...'"
             problems.append(Problem("nothing says how archsweep gets on the machines", where="--setup", hint=hint))
+        problems += sweep.relative.values()
         if sweep.run_dir is None:
             hint = "their run directories would lie on the head alone: launch one at a time with --study and --out"
             problems.append(Problem("several studies", where="--study", hint=hint))

@@ -102,6 +102,26 @@ def test_bash_reads_the_scripts(name, launch):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+RELATIVE = "resources: {data_dir: data}\ntrack: [mlflow, {name: tensorboard, dir: tb}]\n"
+
+
+@pytest.mark.parametrize("name", ["job", "kuberay", "ray-cluster"])
+def test_folders_beside_the_sweep_are_refused_where_it_moves(name, launch):
+    with pytest.raises(SpecError) as caught:
+        launch(name, *ENOUGH[name], text=SWEEP + RELATIVE)
+    text = "relative to the sweep file, which has another place on the cluster"
+    assert [str(problem).splitlines()[0] for problem in caught.value.problems] == [
+        f"tiny.yaml:10:23: resources.data_dir: {text}: 'data'",
+        f"tiny.yaml:11:42: track[1].dir: {text}: 'tb'",
+    ]
+
+
+def test_folders_beside_the_sweep_are_fine_where_it_stays(launch):
+    launch("slurm", *ENOUGH["slurm"], text=SWEEP + RELATIVE)
+    launch("kuberay", *ENOUGH["kuberay"], "--data-claim", "data", text=SWEEP + RELATIVE.replace("tb", "/runs/tb"))
+    launch("job", *ENOUGH["job"], "--set", "resources.data_dir=/data", text=SWEEP + RELATIVE.replace("tb", "~/tb"))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
