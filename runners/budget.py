@@ -59,7 +59,7 @@ def fit_budget(
     if needed is None:
         hint = "add --probe to measure a few steps here, or run a part first (archsweep run ... --limit 2)"
         raise SpecError(Problem("nothing tells how long a trial takes", where=where, hint=hint))
-    if budget.unit == "gpuh" and whole.gpus_per_trial == 0:
+    if budget.unit == "gpuh" and not whole.uses_gpus:
         hint = "set resources.gpus, or give the budget in cpuh or h"
         raise SpecError(Problem("the trials use no GPU", where=where, hint=hint))
     if needed <= budget.amount:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from runners.gpu_share import share_of
+from runners.gpu_share import foreseen, is_bound
 from runners.history import History, Spread, duration_key
 from runners.plan import Entry, Plan
 from runners.power import detectable_effect
@@ -36,6 +36,7 @@ class ArmForecast:
 
     Attributes:
         num_left: trials that the ledger lacks; `num_provided` of them would be taken over, not trained.
+        resources: of each trial; `gpus` at most, where the share is not known yet.
     """
 
     variant: Variant
@@ -48,6 +49,7 @@ class ArmForecast:
     source: str = ""
     num_left: int = 0
     num_provided: int = 0
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def num_to_train(self) -> int:
@@ -77,7 +79,8 @@ class Forecast:
 
     Attributes:
         provided: how many of the trials that are left would be taken over, by who provides them.
-        gpus_per_trial: GPUs that a trial takes; a whole one, and `is_gpu_bound`, where the share is not known yet.
+        usual: resources of trials that no rule speaks of, `gpus` as far as they are known.
+        is_gpu_bound: whether some share of a GPU is not known yet and counted as a whole one.
     """
 
     plan: Plan
@@ -92,7 +95,7 @@ class Forecast:
     one_more: Detectable
     mean_seconds: float | None
     provided: Mapping[str, int]
-    gpus_per_trial: float
+    usual: Resources
     is_gpu_bound: bool
 
     @property
@@ -121,11 +124,24 @@ class Forecast:
 
     @property
     def cpu_hours(self) -> float | None:
-        return None if self.trial_hours is None else self.trial_hours * self.plan.sweep.resources.cpus
+        return self._weighed(lambda resources: resources.cpus)
 
     @property
     def gpu_hours(self) -> float | None:
-        return None if self.trial_hours is None else self.trial_hours * self.gpus_per_trial
+        return self._weighed(lambda resources: resources.gpus)
+
+    def _weighed(self, weight: Callable[[Resources], float]) -> float | None:
+        if self.trial_hours is None:
+            return None
+        if not self.kept:
+            return self.trial_hours * weight(self.usual)
+        hours = sum((arm.seconds or 0.0) * arm.num_to_train * weight(arm.resources) for arm in self.kept) / 3600
+        tuning = (self.mean_seconds or 0.0) * self.num_retune_left / 3600
+        return hours + tuning * statistics.fmean(weight(arm.resources) for arm in self.kept)
+
+    @property
+    def uses_gpus(self) -> bool:
+        return any(resources.gpus > 0 for resources in (self.usual, *(arm.resources for arm in self.kept)))
 
     @property
     def seed_hours(self) -> float | None:
@@ -175,7 +191,7 @@ def make_forecast(
         left = [key for seed in chosen if (key := trial_id(entry.variant.setting.with_seed(seed))) not in done]
         sources = [] if entry.reasons else [provided[key] for key in left if key in provided]
         taken.update(sources)
-        arm = _arm(plan, entry, history, probes or {})
+        arm = _arm(plan, entry, history, probes or {}, gpu_gib)
         arms.append(arm if entry.reasons else replace(arm, num_left=len(left), num_provided=len(sources)))
     arms = _with_assumed_seconds(arms)
     kept = [arm for arm in arms if not arm.reasons]
@@ -188,7 +204,8 @@ def make_forecast(
         num_trials, num_left = len(kept) * len(chosen), sum(arm.num_left for arm in kept)
         known = [arm.seconds for arm in kept if arm.seconds is not None]
         mean = statistics.fmean(known) if known else None
-    gpus, is_bound = _gpus_of_trial(sweep.resources, gpu_gib)
+    kinds = plan.kinds_of_resources
+    slots = min(slots_here(foreseen(kind, gpu_gib)) for kind in kinds)
     num_retune = len(kept) * sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
     spread = history.spread(kept[0].variant, [arm.variant for arm in kept[1:]], sweep.metric) if kept else None
     return Forecast(
@@ -199,13 +216,13 @@ def make_forecast(
         num_left=num_left,
         num_retune=num_retune,
         num_retune_left=max(0, num_retune - history.num_tuned),
-        concurrency=concurrency or slots_here(sweep.resources.model_copy(update={"gpus": gpus})),
+        concurrency=concurrency or slots,
         detectable=_detectable(sweep.metric, len(chosen), len(kept) - 1, spread),
         one_more=_detectable(sweep.metric, len(chosen) + 1, len(kept) - 1, spread),
         mean_seconds=mean,
         provided=dict(taken),
-        gpus_per_trial=gpus,
-        is_gpu_bound=is_bound,
+        usual=foreseen(sweep.resources, gpu_gib),
+        is_gpu_bound=any(is_bound(kind, gpu_gib) for kind in kinds),
     )
 
 
@@ -220,16 +237,7 @@ def slots_here(resources: Resources) -> int:
     return max(1, min([*fits, resources.max_concurrent or max(fits, default=1)]))
 
 
-def _gpus_of_trial(resources: Resources, gpu_gib: float | None) -> tuple[float, bool]:
-    """GPUs of one trial, and whether that is only the most it can be: `auto` is measured when the run starts."""
-    if resources.gpu_memory is None:
-        return resources.gpus, False
-    if isinstance(resources.gpu_memory, str) or gpu_gib is None:
-        return 1.0, True
-    return share_of(resources.gpu_memory, gpu_gib), False
-
-
-def _arm(plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe]) -> ArmForecast:
+def _arm(plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe], gpu_gib: float | None) -> ArmForecast:
     variant = entry.variant
     if entry.reasons:
         return ArmForecast(variant, entry.reasons)
@@ -247,6 +255,7 @@ def _arm(plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe]
         training_mib=probe.peak_mib if probe and probe.peak_mib else memory,
         seconds=seconds,
         source=source if seconds is not None else "",
+        resources=foreseen(plan.resources_of(variant), gpu_gib),
     )
 
 

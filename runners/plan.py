@@ -14,7 +14,18 @@ from results.records import Retuned
 from runners.data import DataInfo, describe_dataset
 from runners.matching import Unmatched, match_variant
 from runners.training import check_train_options
-from search_space import Problem, SpecError, Sweep, SweepFile, Variant, unmet_requirements, variants
+from search_space import (
+    Problem,
+    Resources,
+    SpecError,
+    Sweep,
+    SweepFile,
+    Variant,
+    possible_resources,
+    resources_for,
+    unmet_requirements,
+    variants,
+)
 
 __all__ = ["MAX_VARIANTS", "Entry", "Plan", "make_plan"]
 
@@ -84,6 +95,16 @@ class Plan:
                 )
             self._costs[variant.variant_id] = {"params_m": cost.params_m, "gmacs": cost.gmacs}
         return self._costs[variant.variant_id]
+
+    def resources_of(self, variant: Variant) -> Resources:
+        """What each of its trials may use."""
+        return resources_for(self.sweep.resources, variant.setting, lambda: self.cost_of(variant))
+
+    @property
+    def kinds_of_resources(self) -> list[Resources]:
+        """The different ones that trials may have; of a search, each rule's by itself."""
+        found = map(self.resources_of, self.variants) if self.variants else possible_resources(self.sweep.resources)
+        return list({each.model_dump_json(): each for each in found}.values())
 
     def reasons_against(self, variant: Variant) -> tuple[list[str], Mapping[str, float]]:
         """Why the variant cannot run (empty if it can), and its cost where it could be measured."""
@@ -165,6 +186,8 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
             variant, reasons = _matched(plan, variant)
         else:
             reasons, _ = plan.reasons_against(variant)
+        if not reasons and (own := plan.resources_of(variant)).num_processes != sweep.resources.num_processes:
+            check_train_options(variant.setting.task, variant.setting.train, own)
         if sweep.retune and variant.setting.task.val_fraction == 0:
             reasons = [*reasons, "retune needs task.val_fraction > 0"]
         plan.entries.append(Entry(variant, tuple(reasons)))

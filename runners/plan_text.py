@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from runners.forecast import Detectable, Forecast
 from runners.studies import CACHE, STUDIES
-from search_space import METRICS
+from search_space import METRICS, Resources
 from search_space.designs.fractional import alias_structure
 
 __all__ = ["plan_rows", "plan_sentences", "plan_warnings"]
 
 _HEADERS = ("variant", "params (M)", "GMACs", "act. (MiB)", "mem (MiB)", "s/trial", "trials")
 _MOST_ALIASES = 12
+_MOST_NAMES = 3
 
 
 def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
@@ -45,6 +46,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
     if forecast.num_left < forecast.num_trials:
         yield f"{forecast.num_trials - forecast.num_left} trials are done in {run_dir}, {forecast.num_left} are left"
     yield from _taken_over(forecast, cache_dir)
+    yield from _other_resources(forecast)
     yield from _time(forecast)
     if forecast.peak_mib is not None:
         at_once = _size(forecast.peak_mib * forecast.concurrency)
@@ -94,17 +96,41 @@ def _taken_over(forecast: Forecast, cache_dir: str | None) -> Iterator[str]:
             yield f"{number} of {whole} {'is' if number == 1 else 'are'} in {where} and would be taken over"
 
 
+def _other_resources(forecast: Forecast) -> Iterator[str]:
+    names: dict[str, list[str]] = {}
+    for arm in forecast.kept:
+        if (text := _resources(arm.resources)) != _resources(forecast.usual):
+            names.setdefault(text, []).append(arm.variant.name)
+    for text, own in names.items():
+        more = f" and {len(own) - _MOST_NAMES} more" if len(own) > _MOST_NAMES else ""
+        yield f"resources: a trial of {', '.join(own[:_MOST_NAMES])}{more} takes {text}"
+    if names:
+        yield f"  every other takes {_resources(forecast.usual)}"
+
+
+def _resources(resources: Resources) -> str:
+    texts = [f"{resources.cpus:g} CPUs"]
+    if resources.gpu_memory is not None:
+        given = resources.gpu_memory
+        texts.append("as much of a GPU as is measured" if isinstance(given, str) else f"{given:g} GiB of a GPU")
+    elif resources.gpus:
+        texts.append(f"{resources.gpus:g} GPUs")
+    texts += [f"{resources.processes} processes"] if resources.processes else []
+    return ", ".join(texts) + (f", for {_hours(resources.time_limit / 3600)} at most" if resources.time_limit else "")
+
+
 def _time(forecast: Forecast) -> Iterator[str]:
     if forecast.trial_hours is None or forecast.hours is None:
         yield "time: unknown; --probe measures a few steps on this machine, or run a part (archsweep run ... --limit 2)"
         return
     resources = forecast.plan.sweep.resources
-    costs = [f"{_hours(forecast.cpu_hours)} of CPUs"] if resources.cpus else []
+    costs = [f"{_hours(forecast.cpu_hours)} of CPUs"] if forecast.cpu_hours or resources.cpus else []
     if forecast.is_gpu_bound:
         why = "the share is measured later" if resources.gpu_memory == "auto" else "no GPU here tells its memory"
         costs += [f"at most {_hours(forecast.gpu_hours)} of GPUs, if each trial took a whole one: {why}"]
-    elif forecast.gpus_per_trial:
-        share = f" ({forecast.gpus_per_trial:g} of a GPU per trial)" if resources.gpu_memory is not None else ""
+    elif forecast.uses_gpus:
+        is_share = resources.gpu_memory is not None and not resources.per_variant
+        share = f" ({forecast.usual.gpus:g} of a GPU per trial)" if is_share else ""
         costs += [f"{_hours(forecast.gpu_hours)} of GPUs{share}"]
     sources = sorted({arm.source for arm in forecast.kept if arm.source})
     told_by = f" (from {', '.join(sources)})" if sources else ""

@@ -25,8 +25,9 @@ from runners.training.checkpoint import TrialCheckpoint
 from runners.training.loop import Report, train_model
 from runners.training.probing import probe_model
 from runners.training.ranks import ALONE, Ranks
+from search_space.resources import Resources
 from search_space.specs import TrialSpec
-from search_space.sweep import Checkpoints, Resources
+from search_space.sweep import Checkpoints
 
 __all__ = ["NonFiniteLoss", "Outcome", "run_trial"]
 

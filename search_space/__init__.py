@@ -14,13 +14,15 @@ from search_space.matching import ImpossibleValue, match_step, with_matched_valu
 from search_space.metrics import COST_NAMES, METRICS, Direction, Metric, direction_of
 from search_space.naming import describe_parameter
 from search_space.paths import MISSING, value_at
+from search_space.per_variant import possible_resources, resources_for
 from search_space.requirements import needs_cost, unmet_requirements
+from search_space.resources import Resources
 from search_space.retuning import tuning_sweep
 from search_space.schema import json_schema
 from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
 from search_space.starter import template
 from search_space.suggestion import InvalidVariant, baseline_params, params_of, suggest
-from search_space.sweep import Checkpoints, Design, Prune, Published, Resources, Search, Sweep
+from search_space.sweep import Checkpoints, Design, Prune, Published, Search, Sweep
 from search_space.tracking import TRACKER_SPECS
 from search_space.variant import Variant, count_upper, variants
 
@@ -63,6 +65,8 @@ __all__ = [
     "match_step",
     "needs_cost",
     "params_of",
+    "possible_resources",
+    "resources_for",
     "suggest",
     "template",
     "trial_id",

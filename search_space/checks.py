@@ -14,6 +14,7 @@ from search_space.expressions import ExpressionError
 from search_space.matching import match_complaints
 from search_space.metrics import COST_NAMES, METRICS, RANKED
 from search_space.paths import is_path, path_hint
+from search_space.per_variant import resources_complaints
 from search_space.requirements import Requirement
 from search_space.retuning import retune_complaints
 from search_space.search_checks import objective_complaints, prune_complaints
@@ -39,7 +40,7 @@ def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
     found += _metric(sweep)
     found += _seeds(sweep)
     found += _options(sweep)
-    found += _resources(sweep)
+    found += resources_complaints(sweep)
     found += _selection(sweep)
     found += _published(sweep)
     found += track_complaints(sweep)
@@ -67,24 +68,6 @@ def _design(sweep: Sweep) -> Iterator[Complaint]:
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
         yield Complaint(("search",), f"a `search` section has no meaning in the design {name!r}", hint, at_key=True)
-
-
-def _resources(sweep: Sweep) -> Iterator[Complaint]:
-    if sweep.resources.gpu_memory is not None and sweep.resources.gpus > 0:
-        message = "`gpu_memory` decides how much of a GPU a trial gets, and so does `gpus`"
-        yield Complaint(("resources", "gpu_memory"), message, "remove one of them", at_key=True)
-    gpus, processes = sweep.resources.gpus, sweep.resources.processes
-    if gpus > 1 and gpus != int(gpus):
-        message = f"more than one GPU is a whole number of them, but got {gpus:g}"
-        yield Complaint(("resources", "gpus"), message, "write a whole number, or a fraction below 1")
-    elif processes is not None and gpus > 0 and processes != max(1, int(gpus)):
-        message = f"every process of a trial has a GPU of its own, but {processes} processes have {gpus:g} GPUs"
-        hint = "leave `processes` out: there is one per GPU; it is meant for trials without GPUs"
-        yield Complaint(("resources", "processes"), message, hint)
-    elif processes is not None and processes > 1 and sweep.resources.gpu_memory is not None:
-        message = "`gpu_memory` packs trials of one process"
-        hint = "remove `processes`, or give the trial whole GPUs: `gpus: 4`"
-        yield Complaint(("resources", "processes"), message, hint)
 
 
 def _metric(sweep: Sweep) -> Iterator[Complaint]:

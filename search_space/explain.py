@@ -19,8 +19,9 @@ from search_space.arm_sections import Match, Retune
 from search_space.attention_specs import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
 from search_space.errors import did_you_mean
 from search_space.parameters import Choice, Component, Range
+from search_space.resources import Resources, Rule
 from search_space.specs import ArchSpec, DigitsSpec, Setting, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Checkpoints, Design, DesignName, Prune, Published, Resources, Row, Search, Sweep
+from search_space.sweep import Checkpoints, Design, DesignName, Prune, Published, Row, Search, Sweep
 from search_space.tracking import TRACKER_SPECS
 
 __all__ = ["Fault", "explain", "quote"]
@@ -296,6 +297,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "prune": Prune,
     "search": Search,
     "resources": Resources,
+    "per_variant": Rule,
     "checkpoints": Checkpoints,
     "match": Match,
     "retune": Retune,

@@ -56,12 +56,23 @@ class Requirement:
             _check_path(path)
         return cls(expression, paths, tuple(name for name in expression.names if name in COST_NAMES))
 
+    def holds(self, setting: Setting, cost: Mapping[str, float] | None) -> bool:
+        """Whether it is true of a setting; not if it does not apply, or cannot be worked out.
+
+        Args:
+            cost: may be None if the statement speaks of none.
+        """
+        try:
+            return self.expression.evaluate(lambda name: _value_of(name, setting, cost)) is True
+        except (_NotApplicableError, ArithmeticError, TypeError, ValueError):
+            return False
+
     def unmet(self, setting: Setting, cost: Mapping[str, float] | None) -> str | None:
         """Why a setting does not meet the statement; None if it does, or if the statement does not apply to it."""
         values: dict[str, Any] = {}
 
         def value_of(name: str) -> Any:
-            found = cost[name] if cost and name in COST_NAMES else _value_in(setting, name)
+            found = _value_of(name, setting, cost)
             values[name] = round(found, 3) if name in COST_NAMES else found
             return found
 
@@ -120,8 +131,10 @@ def _check_path(path: str) -> None:
     raise ExpressionError(f"{path!r} is neither a path nor a cost", hint)
 
 
-def _value_in(setting: Setting, path: str) -> Any:
-    found = value_at(setting, path)
+def _value_of(name: str, setting: Setting, cost: Mapping[str, float] | None) -> Any:
+    if cost and name in COST_NAMES:
+        return cost[name]
+    found = value_at(setting, name)
     if found is MISSING or found is None:
         raise _NotApplicableError
     return found.model_dump() if isinstance(found, BaseModel) else found

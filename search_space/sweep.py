@@ -7,18 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     PrivateAttr,
-    Tag,
     ValidatorFunctionWrapHandler,
     model_validator,
 )
 
 from search_space.arm_sections import Match, Retune
 from search_space.attention_specs import Spec
-from search_space.durations import Duration
 from search_space.parameters import Choice, Component, Parameter, Range
+from search_space.resources import Resources
 from search_space.specs import Setting
 from search_space.tracking import Track
 
@@ -32,7 +30,6 @@ __all__ = [
     "DesignName",
     "Prune",
     "Published",
-    "Resources",
     "Row",
     "Search",
     "Sweep",
@@ -125,40 +122,6 @@ class Search(Spec):
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
-
-
-GpuMemory = Annotated[
-    Annotated[Literal["auto"], Tag("name")] | Annotated[float, Field(gt=0), Tag("number")],
-    Discriminator(lambda value: "name" if isinstance(value, str) else "number"),
-]
-
-
-class Resources(Spec):
-    """Where trials run. Takes no part in their identity."""
-
-    cpus: float = Field(default=1.0, ge=0, description="per trial; may be fractional")
-    gpus: float = Field(default=0.0, ge=0, description="per trial; 0.5: two trials share one")
-    gpu_memory: GpuMemory | None = Field(
-        default=None, description="instead of `gpus`: GiB of a trial, or `auto` to measure it; trials pack by it"
-    )
-    processes: int | None = Field(
-        default=None, ge=1, le=1024, description="that train one trial together; default: one per whole GPU"
-    )
-    max_concurrent: int | None = Field(default=None, ge=1, description="trials at a time; default: as many as fit")
-    num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
-    time_limit: Duration | None = Field(
-        default=None, description="longest time a trial may take: seconds, or `90s`, `30m`, `2h`, `1d`"
-    )
-    max_failures: int = Field(
-        default=2, ge=0, le=100, description="how often a trial that lost its worker or node starts again"
-    )
-    data_dir: str | None = Field(default=None, description="folder of the dataset")
-    download: bool = Field(default=False, description="allow the dataset to be downloaded")
-
-    @property
-    def num_processes(self) -> int:
-        """Processes of one trial."""
-        return self.processes or max(1, int(self.gpus))
 
 
 class Checkpoints(Spec):

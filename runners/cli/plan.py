@@ -166,7 +166,8 @@ def _forecast(
     from runners.budget import fit_budget
     from runners.forecast import make_forecast
 
-    gpu_gib = _smallest_gpu_here() if made.sweep.resources.gpu_memory is not None else None
+    by_memory = any(kind.gpu_memory is not None for kind in made.kinds_of_resources)
+    gpu_gib = _smallest_gpu_here() if by_memory else None
 
     def forecast_of(seeds: Sequence[int]) -> Forecast:
         return make_forecast(

@@ -5,12 +5,12 @@ Counted node by node: four nodes with one GPU each hold no trial of two GPUs, al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_space import Problem, Resources, SpecError
 
-__all__ = ["Node", "check_fits", "slots"]
+__all__ = ["Node", "check_fits", "has_room"]
 
 _NAMES = {"cpus": "CPU", "gpus": "GPU"}
 
@@ -29,8 +29,11 @@ class Node:
         return min(fits) if fits else 1
 
 
-def check_fits(resources: Resources, nodes: Sequence[Node]) -> None:
+def check_fits(resources: Resources, nodes: Sequence[Node], *, section: str = "resources") -> None:
     """Refuses trials that no node could ever hold.
+
+    Args:
+        section: of the sweep file, where they get these resources.
 
     Raises:
         SpecError: what a trial asks for, and the most that a node has.
@@ -43,8 +46,8 @@ def check_fits(resources: Resources, nodes: Sequence[Node]) -> None:
     problems = [
         Problem(
             f"a trial asks for {asked[kind]:g} {kind}s, {whose} has {most[kind]:g}",
-            path=f"resources.{path}",
-            hint=f"lower it, or --set resources.{path}=...",
+            path=f"{section}.{path}",
+            hint=f"lower it, or --set resources.{path}=..." if section == "resources" else "lower it",
         )
         for path, kind in _NAMES.items()
         if asked[kind] > most[kind]
@@ -54,14 +57,24 @@ def check_fits(resources: Resources, nodes: Sequence[Node]) -> None:
         problems = [
             Problem(
                 f"a trial asks for {wish}, and no node has both",
-                path="resources",
+                path=section,
                 hint="lower one of them; `ray status` shows what each node has",
             )
         ]
     raise SpecError(problems)
 
 
-def slots(demand: Mapping[str, float], nodes: Sequence[Node], *, at_most: int | None) -> int:
-    """How many such trials fit at once, never more than `at_most` and never none: Ray queues what must wait."""
-    fits = max(1, sum(node.holds(demand) for node in nodes))
-    return fits if at_most is None else min(fits, at_most)
+def has_room(asked: Mapping[str, float], taken: Iterable[Mapping[str, float]], nodes: Sequence[Node]) -> bool:
+    """Whether a trial that asks for this fits beside those under way, if they stand as close as can be (first fit,
+    the largest first). Not if one of those still waits for room itself."""
+    free = [dict(node.total) for node in nodes]
+
+    def place(demand: Mapping[str, float]) -> bool:
+        for left in free:
+            if all(left.get(kind, 0.0) + 1e-9 >= amount for kind, amount in demand.items() if amount > 0):
+                left.update({kind: left.get(kind, 0.0) - amount for kind, amount in demand.items()})
+                return True
+        return False
+
+    largest_first = sorted(taken, key=lambda demand: (demand["GPU"], demand["CPU"]), reverse=True)
+    return all(map(place, largest_first)) and place(asked)

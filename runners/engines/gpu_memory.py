@@ -69,12 +69,11 @@ class GpuShares:
         self._total = smallest_gpu(nodes)
         self._is_real = not any(DECLARED in node.total for node in nodes)
         self._peaks: dict[str, float] = _read(self._path)
-        if plan.sweep.resources.gpu_memory == "auto":
-            self._measure(plan.variants)
+        self._measure([each for each in plan.variants if plan.resources_of(each).gpu_memory == "auto"])
 
     def __call__(self, assignment: Assignment) -> float:
         """GPUs of this trial."""
-        given = self._plan.sweep.resources.gpu_memory
+        given = self._plan.resources_of(assignment.variant).gpu_memory
         assert given is not None
         if not isinstance(given, str):
             return share_of(given, self._total)

@@ -28,13 +28,12 @@ __all__ = ["run_in_process"]
 
 def run_in_process(book: TrialBook, *, run_dir: Path) -> None:
     """Trains everything the book asks for. KeyboardInterrupt passes through; the trial it hit leaves no record."""
-    resources = book.plan.sweep.resources
-    torch.set_num_threads(max(1, int(resources.cpus)))
-    place = Place(socket.gethostname(), _gpus(resources))
     with book.stop.listening() if book.stop else nullcontext():
         while (assignment := book.ask()) is not None:
             directory = run_dir / "trials" / assignment.trial_id
-            book.placed(assignment.trial_id, place)
+            resources = book.plan.resources_of(assignment.variant)
+            torch.set_num_threads(max(1, int(resources.cpus)))
+            book.placed(assignment.trial_id, Place(socket.gethostname(), _gpus(resources)))
             result, error = _train(book, assignment, resources, directory)
             error.raise_caught()
             book.finish(assignment.trial_id, result)

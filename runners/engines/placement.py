@@ -7,7 +7,7 @@ seconds, and a trial is handed out only when there is room for it: what a search
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +17,12 @@ from ray import tune
 from results.records import TrialRecord
 from runners.assignment import Assignment
 from runners.engines.autoscaling import NODE_ID_LABEL, Placeholders
-from runners.engines.capacity import Node, check_fits, slots
+from runners.engines.capacity import Node, check_fits, has_room
 from runners.engines.newcomers import Newcomers
 from runners.engines.node_health import NodeHealth
 from search_space import Resources
 
-__all__ = ["Placement", "living_nodes", "request_of"]
+__all__ = ["Placement", "demand_of", "living_nodes", "request_of"]
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -39,32 +39,35 @@ class Placement:
     """Decides for one run.
 
     Attributes:
-        gpus_of: GPUs of a trial, where they differ from trial to trial.
+        resources_of: what a trial may use; its share of a GPU, where trials pack by memory.
+        kinds: all that trials may use, as far as it is known before they are handed out.
         waiting: what stands for trials that find no room, where nodes may come.
         newcomers: looks after nodes that join.
     """
 
     resources: Resources
-    gpus_of: Callable[[Assignment], float] | None = None
+    kinds: Sequence[Resources]
+    resources_of: Callable[[Assignment], Resources]
     waiting: Placeholders | None = None
     newcomers: Newcomers | None = None
     health: NodeHealth = field(default_factory=NodeHealth)
     _whereabouts: dict[str, str] = field(default_factory=dict)  # trial id -> node
     _nodes: list[Node] = field(default_factory=list)
     _looked: float = 0.0
-    _smallest: dict[str, float] = field(default_factory=dict)
+    _smallest: dict[str, float] = field(default_factory=dict)  # of those that were handed out
 
     def __post_init__(self) -> None:
         self._look()
-        if self.gpus_of is None:
-            check_fits(self.resources, self._nodes)
+        for kind in self.kinds:
+            self._check_fits(kind)
 
-    def has_room(self, num_running: int) -> bool:
-        """Whether one more trial could be placed beside those under way."""
+    def has_room(self, taken: Collection[Mapping[str, float]]) -> bool:
+        """Whether one more trial could be placed beside those under way, which have taken so much."""
         self._look()
-        asked = self._smallest or self._usual()
+        if self.resources.max_concurrent is not None and len(taken) >= self.resources.max_concurrent:
+            return False
         usable = [node for node in self._nodes if node.id not in self._avoided()]
-        return num_running < slots(asked, usable, at_most=self.resources.max_concurrent)
+        return has_room(self._least(), taken, usable)
 
     def wish(self, num_running: int, num_waiting: int) -> None:
         """Asks for nodes, should there be an autoscaler: room for as many trials again as are under way."""
@@ -72,14 +75,15 @@ class Placement:
             return
         at_most = self.resources.max_concurrent
         left = num_waiting if at_most is None else min(num_waiting, at_most - num_running)
-        self.waiting.wish(self._smallest or self._usual(), max(0, min(num_running, left)), self._nodes)
+        self.waiting.wish(self._least(), max(0, min(num_running, left)), self._nodes)
 
     def demand(self, assignment: Assignment) -> dict[str, float]:
         """CPUs and GPUs of this trial, by Ray's names."""
-        asked = self._usual()
-        if self.gpus_of is not None:
-            asked["GPU"] = self.gpus_of(assignment)
-            self._smallest = min(self._smallest or asked, asked, key=lambda other: other["GPU"])
+        found = self.resources_of(assignment)
+        if found not in self.kinds:  # several rules together, for a proposal of a search
+            self._check_fits(found)
+        asked = demand_of(found)
+        self._smallest = min(self._smallest or asked, asked, key=_size)
         return self._alone(asked) if assignment.alone else asked
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
@@ -109,8 +113,13 @@ class Placement:
     def _avoided(self) -> list[str]:
         return [*self.health.set_aside, *(sorted(self.newcomers.unusable) if self.newcomers else ())]
 
-    def _usual(self) -> dict[str, float]:
-        return {"CPU": self.resources.cpus, "GPU": self.resources.gpus}
+    def _check_fits(self, resources: Resources) -> None:
+        if resources.gpu_memory is None:
+            is_usual = resources == self.resources.under()
+            check_fits(resources, self._nodes, section="resources" if is_usual else "resources.per_variant")
+
+    def _least(self) -> dict[str, float]:
+        return self._smallest or min(map(demand_of, self.kinds), key=_size)
 
     def _alone(self, asked: Mapping[str, float]) -> dict[str, float]:
         """The whole of the GPU, or of a node where there is none."""
@@ -127,6 +136,15 @@ class Placement:
                 self.newcomers.look()
             if self.waiting and {node.id for node in before} != {node.id for node in self._nodes}:
                 self.waiting.withdraw()  # a node that came is for trials
+
+
+def demand_of(resources: Resources) -> dict[str, float]:
+    """CPUs and GPUs by Ray's names."""
+    return {"CPU": resources.cpus, "GPU": resources.gpus}
+
+
+def _size(demand: Mapping[str, float]) -> tuple[float, float]:
+    return demand["GPU"], demand["CPU"]
 
 
 def request_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:

@@ -26,7 +26,7 @@ from runners.engines.driver_error import DriverError
 from runners.engines.ended_trials import EndedTrials
 from runners.engines.gpu_memory import GpuShares
 from runners.engines.newcomers import Newcomers
-from runners.engines.placement import Placement, living_nodes, request_of
+from runners.engines.placement import Placement, demand_of, living_nodes, request_of
 from runners.engines.worker import TrialWorker
 from runners.outcome import Outcome
 from runners.scratch import scratch_folder
@@ -47,18 +47,22 @@ class _BookSearcher(Searcher):
         self._run_dir = run_dir
         self._error = error
         self._given: dict[str, Assignment] = {}  # by Tune's trial id
+        self._taken: dict[str, dict[str, float]] = {}  # the CPUs and GPUs of each
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher; the book holds locks and is not for keeping
 
     def suggest(self, trial_id: str) -> Any:
-        if self._given and not self._error.guard(lambda: self._placement.has_room(len(self._given)), otherwise=False):
+        if self._given and not self._error.guard(self._has_room, otherwise=False):
             self._placement.wish(len(self._given), 0 if self._book.is_stopping else self._book.num_startable)
             return None  # Tune asks again
         config = self._error.guard(lambda: self._next(trial_id))
         if config is None and self._given and self._error.caught is None:
             return None  # one of these may have to run again
         return config or Searcher.FINISHED
+
+    def _has_room(self) -> bool:
+        return self._placement.has_room(self._taken.values())
 
     def _next(self, trial_id: str) -> dict[str, Any] | None:
         assignment = self._book.ask()
@@ -67,11 +71,13 @@ class _BookSearcher(Searcher):
             return None
         self._given[trial_id] = assignment
         placed = self._placement.config(assignment)
+        self._taken[trial_id] = placed["demand"]
         config = _worker_config(assignment, self._book, self._run_dir, gpus=placed["demand"]["GPU"])
         return {**config, **placed}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         assignment = self._given.pop(trial_id)
+        self._taken.pop(trial_id)
         self._error.guard(lambda: self._finish(assignment, result, error))
 
     def _finish(self, assignment: Assignment, result: dict | None, error: bool) -> None:
@@ -154,7 +160,7 @@ def run_on_ray(
     Raises:
         SpecError: a trial asks for more than the cluster has, or there is no cluster at `address`.
     """
-    resources = book.plan.sweep.resources
+    resources, kinds = book.plan.sweep.resources, book.plan.kinds_of_resources
     # Ray takes SIGTERM for itself when it starts: we listen after that.
     is_private = address in (None, "local")
     with (
@@ -164,13 +170,20 @@ def run_on_ray(
     ):
         newcomers = None
         if waiting is not None:
-            await_node(_largest(resources), living_nodes, waiting, is_stopping=lambda: book.is_stopping)
+            for kind in kinds:
+                await_node(_most(kind), living_nodes, waiting, is_stopping=lambda: book.is_stopping)
             if book.is_stopping:
                 return
-            newcomers = Newcomers(run_dir, resources, known=check_nodes(run_dir, resources))
+            least = resources.model_copy(
+                update={"cpus": min(each.cpus for each in kinds), "gpus": min(each.gpus for each in kinds)}
+            )
+            newcomers = Newcomers(run_dir, least, known=check_nodes(run_dir, least))
         error = DriverError()
-        shares = GpuShares(book.plan, run_dir, living_nodes()) if resources.gpu_memory is not None else None
-        placement = Placement(resources, shares, waiting, newcomers)
+        by_memory = any(each.gpu_memory is not None for each in kinds)
+        shares = GpuShares(book.plan, run_dir, living_nodes()) if by_memory else None
+        placement = Placement(
+            resources, kinds, lambda assignment: _resources_of(assignment, book, shares), waiting, newcomers
+        )
         with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(worker, request_of),
@@ -195,9 +208,17 @@ def run_on_ray(
             error.raise_caught()
 
 
-def _largest(resources: Resources) -> dict[str, float]:
+def _resources_of(assignment: Assignment, book: TrialBook, shares: GpuShares | None) -> Resources:
+    found = book.plan.resources_of(assignment.variant)
+    if found.gpu_memory is None:
+        return found
+    assert shares is not None, "a kind of resources that the plan did not foresee"
+    return found.model_copy(update={"gpus": shares(assignment)})
+
+
+def _most(resources: Resources) -> dict[str, float]:
     """The most that a trial may take; what share of a GPU that will be, a GPU must be there to tell."""
-    return {"CPU": resources.cpus, "GPU": resources.gpus if resources.gpu_memory is None else 1.0}
+    return demand_of(resources) if resources.gpu_memory is None else {**demand_of(resources), "GPU": 1.0}
 
 
 def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -> Outcome | Failure:
@@ -212,7 +233,7 @@ def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -
 
 def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path, *, gpus: float) -> dict[str, Any]:
     sweep = book.plan.sweep
-    resources = sweep.resources.model_copy(update={"gpus": gpus})
+    resources = book.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
     job = {
         "trial": assignment.spec.model_dump(mode="json"),
         "resources": resources.model_dump(mode="json"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_space import Problem, Resources, SpecError, SweepFile, variants
+from search_space import Problem, Resources, SpecError, SweepFile, possible_resources, variants
 
 __all__ = ["LaunchedSweep", "Nodes", "launched_sweep", "refusing"]
 
@@ -118,8 +118,8 @@ def launched_sweep(
     """The studies of a file (usually one) as one launch; resources are those of the largest trial."""
     first = files[0]
     assert first.path is not None, "a launched sweep is a file"
-    resources = [file.sweep.resources for file in files]
-    together = [each.max_concurrent for each in resources]
+    together = [file.sweep.resources.max_concurrent for file in files]
+    resources = [kind for file in files for kind in possible_resources(file.sweep.resources)]
     limits = [each.time_limit for each in resources]
     return LaunchedSweep(
         name=first.sweep.name,

@@ -74,8 +74,10 @@ def nodes_that_join(folder: Path, cluster: Cluster) -> dict[str, list[int]]:
             asked = len(newcomers.unusable)
             await_until(lambda: (newcomers.look(), newcomers.unusable == newcomers.refused)[1])
             found[name] = [asked, len(newcomers.unusable)]
-        placement = Placement(resources, newcomers=newcomers)
-        found["room for one more beside so many"] = [number for number in range(5) if placement.has_room(number)]
+        placement = Placement(resources, [resources], lambda assignment: resources, newcomers=newcomers)
+        taken = [{"CPU": 1.0, "GPU": 0.0}] * 5
+        rooms = [number for number in range(5) if placement.has_room(taken[:number])]
+        found["room for one more beside so many"] = rooms
     return found
 
 

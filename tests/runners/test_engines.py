@@ -101,10 +101,15 @@ def test_pruned_trial_is_recorded_with_its_curve(run, engine):
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_trial_beyond_its_time_limit_is_a_failed_record(run, engine):
-    limited = LONG.replace("epochs: 200", "epochs: 100000").replace("seeds: 2", "seeds: 1")
-    result, opened = run(limited + "    resources: {time_limit: 1.5}\n", engine)
-    assert dict(result.counts) == {"failed": 1}
-    (record,) = opened.records
+    """A limit for the variants of many epochs alone, which no other trial would keep either."""
+    limited = LONG.replace("epochs: 200", "epochs: 1").replace("seeds: 2", "seeds: 1")
+    limited = limited.replace("space: {}", "space: {train.epochs: [1, 100000]}")
+    rules = '{time_limit: 0.001, per_variant: [{where: "params_m > 0", time_limit: 5m},'
+    rules += ' {where: "train.epochs > 1", time_limit: 1.5}]}'
+    result, opened = run(limited + f"    resources: {rules}\n", engine)
+    assert dict(result.counts) == {"completed": 1, "failed": 1}
+    (record,) = [record for record in opened.records if record.status == "failed"]
+    assert record.variant == "epochs=100000"
     assert record.failure.type == "TimeLimit"
     assert record.failure.message == "not finished after 1.5 s, its time limit (`resources.time_limit`)"
 
@@ -115,6 +120,11 @@ def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
     assert [(problem.path, problem.message) for problem in caught.value.problems] == [
         ("resources.cpus", "a trial asks for 64 CPUs, the cluster has 2"),
         ("resources.gpus", "a trial asks for 8 GPUs, the cluster has 1"),
+    ]
+    with pytest.raises(SpecError) as caught:
+        run(LONG + "    resources: {per_variant: [{where: train.epochs == 200, gpus: 8}]}\n", "ray", name="other")
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("resources.per_variant.gpus", "a trial asks for 8 GPUs, the cluster has 1"),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from results import Failure, TrialRecord
-from runners.engines.capacity import Node, check_fits, slots
+from runners.engines.capacity import Node, check_fits, has_room
 from runners.engines.node_health import NodeHealth
 from runners.gpu_share import share_of
 from search_space import Resources, SpecError
@@ -34,18 +34,38 @@ def test_no_node_with_both_is_told_apart_from_no_node_with_either():
 
 
 @pytest.mark.parametrize(
-    ("demand", "at_most", "expected"),
+    ("demand", "expected"),
     [
-        ({"CPU": 1, "GPU": 1}, None, 4),
-        ({"CPU": 1, "GPU": 0.5}, None, 8),
-        ({"CPU": 5, "GPU": 0.25}, None, 4),  # CPUs decide
-        ({"CPU": 1, "GPU": 0.1}, None, 32),  # 8 CPUs a node, although a GPU has room for 10
-        ({"CPU": 1, "GPU": 0.5}, 3, 3),
-        ({"CPU": 16, "GPU": 0}, None, 1),  # nothing fits now; Ray queues it
+        ({"CPU": 1, "GPU": 1}, 4),
+        ({"CPU": 1, "GPU": 0.5}, 8),
+        ({"CPU": 5, "GPU": 0.25}, 4),  # CPUs decide
+        ({"CPU": 1, "GPU": 0.1}, 32),  # 8 CPUs a node, although a GPU has room for 10
+        ({"CPU": 1.6, "GPU": 0.2}, 20),  # five times, also by floating point
+        ({"CPU": 16, "GPU": 0}, 0),
     ],
 )
-def test_slots_are_counted_node_by_node(demand, at_most, expected):
-    assert slots(demand, FOUR_SMALL, at_most=at_most) == expected
+def test_room_is_counted_node_by_node(demand, expected):
+    demand = {"CPU": 0, "GPU": 0, **demand}
+    assert [has_room(demand, [demand] * number, FOUR_SMALL) for number in range(expected + 1)] == [
+        *[True] * expected,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        ([1, 1, 1], True),
+        ([1, 1, 1, 1], False),
+        ([0.5, 1, 0.5, 1], True),  # the halves share one
+        ([0.5, 1, 0.5, 1, 0.5], False),
+        ([2], False),  # it waits itself: what comes later must not overtake it for ever
+    ],
+)
+def test_room_beside_trials_of_other_sizes(taken, expected):
+    """Four GPUs on four nodes; asked for is a whole one."""
+    demands = [{"CPU": 1, "GPU": gpus} for gpus in taken]
+    assert has_room({"CPU": 1, "GPU": 1}, demands, FOUR_SMALL) == expected
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,19 @@ def test_gpu_hours_of_trials_that_share_by_memory(write_sweep, gpu_memory, gpu_g
     )
 
 
+def test_hours_of_trials_that_take_different_resources(write_sweep):
+    """Three variants, two seeds, an hour a trial; Group-Mix takes 4 CPUs and 2 GPUs, the others half a GPU."""
+    rules = "{gpus: 0.5, per_variant: [{where: arch.attention.name == 'groupmix', cpus: 4, gpus: 2}]}"
+    plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": f"seeds: 2\nresources: {rules}"})))
+    probes = {key: Probe(3600.0, 1.0, None, "cpu") for key in map(key_of, plan.variants)}
+    found = make_forecast(plan, History(), probes=probes, concurrency=1)
+    assert (found.trial_hours, found.cpu_hours, found.gpu_hours) == (6.0, 2 + 2 + 8, 1 + 1 + 4)
+    assert [line for line in plan_sentences(found, run_dir="r") if "takes" in line] == [
+        "resources: a trial of attention=groupmix takes 4 CPUs, 2 GPUs",
+        "  every other takes 1 CPUs, 0.5 GPUs",
+    ]
+
+
 def test_row_without_history_is_given_the_mean_of_the_others_and_says_so(write_sweep, tmp_path):
     plan = fill(write_sweep(), tmp_path / "run", {("baseline", 0): 90.0})
     found = make_forecast(plan, read_history(tmp_path / "run"), concurrency=1)

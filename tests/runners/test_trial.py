@@ -14,8 +14,8 @@ from PIL import Image
 
 from runners.trial import NonFiniteLoss, run_trial
 from search_space.errors import SpecError
+from search_space.resources import Resources
 from search_space.specs import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
-from search_space.sweep import Resources
 
 TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
 SHAPES = ShapesSpec(img_size=8, num_train=64, num_test=32, in_chans=1)

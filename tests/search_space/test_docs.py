@@ -12,8 +12,9 @@ import yaml
 
 from search_space import ATTENTION_SPECS, DESIGNS, METRICS, TRACKER_SPECS, SpecError, load_sweep, load_sweep_text
 from search_space.arm_sections import Match, Retune
+from search_space.resources import Resources
 from search_space.specs import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Design, Resources, Sweep
+from search_space.sweep import Design, Sweep
 
 DOCS = Path(__file__).parents[2] / "docs"
 FORMAT = (DOCS / "sweep_format.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from runners.data import SOURCES, describe_dataset
+from search_space.resources import Resources
 from search_space.specs import DigitsSpec, TaskSpec
-from search_space.sweep import Resources
 
 GOLDEN_LABELS = 293451
 GOLDEN_PIXELS = 20012843

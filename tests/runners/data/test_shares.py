@@ -8,8 +8,8 @@ from PIL import Image
 
 from runners.data import load_data
 from runners.training.ranks import Ranks
+from search_space.resources import Resources
 from search_space.specs import ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Resources
 
 NOISE = {"hflip": 0.5, "reprob": 0.5}
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from runners.data import describe_dataset, load_data
 from search_space.errors import SpecError
+from search_space.resources import Resources
 from search_space.specs import TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Resources
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ import pytest
 from runners.training import check_train_options
 from runners.training.options import SCHEDULES
 from search_space.errors import SpecError
+from search_space.resources import Resources
 from search_space.specs import ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Resources
 
 SMALL = TaskSpec(dataset=ShapesSpec(img_size=8, num_train=16, num_test=8))
 

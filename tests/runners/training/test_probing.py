@@ -16,8 +16,8 @@ from runners.training import check_train_options
 from runners.training.probing import probe_model
 from runners.trial import run_trial
 from search_space.errors import SpecError
+from search_space.resources import Resources
 from search_space.specs import ArchSpec, CosineRegulariserSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
-from search_space.sweep import Resources
 
 SIZES = {"depth": 3, "embed_dim": 40, "num_heads": 4, "patch_size": 4, "mlp_ratio": 1.0}
 SHAPES = ShapesSpec(img_size=8, num_train=32, num_test=20, in_chans=1)

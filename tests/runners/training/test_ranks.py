@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from runners.outcome import TrialFailed
 from runners.training.ranks import Ranks
 from runners.trial_processes import run_trial_in_processes
+from search_space.resources import Resources
 from search_space.specs import ArchSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
-from search_space.sweep import Checkpoints, Resources
+from search_space.sweep import Checkpoints
 
 TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
 KEEP = Checkpoints(min_seconds=0, keep="last")
