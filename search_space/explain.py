@@ -11,41 +11,24 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from search_space.arm_sections import Match, Retune
 from search_space.attention_specs import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
 from search_space.errors import did_you_mean
+from search_space.legal_forms import NODE_FORMS, PARAMETER_FORM, form_of, missing_hint
 from search_space.parameters import Choice, Component, Range
 from search_space.resources import Resources, Rule
 from search_space.specs import ArchSpec, DigitsSpec, Setting, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
-from search_space.sweep import Checkpoints, Design, DesignName, Prune, Published, Row, Search, Sweep
+from search_space.sweep import Checkpoints, Design, Prune, Published, Row, Search, Sweep
 from search_space.tracking import TRACKER_SPECS
 
 __all__ = ["Fault", "explain", "quote"]
 
 Path = tuple[str | int, ...]
 
-_NODE_FORMS = {
-    "arch.attention": f"one of {', '.join(sorted(ATTENTION_SPECS))}, or {{name: NAME, ...options}}",
-    "blocks": "all, {last: k}, {first: k}, {every: k} or a list of block numbers",
-    "dataset": "a name, or {name: NAME, ...options}",
-    "design": "a name, or {name: list, rows: [...]}",
-    "match.tolerance": "a share, such as 2 % or 0.02",
-    "retune.seeds": "a list of seeds",
-    "seeds": "a count, or a list of seeds",
-    "img_size": "a side, or [height, width]",
-}
-_SECTION_FORMS = {
-    "prune": "{pruner: median, ...options}",
-    "search": "{sampler: tpe, num_trials: 50}",
-    "match": "{params_m: baseline, by: arch.embed_dim}",
-    "retune": "{parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}, num_trials: 8, seeds: [100]}",
-    "track": "a tracker, {name: TRACKER, ...options}, or a list of these",
-}
-_PARAMETER_FORM = "a list of values, {min, max, step|log} (in a search) or {off: VALUE, on: VALUE}"
 _KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -161,7 +144,7 @@ def _real_path(loc: tuple[str | int, ...], data: Any, *, is_key: bool) -> Path:
 def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     kind, got, context = entry["type"], entry.get("input"), entry.get("ctx", {})
     if kind == "missing":
-        return Fault(path, "is missing", _slip(path, data) or _missing_hint(path))
+        return Fault(path, "is missing", _slip(path, data) or missing_hint(path))
     if kind == "extra_forbidden":
         return _unknown_key(entry["loc"], path)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -175,7 +158,7 @@ def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
         words, key = _BOUNDS[kind]
         return Fault(path, f"must be {words} {_number(context[key])}, but got {quote(got)}")
     if kind in _KINDS:
-        form = _form_of(path)
+        form = form_of(path)
         return Fault(path, f"must be {form or _KINDS[kind]}, but got {quote(got)}", _type_hint(kind, got))
     if kind == "string_pattern_mismatch":
         legal = "letters, digits, `-`, `_` and `.`, and start with a letter or digit"
@@ -208,37 +191,6 @@ def _type_hint(kind: str, got: Any) -> str:
     return ""
 
 
-def _form_of(path: Path) -> str:
-    names = [str(part) for part in path if isinstance(part, str)]
-    if (len(path) == 2 and path[0] == "space") or path[:2] == ("retune", "parameters"):
-        return _PARAMETER_FORM
-    if path and path[-1] in _SECTION_FORMS and len(path) == 1:
-        return _SECTION_FORMS[str(path[-1])]
-    joined = ".".join(names)
-    for name, form in _NODE_FORMS.items():
-        if joined == name or joined.endswith("." + name):
-            return form
-    return ""
-
-
-def _missing_hint(path: Path) -> str:
-    hints = {
-        ("name",): "every sweep has a name; it names the folder of the run",
-        ("baseline",): "baseline: {arch: {...}, task: {...}, train: {...}}",
-        ("design",): did_you_mean("", _DESIGNS),
-        ("search", "num_trials"): "how many trials in all, for example  num_trials: 50",
-        ("match", "by"): "the number of the architecture that is solved, for example  by: arch.embed_dim",
-        ("retune", "parameters"): "for example  parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}",
-        ("retune", "num_trials"): "how many settings to try for every arm, for example  num_trials: 8",
-        ("retune", "seeds"): "a list of seeds that are not reported, for example  seeds: [100]",
-        ("prune", "pruner"): "for example  prune: {pruner: median, n_startup_trials: 4}",
-    }
-    return hints.get(path, "")
-
-
-_DESIGNS = get_args(DesignName)
-
-
 def _at(data: Any, path: Path) -> Any:
     for part in path:
         if isinstance(data, Mapping):
@@ -256,8 +208,8 @@ def _slip(path: Path, data: Any) -> str:
 
 
 def _wrong_form(path: Path, got: Any, is_mapping: bool) -> Fault:
-    form = _form_of(path)
-    if (path and path[-1] == "attention") or form == _NODE_FORMS["arch.attention"]:
+    form = form_of(path)
+    if (path and path[-1] == "attention") or form == NODE_FORMS["arch.attention"]:
         name = got.get("name") if isinstance(got, Mapping) else got
         if isinstance(got, Mapping) and "name" not in got:
             return Fault(path, "the attention has no `name`", did_you_mean("", ATTENTION_SPECS))
@@ -267,7 +219,7 @@ def _wrong_form(path: Path, got: Any, is_mapping: bool) -> Fault:
     if path and path[0] == "track":
         return _wrong_tracker(path, got)
     if path and path[0] == "space":
-        form = form or _PARAMETER_FORM
+        form = form or PARAMETER_FORM
         return Fault(path, f"cannot be read as values of a parameter: {quote(got)}", f"write {form}")
     return Fault(path, f"cannot be {quote(got)}", f"write {form}" if form else "")
 
