@@ -1,14 +1,22 @@
 """The script of `archsweep launch job`, carried out with a stand-in for `ray`.
 
-What the stand-in does and answers was seen with `ray job submit` of Ray 2.60 (docs/cluster.md says what was tried).
+What the stand-in does and answers was seen with `ray job submit` of Ray 2.60 (docs/cluster.md says what was tried). The
+slow test at the end submits to a real one; it needs `ray[default]`.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from results import read_ledger
 
 HOSTILE = "a b';$(touch pwned)`touch pwned`\"\\"
 ENOUGH = ["--address", "http://head:8265", "--out", "/shared/tiny"]
@@ -92,3 +100,37 @@ def test_a_job_that_is_stopped_has_time_to_save_its_trials(job, tmp_path):
     job("exit 0", "--set", "checkpoints.grace_seconds=99.5")
     given = json.loads((tmp_path / "runtime_env").read_text())["env_vars"]
     assert 100 < int(given["RAY_JOB_STOP_WAIT_TIME_S"]) < 130
+
+
+OWN_SPACE = ["unshare", "--pid", "--mount", "--net", "--fork", "--mount-proc", "--kill-child"]
+IN_OWN_SPACE = """
+ip link set lo up
+mount -t tmpfs none /mnt
+ray start --head --temp-dir=/mnt/ray --num-cpus=2 --object-store-memory=80000000 > ray.log || exit
+for script in "$@"; do bash "$script" > "$script.log" 2>&1; echo $?; done
+"""
+
+
+def can_submit() -> bool:
+    needed = [importlib.util.find_spec(name) for name in ("aiohttp_cors", "opencensus")]
+    if None in needed or shutil.which("unshare") is None or shutil.which("ip") is None:
+        return False
+    return subprocess.run([*OWN_SPACE, "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_submit(), reason="needs ray[default] and the right to create namespaces")
+def test_a_real_ray_runs_the_job_and_continues_it(launch, tmp_path):
+    options = ["--address", "http://127.0.0.1:8265", "--out", str(tmp_path / "run")]
+    (tmp_path / "good.sh").write_text(launch("job", *options))
+    (tmp_path / "bad.sh").write_text(launch("job", *options, "--set", "resources.cpus=64"))
+    programs = f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    env |= {"PATH": programs, "PYTHONPATH": str(Path(__file__).parents[3]), "HOME": str(tmp_path), "TMPDIR": "/mnt"}
+    done = subprocess.run(
+        [*OWN_SPACE, "bash", "-c", IN_OWN_SPACE, "bash", "bad.sh", "good.sh", "good.sh"],
+        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.stdout.split() == ["2", "0", "0"], done.stderr
+    records = read_ledger(tmp_path / "run" / "ledger.jsonl").records
+    assert [record.status for record in records] == ["completed"] * 4
