@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,22 +20,12 @@ from pydantic import ValidationError
 from results import TrialRecord
 from results.durable_files import replace_file
 from runners.assignment import Assignment
+from runners.cache_folder import entries
 from runners.code_version import code_version
+from runners.plan import Plan
 from search_space import SpecError, Sweep, TrialSpec, trial_id
 
-__all__ = ["CacheWriter", "TrialCache", "default_directory", "device_here", "leaves_only_records"]
-
-_VARIABLE = "ARCHSWEEP_CACHE"
-_OFF = "off"
-_VERSION = "v1"
-
-
-def default_directory() -> Path | None:
-    """What `ARCHSWEEP_CACHE` names, else `archsweep` in the user's cache folder; None where it says `off`."""
-    named = os.environ.get(_VARIABLE)
-    if named is not None:
-        return None if named.strip().lower() in (_OFF, "") else Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "archsweep"
+__all__ = ["CacheWriter", "TrialCache", "device_of", "leaves_only_records"]
 
 
 @dataclass
@@ -45,17 +33,20 @@ class TrialCache:
     """Completed trials below `directory`.
 
     Attributes:
-        device: `cpu` or the name of the GPU that this run trains on; numbers of another kind are not its own.
+        device: `cpu` or the name of the GPU that this run trains on; numbers of another kind are not its own. None
+            serves nothing.
     """
 
     directory: Path
-    device: str
+    device: str | None
     _codes: dict[str, str] = field(default_factory=dict)
 
     def get(self, spec: TrialSpec) -> TrialRecord | None:
         """The record of an equal trial, `cached_from` where it was trained; None if there is none."""
+        if self.device is None:
+            return None
         try:
-            entry = json.loads(self._path(spec).read_bytes())
+            entry = json.loads(self._path(spec, self.device).read_bytes())
             record = TrialRecord.model_validate(entry["record"])
             origin = str(entry["run"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
@@ -70,7 +61,7 @@ class TrialCache:
         Raises:
             SpecError: it cannot be written.
         """
-        path = self._path(spec)
+        path = self._path(spec, record.device)
         if path.exists():
             return
         entry = {"run": f"{run_dir} ({record.finished_at[:10]})", "record": record.model_dump(mode="json")}
@@ -80,25 +71,14 @@ class TrialCache:
             raise SpecError(f"{path.parent}: cannot write: {err.strerror}") from err
         replace_file(path, json.dumps(entry) + "\n")
 
-    def size(self) -> tuple[int, int]:
-        """Number of trials and of bytes."""
-        sizes = [path.stat().st_size for path in self.directory.glob(f"{_VERSION}/*/*.json")]
-        return len(sizes), sum(sizes)
-
-    def clear(self) -> int:
-        """Forgets everything; returns how many trials there were."""
-        number, _ = self.size()
-        shutil.rmtree(self.directory / _VERSION, ignore_errors=True)
-        return number
-
-    def _path(self, spec: TrialSpec) -> Path:
+    def _path(self, spec: TrialSpec, device: str) -> Path:
         key = trial_id(spec)
         plug_ins = json.dumps([spec.arch.model, spec.arch.attention and spec.arch.attention.name, spec.task.name,
                                spec.task.dataset.name])  # fmt: skip
         if plug_ins not in self._codes:
             versions = [importlib.metadata.version(package) for package in ("torch", "timm")]
-            self._codes[plug_ins] = "-".join([code_version(spec), *versions, _plain(self.device)])
-        return self.directory / _VERSION / key[:2] / f"{key}-{self._codes[plug_ins]}.json"
+            self._codes[plug_ins] = "-".join([code_version(spec), *versions])
+        return entries(self.directory) / key[:2] / f"{key}-{self._codes[plug_ins]}-{_plain(device)}.json"
 
 
 class CacheWriter:
@@ -127,11 +107,18 @@ def leaves_only_records(sweep: Sweep) -> bool:
     return sweep.checkpoints.keep == "none" and not sweep.baseline.task.probe_arrays
 
 
-def device_here() -> str:
-    """What trials of this machine train on: the name of its first GPU, or `cpu`."""
+def device_of(plan: Plan, engine: str) -> str | None:
+    """What all trials of this run would train on: `cpu`, or the name of this machine's first GPU. None if some would
+    train on the one and some on the other, or on GPUs of a cluster that this machine has none of."""
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    if engine == "in-process":
+        return gpu or "cpu"
+    wants = {kind.gpus > 0 or kind.gpu_memory is not None for kind in plan.kinds_of_resources}
+    if len(wants) > 1:
+        return None
+    return gpu if wants.pop() else "cpu"
 
 
 def _plain(text: str) -> str:

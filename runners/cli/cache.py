@@ -23,17 +23,18 @@ def cache(
     `run` takes a trial from it if its specification, the code that it depends on, torch, timm and the kind of device
     are the same; `run --no-cache` trains every trial.
     """
-    from runners.cache import TrialCache, default_directory
+    from runners.cache_folder import clear as forget
+    from runners.cache_folder import default_directory, size
 
     folder = directory or default_directory()
     if folder is None:
         raise SpecError(Problem("the cache is switched off", where="ARCHSWEEP_CACHE", hint="unset it, or give --dir"))
-    memory = TrialCache(folder.resolve(), device="")
+    folder = folder.resolve()
     if clear:
-        print(f"{memory.directory}: {_trials(memory.clear())} forgotten")
+        print(f"{folder}: {_trials(forget(folder))} forgotten")
         return
-    number, size = memory.size()
-    print(f"{memory.directory}: {_trials(number)}, {size / 2**20:.1f} MiB")
+    number, num_bytes = size(folder)
+    print(f"{folder}: {_trials(number)}, {num_bytes / 2**20:.1f} MiB")
 
 
 def _trials(number: int) -> str:

@@ -110,7 +110,8 @@ def _plan_one(
     from results import read_ledger
     from results.ledger import LEDGER_NAME
     from runners.budget import parse_budget  # imports torch, as the others here
-    from runners.cache import TrialCache, default_directory, device_here, leaves_only_records
+    from runners.cache import TrialCache, device_of, leaves_only_records
+    from runners.cache_folder import default_directory
     from runners.history import read_history
     from runners.plan import make_plan
     from runners.plan_json import plan_as_json
@@ -132,7 +133,7 @@ def _plan_one(
     if is_settled:
         in_siblings = from_siblings(siblings, run_dir)
         lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
-        lookups |= {CACHE: TrialCache(memory, device_here()).get} if memory else {}
+        lookups |= {CACHE: TrialCache(memory, device_of(made, "ray")).get} if memory else {}
         provided = providers(made, {record.trial_id for record in history.records}, lookups)
     probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
     forecast = _forecast(made, history, probes, concurrent, parsed, provided, trim=trim)

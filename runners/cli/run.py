@@ -158,7 +158,8 @@ def _run_one(
     from rich.console import Console
 
     from results import EXPORTERS, Run, ablation_table
-    from runners.cache import TrialCache, default_directory, device_here
+    from runners.cache import TrialCache, device_of
+    from runners.cache_folder import default_directory
     from runners.drive import drive
     from runners.plan import make_plan
 
@@ -177,7 +178,7 @@ def _run_one(
         limit=limit,
         overrides=overrides,
         siblings=siblings,
-        cache=TrialCache(memory.resolve(), device_here()) if memory else None,
+        cache=TrialCache(memory.resolve(), device_of(made, engine.value)) if memory else None,
         console=None if quiet else console,
     )
     if result.counts:

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from results import Run
-from runners.cache import TrialCache, default_directory
+from runners.cache import TrialCache, device_of
+from runners.cache_folder import default_directory, size
 from runners.code_version import code_version, modules_of
 from runners.drive import drive
 from runners.plan import make_plan
-from search_space import load_sweep, variants
+from search_space import TrialSpec, load_sweep, variants
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("search_space", "modelzoo", "results", "runners")
@@ -60,8 +62,31 @@ def test_without_the_cache_everything_is_trained(run):
 def test_numbers_of_another_device_are_not_served(run, cache):
     run("first")
     other = TrialCache(cache.directory, "NVIDIA H200")
-    assert run("second", using=other)[0].started == 2
-    assert run("third", using=other)[0].started == 0
+    assert run("second", using=other)[0].started == 2  # and on a CPU: so it is remembered, whatever was expected
+    assert run("third", using=other)[0].started == 2
+    for record in run("third", using=None)[1].records:
+        on_gpu = record.model_copy(update={"device": "NVIDIA H200"})
+        other.put(TrialSpec.model_validate(record.spec), on_gpu, cache.directory)
+    assert run("fourth", using=other)[0].started == 0
+    assert run("fifth", using=TrialCache(cache.directory, None))[0].started == 2
+
+
+@pytest.mark.parametrize(
+    ("resources", "device"),
+    [
+        ("{cpus: 1}", "cpu"),
+        ("{gpus: 1}", None),  # of a cluster: what kind they are is not known here
+        ("{gpu_memory: auto}", None),
+        ("{per_variant: [{where: arch.attention.name == 'softmax', gpus: 1}]}", None),
+        ("{per_variant: [{where: arch.depth > 99, gpus: 1}]}", "cpu"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a driver without a GPU")
+def test_what_trials_train_on_is_known_from_their_resources(write_sweep, resources, device):
+    path = write_sweep(**{"design: one_factor": f"design: one_factor\nresources: {resources}"})
+    plan = make_plan(load_sweep(path))
+    assert device_of(plan, "ray") == device
+    assert device_of(plan, "in-process") == "cpu"
 
 
 def test_trials_that_leave_files_behind_are_not_served(run):
@@ -107,7 +132,7 @@ def test_an_entry_of_another_trial_is_not_believed(run, cache):
 
 def test_failed_trials_are_not_remembered(run, cache):
     run("first", **{"lr: 0.003": "lr: 1.0e+30"})
-    assert cache.size() == (0, 0)
+    assert size(cache.directory) == (0, 0)
 
 
 def test_a_cache_that_cannot_be_written_costs_no_trial(run, tmp_path, capsys):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from runners.cache import TrialCache, device_here
+from runners.cache import TrialCache
 from runners.drive import drive
 from runners.forecast import make_forecast
 from runners.history import History, duration_key
@@ -52,7 +52,7 @@ def planned(archsweep, tmp_path):
 def filled(write_sweep, tmp_path):
     """A cache that a real run of softmax and re-attention filled, and the file of another sweep."""
     earlier = write_sweep(TWO_SEEDS.format(name="earlier", mechanisms="softmax, reattention"), name="earlier.yaml")
-    cache = TrialCache(tmp_path / "cache", device_here())
+    cache = TrialCache(tmp_path / "cache", "cpu")
     assert drive(make_plan(load_sweep(earlier)), tmp_path / "earlier", engine="in-process", cache=cache).started == 4
     return cache, write_sweep(TWO_SEEDS.format(name="later", mechanisms="softmax, reattention, groupmix"))
 
