@@ -27,6 +27,7 @@ class EndedTrials(tune.Callback):
         trial.run_metadata.metric_n_steps = {}
         trial.run_metadata.last_result = {}
         trial.evaluated_params = {}
+        trial.experiment_tag = ""  # the configuration once more, as text
         # In place: Tune holds the same mapping in two attributes. The key stays for our scheduler.
         for name in [name for name in trial.config if name != "key"]:
             del trial.config[name]

@@ -6,6 +6,7 @@ seconds, and a trial is handed out only when there is room for it: what a search
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,6 +150,11 @@ def _size(demand: Mapping[str, float]) -> tuple[float, float]:
 
 def request_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray should reserve for the trial with this configuration."""
-    avoid = config["avoid"]
+    return _request(tuple(config["demand"].items()), tuple(config["avoid"]))
+
+
+@functools.cache
+def _request(demand: tuple[tuple[str, float], ...], avoid: tuple[str, ...]) -> tune.PlacementGroupFactory:
+    # One for all trials alike: Tune keeps that of every trial, and each holds a signature that `inspect` made.
     selector = [{NODE_ID_LABEL: f"!in({','.join(avoid)})"}] if avoid else None
-    return tune.PlacementGroupFactory([dict(config["demand"])], bundle_label_selector=selector)
+    return tune.PlacementGroupFactory([dict(demand)], bundle_label_selector=selector)

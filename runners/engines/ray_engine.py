@@ -7,6 +7,7 @@ function trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -114,11 +115,22 @@ class _BookScheduler(FIFOScheduler):
         self._book = book
         self._placement = placement
         self._error = error
+        self._turns: dict[str, int] = {}  # Tune's trial id -> when it came, of those that have not ended
+        self._count = itertools.count()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first one that waits; Tune's own looks through all trials there ever were, several times for each."""
+        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == trial.PENDING]
+        return min(waiting, key=lambda trial: self._turns.get(trial.trial_id, 0), default=None)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict) -> None:
+        self._turns.pop(trial.trial_id, None)
+
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._turns[trial.trial_id] = next(self._count)
         if self._book.arm_keeps_failing(trial.config["key"]):
             trial.max_failures = 0  # it would take as many workers again
         super().on_trial_add(tune_controller, trial)
