@@ -186,7 +186,7 @@ def test_a_node_that_fails_everything_is_set_aside(start, add_node, tmp_path):
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('this installation is broken')")
     add_node(num_cpus=2, env_vars={"PYTHONPATH": f"{broken.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"})
-    sweep = start(SWEEP.replace("seeds: 2", "seeds: 4"))
+    sweep = start(SWEEP.replace("seeds: 2", "seeds: 4").replace("epochs: 80", "epochs: 20"))
     result, run = sweep.result()
     assert dict(result.counts) == {"completed": 8}
     failed = [record for record in run.records if record.status == "failed"]

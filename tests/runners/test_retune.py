@@ -10,7 +10,6 @@ import pytest
 from results import LedgerWriter, Run, ablation_table
 from runners.book import TrialBook
 from runners.drive import drive
-from runners.engines import ENGINES
 from runners.outcome import Outcome
 from runners.plan import make_plan
 from runners.retune import plan_so_far, stages
@@ -80,7 +79,8 @@ def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path):
     assert Counter((record.role, record.attempt) for record in failed) == {("retune", 1): 2, ("retune", 2): 2}
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES))
+# On Ray it is slow, and nothing that test_engines.py does not show of it.
+@pytest.mark.parametrize("engine", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
 def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, ray_cluster):
     plan = make_plan(
         load_sweep(write_sweep(RETUNE), overrides=["retune.num_trials=3"])
