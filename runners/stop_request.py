@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish: running trials save themselves and end, and the same command continues them later.
+"""SIGTERM, Ctrl-C and a lost terminal are wishes: running trials save themselves and end; the same command goes on.
 
 A cluster that takes its machines back sends SIGTERM and waits a while before it kills. Asked once, the driver starts
 no further trial and tells the running ones; asked again, or once the time of grace is over, it ends at once. Workers
@@ -58,7 +58,7 @@ class StopRequest:
             return
         for left in self.file.parent.glob(f"{_PREFIX}*"):
             left.unlink(missing_ok=True)
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._ask) for number in _heard()}
         try:
             yield
         finally:
@@ -94,3 +94,9 @@ class StopRequest:
         text = f"told to stop: running trials save themselves, for {seconds:g} s at most; again: at once"
         self._sayer = threading.Thread(target=self._say, args=(text,), daemon=True)
         self._sayer.start()
+
+
+def _heard() -> list[signal.Signals]:
+    """SIGHUP is that of a closed terminal or a lost ssh; after `nohup` it is ignored, and stays so."""
+    wanted = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    return [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]

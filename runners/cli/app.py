@@ -1,7 +1,7 @@
 """Verbs, exit codes, and how an error reaches a person.
 
 Exit codes: 0 all done; 1 `doctor` found a problem; 2 a sweep or a call that cannot be carried out; 3 finished with
-failed trials; 130 interrupted by Ctrl-C, 143 by SIGTERM.
+failed trials; 129 interrupted by a lost terminal, 130 by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations

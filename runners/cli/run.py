@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 
 from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, refuse_two_wishes
 from runners.cli.check import load_all_checked
 from runners.cli.run_dirs import run_dir_of, study_run_dirs
+from runners.cli.terminal import MayVanish
 from runners.run_location import check_run_location
 from search_space import Problem, SpecError, SweepFile
 from search_space.tracking import OptunaSpec
@@ -70,8 +72,8 @@ def run(
 ) -> None:
     """Run a sweep, or continue it: finished trials are never run again.
 
-    Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 130, 143: interrupted by
-    Ctrl-C or SIGTERM; running trials were saved, and the same command continues them.
+    Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 129, 130, 143: interrupted
+    by a lost terminal, Ctrl-C or SIGTERM; running trials were saved, and the same command continues them.
     """
     overrides = list(set_ or ())
     if gpus_per_trial is not None:
@@ -163,7 +165,8 @@ def _run_one(
     from runners.drive import drive
     from runners.plan import make_plan
 
-    console = Console(file=sys.stderr)
+    out, err = (cast("TextIO", MayVanish(stream)) for stream in (sys.stdout, sys.stderr))
+    console = Console(file=err)
     memory = (cache or default_directory()) if uses_cache else None
     made = make_plan(file, profile=profile)
     for entry in made.dropped:
@@ -181,9 +184,12 @@ def _run_one(
         cache=TrialCache(memory.resolve(), device_of(made, engine.value)) if memory else None,
         console=None if quiet else console,
     )
+    if result.interrupted and result.signal == signal.SIGHUP:
+        return _SIGNALLED + result.signal, result.started  # nobody is there to read what follows
     if result.counts:
         opened = Run.open(run_dir)
-        EXPORTERS["text"](ablation_table(opened.plan, opened.records), sys.stdout)
+        EXPORTERS["text"](ablation_table(opened.plan, opened.records), out)
+        out.flush()
     if not quiet:
         console.print(
             f"run directory: {run_dir}  (table.csv, table.md, trials.csv, curves.csv)", markup=False, style="dim"

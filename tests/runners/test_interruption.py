@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -108,6 +111,29 @@ def test_trial_of_a_killed_driver_continues(plan, whole, write_sweep, tmp_path):
     run = Run.open(run_dir)
     assert what_came_of_it(run) == whole
     assert run.records[0].resumed_from_epoch >= 4
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_closed_terminal_saves_the_trial_or_is_of_no_consequence(write_sweep, tmp_path, nohup):
+    """What a lost ssh connection does; `nohup` asks to go on without one."""
+    run_dir = tmp_path / "run"
+    command = [sys.executable, "-m", "runners.cli", "run", str(write_sweep(SWEEP)), "--out", str(run_dir)]
+    ours, theirs = pty.openpty()
+
+    def with_that_terminal():
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+        if nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    driver = subprocess.Popen(
+        [*command, "--engine", "in-process"], stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=with_that_terminal
+    )
+    os.close(theirs)
+    when_an_epoch_is_done(run_dir, 5, lambda: os.close(ours)).join()
+    code = driver.wait(60)
+    (record,) = Run.open(run_dir).records
+    assert (code, record.status) == ((0, "completed") if nohup else (128 + signal.SIGHUP, "preempted"))
 
 
 def parent_of(pid):
