@@ -134,7 +134,7 @@ _HEAD = """\
 #   {command}
 #   ray down FILE
 # `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep; it ends
-# with 1 whenever archsweep does not end with 0. Keep the connection, or use `ray exec --tmux`: what runs ends with it.
+# with 1 whenever archsweep does not end with 0. Keep the connection, or use `ray exec --tmux`: the sweep ends with it.
 # A sweep that was edited reaches the head by another `ray up`.
 # Edit: instance types and their number, ssh user and key, and in setup_commands the mount of a shared directory for
 # the run directory (--out): one that only the head has is warned about, and loses the logs of trials elsewhere.
