@@ -97,6 +97,7 @@ class StopRequest:
 
 
 def _heard() -> list[signal.Signals]:
-    """SIGHUP is that of a closed terminal or a lost ssh; after `nohup` it is ignored, and stays so."""
-    wanted = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    return [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+    """SIGHUP is that of a closed terminal or a lost ssh; after `nohup` it is ignored, and stays so. SIGINT is ignored
+    in what a script starts in the background, where `kill -INT` must work all the same."""
+    after_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if after_nohup else [signal.SIGHUP])]
