@@ -194,6 +194,20 @@ def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):
     assert said == ["told to stop: running trials save themselves, for 5 s at most; again: at once"]
 
 
+@pytest.mark.parametrize(("number", "is_heard"), [(signal.SIGINT, True), (signal.SIGHUP, False)])
+def test_of_ignored_signals_only_that_of_nohup_stays_ignored(tmp_path, number, is_heard):
+    """A shell script ignores SIGINT in what it starts in the background; `kill -INT` means it all the same."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        stop = StopRequest(tmp_path, session="s", grace_seconds=1000)
+        with stop.listening():
+            signal.raise_signal(number)
+        assert stop.is_asked == is_heard
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
 def test_what_prints_may_itself_be_interrupted(tmp_path):
     """The signal comes while the terminal is in use (or while rich imports its own modules: seen once)."""
     terminal, said = threading.Lock(), []
