@@ -22,11 +22,11 @@ metric: top1
 
 @pytest.fixture
 def launch(tmp_path, monkeypatch):
-    """Writes the sweep under a name and returns what `archsweep launch` prints."""
+    """Writes the sweep, edited, under a name and returns what `archsweep launch` prints."""
     monkeypatch.chdir(tmp_path)
 
-    def launch_(name, *options, file="tiny.yaml", text=SWEEP):
-        (tmp_path / file).write_text(text)
+    def launch_(name, *options, file="tiny.yaml", edit=str):
+        (tmp_path / file).write_text(edit(SWEEP))
         result = CliRunner().invoke(app, ["launch", name, file, *options])
         if isinstance(result.exception, SpecError):
             raise result.exception

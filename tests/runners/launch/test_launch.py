@@ -19,16 +19,6 @@ from runners.launch import LAUNCHERS
 from search_space import SpecError
 
 ROOT = Path(__file__).parents[3]
-SWEEP = """
-name: tiny
-baseline:
-  arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
-  train: {epochs: 1, batch_size: 512, lr: 0.003}
-space: {arch.attention: [softmax, reattention]}
-design: one_factor
-seeds: 2
-metric: top1
-"""
 ENOUGH = {
     "job": ["--address", "http://head:8265", "--out", "/shared/tiny"],
     "kuberay": ["--image", "me/archsweep:1", "--claim", "runs", "--cpus-per-node", "8"],
@@ -63,8 +53,10 @@ def test_every_launcher_is_in_the_table():
 
 @pytest.mark.parametrize("name", sorted(LAUNCHERS))
 def test_options_reach_the_run_unharmed(name, launch):
-    text = SWEEP + "profiles: {short: {train.epochs: 1}}\n"
-    words = command_in(launch(name, *ENOUGH[name], "--profile", "short", "--set", "seeds=1", text=text), name)
+    profiles = "profiles: {short: {train.epochs: 1}}\n"
+    words = command_in(
+        launch(name, *ENOUGH[name], "--profile", "short", "--set", "seeds=1", edit=lambda sweep: sweep + profiles), name
+    )
     assert words[:2] == ["archsweep", "run"]
     given = words[3:]
     assert given[given.index("--profile") + 1] == "short"
@@ -86,7 +78,7 @@ def test_hostile_values_stay_one_word(name, launch, tmp_path):
 @pytest.mark.parametrize("name", sorted(LAUNCHERS))
 def test_a_wrong_sweep_is_refused_as_check_does(name, launch):
     with pytest.raises(SpecError, match="reatention"):
-        launch(name, *ENOUGH[name], text=SWEEP.replace("reattention", "reatention"))
+        launch(name, *ENOUGH[name], edit=lambda sweep: sweep.replace("reattention", "reatention"))
 
 
 @pytest.mark.parametrize("name", sorted(LAUNCHERS))
@@ -108,7 +100,7 @@ RELATIVE = "resources: {data_dir: data}\ntrack: [mlflow, {name: tensorboard, dir
 @pytest.mark.parametrize("name", ["job", "kuberay", "ray-cluster"])
 def test_folders_beside_the_sweep_are_refused_where_it_moves(name, launch):
     with pytest.raises(SpecError) as caught:
-        launch(name, *ENOUGH[name], text=SWEEP + RELATIVE)
+        launch(name, *ENOUGH[name], edit=lambda sweep: sweep + RELATIVE)
     text = "relative to the sweep file, which has another place on the cluster"
     assert [str(problem).splitlines()[0] for problem in caught.value.problems] == [
         f"tiny.yaml:10:23: resources.data_dir: {text}: 'data'",
@@ -117,9 +109,21 @@ def test_folders_beside_the_sweep_are_refused_where_it_moves(name, launch):
 
 
 def test_folders_beside_the_sweep_are_fine_where_it_stays(launch):
-    launch("slurm", *ENOUGH["slurm"], text=SWEEP + RELATIVE)
-    launch("kuberay", *ENOUGH["kuberay"], "--data-claim", "data", text=SWEEP + RELATIVE.replace("tb", "/runs/tb"))
-    launch("job", *ENOUGH["job"], "--set", "resources.data_dir=/data", text=SWEEP + RELATIVE.replace("tb", "~/tb"))
+    launch("slurm", *ENOUGH["slurm"], edit=lambda sweep: sweep + RELATIVE)
+    launch(
+        "kuberay",
+        *ENOUGH["kuberay"],
+        "--data-claim",
+        "data",
+        edit=lambda sweep: sweep + RELATIVE.replace("tb", "/runs/tb"),
+    )
+    launch(
+        "job",
+        *ENOUGH["job"],
+        "--set",
+        "resources.data_dir=/data",
+        edit=lambda sweep: sweep + RELATIVE.replace("tb", "~/tb"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,8 +200,9 @@ def test_what_is_missing_is_said_in_words(name, options, message, launch):
 def test_slurm_proposes_nodes_and_time_from_the_sweep(launch):
     """40 trials of at most 30 min, 8 at a time on 2 nodes of 4 GPUs: 5 rounds = 2.5 h, and a quarter on top."""
     resources = "resources: {gpus: 1, cpus: 2, time_limit: 30m, max_concurrent: 8}\n"
-    text = SWEEP.replace("seeds: 2", "seeds: 20") + resources
-    script = launch("slurm", "--gpus-per-node", "4", text=text)
+    script = launch(
+        "slurm", "--gpus-per-node", "4", edit=lambda sweep: sweep.replace("seeds: 2", "seeds: 20") + resources
+    )
     directives = [line for line in script.splitlines() if line.startswith("#SBATCH")]
     assert directives == [
         "#SBATCH --job-name=tiny",
@@ -330,12 +335,12 @@ RAY_JOB = {
 }
 
 
-def test_the_rayjob_has_the_fields_of_kuberay(launch):
+def test_the_rayjob_has_the_fields_of_kuberay(launch, tmp_path):
     options = [*ENOUGH["kuberay"], "--data-claim", "imagenet", "--nodes", "3", "--gpus-per-node", "4"]
-    text = SWEEP + "resources: {gpus: 0.5}\n"
-    config, job = yaml.safe_load_all(launch("kuberay", *options, text=text))
+    resources = "resources: {gpus: 0.5}\n"
+    config, job = yaml.safe_load_all(launch("kuberay", *options, edit=lambda sweep: sweep + resources))
     jsonschema.validate(job, RAY_JOB)
-    assert config["data"]["sweep.yaml"] == text
+    assert config["data"]["sweep.yaml"] == (tmp_path / "tiny.yaml").read_text()
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["rayVersion"] == importlib.metadata.version("ray")
     (group,) = cluster["workerGroupSpecs"]
@@ -354,8 +359,9 @@ def test_the_rayjob_has_the_fields_of_kuberay(launch):
 def test_long_names_stay_apart_in_kubernetes(launch):
     names = set()
     for end in ("a", "b"):
-        text = SWEEP.replace("name: tiny", f"name: {'Long_name.' * 8}{end}")
-        names.add(list(yaml.safe_load_all(launch("kuberay", *ENOUGH["kuberay"], text=text)))[1]["metadata"]["name"])
+        name = f"name: {'Long_name.' * 8}{end}"
+        text = launch("kuberay", *ENOUGH["kuberay"], edit=lambda sweep, name=name: sweep.replace("name: tiny", name))
+        names.add(list(yaml.safe_load_all(text))[1]["metadata"]["name"])
     assert len(names) == 2
     assert all(len(name) <= 40 for name in names)
 
