@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from search_space.drafts import Complaint
 from search_space.expressions import ExpressionError
@@ -33,8 +33,12 @@ def _applies(rule: Rule, setting: Setting, cost_of: Callable[[], Mapping[str, fl
     return statement.holds(setting, cost_of() if statement.costs else None)
 
 
-def resources_complaints(sweep: Sweep) -> Iterator[Complaint]:
-    """What is wrong with the resources: those of all trials, and those under each rule."""
+def resources_complaints(sweep: Sweep, broken: Sequence[tuple[str | int, ...]] = ()) -> Iterator[Complaint]:
+    """What is wrong with the resources: those of all trials, and those under each rule.
+
+    Args:
+        broken: paths that were taken out of the sweep because they were wrong already.
+    """
     yield from _contradictions(sweep.resources, ("resources",))
     for index, rule in enumerate(sweep.resources.per_variant):
         place = ("resources", "per_variant", index)
@@ -44,7 +48,7 @@ def resources_complaints(sweep: Sweep) -> Iterator[Complaint]:
             shown = rule.where if len(rule.where) <= 60 else rule.where[:57] + "..."
             message = f"{shown!r} is no statement about a variant: {err.message}"
             yield Complaint((*place, "where"), message, err.hint)
-        if not rule.changes:
+        if not rule.changes and not any(path[: len(place)] == place for path in broken):
             yield Complaint(place, "changes nothing", "add what these trials may use instead, e.g.  gpus: 4")
         yield from _contradictions(sweep.resources.under(rule), place)
 

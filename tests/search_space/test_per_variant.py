@@ -76,7 +76,7 @@ def test_what_may_come_is_known_before_any_variant() -> None:
         ("{where: arch.depth > 4, gpus: 1.5}", ".gpus", "more than one GPU is a whole number of them, but got 1.5"),
         ("{where: arch.depth > 4, gpus: 1, gpu_memory: 4}", ".gpu_memory", "`gpu_memory` decides how much of a GPU"),
         (
-            "{where: arch.depth > 4, cpus: 2, max_concurrent: 4}",
+            "{where: arch.depth > 4, max_concurrent: 4}",
             ".max_concurrent",
             "unknown key 'max_concurrent' in `per_variant`",
         ),
