@@ -110,12 +110,7 @@ class Forecast:
     @property
     def trial_hours(self) -> float | None:
         """Hours of all trials to be trained, one after the other; None where nothing tells how long they take."""
-        if self.mean_seconds is None:
-            return None if self.num_to_train or self.num_retune_left else 0.0
-        seconds = sum((arm.seconds or 0.0) * arm.num_to_train for arm in self.kept)
-        if not self.arms:
-            seconds = self.mean_seconds * self.num_to_train
-        return (seconds + self.mean_seconds * self.num_retune_left) / 3600
+        return self._weighed(lambda _: 1.0)
 
     @property
     def hours(self) -> float | None:
@@ -131,13 +126,16 @@ class Forecast:
         return self._weighed(lambda resources: resources.gpus)
 
     def _weighed(self, weight: Callable[[Resources], float]) -> float | None:
-        if self.trial_hours is None:
-            return None
-        if not self.kept:
-            return self.trial_hours * weight(self.usual)
-        hours = sum((arm.seconds or 0.0) * arm.num_to_train * weight(arm.resources) for arm in self.kept) / 3600
-        tuning = (self.mean_seconds or 0.0) * self.num_retune_left / 3600
-        return hours + tuning * statistics.fmean(weight(arm.resources) for arm in self.kept)
+        """Hours of all trials to be trained, each counted by what its resources weigh."""
+        if self.mean_seconds is None:
+            return None if self.num_to_train or self.num_retune_left else 0.0
+        seconds = sum((arm.seconds or 0.0) * arm.num_to_train * weight(arm.resources) for arm in self.kept)
+        if not self.arms:
+            seconds = self.mean_seconds * self.num_to_train * weight(self.usual)
+        if self.num_retune_left:
+            of_arms = statistics.fmean(weight(arm.resources) for arm in self.kept)
+            seconds += self.mean_seconds * self.num_retune_left * of_arms
+        return seconds / 3600
 
     @property
     def uses_gpus(self) -> bool:

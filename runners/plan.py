@@ -103,7 +103,12 @@ class Plan:
     @property
     def kinds_of_resources(self) -> list[Resources]:
         """The different ones that trials may have; of a search, each rule's by itself."""
-        found = map(self.resources_of, self.variants) if self.variants else possible_resources(self.sweep.resources)
+        has_rules = bool(self.sweep.resources.per_variant)
+        found = (
+            map(self.resources_of, self.variants)
+            if has_rules and self.variants
+            else possible_resources(self.sweep.resources)
+        )
         return list({each.model_dump_json(): each for each in found}.values())
 
     def reasons_against(self, variant: Variant) -> tuple[list[str], Mapping[str, float]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from search_space import Problem, Resources, SpecError
 
-__all__ = ["Node", "check_fits", "has_room"]
+__all__ = ["Node", "check_fits", "demand_of", "fits", "has_room"]
 
 _NAMES = {"cpus": "CPU", "gpus": "GPU"}
 
@@ -23,10 +23,19 @@ class Node:
     host: str
     total: Mapping[str, float]
 
-    def holds(self, demand: Mapping[str, float]) -> int:
-        """How many such trials fit at once; one that asks for nothing fits once."""
-        fits = [int(self.total.get(kind, 0.0) / asked + 1e-9) for kind, asked in demand.items() if asked > 0]
-        return min(fits) if fits else 1
+    def holds(self, demand: Mapping[str, float]) -> bool:
+        """Whether such a trial fits when nothing else is there."""
+        return fits(demand, self.total)
+
+
+def demand_of(resources: Resources) -> dict[str, float]:
+    """CPUs and GPUs by Ray's names."""
+    return {kind: getattr(resources, path) for path, kind in _NAMES.items()}
+
+
+def fits(demand: Mapping[str, float], room: Mapping[str, float]) -> bool:
+    """Whether there is as much of everything; one that asks for nothing always fits."""
+    return all(room.get(kind, 0.0) + 1e-9 >= amount for kind, amount in demand.items() if amount > 0)
 
 
 def check_fits(resources: Resources, nodes: Sequence[Node], *, section: str = "resources") -> None:
@@ -38,7 +47,7 @@ def check_fits(resources: Resources, nodes: Sequence[Node], *, section: str = "r
     Raises:
         SpecError: what a trial asks for, and the most that a node has.
     """
-    asked = {kind: getattr(resources, path) for path, kind in _NAMES.items()}
+    asked = demand_of(resources)
     if any(node.holds(asked) for node in nodes):
         return
     most = {kind: max((node.total.get(kind, 0.0) for node in nodes), default=0.0) for kind in asked}
@@ -71,7 +80,7 @@ def has_room(asked: Mapping[str, float], taken: Iterable[Mapping[str, float]], n
 
     def place(demand: Mapping[str, float]) -> bool:
         for left in free:
-            if all(left.get(kind, 0.0) + 1e-9 >= amount for kind, amount in demand.items() if amount > 0):
+            if fits(demand, left):
                 left.update({kind: left.get(kind, 0.0) - amount for kind, amount in demand.items()})
                 return True
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
@@ -68,8 +67,7 @@ def cluster(address: str | None) -> Iterator[None]:
 def _own_code() -> dict[str, Any]:
     """Ray copies archsweep itself to every node, ahead of one that may be installed there: an edit on the head counts
     everywhere. The versions of what it needs are checked (`cluster_check`), because torch is too large to travel."""
-    found = [importlib.util.find_spec(room) for room in node_facts.ROOMS]
-    folders = [str(Path(spec.origin).parent) for spec in found if spec is not None and spec.origin]
+    folders = [folder for folder in map(node_facts.folder_of, node_facts.ROOMS) if folder is not None]
     # Within `ray job submit`, whose `excludes` are those of the job's working directory, ours take their place.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))

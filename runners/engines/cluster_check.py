@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from runners.engines import node_facts
+from runners.engines.capacity import demand_of, fits
 from runners.engines.node_inquiry import Inquiry, NodeReport, data_dir_of, packages_here
 from search_space import Problem, Resources, SpecError
 
@@ -53,9 +54,8 @@ def check_nodes(run_dir: Path, resources: Resources) -> frozenset[str]:
 def living(resources: Resources) -> list[Mapping[str, Any]]:
     """The nodes of the connected cluster, as Ray describes them, that can ever hold a trial; a head node without CPUs
     need not have the data."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    asked = {"CPU": resources.cpus, "GPU": resources.gpus}
-    return [node for node in nodes if all(node["Resources"].get(kind, 0.0) >= least for kind, least in asked.items())]
+    asked = demand_of(resources)
+    return [node for node in ray.nodes() if node["Alive"] and fits(asked, node["Resources"])]
 
 
 def judge(run_dir: Path, resources: Resources, reports: Sequence[NodeReport]) -> tuple[list[str], list[Problem]]:

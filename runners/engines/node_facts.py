@@ -13,7 +13,18 @@ import os
 import platform
 import time
 
-__all__ = ["COMPARED", "MISSING", "NEEDED", "READ_ONLY", "ROOMS", "SEEN", "SOURCE", "facts_here", "source_digest"]
+__all__ = [
+    "COMPARED",
+    "MISSING",
+    "NEEDED",
+    "READ_ONLY",
+    "ROOMS",
+    "SEEN",
+    "SOURCE",
+    "facts_here",
+    "folder_of",
+    "source_digest",
+]
 
 SEEN, READ_ONLY, MISSING = "seen", "read-only", "missing"
 SOURCE = "archsweep's source"
@@ -58,14 +69,19 @@ def _version(package: str) -> str | None:
         return None
 
 
+def folder_of(room: str) -> str | None:
+    """Where one of archsweep's packages lies; None if it is not installed."""
+    spec = importlib.util.find_spec(room)
+    return os.path.dirname(spec.origin) if spec is not None and spec.origin else None
+
+
 def source_digest() -> str | None:
     """A hash of archsweep's own files, which tells edited copies of one version apart; None if it is not installed."""
     digest = hashlib.sha256()
     for room in ROOMS:
-        spec = importlib.util.find_spec(room)
-        if spec is None or not spec.origin:
+        root = folder_of(room)
+        if root is None:
             return None
-        root = os.path.dirname(spec.origin)
         for folder, folders, files in os.walk(root):
             folders.sort()
             for file in sorted(files):

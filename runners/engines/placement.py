@@ -18,12 +18,12 @@ from ray import tune
 from results.records import TrialRecord
 from runners.assignment import Assignment
 from runners.engines.autoscaling import NODE_ID_LABEL, Placeholders
-from runners.engines.capacity import Node, check_fits, has_room
+from runners.engines.capacity import Node, check_fits, demand_of, has_room
 from runners.engines.newcomers import Newcomers
 from runners.engines.node_health import NodeHealth
 from search_space import Resources
 
-__all__ = ["Placement", "demand_of", "living_nodes", "request_of"]
+__all__ = ["Placement", "living_nodes", "request_of"]
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -137,11 +137,6 @@ class Placement:
                 self.newcomers.look()
             if self.waiting and {node.id for node in before} != {node.id for node in self._nodes}:
                 self.waiting.withdraw()  # a node that came is for trials
-
-
-def demand_of(resources: Resources) -> dict[str, float]:
-    """CPUs and GPUs by Ray's names."""
-    return {"CPU": resources.cpus, "GPU": resources.gpus}
 
 
 def _size(demand: Mapping[str, float]) -> tuple[float, float]:

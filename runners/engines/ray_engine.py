@@ -21,13 +21,14 @@ from results.records import Failure
 from runners.assignment import Assignment, Place
 from runners.book import TrialBook
 from runners.engines.autoscaling import await_node, placeholders
+from runners.engines.capacity import demand_of
 from runners.engines.cluster import cluster
 from runners.engines.cluster_check import check_nodes
 from runners.engines.driver_error import DriverError
 from runners.engines.ended_trials import EndedTrials
 from runners.engines.gpu_memory import GpuShares
 from runners.engines.newcomers import Newcomers
-from runners.engines.placement import Placement, demand_of, living_nodes, request_of
+from runners.engines.placement import Placement, living_nodes, request_of
 from runners.engines.worker import TrialWorker
 from runners.outcome import Outcome
 from runners.scratch import scratch_folder
