@@ -47,6 +47,24 @@ TINY_SEARCH = """
     metric: top1
 """
 
+TINY_STUDIES = """
+    name: tiny
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      train: {epochs: 1, batch_size: 512, lr: 0.003}
+    seeds: 2
+    metric: top1
+    studies:
+      depth: {space: {arch.depth: [1, 2]}, design: one_factor}
+      mechanism: {space: {arch.attention: [softmax, reattention]}, design: one_factor, seeds: 3}
+"""
+
+
+@pytest.fixture
+def studies():
+    """A file of two studies that share their baseline."""
+    return TINY_STUDIES
+
 
 @pytest.fixture
 def write_sweep(tmp_path):

@@ -10,18 +10,6 @@ from runners.drive import drive
 from runners.plan import make_plan
 from search_space import SpecError, load_studies, load_sweep, load_sweep_text, variants
 
-STUDIES = """
-    name: tiny
-    baseline:
-      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
-      train: {epochs: 1, batch_size: 512, lr: 0.003}
-    seeds: 2
-    metric: top1
-    studies:
-      depth: {space: {arch.depth: [1, 2]}, design: one_factor}
-      mechanism: {space: {arch.attention: [softmax, reattention]}, design: one_factor, seeds: 3}
-"""
-
 SEARCH = """
     name: search
     baseline:
@@ -40,9 +28,9 @@ SEARCH = """
 """
 
 
-def test_shared_trials_are_taken_over_and_say_from_where(write_sweep, tmp_path):
+def test_shared_trials_are_taken_over_and_say_from_where(write_sweep, tmp_path, studies):
     folders = []
-    for file in load_studies(write_sweep(STUDIES)):
+    for file in load_studies(write_sweep(studies)):
         folders.append(tmp_path / file.sweep.name)
         result = drive(make_plan(file), folders[-1], engine="in-process", siblings=list(folders))
         assert result.remaining == 0
@@ -60,13 +48,13 @@ def test_shared_trials_are_taken_over_and_say_from_where(write_sweep, tmp_path):
     for record in mechanism.records[:2]:
         assert record.metrics == original[record.trial_id].metrics
         assert record.curve == original[record.trial_id].curve
-    again = drive(make_plan(load_studies(write_sweep(STUDIES))[1]), folders[1], engine="in-process", siblings=folders)
+    again = drive(make_plan(load_studies(write_sweep(studies))[1]), folders[1], engine="in-process", siblings=folders)
     assert (again.started, len(Run.open(folders[1]).records)) == (0, 6)
 
 
-def test_taken_over_rows_have_the_names_of_their_new_table(write_sweep, tmp_path):
+def test_taken_over_rows_have_the_names_of_their_new_table(write_sweep, tmp_path, studies):
     """What is a change in one study is the baseline of another."""
-    text = STUDIES.replace("mechanism:", "deep:").replace(
+    text = studies.replace("mechanism:", "deep:").replace(
         "{arch.attention: [softmax, reattention]}, design: one_factor, seeds: 3",
         "{arch.depth: {off: 2, on: 1}}, design: add_one_in",
     )

@@ -25,17 +25,6 @@ TWO_SEEDS = """
     seeds: 2
     metric: top1
 """
-STUDIES = """
-    name: tiny
-    baseline:
-      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
-      train: {epochs: 1, batch_size: 512, lr: 0.003}
-    seeds: 2
-    metric: top1
-    studies:
-      depth: {space: {arch.depth: [1, 2]}, design: one_factor}
-      mechanism: {space: {arch.attention: [softmax, reattention]}, design: one_factor, seeds: 3}
-"""
 
 
 @pytest.fixture
@@ -115,9 +104,9 @@ def test_a_cache_that_is_forbidden_or_not_asked_is_refused(filled, archsweep, tm
     assert "--cache and --json need the cost" in " ".join(unasked.stderr.replace("│", " ").split())
 
 
-def test_studies_provide_one_another_with_what_they_share(write_sweep, planned, tmp_path):
+def test_studies_provide_one_another_with_what_they_share(write_sweep, planned, tmp_path, studies):
     """The baseline's seeds 0 and 1; in one plan of both studies the first provides, alone what its ledger has."""
-    path = write_sweep(STUDIES)
+    path = write_sweep(studies)
     said = "2 of 6 trials are in other studies of this file and would be taken over\n"
     assert planned(path).count(said) == 1
     assert "taken over" not in planned(path, "--study", "mechanism")

@@ -143,14 +143,19 @@ def assert_nobody_left(*groups):
             time.sleep(0.1)
 
 
-@pytest.mark.xdist_group("ray")
-@needs_proc
-def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
-    """First killed, then started again on the same run directory, looked at, and stopped the impatient way."""
+def start_and_kill(start, home):
     killed = start()
     wait_for_epochs(home, killed)
     killed.kill()
     killed.wait()
+    return killed
+
+
+@pytest.mark.xdist_group("ray")
+@needs_proc
+def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
+    """First killed, then started again on the same run directory, looked at, and stopped the impatient way."""
+    killed = start_and_kill(start, home)
     assert of_process(killed.pid), "nobody else may clear up before the next start"
 
     (home / "work/runs/private/progress.jsonl").unlink()
@@ -172,10 +177,7 @@ def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home
 @needs_proc
 def test_killed_it_leaves_no_process(start, home):
     """Ray's agents look for their parent now and then only, so that this takes up to a minute and a half."""
-    killed = start()
-    wait_for_epochs(home, killed)
-    killed.kill()
-    killed.wait()
+    killed = start_and_kill(start, home)
     assert_nobody_left(killed.pid)
 
 
