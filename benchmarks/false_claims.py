@@ -7,7 +7,8 @@ is false. Holm must keep the chance of at least one such claim at 5 %; without a
 The 95 % interval of a difference must contain the true one 95 times in 100; the power must be the paired t-test's.
 
 A value is: effect of the arm + effect of the seed (shared by all arms, sd 1) + noise of the trial (sd 0.5), so that a
-paired difference has a standard deviation of 0.5 * sqrt(2). `tests/results/test_false_claims.py` runs it, smaller.
+paired difference has a standard deviation of 0.5 * sqrt(2). A smaller run of it:
+`tests/results/stats/test_false_claims.py`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from results.hypothesis_tests import bootstrap_interval
-from results.records import Analysis
-from results.statistics import PairedDelta, paired_delta
-from results.verdicts import judge
-from search_space.metrics import METRICS
+from results.stats.hypothesis_tests import bootstrap_interval
+from results.stats.paired import PairedDelta, paired_delta
+from results.stats.verdicts import judge
+from results.store.records import Analysis
+from search_space.schema.metrics import METRICS
 
 __all__ = ["NOISE", "coverage", "false_claim_rate", "power", "theoretical_power", "values_of_studies"]
 

@@ -27,9 +27,9 @@ from pathlib import Path
 
 import torch
 
-from runners.drive import drive
-from runners.plan import make_plan
-from runners.trial import run_trial
+from runners.planning.plan import make_plan
+from runners.run_sweep import drive
+from runners.training.trial import run_trial
 from search_space import Resources, SweepFile, load_sweep_text, variants
 
 SWEEP = """

@@ -23,9 +23,9 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from results import Run, TrialRecord
-from runners.assignment import Assignment
-from runners.objectives import objective
-from runners.pruning import EpochPruning
+from runners.search.pruning import EpochPruning
+from runners.trials.assignment import Assignment
+from runners.trials.objectives import objective
 from search_space import Variant, load_sweep_text
 
 __all__ = ["RULES", "Curve", "Replay", "replay"]

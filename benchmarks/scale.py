@@ -18,11 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import runners.engines.ray_engine as ray_engine
+import runners.engines.ray.engine as ray_engine
 from results import LedgerWriter, ProgressWriter, Run, ablation_table, format_status, run_status, write_plan
-from runners.book import TrialBook
-from runners.plan import make_plan
-from runners.progress import ProgressFile
+from runners.display.live import ProgressFile
+from runners.driver.orchestrator import TrialBook
+from runners.planning.plan import make_plan
 from search_space import load_sweep_text
 
 import ray  # isort: skip

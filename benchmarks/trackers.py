@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from results import LedgerWriter, TrialRecord
-from runners.assignment import Assignment
 from runners.trackers.tracking import Tracking
+from runners.trials.assignment import Assignment
 from search_space import Sweep, Variant, load_sweep_text, trial_id, variant_id, variants
 
 SWEEP = """

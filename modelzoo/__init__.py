@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from modelzoo.attention import ATTENTION, Slot, TokenAttention
-from modelzoo.batchnorms import attention_batchnorms
-from modelzoo.build import build_model, resolve_img_size
-from modelzoo.catalog import AttentionEntry, AttentionOption, attention_catalog, available_models
-from modelzoo.cost import Cost, measure_cost
-from modelzoo.official import from_official
+from modelzoo.attention.batchnorms import attention_batchnorms
+from modelzoo.factory.build import build_model, resolve_img_size
+from modelzoo.factory.catalog import AttentionEntry, AttentionOption, attention_catalog, available_models
+from modelzoo.factory.cost import Cost, measure_cost
+from modelzoo.official.official import from_official
 
 __all__ = [
     "ATTENTION",

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import timm
 
-from modelzoo.checkpoints import zoo_models
-from modelzoo.cost import measure_cost
-from search_space.specs import ArchSpec
+from modelzoo.factory.cost import measure_cost
+from modelzoo.official.checkpoints import zoo_models
+from search_space.schema.trial import ArchSpec
 
 __all__ = ["Published", "models_page"]
 

@@ -5,22 +5,22 @@ A run directory is opened with `Run.open`; `ablation_table` makes its table, `EX
 
 from __future__ import annotations
 
-from results.ablation import ablation_table
-from results.driver_lock import Driver, running_driver
 from results.exporters import EXPORTERS, exporter
-from results.heads import Head, latest_by_trial
-from results.ledger import LedgerContents, read_ledger
-from results.ledger_writer import LedgerWriter
-from results.long_csv import write_curves_csv, write_long_csv
-from results.merge import merged_table, table_of_runs
-from results.progress import ProgressEvent, UnfinishedTrial
-from results.progress_writer import ProgressWriter
-from results.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
-from results.run_dir import Run, RunHeads, open_heads, write_plan
-from results.run_follower import RunFollower
-from results.status import BestTrial, RunStatus, TuningStatus, format_status, run_status
-from results.table import AblationTable, DroppedVariant, Row, Study
-from results.write_tables import write_tables
+from results.run_files.run_tables import write_tables
+from results.run_files.tidy_csv import write_curves_csv, write_long_csv
+from results.store.driver_lock import Driver, running_driver
+from results.store.ledger import LedgerContents, read_ledger
+from results.store.ledger_writer import LedgerWriter
+from results.store.progress import ProgressEvent, UnfinishedTrial
+from results.store.progress_writer import ProgressWriter
+from results.store.record_summary import Head, latest_by_trial
+from results.store.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
+from results.store.run import Run, RunHeads, open_heads, write_plan
+from results.store.run_follower import RunFollower
+from results.table.build import ablation_table
+from results.table.merge import merged_table, table_of_runs
+from results.table.table import AblationTable, DroppedVariant, Row, Study
+from results.views.status import BestTrial, RunStatus, TuningStatus, format_status, run_status
 
 __all__ = [
     "EXPORTERS",

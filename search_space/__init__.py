@@ -5,26 +5,26 @@ Light on purpose (pydantic and YAML only), so that a sweep can be checked, plann
 
 from __future__ import annotations
 
-from search_space.attention_specs import ATTENTION_SPECS
+from search_space.checks.retuning import tuning_sweep
 from search_space.designs import DESIGNS
-from search_space.errors import Problem, SpecError, did_you_mean
-from search_space.identity import trial_id, variant_id
-from search_space.load import SweepFile, load_studies, load_sweep, load_sweep_text
-from search_space.matching import ImpossibleValue, match_step, with_matched_value
-from search_space.metrics import COST_NAMES, METRICS, Direction, Metric, direction_of
-from search_space.naming import describe_parameter
-from search_space.paths import MISSING, value_at
-from search_space.per_variant import possible_resources, resources_for
-from search_space.requirements import needs_cost, unmet_requirements
-from search_space.resources import Resources
-from search_space.retuning import tuning_sweep
-from search_space.schema import json_schema
-from search_space.specs import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
-from search_space.starter import template
-from search_space.suggestion import InvalidVariant, baseline_params, params_of, suggest
-from search_space.sweep import Checkpoints, Design, Prune, Published, Search, Sweep
-from search_space.tracking import TRACKER_SPECS
-from search_space.variant import Variant, count_upper, variants
+from search_space.loading.json_schema import json_schema
+from search_space.loading.load import SweepFile, load_studies, load_sweep, load_sweep_text
+from search_space.loading.starter import template
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.schema.attention import ATTENTION_SPECS
+from search_space.schema.identity import trial_id, variant_id
+from search_space.schema.metrics import COST_NAMES, METRICS, Direction, Metric, direction_of
+from search_space.schema.resources import Resources
+from search_space.schema.sweep import Checkpoints, Design, Prune, Published, Search, Sweep
+from search_space.schema.tracking import TRACKER_SPECS
+from search_space.schema.trial import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
+from search_space.settings.naming import describe_parameter
+from search_space.settings.paths import MISSING, value_at
+from search_space.variants.matching import ImpossibleValue, match_step, with_matched_value
+from search_space.variants.per_variant import possible_resources, resources_for
+from search_space.variants.requirements import needs_cost, unmet_requirements
+from search_space.variants.suggestion import InvalidVariant, baseline_params, params_of, suggest
+from search_space.variants.variant import Variant, count_upper, variants
 
 __all__ = [
     "ATTENTION_SPECS",

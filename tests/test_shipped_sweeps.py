@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from modelzoo import build_model, measure_cost, resolve_img_size
-from results.published import belongs_to
-from results.records import PublishedRow
+from results.store.records import PublishedRow
+from results.table.published import belongs_to
 from runners.data import describe_dataset
-from runners.drive import drive
-from runners.plan import make_plan
+from runners.planning.plan import make_plan
+from runners.run_sweep import drive
 from search_space import MISSING, ArchSpec, SweepFile, Variant, load_sweep, value_at, variants
 
 ROOT = Path(__file__).parents[1]

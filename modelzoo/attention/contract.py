@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from modelzoo.legal_values import divisors, listed
-from search_space.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["KeyTap", "MapTap", "Slot", "TokenAttention", "check_heads", "softmax_map"]
 
@@ -50,7 +50,7 @@ class KeyTap(nn.Identity):
 class TokenAttention(nn.Module):
     """Base of the mechanisms: the two linears and dropouts that all of them share, under their official names.
 
-    Keyword-only constructor arguments are the fields of the mechanism's class in `search_space.attention_specs`, plus
+    Keyword-only constructor arguments are the fields of the mechanism's class in `search_space.schema.attention`, plus
     those in `unswept`, which only official configurations set, and without those in `layout`, which say how the blocks
     of a host hang together and are `swap`'s matter.
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from modelzoo.attention.same_convolution import SameConv2d
-from search_space.errors import Problem, SpecError
+from modelzoo.attention.same_padding import SameConv2d
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["DenseMapConvolution", "DistributedLocalAttention", "expanded_maps"]
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from modelzoo.attention.pooling import SameAvgPool2d, SameMaxPool2d
-from modelzoo.attention.same_convolution import SameConv2d
+from modelzoo.attention.same_padding import SameConv2d
 
 __all__ = ["Aggregator", "AggregatorKind", "ConvolutionalPosition"]
 

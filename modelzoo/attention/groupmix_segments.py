@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from modelzoo.attention.contract import Slot
 from modelzoo.legal_values import divisors, listed, nearest
-from search_space.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["Segments", "check_windows", "spread_windows"]
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
-from search_space.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["HeadLayerNorm", "Reattention"]
 

@@ -19,7 +19,7 @@ from torch import nn
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
 from modelzoo.attention.distributed_local_attention import DistributedLocalAttention, expanded_maps
 from modelzoo.legal_values import listed
-from search_space.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["MapSharingAttention", "RefinedAttention"]
 

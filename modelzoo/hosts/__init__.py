@@ -15,7 +15,7 @@ from torch import nn
 from modelzoo.hosts.coat import coat_seats
 from modelzoo.hosts.plain import PlainSeat, plain_seats
 from modelzoo.hosts.pvt_v2 import pvt_v2_seats
-from modelzoo.hosts.seat import Seat
+from modelzoo.hosts.slot import Seat
 from modelzoo.hosts.swin import swin_seats
 
 __all__ = ["LEGAL_HOSTS", "PlainSeat", "Seat", "seats_of"]

@@ -16,7 +16,7 @@ from torch import nn
 from modelzoo.attention import Slot
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import GridAttention
-from modelzoo.hosts.seat import Seat, make_mechanism
+from modelzoo.hosts.slot import Seat, make_mechanism
 
 __all__ = ["coat_seats"]
 

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from modelzoo.attention import Slot, TokenAttention
-from modelzoo.hosts.seat import Seat, make_mechanism
+from modelzoo.hosts.slot import Seat, make_mechanism
 
 __all__ = ["PlainSeat", "plain_seats"]
 

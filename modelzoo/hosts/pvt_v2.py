@@ -23,7 +23,7 @@ from modelzoo.attention import ATTENTION, Slot
 from modelzoo.attention.contract import TokenAttention
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import GridAttention
-from modelzoo.hosts.seat import Seat, make_mechanism
+from modelzoo.hosts.slot import Seat, make_mechanism
 
 __all__ = ["ReducedMapAttention", "pvt_v2_seats"]
 

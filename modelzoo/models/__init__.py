@@ -5,6 +5,11 @@ Importing this package is what makes `timm.create_model` know them.
 
 from __future__ import annotations
 
-from modelzoo.models import deepvit, focal_transformer, groupmixformer, lg_transformer, refined_vit, regionvit
+from modelzoo.models.deepvit import registry as deepvit
+from modelzoo.models.focal import registry as focal_transformer
+from modelzoo.models.groupmixformer import registry as groupmixformer
+from modelzoo.models.lg_transformer import model as lg_transformer
+from modelzoo.models.refined_vit import registry as refined_vit
+from modelzoo.models.regionvit import registry as regionvit
 
 __all__ = ["deepvit", "focal_transformer", "groupmixformer", "lg_transformer", "refined_vit", "regionvit"]

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelzoo.build import build_model, resolve_img_size
+from modelzoo.factory.build import build_model, resolve_img_size
 from modelzoo.probes.maps import record_maps
-from search_space.errors import Problem, SpecError
-from search_space.specs import ArchSpec
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.trial import ArchSpec
 
 __all__ = ["check_cosine_regulariser", "cosine_penalty", "head_axis_similarity"]
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from modelzoo.probes.features import block_features, feature_similarity
 from modelzoo.probes.locality import attention_distance, attention_entropy
+from modelzoo.probes.map_metrics import cross_layer_similarity, head_similarity
 from modelzoo.probes.maps import AttentionMap, attention_maps
-from modelzoo.probes.similarity import cross_layer_similarity, head_similarity
 
 __all__ = ["PROBES", "Probed", "measure_probes"]
 
@@ -28,7 +28,7 @@ _SIMILAR_SHARE = 0.9
 
 @dataclass
 class Probed:
-    """What probes found: `metrics` by their names in `search_space.metrics`, arrays by theirs, and what is missing."""
+    """Results of the probes: `metrics` by their names in `search_space.schema.metrics`, arrays, and what is missing."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, Tensor] = field(default_factory=dict)

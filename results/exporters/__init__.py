@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from results.exporters import csv, html, md, tex, text
-from results.table import AblationTable
-from search_space.errors import Problem, SpecError, did_you_mean
+from results.table.table import AblationTable
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
 __all__ = ["EXPORTERS", "exporter"]
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from results.comparison import COSTS
-from results.csv_cells import csv_line, csv_value
-from results.hypothesis_tests import bootstrap_interval, sign_flip_p_value
-from results.table import AblationTable, Row
-from results.verdicts import TESTED
+from results.markup.csv_cells import csv_line, csv_value
+from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
+from results.stats.verdicts import TESTED
+from results.table.comparison import COSTS
+from results.table.table import AblationTable, Row
 
 __all__ = ["write"]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from html import escape
 from typing import TextIO
 
-from results.html_sorting import SCRIPT, STYLE
-from results.layout import Cell, Column, Layout, table_layout
-from results.table import AblationTable
-from search_space.visible import visible
+from results.layout.table_layout import Cell, Column, Layout, table_layout
+from results.markup.html_assets import SCRIPT, STYLE
+from results.table.table import AblationTable
+from search_space.parsing.visible import visible
 
 __all__ = ["SCRIPT", "STYLE", "fragment", "write"]
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import TextIO
 
-from results.layout import Column, table_layout
-from results.table import AblationTable
-from search_space.visible import visible
+from results.layout.table_layout import Column, table_layout
+from results.table.table import AblationTable
+from search_space.parsing.visible import visible
 
 __all__ = ["escape", "write"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from results.latex import latex, latex_number
-from results.layout import Cell, Column, Layout, table_layout
-from results.table import AblationTable
+from results.layout.table_layout import Cell, Column, Layout, table_layout
+from results.markup.latex_escape import latex, latex_number
+from results.table.table import AblationTable
 
 __all__ = ["PACKAGES", "write"]
 

@@ -7,9 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
-from results.layout import VERDICT, Column, Layout, table_layout
-from results.table import AblationTable
-from search_space.visible import visible
+from results.layout.table_layout import VERDICT, Column, Layout, table_layout
+from results.table.table import AblationTable
+from search_space.parsing.visible import visible
 
 __all__ = ["WIDTH", "write"]
 

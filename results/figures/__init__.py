@@ -20,7 +20,7 @@ from results.figures import (
     seeds,
 )
 from results.figures.figure import Evidence, Figure
-from search_space.errors import SpecError
+from search_space.parsing.errors import SpecError
 
 __all__ = ["FIGURES", "Evidence", "Figure", "draw_figures"]
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from results.figures.figure import Evidence, Figure, labels, only
 from results.figures.style import styled
-from results.table import Row
+from results.table.table import Row
 
 __all__ = ["ARRAYS_NAME", "draw"]
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from results.agreement import Contribution, contributions
+from results.effects.contributions import Contribution, contributions
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.style import BLUE, GREY, ORANGE, WIDTH, change_title, names_axis, styled
-from results.table import AblationTable
-from search_space.visible import visible
+from results.table.table import AblationTable
+from search_space.parsing.visible import visible
 
 __all__ = ["draw"]
 

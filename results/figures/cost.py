@@ -7,9 +7,9 @@ import pandas as pd
 
 from results.figures.figure import Evidence, Figure, labels
 from results.figures.style import BLACK, BLUE, GREY, LIGHT, PANEL, styled, value_title
-from results.pareto import pareto_ranks
-from results.table import AblationTable, Row
-from search_space.metrics import direction_of
+from results.stats.pareto import pareto_ranks
+from results.table.table import AblationTable, Row
+from search_space.schema.metrics import direction_of
 
 __all__ = ["draw"]
 

@@ -10,9 +10,9 @@ import pandas as pd
 
 from results.figures.figure import Evidence, Figure, labels, only
 from results.figures.style import BLACK, LIGHT, PALETTE, PANEL, styled, value_title
-from results.records import TrialRecord
-from results.statistics import summarise
-from results.table import AblationTable, Row
+from results.stats.paired import summarise
+from results.store.records import TrialRecord
+from results.table.table import AblationTable, Row
 
 __all__ = ["draw"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import altair as alt
 import pandas as pd
 
-from results.run_dir import Run
-from results.table import AblationTable, Row
-from search_space.visible import visible
+from results.store.run import Run
+from results.table.table import AblationTable, Row
+from search_space.parsing.visible import visible
 
 __all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "in_two_lines", "labels", "listed", "only"]
 

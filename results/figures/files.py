@@ -10,9 +10,9 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from results.csv_cells import csv_line
-from results.durable_files import replace_file, write_errors_in_words
 from results.figures.figure import Figure
+from results.markup.csv_cells import csv_line
+from results.store.files import replace_file, write_errors_in_words
 
 __all__ = ["figure_csv", "figure_pdf", "figure_spec", "figure_svg", "write_figures"]
 

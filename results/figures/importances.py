@@ -7,7 +7,7 @@ import pandas as pd
 
 from results.figures.figure import Evidence, Figure
 from results.figures.style import PALETTE, WIDTH, names_axis, styled
-from search_space.visible import visible
+from search_space.parsing.visible import visible
 
 __all__ = ["draw"]
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from results.aliasing import COMPLETE, alias_statements, aliases
-from results.caption import significance_stars
-from results.effects import Effects, effects
+from results.effects.aliasing import COMPLETE, alias_statements, aliases
+from results.effects.effects import Effects, effects
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.main_effects import DESIGNS
 from results.figures.style import LIGHT, names_axis, styled
-from results.numbers import signed
-from results.table import AblationTable
-from search_space.visible import visible
+from results.layout.caption import significance_stars
+from results.stats.numbers import signed
+from results.table.table import AblationTable
+from search_space.parsing.visible import visible
 
 __all__ = ["draw"]
 

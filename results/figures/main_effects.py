@@ -12,13 +12,13 @@ from statistics import fmean
 import altair as alt
 import pandas as pd
 
-from results.effects import Effects, effects
+from results.effects.effects import Effects, effects
 from results.figures.figure import Evidence, Figure
 from results.figures.style import BLUE, GREY, styled, value_title
-from results.numbers import signed
-from results.statistics import t_quantile
-from results.table import AblationTable
-from search_space.visible import visible
+from results.stats.numbers import signed
+from results.stats.paired import t_quantile
+from results.table.table import AblationTable
+from search_space.parsing.visible import visible
 
 __all__ = ["DESIGNS", "draw"]
 

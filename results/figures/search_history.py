@@ -8,11 +8,11 @@ from statistics import fmean
 import altair as alt
 import pandas as pd
 
-from results.ablation import planned_trials
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.style import BLUE, GREY, ORANGE, WIDTH, styled, value_title
-from results.records import TrialRecord
-from search_space.visible import visible
+from results.store.records import TrialRecord
+from results.table.build import planned_trials
+from search_space.parsing.visible import visible
 
 __all__ = ["draw"]
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from results.figures.figure import Chart, Evidence, Figure, in_two_lines, labels, listed
 from results.figures.style import BLACK, GREY, PALETTE, WIDTH, change_title, names_axis, styled
-from results.table import Row
+from results.table.table import Row
 
 __all__ = ["draw"]
 

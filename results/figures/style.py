@@ -11,8 +11,8 @@ from typing import Any
 import altair as alt
 
 from results.figures.figure import Chart
-from results.layout import DOWN, UP
-from search_space.metrics import METRICS, Metric
+from results.layout.table_layout import DOWN, UP
+from search_space.schema.metrics import METRICS, Metric
 
 __all__ = [
     "BLACK",

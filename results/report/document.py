@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 from results.exporters.html import SCRIPT, STYLE, fragment
 from results.figures import Evidence, Figure, draw_figures
-from results.merge import table_of_runs
-from results.report.drawn import drawn
+from results.report.assets import DRAWING, REPORT_STYLE
 from results.report.escaping import script_hash, text
-from results.report.looks import DRAWING, REPORT_STYLE
+from results.report.figure_section import drawn
 from results.report.provenance import provenance_section, reproduction_section, sessions_of, sweep_description
 from results.report.trials import trial_sections
 from results.report.vega import vega_script
-from results.run_dir import Run
-from results.table import AblationTable
+from results.store.run import Run
+from results.table.merge import table_of_runs
+from results.table.table import AblationTable
 
 __all__ = ["Report", "Subject", "make_report"]
 

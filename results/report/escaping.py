@@ -11,7 +11,7 @@ import json
 from html import escape
 from typing import Any
 
-from search_space.visible import visible
+from search_space.parsing.visible import visible
 
 __all__ = ["block", "data_uri", "script_hash", "script_json", "text"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from results.report.escaping import block, data_uri, text
 from results.report.trials import listing
-from results.run_dir import Run
-from results.table import AblationTable
+from results.store.run import Run
+from results.table.table import AblationTable
 
 __all__ = ["provenance_section", "reproduction_section", "sessions_of", "sweep_description"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from results.records import TrialRecord
 from results.report.escaping import block, text
-from results.table import AblationTable
+from results.store.records import TrialRecord
+from results.table.table import AblationTable
 
 __all__ = ["listing", "trial_sections"]
 

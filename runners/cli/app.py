@@ -14,21 +14,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runners.cli import (
-    cache,
-    catalog,
-    check,
-    diff,
-    doctor,
-    import_checkpoint,
-    launch,
-    look,
-    ls,
-    plan,
-    report,
-    run,
-    watch,
-)
+from runners.cli import cache, check, diff, doctor, import_checkpoint, launch, ls, plan, report, run, watch
+from runners.cli import models_schema_init as catalog
+from runners.cli import status_table as look
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -94,7 +82,7 @@ def main() -> None:
     except OSError as err:
         if err.errno not in _FULL:
             raise
-        from results.durable_files import write_errors_in_words  # imports numpy
+        from results.store.files import write_errors_in_words  # imports numpy
 
         # What was not written would be tried again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

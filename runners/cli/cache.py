@@ -23,8 +23,8 @@ def cache(
     `run` takes a trial from it if its specification, the code that it depends on, torch, timm and the kind of device
     are the same; `run --no-cache` trains every trial.
     """
-    from runners.cache_folder import clear as forget
-    from runners.cache_folder import default_directory, size
+    from runners.cache.directory import clear as forget
+    from runners.cache.directory import default_directory, size
 
     folder = directory or default_directory()
     if folder is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from search_space import SpecError, SweepFile, load_studies
-from search_space.visible import visible
+from search_space.parsing.visible import visible
 
 __all__ = ["check", "load_all_checked"]
 
@@ -43,7 +43,7 @@ def _optuna_problems(file: SweepFile) -> list:
     if not (sweep.prune or sweep.search or sweep.retune):
         return []
     # Optuna takes half a second to import: only sweeps that name its classes pay for it.
-    from runners.optuna_names import make_pruner, make_sampler
+    from runners.search.optuna_factory import make_pruner, make_sampler
 
     problems = []
     for section, make in (

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from runners.cli.arguments import RunArgument
-from search_space.visible import visible_json
+from search_space.parsing.visible import visible_json
 
 __all__ = ["diff"]
 
@@ -24,8 +24,8 @@ def diff(
     from pydantic_core import to_json
 
     from results import Run
-    from results.differences import format_differences, run_differences
-    from results.sides import find_side
+    from results.views.diff import format_differences, run_differences
+    from results.views.diff_operands import find_side
 
     opened = Run.open(run)
     found = run_differences(opened, find_side(opened, a), find_side(opened, b))

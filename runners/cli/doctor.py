@@ -22,7 +22,7 @@ def doctor(
     Exit code 0: trials can run, perhaps with warnings. 1: something stops them.
     """
     from runners.doctor import Request, diagnose
-    from search_space.visible import visible, visible_json
+    from search_space.parsing.visible import visible, visible_json
 
     found = diagnose(Request(out, cpus_per_trial))
     if as_json:

@@ -33,7 +33,7 @@ def import_checkpoint(
         raise SpecError(Problem("exists already", where=str(output), hint="choose another name, or --force"))
     from safetensors.torch import save_file  # imports torch
 
-    from modelzoo.checkpoints import convert_checkpoint, read_checkpoint
+    from modelzoo.official.checkpoints import convert_checkpoint, read_checkpoint
 
     state = read_checkpoint(file, ema=ema)
     weights = convert_checkpoint(state, model, img_size=img_size, num_classes=num_classes)

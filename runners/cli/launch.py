@@ -14,10 +14,10 @@ import typer
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.check import load_all_checked
 from runners.cli.run_dirs import run_dir_of
-from runners.history import read_history
 from runners.launch import LAUNCHERS
 from runners.launch.launched_sweep import LaunchedSweep, launched_sweep
-from runners.run_location import check_run_location
+from runners.machine.filesystems import check_run_location
+from runners.planning.history import read_history
 from search_space import Problem, SpecError
 
 __all__ = ["app"]

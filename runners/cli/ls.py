@@ -33,8 +33,8 @@ def ls(
     what was trained (`arch.depth`). Trials without a value come last and match nothing that is said about it.
     """
     from results import Run
-    from results.collecting import without_collecting
-    from results.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
+    from results.store.gc_pause import without_collecting
+    from results.views.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
 
     if json_ and csv_:
         raise typer.BadParameter("one format at a time", param_hint="--json --csv")

@@ -12,16 +12,16 @@ from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepA
 from runners.cli.check import load_all_checked
 from runners.cli.run_dirs import run_dir_of, study_run_dirs
 from search_space import SweepFile, describe_parameter, needs_cost, trial_id, unmet_requirements, variants
-from search_space.visible import visible, visible_lines
+from search_space.parsing.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runners.budget import Budget
-    from runners.forecast import Forecast
-    from runners.history import History
-    from runners.plan import Plan
-    from runners.probe import Probe
+    from runners.planning.budget import Budget
+    from runners.planning.forecast import Forecast
+    from runners.planning.history import History
+    from runners.planning.plan import Plan
+    from runners.planning.profiling import Probe
 
 __all__ = ["plan"]
 
@@ -87,7 +87,7 @@ def plan(
         )
         documents.append(document)
     if as_json:
-        from runners.plan_json import PLAN_JSON_VERSION
+        from runners.cli.plan_json import PLAN_JSON_VERSION
 
         print(json.dumps({"version": PLAN_JSON_VERSION, "plans": documents}, indent=1))
 
@@ -108,22 +108,22 @@ def _plan_one(
     limit: int | None,
 ) -> dict[str, Any]:
     from results import read_ledger
-    from results.ledger import LEDGER_NAME
-    from runners.budget import parse_budget  # imports torch, as the others here
-    from runners.cache import TrialCache, device_of, leaves_only_records
-    from runners.cache_folder import default_directory
-    from runners.history import read_history
-    from runners.plan import make_plan
-    from runners.plan_json import plan_as_json
-    from runners.plan_text import plan_rows, plan_sentences, plan_warnings
-    from runners.studies import CACHE, STUDIES, from_siblings, providers
+    from results.store.ledger import LEDGER_NAME
+    from runners.cache.directory import default_directory
+    from runners.cache.reuse import CACHE, STUDIES, from_siblings, providers
+    from runners.cache.trial_cache import TrialCache, device_of, leaves_only_records
+    from runners.cli.plan_json import plan_as_json
+    from runners.cli.plan_text import plan_rows, plan_sentences, plan_warnings
+    from runners.planning.budget import parse_budget  # imports torch, as the others here
+    from runners.planning.history import read_history
+    from runners.planning.plan import make_plan
 
     parsed = parse_budget(budget) if budget else None
     made = make_plan(file, profile=profile)
     history = read_history(run_dir)
     whole = made
     if file.sweep.retune:
-        from runners.retune import plan_so_far
+        from runners.driver.retune import plan_so_far
 
         made = plan_so_far(made, read_ledger(run_dir / LEDGER_NAME).records)
     memory = (cache or default_directory()) if uses_cache and leaves_only_records(made.sweep) else None
@@ -164,8 +164,8 @@ def _forecast(
     *,
     trim: bool,
 ) -> Forecast:
-    from runners.budget import fit_budget
-    from runners.forecast import make_forecast
+    from runners.planning.budget import fit_budget
+    from runners.planning.forecast import make_forecast
 
     by_memory = any(kind.gpu_memory is not None for kind in made.kinds_of_resources)
     gpu_gib = _smallest_gpu_here() if by_memory else None
@@ -197,8 +197,8 @@ def _probe(made: Plan, *, is_quiet: bool) -> dict[str, Probe]:
     """A few steps of every variant that costs time of its own; of a search, of its baseline."""
     import torch
 
-    from runners.history import duration_key
-    from runners.probe import probe_trial
+    from runners.planning.history import duration_key
+    from runners.planning.profiling import probe_trial
 
     settings = [variant.setting for variant in made.variants] or [made.sweep.baseline]
     distinct = {duration_key(setting.model_dump(mode="json")): setting for setting in settings}

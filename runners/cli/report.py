@@ -32,10 +32,10 @@ def report(
     if len(runs) > 1 and output is None:
         raise typer.BadParameter("the report of several runs needs a file to go to", param_hint="--output")
     from results import Run
-    from results.collecting import without_collecting
-    from results.durable_files import replace_file, write_errors_in_words
     from results.figures.files import write_figures
     from results.report import make_report
+    from results.store.files import replace_file, write_errors_in_words
+    from results.store.gc_pause import without_collecting
 
     with without_collecting():
         opened = [Run.open(run) for run in runs]
@@ -58,7 +58,7 @@ def _subject(run: Run) -> Subject:
     if run.plan.design != "search":
         return Subject(run)
     # Optuna, and with it a second of imports, only for a search.
-    from runners.importance import parameter_importances
+    from runners.search.importance import parameter_importances
 
     try:
         return Subject(run, parameter_importances(run.deciding.values(), _sweep_of(run)))

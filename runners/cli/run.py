@@ -15,11 +15,11 @@ from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepA
 from runners.cli.check import load_all_checked
 from runners.cli.run_dirs import run_dir_of, study_run_dirs
 from runners.cli.terminal import MayVanish
-from runners.run_location import check_run_location
+from runners.machine.filesystems import check_run_location
 from search_space import Problem, SpecError, SweepFile
-from search_space.tracking import OptunaSpec
-from search_space.tracking_checks import storage_complaint
-from search_space.visible import visible
+from search_space.checks.section_checks import storage_complaint
+from search_space.parsing.visible import visible
+from search_space.schema.tracking import OptunaSpec
 
 __all__ = ["run"]
 
@@ -160,10 +160,10 @@ def _run_one(
     from rich.console import Console
 
     from results import EXPORTERS, Run, ablation_table
-    from runners.cache import TrialCache, device_of
-    from runners.cache_folder import default_directory
-    from runners.drive import drive
-    from runners.plan import make_plan
+    from runners.cache.directory import default_directory
+    from runners.cache.trial_cache import TrialCache, device_of
+    from runners.planning.plan import make_plan
+    from runners.run_sweep import drive
 
     out, err = (cast("TextIO", MayVanish(stream)) for stream in (sys.stdout, sys.stderr))
     console = Console(file=err)

@@ -28,7 +28,7 @@ def watch(
 
     from rich.console import Console
 
-    from runners.watch import watch as show
+    from runners.display.watch import watch as show
 
     # A shell without job control starts background jobs with Ctrl-C ignored. SIGTERM and a lost connection end the
     # view in order, too: else the cursor would stay hidden.

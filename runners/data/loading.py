@@ -15,12 +15,12 @@ from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Split
 from runners.data.decoding import labels_of
 from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
 from runners.data.random_streams import generator
-from runners.data.shares import Share, SharedEvalBatches, SharedTrainBatches
+from runners.data.sharding import Share, SharedEvalBatches, SharedTrainBatches
 from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
 from runners.data.timm_loader import LoaderBatches, LoaderTrainBatches, subset
-from search_space.errors import Problem, SpecError
-from search_space.specs import TaskSpec, TrainSpec
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.trial import TaskSpec, TrainSpec
 
 __all__ = ["IN_MEMORY_BYTES", "describe_dataset", "load_data", "train_batch_size"]
 

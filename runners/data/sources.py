@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runners.data import digits, shapes, timm_names
+from runners.data import digits, shapes
+from runners.data import timm_datasets as timm_names
 from runners.data.dataset_info import Source
 
 __all__ = ["SOURCES", "source_of"]

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from runners.data.dataset_info import Batch, DataInfo
 from runners.data.decoding import pil_mode
 from runners.data.random_streams import generator, global_streams, stream_seed
-from runners.data.shares import Share, reading_shares
-from search_space.specs import TrainSpec
+from runners.data.sharding import Share, reading_shares
+from search_space.schema.trial import TrainSpec
 
 __all__ = ["LoaderBatches", "LoaderTrainBatches", "subset"]
 

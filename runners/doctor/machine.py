@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runners.doctor.cgroups import Limits, limits_here
 from runners.doctor.finding import GIB, Finding, Request, gib
+from runners.machine.cgroups import Limits, limits_here
 
 __all__ = [
     "CpuFacts",

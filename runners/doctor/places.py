@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runners.cache_folder import default_directory
+from runners.cache.directory import default_directory
 from runners.doctor.finding import GIB, Finding, Request, gib
-from runners.run_location import check_run_location
-from runners.scratch import SHORT_DIRECTORY
+from runners.machine.filesystems import check_run_location
+from runners.machine.scratch import SHORT_DIRECTORY
 from search_space import SpecError
 
 __all__ = [

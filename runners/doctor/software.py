@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 
 from runners.doctor.finding import GIB, Finding, Request
-from runners.gpus_here import GpuHere, gpus_here
+from runners.machine.gpus import GpuHere, gpus_here
 
 __all__ = [
     "Package",
@@ -39,7 +39,7 @@ _RAY_SECONDS = 120
 _START_RAY = """
 import os
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-import runners.engines.cluster as own
+import runners.engines.nodes.cluster as own
 import ray
 with own.cluster(None):
     print("CPUs: %g, GPUs: %g" % (ray.cluster_resources().get("CPU", 0), ray.cluster_resources().get("GPU", 0)))

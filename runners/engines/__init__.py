@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a worker imports this package; it must start without torch
-    from runners.book import TrialBook
+    from runners.driver.orchestrator import TrialBook
 
 __all__ = ["ENGINES", "run_trials"]
 
@@ -53,7 +53,7 @@ def _keep_ray_on_loopback() -> None:
 def _ray(book: TrialBook, *, run_dir: Path, address: str | None) -> None:
     if address in (None, "local"):
         _keep_ray_on_loopback()
-    from runners.engines.ray_engine import run_on_ray
+    from runners.engines.ray.engine import run_on_ray
 
     run_on_ray(book, run_dir=run_dir, address=address)
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from results.records import Failure
-from runners.assignment import Assignment, Place
-from runners.book import TrialBook
+from results.store.records import Failure
+from runners.driver.orchestrator import TrialBook
 from runners.engines.driver_error import DriverError
-from runners.outcome import Outcome, TimeLimit, failure_of, too_slow
-from runners.trial_processes import run_trial_in_processes
+from runners.training.distributed_trial import run_trial_in_processes
+from runners.trials.assignment import Assignment, Place
+from runners.trials.outcome import Outcome, TimeLimit, failure_of, too_slow
 from search_space import Resources
 
 __all__ = ["run_in_process"]

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from modelzoo.probes import cosine_penalty, record_maps
 from runners.data import Batch, DataInfo
 from runners.data.random_streams import global_streams
-from search_space.specs import TrainSpec
+from search_space.schema.trial import TrainSpec
 
 __all__ = ["Classification"]
 

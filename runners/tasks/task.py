@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from runners.data import Batch, DataInfo
-from search_space.specs import TrainSpec
+from search_space.schema.trial import TrainSpec
 
 __all__ = ["Task"]
 
@@ -58,5 +58,5 @@ class Task(Protocol):
         ...
 
     def metrics(self, batches: Iterable[Batch], autocast: AbstractContextManager) -> dict[str, float]:
-        """Metrics of `evaluated_model` over all batches, by their names in `search_space.metrics`."""
+        """Metrics of `evaluated_model` over all batches, by their names in `search_space.schema.metrics`."""
         ...

@@ -12,7 +12,7 @@ from typing import Any
 
 from runners.trackers.contract import TrackedSweep, Tracker
 from search_space import Problem, SweepFile
-from search_space.tracking import OptunaSpec
+from search_space.schema.tracking import OptunaSpec
 
 __all__ = ["LIBRARIES", "TRACKERS", "library_problems"]
 

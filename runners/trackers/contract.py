@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from results.columns import flattened
-from results.records import TrialRecord
+from results.store.records import TrialRecord
+from results.views.columns import flattened
 
 __all__ = ["Ending", "TrackedRun", "TrackedSweep", "Tracker", "ending_of", "run_of"]
 

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from results.heads import Head
-from results.records import TrialRecord
+from results.store.record_summary import Head
+from results.store.records import TrialRecord
 from runners.trackers.contract import TrackedRun, TrackedSweep, Tracker, ending_of, run_of
-from search_space.tracking import TrackerSpec
+from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["Delivered", "Delivery"]
 

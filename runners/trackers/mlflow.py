@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
-from search_space.tracking import MlflowSpec
+from search_space.schema.tracking import MlflowSpec
 
 # Read by MLflow at import. Nobody was asked whether usage may be reported; and a server that is down must be noticed
 # in seconds, where MLflow by itself would go on asking for minutes.

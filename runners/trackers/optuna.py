@@ -18,10 +18,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
-from runners.objectives import directions, objective, objective_names
 from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
+from runners.trials.objectives import directions, objective, objective_names
 from search_space import COST_NAMES, InvalidVariant, Setting, Sweep, params_of, suggest
-from search_space.tracking import OptunaSpec
+from search_space.schema.tracking import OptunaSpec
 
 __all__ = ["OptunaTracker"]
 

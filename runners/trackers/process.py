@@ -24,12 +24,12 @@ from typing import IO, Any
 
 from pydantic import TypeAdapter
 
-from results.ledger import LEDGER_NAME, read_ledger
-from results.records import TrialRecord
+from results.store.ledger import LEDGER_NAME, read_ledger
+from results.store.records import TrialRecord
 from runners.trackers import TRACKERS
 from runners.trackers.contract import TrackedSweep
 from runners.trackers.delivery import Delivered, Delivery
-from search_space.tracking import TrackerSpec
+from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["main"]
 

@@ -15,7 +15,7 @@ from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
 from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
-from search_space.tracking import TensorBoardSpec
+from search_space.schema.tracking import TensorBoardSpec
 
 __all__ = ["TensorBoardTracker"]
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import runners
 from results import Head, TrialRecord
-from results.durable_files import replace_file
-from runners.assignment import Assignment
+from results.store.files import replace_file
 from runners.trackers.delivery import Delivered
+from runners.trials.assignment import Assignment
 from search_space import SpecError, Sweep, variant_id
-from search_space.tracking import TrackerSpec
+from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["Tracking"]
 

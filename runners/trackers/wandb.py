@@ -17,7 +17,7 @@ import wandb
 from wandb.errors import CommError, UsageError
 
 from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
-from search_space.tracking import WandbSpec
+from search_space.schema.tracking import WandbSpec
 
 __all__ = ["WandbTracker"]
 

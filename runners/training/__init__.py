@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from runners.training.options import check_train_options
+from runners.training.train_checks import check_train_options
 
 __all__ = ["check_train_options"]

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from results.durable_files import replacing_file
-from runners.outcome import TimeLimit
-from runners.training.ranks import ALONE, Ranks
+from results.store.files import replacing_file
+from runners.training.process_group import ALONE, Ranks
 from runners.training.state import TrainingState
-from search_space.errors import SpecError
-from search_space.identity import canonical_json, trial_id
-from search_space.specs import TrialSpec
-from search_space.sweep import Checkpoints
+from runners.trials.outcome import TimeLimit
+from search_space.parsing.errors import SpecError
+from search_space.schema.identity import canonical_json, trial_id
+from search_space.schema.sweep import Checkpoints
+from search_space.schema.trial import TrialSpec
 
 __all__ = ["CHECKPOINT_NAME", "WEIGHTS_NAME", "TrialCheckpoint"]
 

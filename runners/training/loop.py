@@ -17,16 +17,16 @@ import torch
 from modelzoo import attention_batchnorms
 from runners.data import Batch, Data, EvalBatches, train_batch_size
 from runners.data.random_streams import generator_states, restore_generators
-from runners.outcome import NonFiniteLoss
 from runners.tasks import Task
-from runners.training.best import BestWeights
+from runners.training.best_epoch import BestWeights
+from runners.training.bn_recalibration import recalibrate
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.precision import Precision
-from runners.training.ranks import ALONE, Ranks
-from runners.training.recalibration import recalibrate
+from runners.training.process_group import ALONE, Ranks
 from runners.training.state import TrainingState
-from search_space.metrics import METRICS
-from search_space.specs import TrainSpec
+from runners.trials.outcome import NonFiniteLoss
+from search_space.schema.metrics import METRICS
+from search_space.schema.trial import TrainSpec
 
 __all__ = ["Report", "Trained", "train_model"]
 

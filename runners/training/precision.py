@@ -16,7 +16,7 @@ from timm.utils import NativeScaler, dispatch_clip_grad
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from search_space.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["Precision"]
 

@@ -16,10 +16,10 @@ from timm.scheduler import create_scheduler_v2
 
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
-from runners.training.best import BestOnValidation, BestWeights
+from runners.training.best_epoch import BestOnValidation, BestWeights
 from runners.training.precision import Precision
-from runners.training.ranks import ALONE, Ranks
-from search_space.specs import TrainSpec
+from runners.training.process_group import ALONE, Ranks
+from search_space.schema.trial import TrainSpec
 
 __all__ = ["TrainingState"]
 

@@ -1,6 +1,6 @@
 """Designs: how the parameters of a sweep become the rows of a table. One file each, one contract (`DesignRule`).
 
-To add a design: one file here, one line in `DESIGNS`, its name in `search_space.sweep.DesignName`.
+To add a design: one file here, one line in `DESIGNS`, its name in `search_space.schema.sweep.DesignName`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from search_space.designs.list import List
 from search_space.designs.one_factor import OneFactor
 from search_space.designs.search import SearchDesign
 from search_space.designs.zip import Zip
-from search_space.drafts import DesignRule
+from search_space.settings.candidates import DesignRule
 
 __all__ = ["DESIGNS"]
 

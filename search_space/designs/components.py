@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from search_space.drafts import Complaint, Draft, component_picks
-from search_space.naming import Names
-from search_space.parameters import Component, Range
-from search_space.sweep import Sweep
+from search_space.schema.parameters import Component, Range
+from search_space.schema.sweep import Sweep
+from search_space.settings.candidates import Complaint, Draft, component_picks
+from search_space.settings.naming import Names
 
 __all__ = ["component_complaints", "component_draft", "components_of"]
 

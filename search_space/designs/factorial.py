@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from search_space.drafts import Complaint, Draft, count_combinations, lazy_product, unfold
-from search_space.sweep import Sweep
+from search_space.schema.sweep import Sweep
+from search_space.settings.candidates import Complaint, Draft, count_combinations, lazy_product, unfold
 
 __all__ = ["Factorial"]
 

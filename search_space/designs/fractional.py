@@ -23,8 +23,8 @@ from search_space.designs.two_level import (
     parse_generator,
     plackett_burman,
 )
-from search_space.drafts import Complaint, Draft
-from search_space.sweep import Sweep
+from search_space.schema.sweep import Sweep
+from search_space.settings.candidates import Complaint, Draft
 
 __all__ = ["AliasStructure", "Fractional", "alias_structure"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.designs.components import component_complaints, component_draft, components_of
-from search_space.drafts import Complaint, Draft
-from search_space.sweep import Sweep
+from search_space.schema.sweep import Sweep
+from search_space.settings.candidates import Complaint, Draft
 
 __all__ = ["LeaveOneOut"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search_space.building import build_setting
-from search_space.drafts import Complaint, Draft, Pick
-from search_space.paths import split
-from search_space.sweep import Row, Sweep
+from search_space.schema.sweep import Row, Sweep
+from search_space.settings.building import build_setting
+from search_space.settings.candidates import Complaint, Draft, Pick
+from search_space.settings.paths import split
 
 __all__ = ["List"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search_space.drafts import Complaint, Draft, Pick
-from search_space.parameters import Component, Range
-from search_space.sweep import Sweep
+from search_space.schema.parameters import Component, Range
+from search_space.schema.sweep import Sweep
+from search_space.settings.candidates import Complaint, Draft, Pick
 
 __all__ = ["Zip"]
 

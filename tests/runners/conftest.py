@@ -13,8 +13,8 @@ from unittest.mock import patch
 import pytest
 
 from results import LedgerWriter
-from runners.book import TrialBook
-from runners.plan import make_plan
+from runners.driver.orchestrator import TrialBook
+from runners.planning.plan import make_plan
 from search_space import load_sweep
 
 TINY_FIXED = """
@@ -141,7 +141,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def ray_nodes():
     """One real Ray cluster for the whole test run, of one node to which tests add others."""
-    import runners.engines.ray_engine  # noqa: F401 - sets the environment that Ray reads at import
+    import runners.engines.ray.engine  # noqa: F401 - sets the environment that Ray reads at import
 
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster

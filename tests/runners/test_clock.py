@@ -8,8 +8,8 @@ import types
 
 import pytest
 
-import runners.assignment
-import runners.progress
+import runners.display.live
+import runners.trials.assignment
 from results import (
     LedgerWriter,
     PlannedVariant,
@@ -23,8 +23,8 @@ from results import (
     run_status,
     write_plan,
 )
-from runners.drive import drive
-from runners.plan import make_plan
+from runners.planning.plan import make_plan
+from runners.run_sweep import drive
 from search_space import load_sweep
 
 DAY = 86_400.0
@@ -44,9 +44,9 @@ def clock_going_back(monkeypatch):
             return datetime.datetime.fromtimestamp(now(), tz)
 
     fake = types.SimpleNamespace(datetime=Datetime, UTC=datetime.UTC)
-    monkeypatch.setattr(runners.assignment, "datetime", fake)
+    monkeypatch.setattr(runners.trials.assignment, "datetime", fake)
     monkeypatch.setattr(
-        runners.progress, "time", types.SimpleNamespace(time=now, monotonic=runners.progress.time.monotonic)
+        runners.display.live, "time", types.SimpleNamespace(time=now, monotonic=runners.display.live.time.monotonic)
     )
 
 

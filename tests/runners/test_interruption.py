@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from results import Run, format_status, run_status
-from runners.drive import drive
+from runners.driver.stop_request import StopRequest
 from runners.engines import ENGINES
-from runners.plan import make_plan
-from runners.stop_request import StopRequest
+from runners.planning.plan import make_plan
+from runners.run_sweep import drive
 from search_space import load_sweep
 
 SWEEP = """

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from results import Run, read_ledger
-from runners.cache import TrialCache
-from runners.drive import drive
-from runners.plan import make_plan
+from runners.cache.trial_cache import TrialCache
+from runners.planning.plan import make_plan
+from runners.run_sweep import drive
 from search_space import load_sweep
 
 SWEEP = """

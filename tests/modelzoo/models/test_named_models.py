@@ -9,7 +9,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.optim import param_groups_layer_decay
 
 import modelzoo
-from search_space.specs import ArchSpec
+from search_space.schema.trial import ArchSpec
 
 # Parameters, entries of the state and GMACs, counted on the released models.
 RELEASED = {

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from modelzoo import from_official
-from modelzoo.models import deepvit_official, groupmixformer_official, refined_vit_official
-from modelzoo.models.refined_vit_mixing import draw_box
-from search_space.errors import SpecError
+from modelzoo.models.deepvit import state_dict_adapter as deepvit_official
+from modelzoo.models.groupmixformer import state_dict_adapter as groupmixformer_official
+from modelzoo.models.refined_vit import state_dict_adapter as refined_vit_official
+from modelzoo.models.refined_vit.mix_token import draw_box
+from search_space.parsing.errors import SpecError
 
 DEEPVIT = {
     "img_size": 16,

@@ -7,8 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from runners.data import SOURCES, describe_dataset
-from search_space.resources import Resources
-from search_space.specs import DigitsSpec, TaskSpec
+from search_space.schema.resources import Resources
+from search_space.schema.trial import DigitsSpec, TaskSpec
 
 GOLDEN_LABELS = 293451
 GOLDEN_PIXELS = 20012843

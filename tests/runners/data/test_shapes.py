@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from runners.data import describe_dataset
 from runners.data.shapes import draw_shapes
-from search_space.resources import Resources
-from search_space.specs import ShapesSpec, TaskSpec
+from search_space.schema.resources import Resources
+from search_space.schema.trial import ShapesSpec, TaskSpec
 
 OPTIONS = {"side": 16, "in_chans": 3, "noise": 0.1, "seed": 0}
 

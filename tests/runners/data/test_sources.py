@@ -9,8 +9,8 @@ import torch
 
 import runners.data
 from runners.data import SOURCES, describe_dataset, load_data
-from search_space.resources import Resources
-from search_space.specs import DigitsSpec, ShapesSpec, TaskSpec, TrainSpec
+from search_space.schema.resources import Resources
+from search_space.schema.trial import DigitsSpec, ShapesSpec, TaskSpec, TrainSpec
 
 BUILTIN = [DigitsSpec(), ShapesSpec(img_size=8, num_train=40, num_test=24, in_chans=1)]
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import pytest
 from results import Failure, TrialRecord
 from runners.trackers.contract import TrackedSweep
 from runners.trackers.delivery import Delivered, Delivery
-from search_space.tracking import TensorBoardSpec
+from search_space.schema.tracking import TensorBoardSpec
 
 SPEC = {"arch": {"depth": 2, "num_heads": None, "attention": {"name": "softmax"}}, "train": {"lr": 0.1}, "seed": 3}
 

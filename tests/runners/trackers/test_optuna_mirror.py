@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
 from runners.trackers.optuna import OptunaTracker
 from search_space import load_sweep_text, variants
-from search_space.tracking import OptunaSpec
+from search_space.schema.tracking import OptunaSpec
 
 pytestmark = pytest.mark.xdist_group("trackers")
 SEARCH = """

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runners.outcome import Outcome
 from runners.trackers.tracking import Tracking
+from runners.trials.outcome import Outcome
 
 SWEEP = """
 name: tracked

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from modelzoo import build_model
 from runners.data import describe_dataset, load_data
-from runners.trial import run_trial
-from search_space.resources import Resources
-from search_space.specs import ArchSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
-from search_space.sweep import Checkpoints
+from runners.training.trial import run_trial
+from search_space.schema.resources import Resources
+from search_space.schema.sweep import Checkpoints
+from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
 
 TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
 SHAPES = ShapesSpec(img_size=8, num_train=64, num_test=32, in_chans=1)

@@ -9,8 +9,8 @@ import torch
 
 from modelzoo import resolve_img_size
 from runners.data import load_data
-from runners.drive import drive
-from runners.plan import make_plan
+from runners.planning.plan import make_plan
+from runners.run_sweep import drive
 from search_space import Resources, load_sweep_text
 
 DOCS = Path(__file__).parents[3] / "docs" / "sweep_format.md"

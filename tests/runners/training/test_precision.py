@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from runners.training.precision import Precision
-from search_space.errors import SpecError
+from search_space.parsing.errors import SpecError
 
 CPU = torch.device("cpu")
 

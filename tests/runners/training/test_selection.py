@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runners.trial import run_trial
+from runners.training.trial import run_trial
 from search_space import Resources, TrialSpec
 
 

@@ -1,0 +1,124 @@
+"""ArchSpec -> nn.Module: first the host with its own attention, then the mechanism into its slots.
+
+That order is what makes comparisons paired: at equal seed, everything that two variants both have starts bit-equal.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from modelzoo.factory.timm_models import build_timm_model, check_model_name
+from modelzoo.factory.vit import build_vit
+from modelzoo.hosts.swap import swap_attention
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.schema.trial import ArchSpec
+
+__all__ = ["build_model", "resolve_img_size"]
+
+# What archsweep sets itself, and what would fetch or load weights.
+RESERVED = ("cache_dir", "checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "scriptable")
+
+
+def build_model(
+    arch: ArchSpec,
+    *,
+    img_size: int | tuple[int, int] | None,
+    in_chans: int,
+    num_classes: int,
+    seed: int | None = None,
+) -> nn.Module:
+    """The model that `arch` describes, in training mode, with fresh weights on the current default device.
+
+    Args:
+        img_size: size of the data's images; see `resolve_img_size` for when it counts.
+        seed: draw the weights from this seed and leave torch's generator as it was; None draws from torch's generator.
+
+    Raises:
+        SpecError: the architecture cannot be built; the problems carry their path below `arch`.
+    """
+    if seed is None:
+        return _build(arch, img_size, in_chans, num_classes, seed=torch.initial_seed())
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return _build(arch, img_size, in_chans, num_classes, seed=seed)
+
+
+def resolve_img_size(arch: ArchSpec, img_size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """(height, width) of the images that the model of `arch` expects.
+
+    `arch.img_size` if given; else `img_size`, the data's, for `vit`; else the named timm model's own.
+    """
+    if arch.img_size is not None:
+        return _pair(arch.img_size)
+    if arch.model != "vit":
+        check_model_name(arch.model)
+        cfg = timm.get_pretrained_cfg(arch.model)
+        size = None if cfg is None else cfg.input_size
+        if size is not None:
+            return size[-2], size[-1]
+    if img_size is None:
+        raise SpecError(
+            Problem(
+                f"no image size: neither the data nor {arch.model!r} brings one",
+                path="arch.img_size",
+                hint="write arch.img_size: SIDE or [HEIGHT, WIDTH]",
+            )
+        )
+    return _pair(img_size)
+
+
+def _build(
+    arch: ArchSpec, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int, *, seed: int
+) -> nn.Module:
+    _check_options(arch)
+    options: dict[str, Any] = dict(arch.options)
+    if arch.model == "vit":
+        size = resolve_img_size(arch, img_size)
+        model = build_vit(arch, img_size=size, in_chans=in_chans, num_classes=num_classes, options=options)
+    else:
+        asked = None if arch.img_size is None else _pair(arch.img_size)
+        model = build_timm_model(arch, img_size=asked, in_chans=in_chans, num_classes=num_classes, options=options)
+    swap_attention(model, arch, seed=seed)
+    return model
+
+
+def _check_options(arch: ArchSpec) -> None:
+    problems = []
+    for name in sorted(arch.options):
+        path = f"arch.options.{name}"
+        if name in ArchSpec.model_fields:
+            problems.append(Problem(f"{name!r} is a field of arch", path=path, hint=f"write it as arch.{name}"))
+        elif name in RESERVED:
+            problems.append(
+                Problem(
+                    f"{name!r} is not for a sweep to set",
+                    path=path,
+                    hint="archsweep takes channels and classes from the data and trains from fresh weights",
+                )
+            )
+        elif arch.model == "vit" and name not in VIT_OPTIONS:
+            problems.append(
+                Problem(f"{name!r} is not an option of 'vit'", path=path, hint=did_you_mean(name, VIT_OPTIONS))
+            )
+    if problems:
+        raise SpecError(problems)
+
+
+def _vit_options() -> tuple[str, ...]:
+    parameters = set(inspect.signature(VisionTransformer.__init__).parameters)
+    # Arguments that take classes cannot be written in a sweep; device and dtype are the runner's.
+    not_values = {"self", "block_fn", "device", "dtype", "embed_layer", "mlp_layer"}
+    return tuple(sorted(parameters - not_values - set(ArchSpec.model_fields) - set(RESERVED)))
+
+
+VIT_OPTIONS = _vit_options()
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -1,0 +1,61 @@
+"""What a model costs, exactly, without allocating it: built on torch's meta device, counted by torch's FLOP counter.
+
+Counted are matrix products, convolutions and fused attention; norms, activations, softmax and other element-wise work
+are not, as in the papers' tables.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from modelzoo.factory.build import build_model, resolve_img_size
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.trial import ArchSpec
+
+__all__ = ["Cost", "measure_cost"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one forward pass of one image: parameters in 10^6, multiply-accumulates in 10^9 (1 MAC = 2 FLOPs)."""
+
+    params_m: float
+    gmacs: float
+
+
+def measure_cost(arch: ArchSpec, *, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int) -> Cost:
+    """Parameters and compute of one image in evaluation mode; equal questions are answered from memory.
+
+    Raises:
+        SpecError: the architecture cannot be built.
+    """
+    size = resolve_img_size(arch, img_size)
+    return _measure(arch.model_dump_json(), size, in_chans, num_classes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _measure(arch_json: str, img_size: tuple[int, int], in_chans: int, num_classes: int) -> Cost:
+    arch = ArchSpec.model_validate_json(arch_json)
+    with torch.device("meta"):
+        model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).eval()
+        image = torch.empty(1, in_chans, *img_size)
+    # The counter follows modules by gradient hooks, which trip over weights that are handed to modules as inputs.
+    model.requires_grad_(False)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        try:
+            model(image)
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as err:
+            height, width = img_size
+            raise SpecError(
+                Problem(
+                    f"{arch.model!r} cannot process a {height}x{width} image with {in_chans} channels: {err}",
+                    path="arch.img_size",
+                    hint="choose another arch.img_size or another model",
+                )
+            ) from err
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9)

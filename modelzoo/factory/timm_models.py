@@ -1,0 +1,127 @@
+"""Any timm model by its name, with only those arguments that the sweep gives.
+
+timm's constructors differ in what they accept. What a sweep asks for is either accepted or refused by name; nothing
+is dropped in silence. Weights are never downloaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import timm
+from timm.layers.helpers import to_2tuple
+from timm.layers.patch_embed import PatchEmbed
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from modelzoo.factory.vit import patch_problems
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.trial import ArchSpec
+
+__all__ = ["build_timm_model", "check_model_name"]
+
+# Fields that a model may take. The rates always have a value (0), so a model that does not know them is asked for them
+# only when they are set.
+FIELDS = ("depth", "embed_dim", "num_heads", "mlp_ratio", "patch_size", "qkv_bias", "class_token", "global_pool")
+RATES = ("drop_path_rate", "proj_drop_rate", "attn_drop_rate")
+
+
+def check_model_name(name: str) -> None:
+    """Raises SpecError unless timm can build `name`."""
+    # Names with a source (`hf-hub:...`, `local-dir:...`) would read files or the network: refused like unknown ones.
+    if timm.is_model(name):
+        try:
+            timm.get_pretrained_cfg(name)
+        except RuntimeError as err:
+            plain = name.partition(".")[0]
+            raise SpecError(
+                Problem(f"unknown model {name!r}: {err}", path="arch.model", hint=f"did you mean {plain!r}?")
+            ) from err
+        return
+    known = ["vit", *timm.list_models()]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    guess = f"Did you mean {' or '.join(repr(c) for c in close)}?  " if close else ""
+    raise SpecError(
+        Problem(
+            f"unknown model {name!r}",
+            path="arch.model",
+            hint=f"{guess}`archsweep models PATTERN` searches the {len(known)} names that can be built.",
+        )
+    )
+
+
+def build_timm_model(
+    arch: ArchSpec, *, img_size: tuple[int, int] | None, in_chans: int, num_classes: int, options: dict[str, Any]
+) -> nn.Module:
+    """The named model with the given fields; `img_size` only where the sweep gives one.
+
+    Raises:
+        SpecError: an unknown name, an argument the model does not take, or sizes it cannot be built with.
+    """
+    check_model_name(arch.model)
+    given = {name: getattr(arch, name) for name in FIELDS if getattr(arch, name) is not None}
+    given |= {name: getattr(arch, name) for name in RATES}
+    if img_size is not None:
+        given["img_size"] = img_size
+    given |= options
+    while True:
+        try:
+            model = timm.create_model(arch.model, pretrained=False, in_chans=in_chans, num_classes=num_classes, **given)
+        except SpecError:
+            raise  # a model of the zoo has said in words what is wrong
+        except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as err:
+            refused = _refused_arguments(err, given)
+            dispensable = [name for name in refused if _not_needed(arch, name, given)]
+            if not dispensable:
+                raise SpecError(_problems(arch, err, refused, given)) from err
+            for name in dispensable:
+                del given[name]
+            continue
+        _check_patches(model)
+        return model
+
+
+def _check_patches(model: nn.Module) -> None:
+    """timm builds a plain ViT whose patches do not tile the image, and fails only when it sees one."""
+    embed = model.patch_embed if isinstance(model, VisionTransformer) else None
+    if isinstance(embed, PatchEmbed) and embed.img_size is not None:
+        height, width = to_2tuple(embed.img_size)
+        problems = patch_problems((int(height), int(width)), int(embed.patch_size[0]))
+        if problems:
+            raise SpecError(problems)
+
+
+def _refused_arguments(err: Exception, given: dict[str, Any]) -> list[str]:
+    """Names from `... got an unexpected keyword argument 'depth'` and `...argument(s): ['depth', 'img_size']`."""
+    _, _, names = str(err).partition("unexpected keyword argument")
+    return [name for name in re.findall(r"'(\w+)'", names) if name in given]
+
+
+def _not_needed(arch: ArchSpec, refused: str, given: dict[str, Any]) -> bool:
+    """Whether the model does what was asked for without this argument: a rate of 0, or taking images of any size."""
+    if refused == "img_size":
+        cfg = timm.get_pretrained_cfg(arch.model)
+        return cfg is None or not cfg.fixed_input_size
+    return refused in RATES and given[refused] == 0
+
+
+def _problems(arch: ArchSpec, err: Exception, refused: list[str], given: dict[str, Any]) -> list[Problem]:
+    if not refused:
+        asked = ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in RATES or value)
+        return [
+            Problem(
+                f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {type(err).__name__}: {err}",
+                path="arch.model",
+                hint="every size is free with `model: vit`; `archsweep models` lists what can be built",
+            )
+        ]
+    return [
+        Problem(
+            f"{arch.model!r} takes no {name}, but {given[name]!r} is given",
+            path=f"arch.{name}" if name in ArchSpec.model_fields else f"arch.options.{name}",
+            hint="remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+        )
+        for name in refused
+    ]

@@ -1,0 +1,181 @@
+"""Puts an attention mechanism into the slots of a host model and leaves every other weight as it was.
+
+The host's qkv and output linears move into the mechanism, so that variants share them bit for bit. What a mechanism
+adds is drawn from its own seed per block: swapping block 3 as well changes nothing in block 5, and the host's random
+numbers are not touched. How each family of hosts takes a mechanism in is in `hosts/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from modelzoo.attention import ATTENTION
+from modelzoo.attention.distributed_local_attention import expanded_maps
+from modelzoo.hosts import LEGAL_HOSTS, PlainSeat, Seat, seats_of
+from modelzoo.hosts.map_carrying import carriers
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.attention import EveryBlocks, FirstBlocks, LastBlocks, RefinerSpec
+from search_space.schema.trial import ArchSpec
+
+__all__ = ["swap_attention"]
+
+
+def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
+    """Replaces the attention of the chosen blocks of `model` by `arch.attention`, in place.
+
+    `softmax` means the model's own attention: plain slots get the fused form of the same thing, others stay as is.
+    Blocks are counted through all stages of a pyramid.
+
+    Raises:
+        SpecError: the host has other attention, the blocks do not exist, or the mechanism does not fit the sizes.
+    """
+    spec = arch.attention
+    seats = seats_of(model)
+    if spec.name == "softmax":
+        for index, seat in enumerate(seats):
+            if isinstance(seat, PlainSeat) and seat.why_not(spec.name) is None:
+                with _own_random_numbers(seat, seed, index):
+                    seat.put(spec.name, {})
+        return
+    if not seats:
+        raise SpecError(_foreign_host(arch, _attention_of(model)))
+    chosen = _chosen_indices(spec.blocks, len(seats))
+    _check_seats(arch, seats, chosen)
+    if ATTENTION[spec.name].needs_grid and isinstance(model, VisionTransformer):
+        _check_fixed_grid(model, arch)
+    if isinstance(spec, RefinerSpec) and (spec.sharing != "none" or spec.residual_map):
+        _swap_carrying(model, arch, spec, seats, chosen, seed)
+        return
+    left_out = {"name", "blocks"} | ATTENTION[spec.name].layout
+    options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
+    for index in chosen:
+        with _own_random_numbers(seats[index], seed, index):
+            seats[index].put(spec.name, options)
+
+
+def _swap_carrying(
+    model: nn.Module, arch: ArchSpec, spec: RefinerSpec, seats: Sequence[Seat], chosen: Sequence[int], seed: int
+) -> None:
+    """Blocks that hand maps to each other: only plain hosts have the same tokens in all their blocks."""
+    which = "sharing" if spec.sharing != "none" else "residual_map"
+    plain = [seat for seat in seats if isinstance(seat, PlainSeat)]
+    if len(plain) < len(seats) or not isinstance(model, VisionTransformer):
+        raise SpecError(
+            Problem(
+                f"{which} hands attention maps from block to block, "
+                f"but the blocks of {arch.model!r} do not attend over the same tokens",
+                path=f"arch.attention.{which}",
+                hint="legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*)",
+            )
+        )
+    reasons = [plain[index].why_no_carrying() for index in chosen]
+    if any(reasons):
+        raise SpecError(_foreign_host(arch, next(reason for reason in reasons if reason)))
+    num_heads = plain[chosen[0]].slot.num_heads
+    num_maps = num_heads if spec.reduction else expanded_maps(num_heads, spec.expansion)
+    for carrier in carriers(spec, chosen, num_heads, num_maps):
+        with _own_random_numbers(plain[carrier.index], seed, carrier.index):
+            model.blocks[carrier.index] = carrier.block(plain[carrier.index], spec)
+
+
+@contextmanager
+def _own_random_numbers(seat: Seat, seed: int, index: int) -> Iterator[None]:
+    """On the seat's device, with numbers that depend on seed and block alone and are taken from nobody."""
+    own = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
+    with torch.random.fork_rng(devices=[]), torch.device(seat.weight.device):
+        torch.default_generator.manual_seed(own)
+        yield
+
+
+def _check_seats(arch: ArchSpec, seats: Sequence[Seat], chosen: Sequence[int]) -> None:
+    """Raises SpecError if a chosen seat cannot take the mechanism, naming those that can."""
+    name = arch.attention.name
+    refused = {index: reason for index in chosen if (reason := seats[index].why_not(name)) is not None}
+    if not refused:
+        return
+    index, reason = next(iter(refused.items()))
+    possible = [other for other, seat in enumerate(seats) if seat.why_not(name) is None]
+    if not possible:
+        raise SpecError(_foreign_host(arch, reason))
+    raise SpecError(
+        Problem(
+            f"attention {name!r} cannot replace the attention of block {index} of {arch.model!r}, which {reason}",
+            path="arch.attention.blocks",
+            hint=f"possible blocks: {possible}",
+        )
+    )
+
+
+def _attention_of(model: nn.Module) -> str:
+    found = {
+        f"{type(module).__module__}.{type(module).__qualname__}"
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] == "attn" or _sounds_like_attention(type(module).__name__)
+    }
+    return f"uses {', '.join(sorted(found))}" if found else "has no attention"
+
+
+def _sounds_like_attention(name: str) -> bool:
+    return "Att" in name and "Block" not in name
+
+
+def _foreign_host(arch: ArchSpec, reason: str) -> Problem:
+    return Problem(
+        f"attention {arch.attention.name!r} cannot replace the attention of {arch.model!r}, which {reason}",
+        path="arch.attention",
+        hint=LEGAL_HOSTS,
+    )
+
+
+def _check_fixed_grid(model: VisionTransformer, arch: ArchSpec) -> None:
+    if model.dynamic_img_size or not isinstance(model.patch_drop, nn.Identity):
+        what = "dynamic_img_size" if model.dynamic_img_size else "patch_drop_rate"
+        raise SpecError(
+            Problem(
+                f"attention {arch.attention.name!r} needs every patch of a fixed grid, which {what} takes away",
+                path=f"arch.options.{what}",
+                hint=f"remove {what}",
+            )
+        )
+
+
+def _chosen_indices(blocks: object, depth: int) -> list[int]:
+    if blocks == "all":
+        return list(range(depth))
+    for kind, name in ((LastBlocks, "last"), (FirstBlocks, "first"), (EveryBlocks, "every")):
+        if isinstance(blocks, kind):
+            count = getattr(blocks, name)
+            if count > depth:
+                raise SpecError(
+                    Problem(
+                        f"{name}: {count} is more than the {depth} blocks of the model",
+                        path=f"arch.attention.blocks.{name}",
+                        hint=f"legal: 1 to {depth}",
+                    )
+                )
+            if name == "every":
+                return list(range(count - 1, depth, count))
+            return list(range(depth - count, depth)) if name == "last" else list(range(count))
+    assert isinstance(blocks, tuple)
+    _check_block_list(blocks, depth)
+    return list(blocks)
+
+
+def _check_block_list(blocks: tuple[int, ...], depth: int) -> None:
+    problems = []
+    beyond = [index for index in blocks if not 0 <= index < depth]
+    twice = sorted({index for index in blocks if blocks.count(index) > 1})
+    if not blocks:
+        problems.append(("an empty list chooses no block", "`attention: softmax` keeps the model's own attention"))
+    if beyond:
+        problems.append((f"no such blocks: {beyond}", f"the model has {depth}; legal: 0 to {depth - 1}"))
+    if twice:
+        problems.append((f"blocks listed twice: {twice}", "list each block once"))
+    if problems:
+        raise SpecError(Problem(message, path="arch.attention.blocks", hint=hint) for message, hint in problems)

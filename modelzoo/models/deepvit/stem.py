@@ -1,0 +1,94 @@
+"""Convolutional patch embedding: a few convolutions at half resolution, then patches of half the side.
+
+Paper:   DeepViT, Zhou et al. 2021, arXiv:2103.11886 (S and L), after Tokens-to-Token ViT, arXiv:2101.11986.
+Source:  the widths of the released models; DeepViT uses 64, 64, Refined-ViT 32, 64, 128. Parity is tested for both.
+Differs: which of the two it is, is the argument `widths`.
+
+Shapes:  B images, C channels, H x W image, h x w patch grid, D embed_dim, N = h * w.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = ["ConvolutionalStem"]
+
+
+class ConvolutionalStem(nn.Module):
+    """Stands in for timm's `PatchEmbed`: the same attributes, the same outputs.
+
+    Args:
+        patch_size: even; the stride of the whole stem.
+        widths: channels after each convolution: the first is 7 x 7 with stride 2, the others are 3 x 3.
+        flatten: tokens (B, N, D) if true, else a map (B, D, h, w).
+        output_fmt: NHWC gives a map (B, h, w, D) in place of either.
+        strict_img_size: refuse images of another size than `img_size`.
+    """
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        embed_dim: int = 768,
+        *,
+        widths: tuple[int, ...] = (64, 64),
+        flatten: bool = True,
+        output_fmt: str | None = None,
+        bias: bool = True,
+        strict_img_size: bool = True,
+    ) -> None:
+        super().__init__()
+        if patch_size % 2:
+            raise SpecError(
+                Problem(
+                    f"a convolutional stem needs an even patch_size, but got {patch_size}",
+                    path="arch.patch_size",
+                    hint="its first convolution halves the image; or choose the linear stem",
+                )
+            )
+        assert output_fmt in (None, "NHWC")
+        self.patch_size = (patch_size, patch_size)
+        self.flatten, self.output_fmt, self.strict_img_size = flatten, output_fmt, strict_img_size
+        self.set_input_size(img_size)
+        self.num_convs = len(widths)
+        channels = in_chans
+        for index, width in enumerate(widths, start=1):
+            kernel, stride = (7, 2) if index == 1 else (3, 1)
+            self.add_module(f"conv{index}", nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False))
+            self.add_module(f"bn{index}", nn.BatchNorm2d(width))
+            channels = width
+        self.proj = nn.Conv2d(channels, embed_dim, patch_size // 2, patch_size // 2, bias=bias)
+
+    def set_input_size(self, img_size: int | tuple[int, int] | None = None, patch_size: None = None) -> None:
+        """Expect images of this size from now on; patches keep their size."""
+        if patch_size is not None:
+            raise ValueError("the patches of a convolutional stem cannot be resized")
+        if img_size is not None:
+            self.img_size = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
+            self.grid_size = self.dynamic_feat_size(self.img_size)
+            self.num_patches = self.grid_size[0] * self.grid_size[1]
+
+    def feat_ratio(self, as_scalar: bool = True) -> int | tuple[int, int]:
+        """Pixels per patch side."""
+        return self.patch_size[0] if as_scalar else self.patch_size
+
+    def dynamic_feat_size(self, img_size: tuple[int, int]) -> tuple[int, int]:
+        """Patch grid of an image of this size: the first convolution rounds up, the patches round down."""
+        half = self.patch_size[0] // 2
+        return (img_size[0] + 1) // 2 // half, (img_size[1] + 1) // 2 // half
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        came = (x.shape[-2], x.shape[-1])
+        if self.strict_img_size and came != self.img_size:
+            raise ValueError(f"built for images of {self.img_size}, but {came} came; build it with img_size={came}")
+        for index in range(1, self.num_convs + 1):
+            x = F.relu(self.get_submodule(f"bn{index}")(self.get_submodule(f"conv{index}")(x)))
+        x_BDhw = self.proj(x)
+        if self.output_fmt == "NHWC":
+            return x_BDhw.permute(0, 2, 3, 1)
+        return x_BDhw.flatten(2).transpose(1, 2) if self.flatten else x_BDhw

@@ -1,0 +1,150 @@
+"""A stage of RegionViT: a projection of both maps, then blocks of regional-to-local attention on groups of tokens.
+
+Paper:   RegionViT, Chen et al. 2022, arXiv:2106.02689, section 3; PEG as in CPVT, arXiv:2102.10882.
+Source:  written from a description of the released model; parity with it is tested.
+Differs: regional tokens, regional attention and shared weights can be left out, one by one.
+
+Padding of a map that does not fill its windows enters with the stage and leaves with it: in between, padded tokens
+are transformed like any other (they carry biases), unless PEG, which works on the bare map, resets them to zero.
+Stochastic depth drops the regional step per image, and the other two per window, as released.
+
+Shapes:  B images, R regions, G = B * R windows, N tokens of a window, D dim.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from timm.layers.drop import DropPath
+from timm.layers.mlp import Mlp
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from modelzoo.models.regionvit.attention import RegionalToLocalAttention, from_windows, padding_mask, to_windows
+from modelzoo.models.regionvit.tokens import Projection
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = ["RegionViTStage", "RegionalToLocalBlock"]
+
+NORM_EPS = 1e-6
+
+
+class RegionalToLocalBlock(nn.Module):
+    """Regional attention, then attention and MLP in windows, each pre-norm and residual.
+
+    Args:
+        regional_attention: 'shared' (the windows' weights), 'separate' (its own) or 'none' (regions do not exchange).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        *,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        drop_path: float = 0.0,
+        regional_attention: str = "shared",
+        rel_pos: bool = True,
+    ) -> None:
+        super().__init__()
+        options = {"qkv_bias": qkv_bias, "qk_scale": qk_scale, "attn_drop": attn_drop, "proj_drop": proj_drop}
+        self.norm0 = None if regional_attention == "none" else nn.LayerNorm(dim, eps=NORM_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = RegionalToLocalAttention(dim, num_heads, window_size if rel_pos else None, **options)
+        own = regional_attention == "separate"
+        self.regional_attn = RegionalToLocalAttention(dim, num_heads, None, **options) if own else None
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
+
+    def forward(self, x_GND: torch.Tensor, num_images: int, mask_RNN: torch.Tensor | None) -> torch.Tensor:
+        if self.norm0 is not None:
+            regional_BRD = x_GND[:, 0].unflatten(0, (num_images, -1))
+            attend = self.attn if self.regional_attn is None else self.regional_attn
+            regional_BRD = regional_BRD + self.drop_path(attend(self.norm0(regional_BRD)))
+            x_GND = torch.cat([regional_BRD.flatten(0, 1)[:, None], x_GND[:, 1:]], dim=1)
+        x_GND = x_GND + self.drop_path(self.attn(self.norm1(x_GND), in_windows=True, mask_RNN=mask_RNN))
+        return x_GND + self.drop_path(self.mlp(self.norm2(x_GND)))
+
+
+class RegionViTStage(nn.Module):
+    """One level of the pyramid: (regional map or None, local map) in and out.
+
+    Args:
+        block_options: arguments of every `RegionalToLocalBlock`; `drop_path` has one rate per block.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        *,
+        drop_path: list[float],
+        downsampling: str,
+        regional: bool,
+        share_projection: bool,
+        peg: bool,
+        corner: str,
+        **block_options,
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.corner = corner
+        self.grad_checkpointing = False
+        projection = Projection(in_dim, dim, downsampling, shared=share_projection, regional=regional)
+        blocks = [
+            RegionalToLocalBlock(dim, num_heads, window_size, drop_path=rate, **block_options) for rate in drop_path
+        ]
+        # The projection is number 0, as in released checkpoints.
+        self.block = nn.ModuleList([projection, *blocks])
+        self.peg = nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False) if peg else None
+
+    def forward(self, regional: torch.Tensor | None, local: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+        projection, first, *others = self.block
+        regional, local = projection(regional, local)
+        num_images, size, grid_size = len(local), (local.shape[2], local.shape[3]), self._grid_size(regional, local)
+        mask_RNN = padding_mask(
+            size,
+            grid_size,
+            self.window_size,
+            num_regional=0 if regional is None else 1,
+            corner=self.corner,
+            device=local.device,
+        )
+        x_GND = to_windows(regional, local, grid_size, self.window_size)
+        x_GND = self._run(first, x_GND, num_images, mask_RNN)
+        if self.peg is not None:
+            regional, local = from_windows(x_GND, size, grid_size, self.window_size)
+            regional = None if regional is None else regional + self.peg(regional)
+            x_GND = to_windows(regional, local + self.peg(local), grid_size, self.window_size)
+        for block in others:
+            x_GND = self._run(block, x_GND, num_images, mask_RNN)
+        return from_windows(x_GND, size, grid_size, self.window_size)
+
+    def _run(self, block: nn.Module, *inputs) -> torch.Tensor:
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
+
+    def _grid_size(self, regional: torch.Tensor | None, local: torch.Tensor) -> tuple[int, int]:
+        height, width = local.shape[-2:]
+        if regional is None:
+            return math.ceil(height / self.window_size), math.ceil(width / self.window_size)
+        rows, columns = regional.shape[-2:]
+        if rows * self.window_size < height or columns * self.window_size < width:
+            raise SpecError(
+                Problem(
+                    f"regions * window_size >= local map must hold in every stage, but a stage has {rows}x{columns} "
+                    f"regions, window_size={self.window_size} and a local map of {height}x{width}",
+                    hint="choose window sizes that do not shrink from stage to stage, or another image size",
+                )
+            )
+        return rows, columns

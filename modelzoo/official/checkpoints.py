@@ -1,0 +1,170 @@
+"""Released checkpoint files become weights of a named model.
+
+Files differ in their wrapping (`state_dict`, `state_dict_ema`, `model`, `model_ema`, or nothing), in a `module.`
+prefix, and in the image size that their position embedding was made for. Nothing in a file is executed: torch reads
+tensors and plain values only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from modelzoo.models.adapter_checks import same_keys
+from modelzoo.models.focal.model import FocalTransformer
+from modelzoo.models.focal.state_dict_adapter import released_state as focal_state
+from modelzoo.models.regionvit.model import RegionViT
+from modelzoo.models.regionvit.state_dict_adapter import released_state as regionvit_state
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+
+__all__ = ["convert_checkpoint", "read_checkpoint", "zoo_models"]
+
+PLAIN, EMA = ("state_dict", "model"), ("state_dict_ema", "model_ema")
+# timm's training scripts put their arguments beside the weights; a Namespace holds values and runs nothing.
+HARMLESS: tuple[Callable[..., Any], ...] = (argparse.Namespace,)
+MOST_PROBLEMS = 12
+# The others have the released keys.
+OWN_KEYS: dict[type[nn.Module], Callable[[Mapping[str, Any], nn.Module], Mapping[str, torch.Tensor]]] = {
+    FocalTransformer: focal_state,
+    RegionViT: regionvit_state,
+}
+
+
+def zoo_models() -> list[str]:
+    """Names of the zoo's own models, in order."""
+    return sorted(
+        name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("modelzoo.models.")
+    )
+
+
+def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, torch.Tensor]:
+    """The state in a released file, without its wrapping.
+
+    Args:
+        ema: take the averaged weights, or refuse to; None takes them where there are any.
+
+    Raises:
+        SpecError: a file that is missing, is no checkpoint, holds code, or lacks the weights that are asked for.
+    """
+    content = _load(path)
+    wrapped = {name: content[name] for name in (*PLAIN, *EMA) if isinstance(content.get(name), Mapping)}
+    wanted = {None: (*EMA, *PLAIN), True: EMA, False: PLAIN}[ema]
+    if not wrapped:
+        if ema:
+            raise SpecError(
+                Problem("holds no averaged weights", where=str(path), hint="without --ema its only weights are taken")
+            )
+        state = content
+    else:
+        chosen = [name for name in wanted if name in wrapped]
+        if not chosen:
+            kind, other = ("averaged", "--no-ema") if ema else ("plain", "--ema")
+            raise SpecError(
+                Problem(
+                    f"holds no {kind} weights, only {', '.join(sorted(wrapped))}",
+                    where=str(path),
+                    hint=f"{other} takes those",
+                )
+            )
+        state = wrapped[chosen[0]]
+    tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
+    foreign = [key for key, value in tensors.items() if not isinstance(value, torch.Tensor)]
+    if foreign or not tensors:
+        shown = ", ".join(map(repr, foreign[:5]))
+        raise SpecError(
+            Problem(
+                f"holds more than weights: {shown}" if foreign else "holds no weights",
+                where=str(path),
+                hint=f"known wrappings: {', '.join(sorted((*PLAIN, *EMA)))}, or the weights themselves",
+            )
+        )
+    return tensors
+
+
+def convert_checkpoint(
+    state: Mapping[str, torch.Tensor], name: str, *, img_size: int | None = None, num_classes: int = 1000
+) -> dict[str, torch.Tensor]:
+    """The released `state` under the keys of the zoo's model `name`, complete, in shapes that it can load.
+
+    Args:
+        img_size: side of the images that the model is built for, in place of its own; the position embedding of
+            another size is resized (bicubic).
+
+    Raises:
+        SpecError: no model of the zoo, or weights that are missing, left over or of other shapes.
+    """
+    if name not in zoo_models():
+        raise SpecError(Problem(f"no model of the zoo is called {name!r}", hint=did_you_mean(name, zoo_models())))
+    size: dict[str, Any] = {} if img_size is None else {"img_size": img_size}
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=num_classes, **size)
+    convert = OWN_KEYS.get(type(model))
+    renamed = dict(convert(state, model) if convert else state)
+    if isinstance(model, VisionTransformer) and "pos_embed" in renamed:
+        renamed["pos_embed"] = _resized(renamed["pos_embed"], model)
+    try:
+        checked = same_keys(name, renamed, model)
+    except SpecError as err:
+        raise SpecError(_shortened(err.problems)) from err
+    return {key: value.contiguous() for key, value in checked.items()}
+
+
+def _shortened(problems: Sequence[Problem]) -> list[Problem]:
+    """Weights of another model are wrong in thousands of places; a few tell as much."""
+    if len(problems) <= MOST_PROBLEMS:
+        return list(problems)
+    rest = Problem(f"and {len(problems) - MOST_PROBLEMS} more problems", hint="are these the weights of another model?")
+    return [*problems[:MOST_PROBLEMS], rest]
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise SpecError(Problem("no such file", where=str(path)))
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(list(HARMLESS)):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as err:
+        raise SpecError(_why_unreadable(path)) from err
+    if not isinstance(content, Mapping):
+        raise SpecError(Problem(f"is no checkpoint, but a {type(content).__name__}", where=str(path)))
+    return content
+
+
+def _why_unreadable(path: Path) -> Problem:
+    try:
+        foreign = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - {"argparse.Namespace"}
+    except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError):
+        foreign = set()
+    if not foreign:
+        return Problem("is no checkpoint that torch can read as weights only", where=str(path))
+    return Problem(
+        f"holds objects that are no tensors or plain values: {', '.join(sorted(foreign))}",
+        where=str(path),
+        hint="reading them would run code. If you trust the file, save its weights alone and import those",
+    )
+
+
+def _resized(pos_embed: torch.Tensor, model: VisionTransformer) -> torch.Tensor:
+    num_prefix, grid_size = model.num_prefix_tokens, model.patch_embed.grid_size
+    assert grid_size is not None
+    if pos_embed.ndim != 3 or pos_embed.shape[1] == num_prefix + grid_size[0] * grid_size[1]:
+        return pos_embed
+    old_side = int((pos_embed.shape[1] - num_prefix) ** 0.5)
+    if old_side**2 + num_prefix != pos_embed.shape[1]:
+        return pos_embed  # of no square image; the check of shapes names it
+    return resample_abs_pos_embed(
+        pos_embed, new_size=list(grid_size), old_size=[old_side, old_side], num_prefix_tokens=num_prefix
+    )

@@ -1,0 +1,109 @@
+"""Does a component contribute the same on top of nothing as at the end of everything?
+
+`add_one_in` measures what a component adds alone, `leave_one_out` what it is worth beside all others. Where the two
+disagree the components interact, and neither number is "the" contribution; a ladder would have shown a third one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from results.stats.corrections import holm
+from results.stats.hypothesis_tests import paired_t_p_value
+from results.stats.numbers import signed
+from results.stats.paired import PairedDelta, paired_delta
+from results.table.table import AblationTable, Row
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = ["Contribution", "contributions"]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one component is worth, by both designs; positive: the metric rises with it.
+
+    Attributes:
+        alone: with the component minus without any.
+        in_full: all components minus all but this one.
+        p_corrected: that both are equal (paired t-test over the seeds that all four arms have), Holm over the
+            components; None below 3 seeds.
+        warning: where they disagree, in words; else empty.
+    """
+
+    component: str
+    alone: PairedDelta
+    in_full: PairedDelta
+    p_corrected: float | None
+    warning: str
+
+
+def contributions(leave_one_out: AblationTable, add_one_in: AblationTable) -> tuple[Contribution, ...]:
+    """The components that both tables measure, in their order.
+
+    Raises:
+        SpecError: the tables speak of different metrics or share no component.
+    """
+    if leave_one_out.metric != add_one_in.metric:
+        message = f"different metrics: {leave_one_out.metric.name} and {add_one_in.metric.name}"
+        raise SpecError(Problem(message, hint="compare two runs of one metric"))
+    metric = leave_one_out.metric.name
+    alone = _gains(add_one_in, metric, added=True)
+    in_full = _gains(leave_one_out, metric, added=False)
+    shared = [name for name in leave_one_out.components if name in alone and name in in_full]
+    if not shared:
+        raise SpecError(Problem("the two tables share no component with results", hint="compare designs of one space"))
+    deltas = {name: (_delta(alone[name]), _delta(in_full[name])) for name in shared}
+    gaps = {name: paired_delta(in_full[name], alone[name]) for name in shared}
+    raw = {name: None if gap is None else paired_t_p_value(gap) for name, gap in gaps.items()}
+    known = {name: p for name, p in raw.items() if p is not None}
+    corrected = dict(zip(known, holm(list(known.values()), len(shared)), strict=True))
+    alpha = leave_one_out.analysis.alpha
+    decimals = leave_one_out.metric.decimals
+    return tuple(
+        Contribution(
+            component=name,
+            alone=deltas[name][0],
+            in_full=deltas[name][1],
+            p_corrected=corrected.get(name),
+            warning=_warning(name, *deltas[name], corrected.get(name), alpha, decimals),
+        )
+        for name in shared
+    )
+
+
+def _gains(table: AblationTable, metric: str, *, added: bool) -> dict[str, dict[int, float]]:
+    """component -> seed -> value with it minus value without it."""
+    baseline = table.baseline
+    if baseline is None:
+        return {}
+    base = _values(baseline, metric)
+    found = {}
+    for row in table.rows:
+        changed = [name for name, on in row.components.items() if on != baseline.components.get(name)]
+        if len(changed) == 1 and row.components[changed[0]] == added:
+            mine = _values(row, metric)
+            shared = mine.keys() & base.keys()
+            sign = 1 if added else -1
+            if shared:
+                found[changed[0]] = {seed: sign * (mine[seed] - base[seed]) for seed in sorted(shared)}
+    return found
+
+
+def _values(row: Row, metric: str) -> Mapping[int, float]:
+    return {r.seed: r.metrics[metric] for r in row.records if r.status == "completed" and metric in r.metrics}
+
+
+def _delta(gains: Mapping[int, float]) -> PairedDelta:
+    delta = paired_delta(gains, dict.fromkeys(gains, 0.0))
+    assert delta is not None, "a component without a seed is not shared"
+    return delta
+
+
+def _warning(name: str, alone: PairedDelta, in_full: PairedDelta, p: float | None, alpha: float, decimals: int) -> str:
+    numbers = f"{name}: {signed(alone.mean, decimals)} alone, {signed(in_full.mean, decimals)} beside the others"
+    if p is not None and p < alpha:
+        return f"{numbers}; they differ (p = {p:.2g}, Holm): it interacts with other components"
+    if p is None and alone.mean * in_full.mean < 0:
+        return f"{numbers}; the signs differ, and fewer than 3 shared seeds cannot tell whether by chance"
+    return ""

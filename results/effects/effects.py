@@ -1,0 +1,206 @@
+"""Main effects and two-way interactions of a factorial or fractional design, with the seed as a block.
+
+A grid of 2 x 2 x 2 variants answers three questions with the seeds of one: every variant takes part in every main
+effect. The model is ordinary least squares (statsmodels), the table type 2 sums of squares: each term is judged beyond
+all others that do not contain it. What the design cannot tell apart is stated, never split by assumption.
+
+Effects follow the convention of experimental design. For two levels: mean at the second minus mean at the first; for an
+interaction: half the difference between the effect of one factor at the two levels of the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.effects.aliasing import aliases
+from results.effects.design_matrix import Design, Term, design_of, term_columns, term_name
+from results.stats.corrections import holm
+from results.stats.paired import t_quantile
+from results.table.table import AblationTable
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = ["Effect", "Effects", "effects"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One term of the analysis.
+
+    Attributes:
+        estimate, low, high: effect and its 95 % interval; None where a factor has more than two levels.
+        share: partial eta squared, the part of the variance not explained by others that this term explains.
+        p_corrected: Holm over all terms of the analysis.
+        aliased_with: terms that the design cannot tell from this one, or can only in part (correlation).
+    """
+
+    term: Term
+    estimate: float | None
+    low: float | None
+    high: float | None
+    df: int
+    f_value: float
+    share: float
+    p: float
+    p_corrected: float
+    aliased_with: Mapping[Term, float]
+
+    @property
+    def name(self) -> str:
+        return term_name(self.term)
+
+
+@dataclass(frozen=True)
+class _Found:
+    estimate: float | None
+    error: float | None
+    df: int
+    f_value: float
+    share: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The analysis of one table.
+
+    Attributes:
+        not_estimated: terms for which the design has no rows left, most often completely aliased ones.
+        num_trials: completed trials that entered; of variants that have all seeds.
+        left_out: variants that lack a seed.
+    """
+
+    metric: str
+    design: Design
+    effects: tuple[Effect, ...]
+    not_estimated: tuple[Term, ...]
+    residual_df: int
+    residual_std: float
+    num_trials: int
+    left_out: tuple[str, ...]
+
+
+def effects(table: AblationTable) -> Effects:
+    """Main effects and two-way interactions on the table's metric.
+
+    Raises:
+        SpecError: no factor has two levels, or fewer trials than the analysis needs.
+    """
+    whole = [row for row in table.rows if row.verdict not in ("incomplete", "unequal budget") and row.num_completed]
+    metric = table.metric.name
+    whole = [row for row in whole if metric in row.metrics and row.metrics[metric].num == len(table.seeds)]
+    design = design_of(table)
+    keys = [row.variant_id for row in whole for _ in row.records]
+    seeds = [record.seed for row in whole for record in row.records]
+    values = [record.metrics[metric] for row in whole for record in row.records]
+    variants = [row.variant_id for row in whole]
+    fitted, not_estimated = _estimable(design, variants, num_free=len(values) - len(set(seeds)))
+    if not fitted:
+        message = f"{len(values)} complete trials are too few for the effects of {len(design.levels)} factors"
+        raise SpecError(
+            Problem(
+                message, where=table.sweep, hint="effects need all seeds of a variant, and more trials than effects"
+            )
+        )
+    found, residual_df, residual_std = _analyse(design, fitted, keys, seeds, values)
+    pairs = aliases(design, variants)
+    corrected = holm([one.p for one in found.values()], len(found))
+    made = tuple(
+        _effect(term, found[term], p, residual_df, _aliases_of(term, pairs))
+        for term, p in zip(found, corrected, strict=True)
+    )
+    return Effects(
+        metric=metric,
+        design=design,
+        effects=made,
+        not_estimated=not_estimated,
+        residual_df=residual_df,
+        residual_std=residual_std,
+        num_trials=len(values),
+        left_out=tuple(row.name for row in table.rows if row not in whole),
+    )
+
+
+def _estimable(design: Design, variants: list[str], *, num_free: int) -> tuple[list[Term], tuple[Term, ...]]:
+    """Terms that add something to those before them and leave a degree of freedom for the noise; and the others.
+
+    Main effects come first, so a main effect aliased with an interaction is reported under its own name.
+    """
+    fitted: list[Term] = []
+    lost: list[Term] = []
+    model = np.ones((len(variants), 1))
+    for term in design.terms:
+        wider = np.hstack([model, term_columns(design, term, variants)])
+        has_mains = len(term) == 1 or all((name,) in fitted for name in term)
+        if has_mains and wider.shape[1] - 1 < num_free and np.linalg.matrix_rank(wider) == wider.shape[1]:
+            model = wider
+            fitted.append(term)
+        else:
+            lost.append(term)
+    return fitted, tuple(lost)
+
+
+def _analyse(
+    design: Design, terms: Sequence[Term], keys: Sequence[str], seeds: Sequence[int], values: Sequence[float]
+) -> tuple[dict[Term, _Found], int, float]:
+    """The fit and its type 2 table; degrees of freedom and standard deviation of the residuals."""
+    # A second to import, and only those pay who ask for effects.
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    # Names of factors are the user's; a formula gets its own.
+    short = {name: f"f{index}" for index, name in enumerate(design.levels)}
+    frame = pd.DataFrame(
+        {"y": values, "seed": seeds} | {mine: [design.runs[key][name] for key in keys] for name, mine in short.items()}
+    )
+    formulas = {term: ":".join(f"C({short[name]}, Sum)" for name in term) for term in terms}
+    block = ["C(seed, Sum)"] if len(set(seeds)) > 1 else []
+    fit = ols("y ~ " + " + ".join([*block, *formulas.values()]), data=frame).fit()
+    table = anova_lm(fit, typ=2)
+    residual = float(table.loc["Residual", "sum_sq"])
+    found = {}
+    for term, formula in formulas.items():
+        line = table.loc[formula]
+        squares = float(line["sum_sq"])
+        coefficient = error = None
+        if all(len(design.levels[name]) == 2 for name in term):
+            label = ":".join(f"C({short[name]}, Sum)[S.0]" for name in term)
+            # Sum coding gives the first level +1; an effect is second minus first.
+            sign = -1 if len(term) == 1 else 1
+            coefficient, error = sign * float(fit.params[label]), float(fit.bse[label])
+        found[term] = _Found(
+            estimate=None if coefficient is None else 2 * coefficient,
+            error=None if error is None else 2 * error,
+            df=int(line["df"]),
+            f_value=float(line["F"]),
+            share=squares / (squares + residual) if squares + residual else 0.0,
+            p=float(line["PR(>F)"]),
+        )
+    return found, int(fit.df_resid), math.sqrt(residual / fit.df_resid)
+
+
+def _effect(term: Term, found: _Found, p_corrected: float, df: int, aliased_with: Mapping[Term, float]) -> Effect:
+    low = high = None
+    if found.estimate is not None and found.error is not None:
+        half = t_quantile(df) * found.error
+        low, high = found.estimate - half, found.estimate + half
+    return Effect(
+        term=term,
+        estimate=found.estimate,
+        low=low,
+        high=high,
+        df=found.df,
+        f_value=found.f_value,
+        share=found.share,
+        p=found.p,
+        p_corrected=p_corrected,
+        aliased_with=aliased_with,
+    )
+
+
+def _aliases_of(term: Term, pairs: Mapping[tuple[Term, Term], float]) -> dict[Term, float]:
+    return {other if term == one else one: size for (one, other), size in pairs.items() if term in (one, other)}

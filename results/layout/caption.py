@@ -1,0 +1,197 @@
+"""The caption: what the numbers of a table are, in sentences that answer what a reviewer's checklist asks.
+
+Seeds and what they vary; what the error bars are and how they are made; the test and its correction; which weights were
+measured on which data; epochs; compute and hardware. Everything in it comes from the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from results.table.table import AblationTable
+
+__all__ = ["DELTA", "PLUS_MINUS", "Sentence", "caption", "significance_stars"]
+
+PLUS_MINUS = "\u00b1"
+DELTA = "\u0394"
+_MOST_SEEDS = 20
+_LEVELS = (0.01, 0.001)
+_CORRECTIONS = {
+    "holm": "corrected after Holm for",
+    "bh": "corrected after Benjamini and Hochberg (false discovery rate) for",
+    "none": "not corrected for",
+}
+_SELECTIONS = {
+    "last": "after the last epoch",
+    "best-val": "at the epoch that was best on the validation split, measured on the test split",
+    "ema": "of the moving average of the weights after the last epoch",
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of the caption, and what must be visible for it to make sense: anything, the optional columns and
+    changes of cost, or bold and underlined print."""
+
+    text: str
+    speaks_of: Literal["table", "optional", "print"] = "table"
+
+
+def caption(table: AblationTable) -> tuple[Sentence, ...]:
+    """The sentences, the most needed first."""
+    return (
+        Sentence(_means(table)),
+        *map(Sentence, _seeds(table)),
+        *map(Sentence, _retuned(table)),
+        *_deltas(table),
+        *_tests(table),
+        *_costs(table),
+        *map(Sentence, _compute(table)),
+    )
+
+
+def significance_stars(p_corrected: float | None, alpha: float) -> str:
+    """One star below alpha, two below 0.01, three below 0.001."""
+    if p_corrected is None or p_corrected >= alpha:
+        return ""
+    return "*" * (1 + sum(p_corrected < level for level in _LEVELS if level < alpha))
+
+
+def _means(table: AblationTable) -> str:
+    seeds = _in_words(table.seeds)
+    metric = table.metric
+    better = "higher" if metric.direction == "maximize" else "lower"
+    if not table.seeds:
+        over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds of each run"
+    elif len(table.seeds) == 1:
+        over = f"of a single seed ({seeds}), so there is no standard deviation"
+    else:
+        over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds (planned: {seeds})"
+    epochs = _varies(table, "train.epochs") or (f"{table.epochs} epochs" if table.epochs else "")
+    dataset = _varies(table, "task.dataset") or table.dataset
+    setting = ", ".join(part for part in (dataset, epochs) if part)
+    return (
+        f"{metric.name} ({metric.unit}, {better} is better): {over}, {_SELECTIONS[table.analysis.selection]}"
+        + _averaged(table)
+        + (f"; {setting}." if setting else ".")
+    )
+
+
+def _in_words(seeds: Sequence[int]) -> str:
+    """All of them, or `0 to 999` where there are many in a row."""
+    if len(seeds) > _MOST_SEEDS and sorted(seeds) == list(range(min(seeds), min(seeds) + len(seeds))):
+        return f"{min(seeds)} to {max(seeds)}"
+    return ", ".join(map(str, seeds))
+
+
+def _averaged(table: AblationTable) -> str:
+    """Says so where a trial measures averaged weights although the rule does not ask for them."""
+    decays = {record.spec.get("train", {}).get("ema_decay") for row in table.rows for record in row.records} - {None}
+    if not decays or table.analysis.selection == "ema":
+        return ""
+    values = ", ".join(f"{decay:g}" for decay in sorted(decays))
+    which = _varies(table, "train.ema_decay")
+    return f", of averaged weights ({which or f'decay {values}'})"
+
+
+def _varies(table: AblationTable, path: str) -> str:
+    """`epochs as the row says`, if a row changes what lies at or above the path."""
+    changed = any(path == key or path.startswith(f"{key}.") for row in table.rows for key in row.changes)
+    return f"{path} as the row says" if changed else ""
+
+
+def _seeds(table: AblationTable) -> Iterable[str]:
+    if len(table.seeds) != 1:
+        yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
+
+
+def _retuned(table: AblationTable) -> Iterable[str]:
+    if retuned := table.retuned:
+        settings = "1 setting" if retuned.num_trials == 1 else f"{retuned.num_trials} settings"
+        seeds = ("seed " if len(retuned.seeds) == 1 else "seeds ") + ", ".join(map(str, retuned.seeds))
+        yield (
+            f"Every arm stands at its own optimum of {', '.join(retuned.parameters)}: the best of {settings} per arm "
+            f"({retuned.sampler}, {seeds}, which are not reported)."
+        )
+
+
+def _deltas(table: AblationTable) -> Iterable[Sentence]:
+    deltas = [row.delta for row in table.rows if row.delta is not None]
+    if not deltas or table.baseline is None:
+        return
+    baselines = {part.baseline.name for part in table.parts if part.baseline is not None}
+    to = "the baseline of each run" if table.studies else repr(table.baseline.name)
+    if table.studies and len(baselines) == 1:
+        to = f"{table.baseline.name!r} of the same run"
+    note = f"{DELTA}: mean of the same-seed differences to {to}"
+    if any(delta.low is not None for delta in deltas):
+        note += ", in brackets its 95 % t-interval (n - 1 degrees of freedom, not corrected for multiple comparisons)"
+    if any(delta.low is None for delta in deltas):
+        note += "; a single pair has no interval"
+    yield Sentence(note + ".")
+    if any(delta.std is not None for delta in deltas):
+        spread = (
+            f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."
+        )
+        yield Sentence(spread, "optional")
+
+
+def _tests(table: AblationTable) -> Iterable[Sentence]:
+    if not table.has_tests:
+        return
+    analysis = table.analysis
+    studies = Counter(row.study for row in table.rows if not row.is_baseline)
+    if analysis.correction == "dunnett":
+        test = "Dunnett's test of all complete arms with the baseline (two-sided, unpaired)"
+    else:
+        test = "two-sided paired t-test on those differences, taken as normal, "
+        arms = ", ".join(map(str, sorted(set(studies.values()))))
+        test += f"{_CORRECTIONS[analysis.correction]} {arms} {'arm' if arms == '1' else 'arms'}"
+        test += f" of each {'run' if table.studies else 'study'}" if len(studies) > 1 else ""
+    levels = [f"* p < {analysis.alpha:g}"]
+    levels += [f"{'*' * count} p < {level:g}" for count, level in enumerate(_below(analysis.alpha), start=2)]
+    yield Sentence(f"Verdict: {test}; {', '.join(levels)}; inconclusive does not mean equal.")
+    if analysis.margin is not None:
+        margin = f"{PLUS_MINUS}{analysis.margin:g} {table.metric.unit}"
+        yield Sentence(f"= equivalent: the 95 % interval lies within {margin}, the margin stated in the sweep.")
+    marks = "Bold: the best, underlined: the second best, of the complete rows, and only where the verdict says so."
+    yield Sentence(marks, "print")
+
+
+def _below(alpha: float) -> tuple[float, ...]:
+    return tuple(level for level in _LEVELS if level < alpha)
+
+
+def _costs(table: AblationTable) -> Iterable[Sentence]:
+    parts = []
+    if any(row.params_m is not None for row in table.rows):
+        parts.append("params: millions")
+    if any(row.gmacs is not None for row in table.rows):
+        parts.append(
+            "GMACs: 10^9 multiply-accumulates for one image (1 MAC = 2 FLOPs; matmul, convolution and attention only)"
+        )
+    if any(row.train_seconds is not None for row in table.rows):
+        parts.append("train: mean seconds of optimisation")
+    if parts:
+        yield Sentence("; ".join(parts) + ".")
+    if any(row.cost_changes for row in table.rows):
+        yield Sentence("Brackets behind a cost: its change against the baseline.", "optional")
+
+
+def _compute(table: AblationTable) -> Iterable[str]:
+    records = [record for row in table.rows for record in row.records]
+    seconds = [record.train_seconds for record in records if record.train_seconds is not None]
+    if not seconds:
+        return
+    trials = "1 trial" if len(seconds) == 1 else f"{len(seconds)} trials"
+    devices = sorted({record.device for record in records if record.device})
+    where = f", on {', '.join(devices)}" if devices else ""
+    yield f"Compute: {_hours(math.fsum(seconds))} of optimisation in all ({trials}){where}."
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 36_000 else f"{seconds / 3600:.2g} h"

@@ -1,0 +1,196 @@
+"""What is special about the rows of this table: what is missing, what failed and why, whose numbers stand beside ours.
+
+What the numbers are (means, intervals, tests) is in `caption.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from results.stats.hypothesis_tests import has_no_spread
+from results.stats.verdicts import TESTED
+from results.store.records import PublishedRow
+from results.table.table import AblationTable
+from search_space.parsing.errors import SpecError
+from search_space.schema.metrics import direction_of
+
+__all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "sources"]
+
+DAGGER = "\u2020"
+DOUBLE_DAGGER = "\u2021"
+_MOST_GROUPS = 8
+_ONE_COMPONENT_AT_A_TIME = ("leave_one_out", "add_one_in")
+
+
+def footnotes(table: AblationTable) -> tuple[str, ...]:
+    """The notes below the table, in the order in which a reader meets what they explain."""
+    return (
+        *_order(table),
+        *_pruned(table),
+        *_unfit(table),
+        *_spreadless(table),
+        *_aliases(table),
+        *_interactions(table),
+        *_failures(table),
+        *_missing(table),
+        *_taken_over(table),
+        *_published(table),
+        *_dropped(table),
+        *_foreign(table),
+    )
+
+
+def sources(table: AblationTable) -> dict[str, int]:
+    """Source of published numbers -> its number in the footnotes, counted from 1."""
+    found = dict.fromkeys(row.source for ours in table.rows for row in ours.published)
+    return {source: number for number, source in enumerate(found, start=1)}
+
+
+def _order(table: AblationTable) -> Iterable[str]:
+    if table.objectives:
+        ends = {"maximize": "higher", "minimize": "lower"}
+        sought = [f"{name} ({ends[direction_of(name.removeprefix('val_'))]} is better)" for name in table.objectives]
+        yield (
+            f"Rows come from a search for the Pareto front of {', '.join(sought)}. No row is better than one of front "
+            "1 in one of these and as good in the others; front 2 is what would be the Pareto front without front 1. "
+            f"Within a front the best {table.ordered_by} comes first."
+        )
+    elif table.ordered_by:
+        yield f"Rows come from a search, the best {table.ordered_by} first."
+
+
+def _pruned(table: AblationTable) -> Iterable[str]:
+    if any(row.num_pruned for row in table.rows):
+        unbegun = any(0 in row.pruned_epochs for row in table.rows)
+        given_up = " 0: not begun, because its row was given up after other seeds." if unbegun else ""
+        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference.{given_up}"
+
+
+def _unfit(table: AblationTable) -> Iterable[str]:
+    if not table.has_tests and not any(row.verdict == "unequal budget" for row in table.rows):
+        return
+    if any(row.verdict == "incomplete" for row in table.rows):
+        yield "incomplete: the row or the baseline lacks planned seeds; neither tested nor ranked."
+    if any(row.verdict == "unequal budget" for row in table.rows):
+        yield f"{DOUBLE_DAGGER} unequal budget: another number of epochs than the baseline; neither tested nor ranked."
+
+
+def _spreadless(table: AblationTable) -> Iterable[str]:
+    names = [
+        f"{row.study}: {row.name}" if table.studies else row.name
+        for row in table.rows
+        if row.verdict in TESTED and row.delta and has_no_spread(row.delta)
+    ]
+    if names:
+        yield f"The same difference at every seed, so that no test applies: {', '.join(names)}."
+
+
+def _aliases(table: AblationTable) -> Iterable[str]:
+    for part in table.parts:
+        if part.design == "fractional":
+            # Aliases need numpy, which no other design's table does.
+            from results.effects.aliasing import alias_statements
+
+            of = f" of {part.rows[0].study}" if table.studies and part.rows else ""
+            yield from (f"Aliased by design{of}: {statement}." for statement in alias_statements(part))
+
+
+def _interactions(table: AblationTable) -> Iterable[str]:
+    """Where a component is worth something else alone than beside all others."""
+    of = {design: [part for part in table.parts if part.design == design] for design in _ONE_COMPONENT_AT_A_TIME}
+    if not all(of.values()):
+        return
+    from results.effects.contributions import contributions  # needs scipy, which few tables do
+
+    for without in of["leave_one_out"]:
+        for added in of["add_one_in"]:
+            with contextlib.suppress(SpecError):  # no component that both have has a result yet
+                yield from (f"{found.warning}." for found in contributions(without, added) if found.warning)
+
+
+def _failures(table: AblationTable) -> Iterable[str]:
+    heads = {"failed": "Failed", "infeasible": "Infeasible"}
+    for status, head in heads.items():
+        groups: dict[str, list[str]] = {}
+        for row in table.rows:
+            for record in row.records:
+                if record.status == status:
+                    failure = record.failure
+                    reason = f"{failure.type}: {failure.message}" if failure else ""
+                    name = f"{row.study}: {row.name}" if table.studies else row.name
+                    groups.setdefault(_first_line(reason), []).append(f"{name} seed {record.seed}")
+        yield from _grouped(head, groups, "trials.csv")
+    count = table.without_metric
+    if count:
+        yield f"{count} completed {_plural(count, 'trial')} without a finite {table.metric.name}; outside every mean."
+
+
+def _missing(table: AblationTable) -> Iterable[str]:
+    missing = sum(row.num_missing for row in table.rows)
+    if missing:
+        yield f"{missing} planned {_plural(missing, 'trial')} without a result so far."
+
+
+def _taken_over(table: AblationTable) -> Iterable[str]:
+    """A trial that was not trained for this run says so: its duration and device are of another day."""
+    counts = Counter(record.cached_from for row in table.rows for record in row.records if record.cached_from)
+    for source, count in sorted(counts.items()):
+        yield f"{count} {_plural(count, 'trial')} not trained again but taken over from {source}."
+
+
+def _published(table: AblationTable) -> Iterable[str]:
+    for source, number in sources(table).items():
+        yield f"[{number}] published: {source}."
+    for row in table.unmatched:
+        yield f"Published, but no such row here: {_published_text(row)}."
+
+
+def _published_text(row: PublishedRow) -> str:
+    """The published row in one line."""
+    values = ", ".join(f"{name} {value:g}" for name, value in row.values.items())
+    return f"{_changes_text(row.when) or 'baseline'}: {values} ({row.source})"
+
+
+def _changes_text(changes: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{path}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for path, value in changes.items()
+    )
+
+
+def _dropped(table: AblationTable) -> Iterable[str]:
+    groups: dict[str, list[str]] = {}
+    for variant in table.dropped:
+        groups.setdefault(_first_line(variant.reason), []).append(variant.name)
+    yield from _grouped("Dropped before training", groups, "plan.json")
+
+
+def _foreign(table: AblationTable) -> Iterable[str]:
+    if table.num_foreign:
+        count = table.num_foreign
+        yield f"{count} earlier {_plural(count, 'record')} of the ledger not in this plan; not shown."
+
+
+def _grouped(head: str, groups: Mapping[str, list[str]], where: str) -> Iterable[str]:
+    """One line per reason; a long list is cut with the number of what is left out and where it stands."""
+    for reason, names in list(groups.items())[:_MOST_GROUPS]:
+        # A name may hold commas, and then they cannot also stand between names.
+        separator = "; " if any("," in name for name in names) else ", "
+        listed = separator.join(names[:_MOST_GROUPS])
+        more = f" and {len(names) - _MOST_GROUPS} more" if len(names) > _MOST_GROUPS else ""
+        yield f"{head}: {listed}{more}: {reason}"
+    left = len(groups) - _MOST_GROUPS
+    if left > 0:
+        yield f"{head}: {left} more {_plural(left, 'reason')}, see {where}."
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no reason recorded"
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else noun + "s"

@@ -1,0 +1,154 @@
+"""One driver per run directory: who holds `driver.lock`, and how a second driver is refused.
+
+The lock is flock's, so the kernel releases it when its holder dies, however it dies; the text in the file only serves
+the message. The file itself stays: removing it would let two drivers lock two files of the same name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from results.store.files import write_errors_in_words
+from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.visible import visible
+
+__all__ = ["LOCK_NAME", "Driver", "DriverLock", "running_driver"]
+
+LOCK_NAME = "driver.lock"
+# `archsweep status` takes the lock shared for some microseconds to learn whether it is held; a driver that starts in
+# that moment must not be refused for it.
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The process that works on a run. Unknown parts are 0 or empty (it has just started)."""
+
+    pid: int = 0
+    host: str = ""
+    since: str = ""
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "a driver that has just started"
+        return visible(f"pid {self.pid} on {self.host}, since {self.since}")
+
+
+class DriverLock:
+    """Holds the run directory for this process between `acquire` and `release`."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = Path(run_dir)
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Takes the lock.
+
+        Raises:
+            SpecError: another driver holds it; the message says who, since when and what to do. Or the file system
+                knows no locks.
+        """
+        path = self.run_dir / LOCK_NAME
+        with write_errors_in_words(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                locked = _try_lock(descriptor, fcntl.LOCK_EX, attempts=_ATTEMPTS)
+            except OSError as err:  # Lustre without `flock`, NFS whose lock service is down
+                raise SpecError(_no_locks(self.run_dir, err)) from err
+            if not locked:
+                raise SpecError(_refusal(self.run_dir, _read_driver(path)))
+            driver = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            with write_errors_in_words(path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(driver).encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Gives the run directory back; nothing happens if it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def running_driver(run_dir: Path) -> Driver | None:
+    """The driver at work on this run right now, or None. Never waits and never changes anything."""
+    path = Path(run_dir) / LOCK_NAME
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if _try_lock(descriptor, fcntl.LOCK_SH, attempts=1) else _read_driver(path)
+    except OSError:
+        return None  # a file system without locks: no driver can be at work there
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, kind: int, *, attempts: int) -> bool:
+    for attempt in range(attempts):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if attempt + 1 < attempts:
+                time.sleep(_PAUSE_SECONDS)
+    return False
+
+
+def _read_driver(path: Path) -> Driver:
+    try:
+        content = json.loads(path.read_text())
+        return Driver(pid=int(content["pid"]), host=str(content["host"]), since=str(content["since"]))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return Driver()
+
+
+def _refusal(run_dir: Path, driver: Driver) -> Problem:
+    if driver.pid and driver.host == socket.gethostname() and not _is_alive(driver.pid):
+        return Problem(
+            f"the driver of this run has ended ({driver}), but a process that it started still holds the lock",
+            where=str(run_dir),
+            hint="such processes end by themselves within seconds: run the same command again",
+        )
+    stop = f"stop it with `kill -INT {driver.pid}` on {driver.host}, " if driver.pid else ""
+    return Problem(
+        f"another driver is at work on this run: {driver}",
+        where=str(run_dir),
+        hint=f"watch it with `archsweep status {run_dir}`,\n{stop}or give this sweep another `name` to run beside it",
+    )
+
+
+def _no_locks(run_dir: Path, err: OSError) -> Problem:
+    return Problem(
+        f"the file system of the run directory gives no lock: {err.strerror}",
+        where=str(run_dir),
+        hint="mount it with locks (Lustre: `-o flock`; NFS: without `nolock`, its lock service running),\n"
+        "or choose another directory",
+    )
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,79 @@
+"""Writes that are either there completely or not at all, and that say in words why they failed.
+
+Separate because every file of a run directory needs the same care: a sweep of days must survive a killed process, a
+full disk and a reader in another shell.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = ["fsync_directory", "replace_file", "replacing_file", "write_errors_in_words"]
+
+_REASONS = {
+    errno.ENOSPC: (
+        "the disk is full",
+        "free some space and run the same command again: it continues",
+    ),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again: it continues"),
+    errno.EFBIG: (
+        "the file may not grow further",
+        "raise the limit (`ulimit -f`) and run the same command again: it continues",
+    ),
+    errno.EROFS: ("the file system is read-only", "choose a directory that can be written"),
+    errno.EACCES: ("no permission to write", "choose a directory that can be written, or change its permissions"),
+    errno.EPERM: ("no permission to write", "choose a directory that can be written, or change its permissions"),
+}
+
+
+@contextmanager
+def write_errors_in_words(path: Path) -> Iterator[None]:
+    """Turns an OSError of the body into a SpecError that names `path`, the reason and what to do."""
+    try:
+        yield
+    except OSError as err:
+        reason, remedy = _REASONS.get(err.errno or 0, (err.strerror or str(err), "check the path and the disk"))
+        raise SpecError(Problem(f"cannot write: {reason}", where=str(path), hint=remedy)) from err
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Replaces `path` by `content` in one step: a reader sees the old file or the new one, also after a crash."""
+    with replacing_file(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose content takes the place of `path` at the end of the body; if that raises, nothing has changed."""
+    # The process id keeps two shells that write the same view apart; the last rename wins, and both are whole.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with write_errors_in_words(path):
+        try:
+            with open(temporary, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_directory(path.parent)
+
+
+def fsync_directory(directory: Path) -> None:
+    """Makes the names in `directory` durable; file systems that cannot are left as they are."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
+            raise
+    finally:
+        os.close(descriptor)

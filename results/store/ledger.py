@@ -1,0 +1,185 @@
+"""Reading the ledger: `ledger.jsonl`, one trial record a line, append-only, one writer. It is the truth of a run.
+
+A line torn by a killed process is not counted; any other line that is no record is an error, because leaving a trial
+out would falsify a table. Readers need no lock. How it is written: ledger_writer.py.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from results.store.gc_pause import without_collecting
+from results.store.records import RECORD_VERSION, TrialRecord
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = [
+    "LEDGER_NAME",
+    "LedgerContents",
+    "LedgerScan",
+    "is_record",
+    "newer_version",
+    "open_ledger",
+    "read_ledger",
+]
+
+LEDGER_NAME = "ledger.jsonl"
+_MOST_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class LedgerContents:
+    """What a ledger holds: its records in the order of the file, whether its last line was torn (and is therefore not
+    among them), and how many blank lines were passed over."""
+
+    records: list[TrialRecord]
+    torn: bool = False
+    skipped: int = 0
+
+
+class LedgerScan:
+    """One pass over an opened ledger, or over what comes after a place that is known. Iterating gives its records.
+
+    Attributes:
+        lines, end, crc: of all whole lines so far: how many, up to which byte, and their CRC-32.
+        has_line_feed: False once the record just given was an unterminated last line.
+        torn, skipped: as in `LedgerContents`, once the pass is over.
+    """
+
+    def __init__(self, path: Path, stream: IO[bytes], *, lines: int = 0, end: int = 0, crc: int = 0) -> None:
+        self.path = path
+        self.lines, self.end, self.crc = lines, end, crc
+        self.has_line_feed = True
+        self.torn = False
+        self.skipped = 0
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        """
+        Raises:
+            SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
+        """
+        problems: list[Problem] = []
+        for line in self._stream:
+            if not line.endswith(b"\n"):
+                # No proper beginning of a JSON object is itself one: an unterminated line that can be read is
+                # complete. Editors that strip the last line feed must not cost a trial.
+                self.has_line_feed = False
+                self.torn = not is_record(line)
+                if not self.torn:
+                    yield self._record(line, self.lines + 1)
+                break
+            self.lines += 1
+            self.end += len(line)
+            self.crc = zlib.crc32(line, self.crc)
+            if not line.strip():
+                self.skipped += 1
+                continue
+            try:
+                record = self._record(line, self.lines)
+            except ValidationError as err:
+                problems.append(_corrupt_line(f"{self.path}:{self.lines}", line.rstrip(b"\n"), err))
+                if len(problems) == _MOST_PROBLEMS:
+                    break
+            else:
+                yield record
+        if problems:
+            raise SpecError(problems)
+
+    def _record(self, line: bytes, number: int) -> TrialRecord:
+        try:
+            record = TrialRecord.model_validate_json(line)
+        except ValidationError as err:
+            if (version := _version(line)) > RECORD_VERSION:
+                raise SpecError(newer_version(f"{self.path}:{number}", version)) from err
+            raise
+        if record.version > RECORD_VERSION:
+            raise SpecError(newer_version(f"{self.path}:{number}", record.version))
+        return record
+
+
+def read_ledger(path: str | Path) -> LedgerContents:
+    """All records of a ledger, also while a driver is writing it. No file: no records yet.
+
+    Raises:
+        SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
+    """
+    path = Path(path)
+    with open_ledger(path) as stream, without_collecting():
+        if stream is None:
+            return LedgerContents([])
+        scan = LedgerScan(path, stream)
+        records = list(scan)
+    return LedgerContents(records, torn=scan.torn, skipped=scan.skipped)
+
+
+@contextmanager
+def open_ledger(path: Path) -> Iterator[IO[bytes] | None]:
+    """The ledger for reading; None where there is none.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - errors of the body are not those of opening
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as err:
+        raise _cannot_read(path, err) from err
+    with stream:
+        try:
+            yield stream
+        except OSError as err:
+            raise _cannot_read(path, err) from err
+
+
+def is_record(line: bytes) -> bool:
+    """Whether the line can be read, be it of a newer archsweep."""
+    try:
+        TrialRecord.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True
+
+
+def newer_version(where: str, version: int) -> Problem:
+    """The refusal of a file whose format this archsweep does not know."""
+    return Problem(
+        f"written by a newer archsweep (format {version}; this one reads up to {RECORD_VERSION})",
+        where=where,
+        hint="upgrade with `pip install --upgrade archsweep`",
+    )
+
+
+def _cannot_read(path: Path, err: OSError) -> SpecError:
+    return SpecError(Problem(f"cannot read: {err.strerror}", where=str(path)))
+
+
+def _version(line: bytes) -> int:
+    """The format version of a line that is no record of ours; 0 where it tells none."""
+    try:
+        version = json.loads(line)["version"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return 0
+    return version if isinstance(version, int) else 0
+
+
+def _corrupt_line(where: str, line: bytes, err: ValidationError) -> Problem:
+    first = err.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    reason = f"{place}: {first['msg']}" if place else first["msg"]
+    begin = line[:60].decode(errors="backslashreplace")
+    return Problem(
+        f"not a trial record: {reason}",
+        where=where,
+        hint=f"the line begins {begin!r}\n"
+        "repair the line or move it out of the file; without it the trial counts as never run and is run again",
+    )

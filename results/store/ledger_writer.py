@@ -1,0 +1,161 @@
+"""The one writer of a run's ledger.
+
+Written so that nothing that was reported as finished is ever lost and nothing half-written is ever read: a record is
+one write of one whole line, followed by fsync; a line torn by a killed process is cut off (kept in `ledger.torn`) by
+the next writer, under the lock of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from pathlib import Path
+from types import TracebackType
+
+from results.store.driver_lock import DriverLock
+from results.store.files import fsync_directory, write_errors_in_words
+from results.store.gc_pause import without_collecting
+from results.store.ledger import LEDGER_NAME, LedgerScan, is_record, open_ledger
+from results.store.ledger_index import IndexWriter
+from results.store.plain_files import refuse_special_files
+from results.store.record_summary import Head, head_of
+from results.store.records import TrialRecord
+
+__all__ = ["TORN_NAME", "LedgerWriter"]
+
+TORN_NAME = "ledger.torn"
+_CHUNK = 2**16
+
+
+class LedgerWriter:
+    """The one writer of a run's ledger, as a context manager. Creates the run directory.
+
+        with LedgerWriter(run_dir) as ledger:
+            for head in ledger.heads: ...      # what earlier drivers left, and what was appended
+            ledger.append(record)              # durable when it returns
+
+    Only the heads of the records stay in memory; `read_ledger(ledger.path)` gives the records themselves.
+    `torn_bytes` says how much of a torn last line was cut off on opening. Appending from several threads is safe.
+    """
+
+    def __init__(self, run_dir: str | Path) -> None:
+        self.run_dir = Path(run_dir)
+        self.path = self.run_dir / LEDGER_NAME
+        self.heads: list[Head] = []
+        self.torn_bytes = 0
+        self._lock = DriverLock(self.run_dir)
+        self._mutex = threading.Lock()
+        self._descriptor: int | None = None
+        self._lines = 0
+        self._size = 0
+        self._crc = 0
+        self._is_damaged = False
+        self._index = IndexWriter(self.run_dir)
+
+    def __enter__(self) -> LedgerWriter:
+        with write_errors_in_words(self.run_dir):
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+        refuse_special_files(self.run_dir)
+        self._lock.acquire()
+        try:
+            with write_errors_in_words(self.path):
+                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                fsync_directory(self.run_dir)
+                self._repair()
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the ledger and gives the run directory back."""
+        self._index.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._lock.release()
+
+    def append(self, record: TrialRecord) -> Head:
+        """Writes the record; when this returns, it is on the disk. Returns what is kept of it in memory.
+
+        Raises:
+            SpecError: it could not be written (disk full, read-only, ...). The ledger is then as it was before.
+        """
+        line = record.model_dump_json().encode() + b"\n"
+        head = head_of(record)
+        with self._mutex, write_errors_in_words(self.path):
+            assert self._descriptor is not None, "append outside of the `with` block"
+            if self._is_damaged:
+                self._truncate()
+            try:
+                _write_all(self._descriptor, line)
+                os.fsync(self._descriptor)
+            except BaseException:
+                self._is_damaged = True
+                self._truncate()
+                raise
+            self._lines += 1
+            self._size += len(line)
+            self._crc = zlib.crc32(line, self._crc)
+            self.heads.append(head)
+            self._index.add(head, lines=self._lines, end=self._size, crc=self._crc)
+        return head
+
+    def _truncate(self) -> None:
+        assert self._descriptor is not None
+        os.ftruncate(self._descriptor, self._size)
+        self._is_damaged = False
+
+    def _repair(self) -> None:
+        """Cuts a torn last line off, or ends it where only its line feed is missing."""
+        assert self._descriptor is not None
+        size = os.fstat(self._descriptor).st_size
+        whole, tail = _split_tail(self._descriptor, size)
+        if tail and is_record(tail):
+            _write_all(self._descriptor, b"\n")
+        elif tail:
+            with open(self.run_dir / TORN_NAME, "ab") as stream:
+                stream.write(tail + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.ftruncate(self._descriptor, whole)
+            self.torn_bytes = len(tail)
+        os.fsync(self._descriptor)
+
+    def _read(self) -> None:
+        """Every record is read and checked, index or not: what a driver does follows from the ledger alone."""
+        with open_ledger(self.path) as stream, without_collecting():
+            assert stream is not None
+            scan = LedgerScan(self.path, stream)
+            for record in scan:
+                self.heads.append(head_of(record))
+                self._index.add(self.heads[-1], lines=scan.lines, end=scan.end, crc=scan.crc)
+        self._lines, self._size, self._crc = scan.lines, scan.end, scan.crc
+        self._index.begin_appending()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    # A full disk takes the part that still fits without an error; only the next write tells.
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _split_tail(descriptor: int, size: int) -> tuple[int, bytes]:
+    """Number of bytes in whole lines, and what follows them. Reads backwards: a ledger may be long."""
+    tail = b""
+    while size > 0:
+        begin = max(0, size - _CHUNK)
+        chunk = os.pread(descriptor, size - begin, begin)
+        whole = chunk.rfind(b"\n") + 1
+        tail = chunk[whole:] + tail
+        if whole:
+            return begin + whole, tail
+        size = begin
+    return 0, tail

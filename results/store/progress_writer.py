@@ -1,0 +1,120 @@
+"""Writing `progress.jsonl`, and keeping it short.
+
+Only trials without a record need their events for long: `archsweep status` and `watch` show how far they are. Of the
+others the latest suffice, for the pace. So once the file has grown to some megabytes its writer replaces it by what is
+still of use. Whoever reads it meanwhile sees the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from results.store.files import write_errors_in_words
+from results.store.progress import EVENTS, PROGRESS_NAME, ProgressEvent, events_in, unfinished_trials
+from results.store.record_summary import Head, latest_by_trial
+
+__all__ = ["ProgressWriter"]
+
+_LONGEST = 4 * 2**20
+_LATEST = 2**20  # bytes of events that are kept whatever trial they are of
+
+
+class ProgressWriter:
+    """Appends events; a context manager. The caller holds the run's lock.
+
+    Args:
+        heads: of the ledger, which grow with it: they tell which trials have a record.
+        longest: bytes from which on the file is shortened.
+        latest: bytes of the latest events that then stay, besides those of trials without a record.
+    """
+
+    def __init__(
+        self, run_dir: str | Path, heads: Sequence[Head] = (), *, longest: int = _LONGEST, latest: int = _LATEST
+    ) -> None:
+        self.path = Path(run_dir) / PROGRESS_NAME
+        self._heads = heads
+        self._longest = longest
+        self._latest = latest
+        self._limit = longest
+        self._size = 0
+        self._stream: IO[bytes] | None = None
+
+    def __enter__(self) -> ProgressWriter:
+        with write_errors_in_words(self.path):
+            self._open()
+            self._shorten()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def append(self, event: ProgressEvent) -> None:
+        """Writes the event so that other shells see it at once."""
+        assert self._stream is not None, "append outside of the `with` block"
+        assert event.event in EVENTS, event.event
+        with write_errors_in_words(self.path):
+            self._size += self._stream.write(_line(event))
+            self._stream.flush()
+            self._shorten()
+
+    def _open(self) -> None:
+        self._stream = open(self.path, "a+b")  # noqa: SIM115 - closed by __exit__
+        if self._stream.tell():
+            self._stream.seek(-1, 2)
+            if self._stream.read(1) != b"\n":  # torn by a killed driver: our first event must not glue to it
+                self._stream.write(b"\n")
+        self._size = self._stream.tell()
+
+    def _shorten(self) -> None:
+        """Replaces the file by a shorter one where it has grown to twice of what it had to be."""
+        if self._size <= self._limit:
+            return
+        assert self._stream is not None
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        # A file that cannot be replaced stays as it is: a view is worth no failed run.
+        with contextlib.suppress(OSError):
+            with open(self.path, "rb") as lines:
+                kept = _still_of_use(lines, latest_by_trial(self._heads), latest=self._latest)
+            try:
+                temporary.write_bytes(kept)
+                os.replace(temporary, self.path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+            self._stream.close()
+            self._open()
+        self._limit = max(self._longest, 2 * self._size)
+
+
+def _still_of_use(lines: IO[bytes], deciding: Mapping[str, Head], *, latest: int) -> bytes:
+    tail: deque[tuple[int, bytes, float]] = deque()
+    tail_bytes = 0
+    open_trials: list[tuple[int, bytes, ProgressEvent]] = []
+    for number, (line, event) in enumerate(events_in(lines)):
+        if event is None or event.event == "cut":
+            continue
+        head = deciding.get(event.trial_id)
+        if head is None or head.status == "failed":  # a failed one may have begun anew
+            open_trials.append((number, line, event))
+        tail.append((number, line, event.t))
+        tail_bytes += len(line)
+        while tail_bytes > latest:
+            tail_bytes -= len(tail.popleft()[1])
+    unfinished = {trial.trial_id for trial in unfinished_trials((event for *_, event in open_trials), deciding)}
+    kept = {number: line for number, line, event in open_trials if event.trial_id in unfinished}
+    kept |= {number: line for number, line, _ in tail}
+    cut = [_line(ProgressEvent(tail[0][2], "", "", 0, "cut"))] if tail else []
+    return b"".join([*cut, *(kept[number] for number in sorted(kept))])
+
+
+def _line(event: ProgressEvent) -> bytes:
+    told = {name: value for name, value in vars(event).items() if value not in ("", (), {})}
+    return json.dumps(told).encode() + b"\n"

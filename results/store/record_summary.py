@@ -1,0 +1,102 @@
+"""Heads: the part of a record that decides what its trial counts as, without what was trained and how its curve went.
+
+A record takes kilobytes, its head a few hundred bytes. Whoever only has to know how a run stands (`archsweep status`,
+a driver at work) keeps heads, so that a hundred thousand trials fit into little memory and are looked through at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
+
+from results.store.records import Failure, Status, TrialRecord
+
+__all__ = ["AnyRecord", "Attempt", "Head", "head_of", "latest_by_trial"]
+
+
+class Head(NamedTuple):
+    """The fields of a record of the same names; `failure` without its traceback and its epoch."""
+
+    trial_id: str
+    variant_id: str
+    variant: str
+    seed: int
+    status: Status
+    role: str
+    attempt: int
+    session: str
+    finished_at: str
+    metrics: Mapping[str, float]
+    failure: Failure | None
+
+
+class Attempt(Protocol):
+    """What decides between several records of one trial."""
+
+    @property
+    def trial_id(self) -> str: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def finished_at(self) -> str: ...
+
+
+AnyRecord = TypeVar("AnyRecord", bound=TrialRecord | Head)
+_Attempt = TypeVar("_Attempt", bound=Attempt)
+
+
+def head_of(record: TrialRecord | Head) -> Head:
+    """The head of a record; a head is its own."""
+    if isinstance(record, Head):
+        return record
+    failure = record.failure and Failure(type=record.failure.type, message=record.failure.message)
+    return Head(
+        record.trial_id,
+        record.variant_id,
+        record.variant,
+        record.seed,
+        record.status,
+        record.role,
+        record.attempt,
+        record.session,
+        record.finished_at,
+        record.metrics,
+        failure,
+    )
+
+
+def latest_by_trial(records: Iterable[_Attempt]) -> dict[str, _Attempt]:
+    """The deciding record of every trial id: a completed one if there is any, else the latest attempt.
+
+    Preempted ones decide nothing: their trial is still to be done.
+
+    Does not depend on the order of the records, so that a merged or sorted ledger gives the same table.
+    """
+    deciding: dict[str, _Attempt] = {}
+    for record in records:
+        if record.status == "preempted":
+            continue
+        other = deciding.setdefault(record.trial_id, record)
+        if other is not record and _decides_over(record, other):
+            deciding[record.trial_id] = record
+    return deciding
+
+
+def _decides_over(record: Attempt, other: Attempt) -> bool:
+    rank, rank_of_other = _rank(record), _rank(other)
+    return rank > rank_of_other if rank != rank_of_other else _tie_break(record) > _tie_break(other)
+
+
+def _rank(record: Attempt) -> tuple[bool, int, str]:
+    return record.status == "completed", record.attempt, record.finished_at
+
+
+def _tie_break(record: Attempt) -> tuple[str, str]:
+    # Two records of one second: any order will do, as long as heads and whole records agree on it.
+    assert isinstance(record, TrialRecord | Head)
+    head = head_of(record)
+    told = [*head[:-1], head.failure and head.failure.model_dump()]
+    return json.dumps(told, sort_keys=True), record.model_dump_json() if isinstance(record, TrialRecord) else ""

@@ -1,0 +1,174 @@
+"""A run directory, opened for reading: its plan, its records, and what is going on in it.
+
+Everything that looks at a run (tables, status, reports) starts here, in any shell, during the run or years later. Needs
+neither the lock nor the sweep file nor the libraries that trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from results.store.driver_lock import Driver, running_driver
+from results.store.files import replace_file, write_errors_in_words
+from results.store.ledger import LEDGER_NAME, newer_version, read_ledger
+from results.store.ledger_index import read_heads
+from results.store.plain_files import refuse_special_files
+from results.store.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
+from results.store.record_summary import Head, latest_by_trial
+from results.store.records import RECORD_VERSION, RunPlan, TrialRecord
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+
+__all__ = ["PLAN_NAME", "Run", "RunHeads", "RunView", "open_heads", "read_plan", "write_plan"]
+
+PLAN_NAME = "plan.json"
+_MOST_NEARBY = 20
+_Record = TypeVar("_Record", bound=TrialRecord | Head, covariant=True)
+
+
+@dataclass(frozen=True)
+class RunView(Generic[_Record]):
+    """One run as it stood when it was opened, by its records or by their heads.
+
+    Attributes:
+        records: all records of the ledger, in its order, failed attempts included.
+        torn: the ledger's last line is half-written; the next driver repairs it.
+        driver: the process at work on the run, None if there is none.
+    """
+
+    path: Path
+    plan: RunPlan
+    records: tuple[_Record, ...]
+    torn: bool = False
+    progress: tuple[ProgressEvent, ...] = field(default=(), repr=False)
+    driver: Driver | None = None
+
+    @cached_property
+    def deciding(self) -> Mapping[str, _Record]:
+        """Trial id -> the record that decides about it; trials that tuned an arm are left out."""
+        return latest_by_trial(record for record in self.records if not record.role)
+
+    @cached_property
+    def tuning(self) -> Mapping[str, _Record]:
+        """Trial id -> the record that decides about it, of the trials that tuned an arm."""
+        return latest_by_trial(record for record in self.records if record.role)
+
+    def tunes_an_arm(self, seed: int) -> bool:
+        """Whether trials of this seed tune an arm: no reported trial has a seed of `retune`."""
+        return self.plan.retuned is not None and seed in self.plan.retuned.seeds
+
+    @cached_property
+    def unfinished(self) -> tuple[UnfinishedTrial, ...]:
+        """Trials that began and have no record of it: running, or interrupted if there is no driver."""
+        return unfinished_trials(self.progress, latest_by_trial(self.records))
+
+
+class Run(RunView[TrialRecord]):
+    """One run with all that its records tell."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Reads the run directory.
+
+        Raises:
+            SpecError: there is no run, or its files cannot be read; the message names runs nearby.
+        """
+        path = Path(path)
+        refuse_special_files(path)
+        # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
+        driver = running_driver(path)
+        events, _ = read_progress(path / PROGRESS_NAME)
+        plan = read_plan(path)
+        contents = read_ledger(path / LEDGER_NAME)
+        return cls(path, plan, tuple(contents.records), contents.torn, events, driver)
+
+
+class RunHeads(RunView[Head]):
+    """One run by the heads of its records: enough to say how it stands."""
+
+
+def open_heads(path: str | Path) -> RunHeads | Run:
+    """The run, with no more of its records than it takes to say how it stands: heads, unless it is a search.
+
+    Raises:
+        SpecError: as `Run.open`.
+    """
+    path = Path(path)
+    refuse_special_files(path)
+    plan = read_plan(path)
+    if plan.design == "search":
+        return Run.open(path)
+    driver = running_driver(path)
+    events, _ = read_progress(path / PROGRESS_NAME)
+    found = read_heads(path, may_write=driver is None)
+    return RunHeads(path, read_plan(path), tuple(found.heads), found.torn, events, driver)
+
+
+def write_plan(run_dir: str | Path, plan: RunPlan) -> None:
+    """Writes `plan.json` in one step. Creates the run directory."""
+    run_dir = Path(run_dir)
+    with write_errors_in_words(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    replace_file(run_dir / PLAN_NAME, plan.model_dump_json(indent=1) + "\n")
+
+
+def read_plan(run_dir: Path) -> RunPlan:
+    """The plan of the latest start.
+
+    Raises:
+        SpecError: there is no run, or the plan cannot be read; the message names runs nearby.
+    """
+    path = run_dir / PLAN_NAME
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SpecError(_no_run(run_dir)) from None
+    except OSError as err:
+        raise SpecError(Problem(f"cannot read: {err.strerror}", where=str(path))) from err
+    try:
+        plan = RunPlan.model_validate_json(text)
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        raise SpecError(
+            Problem(
+                f"not the plan of a run: {reason}",
+                where=str(path),
+                hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+            )
+        ) from err
+    if plan.version > RECORD_VERSION:
+        raise SpecError(newer_version(str(path), plan.version))
+    return plan
+
+
+def _no_run(path: Path) -> Problem:
+    if (path / LEDGER_NAME).is_file():
+        return Problem(
+            f"{PLAN_NAME} is missing, although there is a ledger",
+            where=str(path),
+            hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+        )
+    came = "a file" if path.is_file() else "a directory without one" if path.is_dir() else "nothing there"
+    hint = f"a run directory contains {PLAN_NAME} and {LEDGER_NAME}"
+    nearby = sorted({str(run) for run in _runs_nearby(path)})
+    twin = Path("runs") / path.stem  # `archsweep table sweeps/NAME.yaml` and `archsweep table NAME`
+    if str(twin) in nearby and str(twin) != str(path):
+        hint += f"\nDid you mean {str(twin)!r}?"
+    elif nearby:
+        hint += "\nruns nearby: " + did_you_mean(str(path), nearby[:_MOST_NEARBY]).removeprefix("known: ")
+    else:
+        hint += "\nthere is no run nearby; `archsweep run SWEEP` makes one"
+    return Problem(f"no run: {came}", where=str(path), hint=hint)
+
+
+def _runs_nearby(path: Path) -> Iterator[Path]:
+    for directory in (path, path.parent, Path("runs")):
+        if directory.is_dir():
+            yield from (plan.parent for plan in directory.glob(f"*/{PLAN_NAME}"))

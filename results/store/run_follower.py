@@ -1,0 +1,130 @@
+"""A run that is looked at again and again while it goes on (`archsweep watch`): a look reads what was appended since.
+
+A file that shrank, was replaced or reads differently just before the place reached is read from its beginning.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO
+
+from results.store.driver_lock import running_driver
+from results.store.gc_pause import without_collecting
+from results.store.ledger import LEDGER_NAME, LedgerScan, open_ledger
+from results.store.ledger_index import read_heads
+from results.store.plain_files import refuse_special_files
+from results.store.progress import PROGRESS_NAME, ProgressEvent, events_in
+from results.store.record_summary import Head, head_of
+from results.store.run import Run, RunHeads, read_plan
+
+__all__ = ["RunFollower"]
+
+_REMEMBERED = 256  # bytes before the place reached
+
+
+class RunFollower:
+    """One run directory, to be looked at repeatedly."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._ledger = _Place()
+        self._lines = self._crc = 0
+        self._heads: list[Head] = []
+        self._progress = _Place()
+        self._events: list[ProgressEvent] = []
+        self.bytes_read = 0
+        """Of ledger and progress, by the latest look, without those that an index stands for."""
+
+    def look(self) -> RunHeads | Run:
+        """The run as it stands: as `open_heads` gives it.
+
+        Raises:
+            SpecError: as `Run.open`.
+        """
+        self.bytes_read = 0
+        refuse_special_files(self._path)
+        plan = read_plan(self._path)
+        if plan.design == "search":
+            return Run.open(self._path)
+        # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
+        driver = running_driver(self._path)
+        self._read_progress()
+        heads, torn = self._read_ledger(may_write=driver is None)
+        plan = read_plan(self._path)
+        return RunHeads(self._path, plan, heads, torn, tuple(self._events), driver)
+
+    def _read_progress(self) -> None:
+        try:
+            with open(self._path / PROGRESS_NAME, "rb") as stream:
+                if not self._progress.is_in(stream):
+                    self._events.clear()
+                    self._progress = _Place()
+                stream.seek(self._progress.end)
+                end = self._progress.end
+                whole: list[bytes] = []
+                for line in stream:
+                    if not line.endswith(b"\n"):  # being written: next time
+                        break
+                    whole.append(line)
+                    end += len(line)
+                self.bytes_read += end - self._progress.end
+                self._events += [event for _, event in events_in(whole) if event is not None]
+                self._progress.move(stream, end)
+        except OSError:
+            self._events.clear()
+            self._progress = _Place()
+
+    def _read_ledger(self, *, may_write: bool) -> tuple[tuple[Head, ...], bool]:
+        with open_ledger(self._path / LEDGER_NAME) as stream, without_collecting():
+            if stream is None:
+                self._ledger = _Place()
+                return (), False
+            if not self._heads or not self._ledger.is_in(stream):
+                found = read_heads(self._path, may_write=may_write)
+                self.bytes_read += found.bytes_read
+                self._heads = found.heads[: found.num_whole]
+                self._lines, self._crc = found.lines, found.crc
+                self._ledger = _Place()
+                self._ledger.move(stream, found.end)
+                return tuple(found.heads), found.torn
+            stream.seek(self._ledger.end)
+            path, end = self._path / LEDGER_NAME, self._ledger.end
+            scan = LedgerScan(path, stream, lines=self._lines, end=end, crc=self._crc)
+            whole: list[Head] = []
+            unterminated: list[Head] = []
+            for record in scan:
+                (whole if scan.has_line_feed else unterminated).append(head_of(record))
+            self._heads += whole
+            self.bytes_read += scan.end - end
+            self._lines, self._crc = scan.lines, scan.crc
+            self._ledger.move(stream, scan.end)
+            return (*self._heads, *unterminated), scan.torn
+
+
+class _Place:
+    """Up to where a file was read, and how to know that it is still the same file."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._file: tuple[int, int] | None = None
+        self._before = b""
+
+    def move(self, stream: IO[bytes], end: int) -> None:
+        self.end = end
+        self._file = _identity(stream)
+        self._before = _bytes_before(stream, end)
+
+    def is_in(self, stream: IO[bytes]) -> bool:
+        return self._file == _identity(stream) and self._before == _bytes_before(stream, self.end)
+
+
+def _identity(stream: IO[bytes]) -> tuple[int, int]:
+    found = os.fstat(stream.fileno())
+    return found.st_dev, found.st_ino
+
+
+def _bytes_before(stream: IO[bytes], end: int) -> bytes:
+    begin = max(0, end - _REMEMBERED)
+    stream.seek(begin)
+    return stream.read(end - begin)

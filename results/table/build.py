@@ -1,0 +1,242 @@
+"""Plan and records -> `AblationTable`. Depends on the set of records, never on their order in the ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from results.stats.paired import Summary, is_measured, paired_delta, summarise
+from results.stats.pareto import pareto_ranks
+from results.store.record_summary import AnyRecord, Head, latest_by_trial
+from results.store.records import PlannedVariant, RunPlan, TrialRecord
+from results.table.comparison import with_comparisons
+from results.table.published import belongs_to
+from results.table.selection import check_selection, selected_metrics
+from results.table.table import AblationTable, DroppedVariant, Row
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of
+
+__all__ = ["ablation_table", "metric_of", "planned_trials", "selection_metric"]
+
+_BySeed = dict[int, TrialRecord]
+
+
+def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTable:
+    """The table of a run.
+
+    Rows stand in the order of the plan. A search has none: its rows come from the records, complete ones first with
+    the best on top (front by front where it has several objectives), then pruned and failed ones; the variant without
+    changes is its baseline.
+
+    Raises:
+        SpecError: the plan's metric is none of ours, or a completed trial lacks it under the plan's selection rule.
+    """
+    records = tuple(record for record in records if not record.role)
+    metric = metric_of(plan)
+    for name in plan.objectives:
+        if name not in (*RANKED, *COST_NAMES):
+            hint = did_you_mean(name, (*RANKED, *COST_NAMES))
+            raise SpecError(Problem(f"unknown objective {name!r}", path="search.objectives", hint=hint))
+    trials = planned_trials(plan, latest_by_trial(records).values())
+    selection = plan.analysis.selection
+    check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)
+    trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}
+    variants = list(plan.variants)
+    if plan.design == "search":
+        listed = {variant.variant_id for variant in variants}
+        variants += [_found(seeds) for key, seeds in sorted(trials.items()) if key not in listed]
+    shown = [variant for variant in variants if not variant.dropped]
+    base_records = next((trials.get(variant.variant_id, {}) for variant in shown if variant.is_baseline), {})
+    base_spec = base_records[min(base_records)].spec if base_records else {}
+    rows = [
+        _row(variant, trials.get(variant.variant_id, {}), base_records, plan=plan, metric=metric.name, spec=base_spec)
+        for variant in shown
+    ]
+    ordered_by = ""
+    objectives: tuple[str, ...] = ()
+    if plan.design == "search":
+        found = [record for row in rows for record in row.records]
+        ordered_by = selection_metric(metric.name, found)
+        objectives = tuple(name if name in COST_NAMES else selection_metric(name, found) for name in plan.objectives)
+        directions: list[Direction] = [direction_of(name) for name in plan.objectives]
+        rows = _with_fronts(rows, objectives, directions)
+        rows.sort(key=lambda row: _search_order(row, ordered_by, metric))
+    mine = {record.trial_id for seeds in trials.values() for record in seeds.values()}
+    return AblationTable(
+        sweep=plan.sweep,
+        profile=plan.profile,
+        design=plan.design,
+        metric=metric,
+        other_metrics=_in_order({name for row in rows for name in row.metrics} - {metric.name}),
+        components=tuple(dict.fromkeys(name for variant in shown for name in variant.components)),
+        seeds=tuple(plan.seeds),
+        dataset=plan.dataset,
+        epochs=plan.epochs,
+        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_search=plan.design == "search"),
+        dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
+        ordered_by=ordered_by,
+        num_foreign=sum(record.trial_id not in mine for record in records),
+        without_metric=sum(row.num_completed - _num(row.metrics.get(metric.name)) for row in rows),
+        unmatched=tuple(
+            row for row in plan.published if not any(belongs_to(row, variant.changes, base_spec) for variant in shown)
+        ),
+        analysis=plan.analysis,
+        retuned=plan.retuned,
+        objectives=objectives,
+    )
+
+
+def metric_of(plan: RunPlan) -> Metric:
+    """The metric of the plan, with unit and direction."""
+    if plan.metric not in RANKED:
+        raise SpecError(
+            Problem(f"unknown metric {plan.metric!r}", path="metric", hint=did_you_mean(plan.metric, RANKED))
+        )
+    return METRICS[plan.metric]
+
+
+def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dict[int, AnyRecord]]:
+    """variant id -> seed -> record, of the trials that belong to the plan; an edited sweep leaves others behind.
+
+    Heads tell nothing of a trial's setting, so a search needs whole records.
+    """
+    known = {variant.variant_id for variant in plan.variants if not variant.dropped}
+    seeds = set(plan.seeds)
+    trials: dict[str, dict[int, AnyRecord]] = {}
+    for record in records:
+        is_ours = record.variant_id in known or (plan.design == "search" and _fits_search(record, plan))
+        if is_ours and record.seed in seeds:
+            trials.setdefault(record.variant_id, {})[record.seed] = record
+    return trials
+
+
+def selection_metric(metric: str, records: Iterable[AnyRecord]) -> str:
+    """The metric by which the best trial is chosen: on the validation split where every completed trial has one, so
+    that the test split takes no part in the choice."""
+    completed = [record.metrics for record in records if record.status == "completed"]
+    name = f"val_{metric}"
+    return name if completed and all(name in metrics for metrics in completed) else metric
+
+
+def _fits_search(record: TrialRecord | Head, plan: RunPlan) -> bool:
+    """False for records of an earlier form of the search: a trial of one epoch is no rival of one of twenty."""
+    assert isinstance(record, TrialRecord), "heads of a search"
+    spec = record.spec
+    epochs = spec.get("train", {}).get("epochs")
+    dataset = spec.get("task", {}).get("dataset", {}).get("name")
+    varied = tuple(record.changes)
+    if plan.epochs and epochs and epochs != plan.epochs and not any("train.epochs".startswith(path) for path in varied):
+        return False
+    return not plan.dataset or not dataset or dataset == plan.dataset or any(p.startswith("task") for p in varied)
+
+
+def _selected(record: TrialRecord, selection: str) -> TrialRecord:
+    """The record with the metrics of the selection rule under their plain names."""
+    metrics = selected_metrics(record.metrics, selection)
+    return record if metrics == record.metrics else record.model_copy(update={"metrics": metrics})
+
+
+def _found(seeds: _BySeed) -> PlannedVariant:
+    """A variant of a search, as its records tell it."""
+    record = seeds[min(seeds)]
+    infeasible = all(record.status == "infeasible" for record in seeds.values())
+    reason = record.failure.message if record.failure else "infeasible"
+    return PlannedVariant(
+        name=record.variant,
+        variant_id=record.variant_id,
+        changes=record.changes,
+        is_baseline=not record.changes,
+        params_m=record.params_m,
+        gmacs=record.gmacs,
+        dropped=reason if infeasible else "",
+    )
+
+
+def _row(
+    variant: PlannedVariant,
+    trials: _BySeed,
+    baseline: _BySeed,
+    *,
+    plan: RunPlan,
+    metric: str,
+    spec: Mapping[str, Any],
+) -> Row:
+    records = tuple(trials[seed] for seed in sorted(trials))
+    completed = [record for record in records if record.status == "completed"]
+    counts = {
+        status: sum(record.status == status for record in records) for status in ("pruned", "failed", "infeasible")
+    }
+    names = {name for record in completed for name in record.metrics}
+    summaries = {name: summarise(_values(trials, name).values()) for name in sorted(names)}
+    seconds = summarise(record.train_seconds for record in completed if record.train_seconds is not None)
+    costs = [variant, *records]
+    return Row(
+        name=variant.name,
+        variant_id=variant.variant_id,
+        changes=variant.changes,
+        components=variant.components,
+        is_baseline=variant.is_baseline,
+        num_planned=_num_planned(records, plan),
+        num_completed=len(completed),
+        num_pruned=counts["pruned"],
+        num_failed=counts["failed"],
+        num_infeasible=counts["infeasible"],
+        metrics={name: summary for name, summary in summaries.items() if summary is not None},
+        delta=None if variant.is_baseline else paired_delta(_values(trials, metric), _values(baseline, metric)),
+        params_m=next((cost.params_m for cost in costs if cost.params_m is not None), None),
+        gmacs=next((cost.gmacs for cost in costs if cost.gmacs is not None), None),
+        train_seconds=seconds.mean if seconds else None,
+        pruned_epochs=tuple(record.epochs for record in records if record.status == "pruned"),
+        published=tuple(row for row in plan.published if belongs_to(row, variant.changes, spec)),
+        records=records,
+        study=variant.study,
+    )
+
+
+def _values(trials: Mapping[int, TrialRecord], metric: str) -> dict[int, float]:
+    """seed -> finite value of the completed trials."""
+    values = {seed: trials[seed].metrics.get(metric) for seed in sorted(trials) if trials[seed].status == "completed"}
+    return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
+
+
+def _num_planned(records: Sequence[TrialRecord], plan: RunPlan) -> int:
+    """Every seed, but of a proposal that failed or was infeasible the search trains no further one."""
+    if plan.design == "search" and any(record.status in ("failed", "infeasible") for record in records):
+        return len(records)
+    return len(set(plan.seeds))
+
+
+def _with_fronts(rows: Sequence[Row], objectives: Sequence[str], directions: Sequence[Direction]) -> list[Row]:
+    """The rows with their fronts, as far as every seed of them is completed."""
+    points = {row.variant_id: _point(row, objectives) for row in rows if objectives and row.status == "completed"}
+    whole = {key: point for key, point in points.items() if None not in point}
+    ranks = pareto_ranks([[value or 0.0 for value in point] for point in whole.values()], directions)
+    fronts = dict(zip(whole, ranks, strict=True))
+    return [replace(row, front=fronts.get(row.variant_id)) for row in rows]
+
+
+def _point(row: Row, names: Iterable[str]) -> list[float | None]:
+    means = {name: summary.mean for name, summary in row.metrics.items()}
+    return [getattr(row, name) if name in COST_NAMES else means.get(name) for name in names]
+
+
+def _search_order(row: Row, ordered_by: str, metric: Metric) -> tuple[int, float, float, int, str]:
+    place = 0 if row.status == "completed" else 1 if row.num_completed else 2 if row.num_pruned else 3
+    summary = row.metrics.get(ordered_by)
+    value = math.inf if summary is None else summary.mean
+    if summary is not None and metric.direction == "maximize":
+        value = -value
+    front = math.inf if row.front is None else row.front
+    return place, front, value, -max(row.pruned_epochs, default=0), row.variant_id
+
+
+def _num(summary: Summary | None) -> int:
+    return summary.num if summary else 0
+
+
+def _in_order(names: set[str]) -> tuple[str, ...]:
+    """Known metrics in the order of their table, then the others by name."""
+    known = [name for name in METRICS if name in names]
+    return (*known, *sorted(names - set(known)))

@@ -1,0 +1,112 @@
+"""Rows -> rows with verdicts: which arms may be compared with the baseline, and what the comparison says.
+
+The rules of a fair comparison stand here: the same seeds, all of them, the same number of epochs, one family of tests
+per study, and the cost of a gain beside the gain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from results.stats.paired import PairedDelta, is_measured
+from results.stats.verdicts import TESTED, Judgement, Verdict, judge
+from results.store.records import Analysis, TrialRecord
+from results.table.table import Row
+from search_space.schema.metrics import Metric
+
+__all__ = ["COSTS", "emphasis", "with_comparisons"]
+
+COSTS = ("params_m", "gmacs", "train_seconds")
+
+
+def with_comparisons(
+    rows: Sequence[Row], *, metric: Metric, analysis: Analysis, is_search: bool = False
+) -> tuple[Row, ...]:
+    """The rows with p-values, verdicts and cost changes; as they are where there is no baseline.
+
+    Args:
+        is_search: the rows were chosen by their values, so that no test applies to them.
+    """
+    baseline = next((row for row in rows if row.is_baseline), None)
+    if baseline is None:
+        return tuple(rows)
+    judgements: dict[str, Judgement] = {}
+    for study in dict.fromkeys(row.study for row in rows if not row.is_baseline):
+        arms = [row for row in rows if row.study == study and not row.is_baseline]
+        judgements |= _judged(arms, baseline, metric, analysis, is_tested=not is_search)
+    return tuple(
+        replace(row, cost_changes=_cost_changes(row, baseline), **vars(judgements.get(row.variant_id, _NOTHING)))
+        for row in rows
+    )
+
+
+def emphasis(rows: Sequence[Row], metric: Metric) -> dict[str, Literal["bold", "underline"]]:
+    """Variant id -> how its value is set: the best of the complete arms bold, the second underlined, each only if it is
+    better than the baseline by the verdict. The baseline is bold if every arm is worse. Nothing inside the noise is."""
+    baseline = next((row for row in rows if row.is_baseline), None)
+    arms = [row for row in rows if row.verdict in TESTED]
+    if baseline is None or not arms:
+        return {}
+    if all(row.verdict == "worse" for row in arms):
+        return {baseline.variant_id: "bold"}
+    sign = -1 if metric.direction == "maximize" else 1
+    ranked = sorted([baseline, *arms], key=lambda row: sign * row.metrics[metric.name].mean)
+    marks: tuple[Literal["bold", "underline"], ...] = ("bold", "underline")
+    return {row.variant_id: mark for row, mark in zip(ranked, marks, strict=False) if row.verdict == "better"}
+
+
+_NOTHING = Judgement(None, None, None)
+
+
+def _judged(
+    arms: Sequence[Row], baseline: Row, metric: Metric, analysis: Analysis, *, is_tested: bool
+) -> dict[str, Judgement]:
+    kinds: dict[str, Verdict | None] = {row.variant_id: _unfit(row, baseline, metric) for row in arms}
+    fit = {row.variant_id: row for row in arms if is_tested and kinds[row.variant_id] is None}
+    deltas: dict[str, PairedDelta] = {key: row.delta for key, row in fit.items() if row.delta is not None}
+    judged = judge(
+        deltas,
+        metric=metric,
+        analysis=analysis,
+        num_arms=len(arms),
+        values={key: _values(fit[key], metric) for key in deltas},
+        baseline=_values(baseline, metric),
+    )
+    return {key: judged.get(key, Judgement(None, None, kind)) for key, kind in kinds.items()}
+
+
+def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:
+    """Why the row must not be ranked with full ones; None if it may."""
+    if row.num_completed and baseline.num_completed and _budgets(row) != _budgets(baseline):
+        return "unequal budget"
+    for one in (row, baseline):
+        summary = one.metrics.get(metric.name)
+        if one.num_completed < one.num_planned or summary is None or summary.num < one.num_planned:
+            return "incomplete"
+    return None
+
+
+def _budgets(row: Row) -> frozenset[tuple[int, int | None]]:
+    """Epochs trained and epochs that the schedule was made for, of the completed trials."""
+    return frozenset(
+        (record.epochs, record.spec.get("train", {}).get("epochs"))
+        for record in row.records
+        if record.status == "completed"
+    )
+
+
+def _values(row: Row, metric: Metric) -> list[float]:
+    """The values of a complete row in the order of the seeds."""
+    completed: list[TrialRecord] = [record for record in row.records if record.status == "completed"]
+    values = [record.metrics.get(metric.name, math.nan) for record in completed]
+    return [value for value in values if is_measured(value)]
+
+
+def _cost_changes(row: Row, baseline: Row) -> dict[str, float]:
+    if row.is_baseline:
+        return {}
+    pairs = {cost: (getattr(row, cost), getattr(baseline, cost)) for cost in COSTS}
+    return {cost: ours / theirs - 1 for cost, (ours, theirs) in pairs.items() if ours is not None and theirs}

@@ -1,0 +1,149 @@
+"""Several runs in one table, each a group of its own with its own baseline.
+
+Nothing is compared across runs: differences, p-values, families of tests and print (bold, underlined) are those of each
+run's own table. What the caption says must hold for every group, so the runs must agree on the metric and on how arms
+are compared; where they differ in data, epochs or seeds, the title of the group says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from results.store.run import Run
+from results.table.build import ablation_table
+from results.table.table import AblationTable, DroppedVariant, Study
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = ["merged_table", "table_of_runs"]
+
+_T = TypeVar("_T")
+
+
+def table_of_runs(runs: Sequence[Run]) -> AblationTable:
+    """The table of one run, or of several in their order.
+
+    Raises:
+        SpecError: they cannot stand in one table.
+    """
+    assert runs, "a table of no run"
+    tables = [ablation_table(run.plan, run.records) for run in runs]
+    return tables[0] if len(tables) == 1 else merged_table(tables, [run.path for run in runs])
+
+
+def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> AblationTable:
+    """The tables below each other.
+
+    Args:
+        paths: their run directories, which name the groups where the sweeps' names do not.
+
+    Raises:
+        SpecError: a directory comes twice, or they differ in metric or analysis.
+    """
+    _check(tables, paths)
+    names = _names(tables, paths)
+    title = _common_prefix([table.sweep for table in tables])
+    seeds, data, epochs = (_distinct(getattr(table, key) for table in tables) for key in ("seeds", "dataset", "epochs"))
+    designs, profiles, orders = (
+        _distinct(getattr(table, key) for table in tables) for key in ("design", "profile", "ordered_by")
+    )
+    retuned = _distinct(table.retuned for table in tables)
+    objectives = _distinct(table.objectives for table in tables)
+    found = {"seeds": seeds, "data": data, "epochs": epochs, "order": orders, "retuned": retuned}
+    varies = {name for name, values in found.items() if values[1:]}
+    studies = tuple(
+        Study(name, table.design, _particulars(table, varies)) for name, table in zip(names, tables, strict=True)
+    )
+    first = tables[0]
+    return replace(
+        first,
+        sweep=title or " + ".join(_distinct(table.sweep for table in tables)),
+        profile=profiles[0] if len(profiles) == 1 else "",
+        design=designs[0] if len(designs) == 1 else "",
+        other_metrics=_distinct(name for table in tables for name in table.other_metrics),
+        components=_distinct(name for table in tables for name in table.components),
+        seeds=seeds[0] if len(seeds) == 1 else (),
+        dataset=data[0] if len(data) == 1 else "",
+        epochs=epochs[0] if len(epochs) == 1 else None,
+        rows=tuple(replace(row, study=name) for name, table in zip(names, tables, strict=True) for row in table.rows),
+        dropped=tuple(
+            DroppedVariant(f"{name}: {one.name}", one.reason)
+            for name, table in zip(names, tables, strict=True)
+            for one in table.dropped
+        ),
+        ordered_by=orders[0] if len(orders) == 1 else "",
+        num_foreign=sum(table.num_foreign for table in tables),
+        without_metric=sum(table.without_metric for table in tables),
+        unmatched=_distinct(row for table in tables for row in table.unmatched),
+        studies=studies,
+        retuned=retuned[0] if len(retuned) == 1 else None,
+        objectives=objectives[0] if len(objectives) == 1 else (),
+    )
+
+
+def _check(tables: Sequence[AblationTable], paths: Sequence[Path]) -> None:
+    problems = []
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if path.resolve() in seen:
+            problems.append(Problem("the same run twice", where=str(path), hint="name every run once"))
+        seen[path.resolve()] = path
+    first = tables[0]
+    for table, path in list(zip(tables, paths, strict=True))[1:]:
+        if table.metric != first.metric:
+            message = f"its metric is {table.metric.name}, that of {paths[0]} is {first.metric.name}"
+            problems.append(Problem(message, where=str(path), hint="one table has one metric; make a table of each"))
+        for key, ours in table.analysis.model_dump().items():
+            theirs = getattr(first.analysis, key, None)
+            if ours != theirs:
+                message = f"analysis.{key} is {ours!r}, that of {paths[0]} is {theirs!r}"
+                hint = "one caption must hold for all rows; make a table of each"
+                problems.append(Problem(message, where=str(path), hint=hint))
+    if problems:
+        raise SpecError(problems)
+
+
+def _names(tables: Sequence[AblationTable], paths: Sequence[Path]) -> list[str]:
+    """What is shortest and tells the groups apart: the studies of one sweep, sweeps, directories."""
+    sweeps = [table.sweep for table in tables]
+    prefix = _common_prefix(sweeps)
+    if prefix:
+        return [sweep.removeprefix(prefix + "-") for sweep in sweeps]
+    with_profile = [table.sweep + (f" ({table.profile})" if table.profile else "") for table in tables]
+    for names in (sweeps, with_profile, [path.name for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _common_prefix(sweeps: Sequence[str]) -> str:
+    """`depth` and `heads` are studies of `vit` where the sweeps are `vit-depth` and `vit-heads`."""
+    first = sweeps[0]
+    ends = [index for index, letter in enumerate(first) if letter == "-"]
+    for end in reversed(ends):
+        prefix = first[:end]
+        rests = [sweep.removeprefix(prefix + "-") for sweep in sweeps]
+        if all(sweep.startswith(prefix + "-") and rest for sweep, rest in zip(sweeps, rests, strict=True)):
+            return prefix if len(set(rests)) == len(rests) else ""
+    return ""
+
+
+def _particulars(table: AblationTable, varies: Collection[str]) -> str:
+    parts = [table.dataset] if "data" in varies and table.dataset else []
+    parts += [f"{table.epochs} epochs"] if "epochs" in varies and table.epochs else []
+    parts += [f"seed{'s'[: len(table.seeds) - 1]} {', '.join(map(str, table.seeds))}"] if "seeds" in varies else []
+    parts += [f"a search, the best {table.ordered_by} first"] if "order" in varies and table.ordered_by else []
+    if "retuned" in varies and table.retuned:
+        parts.append(f"every arm at its own optimum of {', '.join(table.retuned.parameters)}")
+    return ", ".join(parts)
+
+
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    """Each once, in the order of their first appearance; also what cannot be a key."""
+    found: list[_T] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return tuple(found)

@@ -1,0 +1,162 @@
+"""`AblationTable`: one row per variant, ready for any exporter. `ablation.py` makes it from a plan and records.
+
+The table holds numbers at full precision and says nothing about their looks; `layout.py` does that for people, the CSV
+exporter for machines. A row counts every planned seed as exactly one of completed, pruned, failed, infeasible or
+missing; only completed ones enter means and differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from results.stats.paired import PairedDelta, Summary
+from results.stats.verdicts import TESTED, Verdict
+from results.store.records import Analysis, PublishedRow, Retuned, TrialRecord
+from search_space.schema.metrics import Metric
+
+__all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        metrics: name -> mean and standard deviation over the completed seeds.
+        delta: difference of the table's metric to the baseline; None for the baseline itself and without a shared seed.
+        p, p_corrected: of the difference, before and after the correction for many arms; None where nothing was tested.
+        verdict: None for the baseline and for fewer than 3 planned seeds.
+        cost_changes: `params_m`, `gmacs`, `train_seconds` relative to the baseline (0.1: 10 % more).
+        study: name of the study, where a sweep holds several.
+        front: in a search for several objectives, the front of a complete row (1: the Pareto front); else None.
+        train_seconds: mean over the completed seeds.
+        pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
+        records: the deciding record of each seed, in the order of the seeds.
+    """
+
+    name: str
+    variant_id: str
+    changes: Mapping[str, Any]
+    components: Mapping[str, bool]
+    is_baseline: bool
+    num_planned: int
+    num_completed: int
+    num_pruned: int
+    num_failed: int
+    num_infeasible: int
+    metrics: Mapping[str, Summary]
+    delta: PairedDelta | None
+    params_m: float | None
+    gmacs: float | None
+    train_seconds: float | None
+    pruned_epochs: tuple[int, ...]
+    published: tuple[PublishedRow, ...]
+    records: tuple[TrialRecord, ...]
+    p: float | None = None
+    p_corrected: float | None = None
+    verdict: Verdict | None = None
+    cost_changes: Mapping[str, float] = field(default_factory=dict)
+    study: str = ""
+    front: int | None = None
+
+    @property
+    def num_missing(self) -> int:
+        return self.num_planned - self.num_completed - self.num_pruned - self.num_failed - self.num_infeasible
+
+    @property
+    def status(self) -> str:
+        """`completed` if every planned seed is, the status of all seeds where they agree, else `partial`."""
+        counts = {
+            "completed": self.num_completed,
+            "pruned": self.num_pruned,
+            "failed": self.num_failed,
+            "infeasible": self.num_infeasible,
+            "missing": self.num_missing,
+        }
+        present = [status for status, count in counts.items() if count]
+        return present[0] if len(present) == 1 else "partial"
+
+
+@dataclass(frozen=True)
+class DroppedVariant:
+    """A variant that was taken out before training, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """One run of a table of several: its name in `Row.study`, its design, and what is so in this run alone."""
+
+    name: str
+    design: str
+    particulars: str = ""
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """The table of one run, or of several (see merge.py).
+
+    Attributes:
+        metric: the metric of the sweep; deltas are differences of it.
+        other_metrics: further metrics of the completed trials.
+        components: names of the on/off components, for designs that have them.
+        ordered_by: for a search, the metric that orders the rows; empty where the plan does.
+        objectives: of a search for a Pareto front, as they were measured (`val_top1`); else empty.
+        num_foreign: records of the ledger that belong to no trial of the plan.
+        without_metric: completed trials that report no finite value of `metric`.
+        unmatched: published rows to which no row of ours belongs.
+        analysis: how arms are compared, and which weights were measured.
+        retuned: how every arm was tuned before the comparison; None if none was, or if runs differ in it.
+        studies: the runs of a table of several, else none. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
+            `ordered_by` are empty unless all runs agree.
+    """
+
+    sweep: str
+    profile: str
+    design: str
+    metric: Metric
+    other_metrics: tuple[str, ...]
+    components: tuple[str, ...]
+    seeds: tuple[int, ...]
+    dataset: str
+    epochs: int | None
+    rows: tuple[Row, ...]
+    dropped: tuple[DroppedVariant, ...]
+    ordered_by: str
+    num_foreign: int
+    without_metric: int
+    unmatched: tuple[PublishedRow, ...]
+    analysis: Analysis
+    studies: tuple[Study, ...] = ()
+    retuned: Retuned | None = None
+    objectives: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[AblationTable, ...]:
+        """One table per run, each with its own baseline; this one where it is of a single run."""
+        if not self.studies:
+            return (self,)
+        rows = {study.name: tuple(row for row in self.rows if row.study == study.name) for study in self.studies}
+        return tuple(
+            replace(
+                self,
+                design=study.design,
+                rows=rows[study.name],
+                components=tuple(c for c in self.components if any(c in row.components for row in rows[study.name])),
+                studies=(),
+            )
+            for study in self.studies
+        )
+
+    @property
+    def baseline(self) -> Row | None:
+        """The first one, where there are several runs."""
+        return next((row for row in self.rows if row.is_baseline), None)
+
+    @property
+    def has_tests(self) -> bool:
+        return any(row.verdict in TESTED for row in self.rows)

@@ -1,0 +1,127 @@
+"""A trial as one row, every value of which has a name: fields of its record, metrics, paths into its spec.
+
+trial_id variant seed status epochs attempt ...   fields of the record
+failure failure_message                           why it failed
+top1 loss val_top1 ...                            final metrics
+arch.depth train.lr arch.attention.name ...       what was trained
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from results.store.progress import UnfinishedTrial
+from results.store.records import TrialRecord
+from results.store.run import Run
+from search_space.settings.paths import MISSING
+
+__all__ = ["FIELDS", "TrialRow", "flattened", "known_names", "rows_of"]
+
+_FROM_RECORD = (
+    "trial_id", "variant_id", "variant", "seed", "status", "epochs", "attempt", "number", "params_m", "gmacs",
+    "train_seconds", "total_seconds", "device", "host", "finished_at", "session", "role", "cached_from",
+)  # fmt: skip
+FIELDS = (*_FROM_RECORD, "failure", "failure_message")
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial, finished or not. `fields` has all of FIELDS; a trial that has not ended knows few of them."""
+
+    fields: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def find(self, name: str) -> Any:
+        """The value of that name, which may be None; MISSING if the trial has no such name."""
+        if name in self.fields:
+            return self.fields[name]
+        if name in self.metrics:
+            return self.metrics[name]
+        node: Any = self.spec
+        for part in name.split("."):
+            node = node.get(part, MISSING) if isinstance(node, Mapping) else MISSING
+        return node
+
+    def value(self, name: str) -> Any:
+        """The value of that name; None where there is none."""
+        found = self.find(name)
+        return None if found is MISSING else found
+
+
+def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
+    """The trials of a run: those that ended, in the order of the ledger, then those that began and have not.
+
+    Args:
+        every_attempt: attempts that were repeated and trials that tuned an arm, too.
+    """
+    begun = {trial.trial_id: trial for trial in run.unfinished}
+    if every_attempt:
+        records = run.records
+    else:
+        begun = {key: trial for key, trial in begun.items() if not run.tunes_an_arm(trial.seed)}
+        records = tuple(record for record in run.deciding.values() if record.trial_id not in begun)
+    preempted = {record.trial_id for record in run.records if record.status == "preempted"}
+    ids = {variant.name: variant.variant_id for variant in run.plan.variants}
+    # A trial that has not ended left no spec: it is that of another seed of its variant.
+    specs = {record.variant_id: record.spec for record in run.records} if begun else {}
+    rows = [_finished(record) for record in records]
+    for key, trial in begun.items():
+        is_running = run.driver is not None and not trial.has_ended
+        status = "running" if is_running else "preempted" if key in preempted else "interrupted"
+        variant_id = ids.get(trial.variant)
+        rows.append(_unfinished(trial, status, variant_id, specs.get(variant_id or "", {}), run))
+    return rows
+
+
+def known_names(rows: Iterable[TrialRow]) -> set[str]:
+    """Every name that at least one of the rows has."""
+    names: set[str] = set(FIELDS)
+    seen: set[object] = set()
+    for row in rows:
+        names.update(row.metrics)
+        if not row.spec or row.fields["variant_id"] in seen:  # trials of a variant differ in their seed alone
+            continue
+        seen.add(row.fields["variant_id"])
+        for path in flattened(row.spec):
+            parts = path.split(".")
+            names.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return names - {"arch", "task", "train"}
+
+
+def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> value, down to what is no mapping; an empty mapping is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{path}.")
+        else:
+            flat[path] = value
+    return flat
+
+
+def _finished(record: TrialRecord) -> TrialRow:
+    failure = record.failure
+    fields = {name: getattr(record, name) for name in _FROM_RECORD}
+    fields["failure"] = failure.type if failure else None
+    fields["failure_message"] = failure.message if failure else None
+    return TrialRow(fields, record.metrics, record.spec)
+
+
+def _unfinished(
+    trial: UnfinishedTrial, status: str, variant_id: str | None, spec: Mapping[str, Any], run: Run
+) -> TrialRow:
+    fields = dict.fromkeys(FIELDS) | {
+        "trial_id": trial.trial_id,
+        "variant_id": variant_id,
+        "variant": trial.variant,
+        "seed": trial.seed,
+        "status": status,
+        "epochs": trial.epoch,
+        "host": trial.worker or None,
+        "role": "retune" if run.tunes_an_arm(trial.seed) else "",
+    }
+    return TrialRow(fields, spec=dict(spec) | {"seed": trial.seed} if spec else {})

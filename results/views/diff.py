@@ -1,0 +1,259 @@
+"""What differs between two trials or two variants of a run: what was asked for, what came out, and where it ran.
+
+The answer to "why are these two numbers different", so everything equal is left out: paths of the spec, status, cost,
+metrics with their same-seed differences, and the surroundings (device, host, versions, code) that people forget.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.store.run import Run
+from results.views.columns import flattened
+from results.views.diff_operands import Side
+from search_space.parsing.visible import visible
+from search_space.schema.metrics import METRICS
+
+__all__ = ["Difference", "Differences", "Paired", "format_differences", "run_differences"]
+
+_PROVENANCE = "provenance.jsonl"
+# What tells sessions apart and no numbers.
+_NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
+
+_PLACE = ("device", "host")  # of a trial that failed nobody knows them
+# Beside its place: whether the numbers come from elsewhere, or from two trainings.
+_OWN = (*_PLACE, "cached_from", "resumed_from_epoch")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same. `delta` is b - a where both are numbers; `unit` of the numbers, if any."""
+
+    name: str
+    a: Any
+    b: Any
+    delta: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """b - a of a metric, seed by seed; `std` (n - 1) of a single difference, or of any that is no number, is None."""
+
+    metric: str
+    unit: str
+    by_seed: tuple[tuple[int, float], ...]
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Everything that differs between a and b; `num_same` paths of their specs do not."""
+
+    a: Side
+    b: Side
+    spec: tuple[Difference, ...]
+    outcome: tuple[Difference, ...]
+    paired: tuple[Paired, ...]
+    surroundings: tuple[Difference, ...]
+    num_same: int
+
+    @property
+    def lacks_pairs(self) -> bool:
+        """Whether metrics of both are known, and of no common seed."""
+        seeds = [{record.seed for record in side.records if record.metrics} for side in (self.a, self.b)]
+        return bool(seeds[0] and seeds[1] and not seeds[0] & seeds[1])
+
+
+def run_differences(run: Run, a: Side, b: Side) -> Differences:
+    """Compares the two."""
+    left, right = (_common(side) for side in (a, b))
+    paths = [*left, *(path for path in right if path not in left)]
+    spec = tuple(
+        Difference(path, left.get(path), right.get(path))
+        for path in paths
+        if not _same(left.get(path), right.get(path))
+    )
+    sessions = _sessions(run.path)
+    around = [_surroundings(side, sessions) for side in (a, b)]
+    names = [*around[0], *(name for name in around[1] if name not in around[0])]
+    surroundings = tuple(
+        Difference(name, around[0].get(name), around[1].get(name))
+        for name in names
+        if around[0].get(name) != around[1].get(name) and (name not in _PLACE or all(name in facts for facts in around))
+    )
+    return Differences(
+        a, b, spec, tuple(_outcome(a, b)), tuple(_paired(a, b)), surroundings, num_same=len(paths) - len(spec)
+    )
+
+
+def format_differences(found: Differences) -> str:
+    """The differences for a terminal."""
+    lines = [f"a: {_title(found.a)}", f"b: {_title(found.b)}"]
+    for side in {side.key: side for side in (found.a, found.b) if side.namesakes}.values():
+        others = ", ".join(side.namesakes)
+        lines.append(f"{visible(side.name)} is {side.key} here; of the same name, and not counted in: {others}")
+    lines.append("")
+    lines += _block(f"trained ({found.num_same} paths are the same)", found.spec, none="the same specification")
+    lines += _block("outcome", found.outcome, none="the same outcome")
+    for paired in found.paired:
+        seeds = ", ".join(f"{seed}: {value:+.4g}" for seed, value in paired.by_seed)
+        spread = "" if paired.std is None else f" +- {paired.std:.3g}"
+        number = len(paired.by_seed)
+        lines.append(
+            f"  {paired.metric}, b - a over {number} common seed{'s' if number > 1 else ''}: "
+            f"{paired.mean:+.4g}{spread} {_of_difference(paired.unit)}".rstrip()
+            + f"  ({seeds})"
+        )
+    if found.lacks_pairs:
+        lines.append("  no seed in common: the metrics above are of different seeds")
+    lines += ["", *_block("surroundings", found.surroundings, none="the same device, host, versions and code")]
+    return "\n".join(lines)
+
+
+def _title(side: Side) -> str:
+    statuses = sorted({record.status for record in side.records})
+    number = len(side.records)
+    which = f", {number} seed{'s' if number > 1 else ''}" if side.is_variant else f" ({side.key})"
+    return f"{visible(side.name)}{which} ({', '.join(statuses)})"
+
+
+def _block(title: str, differences: Sequence[Difference], *, none: str) -> list[str]:
+    if not differences:
+        return [f"{title}: {none}" if title == "outcome" or title == "surroundings" else f"trained: {none}"]
+    width = max(len(difference.name) for difference in differences)
+    lines = [f"{title}:"]
+    for difference in differences:
+        change = ""
+        if difference.delta is not None:
+            change = f"  ({difference.delta:+.4g} {_of_difference(difference.unit)}".rstrip() + ")"
+        lines.append(f"  {difference.name.ljust(width)}  {_shown(difference.a)} -> {_shown(difference.b)}{change}")
+    return lines
+
+
+def _of_difference(unit: str) -> str:
+    """+2 % could be taken for 92 that became 93.8."""
+    return "points" if unit == "%" else unit
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(absent)"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+
+
+def _common(side: Side) -> dict[str, Any]:
+    """The flattened spec; of a variant without its seed, in which its trials differ."""
+    flat = flattened(side.records[0].spec)
+    if side.is_variant:
+        flat.pop("seed", None)
+    return flat
+
+
+def _outcome(a: Side, b: Side) -> list[Difference]:
+    found = []
+    statuses = [", ".join(sorted({record.status for record in side.records})) for side in (a, b)]
+    if statuses[0] != statuses[1]:
+        found.append(Difference("status", statuses[0], statuses[1]))
+    failures = [
+        ", ".join(sorted({record.failure.type for record in side.records if record.failure})) for side in (a, b)
+    ]
+    if failures[0] != failures[1]:
+        found.append(Difference("failure", failures[0] or None, failures[1] or None))
+    for name, unit in (("params_m", "M"), ("gmacs", "GMACs"), ("train_seconds", "s"), ("epochs", "")):
+        found += _changed(name, [_mean(side, lambda record, name=name: getattr(record, name)) for side in (a, b)], unit)
+    for name in _metrics(a, b):
+        values = [_mean(side, lambda record, name=name: record.metrics.get(name)) for side in (a, b)]
+        found += _changed(name, values, _unit(name))
+    return found
+
+
+def _changed(name: str, values: Sequence[float | None], unit: str) -> list[Difference]:
+    a, b = values
+    if _same(a, b):
+        return []
+    return [Difference(name, a, b, None if a is None or b is None else b - a, unit)]
+
+
+def _mean(side: Side, value_of: Any) -> float | None:
+    values = [value for record in side.records if (value := value_of(record)) is not None]
+    return _fmean(values) if values else None
+
+
+def _fmean(values: Sequence[float]) -> float:
+    """As the library's, for infinities of both signs, too."""
+    return statistics.fmean(values) if all(map(math.isfinite, values)) else sum(values) / len(values)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal; no number is equal to no number."""
+    return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
+
+
+def _metrics(a: Side, b: Side) -> list[str]:
+    return sorted({name for side in (a, b) for record in side.records for name in record.metrics})
+
+
+def _unit(name: str) -> str:
+    metric = METRICS.get(name.partition("@")[0].removeprefix("val_"))
+    return metric.unit if metric else ""
+
+
+def _paired(a: Side, b: Side) -> list[Paired]:
+    """Only of completed trials: a pruned one has no final metrics."""
+    found = []
+    for name in _metrics(a, b):
+        of_a, of_b = (_by_seed(side, name) for side in (a, b))
+        differences = [(seed, of_b[seed] - of_a[seed]) for seed in sorted(of_a.keys() & of_b.keys())]
+        if differences and any(value != 0 for _, value in differences):
+            numbers = [value for _, value in differences]
+            has_spread = len(numbers) > 1 and all(map(math.isfinite, numbers))
+            spread = statistics.stdev(numbers) if has_spread else None
+            found.append(Paired(name, _unit(name), tuple(differences), _fmean(numbers), spread))
+    return found
+
+
+def _by_seed(side: Side, metric: str) -> dict[int, float]:
+    return {record.seed: record.metrics[metric] for record in side.records if metric in record.metrics}
+
+
+def _surroundings(side: Side, sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the trials of a side have in common or, where they differ, all that they have."""
+    each = []
+    for record in side.records:
+        session = sessions.get(record.session, {})
+        facts = {name: value for name, value in session.items() if name not in _NOT_SURROUNDINGS}
+        own = {name: value for name in _OWN if (value := getattr(record, name)) not in (None, "")}
+        each.append({**own, **flattened(facts)})
+    merged: dict[str, Any] = {}
+    for name in {name: None for facts in each for name in facts}:
+        told = [facts.get(name) for facts in each if name in facts or name not in _PLACE]
+        values = {json.dumps(value, sort_keys=True) for value in told}
+        merged[name] = told[0] if len(values) == 1 else " or ".join(sorted(values))
+    return merged
+
+
+def _sessions(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """The starts of the driver, by their names. What cannot be read tells nothing."""
+    try:
+        lines = (run_dir / _PROVENANCE).read_bytes().splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        try:
+            session = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(session, dict) and isinstance(session.get("session"), str):
+            found[session["session"]] = session
+    return found

@@ -1,0 +1,124 @@
+"""Which code a trial's numbers come from: a hash over the sources it depends on, and over no others.
+
+Followed are the static imports from the training of a trial. Plug-ins (attention mechanisms, models, tasks, datasets)
+count only where the trial uses them, so that an edit of Refiner does not make the trials of softmax stale. Comments,
+docstrings and layout do not count; package `__init__` files are followed and do not count, because they only list.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import timm
+
+from modelzoo.attention import ATTENTION
+from runners.data.sources import source_of
+from runners.tasks import TASKS
+from search_space import TrialSpec
+
+__all__ = ["code_version", "modules_of"]
+
+# What a spec says is in its identity, and how records are stored changes no number: the other rooms do not count.
+_ROOMS = ("modelzoo", "runners")
+_ROOT = "runners.training.trial"
+_PLUG_INS = ("modelzoo.attention", "modelzoo.models", "runners.tasks", "runners.data.digits", "runners.data.shapes")
+
+
+def code_version(spec: TrialSpec) -> str:
+    """A hash of everything of archsweep that takes part in training this trial, and of the Python that reads it."""
+    return _hash_of(modules_of(spec))
+
+
+def modules_of(spec: TrialSpec) -> tuple[str, ...]:
+    """The modules that count, by name."""
+    return _closure(tuple(sorted({_ROOT, *_used_plug_ins(spec)})))
+
+
+def _used_plug_ins(spec: TrialSpec) -> Iterator[str]:
+    attention = spec.arch.attention
+    if attention is not None:
+        yield ATTENTION[attention.name].__module__
+    if timm.is_model(spec.arch.model):
+        module = timm.models.model_entrypoint(spec.arch.model).__module__
+        if module.split(".")[0] in _ROOMS:
+            yield module
+    yield TASKS[spec.task.name].__module__
+    yield source_of(spec.task.dataset).load.__module__
+
+
+@functools.cache
+def _closure(roots: tuple[str, ...]) -> tuple[str, ...]:
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found.add(module)
+        waiting += [name for name in _imports(module) if not _is_plug_in(name) or _is_plug_in(module)]
+    return tuple(sorted(name for name in found if _file_of(name).name != "__init__.py"))
+
+
+def _is_plug_in(module: str) -> bool:
+    return module not in _PLUG_INS[:3] and any(module == name or module.startswith(f"{name}.") for name in _PLUG_INS)
+
+
+@functools.cache
+def _imports(module: str) -> tuple[str, ...]:
+    """Modules of ours that a module imports, at any depth of its code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(_file_of(module).read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {name for name in found if name.split(".")[0] in _ROOMS}
+    return tuple(sorted(name for name in ours if _exists(name)))
+
+
+@functools.cache
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a class of a module, not a module of a package
+        return False
+
+
+@functools.cache
+def _file_of(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, module
+    assert spec.origin is not None, module
+    return Path(spec.origin)
+
+
+@functools.cache
+def _hash_of(modules: tuple[str, ...]) -> str:
+    # The syntax tree is written in the words of this Python's grammar.
+    digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
+    for module in modules:
+        digest.update(f"\n{module}\n{_normalised(module)}".encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _normalised(module: str) -> str:
+    """The code without comments, docstrings and layout."""
+    tree = ast.parse(_file_of(module).read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)

@@ -1,0 +1,84 @@
+"""Trials that are not trained here because an equal one was trained elsewhere: their records are taken over.
+
+A trial is its content (docs/decisions/0002-identity-by-content.md), so the baseline of two studies of one file is one
+trial, and so is a trial of last week. The record is copied, not linked: every run directory stays whole by itself, and
+`cached_from` says where it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
+from results.store.ledger import LEDGER_NAME
+from runners.planning.plan import Plan
+from search_space import TrialSpec, Variant, trial_id
+
+__all__ = ["CACHE", "STUDIES", "Lookup", "from_siblings", "providers", "take_over"]
+
+STUDIES, CACHE = "studies", "cache"  # who may provide a record
+
+Lookup = Callable[[TrialSpec], TrialRecord | None]
+"""The completed record of an equal trial, with `cached_from`; None if there is none."""
+
+
+def from_siblings(siblings: Iterable[Path], run_dir: Path) -> Lookup:
+    """Looks into the ledgers of the other studies of a file; those that do not exist yet hold nothing."""
+    found: dict[str, TrialRecord] = {}
+    for sibling in siblings:
+        if sibling.resolve() == run_dir.resolve():
+            continue
+        for key, record in latest_by_trial(read_ledger(sibling / LEDGER_NAME).records).items():
+            if record.status == "completed":
+                origin = record.cached_from or sibling.name
+                found.setdefault(key, record.model_copy(update={"cached_from": origin}))
+    return lambda spec: found.get(trial_id(spec))
+
+
+def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, role: str = "") -> int:
+    """Appends the records of planned trials that the ledger lacks and a lookup knows; returns how many.
+
+    What a search will propose is not known beforehand: there the book asks.
+
+    Args:
+        role: of the trials looked for.
+    """
+    if plan.sweep.search:
+        return 0
+    lookups = list(lookups)
+    known = {head.trial_id for head in ledger.heads if head.role == role}
+    num_taken = 0
+    for spec, variant in _lacking(plan, known):
+        record = next((record for lookup in lookups if (record := lookup(spec))), None)
+        if record is not None:
+            update = {"variant": variant.name, "changes": dict(variant.changes), "role": role}
+            ledger.append(record.model_copy(update=update))
+            num_taken += 1
+    return num_taken
+
+
+def providers(
+    plan: Plan, known: Collection[str], lookups: Mapping[str, Callable[[TrialSpec], object]]
+) -> dict[str, str]:
+    """What `take_over` would take over: trial id -> name of the first lookup that knows the trial.
+
+    Args:
+        known: ids of the trials that the ledger holds.
+    """
+    found: dict[str, str] = {}
+    if plan.sweep.search:
+        return found
+    for spec, _ in _lacking(plan, known):
+        name = next((name for name, lookup in lookups.items() if lookup(spec)), None)
+        if name is not None:
+            found[trial_id(spec)] = name
+    return found
+
+
+def _lacking(plan: Plan, known: Collection[str]) -> Iterator[tuple[TrialSpec, Variant]]:
+    for seed in plan.sweep.seeds:
+        for variant in plan.variants:
+            spec = variant.setting.with_seed(seed)
+            if trial_id(spec) not in known:
+                yield spec, variant

@@ -1,0 +1,125 @@
+"""A memory across sweeps: a trial that was trained before, by the same code, is not trained again.
+
+Served is a record whose identity, code (`code_version`), torch, timm and kind of device are those of the trial; it says
+in `cached_from` where it was trained. One small file per trial, written in one step, so that any number of drivers may
+share the folder, also over a network; what cannot be read is no entry.
+
+Not served: trials that leave more than a record behind (kept weights, attention maps for plots).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from results import TrialRecord
+from results.store.files import replace_file
+from runners.cache.code_version import code_version
+from runners.cache.directory import entries
+from runners.planning.plan import Plan
+from runners.trials.assignment import Assignment
+from search_space import SpecError, Sweep, TrialSpec, trial_id
+
+__all__ = ["CacheWriter", "TrialCache", "device_of", "leaves_only_records"]
+
+
+@dataclass
+class TrialCache:
+    """Completed trials below `directory`.
+
+    Attributes:
+        device: `cpu` or the name of the GPU that this run trains on; numbers of another kind are not its own. None
+            serves nothing.
+    """
+
+    directory: Path
+    device: str | None
+    _codes: dict[str, str] = field(default_factory=dict)
+
+    def get(self, spec: TrialSpec) -> TrialRecord | None:
+        """The record of an equal trial, `cached_from` where it was trained; None if there is none."""
+        if self.device is None:
+            return None
+        try:
+            entry = json.loads(self._path(spec, self.device).read_bytes())
+            record = TrialRecord.model_validate(entry["record"])
+            origin = str(entry["run"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+            return None
+        if record.trial_id != trial_id(spec) or record.status != "completed":
+            return None
+        return record.model_copy(update={"cached_from": record.cached_from or origin})
+
+    def put(self, spec: TrialSpec, record: TrialRecord, run_dir: Path) -> None:
+        """Keeps a completed record.
+
+        Raises:
+            SpecError: it cannot be written.
+        """
+        path = self._path(spec, record.device)
+        if path.exists():
+            return
+        entry = {"run": f"{run_dir} ({record.finished_at[:10]})", "record": record.model_dump(mode="json")}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise SpecError(f"{path.parent}: cannot write: {err.strerror}") from err
+        replace_file(path, json.dumps(entry) + "\n")
+
+    def _path(self, spec: TrialSpec, device: str) -> Path:
+        key = trial_id(spec)
+        plug_ins = json.dumps([spec.arch.model, spec.arch.attention and spec.arch.attention.name, spec.task.name,
+                               spec.task.dataset.name])  # fmt: skip
+        if plug_ins not in self._codes:
+            versions = [importlib.metadata.version(package) for package in ("torch", "timm")]
+            self._codes[plug_ins] = "-".join([code_version(spec), *versions])
+        return entries(self.directory) / key[:2] / f"{key}-{self._codes[plug_ins]}-{_plain(device)}.json"
+
+
+class CacheWriter:
+    """Observer that keeps what was trained. A folder that cannot be written costs the memory, never the run."""
+
+    def __init__(self, cache: TrialCache, run_dir: Path) -> None:
+        self._cache = cache
+        self._run_dir = run_dir
+        self.problem = ""
+
+    def started(self, assignment: Assignment) -> None: ...
+    def placed(self, assignment: Assignment, place: object) -> None: ...
+    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None: ...
+
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+        if record.status != "completed" or record.cached_from or self.problem:
+            return
+        try:
+            self._cache.put(assignment.spec, record, self._run_dir)
+        except SpecError as err:
+            self.problem = str(err)
+
+
+def leaves_only_records(sweep: Sweep) -> bool:
+    """Whether a record is all that the trials of this sweep leave behind."""
+    return sweep.checkpoints.keep == "none" and not sweep.baseline.task.probe_arrays
+
+
+def device_of(plan: Plan, engine: str) -> str | None:
+    """What all trials of this run would train on: `cpu`, or the name of this machine's first GPU. None if some would
+    train on the one and some on the other, or on GPUs of a cluster that this machine has none of."""
+    import torch
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    if engine == "in-process":
+        return gpu or "cpu"
+    wants = {kind.gpus > 0 or kind.gpu_memory is not None for kind in plan.kinds_of_resources}
+    if len(wants) > 1:
+        return None
+    return gpu if wants.pop() else "cpu"
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in text)

@@ -1,0 +1,72 @@
+"""`archsweep models`, `schema` and `init`: what can be written into a sweep file, and a file to start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search_space import ATTENTION_SPECS, Problem, SpecError, json_schema
+
+__all__ = ["init", "models", "schema"]
+
+
+def models(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as `vit_*_patch16_*`.")] = "",
+) -> None:
+    """List the attention mechanisms with their options, and the models that can be built."""
+    if not pattern:
+        print("attention mechanisms (`arch.attention: NAME` or `{name: NAME, ...}`):")
+        for name, spec in sorted(ATTENTION_SPECS.items()):
+            print(f"  {name:12} {(spec.__doc__ or '').splitlines()[0]}")
+            for option, field in spec.model_fields.items():
+                if option != "name":
+                    default = field.get_default(call_default_factory=True)
+                    shown = list(default) if isinstance(default, tuple) else default
+                    about = f"  {field.description}" if field.description else ""
+                    print(f"      {option} = {json.dumps(shown)}{about}")
+        print()
+    from modelzoo import available_models  # imports timm
+
+    names = available_models(pattern)
+    if not names:
+        raise SpecError(
+            Problem(f"no model matches {pattern!r}", where="archsweep models", hint="try a part of a name: vit, swin")
+        )
+    if not pattern:
+        print(f"models (`arch.model`): vit, and {len(names) - 1} names of timm; `archsweep models vit` lists a part")
+        return
+    for name in names:
+        print(name)
+
+
+def schema() -> None:
+    """Print the JSON Schema of sweep files, for completion in editors."""
+    print(json.dumps(json_schema(), indent=2))
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    around: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Ask which values the best trial of this search owes its result to."),
+    ] = None,
+) -> None:
+    """Write a commented sweep to start from, or a leave_one_out around the best trial of a search."""
+    from search_space import template
+
+    if path.exists() and not force:
+        raise SpecError(Problem("exists already", where=str(path), hint="choose another name, or --force"))
+    try:
+        text = template(path.stem)  # also refuses a name that cannot be a folder's
+        if around is not None:
+            from runners.driver.ablate_best import sweep_around
+
+            text = sweep_around(around, path.stem)
+        path.write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise SpecError(Problem(f"cannot write: {err.strerror}", where=str(path))) from err
+    print(f"wrote {path}; next: archsweep plan {path}")

@@ -1,0 +1,101 @@
+"""`archsweep plan --json`: the plan for machines. Keys are stable; docs/plan.md describes each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runners.cache.reuse import CACHE, STUDIES
+from runners.planning.forecast import ArmForecast, Detectable, Forecast
+from search_space import METRICS
+from search_space.designs.fractional import alias_structure
+
+__all__ = ["PLAN_JSON_VERSION", "plan_as_json"]
+
+PLAN_JSON_VERSION = 1
+
+
+def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, warnings: list[str]) -> dict[str, Any]:
+    """One plan (a file with studies has several) as plain values; `cache_dir` is None where no cache is asked."""
+    plan, sweep = forecast.plan, forecast.plan.sweep
+    return {
+        "sweep": sweep.name,
+        "study": plan.file.study,
+        "profile": plan.profile,
+        "run_dir": run_dir,
+        "cache_dir": cache_dir,
+        "design": sweep.design.name,
+        "is_adaptive": sweep.search is not None,
+        "metric": {"name": sweep.metric, "unit": METRICS[sweep.metric].unit},
+        "seeds": list(forecast.seeds),
+        "variants": [_arm(arm, len(forecast.seeds)) for arm in forecast.arms],
+        "aliases": _aliases(forecast),
+        "trials": {
+            "total": forecast.num_trials,
+            "left": forecast.num_left,
+            "from_studies": forecast.provided.get(STUDIES, 0),
+            "from_cache": forecast.provided.get(CACHE, 0),
+            "retune_total": forecast.num_retune,
+            "retune_left": forecast.num_retune_left,
+        },
+        "cost": {
+            "trial_hours": forecast.trial_hours,
+            "wall_hours": forecast.hours,
+            "cpu_hours": forecast.cpu_hours,
+            "gpu_hours": forecast.gpu_hours,
+            "gpu_hours_is_bound": forecast.is_gpu_bound,
+            "concurrency": forecast.concurrency,
+            "peak_mib": forecast.peak_mib,
+            "disk_mib": forecast.disk_mib,
+        },
+        "detectable": _detectable(forecast.detectable),
+        "one_more_seed": {"trial_hours": forecast.seed_hours, "detectable": _detectable(forecast.one_more)},
+        "warnings": warnings,
+    }
+
+
+def _arm(arm: ArmForecast, num_seeds: int) -> dict[str, Any]:
+    return {
+        "name": arm.variant.name,
+        "variant_id": arm.variant.variant_id,
+        "is_baseline": arm.variant.is_baseline,
+        "changes": dict(arm.variant.changes),
+        "components": dict(arm.variant.components),
+        "dropped": "; ".join(arm.reasons),
+        "num_trials": 0 if arm.reasons else num_seeds,
+        "num_left": arm.num_left,
+        "num_provided": arm.num_provided,
+        "params_m": arm.params_m,
+        "gmacs": arm.gmacs,
+        "activation_mib": arm.activation_mib,
+        "training_mib": arm.training_mib,
+        "seconds_per_trial": arm.seconds,
+        "seconds_source": arm.source,
+    }
+
+
+def _aliases(forecast: Forecast) -> dict[str, Any] | None:
+    if forecast.plan.sweep.design.name != "fractional":
+        return None
+    found = alias_structure([arm.variant.components for arm in forecast.kept])
+    return {
+        "resolution": found.resolution,
+        "is_orthogonal": found.is_orthogonal,
+        "effects": {
+            " x ".join(effect): {" x ".join(alias.effect): alias.weight for alias in aliases}
+            for effect, aliases in found.aliases.items()
+            if aliases
+        },
+    }
+
+
+def _detectable(found: Detectable) -> dict[str, Any]:
+    return {
+        "num_seeds": found.num_seeds,
+        "num_arms": found.num_arms,
+        "power": 0.8,
+        "alpha": 0.05,
+        "difference": found.single,
+        "difference_holm": found.worst,
+        "std_of_differences": found.std,
+        "std_source": "history" if found.spread else "assumed",
+    }

@@ -1,0 +1,218 @@
+"""The forecast of a plan in words, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runners.cache.reuse import CACHE, STUDIES
+from runners.planning.forecast import Detectable, Forecast
+from search_space import METRICS, Resources
+from search_space.designs.fractional import alias_structure
+
+__all__ = ["plan_rows", "plan_sentences", "plan_warnings"]
+
+_HEADERS = ("variant", "params (M)", "GMACs", "act. (MiB)", "mem (MiB)", "s/trial", "trials")
+_MOST_ALIASES = 12
+_MOST_NAMES = 3
+
+
+def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
+    """Header and one line per row of the plan; `act.` is for one image, `mem` for the training of a batch."""
+    rows: list[tuple[str, ...]] = [_HEADERS]
+    for arm in forecast.arms:
+        dropped = bool(arm.reasons)
+        rows.append(
+            (
+                arm.variant.name,
+                _number(arm.params_m),
+                _number(arm.gmacs),
+                _number(arm.activation_mib),
+                _number(arm.training_mib),
+                _number(arm.seconds) + ("?" if arm.source.startswith("mean") else ""),
+                "0" if dropped else str(len(forecast.seeds)),
+            )
+        )
+    return rows
+
+
+def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = None) -> Iterator[str]:
+    """What the table does not say, a sentence a line."""
+    sweep = forecast.plan.sweep
+    for arm in forecast.arms:
+        if arm.reasons:
+            yield f"dropped: {arm.variant.name}: {'; '.join(arm.reasons)}"
+    if not sweep.search:
+        yield from _trials(forecast)
+    if forecast.num_left < forecast.num_trials:
+        yield f"{forecast.num_trials - forecast.num_left} trials are done in {run_dir}, {forecast.num_left} are left"
+    yield from _taken_over(forecast, cache_dir)
+    yield from _other_resources(forecast)
+    yield from _time(forecast)
+    if forecast.peak_mib is not None:
+        at_once = _size(forecast.peak_mib * forecast.concurrency)
+        together = f", {at_once} for {forecast.concurrency} at a time" if _several(forecast) else ""
+        largest = f"about {_size(forecast.peak_mib)} for the largest trial"
+        yield f"memory: {largest}{together}, data and libraries not counted"
+    yield f"disk: about {_size(max(0.1, forecast.disk_mib))}"
+    if not sweep.search and forecast.detectable.num_arms > 0:
+        yield from _detection(forecast)
+    if sweep.design.name == "fractional":
+        yield from _aliases(forecast)
+
+
+def plan_warnings(forecast: Forecast) -> list[str]:
+    """What makes the numbers of such a run worse than they look."""
+    sweep, found = forecast.plan.sweep, []
+    if sweep.search and sweep.baseline.task.val_fraction == 0:
+        found.append(
+            "val_fraction is 0: the search selects on the test split, so the numbers of its best trials are too good; "
+            "set task.val_fraction: 0.1"
+        )
+    elif sweep.prune and sweep.baseline.task.val_fraction == 0:
+        found.append("val_fraction is 0: the pruner looks at the test split; set task.val_fraction: 0.1")
+    if sweep.design.name == "fractional":
+        structure = alias_structure([arm.variant.components for arm in forecast.kept])
+        if not structure.is_orthogonal:
+            found.append("rows of the fraction are dropped: main effects are no longer clear of each other")
+    return found
+
+
+def _trials(forecast: Forecast) -> Iterator[str]:
+    kept, seeds = len(forecast.kept), len(forecast.seeds)
+    text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials"
+    dropped = len(forecast.arms) - kept
+    yield text + (f"; {dropped} variants dropped" if dropped else "")
+    if forecast.num_retune:
+        retune = forecast.plan.sweep.retune
+        assert retune is not None
+        each = retune.num_trials * len(retune.seeds)
+        yield f"retune: {kept} variants x {each} tuning trials = {forecast.num_retune} more trials before them"
+
+
+def _taken_over(forecast: Forecast, cache_dir: str | None) -> Iterator[str]:
+    whole = f"{forecast.num_left} trials" + (" left" if forecast.num_left < forecast.num_trials else "")
+    for name, where in ((STUDIES, "other studies of this file"), (CACHE, f"the cache ({cache_dir})")):
+        if number := forecast.provided.get(name, 0):
+            yield f"{number} of {whole} {'is' if number == 1 else 'are'} in {where} and would be taken over"
+
+
+def _other_resources(forecast: Forecast) -> Iterator[str]:
+    names: dict[str, list[str]] = {}
+    for arm in forecast.kept:
+        if (text := _resources(arm.resources)) != _resources(forecast.usual):
+            names.setdefault(text, []).append(arm.variant.name)
+    for text, own in names.items():
+        more = f" and {len(own) - _MOST_NAMES} more" if len(own) > _MOST_NAMES else ""
+        yield f"resources: a trial of {', '.join(own[:_MOST_NAMES])}{more} takes {text}"
+    if names:
+        yield f"  every other takes {_resources(forecast.usual)}"
+
+
+def _resources(resources: Resources) -> str:
+    texts = [f"{resources.cpus:g} CPUs"]
+    if resources.gpu_memory is not None:
+        given = resources.gpu_memory
+        texts.append("as much of a GPU as is measured" if isinstance(given, str) else f"{given:g} GiB of a GPU")
+    elif resources.gpus:
+        texts.append(f"{resources.gpus:g} GPUs")
+    texts += [f"{resources.processes} processes"] if resources.processes else []
+    return ", ".join(texts) + (f", for {_hours(resources.time_limit / 3600)} at most" if resources.time_limit else "")
+
+
+def _time(forecast: Forecast) -> Iterator[str]:
+    if forecast.trial_hours is None or forecast.hours is None:
+        yield "time: unknown; --probe measures a few steps on this machine, or run a part (archsweep run ... --limit 2)"
+        return
+    resources = forecast.plan.sweep.resources
+    costs = [f"{_hours(forecast.cpu_hours)} of CPUs"] if forecast.cpu_hours or resources.cpus else []
+    if forecast.is_gpu_bound:
+        why = "the share is measured later" if resources.gpu_memory == "auto" else "no GPU here tells its memory"
+        costs += [f"at most {_hours(forecast.gpu_hours)} of GPUs, if each trial took a whole one: {why}"]
+    elif forecast.uses_gpus:
+        is_share = resources.gpu_memory is not None and not resources.per_variant
+        share = f" ({forecast.usual.gpus:g} of a GPU per trial)" if is_share else ""
+        costs += [f"{_hours(forecast.gpu_hours)} of GPUs{share}"]
+    sources = sorted({arm.source for arm in forecast.kept if arm.source})
+    told_by = f" (from {', '.join(sources)})" if sources else ""
+    pace = f"{_hours(forecast.hours)} with {forecast.concurrency} at a time"
+    yield f"time: {pace}; {', '.join(costs) or 'no resources'}{told_by}"
+
+
+def _detection(forecast: Forecast) -> Iterator[str]:
+    metric = METRICS[forecast.plan.sweep.metric]
+    now, then = forecast.detectable, forecast.one_more
+    if now.single is None or now.worst is None:
+        yield f"detectable: nothing; fewer than 3 seeds are not tested, and there are {now.num_seeds}"
+    else:
+        yield (
+            f"detectable: with {now.num_seeds} seeds a true difference of {_amount(now.single, metric.unit)} is found "
+            f"with 80 % power (paired t, alpha 0.05){_worst(now, metric.unit)}"
+        )
+    yield f"  the differences of equal seeds have a standard deviation of {_std(now, metric.unit)}"
+    cost = "" if forecast.seed_hours is None else f" ({_hours(forecast.seed_hours)} of trials)"
+    buys = (
+        "still no test"
+        if then.single is None or then.worst is None
+        else f"detects {_amount(then.single, metric.unit)}{_worst(then, metric.unit)}"
+    )
+    yield f"one more seed: {len(forecast.kept)} trials more{cost}; {buys}"
+
+
+def _worst(found: Detectable, unit: str) -> str:
+    if found.worst is None or found.num_arms == 1:
+        return ""
+    return f"; after Holm for {_arms(found.num_arms)}, {_amount(found.worst, unit)} in the worst case"
+
+
+def _std(found: Detectable, unit: str) -> str:
+    if found.spread is None:
+        return f"{_amount(found.std, unit)}: assumed, there is no history"
+    pairs, arms = found.spread.num_pairs, _arms(found.spread.num_arms)
+    return f"{_amount(found.std, unit)}, from {pairs} pairs of {arms} in the ledger"
+
+
+def _aliases(forecast: Forecast) -> Iterator[str]:
+    found = alias_structure([arm.variant.components for arm in forecast.kept])
+    yield f"fraction: {found}"
+    lines = found.lines()
+    for line in lines[:_MOST_ALIASES]:
+        yield f"  {line}"
+    if len(lines) > _MOST_ALIASES:
+        yield f"  ... and {len(lines) - _MOST_ALIASES} more"
+    pairs = {frozenset((e, a.effect)) for e, al in found.aliases.items() for a in al if len(e) == len(a.effect) == 2}
+    shown = sorted(" = ".join(" x ".join(effect) for effect in sorted(pair)) for pair in pairs)
+    if shown and found.resolution == 4:
+        more = f" and {len(shown) - _MOST_ALIASES} more" if len(shown) > _MOST_ALIASES else ""
+        yield f"  interactions: {', '.join(shown[:_MOST_ALIASES])}{more}"
+
+
+def _arms(number: int) -> str:
+    return f"{number} arm{'s' if number != 1 else ''}"
+
+
+def _several(forecast: Forecast) -> bool:
+    return forecast.concurrency > 1 and forecast.num_to_train > 1
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits, or all before the point."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit}"
+
+
+def _hours(hours: float | None) -> str:
+    assert hours is not None
+    if hours < 1 / 60:
+        return f"{3600 * hours:.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.1f} h"
+
+
+def _size(mib: float) -> str:
+    if mib >= 1024:
+        return f"{mib / 1024:.1f} GiB"
+    return f"{mib:.0f} MiB" if mib >= 10 else f"{mib:.1f} MiB"

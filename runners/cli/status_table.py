@@ -1,0 +1,50 @@
+"""`archsweep status` and `archsweep table`: look at any run directory, also from another shell while it runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runners.cli.arguments import RunArgument, RunsArgument
+
+__all__ = ["status", "table"]
+
+
+class Format(StrEnum):
+    text = "text"
+    csv = "csv"
+    md = "md"
+    tex = "tex"
+    html = "html"
+
+
+def status(run: RunArgument) -> None:
+    """Say how a run stands: what is done, running, failed and why, the best so far."""
+    from results import format_status, open_heads, run_status
+
+    print(format_status(run_status(open_heads(run), now=time.time())))
+
+
+def table(
+    runs: RunsArgument,
+    format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.text,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead.")] = None,
+) -> None:
+    """Print the ablation table of a run; of several runs as one table, each compared with its own baseline."""
+    from results import EXPORTERS, Run, table_of_runs
+    from results.store.files import write_errors_in_words
+    from results.store.gc_pause import without_collecting
+
+    with without_collecting():
+        made = table_of_runs([Run.open(run) for run in runs])
+        if output is None:
+            EXPORTERS[format_.value](made, sys.stdout)
+            return
+        # Not replaced as a run's own files are: it may be a pipe or a device.
+        with write_errors_in_words(output), output.open("w", encoding="utf-8", newline="") as stream:
+            EXPORTERS[format_.value](made, stream)

@@ -1,0 +1,178 @@
+"""What a person sees while a sweep runs: a live view on a terminal, one line per finished trial elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from results import Head, TrialRecord
+from runners.trials.assignment import Assignment, Place
+from runners.trials.objectives import objective
+from search_space import METRICS
+from search_space.parsing.visible import visible
+
+__all__ = ["LiveView", "TrialLines"]
+
+
+class _Tally:
+    """Counts, best value and estimated time left, kept while trials end."""
+
+    def __init__(self, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
+        self.metric = METRICS[metric]
+        self.planned = planned
+        self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0, "preempted": 0}
+        self.best: TrialRecord | Head | None = None
+        self._began = time.monotonic()
+        self._ended_now = 0
+        for record in earlier.values():
+            self._count(record)
+
+    @property
+    def done(self) -> int:
+        return self.counts["completed"] + self.counts["pruned"] + self.counts["failed"]
+
+    @property
+    def eta_seconds(self) -> float | None:
+        if not self._ended_now:
+            return None
+        return (time.monotonic() - self._began) / self._ended_now * max(0, self.planned - self.done)
+
+    def end(self, record: TrialRecord) -> None:
+        self._ended_now += 1
+        self._count(record)
+
+    def value(self, record: TrialRecord | Head) -> float | None:
+        return objective(record.metrics, self.metric.name)
+
+    def _count(self, record: TrialRecord | Head) -> None:
+        self.counts[record.status] += 1
+        value = self.value(record)
+        if record.status != "completed" or value is None:
+            return
+        best = self.value(self.best) if self.best else None
+        sign = 1 if self.metric.direction == "maximize" else -1
+        if best is None or sign * value > sign * best:
+            self.best = record
+
+    def show(self, value: float | None) -> str:
+        if value is None:
+            return ""
+        unit = " %" if self.metric.unit == "%" else ""
+        return f"{value:.{self.metric.decimals}f}{unit}"
+
+
+class TrialLines:
+    """Observer for logs and pipes: one line per finished trial."""
+
+    def __init__(self, console: Console, *, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
+        self._console = console
+        self._tally = _Tally(planned, earlier, metric)
+
+    def started(self, assignment: Assignment) -> None:
+        pass
+
+    def placed(self, assignment: Assignment, place: Place) -> None:
+        pass
+
+    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+        self._tally.end(record)
+        tally = self._tally
+        width = len(str(tally.planned))
+        parts = [f"[{tally.done:{width}}/{tally.planned}]", f"{record.status:9}", record.variant, f"seed={record.seed}"]
+        if record.status == "completed":
+            parts.append(f"{tally.metric.name}={tally.show(tally.value(record))}")
+        elif record.failure:
+            first = record.failure.message.strip().partition("\n")[0]
+            parts.append(f"{record.failure.type}: {first}")
+        else:
+            parts.append(f"after epoch {record.epochs}" if record.epochs else "not begun: given up after other seeds")
+        if record.total_seconds:
+            parts.append(f"{record.total_seconds:.1f} s")
+        self._console.print("  ".join(map(visible, parts)), highlight=False, markup=False, soft_wrap=True)
+
+
+class LiveView:
+    """Observer for terminals: a bar, the counts, the best so far, time left, and what every worker is doing."""
+
+    def __init__(self, console: Console, *, title: str, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
+        self._tally = _Tally(planned, earlier, metric)
+        self._title = title
+        self._running: dict[str, tuple[int, Assignment, Mapping[str, float]]] = {}
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=4,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+
+    def __enter__(self) -> LiveView:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def started(self, assignment: Assignment) -> None:
+        taken = {slot for slot, _, _ in self._running.values()}
+        slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        self._running = {**self._running, assignment.trial_id: (slot, assignment, {})}
+
+    def placed(self, assignment: Assignment, place: Place) -> None:
+        pass
+
+    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
+        slot = self._running[assignment.trial_id][0]
+        self._running = {**self._running, assignment.trial_id: (slot, assignment, dict(metrics))}
+
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+        self._tally.end(record)
+        self._running = {key: value for key, value in self._running.items() if key != assignment.trial_id}
+
+    def _render(self) -> Group:
+        # Called from rich's refresh thread: it reads whole snapshots, which the driver thread replaces and never edits.
+        tally, running = self._tally, self._running
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(self._title, style="bold"),
+            ProgressBar(total=max(1, tally.planned), completed=tally.done, width=30),
+            f"{tally.done}/{tally.planned} trials",
+            self._eta(),
+        )
+        counts = [f"{len(running)} running", f"{tally.counts['completed']} completed"]
+        counts += [
+            f"{tally.counts[status]} {status}" for status in ("pruned", "failed", "infeasible") if tally.counts[status]
+        ]
+        lines = [head, Text("  ".join(counts))]
+        if tally.best:
+            best = tally.show(tally.value(tally.best))
+            lines.append(
+                Text(f"best so far: {tally.metric.name} {best}  {visible(tally.best.variant)}, seed {tally.best.seed}")
+            )
+        if running:
+            lines.append(self._workers(running))
+        return Group(*lines)
+
+    def _workers(self, running: Mapping[str, tuple[int, Assignment, Mapping[str, float]]]) -> Table:
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for column in ("worker", "variant", "seed", "epoch", self._tally.metric.name):
+            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        for slot, assignment, metrics in sorted(running.values(), key=lambda entry: entry[0]):
+            epoch = f"{int(metrics.get('epoch', 0))}/{assignment.spec.train.epochs}"
+            value = self._tally.show(objective(metrics, self._tally.metric.name))
+            table.add_row(str(slot), Text(visible(assignment.variant.name)), str(assignment.spec.seed), epoch, value)
+        return table
+
+    def _eta(self) -> str:
+        seconds = self._tally.eta_seconds
+        if seconds is None:
+            return ""
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"about {hours} h {minutes:02} min left" if hours else f"about {minutes}:{rest:02} left"

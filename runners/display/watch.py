@@ -1,0 +1,54 @@
+"""`archsweep watch`: a live view of any run directory, read from its files alone.
+
+It needs no driver in its own process: it works from another shell, over ssh, on a run that crashed or ended long ago.
+It writes below what was on the screen and leaves its last state there: no second screen, nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from results import Run, RunFollower, RunHeads
+from runners.display.watch_layout import Screen, view
+from runners.machine.gpus import GpuHere, GpuMonitor, gpus_here
+
+__all__ = ["watch"]
+
+_LEAST_SECONDS = 1.0
+_SHARE_OF_READING = 0.2  # of the time, at most, a large run is being read
+
+
+def watch(run_dir: Path, console: Console, *, once: bool = False) -> None:
+    """Shows the run until nobody works on it; once where the output is no terminal that can be rewritten.
+
+    Raises:
+        SpecError: there is no run, or it cannot be read.
+    """
+    follower = RunFollower(run_dir)
+    run = follower.look()
+    if once or not console.is_terminal or console.is_dumb_terminal:
+        console.print(_seen(run, console, gpus_here(), height=None))
+        return
+    with closing(GpuMonitor()) as gpus, Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            is_over = run.driver is None
+            live.update(_seen(run, console, gpus.look(), height=None if is_over else console.height), refresh=True)
+            if is_over:
+                return
+            began = time.monotonic()
+            time.sleep(_LEAST_SECONDS)
+            reading = time.monotonic()
+            run = follower.look()
+            cost = time.monotonic() - reading
+            time.sleep(max(0.0, cost / _SHARE_OF_READING - (time.monotonic() - began)))
+
+
+def _seen(run: RunHeads | Run, console: Console, gpus: tuple[GpuHere, ...], *, height: int | None) -> RenderableType:
+    has_unicode = (console.encoding or "").lower().startswith("utf")
+    return view(run, Screen(console.width, height, has_unicode), now=time.time(), gpus=gpus, host=socket.gethostname())

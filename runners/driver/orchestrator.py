@@ -1,0 +1,285 @@
+"""The driver's book: which trial comes next, whether a running one should stop, and what became of it.
+
+Both engines drive the same book, so they cannot disagree about order, pruning, resume or records. The book owns the
+ledger; it runs in the driver only and knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from results import Failure, Head, LedgerWriter, TrialRecord
+from runners.cache.reuse import Lookup
+from runners.driver.planned_trials import PlannedTrials
+from runners.driver.search_trials import SearchTrials
+from runners.driver.stop_request import StopRequest
+from runners.driver.trial_records import TrialRecords
+from runners.planning.plan import Plan
+from runners.search.pruning import EpochPruning, Pruning, SeedPruning
+from runners.search.study import Study
+from runners.trials.assignment import Assignment, Place, RunningTrial, given_up_record, record_of
+from runners.trials.objectives import objective
+from runners.trials.observer import Observer
+from runners.trials.outcome import Outcome
+from search_space import variant_id
+
+__all__ = ["TrialBook"]
+
+_FAILURES_OF_AN_ARM = 2  # an arm with so many in a row is not retried unasked
+_LACKS_OF_MEMORY = frozenset({"OutOfMemory", "Killed"})
+
+
+class TrialBook:
+    """Everything a driver decides. Not thread-safe: one driver thread asks, reports and finishes.
+
+    Args:
+        plan: the planned variants and the sweep.
+        ledger: opened and locked by the caller.
+        retry: statuses that run again (`failed`).
+        limit: start at most this many trials now.
+        session: which start of the driver this is (goes into every record).
+        role: what the trials are for (goes into every record); records of another role do not count.
+        stop: once it is asked, no further trial starts.
+        lookup: where a search finds the records of equal trials that were trained elsewhere.
+
+    Attributes:
+        study: of a search, with all that its sampler knows.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: LedgerWriter,
+        *,
+        retry: frozenset[str] = frozenset(),
+        limit: int | None = None,
+        session: str = "",
+        role: Literal["", "retune"] = "",
+        observers: Sequence[Observer] = (),
+        stop: StopRequest | None = None,
+        lookup: Lookup | None = None,
+    ) -> None:
+        self.plan = plan
+        self.stop = stop
+        self._limit = limit
+        self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
+        self._running: dict[str, RunningTrial] = {}
+        self._failures_in_a_row: Counter[str] = Counter()  # by variant id
+        self._retries: deque[Assignment] = deque()  # to be trained once everything else is under way
+        sweep = plan.sweep
+        keeps_whole = sweep.search is not None
+        self._records = TrialRecords(ledger, retry=retry, session=session, role=role, keeps_whole=keeps_whole)
+        self.study = Study(sweep, ledger.run_dir) if sweep.search else None
+        self._trials = (
+            SearchTrials(plan, self._records, self.study, lookup=lookup)
+            if self.study
+            else PlannedTrials(plan, self._records)
+        )
+        self._pruning = _pruning(plan, self.study, self._trials)
+
+    # -- what is left ----------------------------------------------------------
+
+    @property
+    def num_planned(self) -> int:
+        """Trials the sweep asks for, finished ones included."""
+        return self._trials.num_planned
+
+    @property
+    def num_remaining(self) -> int:
+        """Trials still to be started or finished."""
+        return self._trials.num_waiting + len(self._retries) + len(self._running)
+
+    @property
+    def num_startable(self) -> int:
+        """Trials that this session may still start, `--limit` considered."""
+        waiting = self.num_remaining - len(self._running)
+        return waiting if self._limit is None else min(waiting, self._limit)
+
+    @property
+    def records(self) -> dict[str, Head]:
+        """The head of the deciding record of each trial id, of this and earlier sessions."""
+        return self._records.decisive
+
+    @property
+    def search_records(self) -> list[Head]:
+        """The heads of the records of what this search proposed."""
+        assert isinstance(self._trials, SearchTrials)
+        return [self.records[key] for key in self._trials.trial_ids if key in self.records]
+
+    def running(self) -> list[Assignment]:
+        """Trials that were begun and not finished."""
+        return [progress.assignment for progress in self._running.values()]
+
+    # -- one trial -------------------------------------------------------------
+
+    def ask(self) -> Assignment | None:
+        """The next trial to train; None when there is nothing (more) to start."""
+        if self.is_stopping:
+            return None
+        assignment = self._ask_new()
+        if assignment is None and self._retries:
+            assignment = self._retries.popleft()
+        if assignment is None:
+            return None
+        if self._pruning:
+            self._pruning.start(assignment)
+        self._running[assignment.trial_id] = RunningTrial(assignment)
+        for observer in self._observers:
+            observer.started(assignment)
+        return assignment
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether running trials should save themselves and end."""
+        return self.stop is not None and self.stop.is_asked
+
+    def placed(self, key: str, place: Place) -> None:
+        """Notes where a trial runs; once more if it moved because its worker was lost."""
+        for observer in self._observers:
+            observer.placed(self._running[key].assignment, place)
+
+    def resume(self, key: str, curve: Sequence[Mapping[str, float]]) -> None:
+        """Notes that a trial continues after the epochs of `curve`, which an earlier start of it has trained."""
+        progress = self._running[key]
+        known = {point["epoch"] for point in progress.curve}
+        progress.curve = [dict(point) for point in curve]
+        progress.resumed_from_epoch = len(curve)
+        for metrics in curve:
+            if metrics["epoch"] not in known:
+                for observer in self._observers:
+                    observer.epoch_done(progress.assignment, metrics)
+            self._wants_stop(progress.assignment, metrics)
+
+    def report(self, key: str, metrics: Mapping[str, float]) -> bool:
+        """Notes one finished epoch; True if the trial should stop now (it is then `pruned`)."""
+        progress = self._running[key]
+        epoch = int(metrics["epoch"])
+        # A trial that lost its worker starts again from its first epoch: the newer curve replaces the older one.
+        progress.curve = [point for point in progress.curve if point["epoch"] < epoch]
+        progress.curve.append(dict(metrics))
+        if progress.resumed_from_epoch is not None and epoch <= progress.resumed_from_epoch:
+            progress.resumed_from_epoch = None  # lost again, and this time without a checkpoint that could be used
+        for observer in self._observers:
+            observer.epoch_done(progress.assignment, metrics)
+        wants_stop = self._wants_stop(progress.assignment, metrics)
+        # The last epoch is paid for: Hyperband and successive halving would call fully trained trials pruned.
+        progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
+        return progress.pruned
+
+    def finish(self, key: str, result: Outcome | Failure | None, *, may_retry_alone: bool = False) -> TrialRecord:
+        """Writes the record of a trial. `None`: the engine stopped it because `report` said so.
+
+        Args:
+            may_retry_alone: a trial that ran out of memory runs once more, because it shared its device with others.
+        """
+        progress = self._running[key]
+        record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
+        self._records.add(record)
+        del self._running[key]
+        given_up: list[tuple[Assignment, TrialRecord]] = []
+        if record.status == "preempted":
+            self._retries.append(progress.assignment)
+        else:
+            given_up = self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
+        for assignment, ended in [(progress.assignment, record), *given_up]:
+            for observer in self._observers:
+                observer.ended(assignment, ended)
+        return record
+
+    def run_again(self, key: str) -> None:
+        """A failed trial of this session was not to blame: its node fails everything."""
+        self._trials.put_back(key)
+
+    def arm_keeps_failing(self, key: str) -> bool:
+        """Whether the latest trials of the arm of this running trial all failed: it is not to cost more workers."""
+        return self._is_hopeless(variant_id(self._running[key].assignment.spec))
+
+    def is_pruned(self, key: str) -> bool:
+        """True once `report` has told this running trial to stop."""
+        return self._running[key].pruned
+
+    def note_lost_worker(self, key: str, reason: str) -> None:
+        """The engine lost the worker of a running trial and starts it again elsewhere."""
+        self._running[key].lost_workers.append(reason)
+
+    def lost_workers(self, key: str) -> list[str]:
+        """What the engine said of each worker that this running trial lost."""
+        return list(self._running[key].lost_workers)
+
+    def is_running(self, key: str) -> bool:
+        return key in self._running
+
+    # -- inside ----------------------------------------------------------------
+
+    def _wants_stop(self, assignment: Assignment, metrics: Mapping[str, float]) -> bool:
+        if self._pruning is None:
+            return False
+        value = objective(metrics, self.plan.sweep.metric)
+        assert value is not None, f"the task does not report {self.plan.sweep.metric}"
+        wants_stop = self._pruning.report(assignment.trial_id, int(metrics["epoch"]), value)
+        return wants_stop and not self._is_reference(assignment)
+
+    def _is_reference(self, assignment: Assignment) -> bool:
+        """What every difference refers to is never pruned."""
+        return assignment.proposal is None and assignment.variant.is_baseline
+
+    def _note_end(
+        self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool
+    ) -> list[tuple[Assignment, TrialRecord]]:
+        """The record decides, unless the trial gets another try. Returns what is not trained because of it."""
+        self._failures_in_a_row[record.variant_id] += 1
+        if record.status != "failed":
+            self._failures_in_a_row[record.variant_id] = 0
+        is_retried = may_retry_alone and self._ran_out_of_memory(assignment, record)
+        if is_retried:
+            self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True))
+            if assignment.proposal:
+                return []  # told now, the sampler would learn that the point is infeasible
+        given_up: list[tuple[Assignment, TrialRecord]] = []
+        if self._pruning:
+            self._pruning.finish(record)
+            if self._pruning.has_given_up(record.variant_id) and not self._is_reference(assignment):
+                given_up = self._give_up(record.variant_id)
+        self._trials.ended(assignment, record)
+        return given_up
+
+    def _give_up(self, variant: str) -> list[tuple[Assignment, TrialRecord]]:
+        """Records that the waiting trials of the variant will not be trained."""
+        dropped = self._trials.drop(variant)
+        given_up = [(each, given_up_record(each, self.plan.cost_of(each.variant))) for each in dropped]
+        for _, record in given_up:
+            self._records.add(record)
+        return given_up
+
+    def _is_hopeless(self, arm: str) -> bool:
+        return self._failures_in_a_row[arm] >= _FAILURES_OF_AN_ARM
+
+    def _ask_new(self) -> Assignment | None:
+        if self._limit is not None and self._limit <= 0:
+            return None
+        assignment = self._trials.next()
+        if assignment is not None and self._limit is not None:
+            self._limit -= 1
+        return assignment
+
+    def _ran_out_of_memory(self, assignment: Assignment, record: TrialRecord) -> bool:
+        may_retry = not assignment.alone and not self._is_hopeless(record.variant_id)
+        return may_retry and record.failure is not None and record.failure.type in _LACKS_OF_MEMORY
+
+
+def _pruning(plan: Plan, study: Study | None, trials: SearchTrials | PlannedTrials) -> Pruning | None:
+    """What judges the trials of the sweep, knowing the earlier ones."""
+    prune = plan.sweep.prune
+    if prune is None:
+        return None
+    if prune.is_over_seeds:
+        pruning = SeedPruning(plan.sweep)
+    elif study is not None and study.is_pruned_by_epoch:
+        return EpochPruning(plan.sweep, shared=study.trial_of)
+    else:
+        pruning = EpochPruning(plan.sweep)
+    pruning.replay(trials.finished())
+    return pruning

@@ -1,0 +1,86 @@
+"""Where the numbers of a run come from: one line in `provenance.jsonl` for every start of the driver."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from results.store.files import replace_file, write_errors_in_words
+from runners.planning.plan import Plan
+
+__all__ = ["describe_session", "new_session", "write_provenance"]
+
+PROVENANCE_NAME = "provenance.jsonl"
+_PACKAGES = ("archsweep", "torch", "torchvision", "timm", "ray", "optuna", "numpy", "scikit-learn", "pydantic")
+
+
+def new_session() -> str:
+    """A short name for this start of the driver; every record carries it."""
+    return secrets.token_hex(4)
+
+
+def describe_session(
+    plan: Plan, *, session: str, engine: str, address: str | None, overrides: list[str]
+) -> dict[str, Any]:
+    """Everything needed to say what was run: the resolved sweep, versions, device, git state, seeds, command line."""
+    return {
+        "session": session,
+        "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "cwd": os.getcwd(),
+        "engine": engine,
+        "address": address,
+        "profile": plan.profile,
+        "overrides": overrides,
+        "seeds": list(plan.sweep.seeds),
+        "sweep_file": str(plan.file.path) if plan.file.path else None,
+        "sweep": plan.sweep.model_dump(mode="json"),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "git": _git_state(Path(plan.file.path).resolve().parent if plan.file.path else Path.cwd()),
+    }
+
+
+def write_provenance(run: Path, description: dict[str, Any], sweep_text: str) -> None:
+    """Appends the session and keeps the sweep file as it was written (comments and all)."""
+    path = run / PROVENANCE_NAME
+    with write_errors_in_words(path), path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(description, sort_keys=True) + "\n")
+    replace_file(run / "sweep.yaml", sweep_text)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state(directory: Path) -> dict[str, Any] | None:
+    """Revision and dirty flag of the repository the sweep lies in; None outside of one or without git."""
+    try:
+        revision = _git(directory, "rev-parse", "HEAD")
+        return {"revision": revision, "dirty": bool(_git(directory, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()

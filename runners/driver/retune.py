@@ -1,0 +1,223 @@
+"""`retune`: every arm finds its own training parameters before arms are compared.
+
+The tuning trials are trials like any other: same ledger, same book, same engines, marked `role: retune` so that no
+table counts them. Nothing else is stored. What an arm tries next follows from its earlier tuning trials alone, in the
+order of their numbers: the Optuna study of an arm is rebuilt from the ledger whenever it is asked, and candidate n is
+drawn with a seed derived from (retune.seed, n). So a killed run goes on where it was, and two runs of one sweep try the
+same.
+
+Candidates that do not depend on results (all of a random search, the start-up of TPE) are trained together, for all
+arms; after these every arm tries one at a time. All arms start with equal candidates, after their own setting.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+
+from results import Head, LedgerWriter, TrialRecord, latest_by_trial
+from results.store.record_summary import head_of
+from runners.planning.plan import Entry, Plan
+from runners.search.optuna_factory import derived_seed, make_sampler
+from runners.trials.objectives import objective
+from search_space import (
+    METRICS,
+    Design,
+    InvalidVariant,
+    Setting,
+    SpecError,
+    Sweep,
+    Variant,
+    baseline_params,
+    suggest,
+    trial_id,
+    tuning_sweep,
+    value_at,
+)
+
+__all__ = ["ROLE", "Stage", "plan_so_far", "stages"]
+
+ROLE: Literal["retune"] = "retune"
+_START_UP = 10  # Optuna's own for TPE and GP
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Trials that can be trained together. `role` goes into their records: `retune`, or empty for the comparison."""
+
+    plan: Plan
+    role: Literal["", "retune"]
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """What an arm has tried: candidate -> mean over the tuning seeds, None if a trial of it did not complete."""
+
+    variant: Variant
+    values: tuple[tuple[Setting, float | None], ...]
+    missing: tuple[Variant, ...]
+
+    def best(self, direction: str | None) -> Setting | None:
+        found = [(value, setting) for setting, value in self.values if value is not None]
+        if not found:
+            return None
+        choose = max if direction == "maximize" else min
+        return choose(found, key=lambda pair: pair[0])[1]  # the earliest of equally good ones
+
+
+def stages(
+    plan: Plan, ledger: LedgerWriter, *, retry: frozenset[str] = frozenset(), session: str = ""
+) -> Iterator[Stage]:
+    """The stages of a run, in order; the last one is the comparison itself, with every arm at its own optimum.
+
+    Each is to be trained before the next is asked for. Where one was not finished (`--limit`), no further one comes.
+
+    Args:
+        retry: statuses that run again, unless the trial got its status in this session.
+        session: of this start of the driver.
+
+    Raises:
+        SpecError: no tuning trial of the reference completed.
+    """
+
+    def decided_so_far() -> dict[str, Head]:
+        found = _decided(ledger.heads)
+        return {key: record for key, record in found.items() if record.status not in retry or record.session == session}
+
+    while plan.sweep.retune:
+        decided = decided_so_far()
+        missing = [candidate for arm in _arms(plan, decided) for candidate in arm.missing]
+        if not missing:
+            plan = _tuned(plan, decided)
+            break
+        stage = _stage_plan(plan, missing)
+        yield Stage(stage, ROLE)
+        decided = decided_so_far()
+        if any(key not in decided for variant in stage.variants for key in _keys(stage.sweep, variant.setting)):
+            return
+    yield Stage(plan, "")
+
+
+def plan_so_far(plan: Plan, records: Iterable[TrialRecord | Head]) -> Plan:
+    """The plan with tuned arms once all are tuned, else the plan as it is."""
+    if not plan.sweep.retune:
+        return plan
+    decided = _decided(map(head_of, records))
+    return plan if any(arm.missing for arm in _arms(plan, decided)) else _tuned(plan, decided)
+
+
+def _decided(heads: Iterable[Head]) -> dict[str, Head]:
+    return latest_by_trial(head for head in heads if head.role == ROLE)
+
+
+def _arms(plan: Plan, decided: Mapping[str, Head]) -> list[_Arm]:
+    return [_replay(plan.sweep, variant, decided) for variant in plan.variants]
+
+
+def _replay(sweep: Sweep, arm: Variant, decided: Mapping[str, Head]) -> _Arm:
+    tuning = tuning_sweep(sweep, arm.setting)
+    search = tuning.search
+    assert search is not None
+    # A study in memory per arm: a few trials each, rebuilt in milliseconds.
+    study = optuna.create_study(direction=METRICS[sweep.metric].direction, sampler=RandomSampler(seed=0))
+    if (own := baseline_params(tuning)) is not None:
+        study.enqueue_trial(own)
+    values: list[tuple[Setting, float | None]] = []
+    missing: dict[str, Variant] = {}
+    for number in range(search.num_trials):
+        study.sampler = make_sampler(search.sampler, search.options, seed=derived_seed(search.seed, number))
+        if missing and number >= _independent(study.sampler, search.options):
+            break
+        trial = study.ask()
+        try:
+            candidate = suggest(tuning, trial)
+        except InvalidVariant:
+            study.tell(trial, state=TrialState.FAIL)
+            continue
+        records = [decided.get(key) for key in _keys(tuning, candidate.setting)]
+        if any(record is None for record in records):
+            missing.setdefault(candidate.variant_id, _named(arm, candidate))
+            continue
+        value = _mean(sweep, [record for record in records if record])
+        values.append((candidate.setting, value))
+        if value is None:
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            study.tell(trial, value)
+    return _Arm(arm, tuple(values), tuple(missing.values()))
+
+
+def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:
+    """How many first candidates do not depend on results."""
+    if isinstance(sampler, RandomSampler):
+        return float("inf")
+    if isinstance(sampler, TPESampler | GPSampler):
+        given = options.get("n_startup_trials", _START_UP)
+        return given if isinstance(given, int) else _START_UP
+    return 1
+
+
+def _mean(sweep: Sweep, records: Sequence[Head]) -> float | None:
+    """Mean over the seeds; a candidate that fails with one seed is no candidate."""
+    if any(record.status != "completed" for record in records):
+        return None
+    values = [objective(record.metrics, sweep.metric) for record in records]
+    return statistics.fmean(value for value in values if value is not None)
+
+
+def _keys(sweep: Sweep, setting: Setting) -> list[str]:
+    return [trial_id(setting.with_seed(seed)) for seed in sweep.seeds]
+
+
+def _named(arm: Variant, candidate: Variant) -> Variant:
+    shown = ", ".join(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in candidate.changes.items())
+    changes = {**arm.changes, **candidate.changes}
+    return Variant(f"{arm.name} [{shown or 'as written'}]", changes, candidate.setting, dict(arm.components))
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _stage_plan(plan: Plan, candidates: Sequence[Variant]) -> Plan:
+    """A plan of just these candidates with the tuning seeds; nothing of it is pruned."""
+    retune = plan.sweep.retune
+    assert retune is not None
+    update = {"seeds": retune.seeds, "design": Design(name="list"), "prune": None, "retune": None, "match": None}
+    sweep = plan.sweep.model_copy(update=update)
+    entries = [Entry(candidate) for candidate in candidates]
+    return replace(plan, file=replace(plan.file, sweep=sweep), entries=entries)
+
+
+def _tuned(plan: Plan, decided: Mapping[str, Head]) -> Plan:
+    """The plan with every arm at its best setting."""
+    retune = plan.sweep.retune
+    assert retune is not None
+    direction = METRICS[plan.sweep.metric].direction
+    best = {arm.variant.variant_id: arm.best(direction) for arm in _arms(plan, decided)}
+    reference = best[plan.variants[0].variant_id]
+    if reference is None:
+        message = f"no tuning trial of the reference {plan.variants[0].name!r} completed"
+        hint = "`archsweep status` says why they failed; other arms cannot be compared with it"
+        raise SpecError(plan.file.problem(("retune",), message, hint))
+    entries = []
+    for entry in plan.entries:
+        setting = best.get(entry.variant.variant_id)
+        if entry.reasons:
+            entries.append(entry)
+        elif setting is None:
+            entries.append(Entry(entry.variant, ("no tuning trial of it completed",)))
+        else:
+            tuned = {
+                path: value_at(setting, path)
+                for path in retune.parameters
+                if value_at(setting, path) != value_at(reference, path)
+            }
+            entries.append(Entry(replace(entry.variant, setting=setting, changes={**entry.variant.changes, **tuned})))
+    return replace(plan, entries=entries)

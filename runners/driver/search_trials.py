@@ -1,0 +1,185 @@
+"""The trials of a search: what the sampler proposes, each with every seed of the sweep.
+
+A proposal that is being trained, is known or is infeasible costs no training and no budget. With a pruner the seeds of
+a proposal are trained one after the other as long as there is something else to do, because a seed that has begun
+cannot be saved.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from results import TrialRecord
+from runners.cache.reuse import Lookup
+from runners.driver.trial_records import TrialRecords
+from runners.planning.plan import Plan
+from runners.search.study import Study
+from runners.trials.assignment import Assignment, infeasible_record, taken_over
+from runners.trials.proposal import Ending, Proposal, ending_of
+from search_space import SpecError, Variant, trial_id
+
+__all__ = ["SearchTrials"]
+
+_MAX_FRUITLESS = 1000  # proposals in a row that need no training before a search gives up
+
+
+@dataclass
+class _Open:
+    """A proposal that has not ended."""
+
+    proposal: Proposal
+    variant: Variant
+    waiting: deque[Assignment]
+    running: set[str] = field(default_factory=set)
+
+
+class SearchTrials:
+    """Proposals, and the trials they consist of.
+
+    Args:
+        lookup: finds the records of equal trials that were trained elsewhere.
+    """
+
+    def __init__(self, plan: Plan, records: TrialRecords, study: Study, *, lookup: Lookup | None = None) -> None:
+        assert plan.sweep.search is not None
+        self._plan = plan
+        self._sweep = plan.sweep
+        self._records = records
+        self._study = study
+        self._lookup = lookup
+        self._open: list[_Open] = []
+        self._keys: set[str] = set()  # trials that this search proposed
+        self._budget = plan.sweep.search.num_trials
+        ended = {variant.variant_id: variant for variant in study.replay(self._ending)}
+        for variant in ended.values():
+            self._keys |= set(self._trial_ids(variant))
+        self._spent = sum(not self._is_infeasible(variant) for variant in ended.values())
+
+    @property
+    def num_planned(self) -> int:
+        return self._budget * len(self._sweep.seeds)
+
+    @property
+    def num_waiting(self) -> int:
+        to_come = 0 if self._study.exhausted else self._budget - self._spent
+        return to_come * len(self._sweep.seeds) + sum(len(each.waiting) for each in self._open)
+
+    def finished(self) -> list[TrialRecord]:
+        """The records of what this search proposed."""
+        return [record for key in self.trial_ids if (record := self._records.find_whole(key))]
+
+    @property
+    def trial_ids(self) -> list[str]:
+        """The trials that this search proposed."""
+        return sorted(self._keys)
+
+    def next(self) -> Assignment | None:
+        for each in self._open:
+            if each.waiting and not (self._sweep.prune and each.running):
+                return self._hand_out(each)
+        while self._spent < self._budget:
+            opened = self._next_open()
+            if opened is None:
+                break
+            if opened.waiting:
+                return self._hand_out(opened)
+        return next((self._hand_out(each) for each in self._open if each.waiting), None)
+
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+        """A trial of a proposal ended for good; with the last one, or with one that decides, the sampler is told."""
+        opened = next((each for each in self._open if each.proposal is assignment.proposal), None)
+        if opened is None:
+            return
+        opened.running.discard(assignment.trial_id)
+        if (end := self._ending(opened.variant)) is not None:
+            self._close(opened, end)
+
+    def drop(self, variant_id: str) -> list[Assignment]:
+        """Takes the waiting trials of a variant out."""
+        dropped: list[Assignment] = []
+        for each in self._open:
+            if each.variant.variant_id == variant_id:
+                dropped += each.waiting
+                each.waiting.clear()
+        return dropped
+
+    def put_back(self, key: str) -> None:
+        """A trial failed by no fault of its own: the sampler has been told, and proposes anew."""
+        self._records.repeat(key)
+        self._spent -= 1
+
+    # -- inside ----------------------------------------------------------------
+
+    def _next_open(self) -> _Open | None:
+        """The next proposal that has something to train; None where the space is exhausted."""
+        for _ in range(_MAX_FRUITLESS):
+            if self._study.exhausted:
+                return None
+            proposal = self._study.propose()
+            if (opened := self._opened(proposal)) is not None:
+                return opened
+        raise SpecError(
+            f"the search proposed {_MAX_FRUITLESS} variants in a row that are infeasible or already done; "
+            "widen `space`, relax `require` or lower `search.num_trials`"
+        )
+
+    def _opened(self, proposal: Proposal) -> _Open | None:
+        """The proposal with what is to be trained of it; None if there is nothing, and then the sampler knows why."""
+        variant = proposal.variant
+        if variant is None:
+            self._study.tell(proposal, Ending("infeasible"))
+            return None
+        if any(each.variant.variant_id == variant.variant_id for each in self._open):
+            self._study.tell(proposal, Ending("failed"))  # it is being trained, which says nothing about it
+            return None
+        self._keys |= set(self._trial_ids(variant))
+        if (known := self._ending(variant)) is not None:
+            self._study.tell(proposal, known)
+            return None
+        reasons, cost = ([proposal.reason], {}) if proposal.reason else self._plan.reasons_against(variant)
+        if reasons:
+            self._write_infeasible(proposal, variant, "; ".join(reasons), cost)
+            self._study.tell(proposal, Ending("infeasible"))
+            return None
+        self._spent += 1
+        opened = _Open(proposal, variant, deque())
+        for spec in (variant.setting.with_seed(seed) for seed in self._sweep.seeds):
+            if self._records.find(trial_id(spec)) is None:
+                assignment = self._records.assignment(spec, variant, proposal)
+                served = self._lookup(spec) if self._lookup else None
+                if served is None:
+                    opened.waiting.append(assignment)
+                else:
+                    self._records.add(taken_over(assignment, served))
+        self._open.append(opened)
+        if not opened.waiting:
+            end = self._ending(variant)
+            assert end is not None, "every seed has a record"
+            self._close(opened, end)
+        return opened
+
+    def _hand_out(self, opened: _Open) -> Assignment:
+        assignment = opened.waiting.popleft()
+        opened.running.add(assignment.trial_id)
+        return assignment
+
+    def _close(self, opened: _Open, end: Ending) -> None:
+        self._open.remove(opened)
+        self._study.tell(opened.proposal, end)
+
+    def _trial_ids(self, variant: Variant) -> list[str]:
+        return [trial_id(variant.setting.with_seed(seed)) for seed in self._sweep.seeds]
+
+    def _ending(self, variant: Variant) -> Ending | None:
+        found = [self._records.find_whole(key) for key in self._trial_ids(variant)]
+        return ending_of([record for record in found if record], self._sweep)
+
+    def _is_infeasible(self, variant: Variant) -> bool:
+        found = [self._records.find(key) for key in self._trial_ids(variant)]
+        return any(record is not None and record.status == "infeasible" for record in found)
+
+    def _write_infeasible(self, proposal: Proposal, variant: Variant, reason: str, cost: Mapping[str, float]) -> None:
+        spec = variant.setting.with_seed(self._sweep.seeds[0])
+        self._records.add(infeasible_record(self._records.assignment(spec, variant, proposal), reason, cost))

@@ -1,0 +1,82 @@
+"""What the ledger of a run says of each trial, and how further trials are numbered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from results import Head, LedgerWriter, TrialRecord, latest_by_trial, read_ledger
+from runners.trials.assignment import Assignment
+from runners.trials.proposal import Proposal
+from search_space import TrialSpec, Variant, trial_id
+
+__all__ = ["TrialRecords"]
+
+
+class TrialRecords:
+    """The records of one role: those of the ledger, and those that are added.
+
+    Args:
+        ledger: opened and locked by the caller.
+        retry: statuses that run again (`failed`).
+        session: which start of the driver this is (goes into every new record).
+        role: what the trials are for (goes into every new record); records of another role do not count.
+        keeps_whole: keep whole records in memory, not their heads alone.
+
+    Attributes:
+        decisive: the head of the deciding record of each trial id.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerWriter,
+        *,
+        retry: frozenset[str],
+        session: str,
+        role: Literal["", "retune"],
+        keeps_whole: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._session = session
+        self._role: Literal["", "retune"] = role
+        heads = [head for head in ledger.heads if head.role == role]
+        self.decisive: dict[str, Head] = latest_by_trial(heads)
+        self._attempts: Counter[str] = Counter(head.trial_id for head in heads if head.status == "failed")
+        self._again = {key for key, head in self.decisive.items() if head.status in retry}
+        self._whole: dict[str, TrialRecord] | None = self.read() if keeps_whole else None
+
+    def find(self, key: str) -> Head | None:
+        """The head of the record that decides a trial; None if the trial is to be trained (again)."""
+        return None if key in self._again else self.decisive.get(key)
+
+    def find_whole(self, key: str) -> TrialRecord | None:
+        """The same with all that the record holds."""
+        assert self._whole is not None, "only heads are kept"
+        return None if key in self._again else self._whole.get(key)
+
+    def read(self) -> dict[str, TrialRecord]:
+        """The deciding records as they stand in the ledger."""
+        records = read_ledger(self._ledger.path).records if self.decisive else []
+        return latest_by_trial(record for record in records if record.role == self._role)
+
+    def assignment(self, spec: TrialSpec, variant: Variant, proposal: Proposal | None = None) -> Assignment:
+        """The next attempt at a trial."""
+        key = trial_id(spec)
+        self._again.discard(key)
+        attempt = self._attempts[key] + 1
+        return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
+
+    def add(self, record: TrialRecord) -> None:
+        """Writes a record; it decides its trial, unless that was only told to make room."""
+        head = self._ledger.append(record)
+        if record.status == "preempted":
+            return
+        self.decisive[record.trial_id] = head
+        if self._whole is not None:
+            self._whole[record.trial_id] = record
+        if record.status == "failed":
+            self._attempts[record.trial_id] = max(record.attempt, self._attempts[record.trial_id])
+
+    def repeat(self, key: str) -> None:
+        """The trial is to be trained again whatever its record says."""
+        self._again.add(key)

@@ -1,0 +1,135 @@
+"""Before the first trial on a cluster of others: has every node the same versions, and does it see our directories?
+
+A node with another torch or an older archsweep gives numbers of another experiment, and one that does not see the
+data fails every trial it gets; both falsify a table quietly. So the driver asks each node that can run a trial, once.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from runners.engines.nodes import facts as node_facts
+from runners.engines.nodes.capacity import demand_of, fits
+from runners.engines.nodes.inquiry import Inquiry, NodeReport, data_dir_of, packages_here
+from search_space import Problem, Resources, SpecError
+
+__all__ = [
+    "check_nodes",
+    "data_problems",
+    "judge",
+    "living",
+    "requirement_problems",
+    "run_dir_warnings",
+    "version_problems",
+    "warn",
+]
+
+_MOST_NAMES = 3
+
+
+def check_nodes(run_dir: Path, resources: Resources) -> frozenset[str]:
+    """Asks every node of the connected cluster that has room for a trial; warns on stderr about the run directory.
+
+    Returns:
+        The ids of the nodes that were there.
+
+    Raises:
+        SpecError: versions differ, or the dataset's folder is not there; every node and package is named.
+    """
+    nodes = living(resources)
+    reports, silent = Inquiry(nodes, run_dir, resources).answers()
+    warnings, problems = judge(run_dir, resources, reports)
+    warn(silent + warnings)
+    if problems:
+        raise SpecError(problems)
+    return frozenset(node["NodeID"] for node in nodes)
+
+
+def living(resources: Resources) -> list[Mapping[str, Any]]:
+    """The nodes of the connected cluster, as Ray describes them, that can ever hold a trial; a head node without CPUs
+    need not have the data."""
+    asked = demand_of(resources)
+    return [node for node in ray.nodes() if node["Alive"] and fits(asked, node["Resources"])]
+
+
+def judge(run_dir: Path, resources: Resources, reports: Sequence[NodeReport]) -> tuple[list[str], list[Problem]]:
+    """What is to be warned of, and what forbids to train there."""
+    problems = version_problems(packages_here(), reports) + requirement_problems(reports)
+    return run_dir_warnings(run_dir, reports), problems + data_problems(data_dir_of(resources), reports)
+
+
+def warn(texts: Sequence[str]) -> None:
+    """To the person at the terminal: while trials run, stdout and stderr belong to `driver.log`."""
+    for text in texts:
+        print(f"archsweep: warning: {text}", file=sys.__stderr__, flush=True)
+
+
+def version_problems(here: Mapping[str, str | None], reports: Sequence[NodeReport]) -> list[Problem]:
+    """One problem for each package and version that differs from the driver's; nodes that agree are put together."""
+    found: dict[tuple[str, str | None], list[str]] = {}
+    for report in reports:
+        for package, version in here.items():
+            if report.packages.get(package) != version:
+                found.setdefault((package, report.packages.get(package)), []).append(report.node)
+    problems = []
+    for (package, there), nodes in found.items():
+        came = f"{there} there" if there else "not installed there"
+        hint = "install the same on every node (`pip install -c constraints.txt ...`), or give all nodes one image"
+        if package == node_facts.SOURCE:
+            hint = "Ray was connected before archsweep was called, so its code did not travel: "
+            hint += "install the same copy everywhere"
+        text = f"{package}: {came}, {here[package] or 'not installed'} here (on {socket.gethostname()})"
+        problems.append(Problem(text, where=_names(nodes), hint=hint))
+    return problems
+
+
+def requirement_problems(reports: Sequence[NodeReport]) -> list[Problem]:
+    """One problem for the nodes that lack the same packages."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for report in reports:
+        if report.missing:
+            lacking.setdefault(tuple(report.missing), []).append(report.node)
+    hint = "archsweep travels there by itself, what it needs does not: `pip install archsweep` on every node"
+    return [
+        Problem(f"not installed there: {', '.join(missing)}", where=_names(nodes), hint=hint)
+        for missing, nodes in lacking.items()
+    ]
+
+
+def data_problems(data_dir: str, reports: Sequence[NodeReport]) -> list[Problem]:
+    nodes = [report.node for report in reports if not report.has_data]
+    if not nodes:
+        return []
+    hint = "every trial there would fail: put the data at the same path on every node, or on a shared file system"
+    return [Problem(f"resources.data_dir {data_dir!r} is not there", where=_names(nodes), hint=hint)]
+
+
+def run_dir_warnings(run_dir: Path, reports: Sequence[NodeReport]) -> list[str]:
+    """Trials train without the run directory, the driver alone keeps records; what workers write is lost."""
+    missing = [report.node for report in reports if report.run_dir == node_facts.MISSING]
+    read_only = [report.node for report in reports if report.run_dir == node_facts.READ_ONLY]
+    texts = []
+    if missing:
+        texts.append(
+            f"{_names(missing)}: the run directory {run_dir} is not the driver's (a path on the node's own disk?); "
+            "train.log and checkpoints of trials there stay there. Choose a shared directory with --out"
+        )
+    if read_only:
+        texts.append(
+            f"{_names(read_only)}: the run directory {run_dir} cannot be written; "
+            "trials there leave no train.log and no checkpoint"
+        )
+    return texts
+
+
+def _names(nodes: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(nodes))
+    shown = ", ".join(unique[:_MOST_NAMES])
+    more = len(unique) - _MOST_NAMES
+    return ("node " if len(unique) == 1 else "nodes ") + shown + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,101 @@
+"""The Ray cluster trials run on: a private one that ends with the run, or an existing one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from runners.engines.nodes import facts as node_facts
+from runners.machine.scratch import SHORT_DIRECTORY, scratch_folder
+from search_space import Problem, SpecError
+
+__all__ = ["cluster"]
+
+_TOKEN = "RAY_AUTH_TOKEN"
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """A connection to the Ray cluster at `address`; without one a private cluster on this machine, ended afterwards.
+
+    A cluster that this process is connected to already is used as it is, and left running.
+
+    Raises:
+        SpecError: there is no cluster at `address`.
+    """
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None or address == "local":
+        with scratch_folder("ray", directory=SHORT_DIRECTORY) as session:
+            try:
+                with _nothing_elsewhere(session):
+                    ray.init(
+                        address="local", num_cpus=_usable_cpus(), include_dashboard=False, _temp_dir=str(session),
+                        object_store_memory=200 * 2**20, **quiet,
+                    )  # fmt: skip
+                yield
+            finally:
+                ray.shutdown()
+        return
+    try:
+        ray.init(address=address, runtime_env=_own_code(), **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as err:
+        hint = (
+            "`ray status` on the head node shows its address; a cluster with token authentication also needs "
+            "RAY_AUTH_MODE=token here; without --address archsweep starts a cluster of its own"
+        )
+        raise SpecError(Problem(f"no Ray cluster at {address!r}: {err}", where="--address", hint=hint)) from err
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _own_code() -> dict[str, Any]:
+    """Ray copies archsweep itself to every node, ahead of one that may be installed there: an edit on the head counts
+    everywhere. The versions of what it needs are checked (`cluster_check`), because torch is too large to travel."""
+    folders = [folder for folder in map(node_facts.folder_of, node_facts.ROOMS) if folder is not None]
+    # Within `ray job submit`, whose `excludes` are those of the job's working directory, ours take their place.
+    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    others = (job.get("runtime_env") or {}).get("py_modules", [])
+    return {"py_modules": [*folders, *others], "excludes": ["__pycache__"]}
+
+
+@contextmanager
+def _nothing_elsewhere(session: Path) -> Iterator[None]:
+    """Keeps what a cluster of our own writes in its folder: temporary files of its processes, which are killed at the
+    end and clear up nothing, and the token with which they know one another, which Ray would write to ~/.ray."""
+    if (
+        not {_TOKEN, "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & os.environ.keys()
+        and not Path("~/.ray/auth_token").expanduser().exists()
+    ):
+        os.environ[_TOKEN] = secrets.token_hex(32)  # stays: Ray reads it once per process
+    tempfile.gettempdir()  # read once per process, too: ours remains what it was
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(session)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
+def _usable_cpus() -> int:
+    """Cores this process may use; a container or `taskset` may allow fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

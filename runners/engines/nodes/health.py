@@ -1,0 +1,59 @@
+"""Which nodes to set aside: one that fails everything it is given eats the sweep, because failing is fast.
+
+A broken driver, a full local disk or an old installation fails every trial within seconds, so such a node would draw
+one trial after the other while the healthy ones are busy training. A node is set aside once its last trials all
+failed, of more than one variant, while another node is not failing like that; the trials it failed run again
+elsewhere. If all nodes fail alike, the fault is the sweep's: the last node stays in use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from results.store.records import TrialRecord
+
+__all__ = ["NodeHealth"]
+
+_STREAK = 3
+# A diverging or too large model says nothing about the node.
+_FAULTS_OF_VARIANTS = frozenset({"NonFiniteLoss", "OutOfMemory", "Killed"})
+
+
+@dataclass
+class NodeHealth:
+    """Counts what became of the trials of each node. Nodes are named by their Ray ids."""
+
+    _streaks: dict[str, list[TrialRecord]] = field(default_factory=dict)
+    _set_aside: list[str] = field(default_factory=list)
+
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """Nodes that get no further trials, in the order in which they were found out."""
+        return tuple(self._set_aside)
+
+    def note(self, node: str, record: TrialRecord, *, alive: frozenset[str]) -> list[TrialRecord]:
+        """Takes note of a trial that ended on `node`; returns the records whose trials should run again elsewhere.
+
+        Args:
+            alive: the nodes of the cluster at present.
+        """
+        if record.status != "failed":
+            self._streaks[node] = []
+            return []
+        if record.failure is not None and record.failure.type in _FAULTS_OF_VARIANTS:
+            return []
+        streak = self._streaks.setdefault(node, [])
+        streak.append(record)
+        if node in self._set_aside:  # it had been placed there before
+            return [record]
+        if not self._is_failing(node) or not any(self._is_usable(other) for other in alive - {node}):
+            return []
+        self._set_aside.append(node)
+        return list(streak)
+
+    def _is_failing(self, node: str) -> bool:
+        streak = self._streaks.get(node, [])
+        return len(streak) >= _STREAK and len({record.variant_id for record in streak}) > 1
+
+    def _is_usable(self, node: str) -> bool:
+        return node not in self._set_aside and not self._is_failing(node)

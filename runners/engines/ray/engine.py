@@ -1,0 +1,258 @@
+"""The `ray` engine: Ray Tune places trials, keeps workers warm and restarts them when a node is lost. It owns no state.
+
+Two thin classes hang on the driver's book: a `Searcher` that asks it for trials and tells it what became of them, and a
+`TrialScheduler` that hands it each epoch and stops what it says to stop. Why not `OptunaSearch`, `Tuner.restore` or
+function trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from results.store.records import Failure
+from runners.driver.orchestrator import TrialBook
+from runners.engines.driver_error import DriverError
+from runners.engines.nodes.autoscaling import await_node, placeholders
+from runners.engines.nodes.capacity import demand_of
+from runners.engines.nodes.checks import check_nodes
+from runners.engines.nodes.cluster import cluster
+from runners.engines.nodes.newcomers import Newcomers
+from runners.engines.ray.ended_trials import EndedTrials
+from runners.engines.ray.gpu_memory import GpuShares
+from runners.engines.ray.placement import Placement, living_nodes, request_of
+from runners.engines.ray.worker import TrialWorker
+from runners.machine.scratch import scratch_folder
+from runners.trials.assignment import Assignment, Place
+from runners.trials.outcome import Outcome
+from search_space import Resources
+
+__all__ = ["run_on_ray"]
+
+_MOST_TRIALS_AT_ONCE = 10_000  # the searcher itself counts the room there is; Tune must not
+
+
+class _BookSearcher(Searcher):
+    """Tune asks for trials and tells their end; both go straight to the book."""
+
+    def __init__(self, book: TrialBook, placement: Placement, run_dir: Path, error: DriverError) -> None:
+        super().__init__(metric=None, mode=None)
+        self._book = book
+        self._placement = placement
+        self._run_dir = run_dir
+        self._error = error
+        self._given: dict[str, Assignment] = {}  # by Tune's trial id
+        self._taken: dict[str, dict[str, float]] = {}  # the CPUs and GPUs of each
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher; the book holds locks and is not for keeping
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._given and not self._error.guard(self._has_room, otherwise=False):
+            self._placement.wish(len(self._given), 0 if self._book.is_stopping else self._book.num_startable)
+            return None  # Tune asks again
+        config = self._error.guard(lambda: self._next(trial_id))
+        if config is None and self._given and self._error.caught is None:
+            return None  # one of these may have to run again
+        return config or Searcher.FINISHED
+
+    def _has_room(self) -> bool:
+        return self._placement.has_room(self._taken.values())
+
+    def _next(self, trial_id: str) -> dict[str, Any] | None:
+        assignment = self._book.ask()
+        if assignment is None:
+            self._placement.wish(len(self._given), 0)
+            return None
+        self._given[trial_id] = assignment
+        placed = self._placement.config(assignment)
+        self._taken[trial_id] = placed["demand"]
+        config = _worker_config(assignment, self._book, self._run_dir, gpus=placed["demand"]["GPU"])
+        return {**config, **placed}
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        assignment = self._given.pop(trial_id)
+        self._taken.pop(trial_id)
+        self._error.guard(lambda: self._finish(assignment, result, error))
+
+    def _finish(self, assignment: Assignment, result: dict | None, error: bool) -> None:
+        key = assignment.trial_id
+        if not self._book.is_running(key):
+            return
+        if self._book.is_pruned(key):
+            self._placement.note(self._book.finish(key, None))
+            return
+        if result:
+            self._placement.seen(key, result["node"])
+        ended = _how_it_ended(self._book, key, result, error)
+        record = self._book.finish(key, ended, may_retry_alone=self._placement.could_be_alone(assignment))
+        for failed in self._placement.note(record):
+            self._book.run_again(failed.trial_id)
+
+    def on_trial_result(self, trial_id: str, result: dict) -> None:
+        pass  # the scheduler reports: it is the one that may stop a trial
+
+    def save(self, checkpoint_path: str) -> None:
+        pass  # the ledger remembers
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("run the sweep again instead: the ledger continues it")
+
+
+class _BookScheduler(FIFOScheduler):
+    """First in, first out; each epoch is shown to the book, whose pruner may stop the trial."""
+
+    _supports_buffered_results = False
+
+    def __init__(self, book: TrialBook, placement: Placement, error: DriverError) -> None:
+        super().__init__()
+        self._book = book
+        self._placement = placement
+        self._error = error
+        self._turns: dict[str, int] = {}  # Tune's trial id -> when it came, of those that have not ended
+        self._count = itertools.count()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first one that waits; Tune's own looks through all trials there ever were, several times for each."""
+        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == trial.PENDING]
+        return min(waiting, key=lambda trial: self._turns.get(trial.trial_id, 0), default=None)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict) -> None:
+        self._turns.pop(trial.trial_id, None)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._turns[trial.trial_id] = next(self._count)
+        if self._book.arm_keeps_failing(trial.config["key"]):
+            trial.max_failures = 0  # it would take as many workers again
+        super().on_trial_add(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        reason = Path(trial.error_file)  # on this machine; `trial.get_error()` looks where Tune would store it
+        text = reason.read_text(errors="replace") if reason.is_file() else ""
+        self._book.note_lost_worker(trial.config["key"], text.rpartition("Failure # ")[2])
+        super().on_trial_error(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
+        if result.get("kind") not in ("placed", "epoch", "resumed"):
+            return TrialScheduler.CONTINUE
+        content = json.loads(result["content"])
+        if result["kind"] == "placed":
+            place = Place(content["host"], tuple(content["gpus"]))
+            self._error.guard(lambda: self._book.placed(trial.config["key"], place))
+            return TrialScheduler.CONTINUE
+        self._placement.seen(trial.config["key"], result["node"])
+        if result["kind"] == "resumed":
+            self._error.guard(lambda: self._book.resume(trial.config["key"], content))
+            return TrialScheduler.CONTINUE
+        stop = self._error.guard(lambda: self._book.report(trial.config["key"], content), otherwise=True)
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+
+def run_on_ray(
+    book: TrialBook,
+    *,
+    run_dir: Path,
+    address: str | None = None,
+    worker: type[tune.Trainable] = TrialWorker,
+) -> None:
+    """Trains everything the book asks for on a Ray cluster: a private one on this machine, or the one at `address`.
+
+    A cluster that is already connected in this process is used and left running. `worker` is what trains; benchmarks
+    put one there that does nothing.
+
+    Raises:
+        SpecError: a trial asks for more than the cluster has, or there is no cluster at `address`.
+    """
+    resources, kinds = book.plan.sweep.resources, book.plan.kinds_of_resources
+    # Ray takes SIGTERM for itself when it starts: we listen after that.
+    is_private = address in (None, "local")
+    with (
+        cluster(address),
+        book.stop.listening() if book.stop else nullcontext(),
+        nullcontext() if is_private else placeholders() as waiting,
+    ):
+        newcomers = None
+        if waiting is not None:
+            for kind in kinds:
+                await_node(_most(kind), living_nodes, waiting, is_stopping=lambda: book.is_stopping)
+            if book.is_stopping:
+                return
+            least = resources.model_copy(
+                update={"cpus": min(each.cpus for each in kinds), "gpus": min(each.gpus for each in kinds)}
+            )
+            newcomers = Newcomers(run_dir, least, known=check_nodes(run_dir, least))
+        error = DriverError()
+        by_memory = any(each.gpu_memory is not None for each in kinds)
+        shares = GpuShares(book.plan, run_dir, living_nodes()) if by_memory else None
+        placement = Placement(
+            resources, kinds, lambda assignment: _resources_of(assignment, book, shares), waiting, newcomers
+        )
+        with scratch_folder("tune") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(worker, request_of),
+                tune_config=tune.TuneConfig(
+                    search_alg=_BookSearcher(book, placement, run_dir, error),
+                    scheduler=_BookScheduler(book, placement, error),
+                    num_samples=-1,
+                    max_concurrent_trials=_MOST_TRIALS_AT_ONCE,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=str(scratch),
+                    verbose=0,
+                    callbacks=[EndedTrials()],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=resources.max_failures),
+                ),
+            )
+            tuner.fit()
+            error.raise_caught()
+
+
+def _resources_of(assignment: Assignment, book: TrialBook, shares: GpuShares | None) -> Resources:
+    found = book.plan.resources_of(assignment.variant)
+    if found.gpu_memory is None:
+        return found
+    assert shares is not None, "a kind of resources that the plan did not foresee"
+    return found.model_copy(update={"gpus": shares(assignment)})
+
+
+def _most(resources: Resources) -> dict[str, float]:
+    """The most that a trial may take; what share of a GPU that will be, a GPU must be there to tell."""
+    return demand_of(resources) if resources.gpu_memory is None else {**demand_of(resources), "GPU": 1.0}
+
+
+def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -> Outcome | Failure:
+    if error or not result or result.get("kind") not in ("outcome", "failure"):
+        reasons = book.lost_workers(key)
+        times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
+        message = f"its worker was lost {times} (node failure or out of memory)"
+        return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
+    content = json.loads(result["content"])
+    return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
+
+
+def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path, *, gpus: float) -> dict[str, Any]:
+    sweep = book.plan.sweep
+    resources = book.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
+    job = {
+        "trial": assignment.spec.model_dump(mode="json"),
+        "resources": resources.model_dump(mode="json"),
+        "checkpoints": sweep.checkpoints.model_dump(mode="json"),
+        "metric": sweep.metric,
+        "log": str(run_dir / "trials" / assignment.trial_id / "train.log"),
+    }
+    stop_file = "" if book.stop is None else str(book.stop.file)
+    return {"key": assignment.trial_id, "job": json.dumps(job), "stop_file": stop_file}

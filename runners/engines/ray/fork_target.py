@@ -1,0 +1,35 @@
+"""Import-light entry point of a forked trial process: imported where neither torch nor ray is loaded, nor may be."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+from runners.trials.outcome import failure_of
+
+__all__ = ["CHILD_ENV", "PRELOAD", "child_entry"]
+
+PRELOAD = ["runners.engines.ray.trial_process", "runners.machine.forkserver_signals"]
+
+CHILD_ENV = {
+    # Attention maps are large and short-lived: without these, glibc returns their pages to the kernel after every step
+    # and the next step faults them in again. They must stand in the environment before the process starts.
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "268435456",
+    # Threads that spin while they wait take the cores of the trials beside them.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+def child_entry(connection: Connection, *arguments: Any) -> None:
+    """Runs `child_main` in the forked child, where the forkserver has preloaded it.
+
+    An installation in which it cannot be imported is told to the driver like any failure.
+    """
+    try:
+        from runners.engines.ray.trial_process import child_main
+    except Exception as err:
+        connection.send(("failure", failure_of(err).model_dump()))
+        return
+    child_main(connection, *arguments)

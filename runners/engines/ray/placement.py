@@ -1,0 +1,155 @@
+"""Where trials go: how much of a node each takes, which nodes it avoids, and how many may be under way.
+
+A trial's demand is fixed when it is handed out. Nodes may come and go meanwhile, so room is counted anew every few
+seconds, and a trial is handed out only when there is room for it: what a search proposes later knows more.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import tune
+
+from results.store.records import TrialRecord
+from runners.engines.nodes.autoscaling import NODE_ID_LABEL, Placeholders
+from runners.engines.nodes.capacity import Node, check_fits, demand_of, has_room
+from runners.engines.nodes.health import NodeHealth
+from runners.engines.nodes.newcomers import Newcomers
+from runners.trials.assignment import Assignment
+from search_space import Resources
+
+__all__ = ["Placement", "living_nodes", "request_of"]
+
+_SECONDS_BETWEEN_LOOKS = 2.0
+
+
+def living_nodes() -> list[Node]:
+    """The nodes of the connected cluster."""
+    return [
+        Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]
+    ]
+
+
+@dataclass
+class Placement:
+    """Decides for one run.
+
+    Attributes:
+        resources_of: what a trial may use; its share of a GPU, where trials pack by memory.
+        kinds: all that trials may use, as far as it is known before they are handed out.
+        waiting: what stands for trials that find no room, where nodes may come.
+        newcomers: looks after nodes that join.
+    """
+
+    resources: Resources
+    kinds: Sequence[Resources]
+    resources_of: Callable[[Assignment], Resources]
+    waiting: Placeholders | None = None
+    newcomers: Newcomers | None = None
+    health: NodeHealth = field(default_factory=NodeHealth)
+    _whereabouts: dict[str, str] = field(default_factory=dict)  # trial id -> node
+    _nodes: list[Node] = field(default_factory=list)
+    _looked: float = 0.0
+    _smallest: dict[str, float] = field(default_factory=dict)  # of those that were handed out
+
+    def __post_init__(self) -> None:
+        self._look()
+        for kind in self.kinds:
+            self._check_fits(kind)
+
+    def has_room(self, taken: Collection[Mapping[str, float]]) -> bool:
+        """Whether one more trial could be placed beside those under way, which have taken so much."""
+        self._look()
+        if self.resources.max_concurrent is not None and len(taken) >= self.resources.max_concurrent:
+            return False
+        usable = [node for node in self._nodes if node.id not in self._avoided()]
+        return has_room(self._least(), taken, usable)
+
+    def wish(self, num_running: int, num_waiting: int) -> None:
+        """Asks for nodes, should there be an autoscaler: room for as many trials again as are under way."""
+        if self.waiting is None:
+            return
+        at_most = self.resources.max_concurrent
+        left = num_waiting if at_most is None else min(num_waiting, at_most - num_running)
+        self.waiting.wish(self._least(), max(0, min(num_running, left)), self._nodes)
+
+    def demand(self, assignment: Assignment) -> dict[str, float]:
+        """CPUs and GPUs of this trial, by Ray's names."""
+        found = self.resources_of(assignment)
+        if found not in self.kinds:  # several rules together, for a proposal of a search
+            self._check_fits(found)
+        asked = demand_of(found)
+        self._smallest = min(self._smallest or asked, asked, key=_size)
+        return self._alone(asked) if assignment.alone else asked
+
+    def config(self, assignment: Assignment) -> dict[str, Any]:
+        """What `request_of` reads from the configuration of a trial."""
+        return {"demand": self.demand(assignment), "avoid": self._avoided()}
+
+    def could_be_alone(self, assignment: Assignment) -> bool:
+        """Whether others may have taken the memory that this trial lacked."""
+        asked = self.demand(assignment)
+        return asked != self._alone(asked)
+
+    def seen(self, key: str, node: str) -> None:
+        """A trial gave a sign of life from this node."""
+        self._whereabouts[key] = node
+
+    def note(self, record: TrialRecord) -> list[TrialRecord]:
+        """Takes note of an end; returns the records whose trials should run again on other nodes."""
+        self._look()
+        node = self._whereabouts.pop(record.trial_id, None)
+        if node is None:  # its worker never got as far as telling
+            return []
+        alive = frozenset(other.id for other in self._nodes)
+        if self.newcomers:
+            alive -= self.newcomers.unusable
+        return self.health.note(node, record, alive=alive)
+
+    def _avoided(self) -> list[str]:
+        return [*self.health.set_aside, *(sorted(self.newcomers.unusable) if self.newcomers else ())]
+
+    def _check_fits(self, resources: Resources) -> None:
+        if resources.gpu_memory is None:
+            is_usual = resources == self.resources.under()
+            check_fits(resources, self._nodes, section="resources" if is_usual else "resources.per_variant")
+
+    def _least(self) -> dict[str, float]:
+        return self._smallest or min(map(demand_of, self.kinds), key=_size)
+
+    def _alone(self, asked: Mapping[str, float]) -> dict[str, float]:
+        """The whole of the GPU, or of a node where there is none."""
+        if 0 < asked["GPU"] < 1:
+            return {**asked, "GPU": 1.0}
+        if asked["GPU"] == 0:
+            return {**asked, "CPU": max((node.total.get("CPU", 0.0) for node in self._nodes), default=asked["CPU"])}
+        return dict(asked)
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
+            before, self._nodes, self._looked = self._nodes, living_nodes(), time.monotonic()
+            if self.newcomers:
+                self.newcomers.look()
+            if self.waiting and {node.id for node in before} != {node.id for node in self._nodes}:
+                self.waiting.withdraw()  # a node that came is for trials
+
+
+def _size(demand: Mapping[str, float]) -> tuple[float, float]:
+    return demand["GPU"], demand["CPU"]
+
+
+def request_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray should reserve for the trial with this configuration."""
+    return _request(tuple(config["demand"].items()), tuple(config["avoid"]))
+
+
+@functools.cache
+def _request(demand: tuple[tuple[str, float], ...], avoid: tuple[str, ...]) -> tune.PlacementGroupFactory:
+    # One for all trials alike: Tune keeps that of every trial, and each holds a signature that `inspect` made.
+    selector = [{NODE_ID_LABEL: f"!in({','.join(avoid)})"}] if avoid else None
+    return tune.PlacementGroupFactory([dict(demand)], bundle_label_selector=selector)

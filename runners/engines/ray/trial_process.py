@@ -1,0 +1,90 @@
+"""One trial in a process of its own: what a forked child runs, and how it talks to the actor that forked it.
+
+This module imports torch and timm but never ray: a forkserver preloads it once per worker, so that every trial starts
+in milliseconds with everything imported and nothing shared but code. A crash of the child is one failed trial.
+
+Messages, child to parent: ("resumed", curve), ("epoch", metrics), ("outcome", dict), ("failure", dict). Parent to
+child, after each epoch: True to stop, False to go on. SIGTERM asks the trial to save itself and end as `preempted`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from results.store.records import Failure
+from runners.machine.signals import die_with_parent, listen_to_sigterm
+from runners.training.distributed_trial import run_trial_in_processes
+from runners.trials.outcome import failure_of
+from search_space import Checkpoints, Resources, TrialSpec
+
+__all__ = ["child_main"]
+
+
+def child_main(connection: Connection, job: dict[str, Any]) -> None:
+    """Trains one trial and sends what becomes of it. Never raises: a failure is a message.
+
+    Args:
+        job: `trial`, `resources` and `checkpoints` as plain values, `metric`, and `log`, the path of the trial's log.
+    """
+    die_with_parent()
+    is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
+    _redirect_output(job["log"])
+    epoch = 0
+
+    def report(metrics: dict[str, float]) -> bool:
+        nonlocal epoch
+        epoch = int(metrics["epoch"])
+        try:
+            connection.send(("epoch", metrics))
+            return bool(connection.recv())
+        except (EOFError, OSError):
+            if is_preempted():  # the worker died of the same SIGTERM: go on as far as the next checkpoint
+                return False
+            raise
+
+    try:
+        limits = Resources.model_validate(job["resources"])
+        torch.set_num_threads(max(1, int(limits.cpus)))
+        _hold_to_share(limits)
+        outcome = run_trial_in_processes(
+            TrialSpec.model_validate(job["trial"]),
+            report=report,
+            resources=limits,
+            directory=Path(job["log"]).parent if job["log"] else None,
+            checkpoints=Checkpoints.model_validate(job["checkpoints"]),
+            metric=job["metric"],
+            on_resume=lambda curve: connection.send(("resumed", curve)),
+            is_preempted=is_preempted,
+        )
+        connection.send(("outcome", dataclasses.asdict(outcome)))
+    except (EOFError, BrokenPipeError):
+        os._exit(1)  # the parent is gone; there is nobody to tell
+    except BaseException as err:
+        failure: Failure = failure_of(err, epoch=epoch + 1)
+        print(failure.traceback, file=sys.stderr, flush=True)
+        connection.send(("failure", failure.model_dump()))
+
+
+def _hold_to_share(limits: Resources) -> None:
+    """A trial that needs more memory than was measured must fail by itself, not make its neighbours fail."""
+    if limits.gpu_memory is not None and limits.gpus < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(limits.gpus)
+
+
+def _redirect_output(log_path: str) -> None:
+    if not log_path:
+        return
+    os.makedirs(os.path.dirname(log_path), exist_ok=True)
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

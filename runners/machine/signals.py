@@ -1,0 +1,47 @@
+"""Signals of the processes of a trial: when they die with their parent, and when they outlive it to save themselves."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+__all__ = ["die_with_parent", "listen_to_sigterm"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """A trial must not outlive its worker: not after Ctrl-C, not after kill -9 of the driver."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    _on_death_of_parent(signal.SIGKILL)
+
+
+def listen_to_sigterm(grace_seconds: float) -> Callable[[], bool]:
+    """Whether SIGTERM has come: it asks the trial of this process to save itself.
+
+    Where all processes of a machine get it, the parents die of it. From then on the process lives without them, for as
+    long as it may take to save.
+    """
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            return
+        asked = True
+        _on_death_of_parent(0)
+        last_resort = threading.Timer(grace_seconds, lambda: os._exit(1))
+        last_resort.daemon = True
+        last_resort.start()
+
+    signal.signal(signal.SIGTERM, ask)
+    return lambda: asked
+
+
+def _on_death_of_parent(number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

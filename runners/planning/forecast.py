@@ -1,0 +1,288 @@
+"""What a plan will take and what it can find: time, memory, disk, and the smallest difference its seeds detect.
+
+Durations come from a probe, else from the run's own ledger; a row without either is given the mean of the others, and
+the source says so. Everything left of the plan is counted, so the forecast of a half-finished run is that of its rest;
+what another study or an earlier sweep provides takes no time.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from runners.planning.gpu_share import foreseen, is_bound
+from runners.planning.history import History, Spread, duration_key
+from runners.planning.plan import Entry, Plan
+from runners.planning.power import detectable_effect
+from runners.planning.profiling import Probe, activation_mib, training_mib
+from search_space import METRICS, Resources, SpecError, Variant, trial_id
+
+__all__ = ["DEFAULT_STD", "ArmForecast", "Detectable", "Forecast", "make_forecast", "slots_here"]
+
+DEFAULT_STD = {"%": 0.2, "nats": 0.01}
+"""Standard deviation of same-seed differences where no history tells it, by unit: that of ImageNet-size runs."""
+# Measured on runs of the quickstart sweep: ledger, progress file and CSV tables together.
+_BYTES_PER_TRIAL = 4000
+_BYTES_PER_EPOCH = 700
+ASSUMED = "mean of the other rows"
+
+
+@dataclass(frozen=True)
+class ArmForecast:
+    """One row of the plan. Memory in MiB, `activation_mib` for every image of the batch; `seconds` of one trial.
+
+    Attributes:
+        num_left: trials that the ledger lacks; `num_provided` of them would be taken over, not trained.
+        resources: of each trial; `gpus` at most, where the share is not known yet.
+    """
+
+    variant: Variant
+    reasons: tuple[str, ...] = ()
+    params_m: float | None = None
+    gmacs: float | None = None
+    activation_mib: float | None = None
+    training_mib: float | None = None
+    seconds: float | None = None
+    source: str = ""
+    num_left: int = 0
+    num_provided: int = 0
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def num_to_train(self) -> int:
+        return self.num_left - self.num_provided
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """The smallest true difference found with 80 % power at alpha = 0.05, in the metric's unit; None below 3 seeds.
+
+    Attributes:
+        worst: after Holm's correction for all arms, for the arm that is judged first.
+        std: of the paired differences; `spread` says what it comes from, None that it is assumed.
+    """
+
+    num_seeds: int
+    num_arms: int
+    std: float
+    spread: Spread | None
+    single: float | None
+    worst: float | None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The plan in figures.
+
+    Attributes:
+        provided: how many of the trials that are left would be taken over, by who provides them.
+        usual: resources of trials that no rule speaks of, `gpus` as far as they are known.
+        is_gpu_bound: whether some share of a GPU is not known yet and counted as a whole one.
+    """
+
+    plan: Plan
+    seeds: tuple[int, ...]
+    arms: tuple[ArmForecast, ...]
+    num_trials: int
+    num_left: int
+    num_retune: int
+    num_retune_left: int
+    concurrency: int
+    detectable: Detectable
+    one_more: Detectable
+    mean_seconds: float | None
+    provided: Mapping[str, int]
+    usual: Resources
+    is_gpu_bound: bool
+
+    @property
+    def kept(self) -> tuple[ArmForecast, ...]:
+        return tuple(arm for arm in self.arms if not arm.reasons)
+
+    @property
+    def num_to_train(self) -> int:
+        """Trials that are left and that nobody provides, those that tune an arm not counted."""
+        return self.num_left - sum(self.provided.values())
+
+    @property
+    def trial_hours(self) -> float | None:
+        """Hours of all trials to be trained, one after the other; None where nothing tells how long they take."""
+        return self._weighed(lambda _: 1.0)
+
+    @property
+    def hours(self) -> float | None:
+        """Hours until all is done with so many trials at a time."""
+        return None if self.trial_hours is None else self.trial_hours / self.concurrency
+
+    @property
+    def cpu_hours(self) -> float | None:
+        return self._weighed(lambda resources: resources.cpus)
+
+    @property
+    def gpu_hours(self) -> float | None:
+        return self._weighed(lambda resources: resources.gpus)
+
+    def _weighed(self, weight: Callable[[Resources], float]) -> float | None:
+        """Hours of all trials to be trained, each counted by what its resources weigh."""
+        if self.mean_seconds is None:
+            return None if self.num_to_train or self.num_retune_left else 0.0
+        seconds = sum((arm.seconds or 0.0) * arm.num_to_train * weight(arm.resources) for arm in self.kept)
+        if not self.arms:
+            seconds = self.mean_seconds * self.num_to_train * weight(self.usual)
+        if self.num_retune_left:
+            of_arms = statistics.fmean(weight(arm.resources) for arm in self.kept)
+            seconds += self.mean_seconds * self.num_retune_left * of_arms
+        return seconds / 3600
+
+    @property
+    def uses_gpus(self) -> bool:
+        return any(resources.gpus > 0 for resources in (self.usual, *(arm.resources for arm in self.kept)))
+
+    @property
+    def seed_hours(self) -> float | None:
+        """Hours of trials that one more seed adds, one after the other."""
+        if self.mean_seconds is None or not self.arms:
+            return None
+        return sum(arm.seconds or 0.0 for arm in self.kept) / 3600
+
+    @property
+    def peak_mib(self) -> float | None:
+        """Memory of the largest trial."""
+        return max((arm.training_mib for arm in self.kept if arm.training_mib is not None), default=None)
+
+    @property
+    def disk_mib(self) -> float:
+        """The run directory when all is done."""
+        epochs = self.plan.sweep.baseline.train.epochs
+        return (self.num_trials + self.num_retune) * (_BYTES_PER_TRIAL + epochs * _BYTES_PER_EPOCH) / 2**20
+
+
+def make_forecast(
+    plan: Plan,
+    history: History,
+    *,
+    probes: Mapping[str, Probe] | None = None,
+    seeds: Sequence[int] | None = None,
+    concurrency: int | None = None,
+    provided: Mapping[str, str] | None = None,
+    gpu_gib: float | None = None,
+) -> Forecast:
+    """The forecast of a plan.
+
+    Args:
+        probes: by `duration_key`.
+        seeds: instead of those of the sweep.
+        concurrency: trials at a time; default: as many as fit on this machine.
+        provided: trial id -> who provides its record (`runners.cache.reuse.providers`).
+        gpu_gib: memory of a GPU, where it is known.
+    """
+    sweep = plan.sweep
+    provided = provided or {}
+    chosen = tuple(sweep.seeds if seeds is None else seeds)
+    done = {record.trial_id for record in history.records}
+    taken: Counter[str] = Counter()
+    arms = []
+    for entry in plan.entries:
+        left = [key for seed in chosen if (key := trial_id(entry.variant.setting.with_seed(seed))) not in done]
+        sources = [] if entry.reasons else [provided[key] for key in left if key in provided]
+        taken.update(sources)
+        arm = _arm(plan, entry, history, probes or {}, gpu_gib)
+        arms.append(arm if entry.reasons else replace(arm, num_left=len(left), num_provided=len(sources)))
+    arms = _with_assumed_seconds(arms)
+    kept = [arm for arm in arms if not arm.reasons]
+    if sweep.search:
+        num_trials = sweep.num_search_trials
+        num_left = max(0, num_trials - sum(record.status != "infeasible" for record in history.records))
+        probed = [probe.seconds for probe in (probes or {}).values()]
+        mean = statistics.fmean(probed) if probed else history.typical_seconds
+    else:
+        num_trials, num_left = len(kept) * len(chosen), sum(arm.num_left for arm in kept)
+        known = [arm.seconds for arm in kept if arm.seconds is not None]
+        mean = statistics.fmean(known) if known else None
+    kinds = plan.kinds_of_resources
+    slots = min(slots_here(foreseen(kind, gpu_gib)) for kind in kinds)
+    num_retune = len(kept) * sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
+    spread = history.spread(kept[0].variant, [arm.variant for arm in kept[1:]], sweep.metric) if kept else None
+    return Forecast(
+        plan=plan,
+        seeds=chosen,
+        arms=tuple(arms),
+        num_trials=num_trials,
+        num_left=num_left,
+        num_retune=num_retune,
+        num_retune_left=max(0, num_retune - history.num_tuned),
+        concurrency=concurrency or slots,
+        detectable=_detectable(sweep.metric, len(chosen), len(kept) - 1, spread),
+        one_more=_detectable(sweep.metric, len(chosen) + 1, len(kept) - 1, spread),
+        mean_seconds=mean,
+        provided=dict(taken),
+        usual=foreseen(sweep.resources, gpu_gib),
+        is_gpu_bound=any(is_bound(kind, gpu_gib) for kind in kinds),
+    )
+
+
+def slots_here(resources: Resources) -> int:
+    """How many trials fit on this machine at once; at least one."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    fits = [int(cpus / resources.cpus + 1e-9)] if resources.cpus > 0 else []
+    if resources.gpus > 0:
+        import torch
+
+        fits.append(int(torch.cuda.device_count() / resources.gpus + 1e-9))
+    return max(1, min([*fits, resources.max_concurrent or max(fits, default=1)]))
+
+
+def _arm(plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe], gpu_gib: float | None) -> ArmForecast:
+    variant = entry.variant
+    if entry.reasons:
+        return ArmForecast(variant, entry.reasons)
+    setting = variant.setting
+    cost = plan.cost_of(variant)
+    activation = _activation(plan, variant)
+    probe = probes.get(duration_key(setting.model_dump(mode="json")))
+    seconds, source = (probe.seconds, f"probe on {probe.device}") if probe else (history.seconds(setting), "history")
+    memory = None if activation is None else training_mib(setting, params_m=cost["params_m"], activation=activation)
+    return ArmForecast(
+        variant,
+        params_m=cost["params_m"],
+        gmacs=cost["gmacs"],
+        activation_mib=activation,
+        training_mib=probe.peak_mib if probe and probe.peak_mib else memory,
+        seconds=seconds,
+        source=source if seconds is not None else "",
+        resources=foreseen(plan.resources_of(variant), gpu_gib),
+    )
+
+
+def _activation(plan: Plan, variant: Variant) -> float | None:
+    try:
+        return activation_mib(variant.setting.arch, plan.dataset_of(variant))
+    except (SpecError, RuntimeError, NotImplementedError):
+        return None  # an operation without a meta kernel in training mode: the plan is still worth printing
+
+
+def _with_assumed_seconds(arms: list[ArmForecast]) -> list[ArmForecast]:
+    known = [arm.seconds for arm in arms if arm.seconds is not None]
+    if not known:
+        return arms
+    mean = statistics.fmean(known)
+    return [
+        arm if arm.reasons or arm.seconds is not None else replace(arm, seconds=mean, source=ASSUMED) for arm in arms
+    ]
+
+
+def _detectable(metric: str, num_seeds: int, num_arms: int, spread: Spread | None) -> Detectable:
+    std = spread.std if spread and spread.std > 0 else DEFAULT_STD[METRICS[metric].unit]
+    single = detectable_effect(num_seeds) if num_arms > 0 else None
+    worst = detectable_effect(num_seeds, num_tests=num_arms) if num_arms > 0 else None
+    return Detectable(
+        num_seeds,
+        num_arms,
+        std,
+        spread if spread and spread.std > 0 else None,
+        None if single is None else single * std,
+        None if worst is None else worst * std,
+    )

@@ -1,0 +1,96 @@
+"""What earlier trials of a run tell about those to come: how long they took and how much seeds differ.
+
+Only completed trials of the run's own ledger speak. Trials that differ only in what costs no time (learning rate,
+weight decay, ...) tell each other's duration, so a retuned arm knows its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from results import TrialRecord, latest_by_trial, read_ledger
+from results.store.ledger import LEDGER_NAME
+from search_space import Setting, Variant
+
+__all__ = ["History", "Spread", "duration_key", "read_history"]
+
+_COSTS_NO_TIME = frozenset(
+    {"lr", "weight_decay", "momentum", "sched", "warmup_epochs", "warmup_lr", "min_lr", "smoothing", "layer_decay"}
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviation of same-seed differences, pooled over arms."""
+
+    std: float
+    num_arms: int
+    num_pairs: int
+
+
+@dataclass(frozen=True)
+class History:
+    """The deciding records of a run's ledger; empty where there is none. `num_tuned`: trials that tuned an arm."""
+
+    records: tuple[TrialRecord, ...] = ()
+    num_tuned: int = 0
+    _seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def seconds(self, setting: Setting) -> float | None:
+        """Median duration of trials of this setting, or of one that costs the same."""
+        found = self._seconds.get(duration_key(setting.model_dump(mode="json")))
+        return statistics.median(found) if found else None
+
+    @property
+    def typical_seconds(self) -> float | None:
+        """Median duration of all trials, for a search whose variants are not known yet."""
+        return statistics.median([each for found in self._seconds.values() for each in found] or [0.0]) or None
+
+    def spread(self, baseline: Variant, arms: Iterable[Variant], metric: str) -> Spread | None:
+        """The pooled standard deviation; None where no arm shares two seeds with the baseline."""
+        base = self._by_seed(baseline.variant_id, metric)
+        squares, degrees, pairs, num_arms = 0.0, 0, 0, 0
+        for arm in arms:
+            values = self._by_seed(arm.variant_id, metric)
+            differences = [values[seed] - base[seed] for seed in sorted(values.keys() & base.keys())]
+            if len(differences) < 2:
+                continue
+            squares += statistics.variance(differences) * (len(differences) - 1)
+            degrees += len(differences) - 1
+            pairs += len(differences)
+            num_arms += 1
+        return Spread(math.sqrt(squares / degrees), num_arms, pairs) if degrees else None
+
+    def _by_seed(self, variant_id: str, metric: str) -> dict[int, float]:
+        return {
+            record.seed: record.metrics[metric]
+            for record in self.records
+            if record.variant_id == variant_id and record.status == "completed" and metric in record.metrics
+        }
+
+
+def read_history(run_dir: Path) -> History:
+    """The history of a run directory.
+
+    Raises:
+        SpecError: there is a ledger that cannot be read.
+    """
+    records = read_ledger(run_dir / LEDGER_NAME).records
+    main = tuple(latest_by_trial(record for record in records if not record.role).values())
+    seconds: dict[str, list[float]] = {}
+    for record in records:
+        if record.status == "completed" and record.total_seconds is not None and not record.cached_from:
+            seconds.setdefault(duration_key(record.spec), []).append(record.total_seconds)
+    return History(main, len({record.trial_id for record in records if record.role == "retune"}), seconds)
+
+
+def duration_key(spec: Mapping[str, Any]) -> str:
+    """Equal for trials that take equally long."""
+    train = {name: value for name, value in spec.get("train", {}).items() if name not in _COSTS_NO_TIME}
+    return json.dumps({"arch": spec.get("arch"), "task": spec.get("task"), "train": train}, sort_keys=True)

@@ -1,0 +1,244 @@
+"""What a sweep will do, before it does it: its variants, their cost, and what is dropped for which reason."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from modelzoo import measure_cost
+from modelzoo.probes import check_cosine_regulariser
+from results import Analysis, PlannedVariant, PublishedRow, RunPlan
+from results.store.records import Retuned
+from runners.data import DataInfo, describe_dataset
+from runners.planning.match_solver import Unmatched, match_variant
+from runners.training import check_train_options
+from search_space import (
+    Problem,
+    Resources,
+    SpecError,
+    Sweep,
+    SweepFile,
+    Variant,
+    possible_resources,
+    resources_for,
+    unmet_requirements,
+    variants,
+)
+
+__all__ = ["MAX_VARIANTS", "Entry", "Plan", "make_plan"]
+
+MAX_VARIANTS = 100_000  # a ledger and a table beyond this are of no use to anybody; a search samples such spaces
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One variant of the design; it runs unless there are reasons against it."""
+
+    variant: Variant
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass
+class Plan:
+    """The variants of a sweep in table order, with what is known of them. Empty for a search."""
+
+    file: SweepFile
+    profile: str = ""
+    entries: list[Entry] = field(default_factory=list)
+    _costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    _datasets: dict[str, DataInfo] = field(default_factory=dict)
+
+    @property
+    def sweep(self) -> Sweep:
+        return self.file.sweep
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Those that will run."""
+        return [entry.variant for entry in self.entries if not entry.reasons]
+
+    @property
+    def dropped(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.reasons]
+
+    @property
+    def num_trials(self) -> int:
+        return self.sweep.num_search_trials or len(self.variants) * len(self.sweep.seeds)
+
+    def dataset_of(self, variant: Variant) -> DataInfo:
+        key = variant.setting.task.model_dump_json()
+        if key not in self._datasets:
+            self._datasets[key] = describe_dataset(variant.setting.task, self.sweep.resources)
+        return self._datasets[key]
+
+    def cost_of(self, variant: Variant) -> dict[str, float]:
+        """`params_m` and `gmacs` of the variant, measured once.
+
+        Raises:
+            SpecError: the architecture cannot be built, or has not the maps that the training looks at.
+        """
+        if variant.variant_id not in self._costs:
+            data = self.dataset_of(variant)
+            cost = measure_cost(
+                variant.setting.arch, img_size=data.img_size, in_chans=data.in_chans, num_classes=data.num_classes
+            )
+            regulariser = variant.setting.train.cosine_regulariser
+            if regulariser is not None:
+                check_cosine_regulariser(
+                    variant.setting.arch,
+                    pairs=regulariser.pairs,
+                    img_size=data.img_size,
+                    in_chans=data.in_chans,
+                    num_classes=data.num_classes,
+                )
+            self._costs[variant.variant_id] = {"params_m": cost.params_m, "gmacs": cost.gmacs}
+        return self._costs[variant.variant_id]
+
+    def resources_of(self, variant: Variant) -> Resources:
+        """What each of its trials may use."""
+        return resources_for(self.sweep.resources, variant.setting, lambda: self.cost_of(variant))
+
+    @property
+    def kinds_of_resources(self) -> list[Resources]:
+        """The different ones that trials may have; of a search, each rule's by itself."""
+        has_rules = bool(self.sweep.resources.per_variant)
+        found = (
+            map(self.resources_of, self.variants)
+            if has_rules and self.variants
+            else possible_resources(self.sweep.resources)
+        )
+        return list({each.model_dump_json(): each for each in found}.values())
+
+    def reasons_against(self, variant: Variant) -> tuple[list[str], Mapping[str, float]]:
+        """Why the variant cannot run (empty if it can), and its cost where it could be measured."""
+        reasons = unmet_requirements(self.sweep, variant.setting, None)
+        if reasons:
+            return reasons, {}
+        try:
+            cost = self.cost_of(variant)
+        except SpecError as err:
+            return [problem.message for problem in err.problems], {}
+        return unmet_requirements(self.sweep, variant.setting, cost), cost
+
+    def as_run_plan(self) -> RunPlan:
+        """The plan as it is stored in the run directory, dropped variants included."""
+        sweep = self.sweep
+        planned = [
+            PlannedVariant(
+                name=entry.variant.name,
+                variant_id=entry.variant.variant_id,
+                changes=dict(entry.variant.changes),
+                components=dict(entry.variant.components),
+                is_baseline=entry.variant.is_baseline,
+                dropped="; ".join(entry.reasons),
+                params_m=self._costs.get(entry.variant.variant_id, {}).get("params_m"),
+                gmacs=self._costs.get(entry.variant.variant_id, {}).get("gmacs"),
+            )
+            for entry in self.entries
+        ]
+        return RunPlan(
+            sweep=sweep.name,
+            profile=self.profile,
+            design=sweep.design.name,
+            metric=sweep.metric,
+            seeds=list(sweep.seeds),
+            variants=planned,
+            num_trials=sweep.num_search_trials or None,
+            objectives=list(sweep.search.objectives) if sweep.search else [],
+            published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
+            analysis=Analysis(**sweep.analysis.model_dump()),
+            dataset=sweep.baseline.task.dataset.name,
+            epochs=sweep.baseline.train.epochs,
+            retuned=_retuned(sweep),
+        )
+
+
+def _retuned(sweep: Sweep) -> Retuned | None:
+    retune = sweep.retune
+    if retune is None:
+        return None
+    paths = list(retune.parameters)
+    return Retuned(parameters=paths, num_trials=retune.num_trials, seeds=list(retune.seeds), sampler=retune.sampler)
+
+
+def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VARIANTS) -> Plan:
+    """Enumerates, checks and costs the variants of a sweep; trains nothing.
+
+    Raises:
+        SpecError: training options that do not exist, data that is not there, a baseline that cannot be built, or no
+            variant left.
+    """
+    plan = Plan(file, profile)
+    sweep = plan.sweep
+    with _located(file):
+        check_train_options(sweep.baseline.task, sweep.baseline.train, sweep.resources)
+    if sweep.search:
+        return plan
+    for variant in itertools.islice(variants(sweep), max_variants + 1):
+        if len(plan.entries) >= max_variants:
+            raise SpecError(
+                file.problem(
+                    ("design",),
+                    f"the design has more than {max_variants} variants",
+                    "narrow `space`, or let `design: search` sample it",
+                )
+            )
+        if variant.setting.train != sweep.baseline.train or variant.setting.task != sweep.baseline.task:
+            check_train_options(variant.setting.task, variant.setting.train, sweep.resources)
+        if sweep.match:
+            variant, reasons = _matched(plan, variant)
+        else:
+            reasons, _ = plan.reasons_against(variant)
+        if not reasons and (own := plan.resources_of(variant)).num_processes != sweep.resources.num_processes:
+            check_train_options(variant.setting.task, variant.setting.train, own)
+        if sweep.retune and variant.setting.task.val_fraction == 0:
+            reasons = [*reasons, "retune needs task.val_fraction > 0"]
+        plan.entries.append(Entry(variant, tuple(reasons)))
+        if reasons and variant.is_baseline:
+            with _located(file):
+                plan.cost_of(variant)  # says where and why if the baseline cannot be built
+            problems = [f"the baseline cannot run: {reason}" for reason in reasons]
+            raise SpecError([file.problem(("baseline",), text, "deltas refer to the baseline") for text in problems])
+    if not plan.variants:
+        raise SpecError([Problem("no variant is left to run", hint="see `require` and `space`")])
+    return plan
+
+
+@contextlib.contextmanager
+def _located(file: SweepFile) -> Iterator[None]:
+    """Says where in the file stands what a later stage refuses about the baseline."""
+    try:
+        yield
+    except SpecError as err:
+        raise SpecError(
+            [
+                file.problem(f"baseline.{problem.path}", problem.message, problem.hint)
+                if problem.path.split(".")[0] in ("arch", "task", "train")
+                else problem
+                for problem in err.problems
+            ]
+        ) from err
+
+
+def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:
+    """The variant with the value that `match` asks for, and why it cannot run (empty if it can)."""
+    match = plan.sweep.match
+    assert match is not None
+    reference = plan.entries[0].variant if plan.entries else variant
+    if match.target == "baseline" and variant.is_baseline:
+        return variant, plan.reasons_against(variant)[0]
+    target = plan.cost_of(reference)[match.cost] if match.target == "baseline" else float(match.target)
+
+    def cost_of(candidate: Variant) -> float | None:
+        reasons, cost = plan.reasons_against(candidate)
+        return None if reasons else cost[match.cost]
+
+    found = match_variant(plan.sweep, variant, target, reference=reference.setting, cost_of=cost_of)
+    if isinstance(found, Unmatched):
+        return variant, [found.reason]
+    if variant.is_baseline:
+        found = replace(found, changes={})
+    same = next((entry.variant.name for entry in plan.entries if entry.variant.variant_id == found.variant_id), None)
+    return found, [f"is the same as {same!r} once it is matched"] if same else []

@@ -1,0 +1,176 @@
+"""What a trial would take, from a few steps of it on the device at hand: nothing is trained, nothing is recorded.
+
+`activation_mib` asks no device at all: it counts the tensors that autograd keeps for the backward pass of one image, in
+float32, on the meta device. Kernels that keep other things on other devices (fused attention, mixed precision) make it
+an upper estimate there.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from modelzoo import attention_batchnorms, build_model, resolve_img_size
+from runners.data import Data, DataInfo, describe_dataset, load_data
+from runners.data.random_streams import generator, global_streams
+from runners.tasks import TASKS
+from runners.training.precision import Precision
+from search_space import Resources, Setting
+from search_space.schema.trial import ArchSpec
+
+__all__ = ["Probe", "activation_mib", "probe_trial", "training_mib"]
+
+_SEED = 2**31 - 1  # of no trial that anybody reports
+_WARM_UP = 2
+_MIN_STEPS = 3
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a whole trial would take.
+
+    Attributes:
+        seconds: set-up, all epochs with their evaluations, and the last look at the test split.
+        peak_mib: most memory that was allocated on a GPU; None on a CPU, where it cannot be told.
+    """
+
+    seconds: float
+    step_seconds: float
+    peak_mib: float | None
+    device: str
+
+
+def activation_mib(arch: ArchSpec, info: DataInfo) -> float:
+    """MiB that one training step keeps for the backward pass, for every image of the batch, in float32.
+
+    The difference between batches of two images and one: what does not grow with the batch (weights) drops out.
+    """
+    size = resolve_img_size(arch, info.img_size)
+    return _activation_mib(arch.model_dump_json(), size, info.in_chans, info.num_classes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _activation_mib(arch_json: str, img_size: tuple[int, int], in_chans: int, num_classes: int) -> float:
+    arch = ArchSpec.model_validate_json(arch_json)
+    with torch.device("meta"):
+        model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).train()
+        one, two = (_saved_bytes(lambda n=n: model(torch.empty(n, in_chans, *img_size))) for n in (2, 3))
+    return (two - one) / _MIB
+
+
+def _saved_bytes(forward: Callable[[], Tensor]) -> int:
+    """Bytes of the distinct storages that autograd saves."""
+    held: list[torch.UntypedStorage] = []  # kept alive, so that no two of them share an id
+
+    def pack(tensor: Tensor) -> Tensor:
+        held.append(tensor.untyped_storage())
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    return sum({id(storage): storage.nbytes() for storage in held}.values())
+
+
+def training_mib(setting: Setting, *, params_m: float, activation: float) -> float:
+    """Estimated MiB of a training: weights, gradients, optimiser state, average of weights, and activations of a batch.
+
+    In float32; the images themselves and the libraries come on top.
+    """
+    train = setting.train
+    states = 1 if train.opt.lower() in _ONE_STATE else 2
+    copies = 2 + states + (train.ema_decay is not None)
+    return copies * 4 * params_m * 1e6 / _MIB + train.batch_size * activation
+
+
+_ONE_STATE = {"sgd", "momentum", "nesterov", "lion", "rmsprop", "signum"}
+
+
+def probe_trial(
+    setting: Setting, resources: Resources, *, device: str | None = None, max_seconds: float = 3.0
+) -> Probe:
+    """Runs a few steps of a training and of an evaluation, and works out what the whole would take.
+
+    Args:
+        device: `cpu`, `cuda`, ...; default: a GPU if there is one.
+        max_seconds: for each of the two measurements, the first steps excepted.
+
+    Raises:
+        SpecError: the model cannot be built, or the data is missing.
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(where)
+    start = time.perf_counter()
+    info = describe_dataset(setting.task, resources)
+    arch, train = setting.arch, setting.train
+    size = resolve_img_size(arch, info.img_size)
+    shape: dict[str, Any] = {"in_chans": info.in_chans, "num_classes": info.num_classes}
+    model = build_model(arch, img_size=info.img_size, seed=_SEED, **shape).to(where)
+    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED)
+    with global_streams(_SEED):
+        task = TASKS[setting.task.name](model, info=info, train=train, device=where)
+        optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)
+        precision = Precision(train.amp, where)
+        mixing = generator(_SEED, "mixing", 1)
+        batches = itertools.chain.from_iterable(data.train.epoch(number) for number in itertools.count(1))
+        setup = time.perf_counter() - start
+
+        def step() -> None:
+            with precision.autocast():
+                loss = task.loss(next(batches), mixing)
+            precision.update(loss, optimizer, task.model, clip_grad=train.clip_grad)
+
+        task.model.train()
+        step_seconds = _seconds_of(step, where, max_seconds)
+        images = itertools.cycle(itertools.islice(data.test, 4))
+        eval_seconds = _seconds_of(
+            lambda: task.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
+        )
+    peak = torch.cuda.max_memory_allocated(where) / _MIB if where.type == "cuda" else None
+    seconds = setup + _work_seconds(setting, data, model, step_seconds, eval_seconds)
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+    return Probe(seconds, step_seconds, peak, name)
+
+
+def _work_seconds(
+    setting: Setting, data: Data, model: torch.nn.Module, step_seconds: float, eval_seconds: float
+) -> float:
+    train = setting.train
+    looked_at = data.test if data.val is None else data.val
+    epoch = len(data.train) * step_seconds + len(looked_at) * eval_seconds
+    if attention_batchnorms(model):
+        epoch += min(train.recalibrate_bn, len(data.calibration)) * eval_seconds
+    return train.epochs * epoch + (0 if data.val is None else len(data.test) * eval_seconds)
+
+
+def _seconds_of(work: Callable[[], object], device: torch.device, max_seconds: float) -> float:
+    """Mean duration of one call after the first two, which compile and allocate."""
+    for _ in range(_WARM_UP):
+        work()
+    _wait(device)
+    start = time.perf_counter()
+    num = 0
+    while num < _MIN_STEPS or (num < 10 * _MIN_STEPS and time.perf_counter() - start < max_seconds / 3):
+        work()
+        num += 1
+        if num % _MIN_STEPS == 0:
+            _wait(device)
+            if time.perf_counter() - start > max_seconds:
+                break
+    _wait(device)
+    return (time.perf_counter() - start) / num
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

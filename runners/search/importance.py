@@ -1,0 +1,97 @@
+"""Which parameters of a search mattered, by two methods that answer different questions; always show both, named.
+
+PED-ANOVA asks which parameters tell the best tenth of the trials from all of them (and handles conditional parameters);
+fANOVA asks which parameters explain the variance over the whole space, by a random forest, and leaves out parameters
+that some trial does not have. On one history they can disagree completely. Neither says that a component helps: for
+that there are designs, with paired differences or factorial effects.
+
+Separate from `results`, because it needs Optuna.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState
+
+from results.store.records import TrialRecord
+from runners.trials.objectives import objective
+from search_space import METRICS, InvalidVariant, Problem, SpecError, Sweep, suggest
+
+__all__ = ["MIN_TRIALS", "parameter_importances"]
+
+MIN_TRIALS = 4  # PED-ANOVA compares the best trials with all; below this there is nothing to compare
+_SEED = 0
+
+
+def parameter_importances(records: Iterable[TrialRecord], sweep: Sweep) -> dict[str, dict[str, float]]:
+    """Method -> parameter -> share of the importance; the shares of a method add up to 1, the largest comes first.
+
+    Args:
+        records: the deciding record of each trial; completed ones with a finite metric count.
+        sweep: the search they come from; parameters that its space no longer holds are left out with their trials.
+
+    Raises:
+        SpecError: the sweep is no search, or fewer than 4 trials count.
+    """
+    if sweep.search is None:
+        raise SpecError(
+            Problem("importances belong to a search", path="design", hint="fixed designs have effects; see the table")
+        )
+    study = optuna.create_study(
+        direction=METRICS[sweep.metric].direction, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    for trial in _trials(records, sweep):
+        study.add_trial(trial)
+    count = len(study.trials)
+    if count < MIN_TRIALS:
+        message = f"importances need {MIN_TRIALS} completed trials of the present space, but there are {count}"
+        raise SpecError(Problem(message, where=sweep.name, hint="let the search go on"))
+    evaluators = {"ped_anova": PedAnovaImportanceEvaluator(), "fanova": FanovaImportanceEvaluator(seed=_SEED)}
+    return {name: _importances(study, evaluator) for name, evaluator in evaluators.items()}
+
+
+def _trials(records: Iterable[TrialRecord], sweep: Sweep) -> list[optuna.trial.FrozenTrial]:
+    """Completed trials in an order that is not the ledger's: a random forest depends on the order of its input."""
+    found: dict[str, optuna.trial.FrozenTrial] = {}
+    for record in sorted(records, key=lambda record: (record.number is None, record.number or 0, record.trial_id)):
+        value = objective(record.metrics, sweep.metric)
+        if record.status != "completed" or not record.params or value is None or not math.isfinite(value):
+            continue
+        distributions = _distributions(record.params, sweep)
+        if distributions is not None:
+            found[record.trial_id] = optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=value,
+                params={name: record.params[name] for name in distributions},
+                distributions=distributions,
+            )
+    return list(found.values())
+
+
+def _distributions(params: Mapping[str, Any], sweep: Sweep) -> dict[str, BaseDistribution] | None:
+    """The ranges and choices that the parameters come from; None if they no longer fit the space."""
+    fixed = optuna.trial.FixedTrial(dict(params))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside its range
+            suggest(sweep, fixed)
+    except InvalidVariant:
+        pass
+    except (ValueError, UserWarning):
+        return None
+    return fixed.distributions
+
+
+def _importances(study: optuna.Study, evaluator: Any) -> dict[str, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        found = get_param_importances(study, evaluator=evaluator)
+    shares = {name: float(share) for name, share in found.items()}
+    return dict(sorted(shares.items(), key=lambda pair: (-pair[1], pair[0])))

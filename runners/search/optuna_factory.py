@@ -1,0 +1,132 @@
+"""Optuna's samplers and pruners by name, with the options a sweep file gives them.
+
+`median` and `MedianPruner` both name `optuna.pruners.MedianPruner`; every option is a constructor argument of the
+class. An argument that is itself a pruner or a sampler (`wrapped_pruner`, `independent_sampler`) is written as a name
+or as `{pruner: NAME, ...}` / `{sampler: NAME, ...}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+
+__all__ = ["PRUNERS", "SAMPLERS", "check_objectives", "derived_seed", "make_pruner", "make_sampler"]
+
+_NEEDS_AN_OBJECT = {
+    # These cannot be written in a file; the message says what serves instead.
+    "GridSampler": "use `design: factorial`",
+    "PartialFixedSampler": "leave the fixed parameters out of `space`",
+}
+_NESTED = {"wrapped_pruner": "pruner", "base_sampler": "sampler", "independent_sampler": "sampler"}
+
+
+def _short_names(module: Any, suffix: str) -> dict[str, type]:
+    """`TPESampler` -> `tpe`, `SuccessiveHalvingPruner` -> `successive_halving`; abstract bases are left out."""
+    table = {}
+    for name in module.__all__:
+        cls = getattr(module, name)
+        if not (inspect.isclass(cls) and name.endswith(suffix)) or name.startswith("Base") or name in _NEEDS_AN_OBJECT:
+            continue
+        stem = name.removesuffix(suffix)
+        # CmaEs -> cma_es, but NSGAII and TPE stay in one piece.
+        table[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()] = cls
+    return table
+
+
+PRUNERS: dict[str, type[optuna.pruners.BasePruner]] = _short_names(optuna.pruners, "Pruner")
+SAMPLERS: dict[str, type[optuna.samplers.BaseSampler]] = _short_names(optuna.samplers, "Sampler")
+
+
+def make_pruner(name: str, options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
+    """The pruner of that name.
+
+    Raises:
+        SpecError: unknown name or option, or a value that Optuna refuses.
+    """
+    return _make("pruner", PRUNERS, name, options, path="prune")
+
+
+def make_sampler(name: str, options: Mapping[str, Any], *, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler of that name, seeded.
+
+    Raises:
+        SpecError: unknown name or option, or a value that Optuna refuses.
+    """
+    if "seed" in options:
+        raise SpecError(Problem("the seed of a search is `search.seed`", path="search.seed"))
+    cls = _lookup("sampler", SAMPLERS, name, path="search")
+    known = inspect.signature(cls).parameters
+    # Trials run side by side: without the lie TPE proposes the neighbourhood of a running trial again and again.
+    lie = {"constant_liar": True} if "constant_liar" in known else {}
+    seeded = {**lie, **options, **({"seed": seed} if "seed" in known else {})}
+    return _make("sampler", SAMPLERS, name, seeded, path="search")
+
+
+def check_objectives(name: str, count: int) -> None:
+    """Refuses a sampler that can only optimise one number, where there are several.
+
+    Raises:
+        SpecError: it is such a one, or unknown.
+    """
+    cls = _lookup("sampler", SAMPLERS, name, path="search")
+    if count > 1 and issubclass(cls, optuna.samplers.CmaEsSampler):
+        message = f"{cls.__name__} optimises one objective, but there are {count}"
+        raise SpecError(Problem(message, path="search.sampler", hint="for several: tpe, gp, nsgaii, nsgaiii, ..."))
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """The seed with which suggestion `number` is drawn: the same in every process and after every restart."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % (2**31)
+
+
+def _lookup(kind: str, table: Mapping[str, type], name: str, *, path: str) -> type:
+    spellings = {cls.__name__: cls for cls in table.values()}
+    # Optuna's own documents say CMA-ES, NSGA-II, TPE: case, hyphens and underscores do not matter.
+    spellings |= {short.replace("_", ""): cls for short, cls in table.items()}
+    cls = spellings.get(name) or spellings.get(name.lower().replace("_", "").replace("-", ""))
+    if cls is None:
+        if name in _NEEDS_AN_OBJECT:
+            raise SpecError(
+                Problem(f"{name} cannot be written in a file", path=f"{path}.{kind}", hint=_NEEDS_AN_OBJECT[name])
+            )
+        raise SpecError(Problem(f"unknown {kind} {name!r}", path=f"{path}.{kind}", hint=did_you_mean(name, table)))
+    return cls
+
+
+def _make(kind: str, table: Mapping[str, type], name: str, options: Mapping[str, Any], *, path: str) -> Any:
+    cls = _lookup(kind, table, name, path=path)
+    known = inspect.signature(cls).parameters
+    problems = [
+        Problem(f"not an option of {cls.__name__}", path=f"{path}.{key}", hint=did_you_mean(key, known))
+        for key in options
+        if key not in known
+    ]
+    if problems:
+        raise SpecError(problems)
+    arguments = {key: _nested(key, value, path=path) for key, value in options.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return cls(**arguments)
+    except (TypeError, ValueError, AttributeError, ImportError) as err:
+        raise SpecError(Problem(f"{cls.__name__} refuses its options: {err}", path=path)) from err
+
+
+def _nested(key: str, value: Any, *, path: str) -> Any:
+    kind = _NESTED.get(key)
+    if kind is None or value is None:
+        return value
+    inner = dict(value) if isinstance(value, Mapping) else {kind: value}
+    name = inner.pop(kind, None)
+    if not isinstance(name, str):
+        message = f"{key} is a {kind}: write its name or {{{kind}: NAME, ...}}, not {value!r}"
+        raise SpecError(Problem(message, path=f"{path}.{key}"))
+    return _make(kind, PRUNERS if kind == "pruner" else SAMPLERS, name, inner, path=f"{path}.{key}")

@@ -1,0 +1,212 @@
+"""The Optuna study of a search: it proposes variants and is told what became of them.
+
+The study lives in memory and is a view: it is rebuilt at every start by replaying the ledger, so a resumed search
+neither repeats nor forgets a trial. What was proposed is written to `suggestions.jsonl` before its first trial starts;
+a proposal that was being trained when the driver died is made again under its number.
+
+A sampler draws proposal n with a seed derived from (search.seed, n) instead of from one stream, because a stream
+restarts with the process and would propose the first points a second time.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from runners.search.optuna_factory import check_objectives, derived_seed, make_sampler
+from runners.search.pruning import make_study, sweep_pruner
+from runners.search.suggestion_log import Suggestions
+from runners.search.warm_start import warm_trials
+from runners.trials.objectives import directions
+from runners.trials.proposal import Ending, Proposal
+from search_space import InvalidVariant, Sweep, Variant, baseline_params, suggest
+
+__all__ = ["Study"]
+
+# QMC walks along one sequence: its seed scrambles the whole sequence and must stay the same for all proposals.
+_ONE_SEED = {"qmc", "QMCSampler"}
+_REQUIREMENTS = "requirements"  # a constraint in Optuna's sense: broken above zero
+_STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+class Study:
+    """Proposals of one search.
+
+    Raises:
+        SpecError: options that Optuna refuses, or a run to start from that cannot be used.
+    """
+
+    def __init__(self, sweep: Sweep, run_dir: Path) -> None:
+        assert sweep.search is not None
+        self._sweep = sweep
+        self._search = sweep.search
+        self._suggestions = Suggestions(run_dir)
+        self._waiting: list[Proposal] = []
+        self._open: dict[int, optuna.Trial] = {}
+        self._next_number = 0
+        # Samplers that know constraints want the same ones of every trial.
+        self._is_constrained = bool(sweep.require)
+        self._directions = directions(sweep)
+        self.exhausted = False
+        check_objectives(sweep.search.sampler, len(self._directions))
+        make_sampler(sweep.search.sampler, sweep.search.options, seed=0)  # refuse bad options before anything runs
+        self._study = make_study(sweep, self._directions, sweep_pruner(sweep) if self.is_pruned_by_epoch else None)
+        # BruteForceSampler calls stop() when every combination has been seen; outside optimize() that would raise.
+        self._study.stop = self._mark_exhausted  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def is_pruned_by_epoch(self) -> bool:
+        """Whether a pruner that looks at curves can look at this very study: Optuna prunes trials with one objective,
+        and a proposal is one trial only where it has one seed."""
+        prune = self._sweep.prune
+        is_one_trial = len(self._directions) == 1 and len(self._sweep.seeds) == 1
+        return is_one_trial and prune is not None and not prune.is_over_seeds
+
+    # -- replay ----------------------------------------------------------------
+
+    def replay(self, ending: Callable[[Variant], Ending | None]) -> list[Variant]:
+        """Feeds what is known from earlier starts and, with `warm_start`, from earlier runs to the study.
+
+        A suggestion without an ending was being trained when the driver died: it is proposed again first. One that no
+        longer fits the edited space is left out.
+
+        Args:
+            ending: of the proposal of a variant; None if trials of it are still to be trained.
+
+        Returns:
+            The variants that were proposed and have ended.
+        """
+        ended: list[Variant] = []
+        for told in warm_trials(self._sweep, self._suggestions):
+            self._add(Ending("completed", told.values), told.params, {})
+        stored = self._suggestions.proposed
+        for number, suggestion in enumerate(stored):
+            params = suggestion.params
+            variant, distributions = self._variant_of(params)
+            end = ending(variant) if variant else None
+            if variant and end is None:
+                self._waiting.append(Proposal(number, params, variant))
+                continue
+            if variant:
+                ended.append(variant)
+            # One trial for every suggestion: what samplers note in a trial speaks of others by their numbers.
+            self._add(end or Ending("infeasible" if distributions else "failed"), params, suggestion.attrs)
+        self._next_number = len(stored)
+        if not stored and (first := baseline_params(self._sweep)) is not None:
+            self._study.enqueue_trial(first)
+        return ended
+
+    def _variant_of(self, params: Mapping[str, Any]) -> tuple[Variant | None, dict[str, BaseDistribution]]:
+        fixed = optuna.trial.FixedTrial(dict(params))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside its range
+                variant = suggest(self._sweep, fixed)
+        except InvalidVariant as err:
+            variant = err.variant
+        except (ValueError, UserWarning):
+            return None, {}
+        return variant, fixed.distributions
+
+    def _add(self, end: Ending, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+        """An earlier proposal as it stood in the study when it ended."""
+        _, distributions = self._variant_of(params)
+        if not distributions:  # it does not fit the edited space
+            self._study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
+            return
+        state, values = self._told(end)
+        steps = dict(end.steps) if len(self._directions) == 1 else {}
+        if state == TrialState.PRUNED and steps:
+            values = [steps[max(steps)]]  # as Optuna itself would
+        trial = optuna.trial.create_trial(
+            state=state,
+            values=values,
+            params=dict(params),
+            distributions=dict(distributions),
+            intermediate_values=steps,
+            system_attrs=dict(attrs),
+        )
+        self._constrain(trial, end)
+        self._study.add_trial(trial)
+
+    # -- search ----------------------------------------------------------------
+
+    def propose(self) -> Proposal:
+        """The next suggestion, written down before it is returned; what a dead driver left running comes first."""
+        if self._waiting:
+            proposal = self._waiting.pop(0)
+            self._study.enqueue_trial(dict(proposal.params))
+            trial = self._study.ask()
+            suggest(self._sweep, trial)
+            self._open[proposal.number] = trial
+            return proposal
+        search, number = self._search, self._next_number
+        self._next_number += 1
+        seed = search.seed if search.sampler in _ONE_SEED else derived_seed(search.seed, number)
+        self._study.sampler = make_sampler(search.sampler, search.options, seed=seed)
+        trial = self._study.ask()
+        self._open[number] = trial
+        try:
+            variant, reason = suggest(self._sweep, trial), ""
+        except InvalidVariant as err:
+            variant, reason = err.variant, err.reason
+        self._suggestions.append(
+            {"number": number, "params": trial.params, "attrs": dict(self._frozen(trial).system_attrs)}
+        )
+        return Proposal(number, dict(trial.params), variant, reason)
+
+    def trial_of(self, proposal: Proposal) -> optuna.Trial:
+        """The Optuna trial of a proposal that has not ended."""
+        return self._open[proposal.number]
+
+    def tell(self, proposal: Proposal, end: Ending) -> None:
+        """The proposal ended, whether it was trained or not."""
+        trial = self._open.pop(proposal.number)
+        self._constrain(trial, end)
+        if len(self._directions) == 1:
+            known = self._frozen(trial).intermediate_values
+            for step, value in end.steps.items():
+                if step not in known:
+                    trial.report(value, step)
+        state, values = self._told(end)
+        self._study.tell(trial, values, state=state)
+
+    def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        """The trial as it stands in the study, with what its sampler noted."""
+        return self._study.get_trials(deepcopy=False)[trial.number]
+
+    def _told(self, end: Ending) -> tuple[TrialState, list[float] | None]:
+        if any(map(math.isnan, end.values)):
+            return TrialState.FAIL, None  # as Optuna itself would
+        if end.state != "infeasible":
+            return _STATES[end.state], list(end.values) or None
+        if not self._is_constrained:
+            return TrialState.FAIL, None
+        worst = self._worst_values()
+        return (TrialState.PRUNED, None) if worst is None else (TrialState.COMPLETE, worst)
+
+    def _constrain(self, trial: optuna.Trial | FrozenTrial, end: Ending) -> None:
+        if self._is_constrained and end.state != "failed":
+            trial.set_constraint(_REQUIREMENTS, 1.0 if end.state == "infeasible" else -1.0)
+
+    def _worst_values(self) -> list[float] | None:
+        """What an infeasible trial is told to be worth. TPE goes by the constraint alone; GP, CMA-ES and the genetic
+        samplers look at trials with values only, and those without any idea of constraints learn to stay away."""
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        columns = list(zip(*(trial.values for trial in complete), strict=True))
+        worst = {"maximize": min, "minimize": max}
+        return [worst[way](column) for way, column in zip(self._directions, columns, strict=True)] if columns else None
+
+    def get_trials(self) -> list[FrozenTrial]:
+        """What the sampler knows (a copy)."""
+        return self._study.get_trials(deepcopy=True)
+
+    def _mark_exhausted(self) -> None:
+        self.exhausted = True

@@ -1,0 +1,185 @@
+"""A trial in as many processes as its resources say: one GPU each, or a share of its CPUs.
+
+Why not Ray Train inside Tune: docs/decisions/0004-processes-of-a-trial.md. The processes lie on one node. They are
+started afresh, because a process that has used threads or a GPU cannot be forked, find one another by a file and talk
+over the loopback device or the GPUs' own links. This process only watches: it passes on what the first one says, and
+when one of them dies it ends the others, which would wait for it for ever.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from results.store.records import Failure
+from runners.machine.scratch import scratch_folder
+from runners.machine.signals import die_with_parent, listen_to_sigterm
+from runners.training.loop import Report
+from runners.training.process_group import Ranks
+from runners.training.trial import run_trial
+from runners.trials.outcome import Outcome, TrialFailed, failure_of
+from search_space import Checkpoints, Resources, TrialSpec
+
+__all__ = ["run_trial_in_processes"]
+
+_LOOK_EVERY_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 1.0
+_LONGEST_WAIT = datetime.timedelta(minutes=30)
+"""For one another: a process that is alive and yet does nothing for so long has failed the trial."""
+
+
+def run_trial_in_processes(
+    spec: TrialSpec,
+    *,
+    report: Report,
+    resources: Resources,
+    directory: Path | None = None,
+    checkpoints: Checkpoints = Checkpoints(),
+    metric: str = "top1",
+    on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
+    is_preempted: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """`run_trial`, by `resources.num_processes` processes: this one if there is one, else so many of its own.
+
+    Raises:
+        TrialFailed: one of the processes failed or died; the failure says which and why.
+    """
+    options: dict[str, Any] = {"directory": directory, "checkpoints": checkpoints, "metric": metric}
+    size = resources.num_processes
+    if size == 1:
+        callbacks = {"report": report, "on_resume": on_resume, "is_preempted": is_preempted}
+        return run_trial(spec, resources=resources, **options, **callbacks)
+    with scratch_folder("ranks") as meeting:
+        processes = _Processes(size, meeting / "store", {"spec": spec, "resources": resources, **options})
+        try:
+            return processes.watch(report=report, on_resume=on_resume, is_preempted=is_preempted)
+        finally:
+            processes.end()
+
+
+class _Processes:
+    """The processes of one trial, by rank."""
+
+    def __init__(self, size: int, store: Path, job: dict[str, Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connections: list[Connection] = []
+        self._processes: list[Any] = []
+        for rank in range(size):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_rank_main, args=(theirs, Ranks(rank, size), str(store), job))
+            process.start()
+            theirs.close()
+            self._connections.append(ours)
+            self._processes.append(process)
+
+    def watch(self, *, report: Report, on_resume: Callable[[Any], None], is_preempted: Callable[[], bool]) -> Outcome:
+        """Listens until the first process has the outcome, or any has failed."""
+        is_told = False
+        while True:
+            if not is_told and is_preempted():
+                self._processes[0].terminate()
+                is_told = True
+            for connection in wait(self._connections, timeout=_LOOK_EVERY_SECONDS):
+                assert isinstance(connection, Connection)
+                rank = self._connections.index(connection)
+                try:
+                    kind, content = connection.recv()
+                except (EOFError, OSError):
+                    if is_told and self._exit_code(0) == -signal.SIGTERM:  # before it listened
+                        return Outcome("preempted")
+                    raise TrialFailed(self._death(rank)) from None
+                if kind == "failure":
+                    raise TrialFailed(self._cause(Failure.model_validate(content)))
+                if kind == "outcome":
+                    return Outcome(**content)
+                if kind == "resumed":
+                    on_resume(content)
+                else:
+                    connection.send(report(content))
+
+    def end(self) -> None:
+        """Ends what still runs, at once: nothing of it is needed any more."""
+        for process in self._processes:
+            process.kill()
+        for process, connection in zip(self._processes, self._connections, strict=True):
+            process.join()
+            connection.close()
+
+    def _cause(self, failure: Failure) -> Failure:
+        """A process that was killed makes the others fail in their next exchange, and they may be quicker to say so."""
+        if wait([process.sentinel for process in self._processes], timeout=_LAST_WORDS_SECONDS):
+            for rank in range(len(self._processes)):
+                if (self._exit_code(rank, patience=0) or 0) < 0:
+                    return self._death(rank)
+        return failure
+
+    def _death(self, rank: int) -> Failure:
+        code, size = self._exit_code(rank), len(self._processes)
+        who = f"process {rank + 1} of the {size} that trained the trial"
+        if code == -signal.SIGKILL:
+            return Failure(type="Killed", message=f"{who} was killed, most likely because memory ran out")
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+        return Failure(type="WorkerDied", message=f"{who} ended {how} before the training did")
+
+    def _exit_code(self, rank: int, patience: float = _LAST_WORDS_SECONDS) -> int | None:
+        self._processes[rank].join(patience)
+        return self._processes[rank].exitcode
+
+
+def _rank_main(connection: Connection, ranks: Ranks, store: str, job: dict[str, Any]) -> None:
+    """One process of a trial. Only the first one reports; any may fail."""
+    die_with_parent()
+    is_preempted = listen_to_sigterm(job["checkpoints"].grace_seconds)
+    resources: Resources = job["resources"]
+
+    def report(metrics: dict[str, float]) -> bool:
+        connection.send(("epoch", metrics))
+        return bool(connection.recv())
+
+    try:
+        torch.set_num_threads(max(1, int(resources.cpus / ranks.size)))
+        _meet(ranks, store)
+        outcome = run_trial(
+            **job,
+            report=report,
+            on_resume=lambda curve: connection.send(("resumed", curve)) if ranks.is_first else None,
+            is_preempted=is_preempted,
+            ranks=ranks,
+        )
+        dist.barrier()  # the first one's end is the trial's: the others must have done their part
+        if ranks.is_first:
+            connection.send(("outcome", dataclasses.asdict(outcome)))
+        connection.recv()  # the parent ends us all
+    except (EOFError, BrokenPipeError):
+        os._exit(1)  # the parent is gone
+    except BaseException as err:
+        failure = failure_of(err)
+        print(failure.traceback, file=sys.stderr, flush=True)
+        connection.send(("failure", failure.model_dump()))
+
+
+def _meet(ranks: Ranks, store: str) -> None:
+    has_gpus = torch.cuda.is_available()
+    if sys.platform == "linux":
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")  # they share a node: nothing listens outside
+    if has_gpus:
+        torch.cuda.set_device(ranks.rank)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
+        store=dist.FileStore(store, ranks.size),
+        rank=ranks.rank,
+        world_size=ranks.size,
+        timeout=_LONGEST_WAIT,
+    )

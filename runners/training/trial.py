@@ -1,0 +1,132 @@
+"""One trial from its spec to its outcome: seed, build, seed again, train, measure.
+
+The same spec gives bit-equal metrics on a CPU with the same number of threads, whatever ran before in the process. On
+a GPU some kernels add in no fixed order, so there the last digits may differ.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from modelzoo import build_model, resolve_img_size
+from runners.data import describe_dataset, load_data
+from runners.data.random_streams import global_streams, stream_seed
+from runners.tasks import TASKS
+from runners.training.best_epoch import BestWeights
+from runners.training.checkpoint import TrialCheckpoint
+from runners.training.diagnostics import probe_model
+from runners.training.loop import Report, train_model
+from runners.training.process_group import ALONE, Ranks
+from runners.trials.outcome import NonFiniteLoss, Outcome
+from search_space.schema.resources import Resources
+from search_space.schema.sweep import Checkpoints
+from search_space.schema.trial import TrialSpec
+
+__all__ = ["NonFiniteLoss", "Outcome", "run_trial"]
+
+
+def run_trial(
+    spec: TrialSpec,
+    *,
+    report: Report,
+    resources: Resources,
+    device: str | None = None,
+    directory: Path | None = None,
+    checkpoints: Checkpoints = Checkpoints(),
+    metric: str = "top1",
+    on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
+    is_preempted: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
+) -> Outcome:
+    """Trains and measures what `spec` describes.
+
+    Args:
+        report: gets `{"epoch": n, "train_loss": ..., "top1": ..., ...}` once per epoch (`val_top1`, ... where the task
+            holds out a validation split); the answer True means stop now.
+        device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
+        directory: the trial's own, for checkpoints and for what is asked for beside its record (`task.probe_arrays`).
+        checkpoints: when it is saved, and which weights stay; an interrupted trial continues in any case.
+        metric: chooses the best weights, on the validation split where there is one.
+        on_resume: gets the curve so far if the trial continues from a checkpoint.
+        is_preempted: asked before every update; on True the trial saves itself and ends as `preempted`.
+        ranks: which of the trial's processes this is; all return the same outcome, the first one writes files.
+
+    Raises:
+        NonFiniteLoss: the training diverged.
+        SpecError: the model cannot be built, or the data is missing.
+    """
+    start = time.perf_counter()
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if ranks.size > 1 and where.type == "cuda":
+        where = torch.device("cuda", ranks.rank)
+    info = describe_dataset(spec.task, resources)
+    model = build_model(
+        spec.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes, seed=spec.seed
+    )
+    load = functools.partial(
+        load_data,
+        spec.task,
+        spec.train,
+        resources,
+        where,
+        img_size=resolve_img_size(spec.arch, info.img_size),
+        seed=spec.seed,
+    )
+    data = load(share=ranks.share_of if ranks.size > 1 else None)
+    if ranks.size > 1 and where.type == "cuda":
+        torch.cuda.set_device(where)
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # of GPUs only; elsewhere each normalises its share
+    # Seeded again: variants draw different amounts of noise at initialisation; what follows must not depend on that.
+    # Dropout of the processes must differ.
+    training_seed = stream_seed(spec.seed, "training", *([ranks.rank] if ranks.rank else []))
+    with global_streams(training_seed):
+        if where.type == "cuda":
+            torch.cuda.manual_seed_all(training_seed)
+        task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
+        if ranks.size > 1:
+            task.share()
+        checkpoint = TrialCheckpoint(spec, directory, checkpoints, ranks=ranks)
+        best = BestWeights(metric) if checkpoints.keep == "best" else None
+        trained = train_model(
+            task,
+            data,
+            spec.train,
+            seed=spec.seed,
+            device=where,
+            report=report,
+            checkpoint=checkpoint,
+            best_weights=best,
+            on_resume=on_resume,
+            is_preempted=is_preempted,
+            ranks=ranks,
+        )
+        probed: dict[str, float] = {}
+        if spec.task.probes and trained.status == "completed" and ranks.is_first:
+            test = data.test if ranks.size == 1 else load().test
+            probed = probe_model(task.evaluated_model, test, spec.task, num_images=info.num_test, directory=directory)
+        if trained.status == "completed" and best is not None and ranks.is_first:
+            watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
+            checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
+        elif trained.status == "completed" and checkpoints.keep == "last" and ranks.is_first:
+            checkpoint.keep_weights(task.weights(), epoch=len(trained.curve), chosen_by="last epoch")
+    return Outcome(
+        status=trained.status,
+        metrics={**trained.metrics, **probed},
+        curve=trained.curve,
+        epochs=len(trained.curve),
+        train_seconds=trained.train_seconds,
+        total_seconds=checkpoint.earlier_seconds + time.perf_counter() - start,
+        device=_device_name(where),
+        host=socket.gethostname(),
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,122 @@
+"""One trial in the driver's hands, from the moment it is handed out to the record of what became of it."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from results import Failure, TrialRecord
+from runners.trials.outcome import Outcome
+from runners.trials.proposal import Proposal
+from search_space import TrialSpec, Variant, variant_id
+
+__all__ = ["Assignment", "Place", "RunningTrial", "given_up_record", "infeasible_record", "record_of", "taken_over"]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One trial to be trained now.
+
+    Attributes:
+        attempt: 1 + number of earlier failed records of the trial.
+        proposal: what a search proposed; None in a fixed design.
+        session: which start of the driver this is.
+        role: what the trial is for.
+        alone: it ran out of memory beside others, and gets its device to itself.
+    """
+
+    trial_id: str
+    spec: TrialSpec
+    variant: Variant
+    attempt: int = 1
+    proposal: Proposal | None = None
+    session: str = ""
+    role: Literal["", "retune"] = ""
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial runs: the name of the host, and the GPUs that it has there by CUDA's numbers or ids."""
+
+    host: str
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass
+class RunningTrial:
+    """What the driver knows of a trial that is being trained."""
+
+    assignment: Assignment
+    began: float = field(default_factory=time.monotonic)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    pruned: bool = False
+    lost_workers: list[str] = field(default_factory=list)
+    resumed_from_epoch: int | None = None
+
+
+def infeasible_record(assignment: Assignment, reason: str, cost: Mapping[str, float]) -> TrialRecord:
+    """The record of a proposal that no model or requirement allows."""
+    failure = Failure(type="Infeasible", message=reason)
+    return _base_record(assignment).model_copy(update={"status": "infeasible", "failure": failure, **cost})
+
+
+def given_up_record(assignment: Assignment, cost: Mapping[str, float]) -> TrialRecord:
+    """The record of a trial that is not trained, because its variant was given up: pruned at epoch 0."""
+    return _base_record(assignment).model_copy(update={"status": "pruned", **cost})
+
+
+def taken_over(assignment: Assignment, record: TrialRecord) -> TrialRecord:
+    """The record of an equal trial that was trained elsewhere, under the names of this run."""
+    names = ("variant", "changes", "number", "params", "role")
+    own = _base_record(assignment)
+    return record.model_copy(update={name: getattr(own, name) for name in names})
+
+
+def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Mapping[str, float]) -> TrialRecord:
+    """The record of a trial that ended. `None`: the engine stopped it because the pruner said so."""
+    update: dict[str, Any] = {
+        "curve": running.curve,
+        "epochs": len(running.curve),
+        "resumed_from_epoch": running.resumed_from_epoch,
+        "total_seconds": time.monotonic() - running.began,
+        **cost,
+    }
+    if isinstance(result, Failure):
+        update |= {"status": "failed", "failure": result}
+    elif running.pruned or result is None or result.status == "pruned":
+        update |= {"status": "pruned"}
+    elif result.status == "preempted":
+        update |= {"status": "preempted", "version": 2}
+    else:
+        update |= {"status": "completed", "metrics": dict(result.metrics)}
+    if isinstance(result, Outcome):
+        update |= {
+            "train_seconds": result.train_seconds,
+            "total_seconds": result.total_seconds,
+            "device": result.device,
+            "host": result.host,
+        }
+    return _base_record(running.assignment).model_copy(update=update)
+
+
+def _base_record(assignment: Assignment) -> TrialRecord:
+    variant, proposal = assignment.variant, assignment.proposal
+    return TrialRecord(
+        trial_id=assignment.trial_id,
+        variant_id=variant_id(assignment.spec),
+        variant=variant.name,
+        changes=dict(variant.changes),
+        seed=assignment.spec.seed,
+        spec=assignment.spec.model_dump(mode="json"),
+        status="failed",
+        number=proposal.number if proposal else None,
+        params=dict(proposal.params) if proposal else {},
+        attempt=assignment.attempt,
+        session=assignment.session,
+        role=assignment.role,
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,21 @@
+"""Callbacks of a running sweep: what the trackers, the live view, the cache and the progress file implement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from results import TrialRecord
+from runners.trials.assignment import Assignment, Place
+
+__all__ = ["Observer"]
+
+
+class Observer(Protocol):
+    """Somebody who watches: the live view, the progress file. A trial whose variant was given up ends without having
+    started."""
+
+    def started(self, assignment: Assignment) -> None: ...
+    def placed(self, assignment: Assignment, place: Place) -> None: ...
+    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None: ...
+    def ended(self, assignment: Assignment, record: TrialRecord) -> None: ...

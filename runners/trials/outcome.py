@@ -1,0 +1,73 @@
+"""What comes out of one training, before the driver makes a record of it. Crosses the process boundary as JSON."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import Literal
+
+from results.store.records import Failure
+
+__all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "TrialFailed", "failure_of", "too_slow"]
+
+_TRACEBACK_LINES = 30
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became NaN or infinite: the trial has diverged."""
+
+    def __init__(self, epoch: int, value: float) -> None:
+        super().__init__(f"training loss is {value} in epoch {epoch}")
+        self.epoch = epoch
+        self.value = value
+
+    def __reduce__(self):
+        return (NonFiniteLoss, (self.epoch, self.value))
+
+
+class TimeLimit(Exception):
+    """The trial took longer than `resources.time_limit` allows."""
+
+
+class TrialFailed(Exception):
+    """A failure that another process has put into words already."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training that ended by itself: all epochs done (`completed`), told to stop (`pruned`), or told to make room
+    for a while (`preempted`)."""
+
+    status: Literal["completed", "pruned", "preempted"]
+    metrics: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    epochs: int = 0
+    train_seconds: float = 0.0
+    total_seconds: float = 0.0
+    device: str = ""
+    host: str = ""
+
+
+def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
+    """The exception as a record: its type, message and the last lines of its traceback."""
+    if isinstance(err, TrialFailed):
+        return err.failure
+    is_oom = isinstance(err, MemoryError) or type(err).__name__ == "OutOfMemoryError"
+    lines = "".join(traceback.format_exception(err)).splitlines()
+    return Failure(
+        type="OutOfMemory" if is_oom else type(err).__name__,
+        message=str(err) or type(err).__name__,
+        traceback="\n".join(lines[-_TRACEBACK_LINES:]),
+        epoch=getattr(err, "epoch", epoch),
+    )
+
+
+def too_slow(seconds: float | None) -> Failure:
+    """The record of a trial that was stopped by its time limit of so many seconds."""
+    return Failure(
+        type="TimeLimit", message=f"not finished after {seconds:g} s, its time limit (`resources.time_limit`)"
+    )

@@ -1,0 +1,59 @@
+"""What a search proposes, and what becomes of it. A proposal is a variant: a trial for every seed of the sweep."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from results.store.records import TrialRecord
+from runners.trials.objectives import objective, objective_values
+from search_space import Sweep, Variant
+
+__all__ = ["Ending", "Proposal", "ending_of"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a search proposes next. `reason` says why it must not be trained; then even `variant` may be missing."""
+
+    number: int
+    params: Mapping[str, Any]
+    variant: Variant | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of a proposal: the objectives if it was completed, and the metric at its steps, which are epochs
+    where there is one seed, and else the mean over the first 1, 2, 3, ... seeds."""
+
+    state: Literal["completed", "pruned", "failed", "infeasible"]
+    values: Sequence[float] = ()
+    steps: Mapping[int, float] = field(default_factory=dict)
+
+
+def ending_of(records: Sequence[TrialRecord], sweep: Sweep) -> Ending | None:
+    """What became of a proposal with these records, in the order of its seeds; None while one of them is missing."""
+    statuses = {record.status for record in records}
+    if "infeasible" in statuses:
+        return Ending("infeasible")
+    if "failed" in statuses:
+        return Ending("failed")
+    steps = _steps(records, sweep)
+    if "pruned" in statuses:
+        return Ending("pruned", steps=steps)
+    if len(records) < len(sweep.seeds) or statuses != {"completed"}:
+        return None
+    values = objective_values(records, sweep)
+    return Ending("failed") if values is None else Ending("completed", values, steps)
+
+
+def _steps(records: Sequence[TrialRecord], sweep: Sweep) -> dict[int, float]:
+    if len(sweep.seeds) == 1:
+        found = {int(point["epoch"]): objective(point, sweep.metric) for record in records for point in record.curve}
+        return {step: value for step, value in found.items() if value is not None}
+    ends = [objective(record.metrics, sweep.metric) for record in records if record.status == "completed"]
+    known = [value for value in ends if value is not None]
+    return {number: statistics.fmean(known[:number]) for number in range(1, len(known) + 1)}

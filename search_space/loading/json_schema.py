@@ -1,0 +1,72 @@
+"""JSON Schema of the sweep file, for completion and checks in an editor.
+
+Generated from the models and shipped as `sweep.schema.json`, which `archsweep schema > search_space/sweep.schema.json`
+writes anew. It accepts what the loader accepts, short forms included, but cannot say all that the loader checks.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from search_space.loading.studies import STUDIES, STUDY_SECTIONS
+from search_space.schema.attention import ATTENTION_SPECS
+from search_space.schema.sweep import Sweep
+from search_space.schema.tracking import TRACKER_SPECS
+from search_space.schema.trial import DigitsSpec, ShapesSpec
+from search_space.settings.paths import OPEN_NODES, known_paths
+
+__all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
+
+SCHEMA_FILE = files("search_space") / "sweep.schema.json"
+_NAMED = [*(model.__name__ for model in ATTENTION_SPECS.values()), DigitsSpec.__name__, ShapesSpec.__name__]
+_NAMED += [model.__name__ for model in TRACKER_SPECS.values()]
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema, draft 2020-12."""
+    schema = _any_of(Sweep.model_json_schema(mode="validation"))
+    for name in _NAMED:
+        schema["$defs"][name]["required"] = ["name"]  # the tag of a mechanism is not optional, though it has a default
+    schema["$defs"]["Parameter"] = schema["properties"]["space"].pop("additionalProperties")
+    parameter = {"$ref": "#/$defs/Parameter"}
+    schema["properties"]["space"]["properties"] = dict.fromkeys(sorted(known_paths()), parameter)
+    schema["properties"]["space"]["patternProperties"] = {
+        f"^{node.replace('.', '[.]')}[.].+$": parameter for node in OPEN_NODES
+    }
+    schema["properties"]["space"]["additionalProperties"] = {"$ref": "#/$defs/Component"}
+    _add_studies(schema)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "archsweep sweep",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def schema_text() -> str:
+    """The schema as it is shipped."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def _add_studies(schema: dict[str, Any]) -> None:
+    """A file has a `design`, or `studies` that have one each."""
+    sections = {name: schema["properties"][name] for name in STUDY_SECTIONS}
+    schema["$defs"]["Study"] = {"type": "object", "properties": sections, "additionalProperties": False}
+    schema["properties"][STUDIES] = {
+        "type": "object",
+        "description": "several questions about one baseline; a section of a study replaces that of the file",
+        "minProperties": 1,
+        "additionalProperties": {"$ref": "#/$defs/Study"},
+    }
+    schema["required"] = [name for name in schema["required"] if name != "design"]
+    schema["anyOf"] = [{"required": ["design"]}, {"required": [STUDIES]}]
+
+
+def _any_of(node: Any) -> Any:
+    """`anyOf` for `oneOf`: a branch for any dataset of timm overlaps with those of the builtin ones. The titles that
+    pydantic makes of field names are left out."""
+    if isinstance(node, dict):
+        kept = {key: value for key, value in node.items() if not (key == "title" and isinstance(value, str))}
+        return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in kept.items()}
+    return [_any_of(item) for item in node] if isinstance(node, list) else node

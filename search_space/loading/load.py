@@ -1,0 +1,269 @@
+"""Sweep file -> validated `Sweep`, or every problem at once, each with its place.
+
+Four steps: read the tree (`yaml_source`), lay profile and overrides over it (`overlay`), validate types (pydantic, put
+into plain words by `explain`), check meaning (`checks`). Where types are wrong, the faulty values are taken out so that
+the meaning of the rest can still be checked: one look should be enough to repair a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from search_space.checks.sweep_checks import complaints
+from search_space.loading.overlay import apply_override, apply_profile, profile_names
+from search_space.loading.studies import STUDIES, choose_study, split_studies
+from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.yaml_source import Mark, Node, read_file, read_text
+from search_space.schema.pydantic_errors import Fault, dotted, explain
+from search_space.schema.sweep import Sweep
+from search_space.schema.tracking import OptunaSpec, TensorBoardSpec, TrackerSpec
+
+__all__ = ["SweepFile", "load_studies", "load_sweep", "load_sweep_text"]
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A sweep with its text, so that later stages can point at what they refuse."""
+
+    sweep: Sweep
+    text: str
+    path: str
+    root: Node = field(repr=False)
+    study: str = ""
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The file's content with profile and overrides laid over it, as plain values."""
+        return self.root.plain()
+
+    def problem(
+        self, path: Sequence[str | int] | str, message: str, hint: str = "", *, at_key: bool = False
+    ) -> Problem:
+        """A located problem. `path` leads from the top of the file (`prune.n_startup_trials`, or the keys one by one);
+        `at_key` points at the last key itself, for keys that should not be there."""
+        return _locate(self.root, _parts(self.root, path), message, hint, at_key=at_key)
+
+
+def load_sweep(
+    path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = (), study: str | None = None
+) -> SweepFile:
+    """The sweep in a file.
+
+    Args:
+        path: A YAML file.
+        profile: Name of one of its `profiles`, laid over the rest.
+        overrides: `path=value`, laid over that.
+        study: Name of one of its `studies`; needed where it has several.
+
+    Raises:
+        SpecError: with every problem found, in the order of the file.
+    """
+    return _only(load_studies(path, profile=profile, overrides=overrides, study=study))
+
+
+def load_studies(
+    path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = (), study: str | None = None
+) -> list[SweepFile]:
+    """The sweeps in a file: one for each of its `studies` (or the one given), or the file itself. See `load_sweep`."""
+    root, problems = read_file(path)
+    return _load_all(root, problems, str(path), profile, tuple(overrides), study)
+
+
+def load_sweep_text(
+    text: str,
+    name: str = "<text>",
+    *,
+    profile: str | None = None,
+    overrides: Iterable[str] = (),
+    study: str | None = None,
+) -> SweepFile:
+    """The sweep in a text; `name` stands for the file in messages. See `load_sweep`."""
+    root, problems = read_text(text, name)
+    return _only(_load_all(root, problems, name, profile, tuple(overrides), study))
+
+
+def _only(files: list[SweepFile]) -> SweepFile:
+    if len(files) > 1:
+        names = ", ".join(file.study for file in files)
+        raise SpecError(Problem(f"holds several studies: {names}", files[0].path, STUDIES, "choose one of them"))
+    return files[0]
+
+
+def _load_all(
+    root: Node, problems: list[Problem], name: str, profile: str | None, overrides: Sequence[str], study: str | None
+) -> list[SweepFile]:
+    studies, of_studies = split_studies(root)
+    files: list[SweepFile] = []
+    found = list(of_studies)
+    for chosen in choose_study(list(studies), study):
+        try:
+            files.append(replace(_load(studies[chosen], problems, name, profile, overrides), study=chosen))
+        except SpecError as err:
+            found += err.problems
+    if found:
+        raise SpecError(_in_order(found))
+    return files
+
+
+def _load(root: Node, problems: list[Problem], name: str, profile: str | None, overrides: Iterable[str]) -> SweepFile:
+    written = root
+    if not isinstance(root.value, dict):
+        came = "nothing" if root.value is None else "a list" if isinstance(root.value, tuple) else repr(root.value)
+        message = f"a sweep is a mapping with name, baseline, design, ..., but this file holds {came}"
+        raise SpecError(
+            [*problems, Problem(message, root.mark.where, hint="`archsweep init` writes one to start from")]
+        )
+    found = list(problems)
+    if profile is not None:
+        root, of_profile = apply_profile(root, profile)
+        found += of_profile
+    for override in overrides:
+        root, of_override = apply_override(root, override)
+        found += of_override
+    unreadable = {problem.where for problem in found}  # what stands in for an unreadable value is no news
+    sweep, of_sweep = _validate(root)
+    found += [problem for problem in of_sweep if problem.where not in unreadable]
+    for other in profile_names(written):
+        if other != profile:
+            found += _of_profile(written, other)
+    if found or sweep is None:
+        raise SpecError(_in_order(found))
+    return SweepFile(_with_absolute_folders(sweep, name), root.mark.source.text, name, root)
+
+
+def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
+    """Relative folders lie beside the sweep file: workers have other working directories than the driver."""
+
+    def absolute(written: str | None) -> str | None:
+        return None if written is None else str((Path(name).parent / Path(written).expanduser()).resolve())
+
+    resources = sweep.resources.model_copy(update={"data_dir": absolute(sweep.resources.data_dir)})
+
+    def moved(tracker: TrackerSpec) -> TrackerSpec:
+        if isinstance(tracker, TensorBoardSpec):
+            return tracker.model_copy(update={"dir": absolute(tracker.dir)})
+        if isinstance(tracker, OptunaSpec) and "://" not in (tracker.storage or ""):
+            return tracker.model_copy(update={"storage": absolute(tracker.storage)})
+        return tracker
+
+    track = tuple(map(moved, sweep.track))
+    return sweep.model_copy(update={"resources": resources, "track": track})
+
+
+def _of_profile(root: Node, name: str) -> list[Problem]:
+    """What would be wrong if a profile were chosen, besides what is wrong without it."""
+    laid, problems = apply_profile(root, name)
+    _, without = _validate(root)
+    _, with_it = _validate(laid)
+    new = [problem for problem in with_it if problem not in without]
+    return problems + [replace(problem, message=f"with the profile {name!r}: {problem.message}") for problem in new]
+
+
+def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
+    data = root.plain()
+    faults: list[Fault] = []
+    sweep: Sweep | None = None
+    for _ in range(8):  # taking a value out can lay open another fault, but not many times
+        try:
+            sweep = Sweep.model_validate(data, strict=True)
+            break
+        except ValidationError as err:
+            fresh = explain(err, Sweep, data)
+            known = {fault.path for fault in faults}  # a required value that was taken out is not missing
+            faults += [
+                fault
+                for fault in fresh
+                if fault.path not in known and not any(_holds(fault, other) for other in [*faults, *fresh])
+            ]
+            for fault in fresh:
+                data = _without(data, fault.path)
+    found = [_locate(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]
+    if sweep is not None:
+        broken = [fault.path for fault in faults]
+        for complaint in complaints(sweep, broken):
+            found.append(_locate(root, complaint.path, complaint.message, complaint.hint, at_key=complaint.at_key))
+    return sweep, found
+
+
+def _holds(fault: Fault, other: Fault) -> bool:
+    """Whether the other fault lies inside: a list that is empty because its only value was refused is no news."""
+    return len(other.path) > len(fault.path) and other.path[: len(fault.path)] == fault.path
+
+
+_STAND_INS: dict[str, Any] = {"name": "unnamed", "baseline": {}, "design": "one_factor"}
+
+
+def _without(data: Any, path: Sequence[str | int]) -> Any:
+    """The data without the value at `path`; required sections get a stand-in."""
+    if not path:
+        return {}
+    if len(path) == 1 and path[0] in _STAND_INS and isinstance(data, dict):
+        return {**data, path[0]: _STAND_INS[path[0]]}
+    head, rest = path[0], path[1:]
+    if isinstance(data, dict):
+        if rest and head in data and not _is_missing(data[head], rest):
+            return {**data, head: _without(data[head], rest)}
+        return {key: value for key, value in data.items() if key != head}
+    if isinstance(data, tuple) and isinstance(head, int) and head < len(data):
+        kept = (_without(data[head], rest),) if rest and not _is_missing(data[head], rest) else ()
+        return data[:head] + kept + data[head + 1 :]
+    return data
+
+
+def _is_missing(data: Any, rest: Sequence[str | int]) -> bool:
+    """Whether the fault is a key that is not there, so that its owner must go."""
+    return len(rest) == 1 and (not isinstance(data, dict | tuple) or (isinstance(data, dict) and rest[0] not in data))
+
+
+def _locate(root: Node, path: Sequence[str | int], message: str, hint: str, *, at_key: bool) -> Problem:
+    mark = _mark(root, path, at_key=at_key)
+    return Problem(message, mark.where, dotted(tuple(path)), hint, mark.excerpt)
+
+
+def _mark(root: Node, path: Sequence[str | int], *, at_key: bool) -> Mark:
+    """The place of the value at `path`, or of what is nearest to it."""
+    here, mark = root, root.mark
+    for index, part in enumerate(path):
+        if isinstance(here.value, dict) and part in here.value:
+            mark = here.keys[str(part)] if at_key and index == len(path) - 1 else here.value[str(part)].mark
+            here = here.value[str(part)]
+        elif isinstance(here.value, tuple) and isinstance(part, int) and part < len(here.value):
+            here = here.value[part]
+            mark = here.mark
+    return mark
+
+
+def _parts(root: Node, path: Sequence[str | int] | str) -> tuple[str | int, ...]:
+    """The keys of a dotted path; keys that contain dots themselves (those of `space`) are recognised by the tree."""
+    if not isinstance(path, str):
+        return tuple(path)
+    parts: list[str | int] = []
+    here: Node | None = root
+    left = path.split(".")
+    while left:
+        known = here.value if here is not None and isinstance(here.value, dict) else {}
+        lengths = range(len(left), 0, -1)
+        taken = next((n for n in lengths if ".".join(left[:n]) in known), 1)
+        key = ".".join(left[:taken])
+        parts.append(key)
+        here = known.get(key)
+        left = left[taken:]
+    return tuple(parts)
+
+
+def _in_order(found: list[Problem]) -> list[Problem]:
+    """The problems in the order of the file, those of the command line after them, each once."""
+
+    def place(problem: Problem) -> tuple[int, int, int]:
+        numbers = re.search(r":(\d+):(\d+)$", problem.where)
+        if numbers is None or problem.where.startswith("--set "):
+            return 1, 0, 0
+        return 0, int(numbers[1]), int(numbers[2])
+
+    return list(dict.fromkeys(sorted(found, key=place)))

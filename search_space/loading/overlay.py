@@ -1,0 +1,94 @@
+"""`--profile NAME` and `--set path=value`: values laid over the tree of a sweep file before it is validated.
+
+The tree, not the parsed values: so a problem with such a value is located where that value stands, in the profile or on
+the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.parsing.yaml_source import Mark, Node, read_text
+from search_space.schema.sweep import Sweep
+from search_space.settings.paths import SHORT_FORMS, is_path, path_hint, split
+
+__all__ = ["apply_override", "apply_profile", "profile_names"]
+
+_ROOTS = ("arch", "task", "train")
+_SECTIONS = sorted(set(Sweep.model_fields) - {"baseline", "profiles"})
+
+
+def profile_names(root: Node) -> list[str]:
+    """The profiles that a sweep file declares, readable or not."""
+    profiles = root.value.get("profiles") if isinstance(root.value, dict) else None
+    return list(profiles.value) if profiles is not None and isinstance(profiles.value, dict) else []
+
+
+def apply_profile(root: Node, name: str) -> tuple[Node, list[Problem]]:
+    """The tree with a profile laid over it, and what is wrong with the profile's keys."""
+    if name not in profile_names(root):
+        known = profile_names(root)
+        hint = did_you_mean(name, known) if known else "the sweep declares no profiles"
+        raise SpecError(Problem(f"unknown profile {name!r}", where=f"--profile {name}", hint=hint))
+    assert isinstance(root.value, dict)
+    profiles = root.value["profiles"]
+    assert isinstance(profiles.value, dict)
+    profile = profiles.value[name]
+    if not isinstance(profile.value, dict):
+        return root, []  # the schema complains
+    problems: list[Problem] = []
+    for path, node in profile.value.items():
+        keys = _keys(path)
+        if isinstance(keys, str):
+            mark = profile.keys[path]
+            message = f"unknown key {path!r} in a profile"
+            problems.append(Problem(message, mark.where, f"profiles.{name}.{path}", keys, mark.excerpt))
+        else:
+            root = _lay(root, keys, node, profile.keys[path], "")
+    return root, problems
+
+
+def apply_override(root: Node, override: str) -> tuple[Node, list[Problem]]:
+    """The tree with `path=value` laid over it; the value is read as YAML."""
+    where = f"--set {override}"
+    path, equals, text = override.partition("=")
+    path = path.strip()
+    if not equals or not path or not text.strip():
+        problem = Problem("must be path=value", where=where, hint="for example  --set train.epochs=2  (null: no value)")
+        raise SpecError(problem)
+    keys = _keys(path)
+    if isinstance(keys, str):
+        return root, [Problem(f"unknown path {path!r}", where=where, hint=keys)]
+    node, problems = read_text(text, where, is_file=False)
+    return _lay(root, keys, node, node.mark, ""), problems
+
+
+def _keys(path: str) -> list[str] | str:
+    """The keys from the top of the file to `path`, or a hint what would be right."""
+    path = path.removeprefix("baseline.")
+    head, _, rest = path.partition(".")
+    if head in _ROOTS:
+        return ["baseline", *split(path)] if is_path(path) else path_hint(path)
+    if head not in _SECTIONS:
+        hint = path_hint(path)
+        return hint if hint.startswith("Did you mean") else did_you_mean(path, [*_SECTIONS, *_ROOTS])
+    if not rest:
+        return [head]
+    return [head, rest] if head == "space" else [head, *rest.split(".")]
+
+
+def _lay(node: Node, keys: Iterable[str], value: Node, mark: Mark, prefix: str) -> Node:
+    head, *rest = keys
+    items = node.value if isinstance(node.value, dict) else {}
+    path = f"{prefix}{head}"
+    if rest:
+        below = items.get(head, Node({}, mark))
+        short = SHORT_FORMS.get(path.removeprefix("baseline."))
+        if short is not None and (head not in items or isinstance(below.value, str)):
+            name = below if isinstance(below.value, str) else Node(short, mark)
+            below = Node({"name": name}, below.mark, {"name": name.mark})
+        value = _lay(below, rest, value, mark, path + ".")
+    # the key keeps its place, where it has one: a problem with the value is shown at the value
+    keys_now = {**node.keys, head: node.keys.get(head, mark) if rest else mark}
+    return Node({**items, head: value}, node.mark, keys_now)

@@ -1,0 +1,235 @@
+"""Expressions that people write in a sweep file or behind `--filter`: `params_m <= 25`, `status == 'failed'`.
+
+A text is parsed to a syntax tree, every node of which must be on the list below; an evaluator of our own walks it and
+asks the caller for the value of each name. Nothing is compiled or executed, and no text can take long or much memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from search_space.parsing.arithmetic import BINARY, COMPARE, FUNCTIONS, MAX_INTEGER
+
+__all__ = ["OPERATIONS", "Expression", "ExpressionError", "MissingValueError"]
+
+MAX_LENGTH = 500
+MAX_NESTING = 30
+OPERATIONS = (
+    "numbers, 'text', true/false, + - * / // % **,\n"
+    "comparisons, and/or/not, in, (lists), A if B else C, " + ", ".join(sorted(FUNCTIONS))
+)
+"""What is legal besides names."""
+_TRUTHS = {"true": True, "false": False}
+
+
+class ExpressionError(ValueError):
+    """A text that is no expression; `hint` says what is legal."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class MissingValueError(Exception):
+    """For `value_of` to raise where a name has no value: `and` and `or` then look whether their other sides decide
+    alone, so that their order does not matter."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A text that has been checked to be an expression; `names` are those it speaks of, dotted, in their order."""
+
+    text: str
+    tree: ast.expr
+    names: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str, *, legal: str) -> Expression:
+        """The statement in `text`: something that is true or false.
+
+        Args:
+            legal: what errors say is legal.
+
+        Raises:
+            ExpressionError: it is none.
+        """
+        tree = _parse(text, legal)
+        _check(tree, 0, legal)
+        if not isinstance(tree, ast.Compare | ast.BoolOp | ast.IfExp | ast.Name | ast.Attribute) and not (
+            isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not)
+        ):
+            raise ExpressionError("it is neither true nor false", "write a comparison, such as  params_m <= 25")
+        return cls(text, tree, tuple(dict.fromkeys(_names(tree))))
+
+    def evaluate(self, value_of: Callable[[str], Any]) -> Any:
+        """What it comes to when `value_of` tells the names; what that raises passes through.
+
+        Raises:
+            ArithmeticError, TypeError, ValueError: it cannot be worked out with these values.
+        """
+        return _evaluate(self.tree, value_of)
+
+
+def _parse(text: str, legal: str) -> ast.expr:
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"it has {len(text)} characters; at most {MAX_LENGTH} are allowed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the parser comments on odd but harmless statements
+            return ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as err:
+        raise ExpressionError(f"it cannot be read: {err.msg}", legal) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise ExpressionError("it cannot be read", legal) from None
+
+
+def _check(node: ast.AST, depth: int, legal: str) -> None:
+    """Every node must be on the list; what is not named here is refused."""
+    if depth > MAX_NESTING:
+        raise ExpressionError(f"it is nested deeper than {MAX_NESTING} levels")
+    if isinstance(node, ast.Attribute):
+        if _dotted(node) is None:
+            raise ExpressionError("it takes an attribute of something that is no path", legal)
+        return
+    if isinstance(node, ast.Call):
+        _check_call(node)
+        below: list[ast.AST] = list(node.args)
+    elif isinstance(node, ast.BinOp):
+        _refuse_unless(type(node.op) in BINARY, node.op, legal)
+        below = [node.left, node.right]
+    elif isinstance(node, ast.Compare):
+        for operator in node.ops:
+            _refuse_unless(type(operator) in COMPARE, operator, legal)
+        below = [node.left, *node.comparators]
+    elif isinstance(node, ast.Constant):
+        _check_constant(node.value, legal)
+        return
+    else:
+        known = (ast.Name, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.Tuple, ast.List)
+        _refuse_unless(isinstance(node, (*known, ast.IfExp, ast.Load)), node, legal)
+        below = list(ast.iter_child_nodes(node))
+    for child in below:
+        _check(child, depth + 1, legal)
+
+
+def _refuse_unless(is_legal: bool, node: ast.AST, legal: str) -> None:
+    if not is_legal:
+        raise ExpressionError(
+            f"it contains {_WORDS.get(type(node).__name__, type(node).__name__)}, which is not legal", legal
+        )
+
+
+_WORDS = {
+    "Lambda": "a lambda",
+    "ListComp": "a comprehension",
+    "SetComp": "a comprehension",
+    "DictComp": "a comprehension",
+    "GeneratorExp": "a comprehension",
+    "JoinedStr": "an f-string",
+    "NamedExpr": "an assignment (:=)",
+    "Subscript": "an index",
+    "Starred": "a star",
+    "Dict": "a mapping",
+    "Set": "a set",
+    "Await": "await",
+    "Yield": "yield",
+    "Is": "is",
+    "IsNot": "is not",
+    "BitAnd": "&",
+    "BitOr": "|",
+    "BitXor": "^",
+    "LShift": "<<",
+    "RShift": ">>",
+    "MatMult": "@",
+    "Invert": "~",
+}
+
+
+def _check_call(node: ast.Call) -> None:
+    name = node.func.id if isinstance(node.func, ast.Name) else None
+    if name not in FUNCTIONS:
+        shown = f"{name!r}" if name else "something that is no function"
+        raise ExpressionError(f"it calls {shown}", "known functions: " + ", ".join(sorted(FUNCTIONS)))
+    least, most = FUNCTIONS[name].arity
+    if node.keywords or not least <= len(node.args) <= most:
+        counts = str(least) if least == most else f"{least} to {most}"
+        raise ExpressionError(f"{name} takes {counts} plain values")
+
+
+def _check_constant(value: Any, legal: str) -> None:
+    if not isinstance(value, bool | int | float | str):
+        raise ExpressionError(f"it contains {value!r}, which is not legal", legal)
+    if isinstance(value, int | float) and not abs(value) <= MAX_INTEGER:
+        raise ExpressionError("it contains a number that is too large")
+
+
+def _dotted(node: ast.AST) -> str | None:
+    """The path that names and attributes spell, or None."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name | ast.Attribute):
+        path = _dotted(node)
+        assert path is not None, "checked before"
+        if path not in _TRUTHS:
+            yield path
+        return
+    children = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    for child in children:
+        yield from _names(child)
+
+
+def _evaluate(node: ast.AST, value_of: Callable[[str], Any]) -> Any:
+    def value(child: ast.AST) -> Any:
+        return _evaluate(child, value_of)
+
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name() | ast.Attribute():
+            name = _dotted(node) or ""
+            return _TRUTHS[name] if name in _TRUTHS else value_of(name)
+        case ast.Tuple() | ast.List():
+            return tuple(value(item) for item in node.elts)
+        case ast.Call():
+            assert isinstance(node.func, ast.Name)
+            return FUNCTIONS[node.func.id].apply(*(value(argument) for argument in node.args))
+        case ast.BinOp():
+            return BINARY[type(node.op)](value(node.left), value(node.right))
+        case ast.UnaryOp(op=ast.Not()):
+            return not value(node.operand)
+        case ast.UnaryOp():
+            return BINARY[ast.Mult](-1 if isinstance(node.op, ast.USub) else 1, value(node.operand))
+        case ast.BoolOp():
+            stop = isinstance(node.op, ast.Or)
+            missing: MissingValueError | None = None
+            for item in node.values:
+                try:
+                    if bool(value(item)) is stop:
+                        return stop
+                except MissingValueError as err:
+                    missing = err
+            if missing is not None:
+                raise missing
+            return not stop
+        case ast.IfExp():
+            return value(node.body) if value(node.test) else value(node.orelse)
+        case ast.Compare():
+            left = value(node.left)
+            for operator, comparator in zip(node.ops, node.comparators, strict=True):
+                right = value(comparator)
+                if not COMPARE[type(operator)](left, right):
+                    return False
+                left = right
+            return True
+    raise AssertionError(f"{type(node).__name__} passed the check")

@@ -1,0 +1,72 @@
+"""Sections that change the arms of a comparison before they meet: `match` (equal cost) and `retune` (own optimum)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from search_space.schema.attention import Spec
+from search_space.schema.parameters import Conditional, Number
+
+__all__ = ["Match", "Retune"]
+
+
+def _target_tag(value: Any) -> str:
+    return "reference" if isinstance(value, str) else "number"
+
+
+def _share(value: Any) -> Any:
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*%\s*", value) if isinstance(value, str) else None
+    return float(found[1]) / 100 if found else value
+
+
+MatchTarget = Annotated[
+    Annotated[Literal["baseline"], Tag("reference")] | Annotated[float, Field(gt=0), Tag("number")],
+    Discriminator(_target_tag),
+]
+
+
+class Match(Spec):
+    """Variants of equal cost: one number of the architecture is solved for every variant."""
+
+    params_m: MatchTarget | None = Field(default=None, description="10^6 parameters, or `baseline`: as many as it has")
+    gmacs: MatchTarget | None = Field(default=None, description="10^9 multiply-accumulates, or `baseline`")
+    by: str = Field(min_length=1, description="the number that is solved, for example `arch.embed_dim`")
+    tolerance: Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(ge=0, lt=1)] = Field(
+        default=0.02, description="largest relative difference of the cost: `2 %` or 0.02"
+    )
+    step: Number | None = Field(default=None, gt=0, description="candidates are its multiples; default 1, or 0.05")
+
+    @property
+    def cost(self) -> Literal["params_m", "gmacs"]:
+        """The cost that is matched."""
+        return "params_m" if self.params_m is not None else "gmacs"
+
+    @property
+    def target(self) -> Literal["baseline"] | float:
+        target = self.params_m if self.params_m is not None else self.gmacs
+        assert target is not None, "checked by match_complaints"
+        return target
+
+
+class Retune(Spec):
+    """Every arm gets its own small search over training parameters before it is compared. Keys besides the declared
+    ones are options of the sampler."""
+
+    model_config = ConfigDict(extra="allow")
+
+    parameters: Annotated[dict[str, Conditional], Field(min_length=1)] = Field(
+        description="path below `train` -> values or range"
+    )
+    num_trials: int = Field(ge=1, le=10_000, description="settings tried for every arm")
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=100)] = Field(
+        description="seeds of the tuning trials, a list; none of the reported ones"
+    )
+    sampler: str = Field(default="tpe", min_length=1, description="an Optuna sampler: `tpe`, `random`, `qmc`, ...")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, the same for every arm")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})

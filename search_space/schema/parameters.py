@@ -1,0 +1,87 @@
+"""What a parameter can take: a list of choices, a range (in a search), or an on/off component."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from search_space.schema.attention import Spec
+
+__all__ = ["Choice", "Component", "Conditional", "Number", "Parameter", "Range"]
+
+Number = int | float
+
+
+class Range(Spec):
+    """All numbers between two ends, for a search to choose from: whole ones if both ends (and `step`) are whole."""
+
+    min: Number
+    max: Number
+    step: Number | None = Field(default=None, gt=0, description="distance of neighbouring values, counted from `min`")
+    log: bool = Field(default=False, description="choose evenly on a logarithmic scale")
+
+    @property
+    def is_whole(self) -> bool:
+        return all(isinstance(number, int) for number in (self.min, self.max, self.step or 1))
+
+
+def _is_choice(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"value", "with", "name"}
+        and not set(value).isdisjoint({"value", "with"})
+    )
+
+
+def _as_choice(value: Any) -> Any:
+    return value if isinstance(value, Choice) or _is_choice(value) else {"value": value}
+
+
+class Choice(Spec):
+    """One value of a parameter; `with` holds parameters that exist only together with it."""
+
+    value: Any = Field(description="replaces the whole node at the parameter's path")
+    with_: dict[str, Conditional] = Field(
+        default_factory=dict, alias="with", description="path relative to the parameter -> values"
+    )
+    name: str | None = Field(default=None, min_length=1, max_length=60, description="label in names and tables")
+
+
+class Component(Spec):
+    """A named on/off pair of values."""
+
+    off: Any
+    on: Any
+
+    def value(self, on: bool) -> Any:
+        return self.on if on else self.off
+
+
+def _parameter_tag(value: Any) -> str | None:
+    if isinstance(value, tuple | list):
+        return "list"
+    if isinstance(value, Range) or (
+        isinstance(value, dict) and not set(value).isdisjoint({"min", "max", "step", "log"})
+    ):
+        return "range"
+    if isinstance(value, Component) or (isinstance(value, dict) and not set(value).isdisjoint({"on", "off"})):
+        return "component"
+    return None
+
+
+Choices = Annotated[
+    tuple[Annotated[Choice, BeforeValidator(_as_choice, json_schema_input_type=Any)], ...], Field(min_length=1)
+]
+Conditional = Annotated[
+    Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")],
+    Discriminator(_parameter_tag),
+]
+"""Values of a parameter that belongs to a choice."""
+Parameter = Annotated[
+    Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")] | Annotated[Component, Tag("component")],
+    Discriminator(_parameter_tag),
+]
+"""Values of a parameter: a list of choices, a range (in a search), or an on/off component."""
+
+Choice.model_rebuild()

@@ -1,0 +1,285 @@
+"""pydantic's errors in plain words: what came, what is legal, what was probably meant.
+
+A location of pydantic also names branches of unions (`refiner`, `list`), which stand in no file. `Fault.path` keeps
+them out by following the data that was validated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from search_space.parsing.errors import did_you_mean
+from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
+from search_space.schema.legal_forms import NODE_FORMS, PARAMETER_FORM, form_of, missing_hint
+from search_space.schema.match_retune import Match, Retune
+from search_space.schema.parameters import Choice, Component, Range
+from search_space.schema.resources import Resources, Rule
+from search_space.schema.sweep import Checkpoints, Design, Prune, Published, Row, Search, Sweep
+from search_space.schema.tracking import TRACKER_SPECS
+from search_space.schema.trial import ArchSpec, DigitsSpec, Setting, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
+
+__all__ = ["Fault", "explain", "quote"]
+
+Path = tuple[str | int, ...]
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "null",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that a model refused. `at_key` marks keys that should not be there."""
+
+    path: Path
+    message: str
+    hint: str = ""
+    at_key: bool = False
+
+    @property
+    def dotted(self) -> str:
+        return dotted(self.path)
+
+
+def dotted(path: Path) -> str:
+    """`space.arch.depth[1]` - list positions in brackets."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def quote(value: Any) -> str:
+    """What came, short and as YAML would have it."""
+    if isinstance(value, str):
+        shown = repr(value)
+    elif isinstance(value, Mapping):
+        shown = "a mapping with " + (", ".join(repr(key) for key in list(value)[:6]) or "no keys")
+    elif isinstance(value, list | tuple):
+        shown = (
+            "an empty list" if not value else f"a list of {len(value)}" if len(str(value)) > 60 else json.dumps(value)
+        )
+    else:
+        shown = json.dumps(value, default=str)
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
+def explain(error: ValidationError, model: type[BaseModel], data: Any = None) -> list[Fault]:
+    """The faults behind a pydantic error, in its order; alternatives of one place are merged into one fault.
+
+    Args:
+        error: What `model` raised.
+        model: The model that was validated, for the legal keys of each node.
+        data: What was validated; without it paths keep the branches of unions.
+    """
+    merged: dict[tuple[Path, str], list[Fault]] = {}
+    for entry in error.errors(include_url=False):
+        path = (
+            _real_path(entry["loc"], data, is_key=entry["type"] == "missing")
+            if data is not None
+            else tuple(entry["loc"])
+        )
+        fault = _fault(dict(entry), path, data)
+        merged.setdefault((path, _group(entry["type"])), []).append(fault)
+    return [_merge(faults) for faults in merged.values()]
+
+
+def _group(kind: str) -> str:
+    return "type" if kind in _KINDS else kind
+
+
+def _merge(faults: list[Fault]) -> Fault:
+    if len(faults) == 1:
+        return faults[0]
+    kinds = list(dict.fromkeys(match[1] for f in faults if (match := re.match(r"must be (.*?), but got", f.message))))
+    got = faults[0].message.split(", but got")[-1]
+    if not kinds:
+        return faults[0]
+    legal = " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
+    return Fault(faults[0].path, f"must be {legal}, but got{got}", faults[0].hint)
+
+
+def _real_path(loc: tuple[str | int, ...], data: Any, *, is_key: bool) -> Path:
+    """The location without what pydantic added: names of union branches and of wrapped values. `is_key`: the last part
+    is a key, although it is not there."""
+    path: list[str | int] = []
+    here = data
+    for index, part in enumerate(loc):
+        is_last = index == len(loc) - 1
+        if isinstance(here, Mapping):
+            if part in here:
+                path.append(part)
+                here = here[part]
+            elif is_last and is_key:
+                path.append(part)
+        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+            path.append(part)
+            here = here[part]
+    return tuple(path)
+
+
+def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
+    kind, got, context = entry["type"], entry.get("input"), entry.get("ctx", {})
+    if kind == "missing":
+        return Fault(path, "is missing", _slip(path, data) or missing_hint(path))
+    if kind == "extra_forbidden":
+        return _unknown_key(entry["loc"], path)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _wrong_form(path, got, isinstance(_at(data, path), Mapping))
+    if kind in ("literal_error", "enum"):
+        known = re.findall(r"'([^']*)'|(\b\d+\b)", str(context.get("expected", "")))
+        names = [text or number for text, number in known]
+        message = f"must be one of the known values, but got {quote(got)}"
+        return Fault(path, message, did_you_mean(str(got), names))
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return Fault(path, f"must be {words} {_number(context[key])}, but got {quote(got)}")
+    if kind in _KINDS:
+        form = form_of(path)
+        return Fault(path, f"must be {form or _KINDS[kind]}, but got {quote(got)}", _type_hint(kind, got))
+    if kind == "string_pattern_mismatch":
+        legal = "letters, digits, `-`, `_` and `.`, and start with a letter or digit"
+        return Fault(path, f"may only contain {legal}, but got {quote(got)}", "it names the folder of the run")
+    if kind == "string_too_short":
+        return Fault(path, "must not be empty")
+    if kind == "string_too_long":
+        return Fault(path, f"must have at most {context['max_length']} characters, but has {len(str(got))}")
+    if kind == "too_short":
+        return Fault(path, f"needs at least {context['min_length']} values, but got {quote(got)}")
+    if kind == "too_long":
+        return Fault(path, f"may have at most {context['max_length']} values, but has {context['actual_length']}")
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    return Fault(path, f"{message}, but got {quote(got)}")
+
+
+def _number(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _type_hint(kind: str, got: Any) -> str:
+    if kind.startswith("int") and isinstance(got, float) and got.is_integer():
+        return f"write {int(got)}"
+    if kind.startswith(("int", "float")) and isinstance(got, str) and re.fullmatch(r"[-+.\deE]+", got):
+        return "remove the quotes"
+    if kind == "bool_type" and isinstance(got, str) and got.lower() in ("yes", "no", "on", "off"):
+        return f"YAML 1.2 reads {got!r} as text; write {'true' if got.lower() in ('yes', 'on') else 'false'}"
+    if kind == "string_type" and not isinstance(got, list | tuple | Mapping):
+        return "quote it if it is meant as text"
+    return ""
+
+
+def _at(data: Any, path: Path) -> Any:
+    for part in path:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        else:
+            data = data[part] if isinstance(data, list | tuple) and isinstance(part, int) and part < len(data) else None
+    return data
+
+
+def _slip(path: Path, data: Any) -> str:
+    """A key beside a missing one that was probably meant for it."""
+    owner = _at(data, path[:-1])
+    close = difflib.get_close_matches(str(path[-1]), list(owner), 1, 0.75) if isinstance(owner, Mapping) else []
+    return f"{close[0]!r} looks like it: rename it to {path[-1]!r}" if close else ""
+
+
+def _wrong_form(path: Path, got: Any, is_mapping: bool) -> Fault:
+    form = form_of(path)
+    if (path and path[-1] == "attention") or form == NODE_FORMS["arch.attention"]:
+        name = got.get("name") if isinstance(got, Mapping) else got
+        if isinstance(got, Mapping) and "name" not in got:
+            return Fault(path, "the attention has no `name`", did_you_mean("", ATTENTION_SPECS))
+        if isinstance(name, str):
+            where = (*path, "name") if is_mapping and path[-1] == "attention" else path
+            return Fault(where, f"unknown attention {name!r}", did_you_mean(name, ATTENTION_SPECS))
+    if path and path[0] == "track":
+        return _wrong_tracker(path, got)
+    if path and path[0] == "space":
+        form = form or PARAMETER_FORM
+        return Fault(path, f"cannot be read as values of a parameter: {quote(got)}", f"write {form}")
+    return Fault(path, f"cannot be {quote(got)}", f"write {form}" if form else "")
+
+
+def _wrong_tracker(path: Path, got: Any) -> Fault:
+    if isinstance(got, Mapping) and "name" not in got:
+        return Fault(path, "the tracker has no `name`", did_you_mean("", TRACKER_SPECS))
+    name = got.get("name") if isinstance(got, Mapping) else got
+    return Fault(path, f"unknown tracker {quote(name)}", did_you_mean(str(name), TRACKER_SPECS))
+
+
+def _unknown_key(loc: tuple[str | int, ...], path: Path) -> Fault:
+    key = str(path[-1]) if path else ""
+    owner, legal = _owner(loc)
+    hint = did_you_mean(key, legal) if legal else f"{owner} has no options"
+    if owner.startswith("tracker") and re.search("key|token|password", key):
+        hint = "secrets have no place in a file that is copied into every run directory: leave them to the environment"
+    return Fault(path, f"unknown key {key!r} in {owner}", hint, at_key=True)
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "arch": ArchSpec,
+    "task": TaskSpec,
+    "train": TrainSpec,
+    "baseline": Setting,
+    "design": Design,
+    "prune": Prune,
+    "search": Search,
+    "resources": Resources,
+    "per_variant": Rule,
+    "checkpoints": Checkpoints,
+    "match": Match,
+    "retune": Retune,
+    "published": Published,
+    "range": Range,
+    "component": Component,
+    "list": Choice,
+    "last k": LastBlocks,
+    "first k": FirstBlocks,
+    "every k": EveryBlocks,
+    "rows": Row,
+}
+
+
+def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
+    """The node in which the last key of a location is unknown, in words, and the keys it knows."""
+    names = [part for part in loc[:-1] if isinstance(part, str)]
+    if len(names) >= 2 and names[-2] == "attention" and names[-1] in ATTENTION_SPECS:
+        model = ATTENTION_SPECS[names[-1]]
+        return f"attention {names[-1]!r}", [name for name in model.model_fields if name != "name"]
+    if len(names) >= 2 and names[-2] == "track" and names[-1] in TRACKER_SPECS:
+        return f"tracker {names[-1]!r}", [name for name in TRACKER_SPECS[names[-1]].model_fields if name != "name"]
+    if len(names) >= 2 and names[-2] == "dataset":
+        datasets = {"builtin/digits": DigitsSpec, "builtin/shapes": ShapesSpec, "timm": TimmDatasetSpec}
+        model = datasets.get(names[-1], TimmDatasetSpec)
+        owner = f"dataset {names[-1]!r}" if names[-1] != "timm" else "a dataset of timm"
+        return owner, [name for name in model.model_fields if name != "name"]
+    if not names:
+        return "the sweep", [*Sweep.model_fields, "studies"] if loc and loc[0] not in ("arch", "task", "train") else []
+    model = _SECTIONS.get(names[-1], Setting)
+    words = {"range": "a range", "component": "a component", "list": "a choice"}
+    owner = "`blocks`" if names[-1].endswith(" k") else words.get(names[-1], f"`{names[-1]}`")
+    return owner, [info.alias or name for name, info in model.model_fields.items()]

@@ -1,0 +1,246 @@
+"""The sweep file as types: one parsed, immutable `Sweep` (docs/sweep_format.md describes every field for people)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+
+from search_space.schema.attention import Spec
+from search_space.schema.match_retune import Match, Retune
+from search_space.schema.parameters import Choice, Component, Parameter, Range
+from search_space.schema.resources import Resources
+from search_space.schema.tracking import Track
+from search_space.schema.trial import Setting
+
+__all__ = [
+    "COMPONENT_DESIGNS",
+    "MAX_SEEDS",
+    "NAME_PATTERN",
+    "Analysis",
+    "Checkpoints",
+    "Design",
+    "DesignName",
+    "Prune",
+    "Published",
+    "Row",
+    "Search",
+    "Sweep",
+]
+
+MAX_SEEDS = 10_000
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+DesignName = Literal[
+    "factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "fractional", "zip", "list", "search"
+]
+COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative", "fractional"})
+
+
+class Row(Spec):
+    """One explicit row of the design `list`: paths and their values, and maybe a label under `name`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None = Field(default=None, min_length=1, max_length=120, description="label of the row")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Design(Spec):
+    """How parameters become variants. `design: NAME` is short for `design: {name: NAME}`."""
+
+    name: DesignName
+    rows: tuple[Row, ...] = Field(default=(), description="only for `list`: the rows, as path -> value")
+    resolution: Literal[3, 4, 5] | None = Field(
+        default=None, description="only for `fractional`: the smallest fraction of at least that resolution"
+    )
+    generators: tuple[str, ...] = Field(
+        default=(), description="only for `fractional`: `D=ABC`, letters standing for the components in order"
+    )
+    kind: Literal["plackett_burman"] | None = Field(default=None, description="only for `fractional`: screening design")
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Prune(Spec):
+    """Stops hopeless trials early. Keys besides `pruner` and `over` are options of the Optuna pruner."""
+
+    model_config = ConfigDict(extra="allow")
+
+    pruner: str = Field(min_length=1, description="an Optuna pruner: `median`, `hyperband`, `successive_halving`, ...")
+    over: Literal["epochs", "seeds"] | None = Field(
+        default=None,
+        description="`epochs`: a trial is judged by its curve; `seeds`: a variant by the seeds it has finished, beside "
+        "others with the same seeds; default: `epochs`, but `seeds` for `wilcoxon`",
+    )
+
+    @property
+    def is_over_seeds(self) -> bool:
+        return self.is_paired_test if self.over is None else self.over == "seeds"
+
+    @property
+    def is_paired_test(self) -> bool:
+        """Whether the pruner compares seed by seed, instead of means."""
+        return self.pruner.lower().removesuffix("pruner") == "wilcoxon"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Search(Spec):
+    """What proposes the trials of `design: search`. Keys besides the declared ones are options of the sampler."""
+
+    model_config = ConfigDict(extra="allow")
+
+    sampler: str = Field(
+        default="tpe", min_length=1, description="an Optuna sampler: `tpe`, `random`, `gp`, `cmaes`, ..."
+    )
+    num_trials: int = Field(
+        ge=1, le=1_000_000, description="how many suggestions are trained, each with every seed; resumed ones included"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, not of the trainings")
+    objectives: tuple[str, ...] = Field(
+        default=(),
+        description="several, for a Pareto front: `metric` and others of top1, top5, loss, params_m, gmacs",
+    )
+    warm_start: tuple[str, ...] = Field(
+        default=(), description="run directories whose completed trials the sampler is told before its first suggestion"
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Checkpoints(Spec):
+    """What is saved of a trial while it trains, and what stays of it. Takes no part in its identity."""
+
+    keep: Literal["none", "last", "best"] = Field(
+        default="none",
+        description="weights that stay beside the record of a completed trial: none, those of the last epoch, or those "
+        "of the epoch with the best validation metric (test metric where there is no validation split)",
+    )
+    every_epochs: int = Field(
+        default=1, ge=0, description="save after so many epochs; 0: only when the run is told to stop"
+    )
+    min_seconds: float = Field(default=60.0, ge=0, description="but not sooner than this after the last save")
+    grace_seconds: float = Field(
+        default=30.0, ge=0, description="time that running trials have to save themselves when the run is told to stop"
+    )
+
+
+class Analysis(Spec):
+    """How arms are compared with the baseline: chosen before the run and stated in the caption."""
+
+    correction: Literal["holm", "bh", "dunnett", "none"] = Field(
+        default="holm", description="of the p-values, because several arms are compared with one baseline"
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="level of the tests; intervals are always of 95 %")
+    margin: float | None = Field(
+        default=None, gt=0, description="smallest difference that matters, in the metric's unit; allows `equivalent`"
+    )
+    selection: Literal["last", "best-val", "ema"] = Field(
+        default="last", description="which epoch's weights a trial is judged by"
+    )
+
+
+class Published(Spec):
+    """Numbers of a paper that stand beside ours: metrics as further keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    when: dict[str, Any] = Field(description="the row they belong to: path -> value")
+    source: str = Field(min_length=1, description="paper, table and setting")
+
+    @property
+    def values(self) -> dict[str, float]:
+        return {name: float(value) for name, value in (self.model_extra or {}).items()}
+
+
+def _count_to_seeds(value: Any) -> Any:
+    # a count beyond the limit is left alone, so that the error speaks of what was written
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS
+    return tuple(range(value)) if is_count else value
+
+
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**31)], ...],
+    BeforeValidator(_count_to_seeds, json_schema_input_type=int | tuple[int, ...]),
+    Field(min_length=1, max_length=MAX_SEEDS),
+]
+
+
+class Sweep(Spec):
+    """One sweep file: one question."""
+
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        max_length=100,
+        description="letters, digits, `-`, `_` and `.`; names the folder of the run",
+    )
+    description: str = Field(default="", description="free text for the table's caption")
+    baseline: Setting = Field(description="a trial without its seed; what deltas refer to")
+    space: dict[str, Parameter] = Field(
+        default_factory=dict, description="path into the baseline (or a component's name) -> values"
+    )
+    design: Annotated[Design, BeforeValidator(_named, json_schema_input_type=DesignName | Design)] = Field(
+        description="how parameters become variants"
+    )
+    seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
+    metric: str = Field(default="top1", description="what the table ranks by and a search optimises")
+    require: tuple[str, ...] = Field(default=(), description="statements that a variant must meet to be trained")
+    prune: Prune | None = Field(default=None, description="stop hopeless trials early")
+    search: Search | None = Field(default=None, description="only for `design: search`")
+    match: Match | None = Field(default=None, description="variants of equal cost")
+    retune: Retune | None = Field(default=None, description="every arm at its own optimum of training parameters")
+    analysis: Analysis = Analysis()
+    resources: Resources = Resources()
+    checkpoints: Checkpoints = Checkpoints()
+    track: Track = Field(
+        default=(), description="experiment trackers that watch the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
+    )
+    published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
+    profiles: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="`--profile NAME` lays these values over the sweep: path -> value"
+    )
+
+    _written: dict[str, Any] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_what_was_written(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Sweep:
+        sweep = handler(data)
+        if isinstance(data, dict) and isinstance(data.get("baseline"), dict):
+            sweep._written = data["baseline"]
+        return sweep
+
+    @property
+    def written_baseline(self) -> dict[str, Any]:
+        """The baseline as it stands in the file. Values are laid over this, not over the validated one, because
+        defaults depend on what is written (`class_token: false` implies `global_pool: avg`)."""
+        return self.baseline.model_dump() if self._written is None else self._written
+
+    @property
+    def num_search_trials(self) -> int:
+        """How many trials a search has, each suggestion with every seed; 0 without a search."""
+        return self.search.num_trials * len(self.seeds) if self.search else 0
+
+    def parameter_choices(self, path: str) -> tuple[Choice, ...]:
+        """The choices of a parameter, components as off and on; ranges have none."""
+        parameter = self.space[path]
+        if isinstance(parameter, Component):
+            return (Choice(value=parameter.off, name="off"), Choice(value=parameter.on, name="on"))
+        assert not isinstance(parameter, Range), "only a search has ranges"
+        return parameter

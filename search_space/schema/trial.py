@@ -1,0 +1,244 @@
+"""What one trial is: its architecture, its task, its training and its seed.
+
+Everything here takes part in the identity of a trial (see `identity.py`): a field belongs here exactly if changing it
+makes another experiment. Where a trial runs, where its data lies and how many workers feed it are `Resources`.
+
+`None` means "the model's own default" (timm's, for a timm name). For `model: vit` the defaults are written into the
+spec, so that `require` can speak of them and spelling them out changes no identity.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from search_space.schema.attention import Attention, SoftmaxSpec, Spec
+
+__all__ = [
+    "VIT_DEFAULTS",
+    "ArchSpec",
+    "CosineRegulariserSpec",
+    "Dataset",
+    "DigitsSpec",
+    "Setting",
+    "ShapesSpec",
+    "TaskSpec",
+    "TimmDatasetSpec",
+    "TrainSpec",
+    "TrialSpec",
+]
+
+Scalar = bool | int | float | str
+Option = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]
+
+VIT_DEFAULTS: dict[str, Any] = {
+    "depth": 12,
+    "embed_dim": 192,
+    "num_heads": 3,
+    "mlp_ratio": 4.0,
+    "patch_size": 16,
+    "qkv_bias": True,
+    "class_token": True,
+    "global_pool": "token",
+}
+
+
+def _img_size_tag(value: Any) -> str:
+    return "pair" if isinstance(value, list | tuple) else "side"
+
+
+Side = Annotated[int, Field(ge=1, le=65_536)]
+ImgSize = Annotated[
+    Annotated[Side, Tag("side")] | Annotated[tuple[Side, Side], Tag("pair")],
+    Discriminator(_img_size_tag),
+]
+
+
+class ArchSpec(Spec):
+    """One architecture. Names are timm's."""
+
+    model: str = Field(default="vit", min_length=1, description="`vit` with every size free, or any timm model name")
+    depth: int | None = Field(default=None, ge=1, le=1000)
+    embed_dim: int | None = Field(default=None, ge=1, le=65_536)
+    num_heads: int | None = Field(default=None, ge=1, le=4096)
+    mlp_ratio: float | None = Field(default=None, gt=0, le=256)
+    patch_size: int | None = Field(default=None, ge=1, le=4096)
+    img_size: ImgSize | None = Field(
+        default=None, description="side or [height, width]; default: the dataset's (`vit`) or the model's"
+    )
+    qkv_bias: bool | None = None
+    class_token: bool | None = None
+    global_pool: Literal["avg", "token", "avgmax", "max", "map"] | None = Field(
+        default=None, description="`vit`: `token` with a class token, else `avg`"
+    )
+    drop_path_rate: float = Field(default=0.0, ge=0, lt=1)
+    proj_drop_rate: float = Field(default=0.0, ge=0, lt=1)
+    attn_drop_rate: float = Field(default=0.0, ge=0, lt=1)
+    attention: Attention = SoftmaxSpec()
+    options: dict[str, Option] = Field(
+        default_factory=dict, description="further constructor arguments of the timm model; lists as in YAML"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out_vit(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("model", "vit") == "vit":
+            defaults = dict(VIT_DEFAULTS)
+            if data.get("class_token") is False:
+                defaults["global_pool"] = "avg"
+            data = {**data, **{key: value for key, value in defaults.items() if data.get(key) is None}}
+        return data
+
+
+class DigitsSpec(Spec):
+    """scikit-learn's `load_digits`: 1,797 real 8x8 images of 10 classes; a fixed stratified fifth is the test split."""
+
+    name: Literal["builtin/digits"] = "builtin/digits"
+
+
+class ShapesSpec(Spec):
+    """Procedural images whose class depends on local texture and on global arrangement; any size, seeded."""
+
+    name: Literal["builtin/shapes"] = "builtin/shapes"
+    img_size: int = Field(default=32, ge=8, le=1024)
+    num_train: int = Field(default=2000, ge=1, le=10_000_000)
+    num_test: int = Field(default=500, ge=1, le=10_000_000)
+    in_chans: Literal[1, 3] = 3
+    noise: float = Field(
+        default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels lie in 0..1"
+    )
+    data_seed: int = Field(default=0, ge=0)
+
+
+class TimmDatasetSpec(Spec):
+    """Any name that `timm.data.create_dataset` knows: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
+
+    name: str = Field(min_length=1)
+    train_split: str = "train"
+    test_split: str = "validation"
+    num_classes: int | None = Field(default=None, ge=1, description="needed where the reader does not know it")
+    in_chans: Literal[1, 3] = 3
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _dataset_tag(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return name if name in ("builtin/digits", "builtin/shapes") else "timm"
+
+
+_Source = Annotated[
+    Annotated[DigitsSpec, Tag("builtin/digits")]
+    | Annotated[ShapesSpec, Tag("builtin/shapes")]
+    | Annotated[TimmDatasetSpec, Tag("timm")],
+    Discriminator(_dataset_tag),
+]
+Dataset = Annotated[_Source, BeforeValidator(_named, json_schema_input_type=str | _Source)]
+"""`dataset: NAME` or `dataset: {name: NAME, ...options}`."""
+
+
+ProbeName = Literal[
+    "cross_layer_similarity",
+    "similar_blocks",
+    "head_similarity",
+    "feature_similarity",
+    "attention_entropy",
+    "attention_distance",
+]
+
+
+class TaskSpec(Spec):
+    """What is trained and on which data, and what is measured of the trained model beside its metrics."""
+
+    name: Literal["classification"] = "classification"
+    dataset: Dataset = DigitsSpec()
+    val_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the training split held out (stratified, the same for all seeds); "
+        "searches and pruners then look at it instead of the test split",
+    )
+    probes: tuple[ProbeName, ...] = Field(
+        default=(), description="diagnostics of the trained model's attention, as further metrics"
+    )
+    probe_images: int = Field(
+        default=32, ge=1, le=100_000, description="test images that probes look at, evenly spread over the test split"
+    )
+    similarity_threshold: float = Field(
+        default=0.9, ge=-1, lt=1, description="cosine above which `similar_blocks` counts two columns as similar"
+    )
+    probe_arrays: bool = Field(default=False, description="also write the probes' arrays, trials/<id>/probes.npz")
+
+
+class CosineRegulariserSpec(Spec):
+    """DeepViT's cosine regulariser: loss + weight * similarity of the maps of neighbouring blocks over the heads."""
+
+    pairs: int = Field(default=12, ge=1, le=1000, description="neighbours, counted from the first block")
+    weight: float = Field(default=0.1, gt=0)
+
+
+class TrainSpec(Spec):
+    """How a trial trains. Names and meanings are timm's."""
+
+    epochs: int = Field(default=10, ge=1, le=1_000_000)
+    batch_size: int = Field(default=128, ge=1, le=1_000_000)
+    opt: str = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    sched: str = "cosine"
+    warmup_epochs: int = Field(default=0, ge=0)
+    warmup_lr: float = Field(default=1e-6, ge=0)
+    min_lr: float = Field(default=1e-5, ge=0)
+    clip_grad: float | None = Field(default=None, gt=0)
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+    hflip: float = Field(default=0.0, ge=0, le=1)
+    crop_padding: int = Field(
+        default=0, ge=0, description="random crop after padding by this many pixels (datasets held in memory)"
+    )
+    aa: str | None = Field(default=None, description="timm's auto-augment string (datasets read by timm's loader)")
+    color_jitter: float = Field(default=0.0, ge=0, description="(datasets read by timm's loader)")
+    reprob: float = Field(default=0.0, ge=0, le=1, description="random erasing probability")
+    ema_decay: float | None = Field(
+        default=None, gt=0, lt=1, description="evaluate an exponential moving average of the weights"
+    )
+    amp: Literal["auto", "off", "bfloat16", "float16"] = Field(
+        default="auto", description="`auto`: bfloat16 on a GPU, off on a CPU"
+    )
+    recalibrate_bn: int = Field(
+        default=16,
+        ge=0,
+        description="training batches that re-estimate the BatchNorms inside attention maps before every "
+        "evaluation; 0: off",
+    )
+    cosine_regulariser: CosineRegulariserSpec | None = Field(
+        default=None, description="a price on attention maps that are alike: {pairs: 12, weight: 0.1}"
+    )
+
+
+class Setting(Spec):
+    """A trial without its seed: what a variant is, and what a baseline is."""
+
+    arch: ArchSpec = ArchSpec()
+    task: TaskSpec = TaskSpec()
+    train: TrainSpec = TrainSpec()
+
+    def with_seed(self, seed: int) -> TrialSpec:
+        return TrialSpec(arch=self.arch, task=self.task, train=self.train, seed=seed)
+
+
+class TrialSpec(Setting):
+    """One unit of work: one variant with one seed, that is, one training."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(arch=self.arch, task=self.task, train=self.train)

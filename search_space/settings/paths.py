@@ -1,0 +1,149 @@
+"""Paths into a setting: `arch.attention.expansion` and the like - which exist, what stands there, laying a value over.
+
+A value laid over a path replaces the whole node. The schema decides which paths exist: a path is legal if some choice
+of mechanism and dataset has it, so `arch.attention.expansion` exists although softmax attention has no such option.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from search_space.schema.trial import Setting
+
+__all__ = [
+    "MISSING",
+    "SHORT_FORMS",
+    "is_node",
+    "is_path",
+    "known_paths",
+    "lay",
+    "leaf_paths",
+    "overlap",
+    "path_hint",
+    "split",
+    "value_at",
+]
+
+SHORT_FORMS: dict[str, str] = {"arch.attention": "softmax", "task.dataset": "builtin/digits"}
+"""Nodes that may be written as a bare name, and the name that stands there if nothing is written."""
+
+OPEN_NODES = ("arch.options",)  # any key is legal below
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+"""What `value_at` answers where a setting has no such path."""
+
+
+@cache
+def known_paths() -> frozenset[str]:
+    """Every path that some setting has, nodes and leaves; keys of open nodes excepted."""
+    return frozenset(_walk(Setting, ""))
+
+
+@cache
+def leaf_paths() -> frozenset[str]:
+    """The paths that hold a single value or a list."""
+    return frozenset(path for path in known_paths() if not is_node(path))
+
+
+def is_node(path: str) -> bool:
+    """Whether something with keys can stand there, so that a comparison with it means little."""
+    return path in OPEN_NODES or any(known.startswith(path + ".") for known in known_paths())
+
+
+def is_path(path: str) -> bool:
+    """Whether a value may be laid over this path."""
+    return path in known_paths() or any(
+        path.startswith(node + ".") and len(path) > len(node) + 1 for node in OPEN_NODES
+    )
+
+
+def path_hint(path: str) -> str:
+    """Which path was probably meant: one that ends alike, else one that looks alike, with its neighbours."""
+    last = path.rsplit(".", 1)[-1]
+    same_end = sorted(known for known in known_paths() if known.endswith("." + last))
+    if same_end:
+        return f"Did you mean {' or '.join(repr(known) for known in same_end)}?"
+    parent = path
+    while parent and not (is_node(parent) and parent in known_paths()):
+        parent = parent.rpartition(".")[0]
+    prefix = parent + "." if parent else ""
+    names = sorted({known[len(prefix) :].split(".")[0] for known in known_paths() if known.startswith(prefix)})
+    # Only the last part is compared: long common beginnings would make everything look alike.
+    close = difflib.get_close_matches(last, names, 1, 0.65)
+    hint = f"known: {', '.join(prefix + name for name in names)}."
+    return f"{hint}  Did you mean {prefix + close[0]!r}?" if close else hint
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether one of two paths lies inside the other."""
+    return one == other or one.startswith(other + ".") or other.startswith(one + ".")
+
+
+def lay(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of a written setting with `value` at `path`; bare names on the way become mappings."""
+    return _lay(data, split(path), value, "")
+
+
+def split(path: str) -> list[str]:
+    """The keys of a path; what lies below an open node is one key, dots included."""
+    for node in OPEN_NODES:
+        if path.startswith(node + "."):
+            return [*node.split("."), path[len(node) + 1 :]]
+    return path.split(".")
+
+
+def value_at(setting: BaseModel, path: str) -> Any:
+    """What a validated setting holds at a path, or `MISSING`."""
+    here: Any = setting
+    for key in split(path):
+        if isinstance(here, BaseModel) and key in type(here).model_fields:
+            here = getattr(here, key)
+        elif isinstance(here, dict) and key in here:
+            here = here[key]
+        else:
+            return MISSING
+    return here
+
+
+def _lay(data: Mapping[str, Any], keys: list[str], value: Any, prefix: str) -> dict[str, Any]:
+    head, *rest = keys
+    if not rest:
+        return {**data, head: value}
+    path = f"{prefix}{head}"
+    below = data.get(head, SHORT_FORMS.get(path))
+    if isinstance(below, str) and path in SHORT_FORMS:
+        below = {"name": below}
+    if not isinstance(below, Mapping):
+        below = {}
+    return {**data, head: _lay(below, rest, value, path + ".")}
+
+
+def _walk(model: type[BaseModel], prefix: str) -> set[str]:
+    found: set[str] = set()
+    for name, info in model.model_fields.items():
+        found.add(prefix + name)
+        for inner in _models(info.annotation):
+            found |= _walk(inner, f"{prefix}{name}.")
+    return found
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _models(get_args(annotation)[0])
+    if origin in (Literal, dict, tuple):
+        return []
+    return [model for argument in get_args(annotation) for model in _models(argument)]

@@ -1,0 +1,199 @@
+"""`design: search`: an Optuna trial's suggestions laid over the baseline.
+
+Define-by-run: a parameter that belongs to a choice is suggested only when that choice is. Optuna stores categories as
+scalars, so lists and mappings get text that stands for them, the same in every process and every resumed search.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from search_space.parsing.errors import SpecError
+from search_space.schema.identity import variant_id
+from search_space.schema.parameters import Choice, Component, Parameter, Range
+from search_space.schema.sweep import Sweep
+from search_space.schema.trial import Setting
+from search_space.settings.building import build_setting
+from search_space.settings.candidates import Draft, Pick, component_picks
+from search_space.settings.naming import Names, format_value
+from search_space.settings.paths import MISSING, lay, value_at
+from search_space.variants.requirements import unmet_requirements
+from search_space.variants.variant import Variant, make_variant
+
+__all__ = ["InvalidVariant", "SuggestingTrial", "baseline_params", "categories", "params_of", "suggest"]
+
+Category = None | bool | int | float | str
+
+
+class SuggestingTrial(Protocol):
+    """What is used of an Optuna trial."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Category]) -> Any: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+
+
+class InvalidVariant(Exception):
+    """A suggestion that must not be trained. `variant` is None where not even a setting could be made of it."""
+
+    def __init__(self, reason: str, changes: dict[str, Any], variant: Variant | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.changes = changes
+        self.variant = variant
+
+
+def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
+    """The variant that a trial suggests.
+
+    Raises:
+        InvalidVariant: it does not meet a requirement about paths, or its values cannot stand together.
+    """
+    picks: list[Pick] = []
+    for key, parameter in sweep.space.items():
+        picks += _suggest(trial, key, key, key, parameter)
+    draft = Draft(tuple(picks))
+    try:
+        setting = build_setting(sweep, draft)
+    except SpecError as err:
+        raise InvalidVariant(err.problems[0].message, {pick.path: pick.value for pick in picks}) from err
+    variant = make_variant(Names(sweep), draft, setting, sweep.baseline)
+    if variant.variant_id == variant_id(sweep.baseline):
+        variant = Variant("baseline", {}, setting, is_baseline=True)
+    reasons = unmet_requirements(sweep, setting, None)
+    if reasons:
+        raise InvalidVariant("; ".join(reasons), variant.changes, variant)
+    return variant
+
+
+def baseline_params(sweep: Sweep) -> dict[str, Any] | None:
+    """The suggestions that make the baseline, so that a search can try it first; None if it lies outside the space."""
+    return params_of(sweep, sweep.baseline)
+
+
+def params_of(sweep: Sweep, setting: Setting) -> dict[str, Any] | None:
+    """The suggestions that make `setting` of the baseline; None if the space does not hold it."""
+    params: dict[str, Any] = {}
+    data = sweep.written_baseline
+    for key, parameter in sweep.space.items():
+        found = _match(setting, data, key, key, parameter)
+        if found is None:
+            return None
+        data, inner = found
+        params |= inner
+    rebuilt = _setting(data)
+    return params if rebuilt is not None and variant_id(rebuilt) == variant_id(setting) else None
+
+
+def categories(choices: Sequence[Choice]) -> list[Category]:
+    """What stands for each choice in Optuna: the value itself where it is a scalar and unlike the others, a mechanism's
+    name where only it has that name, else the value as JSON."""
+    short = [_short(choice) for choice in choices]
+    # True == 1 == 1.0 for Optuna, so equal looks must not meet
+    if len({repr(item) if isinstance(item, str) else item for item in short}) == len(choices):
+        return short
+    return [choice.name or _as_json(choice.value) for choice in choices]
+
+
+def _short(choice: Choice) -> Category:
+    value = choice.value
+    if choice.name is not None:
+        return choice.name
+    if isinstance(value, dict) and isinstance(value.get("name"), str) and len(value) == 1:
+        return value["name"]
+    return value if value is None or isinstance(value, bool | int | float | str) else _as_json(value)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _suggest(trial: SuggestingTrial, name: str, key: str, path: str, parameter: Parameter) -> list[Pick]:
+    if isinstance(parameter, Range):
+        return [Pick(key, path, _suggest_number(trial, name, parameter), is_stated=path != key)]
+    if isinstance(parameter, Component):
+        on = trial.suggest_categorical(name, [False, True])
+        return list(component_picks(key, parameter, on, label="on" if on else "off"))
+    known = categories(parameter)
+    chosen = trial.suggest_categorical(name, known)
+    index = next(i for i, category in enumerate(known) if category == chosen and type(category) is type(chosen))
+    choice = parameter[index]
+    picks = [Pick(key, path, choice.value, choice.name, is_stated=path != key)]
+    for relative, inner in choice.with_.items():
+        picks += _suggest(trial, _inner_name(name, known[index], relative), key, f"{path}.{relative}", inner)
+    return picks
+
+
+def _inner_name(name: str, category: Category, relative: str) -> str:
+    return f"{name}[{format_value(category) if not isinstance(category, str) else category}].{relative}"
+
+
+def _suggest_number(trial: SuggestingTrial, name: str, given: Range) -> int | float:
+    if given.is_whole:
+        step = 1 if given.step is None else int(given.step)
+        return trial.suggest_int(name, int(given.min), int(given.max), step=step, log=given.log)
+    return trial.suggest_float(name, float(given.min), float(given.max), step=given.step, log=given.log)
+
+
+def _match(
+    setting: Setting, data: dict[str, Any], name: str, path: str, parameter: Parameter
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """`data` and the suggestions that put the setting's own value at `path`."""
+    wanted = value_at(setting, path)
+    if isinstance(parameter, Range):
+        if not _in_range(wanted, parameter):
+            return None
+        return lay(data, path, wanted), {name: int(wanted) if parameter.is_whole else float(wanted)}
+    if isinstance(parameter, Component):
+        for on in (False, True):
+            laid = data
+            picks = component_picks(name, parameter, on)
+            for pick in picks:
+                laid = lay(laid, pick.path, pick.value)
+            if _agree(laid, setting, [pick.path for pick in picks]):
+                return laid, {name: on}
+        return None
+    for category, choice in zip(categories(parameter), parameter, strict=True):
+        laid, params = lay(data, path, choice.value), {name: category}
+        for relative, inner in choice.with_.items():
+            found = _match(setting, laid, _inner_name(name, category, relative), f"{path}.{relative}", inner)
+            if found is None:
+                break
+            laid, params = found[0], params | found[1]
+        else:
+            if _agree(laid, setting, [path]):
+                return laid, params
+    return None
+
+
+def _agree(data: dict[str, Any], setting: Setting, paths: Sequence[str]) -> bool:
+    found = _setting(data)
+    return found is not None and all(value_at(found, path) == value_at(setting, path) for path in paths)
+
+
+def _setting(data: dict[str, Any]) -> Setting | None:
+    try:
+        return Setting.model_validate(data, strict=True)
+    except ValidationError:  # values that cannot stand together
+        return None
+
+
+def _in_range(value: Any, given: Range) -> bool:
+    if value is MISSING or isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if not given.min <= value <= given.max:
+        return False
+    if given.is_whole and given.step is None:
+        return float(value).is_integer()
+    if given.step is None:
+        return True
+    return (Decimal(str(value)) - Decimal(str(given.min))) % Decimal(str(given.step)) == 0

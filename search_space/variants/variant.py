@@ -1,0 +1,105 @@
+"""Variants: the rows of an ablation table, made from a sweep one at a time.
+
+A design proposes drafts (which values stand at which paths); this module lays them over the baseline, drops repetitions
+and gives every row a name that says what differs from the reference row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_space.designs import DESIGNS
+from search_space.schema.identity import variant_id
+from search_space.schema.sweep import Sweep
+from search_space.schema.trial import Setting
+from search_space.settings.building import build_setting
+from search_space.settings.candidates import Draft, Pick
+from search_space.settings.naming import Names, difference
+
+__all__ = ["Variant", "count_upper", "make_variant", "variants"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: a setting and what distinguishes it from the reference row.
+
+    `changes` maps paths to values that differ from the reference; `components` tells which components are on (only for
+    component designs).
+    """
+
+    name: str
+    changes: dict[str, Any]
+    setting: Setting
+    components: dict[str, bool] = field(default_factory=dict)
+    is_baseline: bool = False
+
+    @property
+    def variant_id(self) -> str:
+        return variant_id(self.setting)
+
+
+def variants(sweep: Sweep) -> Iterator[Variant]:
+    """The variants of a sweep in table order, the reference row first; lazily, without repetitions.
+
+    Raises:
+        SpecError: values that are legal one by one cannot stand together.
+    """
+    assert sweep.design.name != "search", "a search is not enumerated; see `suggest`"
+    drafts = DESIGNS[sweep.design.name].drafts(sweep)
+    names = Names(sweep)
+    first = next(drafts)
+    reference = build_setting(sweep, first)
+    seen = {variant_id(reference)}
+    taken = {first.name or "baseline"}
+    yield Variant(first.name or "baseline", {}, reference, first.components, is_baseline=True)
+    for draft in drafts:
+        setting = build_setting(sweep, draft)
+        if (identity := variant_id(setting)) in seen:
+            continue
+        seen.add(identity)
+        variant = make_variant(names, draft, setting, reference)
+        if variant.name in taken:
+            variant = Variant(f"{variant.name} #{identity[:6]}", variant.changes, setting, variant.components)
+        taken.add(variant.name)
+        yield variant
+
+
+def count_upper(sweep: Sweep) -> int:
+    """How many variants there are at most, without making them; repetitions and unmet requirements come off.
+
+    For a search: the number of trials.
+    """
+    return DESIGNS[sweep.design.name].count(sweep)
+
+
+def make_variant(names: Names, draft: Draft, setting: Setting, reference: Setting) -> Variant:
+    """The variant of a draft, named by what differs from the reference."""
+    changes: dict[str, Any] = {}
+    stated = {pick.path for pick in draft.picks if pick.is_stated}
+    parts: list[str] = []
+    for key in dict.fromkeys(pick.key for pick in draft.picks):
+        picks = [pick for pick in draft.picks if pick.key == key]
+        differing: dict[str, Any] = {}
+        for pick in picks:
+            differing |= difference(reference, setting, pick.path, stated)
+        parts += _describe(names, picks, differing)
+        changes |= differing
+    if not changes:
+        changes = difference(reference, setting, "arch", stated) | difference(reference, setting, "task", stated)
+        changes |= difference(reference, setting, "train", stated)
+        parts = [names.text(path, value) for path, value in changes.items()]
+    return Variant(draft.name or ", ".join(dict.fromkeys(parts)), changes, setting, draft.components)
+
+
+def _describe(names: Names, picks: list[Pick], differing: dict[str, Any]) -> list[str]:
+    """What a parameter contributes to a name: its label where it has one, else its differing values."""
+    labelled = [pick for pick in picks if pick.label is not None]
+    if not differing or not labelled:
+        return [names.text(path, value) for path, value in differing.items()]
+    parts = [f"{names.short(pick.key if pick is picks[0] else pick.path)}={pick.label}" for pick in labelled]
+    for pick in picks[1:]:
+        if pick.is_stated and pick.label is None:
+            parts.append(names.text(pick.path, pick.value))
+    return parts

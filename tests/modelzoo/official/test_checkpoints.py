@@ -1,0 +1,198 @@
+"""Released files become weights of a named model: every documented wrapping, and what is refused in which words."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import modelzoo.official.checkpoints
+from modelzoo.official.checkpoints import convert_checkpoint, read_checkpoint, zoo_models
+from search_space.parsing.errors import SpecError
+
+SMALLEST = "groupmixformer_mobile_224"
+
+
+class Code:
+    """Something that a file of tensors has no business to hold."""
+
+
+def weights(**changes) -> dict[str, torch.Tensor]:
+    return {"a.weight": torch.ones(2), "b": torch.zeros(3), **changes}
+
+
+def saved(path: Path, content) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def refusal(function, *args, **kwargs) -> str:
+    with pytest.raises(SpecError) as caught:
+        function(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_timms_wrapping_with_arguments_and_prefix(tmp_path):
+    """As DeepViT's and Refined-ViT's training script writes it."""
+    content = {
+        "state_dict": {f"module.{key}": value for key, value in weights().items()},
+        "state_dict_ema": weights(b=torch.ones(3)),
+        "arch": "deepvit_S",
+        "epoch": 299,
+        "args": argparse.Namespace(lr=5e-4),
+        "optimizer": {"state": {}},
+        "version": 2,
+        "metric": 82.3,
+    }
+    path = saved(tmp_path / "model.pth.tar", content)
+    assert read_checkpoint(path, ema=False).keys() == weights().keys()
+    assert read_checkpoint(path, ema=False)["b"].sum() == 0
+    # Averaged weights are what was published, so they are taken where nothing else is asked for.
+    assert read_checkpoint(path)["b"].sum() == 3
+    assert read_checkpoint(path, ema=True)["b"].sum() == 3
+
+
+@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"model": w}, lambda w: {"state_dict": w, "epoch": 3}])
+def test_other_wrappings(tmp_path, wrap):
+    assert read_checkpoint(saved(tmp_path / "model.pth", wrap(weights()))).keys() == weights().keys()
+
+
+def test_safetensors_are_read(tmp_path):
+    save_file(weights(), tmp_path / "model.safetensors")
+    assert read_checkpoint(tmp_path / "model.safetensors").keys() == weights().keys()
+
+
+def test_averaged_weights_must_be_there(tmp_path):
+    path = saved(tmp_path / "model.pth", {"state_dict": weights()})
+    assert refusal(read_checkpoint, path, ema=True) == (
+        f"{path}: holds no averaged weights, only state_dict\n  --no-ema takes those"
+    )
+    path = saved(tmp_path / "bare.pth", weights())
+    assert refusal(read_checkpoint, path, ema=True) == (
+        f"{path}: holds no averaged weights\n  without --ema its only weights are taken"
+    )
+
+
+def test_code_in_a_file_is_refused(tmp_path):
+    path = saved(tmp_path / "model.pth", {"state_dict": weights(), "config": Code()})
+    assert refusal(read_checkpoint, path) == (
+        f"{path}: holds objects that are no tensors or plain values: {Code.__module__}.Code\n"
+        "  reading them would run code. If you trust the file, save its weights alone and import those"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    assert refusal(read_checkpoint, path) == f"{path}: is no checkpoint that torch can read as weights only"
+
+
+def test_other_content_is_refused(tmp_path):
+    path = saved(tmp_path / "list.pth", [1, 2])
+    assert refusal(read_checkpoint, path) == f"{path}: is no checkpoint, but a list"
+    path = saved(tmp_path / "text.pth", {"weights": "here", "b": torch.ones(1)})
+    assert refusal(read_checkpoint, path) == (
+        f"{path}: holds more than weights: 'weights'\n"
+        "  known wrappings: model, model_ema, state_dict, state_dict_ema, or the weights themselves"
+    )
+    assert refusal(read_checkpoint, tmp_path / "none.pth") == f"{tmp_path / 'none.pth'}: no such file"
+
+
+def test_position_embedding_is_resized_to_the_models_images():
+    """An embedding that is the same everywhere stays that; the class token's stays itself."""
+    with torch.device("meta"):
+        shapes = timm.create_model("deepvit_large_patch16_384").state_dict()
+    state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()}
+    assert state["pos_embed"].shape == (1, 1 + 24 * 24, 420)
+    state["pos_embed"][:, 0], state["pos_embed"][:, 1:] = 7.0, 3.0
+    got = convert_checkpoint(state, "deepvit_large_patch16_224")["pos_embed"]
+    assert got.shape == (1, 1 + 14 * 14, 420)
+    torch.testing.assert_close(got[0, :, 0], torch.tensor([7.0] + [3.0] * 196))
+    same = convert_checkpoint(state, "deepvit_large_patch16_224", img_size=384)["pos_embed"]
+    torch.testing.assert_close(same, state["pos_embed"], rtol=0, atol=0)
+
+
+def test_shared_projections_of_regionvit_and_tables_of_focal_are_reduced():
+    with torch.device("meta"):
+        model = timm.create_model("regionvit_tiny_224")
+    state = {key: torch.zeros(value.shape) for key, value in model.state_dict().items()}
+    doubled = {key.replace(".proj.", ".proj_cls."): value for key, value in state.items() if ".block.0.proj." in key}
+    assert doubled
+    assert convert_checkpoint({**state, **doubled}, "regionvit_tiny_224").keys() == state.keys()
+    with torch.device("meta"):
+        model = timm.create_model("focal_tiny_patch4_window7_224")
+    state = {key: torch.zeros(value.shape) for key, value in model.state_dict().items()}
+    tables = {"layers.0.blocks.0.attn.relative_position_index": torch.zeros(49, 49)}
+    assert convert_checkpoint({**state, **tables}, "focal_tiny_patch4_window7_224").keys() == state.keys()
+
+
+def test_weights_of_another_model_are_refused_by_name():
+    message = refusal(convert_checkpoint, weights(), SMALLEST)
+    assert "groupmixformer_mobile_224: key 'conv_stem.proj1.weight' is missing from the state" in message
+    # 1149 keys are missing and 2 left over; 12 are named.
+    assert message.endswith("and 1139 more problems\n  are these the weights of another model?")
+
+
+def test_a_single_wrong_key_is_named():
+    with torch.device("meta"):
+        state = dict(timm.create_model(SMALLEST).state_dict())
+    state = {key: torch.zeros(value.shape) for key, value in state.items()}
+    state["head.wait"] = state.pop("head.weight")
+    assert refusal(convert_checkpoint, state, SMALLEST) == (
+        "groupmixformer_mobile_224: key 'head.weight' is missing from the state\n"
+        "groupmixformer_mobile_224: key 'head.wait' is left over\n  Did you mean 'head.weight'?"
+    )
+
+
+def test_unknown_model_is_refused_with_the_nearest_name():
+    message = refusal(convert_checkpoint, weights(), "deepvit_smal_patch16_224")
+    assert message.startswith("no model of the zoo is called 'deepvit_smal_patch16_224'\n")
+    assert "Did you mean 'deepvit_small_patch16_224'?" in message
+
+
+def test_the_zoo_has_six_families():
+    families = ("deepvit_", "focal", "groupmixformer_", "lg_transformer_", "refined_vit_", "regionvit_")
+    assert all(name.startswith(families) for name in zoo_models())
+    assert all(any(name.startswith(family) for name in zoo_models()) for family in families)
+    assert modelzoo.official.checkpoints.OWN_KEYS
+
+
+def command(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runners.cli", "import-checkpoint", *map(str, args)], capture_output=True, text=True
+    )
+
+
+def test_command_writes_weights_that_timm_loads(tmp_path):
+    torch.manual_seed(0)
+    model = timm.create_model(SMALLEST, num_classes=10).eval()
+    released = saved(tmp_path / "groupmixformer_miny.pth", {"model": model.state_dict(), "epoch": 298})
+    output = tmp_path / "mobile.safetensors"
+    done = command(released, "--model", SMALLEST, "-o", output, "--num-classes", 10)
+    assert done.stderr == ""
+    assert done.stdout == (
+        f"wrote {output}: 1149 tensors; next: "
+        f"timm.create_model('{SMALLEST}', checkpoint_path='{output}', num_classes=10)\n"
+    )
+    with safe_open(output, "pt") as file:
+        assert file.metadata()["architecture"] == SMALLEST
+    loaded = timm.create_model(SMALLEST, num_classes=10, checkpoint_path=str(output)).eval()
+    image = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(loaded(image), model(image), rtol=0, atol=0)
+    again = command(released, "--model", SMALLEST, "-o", output)
+    assert again.returncode == 2
+    assert again.stderr == (f"archsweep: 1 problem\n\n{output}: exists already\n  choose another name, or --force\n")
+
+
+def test_command_asks_for_a_safetensors_name(tmp_path):
+    done = command(tmp_path / "in.pth", "--model", SMALLEST, "-o", tmp_path / "out.pth")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{tmp_path / 'out.pth'}: the output is a safetensors file\n  end it in .safetensors\n")

@@ -1,0 +1,138 @@
+"""Probes as numbers of a model: what they are means of, and what they say where there is nothing to measure."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import timm
+import torch
+
+from modelzoo import build_model
+from modelzoo.probes import (
+    PROBES,
+    attention_distance,
+    attention_entropy,
+    attention_maps,
+    block_features,
+    cross_layer_similarity,
+    feature_similarity,
+    head_similarity,
+    measure_probes,
+    similar_blocks,
+)
+from search_space.schema.metrics import METRICS
+from search_space.schema.trial import ArchSpec, TaskSpec
+
+
+def build(attention="softmax", depth=3, num_heads=4):
+    arch = {"depth": depth, "embed_dim": 40, "num_heads": num_heads, "patch_size": 2, "attention": attention}
+    model = build_model(ArchSpec.model_validate(arch), img_size=8, in_chans=1, num_classes=3, seed=0).eval()
+    # Larger queries and keys: maps that are not almost even.
+    for block in model.blocks:
+        block.attn.qkv.weight.data *= 20
+    return model
+
+
+def images(num: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(num, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_probes_are_the_metrics_without_a_direction():
+    assert set(PROBES) == {name for name, metric in METRICS.items() if metric.direction is None}
+
+
+def test_every_probe_can_be_written_in_a_sweep():
+    assert TaskSpec(probes=tuple(PROBES)).probes == tuple(PROBES)
+
+
+@pytest.mark.parametrize("attention", ["softmax", "reattention"])
+def test_metrics_are_means_over_blocks_and_images(attention):
+    """Two batches of different size count by their images."""
+    model, batches = build(attention), [images(3), images(1, seed=1)]
+    found = measure_probes(model, batches, tuple(PROBES))
+    together = torch.cat(batches)
+    maps = attention_maps(model, together)
+    similarity = cross_layer_similarity([one.weights for one in maps])
+    off_diagonal = ~torch.eye(4, dtype=torch.bool)
+    features = list(block_features(model, together).values())
+    want = {
+        "cross_layer_similarity": (similarity[0, 1].mean() + similarity[1, 2].mean()) / 2,
+        "similar_blocks": 100 * similar_blocks(similarity),
+        "head_similarity": torch.stack([head_similarity(one.weights)[off_diagonal].mean() for one in maps]).mean(),
+        "feature_similarity": feature_similarity(features)[:-1].mean(),
+        "attention_entropy": torch.stack([attention_entropy(one.softmax).mean() for one in maps]).mean(),
+        "attention_distance": torch.stack(
+            [attention_distance(one.softmax, one.positions).mean() for one in maps]
+        ).mean(),
+    }
+    # Batches of other sizes take other paths through the fused kernels.
+    assert found.metrics == {name: pytest.approx(value.item(), rel=1e-4) for name, value in want.items()}
+    assert found.notes == ()
+
+
+def test_the_threshold_decides_what_is_similar():
+    model, x = build(), images(2)
+    shares = [
+        measure_probes(model, [x], ("similar_blocks",), similarity_threshold=threshold).metrics["similar_blocks"]
+        for threshold in (-1.0, 0.999999)
+    ]
+    assert shares == [100.0, 0.0]
+
+
+def test_arrays_show_every_block_head_and_pair():
+    found = measure_probes(build(), [images(2)], tuple(PROBES))
+    assert found.names == ("blocks.0.attn", "blocks.1.attn", "blocks.2.attn")
+    assert {name: tuple(array.shape) for name, array in found.arrays.items()} == {
+        "cross_layer_similarity": (3, 3),
+        "similar_share": (3, 3),
+        "head_similarity": (3, 4, 4),
+        "feature_similarity": (3,),
+        "attention_entropy": (3, 4),
+        "attention_distance": (3, 4),
+    }
+    assert found.arrays["cross_layer_similarity"].diagonal().tolist() == pytest.approx([1.0] * 3)
+
+
+def test_groupmix_has_features_only_and_says_so():
+    found = measure_probes(build("groupmix"), [images(2)], ("cross_layer_similarity", "feature_similarity"))
+    assert set(found.metrics) == {"feature_similarity"}
+    assert found.notes == ("no cross_layer_similarity: GroupMixAttention forms no map of attention between tokens",)
+
+
+def test_blocks_without_a_map_are_left_out():
+    found = measure_probes(build({"name": "groupmix", "blocks": [1]}), [images(2)], ("cross_layer_similarity",))
+    assert found.arrays["cross_layer_similarity"].isnan().tolist() == [[False, True, False]] * 1 + [
+        [True, True, True],
+        [False, True, False],
+    ]
+    # Block 2 is compared with block 0: the nearest before it that forms a map.
+    assert found.metrics["cross_layer_similarity"] == pytest.approx(found.arrays["cross_layer_similarity"][0, 2].item())
+
+
+def test_one_head_has_no_other_to_be_like():
+    found = measure_probes(build(num_heads=1), [images(2)], ("head_similarity",))
+    assert (found.metrics, found.notes) == ({}, ("no head_similarity: every attention has a single head",))
+
+
+def test_shifted_windows_are_compared_with_shifted_ones():
+    torch.manual_seed(0)
+    model = timm.create_model("swin_tiny_patch4_window7_224", img_size=112, num_classes=3, depths=(4, 2, 2, 2))
+    found = measure_probes(model, [torch.randn(1, 3, 112, 112)], ("cross_layer_similarity",))
+    known = ~found.arrays["cross_layer_similarity"][:4, :4].isnan()
+    assert known.tolist() == [[(row + column) % 2 == 0 for column in range(4)] for row in range(4)]
+
+
+def test_windows_that_are_not_understood_are_not_compared():
+    model = timm.create_model("maxvit_nano_rw_256", num_classes=3)
+    found = measure_probes(model, [torch.zeros(1, 3, 256, 256)], ("attention_distance",))
+    assert found.metrics == {}
+    assert found.notes == ("no attention_distance: it is not known where the tokens of this model lie in the image",)
+
+
+def test_entropy_of_a_model_that_attends_evenly():
+    model = build()
+    for block in model.blocks:
+        block.attn.qkv.weight.data.zero_()
+    found = measure_probes(model, [images(2)], ("attention_entropy",))
+    assert found.metrics["attention_entropy"] == pytest.approx(math.log(17), rel=1e-6)

@@ -1,0 +1,157 @@
+"""p-values and resampling intervals against hand computation, closed forms, scipy and statsmodels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import fdrcorrection, multipletests
+
+from results.stats.corrections import benjamini_hochberg, holm, uncorrected
+from results.stats.hypothesis_tests import (
+    bootstrap_interval,
+    dunnett_p_values,
+    has_no_spread,
+    paired_t_p_value,
+    sign_flip_p_value,
+)
+from results.stats.paired import paired_delta
+
+_P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+def _delta(*differences: float):
+    delta = paired_delta(dict(enumerate(differences)), dict.fromkeys(range(len(differences)), 0.0))
+    assert delta is not None
+    return delta
+
+
+def test_p_value_of_three_pairs_by_hand():
+    """Differences 1, 2, 3: t = 2 / (1 / sqrt(3)) = sqrt(12). With two degrees of freedom the two-sided p-value is
+    1 - t / sqrt(2 + t^2) = 1 - sqrt(12 / 14)."""
+    assert paired_t_p_value(_delta(1.0, 2.0, 3.0)) == pytest.approx(1 - math.sqrt(12 / 14), rel=1e-12)
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=3, max_size=12))
+def test_p_value_is_scipys(differences):
+    delta = _delta(*[value / 64 for value in differences])
+    if len(set(differences)) == 1:
+        assert paired_t_p_value(delta) is None
+        return
+    assert paired_t_p_value(delta) == pytest.approx(stats.ttest_1samp(delta.differences, 0).pvalue, rel=1e-9)
+
+
+def test_two_pairs_have_no_p_value():
+    assert paired_t_p_value(_delta(1.0, 2.0)) is None
+
+
+def test_equal_differences_have_no_p_value():
+    """99.2 - 98.9 and 97.4 - 97.1 are 0.3 up to rounding: t would be in the trillions, from three seeds."""
+    delta = paired_delta({0: 99.2, 1: 97.4, 2: 98.3}, {0: 98.9, 1: 97.1, 2: 98.0})
+    assert delta is not None
+    assert len(set(delta.differences)) > 1
+    assert has_no_spread(delta)
+    assert paired_t_p_value(delta) is None
+
+
+def test_sign_flips_by_hand():
+    """All six differences are positive: only the two patterns without a change of sign are as extreme, 2 / 64."""
+    assert sign_flip_p_value([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == 2 / 64
+
+
+def test_sign_flips_need_six_seeds():
+    """With five the smallest possible p-value is 2 / 32 = 0.0625."""
+    assert sign_flip_p_value([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+
+
+@given(st.lists(st.integers(-9, 9), min_size=6, max_size=9))
+def test_sign_flips_count_all_patterns(differences):
+    """Integers are summed without rounding, so ties are ties."""
+    observed = abs(sum(differences))
+    patterns = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(sign * value for sign, value in zip(signs, differences, strict=True))) for signs in patterns]
+    assert sign_flip_p_value(differences) == sum(total >= observed for total in sums) / len(sums)
+
+
+def test_equal_sums_count_as_equal_despite_rounding():
+    """0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in the last digit; both patterns are as extreme as what was observed.
+    Six tenths scaled: the same p-value as for integers."""
+    whole = [1, 2, 3, -1, -2, 4]
+    assert sign_flip_p_value([value / 10 for value in whole]) == sign_flip_p_value(whole)
+
+
+def test_many_seeds_are_sampled_and_repeatable():
+    """20 seeds have a million patterns. scipy's own permutation test as a second implementation."""
+    differences = list(np.random.default_rng(3).normal(0.4, 1.0, 20))
+    found = sign_flip_p_value(differences)
+    assert found == sign_flip_p_value(differences)
+    exact = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=40_000, rng=np.random.default_rng(1)
+    )
+    assert found == pytest.approx(exact.pvalue, abs=0.01)  # four standard errors of 20,000 draws at p = 0.1
+
+
+def test_the_bootstrap_needs_ten_seeds():
+    assert bootstrap_interval([0.1 * value for value in range(9)]) is None
+
+
+def test_the_bootstrap_is_scipys():
+    differences = list(np.random.default_rng(5).normal(1.0, 2.0, 12))
+    theirs = stats.bootstrap(
+        (differences,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(1)
+    ).confidence_interval
+    ours = bootstrap_interval(differences)
+    assert ours is not None
+    # an end is a quantile of 20,000 draws: its standard error is 0.014 standard deviations of the mean (0.6)
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.04)
+    assert ours == bootstrap_interval(differences)
+
+
+def test_holm_by_hand():
+    """Sorted 0.01, 0.02, 0.04 of three: 0.01 * 3 = 0.03, 0.02 * 2 = 0.04, max(0.04, 0.04 * 1) = 0.04."""
+    assert holm([0.04, 0.01, 0.02], 3) == pytest.approx([0.04, 0.03, 0.04])
+
+
+def test_benjamini_hochberg_by_hand():
+    """Sorted 0.01, 0.02, 0.9: 0.01 * 3 / 1 = 0.03, 0.02 * 3 / 2 = 0.03, 0.9."""
+    assert benjamini_hochberg([0.9, 0.01, 0.02], 3) == pytest.approx([0.9, 0.03, 0.03])
+
+
+@pytest.mark.parametrize("size", [1, 2, 300])
+def test_holm_is_that_of_statsmodels(size):
+    """Three sizes instead of a hundred examples: every call of theirs collects all garbage of the process."""
+    p_values = [0.0, 1.0, *np.random.default_rng(0).random(298).round(2)][:size]  # with ties, 0 and 1
+    assert holm(p_values, len(p_values)) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+@given(_P_VALUES)
+def test_benjamini_hochberg_is_that_of_statsmodels(p_values):
+    assert benjamini_hochberg(p_values, len(p_values)) == pytest.approx(fdrcorrection(p_values)[1], abs=1e-12)
+
+
+@given(_P_VALUES, st.integers(0, 5))
+def test_tests_not_carried_out_count_as_p_one(p_values, others):
+    family = [*p_values, *[1.0] * others]
+    for correct in (holm, benjamini_hochberg):
+        assert correct(p_values, len(family)) == pytest.approx(correct(family, len(family))[: len(p_values)])
+
+
+def test_no_correction_changes_nothing():
+    assert uncorrected([0.3, 0.1], 10) == [0.3, 0.1]
+
+
+def test_dunnett_with_one_arm_is_the_unpaired_t_test():
+    """With one arm there is nothing to correct for: Student's t with pooled variance (integrated by sampling: 1e-3)."""
+    arm, baseline = [5.0, 6.0, 8.0, 7.5], [4.0, 4.5, 6.5, 5.0]
+    assert dunnett_p_values([arm], baseline) == pytest.approx([stats.ttest_ind(arm, baseline).pvalue], abs=1e-3)
+
+
+def test_dunnett_is_repeatable():
+    """Its distribution is integrated by sampling; the same table must be the same bytes."""
+    arms = [[5.0, 6.0, 8.0], [4.0, 4.6, 6.0], [9.0, 9.5, 9.1]]
+    assert dunnett_p_values(arms, [4.0, 4.5, 6.5]) == dunnett_p_values(arms, [4.0, 4.5, 6.5])

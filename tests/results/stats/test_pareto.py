@@ -1,0 +1,83 @@
+"""Fronts of several objectives: against a hand-worked case and Optuna's own sort."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from results.exporters import exporter
+from results.stats.pareto import pareto_ranks
+from results.table.build import ablation_table
+from search_space.parsing.errors import SpecError
+
+
+def test_the_front_holds_what_nothing_beats():
+    """(1, 91) beats (2, 90) and not its equal; (3, 92) costs more and is better, (4, 92) only costs more."""
+    points = [(2, 90.0), (1, 91.0), (1, 91.0), (3, 92.0), (4, 92.0)]
+    assert pareto_ranks(points, ["minimize", "maximize"]) == [2, 1, 1, 1, 2]
+    assert pareto_ranks([(cost, -value) for cost, value in points], ["minimize", "minimize"]) == [2, 1, 1, 1, 2]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), max_size=30))
+def test_fronts_are_those_of_repeated_peeling(points):
+    """The definition: a front is what nothing left beats; then it is taken away."""
+
+    def beats(one, other):
+        return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
+
+    expected, left, number = {}, set(range(len(points))), 0
+    while left:
+        number += 1
+        front = {i for i in left if not any(beats(points[j], points[i]) for j in left)}
+        expected |= dict.fromkeys(front, number)
+        left -= front
+    assert pareto_ranks(points, ["minimize"] * 3) == [expected[i] for i in range(len(points))]
+
+
+def _export(table, name):
+    exporter(name)(table, stream := io.StringIO())
+    return stream.getvalue()
+
+
+@pytest.fixture
+def search_records(record):
+    """top1 on the validation split, gmacs: a (80, 1), b (85, 2), c (84, 3), d (90, 1) with one seed missing."""
+    values = {"a": (80.0, 1.0), "b": (85.0, 2.0), "c": (84.0, 3.0)}
+    return [
+        *(
+            record(name, seed, 99.0, metrics={"top1": 99.0, "val_top1": top1 + seed - 0.5}, gmacs=gmacs, number=number)
+            for number, (name, (top1, gmacs)) in enumerate(values.items())
+            for seed in (0, 1)
+        ),
+        record("d", 0, 90.0, metrics={"top1": 90.0, "val_top1": 90.0}, gmacs=1.0, number=3),
+    ]
+
+
+def test_a_pareto_table_stands_front_by_front(plan, search_records):
+    """b beats c in both; a costs less than b. d would beat both, but has not all seeds."""
+    search = plan(design="search", seeds=[0, 1], num_trials=8, objectives=["top1", "gmacs"])
+    table = ablation_table(search, search_records)
+    assert [(row.name, row.front) for row in table.rows] == [("b", 1), ("a", 1), ("c", 2), ("d", None)]
+    assert table.objectives == ("val_top1", "gmacs")
+    text = _export(table, "md")
+    assert "| variant | front | seeds |" in text
+    assert "the Pareto front of val_top1 (higher is better), gmacs (lower is better). No row is better" in text
+    header, first, *_ = _export(table, "csv").splitlines()
+    assert first.split(",")[header.split(",").index("front")] == "1"
+
+
+def test_a_search_makes_no_claims_of_significance(plan, record):
+    """Its rows were chosen by their values: what looks best in three seeds is confirmed on others."""
+    changes = {"baseline": {}, "a": {"arch.depth": 9}}
+    tops = {"baseline": 80, "a": 90}
+    records = [record(name, seed, tops[name] + seed, changes=changes[name]) for name in tops for seed in (0, 1, 2)]
+    table = ablation_table(plan(design="search", num_trials=6), records)
+    assert [(row.name, row.p, row.verdict) for row in table.rows] == [("a", None, None), ("baseline", None, None)]
+
+
+def test_objectives_that_do_not_exist_are_refused(plan, search_records):
+    with pytest.raises(SpecError, match="unknown objective 'speed'"):
+        ablation_table(plan(design="search", seeds=[0, 1], objectives=["top1", "speed"]), search_records)

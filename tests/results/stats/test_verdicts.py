@@ -1,0 +1,214 @@
+"""What a table may claim of an arm, and what it must not: verdicts, stars, bold print, families of tests."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy import stats
+
+from results import Analysis, ablation_table
+from results.layout.table_layout import table_layout
+from results.table.comparison import emphasis
+
+_BASE = (90.0, 91.0, 92.0)
+
+
+@pytest.fixture
+def table_of(plan, planned, record):
+    """A table from values per arm, in the order of the seeds; None: the seed is missing."""
+
+    def build(arms, *, base=_BASE, metric="top1", analysis=None, fields=None, studies=None):
+        seeds = range(max(map(len, [base, *arms.values()])))
+        values = {"baseline": base, **arms}
+        variants = [
+            planned(name, is_baseline=name == "baseline", study=(studies or {}).get(name, "")) for name in values
+        ]
+        records = [
+            record(name, seed, 0.0, **{"metrics": {metric: value}, **(fields or {}).get(name, {})})
+            for name, found in values.items()
+            for seed, value in zip(seeds, found, strict=False)
+            if value is not None
+        ]
+        chosen = Analysis.model_validate(analysis or {})
+        return ablation_table(plan(*variants, seeds=list(seeds), metric=metric, analysis=chosen), records)
+
+    return build
+
+
+def _verdicts(table):
+    return {row.name: row.verdict for row in table.rows if not row.is_baseline}
+
+
+def _row(table, name):
+    return next(row for row in table.rows if row.name == name)
+
+
+def _plus(*differences, base=_BASE):
+    return tuple(value + difference for value, difference in zip(base, differences, strict=True))
+
+
+def _cell(table, header, name):
+    column = next(column for column in table_layout(table).columns if column.header.startswith(header))
+    return str(column.cells[[row.name for row in table.rows].index(name)])
+
+
+def test_verdicts_by_hand(table_of):
+    """With two degrees of freedom p = 1 - sqrt(t^2 / (2 + t^2)). gain: differences 1.75, 2, 2.25 have sd 0.25, so t^2 =
+    3 * 4 / 0.0625 = 192, p = 1 - sqrt(192 / 194) = 0.00517, Holm over three arms 0.0155. loss: -1.75, -2, -2.25 the
+    same; Holm's second is the same number. noise: 0, 1, 2 has t^2 = 3, p = 1 - sqrt(0.6) = 0.225."""
+    table = table_of({"gain": _plus(1.75, 2, 2.25), "loss": _plus(-1.75, -2, -2.25), "noise": _plus(0, 1, 2)})
+    p = 1 - math.sqrt(192 / 194)
+    assert _verdicts(table) == {"gain": "better", "loss": "worse", "noise": "inconclusive"}
+    assert _row(table, "gain").p == pytest.approx(p, rel=1e-9)
+    assert _row(table, "gain").p_corrected == pytest.approx(3 * p, rel=1e-9)
+    assert _row(table, "loss").p_corrected == pytest.approx(3 * p, rel=1e-9)
+    assert _row(table, "noise").p_corrected == pytest.approx(1 - math.sqrt(0.6), rel=1e-9)
+    assert [_cell(table, "\u0394", name)[-1] for name in ("gain", "loss", "noise")] == ["*", "*", "]"]
+
+
+def test_a_smaller_loss_is_better(table_of):
+    table = table_of({"a": _plus(-0.1, -0.11, -0.09)}, metric="loss")
+    assert _verdicts(table) == {"a": "better"}
+
+
+def test_equivalent_needs_a_stated_margin(table_of):
+    """Differences -0.1, 0, 0.1: interval 0 -+ 4.302653 * 0.1 / sqrt(3) = 0 -+ 0.248."""
+    arms = {"a": _plus(-0.1, 0.0, 0.1)}
+    assert _verdicts(table_of(arms)) == {"a": "inconclusive"}
+    assert _verdicts(table_of(arms, analysis={"margin": 0.25})) == {"a": "equivalent"}
+    assert _verdicts(table_of(arms, analysis={"margin": 0.24})) == {"a": "inconclusive"}
+
+
+def test_a_difference_too_small_to_matter_is_not_bold_however_certain(table_of):
+    """0.09, 0.1, 0.11 of accuracy is significant, and irrelevant to somebody who says that 0.5 points are."""
+    table = table_of({"a": _plus(0.09, 0.1, 0.11)}, analysis={"margin": 0.5})
+    assert _row(table, "a").p_corrected < 0.01
+    assert _verdicts(table) == {"a": "equivalent"}
+    assert emphasis(table.rows, table.metric) == {}
+    assert _cell(table, "\u0394", "a").endswith("** =")
+
+
+@pytest.mark.parametrize("num", [1, 2])
+def test_below_three_seeds_there_is_no_p_no_star_no_verdict(table_of, num):
+    table = table_of({"a": (99.0, 99.1)[:num]}, base=(50.0, 50.0)[:num])
+    row = _row(table, "a")
+    assert (row.p, row.p_corrected, row.verdict) == (None, None, None)
+    assert "verdict" not in [column.header for column in table_layout(table).columns]
+    assert "*" not in _cell(table, "\u0394", "a")
+    assert emphasis(table.rows, table.metric) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "epochs"), [("pruned", 7), ("failed", 0), ("infeasible", 0), (None, 0)], ids=lambda value: str(value)
+)
+def test_an_arm_that_lacks_a_seed_is_neither_tested_nor_ranked(table_of, plan, planned, record, status, epochs):
+    """Its two seeds are far above everything, with a tiny spread."""
+    variants = [planned("baseline", is_baseline=True), planned("a"), planned("b")]
+    records = [record("baseline", seed, value) for seed, value in enumerate(_BASE)]
+    records += [record("b", seed, value) for seed, value in enumerate(_plus(1.9, 2.0, 2.1))]
+    records += [record("a", seed, _BASE[seed] + 8 + seed / 100) for seed in (0, 1)]
+    records += [record("a", 2, status=status, epochs=epochs)] if status else []
+    table = ablation_table(plan(*variants), records)
+    assert (_verdicts(table), _row(table, "a").p) == ({"a": "incomplete", "b": "better"}, None)
+    assert emphasis(table.rows, table.metric) == {"id-b": "bold"}
+
+
+def test_without_a_complete_baseline_nothing_is_judged(table_of):
+    table = table_of({"a": (92.0, 93.0, 94.1)}, base=(90.0, 91.0, None))
+    assert _verdicts(table) == {"a": "incomplete"}
+
+
+def test_arms_of_unequal_epochs_are_marked_and_not_ranked(table_of):
+    """Ten epochs more are an explanation of the gain that the table must not hide."""
+    fields = {"baseline": {"epochs": 20}, "long": {"epochs": 30}, "fair": {"epochs": 20}}
+    table = table_of({"long": _plus(4.9, 5, 5.1), "fair": _plus(1.9, 2, 2.1)}, fields=fields)
+    assert _verdicts(table) == {"long": "unequal budget", "fair": "better"}
+    assert emphasis(table.rows, table.metric) == {"id-fair": "bold"}
+    assert _cell(table, "\u0394", "long") == "+5.00 [+4.75, +5.25] \u2021"
+    assert (
+        "\u2021 unequal budget: another number of epochs than the baseline; neither tested nor ranked."
+        in table_layout(table).footnotes
+    )
+
+
+def test_arms_still_to_come_count_in_the_family(table_of):
+    """A star that vanishes when the other arms complete was never earned: three arms are planned, one is complete."""
+    arms = {"a": _plus(1.9, 2.0, 2.1), "b": (None, None, None), "c": (95.0, None, None)}
+    row = _row(table_of(arms), "a")
+    assert row.p_corrected == pytest.approx(3 * row.p)
+
+
+def test_studies_are_families_of_their_own(table_of):
+    arms = {"a": _plus(1.9, 2.0, 2.1), "b": _plus(1.8, 2.0, 2.2), "c": _plus(1.7, 2.0, 2.3)}
+    table = table_of(arms, studies={"a": "width", "b": "depth", "c": "depth"})
+    assert _row(table, "a").p_corrected == _row(table, "a").p
+    assert _row(table, "b").p_corrected == pytest.approx(2 * _row(table, "b").p)
+    assert [(group.title, group.start, group.stop) for group in table_layout(table).groups] == [
+        ("", 0, 1),
+        ("width", 1, 2),
+        ("depth", 2, 4),
+    ]
+
+
+def test_the_correction_is_the_sweeps_choice(table_of):
+    """p of a and b: 1 - sqrt(t^2 / (2 + t^2)) with t^2 = 3 * 4 / 0.25 = 48 and 3 * 4 / 1 = 12: 0.0202 and 0.0742."""
+    arms = {"a": _plus(1.5, 2.0, 2.5), "b": _plus(1.0, 2.0, 3.0)}
+    p_a, p_b = 1 - math.sqrt(48 / 50), 1 - math.sqrt(12 / 14)
+    expected = {"none": (p_a, p_b), "holm": (2 * p_a, p_b), "bh": (2 * p_a, p_b)}
+    for name, values in expected.items():
+        table = table_of(arms, analysis={"correction": name})
+        assert (_row(table, "a").p_corrected, _row(table, "b").p_corrected) == pytest.approx(values)
+
+
+def test_dunnetts_test_is_unpaired_and_says_so(table_of):
+    arms = {"a": _plus(1.5, 2.0, 2.5), "b": _plus(1.0, 2.0, 3.0)}
+    table = table_of(arms, analysis={"correction": "dunnett"})
+    expected = stats.dunnett(*arms.values(), control=_BASE).pvalue
+    found = [_row(table, name).p_corrected for name in arms]
+    assert found == pytest.approx(list(expected), abs=5e-3)  # both integrate by sampling
+    assert _row(table, "a").p is None
+    assert any("Dunnett's test" in note and "unpaired" in note for note in table_layout(table).notes())
+
+
+def test_the_same_difference_at_every_seed_is_no_proof(table_of):
+    """Accuracies come in steps of 1 / number of test images; a t-test would divide by zero."""
+    table = table_of({"a": _plus(0.5, 0.5, 0.5)})
+    assert (_verdicts(table), _row(table, "a").p) == ({"a": "inconclusive"}, None)
+    assert "The same difference at every seed, so that no test applies: a." in table_layout(table).footnotes
+
+
+def test_only_significant_winners_are_bold_or_underlined(table_of):
+    arms = {"first": _plus(2.9, 3.0, 3.1), "second": _plus(1.9, 2.0, 2.1), "third": _plus(0.9, 1.0, 1.1)}
+    assert emphasis(table_of(arms).rows, table_of(arms).metric) == {"id-first": "bold", "id-second": "underline"}
+
+
+def test_a_winner_inside_the_noise_is_not_bold(table_of):
+    """lucky has the best mean, +3, with differences from -2 to +8; solid is second and may be underlined, not bold."""
+    table = table_of({"lucky": _plus(-2.0, 3.0, 8.0), "solid": _plus(1.9, 2.0, 2.1)})
+    assert emphasis(table.rows, table.metric) == {"id-solid": "underline"}
+
+
+def test_a_baseline_that_beats_every_arm_is_bold(table_of):
+    table = table_of({"- a": _plus(-1.9, -2.0, -2.1), "- b": _plus(-0.9, -1.0, -1.1)})
+    assert emphasis(table.rows, table.metric) == {"id-baseline": "bold"}
+    table = table_of({"- a": _plus(-1.9, -2.0, -2.1), "- b": _plus(-2.0, 0.0, 1.0)})
+    assert emphasis(table.rows, table.metric) == {}
+
+
+def test_cost_changes_stand_beside_the_gain(plan, planned, record):
+    """0.12 M instead of 0.10 M parameters: +20 %; half the GMACs: -50 %; 9 s instead of 6 s: +50 %."""
+    variants = [planned("baseline", is_baseline=True, params_m=0.1, gmacs=2.0), planned("a", params_m=0.12, gmacs=1.0)]
+    records = [record("baseline", 0, 90.0, train_seconds=6.0), record("a", 0, 91.0, train_seconds=9.0)]
+    table = ablation_table(plan(*variants, seeds=[0]), records)
+    assert table.rows[0].cost_changes == {}
+    assert table.rows[1].cost_changes == pytest.approx({"params_m": 0.2, "gmacs": -0.5, "train_seconds": 0.5})
+    assert _cell(table, "params", "a") == "0.120 (+20%)"
+
+
+def test_a_plan_of_an_earlier_version_is_judged_by_the_defaults(plan, planned):
+    """Plans written before there was a choice have no `analysis`."""
+    stored = plan(planned("baseline", is_baseline=True)).model_dump()
+    del stored["analysis"]
+    read = type(plan()).model_validate(stored)
+    assert (read.analysis.correction, read.analysis.alpha, read.analysis.margin) == ("holm", 0.05, None)

@@ -1,0 +1,189 @@
+"""`archsweep diff`: everything that differs between two trials or variants, and nothing that does not."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from results import Run
+from results.views.diff import Difference, format_differences, run_differences
+from results.views.diff_operands import find_side
+from search_space import SpecError
+
+
+def spec(seed, depth):
+    return {"seed": seed, "arch": {"depth": depth, "embed_dim": 96}, "train": {"lr": 0.01}}
+
+
+@pytest.fixture
+def run(tmp_path, record, plan):
+    sessions = [
+        {"session": "one", "packages": {"torch": "2.8.0", "timm": "1.0.31"}, "argv": ["a"], "started_at": "1"},
+        {"session": "two", "packages": {"torch": "2.9.0", "timm": "1.0.31"}, "argv": ["b"], "started_at": "2"},
+    ]
+    (tmp_path / "provenance.jsonl").write_text("".join(json.dumps(session) + "\n" for session in sessions))
+    common = {"device": "cpu", "host": "here"}
+    failure = {"type": "NonFiniteLoss", "message": "nan"}
+    records = [
+        record("baseline", 0, 90.0, spec=spec(0, 4), session="one", params_m=1.5, train_seconds=10.0, **common),
+        record("baseline", 1, 92.0, spec=spec(1, 4), session="one", params_m=1.5, train_seconds=12.0, **common),
+        record("deep", 0, 91.0, spec=spec(0, 6), session="one", params_m=2.0, train_seconds=15.0, **common),
+        record("deep", 1, 95.0, spec=spec(1, 6), session="two", params_m=2.0, train_seconds=17.0, **common),
+        record("deep", 2, spec=spec(2, 6), session="two", failure=failure, **common),
+    ]
+    return Run(tmp_path, plan(), tuple(records))
+
+
+def test_variants_differ_in_what_was_trained_and_seed_by_seed(run):
+    found = run_differences(run, find_side(run, "baseline"), find_side(run, "deep"))
+    assert found.spec == (Difference("arch.depth", 4, 6),)
+    assert found.num_same == 2  # embed_dim and lr; the seed is no part of a variant
+    outcome = {entry.name: (entry.a, entry.b, entry.delta) for entry in found.outcome}
+    assert outcome == {
+        "status": ("completed", "completed, failed", None),
+        "failure": (None, "NonFiniteLoss", None),
+        "params_m": (1.5, 2.0, 0.5),
+        "train_seconds": (11.0, 16.0, 5.0),
+        "top1": (91.0, 93.0, 2.0),
+    }
+    (paired,) = found.paired
+    assert (paired.metric, paired.by_seed, paired.mean) == ("top1", ((0, 1.0), (1, 3.0)), 2.0)
+    assert paired.std == pytest.approx(2**0.5)
+    assert [entry.name for entry in found.surroundings] == ["packages.torch"]
+
+
+def test_the_same_specification_with_another_number_is_explained_by_its_surroundings(run, record, plan, tmp_path):
+    """The thing that people hunt for."""
+    here = record("x", 0, 90.0, trial_id="aaa1", spec=spec(0, 4), session="one", device="cpu", host="here")
+    there = record("y", 0, 90.5, trial_id="bbb2", spec=spec(0, 4), session="two", device="NVIDIA H200", host="there")
+    same = Run(tmp_path, plan(), (here, there))
+    found = run_differences(same, find_side(same, "aaa1"), find_side(same, "bbb2"))
+    assert found.spec == ()
+    assert found.surroundings == (
+        Difference("device", "cpu", "NVIDIA H200"),
+        Difference("host", "here", "there"),
+        Difference("packages.torch", "2.8.0", "2.9.0"),
+    )
+    assert format_differences(found) == (
+        "a: x, seed 0 (aaa1) (completed)\n"
+        "b: y, seed 0 (bbb2) (completed)\n"
+        "\n"
+        "trained: the same specification\n"
+        "outcome:\n"
+        "  top1  90 -> 90.5  (+0.5 points)\n"
+        "  top1, b - a over 1 common seed: +0.5 points  (0: +0.5)\n"
+        "\n"
+        "surroundings:\n"
+        "  device          cpu -> NVIDIA H200\n"
+        "  host            here -> there\n"
+        "  packages.torch  2.8.0 -> 2.9.0"
+    )
+
+
+def test_a_thing_does_not_differ_from_itself(run):
+    found = run_differences(run, find_side(run, "baseline"), find_side(run, "baseline"))
+    assert (found.spec, found.outcome, found.paired, found.surroundings) == ((), (), (), ())
+
+
+def test_sides_are_named_by_variant_by_id_or_by_its_beginning(run):
+    assert find_side(run, "deep").is_variant
+    assert len(find_side(run, "id-dee").records) == 3
+    trial = find_side(run, "deep-1")
+    assert (trial.is_variant, trial.name) == (False, "deep, seed 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("deep-", "'deep-' is the beginning of 3 ids: deep-0, deep-1, deep-2"),
+        ("dep", "no variant or trial is called 'dep'"),
+        ("", "no variant or trial is called ''"),
+    ],
+)
+def test_no_and_several_matches_are_told_apart(run, text, message):
+    with pytest.raises(SpecError) as caught:
+        find_side(run, text)
+    assert [problem.message for problem in caught.value.problems] == [message]
+
+
+def test_without_provenance_the_records_still_tell(run):
+    (run.path / "provenance.jsonl").write_text("torn {")
+    found = run_differences(run, find_side(run, "baseline"), find_side(run, "deep"))
+    assert found.surroundings == ()
+
+
+@pytest.fixture
+def edited(run, record, plan, planned):
+    """Somebody edited the sweep's baseline and ran it again: two variants of one name in one run."""
+    old = record("baseline", 0, 70.0, variant_id="id-old", trial_id="old-0", spec=spec(0, 2), session="one")
+    return Run(run.path, plan(planned("baseline"), planned("deep")), (old, *run.records))
+
+
+def test_variants_of_one_name_are_not_merged(edited):
+    found = run_differences(edited, find_side(edited, "baseline"), find_side(edited, "deep"))
+    assert [record.trial_id for record in found.a.records] == ["baseline-0", "baseline-1"]
+    assert format_differences(found).splitlines()[:3] == [
+        "a: baseline, 2 seeds (completed)",
+        "b: deep, 3 seeds (completed, failed)",
+        "baseline is id-baseline here; of the same name, and not counted in: id-old",
+    ]
+    old = run_differences(edited, find_side(edited, "id-old"), find_side(edited, "id-baseline"))
+    assert old.spec == (Difference("arch.depth", 2, 4),)
+
+
+def test_which_of_several_is_meant_must_be_said_where_the_plan_does_not(edited, plan):
+    nobody_knows = Run(edited.path, plan(), edited.records)
+    with pytest.raises(SpecError) as caught:
+        find_side(nobody_knows, "baseline")
+    assert [(problem.message, problem.hint) for problem in caught.value.problems] == [
+        (
+            "2 variants are called 'baseline': id-old (1 trial), id-baseline (2 trials)",
+            "name one by its id; `archsweep ls RUN --columns variant,variant_id,seed` shows which is which",
+        )
+    ]
+
+
+def test_a_whole_id_is_no_beginning_of_others(run, record, plan):
+    short = Run(run.path, plan(), (record("x", 1, 1.0, trial_id="t1"), record("x", 10, 1.0, trial_id="t10")))
+    assert find_side(short, "t1").key == "t1"
+
+
+def test_where_no_seed_is_common_the_difference_is_called_unpaired(run, record, plan):
+    apart = Run(run.path, plan(), (record("x", 0, 90.0), record("y", 1, 95.0)))
+    found = run_differences(apart, find_side(apart, "x"), find_side(apart, "y"))
+    assert found.paired == ()
+    assert "  no seed in common: the metrics above are of different seeds" in format_differences(found).splitlines()
+
+
+def test_numbers_from_elsewhere_say_so(run, record, plan):
+    here = record("x", 0, 90.0, trial_id="aaa1")
+    there = record("x", 0, 90.0, trial_id="bbb2", cached_from="other run", resumed_from_epoch=3)
+    both = Run(run.path, plan(), (here, there))
+    assert run_differences(both, find_side(both, "aaa1"), find_side(both, "bbb2")).surroundings == (
+        Difference("cached_from", None, "other run"),
+        Difference("resumed_from_epoch", None, 3),
+    )
+
+
+def test_what_is_no_number_differs_from_numbers_and_not_from_itself(run, record, plan):
+    values = {"a": (math.nan, 1.0), "b": (math.nan, 2.0), "c": (math.inf, 1.0)}
+    records = [record(name, seed, value) for name, pair in values.items() for seed, value in enumerate(pair)]
+    odd = Run(run.path, plan(), tuple(records))
+    sides = {name: find_side(odd, name) for name in values}
+    assert run_differences(odd, sides["a"], sides["a"]).outcome == ()
+    (paired,) = run_differences(odd, sides["a"], sides["b"]).paired
+    assert (paired.by_seed[1], paired.std) == ((1, 1.0), None)
+    (paired,) = run_differences(odd, sides["b"], sides["c"]).paired
+    assert (paired.by_seed[1], paired.std) == ((1, -1.0), None)
+
+
+def test_where_a_trial_failed_its_place_is_unknown_and_no_difference(run, record, plan):
+    failed = [record("y", seed, failure={"type": "Killed", "message": "m"}) for seed in (0, 1)]
+    done = [record("x", seed, 90.0, device="cpu", host="here") for seed in (0, 1)]
+    mixed = [record("z", 0, 90.0, device="cpu", host="here"), record("z", 1, failure={"type": "E", "message": "m"})]
+    both = Run(run.path, plan(), (*failed, *done, *mixed))
+    x, y, z = (find_side(both, name) for name in "xyz")
+    assert run_differences(both, x, y).surroundings == ()
+    assert run_differences(both, x, z).surroundings == ()

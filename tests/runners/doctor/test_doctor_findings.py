@@ -1,0 +1,415 @@
+"""What `archsweep doctor` makes of facts, also of machines that nobody has at hand."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from runners.doctor.machine import (
+    CpuFacts,
+    judge_cpus,
+    judge_memory,
+    judge_open_files,
+    judge_processes,
+    judge_shared_memory,
+    judge_threads,
+)
+from runners.doctor.places import (
+    FileSystemFacts,
+    PlaceFacts,
+    judge_disk,
+    judge_file_system,
+    judge_localhost,
+    judge_sockets,
+)
+from runners.doctor.software import Package, TorchFacts, judge_gpus, judge_packages
+from runners.machine.cgroups import Limits, read_limits
+from runners.machine.gpus import GpuHere
+
+GIB = 2**30
+V2_MOUNT = "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+def told(finding):
+    return [finding.state, finding.text, *([finding.remedy] if finding.remedy else [])]
+
+
+def write(root, files):
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(f"{text}\n")
+
+
+def test_the_tightest_of_nested_groups_limits_version_2(tmp_path):
+    """A job of two CPUs in a slice of eight; the slice has less memory left than the job may take."""
+    top = "sys/fs/cgroup/slurm"
+    write(tmp_path, {
+        f"{top}/cpu.max": "800000 100000",
+        f"{top}/job/cpu.max": "200000 100000",
+        f"{top}/job/step/cpu.max": "max 100000",
+        f"{top}/memory.max": 32 * GIB,
+        f"{top}/memory.current": 31 * GIB,
+        f"{top}/memory.stat": f"anon 7\ninactive_file {2 * GIB}",
+        f"{top}/job/memory.max": 16 * GIB,
+        f"{top}/job/memory.current": 4 * GIB,
+        f"{top}/job/memory.stat": "anon 7\ninactive_file 0",
+        f"{top}/job/pids.max": 512,
+        f"{top}/job/pids.current": 12,
+    })  # fmt: skip
+    found = read_limits("0::/slurm/job/step\n", V2_MOUNT, root=tmp_path)
+    assert found == Limits(cpus=2, memory=16 * GIB, memory_left=3 * GIB, processes=512, processes_left=500)
+
+
+def test_each_resource_has_its_own_tree_in_version_1(tmp_path):
+    mounts = (
+        "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+        "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+        "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+    )
+    write(tmp_path, {
+        "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us": 150000,
+        "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us": 100000,
+        "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us": -1,
+        "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_period_us": 100000,
+        "sys/fs/cgroup/memory/c/memory.limit_in_bytes": 8 * GIB,
+        "sys/fs/cgroup/memory/c/memory.usage_in_bytes": 6 * GIB,
+        "sys/fs/cgroup/memory/c/memory.stat": f"inactive_file 1\ntotal_inactive_file {GIB}",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": 9223372036854771712,
+    })  # fmt: skip
+    groups = "4:memory:/c\n2:cpu,cpuacct:/a/b\n1:name=systemd:/a\n0::/\n"
+    assert read_limits(groups, mounts, root=tmp_path) == Limits(cpus=1.5, memory=8 * GIB, memory_left=3 * GIB)
+
+
+def test_a_container_whose_group_is_named_from_the_root_of_its_host(tmp_path):
+    """Docker without a cgroup namespace: the tree is mounted from the container's group on."""
+    mounts = "31 23 0:28 /docker/4f /sys/fs/cgroup ro - cgroup2 cgroup rw\n"
+    write(tmp_path, {"sys/fs/cgroup/cpu.max": "400000 100000", "sys/fs/cgroup/in/cpu.max": "300000 100000"})
+    assert read_limits("0::/docker/4f\n", mounts, root=tmp_path) == Limits(cpus=4)
+    assert read_limits("0::/docker/4f/in\n", mounts, root=tmp_path) == Limits(cpus=3)
+
+
+def test_no_groups_no_limits(tmp_path):
+    assert read_limits("0::/\n", V2_MOUNT, root=tmp_path) == Limits()
+    assert read_limits("", "", root=tmp_path) == Limits()
+
+
+SHARED = "--set resources.max_concurrent=2, or trials wait for each other"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (CpuFacts(8, 8), ["ok", "8"]),
+        (CpuFacts(8, 2), ["ok", "2 of 8"]),
+        (CpuFacts(8, 8, 8.0), ["ok", "8"]),
+        (CpuFacts(64, 64, 2.5), ["warning", "64 CPUs are visible, the control group grants 2.5", SHARED]),
+    ],
+)
+def test_cpus(facts, expected):
+    assert told(judge_cpus(facts)) == expected
+
+
+TOO_MANY = "OMP_NUM_THREADS=16, but a trial has 1 CPU"
+BOUND = "OMP_PROC_BIND=close: every trial may be bound to the same CPUs"
+
+
+@pytest.mark.parametrize(
+    ("environment", "cpus", "expected"),
+    [
+        ({}, 1, ["ok", "1 per trial"]),
+        ({}, 0.5, ["ok", "1 per trial"]),
+        ({"OMP_NUM_THREADS": "4"}, 4, ["ok", "4 per trial, OMP_NUM_THREADS=4"]),
+        ({"OMP_NUM_THREADS": "16"}, 1, ["warning", TOO_MANY, "unset it, or export OMP_NUM_THREADS=1"]),
+        ({"OMP_NUM_THREADS": "1", "OMP_PROC_BIND": "close"}, 1, ["warning", BOUND, "unset OMP_PROC_BIND"]),
+        ({"OMP_PROC_BIND": "false"}, 2, ["ok", "2 per trial"]),
+    ],
+)
+def test_threads(environment, cpus, expected):
+    assert told(judge_threads(environment, cpus)) == expected
+
+
+GRANTED = "3.00 GiB available of the 8.00 GiB that the control group grants"
+FEWER = "a worker with torch takes about 0.7 GiB: fewer trials at a time"
+
+
+@pytest.mark.parametrize(
+    ("available", "limits", "expected"),
+    [
+        (None, Limits(), ["ok", "not told by this system"]),
+        (64 * GIB, Limits(), ["ok", "64 GiB available"]),
+        (
+            64 * GIB,
+            Limits(memory=8 * GIB, memory_left=3 * GIB),
+            ["warning", GRANTED, "with 4 CPUs, --set resources.max_concurrent=3"],
+        ),
+        (GIB, Limits(memory=8 * GIB, memory_left=6 * GIB), ["warning", "1.00 GiB available", FEWER]),
+    ],
+)
+def test_memory(available, limits, expected):
+    assert told(judge_memory(available, limits, cpus=4)) == expected
+
+
+FILES = "at most 1024; Ray opens hundreds per worker"
+ADMINISTRATOR = "ulimit -n 2048; more than 2048 takes an administrator (limits.conf, docker run --ulimit)"
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [
+        (65536, 65536, ["ok", "at most 65536"]),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, ["ok", "no limit"]),
+        (1024, 1048576, ["warning", FILES, "ulimit -n 4096"]),
+        (1024, 2048, ["warning", FILES, ADMINISTRATOR]),
+    ],
+)
+def test_open_files(soft, hard, expected):
+    assert told(judge_open_files(soft, hard)) == expected
+
+
+THREADS = "at most 1024 processes and threads; Ray starts hundreds of threads per worker"
+PIDS = "the control group grants 512 processes and threads, 500 are left"
+
+
+@pytest.mark.parametrize(
+    ("limit", "limits", "expected"),
+    [
+        (resource.RLIM_INFINITY, Limits(), ["ok", "no limit"]),
+        (96365, Limits(processes=50000, processes_left=49000), ["ok", "at most 96365"]),
+        (1024, Limits(), ["warning", THREADS, "ulimit -u 4096, if the administrator allows it"]),
+        (
+            96365,
+            Limits(processes=512, processes_left=500),
+            ["warning", PIDS, "docker run --pids-limit=-1, or --set resources.max_concurrent=1"],
+        ),
+    ],
+)
+def test_processes(limit, limits, expected):
+    assert told(judge_processes(limit, limits)) == expected
+
+
+SLOW = "0.06 GiB of 0.06 GiB free; Ray then uses a disk"
+BUS = "0.50 GiB of 24 GiB free; with resources.num_workers, loading large images may end in `Bus error`"
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "expected"),
+    [
+        (None, None, ["ok", "not used on this system"]),
+        (12 * GIB, 24 * GIB, ["ok", "12 GiB of 24 GiB free"]),
+        # What Docker gives.
+        (64 * 2**20, 64 * 2**20, ["warning", SLOW, "docker run --shm-size=2g or --ipc=host"]),
+        (GIB / 2, 24 * GIB, ["warning", BUS, "delete what nobody uses from /dev/shm"]),
+    ],
+)
+def test_shared_memory(free, total, expected):
+    assert told(judge_shared_memory(free, total)) == expected
+
+
+LACKING = "free some; Ray stops at 95 % of its disk; ARCHSWEEP_CACHE=off does without the cache"
+ROOMY = PlaceFacts("run directory", "/data", 50 * GIB, 100 * GIB, 10**6)
+ALMOST_FULL = PlaceFacts("Ray", "/tmp", 4 * GIB, 100 * GIB)
+FULL = PlaceFacts("run directory", "/data", GIB / 4, 100 * GIB, 10**6)
+READ_ONLY_CACHE = PlaceFacts("cache", "/cache", error="Read-only file system")
+NO_INODES = PlaceFacts("run directory", "/data", 50 * GIB, 100 * GIB, 7)
+FORBIDDEN = PlaceFacts("run directory", "/data", error="Permission denied")
+BOTH = "/cache: cannot write: Read-only file system; 0.25 GiB free in /data (run directory)"
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([ROOMY], ["ok", "50 GiB free in /data"]),
+        ([ROOMY, ALMOST_FULL], ["warning", "/tmp (Ray) is 96 % full", LACKING]),
+        ([FULL, READ_ONLY_CACHE], ["warning", BOTH, LACKING]),
+        ([NO_INODES], ["warning", "7 more files fit into /data (run directory)", LACKING]),
+        ([FORBIDDEN, FULL], ["problem", "/data: cannot write: Permission denied", "run elsewhere, or --out DIR"]),
+    ],
+)
+def test_disk(places, expected):
+    assert told(judge_disk(places)) == expected
+
+
+ELSEWHERE = "choose a local folder or a shared POSIX file system with --out"
+WITH_LOCKS = f"mount it with locks (Lustre: -o flock, NFS: without nolock), or {ELSEWHERE}"
+TWICE = "/data: two processes got the same lock, so two drivers could write into one run"
+NTP = "synchronise both machines with NTP (chronyd); `watch` shows wrong times"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"skew": -0.004}, ["ok", "/data: locks hold, its clock is ours"]),
+        ({"lock_error": "Not implemented"}, ["problem", "/data: no locks: Not implemented", WITH_LOCKS]),
+        ({"is_exclusive": False}, ["problem", TWICE, ELSEWHERE]),
+        ({"skew": -75.0}, ["warning", "/data: its clock is 75 s behind", NTP]),
+        ({"warning": "NFS mounted with nolock"}, ["warning", "NFS mounted with nolock", ELSEWHERE]),
+        ({"refusal": "object storage"}, ["problem", "object storage", ELSEWHERE]),
+    ],
+)
+def test_file_system(facts, expected):
+    assert told(judge_file_system(FileSystemFacts("/data", **facts))) == expected
+
+
+def test_sockets_have_short_paths():
+    """unix(7): 108 bytes with the zero at the end; letters beyond ASCII take more than one."""
+    fits = {"Ray": "/" + "a" * 106, "TMPDIR": "/b"}
+    assert told(judge_sockets(fits)) == ["ok", "paths of sockets have at most 107 of 107 bytes"]
+    assert told(judge_sockets({"Ray": "/a", "TMPDIR": "/" + "\u00e4" * 60})) == [
+        "problem",
+        "paths of sockets are longer than 107 bytes (TMPDIR: 121)",
+        "export TMPDIR=/tmp, or another short folder",
+    ]
+
+
+HOSTS = "put `127.0.0.1 localhost` into /etc/hosts"
+NO_WAY = "no connection to 127.0.0.1: Network is unreachable"
+LOOPBACK = "ip link set lo up; a firewall must let loopback through"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ((["127.0.0.1", "::1"], "", ""), ["ok", "127.0.0.1, ::1"]),
+        (([], "not known", ""), ["problem", "`localhost` is not this machine: not known", HOSTS]),
+        ((["10.0.0.7"], "", ""), ["problem", "`localhost` is not this machine: it is 10.0.0.7", HOSTS]),
+        ((["127.0.0.1"], "", "Network is unreachable"), ["problem", NO_WAY, LOOPBACK]),
+    ],
+)
+def test_localhost(facts, expected):
+    assert told(judge_localhost(*facts)) == expected
+
+
+PACKAGES = {
+    "archsweep": Package("0.1.0", ("torch>=2.8", "timm<1.1,>=1.0.31", "optuna>=4.5", "pytest>=8; extra == 'test'")),
+    "torch": Package("2.15.0+cu130"),
+    "torchvision": Package("0.29.2", ("numpy", "torch==2.15.0")),
+    "timm": Package("1.0.31", ("torch", "torchvision", "pyyaml")),
+    "optuna": Package("5.0.0"),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"timm": Package("1.1.0")}, "timm 1.1.0, needs >=1.0.31,<1.1"),
+        ({"optuna": None}, "optuna is missing (needs >=4.5)"),
+        ({"torchvision": None}, "timm 1.0.31: torchvision is missing (needs any version)"),
+        ({"torch": Package("2.7.1")}, "torch 2.7.1, needs >=2.8; torchvision 0.29.2: torch 2.7.1, needs ==2.15.0"),
+    ],
+)
+def test_packages_that_do_not_fit(changed, problem):
+    packages = {name: package for name, package in {**PACKAGES, **changed}.items() if package is not None}
+    assert told(judge_packages(packages)) == ["problem", problem, "pip install -c constraints.txt archsweep"]
+
+
+def test_packages_that_fit():
+    versions = "torch 2.15.0+cu130, torchvision 0.29.2, timm 1.0.31, optuna 5.0.0"
+    assert told(judge_packages(PACKAGES)) == ["ok", versions]
+
+
+H200 = GpuHere("0", "GPU-1", "NVIDIA H200", 500, 143771, 0, False, "580.82.07")
+OLD_DRIVER = GpuHere("0", "GPU-1", "NVIDIA A100", 500, 40960, 0, False, "570.86.15")
+SPLIT = GpuHere("0", "GPU-1", "NVIDIA H100", None, None, None, True, "580.82.07")
+BUSY = GpuHere("0", "GPU-1", "NVIDIA H200", 51200, 143771, 97, False, "580.82.07")
+ARCHS = ("sm_80", "sm_90", "sm_100")
+CPU_BUILD, BLIND = TorchFacts(), TorchFacts("13.0", ARCHS)
+SEES_H200 = TorchFacts("13.0", ARCHS, (("NVIDIA H200", 139.7, (9, 0)),))
+SEES_V100 = TorchFacts("13.0", ARCHS, (("Tesla V100", 16.0, (7, 0)),))
+SEES_NEWER = TorchFacts("13.0", (*ARCHS, "compute_100"), (("NVIDIA X", 16.0, (12, 0)),))
+ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
+
+
+@pytest.mark.parametrize(
+    ("here", "torch", "visible", "expected"),
+    [
+        (None, CPU_BUILD, None, ["ok", "none; trials run on the CPU"]),
+        ([H200], SEES_H200, None, ["ok", "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0"]),
+        ([], SEES_NEWER, None, ["ok", "NVIDIA X (16 GiB), CUDA 13.0"]),
+        (
+            [],
+            BLIND,
+            None,
+            [
+                "warning",
+                "`nvidia-smi` is there and finds no GPU; trials would run on the CPU",
+                "call nvidia-smi; containers need --gpus all and the NVIDIA runtime",
+            ],
+        ),
+        (
+            [H200, H200],
+            CPU_BUILD,
+            None,
+            [
+                "problem",
+                "2 GPUs (NVIDIA H200, driver 580.82.07), but this torch is a CPU build",
+                "install torch with CUDA: https://pytorch.org/get-started/locally",
+            ],
+        ),
+        ([H200], BLIND, "", ["warning", f"{ONE}, hidden by CUDA_VISIBLE_DEVICES=''", "unset it to use them"]),
+        (
+            [OLD_DRIVER],
+            BLIND,
+            None,
+            [
+                "problem",
+                "1 GPU (NVIDIA A100, driver 570.86.15), but torch (CUDA 13.0) finds none",
+                "CUDA 13.0 needs a driver from 580.65.06 on: update it, or install torch for an older CUDA",
+            ],
+        ),
+        (
+            [H200],
+            BLIND,
+            "7",
+            [
+                "problem",
+                f"{ONE}, but torch (CUDA 13.0) finds none; CUDA_VISIBLE_DEVICES=7",
+                "name what `nvidia-smi -L` shows",
+            ],
+        ),
+        (
+            [H200],
+            SEES_V100,
+            None,
+            [
+                "problem",
+                "Tesla V100 (compute capability 7.0): this torch has no kernels for it",
+                "install a torch that has; this one: sm_80, sm_90, sm_100",
+            ],
+        ),
+        (
+            [SPLIT],
+            SEES_H200,
+            None,
+            [
+                "warning",
+                "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0; "
+                "split by MIG: GPU 0, of which CUDA gives a process one part only",
+                "CUDA_VISIBLE_DEVICES=MIG-...,MIG-... by `nvidia-smi -L`, so that Ray counts the parts",
+            ],
+        ),
+        ([SPLIT], SEES_H200, "MIG-1,MIG-2", ["ok", "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0"]),
+        (
+            [BUSY],
+            SEES_H200,
+            None,
+            [
+                "warning",
+                "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0; others use 50 GiB of GPU 0",
+                "nvidia-smi shows whose it is; CUDA_VISIBLE_DEVICES leaves a GPU out",
+            ],
+        ),
+        (
+            [H200, H200],
+            SEES_H200,
+            None,
+            [
+                "warning",
+                "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0; the driver has 2, torch finds 1",
+                "nvidia-smi -q tells the state of the others",
+            ],
+        ),
+    ],
+)
+def test_gpus(here, torch, visible, expected):
+    assert told(judge_gpus(here or [], torch, has_driver=here is not None, visible=visible)) == expected

@@ -1,0 +1,208 @@
+"""Both engines carry out the same contract: they drive the same book and must produce the same records."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from results import Run
+from runners.engines import ENGINES, run_trials
+from runners.planning.plan import make_plan
+from runners.run_sweep import drive
+from search_space import SpecError, load_sweep
+
+MIXED = """
+    name: mixed
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      task: {name: classification, dataset: builtin/digits}
+      train: {epochs: 2, batch_size: 512, lr: 0.003}
+    space:
+      arch.attention: [softmax, reattention, refiner, groupmix]
+      train.lr: [0.003, 1.0e+30]
+    design: one_factor
+    seeds: [3]
+    metric: top1
+"""
+
+LONG = """
+    name: long
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      train: {epochs: 200, batch_size: 256}
+    space: {}
+    design: factorial
+    seeds: 2
+    metric: top1
+"""
+
+
+@pytest.fixture
+def run(write_sweep, tmp_path, ray_cluster):
+    def run_(text, engine, *, name="run", **options):
+        plan = make_plan(load_sweep(write_sweep(text)))
+        result = drive(plan, tmp_path / name, engine=engine, **options)
+        return result, Run.open(tmp_path / name)
+
+    return run_
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory, ray_cluster):
+    """MIXED, carried out by every engine: engine -> result and run."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "sweep.yaml").write_text(MIXED)
+    plan = make_plan(load_sweep(folder / "sweep.yaml"))
+    return {engine: (drive(plan, folder / engine, engine=engine), Run.open(folder / engine)) for engine in ENGINES}
+
+
+def what_happened(records):
+    """Everything about the records that must not depend on where and when they were made."""
+    timeless = {"train_seconds", "total_seconds", "finished_at", "session", "failure"}
+    return {
+        record.trial_id: record.model_dump(exclude=timeless) | {"failure": record.failure and record.failure.type}
+        for record in records
+    }
+
+
+def test_engines_produce_the_same_records(mixed):
+    """Four mechanisms and a diverging trial, bit for bit: on the CPU an engine may not change a digit."""
+    in_process, ray = (what_happened(mixed[engine][1].records) for engine in ("in-process", "ray"))
+    assert in_process == ray
+    assert len(ray) == 5
+    for result, _ in mixed.values():
+        assert dict(result.counts) == {"completed": 4, "failed": 1}
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_failing_trial_is_a_record_and_the_sweep_goes_on(mixed, engine):
+    result, opened = mixed[engine]
+    (failed,) = [record for record in opened.records if record.status == "failed"]
+    assert failed.variant == "lr=1e+30"
+    assert failed.failure.type == "NonFiniteLoss"
+    assert failed.failure.message.startswith("training loss is nan in epoch ")
+    assert "NonFiniteLoss" in failed.failure.traceback
+    assert result.remaining == 0
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_pruned_trial_is_recorded_with_its_curve(run, engine):
+    """A threshold no trial reaches prunes every one after its first epoch, but not the row that all others are compared
+    with."""
+    text = MIXED.replace("design: one_factor", "design: one_factor\n    prune: {pruner: threshold, lower: 99.9}")
+    text += "    resources: {max_concurrent: 1}\n"  # one worker to start
+    result, opened = run(text.replace(", 1.0e+30]", "]"), engine)
+    assert dict(result.counts) == {"pruned": 3, "completed": 1}
+    (whole,) = [record for record in opened.records if record.status == "completed"]
+    assert whole.variant == "baseline"
+    for record in (record for record in opened.records if record is not whole):
+        assert (record.epochs, len(record.curve), record.metrics) == (1, 1, {})
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_trial_beyond_its_time_limit_is_a_failed_record(run, engine):
+    """A limit for the variants of many epochs alone, which no other trial would keep either."""
+    limited = LONG.replace("epochs: 200", "epochs: 1").replace("seeds: 2", "seeds: 1")
+    limited = limited.replace("space: {}", "space: {train.epochs: [1, 100000]}")
+    rules = '{time_limit: 0.001, per_variant: [{where: "params_m > 0", time_limit: 5m},'
+    rules += ' {where: "train.epochs > 1", time_limit: 1.5}]}'
+    result, opened = run(limited + f"    resources: {rules}\n", engine)
+    assert dict(result.counts) == {"completed": 1, "failed": 1}
+    (record,) = [record for record in opened.records if record.status == "failed"]
+    assert record.variant == "epochs=100000"
+    assert record.failure.type == "TimeLimit"
+    assert record.failure.message == "not finished after 1.5 s, its time limit (`resources.time_limit`)"
+
+
+def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
+    with pytest.raises(SpecError) as caught:
+        run(LONG + "    resources: {cpus: 64, gpus: 8}\n", "ray")
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("resources.cpus", "a trial asks for 64 CPUs, the cluster has 2"),
+        ("resources.gpus", "a trial asks for 8 GPUs, the cluster has 1"),
+    ]
+    with pytest.raises(SpecError) as caught:
+        run(LONG + "    resources: {per_variant: [{where: train.epochs == 200, gpus: 8}]}\n", "ray", name="other")
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("resources.per_variant.gpus", "a trial asks for 8 GPUs, the cluster has 1"),
+    ]
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_progress_says_from_the_start_where_a_trial_runs(mixed, engine):
+    """Between the start and the first epoch, which may take an hour."""
+    _, opened = mixed[engine]
+    for key in {event.trial_id for event in opened.progress}:
+        events = [event for event in opened.progress if event.trial_id == key]
+        assert [event.event for event in events][:2] == ["start", "place"]
+        assert (events[1].worker, events[1].gpus) == (socket.gethostname(), ())
+
+
+def test_what_a_trial_prints_goes_into_its_own_log(mixed):
+    _, opened = mixed["ray"]
+    (failed,) = [record for record in opened.records if record.status == "failed"]
+    log = opened.path / "trials" / failed.trial_id / "train.log"
+    assert "NonFiniteLoss" in log.read_text()
+    # Trials that had nothing to say leave no file.
+    assert [path.name for path in (opened.path / "trials").iterdir()] == [failed.trial_id]
+
+
+class _FullDisk:
+    """A watcher whose disk is full from the second epoch on: what `progress.jsonl` would raise."""
+
+    def __init__(self):
+        self.epochs = 0
+
+    def started(self, assignment): ...
+
+    def placed(self, assignment, place): ...
+
+    def ended(self, assignment, record): ...
+
+    def epoch_done(self, assignment, metrics):
+        self.epochs += 1
+        if self.epochs == 2:
+            raise SpecError("progress.jsonl: cannot write: the disk is full")
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_error_of_the_driver_ends_the_run_and_blames_no_trial(write_sweep, open_book, tmp_path, ray_cluster, engine):
+    text = LONG.replace("epochs: 200", "epochs: 3").replace("seeds: 2", "seeds: 1")
+    book = open_book(write_sweep(text), observers=[_FullDisk()])
+    with pytest.raises(SpecError, match="the disk is full"):
+        run_trials(engine, book, run_dir=tmp_path / "run")
+    assert book.records == {}
+
+
+def trained_together(opened):
+    starts = [event.t for event in opened.progress if event.event == "start"]
+    ends = [event.t for event in opened.progress if event.event == "end"]
+    assert len(opened.records) == 2
+    return max(starts) < min(ends)
+
+
+@pytest.mark.parametrize(
+    ("resources", "together"),
+    [
+        ("gpus: 0.5", True),  # two halves of the cluster's one (pretended) GPU
+        ("gpu_memory: 0.5", False),  # with what CUDA and fragments take, 0.7 of its 2 GiB
+        ("gpu_memory: auto", True),  # the model needs next to nothing
+    ],
+)
+def test_trials_share_a_gpu_by_fractions_or_by_memory(run, resources, together):
+    _, opened = run(LONG.replace("epochs: 200", "epochs: 6") + f"    resources: {{{resources}}}\n", "ray")
+    assert trained_together(opened) is together
+    places = [(event.worker, event.gpus) for event in opened.progress if event.event == "place"]
+    assert places == [(socket.gethostname(), ("0",))] * 2
+
+
+def test_gpus_of_unknown_memory_are_refused_where_trials_pack_by_it(run, add_node):
+    add_node(num_cpus=1, num_gpus=1)
+    with pytest.raises(SpecError) as caught:
+        run(LONG + "    resources: {gpu_memory: auto}\n", "ray")
+    (problem,) = caught.value.problems
+    assert problem.message == f"no GPU answers on {socket.gethostname()}, so its memory is not known"
+    assert problem.hint == (
+        "give `resources.gpus` instead, or start the node with --resources='{\"gpu_memory_gib\": 80}'"
+    )

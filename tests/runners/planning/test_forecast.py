@@ -1,0 +1,419 @@
+"""Figures of a plan: power against published tables, memory against a second measurement, time, budget, history."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from typer.testing import CliRunner
+
+from modelzoo import build_model
+from results import LedgerWriter
+from runners.cli.app import app
+from runners.cli.plan_text import plan_sentences
+from runners.driver.orchestrator import TrialBook
+from runners.planning.budget import fit_budget, parse_budget
+from runners.planning.forecast import make_forecast, slots_here
+from runners.planning.history import History, duration_key, read_history
+from runners.planning.plan import make_plan
+from runners.planning.power import detectable_effect, power_of
+from runners.planning.profiling import Probe, activation_mib, probe_trial, training_mib
+from runners.trials.outcome import Outcome
+from search_space import Resources, SpecError, load_sweep
+from search_space.schema.trial import ArchSpec
+
+DOCS = Path(__file__).parents[3] / "docs"
+TWO_CPUS = "resources: {cpus: 1, max_concurrent: 2}"
+
+
+# -- power ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("num_seeds", "expected"), [(3, 3.26), (5, 1.68), (10, 1.00), (20, 0.66), (34, 0.50)])
+def test_detectable_effects_are_those_of_power_tables(num_seeds, expected):
+    """Two-sided paired t, alpha 0.05, power 0.8; 34 pairs for an effect of 0.5 is Cohen's and G*Power's example."""
+    assert detectable_effect(num_seeds) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("num_seeds", "num_tests"), [(3, 1), (5, 1), (5, 10), (8, 4)])
+def test_power_agrees_with_simulation(num_seeds, num_tests):
+    """20,000 paired t-tests by scipy; four standard errors of a share of 0.8 are 0.011."""
+    effect = detectable_effect(num_seeds, num_tests=num_tests)
+    assert effect is not None
+    draws = np.random.default_rng(1).normal(effect, 1, size=(20_000, num_seeds))
+    found = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05 / num_tests).mean()
+    assert found == pytest.approx(0.8, abs=0.0115)
+
+
+def test_no_effect_is_found_as_often_as_alpha_says():
+    assert power_of(0.0, 5, alpha=0.03) == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_fewer_than_three_seeds_detect_nothing(num_seeds):
+    assert detectable_effect(num_seeds) is None
+
+
+# -- memory --------------------------------------------------------------------
+
+SMALL = {"model": "vit", "embed_dim": 24, "num_heads": 2, "mlp_ratio": 2, "patch_size": 4, "class_token": False}
+
+
+def info(write_sweep):
+    plan = make_plan(load_sweep(write_sweep()))
+    return plan.dataset_of(plan.variants[0])
+
+
+@pytest.mark.parametrize("attention", ["reattention", "groupmix"])
+def test_activation_memory_is_what_a_real_forward_pass_saves(attention, write_sweep):
+    """The reference counts the bytes of distinct addresses on the CPU, where memory is real."""
+    arch = ArchSpec(depth=2, attention={"name": attention}, **SMALL | {"embed_dim": 40})
+    data = info(write_sweep)
+
+    def saved(num_images):
+        model = build_model(arch, img_size=data.img_size, in_chans=1, num_classes=10).train()
+        kept, bytes_at = [], {}
+
+        def pack(tensor):
+            storage = tensor.untyped_storage()
+            kept.append(tensor)
+            bytes_at[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model(torch.zeros(num_images, 1, *data.img_size))
+        return sum(bytes_at.values())
+
+    assert activation_mib(arch, data) * 2**20 == pytest.approx(saved(5) - saved(4), rel=0.02)
+
+
+def test_every_block_adds_the_same_activation_memory(write_sweep):
+    data = info(write_sweep)
+    one, two, three = (activation_mib(ArchSpec(depth=depth, **SMALL), data) for depth in (1, 2, 3))
+    assert 0 < one < two
+    assert three - two == pytest.approx(two - one)
+
+
+def test_training_memory_by_hand(write_sweep):
+    """Weights, gradients and two moments of a million parameters in float32, and 256 images of 0.5 MiB."""
+    plan = make_plan(load_sweep(write_sweep()))
+    setting = plan.variants[0].setting
+    expected = 4 * 4 * 1e6 / 2**20 + 256 * 0.5
+    assert training_mib(setting, params_m=1.0, activation=0.5) == pytest.approx(expected)
+
+
+# -- time ----------------------------------------------------------------------
+
+
+def test_probe_foretells_the_duration_and_records_nothing(write_sweep, tmp_path):
+    setting = make_plan(load_sweep(write_sweep())).variants[0].setting
+    before = sorted(tmp_path.rglob("*"))
+    found = probe_trial(setting, Resources(), device="cpu", max_seconds=0.2)
+    assert 0 < found.step_seconds < found.seconds
+    assert (found.peak_mib, found.device) == (None, "cpu")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_probe_leaves_the_trial_as_it_was(write_sweep):
+    """Global random streams are put back: what is trained after a probe is what is trained without one."""
+    setting = make_plan(load_sweep(write_sweep())).variants[0].setting
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    probe_trial(setting, Resources(), device="cpu", max_seconds=0.1)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def key_of(variant):
+    return duration_key(variant.setting.model_dump(mode="json"))
+
+
+def fill(path, run_dir, values, *, seconds=7200.0):
+    """A ledger with the given top1 by (variant, seed)."""
+    plan = make_plan(load_sweep(path))
+    with LedgerWriter(run_dir) as ledger:
+        book = TrialBook(plan, ledger)
+        while (assignment := book.ask()) is not None:
+            value = values.get((assignment.variant.name, assignment.spec.seed))
+            if value is None:
+                break
+            outcome = Outcome("completed", {"top1": value}, total_seconds=seconds)
+            book.finish(assignment.trial_id, outcome)
+    return plan
+
+
+def test_history_tells_seconds_and_spread(write_sweep, tmp_path):
+    """Differences of re-attention: 1, 3 (variance 2); of Group-Mix: 0, 4 (variance 8): pooled sqrt(5)."""
+    values = {
+        ("baseline", 0): 90.0, ("baseline", 1): 92.0,
+        ("attention=reattention", 0): 91.0, ("attention=reattention", 1): 95.0,
+        ("attention=groupmix", 0): 90.0, ("attention=groupmix", 1): 96.0,
+    }  # fmt: skip
+    plan = fill(write_sweep(), tmp_path / "run", values)
+    history = read_history(tmp_path / "run")
+    spread = history.spread(plan.variants[0], plan.variants[1:], "top1")
+    assert spread is not None
+    assert (spread.std, spread.num_arms, spread.num_pairs) == (pytest.approx(5**0.5), 2, 4)
+    assert history.seconds(plan.variants[0].setting) == 7200.0
+    slower = plan.variants[0].setting.model_copy(
+        update={"train": plan.variants[0].setting.train.model_copy(update={"lr": 0.5})}
+    )
+    assert history.seconds(slower) == 7200.0
+    longer = plan.variants[0].setting.model_copy(
+        update={"train": plan.variants[0].setting.train.model_copy(update={"epochs": 99})}
+    )
+    assert history.seconds(longer) is None
+
+
+def test_forecast_counts_what_is_left(write_sweep, tmp_path):
+    """Four of six trials are done; two are left, of 2 h each, two at a time; each takes half a GPU."""
+    path = write_sweep(**{"seeds: 2": "seeds: 2\nresources: {cpus: 1, gpus: 0.5}"})
+    values = {(name, 0): 90.0 for name in ("baseline", "attention=reattention", "attention=groupmix")}
+    plan = fill(path, tmp_path / "run", values | {("baseline", 1): 91.0})
+    found = make_forecast(plan, read_history(tmp_path / "run"), concurrency=2)
+    assert (found.num_trials, found.num_left) == (6, 2)
+    assert (found.trial_hours, found.hours, found.cpu_hours, found.gpu_hours) == (4.0, 2.0, 4.0, 2.0)
+    assert found.seed_hours == 6.0
+    assert [arm.source for arm in found.arms] == ["history"] * 3
+
+
+@pytest.mark.parametrize(
+    ("gpu_memory", "gpu_gib", "gpu_hours", "is_bound"),
+    [
+        ("10", 80, 1.2, False),  # (10 * 1.15 + 0.75) / 80 = 0.153, in steps of a twentieth: 0.2 of six hours
+        ("10", None, 6.0, True),  # no GPU here says how much that is
+        ("auto", 80, 6.0, True),  # measured when the run starts
+    ],
+)
+def test_gpu_hours_of_trials_that_share_by_memory(write_sweep, gpu_memory, gpu_gib, gpu_hours, is_bound):
+    plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": f"seeds: 2\nresources: {{gpu_memory: {gpu_memory}}}"})))
+    probes = {key: Probe(3600.0, 1.0, None, "cpu") for key in map(key_of, plan.variants)}
+    found = make_forecast(plan, History(), probes=probes, concurrency=1, gpu_gib=gpu_gib)
+    assert (found.gpu_hours, found.is_gpu_bound) == (pytest.approx(gpu_hours), is_bound)
+    (time,) = [line for line in plan_sentences(found, run_dir="r") if line.startswith("time: ")]
+    assert (
+        time
+        == "time: 6.0 h with 1 at a time; 6.0 h of CPUs, "
+        + {
+            ("10", 80): "1.2 h of GPUs (0.2 of a GPU per trial)",
+            ("10", None): "at most 6.0 h of GPUs, if each trial took a whole one: no GPU here tells its memory",
+            ("auto", 80): "at most 6.0 h of GPUs, if each trial took a whole one: the share is measured later",
+        }[gpu_memory, gpu_gib]
+        + " (from probe on cpu)"
+    )
+    said = "may need up to 6 GPU hours" if is_bound else "needs 1.2 GPU hours"
+    assert refusal(parse_budget("1gpuh"), lambda seeds: found, (0, 1), trim=True).startswith(
+        f"--budget 1gpuh: the plan {said}, more than the 1 there are\n"
+    )
+
+
+def test_hours_of_trials_that_take_different_resources(write_sweep):
+    """Three variants, two seeds, an hour a trial; Group-Mix takes 4 CPUs and 2 GPUs, the others half a GPU."""
+    rules = "{gpus: 0.5, per_variant: [{where: arch.attention.name == 'groupmix', cpus: 4, gpus: 2}]}"
+    plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": f"seeds: 2\nresources: {rules}"})))
+    probes = {key: Probe(3600.0, 1.0, None, "cpu") for key in map(key_of, plan.variants)}
+    found = make_forecast(plan, History(), probes=probes, concurrency=1)
+    assert (found.trial_hours, found.cpu_hours, found.gpu_hours) == (6.0, 2 + 2 + 8, 1 + 1 + 4)
+    assert [line for line in plan_sentences(found, run_dir="r") if "takes" in line] == [
+        "resources: a trial of attention=groupmix takes 4 CPUs, 2 GPUs",
+        "  every other takes 1 CPUs, 0.5 GPUs",
+    ]
+
+
+def test_row_without_history_is_given_the_mean_of_the_others_and_says_so(write_sweep, tmp_path):
+    plan = fill(write_sweep(), tmp_path / "run", {("baseline", 0): 90.0})
+    found = make_forecast(plan, read_history(tmp_path / "run"), concurrency=1)
+    assert [(arm.seconds, arm.source) for arm in found.arms] == [
+        (7200.0, "history"),
+        (7200.0, "mean of the other rows"),
+        (7200.0, "mean of the other rows"),
+    ]
+
+
+def test_nothing_known_is_said_to_be_unknown(write_sweep):
+    found = make_forecast(make_plan(load_sweep(write_sweep())), History(), concurrency=1)
+    assert (found.trial_hours, found.hours, found.gpu_hours) == (None, None, None)
+
+
+def test_detectable_difference_scales_with_the_spread(write_sweep, tmp_path):
+    path = write_sweep(**{"seeds: 2": "seeds: 5"})
+    found = make_forecast(make_plan(load_sweep(path)), History(), concurrency=1)
+    assert found.detectable.single == pytest.approx(0.2 * 1.684, abs=0.001)
+    assert found.detectable.worst == pytest.approx(0.2 * (detectable_effect(5, alpha=0.025) or 0))
+    assert found.one_more.single == pytest.approx(0.2 * (detectable_effect(6) or 0))
+    assert found.detectable.spread is None
+
+
+def test_slots_are_bounded_by_max_concurrent():
+    assert slots_here(Resources(cpus=0.001, max_concurrent=3)) == 3
+    assert slots_here(Resources(cpus=10_000)) == 1
+
+
+# -- budget --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "unit"), [("40gpuh", 40, "gpuh"), ("1.5 cpuh", 1.5, "cpuh"), (".5h", 0.5, "h")]
+)
+def test_budgets_are_read(text, amount, unit):
+    assert (parse_budget(text).amount, parse_budget(text).unit) == (amount, unit)
+
+
+@pytest.mark.parametrize("text", ["40", "gpuh", "-1h", "0h", "40 days", "1e3h"])
+def test_what_is_no_budget_is_refused(text):
+    with pytest.raises(SpecError, match="is no budget"):
+        parse_budget(text)
+
+
+@pytest.fixture
+def an_hour_each(write_sweep):
+    """Five seeds of three variants, an hour each on one CPU."""
+    plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": "seeds: 5"})))
+    probes = {key: Probe(3600.0, 1.0, None, "cpu") for key in map(key_of, plan.variants)}
+    return lambda seeds: make_forecast(plan, History(), probes=probes, seeds=seeds, concurrency=3)
+
+
+def test_plan_within_the_budget_is_left_alone(an_hour_each):
+    assert len(fit_budget(parse_budget("15cpuh"), an_hour_each, range(5), trim=True).seeds) == 5
+    assert len(fit_budget(parse_budget("5h"), an_hour_each, range(5), trim=False).seeds) == 5
+
+
+def refusal(*arguments, **options):
+    with pytest.raises(SpecError) as caught:
+        fit_budget(*arguments, **options)
+    return str(caught.value)
+
+
+def test_plan_beyond_the_budget_is_refused_with_what_would_fit(an_hour_each):
+    assert refusal(parse_budget("13cpuh"), an_hour_each, range(5), trim=False) == (
+        "--budget 13cpuh: the plan needs 15 CPU hours, more than the 13 there are\n"
+        "  with 4 seeds it needs 12; --trim plans it so"
+    )
+
+
+def test_trimming_takes_seeds_but_never_below_three(an_hour_each):
+    assert fit_budget(parse_budget("9cpuh"), an_hour_each, range(5), trim=True).seeds == (0, 1, 2)
+    assert refusal(parse_budget("8cpuh"), an_hour_each, range(5), trim=True) == (
+        "--budget 8cpuh: the plan needs 15 CPU hours, more than the 8 there are\n"
+        "  even with 3 seeds it needs 9, and fewer are not tested\n"
+        "  fewer variants, epochs or pixels would help; so would pruning"
+    )
+
+
+def test_budget_of_gpus_for_trials_without_one_is_refused(an_hour_each):
+    assert refusal(parse_budget("1gpuh"), an_hour_each, range(5), trim=True) == (
+        "--budget 1gpuh: the trials use no GPU\n  set resources.gpus, or give the budget in cpuh or h"
+    )
+
+
+def test_budget_without_any_duration_is_refused(write_sweep):
+    plan = make_plan(load_sweep(write_sweep()))
+    message = refusal(parse_budget("1h"), lambda seeds: make_forecast(plan, History()), (0, 1), trim=True)
+    assert message.startswith("--budget 1h: nothing tells how long a trial takes\n  add --probe")
+
+
+# -- the verb ------------------------------------------------------------------
+
+
+@pytest.fixture
+def archsweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        done = CliRunner().invoke(app, ["plan", *map(str, arguments)])
+        if isinstance(done.exception, SpecError):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return call
+
+
+def keys_of(node):
+    if isinstance(node, dict):
+        return set(node) | {key for value in node.values() for key in keys_of(value)}
+    return {key for item in node for key in keys_of(item)} if isinstance(node, list) else set()
+
+
+def test_json_says_what_the_page_describes(write_sweep, archsweep):
+    path = write_sweep(**{"seeds: 2": "seeds: 3"})
+    document = json.loads(archsweep(path, "--json"))
+    (plan,) = document["plans"]
+    assert document["version"] == 1
+    assert [(row["name"], row["changes"], row["num_left"]) for row in plan["variants"]] == [
+        ("baseline", {}, 3),
+        ("attention=reattention", {"arch.attention": "reattention"}, 3),
+        ("attention=groupmix", {"arch.attention": "groupmix"}, 3),
+    ]
+    assert plan["trials"] == {
+        "total": 9, "left": 9, "from_studies": 0, "from_cache": 0, "retune_total": 0, "retune_left": 0
+    }  # fmt: skip
+    page = (DOCS / "plan.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`(\w+)`", page))
+    undescribed = keys_of(document) - described - set(plan["variants"][1]["changes"])
+    assert undescribed == set()
+
+
+def test_search_describes_its_parameters_and_warns_of_selecting_on_the_test_split(write_sweep, archsweep):
+    path = write_sweep(
+        """
+        name: s
+        baseline: {arch: {depth: 1, embed_dim: 20, num_heads: 2, patch_size: 4}}
+        space:
+          arch.depth: {min: 1, max: 3}
+          arch.attention: [softmax, {value: refiner, with: {expansion: [1, 2]}}]
+          train.lr: {min: 1e-4, max: 1e-2, log: true}
+        design: search
+        search: {num_trials: 5}
+        """
+    )
+    shown = archsweep(path)
+    assert "  arch.depth: 1 .. 3\n" in shown
+    assert "  arch.attention: softmax | refiner (expansion: 1 | 2)\n" in shown
+    assert "  train.lr: 0.0001 .. 0.01 log\n" in shown
+    assert "warning: val_fraction is 0: the search selects on the test split" in shown
+    assert "warning" not in archsweep(path, "--set", "task.val_fraction=0.1")
+
+
+def test_fraction_states_its_aliases(write_sweep, archsweep):
+    path = write_sweep(
+        """
+        name: f
+        baseline: {arch: {depth: 1, embed_dim: 20, num_heads: 2, patch_size: 4}}
+        space:
+          arch.qkv_bias: [true, false]
+          arch.mlp_ratio: [4, 2]
+          train.mixup: [0, 0.2]
+        design: {name: fractional, resolution: 3}
+        seeds: 3
+        """
+    )
+    shown = archsweep(path)
+    assert "fraction: 3 factors in 4 runs, resolution III: main effects are aliased with two-factor" in shown
+    assert "  qkv_bias = qkv_bias + (mlp_ratio x mixup)\n" in shown
+    warned = archsweep(path, "--set", 'require=["train.mixup == 0.2 or arch.mlp_ratio == 4"]')
+    assert "warning: rows of the fraction are dropped: main effects are no longer clear of each other" in warned
+
+
+def test_probe_and_budget_end_in_words(write_sweep, archsweep, tmp_path):
+    path = write_sweep()
+    shown = archsweep(path, "--probe", "--budget", "1cpuh", "--concurrent", 2)
+    assert "with 2 at a time; " in shown
+    assert "(from probe on " in shown
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(SpecError, match="the plan needs"):
+        archsweep(path, "--probe", "--budget", "0.000001cpuh", "--trim")
+
+
+def test_one_more_seed_has_a_price_and_a_gain(write_sweep, archsweep):
+    shown = archsweep(write_sweep(**{"seeds: 2": "seeds: 3"}))
+    assert "detectable: with 3 seeds a true difference of 0.653 % is found with 80 % power" in shown
+    assert "standard deviation of 0.2 %: assumed, there is no history" in shown
+    assert "one more seed: 3 trials more; detects 0.426 %" in shown
+    few = archsweep(write_sweep())
+    assert "detectable: nothing; fewer than 3 seeds are not tested, and there are 2" in few

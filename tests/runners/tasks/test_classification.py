@@ -1,0 +1,128 @@
+"""The task `classification`, and the contract of every task."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import runners.tasks
+from runners.data import DataInfo
+from runners.data.random_streams import generator
+from runners.tasks import TASKS
+from search_space.schema.trial import TrainSpec
+
+CPU = torch.device("cpu")
+
+
+class _Echo(nn.Module):
+    """Gives the images back as logits, scaled by the one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * images.flatten(1)
+
+
+def _task(num_classes: int = 6, **train):
+    info = DataInfo("toy", (1, num_classes), 1, num_classes, 8, 0, 8, (0.0,), (1.0,))
+    return TASKS["classification"](_Echo(), info=info, train=TrainSpec(**train), device=CPU)
+
+
+def _batch(logits: list[list[float]], labels: list[int]):
+    return torch.tensor(logits).view(len(logits), 1, 1, -1), torch.tensor(labels)
+
+
+def _cross_entropy(logits: list[float], target: list[float]) -> float:
+    values = torch.tensor(logits, dtype=torch.float64)
+    return -(torch.tensor(target, dtype=torch.float64) * (values - values.logsumexp(0))).sum().item()
+
+
+def test_every_task_file_is_in_the_table():
+    files = {path.stem for path in Path(runners.tasks.__file__).parent.glob("*.py")} - {"__init__", "task"}
+    assert files == {task.__module__.rpartition(".")[2] for task in TASKS.values()}
+
+
+def test_metrics_weigh_every_image_alike_over_batches_of_different_size():
+    right, second, last = [5, 4, 3, 2, 1, 0.0], [4, 5, 3, 2, 1, 0.0], [0, 5, 4, 3, 2, 1.0]
+    batches = [_batch([right, right, second], [0, 0, 0]), _batch([last], [0])]
+    found = _task().metrics(batches, nullcontext())
+    one_hot = [1.0, 0, 0, 0, 0, 0]
+    assert found["top1"] == 50.0
+    assert found["top5"] == 75.0  # `last` has the right class in sixth place
+    expected = sum(_cross_entropy(row, one_hot) for row in (right, right, second, last)) / 4
+    assert found["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_top5_is_left_out_for_five_classes():
+    assert set(_task(5).metrics([_batch([[1, 0, 0, 0, 0.0]], [0])], nullcontext())) == {"top1", "loss"}
+
+
+def test_metrics_leave_the_model_in_training_mode():
+    task = _task()
+    task.model.train()
+    task.metrics([_batch([[1, 0, 0, 0, 0, 0.0]], [0])], nullcontext())
+    assert task.model.training
+
+
+def test_training_loss_is_smoothed_and_the_metric_is_not():
+    logits = [2.0, 0, 0, 0, 0, 0]
+    task = _task(smoothing=0.3)
+    loss = task.loss(_batch([logits], [0]), generator(0, "test")).item()
+    assert loss == pytest.approx(_cross_entropy(logits, [0.75, 0.05, 0.05, 0.05, 0.05, 0.05]), rel=1e-6)
+    found = task.metrics([_batch([logits], [0])], nullcontext())
+    assert found["loss"] == pytest.approx(_cross_entropy(logits, [1.0, 0, 0, 0, 0, 0]), rel=1e-6)
+
+
+def test_mixup_mixes_images_and_smoothed_labels_in_the_same_proportion():
+    """With the identity as model the mixed image is visible in the logits, and so is the proportion in the loss."""
+    first, second = [1.0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1.0]
+    seen = []
+    task = _task(mixup=1.0, smoothing=0.12)
+    task.model.register_forward_hook(lambda _module, _args, output: seen.append(output.detach().clone()))
+    loss = task.loss(_batch([first, second], [0, 5]), generator(0, "test")).item()
+    proportion = seen[0][0, 0].item()
+    assert 0 < proportion < 1
+    torch.testing.assert_close(seen[0][0], proportion * torch.tensor(first) + (1 - proportion) * torch.tensor(second))
+
+    def target(share: float) -> list[float]:
+        return [0.88 * share + 0.02, 0.02, 0.02, 0.02, 0.02, 0.88 * (1 - share) + 0.02]
+
+    rows = seen[0].tolist()
+    expected = (_cross_entropy(rows[0], target(proportion)) + _cross_entropy(rows[1], target(1 - proportion))) / 2
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_mixing_draws_from_its_stream_alone():
+    images = torch.rand(4, 1, 1, 6, generator=torch.Generator().manual_seed(0))
+    losses = []
+    for seed in (0, 0, 1):
+        torch.rand(3)
+        batch = images.clone(), torch.tensor([0, 1, 2, 3])
+        losses.append(_task(mixup=0.8, cutmix=1.0).loss(batch, generator(seed, "mixing")).item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_average_of_the_weights_is_what_is_measured():
+    """timm's rule: the first update copies the weights, then average = decay * average + (1 - decay) * weights."""
+    task = _task(ema_decay=0.9)
+    expected = None
+    for num_updates, value in enumerate((2.0, 4.0, 8.0), start=1):
+        with torch.no_grad():
+            task.model.scale.fill_(value)
+        task.after_update(num_updates)
+        expected = value if expected is None else 0.9 * expected + 0.1 * value
+    logits = [1.0, 0, 0, 0, 0, 0]
+    found = task.metrics([_batch([logits], [0])], nullcontext())
+    assert found["loss"] == pytest.approx(_cross_entropy([expected * value for value in logits], logits), rel=1e-5)
+    assert task.model.scale.item() == 8.0
+
+
+def test_without_averaging_the_trained_model_is_measured():
+    task = _task()
+    assert task.evaluated_model is task.model

@@ -1,0 +1,123 @@
+"""Several processes that train one trial do what one process would do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from runners.training.distributed_trial import run_trial_in_processes
+from runners.training.process_group import Ranks
+from runners.trials.outcome import TrialFailed
+from search_space.schema.resources import Resources
+from search_space.schema.sweep import Checkpoints
+from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
+
+TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
+KEEP = Checkpoints(min_seconds=0, keep="last")
+
+
+def spec_of(**train):
+    # Two processes share 10 images as 4 and 6. 31 test images: the last batch has one, which one of them gets.
+    task = TaskSpec(dataset=ShapesSpec(img_size=8, num_train=64, num_test=31, in_chans=1), val_fraction=0.2)
+    return TrialSpec(
+        arch=ArchSpec(**TINY), task=task, train=TrainSpec(**{"epochs": 4, "batch_size": 10, "lr": 1e-3, **train})
+    )
+
+
+def run(spec, directory, *, processes=1, report=lambda entry: False, **options):
+    resources = Resources(cpus=2, processes=processes)
+    return run_trial_in_processes(
+        spec, report=report, resources=resources, directory=directory, checkpoints=KEEP, **options
+    )
+
+
+NOISY = {
+    "mixup": 0.5, "cutmix": 1.0, "hflip": 0.5, "crop_padding": 1, "reprob": 0.3, "ema_decay": 0.9, "clip_grad": 1.0,
+    "cosine_regulariser": {"pairs": 1, "weight": 0.1},
+}  # fmt: skip
+
+
+def assert_close(one, other):
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
+
+
+def test_two_processes_compute_what_one_computes(tmp_path: Path):
+    """Same global batches: sums over processes differ from sums over a batch in their rounding alone. Interrupted, the
+    two continue bit for bit, and one process continues what two began."""
+    spec = spec_of(**NOISY)
+    alone = run(spec, tmp_path / "alone")
+    shared = run(spec, tmp_path / "shared", processes=2)
+    assert (shared.status, shared.epochs) == ("completed", 4)
+    assert_close(shared.curve, alone.curve)
+    assert shared.metrics == pytest.approx(alone.metrics, rel=1e-5)
+    ours, theirs = (load_file(tmp_path / name / "weights.safetensors") for name in ("alone", "shared"))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
+
+    seen = []
+
+    def note(entry):
+        seen.append(entry)
+        return False
+
+    left = run(spec, tmp_path / "parts", processes=2, report=note, is_preempted=lambda: len(seen) == 2)
+    assert left.status == "preempted"
+    assert 2 <= left.epochs < 4
+    shutil.copytree(tmp_path / "parts", tmp_path / "by_one")
+    curves = []
+    assert run(spec, tmp_path / "parts", processes=2, on_resume=curves.append).curve == shared.curve
+    assert_close(run(spec, tmp_path / "by_one", on_resume=curves.append).curve, alone.curve)
+    assert curves == [left.curve, left.curve]
+
+
+def children():
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(stat[1]) == os.getpid() and b"spawn_main" in command:
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's processes in /proc")
+def test_dead_process_fails_the_trial_in_words_and_ends_the_others(tmp_path: Path):
+    def kill_the_last(entry):
+        if entry["epoch"] == 1:
+            os.kill(children()[-1], signal.SIGKILL)
+        return False
+
+    with pytest.raises(TrialFailed) as caught:
+        run(spec_of(epochs=50), tmp_path, processes=2, report=kill_the_last)
+    assert caught.value.failure.type == "Killed"
+    expected = "process 2 of the 2 that trained the trial was killed, most likely because memory ran out"
+    assert caught.value.failure.message == expected
+    assert children() == []
+
+
+@pytest.mark.slow
+def test_failure_of_a_trial_of_two_processes_is_that_of_the_training(tmp_path: Path):
+    with pytest.raises(TrialFailed) as caught:
+        run(spec_of(lr=1e30), tmp_path, processes=2)
+    assert caught.value.failure.type == "NonFiniteLoss"
+
+
+@pytest.mark.parametrize("num", [1, 2, 7, 12])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_shares_are_disjoint_whole_and_made_of_mixup_pairs(num, size):
+    shares = [Ranks(rank, size).share_of(num).tolist() for rank in range(size)]
+    assert sorted(index for share in shares for index in share) == list(range(num))
+    for share in shares:
+        # Mixup pairs the first with the last of what it is given.
+        assert [num - 1 - index for index in share] == share[::-1]

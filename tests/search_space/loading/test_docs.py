@@ -1,0 +1,77 @@
+"""The pages about sweep files tell the truth: examples load, and messages are those that are printed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search_space import ATTENTION_SPECS, DESIGNS, METRICS, TRACKER_SPECS, SpecError, load_sweep, load_sweep_text
+from search_space.schema.match_retune import Match, Retune
+from search_space.schema.resources import Resources
+from search_space.schema.sweep import Design, Sweep
+from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
+
+DOCS = Path(__file__).parents[3] / "docs"
+FORMAT = (DOCS / "sweep_format.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", FORMAT, re.DOTALL)
+REST = {
+    "name": "name: example\n",
+    "baseline": "baseline: {arch: {depth: 4, embed_dim: 40, num_heads: 4}}\n",
+    "space": "space: {arch.depth: [2, 4]}\n",
+    "design": "design: one_factor\n",
+}
+BROKEN = sorted((DOCS / "broken_sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_every_example_of_the_format_loads(example: str) -> None:
+    """What a part of a file leaves out is filled in."""
+    given = yaml.safe_load(example)
+    has_rows = "rows" in str(given.get("design"))
+    rest = [text for key, text in REST.items() if key not in given and not (key == "space" and has_rows)]
+    for study in given.get("studies", [None]):
+        load_sweep_text("".join(rest) + example, study=study)
+
+
+def test_the_format_names_everything_there_is() -> None:
+    models = (Sweep, Design, Match, Retune, ArchSpec, TaskSpec, TrainSpec, ShapesSpec, TimmDatasetSpec, Resources)
+    models = (*models, *ATTENTION_SPECS.values(), *TRACKER_SPECS.values())
+    names = (
+        {name for model in models for name in model.model_fields} | set(DESIGNS) | set(METRICS) | set(ATTENTION_SPECS)
+    )
+    assert sorted(name for name in names if not re.search(rf"\b{name}\b", FORMAT)) == []
+
+
+def test_there_are_ten_broken_sweeps() -> None:
+    assert len(BROKEN) == 10
+
+
+def test_the_page_of_messages_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    shown = (DOCS / "error_messages.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    expected = []
+    for path in BROKEN:
+        with pytest.raises(SpecError) as caught:
+            load_sweep(path.relative_to(DOCS.parent))
+        count = len(caught.value.problems)
+        printed = f"archsweep: {count} problem{'s' if count > 1 else ''}\n\n{caught.value}\n"
+        expected.append(f"{path.name}\n\n```yaml\n{path.read_text()}```\n\n```text\n{printed}```\n")
+    assert [section.rstrip("\n") for section in shown] == [section.rstrip("\n") for section in expected]
+
+
+def test_the_command_line_prints_what_the_page_shows() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from runners.cli import main; main()",
+        "check",
+        "docs/broken_sweeps/01_typos.yaml",
+    ]
+    done = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"```text\n{done.stderr}```" in (DOCS / "error_messages.md").read_text(encoding="utf-8")

@@ -1,0 +1,86 @@
+"""Identity: equal id = same experiment, whatever the file looks like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from search_space import load_sweep_text, trial_id, variant_id
+from search_space.schema.trial import Setting, TrialSpec
+
+PLAIN = """
+name: a
+baseline:
+  arch: {depth: 4, embed_dim: 40, num_heads: 4, attention: {name: refiner, expansion: 2}}
+  train: {epochs: 3, lr: 1e-3}
+design: one_factor
+"""
+
+
+def _id(text: str) -> str:
+    return variant_id(load_sweep_text(text).sweep.baseline)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        PLAIN.replace("depth: 4, embed_dim: 40", "embed_dim: 40, depth: 4"),
+        PLAIN.replace("train:", "train: # a comment\n   "),
+        PLAIN + "resources: {cpus: 4, gpus: 0.5, num_workers: 3, data_dir: /data}\nseeds: 5\n",
+        PLAIN.replace("name: a", "name: b\ndescription: another"),
+        PLAIN.replace("expansion: 2", "expansion: 2.0, kernel_size: 3, reduction: true, blocks: all"),
+        PLAIN.replace("lr: 1e-3", "lr: 0.001, opt: adamw, batch_size: 128"),
+        PLAIN.replace("  train:", "  task: {name: classification, dataset: builtin/digits}\n  train:"),
+        PLAIN.replace("arch: {", "arch: {model: vit, class_token: true, global_pool: token, mlp_ratio: 4, "),
+        PLAIN.replace("epochs: 3", "epochs: 3, layer_decay: null"),
+    ],
+)
+def test_how_a_sweep_is_written_does_not_change_ids(same: str) -> None:
+    assert same != PLAIN
+    assert _id(same) == _id(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PLAIN.replace("depth: 4", "depth: 5"),
+        PLAIN.replace("expansion: 2", "expansion: 2.5"),
+        PLAIN.replace("refiner, expansion: 2", "reattention"),
+        PLAIN.replace("lr: 1e-3", "lr: 1e-2"),
+        PLAIN.replace("  train:", "  task: {dataset: builtin/shapes}\n  train:"),
+        PLAIN.replace("  train:", "  task: {dataset: torch/cifar10}\n  train:"),
+        PLAIN.replace("arch: {", "arch: {class_token: false, "),
+    ],
+)
+def test_another_experiment_has_another_id(other: str) -> None:
+    assert _id(other) != _id(PLAIN)
+
+
+def test_a_mechanism_at_its_defaults_is_not_the_default_mechanism() -> None:
+    ids = {_id(PLAIN.replace("{name: refiner, expansion: 2}", name)) for name in ("softmax", "reattention", "refiner")}
+    assert len(ids) == 3
+
+
+def test_ids_are_frozen() -> None:
+    """Golden values: a change here orphans every ledger, so it needs a new IDENTITY_VERSION and a changelog line."""
+    setting = Setting.model_validate(
+        {"arch": {"depth": 4, "embed_dim": 40, "num_heads": 4, "attention": "refiner"}, "train": {"epochs": 3}}
+    )
+    assert variant_id(Setting()) == "798e1fee104b"
+    assert variant_id(setting) == "a3f0abd954c8"
+    assert trial_id(setting.with_seed(1)) == "f289fec00399"
+
+
+def test_the_seed_changes_the_trial_and_not_the_variant() -> None:
+    setting = Setting()
+    assert trial_id(setting.with_seed(0)) != trial_id(setting.with_seed(1))
+    assert variant_id(setting.with_seed(0)) == variant_id(setting.with_seed(1)) == variant_id(setting)
+
+
+def test_ids_survive_json() -> None:
+    spec = Setting.model_validate(
+        {"arch": {"attention": {"name": "groupmix", "kernel_sizes": [3, 5], "blocks": {"last": 2}}}}
+    )
+    trial = spec.with_seed(3)
+    assert trial_id(TrialSpec.model_validate(json.loads(json.dumps(trial.model_dump(mode="json"))))) == trial_id(trial)

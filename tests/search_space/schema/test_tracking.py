@@ -1,0 +1,108 @@
+"""`track`: its short and long forms, what it refuses and in which words, and that trials do not depend on it."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from search_space import SpecError, load_sweep, load_sweep_text, trial_id, variants
+from search_space.loading.json_schema import json_schema
+
+HEAD = "name: t\nbaseline: {}\ndesign: one_factor\n"
+
+
+def track_of(text: str, **options):
+    return load_sweep_text(HEAD + text, **options).sweep.track
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("track: tensorboard", ["tensorboard"]),
+        ("track: [tensorboard, mlflow]", ["tensorboard", "mlflow"]),
+        ("track: {name: wandb, project: p, tags: [a]}", ["wandb"]),
+        ("track: [wandb, {name: mlflow, experiment: e}]", ["wandb", "mlflow"]),
+        ("track: []", []),
+        ("track: null", []),
+        ("", []),
+    ],
+)
+def test_a_tracker_is_a_name_a_mapping_or_a_list_of_these(written: str, names: list[str]) -> None:
+    assert [tracker.name for tracker in track_of(written)] == names
+    content = json.loads(json.dumps(load_sweep_text(HEAD + written).resolved))
+    assert list(jsonschema.Draft202012Validator(json_schema()).iter_errors(content)) == []
+
+
+def test_a_profile_and_the_command_line_may_choose_trackers() -> None:
+    text = "track: wandb\nprofiles: {smoke: {track: null}}\n"
+    assert track_of(text, profile="smoke") == ()
+    assert [tracker.name for tracker in track_of(text, overrides=["track=[mlflow, tensorboard]"])] == [
+        "mlflow",
+        "tensorboard",
+    ]
+
+
+def test_trackers_take_no_part_in_the_identity_of_a_trial() -> None:
+    ids = [
+        trial_id(next(variants(load_sweep_text(HEAD + text).sweep)).setting.with_seed(0))
+        for text in ("", "track: [wandb, mlflow]")
+    ]
+    assert ids[0] == ids[1]
+
+
+def test_a_folder_is_relative_to_the_sweep_file(tmp_path) -> None:
+    (tmp_path / "s.yaml").write_text(HEAD + "track: {name: tensorboard, dir: boards}\n")
+    assert load_sweep(tmp_path / "s.yaml").sweep.track[0].dir == str(tmp_path / "boards")
+
+
+KNOWN = "known: mlflow, optuna, tensorboard, wandb."
+URI_HINT = "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT"
+SECRET_HINT = "secrets have no place in a file that is copied into every run directory: leave them to the environment"
+PASSWORD = "a password has no place in a file that is copied into every run directory"
+PASSWORD_HINT = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "message", "hint"),
+    [
+        ("tensorbord", "4:8: track", "unknown tracker 'tensorbord'", KNOWN + "  Did you mean 'tensorboard'?"),
+        ("[mlflow, wand]", "4:17: track[1]", "unknown tracker 'wand'", KNOWN + "  Did you mean 'wandb'?"),
+        ("{project: p}", "4:8: track", "the tracker has no `name`", KNOWN),
+        ("3", "4:8: track", "must be a tracker, {name: TRACKER, ...options}, or a list of these, but got 3", ""),
+        ("[3]", "4:9: track[0]", "unknown tracker 3", KNOWN),
+        (
+            "{name: wandb, projct: p}",
+            "4:22: track.projct",
+            "unknown key 'projct' in tracker 'wandb'",
+            "known: entity, group, mode, project, tags.  Did you mean 'project'?",
+        ),
+        (
+            "{name: wandb, mode: ofline}",
+            "4:28: track.mode",
+            "must be one of the known values, but got 'ofline'",
+            "known: disabled, offline, online.  Did you mean 'offline'?",
+        ),
+        ("{name: wandb, api_key: abc}", "4:22: track.api_key", "unknown key 'api_key' in tracker 'wandb'", SECRET_HINT),
+        ("[wandb, wandb]", "4:16: track[1]", "the tracker 'wandb' is given twice", "remove one of them"),
+        (
+            "{name: mlflow, tracking_uri: ./mlruns}",
+            "4:37: track[0].tracking_uri",
+            "'./mlruns' is no place that MLflow can write to (it gave up plain folders)",
+            URI_HINT,
+        ),
+        (
+            "{name: mlflow, tracking_uri: 'http://me:pw@h'}",
+            "4:37: track[0].tracking_uri",
+            PASSWORD,
+            PASSWORD_HINT,
+        ),
+        ("{name: mlflow, tracking_uri: 'https://token@h'}", "4:37: track[0].tracking_uri", PASSWORD, PASSWORD_HINT),
+    ],
+)
+def test_sections_that_cannot_be(written: str, place: str, message: str, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_sweep_text(HEAD + f"track: {written}\n", "s.yaml")
+    (problem,) = caught.value.problems
+    assert (f"{problem.where}: {problem.path}", problem.message, problem.hint) == (f"s.yaml:{place}", message, hint)
