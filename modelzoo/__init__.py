@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelzoo.attention import ATTENTION, Slot, TokenAttention
-from modelzoo.attention.batchnorms import attention_batchnorms
+from modelzoo.attention.contract import attention_batchnorms
 from modelzoo.factory.build import build_model, resolve_img_size
 from modelzoo.factory.catalog import AttentionEntry, AttentionOption, attention_catalog, available_models
 from modelzoo.factory.cost import Cost, measure_cost

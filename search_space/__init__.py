@@ -5,7 +5,7 @@ Light on purpose (pydantic and YAML only), so that a sweep can be checked, plann
 
 from __future__ import annotations
 
-from search_space.checks.retuning import tuning_sweep
+from search_space.checks.section_checks import tuning_sweep
 from search_space.designs import DESIGNS
 from search_space.loading.json_schema import json_schema
 from search_space.loading.load import SweepFile, load_studies, load_sweep, load_sweep_text

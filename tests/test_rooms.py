@@ -3,53 +3,170 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ["search_space", "modelzoo", "results", "runners"]
 ARROWS = {
     "search_space": set(),
     "modelzoo": {"search_space"},
     "results": {"search_space"},
     "runners": {"search_space", "modelzoo", "results"},
 }
+ROOMS = {  # from the ground up: a room imports only from rooms before it
+    "search_space": ["parsing", "schema", "settings", "designs", "variants", "checks", "loading"],
+    "modelzoo": ["legal_values", "attention", "hosts", "factory", "models", "official", "probes", "model_table"],
+    "results": [
+        *("store", "markup", "stats", "table", "effects", "layout"),
+        *("exporters", "run_files", "views", "figures", "report"),
+    ],
+    "runners": [
+        *("machine", "trials", "data", "launch", "tasks", "training", "planning", "search", "cache"),
+        *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "cli"),
+    ],
+}
+NEVER = {  # although the order would allow it
+    ("runners", "launch"): set(ROOMS["runners"]) - {"launch"},
+    ("runners", "trackers"): {"display"},
+}
 FOREIGN_TO = {
     "search_space": {"torch", "timm", "ray", "optuna", "numpy"},
     "results": {"torch", "timm", "ray", "optuna"},
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "manager", "misc"}
+MOST_MODULES = 15
+MOST_LINES, FEWEST_LINES = 400, 45
+PEERS = {  # folders whose modules are one of a kind, however small each is
+    "search_space/designs": "one design a file",
+    "results/exporters": "one format a file",
+    "runners/cli": "one verb a file",
+    "runners/cli/views": "one verb a file",
+}
+SMALL_FOR_A_REASON = {
+    "runners.machine.forkserver_signals": "the forkserver imports it for its effect",
+    "runners.engines.ray.fork_target": "imported where torch must not be",
+    "runners.driver.progress_file": "an observer; the rooms below have no progress file",
+    "search_space.loading.starter": "what `init` writes, read without the rest of loading",
+    "results.run_files.run_tables": "the list of what a run writes",
+}
 
 
-def imports_of(path: Path) -> set[str]:
-    """Top-level names of everything the file imports, at any depth of its code."""
-    found = set()
+def modules() -> dict[str, Path]:
+    """Every module of the four packages, by its dotted name."""
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+MODULES = modules()
+
+
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Dotted names that the file imports, at any depth of its code: modules where they are ours, else as written."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-    return found
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & set(MODULES)
+            # `from package import name`: the name's module where it is one, else the package itself
+            found |= submodules
+            if len(submodules) < len(node.names):
+                found.add(node.module)
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("room", sorted(ARROWS))
-def test_a_room_imports_only_from_where_its_arrows_point(room):
+def room_of(module: str) -> tuple[str, str]:
+    package, _, rest = module.partition(".")
+    return package, rest.split(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_from_where_its_arrows_point(package):
+    banned = set(ARROWS) - {package} - ARROWS[package] | FOREIGN_TO.get(package, set())
     wrong = {
         str(path.relative_to(ROOT)): sorted(bad)
-        for path in (ROOT / room).rglob("*.py")
-        if (bad := imports_of(path) & (set(ARROWS) - {room} - ARROWS[room] | FOREIGN_TO.get(room, set())))
+        for path in (ROOT / package).rglob("*.py")
+        if (bad := {name.split(".")[0] for name in imports_of(path)} & banned)
     }
     assert wrong == {}
 
 
-@pytest.mark.parametrize("room", sorted(FOREIGN_TO))
-def test_light_rooms_stay_light(room):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_only_from_rooms_before_them(package):
+    order, wrong = ROOMS[package], []
+    for module, path in MODULES.items():
+        if module.split(".")[0] != package or module == package:
+            continue
+        here = room_of(module)[1]
+        assert here in order, f"{module}: a room that the order does not know"
+        for imported in imports_of(path):
+            other, there = room_of(imported)
+            if other != package or there == here:
+                continue
+            assert there, f"{module} imports its own package's face: name the module instead"
+            if order.index(there) > order.index(here) or there in NEVER.get((package, here), ()):
+                wrong.append(f"{module} -> {imported}")
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Kahn's algorithm: what is left when modules without imports among the rest are taken away has a circle."""
+    left = {module: {name for name in imports_of(path) if name in MODULES} for module, path in MODULES.items()}
+    while free := [module for module, names in left.items() if not names & set(left) - {module}]:
+        for module in free:
+            del left[module]
+    assert sorted(left) == []
+
+
+def test_run_sweep_is_the_one_file_at_the_top_of_runners():
+    assert sorted(path.name for path in (ROOT / "runners").glob("*.py")) == ["__init__.py", "run_sweep.py"]
+
+
+def test_no_folder_holds_too_many_modules():
+    folders = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    too_full = {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > MOST_MODULES}
+    assert too_full == {}
+
+
+def test_one_idea_a_file():
+    """Over 400 lines are two ideas; under 45 are none, unless two others need it or it is one of several peers."""
+    lines = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+    assert {module: count for module, count in lines.items() if count > MOST_LINES} == {}
+    users = Counter(name for path in MODULES.values() for name in imports_of(path))
+    small = {
+        module
+        for module, path in MODULES.items()
+        if path.name != "__init__.py"
+        and lines[module] < FEWEST_LINES
+        and users[module] < 2
+        and str(path.parent.relative_to(ROOT)) not in PEERS
+    }
+    assert small == set(SMALL_FOR_A_REASON)
+
+
+def test_models_have_the_same_files_in_every_folder():
+    folders = [path for path in (ROOT / "modelzoo" / "models").iterdir() if path.is_dir() and path.name[0] != "_"]
+    assert len(folders) == 6
+    for folder in folders:
+        names = {path.stem for path in folder.glob("*.py")}
+        assert {"model", "registry", "blocks"} <= names, folder
+        # Nothing was released of LG-Transformer, so there is no state to adapt.
+        assert ("state_dict_adapter" in names) == (folder.name != "lg_transformer")
+
+
+@pytest.mark.parametrize("package", sorted(FOREIGN_TO))
+def test_light_packages_stay_light(package):
     """A fresh interpreter: `archsweep check` and `table` must answer at once."""
     heavy = "{'torch', 'timm', 'ray', 'optuna', 'pandas', 'sklearn'}"
-    code = f"import sys, {room}; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, {package}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -96,5 +213,5 @@ def test_what_a_trial_runs_in_never_imports_ray():
 
 
 def test_modules_are_named_after_an_idea():
-    names = {path.stem for room in ARROWS for path in (ROOT / room).rglob("*.py")}
+    names = {part for module in MODULES for part in module.split(".")}
     assert names & FORBIDDEN_NAMES == set()

@@ -19,7 +19,7 @@ from torch import nn
 from modelzoo.legal_values import divisors, listed
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["KeyTap", "MapTap", "Slot", "TokenAttention", "check_heads", "softmax_map"]
+__all__ = ["KeyTap", "MapTap", "Slot", "TokenAttention", "attention_batchnorms", "check_heads", "softmax_map"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +134,14 @@ def check_heads(slot: Slot) -> None:
                 hint=f"for embed_dim={slot.dim} choose num_heads from {listed(divisors(slot.dim))}",
             )
         )
+
+
+def attention_batchnorms(model: nn.Module) -> list[nn.Module]:
+    """All BatchNorms inside attention mechanisms of `model`, in the order of its modules.
+
+    They normalise maps whose variance is tiny beside their initial running variance of 1: until some 150 training
+    batches have passed, evaluation mode computes something else than what was trained, so they are recalibrated.
+    """
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    attentions = [module for module in model.modules() if isinstance(module, TokenAttention)]
+    return [module for attention in attentions for module in attention.modules() if isinstance(module, kinds)]

@@ -16,8 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modelzoo.attention.pooling import SameAvgPool2d, SameMaxPool2d
-from modelzoo.attention.same_padding import SameConv2d
+from modelzoo.attention.same_padding import SameAvgPool2d, SameConv2d, SameMaxPool2d
 
 __all__ = ["Aggregator", "AggregatorKind", "ConvolutionalPosition"]
 

@@ -1,7 +1,10 @@
-"""Convolution that returns maps of the size it gets, for odd and even kernels alike.
+"""Convolution and poolings of stride 1 that return maps of the size they get, for odd and even kernels alike.
 
-Separate because torch's `padding="same"` warns about even kernels, and because the side that gets the odd pixel is part
-of what the official modules compute: bottom and right.
+Separate because torch's `padding="same"` warns about even kernels, its poolings know symmetric padding only, and the
+side that gets the odd pixel is part of what the official modules compute: bottom and right. Poolings see the pixels
+inside the image only.
+
+Shapes:  B images, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["SameConv2d"]
+__all__ = ["SameAvgPool2d", "SameConv2d", "SameMaxPool2d"]
 
 
 class SameConv2d(nn.Conv2d):
@@ -26,3 +29,35 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         # The symmetric padding lacks one pixel after the image when the kernel is even.
         return super().forward(x_BCHW if self.kernel_size[0] % 2 else F.pad(x_BCHW, (0, 1, 0, 1)))
+
+
+class _SamePool2d(nn.Module):
+    def __init__(self, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}"
+
+
+class SameMaxPool2d(_SamePool2d):
+    """Maximum over a k x k neighbourhood; even sides reach one pixel further down and right."""
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return F.max_pool2d(_padded(x_BCHW, self.kernel_size, -torch.inf), self.kernel_size, stride=1)
+
+
+class SameAvgPool2d(_SamePool2d):
+    """Mean over a k x k neighbourhood; even sides reach one pixel further down and right."""
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        inside = torch.ones_like(x_BCHW[:1, :1])
+        total, share = (
+            F.avg_pool2d(_padded(one, self.kernel_size, 0.0), self.kernel_size, stride=1) for one in (x_BCHW, inside)
+        )
+        return total / share
+
+
+def _padded(x_BCHW: torch.Tensor, kernel_size: int, value: float) -> torch.Tensor:
+    before = (kernel_size - 1) // 2
+    return F.pad(x_BCHW, (before, kernel_size - 1 - before) * 2, value=value)

@@ -1,4 +1,4 @@
-"""Whole architectures of the zoo, registered with timm: one module per paper, its parts beside it under its name.
+"""Whole architectures of the zoo, registered with timm: one folder per paper, with the same file names in each.
 
 Importing this package is what makes `timm.create_model` know them.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from modelzoo.models.deepvit import registry as deepvit
 from modelzoo.models.focal import registry as focal_transformer
 from modelzoo.models.groupmixformer import registry as groupmixformer
-from modelzoo.models.lg_transformer import model as lg_transformer
+from modelzoo.models.lg_transformer import registry as lg_transformer
 from modelzoo.models.refined_vit import registry as refined_vit
 from modelzoo.models.regionvit import registry as regionvit
 

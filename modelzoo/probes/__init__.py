@@ -10,8 +10,14 @@ from __future__ import annotations
 
 from modelzoo.probes.cosine_regulariser import check_cosine_regulariser, cosine_penalty, head_axis_similarity
 from modelzoo.probes.features import block_features, feature_similarity
-from modelzoo.probes.locality import attention_distance, attention_entropy
-from modelzoo.probes.map_metrics import cross_layer_similarity, head_similarity, similar_blocks, similar_share
+from modelzoo.probes.map_metrics import (
+    attention_distance,
+    attention_entropy,
+    cross_layer_similarity,
+    head_similarity,
+    similar_blocks,
+    similar_share,
+)
 from modelzoo.probes.maps import AttentionMap, attention_maps, record_maps
 from modelzoo.probes.measure import PROBES, Probed, measure_probes
 from modelzoo.probes.positions import Positions

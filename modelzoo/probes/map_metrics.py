@@ -1,11 +1,13 @@
-"""How alike attention maps are: between blocks (attention collapse), and between the heads of one block.
+"""Metrics of attention maps: similarity between blocks (attention collapse) and between heads, entropy, distance.
 
-Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886, equation 2 and figure 3.
-Source:  written from the paper; the released code has no such measure.
+Paper:   similarity: DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886, equation 2 and
+         figure 3; distance: An Image is Worth 16x16 Words, Dosovitskiy et al. 2021, arXiv:2010.11929, figure 7.
+Source:  written from the papers; DeepViT's released code has no such measure.
 Differs: the paper does not say from which cosine on a token's column counts as similar, nor with which blocks a block
-         is compared for its share; both are parameters here, with defaults that are ours.
+         is compared for its share; both are parameters here, with defaults that are ours. Distances: prefix tokens have
+         no place, so their rows and columns are left out, and the rest of a row is normalised again.
 
-Shapes:  L blocks, B images, H heads, N queries (rows), T keys (columns).
+Shapes:  L blocks, B images (times windows), H heads, N queries (rows), T or K keys (columns).
 """
 
 from __future__ import annotations
@@ -16,7 +18,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["cross_layer_similarity", "head_similarity", "similar_blocks", "similar_share"]
+from modelzoo.probes.positions import Positions
+
+__all__ = [
+    "attention_distance",
+    "attention_entropy",
+    "cross_layer_similarity",
+    "head_similarity",
+    "similar_blocks",
+    "similar_share",
+]
 
 
 def cross_layer_similarity(maps_BHNT: Sequence[Tensor]) -> Tensor:
@@ -52,3 +63,21 @@ def head_similarity(map_BHNT: Tensor) -> Tensor:
 
 def _unit_columns(map_BHNT: Tensor) -> Tensor:
     return F.normalize(map_BHNT.double(), dim=-2, eps=torch.finfo(torch.float64).tiny)
+
+
+def attention_entropy(softmax_BHNK: Tensor) -> Tensor:
+    """(B, H): entropy of the rows in nats, mean over the queries; log K for a head that attends to all keys alike."""
+    return torch.special.entr(softmax_BHNK.double()).sum(dim=-1).mean(dim=-1)
+
+
+def attention_distance(softmax_BHNK: Tensor, positions: Positions) -> Tensor:
+    """(B, H): mean distance of a query to what it attends to, weighted by the attention, mean over the queries.
+
+    The unit is the side of a query's cell: a patch for a plain ViT, a token of its own stage in a pyramid.
+    """
+    num_prefix = positions.num_prefix
+    between_BHNK = softmax_BHNK.double()[:, :, num_prefix:, num_prefix:]
+    distances_NK = positions.distances().to(between_BHNK.device)
+    total_BHN = between_BHNK.sum(dim=-1)
+    far_BHN = (between_BHNK * distances_NK).sum(dim=-1)
+    return (far_BHN / total_BHN.clamp_min(torch.finfo(torch.float64).tiny)).mean(dim=-1)

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modelzoo.probes.features import block_features, feature_similarity
-from modelzoo.probes.locality import attention_distance, attention_entropy
-from modelzoo.probes.map_metrics import cross_layer_similarity, head_similarity
+from modelzoo.probes.map_metrics import attention_distance, attention_entropy, cross_layer_similarity, head_similarity
 from modelzoo.probes.maps import AttentionMap, attention_maps
 
 __all__ = ["PROBES", "Probed", "measure_probes"]

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from results.stats.corrections import holm
-from results.stats.hypothesis_tests import paired_t_p_value
+from results.stats.hypothesis_tests import holm, paired_t_p_value
 from results.stats.numbers import signed
 from results.stats.paired import PairedDelta, paired_delta
 from results.table.table import AblationTable, Row

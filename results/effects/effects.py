@@ -18,7 +18,7 @@ import numpy as np
 
 from results.effects.aliasing import aliases
 from results.effects.design_matrix import Design, Term, design_of, term_columns, term_name
-from results.stats.corrections import holm
+from results.stats.hypothesis_tests import holm
 from results.stats.paired import t_quantile
 from results.table.table import AblationTable
 from search_space.parsing.errors import Problem, SpecError

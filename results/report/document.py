@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 
 from results.exporters.html import SCRIPT, STYLE, fragment
 from results.figures import Evidence, Figure, draw_figures
-from results.report.assets import DRAWING, REPORT_STYLE
-from results.report.escaping import script_hash, text
+from results.report.assets import DRAWING, REPORT_STYLE, script_hash, text, vega_script
 from results.report.figure_section import drawn
 from results.report.provenance import provenance_section, reproduction_section, sessions_of, sweep_description
 from results.report.trials import trial_sections
-from results.report.vega import vega_script
 from results.store.run import Run
 from results.table.merge import table_of_runs
 from results.table.table import AblationTable

@@ -7,7 +7,7 @@ from typing import Any
 
 from results.figures.figure import Figure
 from results.figures.files import figure_csv, figure_spec, figure_svg
-from results.report.escaping import data_uri, script_json, text
+from results.report.assets import data_uri, script_json, text
 
 __all__ = ["drawn"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.report.escaping import block, data_uri, text
+from results.report.assets import block, data_uri, text
 from results.report.trials import listing
 from results.store.run import Run
 from results.table.table import AblationTable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from results.report.escaping import block, text
+from results.report.assets import block, text
 from results.store.records import TrialRecord
 from results.table.table import AblationTable
 

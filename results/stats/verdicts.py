@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.stats.corrections import CORRECTIONS
-from results.stats.hypothesis_tests import MIN_SEEDS_TEST, dunnett_p_values, paired_t_p_value
+from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, dunnett_p_values, paired_t_p_value
 from results.stats.paired import PairedDelta
 from results.store.records import Analysis
 from search_space.schema.metrics import Metric

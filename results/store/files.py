@@ -1,4 +1,4 @@
-"""Writes that are either there completely or not at all, and that say in words why they failed.
+"""Atomic writes that state why they failed, and the refusal of pipes and devices under the names of a run's files.
 
 Separate because every file of a run directory needs the same care: a sweep of days must survive a killed process, a
 full disk and a reader in another shell.
@@ -15,7 +15,7 @@ from typing import IO
 
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["fsync_directory", "replace_file", "replacing_file", "write_errors_in_words"]
+__all__ = ["fsync_directory", "refuse_special_files", "replace_file", "replacing_file", "write_errors_in_words"]
 
 _REASONS = {
     errno.ENOSPC: (
@@ -77,3 +77,25 @@ def fsync_directory(directory: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def refuse_special_files(run_dir: Path) -> None:
+    """Looks at what lies in the run directory, links followed; a directory that is none is left to others to refuse.
+
+    Raises:
+        SpecError: something there is neither a plain file nor a folder.
+    """
+    try:
+        with os.scandir(run_dir) as entries:
+            names = sorted(
+                each.name for each in entries if not each.is_file() and not each.is_dir() and _is_there(each)
+            )
+    except OSError:
+        return
+    if names:
+        hint = "a pipe or a device has no place in a run directory: move it away"
+        raise SpecError([Problem("is no plain file", where=str(run_dir / name), hint=hint) for name in names])
+
+
+def _is_there(entry: os.DirEntry[str]) -> bool:
+    return os.path.exists(entry.path)  # a link to nowhere is as good as no file

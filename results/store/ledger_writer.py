@@ -14,11 +14,10 @@ from pathlib import Path
 from types import TracebackType
 
 from results.store.driver_lock import DriverLock
-from results.store.files import fsync_directory, write_errors_in_words
+from results.store.files import fsync_directory, refuse_special_files, write_errors_in_words
 from results.store.gc_pause import without_collecting
 from results.store.ledger import LEDGER_NAME, LedgerScan, is_record, open_ledger
 from results.store.ledger_index import IndexWriter
-from results.store.plain_files import refuse_special_files
 from results.store.record_summary import Head, head_of
 from results.store.records import TrialRecord
 

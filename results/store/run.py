@@ -15,10 +15,9 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from results.store.driver_lock import Driver, running_driver
-from results.store.files import replace_file, write_errors_in_words
+from results.store.files import refuse_special_files, replace_file, write_errors_in_words
 from results.store.ledger import LEDGER_NAME, newer_version, read_ledger
 from results.store.ledger_index import read_heads
-from results.store.plain_files import refuse_special_files
 from results.store.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
 from results.store.record_summary import Head, latest_by_trial
 from results.store.records import RECORD_VERSION, RunPlan, TrialRecord

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from results.store.driver_lock import running_driver
+from results.store.files import refuse_special_files
 from results.store.gc_pause import without_collecting
 from results.store.ledger import LEDGER_NAME, LedgerScan, open_ledger
 from results.store.ledger_index import read_heads
-from results.store.plain_files import refuse_special_files
 from results.store.progress import PROGRESS_NAME, ProgressEvent, events_in
 from results.store.record_summary import Head, head_of
 from results.store.run import Run, RunHeads, read_plan

@@ -14,9 +14,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runners.cli import cache, check, diff, doctor, import_checkpoint, launch, ls, plan, report, run, watch
-from runners.cli import models_schema_init as catalog
-from runners.cli import status_table as look
+from runners.cli import cache, check, doctor, import_checkpoint, launch, models_schema_init, run
+from runners.cli.plan import command as plan
+from runners.cli.views import diff, ls, report, status_table, watch
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -31,21 +31,21 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(catalog.init)
+app.command("init")(models_schema_init.init)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
-app.command("status")(look.status)
+app.command("status")(status_table.status)
 app.command("watch")(watch.watch)
-app.command("table")(look.table)
+app.command("table")(status_table.table)
 app.command("report")(report.report)
 app.command("ls")(ls.ls)
 app.command("diff")(diff.diff)
 app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
-app.command("models")(catalog.models)
+app.command("models")(models_schema_init.models)
 app.add_typer(launch.app, name="launch")
-app.command("schema")(catalog.schema)
+app.command("schema")(models_schema_init.schema)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from search_space import SweepFile, load_studies
 
 __all__ = [
     "CacheFolder",
@@ -16,6 +19,8 @@ __all__ = [
     "Study",
     "SweepArgument",
     "refuse_two_wishes",
+    "run_dir_of",
+    "study_run_dirs",
 ]
 
 SweepArgument = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file.", show_default=False)]
@@ -44,3 +49,17 @@ def refuse_two_wishes(cache: Path | None, no_cache: bool) -> None:
     """Raises BadParameter for `--cache` beside `--no-cache`."""
     if cache is not None and no_cache:
         raise typer.BadParameter("--cache names a folder that --no-cache forbids", param_hint="--cache")
+
+
+def run_dir_of(file: SweepFile, profile: str | None) -> Path:
+    """`runs/NAME` or `runs/NAME-PROFILE`."""
+    return Path("runs") / (file.sweep.name + (f"-{profile}" if profile else ""))
+
+
+def study_run_dirs(
+    sweep: Path, files: Sequence[SweepFile], profile: str | None, overrides: Sequence[str]
+) -> list[Path]:
+    """Those of all studies of the sweep file, whichever of them `files` are; none where it has no studies."""
+    if not files[0].study:
+        return []
+    return [run_dir_of(file, profile) for file in load_studies(sweep, profile=profile, overrides=overrides)]

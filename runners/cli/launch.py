@@ -11,9 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.arguments import Overrides, Profile, Study, SweepArgument, run_dir_of
 from runners.cli.check import load_all_checked
-from runners.cli.run_dirs import run_dir_of
 from runners.launch import LAUNCHERS
 from runners.launch.launched_sweep import LaunchedSweep, launched_sweep
 from runners.machine.filesystems import check_run_location

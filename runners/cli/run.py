@@ -11,9 +11,17 @@ from typing import Annotated, TextIO, cast
 
 import typer
 
-from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, refuse_two_wishes
+from runners.cli.arguments import (
+    CacheFolder,
+    Overrides,
+    Profile,
+    Study,
+    SweepArgument,
+    refuse_two_wishes,
+    run_dir_of,
+    study_run_dirs,
+)
 from runners.cli.check import load_all_checked
-from runners.cli.run_dirs import run_dir_of, study_run_dirs
 from runners.cli.terminal import MayVanish
 from runners.machine.filesystems import check_run_location
 from search_space import Problem, SpecError, SweepFile

@@ -12,7 +12,9 @@ without separate splits (timm would train and test on the same images), or split
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,9 @@ from torch.utils.data import IterableDataset
 
 from runners.data.dataset_info import SourceInfo, Split
 from runners.data.decoding import decode, first_image_size
-from runners.data.hub_offline import hub_offline
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["TORCH_NAMES", "describe", "load"]
+__all__ = ["TORCH_NAMES", "describe", "hub_offline", "load"]
 
 TORCH_NAMES = (
     "cifar10",
@@ -215,3 +216,27 @@ def _check_same_classes(dataset: Any, train: Any, test: Any) -> None:
 
 def _problem(dataset: Any, message: str, hint: str) -> Problem:
     return Problem(f"dataset {dataset.name!r}: {message}", path="task.dataset", hint=hint)
+
+
+_SWITCHES = (("datasets.config", "HF_HUB_OFFLINE"), ("huggingface_hub.constants", "HF_HUB_OFFLINE"))
+
+
+@contextmanager
+def hub_offline() -> Iterator[None]:
+    """Inside, the Hub's libraries read local files and their cache only.
+
+    `datasets.load_dataset` downloads unasked. Its switch, the environment variable HF_HUB_OFFLINE, is read when the
+    libraries are imported, and timm has imported them long before; so the values they read it into are set instead.
+
+    Raises:
+        ImportError: the package `datasets` is not installed.
+    """
+    modules = [(import_module(module), name) for module, name in _SWITCHES]
+    before = [getattr(module, name) for module, name in modules]
+    for module, name in modules:
+        setattr(module, name, True)
+    try:
+        yield
+    finally:
+        for (module, name), value in zip(modules, before, strict=True):
+            setattr(module, name, value)

@@ -17,7 +17,7 @@ import torch
 
 from results.store.records import Failure
 from runners.driver.orchestrator import TrialBook
-from runners.engines.driver_error import DriverError
+from runners.engines.ray.engine import DriverError
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.assignment import Assignment, Place
 from runners.trials.outcome import Outcome, TimeLimit, failure_of, too_slow

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import runners
 from results import Head, TrialRecord
 from results.store.files import replace_file
 from runners.trackers.delivery import Delivered
@@ -166,7 +165,7 @@ class _Feed:
         self._process.wait()
 
     def _start(self) -> None:
-        root = str(Path(runners.__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         try:
             with self._log.open("a", encoding="utf-8") as log:
                 process = subprocess.Popen(

@@ -1,15 +1,28 @@
-"""What a well-typed section `track` can still get wrong: a tracker named twice, an impossible place, a secret."""
+"""Checks of well-typed sections that concern one section each: `track`, `search`, `prune`, `retune`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from search_space.schema.sweep import Sweep
+from search_space.checks.space_checks import parameter_complaints
+from search_space.parsing.errors import did_you_mean
+from search_space.schema.metrics import COST_NAMES, RANKED
+from search_space.schema.sweep import Design, Search, Sweep
 from search_space.schema.tracking import MlflowSpec, OptunaSpec
+from search_space.schema.trial import Setting
 from search_space.settings.candidates import Complaint
+from search_space.settings.naming import touched_paths
+from search_space.settings.paths import is_path, leaf_paths, overlap, path_hint
 
-__all__ = ["storage_complaint", "track_complaints"]
+__all__ = [
+    "objective_complaints",
+    "prune_complaints",
+    "retune_complaints",
+    "storage_complaint",
+    "track_complaints",
+    "tuning_sweep",
+]
 
 _DATABASES = ("sqlite", "postgresql", "mysql")
 _SCHEMES = ("databricks", "http", "https", "mssql", "mysql", "postgresql", "sqlite")
@@ -51,3 +64,89 @@ def _uri(index: int, uri: str) -> Iterator[Complaint]:
         message = "a password has no place in a file that is copied into every run directory"
         hint = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
         yield Complaint(place, message, hint)
+
+
+def retune_complaints(sweep: Sweep) -> Iterator[Complaint]:
+    """What is wrong with the section `retune`."""
+    retune = sweep.retune
+    if retune is None:
+        return
+    if sweep.design.name == "search":
+        yield Complaint(("retune",), "`retune` has no meaning in a search", "put its parameters into `space`")
+    varied = touched_paths(sweep)
+    for path, parameter in retune.parameters.items():
+        place = ("retune", "parameters", path)
+        if not is_path(path):
+            yield Complaint(place, f"unknown path {path!r}", path_hint(path), at_key=True)
+        elif not path.startswith("train.") or path not in leaf_paths():
+            message = f"only training parameters can be retuned, not {path!r}"
+            yield Complaint(place, message, "a changed architecture would be another arm; for example  train.lr", True)
+        elif path == "train.epochs":
+            hint = "every arm trains equally long, or the longer ones would win"
+            yield Complaint(place, "the number of epochs cannot be retuned", hint, at_key=True)
+        elif any(overlap(path, other) for other in varied):
+            yield Complaint(place, f"{path!r} is also varied by the sweep", "remove it here or there", at_key=True)
+        else:
+            yield from parameter_complaints(sweep, path, place, parameter)
+    for key in ("objectives", "warm_start"):
+        if key in retune.options:
+            yield Complaint(("retune", key), f"unknown key {key!r} in `retune`", "it belongs to `search`", at_key=True)
+    for index, seed in enumerate(retune.seeds):
+        if seed in sweep.seeds:
+            message = f"the seed {seed} is also reported: a trial that chose a setting must not vouch for it"
+            free = max(*sweep.seeds, *retune.seeds) + 1
+            yield Complaint(("retune", "seeds", index), message, f"choose another one, for example {free}")
+    if sweep.baseline.task.val_fraction == 0:
+        message = "needs a validation split: settings chosen on the test split would make its numbers too good"
+        yield Complaint(("retune",), message, "set  task.val_fraction: 0.1  (or more) in the baseline")
+
+
+def tuning_sweep(sweep: Sweep, arm: Setting) -> Sweep:
+    """The search of one arm: its setting as baseline, `retune.parameters` as space."""
+    retune = sweep.retune
+    assert retune is not None
+    search = Search(sampler=retune.sampler, num_trials=retune.num_trials, seed=retune.seed, **retune.options)
+    return Sweep(
+        name=sweep.name,
+        baseline=arm,
+        space=dict(retune.parameters),
+        design=Design(name="search"),
+        seeds=retune.seeds,
+        metric=sweep.metric,
+        search=search,
+        resources=sweep.resources,
+        checkpoints=sweep.checkpoints.model_copy(update={"keep": "none"}),
+    )
+
+
+def objective_complaints(sweep: Sweep) -> Iterator[Complaint]:
+    """What is wrong with the objectives of a search."""
+    if sweep.search is None or not sweep.search.objectives:
+        return
+    names, place = sweep.search.objectives, ("search", "objectives")
+    known = (*RANKED, *COST_NAMES)
+    for index, name in enumerate(names):
+        if name not in known:
+            yield Complaint((*place, index), f"unknown objective {name!r}", did_you_mean(name, known))
+        elif name in names[:index]:
+            yield Complaint((*place, index), f"the objective {name!r} is given twice")
+    if len(names) == 1:
+        hint = "remove `objectives`, or name two and more: the search then looks for their Pareto front"
+        yield Complaint(place, "a search for one objective optimises `metric`", hint)
+    elif sweep.metric not in names and sweep.metric in RANKED:
+        message = f"the metric of the sweep, {sweep.metric!r}, is none of the objectives"
+        yield Complaint(place, message, "the pruner goes by `metric`: add it here, or set it to one of these")
+
+
+def prune_complaints(sweep: Sweep) -> Iterator[Complaint]:
+    """What is wrong with what the pruner is to look at."""
+    prune = sweep.prune
+    if prune is None:
+        return
+    place = ("prune", "pruner") if prune.over is None else ("prune", "over")
+    if prune.is_paired_test and not prune.is_over_seeds:
+        message = "`wilcoxon` compares trials seed by seed; the epochs of a curve are no independent pairs"
+        yield Complaint(place, message, "remove `over`, or choose another pruner, for example `median`")
+    elif prune.is_over_seeds and len(sweep.seeds) < 2:
+        message = f"a variant is judged by the seeds it has finished, but there is {len(sweep.seeds)} seed"
+        yield Complaint(place, message, "raise `seeds`, or judge trials by their curves: a pruner with  over: epochs")

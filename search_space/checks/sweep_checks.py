@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from search_space.checks.retuning import retune_complaints
-from search_space.checks.search_checks import objective_complaints, prune_complaints
-from search_space.checks.section_checks import track_complaints
+from search_space.checks.section_checks import (
+    objective_complaints,
+    prune_complaints,
+    retune_complaints,
+    track_complaints,
+)
 from search_space.checks.space_checks import space_complaints, value_complaints
 from search_space.designs import DESIGNS
 from search_space.parsing.errors import did_you_mean

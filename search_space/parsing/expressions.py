@@ -1,28 +1,95 @@
 """Expressions that people write in a sweep file or behind `--filter`: `params_m <= 25`, `status == 'failed'`.
 
 A text is parsed to a syntax tree, every node of which must be on the list below; an evaluator of our own walks it and
-asks the caller for the value of each name. Nothing is compiled or executed, and no text can take long or much memory.
+asks the caller for the value of each name. Nothing is compiled or executed, and no text can take long or much memory:
+arithmetic on text and lists is refused, because `'a' * 10 ** 9` is legal Python, and powers are bounded.
 """
 
 from __future__ import annotations
 
 import ast
+import operator
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from search_space.parsing.arithmetic import BINARY, COMPARE, FUNCTIONS, MAX_INTEGER
-
-__all__ = ["OPERATIONS", "Expression", "ExpressionError", "MissingValueError"]
+__all__ = ["MAX_INTEGER", "OPERATIONS", "Expression", "ExpressionError", "MissingValueError"]
 
 MAX_LENGTH = 500
 MAX_NESTING = 30
+MAX_INTEGER = 2**63
+_MAX_BITS = 1024
+
+
+class _Function(NamedTuple):
+    apply: Callable[..., Any]
+    arity: tuple[int, int]
+
+
+def _bounded(apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def bounded(left: Any, right: Any) -> Any:
+        for number in (left, right):
+            if not isinstance(number, int | float):
+                raise TypeError(f"arithmetic needs numbers, but got {number!r}")
+        result = apply(left, right)
+        if isinstance(result, int) and result.bit_length() > _MAX_BITS:
+            raise OverflowError("the result is too large")
+        return result
+
+    return bounded
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > _MAX_BITS:
+        raise OverflowError("the power is too large")
+    result = base**exponent
+    if isinstance(result, complex):
+        raise ValueError("a root of a negative number")
+    return result
+
+
+def _round(number: Any, digits: Any = None) -> Any:
+    if digits is not None and not (isinstance(digits, int) and abs(digits) <= 15):
+        raise ValueError("round takes at most 15 digits")
+    return round(number, digits)
+
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: _bounded(operator.add),
+    ast.Sub: _bounded(operator.sub),
+    ast.Mult: _bounded(operator.mul),
+    ast.Div: _bounded(operator.truediv),
+    ast.FloorDiv: _bounded(operator.floordiv),
+    ast.Mod: _bounded(operator.mod),
+    ast.Pow: _bounded(_power),
+}
+
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda item, container: item in container,
+    ast.NotIn: lambda item, container: item not in container,
+}
+
+_FUNCTIONS: dict[str, _Function] = {
+    "abs": _Function(abs, (1, 1)),
+    "len": _Function(len, (1, 1)),
+    "max": _Function(max, (1, 20)),
+    "min": _Function(min, (1, 20)),
+    "round": _Function(_round, (1, 2)),
+}
+
 OPERATIONS = (
     "numbers, 'text', true/false, + - * / // % **,\n"
-    "comparisons, and/or/not, in, (lists), A if B else C, " + ", ".join(sorted(FUNCTIONS))
+    "comparisons, and/or/not, in, (lists), A if B else C, " + ", ".join(sorted(_FUNCTIONS))
 )
 """What is legal besides names."""
+
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -100,11 +167,11 @@ def _check(node: ast.AST, depth: int, legal: str) -> None:
         _check_call(node)
         below: list[ast.AST] = list(node.args)
     elif isinstance(node, ast.BinOp):
-        _refuse_unless(type(node.op) in BINARY, node.op, legal)
+        _refuse_unless(type(node.op) in _BINARY, node.op, legal)
         below = [node.left, node.right]
     elif isinstance(node, ast.Compare):
         for operator in node.ops:
-            _refuse_unless(type(operator) in COMPARE, operator, legal)
+            _refuse_unless(type(operator) in _COMPARE, operator, legal)
         below = [node.left, *node.comparators]
     elif isinstance(node, ast.Constant):
         _check_constant(node.value, legal)
@@ -152,10 +219,10 @@ _WORDS = {
 
 def _check_call(node: ast.Call) -> None:
     name = node.func.id if isinstance(node.func, ast.Name) else None
-    if name not in FUNCTIONS:
+    if name not in _FUNCTIONS:
         shown = f"{name!r}" if name else "something that is no function"
-        raise ExpressionError(f"it calls {shown}", "known functions: " + ", ".join(sorted(FUNCTIONS)))
-    least, most = FUNCTIONS[name].arity
+        raise ExpressionError(f"it calls {shown}", "known functions: " + ", ".join(sorted(_FUNCTIONS)))
+    least, most = _FUNCTIONS[name].arity
     if node.keywords or not least <= len(node.args) <= most:
         counts = str(least) if least == most else f"{least} to {most}"
         raise ExpressionError(f"{name} takes {counts} plain values")
@@ -203,13 +270,13 @@ def _evaluate(node: ast.AST, value_of: Callable[[str], Any]) -> Any:
             return tuple(value(item) for item in node.elts)
         case ast.Call():
             assert isinstance(node.func, ast.Name)
-            return FUNCTIONS[node.func.id].apply(*(value(argument) for argument in node.args))
+            return _FUNCTIONS[node.func.id].apply(*(value(argument) for argument in node.args))
         case ast.BinOp():
-            return BINARY[type(node.op)](value(node.left), value(node.right))
+            return _BINARY[type(node.op)](value(node.left), value(node.right))
         case ast.UnaryOp(op=ast.Not()):
             return not value(node.operand)
         case ast.UnaryOp():
-            return BINARY[ast.Mult](-1 if isinstance(node.op, ast.USub) else 1, value(node.operand))
+            return _BINARY[ast.Mult](-1 if isinstance(node.op, ast.USub) else 1, value(node.operand))
         case ast.BoolOp():
             stop = isinstance(node.op, ast.Or)
             missing: MissingValueError | None = None
@@ -228,7 +295,7 @@ def _evaluate(node: ast.AST, value_of: Callable[[str], Any]) -> Any:
             left = value(node.left)
             for operator, comparator in zip(node.ops, node.comparators, strict=True):
                 right = value(comparator)
-                if not COMPARE[type(operator)](left, right):
+                if not _COMPARE[type(operator)](left, right):
                     return False
                 left = right
             return True

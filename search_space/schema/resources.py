@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from search_space.schema.attention import Spec
-from search_space.schema.durations import Duration
 
-__all__ = ["Resources", "Rule"]
+__all__ = ["Duration", "Resources", "Rule"]
 
 GpuMemory = Annotated[
     Annotated[Literal["auto"], Tag("name")] | Annotated[float, Field(gt=0), Tag("number")],
@@ -71,3 +71,19 @@ class Resources(TrialShare):
         """With these rules applied, and no others left."""
         changes = {name: value for rule in rules for name, value in rule.changes.items()}
         return self.model_copy(update={**changes, "per_variant": ()})
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _to_seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([smhd])\s*", value)
+    if found is None:
+        raise ValueError("a duration is a number of seconds, or a number with a unit: `90s`, `30m`, `2h`, `1d`")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+Duration = Annotated[float, BeforeValidator(_to_seconds, json_schema_input_type=float | str), Field(gt=0)]
+"""Seconds; written as a number or with a unit."""

@@ -10,67 +10,25 @@ Shapes:  B images, N tokens (class token first), D embed_dim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
-from timm.layers import DropPath, Mlp, PatchEmbed
+from timm.layers import PatchEmbed
 from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from modelzoo.attention.contract import Slot, TokenAttention, check_heads
+from modelzoo.attention.contract import Slot, check_heads
 from modelzoo.attention.reattention import Reattention
-from modelzoo.models.deepvit.stem import ConvolutionalStem
+from modelzoo.models.block_indices import chosen_blocks, refuse_idle
+from modelzoo.models.deepvit.blocks import ReattentionBlock
+from modelzoo.models.deepvit.stem import conv_embed_layer
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["DeepVisionTransformer", "ReattentionBlock", "chosen_blocks", "conv_embed_layer", "refuse_idle", "scaled"]
+__all__ = ["DeepVisionTransformer"]
 
 STEMS = ("conv", "linear")
-
-
-class ReattentionBlock(nn.Module):
-    """Pre-norm block with a residual scale s: x + attn(norm1(s x)) / s, then x + mlp(norm2(s x)) / s."""
-
-    def __init__(
-        self,
-        attn: nn.Module,
-        dim: int,
-        *,
-        mlp_ratio: float,
-        proj_bias: bool,
-        proj_drop: float,
-        drop_path: float,
-        norm_layer: Any,
-        act_layer: Any,
-        residual_scale: float,
-    ) -> None:
-        super().__init__()
-        self.residual_scale = residual_scale
-        self.norm1 = norm_layer(dim)
-        self.attn = attn
-        self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = norm_layer(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), act_layer=act_layer, bias=proj_bias, drop=proj_drop)
-        self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-
-    def forward(
-        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
-    ) -> torch.Tensor:
-        seen = self.norm1(scaled(x_BND, self.residual_scale))
-        return self._add(x_BND, self.attn(seen, attn_mask=attn_mask, is_causal=is_causal))
-
-    def attend(self, x_BND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Tokens, and the map that weighs V; the attention must be one of the zoo's."""
-        assert isinstance(self.attn, TokenAttention)
-        mixed_BND, attn_BHNN = self.attn.attend(self.norm1(scaled(x_BND, self.residual_scale)))
-        return self._add(x_BND, mixed_BND), attn_BHNN
-
-    def _add(self, x_BND: torch.Tensor, mixed_BND: torch.Tensor) -> torch.Tensor:
-        back = 1 / self.residual_scale
-        x_BND = x_BND + scaled(self.drop_path1(mixed_BND), back)
-        return x_BND + scaled(self.drop_path2(self.mlp(self.norm2(scaled(x_BND, self.residual_scale)))), back)
 
 
 class DeepVisionTransformer(VisionTransformer):
@@ -199,44 +157,3 @@ class DeepVisionTransformer(VisionTransformer):
         super().init_weights(mode, needs_reset)
         if self.cls_token is not None:
             nn.init.trunc_normal_(self.cls_token, std=0.02)
-
-
-def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
-    """x * factor, without the copy where the factor is 1."""
-    return x if factor == 1 else x * factor
-
-
-def chosen_blocks(name: str, blocks: str | int | Sequence[int], depth: int) -> set[int]:
-    """Indices of `all` blocks, of the last n if int, or these."""
-    if blocks == "all":
-        return set(range(depth))
-    if isinstance(blocks, str):
-        raise SpecError(Problem(f"{name} is {blocks!r}", hint="legal: all, a number (the last ones), or indices"))
-    if isinstance(blocks, int):
-        if not 0 <= blocks <= depth:
-            raise SpecError(Problem(f"{name}={blocks}: the model has {depth} blocks", hint=f"legal: 0 to {depth}"))
-        return set(range(depth - blocks, depth))
-    beyond = [index for index in blocks if not 0 <= index < depth]
-    if beyond:
-        raise SpecError(Problem(f"{name}: no such blocks: {beyond}", hint=f"the model has {depth}: 0 to {depth - 1}"))
-    return set(blocks)
-
-
-def refuse_idle(model: str, options: Iterable[str], reason: str) -> None:
-    """Raises SpecError for options of a mechanism that stands nowhere in the model."""
-    problems = [
-        Problem(f"{model}: {name} would have no effect: {reason}", hint=f"leave {name} out") for name in options
-    ]
-    if problems:
-        raise SpecError(problems)
-
-
-def conv_embed_layer(**options: Any) -> Any:
-    """`ConvolutionalStem` with these options, called as timm calls an embedding layer."""
-
-    # timm also says whether to pad images, and device and dtype: models that use this never ask for any of them.
-    def embed(*, dynamic_img_pad: bool, device: None, dtype: None, **kwargs: Any) -> nn.Module:
-        assert not dynamic_img_pad
-        return ConvolutionalStem(**kwargs, **options)
-
-    return embed

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from modelzoo.models.adapter_checks import REQUIRED, complete, set_batch_norm_eps
-from modelzoo.models.deepvit.model import DeepVisionTransformer, ReattentionBlock
+from modelzoo.models.deepvit.blocks import ReattentionBlock
+from modelzoo.models.deepvit.model import DeepVisionTransformer
 from modelzoo.models.deepvit.stem import ConvolutionalStem
 from search_space.parsing.errors import Problem, SpecError
 

@@ -9,13 +9,15 @@ Shapes:  B images, C channels, H x W image, h x w patch grid, D embed_dim, N = h
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["ConvolutionalStem"]
+__all__ = ["ConvolutionalStem", "conv_embed_layer"]
 
 
 class ConvolutionalStem(nn.Module):
@@ -92,3 +94,14 @@ class ConvolutionalStem(nn.Module):
         if self.output_fmt == "NHWC":
             return x_BDhw.permute(0, 2, 3, 1)
         return x_BDhw.flatten(2).transpose(1, 2) if self.flatten else x_BDhw
+
+
+def conv_embed_layer(**options: Any) -> Any:
+    """`ConvolutionalStem` with these options, called as timm calls an embedding layer."""
+
+    # timm also says whether to pad images, and device and dtype: models that use this never ask for any of them.
+    def embed(*, dynamic_img_pad: bool, device: None, dtype: None, **kwargs: Any) -> nn.Module:
+        assert not dynamic_img_pad
+        return ConvolutionalStem(**kwargs, **options)
+
+    return embed

@@ -20,8 +20,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from modelzoo.attention.contract import Slot
+from modelzoo.models.block_indices import taken_indices
 from modelzoo.models.groupmixformer.blocks import GroupMixBlock, GroupMixStage, PatchEmbedding, Stem
-from modelzoo.models.intermediates import taken_indices
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["GroupMixFormer"]

@@ -19,7 +19,7 @@ from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention
 from modelzoo.attention.refiner import MapSharingAttention, RefinedAttention
-from modelzoo.models.deepvit.model import scaled
+from modelzoo.models.deepvit.blocks import scaled
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["KINDS", "RefinedBlock", "make_attention", "resolve_layout"]

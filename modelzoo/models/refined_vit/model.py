@@ -25,8 +25,8 @@ from torch.utils.checkpoint import checkpoint
 
 from modelzoo.attention.contract import Slot
 from modelzoo.attention.refiner import RefinedAttention
-from modelzoo.models.deepvit.model import conv_embed_layer, refuse_idle
-from modelzoo.models.intermediates import taken_indices
+from modelzoo.models.block_indices import refuse_idle, taken_indices
+from modelzoo.models.deepvit.stem import conv_embed_layer
 from modelzoo.models.refined_vit.blocks import RefinedBlock, make_attention, resolve_layout
 from modelzoo.models.refined_vit.mix_token import Box, draw_box, exchange
 from search_space.parsing.errors import Problem, SpecError, did_you_mean

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,10 @@ from ray.tune.search import Searcher
 
 from results.store.records import Failure
 from runners.driver.orchestrator import TrialBook
-from runners.engines.driver_error import DriverError
 from runners.engines.nodes.autoscaling import await_node, placeholders
 from runners.engines.nodes.capacity import demand_of
-from runners.engines.nodes.checks import check_nodes
+from runners.engines.nodes.checks import Newcomers, check_nodes
 from runners.engines.nodes.cluster import cluster
-from runners.engines.nodes.newcomers import Newcomers
-from runners.engines.ray.ended_trials import EndedTrials
 from runners.engines.ray.gpu_memory import GpuShares
 from runners.engines.ray.placement import Placement, living_nodes, request_of
 from runners.engines.ray.worker import TrialWorker
@@ -34,7 +32,7 @@ from runners.trials.assignment import Assignment, Place
 from runners.trials.outcome import Outcome
 from search_space import Resources
 
-__all__ = ["run_on_ray"]
+__all__ = ["DriverError", "EndedTrials", "run_on_ray"]
 
 _MOST_TRIALS_AT_ONCE = 10_000  # the searcher itself counts the room there is; Tune must not
 
@@ -256,3 +254,47 @@ def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path, *, gp
     }
     stop_file = "" if book.stop is None else str(book.stop.file)
     return {"key": assignment.trial_id, "job": json.dumps(job), "stop_file": stop_file}
+
+
+class EndedTrials(tune.Callback):
+    """Empties trials that ended, before Tune writes them down for the last time: the ledger remembers them.
+
+    Tune keeps every trial until the run is over: the means of its metrics over the last 5 and 10 reports, its last
+    report, two copies of its configuration, and a JSON text of all that; more memory per trial than everything of ours.
+
+    The trial is what Tune hands to its callbacks, and its attributes have no underscore; but that they may be emptied
+    is documented nowhere. `benchmarks/scale.py` shows whether it still helps, and every test of the engine that it does
+    no harm.
+    """
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.run_metadata.metric_analysis = {}
+        trial.run_metadata.metric_n_steps = {}
+        trial.run_metadata.last_result = {}
+        trial.evaluated_params = {}
+        trial.experiment_tag = ""  # the configuration once more, as text
+        # In place: Tune holds the same mapping in two attributes. The key stays for our scheduler.
+        for name in [name for name in trial.config if name != "key"]:
+            del trial.config[name]
+
+
+class DriverError:
+    """Keeps the first exception of the book (a full disk, say): an engine must not take it for a failing trial."""
+
+    def __init__(self) -> None:
+        self.caught: BaseException | None = None
+
+    def guard(self, action: Callable[[], Any], otherwise: Any = None) -> Any:
+        """The answer of `action`, or `otherwise` from the first error on."""
+        if self.caught is not None:
+            return otherwise
+        try:
+            return action()
+        except Exception as err:
+            self.caught = err
+            return otherwise
+
+    def raise_caught(self) -> None:
+        """Raises what was kept, if anything."""
+        if self.caught is not None:
+            raise self.caught

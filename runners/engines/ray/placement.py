@@ -18,8 +18,8 @@ from ray import tune
 from results.store.records import TrialRecord
 from runners.engines.nodes.autoscaling import NODE_ID_LABEL, Placeholders
 from runners.engines.nodes.capacity import Node, check_fits, demand_of, has_room
+from runners.engines.nodes.checks import Newcomers
 from runners.engines.nodes.health import NodeHealth
-from runners.engines.nodes.newcomers import Newcomers
 from runners.trials.assignment import Assignment
 from search_space import Resources
 

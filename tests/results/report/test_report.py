@@ -17,7 +17,7 @@ import pytest
 from results import Failure, Run
 from results.figures.files import figure_csv
 from results.report import Subject, make_report
-from results.report.escaping import block, script_json, text
+from results.report.assets import block, script_json, text
 from search_space.parsing.errors import SpecError
 
 _HOSTILE = [

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import fdrcorrection, multipletests
 
-from results.stats.corrections import benjamini_hochberg, holm, uncorrected
 from results.stats.hypothesis_tests import (
+    benjamini_hochberg,
     bootstrap_interval,
     dunnett_p_values,
     has_no_spread,
+    holm,
     paired_t_p_value,
     sign_flip_p_value,
+    uncorrected,
 )
 from results.stats.paired import paired_delta
 

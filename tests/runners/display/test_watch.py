@@ -26,9 +26,8 @@ from results import (
     TrialRecord,
     write_plan,
 )
-from runners.display.sparkline import sparkline
 from runners.display.watch import watch
-from runners.display.watch_layout import Screen, throughput, view
+from runners.display.watch_layout import Screen, sparkline, throughput, view
 from runners.machine.gpus import GpuHere, GpuMonitor, gpus_here, parse_gpus
 
 ROOT = Path(__file__).parents[3]

@@ -18,10 +18,9 @@ from pathlib import Path
 import torch
 
 import runners.engines.ray.engine  # noqa: F401 - sets the environment that Ray reads at import
-from runners.engines.nodes.checks import check_nodes, living
+from runners.engines.nodes.checks import Newcomers, check_nodes, living
 from runners.engines.nodes.cluster import cluster as connected
 from runners.engines.nodes.facts import ROOMS
-from runners.engines.nodes.newcomers import Newcomers
 from runners.engines.ray.placement import Placement
 from runners.planning.plan import make_plan
 from runners.run_sweep import drive

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from modelzoo import build_model
 from results import LedgerWriter
 from runners.cli.app import app
-from runners.cli.plan_text import plan_sentences
+from runners.cli.plan.as_text import plan_sentences
 from runners.driver.orchestrator import TrialBook
 from runners.planning.budget import fit_budget, parse_budget
 from runners.planning.forecast import make_forecast, slots_here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search_space import SpecError, load_studies, load_sweep_text, variants, with_matched_value
-from search_space.checks.retuning import tuning_sweep
+from search_space.checks.section_checks import tuning_sweep
 
 HEAD = """
 name: t

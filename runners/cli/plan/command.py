@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, refuse_two_wishes
+from runners.cli.arguments import (
+    CacheFolder,
+    Overrides,
+    Profile,
+    Study,
+    SweepArgument,
+    refuse_two_wishes,
+    run_dir_of,
+    study_run_dirs,
+)
 from runners.cli.check import load_all_checked
-from runners.cli.run_dirs import run_dir_of, study_run_dirs
 from search_space import SweepFile, describe_parameter, needs_cost, trial_id, unmet_requirements, variants
 from search_space.parsing.visible import visible, visible_lines
 
@@ -87,7 +95,7 @@ def plan(
         )
         documents.append(document)
     if as_json:
-        from runners.cli.plan_json import PLAN_JSON_VERSION
+        from runners.cli.plan.as_json import PLAN_JSON_VERSION
 
         print(json.dumps({"version": PLAN_JSON_VERSION, "plans": documents}, indent=1))
 
@@ -112,8 +120,8 @@ def _plan_one(
     from runners.cache.directory import default_directory
     from runners.cache.reuse import CACHE, STUDIES, from_siblings, providers
     from runners.cache.trial_cache import TrialCache, device_of, leaves_only_records
-    from runners.cli.plan_json import plan_as_json
-    from runners.cli.plan_text import plan_rows, plan_sentences, plan_warnings
+    from runners.cli.plan.as_json import plan_as_json
+    from runners.cli.plan.as_text import plan_rows, plan_sentences, plan_warnings
     from runners.planning.budget import parse_budget  # imports torch, as the others here
     from runners.planning.history import read_history
     from runners.planning.plan import make_plan

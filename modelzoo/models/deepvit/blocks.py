@@ -1,0 +1,67 @@
+"""Block of DeepViT: pre-norm, with a residual scale and an attention whose map can be read.
+
+Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886.
+Source:  written from the paper and from the released configurations (MIT); parity with the released model is tested.
+
+Shapes:  B images, N tokens (class token first), D embed_dim.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import DropPath, Mlp
+from torch import nn
+
+from modelzoo.attention.contract import TokenAttention
+
+__all__ = ["ReattentionBlock", "scaled"]
+
+
+class ReattentionBlock(nn.Module):
+    """Pre-norm block with a residual scale s: x + attn(norm1(s x)) / s, then x + mlp(norm2(s x)) / s."""
+
+    def __init__(
+        self,
+        attn: nn.Module,
+        dim: int,
+        *,
+        mlp_ratio: float,
+        proj_bias: bool,
+        proj_drop: float,
+        drop_path: float,
+        norm_layer: Any,
+        act_layer: Any,
+        residual_scale: float,
+    ) -> None:
+        super().__init__()
+        self.residual_scale = residual_scale
+        self.norm1 = norm_layer(dim)
+        self.attn = attn
+        self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.norm2 = norm_layer(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), act_layer=act_layer, bias=proj_bias, drop=proj_drop)
+        self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(
+        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        seen = self.norm1(scaled(x_BND, self.residual_scale))
+        return self._add(x_BND, self.attn(seen, attn_mask=attn_mask, is_causal=is_causal))
+
+    def attend(self, x_BND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Tokens, and the map that weighs V; the attention must be one of the zoo's."""
+        assert isinstance(self.attn, TokenAttention)
+        mixed_BND, attn_BHNN = self.attn.attend(self.norm1(scaled(x_BND, self.residual_scale)))
+        return self._add(x_BND, mixed_BND), attn_BHNN
+
+    def _add(self, x_BND: torch.Tensor, mixed_BND: torch.Tensor) -> torch.Tensor:
+        back = 1 / self.residual_scale
+        x_BND = x_BND + scaled(self.drop_path1(mixed_BND), back)
+        return x_BND + scaled(self.drop_path2(self.mlp(self.norm2(scaled(x_BND, self.residual_scale)))), back)
+
+
+def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
+    """x * factor, without the copy where the factor is 1."""
+    return x if factor == 1 else x * factor
