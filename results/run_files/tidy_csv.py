@@ -1,4 +1,4 @@
-"""Tidy data of a run: `trials.csv` (one line a trial), `curves.csv` (one line an epoch), `effects.csv` (one a term).
+"""Every trial as one line (`trials.csv`) and every epoch as one line (`curves.csv`): tidy data for anybody's own plots.
 
 Both work during a run: trials without a record yet appear with what they reported so far, as `running`, or as
 `interrupted` where no driver is at work. Unlike the table they hold everything in the ledger, also what the plan no
@@ -8,9 +8,6 @@ longer contains (`in_plan` says so) and the trials that tuned an arm (`role` is 
                  <path of every change> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
                  finished_at, cached_from, failure_type, failure_message
     curves.csv   trial_id, variant, seed, status, epoch, <metric> ...
-    effects.csv  term, estimate, low, high, df, f_value, partial_eta_squared, p, p_corrected, aliased_with (JSON);
-                 `low` and `high` bound the 95 % interval; `aliased_with` maps terms to correlations. Terms that the
-                 design cannot estimate follow with nothing but their names.
 """
 
 from __future__ import annotations
@@ -19,15 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from results.effects.design_matrix import term_name
-from results.effects.effects import Effects
 from results.markup.csv_cells import csv_line
 from results.store.progress import UnfinishedTrial
 from results.store.records import TrialRecord
 from results.store.run import Run
 from results.table.build import planned_trials
 
-__all__ = ["write_curves_csv", "write_effects_csv", "write_long_csv"]
+__all__ = ["write_curves_csv", "write_long_csv"]
 
 
 @dataclass(frozen=True)
@@ -145,28 +140,3 @@ def _unfinished(trial: UnfinishedTrial, run: Run, variant_id: str) -> _Line:
         epochs=trial.epoch,
         curve=trial.curve,
     )
-
-
-_COLUMNS = (
-    "term",
-    "estimate",
-    "low",
-    "high",
-    "df",
-    "f_value",
-    "partial_eta_squared",
-    "p",
-    "p_corrected",
-    "aliased_with",
-)
-
-
-def write_effects_csv(effects: Effects, stream: TextIO) -> None:
-    """Writes the effects in the order of the analysis."""
-    stream.write(csv_line(_COLUMNS))
-    for one in effects.effects:
-        aliases = {term_name(term): size for term, size in one.aliased_with.items()}
-        numbers = (one.estimate, one.low, one.high, one.df, one.f_value, one.share, one.p, one.p_corrected)
-        stream.write(csv_line([one.name, *numbers, aliases or None]))
-    for term in effects.not_estimated:
-        stream.write(csv_line([term_name(term), *[None] * (len(_COLUMNS) - 1)]))

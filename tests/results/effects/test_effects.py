@@ -16,7 +16,7 @@ from results.effects.aliasing import alias_statements, aliases
 from results.effects.design_matrix import design_of
 from results.effects.effects import effects
 from results.layout.footnotes import footnotes
-from results.run_files.tidy_csv import write_effects_csv
+from results.run_files.effects_csv import write_effects_csv
 from search_space.designs.aliasing import alias_structure
 from search_space.parsing.errors import SpecError
 
