@@ -71,7 +71,7 @@ def write_run(directory: Path, run: Run, count: int) -> None:
     with (
         mock.patch.object(os, "fsync"),
         LedgerWriter(directory) as ledger,
-        ProgressWriter(directory, ledger.heads) as progress,
+        ProgressWriter(directory, ledger.summaries) as progress,
     ):
         for number, record in enumerate(multiplied(run, count)):
             told = (record.trial_id, record.variant, record.seed)

@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from runners.training.trial import run_trial
 from search_space import Resources, SweepFile, load_sweep_text, variants
 
@@ -60,7 +60,7 @@ def loop(trials: int) -> None:
 def archsweep(engine: str) -> Callable[[int], None]:
     def run(trials: int) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            result = drive(make_plan(sweep_of(trials)), Path(directory) / "run", engine=engine)
+            result = run_sweep(make_plan(sweep_of(trials)), Path(directory) / "run", engine=engine)
             assert result.counts["completed"] == trials, result
 
     return run

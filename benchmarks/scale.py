@@ -21,7 +21,7 @@ from pathlib import Path
 import runners.engines.ray.engine as ray_engine
 from results import LedgerWriter, ProgressWriter, Run, ablation_table, format_status, run_status, write_plan
 from runners.display.live import ProgressFile
-from runners.driver.orchestrator import TrialBook
+from runners.driver.orchestrator import Orchestrator
 from runners.planning.plan import make_plan
 from search_space import load_sweep_text
 
@@ -73,11 +73,11 @@ class Watch:
         self.began, self.began_cpu = time.perf_counter(), time.process_time()
         print(f"{'trials':>8} {'ms per trial':>13} {'CPU ms':>7} {'driver MiB':>11}", flush=True)
 
-    def started(self, assignment: object) -> None: ...
-    def placed(self, assignment: object, place: object) -> None: ...
-    def epoch_done(self, assignment: object, metrics: object) -> None: ...
+    def on_trial_start(self, assignment: object) -> None: ...
+    def on_trial_placed(self, assignment: object, place: object) -> None: ...
+    def on_epoch_end(self, assignment: object, metrics: object) -> None: ...
 
-    def ended(self, assignment: object, record: object) -> None:
+    def on_trial_end(self, assignment: object, record: object) -> None:
         self.tick()
 
     def tick(self) -> None:
@@ -101,11 +101,11 @@ def archsweep(trials: int, epochs: int, every: int) -> None:
     assert plan.num_trials == trials, plan.num_trials
     with tempfile.TemporaryDirectory() as directory:
         run_dir = Path(directory) / "run"
-        with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.heads) as progress:
+        with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.summaries) as progress:
             write_plan(run_dir, plan.as_run_plan())
-            book = TrialBook(plan, ledger, observers=[ProgressFile(progress), Watch(every)])
-            ray_engine.run_on_ray(book, run_dir=run_dir, worker=Trivial)
-            assert len(book.records) == trials
+            orchestrator = Orchestrator(plan, ledger, observers=[ProgressFile(progress), Watch(every)])
+            ray_engine.run_on_ray(orchestrator, run_dir=run_dir, worker=Trivial)
+            assert len(orchestrator.records) == trials
         files = [path for path in run_dir.rglob("*") if path.is_file()]
         print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.1f} MiB", flush=True)
         began = time.perf_counter()

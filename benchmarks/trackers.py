@@ -53,13 +53,13 @@ def driver_cost(count: int, run_dir: Path) -> float:
     sweep = load_sweep_text(SWEEP.replace("TRACK", "[tensorboard, mlflow, {name: wandb, mode: offline}]")).sweep
     made = records_of(sweep, count)
     tracking = Tracking(sweep, run_dir, heads=[], say=print)
-    tracking.started(made[0][0])  # starts the processes
+    tracking.on_trial_start(made[0][0])  # starts the processes
     began = time.perf_counter()
     for assignment, record in made[1:]:
-        tracking.started(assignment)
+        tracking.on_trial_start(assignment)
         for point in record.curve:
-            tracking.epoch_done(assignment, point)
-        tracking.ended(assignment, record)
+            tracking.on_epoch_end(assignment, point)
+        tracking.on_trial_end(assignment, record)
     seconds = time.perf_counter() - began
     tracking.close(patience=0.01)
     return seconds / (count - 1) * 1e6

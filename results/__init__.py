@@ -13,9 +13,9 @@ from results.store.ledger import LedgerContents, read_ledger
 from results.store.ledger_writer import LedgerWriter
 from results.store.progress import ProgressEvent, UnfinishedTrial
 from results.store.progress_writer import ProgressWriter
-from results.store.record_summary import Head, latest_by_trial
+from results.store.record_summary import RecordSummary, latest_by_trial
 from results.store.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
-from results.store.run import Run, RunHeads, open_heads, write_plan
+from results.store.run import Run, RunSummary, open_summary, write_plan
 from results.store.run_follower import RunFollower
 from results.table.build import ablation_table
 from results.table.merge import merged_table, table_of_runs
@@ -30,19 +30,19 @@ __all__ = [
     "Driver",
     "DroppedVariant",
     "Failure",
-    "Head",
     "LedgerContents",
     "LedgerWriter",
     "PlannedVariant",
     "ProgressEvent",
     "ProgressWriter",
     "PublishedRow",
+    "RecordSummary",
     "Row",
     "Run",
     "RunFollower",
-    "RunHeads",
     "RunPlan",
     "RunStatus",
+    "RunSummary",
     "Status",
     "Study",
     "TrialRecord",
@@ -53,7 +53,7 @@ __all__ = [
     "format_status",
     "latest_by_trial",
     "merged_table",
-    "open_heads",
+    "open_summary",
     "read_ledger",
     "run_status",
     "running_driver",

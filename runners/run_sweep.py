@@ -15,12 +15,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from results import Head, LedgerWriter, ProgressWriter, write_plan, write_tables
-from runners.cache.reuse import Lookup, from_siblings, take_over
+from results import LedgerWriter, ProgressWriter, RecordSummary, write_plan, write_tables
+from runners.cache.reuse import RecordLookup, from_siblings, reuse_records
 from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_records
 from runners.display.live import LiveView, TrialLines
 from runners.driver.checkpoint_cleanup import CheckpointRemover, remove_checkpoints
-from runners.driver.orchestrator import TrialBook
+from runners.driver.orchestrator import Orchestrator
 from runners.driver.progress_file import ProgressFile
 from runners.driver.provenance import describe_session, new_session, write_provenance
 from runners.driver.retune import stages
@@ -32,7 +32,7 @@ from runners.trials.observer import Observer
 from search_space import trial_id
 from search_space.parsing.visible import visible
 
-__all__ = ["DriveResult", "drive"]
+__all__ = ["SweepOutcome", "run_sweep"]
 
 _TRACKERS_AT_THE_END = 60.0  # seconds at most that trackers have to finish
 _TRACKERS_ALONE = 3600.0
@@ -40,7 +40,7 @@ _TRACKERS_IN_A_HURRY = 5.0
 
 
 @dataclass(frozen=True)
-class DriveResult:
+class SweepOutcome:
     """How the run stands after this start of the driver; `counts` are of the present plan, by status. `signal` is what
     interrupted it, if anything did."""
 
@@ -51,7 +51,7 @@ class DriveResult:
     signal: int = signal.SIGINT
 
 
-def drive(
+def run_sweep(
     plan: Plan,
     run_dir: Path,
     *,
@@ -63,7 +63,7 @@ def drive(
     siblings: Sequence[Path] = (),
     cache: TrialCache | None = None,
     console: Console | None = None,
-) -> DriveResult:
+) -> SweepOutcome:
     """Runs what is left of the plan in `run_dir`.
 
     Args:
@@ -83,7 +83,7 @@ def drive(
     kept = CacheWriter(cache, run_dir) if cache else None
     interrupted = False
     started = _Started()
-    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.heads) as progress:
+    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.summaries) as progress:
         write_plan(run_dir, plan.as_run_plan())
         stop = StopRequest(
             run_dir,
@@ -91,25 +91,25 @@ def drive(
             grace_seconds=plan.sweep.checkpoints.grace_seconds,
             say=lambda text: None if console is None else console.print(text, markup=False, style="bold"),
         )
-        remove_checkpoints(run_dir, ledger.heads)
+        remove_checkpoints(run_dir, ledger.summaries)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(run_dir, description, plan.file.text)
         progress_file = ProgressFile(progress)
-        tracking = Tracking(plan.sweep, run_dir, heads=ledger.heads, say=_say_to(console))
-        book: TrialBook | None = None
+        tracking = Tracking(plan.sweep, run_dir, summaries=ledger.summaries, say=_say_to(console))
+        orchestrator: Orchestrator | None = None
         is_comparing = False
         try:
             for stage in stages(plan, ledger, retry=retry, session=session):  # one, or those of `retune` before it
                 if is_comparing := stage.role == "":
                     plan = stage.plan
                     write_plan(run_dir, plan.as_run_plan())
-                lookups: list[Lookup] = [from_siblings(siblings, run_dir), *([cache.get] if cache else [])]
-                if taken := take_over(stage.plan, ledger, lookups, role=stage.role):
-                    _say_taken(taken, cache)
+                lookups: list[RecordLookup] = [from_siblings(siblings, run_dir), *([cache.get] if cache else [])]
+                if taken := reuse_records(stage.plan, ledger, lookups, role=stage.role):
+                    _report_reused(taken, cache)
                 watchers: list[Observer] = [progress_file, started, CheckpointRemover(run_dir), tracking]
                 watchers += [kept] if kept else []
                 left = None if limit is None else limit - started.count
-                book = TrialBook(
+                orchestrator = Orchestrator(
                     stage.plan,
                     ledger,
                     retry=retry,
@@ -120,31 +120,31 @@ def drive(
                     stop=stop,
                     lookup=cache.get if cache else None,
                 )
-                if book.num_startable > 0:
-                    with _view(console, book, stage.plan) as view, _own_output(engine, run_dir):
+                if orchestrator.num_startable > 0:
+                    with _view(console, orchestrator, stage.plan) as view, _capture_ray_output(engine, run_dir):
                         watchers.extend(view)
-                        run_trials(engine, book, run_dir=run_dir, address=address)
-                if stop.is_asked and book.num_remaining:
+                        run_trials(engine, orchestrator, run_dir=run_dir, address=address)
+                if stop.is_asked and orchestrator.num_remaining:
                     interrupted = True
                     break
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            if book is not None:
-                progress_file.stopped(book.running())  # what has no record now is interrupted, not running
+            if orchestrator is not None:
+                progress_file.stopped(orchestrator.running())  # what has no record now is interrupted, not running
             write_tables(run_dir)
             # Who trained nothing came for the trackers, to which a long run may have to be told from its beginning.
             at_the_end = _TRACKERS_AT_THE_END if started.count else _TRACKERS_ALONE
             tracking.close(patience=_TRACKERS_IN_A_HURRY if interrupted else at_the_end)
         if kept and kept.problem:
             print(f"archsweep: warning: the cache was not written: {kept.problem}", file=sys.stderr)
-        assert book is not None, "a run without a stage"
+        assert orchestrator is not None, "a run without a stage"
         ending = {"interrupted": interrupted, "signal": stop.signal or signal.SIGINT}
-        if not is_comparing:  # stopped while arms were being tuned
-            return DriveResult(Counter(), started.count, book.num_remaining + plan.num_trials, **ending)
-        records = _records_of_plan(book, plan)
+        if not is_comparing:  # stopped while variants were being tuned
+            return SweepOutcome(Counter(), started.count, orchestrator.num_remaining + plan.num_trials, **ending)
+        records = _records_of_plan(orchestrator, plan)
         counts = Counter(record.status for record in records)
-        return DriveResult(counts, started.count, book.num_remaining, **ending)
+        return SweepOutcome(counts, started.count, orchestrator.num_remaining, **ending)
 
 
 def _say_to(console: Console | None) -> Callable[[str], None]:
@@ -160,7 +160,7 @@ def _say_to(console: Console | None) -> Callable[[str], None]:
     return say
 
 
-def _say_taken(count: int, cache: TrialCache | None) -> None:
+def _report_reused(count: int, cache: TrialCache | None) -> None:
     # Said also by a quiet run: who repeats a sweep to see whether its numbers come out again must not be fooled.
     trials = "1 trial was" if count == 1 else f"{count} trials were"
     where = f"studies of this file or the cache ({cache.directory})" if cache else "studies of this file"
@@ -174,38 +174,38 @@ class _Started:
     def __init__(self) -> None:
         self.count = 0
 
-    def started(self, assignment: object) -> None:
+    def on_trial_start(self, assignment: object) -> None:
         self.count += 1
 
-    def placed(self, assignment: object, place: object) -> None: ...
-    def epoch_done(self, assignment: object, metrics: object) -> None: ...
-    def ended(self, assignment: object, record: object) -> None: ...
+    def on_trial_placed(self, assignment: object, place: object) -> None: ...
+    def on_epoch_end(self, assignment: object, metrics: object) -> None: ...
+    def on_trial_end(self, assignment: object, record: object) -> None: ...
 
 
-def _records_of_plan(book: TrialBook, plan: Plan) -> list[Head]:
+def _records_of_plan(orchestrator: Orchestrator, plan: Plan) -> list[RecordSummary]:
     if plan.sweep.search:
-        return book.search_records
+        return orchestrator.search_records
     keys = (trial_id(variant.setting.with_seed(seed)) for variant in plan.variants for seed in plan.sweep.seeds)
-    return [book.records[key] for key in keys if key in book.records]
+    return [orchestrator.records[key] for key in keys if key in orchestrator.records]
 
 
 @contextlib.contextmanager
-def _view(console: Console | None, book: TrialBook, plan: Plan) -> Iterator[list[Observer]]:
+def _view(console: Console | None, orchestrator: Orchestrator, plan: Plan) -> Iterator[list[Observer]]:
     if console is None:
         yield []
         return
-    earlier = {record.trial_id: record for record in _records_of_plan(book, plan)}
+    earlier = {record.trial_id: record for record in _records_of_plan(orchestrator, plan)}
     if not console.is_terminal:
-        yield [TrialLines(console, planned=book.num_planned, earlier=earlier, metric=plan.sweep.metric)]
+        yield [TrialLines(console, planned=orchestrator.num_planned, earlier=earlier, metric=plan.sweep.metric)]
         return
     with LiveView(
-        console, title=plan.sweep.name, planned=book.num_planned, earlier=earlier, metric=plan.sweep.metric
+        console, title=plan.sweep.name, planned=orchestrator.num_planned, earlier=earlier, metric=plan.sweep.metric
     ) as view:
         yield [view]
 
 
 @contextlib.contextmanager
-def _own_output(engine: str, run_dir: Path) -> Iterator[None]:
+def _capture_ray_output(engine: str, run_dir: Path) -> Iterator[None]:
     """Sends what Ray prints into `driver.log`: some of it goes to stdout whatever its settings say."""
     if engine != "ray":
         yield

@@ -16,7 +16,7 @@ from results.store.records import PublishedRow
 from results.table.published import belongs_to
 from runners.data import describe_dataset
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import MISSING, ArchSpec, SweepFile, Variant, load_sweep, value_at, variants
 
 ROOT = Path(__file__).parents[1]
@@ -199,13 +199,13 @@ def test_paper_rows_are_the_released_models(path: Path) -> None:
 
 @everything
 def test_a_smoke_trial_runs(path: Path, tmp_path: Path) -> None:
-    result = drive(make_plan(shipped(path, "smoke")), tmp_path / "run", engine="in-process", limit=1)
+    result = run_sweep(make_plan(shipped(path, "smoke")), tmp_path / "run", engine="in-process", limit=1)
     assert dict(result.counts) == {"completed": 1}
 
 
 def test_the_depth_sweep_ends_in_a_table_with_similarity(tmp_path: Path) -> None:
     file = shipped(ROOT / "sweeps" / "deepvit" / "depth.yaml", "smoke")
-    drive(make_plan(file, profile="smoke"), tmp_path / "run", engine="in-process")
+    run_sweep(make_plan(file, profile="smoke"), tmp_path / "run", engine="in-process")
     with (tmp_path / "run" / "table.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 4

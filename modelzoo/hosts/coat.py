@@ -16,18 +16,18 @@ from torch import nn
 from modelzoo.attention import Slot
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import GridAttention
-from modelzoo.hosts.slot import Seat, make_mechanism
+from modelzoo.hosts.site import AttentionSite, make_mechanism
 
-__all__ = ["coat_seats"]
+__all__ = ["coat_sites"]
 
 
-def coat_seats(model: CoaT) -> list[Seat]:
-    """One seat per serial block, stage after stage."""
+def coat_sites(model: CoaT) -> list[AttentionSite]:
+    """One site per serial block, stage after stage."""
     stages = (model.serial_blocks1, model.serial_blocks2, model.serial_blocks3, model.serial_blocks4)
-    return [CoatSeat(model, block) for stage in stages for block in stage]
+    return [CoatSite(model, block) for stage in stages for block in stage]
 
 
-class CoatSeat:
+class CoatSite:
     """The attention of one serial block."""
 
     def __init__(self, model: CoaT, block: nn.Module) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from modelzoo.attention.map_carrying import MapCarryingBlock
 from modelzoo.attention.refiner import MapSharingAttention, RefinedAttention
-from modelzoo.hosts.plain import PlainSeat
+from modelzoo.hosts.plain import PlainSite
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import RefinerSpec
 
@@ -32,18 +32,18 @@ class Carrier:
     takes_map: bool
     hands_on: bool
 
-    def block(self, seat: PlainSeat, spec: RefinerSpec) -> MapCarryingBlock:
-        """The block of `seat` in its new role; new weights come from torch's generator."""
+    def block(self, site: PlainSite, spec: RefinerSpec) -> MapCarryingBlock:
+        """The block of `site` in its new role; new weights come from torch's generator."""
         options = {name: getattr(spec, name) for name in ("expansion", "kernel_size", "reduction", "identity")}
         if self.shares:
-            attention = MapSharingAttention(seat.slot, **options)
+            attention = MapSharingAttention(site.slot, **options)
         else:
-            attention = RefinedAttention(seat.slot, apply_transform=self.refines, **options)
-        host = seat.host.qkv
+            attention = RefinedAttention(site.slot, apply_transform=self.refines, **options)
+        host = site.host.qkv
         attention = attention.to(dtype=host.weight.dtype).train(host.training)
         with torch.no_grad():
-            seat.with_hosts_linears(attention)
-        return MapCarryingBlock(seat.block, attention, takes_map=self.takes_map, hands_on=self.hands_on)
+            site.with_hosts_linears(attention)
+        return MapCarryingBlock(site.block, attention, takes_map=self.takes_map, hands_on=self.hands_on)
 
 
 def carriers(spec: RefinerSpec, chosen: Sequence[int], num_heads: int, num_maps: int) -> list[Carrier]:

@@ -11,17 +11,17 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from modelzoo.attention import Slot, TokenAttention
-from modelzoo.hosts.slot import Seat, make_mechanism
+from modelzoo.hosts.site import AttentionSite, make_mechanism
 
-__all__ = ["PlainSeat", "plain_seats"]
-
-
-def plain_seats(model: VisionTransformer) -> list[Seat]:
-    """One seat per block."""
-    return [PlainSeat(model, block) for block in model.blocks]
+__all__ = ["PlainSite", "plain_sites"]
 
 
-class PlainSeat:
+def plain_sites(model: VisionTransformer) -> list[AttentionSite]:
+    """One site per block."""
+    return [PlainSite(model, block) for block in model.blocks]
+
+
+class PlainSite:
     """The attention of one block of a `VisionTransformer`."""
 
     def __init__(self, model: VisionTransformer, block: nn.Module) -> None:

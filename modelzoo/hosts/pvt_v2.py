@@ -23,17 +23,17 @@ from modelzoo.attention import ATTENTION, Slot
 from modelzoo.attention.contract import TokenAttention
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import GridAttention
-from modelzoo.hosts.slot import Seat, make_mechanism
+from modelzoo.hosts.site import AttentionSite, make_mechanism
 
-__all__ = ["ReducedMapAttention", "pvt_v2_seats"]
-
-
-def pvt_v2_seats(model: PyramidVisionTransformerV2) -> list[Seat]:
-    """One seat per block, stage after stage."""
-    return [PvtSeat(block) for stage in model.stages for block in stage.get_submodule("blocks").children()]
+__all__ = ["ReducedMapAttention", "pvt_v2_sites"]
 
 
-class PvtSeat:
+def pvt_v2_sites(model: PyramidVisionTransformerV2) -> list[AttentionSite]:
+    """One site per block, stage after stage."""
+    return [PvtSite(block) for stage in model.stages for block in stage.get_submodule("blocks").children()]
+
+
+class PvtSite:
     """The attention of one block."""
 
     def __init__(self, block: nn.Module) -> None:

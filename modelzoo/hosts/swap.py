@@ -17,7 +17,7 @@ from torch import nn
 
 from modelzoo.attention import ATTENTION
 from modelzoo.attention.distributed_local_attention import expanded_maps
-from modelzoo.hosts import LEGAL_HOSTS, PlainSeat, Seat, seats_of
+from modelzoo.hosts import LEGAL_HOSTS, AttentionSite, PlainSite, attention_sites
 from modelzoo.hosts.map_carrying import carriers
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import EveryBlocks, FirstBlocks, LastBlocks, RefinerSpec
@@ -36,36 +36,41 @@ def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
         SpecError: the host has other attention, the blocks do not exist, or the mechanism does not fit the sizes.
     """
     spec = arch.attention
-    seats = seats_of(model)
+    sites = attention_sites(model)
     if spec.name == "softmax":
-        for index, seat in enumerate(seats):
-            if isinstance(seat, PlainSeat) and seat.why_not(spec.name) is None:
-                with _own_random_numbers(seat, seed, index):
-                    seat.put(spec.name, {})
+        for index, site in enumerate(sites):
+            if isinstance(site, PlainSite) and site.why_not(spec.name) is None:
+                with _own_random_numbers(site, seed, index):
+                    site.put(spec.name, {})
         return
-    if not seats:
+    if not sites:
         raise SpecError(_foreign_host(arch, _attention_of(model)))
-    chosen = _chosen_indices(spec.blocks, len(seats))
-    _check_seats(arch, seats, chosen)
+    chosen = _chosen_indices(spec.blocks, len(sites))
+    _check_sites(arch, sites, chosen)
     if ATTENTION[spec.name].needs_grid and isinstance(model, VisionTransformer):
         _check_fixed_grid(model, arch)
     if isinstance(spec, RefinerSpec) and (spec.sharing != "none" or spec.residual_map):
-        _swap_carrying(model, arch, spec, seats, chosen, seed)
+        _swap_carrying(model, arch, spec, sites, chosen, seed)
         return
     left_out = {"name", "blocks"} | ATTENTION[spec.name].layout
     options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
     for index in chosen:
-        with _own_random_numbers(seats[index], seed, index):
-            seats[index].put(spec.name, options)
+        with _own_random_numbers(sites[index], seed, index):
+            sites[index].put(spec.name, options)
 
 
 def _swap_carrying(
-    model: nn.Module, arch: ArchSpec, spec: RefinerSpec, seats: Sequence[Seat], chosen: Sequence[int], seed: int
+    model: nn.Module,
+    arch: ArchSpec,
+    spec: RefinerSpec,
+    sites: Sequence[AttentionSite],
+    chosen: Sequence[int],
+    seed: int,
 ) -> None:
     """Blocks that hand maps to each other: only plain hosts have the same tokens in all their blocks."""
     which = "sharing" if spec.sharing != "none" else "residual_map"
-    plain = [seat for seat in seats if isinstance(seat, PlainSeat)]
-    if len(plain) < len(seats) or not isinstance(model, VisionTransformer):
+    plain = [site for site in sites if isinstance(site, PlainSite)]
+    if len(plain) < len(sites) or not isinstance(model, VisionTransformer):
         raise SpecError(
             Problem(
                 f"{which} hands attention maps from block to block, "
@@ -85,22 +90,22 @@ def _swap_carrying(
 
 
 @contextmanager
-def _own_random_numbers(seat: Seat, seed: int, index: int) -> Iterator[None]:
-    """On the seat's device, with numbers that depend on seed and block alone and are taken from nobody."""
+def _own_random_numbers(site: AttentionSite, seed: int, index: int) -> Iterator[None]:
+    """On the site's device, with numbers that depend on seed and block alone and are taken from nobody."""
     own = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
-    with torch.random.fork_rng(devices=[]), torch.device(seat.weight.device):
+    with torch.random.fork_rng(devices=[]), torch.device(site.weight.device):
         torch.default_generator.manual_seed(own)
         yield
 
 
-def _check_seats(arch: ArchSpec, seats: Sequence[Seat], chosen: Sequence[int]) -> None:
-    """Raises SpecError if a chosen seat cannot take the mechanism, naming those that can."""
+def _check_sites(arch: ArchSpec, sites: Sequence[AttentionSite], chosen: Sequence[int]) -> None:
+    """Raises SpecError if a chosen site cannot take the mechanism, naming those that can."""
     name = arch.attention.name
-    refused = {index: reason for index in chosen if (reason := seats[index].why_not(name)) is not None}
+    refused = {index: reason for index in chosen if (reason := sites[index].why_not(name)) is not None}
     if not refused:
         return
     index, reason = next(iter(refused.items()))
-    possible = [other for other, seat in enumerate(seats) if seat.why_not(name) is None]
+    possible = [other for other, site in enumerate(sites) if site.why_not(name) is None]
     if not possible:
         raise SpecError(_foreign_host(arch, reason))
     raise SpecError(

@@ -23,17 +23,17 @@ from modelzoo.attention import ATTENTION, Slot
 from modelzoo.attention.contract import TokenAttention
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import WindowGridAttention
-from modelzoo.hosts.slot import Seat, make_mechanism
+from modelzoo.hosts.site import AttentionSite, make_mechanism
 
-__all__ = ["WindowMapAttention", "swin_seats"]
-
-
-def swin_seats(model: SwinTransformer) -> list[Seat]:
-    """One seat per block, stage after stage."""
-    return [SwinSeat(block) for stage in model.layers for block in stage.get_submodule("blocks").children()]
+__all__ = ["WindowMapAttention", "swin_sites"]
 
 
-class SwinSeat:
+def swin_sites(model: SwinTransformer) -> list[AttentionSite]:
+    """One site per block, stage after stage."""
+    return [SwinSite(block) for stage in model.layers for block in stage.get_submodule("blocks").children()]
+
+
+class SwinSite:
     """The window attention of one block."""
 
     def __init__(self, block: nn.Module) -> None:

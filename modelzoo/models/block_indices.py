@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["chosen_blocks", "refuse_idle", "taken_indices"]
+__all__ = ["chosen_blocks", "reject_unused_options", "taken_indices"]
 
 
 def chosen_blocks(name: str, blocks: str | int | Sequence[int], depth: int) -> set[int]:
@@ -28,7 +28,7 @@ def chosen_blocks(name: str, blocks: str | int | Sequence[int], depth: int) -> s
     return set(blocks)
 
 
-def refuse_idle(model: str, options: Iterable[str], reason: str) -> None:
+def reject_unused_options(model: str, options: Iterable[str], reason: str) -> None:
     """Raises SpecError for options of a mechanism that stands nowhere in the model."""
     problems = [
         Problem(f"{model}: {name} would have no effect: {reason}", hint=f"leave {name} out") for name in options

@@ -67,10 +67,10 @@ def _fitting(layout: Layout) -> tuple[tuple[Column, ...], bool, tuple[str, ...]]
     columns = layout.columns
     if _total(_set(columns, has_changes=True)[2]) <= WIDTH:
         return columns, True, ()
-    gone = [column.header for column in columns if column.can_go == 1]
+    gone = [column.header for column in columns if column.drop_priority == 1]
     gone += ["changes of cost"] if any(cell.change for column in columns for cell in column.cells) else []
     left_out = (f"Too wide for a terminal and left out: {', '.join(gone)}; see --format md.",) if gone else ()
-    columns = tuple(column for column in columns if column.can_go != 1)
+    columns = tuple(column for column in columns if column.drop_priority != 1)
     verdict = next((column for column in columns if column.header == VERDICT and not column.is_name), None)
     if verdict is None or _total(_set(columns, has_changes=False)[2]) <= WIDTH:
         return columns, False, left_out

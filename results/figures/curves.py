@@ -85,14 +85,14 @@ def _coloured(table: AblationTable) -> dict[str, str]:
     names = labels(table.rows)
     metric = table.metric
     sign = -1 if metric.direction == "maximize" else 1
-    arms = [row for row in table.rows if not row.is_baseline]
-    if len(arms) > len(PALETTE):
-        ranked = [row for row in arms if metric.name in row.metrics]
+    variants = [row for row in table.rows if not row.is_baseline]
+    if len(variants) > len(PALETTE):
+        ranked = [row for row in variants if metric.name in row.metrics]
         ranked.sort(key=lambda row: sign * row.metrics[metric.name].mean)
         chosen = {id(row) for row in ranked[: len(PALETTE)]}
-        arms = [row for row in arms if id(row) in chosen]
+        variants = [row for row in variants if id(row) in chosen]
     found = {names[row.study, row.variant_id]: BLACK for row in table.rows if row.is_baseline}
-    return found | {names[row.study, row.variant_id]: colour for row, colour in zip(arms, PALETTE, strict=False)}
+    return found | {names[row.study, row.variant_id]: colour for row, colour in zip(variants, PALETTE, strict=False)}
 
 
 def _thinned(frame: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import vl_convert
 
 from results.figures.figure import Figure
 from results.markup.csv_cells import csv_line
-from results.store.files import replace_file, write_errors_in_words
+from results.store.files import atomic_write, readable_write_errors
 
 __all__ = ["figure_csv", "figure_pdf", "figure_spec", "figure_svg", "write_figures"]
 
@@ -61,14 +61,14 @@ def write_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> tup
     Raises:
         SpecError: the directory cannot be written.
     """
-    with write_errors_in_words(directory):
+    with readable_write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, figure in figures:
         contents = {"svg": figure_svg(figure), "pdf": figure_pdf(figure), "csv": figure_csv(figure)}
         for suffix, content in contents.items():
             path = directory / f"{name}.{suffix}"
-            replace_file(path, content)
+            atomic_write(path, content)
             written.append(path)
     return tuple(written)
 

@@ -38,7 +38,7 @@ class Sentence:
     changes of cost, or bold and underlined print."""
 
     text: str
-    speaks_of: Literal["table", "optional", "print"] = "table"
+    refers_to: Literal["table", "optional", "print"] = "table"
 
 
 def caption(table: AblationTable) -> tuple[Sentence, ...]:

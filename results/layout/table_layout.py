@@ -45,13 +45,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `can_go`: 1 is the first to go where the width does not suffice, then 2; 0 stays. `is_name`: its
-    header and cells are the user's words, not ours."""
+    """One column of the layout.
+
+    Attributes:
+        drop_priority: 1 is dropped first where the width does not suffice, then 2; 0 is kept.
+        is_name: header and cells are text of the user, not ours.
+    """
 
     header: str
     align: _Align
     cells: tuple[Cell, ...]
-    can_go: int = 0
+    drop_priority: int = 0
     is_name: bool = False
 
 
@@ -80,7 +84,7 @@ class Layout:
 
     def notes(self, *, without: Collection[str] = ()) -> tuple[str, ...]:
         """Caption and footnotes, without the sentences that speak of what the format does not show."""
-        return (*(sentence.text for sentence in self.caption if sentence.speaks_of not in without), *self.footnotes)
+        return (*(sentence.text for sentence in self.caption if sentence.refers_to not in without), *self.footnotes)
 
 
 def table_layout(table: AblationTable) -> Layout:
@@ -107,8 +111,8 @@ def table_layout(table: AblationTable) -> Layout:
         _column(table, "seeds", "right", _seeds),
         _column(table, f"{metric.name} ({metric.unit}) {arrow}", "right", value),
         _column(table, _delta_header(table), "right", lambda row: _delta(row, metric.decimals, table.analysis.alpha)),
-        _column(table, f"SD {DELTA}", "right", lambda row: _delta_std(row, metric.decimals), can_go=1),
-        _column(table, VERDICT, "left", lambda row: Cell(row.verdict or ""), can_go=2),
+        _column(table, f"SD {DELTA}", "right", lambda row: _delta_std(row, metric.decimals), drop_priority=1),
+        _column(table, VERDICT, "left", lambda row: Cell(row.verdict or ""), drop_priority=2),
         *(_objective_column(table, METRICS[name]) for name in _further_objectives(table)),
         *(_probe_column(table, probe) for probe in METRICS.values() if probe.direction is None),
         _column(table, "published", "right", lambda row: _published(row, metric.name, metric.decimals, numbers)),
@@ -131,10 +135,10 @@ def _column(
     align: _Align,
     cell: Callable[[Row], Cell],
     *,
-    can_go: int = 0,
+    drop_priority: int = 0,
     is_name: bool = False,
 ) -> Column:
-    return Column(header, align, tuple(cell(row) for row in table.rows), can_go, is_name)
+    return Column(header, align, tuple(cell(row) for row in table.rows), drop_priority, is_name)
 
 
 def _is_shown(column: Column, table: AblationTable) -> bool:

@@ -103,7 +103,7 @@ def _about(
 
 
 def _summary(run: Run, table: AblationTable) -> str:
-    """How far the run is, and what its arms came to."""
+    """How far the run is, and what its variants came to."""
     planned = sum(row.num_planned for row in table.rows)
     completed = sum(row.num_completed for row in table.rows)
     failed, pruned = (sum(getattr(row, name) for row in table.rows) for name in ("num_failed", "num_pruned"))

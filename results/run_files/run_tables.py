@@ -9,7 +9,7 @@ from typing import TextIO
 
 from results.exporters import csv, html, md, tex
 from results.run_files.tidy_csv import write_curves_csv, write_long_csv
-from results.store.files import replace_file
+from results.store.files import atomic_write
 from results.store.run import Run
 from results.table.build import ablation_table
 
@@ -37,5 +37,5 @@ def write_tables(run_dir: str | Path) -> tuple[Path, ...]:
     for name, write in files.items():
         stream = io.StringIO(newline="")
         write(stream)
-        replace_file(run.path / name, stream.getvalue())
+        atomic_write(run.path / name, stream.getvalue())
     return tuple(run.path / name for name in files)

@@ -2,7 +2,7 @@
 
 Both work during a run: trials without a record yet appear with what they reported so far, as `running`, or as
 `interrupted` where no driver is at work. Unlike the table they hold everything in the ledger, also what the plan no
-longer contains (`in_plan` says so) and the trials that tuned an arm (`role` is `retune`; they are never `in_plan`).
+longer contains (`in_plan` says so) and the trials that tuned a variant (`role` is `retune`; they are never `in_plan`).
 
     trials.csv   trial_id, variant_id, variant, seed, role, status, in_plan, number (of a search), attempt, epochs,
                  <path of every change> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
@@ -134,9 +134,9 @@ def _unfinished(trial: UnfinishedTrial, run: Run, variant_id: str) -> _Line:
         variant_id=variant_id,
         variant=trial.variant,
         seed=trial.seed,
-        role="retune" if run.tunes_an_arm(trial.seed) else "",
+        role="retune" if run.tunes_a_variant(trial.seed) else "",
         status="running" if run.driver and not trial.has_ended else "interrupted",
-        in_plan=not run.tunes_an_arm(trial.seed),
+        in_plan=not run.tunes_a_variant(trial.seed),
         epochs=trial.epoch,
         curve=trial.curve,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from results.store.files import write_errors_in_words
+from results.store.files import readable_write_errors
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.visible import visible
 
@@ -57,13 +57,13 @@ class DriverLock:
                 knows no locks.
         """
         path = self.run_dir / LOCK_NAME
-        with write_errors_in_words(path):
+        with readable_write_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
                 locked = _try_lock(descriptor, fcntl.LOCK_EX, attempts=_ATTEMPTS)
             except OSError as err:  # Lustre without `flock`, NFS whose lock service is down
-                raise SpecError(_no_locks(self.run_dir, err)) from err
+                raise SpecError(_no_lock_support(self.run_dir, err)) from err
             if not locked:
                 raise SpecError(_refusal(self.run_dir, _read_driver(path)))
             driver = {
@@ -71,7 +71,7 @@ class DriverLock:
                 "host": socket.gethostname(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
-            with write_errors_in_words(path):
+            with readable_write_errors(path):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(driver).encode(), 0)
         except BaseException:
@@ -135,7 +135,7 @@ def _refusal(run_dir: Path, driver: Driver) -> Problem:
     )
 
 
-def _no_locks(run_dir: Path, err: OSError) -> Problem:
+def _no_lock_support(run_dir: Path, err: OSError) -> Problem:
     return Problem(
         f"the file system of the run directory gives no lock: {err.strerror}",
         where=str(run_dir),

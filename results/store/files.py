@@ -15,7 +15,7 @@ from typing import IO
 
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["fsync_directory", "refuse_special_files", "replace_file", "replacing_file", "write_errors_in_words"]
+__all__ = ["atomic_write", "atomic_writer", "fsync_directory", "readable_write_errors", "refuse_special_files"]
 
 _REASONS = {
     errno.ENOSPC: (
@@ -34,7 +34,7 @@ _REASONS = {
 
 
 @contextmanager
-def write_errors_in_words(path: Path) -> Iterator[None]:
+def readable_write_errors(path: Path) -> Iterator[None]:
     """Turns an OSError of the body into a SpecError that names `path`, the reason and what to do."""
     try:
         yield
@@ -43,18 +43,18 @@ def write_errors_in_words(path: Path) -> Iterator[None]:
         raise SpecError(Problem(f"cannot write: {reason}", where=str(path), hint=remedy)) from err
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """Replaces `path` by `content` in one step: a reader sees the old file or the new one, also after a crash."""
-    with replacing_file(path) as stream:
+    with atomic_writer(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A stream whose content takes the place of `path` at the end of the body; if that raises, nothing has changed."""
     # The process id keeps two shells that write the same view apart; the last rename wins, and both are whole.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with write_errors_in_words(path):
+    with readable_write_errors(path):
         try:
             with open(temporary, "wb") as stream:
                 yield stream

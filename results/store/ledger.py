@@ -16,7 +16,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from results.store.gc_pause import without_collecting
+from results.store.gc_pause import gc_paused
 from results.store.records import RECORD_VERSION, TrialRecord
 from search_space.parsing.errors import Problem, SpecError
 
@@ -112,7 +112,7 @@ def read_ledger(path: str | Path) -> LedgerContents:
         SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
     """
     path = Path(path)
-    with open_ledger(path) as stream, without_collecting():
+    with open_ledger(path) as stream, gc_paused():
         if stream is None:
             return LedgerContents([])
         scan = LedgerScan(path, stream)

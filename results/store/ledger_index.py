@@ -1,9 +1,9 @@
-"""`ledger.index`: the heads of a long ledger, so that `archsweep status` need not read it all. A view that may be lost.
+"""`ledger.index`: record summaries of a long ledger, for `archsweep status`. A view that may be lost.
 
-One line per five hundred records, as soon as they are there: their heads, column by column, and the place in the ledger
-behind them with the CRC-32 of everything before it. A reader works that sum out anew and takes only the lines for which
-it holds; what follows it reads from the ledger itself. So an index that is stale, torn, of another ledger or of one
-that was edited costs time and nothing else. Tables, reports and drivers do not read it at all
+One line per five hundred records, as soon as they are there: their summaries, column by column, and the place in the
+ledger behind them with the CRC-32 of everything before it. A reader works that sum out anew and takes only the lines
+for which it holds; what follows it reads from the ledger itself. So an index that is stale, torn, of another ledger or
+of one that was edited costs time and nothing else. Tables, reports and drivers do not read it at all
 (docs/decisions/0008-long-ledgers.md).
 """
 
@@ -20,17 +20,17 @@ from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from results.store.gc_pause import without_collecting
+from results.store.gc_pause import gc_paused
 from results.store.ledger import LEDGER_NAME, LedgerScan, open_ledger
-from results.store.record_summary import Head, head_of
+from results.store.record_summary import RecordSummary, summarize
 from results.store.records import Failure, Status
 
-__all__ = ["BLOCK", "INDEX_NAME", "IndexBuilder", "IndexWriter", "LedgerHeads", "read_heads"]
+__all__ = ["BLOCK", "INDEX_NAME", "IndexBuilder", "IndexWriter", "LedgerSummaries", "read_summaries"]
 
 INDEX_NAME = "ledger.index"
 BLOCK = 500
 """Records in a line. Shorter ledgers have no index: reading them takes milliseconds."""
-_FORMAT = 1  # raise it when heads or the rules for valid records change
+_FORMAT = 1  # raise it when summaries or the rules for valid records change
 _CHUNK = 2**20
 _Texts = Annotated[list[str], Field(min_length=BLOCK, max_length=BLOCK)]
 _Numbers = Annotated[list[int], Field(min_length=BLOCK, max_length=BLOCK)]
@@ -57,12 +57,12 @@ class _Block(BaseModel):
         description="place in the block, type and message"
     )
 
-    def heads(self) -> Iterator[Head]:
+    def summaries(self) -> Iterator[RecordSummary]:
         failures: list[Failure | None] = [None] * BLOCK
         for place, kind, message in self.failures:
             failures[place] = Failure(type=kind, message=message)
         return map(
-            Head,
+            RecordSummary,
             self.trial_id,
             self.variant_id,
             self.variant,
@@ -78,8 +78,8 @@ class _Block(BaseModel):
 
 
 @dataclass(frozen=True)
-class LedgerHeads:
-    """What `LedgerContents` is of records, of their heads.
+class LedgerSummaries:
+    """What `LedgerContents` is of records, of their summaries.
 
     Attributes:
         num_indexed: so many came from the index.
@@ -88,7 +88,7 @@ class LedgerHeads:
         lines, end, crc: the place behind the whole lines.
     """
 
-    heads: list[Head]
+    summaries: list[RecordSummary]
     torn: bool = False
     num_indexed: int = 0
     num_whole: int = 0
@@ -99,20 +99,20 @@ class LedgerHeads:
 
 
 class IndexBuilder:
-    """Makes the lines of an index from the heads of a ledger, given in order."""
+    """Makes the lines of an index from the summaries of a ledger, given in order."""
 
     def __init__(self) -> None:
-        self._heads: list[Head] = []
+        self._summaries: list[RecordSummary] = []
 
-    def add(self, head: Head, *, lines: int, end: int, crc: int) -> bytes | None:
-        """Takes one more head. The rest is the place in the ledger behind it. Gives a line once one is full."""
-        self._heads.append(head)
-        if len(self._heads) < BLOCK:
+    def add(self, summary: RecordSummary, *, lines: int, end: int, crc: int) -> bytes | None:
+        """Takes one more summary. The rest is the place in the ledger behind it. Gives a line once one is full."""
+        self._summaries.append(summary)
+        if len(self._summaries) < BLOCK:
             return None
-        columns = dict(zip(Head._fields, map(list, zip(*self._heads, strict=True)), strict=True))
+        columns = dict(zip(RecordSummary._fields, map(list, zip(*self._summaries, strict=True)), strict=True))
         found = enumerate(columns.pop("failure"))
         failures = [(place, failure.type, failure.message) for place, failure in found if failure]
-        self._heads.clear()
+        self._summaries.clear()
         block = {"format": _FORMAT, "lines": lines, "end": end, "crc": crc, **columns, "failures": failures}
         return json.dumps(block, separators=(",", ":")).encode() + b"\n"
 
@@ -129,9 +129,9 @@ class IndexWriter:
         self._earlier: list[bytes] | None = []
         self._stream: IO[bytes] | None = None
 
-    def add(self, head: Head, *, lines: int, end: int, crc: int) -> None:
+    def add(self, summary: RecordSummary, *, lines: int, end: int, crc: int) -> None:
         """Notes a record that is in the ledger."""
-        line = self._builder.add(head, lines=lines, end=end, crc=crc)
+        line = self._builder.add(summary, lines=lines, end=end, crc=crc)
         if line is None:
             return
         if self._earlier is not None:
@@ -157,8 +157,8 @@ class IndexWriter:
             self._stream = None
 
 
-def read_heads(run_dir: Path, *, may_write: bool) -> LedgerHeads:
-    """The heads of all records of a run, in the order of its ledger.
+def read_summaries(run_dir: Path, *, may_write: bool) -> LedgerSummaries:
+    """The summaries of all records of a run, in the order of its ledger.
 
     Args:
         may_write: no driver is at work; an index that lacks much is written anew, if the directory allows it.
@@ -169,37 +169,37 @@ def read_heads(run_dir: Path, *, may_write: bool) -> LedgerHeads:
     # Read before the ledger: an index that is behind is of use, one that is ahead is not.
     kept = _read_index(run_dir / INDEX_NAME)
     path = run_dir / LEDGER_NAME
-    with open_ledger(path) as stream, without_collecting():
+    with open_ledger(path) as stream, gc_paused():
         if stream is None:
-            return LedgerHeads([])
-        heads: list[Head] = []
+            return LedgerSummaries([])
+        summaries: list[RecordSummary] = []
         lines: list[bytes] = []
         last: _Block | None = None
         for line, block in kept:
             if not _holds(block, stream, after=last):
                 break
-            heads.extend(block.heads())
+            summaries.extend(block.summaries())
             lines.append(line)
             last = block
-        num_indexed = len(heads)
+        num_indexed = len(summaries)
         builder = IndexBuilder()
         stream.seek(last.end if last else 0)
         place = {"lines": last.lines, "end": last.end, "crc": last.crc} if last else {}
         scan = LedgerScan(path, stream, **place)
         for record in scan:
-            head = head_of(record)
-            heads.append(head)
+            summary = summarize(record)
+            summaries.append(summary)
             if scan.has_line_feed:
-                new = builder.add(head, lines=scan.lines, end=scan.end, crc=scan.crc)
+                new = builder.add(summary, lines=scan.lines, end=scan.end, crc=scan.crc)
                 lines += [new] if new else []
     if may_write and len(lines) * BLOCK > num_indexed:
         with contextlib.suppress(OSError):
             _replace(run_dir / INDEX_NAME, b"".join(lines))
-    return LedgerHeads(
-        heads,
+    return LedgerSummaries(
+        summaries,
         torn=scan.torn,
         num_indexed=num_indexed,
-        num_whole=len(heads) - (not scan.has_line_feed and not scan.torn),
+        num_whole=len(summaries) - (not scan.has_line_feed and not scan.torn),
         bytes_read=scan.end - (last.end if last else 0),
         lines=scan.lines,
         end=scan.end,

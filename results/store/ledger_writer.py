@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 
 from results.store.driver_lock import DriverLock
-from results.store.files import fsync_directory, refuse_special_files, write_errors_in_words
-from results.store.gc_pause import without_collecting
+from results.store.files import fsync_directory, readable_write_errors, refuse_special_files
+from results.store.gc_pause import gc_paused
 from results.store.ledger import LEDGER_NAME, LedgerScan, is_record, open_ledger
 from results.store.ledger_index import IndexWriter
-from results.store.record_summary import Head, head_of
+from results.store.record_summary import RecordSummary, summarize
 from results.store.records import TrialRecord
 
 __all__ = ["TORN_NAME", "LedgerWriter"]
@@ -31,17 +31,17 @@ class LedgerWriter:
     """The one writer of a run's ledger, as a context manager. Creates the run directory.
 
         with LedgerWriter(run_dir) as ledger:
-            for head in ledger.heads: ...      # what earlier drivers left, and what was appended
+            for summary in ledger.summaries: ...      # what earlier drivers left, and what was appended
             ledger.append(record)              # durable when it returns
 
-    Only the heads of the records stay in memory; `read_ledger(ledger.path)` gives the records themselves.
+    Only the summaries of the records stay in memory; `read_ledger(ledger.path)` gives the records themselves.
     `torn_bytes` says how much of a torn last line was cut off on opening. Appending from several threads is safe.
     """
 
     def __init__(self, run_dir: str | Path) -> None:
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / LEDGER_NAME
-        self.heads: list[Head] = []
+        self.summaries: list[RecordSummary] = []
         self.torn_bytes = 0
         self._lock = DriverLock(self.run_dir)
         self._mutex = threading.Lock()
@@ -53,12 +53,12 @@ class LedgerWriter:
         self._index = IndexWriter(self.run_dir)
 
     def __enter__(self) -> LedgerWriter:
-        with write_errors_in_words(self.run_dir):
+        with readable_write_errors(self.run_dir):
             self.run_dir.mkdir(parents=True, exist_ok=True)
         refuse_special_files(self.run_dir)
         self._lock.acquire()
         try:
-            with write_errors_in_words(self.path):
+            with readable_write_errors(self.path):
                 self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 fsync_directory(self.run_dir)
                 self._repair()
@@ -81,15 +81,15 @@ class LedgerWriter:
             self._descriptor = None
         self._lock.release()
 
-    def append(self, record: TrialRecord) -> Head:
+    def append(self, record: TrialRecord) -> RecordSummary:
         """Writes the record; when this returns, it is on the disk. Returns what is kept of it in memory.
 
         Raises:
             SpecError: it could not be written (disk full, read-only, ...). The ledger is then as it was before.
         """
         line = record.model_dump_json().encode() + b"\n"
-        head = head_of(record)
-        with self._mutex, write_errors_in_words(self.path):
+        summary = summarize(record)
+        with self._mutex, readable_write_errors(self.path):
             assert self._descriptor is not None, "append outside of the `with` block"
             if self._is_damaged:
                 self._truncate()
@@ -103,9 +103,9 @@ class LedgerWriter:
             self._lines += 1
             self._size += len(line)
             self._crc = zlib.crc32(line, self._crc)
-            self.heads.append(head)
-            self._index.add(head, lines=self._lines, end=self._size, crc=self._crc)
-        return head
+            self.summaries.append(summary)
+            self._index.add(summary, lines=self._lines, end=self._size, crc=self._crc)
+        return summary
 
     def _truncate(self) -> None:
         assert self._descriptor is not None
@@ -130,12 +130,12 @@ class LedgerWriter:
 
     def _read(self) -> None:
         """Every record is read and checked, index or not: what a driver does follows from the ledger alone."""
-        with open_ledger(self.path) as stream, without_collecting():
+        with open_ledger(self.path) as stream, gc_paused():
             assert stream is not None
             scan = LedgerScan(self.path, stream)
             for record in scan:
-                self.heads.append(head_of(record))
-                self._index.add(self.heads[-1], lines=scan.lines, end=scan.end, crc=scan.crc)
+                self.summaries.append(summarize(record))
+                self._index.add(self.summaries[-1], lines=scan.lines, end=scan.end, crc=scan.crc)
         self._lines, self._size, self._crc = scan.lines, scan.end, scan.crc
         self._index.begin_appending()
 

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from results.store.files import write_errors_in_words
+from results.store.files import readable_write_errors
 from results.store.progress import EVENTS, PROGRESS_NAME, ProgressEvent, events_in, unfinished_trials
-from results.store.record_summary import Head, latest_by_trial
+from results.store.record_summary import RecordSummary, latest_by_trial
 
 __all__ = ["ProgressWriter"]
 
@@ -29,16 +29,21 @@ class ProgressWriter:
     """Appends events; a context manager. The caller holds the run's lock.
 
     Args:
-        heads: of the ledger, which grow with it: they tell which trials have a record.
+        summaries: of the ledger, which grow with it: they tell which trials have a record.
         longest: bytes from which on the file is shortened.
         latest: bytes of the latest events that then stay, besides those of trials without a record.
     """
 
     def __init__(
-        self, run_dir: str | Path, heads: Sequence[Head] = (), *, longest: int = _LONGEST, latest: int = _LATEST
+        self,
+        run_dir: str | Path,
+        summaries: Sequence[RecordSummary] = (),
+        *,
+        longest: int = _LONGEST,
+        latest: int = _LATEST,
     ) -> None:
         self.path = Path(run_dir) / PROGRESS_NAME
-        self._heads = heads
+        self._summaries = summaries
         self._longest = longest
         self._latest = latest
         self._limit = longest
@@ -46,7 +51,7 @@ class ProgressWriter:
         self._stream: IO[bytes] | None = None
 
     def __enter__(self) -> ProgressWriter:
-        with write_errors_in_words(self.path):
+        with readable_write_errors(self.path):
             self._open()
             self._shorten()
         return self
@@ -60,7 +65,7 @@ class ProgressWriter:
         """Writes the event so that other shells see it at once."""
         assert self._stream is not None, "append outside of the `with` block"
         assert event.event in EVENTS, event.event
-        with write_errors_in_words(self.path):
+        with readable_write_errors(self.path):
             self._size += self._stream.write(_line(event))
             self._stream.flush()
             self._shorten()
@@ -82,7 +87,7 @@ class ProgressWriter:
         # A file that cannot be replaced stays as it is: a view is worth no failed run.
         with contextlib.suppress(OSError):
             with open(self.path, "rb") as lines:
-                kept = _still_of_use(lines, latest_by_trial(self._heads), latest=self._latest)
+                kept = _still_of_use(lines, latest_by_trial(self._summaries), latest=self._latest)
             try:
                 temporary.write_bytes(kept)
                 os.replace(temporary, self.path)
@@ -94,15 +99,15 @@ class ProgressWriter:
         self._limit = max(self._longest, 2 * self._size)
 
 
-def _still_of_use(lines: IO[bytes], deciding: Mapping[str, Head], *, latest: int) -> bytes:
+def _still_of_use(lines: IO[bytes], deciding: Mapping[str, RecordSummary], *, latest: int) -> bytes:
     tail: deque[tuple[int, bytes, float]] = deque()
     tail_bytes = 0
     open_trials: list[tuple[int, bytes, ProgressEvent]] = []
     for number, (line, event) in enumerate(events_in(lines)):
         if event is None or event.event == "cut":
             continue
-        head = deciding.get(event.trial_id)
-        if head is None or head.status == "failed":  # a failed one may have begun anew
+        summary = deciding.get(event.trial_id)
+        if summary is None or summary.status == "failed":  # a failed one may have begun anew
             open_trials.append((number, line, event))
         tail.append((number, line, event.t))
         tail_bytes += len(line)

@@ -1,7 +1,8 @@
 """Heads: the part of a record that decides what its trial counts as, without what was trained and how its curve went.
 
-A record takes kilobytes, its head a few hundred bytes. Whoever only has to know how a run stands (`archsweep status`,
-a driver at work) keeps heads, so that a hundred thousand trials fit into little memory and are looked through at once.
+A record takes kilobytes, its summary a few hundred bytes. Whoever only has to know how a run stands (`archsweep
+status`, a driver at work) keeps summaries, so that a hundred thousand trials fit into little memory and are looked
+through at once.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from results.store.records import Failure, Status, TrialRecord
 
-__all__ = ["AnyRecord", "Attempt", "Head", "head_of", "latest_by_trial"]
+__all__ = ["AnyRecord", "Attempt", "RecordSummary", "latest_by_trial", "summarize"]
 
 
-class Head(NamedTuple):
+class RecordSummary(NamedTuple):
     """The fields of a record of the same names; `failure` without its traceback and its epoch."""
 
     trial_id: str
@@ -44,16 +45,16 @@ class Attempt(Protocol):
     def finished_at(self) -> str: ...
 
 
-AnyRecord = TypeVar("AnyRecord", bound=TrialRecord | Head)
+AnyRecord = TypeVar("AnyRecord", bound=TrialRecord | RecordSummary)
 _Attempt = TypeVar("_Attempt", bound=Attempt)
 
 
-def head_of(record: TrialRecord | Head) -> Head:
-    """The head of a record; a head is its own."""
-    if isinstance(record, Head):
+def summarize(record: TrialRecord | RecordSummary) -> RecordSummary:
+    """The summary of a record; a summary is its own."""
+    if isinstance(record, RecordSummary):
         return record
     failure = record.failure and Failure(type=record.failure.type, message=record.failure.message)
-    return Head(
+    return RecordSummary(
         record.trial_id,
         record.variant_id,
         record.variant,
@@ -95,8 +96,8 @@ def _rank(record: Attempt) -> tuple[bool, int, str]:
 
 
 def _tie_break(record: Attempt) -> tuple[str, str]:
-    # Two records of one second: any order will do, as long as heads and whole records agree on it.
-    assert isinstance(record, TrialRecord | Head)
-    head = head_of(record)
-    told = [*head[:-1], head.failure and head.failure.model_dump()]
+    # Two records of one second: any order will do, as long as summaries and whole records agree on it.
+    assert isinstance(record, TrialRecord | RecordSummary)
+    summary = summarize(record)
+    told = [*summary[:-1], summary.failure and summary.failure.model_dump()]
     return json.dumps(told, sort_keys=True), record.model_dump_json() if isinstance(record, TrialRecord) else ""

@@ -108,7 +108,7 @@ class TrialRecord(_Stored):
     attempt: int = Field(default=1, description="1 + number of earlier failed records of the same trial")
     session: str = Field(default="", description="which start of the driver; see provenance.jsonl")
     role: Literal["", "retune"] = Field(
-        default="", description="`retune`: tuned an arm before the comparison; in no table"
+        default="", description="`retune`: tuned a variant before the comparison; in no table"
     )
     resumed_from_epoch: int | None = Field(
         default=None, description="epochs that a checkpoint brought over an interruption; None: trained in one go"
@@ -144,7 +144,7 @@ class PublishedRow(_Stored):
 
 
 class Analysis(_Stored):
-    """How the arms are compared with the baseline; chosen before the run, stated in the caption."""
+    """How the variants are compared with the baseline; chosen before the run, stated in the caption."""
 
     correction: Literal["holm", "bh", "dunnett", "none"] = "holm"
     alpha: float = Field(default=0.05, gt=0, lt=1)
@@ -155,10 +155,10 @@ class Analysis(_Stored):
 
 
 class Retuned(_Stored):
-    """How every arm found its own training parameters before the comparison."""
+    """How every variant found its own training parameters before the comparison."""
 
     parameters: list[str] = Field(description="paths below the setting")
-    num_trials: int = Field(description="settings tried for every arm")
+    num_trials: int = Field(description="settings tried for every variant")
     seeds: list[int] = Field(description="of the tuning trials; none of the reported ones")
     sampler: str
 

@@ -15,24 +15,24 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from results.store.driver_lock import Driver, running_driver
-from results.store.files import refuse_special_files, replace_file, write_errors_in_words
+from results.store.files import atomic_write, readable_write_errors, refuse_special_files
 from results.store.ledger import LEDGER_NAME, newer_version, read_ledger
-from results.store.ledger_index import read_heads
+from results.store.ledger_index import read_summaries
 from results.store.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
-from results.store.record_summary import Head, latest_by_trial
+from results.store.record_summary import RecordSummary, latest_by_trial
 from results.store.records import RECORD_VERSION, RunPlan, TrialRecord
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["PLAN_NAME", "Run", "RunHeads", "RunView", "open_heads", "read_plan", "write_plan"]
+__all__ = ["PLAN_NAME", "Run", "RunSummary", "RunView", "open_summary", "read_plan", "write_plan"]
 
 PLAN_NAME = "plan.json"
 _MOST_NEARBY = 20
-_Record = TypeVar("_Record", bound=TrialRecord | Head, covariant=True)
+_Record = TypeVar("_Record", bound=TrialRecord | RecordSummary, covariant=True)
 
 
 @dataclass(frozen=True)
 class RunView(Generic[_Record]):
-    """One run as it stood when it was opened, by its records or by their heads.
+    """One run as it stood when it was opened, by its records or by their summaries.
 
     Attributes:
         records: all records of the ledger, in its order, failed attempts included.
@@ -49,16 +49,16 @@ class RunView(Generic[_Record]):
 
     @cached_property
     def deciding(self) -> Mapping[str, _Record]:
-        """Trial id -> the record that decides about it; trials that tuned an arm are left out."""
+        """Trial id -> the record that decides about it; trials that tuned a variant are left out."""
         return latest_by_trial(record for record in self.records if not record.role)
 
     @cached_property
     def tuning(self) -> Mapping[str, _Record]:
-        """Trial id -> the record that decides about it, of the trials that tuned an arm."""
+        """Trial id -> the record that decides about it, of the trials that tuned a variant."""
         return latest_by_trial(record for record in self.records if record.role)
 
-    def tunes_an_arm(self, seed: int) -> bool:
-        """Whether trials of this seed tune an arm: no reported trial has a seed of `retune`."""
+    def tunes_a_variant(self, seed: int) -> bool:
+        """Whether trials of this seed tune a variant: no reported trial has a seed of `retune`."""
         return self.plan.retuned is not None and seed in self.plan.retuned.seeds
 
     @cached_property
@@ -87,12 +87,12 @@ class Run(RunView[TrialRecord]):
         return cls(path, plan, tuple(contents.records), contents.torn, events, driver)
 
 
-class RunHeads(RunView[Head]):
-    """One run by the heads of its records: enough to say how it stands."""
+class RunSummary(RunView[RecordSummary]):
+    """One run by the summaries of its records: enough to say how it stands."""
 
 
-def open_heads(path: str | Path) -> RunHeads | Run:
-    """The run, with no more of its records than it takes to say how it stands: heads, unless it is a search.
+def open_summary(path: str | Path) -> RunSummary | Run:
+    """The run, with no more of its records than it takes to say how it stands: summaries, unless it is a search.
 
     Raises:
         SpecError: as `Run.open`.
@@ -104,16 +104,16 @@ def open_heads(path: str | Path) -> RunHeads | Run:
         return Run.open(path)
     driver = running_driver(path)
     events, _ = read_progress(path / PROGRESS_NAME)
-    found = read_heads(path, may_write=driver is None)
-    return RunHeads(path, read_plan(path), tuple(found.heads), found.torn, events, driver)
+    found = read_summaries(path, may_write=driver is None)
+    return RunSummary(path, read_plan(path), tuple(found.summaries), found.torn, events, driver)
 
 
 def write_plan(run_dir: str | Path, plan: RunPlan) -> None:
     """Writes `plan.json` in one step. Creates the run directory."""
     run_dir = Path(run_dir)
-    with write_errors_in_words(run_dir):
+    with readable_write_errors(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
-    replace_file(run_dir / PLAN_NAME, plan.model_dump_json(indent=1) + "\n")
+    atomic_write(run_dir / PLAN_NAME, plan.model_dump_json(indent=1) + "\n")
 
 
 def read_plan(run_dir: Path) -> RunPlan:

@@ -11,12 +11,12 @@ from typing import IO
 
 from results.store.driver_lock import running_driver
 from results.store.files import refuse_special_files
-from results.store.gc_pause import without_collecting
+from results.store.gc_pause import gc_paused
 from results.store.ledger import LEDGER_NAME, LedgerScan, open_ledger
-from results.store.ledger_index import read_heads
+from results.store.ledger_index import read_summaries
 from results.store.progress import PROGRESS_NAME, ProgressEvent, events_in
-from results.store.record_summary import Head, head_of
-from results.store.run import Run, RunHeads, read_plan
+from results.store.record_summary import RecordSummary, summarize
+from results.store.run import Run, RunSummary, read_plan
 
 __all__ = ["RunFollower"]
 
@@ -30,14 +30,14 @@ class RunFollower:
         self._path = Path(path)
         self._ledger = _Place()
         self._lines = self._crc = 0
-        self._heads: list[Head] = []
+        self._summaries: list[RecordSummary] = []
         self._progress = _Place()
         self._events: list[ProgressEvent] = []
         self.bytes_read = 0
         """Of ledger and progress, by the latest look, without those that an index stands for."""
 
-    def look(self) -> RunHeads | Run:
-        """The run as it stands: as `open_heads` gives it.
+    def look(self) -> RunSummary | Run:
+        """The run as it stands: as `open_summary` gives it.
 
         Raises:
             SpecError: as `Run.open`.
@@ -50,9 +50,9 @@ class RunFollower:
         # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
         driver = running_driver(self._path)
         self._read_progress()
-        heads, torn = self._read_ledger(may_write=driver is None)
+        summaries, torn = self._read_ledger(may_write=driver is None)
         plan = read_plan(self._path)
-        return RunHeads(self._path, plan, heads, torn, tuple(self._events), driver)
+        return RunSummary(self._path, plan, summaries, torn, tuple(self._events), driver)
 
     def _read_progress(self) -> None:
         try:
@@ -75,31 +75,31 @@ class RunFollower:
             self._events.clear()
             self._progress = _Place()
 
-    def _read_ledger(self, *, may_write: bool) -> tuple[tuple[Head, ...], bool]:
-        with open_ledger(self._path / LEDGER_NAME) as stream, without_collecting():
+    def _read_ledger(self, *, may_write: bool) -> tuple[tuple[RecordSummary, ...], bool]:
+        with open_ledger(self._path / LEDGER_NAME) as stream, gc_paused():
             if stream is None:
                 self._ledger = _Place()
                 return (), False
-            if not self._heads or not self._ledger.is_in(stream):
-                found = read_heads(self._path, may_write=may_write)
+            if not self._summaries or not self._ledger.is_in(stream):
+                found = read_summaries(self._path, may_write=may_write)
                 self.bytes_read += found.bytes_read
-                self._heads = found.heads[: found.num_whole]
+                self._summaries = found.summaries[: found.num_whole]
                 self._lines, self._crc = found.lines, found.crc
                 self._ledger = _Place()
                 self._ledger.move(stream, found.end)
-                return tuple(found.heads), found.torn
+                return tuple(found.summaries), found.torn
             stream.seek(self._ledger.end)
             path, end = self._path / LEDGER_NAME, self._ledger.end
             scan = LedgerScan(path, stream, lines=self._lines, end=end, crc=self._crc)
-            whole: list[Head] = []
-            unterminated: list[Head] = []
+            whole: list[RecordSummary] = []
+            unterminated: list[RecordSummary] = []
             for record in scan:
-                (whole if scan.has_line_feed else unterminated).append(head_of(record))
-            self._heads += whole
+                (whole if scan.has_line_feed else unterminated).append(summarize(record))
+            self._summaries += whole
             self.bytes_read += scan.end - end
             self._lines, self._crc = scan.lines, scan.crc
             self._ledger.move(stream, scan.end)
-            return (*self._heads, *unterminated), scan.torn
+            return (*self._summaries, *unterminated), scan.torn
 
 
 class _Place:

@@ -9,7 +9,7 @@ from typing import Any
 
 from results.stats.paired import Summary, is_measured, paired_delta, summarise
 from results.stats.pareto import pareto_ranks
-from results.store.record_summary import AnyRecord, Head, latest_by_trial
+from results.store.record_summary import AnyRecord, RecordSummary, latest_by_trial
 from results.store.records import PlannedVariant, RunPlan, TrialRecord
 from results.table.comparison import with_comparisons
 from results.table.published import belongs_to
@@ -120,9 +120,9 @@ def selection_metric(metric: str, records: Iterable[AnyRecord]) -> str:
     return name if completed and all(name in metrics for metrics in completed) else metric
 
 
-def _fits_search(record: TrialRecord | Head, plan: RunPlan) -> bool:
+def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
     """False for records of an earlier form of the search: a trial of one epoch is no rival of one of twenty."""
-    assert isinstance(record, TrialRecord), "heads of a search"
+    assert isinstance(record, TrialRecord), "summaries of a search"
     spec = record.spec
     epochs = spec.get("train", {}).get("epochs")
     dataset = spec.get("task", {}).get("dataset", {}).get("name")

@@ -55,13 +55,13 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
     """The trials of a run: those that ended, in the order of the ledger, then those that began and have not.
 
     Args:
-        every_attempt: attempts that were repeated and trials that tuned an arm, too.
+        every_attempt: attempts that were repeated and trials that tuned a variant, too.
     """
     begun = {trial.trial_id: trial for trial in run.unfinished}
     if every_attempt:
         records = run.records
     else:
-        begun = {key: trial for key, trial in begun.items() if not run.tunes_an_arm(trial.seed)}
+        begun = {key: trial for key, trial in begun.items() if not run.tunes_a_variant(trial.seed)}
         records = tuple(record for record in run.deciding.values() if record.trial_id not in begun)
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
     ids = {variant.name: variant.variant_id for variant in run.plan.variants}
@@ -122,6 +122,6 @@ def _unfinished(
         "status": status,
         "epochs": trial.epoch,
         "host": trial.worker or None,
-        "role": "retune" if run.tunes_an_arm(trial.seed) else "",
+        "role": "retune" if run.tunes_a_variant(trial.seed) else "",
     }
     return TrialRow(fields, spec=dict(spec) | {"seed": trial.seed} if spec else {})

@@ -16,7 +16,7 @@ from typing import Any
 
 from results.store.run import Run
 from results.views.columns import flattened
-from results.views.diff_operands import Side
+from results.views.diff_operands import DiffOperand
 from search_space.parsing.visible import visible
 from search_space.schema.metrics import METRICS
 
@@ -57,8 +57,8 @@ class Paired:
 class Differences:
     """Everything that differs between a and b; `num_same` paths of their specs do not."""
 
-    a: Side
-    b: Side
+    a: DiffOperand
+    b: DiffOperand
     spec: tuple[Difference, ...]
     outcome: tuple[Difference, ...]
     paired: tuple[Paired, ...]
@@ -72,7 +72,7 @@ class Differences:
         return bool(seeds[0] and seeds[1] and not seeds[0] & seeds[1])
 
 
-def run_differences(run: Run, a: Side, b: Side) -> Differences:
+def run_differences(run: Run, a: DiffOperand, b: DiffOperand) -> Differences:
     """Compares the two."""
     left, right = (_common(side) for side in (a, b))
     paths = [*left, *(path for path in right if path not in left)]
@@ -118,7 +118,7 @@ def format_differences(found: Differences) -> str:
     return "\n".join(lines)
 
 
-def _title(side: Side) -> str:
+def _title(side: DiffOperand) -> str:
     statuses = sorted({record.status for record in side.records})
     number = len(side.records)
     which = f", {number} seed{'s' if number > 1 else ''}" if side.is_variant else f" ({side.key})"
@@ -151,7 +151,7 @@ def _shown(value: Any) -> str:
     return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
-def _common(side: Side) -> dict[str, Any]:
+def _common(side: DiffOperand) -> dict[str, Any]:
     """The flattened spec; of a variant without its seed, in which its trials differ."""
     flat = flattened(side.records[0].spec)
     if side.is_variant:
@@ -159,7 +159,7 @@ def _common(side: Side) -> dict[str, Any]:
     return flat
 
 
-def _outcome(a: Side, b: Side) -> list[Difference]:
+def _outcome(a: DiffOperand, b: DiffOperand) -> list[Difference]:
     found = []
     statuses = [", ".join(sorted({record.status for record in side.records})) for side in (a, b)]
     if statuses[0] != statuses[1]:
@@ -184,7 +184,7 @@ def _changed(name: str, values: Sequence[float | None], unit: str) -> list[Diffe
     return [Difference(name, a, b, None if a is None or b is None else b - a, unit)]
 
 
-def _mean(side: Side, value_of: Any) -> float | None:
+def _mean(side: DiffOperand, value_of: Any) -> float | None:
     values = [value for record in side.records if (value := value_of(record)) is not None]
     return _fmean(values) if values else None
 
@@ -199,7 +199,7 @@ def _same(a: Any, b: Any) -> bool:
     return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
 
 
-def _metrics(a: Side, b: Side) -> list[str]:
+def _metrics(a: DiffOperand, b: DiffOperand) -> list[str]:
     return sorted({name for side in (a, b) for record in side.records for name in record.metrics})
 
 
@@ -208,7 +208,7 @@ def _unit(name: str) -> str:
     return metric.unit if metric else ""
 
 
-def _paired(a: Side, b: Side) -> list[Paired]:
+def _paired(a: DiffOperand, b: DiffOperand) -> list[Paired]:
     """Only of completed trials: a pruned one has no final metrics."""
     found = []
     for name in _metrics(a, b):
@@ -222,11 +222,11 @@ def _paired(a: Side, b: Side) -> list[Paired]:
     return found
 
 
-def _by_seed(side: Side, metric: str) -> dict[int, float]:
+def _by_seed(side: DiffOperand, metric: str) -> dict[int, float]:
     return {record.seed: record.metrics[metric] for record in side.records if metric in record.metrics}
 
 
-def _surroundings(side: Side, sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _surroundings(side: DiffOperand, sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What the trials of a side have in common or, where they differ, all that they have."""
     each = []
     for record in side.records:

@@ -14,14 +14,14 @@ from results.store.records import TrialRecord
 from results.store.run import Run
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["Side", "find_side"]
+__all__ = ["DiffOperand", "resolve_operand"]
 
 _SHORTEST_PREFIX = 3
 _MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
-class Side:
+class DiffOperand:
     """One of two that are compared.
 
     Attributes:
@@ -36,10 +36,11 @@ class Side:
     namesakes: tuple[str, ...] = ()
 
 
-def find_side(run: Run, text: str) -> Side:
+def resolve_operand(run: Run, text: str) -> DiffOperand:
     """The variant or trial that `text` names: a variant's name or id, a trial's id; of an id the beginning will do.
 
-    Of several variants of one name it is the one that is in the run's plan. A trial may also be one that tuned an arm.
+    Of several variants of one name it is the one that is in the run's plan. A trial may also be one that tuned a
+    variant.
 
     Raises:
         SpecError: nothing or more than one thing is called so.
@@ -61,7 +62,7 @@ def find_side(run: Run, text: str) -> Side:
         if is_variant:
             return _variant(key, variants)
         trial = trials[key]
-        return Side(f"{trial.variant}, seed {trial.seed}", key, (trial,), is_variant=False)
+        return DiffOperand(f"{trial.variant}, seed {trial.seed}", key, (trial,), is_variant=False)
     names = sorted({record.variant for records in variants.values() for record in records})
     hint = did_you_mean(text, names[:_MOST_NAMES]) if names else "no trial has ended yet"
     if any(trial.trial_id.startswith(text) or trial.variant == text for trial in run.unfinished if text):
@@ -81,11 +82,13 @@ def _planned(run: Run, name: str, keys: Sequence[str], variants: dict[str, list[
     raise SpecError(Problem(f"{len(keys)} variants are called {name!r}: {several}", where=str(run.path), hint=hint))
 
 
-def _variant(key: str, variants: dict[str, list[TrialRecord]], *, called: str = "") -> Side:
+def _variant(key: str, variants: dict[str, list[TrialRecord]], *, called: str = "") -> DiffOperand:
     """Names may have changed between sessions: `called`, or else the latest one."""
     records = variants[key]
     name = called or records[-1].variant
     same = tuple(
         other for other, its in variants.items() if other != key and any(record.variant == name for record in its)
     )
-    return Side(name, key, tuple(sorted(records, key=lambda record: record.seed)), is_variant=True, namesakes=same)
+    return DiffOperand(
+        name, key, tuple(sorted(records, key=lambda record: record.seed)), is_variant=True, namesakes=same
+    )

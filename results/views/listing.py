@@ -43,7 +43,7 @@ def listed(
         sort: names, the first counts most; `-top1` is descending. Trials without a value come last.
         filter_: an expression over names, such as `top1 > 90 and arch.depth == 6`. What is said about a value that a
             trial does not have is neither true nor false of it, and so is the opposite.
-        every_attempt: failed attempts that were repeated and trials that tuned an arm, too.
+        every_attempt: failed attempts that were repeated and trials that tuned a variant, too.
 
     Raises:
         SpecError: a name is unknown, or the expression is none or cannot be worked out.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from results.store.driver_lock import Driver
 from results.store.progress import UnfinishedTrial
-from results.store.record_summary import AnyRecord, Head
+from results.store.record_summary import AnyRecord, RecordSummary
 from results.store.records import RunPlan, TrialRecord
 from results.store.run import RunView
 from results.table.build import metric_of, planned_trials, selection_metric
@@ -33,7 +33,7 @@ class TuningStatus:
     """How far `retune` is, which comes before the comparison.
 
     Attributes:
-        num_planned: at most so many; an arm that is offered equal settings twice trains them once.
+        num_planned: at most so many; a variant that is offered equal settings twice trains them once.
         num_done: trials that ended, failed ones included.
         is_over: the comparison has begun.
     """
@@ -47,11 +47,11 @@ class TuningStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Counts are of planned trials: their sum with `num_missing` is `num_planned`. Trials that tune an arm are counted
+    """Counts of planned trials: their sum with `num_missing` is `num_planned`. Trials that tune a variant are counted
     in `tuning` alone.
 
     Attributes:
-        running: trials at work, those that tune an arm included; empty where no driver is.
+        running: trials at work, those that tune a variant included; empty where no driver is.
         num_preempted: trials that were told to make room and wait to be continued. Part of `num_missing`.
         num_interrupted: other trials that began and have no result, while nobody works on them. Part of `num_missing`.
         eta_seconds: until all is done, at the pace so far; None where that cannot be told.
@@ -82,11 +82,11 @@ class RunStatus:
 
     @property
     def is_tuning(self) -> bool:
-        """Whether arms are still being tuned."""
+        """Whether variants are still being tuned."""
         return self.tuning is not None and not self.tuning.is_over
 
 
-def run_status(run: RunView[TrialRecord | Head], *, now: float) -> RunStatus:
+def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunStatus:
     """The state of the run.
 
     Args:
@@ -110,7 +110,7 @@ def run_status(run: RunView[TrialRecord | Head], *, now: float) -> RunStatus:
         trial
         for trial in run.unfinished
         if (trial.has_ended or not run.driver)
-        and not run.tunes_an_arm(trial.seed)
+        and not run.tunes_a_variant(trial.seed)
         and (trial.variant, trial.seed) not in spared
     ]
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
@@ -145,13 +145,13 @@ def _spared(
     } - {(trial.variant, trial.seed) for trial in running}
 
 
-def _tuning(run: RunView[TrialRecord | Head], running: tuple[UnfinishedTrial, ...]) -> TuningStatus | None:
+def _tuning(run: RunView[TrialRecord | RecordSummary], running: tuple[UnfinishedTrial, ...]) -> TuningStatus | None:
     retuned = run.plan.retuned
     if retuned is None:
         return None
-    done = [record for record in run.tuning.values() if run.tunes_an_arm(record.seed)]
+    done = [record for record in run.tuning.values() if run.tunes_a_variant(record.seed)]
     num_arms = sum(not variant.dropped for variant in run.plan.variants)
-    num_tuning = sum(run.tunes_an_arm(trial.seed) for trial in running)
+    num_tuning = sum(run.tunes_a_variant(trial.seed) for trial in running)
     return TuningStatus(
         num_planned=num_arms * retuned.num_trials * len(retuned.seeds),
         num_done=len(done),
@@ -191,7 +191,7 @@ def _share(done: int, planned: int) -> str:
 
 def _tuning_lines(sweep: str, tuning: TuningStatus, *, then: int) -> Iterator[str]:
     share = _share(tuning.num_done, tuning.num_planned)
-    yield f"{sweep}: tuning the arms, {tuning.num_done} of at most {tuning.num_planned} trials done{share}"
+    yield f"{sweep}: tuning the variants, {tuning.num_done} of at most {tuning.num_planned} trials done{share}"
     counts = {"failed": tuning.num_failed, "running": tuning.num_running}
     yield "  " + ", ".join(
         [f"{tuning.num_done - tuning.num_failed} completed", *(f"{n} {name}" for name, n in counts.items() if n)]
@@ -215,7 +215,7 @@ def _comparison_lines(status: RunStatus) -> Iterator[str]:
     }
     yield "  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count > 0 or name == "completed")
     if status.tuning and status.tuning.num_done:
-        yield f"  before: {status.tuning.num_done} trials that tuned the arms"
+        yield f"  before: {status.tuning.num_done} trials that tuned the variants"
 
 
 def _advice(status: RunStatus) -> str:
@@ -226,7 +226,7 @@ def _advice(status: RunStatus) -> str:
     return ""
 
 
-def _best(run: RunView[TrialRecord | Head], records: list[TrialRecord | Head]) -> BestTrial | None:
+def _best(run: RunView[TrialRecord | RecordSummary], records: list[TrialRecord | RecordSummary]) -> BestTrial | None:
     metric = metric_of(run.plan)
     name = selection_metric(metric.name, records)
     values = [
@@ -242,7 +242,7 @@ def _best(run: RunView[TrialRecord | Head], records: list[TrialRecord | Head]) -
 
 
 def _eta(
-    run: RunView[TrialRecord | Head], running: tuple[UnfinishedTrial, ...], missing: int, now: float
+    run: RunView[TrialRecord | RecordSummary], running: tuple[UnfinishedTrial, ...], missing: int, now: float
 ) -> float | None:
     """Mean duration of the trials that ended, times what is left, over how many run side by side. Until one has ended,
     a trial is taken to last as many times its latest epoch as it has epochs."""

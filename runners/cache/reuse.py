@@ -15,15 +15,15 @@ from results.store.ledger import LEDGER_NAME
 from runners.planning.plan import Plan
 from search_space import TrialSpec, Variant, trial_id
 
-__all__ = ["CACHE", "STUDIES", "Lookup", "from_siblings", "providers", "take_over"]
+__all__ = ["CACHE", "STUDIES", "RecordLookup", "from_siblings", "reuse_records", "reuse_sources"]
 
 STUDIES, CACHE = "studies", "cache"  # who may provide a record
 
-Lookup = Callable[[TrialSpec], TrialRecord | None]
+RecordLookup = Callable[[TrialSpec], TrialRecord | None]
 """The completed record of an equal trial, with `cached_from`; None if there is none."""
 
 
-def from_siblings(siblings: Iterable[Path], run_dir: Path) -> Lookup:
+def from_siblings(siblings: Iterable[Path], run_dir: Path) -> RecordLookup:
     """Looks into the ledgers of the other studies of a file; those that do not exist yet hold nothing."""
     found: dict[str, TrialRecord] = {}
     for sibling in siblings:
@@ -36,10 +36,10 @@ def from_siblings(siblings: Iterable[Path], run_dir: Path) -> Lookup:
     return lambda spec: found.get(trial_id(spec))
 
 
-def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, role: str = "") -> int:
+def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLookup], *, role: str = "") -> int:
     """Appends the records of planned trials that the ledger lacks and a lookup knows; returns how many.
 
-    What a search will propose is not known beforehand: there the book asks.
+    What a search will propose is not known beforehand: there the orchestrator asks.
 
     Args:
         role: of the trials looked for.
@@ -47,7 +47,7 @@ def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, ro
     if plan.sweep.search:
         return 0
     lookups = list(lookups)
-    known = {head.trial_id for head in ledger.heads if head.role == role}
+    known = {summary.trial_id for summary in ledger.summaries if summary.role == role}
     num_taken = 0
     for spec, variant in _lacking(plan, known):
         record = next((record for lookup in lookups if (record := lookup(spec))), None)
@@ -58,10 +58,10 @@ def take_over(plan: Plan, ledger: LedgerWriter, lookups: Iterable[Lookup], *, ro
     return num_taken
 
 
-def providers(
+def reuse_sources(
     plan: Plan, known: Collection[str], lookups: Mapping[str, Callable[[TrialSpec], object]]
 ) -> dict[str, str]:
-    """What `take_over` would take over: trial id -> name of the first lookup that knows the trial.
+    """What `reuse_records` would take over: trial id -> name of the first lookup that knows the trial.
 
     Args:
         known: ids of the trials that the ledger holds.

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from results import TrialRecord
-from results.store.files import replace_file
+from results.store.files import atomic_write
 from runners.cache.code_version import code_version
 from runners.cache.directory import entries
 from runners.planning.plan import Plan
@@ -69,7 +69,7 @@ class TrialCache:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise SpecError(f"{path.parent}: cannot write: {err.strerror}") from err
-        replace_file(path, json.dumps(entry) + "\n")
+        atomic_write(path, json.dumps(entry) + "\n")
 
     def _path(self, spec: TrialSpec, device: str) -> Path:
         key = trial_id(spec)
@@ -89,11 +89,11 @@ class CacheWriter:
         self._run_dir = run_dir
         self.problem = ""
 
-    def started(self, assignment: Assignment) -> None: ...
-    def placed(self, assignment: Assignment, place: object) -> None: ...
-    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None: ...
+    def on_trial_start(self, assignment: Assignment) -> None: ...
+    def on_trial_placed(self, assignment: Assignment, place: object) -> None: ...
+    def on_epoch_end(self, assignment: Assignment, metrics: Mapping[str, float]) -> None: ...
 
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         if record.status != "completed" or record.cached_from or self.problem:
             return
         try:

@@ -82,12 +82,12 @@ def main() -> None:
     except OSError as err:
         if err.errno not in _FULL:
             raise
-        from results.store.files import write_errors_in_words  # imports numpy
+        from results.store.files import readable_write_errors  # imports numpy
 
         # What was not written would be tried again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         try:
-            with write_errors_in_words(Path(err.filename or "the output")):
+            with readable_write_errors(Path(err.filename or "the output")):
                 raise
         except SpecError as told:
             _refuse(told)

@@ -18,7 +18,7 @@ __all__ = [
     "RunsArgument",
     "Study",
     "SweepArgument",
-    "refuse_two_wishes",
+    "reject_conflicting_flags",
     "run_dir_of",
     "study_run_dirs",
 ]
@@ -45,7 +45,7 @@ CacheFolder = Annotated[
 ]
 
 
-def refuse_two_wishes(cache: Path | None, no_cache: bool) -> None:
+def reject_conflicting_flags(cache: Path | None, no_cache: bool) -> None:
     """Raises BadParameter for `--cache` beside `--no-cache`."""
     if cache is not None and no_cache:
         raise typer.BadParameter("--cache names a folder that --no-cache forbids", param_hint="--cache")

@@ -50,22 +50,22 @@ def schema() -> None:
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-    around: Annotated[
+    ablate_best: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Ask which values the best trial of this search owes its result to."),
+        typer.Option(metavar="RUN", help="Generate a leave-one-out sweep around the best trial of this search."),
     ] = None,
 ) -> None:
-    """Write a commented sweep to start from, or a leave_one_out around the best trial of a search."""
+    """Write a commented sweep to start from, or a leave-one-out sweep around the best trial of a search."""
     from search_space import template
 
     if path.exists() and not force:
         raise SpecError(Problem("exists already", where=str(path), hint="choose another name, or --force"))
     try:
         text = template(path.stem)  # also refuses a name that cannot be a folder's
-        if around is not None:
-            from runners.driver.ablate_best import sweep_around
+        if ablate_best is not None:
+            from runners.driver.ablate_best import ablate_best as sweep_of
 
-            text = sweep_around(around, path.stem)
+            text = sweep_of(ablate_best, path.stem)
         path.write_text(text, encoding="utf-8")
     except OSError as err:
         raise SpecError(Problem(f"cannot write: {err.strerror}", where=str(path))) from err

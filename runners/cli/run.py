@@ -17,15 +17,15 @@ from runners.cli.arguments import (
     Profile,
     Study,
     SweepArgument,
-    refuse_two_wishes,
+    reject_conflicting_flags,
     run_dir_of,
     study_run_dirs,
 )
 from runners.cli.check import load_all_checked
-from runners.cli.terminal import MayVanish
+from runners.cli.terminal import TolerantStdout
 from runners.machine.filesystems import check_run_location
 from search_space import Problem, SpecError, SweepFile
-from search_space.checks.section_checks import storage_complaint
+from search_space.checks.section_checks import storage_issue
 from search_space.parsing.visible import visible
 from search_space.schema.tracking import OptunaSpec
 
@@ -90,7 +90,7 @@ def run(
         overrides.append(f"resources.data_dir={data_dir.resolve()}")
     if download:
         overrides.append("resources.download=true")
-    refuse_two_wishes(cache, no_cache)
+    reject_conflicting_flags(cache, no_cache)
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
     files = load_all_checked(sweep, profile, overrides, study)
@@ -130,8 +130,8 @@ def run(
 
 def _mirrored(file: SweepFile, storage: str) -> SweepFile:
     """The sweep with an Optuna study that mirrors it, in this storage whatever `track` says."""
-    if complaint := storage_complaint(storage):
-        raise SpecError(Problem(complaint.message, where="--optuna-storage", hint=complaint.hint))
+    if issue := storage_issue(storage):
+        raise SpecError(Problem(issue.message, where="--optuna-storage", hint=issue.hint))
     place = storage if "://" in storage else str(Path(storage).expanduser().resolve())
     own = next((tracker for tracker in file.sweep.track if isinstance(tracker, OptunaSpec)), OptunaSpec())
     others = [tracker for tracker in file.sweep.track if not isinstance(tracker, OptunaSpec)]
@@ -171,16 +171,16 @@ def _run_one(
     from runners.cache.directory import default_directory
     from runners.cache.trial_cache import TrialCache, device_of
     from runners.planning.plan import make_plan
-    from runners.run_sweep import drive
+    from runners.run_sweep import run_sweep
 
-    out, err = (cast("TextIO", MayVanish(stream)) for stream in (sys.stdout, sys.stderr))
+    out, err = (cast("TextIO", TolerantStdout(stream)) for stream in (sys.stdout, sys.stderr))
     console = Console(file=err)
     memory = (cache or default_directory()) if uses_cache else None
     made = make_plan(file, profile=profile)
     for entry in made.dropped:
         text = visible(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}")
         console.print(text, style="yellow", markup=False)
-    result = drive(
+    result = run_sweep(
         made,
         run_dir,
         engine=engine.value,

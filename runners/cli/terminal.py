@@ -6,12 +6,12 @@ import errno
 import os
 from typing import Any, TextIO
 
-__all__ = ["MayVanish"]
+__all__ = ["TolerantStdout"]
 
 _GONE = (errno.EIO, errno.EPIPE)  # the terminal was closed; the reader of a pipe has ended
 
 
-class MayVanish:
+class TolerantStdout:
     """A stream to which writing is of no consequence once there is nothing behind it."""
 
     def __init__(self, stream: TextIO) -> None:

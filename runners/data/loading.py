@@ -15,7 +15,7 @@ from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Split
 from runners.data.decoding import labels_of
 from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
 from runners.data.random_streams import generator
-from runners.data.sharding import Share, SharedEvalBatches, SharedTrainBatches
+from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
 from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
 from runners.data.timm_loader import LoaderBatches, LoaderTrainBatches, subset
@@ -92,7 +92,7 @@ def load_data(
         else:
             options = {"num_workers": resources.num_workers, "share": share if is_shared_while_reading else None}
             batches = LoaderBatches(split, batch_size=batch_size, **options, **shape)
-        return SharedEvalBatches(batches, share) if share and not is_shared_while_reading else batches
+        return ShardedEvalBatches(batches, share) if share and not is_shared_while_reading else batches
 
     return Data(
         info=info,
@@ -123,7 +123,7 @@ def _train_batches(
             "share": share if is_shared_while_reading else None,
         }
         batches = LoaderTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
-    return SharedTrainBatches(batches, share) if share and not is_shared_while_reading else batches
+    return ShardedTrainBatches(batches, share) if share and not is_shared_while_reading else batches
 
 
 def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:

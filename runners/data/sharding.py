@@ -14,13 +14,13 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from runners.data.dataset_info import Batch, EvalBatches, TrainBatches
 
-__all__ = ["Share", "SharedEvalBatches", "SharedTrainBatches", "reading_shares"]
+__all__ = ["ShardedEvalBatches", "ShardedTrainBatches", "Share", "reading_shares"]
 
 Share = Callable[[int], Tensor]
 """Positions of this process' images in a batch of so many."""
 
 
-class SharedTrainBatches:
+class ShardedTrainBatches:
     """Of every batch the share (`TrainBatches`)."""
 
     def __init__(self, batches: TrainBatches, share: Share) -> None:
@@ -35,7 +35,7 @@ class SharedTrainBatches:
             yield _part(batch, self._share)
 
 
-class SharedEvalBatches:
+class ShardedEvalBatches:
     """Of every batch the share (`EvalBatches`); a batch with fewer images than processes leaves some of them out."""
 
     def __init__(self, batches: EvalBatches, share: Share) -> None:
@@ -57,7 +57,7 @@ def reading_shares(loader: DataLoader, share: Share, *, drop_last: bool) -> Data
     assert loader.batch_size is not None
     return DataLoader(
         loader.dataset,
-        batch_sampler=_ShareSampler(BatchSampler(loader.sampler, loader.batch_size, drop_last), share),
+        batch_sampler=_ShardSampler(BatchSampler(loader.sampler, loader.batch_size, drop_last), share),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
@@ -65,7 +65,7 @@ def reading_shares(loader: DataLoader, share: Share, *, drop_last: bool) -> Data
     )
 
 
-class _ShareSampler(Sampler[list[int]]):
+class _ShardSampler(Sampler[list[int]]):
     def __init__(self, batches: BatchSampler, share: Share) -> None:
         self._batches = batches
         self._share = share

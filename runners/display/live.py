@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from results import Head, TrialRecord
+from results import RecordSummary, TrialRecord
 from runners.trials.assignment import Assignment, Place
 from runners.trials.objectives import objective
 from search_space import METRICS
@@ -23,11 +23,11 @@ __all__ = ["LiveView", "TrialLines"]
 class _Tally:
     """Counts, best value and estimated time left, kept while trials end."""
 
-    def __init__(self, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
+    def __init__(self, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
         self.metric = METRICS[metric]
         self.planned = planned
         self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0, "preempted": 0}
-        self.best: TrialRecord | Head | None = None
+        self.best: TrialRecord | RecordSummary | None = None
         self._began = time.monotonic()
         self._ended_now = 0
         for record in earlier.values():
@@ -47,10 +47,10 @@ class _Tally:
         self._ended_now += 1
         self._count(record)
 
-    def value(self, record: TrialRecord | Head) -> float | None:
+    def value(self, record: TrialRecord | RecordSummary) -> float | None:
         return objective(record.metrics, self.metric.name)
 
-    def _count(self, record: TrialRecord | Head) -> None:
+    def _count(self, record: TrialRecord | RecordSummary) -> None:
         self.counts[record.status] += 1
         value = self.value(record)
         if record.status != "completed" or value is None:
@@ -70,20 +70,20 @@ class _Tally:
 class TrialLines:
     """Observer for logs and pipes: one line per finished trial."""
 
-    def __init__(self, console: Console, *, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
+    def __init__(self, console: Console, *, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
         self._console = console
         self._tally = _Tally(planned, earlier, metric)
 
-    def started(self, assignment: Assignment) -> None:
+    def on_trial_start(self, assignment: Assignment) -> None:
         pass
 
-    def placed(self, assignment: Assignment, place: Place) -> None:
+    def on_trial_placed(self, assignment: Assignment, place: Place) -> None:
         pass
 
-    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         pass
 
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         self._tally.end(record)
         tally = self._tally
         width = len(str(tally.planned))
@@ -103,7 +103,9 @@ class TrialLines:
 class LiveView:
     """Observer for terminals: a bar, the counts, the best so far, time left, and what every worker is doing."""
 
-    def __init__(self, console: Console, *, title: str, planned: int, earlier: Mapping[str, Head], metric: str) -> None:
+    def __init__(
+        self, console: Console, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
+    ) -> None:
         self._tally = _Tally(planned, earlier, metric)
         self._title = title
         self._running: dict[str, tuple[int, Assignment, Mapping[str, float]]] = {}
@@ -119,19 +121,19 @@ class LiveView:
     def __exit__(self, *exception: object) -> None:
         self._live.__exit__(None, None, None)
 
-    def started(self, assignment: Assignment) -> None:
+    def on_trial_start(self, assignment: Assignment) -> None:
         taken = {slot for slot, _, _ in self._running.values()}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
         self._running = {**self._running, assignment.trial_id: (slot, assignment, {})}
 
-    def placed(self, assignment: Assignment, place: Place) -> None:
+    def on_trial_placed(self, assignment: Assignment, place: Place) -> None:
         pass
 
-    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         slot = self._running[assignment.trial_id][0]
         self._running = {**self._running, assignment.trial_id: (slot, assignment, dict(metrics))}
 
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         self._tally.end(record)
         self._running = {key: value for key, value in self._running.items() if key != assignment.trial_id}
 

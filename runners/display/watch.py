@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from results import Run, RunFollower, RunHeads
+from results import Run, RunFollower, RunSummary
 from runners.display.watch_layout import Screen, view
-from runners.machine.gpus import GpuHere, GpuMonitor, gpus_here
+from runners.machine.gpus import GpuInfo, GpuMonitor, local_gpus
 
 __all__ = ["watch"]
 
@@ -33,7 +33,7 @@ def watch(run_dir: Path, console: Console, *, once: bool = False) -> None:
     follower = RunFollower(run_dir)
     run = follower.look()
     if once or not console.is_terminal or console.is_dumb_terminal:
-        console.print(_seen(run, console, gpus_here(), height=None))
+        console.print(_seen(run, console, local_gpus(), height=None))
         return
     with closing(GpuMonitor()) as gpus, Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
@@ -49,6 +49,6 @@ def watch(run_dir: Path, console: Console, *, once: bool = False) -> None:
             time.sleep(max(0.0, cost / _SHARE_OF_READING - (time.monotonic() - began)))
 
 
-def _seen(run: RunHeads | Run, console: Console, gpus: tuple[GpuHere, ...], *, height: int | None) -> RenderableType:
+def _seen(run: RunSummary | Run, console: Console, gpus: tuple[GpuInfo, ...], *, height: int | None) -> RenderableType:
     has_unicode = (console.encoding or "").lower().startswith("utf")
     return view(run, Screen(console.width, height, has_unicode), now=time.time(), gpus=gpus, host=socket.gethostname())

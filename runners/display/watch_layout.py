@@ -16,14 +16,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from results import Run, RunHeads, RunStatus, format_status, run_status
+from results import Run, RunStatus, RunSummary, format_status, run_status
 from results.store.progress import ProgressEvent, UnfinishedTrial
-from runners.machine.gpus import GpuHere
+from runners.machine.gpus import GpuInfo
 from search_space.parsing.visible import visible
 
 __all__ = ["BLOCKS", "PLAIN", "Screen", "sparkline", "throughput", "view"]
 
-_Run = Run | RunHeads
+_Run = Run | RunSummary
 _RECENT_SECONDS = 900.0
 _MOST_FAILURES = 5
 _NARROW = 80
@@ -42,7 +42,7 @@ class Screen:
     has_unicode: bool = True
 
 
-def view(run: _Run, screen: Screen, *, now: float, gpus: Sequence[GpuHere] = (), host: str = "") -> RenderableType:
+def view(run: _Run, screen: Screen, *, now: float, gpus: Sequence[GpuInfo] = (), host: str = "") -> RenderableType:
     """The run at the time `now` (seconds since 1970); `gpus` are those of this machine, whose name is `host`."""
     return Group(*_parts(run, screen, now, gpus, host))
 
@@ -59,7 +59,7 @@ def throughput(events: Sequence[ProgressEvent], now: float) -> tuple[float, floa
     return 3600 * ended / seconds, 60 * epochs / seconds
 
 
-def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuHere], host: str) -> Iterator[RenderableType]:
+def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuInfo], host: str) -> Iterator[RenderableType]:
     status = run_status(run, now=now)
     # Trials get a table of their own.
     head, *lines = [line for line in format_status(status).splitlines() if not line.startswith("  running: ")]
@@ -181,7 +181,7 @@ def _listed(ids: set[str]) -> str:
     return ", ".join(sorted(ids, key=lambda name: (not name.isdigit(), len(name), name)))
 
 
-def _gpus(gpus: Sequence[GpuHere], host: str, status: RunStatus, screen: Screen) -> Iterator[RenderableType]:
+def _gpus(gpus: Sequence[GpuInfo], host: str, status: RunStatus, screen: Screen) -> Iterator[RenderableType]:
     """Those of this machine, whoever uses them: a neighbour that fills the memory is worth seeing."""
     if not gpus:
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runners.doctor.finding import GIB, Finding, Request, gib
-from runners.machine.cgroups import Limits, limits_here
+from runners.machine.cgroups import Limits, local_limits
 
 __all__ = [
     "CpuFacts",
@@ -49,7 +49,7 @@ class CpuFacts:
 
 
 def check_cpus(request: Request) -> Finding:
-    return judge_cpus(_cpus(limits_here()))
+    return judge_cpus(_cpus(local_limits()))
 
 
 def judge_cpus(facts: CpuFacts) -> Finding:
@@ -85,7 +85,7 @@ def judge_threads(environment: Mapping[str, str], cpus_per_trial: float) -> Find
 
 
 def check_memory(request: Request) -> Finding:
-    limits = limits_here()
+    limits = local_limits()
     return judge_memory(_available(), limits, _cpus(limits).usable)
 
 
@@ -123,7 +123,7 @@ def judge_open_files(soft: int, hard: int) -> Finding:
 
 
 def check_processes(request: Request) -> Finding:
-    return judge_processes(resource.getrlimit(resource.RLIMIT_NPROC)[0], limits_here())
+    return judge_processes(resource.getrlimit(resource.RLIMIT_NPROC)[0], local_limits())
 
 
 def judge_processes(limit: int, limits: Limits) -> Finding:

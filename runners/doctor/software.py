@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 
 from runners.doctor.finding import GIB, Finding, Request
-from runners.machine.gpus import GpuHere, gpus_here
+from runners.machine.gpus import GpuInfo, local_gpus
 
 __all__ = [
     "Package",
@@ -109,10 +109,10 @@ def check_gpus(request: Request) -> Finding:
         seen = tuple((found.name, found.total_memory / GIB, (found.major, found.minor)) for found in properties)
     facts = TorchFacts(torch.version.cuda, tuple(torch.cuda.get_arch_list()), seen)
     has_driver = shutil.which("nvidia-smi") is not None
-    return judge_gpus(gpus_here(), facts, has_driver=has_driver, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return judge_gpus(local_gpus(), facts, has_driver=has_driver, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def judge_gpus(here: Sequence[GpuHere], torch: TorchFacts, *, has_driver: bool, visible: str | None) -> Finding:
+def judge_gpus(here: Sequence[GpuInfo], torch: TorchFacts, *, has_driver: bool, visible: str | None) -> Finding:
     """`here` are the GPUs by the driver, `visible` is CUDA_VISIBLE_DEVICES, None if it is not set."""
     name = "gpus"
     if torch.gpus:
@@ -155,7 +155,7 @@ def check_ray(request: Request) -> Finding:
     return Finding("ray", "ok", f"starts in {time.monotonic() - began:.0f} s; {done.stdout.strip().splitlines()[-1]}")
 
 
-def _warned(here: Sequence[GpuHere], torch: TorchFacts, shown: str, visible: str | None) -> Finding:
+def _warned(here: Sequence[GpuInfo], torch: TorchFacts, shown: str, visible: str | None) -> Finding:
     """GPUs that can be used, and what will surprise about them."""
     for gpu, _, capability in torch.gpus:
         if torch.archs and not _has_kernels(torch.archs, capability):

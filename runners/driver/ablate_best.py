@@ -1,4 +1,4 @@
-"""A leave_one_out around the best trial of a search: which of the values it found does it owe its result to?
+"""Leave-one-out sweep around the best trial of a search: which of its values does its result depend on?
 
 Written as a sweep file of its own, so that the question can be read, edited and run again without the search: its
 baseline is the search's, and every value in which the best trial differs is a component - off as in the baseline, on as
@@ -22,13 +22,13 @@ from search_space import METRICS, MISSING, Problem, Setting, SpecError, load_swe
 from search_space.schema.identity import canonical_json
 from search_space.settings.naming import difference
 
-__all__ = ["sweep_around"]
+__all__ = ["ablate_best"]
 
 _NUM_SEEDS = 5
 _WIDTH = 116
 
 
-def sweep_around(run_dir: Path, name: str) -> str:
+def ablate_best(run_dir: Path, name: str) -> str:
     """The text of a sweep named `name` around the best trial of the search in `run_dir`.
 
     Raises:

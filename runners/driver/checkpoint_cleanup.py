@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from results import Head, TrialRecord, latest_by_trial
+from results import RecordSummary, TrialRecord, latest_by_trial
 
 __all__ = ["CheckpointRemover", "remove_checkpoints"]
 
@@ -26,18 +26,18 @@ class CheckpointRemover:
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
 
-    def started(self, assignment: object) -> None: ...
-    def placed(self, assignment: object, place: object) -> None: ...
-    def epoch_done(self, assignment: object, metrics: Mapping[str, float]) -> None: ...
+    def on_trial_start(self, assignment: object) -> None: ...
+    def on_trial_placed(self, assignment: object, place: object) -> None: ...
+    def on_epoch_end(self, assignment: object, metrics: Mapping[str, float]) -> None: ...
 
-    def ended(self, assignment: object, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: object, record: TrialRecord) -> None:
         if not _is_of_use(record):
             _path(self._run_dir, record.trial_id).unlink(missing_ok=True)
         if record.status == "completed":
             _remove_empty(self._run_dir / "trials" / record.trial_id)
 
 
-def remove_checkpoints(run_dir: Path, records: Iterable[Head]) -> None:
+def remove_checkpoints(run_dir: Path, records: Iterable[RecordSummary]) -> None:
     """Removes what a driver left behind that was killed between a record and its checkpoint."""
     left = {path.parent.name: path for path in run_dir.glob(f"trials/*/{_NAME}")}
     if left:
@@ -55,7 +55,7 @@ def _remove_empty(directory: Path) -> None:
         directory.rmdir()
 
 
-def _is_of_use(record: TrialRecord | Head) -> bool:
+def _is_of_use(record: TrialRecord | RecordSummary) -> bool:
     if record.status == "failed":
         return record.failure is not None and record.failure.type != "NonFiniteLoss"
     return record.status == "preempted"

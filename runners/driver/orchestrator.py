@@ -1,7 +1,7 @@
-"""The driver's book: which trial comes next, whether a running one should stop, and what became of it.
+"""The driver's orchestrator: which trial comes next, whether a running one should stop, and what became of it.
 
-Both engines drive the same book, so they cannot disagree about order, pruning, resume or records. The book owns the
-ledger; it runs in the driver only and knows nothing of Ray.
+Both engines drive the same orchestrator, so they cannot disagree about order, pruning, resume or records. The
+orchestrator owns the ledger; it runs in the driver only and knows nothing of Ray.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from results import Failure, Head, LedgerWriter, TrialRecord
-from runners.cache.reuse import Lookup
+from results import Failure, LedgerWriter, RecordSummary, TrialRecord
+from runners.cache.reuse import RecordLookup
 from runners.driver.planned_trials import PlannedTrials
 from runners.driver.search_trials import SearchTrials
 from runners.driver.stop_request import StopRequest
@@ -26,13 +26,13 @@ from runners.trials.observer import Observer
 from runners.trials.outcome import Outcome
 from search_space import variant_id
 
-__all__ = ["TrialBook"]
+__all__ = ["Orchestrator"]
 
-_FAILURES_OF_AN_ARM = 2  # an arm with so many in a row is not retried unasked
+_MAX_FAILURES_OF_A_VARIANT = 2  # a variant with so many in a row is not retried unasked
 _LACKS_OF_MEMORY = frozenset({"OutOfMemory", "Killed"})
 
 
-class TrialBook:
+class Orchestrator:
     """Everything a driver decides. Not thread-safe: one driver thread asks, reports and finishes.
 
     Args:
@@ -60,12 +60,14 @@ class TrialBook:
         role: Literal["", "retune"] = "",
         observers: Sequence[Observer] = (),
         stop: StopRequest | None = None,
-        lookup: Lookup | None = None,
+        lookup: RecordLookup | None = None,
     ) -> None:
         self.plan = plan
         self.stop = stop
         self._limit = limit
-        self._observers = observers  # may grow until the first trial starts: the live view needs the book's counts
+        self._observers = (
+            observers  # may grow until the first trial starts: the live view needs the orchestrator's counts
+        )
         self._running: dict[str, RunningTrial] = {}
         self._failures_in_a_row: Counter[str] = Counter()  # by variant id
         self._retries: deque[Assignment] = deque()  # to be trained once everything else is under way
@@ -99,13 +101,13 @@ class TrialBook:
         return waiting if self._limit is None else min(waiting, self._limit)
 
     @property
-    def records(self) -> dict[str, Head]:
-        """The head of the deciding record of each trial id, of this and earlier sessions."""
+    def records(self) -> dict[str, RecordSummary]:
+        """The summary of the deciding record of each trial id, of this and earlier sessions."""
         return self._records.decisive
 
     @property
-    def search_records(self) -> list[Head]:
-        """The heads of the records of what this search proposed."""
+    def search_records(self) -> list[RecordSummary]:
+        """The summaries of the records of what this search proposed."""
         assert isinstance(self._trials, SearchTrials)
         return [self.records[key] for key in self._trials.trial_ids if key in self.records]
 
@@ -128,7 +130,7 @@ class TrialBook:
             self._pruning.start(assignment)
         self._running[assignment.trial_id] = RunningTrial(assignment)
         for observer in self._observers:
-            observer.started(assignment)
+            observer.on_trial_start(assignment)
         return assignment
 
     @property
@@ -139,7 +141,7 @@ class TrialBook:
     def placed(self, key: str, place: Place) -> None:
         """Notes where a trial runs; once more if it moved because its worker was lost."""
         for observer in self._observers:
-            observer.placed(self._running[key].assignment, place)
+            observer.on_trial_placed(self._running[key].assignment, place)
 
     def resume(self, key: str, curve: Sequence[Mapping[str, float]]) -> None:
         """Notes that a trial continues after the epochs of `curve`, which an earlier start of it has trained."""
@@ -150,7 +152,7 @@ class TrialBook:
         for metrics in curve:
             if metrics["epoch"] not in known:
                 for observer in self._observers:
-                    observer.epoch_done(progress.assignment, metrics)
+                    observer.on_epoch_end(progress.assignment, metrics)
             self._wants_stop(progress.assignment, metrics)
 
     def report(self, key: str, metrics: Mapping[str, float]) -> bool:
@@ -163,17 +165,18 @@ class TrialBook:
         if progress.resumed_from_epoch is not None and epoch <= progress.resumed_from_epoch:
             progress.resumed_from_epoch = None  # lost again, and this time without a checkpoint that could be used
         for observer in self._observers:
-            observer.epoch_done(progress.assignment, metrics)
+            observer.on_epoch_end(progress.assignment, metrics)
         wants_stop = self._wants_stop(progress.assignment, metrics)
         # The last epoch is paid for: Hyperband and successive halving would call fully trained trials pruned.
         progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
         return progress.pruned
 
-    def finish(self, key: str, result: Outcome | Failure | None, *, may_retry_alone: bool = False) -> TrialRecord:
+    def finish(self, key: str, result: Outcome | Failure | None, *, may_retry_exclusively: bool = False) -> TrialRecord:
         """Writes the record of a trial. `None`: the engine stopped it because `report` said so.
 
         Args:
-            may_retry_alone: a trial that ran out of memory runs once more, because it shared its device with others.
+            may_retry_exclusively: a trial that ran out of memory runs once more, because it shared its device with
+            others.
         """
         progress = self._running[key]
         record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
@@ -183,25 +186,25 @@ class TrialBook:
         if record.status == "preempted":
             self._retries.append(progress.assignment)
         else:
-            given_up = self._note_end(record, progress.assignment, may_retry_alone=may_retry_alone)
+            given_up = self._note_end(record, progress.assignment, may_retry_exclusively=may_retry_exclusively)
         for assignment, ended in [(progress.assignment, record), *given_up]:
             for observer in self._observers:
-                observer.ended(assignment, ended)
+                observer.on_trial_end(assignment, ended)
         return record
 
     def run_again(self, key: str) -> None:
         """A failed trial of this session was not to blame: its node fails everything."""
         self._trials.put_back(key)
 
-    def arm_keeps_failing(self, key: str) -> bool:
-        """Whether the latest trials of the arm of this running trial all failed: it is not to cost more workers."""
-        return self._is_hopeless(variant_id(self._running[key].assignment.spec))
+    def variant_keeps_failing(self, key: str) -> bool:
+        """Whether the latest trials of the variant of this running trial all failed: it is not to cost more workers."""
+        return self._keeps_failing(variant_id(self._running[key].assignment.spec))
 
     def is_pruned(self, key: str) -> bool:
         """True once `report` has told this running trial to stop."""
         return self._running[key].pruned
 
-    def note_lost_worker(self, key: str, reason: str) -> None:
+    def record_lost_worker(self, key: str, reason: str) -> None:
         """The engine lost the worker of a running trial and starts it again elsewhere."""
         self._running[key].lost_workers.append(reason)
 
@@ -227,13 +230,13 @@ class TrialBook:
         return assignment.proposal is None and assignment.variant.is_baseline
 
     def _note_end(
-        self, record: TrialRecord, assignment: Assignment, *, may_retry_alone: bool
+        self, record: TrialRecord, assignment: Assignment, *, may_retry_exclusively: bool
     ) -> list[tuple[Assignment, TrialRecord]]:
         """The record decides, unless the trial gets another try. Returns what is not trained because of it."""
         self._failures_in_a_row[record.variant_id] += 1
         if record.status != "failed":
             self._failures_in_a_row[record.variant_id] = 0
-        is_retried = may_retry_alone and self._ran_out_of_memory(assignment, record)
+        is_retried = may_retry_exclusively and self._ran_out_of_memory(assignment, record)
         if is_retried:
             self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True))
             if assignment.proposal:
@@ -243,7 +246,7 @@ class TrialBook:
             self._pruning.finish(record)
             if self._pruning.has_given_up(record.variant_id) and not self._is_reference(assignment):
                 given_up = self._give_up(record.variant_id)
-        self._trials.ended(assignment, record)
+        self._trials.on_trial_end(assignment, record)
         return given_up
 
     def _give_up(self, variant: str) -> list[tuple[Assignment, TrialRecord]]:
@@ -254,8 +257,8 @@ class TrialBook:
             self._records.add(record)
         return given_up
 
-    def _is_hopeless(self, arm: str) -> bool:
-        return self._failures_in_a_row[arm] >= _FAILURES_OF_AN_ARM
+    def _keeps_failing(self, variant: str) -> bool:
+        return self._failures_in_a_row[variant] >= _MAX_FAILURES_OF_A_VARIANT
 
     def _ask_new(self) -> Assignment | None:
         if self._limit is not None and self._limit <= 0:
@@ -266,7 +269,7 @@ class TrialBook:
         return assignment
 
     def _ran_out_of_memory(self, assignment: Assignment, record: TrialRecord) -> bool:
-        may_retry = not assignment.alone and not self._is_hopeless(record.variant_id)
+        may_retry = not assignment.alone and not self._keeps_failing(record.variant_id)
         return may_retry and record.failure is not None and record.failure.type in _LACKS_OF_MEMORY
 
 

@@ -46,7 +46,7 @@ class PlannedTrials:
         keys = [trial_id(spec) for spec in self._specs()]
         return [whole[key] for key in keys if key in whole and self._records.find(key)]
 
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         pass
 
     def drop(self, variant_id: str) -> list[Assignment]:

@@ -18,16 +18,16 @@ class ProgressFile:
     def __init__(self, writer: ProgressWriter) -> None:
         self._writer = writer
 
-    def started(self, assignment: Assignment) -> None:
+    def on_trial_start(self, assignment: Assignment) -> None:
         self._write(assignment, "start", {})
 
-    def placed(self, assignment: Assignment, place: Place) -> None:
+    def on_trial_placed(self, assignment: Assignment, place: Place) -> None:
         self._write(assignment, "place", {}, worker=place.host, gpus=place.gpus)
 
-    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         self._write(assignment, "epoch", metrics)
 
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         self._write(assignment, "end", {})
 
     def stopped(self, assignments: Iterable[Assignment]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from results.store.files import replace_file, write_errors_in_words
+from results.store.files import atomic_write, readable_write_errors
 from runners.planning.plan import Plan
 
 __all__ = ["describe_session", "new_session", "write_provenance"]
@@ -58,9 +58,9 @@ def describe_session(
 def write_provenance(run: Path, description: dict[str, Any], sweep_text: str) -> None:
     """Appends the session and keeps the sweep file as it was written (comments and all)."""
     path = run / PROVENANCE_NAME
-    with write_errors_in_words(path), path.open("a", encoding="utf-8") as stream:
+    with readable_write_errors(path), path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(description, sort_keys=True) + "\n")
-    replace_file(run / "sweep.yaml", sweep_text)
+    atomic_write(run / "sweep.yaml", sweep_text)
 
 
 def _version(package: str) -> str | None:

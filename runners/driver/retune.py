@@ -1,13 +1,14 @@
-"""`retune`: every arm finds its own training parameters before arms are compared.
+"""`retune`: every variant finds its own training parameters before variants are compared.
 
-The tuning trials are trials like any other: same ledger, same book, same engines, marked `role: retune` so that no
-table counts them. Nothing else is stored. What an arm tries next follows from its earlier tuning trials alone, in the
-order of their numbers: the Optuna study of an arm is rebuilt from the ledger whenever it is asked, and candidate n is
-drawn with a seed derived from (retune.seed, n). So a killed run goes on where it was, and two runs of one sweep try the
-same.
+The tuning trials are trials like any other: same ledger, same orchestrator, same engines, marked `role: retune` so that
+no table counts them. Nothing else is stored. What a variant tries next follows from its earlier tuning trials alone, in
+the order of their numbers: the Optuna study of a variant is rebuilt from the ledger whenever it is asked, and candidate
+n is drawn with a seed derived from (retune.seed, n). So a killed run goes on where it was, and two runs of one sweep
+try the same.
 
 Candidates that do not depend on results (all of a random search, the start-up of TPE) are trained together, for all
-arms; after these every arm tries one at a time. All arms start with equal candidates, after their own setting.
+variants; after these every variant tries one at a time. All variants start with equal candidates, after their own
+setting.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from results import Head, LedgerWriter, TrialRecord, latest_by_trial
-from results.store.record_summary import head_of
+from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial
+from results.store.record_summary import summarize
 from runners.planning.plan import Entry, Plan
 from runners.search.optuna_factory import derived_seed, make_sampler
 from runners.trials.objectives import objective
@@ -56,8 +57,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class _Arm:
-    """What an arm has tried: candidate -> mean over the tuning seeds, None if a trial of it did not complete."""
+class _TunedVariant:
+    """What a variant has tried: candidate -> mean over the tuning seeds, None if a trial of it did not complete."""
 
     variant: Variant
     values: tuple[tuple[Setting, float | None], ...]
@@ -74,7 +75,7 @@ class _Arm:
 def stages(
     plan: Plan, ledger: LedgerWriter, *, retry: frozenset[str] = frozenset(), session: str = ""
 ) -> Iterator[Stage]:
-    """The stages of a run, in order; the last one is the comparison itself, with every arm at its own optimum.
+    """The stages of a run, in order; the last one is the comparison itself, with every variant at its own optimum.
 
     Each is to be trained before the next is asked for. Where one was not finished (`--limit`), no further one comes.
 
@@ -86,13 +87,13 @@ def stages(
         SpecError: no tuning trial of the reference completed.
     """
 
-    def decided_so_far() -> dict[str, Head]:
-        found = _decided(ledger.heads)
+    def decided_so_far() -> dict[str, RecordSummary]:
+        found = _decided(ledger.summaries)
         return {key: record for key, record in found.items() if record.status not in retry or record.session == session}
 
     while plan.sweep.retune:
         decided = decided_so_far()
-        missing = [candidate for arm in _arms(plan, decided) for candidate in arm.missing]
+        missing = [candidate for tuned in _variants(plan, decided) for candidate in tuned.missing]
         if not missing:
             plan = _tuned(plan, decided)
             break
@@ -104,27 +105,27 @@ def stages(
     yield Stage(plan, "")
 
 
-def plan_so_far(plan: Plan, records: Iterable[TrialRecord | Head]) -> Plan:
-    """The plan with tuned arms once all are tuned, else the plan as it is."""
+def plan_so_far(plan: Plan, records: Iterable[TrialRecord | RecordSummary]) -> Plan:
+    """The plan with tuned variants once all are tuned, else the plan as it is."""
     if not plan.sweep.retune:
         return plan
-    decided = _decided(map(head_of, records))
-    return plan if any(arm.missing for arm in _arms(plan, decided)) else _tuned(plan, decided)
+    decided = _decided(map(summarize, records))
+    return plan if any(tuned.missing for tuned in _variants(plan, decided)) else _tuned(plan, decided)
 
 
-def _decided(heads: Iterable[Head]) -> dict[str, Head]:
-    return latest_by_trial(head for head in heads if head.role == ROLE)
+def _decided(summaries: Iterable[RecordSummary]) -> dict[str, RecordSummary]:
+    return latest_by_trial(summary for summary in summaries if summary.role == ROLE)
 
 
-def _arms(plan: Plan, decided: Mapping[str, Head]) -> list[_Arm]:
+def _variants(plan: Plan, decided: Mapping[str, RecordSummary]) -> list[_TunedVariant]:
     return [_replay(plan.sweep, variant, decided) for variant in plan.variants]
 
 
-def _replay(sweep: Sweep, arm: Variant, decided: Mapping[str, Head]) -> _Arm:
-    tuning = tuning_sweep(sweep, arm.setting)
+def _replay(sweep: Sweep, variant: Variant, decided: Mapping[str, RecordSummary]) -> _TunedVariant:
+    tuning = tuning_sweep(sweep, variant.setting)
     search = tuning.search
     assert search is not None
-    # A study in memory per arm: a few trials each, rebuilt in milliseconds.
+    # A study in memory per variant: a few trials each, rebuilt in milliseconds.
     study = optuna.create_study(direction=METRICS[sweep.metric].direction, sampler=RandomSampler(seed=0))
     if (own := baseline_params(tuning)) is not None:
         study.enqueue_trial(own)
@@ -142,7 +143,7 @@ def _replay(sweep: Sweep, arm: Variant, decided: Mapping[str, Head]) -> _Arm:
             continue
         records = [decided.get(key) for key in _keys(tuning, candidate.setting)]
         if any(record is None for record in records):
-            missing.setdefault(candidate.variant_id, _named(arm, candidate))
+            missing.setdefault(candidate.variant_id, _named(variant, candidate))
             continue
         value = _mean(sweep, [record for record in records if record])
         values.append((candidate.setting, value))
@@ -150,7 +151,7 @@ def _replay(sweep: Sweep, arm: Variant, decided: Mapping[str, Head]) -> _Arm:
             study.tell(trial, state=TrialState.FAIL)
         else:
             study.tell(trial, value)
-    return _Arm(arm, tuple(values), tuple(missing.values()))
+    return _TunedVariant(variant, tuple(values), tuple(missing.values()))
 
 
 def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:
@@ -163,7 +164,7 @@ def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:
     return 1
 
 
-def _mean(sweep: Sweep, records: Sequence[Head]) -> float | None:
+def _mean(sweep: Sweep, records: Sequence[RecordSummary]) -> float | None:
     """Mean over the seeds; a candidate that fails with one seed is no candidate."""
     if any(record.status != "completed" for record in records):
         return None
@@ -175,10 +176,10 @@ def _keys(sweep: Sweep, setting: Setting) -> list[str]:
     return [trial_id(setting.with_seed(seed)) for seed in sweep.seeds]
 
 
-def _named(arm: Variant, candidate: Variant) -> Variant:
+def _named(variant: Variant, candidate: Variant) -> Variant:
     shown = ", ".join(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in candidate.changes.items())
-    changes = {**arm.changes, **candidate.changes}
-    return Variant(f"{arm.name} [{shown or 'as written'}]", changes, candidate.setting, dict(arm.components))
+    changes = {**variant.changes, **candidate.changes}
+    return Variant(f"{variant.name} [{shown or 'as written'}]", changes, candidate.setting, dict(variant.components))
 
 
 def _short(value: object) -> str:
@@ -195,16 +196,16 @@ def _stage_plan(plan: Plan, candidates: Sequence[Variant]) -> Plan:
     return replace(plan, file=replace(plan.file, sweep=sweep), entries=entries)
 
 
-def _tuned(plan: Plan, decided: Mapping[str, Head]) -> Plan:
-    """The plan with every arm at its best setting."""
+def _tuned(plan: Plan, decided: Mapping[str, RecordSummary]) -> Plan:
+    """The plan with every variant at its best setting."""
     retune = plan.sweep.retune
     assert retune is not None
     direction = METRICS[plan.sweep.metric].direction
-    best = {arm.variant.variant_id: arm.best(direction) for arm in _arms(plan, decided)}
+    best = {tuned.variant.variant_id: tuned.best(direction) for tuned in _variants(plan, decided)}
     reference = best[plan.variants[0].variant_id]
     if reference is None:
         message = f"no tuning trial of the reference {plan.variants[0].name!r} completed"
-        hint = "`archsweep status` says why they failed; other arms cannot be compared with it"
+        hint = "`archsweep status` says why they failed; other variants cannot be compared with it"
         raise SpecError(plan.file.problem(("retune",), message, hint))
     entries = []
     for entry in plan.entries:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from results import TrialRecord
-from runners.cache.reuse import Lookup
+from runners.cache.reuse import RecordLookup
 from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
 from runners.search.study import Study
-from runners.trials.assignment import Assignment, infeasible_record, taken_over
-from runners.trials.proposal import Ending, Proposal, ending_of
+from runners.trials.assignment import Assignment, infeasible_record, reused_record
+from runners.trials.proposal import Proposal, ProposalResult, proposal_result
 from search_space import SpecError, Variant, trial_id
 
 __all__ = ["SearchTrials"]
@@ -42,7 +42,7 @@ class SearchTrials:
         lookup: finds the records of equal trials that were trained elsewhere.
     """
 
-    def __init__(self, plan: Plan, records: TrialRecords, study: Study, *, lookup: Lookup | None = None) -> None:
+    def __init__(self, plan: Plan, records: TrialRecords, study: Study, *, lookup: RecordLookup | None = None) -> None:
         assert plan.sweep.search is not None
         self._plan = plan
         self._sweep = plan.sweep
@@ -87,7 +87,7 @@ class SearchTrials:
                 return self._hand_out(opened)
         return next((self._hand_out(each) for each in self._open if each.waiting), None)
 
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         """A trial of a proposal ended for good; with the last one, or with one that decides, the sampler is told."""
         opened = next((each for each in self._open if each.proposal is assignment.proposal), None)
         if opened is None:
@@ -129,10 +129,10 @@ class SearchTrials:
         """The proposal with what is to be trained of it; None if there is nothing, and then the sampler knows why."""
         variant = proposal.variant
         if variant is None:
-            self._study.tell(proposal, Ending("infeasible"))
+            self._study.tell(proposal, ProposalResult("infeasible"))
             return None
         if any(each.variant.variant_id == variant.variant_id for each in self._open):
-            self._study.tell(proposal, Ending("failed"))  # it is being trained, which says nothing about it
+            self._study.tell(proposal, ProposalResult("failed"))  # it is being trained, which says nothing about it
             return None
         self._keys |= set(self._trial_ids(variant))
         if (known := self._ending(variant)) is not None:
@@ -141,7 +141,7 @@ class SearchTrials:
         reasons, cost = ([proposal.reason], {}) if proposal.reason else self._plan.reasons_against(variant)
         if reasons:
             self._write_infeasible(proposal, variant, "; ".join(reasons), cost)
-            self._study.tell(proposal, Ending("infeasible"))
+            self._study.tell(proposal, ProposalResult("infeasible"))
             return None
         self._spent += 1
         opened = _Open(proposal, variant, deque())
@@ -152,7 +152,7 @@ class SearchTrials:
                 if served is None:
                     opened.waiting.append(assignment)
                 else:
-                    self._records.add(taken_over(assignment, served))
+                    self._records.add(reused_record(assignment, served))
         self._open.append(opened)
         if not opened.waiting:
             end = self._ending(variant)
@@ -165,16 +165,16 @@ class SearchTrials:
         opened.running.add(assignment.trial_id)
         return assignment
 
-    def _close(self, opened: _Open, end: Ending) -> None:
+    def _close(self, opened: _Open, end: ProposalResult) -> None:
         self._open.remove(opened)
         self._study.tell(opened.proposal, end)
 
     def _trial_ids(self, variant: Variant) -> list[str]:
         return [trial_id(variant.setting.with_seed(seed)) for seed in self._sweep.seeds]
 
-    def _ending(self, variant: Variant) -> Ending | None:
+    def _ending(self, variant: Variant) -> ProposalResult | None:
         found = [self._records.find_whole(key) for key in self._trial_ids(variant)]
-        return ending_of([record for record in found if record], self._sweep)
+        return proposal_result([record for record in found if record], self._sweep)
 
     def _is_infeasible(self, variant: Variant) -> bool:
         found = [self._records.find(key) for key in self._trial_ids(variant)]

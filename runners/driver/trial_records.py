@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from results import Head, LedgerWriter, TrialRecord, latest_by_trial, read_ledger
+from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
 from runners.trials.assignment import Assignment
 from runners.trials.proposal import Proposal
 from search_space import TrialSpec, Variant, trial_id
@@ -21,10 +21,10 @@ class TrialRecords:
         retry: statuses that run again (`failed`).
         session: which start of the driver this is (goes into every new record).
         role: what the trials are for (goes into every new record); records of another role do not count.
-        keeps_whole: keep whole records in memory, not their heads alone.
+        keeps_whole: keep whole records in memory, not their summaries alone.
 
     Attributes:
-        decisive: the head of the deciding record of each trial id.
+        decisive: the summary of the deciding record of each trial id.
     """
 
     def __init__(
@@ -39,19 +39,19 @@ class TrialRecords:
         self._ledger = ledger
         self._session = session
         self._role: Literal["", "retune"] = role
-        heads = [head for head in ledger.heads if head.role == role]
-        self.decisive: dict[str, Head] = latest_by_trial(heads)
-        self._attempts: Counter[str] = Counter(head.trial_id for head in heads if head.status == "failed")
-        self._again = {key for key, head in self.decisive.items() if head.status in retry}
+        summaries = [summary for summary in ledger.summaries if summary.role == role]
+        self.decisive: dict[str, RecordSummary] = latest_by_trial(summaries)
+        self._attempts: Counter[str] = Counter(summary.trial_id for summary in summaries if summary.status == "failed")
+        self._again = {key for key, summary in self.decisive.items() if summary.status in retry}
         self._whole: dict[str, TrialRecord] | None = self.read() if keeps_whole else None
 
-    def find(self, key: str) -> Head | None:
-        """The head of the record that decides a trial; None if the trial is to be trained (again)."""
+    def find(self, key: str) -> RecordSummary | None:
+        """The summary of the record that decides a trial; None if the trial is to be trained (again)."""
         return None if key in self._again else self.decisive.get(key)
 
     def find_whole(self, key: str) -> TrialRecord | None:
         """The same with all that the record holds."""
-        assert self._whole is not None, "only heads are kept"
+        assert self._whole is not None, "only summaries are kept"
         return None if key in self._again else self._whole.get(key)
 
     def read(self) -> dict[str, TrialRecord]:
@@ -68,10 +68,10 @@ class TrialRecords:
 
     def add(self, record: TrialRecord) -> None:
         """Writes a record; it decides its trial, unless that was only told to make room."""
-        head = self._ledger.append(record)
+        summary = self._ledger.append(record)
         if record.status == "preempted":
             return
-        self.decisive[record.trial_id] = head
+        self.decisive[record.trial_id] = summary
         if self._whole is not None:
             self._whole[record.trial_id] = record
         if record.status == "failed":

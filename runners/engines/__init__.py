@@ -1,8 +1,8 @@
-"""Engines: how the trials of a book get trained. Explicit table, loaded on use because Ray takes a second to import.
+"""Table of the engines that train the trials of an orchestrator, loaded on use: Ray takes a second to import.
 
-Contract: `run(book, *, run_dir, address)` trains everything `book.ask()` hands out, shows every epoch to
-`book.report`, ends every trial with `book.finish`, and lets KeyboardInterrupt pass. A failing trial is a record, never
-an exception.
+Contract: `run(orchestrator, *, run_dir, address)` trains everything `orchestrator.ask()` hands out, shows every epoch
+to `orchestrator.report`, ends every trial with `orchestrator.finish`, and lets KeyboardInterrupt pass. A failing trial
+is a record, never an exception.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a worker imports this package; it must start without torch
-    from runners.driver.orchestrator import TrialBook
+    from runners.driver.orchestrator import Orchestrator
 
 __all__ = ["ENGINES", "run_trials"]
 
@@ -50,23 +50,23 @@ def _keep_ray_on_loopback() -> None:
     del os.environ[_LOOPBACK]
 
 
-def _ray(book: TrialBook, *, run_dir: Path, address: str | None) -> None:
+def _ray(orchestrator: Orchestrator, *, run_dir: Path, address: str | None) -> None:
     if address in (None, "local"):
         _keep_ray_on_loopback()
     from runners.engines.ray.engine import run_on_ray
 
-    run_on_ray(book, run_dir=run_dir, address=address)
+    run_on_ray(orchestrator, run_dir=run_dir, address=address)
 
 
-def _in_process(book: TrialBook, *, run_dir: Path, address: str | None) -> None:
+def _in_process(orchestrator: Orchestrator, *, run_dir: Path, address: str | None) -> None:
     from runners.engines.in_process import run_in_process
 
-    run_in_process(book, run_dir=run_dir)
+    run_in_process(orchestrator, run_dir=run_dir)
 
 
 ENGINES: dict[str, Callable[..., None]] = {"in-process": _in_process, "ray": _ray}
 
 
-def run_trials(engine: str, book: TrialBook, *, run_dir: Path, address: str | None = None) -> None:
-    """Trains what is left in the book on the named engine."""
-    ENGINES[engine](book, run_dir=run_dir, address=address)
+def run_trials(engine: str, orchestrator: Orchestrator, *, run_dir: Path, address: str | None = None) -> None:
+    """Trains what is left in the orchestrator on the named engine."""
+    ENGINES[engine](orchestrator, run_dir=run_dir, address=address)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from results.store.records import Failure
-from runners.driver.orchestrator import TrialBook
+from runners.driver.orchestrator import Orchestrator
 from runners.engines.ray.engine import DriverError
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.assignment import Assignment, Place
@@ -26,26 +26,26 @@ from search_space import Resources
 __all__ = ["run_in_process"]
 
 
-def run_in_process(book: TrialBook, *, run_dir: Path) -> None:
-    """Trains everything the book asks for. KeyboardInterrupt passes through; the trial it hit leaves no record."""
-    with book.stop.listening() if book.stop else nullcontext():
-        while (assignment := book.ask()) is not None:
+def run_in_process(orchestrator: Orchestrator, *, run_dir: Path) -> None:
+    """Train the trials of the orchestrator. KeyboardInterrupt passes through; the trial it hit leaves no record."""
+    with orchestrator.stop.listening() if orchestrator.stop else nullcontext():
+        while (assignment := orchestrator.ask()) is not None:
             directory = run_dir / "trials" / assignment.trial_id
-            resources = book.plan.resources_of(assignment.variant)
+            resources = orchestrator.plan.resources_of(assignment.variant)
             torch.set_num_threads(max(1, int(resources.cpus)))
-            book.placed(assignment.trial_id, Place(socket.gethostname(), _gpus(resources)))
-            result, error = _train(book, assignment, resources, directory)
+            orchestrator.placed(assignment.trial_id, Place(socket.gethostname(), _gpus(resources)))
+            result, error = _train(orchestrator, assignment, resources, directory)
             error.raise_caught()
-            book.finish(assignment.trial_id, result)
+            orchestrator.finish(assignment.trial_id, result)
 
 
 def _train(
-    book: TrialBook, assignment: Assignment, resources: Resources, directory: Path
+    orchestrator: Orchestrator, assignment: Assignment, resources: Resources, directory: Path
 ) -> tuple[Outcome | Failure, DriverError]:
     error = DriverError()
 
     def report(metrics: dict[str, float]) -> bool:
-        return error.guard(lambda: book.report(assignment.trial_id, metrics), otherwise=True)
+        return error.guard(lambda: orchestrator.report(assignment.trial_id, metrics), otherwise=True)
 
     try:
         with _alarm(resources.time_limit):
@@ -54,10 +54,10 @@ def _train(
                 report=report,
                 resources=resources,
                 directory=directory,
-                checkpoints=book.plan.sweep.checkpoints,
-                metric=book.plan.sweep.metric,
-                on_resume=lambda curve: error.guard(lambda: book.resume(assignment.trial_id, curve)),
-                is_preempted=lambda: book.is_stopping,
+                checkpoints=orchestrator.plan.sweep.checkpoints,
+                metric=orchestrator.plan.sweep.metric,
+                on_resume=lambda curve: error.guard(lambda: orchestrator.resume(assignment.trial_id, curve)),
+                is_preempted=lambda: orchestrator.is_stopping,
             )
             return outcome, error
     except TimeLimit:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-__all__ = ["Limits", "limits_here", "read_limits"]
+__all__ = ["Limits", "local_limits", "read_limits"]
 
 _NO_LIMIT = 2**60  # version 1 writes the largest multiple of a page
 
@@ -28,7 +28,7 @@ class Limits:
     processes_left: float | None = None
 
 
-def limits_here() -> Limits:
+def local_limits() -> Limits:
     """Those of this process; none where the system has no control groups."""
     try:
         return read_limits(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())

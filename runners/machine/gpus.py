@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-__all__ = ["GpuHere", "GpuMonitor", "gpus_here", "parse_gpus"]
+__all__ = ["GpuInfo", "GpuMonitor", "local_gpus", "parse_gpus"]
 
 _FIELDS = ("index", "uuid", "name", "memory.used", "memory.total", "utilization.gpu", "mig.mode.current",
            "driver_version")  # fmt: skip
@@ -23,7 +23,7 @@ _EVERY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class GpuHere:
+class GpuInfo:
     """One GPU. Memory in MiB, utilisation in percent; None where the GPU does not tell, as one that is split by MIG."""
 
     index: str
@@ -40,18 +40,18 @@ class GpuHere:
         return name == self.index or (name.startswith("GPU-") and self.uuid.startswith(name))
 
 
-def parse_gpus(text: str) -> tuple[GpuHere, ...]:
+def parse_gpus(text: str) -> tuple[GpuInfo, ...]:
     """The GPUs in what `nvidia-smi --query-gpu` printed; lines that are no GPU ("No devices were found") are none."""
     found = []
     for line in csv.reader(text.splitlines(), skipinitialspace=True):
         if len(line) == len(_FIELDS) and line[0].isdigit():
             index, uuid, name, used, total, busy, mig, driver = (cell.strip() for cell in line)
             numbers = (_number(used), _number(total), _number(busy))
-            found.append(GpuHere(index, uuid, name, *numbers, mig == "Enabled", driver))
+            found.append(GpuInfo(index, uuid, name, *numbers, mig == "Enabled", driver))
     return tuple(found)
 
 
-def gpus_here() -> tuple[GpuHere, ...]:
+def local_gpus() -> tuple[GpuInfo, ...]:
     """The GPUs of this machine; none where there is no `nvidia-smi` or it fails or takes longer than 5 s."""
     monitor = GpuMonitor()
     monitor.look()
@@ -65,9 +65,9 @@ class GpuMonitor:
         self._program = shutil.which("nvidia-smi")
         self._asked: subprocess.Popen[str] | None = None
         self._since = -_EVERY_SECONDS
-        self._latest: tuple[GpuHere, ...] = ()
+        self._latest: tuple[GpuInfo, ...] = ()
 
-    def look(self, *, patience: float = 0.0) -> tuple[GpuHere, ...]:
+    def look(self, *, patience: float = 0.0) -> tuple[GpuInfo, ...]:
         """The latest answer, two seconds old as a rule; none at first, and none while it takes too long.
 
         Args:

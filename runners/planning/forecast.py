@@ -20,7 +20,7 @@ from runners.planning.power import detectable_effect
 from runners.planning.profiling import Probe, activation_mib, training_mib
 from search_space import METRICS, Resources, SpecError, Variant, trial_id
 
-__all__ = ["DEFAULT_STD", "ArmForecast", "Detectable", "Forecast", "make_forecast", "slots_here"]
+__all__ = ["DEFAULT_STD", "Detectable", "Forecast", "VariantForecast", "local_slots", "make_forecast"]
 
 DEFAULT_STD = {"%": 0.2, "nats": 0.01}
 """Standard deviation of same-seed differences where no history tells it, by unit: that of ImageNet-size runs."""
@@ -31,7 +31,7 @@ ASSUMED = "mean of the other rows"
 
 
 @dataclass(frozen=True)
-class ArmForecast:
+class VariantForecast:
     """One row of the plan. Memory in MiB, `activation_mib` for every image of the batch; `seconds` of one trial.
 
     Attributes:
@@ -61,7 +61,7 @@ class Detectable:
     """The smallest true difference found with 80 % power at alpha = 0.05, in the metric's unit; None below 3 seeds.
 
     Attributes:
-        worst: after Holm's correction for all arms, for the arm that is judged first.
+        worst: after Holm's correction for all variants, for the variant that is judged first.
         std: of the paired differences; `spread` says what it comes from, None that it is assumed.
     """
 
@@ -85,7 +85,7 @@ class Forecast:
 
     plan: Plan
     seeds: tuple[int, ...]
-    arms: tuple[ArmForecast, ...]
+    variants: tuple[VariantForecast, ...]
     num_trials: int
     num_left: int
     num_retune: int
@@ -99,12 +99,12 @@ class Forecast:
     is_gpu_bound: bool
 
     @property
-    def kept(self) -> tuple[ArmForecast, ...]:
-        return tuple(arm for arm in self.arms if not arm.reasons)
+    def kept(self) -> tuple[VariantForecast, ...]:
+        return tuple(each for each in self.variants if not each.reasons)
 
     @property
     def num_to_train(self) -> int:
-        """Trials that are left and that nobody provides, those that tune an arm not counted."""
+        """Trials that are left and that nobody provides, those that tune a variant not counted."""
         return self.num_left - sum(self.provided.values())
 
     @property
@@ -129,29 +129,29 @@ class Forecast:
         """Hours of all trials to be trained, each counted by what its resources weigh."""
         if self.mean_seconds is None:
             return None if self.num_to_train or self.num_retune_left else 0.0
-        seconds = sum((arm.seconds or 0.0) * arm.num_to_train * weight(arm.resources) for arm in self.kept)
-        if not self.arms:
+        seconds = sum((each.seconds or 0.0) * each.num_to_train * weight(each.resources) for each in self.kept)
+        if not self.variants:
             seconds = self.mean_seconds * self.num_to_train * weight(self.usual)
         if self.num_retune_left:
-            of_arms = statistics.fmean(weight(arm.resources) for arm in self.kept)
-            seconds += self.mean_seconds * self.num_retune_left * of_arms
+            of_variants = statistics.fmean(weight(each.resources) for each in self.kept)
+            seconds += self.mean_seconds * self.num_retune_left * of_variants
         return seconds / 3600
 
     @property
     def uses_gpus(self) -> bool:
-        return any(resources.gpus > 0 for resources in (self.usual, *(arm.resources for arm in self.kept)))
+        return any(resources.gpus > 0 for resources in (self.usual, *(each.resources for each in self.kept)))
 
     @property
     def seed_hours(self) -> float | None:
         """Hours of trials that one more seed adds, one after the other."""
-        if self.mean_seconds is None or not self.arms:
+        if self.mean_seconds is None or not self.variants:
             return None
-        return sum(arm.seconds or 0.0 for arm in self.kept) / 3600
+        return sum(each.seconds or 0.0 for each in self.kept) / 3600
 
     @property
     def peak_mib(self) -> float | None:
         """Memory of the largest trial."""
-        return max((arm.training_mib for arm in self.kept if arm.training_mib is not None), default=None)
+        return max((each.training_mib for each in self.kept if each.training_mib is not None), default=None)
 
     @property
     def disk_mib(self) -> float:
@@ -176,7 +176,7 @@ def make_forecast(
         probes: by `duration_key`.
         seeds: instead of those of the sweep.
         concurrency: trials at a time; default: as many as fit on this machine.
-        provided: trial id -> who provides its record (`runners.cache.reuse.providers`).
+        provided: trial id -> who provides its record (`runners.cache.reuse.reuse_sources`).
         gpu_gib: memory of a GPU, where it is known.
     """
     sweep = plan.sweep
@@ -184,32 +184,32 @@ def make_forecast(
     chosen = tuple(sweep.seeds if seeds is None else seeds)
     done = {record.trial_id for record in history.records}
     taken: Counter[str] = Counter()
-    arms = []
+    variants = []
     for entry in plan.entries:
         left = [key for seed in chosen if (key := trial_id(entry.variant.setting.with_seed(seed))) not in done]
         sources = [] if entry.reasons else [provided[key] for key in left if key in provided]
         taken.update(sources)
-        arm = _arm(plan, entry, history, probes or {}, gpu_gib)
-        arms.append(arm if entry.reasons else replace(arm, num_left=len(left), num_provided=len(sources)))
-    arms = _with_assumed_seconds(arms)
-    kept = [arm for arm in arms if not arm.reasons]
+        variant = _variant(plan, entry, history, probes or {}, gpu_gib)
+        variants.append(variant if entry.reasons else replace(variant, num_left=len(left), num_provided=len(sources)))
+    variants = _with_assumed_seconds(variants)
+    kept = [each for each in variants if not each.reasons]
     if sweep.search:
         num_trials = sweep.num_search_trials
         num_left = max(0, num_trials - sum(record.status != "infeasible" for record in history.records))
         probed = [probe.seconds for probe in (probes or {}).values()]
         mean = statistics.fmean(probed) if probed else history.typical_seconds
     else:
-        num_trials, num_left = len(kept) * len(chosen), sum(arm.num_left for arm in kept)
-        known = [arm.seconds for arm in kept if arm.seconds is not None]
+        num_trials, num_left = len(kept) * len(chosen), sum(each.num_left for each in kept)
+        known = [each.seconds for each in kept if each.seconds is not None]
         mean = statistics.fmean(known) if known else None
     kinds = plan.kinds_of_resources
-    slots = min(slots_here(foreseen(kind, gpu_gib)) for kind in kinds)
+    slots = min(local_slots(foreseen(kind, gpu_gib)) for kind in kinds)
     num_retune = len(kept) * sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
-    spread = history.spread(kept[0].variant, [arm.variant for arm in kept[1:]], sweep.metric) if kept else None
+    spread = history.spread(kept[0].variant, [each.variant for each in kept[1:]], sweep.metric) if kept else None
     return Forecast(
         plan=plan,
         seeds=chosen,
-        arms=tuple(arms),
+        variants=tuple(variants),
         num_trials=num_trials,
         num_left=num_left,
         num_retune=num_retune,
@@ -224,7 +224,7 @@ def make_forecast(
     )
 
 
-def slots_here(resources: Resources) -> int:
+def local_slots(resources: Resources) -> int:
     """How many trials fit on this machine at once; at least one."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fits = [int(cpus / resources.cpus + 1e-9)] if resources.cpus > 0 else []
@@ -235,17 +235,19 @@ def slots_here(resources: Resources) -> int:
     return max(1, min([*fits, resources.max_concurrent or max(fits, default=1)]))
 
 
-def _arm(plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe], gpu_gib: float | None) -> ArmForecast:
+def _variant(
+    plan: Plan, entry: Entry, history: History, probes: Mapping[str, Probe], gpu_gib: float | None
+) -> VariantForecast:
     variant = entry.variant
     if entry.reasons:
-        return ArmForecast(variant, entry.reasons)
+        return VariantForecast(variant, entry.reasons)
     setting = variant.setting
     cost = plan.cost_of(variant)
     activation = _activation(plan, variant)
     probe = probes.get(duration_key(setting.model_dump(mode="json")))
     seconds, source = (probe.seconds, f"probe on {probe.device}") if probe else (history.seconds(setting), "history")
     memory = None if activation is None else training_mib(setting, params_m=cost["params_m"], activation=activation)
-    return ArmForecast(
+    return VariantForecast(
         variant,
         params_m=cost["params_m"],
         gmacs=cost["gmacs"],
@@ -264,13 +266,14 @@ def _activation(plan: Plan, variant: Variant) -> float | None:
         return None  # an operation without a meta kernel in training mode: the plan is still worth printing
 
 
-def _with_assumed_seconds(arms: list[ArmForecast]) -> list[ArmForecast]:
-    known = [arm.seconds for arm in arms if arm.seconds is not None]
+def _with_assumed_seconds(variants: list[VariantForecast]) -> list[VariantForecast]:
+    known = [each.seconds for each in variants if each.seconds is not None]
     if not known:
-        return arms
+        return variants
     mean = statistics.fmean(known)
     return [
-        arm if arm.reasons or arm.seconds is not None else replace(arm, seconds=mean, source=ASSUMED) for arm in arms
+        each if each.reasons or each.seconds is not None else replace(each, seconds=mean, source=ASSUMED)
+        for each in variants
     ]
 
 

@@ -1,7 +1,7 @@
 """What earlier trials of a run tell about those to come: how long they took and how much seeds differ.
 
 Only completed trials of the run's own ledger speak. Trials that differ only in what costs no time (learning rate,
-weight decay, ...) tell each other's duration, so a retuned arm knows its own.
+weight decay, ...) tell each other's duration, so a retuned variant knows its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COSTS_NO_TIME = frozenset(
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviation of same-seed differences, pooled over arms."""
+    """Standard deviation of same-seed differences, pooled over variants."""
 
     std: float
     num_arms: int
@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class History:
-    """The deciding records of a run's ledger; empty where there is none. `num_tuned`: trials that tuned an arm."""
+    """The deciding records of a run's ledger; empty where there is none. `num_tuned`: trials that tuned a variant."""
 
     records: tuple[TrialRecord, ...] = ()
     num_tuned: int = 0
@@ -52,12 +52,12 @@ class History:
         """Median duration of all trials, for a search whose variants are not known yet."""
         return statistics.median([each for found in self._seconds.values() for each in found] or [0.0]) or None
 
-    def spread(self, baseline: Variant, arms: Iterable[Variant], metric: str) -> Spread | None:
-        """The pooled standard deviation; None where no arm shares two seeds with the baseline."""
+    def spread(self, baseline: Variant, variants: Iterable[Variant], metric: str) -> Spread | None:
+        """The pooled standard deviation; None where no variant shares two seeds with the baseline."""
         base = self._by_seed(baseline.variant_id, metric)
         squares, degrees, pairs, num_arms = 0.0, 0, 0, 0
-        for arm in arms:
-            values = self._by_seed(arm.variant_id, metric)
+        for variant in variants:
+            values = self._by_seed(variant.variant_id, metric)
             differences = [values[seed] - base[seed] for seed in sorted(values.keys() & base.keys())]
             if len(differences) < 2:
                 continue

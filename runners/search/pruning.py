@@ -31,7 +31,7 @@ _WITH_RUNGS = (optuna.pruners.SuccessiveHalvingPruner, optuna.pruners.HyperbandP
 
 
 class Pruning(Protocol):
-    """What the book asks about running trials."""
+    """What the orchestrator asks about running trials."""
 
     def start(self, assignment: Assignment) -> None: ...
 

@@ -25,7 +25,7 @@ from runners.search.pruning import make_study, sweep_pruner
 from runners.search.suggestion_log import Suggestions
 from runners.search.warm_start import warm_trials
 from runners.trials.objectives import directions
-from runners.trials.proposal import Ending, Proposal
+from runners.trials.proposal import Proposal, ProposalResult
 from search_space import InvalidVariant, Sweep, Variant, baseline_params, suggest
 
 __all__ = ["Study"]
@@ -71,7 +71,7 @@ class Study:
 
     # -- replay ----------------------------------------------------------------
 
-    def replay(self, ending: Callable[[Variant], Ending | None]) -> list[Variant]:
+    def replay(self, ending: Callable[[Variant], ProposalResult | None]) -> list[Variant]:
         """Feeds what is known from earlier starts and, with `warm_start`, from earlier runs to the study.
 
         A suggestion without an ending was being trained when the driver died: it is proposed again first. One that no
@@ -85,7 +85,7 @@ class Study:
         """
         ended: list[Variant] = []
         for told in warm_trials(self._sweep, self._suggestions):
-            self._add(Ending("completed", told.values), told.params, {})
+            self._add(ProposalResult("completed", told.values), told.params, {})
         stored = self._suggestions.proposed
         for number, suggestion in enumerate(stored):
             params = suggestion.params
@@ -97,7 +97,7 @@ class Study:
             if variant:
                 ended.append(variant)
             # One trial for every suggestion: what samplers note in a trial speaks of others by their numbers.
-            self._add(end or Ending("infeasible" if distributions else "failed"), params, suggestion.attrs)
+            self._add(end or ProposalResult("infeasible" if distributions else "failed"), params, suggestion.attrs)
         self._next_number = len(stored)
         if not stored and (first := baseline_params(self._sweep)) is not None:
             self._study.enqueue_trial(first)
@@ -115,7 +115,7 @@ class Study:
             return None, {}
         return variant, fixed.distributions
 
-    def _add(self, end: Ending, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+    def _add(self, end: ProposalResult, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         """An earlier proposal as it stood in the study when it ended."""
         _, distributions = self._variant_of(params)
         if not distributions:  # it does not fit the edited space
@@ -166,7 +166,7 @@ class Study:
         """The Optuna trial of a proposal that has not ended."""
         return self._open[proposal.number]
 
-    def tell(self, proposal: Proposal, end: Ending) -> None:
+    def tell(self, proposal: Proposal, end: ProposalResult) -> None:
         """The proposal ended, whether it was trained or not."""
         trial = self._open.pop(proposal.number)
         self._constrain(trial, end)
@@ -182,7 +182,7 @@ class Study:
         """The trial as it stands in the study, with what its sampler noted."""
         return self._study.get_trials(deepcopy=False)[trial.number]
 
-    def _told(self, end: Ending) -> tuple[TrialState, list[float] | None]:
+    def _told(self, end: ProposalResult) -> tuple[TrialState, list[float] | None]:
         if any(map(math.isnan, end.values)):
             return TrialState.FAIL, None  # as Optuna itself would
         if end.state != "infeasible":
@@ -192,7 +192,7 @@ class Study:
         worst = self._worst_values()
         return (TrialState.PRUNED, None) if worst is None else (TrialState.COMPLETE, worst)
 
-    def _constrain(self, trial: optuna.Trial | FrozenTrial, end: Ending) -> None:
+    def _constrain(self, trial: optuna.Trial | FrozenTrial, end: ProposalResult) -> None:
         if self._is_constrained and end.state != "failed":
             trial.set_constraint(_REQUIREMENTS, 1.0 if end.state == "infeasible" else -1.0)
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from results.store.files import write_errors_in_words
+from results.store.files import readable_write_errors
 from search_space import Problem, SpecError
 
-__all__ = ["Suggestion", "Suggestions", "Told", "reason_against_notes"]
+__all__ = ["Suggestion", "Suggestions", "Told", "unsafe_attrs_reason"]
 
 _NAME = "suggestions.jsonl"
 _ADVICE = "move the file away: the search then begins anew, and its trials that are in the ledger are not run again"
@@ -73,7 +73,7 @@ class Suggestions:
 
     def append(self, *entries: Mapping[str, Any]) -> None:
         """Writes the entries; when this returns, they are on the disk."""
-        with write_errors_in_words(self._path), self._path.open("a", encoding="utf-8") as stream:
+        with readable_write_errors(self._path), self._path.open("a", encoding="utf-8") as stream:
             stream.write("".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries))
             stream.flush()
             os.fsync(stream.fileno())
@@ -81,7 +81,7 @@ class Suggestions:
     def _lines(self) -> Iterator[bytes]:
         if not self._path.exists():
             return
-        with write_errors_in_words(self._path):
+        with readable_write_errors(self._path):
             content = self._path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
             if len(whole) < len(content):
@@ -98,7 +98,7 @@ class Suggestions:
         except ValidationError as err:
             first = err.errors(include_url=False, include_input=False, include_context=False)[0]
             return f"not a suggestion: {first['msg']}"
-        if reason := reason_against_notes(suggestion.attrs):
+        if reason := unsafe_attrs_reason(suggestion.attrs):
             return f"not a suggestion of a sampler: {reason}"
         self.proposed.append(suggestion)
         return ""
@@ -114,7 +114,7 @@ _HARMLESS = {
 }
 
 
-def reason_against_notes(notes: Mapping[str, Any]) -> str:
+def unsafe_attrs_reason(notes: Mapping[str, Any]) -> str:
     """Why these attributes must not reach a sampler; empty if they may.
 
     Optuna's CMA-ES keeps its optimizer as a pickle in the trial's attributes and unpickles it without a look. A run

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from results.store.records import TrialRecord
 from results.views.columns import flattened
 
-__all__ = ["Ending", "TrackedRun", "TrackedSweep", "Tracker", "ending_of", "run_of"]
+__all__ = ["RunEnd", "TrackedRun", "TrackedSweep", "Tracker", "run_end", "run_of"]
 
 _MESSAGE_LENGTH = 500
 
@@ -33,7 +33,7 @@ class TrackedRun:
     Attributes:
         id: the same for every start of this attempt, so that an interrupted trial continues its run.
         config: path -> value of the TrialSpec, and the names by which runs are grouped.
-        role: `retune` for trials that tune an arm.
+        role: `retune` for trials that tune a variant.
         spec: the TrialSpec as it is, with its sections.
         params: what a search proposed, by Optuna's names.
     """
@@ -47,7 +47,7 @@ class TrackedRun:
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunEnd:
     """How a trial ended. `numbers` are final metrics and costs, `words` the status and what explains it."""
 
     status: str
@@ -73,7 +73,7 @@ class Tracker(Protocol):
         """Metrics after an epoch, counted from 1. Every epoch comes once and in order."""
         ...
 
-    def end(self, run: TrackedRun, ending: Ending) -> None:
+    def end(self, run: TrackedRun, ending: RunEnd) -> None:
         """The trial has a record. A `preempted` one may start again."""
         ...
 
@@ -106,13 +106,13 @@ def run_of(told: Mapping[str, Any], sweep: TrackedSweep) -> TrackedRun:
     )
 
 
-def ending_of(record: TrialRecord) -> Ending:
+def run_end(record: TrialRecord) -> RunEnd:
     """What trackers show of a record beside its curve."""
     costs = ("params_m", "gmacs", "train_seconds", "total_seconds", "resumed_from_epoch")
     numbers = {**record.metrics, **{key: getattr(record, key) for key in costs}}
     failure = f"{record.failure.type}: {record.failure.message}" if record.failure else ""
     facts = {"failure": failure[:_MESSAGE_LENGTH], "cached_from": record.cached_from, "device": record.device}
-    return Ending(
+    return RunEnd(
         status=record.status,
         epochs=record.epochs,
         numbers={key: float(value) for key, value in numbers.items() if value is not None},

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from results.store.record_summary import Head
+from results.store.record_summary import RecordSummary
 from results.store.records import TrialRecord
-from runners.trackers.contract import TrackedRun, TrackedSweep, Tracker, ending_of, run_of
+from runners.trackers.contract import TrackedRun, TrackedSweep, Tracker, run_end, run_of
 from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["Delivered", "Delivery"]
@@ -31,11 +31,11 @@ class Delivered:
         self._is_torn = False
         self._ids = set(self._read())
 
-    def lacks(self, record: TrialRecord | Head) -> bool:
+    def lacks(self, record: TrialRecord | RecordSummary) -> bool:
         """Whether the record is of an ended trial that the tracker does not have."""
         return record.status != "preempted" and _key(record.trial_id, record.attempt) not in self._ids
 
-    def expect(self, record: TrialRecord | Head) -> None:
+    def expect(self, record: TrialRecord | RecordSummary) -> None:
         """It is on its way: who looks here for what is lacking need not think of it again."""
         if record.status != "preempted":
             self._ids.add(_key(record.trial_id, record.attempt))
@@ -106,7 +106,7 @@ class Delivery:
         for point in record.curve:
             self.epoch(told, point)
         run, _ = self._open.pop(_key(record.trial_id, record.attempt))
-        self._tracker.end(run, ending_of(record))
+        self._tracker.end(run, run_end(record))
         if record.status != "preempted":
             self._delivered.add(record)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
+from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from search_space.schema.tracking import MlflowSpec
 
 # Read by MLflow at import. Nobody was asked whether usage may be reported; and a server that is down must be noticed
@@ -86,7 +86,7 @@ class MlflowTracker:
         if time.monotonic() - opened.sent_at > 1.0:
             self._send(opened)
 
-    def end(self, run: TrackedRun, ending: Ending) -> None:
+    def end(self, run: TrackedRun, ending: RunEnd) -> None:
         opened = self._runs.pop(run.id)
         # What the last epoch said already would stand there twice.
         final = {key: value for key, value in ending.numbers.items() if opened.latest.get(key) != value}

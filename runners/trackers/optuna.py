@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
-from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
+from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from runners.trials.objectives import directions, objective, objective_names
 from search_space import COST_NAMES, InvalidVariant, Setting, Sweep, params_of, suggest
 from search_space.schema.tracking import OptunaSpec
@@ -74,7 +74,7 @@ class OptunaTracker:
             self._storage.set_trial_intermediate_value(trial, epoch, value)
             self._known[run.id] = (trial, epoch, is_over)
 
-    def end(self, run: TrackedRun, ending: Ending) -> None:
+    def end(self, run: TrackedRun, ending: RunEnd) -> None:
         trial, last, is_over = self._known[run.id]
         if is_over or ending.status == "preempted":  # a preempted one runs on later
             return
@@ -125,7 +125,7 @@ class OptunaTracker:
             return {}, {}
         return {name: params[name] for name in fixed.distributions}, fixed.distributions
 
-    def _values(self, ending: Ending) -> list[float] | None:
+    def _values(self, ending: RunEnd) -> list[float] | None:
         found = [
             ending.numbers.get(name) if name in COST_NAMES else objective(ending.numbers, name)
             for name in objective_names(self._sweep)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
-from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
+from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from search_space.schema.tracking import TensorBoardSpec
 
 __all__ = ["TensorBoardTracker"]
@@ -40,7 +40,7 @@ class TensorBoardTracker:
             writer.add_scalar(name, value, epoch)
         writer.flush()
 
-    def end(self, run: TrackedRun, ending: Ending) -> None:
+    def end(self, run: TrackedRun, ending: RunEnd) -> None:
         writer = self._writers.pop(run.id)
         final = {f"final/{name.replace('@', '/')}": value for name, value in ending.numbers.items()}
         config = {key: _plain(value) for key, value in {**run.config, **ending.words}.items()}

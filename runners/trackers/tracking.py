@@ -1,4 +1,4 @@
-"""The driver's side of the trackers: an observer of the book that feeds one process per tracker and never waits for it.
+"""Observer that feeds one process per tracker and never waits for it: the driver's side of the trackers.
 
 Whatever a tracker does, the sweep goes on: events pass through a queue, a tracker that fails or falls too far behind is
 left out with one warning, and what it has not got by then is told at the next start.
@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results import Head, TrialRecord
-from results.store.files import replace_file
+from results import RecordSummary, TrialRecord
+from results.store.files import atomic_write
 from runners.trackers.delivery import Delivered
 from runners.trials.assignment import Assignment
 from search_space import SpecError, Sweep, variant_id
@@ -38,12 +38,14 @@ class Tracking:
     """Observer that passes on what happens to the trackers that the sweep names; a context manager for one session.
 
     Args:
-        heads: of the ledger, which grow with it.
+        summaries: of the ledger, which grow with it.
         say: gets what people should know, one line each, at any time and from other threads.
     """
 
-    def __init__(self, sweep: Sweep, run_dir: Path, *, heads: Sequence[Head], say: Callable[[str], None]) -> None:
-        self._heads = heads
+    def __init__(
+        self, sweep: Sweep, run_dir: Path, *, summaries: Sequence[RecordSummary], say: Callable[[str], None]
+    ) -> None:
+        self._summaries = summaries
         self._say = say
         self._feeds: list[_Feed] = []
         if not sweep.track:
@@ -64,7 +66,7 @@ class Tracking:
             self._feeds.append(_Feed(options, job, run_dir, say))
         self._catch_up()
 
-    def started(self, assignment: Assignment) -> None:
+    def on_trial_start(self, assignment: Assignment) -> None:
         if self._feeds:
             told = _told(assignment)
             told |= {
@@ -77,13 +79,13 @@ class Tracking:
             }
             self._put({"event": "start", "told": told})
 
-    def placed(self, assignment: Assignment, place: object) -> None: ...
+    def on_trial_placed(self, assignment: Assignment, place: object) -> None: ...
 
-    def epoch_done(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         if self._feeds:
             self._put({"event": "epoch", "told": _told(assignment), "metrics": dict(metrics)})
 
-    def ended(self, assignment: Assignment, record: TrialRecord) -> None:
+    def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         if self._feeds:
             self._put({"event": "end", "record": record.model_dump_json()})
             for feed in self._feeds:
@@ -103,11 +105,11 @@ class Tracking:
 
     def _catch_up(self) -> None:
         for feed in self._feeds:
-            lacking = [head for head in self._heads if feed.delivered.lacks(head)]
+            lacking = [summary for summary in self._summaries if feed.delivered.lacks(summary)]
             if lacking:
                 feed.put(json.dumps({"event": "catch_up"}))
-            for head in lacking:
-                feed.delivered.expect(head)
+            for summary in lacking:
+                feed.delivered.expect(summary)
 
     def _put(self, event: Mapping[str, Any]) -> None:
         line = json.dumps(event)
@@ -225,5 +227,5 @@ def _token(run_dir: Path) -> str:
     path = run_dir / "tracking" / "token"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, secrets.token_hex(4) + "\n")
+        atomic_write(path, secrets.token_hex(4) + "\n")
     return path.read_text(encoding="utf-8").strip()

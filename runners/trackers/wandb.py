@@ -16,7 +16,7 @@ from typing import Any
 import wandb
 from wandb.errors import CommError, UsageError
 
-from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
+from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from search_space.schema.tracking import WandbSpec
 
 __all__ = ["WandbTracker"]
@@ -49,7 +49,7 @@ class WandbTracker:
     def epoch(self, run: TrackedRun, epoch: int, metrics: Mapping[str, float]) -> None:
         self._runs[run.id].log(dict(metrics), step=epoch, commit=True)
 
-    def end(self, run: TrackedRun, ending: Ending) -> None:
+    def end(self, run: TrackedRun, ending: RunEnd) -> None:
         opened = self._runs.pop(run.id)
         opened.summary.update({**ending.numbers, **ending.words})
         if ending.status == "preempted":

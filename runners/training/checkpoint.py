@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from results.store.files import replacing_file
-from runners.training.process_group import ALONE, Ranks
+from results.store.files import atomic_writer
+from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.state import TrainingState
 from runners.trials.outcome import TimeLimit
 from search_space.parsing.errors import SpecError
@@ -50,16 +50,16 @@ class TrialCheckpoint:
         directory: Path | None,
         settings: Checkpoints,
         *,
-        ranks: Ranks = ALONE,
+        processes: ProcessGroup = ALONE,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda text: print(text, flush=True),
     ) -> None:
         self._spec = spec
         self._directory = directory
         self._settings = settings
-        self._ranks = ranks
+        self._processes = processes
         self._clock = clock
-        self._say = say if ranks.is_first else lambda text: None
+        self._say = say if processes.is_first else lambda text: None
         self._began = self._saved_at = clock()
         self.earlier_seconds = 0.0
 
@@ -68,7 +68,7 @@ class TrialCheckpoint:
         if self._directory is None:
             return False
         path = self._directory / CHECKPOINT_NAME
-        if self._ranks.is_first:
+        if self._processes.is_first:
             for left in self._directory.glob(f".{CHECKPOINT_NAME}.*.tmp"):  # half-written by a killed process
                 left.unlink(missing_ok=True)
         if not path.exists():
@@ -85,7 +85,7 @@ class TrialCheckpoint:
             reason = "it holds more than tensors and plain values, or is damaged; none of it was executed"
         except Exception as err:  # a damaged file raises whatever its bytes lead to
             reason = f"{type(err).__name__}: {err}".splitlines()[0]
-        if len(set(self._ranks.gather(not reason))) > 1:
+        if len(set(self._processes.gather(not reason))) > 1:
             raise RuntimeError(f"not every process of the trial could read {path}: {reason or 'this one could'}")
         if reason:
             self._say(f"{path.name} ignored, the trial begins anew: {reason}")
@@ -97,7 +97,7 @@ class TrialCheckpoint:
         """Saves after a finished epoch if the settings want it."""
         every = self._settings.every_epochs
         is_due = every > 0 and state.epoch % every == 0
-        if is_due and self._ranks.agree(lambda: self._clock() - self._saved_at >= self._settings.min_seconds):
+        if is_due and self._processes.agree(lambda: self._clock() - self._saved_at >= self._settings.min_seconds):
             self.save(state)
 
     def save(self, state: TrainingState) -> bool:
@@ -105,7 +105,9 @@ class TrialCheckpoint:
         processes of a trial call it together; the first one writes."""
         seconds = self.earlier_seconds + self._clock() - self._began
         stored = {**self._identity(), "seconds": seconds, "state": state.state_dict()}
-        is_written = self._ranks.is_first and self._write(CHECKPOINT_NAME, lambda stream: torch.save(stored, stream))
+        is_written = self._processes.is_first and self._write(
+            CHECKPOINT_NAME, lambda stream: torch.save(stored, stream)
+        )
         self._saved_at = self._clock()
         return is_written
 
@@ -129,7 +131,7 @@ class TrialCheckpoint:
             return False
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with replacing_file(self._directory / name) as stream:
+            with atomic_writer(self._directory / name) as stream:
                 write(stream)
         # PyTorch's writer answers a full disk with a RuntimeError.
         except (SpecError, OSError, RuntimeError) as err:

@@ -26,7 +26,7 @@ from results.store.records import Failure
 from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.loop import Report
-from runners.training.process_group import Ranks
+from runners.training.process_group import ProcessGroup
 from runners.training.trial import run_trial
 from runners.trials.outcome import Outcome, TrialFailed, failure_of
 from search_space import Checkpoints, Resources, TrialSpec
@@ -60,7 +60,7 @@ def run_trial_in_processes(
     if size == 1:
         callbacks = {"report": report, "on_resume": on_resume, "is_preempted": is_preempted}
         return run_trial(spec, resources=resources, **options, **callbacks)
-    with scratch_folder("ranks") as meeting:
+    with scratch_folder("processes") as meeting:
         processes = _Processes(size, meeting / "store", {"spec": spec, "resources": resources, **options})
         try:
             return processes.watch(report=report, on_resume=on_resume, is_preempted=is_preempted)
@@ -77,7 +77,7 @@ class _Processes:
         self._processes: list[Any] = []
         for rank in range(size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_rank_main, args=(theirs, Ranks(rank, size), str(store), job))
+            process = context.Process(target=_rank_main, args=(theirs, ProcessGroup(rank, size), str(store), job))
             process.start()
             theirs.close()
             self._connections.append(ours)
@@ -137,7 +137,7 @@ class _Processes:
         return self._processes[rank].exitcode
 
 
-def _rank_main(connection: Connection, ranks: Ranks, store: str, job: dict[str, Any]) -> None:
+def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job: dict[str, Any]) -> None:
     """One process of a trial. Only the first one reports; any may fail."""
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"].grace_seconds)
@@ -148,17 +148,17 @@ def _rank_main(connection: Connection, ranks: Ranks, store: str, job: dict[str, 
         return bool(connection.recv())
 
     try:
-        torch.set_num_threads(max(1, int(resources.cpus / ranks.size)))
-        _meet(ranks, store)
+        torch.set_num_threads(max(1, int(resources.cpus / processes.size)))
+        _meet(processes, store)
         outcome = run_trial(
             **job,
             report=report,
-            on_resume=lambda curve: connection.send(("resumed", curve)) if ranks.is_first else None,
+            on_resume=lambda curve: connection.send(("resumed", curve)) if processes.is_first else None,
             is_preempted=is_preempted,
-            ranks=ranks,
+            processes=processes,
         )
         dist.barrier()  # the first one's end is the trial's: the others must have done their part
-        if ranks.is_first:
+        if processes.is_first:
             connection.send(("outcome", dataclasses.asdict(outcome)))
         connection.recv()  # the parent ends us all
     except (EOFError, BrokenPipeError):
@@ -169,17 +169,17 @@ def _rank_main(connection: Connection, ranks: Ranks, store: str, job: dict[str, 
         connection.send(("failure", failure.model_dump()))
 
 
-def _meet(ranks: Ranks, store: str) -> None:
+def _meet(processes: ProcessGroup, store: str) -> None:
     has_gpus = torch.cuda.is_available()
     if sys.platform == "linux":
         for library in ("GLOO", "NCCL"):
             os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")  # they share a node: nothing listens outside
     if has_gpus:
-        torch.cuda.set_device(ranks.rank)
+        torch.cuda.set_device(processes.rank)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
-        store=dist.FileStore(store, ranks.size),
-        rank=ranks.rank,
-        world_size=ranks.size,
+        store=dist.FileStore(store, processes.size),
+        rank=processes.rank,
+        world_size=processes.size,
         timeout=_LONGEST_WAIT,
     )

@@ -22,7 +22,7 @@ from runners.training.best_epoch import BestWeights
 from runners.training.bn_recalibration import recalibrate
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.precision import Precision
-from runners.training.process_group import ALONE, Ranks
+from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.state import TrainingState
 from runners.trials.outcome import NonFiniteLoss
 from search_space.schema.metrics import METRICS
@@ -58,7 +58,7 @@ def train_model(
     best_weights: BestWeights | None = None,
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
-    ranks: Ranks = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> Trained:
     """Trains for `train.epochs` epochs or until `report` says stop.
 
@@ -72,7 +72,7 @@ def train_model(
         best_weights: gets the weights of every epoch to choose from.
         on_resume: gets the curve so far before the first epoch of a continued training.
         is_preempted: asked before every update; on True the training saves itself and returns as `preempted`.
-        ranks: the processes that train together; `data` is this one's share, `report` is asked by the first.
+        processes: the processes that train together; `data` is this one's share, `report` is asked by the first.
 
     Raises:
         NonFiniteLoss: the training loss, or the loss on the measured split, is NaN or infinite.
@@ -84,9 +84,9 @@ def train_model(
         updates_per_epoch=len(data.train),
         device=device,
         best_weights=best_weights,
-        ranks=ranks,
+        processes=processes,
     )
-    is_preempted = ranks.now_and_then(is_preempted)
+    is_preempted = processes.now_and_then(is_preempted)
     if checkpoint is not None and checkpoint.resume(state):
         on_resume([dict(point) for point in state.curve])
     while state.epoch < train.epochs:
@@ -98,15 +98,15 @@ def train_model(
             if checkpoint is not None:
                 checkpoint.save(state)
             return Trained("preempted", {}, state.curve, state.seconds)
-        train_loss = ranks.mean(state.loss_sum).item() / state.batches
-        ranks.copy_buffers(task.evaluated_model)
+        train_loss = processes.mean(state.loss_sum).item() / state.batches
+        processes.copy_buffers(task.evaluated_model)
         _recalibrate(task, data, train, state.precision)
         found = _measure_epoch(state, data, epoch)
         if best_weights is not None:
             best_weights.consider(epoch, {name.removeprefix("val_"): found[name] for name in found}, task.weights)
         state.curve.append({"epoch": epoch, "train_loss": train_loss, **found})
         state.begin_epoch(epoch)
-        if ranks.agree(lambda: report(dict(state.curve[-1]))) and epoch < train.epochs:
+        if processes.agree(lambda: report(dict(state.curve[-1]))) and epoch < train.epochs:
             return Trained("pruned", {}, state.curve, state.seconds)
         if checkpoint is not None:
             checkpoint.save_if_due(state)
@@ -115,7 +115,7 @@ def train_model(
 
 def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempted: Callable[[], bool]) -> bool:
     """Does the updates of the epoch that are left; False if it was asked to leave before the last one was done."""
-    task, epoch, ranks = state.task, state.epoch + 1, state.ranks
+    task, epoch, processes = state.task, state.epoch + 1, state.processes
     batch_size = train_batch_size(train, data.info.num_train)
     task.model.train()
     for batch in _batches_left(state, data):
@@ -124,8 +124,8 @@ def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempte
             return False
         with state.precision.autocast():
             loss = task.loss(batch, state.mixing)
-        if ranks.size > 1:
-            loss = loss * ranks.weight(len(batch[1]), of=batch_size)
+        if processes.size > 1:
+            loss = loss * processes.weight(len(batch[1]), of=batch_size)
         state.precision.update(loss, state.optimizer, task.model, clip_grad=train.clip_grad)
         state.batches += 1
         task.after_update(state.updates)

@@ -16,14 +16,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["ALONE", "Ranks"]
+__all__ = ["ALONE", "ProcessGroup"]
 
 _LOOK_EVERY = 10
 """Updates between two looks whether to stop: agreeing makes the processes wait for one another."""
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among `size`; the default process group is initialised where there are several."""
 
     rank: int = 0
@@ -33,7 +33,7 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def share_of(self, num: int) -> Tensor:
+    def shard_of(self, num: int) -> Tensor:
         """Positions of this process' part of a batch of `num` images: some of the front and their mirror images at the
         back, because mixup pairs image i with image `num` - 1 - i and must find the same pairs in the part. The middle
         one of an odd number goes to the last process. May be empty where there are fewer images than processes."""
@@ -93,4 +93,4 @@ class Ranks:
         return values
 
 
-ALONE = Ranks()
+ALONE = ProcessGroup()

@@ -18,7 +18,7 @@ from runners.data.random_streams import generator, generator_states, restore_gen
 from runners.tasks import Task
 from runners.training.best_epoch import BestOnValidation, BestWeights
 from runners.training.precision import Precision
-from runners.training.process_group import ALONE, Ranks
+from runners.training.process_group import ALONE, ProcessGroup
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["TrainingState"]
@@ -45,10 +45,10 @@ class TrainingState:
         updates_per_epoch: int,
         device: torch.device,
         best_weights: BestWeights | None = None,
-        ranks: Ranks = ALONE,
+        processes: ProcessGroup = ALONE,
     ) -> None:
         self.task = task
-        self.ranks = ranks
+        self.processes = processes
         self.device = device
         self.precision = Precision(train.amp, device)
         self.optimizer = create_optimizer_v2(
@@ -91,8 +91,8 @@ class TrainingState:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only. Tensors are the training's own: write or copy them before it goes on.
         All processes of a trial call it together."""
-        generators = self.ranks.gather(generator_states(self.device))
-        return {**self._content(), "loss_sum": self.ranks.mean(self.loss_sum), "generators": generators}
+        generators = self.processes.gather(generator_states(self.device))
+        return {**self._content(), "loss_sum": self.processes.mean(self.loss_sum), "generators": generators}
 
     def _content(self) -> dict[str, Any]:
         state = {
@@ -115,7 +115,7 @@ class TrainingState:
         Raises:
             ValueError, KeyError, RuntimeError, TypeError, ...: it does not fit. The training is then as it was before.
         """
-        here = [generator_states(self.device)] * self.ranks.size
+        here = [generator_states(self.device)] * self.processes.size
         before = {**copy.deepcopy(self._content()), "generators": here}
         try:
             self._load(state)
@@ -144,7 +144,7 @@ class TrainingState:
                 raise ValueError("it has not kept the best weights, for which `keep: best` asks")
             self.best_weights.load_state_dict(state["best_weights"])
         generators = state["generators"]
-        if len(generators) == self.ranks.size:
-            restore_generators(generators[self.ranks.rank], self.device)
+        if len(generators) == self.processes.size:
+            restore_generators(generators[self.processes.rank], self.device)
         else:  # other processes than those that saved it: no number may be drawn twice
-            torch.manual_seed(stream_seed(self._seed, "continued", self.ranks.rank, self.updates))
+            torch.manual_seed(stream_seed(self._seed, "continued", self.processes.rank, self.updates))

@@ -23,7 +23,7 @@ from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.diagnostics import probe_model
 from runners.training.loop import Report, train_model
-from runners.training.process_group import ALONE, Ranks
+from runners.training.process_group import ALONE, ProcessGroup
 from runners.trials.outcome import NonFiniteLoss, Outcome
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
@@ -43,7 +43,7 @@ def run_trial(
     metric: str = "top1",
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
-    ranks: Ranks = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> Outcome:
     """Trains and measures what `spec` describes.
 
@@ -56,7 +56,7 @@ def run_trial(
         metric: chooses the best weights, on the validation split where there is one.
         on_resume: gets the curve so far if the trial continues from a checkpoint.
         is_preempted: asked before every update; on True the trial saves itself and ends as `preempted`.
-        ranks: which of the trial's processes this is; all return the same outcome, the first one writes files.
+        processes: which of the trial's processes this is; all return the same outcome, the first one writes files.
 
     Raises:
         NonFiniteLoss: the training diverged.
@@ -64,8 +64,8 @@ def run_trial(
     """
     start = time.perf_counter()
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if ranks.size > 1 and where.type == "cuda":
-        where = torch.device("cuda", ranks.rank)
+    if processes.size > 1 and where.type == "cuda":
+        where = torch.device("cuda", processes.rank)
     info = describe_dataset(spec.task, resources)
     model = build_model(
         spec.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes, seed=spec.seed
@@ -79,20 +79,20 @@ def run_trial(
         img_size=resolve_img_size(spec.arch, info.img_size),
         seed=spec.seed,
     )
-    data = load(share=ranks.share_of if ranks.size > 1 else None)
-    if ranks.size > 1 and where.type == "cuda":
+    data = load(share=processes.shard_of if processes.size > 1 else None)
+    if processes.size > 1 and where.type == "cuda":
         torch.cuda.set_device(where)
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # of GPUs only; elsewhere each normalises its share
     # Seeded again: variants draw different amounts of noise at initialisation; what follows must not depend on that.
     # Dropout of the processes must differ.
-    training_seed = stream_seed(spec.seed, "training", *([ranks.rank] if ranks.rank else []))
+    training_seed = stream_seed(spec.seed, "training", *([processes.rank] if processes.rank else []))
     with global_streams(training_seed):
         if where.type == "cuda":
             torch.cuda.manual_seed_all(training_seed)
         task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
-        if ranks.size > 1:
+        if processes.size > 1:
             task.share()
-        checkpoint = TrialCheckpoint(spec, directory, checkpoints, ranks=ranks)
+        checkpoint = TrialCheckpoint(spec, directory, checkpoints, processes=processes)
         best = BestWeights(metric) if checkpoints.keep == "best" else None
         trained = train_model(
             task,
@@ -105,16 +105,16 @@ def run_trial(
             best_weights=best,
             on_resume=on_resume,
             is_preempted=is_preempted,
-            ranks=ranks,
+            processes=processes,
         )
         probed: dict[str, float] = {}
-        if spec.task.probes and trained.status == "completed" and ranks.is_first:
-            test = data.test if ranks.size == 1 else load().test
+        if spec.task.probes and trained.status == "completed" and processes.is_first:
+            test = data.test if processes.size == 1 else load().test
             probed = probe_model(task.evaluated_model, test, spec.task, num_images=info.num_test, directory=directory)
-        if trained.status == "completed" and best is not None and ranks.is_first:
+        if trained.status == "completed" and best is not None and processes.is_first:
             watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
             checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
-        elif trained.status == "completed" and checkpoints.keep == "last" and ranks.is_first:
+        elif trained.status == "completed" and checkpoints.keep == "last" and processes.is_first:
             checkpoint.keep_weights(task.weights(), epoch=len(trained.curve), chosen_by="last epoch")
     return Outcome(
         status=trained.status,

@@ -13,7 +13,7 @@ from runners.trials.outcome import Outcome
 from runners.trials.proposal import Proposal
 from search_space import TrialSpec, Variant, variant_id
 
-__all__ = ["Assignment", "Place", "RunningTrial", "given_up_record", "infeasible_record", "record_of", "taken_over"]
+__all__ = ["Assignment", "Place", "RunningTrial", "given_up_record", "infeasible_record", "record_of", "reused_record"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def given_up_record(assignment: Assignment, cost: Mapping[str, float]) -> TrialR
     return _base_record(assignment).model_copy(update={"status": "pruned", **cost})
 
 
-def taken_over(assignment: Assignment, record: TrialRecord) -> TrialRecord:
+def reused_record(assignment: Assignment, record: TrialRecord) -> TrialRecord:
     """The record of an equal trial that was trained elsewhere, under the names of this run."""
     names = ("variant", "changes", "number", "params", "role")
     own = _base_record(assignment)

@@ -11,7 +11,7 @@ from results.store.records import TrialRecord
 from runners.trials.objectives import objective, objective_values
 from search_space import Sweep, Variant
 
-__all__ = ["Ending", "Proposal", "ending_of"]
+__all__ = ["Proposal", "ProposalResult", "proposal_result"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Ending:
+class ProposalResult:
     """What became of a proposal: the objectives if it was completed, and the metric at its steps, which are epochs
     where there is one seed, and else the mean over the first 1, 2, 3, ... seeds."""
 
@@ -34,20 +34,20 @@ class Ending:
     steps: Mapping[int, float] = field(default_factory=dict)
 
 
-def ending_of(records: Sequence[TrialRecord], sweep: Sweep) -> Ending | None:
+def proposal_result(records: Sequence[TrialRecord], sweep: Sweep) -> ProposalResult | None:
     """What became of a proposal with these records, in the order of its seeds; None while one of them is missing."""
     statuses = {record.status for record in records}
     if "infeasible" in statuses:
-        return Ending("infeasible")
+        return ProposalResult("infeasible")
     if "failed" in statuses:
-        return Ending("failed")
+        return ProposalResult("failed")
     steps = _steps(records, sweep)
     if "pruned" in statuses:
-        return Ending("pruned", steps=steps)
+        return ProposalResult("pruned", steps=steps)
     if len(records) < len(sweep.seeds) or statuses != {"completed"}:
         return None
     values = objective_values(records, sweep)
-    return Ending("failed") if values is None else Ending("completed", values, steps)
+    return ProposalResult("failed") if values is None else ProposalResult("completed", values, steps)
 
 
 def _steps(records: Sequence[TrialRecord], sweep: Sweep) -> dict[int, float]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from search_space.checks.space_checks import parameter_complaints
+from search_space.checks.space_checks import parameter_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.schema.metrics import COST_NAMES, RANKED
 from search_space.schema.sweep import Design, Search, Sweep
 from search_space.schema.tracking import MlflowSpec, OptunaSpec
 from search_space.schema.trial import Setting
-from search_space.settings.candidates import Complaint
+from search_space.settings.candidates import Issue
 from search_space.settings.naming import touched_paths
 from search_space.settings.paths import is_path, leaf_paths, overlap, path_hint
 
 __all__ = [
-    "objective_complaints",
-    "prune_complaints",
-    "retune_complaints",
-    "storage_complaint",
-    "track_complaints",
+    "objective_issues",
+    "prune_issues",
+    "retune_issues",
+    "storage_issue",
+    "track_issues",
     "tuning_sweep",
 ]
 
@@ -28,87 +28,87 @@ _DATABASES = ("sqlite", "postgresql", "mysql")
 _SCHEMES = ("databricks", "http", "https", "mssql", "mysql", "postgresql", "sqlite")
 
 
-def track_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def track_issues(sweep: Sweep) -> Iterator[Issue]:
     """What is wrong with the section `track`."""
     seen: set[str] = set()
     for index, tracker in enumerate(sweep.track):
         if tracker.name in seen:
-            yield Complaint(("track", index), f"the tracker {tracker.name!r} is given twice", "remove one of them")
+            yield Issue(("track", index), f"the tracker {tracker.name!r} is given twice", "remove one of them")
         seen.add(tracker.name)
         if isinstance(tracker, MlflowSpec) and tracker.tracking_uri is not None:
             yield from _uri(index, tracker.tracking_uri)
         if isinstance(tracker, OptunaSpec) and tracker.storage is not None:
-            complaint = storage_complaint(tracker.storage, ("track", index, "storage"))
-            yield from [complaint] if complaint else []
+            issue = storage_issue(tracker.storage, ("track", index, "storage"))
+            yield from [issue] if issue else []
 
 
-def storage_complaint(storage: str, place: tuple[str | int, ...] = ()) -> Complaint | None:
+def storage_issue(storage: str, place: tuple[str | int, ...] = ()) -> Issue | None:
     """What is wrong with a place for an Optuna study."""
     scheme = re.match(r"([a-z0-9]+)(\+[a-z0-9]+)?://", storage)
     if scheme is not None and scheme[1] not in _DATABASES:
         hint = f"write a file, or a URL that begins with {', '.join(_DATABASES)}"
-        return Complaint(place, f"{storage!r} is no place that Optuna can write to", hint)
+        return Issue(place, f"{storage!r} is no place that Optuna can write to", hint)
     if re.search(r"://[^/@]*:[^/@]*@", storage):
         message = "a password has no place in what is copied into the run directory"
-        return Complaint(place, message, "leave it out: libraries read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf")
+        return Issue(place, message, "leave it out: libraries read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf")
     return None
 
 
-def _uri(index: int, uri: str) -> Iterator[Complaint]:
+def _uri(index: int, uri: str) -> Iterator[Issue]:
     place = ("track", index, "tracking_uri")
     scheme = re.match(r"([a-z]+)(\+[a-z0-9]+)?://", uri)
     if uri != "databricks" and (scheme is None or scheme[1] not in _SCHEMES):
         message = f"{uri!r} is no place that MLflow can write to (it gave up plain folders)"
-        yield Complaint(place, message, "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT")
+        yield Issue(place, message, "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT")
     elif re.search(r"://[^/@]*:[^/@]*@|^https?://[^/@]*@", uri):
         message = "a password has no place in a file that is copied into every run directory"
         hint = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
-        yield Complaint(place, message, hint)
+        yield Issue(place, message, hint)
 
 
-def retune_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def retune_issues(sweep: Sweep) -> Iterator[Issue]:
     """What is wrong with the section `retune`."""
     retune = sweep.retune
     if retune is None:
         return
     if sweep.design.name == "search":
-        yield Complaint(("retune",), "`retune` has no meaning in a search", "put its parameters into `space`")
+        yield Issue(("retune",), "`retune` has no meaning in a search", "put its parameters into `space`")
     varied = touched_paths(sweep)
     for path, parameter in retune.parameters.items():
         place = ("retune", "parameters", path)
         if not is_path(path):
-            yield Complaint(place, f"unknown path {path!r}", path_hint(path), at_key=True)
+            yield Issue(place, f"unknown path {path!r}", path_hint(path), at_key=True)
         elif not path.startswith("train.") or path not in leaf_paths():
             message = f"only training parameters can be retuned, not {path!r}"
-            yield Complaint(place, message, "a changed architecture would be another arm; for example  train.lr", True)
+            yield Issue(place, message, "a changed architecture would be another variant; for example  train.lr", True)
         elif path == "train.epochs":
-            hint = "every arm trains equally long, or the longer ones would win"
-            yield Complaint(place, "the number of epochs cannot be retuned", hint, at_key=True)
+            hint = "every variant trains equally long, or the longer ones would win"
+            yield Issue(place, "the number of epochs cannot be retuned", hint, at_key=True)
         elif any(overlap(path, other) for other in varied):
-            yield Complaint(place, f"{path!r} is also varied by the sweep", "remove it here or there", at_key=True)
+            yield Issue(place, f"{path!r} is also varied by the sweep", "remove it here or there", at_key=True)
         else:
-            yield from parameter_complaints(sweep, path, place, parameter)
+            yield from parameter_issues(sweep, path, place, parameter)
     for key in ("objectives", "warm_start"):
         if key in retune.options:
-            yield Complaint(("retune", key), f"unknown key {key!r} in `retune`", "it belongs to `search`", at_key=True)
+            yield Issue(("retune", key), f"unknown key {key!r} in `retune`", "it belongs to `search`", at_key=True)
     for index, seed in enumerate(retune.seeds):
         if seed in sweep.seeds:
             message = f"the seed {seed} is also reported: a trial that chose a setting must not vouch for it"
             free = max(*sweep.seeds, *retune.seeds) + 1
-            yield Complaint(("retune", "seeds", index), message, f"choose another one, for example {free}")
+            yield Issue(("retune", "seeds", index), message, f"choose another one, for example {free}")
     if sweep.baseline.task.val_fraction == 0:
         message = "needs a validation split: settings chosen on the test split would make its numbers too good"
-        yield Complaint(("retune",), message, "set  task.val_fraction: 0.1  (or more) in the baseline")
+        yield Issue(("retune",), message, "set  task.val_fraction: 0.1  (or more) in the baseline")
 
 
-def tuning_sweep(sweep: Sweep, arm: Setting) -> Sweep:
-    """The search of one arm: its setting as baseline, `retune.parameters` as space."""
+def tuning_sweep(sweep: Sweep, variant: Setting) -> Sweep:
+    """The search of one variant: its setting as baseline, `retune.parameters` as space."""
     retune = sweep.retune
     assert retune is not None
     search = Search(sampler=retune.sampler, num_trials=retune.num_trials, seed=retune.seed, **retune.options)
     return Sweep(
         name=sweep.name,
-        baseline=arm,
+        baseline=variant,
         space=dict(retune.parameters),
         design=Design(name="search"),
         seeds=retune.seeds,
@@ -119,7 +119,7 @@ def tuning_sweep(sweep: Sweep, arm: Setting) -> Sweep:
     )
 
 
-def objective_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def objective_issues(sweep: Sweep) -> Iterator[Issue]:
     """What is wrong with the objectives of a search."""
     if sweep.search is None or not sweep.search.objectives:
         return
@@ -127,18 +127,18 @@ def objective_complaints(sweep: Sweep) -> Iterator[Complaint]:
     known = (*RANKED, *COST_NAMES)
     for index, name in enumerate(names):
         if name not in known:
-            yield Complaint((*place, index), f"unknown objective {name!r}", did_you_mean(name, known))
+            yield Issue((*place, index), f"unknown objective {name!r}", did_you_mean(name, known))
         elif name in names[:index]:
-            yield Complaint((*place, index), f"the objective {name!r} is given twice")
+            yield Issue((*place, index), f"the objective {name!r} is given twice")
     if len(names) == 1:
         hint = "remove `objectives`, or name two and more: the search then looks for their Pareto front"
-        yield Complaint(place, "a search for one objective optimises `metric`", hint)
+        yield Issue(place, "a search for one objective optimises `metric`", hint)
     elif sweep.metric not in names and sweep.metric in RANKED:
         message = f"the metric of the sweep, {sweep.metric!r}, is none of the objectives"
-        yield Complaint(place, message, "the pruner goes by `metric`: add it here, or set it to one of these")
+        yield Issue(place, message, "the pruner goes by `metric`: add it here, or set it to one of these")
 
 
-def prune_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def prune_issues(sweep: Sweep) -> Iterator[Issue]:
     """What is wrong with what the pruner is to look at."""
     prune = sweep.prune
     if prune is None:
@@ -146,7 +146,7 @@ def prune_complaints(sweep: Sweep) -> Iterator[Complaint]:
     place = ("prune", "pruner") if prune.over is None else ("prune", "over")
     if prune.is_paired_test and not prune.is_over_seeds:
         message = "`wilcoxon` compares trials seed by seed; the epochs of a curve are no independent pairs"
-        yield Complaint(place, message, "remove `over`, or choose another pruner, for example `median`")
+        yield Issue(place, message, "remove `over`, or choose another pruner, for example `median`")
     elif prune.is_over_seeds and len(sweep.seeds) < 2:
         message = f"a variant is judged by the seeds it has finished, but there is {len(sweep.seeds)} seed"
-        yield Complaint(place, message, "raise `seeds`, or judge trials by their curves: a pruner with  over: epochs")
+        yield Issue(place, message, "raise `seeds`, or judge trials by their curves: a pruner with  over: epochs")

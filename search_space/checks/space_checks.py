@@ -18,38 +18,38 @@ from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.pydantic_errors import Fault, explain, quote
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
-from search_space.settings.candidates import Complaint
+from search_space.settings.candidates import Issue
 from search_space.settings.naming import Names
 from search_space.settings.paths import is_path, lay, overlap, path_hint, split
 
-__all__ = ["parameter_complaints", "space_complaints", "value_complaints"]
+__all__ = ["parameter_issues", "space_issues", "value_issues"]
 
 Path = tuple[str | int, ...]
 _ROOTS = ("arch", "task", "train")
 
 
-def space_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def space_issues(sweep: Sweep) -> Iterator[Issue]:
     """Everything wrong below `space`."""
     for key, parameter in sweep.space.items():
         if is_path(key):
-            yield from _Parameter(sweep, sweep.written_baseline, key, ("space", key)).complaints(parameter)
+            yield from _Parameter(sweep, sweep.written_baseline, key, ("space", key)).issues(parameter)
         elif isinstance(parameter, Component) and key.split(".")[0] not in _ROOTS:
             yield from _free_component(sweep, key, parameter)
         else:
             hint = path_hint(key)
             if isinstance(parameter, Component):
                 hint += "\na free name would do for a component with {off: {path: value}, on: {path: value}}"
-            yield Complaint(("space", key), f"unknown path {key!r}", hint, at_key=True)
+            yield Issue(("space", key), f"unknown path {key!r}", hint, at_key=True)
     yield from _overlaps(sweep)
     yield from _names(sweep)
 
 
-def parameter_complaints(sweep: Sweep, path: str, place: Path, parameter: Any) -> Iterator[Complaint]:
+def parameter_issues(sweep: Sweep, path: str, place: Path, parameter: Any) -> Iterator[Issue]:
     """What is wrong with the values of one parameter outside of `space`; ranges are legal."""
-    yield from _Parameter(sweep, sweep.written_baseline, path, place, allows_ranges=True).complaints(parameter)
+    yield from _Parameter(sweep, sweep.written_baseline, path, place, allows_ranges=True).issues(parameter)
 
 
-def value_complaints(sweep: Sweep, values: Mapping[str, Any], places: Mapping[str, Path]) -> Iterator[Complaint]:
+def value_issues(sweep: Sweep, values: Mapping[str, Any], places: Mapping[str, Path]) -> Iterator[Issue]:
     """What is wrong with values that are laid over the baseline together."""
     data = sweep.written_baseline
     for path in sorted(values, key=lambda path: len(split(path))):
@@ -57,9 +57,9 @@ def value_complaints(sweep: Sweep, values: Mapping[str, Any], places: Mapping[st
     for fault in _faults(data):
         owner = next((path for path in values if _inside(fault, path) is not None), None)
         if owner is None:
-            yield Complaint(next(iter(places.values())), f"{fault.dotted}: {fault.message}", fault.hint)
+            yield Issue(next(iter(places.values())), f"{fault.dotted}: {fault.message}", fault.hint)
         else:
-            yield _complaint(fault, owner, places[owner])
+            yield _issue(fault, owner, places[owner])
 
 
 class _Parameter:
@@ -71,7 +71,7 @@ class _Parameter:
         self.sweep, self.data, self.path, self.place = sweep, data, path, place
         self.allows_ranges = sweep.design.name == "search" if allows_ranges is None else allows_ranges
 
-    def complaints(self, parameter: Any) -> Iterator[Complaint]:
+    def issues(self, parameter: Any) -> Iterator[Issue]:
         if isinstance(parameter, Range):
             yield from self._range(parameter)
         elif isinstance(parameter, Component):
@@ -79,7 +79,7 @@ class _Parameter:
         else:
             yield from self._choices(parameter)
 
-    def _choices(self, choices: tuple[Choice, ...]) -> Iterator[Complaint]:
+    def _choices(self, choices: tuple[Choice, ...]) -> Iterator[Issue]:
         seen: dict[str, int] = {}
         labels: set[str] = set()
         for index, choice in enumerate(choices):
@@ -94,60 +94,58 @@ class _Parameter:
             identity = variant_id(Setting.model_validate(data, strict=True)) + repr(sorted(choice.with_))
             if identity in seen and not choice.with_:
                 first = seen[identity] + 1
-                yield Complaint(place, f"is the same as value {first} of this list", "remove one of them")
+                yield Issue(place, f"is the same as value {first} of this list", "remove one of them")
             seen.setdefault(identity, index)
             if choice.name is not None and choice.name in labels:
-                yield Complaint((*place, "name"), f"the label {choice.name!r} is given twice")
+                yield Issue((*place, "name"), f"the label {choice.name!r} is given twice")
             labels |= {choice.name} if choice.name else set()
             for relative, inner in choice.with_.items():
                 path, inner_place = f"{self.path}.{relative}", (*place, "with", relative)
                 if is_path(path):
-                    yield from _Parameter(self.sweep, data, path, inner_place).complaints(inner)
+                    yield from _Parameter(self.sweep, data, path, inner_place).issues(inner)
                 else:
-                    yield Complaint(inner_place, f"unknown path {path!r}", path_hint(path), at_key=True)
+                    yield Issue(inner_place, f"unknown path {path!r}", path_hint(path), at_key=True)
             for one, other in combinations(choice.with_, 2):
                 if overlap(one, other):
-                    yield Complaint(
-                        (*place, "with", other), f"{other!r} and {one!r} lie inside each other", at_key=True
-                    )
+                    yield Issue((*place, "with", other), f"{other!r} and {one!r} lie inside each other", at_key=True)
 
-    def _component(self, component: Component) -> Iterator[Complaint]:
+    def _component(self, component: Component) -> Iterator[Issue]:
         off = list(self._value(component.off, (*self.place, "off")))
         on = list(self._value(component.on, (*self.place, "on")))
         yield from off if any(one.path == self.place for one in off) else [*off, *on]
         if not off and not on and self._identity(component.off) == self._identity(component.on):
-            yield Complaint((*self.place, "on"), "on and off are the same")
+            yield Issue((*self.place, "on"), "on and off are the same")
 
-    def _range(self, given: Range) -> Iterator[Complaint]:
+    def _range(self, given: Range) -> Iterator[Issue]:
         if not self.allows_ranges:
             message = f"a range is legal only in a search, not in the design {self.sweep.design.name!r}"
-            yield Complaint(self.place, message, "list the values to try")
+            yield Issue(self.place, message, "list the values to try")
         faults = [*self._value(given.min, (*self.place, "min")), *self._value(given.max, (*self.place, "max"))]
         yield from faults[:1] if faults and faults[0].path == self.place else faults
         if given.min >= given.max:
-            yield Complaint((*self.place, "max"), f"must be greater than min={given.min}, but got {given.max}")
+            yield Issue((*self.place, "max"), f"must be greater than min={given.min}, but got {given.max}")
         if given.log and given.step is not None:
-            yield Complaint((*self.place, "step"), "a logarithmic range has no step", "remove `step` or `log`")
+            yield Issue((*self.place, "step"), "a logarithmic range has no step", "remove `step` or `log`")
         if given.log and given.min <= 0 and not faults:
-            yield Complaint((*self.place, "min"), f"a logarithmic range starts above 0, but got {given.min}")
+            yield Issue((*self.place, "min"), f"a logarithmic range starts above 0, but got {given.min}")
         if given.step is not None and not given.log and given.min < given.max:
             low, high, step = (Decimal(str(number)) for number in (given.min, given.max, given.step))
             if (high - low) % step:
                 reached = low + (high - low) // step * step
                 message = f"is not reached from {given.min} in steps of {given.step}"
-                yield Complaint((*self.place, "max"), message, f"write {reached} or {reached + step}")
+                yield Issue((*self.place, "max"), message, f"write {reached} or {reached + step}")
 
-    def _value(self, value: Any, place: Path) -> Iterator[Complaint]:
+    def _value(self, value: Any, place: Path) -> Iterator[Issue]:
         for fault in _faults(lay(self.data, self.path, value)):
             if fault.at_key and fault.path == tuple(split(self.path)):
                 hint = fault.hint
                 if len(self.place) == 2:
                     hint += "\nvalues that exist only for one choice belong to it: {value: NAME, with: {...}}"
-                yield Complaint(self.place, fault.message, hint, at_key=True)
+                yield Issue(self.place, fault.message, hint, at_key=True)
             elif _inside(fault, self.path) is None:
-                yield Complaint(place, f"{fault.dotted}: {fault.message}", fault.hint)
+                yield Issue(place, f"{fault.dotted}: {fault.message}", fault.hint)
             else:
-                yield _complaint(fault, self.path, place)
+                yield _issue(fault, self.path, place)
 
     def _identity(self, value: Any) -> str:
         return variant_id(Setting.model_validate(lay(self.data, self.path, value), strict=True))
@@ -167,33 +165,31 @@ def _inside(fault: Fault, path: str) -> Path | None:
     return fault.path[len(keys) :] if fault.path[: len(keys)] == keys else None
 
 
-def _complaint(fault: Fault, path: str, place: Path) -> Complaint:
+def _issue(fault: Fault, path: str, place: Path) -> Issue:
     rest = _inside(fault, path) or ()
-    return Complaint((*place, *rest), fault.message, fault.hint, at_key=fault.at_key)
+    return Issue((*place, *rest), fault.message, fault.hint, at_key=fault.at_key)
 
 
-def _free_component(sweep: Sweep, key: str, component: Component) -> Iterator[Complaint]:
+def _free_component(sweep: Sweep, key: str, component: Component) -> Iterator[Issue]:
     valid = True
     for state in ("off", "on"):
         value, place = getattr(component, state), ("space", key, state)
         if not isinstance(value, dict):
             valid = False
             message = f"{key!r} is no path, so the component needs a mapping of paths, but got {quote(value)}"
-            yield Complaint(
-                place, message, "write {off: {path: value}, on: {path: value}}, or a path: " + path_hint(key)
-            )
+            yield Issue(place, message, "write {off: {path: value}, on: {path: value}}, or a path: " + path_hint(key))
             continue
         unknown = [path for path in value if not is_path(path)]
         for path in unknown:
-            yield Complaint((*place, path), f"unknown path {path!r}", path_hint(path), at_key=True)
-        found = [] if unknown else list(value_complaints(sweep, value, {path: (*place, path) for path in value}))
+            yield Issue((*place, path), f"unknown path {path!r}", path_hint(path), at_key=True)
+        found = [] if unknown else list(value_issues(sweep, value, {path: (*place, path) for path in value}))
         valid = valid and not unknown and not found
         yield from found
     if valid and component.off == component.on:
-        yield Complaint(("space", key, "on"), "on and off are the same")
+        yield Issue(("space", key, "on"), "on and off are the same")
 
 
-def _overlaps(sweep: Sweep) -> Iterator[Complaint]:
+def _overlaps(sweep: Sweep) -> Iterator[Issue]:
     """Two parameters in one place: which of them wins would depend on their order. One at a time they do not meet."""
     if sweep.design.name in ("one_factor", "list"):
         return
@@ -204,17 +200,17 @@ def _overlaps(sweep: Sweep) -> Iterator[Complaint]:
         for other, taken in touched:
             if any(overlap(path, taken) for path in paths):
                 hint = "bring it along with the choice it belongs to: {value: NAME, with: {...}}"
-                yield Complaint(("space", key), f"{key!r} and {other!r} change the same place", hint, at_key=True)
+                yield Issue(("space", key), f"{key!r} and {other!r} change the same place", hint, at_key=True)
                 break
         touched += [(key, path) for path in paths]
 
 
-def _names(sweep: Sweep) -> Iterator[Complaint]:
+def _names(sweep: Sweep) -> Iterator[Issue]:
     names = Names(sweep)
     short: dict[str, str] = {}
     for key in sweep.space:
         name = names.short(key)
         if name in short:
             message = f"the name {name!r} already stands for {short[name]!r}"
-            yield Complaint(("space", key), message, "choose another name for the component", at_key=True)
+            yield Issue(("space", key), message, "choose another name for the component", at_key=True)
         short.setdefault(name, key)

@@ -7,31 +7,31 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from search_space.checks.section_checks import (
-    objective_complaints,
-    prune_complaints,
-    retune_complaints,
-    track_complaints,
+    objective_issues,
+    prune_issues,
+    retune_issues,
+    track_issues,
 )
-from search_space.checks.space_checks import space_complaints, value_complaints
+from search_space.checks.space_checks import space_issues, value_issues
 from search_space.designs import DESIGNS
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
 from search_space.schema.pydantic_errors import quote
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Complaint
+from search_space.settings.candidates import Issue
 from search_space.settings.paths import is_path, path_hint
-from search_space.variants.matching import match_complaints
-from search_space.variants.per_variant import resources_complaints
+from search_space.variants.matching import match_issues
+from search_space.variants.per_variant import resources_issues
 from search_space.variants.requirements import Requirement
 from search_space.variants.variant import variants
 
-__all__ = ["complaints"]
+__all__ = ["issues"]
 
 Path = tuple[str | int, ...]
 
 
-def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
+def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Issue]:
     """Everything that is wrong with the meaning of a sweep.
 
     Args:
@@ -39,67 +39,67 @@ def complaints(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Complaint]:
         broken: Paths that were taken out because their types were wrong; nothing is said about them again.
     """
     sections = {path[0] for path in broken if path}
-    found = list(space_complaints(sweep))
+    found = list(space_issues(sweep))
     found += _metric(sweep)
     found += _seeds(sweep)
     found += _options(sweep)
-    found += resources_complaints(sweep, broken)
+    found += resources_issues(sweep, broken)
     found += _selection(sweep)
     found += _published(sweep)
-    found += track_complaints(sweep)
+    found += track_issues(sweep)
     found += _rows(sweep)
-    found += [] if "match" in sections else match_complaints(sweep)
-    found += [] if "retune" in sections else retune_complaints(sweep)
-    found += [] if "search" in sections else objective_complaints(sweep)
-    found += [] if sections & {"prune", "seeds"} else prune_complaints(sweep)
+    found += [] if "match" in sections else match_issues(sweep)
+    found += [] if "retune" in sections else retune_issues(sweep)
+    found += [] if "search" in sections else objective_issues(sweep)
+    found += [] if sections & {"prune", "seeds"} else prune_issues(sweep)
     if not sections & {"design", "search", "seeds", "space"}:
         found += _design(sweep)
     found += _requirements(sweep, check_reference=not broken and not found)
     return [one for one in found if not any(one.path[: len(path)] == path for path in broken if path)]
 
 
-def _design(sweep: Sweep) -> Iterator[Complaint]:
+def _design(sweep: Sweep) -> Iterator[Issue]:
     name = sweep.design.name
-    yield from DESIGNS[name].complaints(sweep)
+    yield from DESIGNS[name].issues(sweep)
     if sweep.design.rows and name != "list":
         hint = "remove them, or write  design: {name: list, rows: [...]}"
-        yield Complaint(("design", "rows"), f"`rows` have no meaning in the design {name!r}", hint)
+        yield Issue(("design", "rows"), f"`rows` have no meaning in the design {name!r}", hint)
     for option in ("resolution", "generators", "kind"):
         if getattr(sweep.design, option) and name != "fractional":
             message = f"`{option}` has no meaning in the design {name!r}"
-            yield Complaint(("design", option), message, "remove it, or write  name: fractional", at_key=True)
+            yield Issue(("design", option), message, "remove it, or write  name: fractional", at_key=True)
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
-        yield Complaint(("search",), f"a `search` section has no meaning in the design {name!r}", hint, at_key=True)
+        yield Issue(("search",), f"a `search` section has no meaning in the design {name!r}", hint, at_key=True)
 
 
-def _metric(sweep: Sweep) -> Iterator[Complaint]:
+def _metric(sweep: Sweep) -> Iterator[Issue]:
     if sweep.metric not in METRICS:
-        yield Complaint(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, RANKED))
+        yield Issue(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, RANKED))
     elif sweep.metric not in RANKED:
         text = f"{sweep.metric!r} has no better or worse, so nothing can be ranked by it"
-        yield Complaint(
+        yield Issue(
             ("metric",), text, f"known: {', '.join(sorted(RANKED))}.  `task.probes` measures it beside the metric"
         )
 
 
-def _seeds(sweep: Sweep) -> Iterator[Complaint]:
+def _seeds(sweep: Sweep) -> Iterator[Issue]:
     seen: set[int] = set()
     for index, seed in enumerate(sweep.seeds):
         if seed in seen:
-            yield Complaint(("seeds", index), f"the seed {seed} is given twice", "the same seed gives the same trial")
+            yield Issue(("seeds", index), f"the seed {seed} is given twice", "the same seed gives the same trial")
         seen.add(seed)
 
 
-def _selection(sweep: Sweep) -> Iterator[Complaint]:
+def _selection(sweep: Sweep) -> Iterator[Issue]:
     place = ("analysis", "selection")
     if sweep.analysis.selection == "best-val" and not sweep.baseline.task.val_fraction:
-        yield Complaint(place, "'best-val' needs a validation split", "add  task: {val_fraction: 0.1}  to the baseline")
+        yield Issue(place, "'best-val' needs a validation split", "add  task: {val_fraction: 0.1}  to the baseline")
     if sweep.analysis.selection == "ema" and sweep.baseline.train.ema_decay is None:
-        yield Complaint(place, "'ema' needs averaged weights", "add  train: {ema_decay: 0.999}  to the baseline")
+        yield Issue(place, "'ema' needs averaged weights", "add  train: {ema_decay: 0.999}  to the baseline")
 
 
-def _options(sweep: Sweep) -> Iterator[Complaint]:
+def _options(sweep: Sweep) -> Iterator[Issue]:
     """Any key is an option of the pruner or sampler, except one that looks like a slip of a key of ours."""
     for section, part in (("prune", sweep.prune), ("search", sweep.search), ("retune", sweep.retune)):
         if part is None:
@@ -111,39 +111,37 @@ def _options(sweep: Sweep) -> Iterator[Complaint]:
             )
             if close:
                 hint = f"Did you mean {close[0]!r}?"
-                yield Complaint((section, key), f"unknown key {key!r} in `{section}`", hint, at_key=True)
+                yield Issue((section, key), f"unknown key {key!r} in `{section}`", hint, at_key=True)
 
 
-def _published(sweep: Sweep) -> Iterator[Complaint]:
+def _published(sweep: Sweep) -> Iterator[Issue]:
     numbers = [*METRICS, *COST_NAMES]
     for index, row in enumerate(sweep.published):
         for path in row.when:
             if not is_path(path):
-                yield Complaint(
-                    ("published", index, "when", path), f"unknown path {path!r}", path_hint(path), at_key=True
-                )
+                yield Issue(("published", index, "when", path), f"unknown path {path!r}", path_hint(path), at_key=True)
         for name, value in (row.model_extra or {}).items():
             if name not in numbers:
                 hint = did_you_mean(name, numbers)
-                yield Complaint(("published", index, name), f"unknown metric {name!r}", hint, at_key=True)
+                yield Issue(("published", index, name), f"unknown metric {name!r}", hint, at_key=True)
             elif isinstance(value, bool) or not isinstance(value, int | float):
-                yield Complaint(("published", index, name), f"must be a number, but got {quote(value)}")
+                yield Issue(("published", index, name), f"must be a number, but got {quote(value)}")
         if not row.model_extra:
             hint = "for example  top1: 83.0;  known: " + ", ".join(sorted(numbers))
-            yield Complaint(("published", index), "holds no number", hint)
+            yield Issue(("published", index), "holds no number", hint)
 
 
-def _rows(sweep: Sweep) -> Iterator[Complaint]:
+def _rows(sweep: Sweep) -> Iterator[Issue]:
     for index, row in enumerate(sweep.design.rows):
         place: Path = ("design", "rows", index)
         unknown = [path for path in row.changes if not is_path(path)]
         for path in unknown:
-            yield Complaint((*place, path), f"unknown path {path!r}", path_hint(path), at_key=True)
+            yield Issue((*place, path), f"unknown path {path!r}", path_hint(path), at_key=True)
         if not unknown:
-            yield from value_complaints(sweep, row.changes, {path: (*place, path) for path in row.changes})
+            yield from value_issues(sweep, row.changes, {path: (*place, path) for path in row.changes})
 
 
-def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Complaint]:
+def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Issue]:
     reference: Any = None
     if check_reference and sweep.design.name != "search" and sweep.require:
         reference = next(variants(sweep))
@@ -152,10 +150,10 @@ def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Complaint]
             requirement = Requirement.parse(text)
         except ExpressionError as err:
             shown = text if len(text) <= 60 else text[:57] + "..."
-            yield Complaint(("require", index), f"{shown!r} is no requirement: {err.message}", err.hint)
+            yield Issue(("require", index), f"{shown!r} is no requirement: {err.message}", err.hint)
             continue
         if reference is not None and not requirement.costs:
             reason = requirement.unmet(reference.setting, None)
             if reason:
                 message = f"the reference row {reference.name!r} itself is ruled out: {reason}"
-                yield Complaint(("require", index), message, "without it no difference can be told")
+                yield Issue(("require", index), message, "without it no difference can be told")

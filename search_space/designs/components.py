@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from search_space.schema.parameters import Component, Range
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Complaint, Draft, component_picks
+from search_space.settings.candidates import CandidateRow, Issue, component_values
 from search_space.settings.naming import Names
 
-__all__ = ["component_complaints", "component_draft", "components_of"]
+__all__ = ["component_candidate", "component_issues", "components_of"]
 
 _FORM = "a component is {off: VALUE, on: VALUE}, or a list of two values, off and on"
 
@@ -28,29 +28,29 @@ def components_of(sweep: Sweep) -> dict[str, tuple[str, Component]]:
     return found
 
 
-def component_draft(sweep: Sweep, states: Mapping[str, bool], name: str) -> Draft:
+def component_candidate(sweep: Sweep, states: Mapping[str, bool], name: str) -> CandidateRow:
     """The row with the given components on and the others off."""
-    picks = [
-        pick
+    values = [
+        item
         for short, (key, component) in components_of(sweep).items()
-        for pick in component_picks(key, component, states[short])
+        for item in component_values(key, component, states[short])
     ]
-    return Draft(tuple(picks), dict(states), name)
+    return CandidateRow(tuple(values), dict(states), name)
 
 
-def component_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def component_issues(sweep: Sweep) -> Iterator[Issue]:
     """Why some parameter is no component."""
     design = sweep.design.name
     if not sweep.space:
-        yield Complaint(("space",), f"the design {design!r} needs components, but `space` is empty", _FORM)
+        yield Issue(("space",), f"the design {design!r} needs components, but `space` is empty", _FORM)
     for key, parameter in sweep.space.items():
         if isinstance(parameter, Component | Range):
             continue
         if len(parameter) != 2:
             message = f"the design {design!r} needs components, but this list has {len(parameter)} values"
-            yield Complaint(("space", key), message, _FORM)
+            yield Issue(("space", key), message, _FORM)
         for index, choice in enumerate(parameter):
             if choice.with_ or choice.name:
                 given = "with" if choice.with_ else "name"
                 message = f"a component's value cannot have a {given!r}"
-                yield Complaint(("space", key, index, given), message, "write the value itself")
+                yield Issue(("space", key, index, given), message, "write the value itself")

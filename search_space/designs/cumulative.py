@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search_space.designs.components import component_complaints, component_draft, components_of
+from search_space.designs.components import component_candidate, component_issues, components_of
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Complaint, Draft
+from search_space.settings.candidates import CandidateRow, Issue
 
 __all__ = ["Cumulative"]
 
@@ -15,15 +15,15 @@ class Cumulative:
     """The order of the file matters: a component is judged on top of those before it. Names list all that is on,
     because a name tells what differs from the baseline, wherever the row is read."""
 
-    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
-        return component_complaints(sweep)
+    def issues(self, sweep: Sweep) -> Iterator[Issue]:
+        return component_issues(sweep)
 
-    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+    def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
         states = dict.fromkeys(components_of(sweep), False)
-        yield component_draft(sweep, states, "baseline")
+        yield component_candidate(sweep, states, "baseline")
         for name in tuple(states):
             states = states | {name: True}
-            yield component_draft(sweep, states, " ".join(f"+ {on}" for on, is_on in states.items() if is_on))
+            yield component_candidate(sweep, states, " ".join(f"+ {on}" for on, is_on in states.items() if is_on))
 
     def count(self, sweep: Sweep) -> int:
         return 1 + len(sweep.space)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.designs.aliasing import AliasStructure, alias_structure
-from search_space.designs.components import component_complaints, component_draft, components_of
+from search_space.designs.components import component_candidate, component_issues, components_of
 from search_space.designs.two_level import (
     LETTERS,
     MAX_PLACKETT_BURMAN,
@@ -24,7 +24,7 @@ from search_space.designs.two_level import (
     plackett_burman,
 )
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Complaint, Draft
+from search_space.settings.candidates import CandidateRow, Issue
 
 __all__ = ["AliasStructure", "Fractional", "alias_structure"]
 
@@ -37,28 +37,28 @@ class Fractional:
     on (`full`), else its first row: a row outside of the fraction would belong to no effect. The other rows follow in
     the order of the books."""
 
-    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
-        yield from component_complaints(sweep)
+    def issues(self, sweep: Sweep) -> Iterator[Issue]:
+        yield from component_issues(sweep)
         design, num = sweep.design, len(sweep.space)
         given = [name for name in ("resolution", "generators", "kind") if getattr(design, name)]
         if len(given) > 1:
             message = f"{' and '.join(f'`{name}`' for name in given)} each choose the fraction"
-            yield Complaint(("design", given[1]), message, "keep one of them", at_key=True)
+            yield Issue(("design", given[1]), message, "keep one of them", at_key=True)
         elif not given:
-            yield Complaint(("design",), "the design 'fractional' does not say which fraction", _FORMS)
+            yield Issue(("design",), "the design 'fractional' does not say which fraction", _FORMS)
         elif design.kind and num > MAX_PLACKETT_BURMAN:
             message = (
                 f"Plackett-Burman designs are known here for {MAX_PLACKETT_BURMAN} components, but `space` has {num}"
             )
-            yield Complaint(("design", "kind"), message)
+            yield Issue(("design", "kind"), message)
         elif design.generators:
-            yield from _generator_complaints(sweep)
+            yield from _generator_issues(sweep)
         elif design.resolution and num and find_generators(num, design.resolution) is None:
             message = f"no fraction of resolution {design.resolution} is known for {num} components"
             few = "`factorial` runs every combination" if num < 6 else "choose a lower resolution, or give `generators`"
-            yield Complaint(("design", "resolution"), message, few)
+            yield Issue(("design", "resolution"), message, few)
 
-    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+    def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
         names = tuple(components_of(sweep))
         runs = list(_runs(sweep))
         off, on = (-1,) * len(names), (1,) * len(names)
@@ -69,7 +69,7 @@ class Fractional:
             states = {name: sign > 0 for name, sign in zip(names, run, strict=True)}
             word = "+" if shown > 0 else "-"
             listed = " ".join(f"{word} {name}" for name, sign in zip(names, run, strict=True) if sign == shown)
-            yield component_draft(sweep, states, listed or ("baseline" if shown > 0 else "full"))
+            yield component_candidate(sweep, states, listed or ("baseline" if shown > 0 else "full"))
 
     def count(self, sweep: Sweep) -> int:
         return len(_runs(sweep))
@@ -87,12 +87,12 @@ def _runs(sweep: Sweep) -> Runs:
     return fraction(num, found)
 
 
-def _generator_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def _generator_issues(sweep: Sweep) -> Iterator[Issue]:
     num = len(sweep.space)
     letters = LETTERS[:num]
     if num > len(LETTERS):
         message = f"a fraction has at most {len(LETTERS)} components, but `space` has {num}"
-        yield Complaint(("design", "generators"), message)
+        yield Issue(("design", "generators"), message)
         return
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, components_of(sweep), strict=True))
     parsed: list[Generator] = []
@@ -100,11 +100,11 @@ def _generator_complaints(sweep: Sweep) -> Iterator[Complaint]:
         place = ("design", "generators", index)
         generator = parse_generator(text)
         if generator is None:
-            yield Complaint(place, f"{text!r} is no generator", f"write  D=ABC  or  D=-ABC;  here {legend}")
+            yield Issue(place, f"{text!r} is no generator", f"write  D=ABC  or  D=-ABC;  here {legend}")
             continue
         unknown = sorted(set(generator.factor + generator.word) - set(letters))
         if unknown:
-            yield Complaint(place, f"{text!r} speaks of {', '.join(unknown)}", f"the letters are {legend}")
+            yield Issue(place, f"{text!r} speaks of {', '.join(unknown)}", f"the letters are {legend}")
             continue
         parsed.append(generator)
     if len(parsed) < len(sweep.design.generators):
@@ -113,10 +113,10 @@ def _generator_complaints(sweep: Sweep) -> Iterator[Complaint]:
     for index, generator in enumerate(parsed):
         place, text = ("design", "generators", index), sweep.design.generators[index]
         if generator.factor in made[:index]:
-            yield Complaint(place, f"{generator.factor} is generated twice")
+            yield Issue(place, f"{generator.factor} is generated twice")
         elif any(letter in made for letter in generator.word):
-            yield Complaint(place, f"{text!r} uses a generated component", "generators multiply the others only")
+            yield Issue(place, f"{text!r} uses a generated component", "generators multiply the others only")
         elif any(generator.word == other.word for other in parsed[:index]):
-            yield Complaint(place, f"{text!r} repeats a word", "two components would always change together")
+            yield Issue(place, f"{text!r} repeats a word", "two components would always change together")
     if num - len(made) > _MAX_RUNS.bit_length() - 1:
-        yield Complaint(("design", "generators"), f"the fraction has 2^{num - len(made)} rows", "add generators")
+        yield Issue(("design", "generators"), f"the fraction has 2^{num - len(made)} rows", "add generators")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search_space.designs.components import component_complaints, component_draft, components_of
+from search_space.designs.components import component_candidate, component_issues, components_of
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Complaint, Draft
+from search_space.settings.candidates import CandidateRow, Issue
 
 __all__ = ["LeaveOneOut"]
 
@@ -14,14 +14,14 @@ __all__ = ["LeaveOneOut"]
 class LeaveOneOut:
     """The reference row is `full`, not the baseline as written."""
 
-    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
-        return component_complaints(sweep)
+    def issues(self, sweep: Sweep) -> Iterator[Issue]:
+        return component_issues(sweep)
 
-    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+    def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
         full = dict.fromkeys(components_of(sweep), True)
-        yield component_draft(sweep, full, "full")
+        yield component_candidate(sweep, full, "full")
         for name in full:
-            yield component_draft(sweep, full | {name: False}, f"- {name}")
+            yield component_candidate(sweep, full | {name: False}, f"- {name}")
 
     def count(self, sweep: Sweep) -> int:
         return 1 + len(sweep.space)

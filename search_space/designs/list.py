@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from search_space.schema.sweep import Row, Sweep
 from search_space.settings.building import build_setting
-from search_space.settings.candidates import Complaint, Draft, Pick
+from search_space.settings.candidates import CandidateRow, Issue, PathValue
 from search_space.settings.paths import split
 
 __all__ = ["List"]
@@ -15,30 +15,30 @@ __all__ = ["List"]
 class List:
     """`design: {name: list, rows: [{arch.depth: 4, name: shallow}, ...]}`; the baseline comes first."""
 
-    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+    def issues(self, sweep: Sweep) -> Iterator[Issue]:
         if sweep.space:
             message = "`space` has no meaning in the design 'list', whose rows stand below `design`"
-            yield Complaint(("space",), message, "remove it, or choose another design")
+            yield Issue(("space",), message, "remove it, or choose another design")
         if not sweep.design.rows:
             hint = "design: {name: list, rows: [{arch.depth: 4}, {arch.depth: 6, name: deep}]}"
-            yield Complaint(("design",), "the design 'list' needs `rows`", hint)
+            yield Issue(("design",), "the design 'list' needs `rows`", hint)
         labels: set[str] = set()
         for index, row in enumerate(sweep.design.rows):
             if row.name in labels:
-                yield Complaint(("design", "rows", index, "name"), f"the label {row.name!r} is given twice")
+                yield Issue(("design", "rows", index, "name"), f"the label {row.name!r} is given twice")
             labels |= {row.name} if row.name else set()
 
-    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
-        rows = [Draft(_picks(row), name=row.name) for row in sweep.design.rows]
+    def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
+        rows = [CandidateRow(_values(row), name=row.name) for row in sweep.design.rows]
         same = (row.name for row in rows if row.name and build_setting(sweep, row) == sweep.baseline)
-        yield Draft(name=next(same, None))  # a labelled row that equals the baseline lends it its label
+        yield CandidateRow(name=next(same, None))  # a labelled row that equals the baseline lends it its label
         yield from rows
 
     def count(self, sweep: Sweep) -> int:
         return 1 + len(sweep.design.rows)
 
 
-def _picks(row: Row) -> tuple[Pick, ...]:
+def _values(row: Row) -> tuple[PathValue, ...]:
     # outer nodes first, or they would wipe out what was laid inside them
     paths = sorted(row.changes, key=lambda path: len(split(path)))
-    return tuple(Pick(path, path, row.changes[path], is_stated=True) for path in paths)
+    return tuple(PathValue(path, path, row.changes[path], is_stated=True) for path in paths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Complaint, Draft, count_one_at_a_time, unfold_one_at_a_time
+from search_space.settings.candidates import CandidateRow, Issue, count_one_at_a_time, unfold_one_at_a_time
 
 __all__ = ["OneFactor"]
 
@@ -13,14 +13,14 @@ __all__ = ["OneFactor"]
 class OneFactor:
     """A choice with parameters of its own comes with their first values, and then these are changed one at a time."""
 
-    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+    def issues(self, sweep: Sweep) -> Iterator[Issue]:
         return iter(())
 
-    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
-        yield Draft()
+    def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
+        yield CandidateRow()
         for key in sweep.space:
-            for picks in unfold_one_at_a_time(sweep, key):
-                yield Draft(picks)
+            for values in unfold_one_at_a_time(sweep, key):
+                yield CandidateRow(values)
 
     def count(self, sweep: Sweep) -> int:
         return 1 + sum(count_one_at_a_time(sweep.parameter_choices(key)) for key in sweep.space)

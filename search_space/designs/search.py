@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Complaint, Draft
+from search_space.settings.candidates import CandidateRow, Issue
 
 __all__ = ["SearchDesign"]
 
@@ -13,15 +13,15 @@ __all__ = ["SearchDesign"]
 class SearchDesign:
     """The only design with ranges."""
 
-    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+    def issues(self, sweep: Sweep) -> Iterator[Issue]:
         if not sweep.space:
-            yield Complaint(("space",), "the design 'search' has nothing to search: `space` is empty")
+            yield Issue(("space",), "the design 'search' has nothing to search: `space` is empty")
         if sweep.search is None:
             hint = "for example  search: {sampler: tpe, num_trials: 50}"
-            yield Complaint(("design",), "the design 'search' needs a `search` section", hint)
+            yield Issue(("design",), "the design 'search' needs a `search` section", hint)
 
-    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
-        yield Draft()
+    def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
+        yield CandidateRow()
 
     def count(self, sweep: Sweep) -> int:
         return sweep.num_search_trials

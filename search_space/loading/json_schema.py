@@ -25,7 +25,7 @@ _NAMED += [model.__name__ for model in TRACKER_SPECS.values()]
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, draft 2020-12."""
+    """The schema, candidate 2020-12."""
     schema = _any_of(Sweep.model_json_schema(mode="validation"))
     for name in _NAMED:
         schema["$defs"][name]["required"] = ["name"]  # the tag of a mechanism is not optional, though it has a default
@@ -38,7 +38,7 @@ def json_schema() -> dict[str, Any]:
     schema["properties"]["space"]["additionalProperties"] = {"$ref": "#/$defs/Component"}
     _add_studies(schema)
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": "https://json-schema.org/candidate/2020-12/schema",
         "title": "archsweep sweep",
         **{key: value for key, value in schema.items() if key != "title"},
     }

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from search_space.checks.sweep_checks import complaints
+from search_space.checks.sweep_checks import issues
 from search_space.loading.overlay import apply_override, apply_profile, profile_names
 from search_space.loading.studies import STUDIES, choose_study, split_studies
 from search_space.parsing.errors import Problem, SpecError
@@ -186,8 +186,8 @@ def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
     found = [_locate(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]
     if sweep is not None:
         broken = [fault.path for fault in faults]
-        for complaint in complaints(sweep, broken):
-            found.append(_locate(root, complaint.path, complaint.message, complaint.hint, at_key=complaint.at_key))
+        for issue in issues(sweep, broken):
+            found.append(_locate(root, issue.path, issue.message, issue.hint, at_key=issue.at_key))
     return sweep, found
 
 

@@ -1,4 +1,4 @@
-"""Sections that change the arms of a comparison before they meet: `match` (equal cost) and `retune` (own optimum)."""
+"""Sections that change variants before they are compared: `match` (equal cost) and `retune` (own optimum)."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Match(Spec):
     @property
     def target(self) -> Literal["baseline"] | float:
         target = self.params_m if self.params_m is not None else self.gmacs
-        assert target is not None, "checked by match_complaints"
+        assert target is not None, "checked by match_issues"
         return target
 
 
 class Retune(Spec):
-    """Every arm gets its own small search over training parameters before it is compared. Keys besides the declared
+    """Every variant gets its own small search over training parameters before it is compared. Keys besides the declared
     ones are options of the sampler."""
 
     model_config = ConfigDict(extra="allow")
@@ -60,12 +60,12 @@ class Retune(Spec):
     parameters: Annotated[dict[str, Conditional], Field(min_length=1)] = Field(
         description="path below `train` -> values or range"
     )
-    num_trials: int = Field(ge=1, le=10_000, description="settings tried for every arm")
+    num_trials: int = Field(ge=1, le=10_000, description="settings tried for every variant")
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=100)] = Field(
         description="seeds of the tuning trials, a list; none of the reported ones"
     )
     sampler: str = Field(default="tpe", min_length=1, description="an Optuna sampler: `tpe`, `random`, `qmc`, ...")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, the same for every arm")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, the same for every variant")
 
     @property
     def options(self) -> dict[str, Any]:

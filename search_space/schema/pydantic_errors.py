@@ -328,7 +328,7 @@ def missing_hint(path: Path) -> str:
         ("search", "num_trials"): "how many trials in all, for example  num_trials: 50",
         ("match", "by"): "the number of the architecture that is solved, for example  by: arch.embed_dim",
         ("retune", "parameters"): "for example  parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}",
-        ("retune", "num_trials"): "how many settings to try for every arm, for example  num_trials: 8",
+        ("retune", "num_trials"): "how many settings to try for every variant, for example  num_trials: 8",
         ("retune", "seeds"): "a list of seeds that are not reported, for example  seeds: [100]",
         ("prune", "pruner"): "for example  prune: {pruner: median, n_startup_trials: 4}",
     }

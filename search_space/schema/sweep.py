@@ -142,10 +142,10 @@ class Checkpoints(Spec):
 
 
 class Analysis(Spec):
-    """How arms are compared with the baseline: chosen before the run and stated in the caption."""
+    """How variants are compared with the baseline: chosen before the run and stated in the caption."""
 
     correction: Literal["holm", "bh", "dunnett", "none"] = Field(
-        default="holm", description="of the p-values, because several arms are compared with one baseline"
+        default="holm", description="of the p-values, because several variants are compared with one baseline"
     )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="level of the tests; intervals are always of 95 %")
     margin: float | None = Field(
@@ -204,7 +204,7 @@ class Sweep(Spec):
     prune: Prune | None = Field(default=None, description="stop hopeless trials early")
     search: Search | None = Field(default=None, description="only for `design: search`")
     match: Match | None = Field(default=None, description="variants of equal cost")
-    retune: Retune | None = Field(default=None, description="every arm at its own optimum of training parameters")
+    retune: Retune | None = Field(default=None, description="every variant at its own optimum of training parameters")
     analysis: Analysis = Analysis()
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()

@@ -48,9 +48,9 @@ def _img_size_tag(value: Any) -> str:
     return "pair" if isinstance(value, list | tuple) else "side"
 
 
-Side = Annotated[int, Field(ge=1, le=65_536)]
+DiffOperand = Annotated[int, Field(ge=1, le=65_536)]
 ImgSize = Annotated[
-    Annotated[Side, Tag("side")] | Annotated[tuple[Side, Side], Tag("pair")],
+    Annotated[DiffOperand, Tag("side")] | Annotated[tuple[DiffOperand, DiffOperand], Tag("pair")],
     Discriminator(_img_size_tag),
 ]
 

@@ -1,4 +1,4 @@
-"""From a draft to a validated setting: its values laid over the baseline as it was written."""
+"""From a candidate to a validated setting: its values laid over the baseline as it was written."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.pydantic_errors import explain
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
-from search_space.settings.candidates import Draft
+from search_space.settings.candidates import CandidateRow
 from search_space.settings.naming import format_value
 from search_space.settings.paths import lay
 
-__all__ = ["build_setting", "lay_picks"]
+__all__ = ["build_setting", "lay_values"]
 
 
-def lay_picks(sweep: Sweep, draft: Draft) -> dict[str, Any]:
-    """The written baseline with the draft's values laid over it."""
+def lay_values(sweep: Sweep, candidate: CandidateRow) -> dict[str, Any]:
+    """The written baseline with the candidate's values laid over it."""
     data = sweep.written_baseline
-    for pick in draft.picks:
-        data = lay(data, pick.path, pick.value)
+    for item in candidate.values:
+        data = lay(data, item.path, item.value)
     return data
 
 
-def build_setting(sweep: Sweep, draft: Draft) -> Setting:
-    """The validated setting of a draft."""
+def build_setting(sweep: Sweep, candidate: CandidateRow) -> Setting:
+    """The validated setting of a candidate."""
     try:
-        return Setting.model_validate(lay_picks(sweep, draft), strict=True)
+        return Setting.model_validate(lay_values(sweep, candidate), strict=True)
     except ValidationError as err:
-        shown = ", ".join(f"{pick.path}={format_value(pick.value)}" for pick in draft.picks)
+        shown = ", ".join(f"{item.path}={format_value(item.value)}" for item in candidate.values)
         reasons = "; ".join(f"{fault.dotted}: {fault.message}" for fault in explain(err, Setting))
         raise SpecError(Problem(f"the combination {shown} is not possible: {reasons}", path="space")) from err

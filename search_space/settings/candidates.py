@@ -12,10 +12,10 @@ from search_space.schema.sweep import Sweep
 from search_space.settings.paths import is_path, split
 
 __all__ = [
-    "Complaint",
+    "CandidateRow",
     "DesignRule",
-    "Draft",
-    "Pick",
+    "Issue",
+    "PathValue",
     "count_combinations",
     "count_one_at_a_time",
     "lazy_product",
@@ -25,7 +25,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Pick:
+class PathValue:
     """One value at one path. `key` is the parameter it belongs to; `is_stated` shows it in names even where it is the
     default, because the sweep varies it."""
 
@@ -37,16 +37,16 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Draft:
+class CandidateRow:
     """A proposed row: values to lay over the baseline, in this order."""
 
-    picks: tuple[Pick, ...] = ()
+    values: tuple[PathValue, ...] = ()
     components: dict[str, bool] = field(default_factory=dict)
     name: str | None = None
 
 
 @dataclass(frozen=True)
-class Complaint:
+class Issue:
     """Why a sweep does not fit a design; `path` are the keys from the top of the file."""
 
     path: tuple[str | int, ...]
@@ -58,23 +58,23 @@ class Complaint:
 class DesignRule(Protocol):
     """The contract of a design."""
 
-    def complaints(self, sweep: Sweep) -> Iterator[Complaint]:
+    def issues(self, sweep: Sweep) -> Iterator[Issue]:
         """What the design cannot work with. Values have been checked one by one before."""
         ...
 
-    def drafts(self, sweep: Sweep) -> Iterator[Draft]:
+    def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
         """The proposed rows in table order, lazily; the first is the reference of all deltas. Repetitions are fine."""
         ...
 
     def count(self, sweep: Sweep) -> int:
-        """How many drafts there are, without making them."""
+        """How many candidates there are, without making them."""
         ...
 
 
-Picks = tuple[Pick, ...]
+PathValues = tuple[PathValue, ...]
 
 
-def lazy_product(sources: Sequence[Callable[[], Iterator[Picks]]]) -> Iterator[Picks]:
+def lazy_product(sources: Sequence[Callable[[], Iterator[PathValues]]]) -> Iterator[PathValues]:
     """The product of several iterations, the last turning fastest; `itertools.product` would store them all first."""
     if not sources:
         yield ()
@@ -84,16 +84,16 @@ def lazy_product(sources: Sequence[Callable[[], Iterator[Picks]]]) -> Iterator[P
             yield head + tail
 
 
-def unfold(sweep: Sweep, key: str) -> Iterator[Picks]:
+def unfold(sweep: Sweep, key: str) -> Iterator[PathValues]:
     """Every value of a parameter; the parameters that a choice brings along are multiplied out inside the choice."""
     if isinstance(component := sweep.space[key], Component):
         for on in (False, True):
-            yield component_picks(key, component, on, label="on" if on else "off")
+            yield component_values(key, component, on, label="on" if on else "off")
     else:
         yield from _unfold_choices(key, key, sweep.parameter_choices(key), is_stated=False)
 
 
-def unfold_one_at_a_time(sweep: Sweep, key: str) -> Iterator[Picks]:
+def unfold_one_at_a_time(sweep: Sweep, key: str) -> Iterator[PathValues]:
     """Every choice with the first values of its own parameters, then its own parameters one at a time."""
     if isinstance(sweep.space[key], Component):
         yield from unfold(sweep, key)
@@ -101,14 +101,14 @@ def unfold_one_at_a_time(sweep: Sweep, key: str) -> Iterator[Picks]:
         yield from _vary_choices(key, key, sweep.parameter_choices(key), is_stated=False)
 
 
-def component_picks(key: str, component: Component, on: bool, *, label: str | None = None) -> Picks:
+def component_values(key: str, component: Component, on: bool, *, label: str | None = None) -> PathValues:
     """The values of a component that is on or off; a free key brings a mapping of paths."""
     value = component.value(on)
     if is_path(key):
-        return (Pick(key, key, value),)
+        return (PathValue(key, key, value),)
     # outer nodes first, or they would wipe out what was laid inside them
     paths = sorted(value, key=lambda path: len(split(path)))
-    return tuple(Pick(key, path, value[path], label if path == paths[0] else None) for path in paths)
+    return tuple(PathValue(key, path, value[path], label if path == paths[0] else None) for path in paths)
 
 
 def count_combinations(choices: Sequence[Choice]) -> int:
@@ -134,17 +134,17 @@ def _choices(parameter: Any) -> Sequence[Choice]:
     return parameter
 
 
-def _unfold_choices(key: str, path: str, choices: Sequence[Choice], *, is_stated: bool) -> Iterator[Picks]:
+def _unfold_choices(key: str, path: str, choices: Sequence[Choice], *, is_stated: bool) -> Iterator[PathValues]:
     for choice in choices:
-        own = Pick(key, path, choice.value, choice.name, is_stated)
+        own = PathValue(key, path, choice.value, choice.name, is_stated)
         inner = [_source(_unfold_choices, key, path, relative, below) for relative, below in choice.with_.items()]
         for rest in lazy_product(inner):
             yield (own, *rest)
 
 
-def _vary_choices(key: str, path: str, choices: Sequence[Choice], *, is_stated: bool) -> Iterator[Picks]:
+def _vary_choices(key: str, path: str, choices: Sequence[Choice], *, is_stated: bool) -> Iterator[PathValues]:
     for choice in choices:
-        own = Pick(key, path, choice.value, choice.name, is_stated)
+        own = PathValue(key, path, choice.value, choice.name, is_stated)
         inner = [_source(_vary_choices, key, path, relative, below) for relative, below in choice.with_.items()]
         firsts = [next(source()) for source in inner]
         yield (own, *itertools.chain(*firsts))
@@ -154,7 +154,7 @@ def _vary_choices(key: str, path: str, choices: Sequence[Choice], *, is_stated: 
 
 
 def _source(
-    walk: Callable[..., Iterator[Picks]], key: str, path: str, relative: str, below: Any
-) -> Callable[[], Iterator[Picks]]:
+    walk: Callable[..., Iterator[PathValues]], key: str, path: str, relative: str, below: Any
+) -> Callable[[], Iterator[PathValues]]:
     choices = _choices(below)
     return lambda: walk(key, f"{path}.{relative}", choices, is_stated=len(choices) > 1)

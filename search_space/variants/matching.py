@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from search_space.schema.pydantic_errors import explain
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
-from search_space.settings.candidates import Complaint
+from search_space.settings.candidates import Issue
 from search_space.settings.naming import Names, touched_paths
 from search_space.settings.paths import MISSING, is_path, lay, overlap, path_hint, value_at
 from search_space.variants.variant import Variant
 
-__all__ = ["ImpossibleValue", "match_complaints", "match_step", "with_matched_value"]
+__all__ = ["ImpossibleValue", "match_issues", "match_step", "with_matched_value"]
 
 _WHOLE_STEP = 1
 _FRACTION_STEP = 0.05
@@ -28,7 +28,7 @@ class ImpossibleValue(Exception):
     """The setting has no such value; the message says why."""
 
 
-def match_complaints(sweep: Sweep) -> Iterator[Complaint]:
+def match_issues(sweep: Sweep) -> Iterator[Issue]:
     """What is wrong with the section `match`."""
     match = sweep.match
     if match is None:
@@ -36,30 +36,26 @@ def match_complaints(sweep: Sweep) -> Iterator[Complaint]:
     if (match.params_m is None) == (match.gmacs is None):
         came = "neither" if match.params_m is None else "both"
         hint = "for example  match: {params_m: baseline, by: arch.embed_dim}"
-        yield Complaint(("match",), f"must name one of params_m and gmacs, but got {came}", hint)
+        yield Issue(("match",), f"must name one of params_m and gmacs, but got {came}", hint)
     if sweep.design.name == "search":
-        yield Complaint(
-            ("match",), "`match` has no meaning in the design 'search'", "bound it: require: [params_m <= 5]"
-        )
+        yield Issue(("match",), "`match` has no meaning in the design 'search'", "bound it: require: [params_m <= 5]")
     if not is_path(match.by):
-        yield Complaint(("match", "by"), f"unknown path {match.by!r}", path_hint(match.by))
+        yield Issue(("match", "by"), f"unknown path {match.by!r}", path_hint(match.by))
         return
     if not match.by.startswith("arch."):
-        yield Complaint(
-            ("match", "by"), f"{match.by} does not change the cost of a model", "for example  arch.embed_dim"
-        )
+        yield Issue(("match", "by"), f"{match.by} does not change the cost of a model", "for example  arch.embed_dim")
         return
     varied = next((path for path in touched_paths(sweep, with_match=False) if overlap(path, match.by)), None)
     if varied is not None and varied.startswith(match.by):
         message = f"{match.by} is varied by the sweep, so it is not free to be solved"
-        yield Complaint(("match", "by"), message, "solve for another one, for example  arch.mlp_ratio")
+        yield Issue(("match", "by"), message, "solve for another one, for example  arch.mlp_ratio")
     value = value_at(sweep.baseline, match.by)
     if isinstance(value, bool) or not isinstance(value, int | float):
         shown = "leaves it to the model" if value is None else "has none" if value is MISSING else f"holds {value!r}"
         message = f"{match.by} must be a number in the baseline, which {shown}"
-        yield Complaint(("match", "by"), message, "write the number there: the search for a match starts from it")
+        yield Issue(("match", "by"), message, "write the number there: the search for a match starts from it")
     elif isinstance(value, int) and match.step is not None and not isinstance(match.step, int):
-        yield Complaint(("match", "step"), f"must be a whole number, as {match.by} is, but got {match.step}")
+        yield Issue(("match", "step"), f"must be a whole number, as {match.by} is, but got {match.step}")
 
 
 def match_step(sweep: Sweep) -> int | float:

@@ -19,7 +19,7 @@ from search_space.schema.parameters import Choice, Component, Parameter, Range
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.building import build_setting
-from search_space.settings.candidates import Draft, Pick, component_picks
+from search_space.settings.candidates import CandidateRow, PathValue, component_values
 from search_space.settings.naming import Names, format_value
 from search_space.settings.paths import MISSING, lay, value_at
 from search_space.variants.requirements import unmet_requirements
@@ -58,15 +58,15 @@ def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
     Raises:
         InvalidVariant: it does not meet a requirement about paths, or its values cannot stand together.
     """
-    picks: list[Pick] = []
+    values: list[PathValue] = []
     for key, parameter in sweep.space.items():
-        picks += _suggest(trial, key, key, key, parameter)
-    draft = Draft(tuple(picks))
+        values += _suggest(trial, key, key, key, parameter)
+    candidate = CandidateRow(tuple(values))
     try:
-        setting = build_setting(sweep, draft)
+        setting = build_setting(sweep, candidate)
     except SpecError as err:
-        raise InvalidVariant(err.problems[0].message, {pick.path: pick.value for pick in picks}) from err
-    variant = make_variant(Names(sweep), draft, setting, sweep.baseline)
+        raise InvalidVariant(err.problems[0].message, {item.path: item.value for item in values}) from err
+    variant = make_variant(Names(sweep), candidate, setting, sweep.baseline)
     if variant.variant_id == variant_id(sweep.baseline):
         variant = Variant("baseline", {}, setting, is_baseline=True)
     reasons = unmet_requirements(sweep, setting, None)
@@ -117,20 +117,20 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _suggest(trial: SuggestingTrial, name: str, key: str, path: str, parameter: Parameter) -> list[Pick]:
+def _suggest(trial: SuggestingTrial, name: str, key: str, path: str, parameter: Parameter) -> list[PathValue]:
     if isinstance(parameter, Range):
-        return [Pick(key, path, _suggest_number(trial, name, parameter), is_stated=path != key)]
+        return [PathValue(key, path, _suggest_number(trial, name, parameter), is_stated=path != key)]
     if isinstance(parameter, Component):
         on = trial.suggest_categorical(name, [False, True])
-        return list(component_picks(key, parameter, on, label="on" if on else "off"))
+        return list(component_values(key, parameter, on, label="on" if on else "off"))
     known = categories(parameter)
     chosen = trial.suggest_categorical(name, known)
     index = next(i for i, category in enumerate(known) if category == chosen and type(category) is type(chosen))
     choice = parameter[index]
-    picks = [Pick(key, path, choice.value, choice.name, is_stated=path != key)]
+    values = [PathValue(key, path, choice.value, choice.name, is_stated=path != key)]
     for relative, inner in choice.with_.items():
-        picks += _suggest(trial, _inner_name(name, known[index], relative), key, f"{path}.{relative}", inner)
-    return picks
+        values += _suggest(trial, _inner_name(name, known[index], relative), key, f"{path}.{relative}", inner)
+    return values
 
 
 def _inner_name(name: str, category: Category, relative: str) -> str:
@@ -156,10 +156,10 @@ def _match(
     if isinstance(parameter, Component):
         for on in (False, True):
             laid = data
-            picks = component_picks(name, parameter, on)
-            for pick in picks:
-                laid = lay(laid, pick.path, pick.value)
-            if _agree(laid, setting, [pick.path for pick in picks]):
+            values = component_values(name, parameter, on)
+            for item in values:
+                laid = lay(laid, item.path, item.value)
+            if _agree(laid, setting, [item.path for item in values]):
                 return laid, {name: on}
         return None
     for category, choice in zip(categories(parameter), parameter, strict=True):

@@ -1,7 +1,7 @@
 """Variants: the rows of an ablation table, made from a sweep one at a time.
 
-A design proposes drafts (which values stand at which paths); this module lays them over the baseline, drops repetitions
-and gives every row a name that says what differs from the reference row.
+A design proposes candidates (which values stand at which paths); this module lays them over the baseline, drops
+repetitions and gives every row a name that says what differs from the reference row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from search_space.schema.identity import variant_id
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.building import build_setting
-from search_space.settings.candidates import Draft, Pick
+from search_space.settings.candidates import CandidateRow, PathValue
 from search_space.settings.naming import Names, difference
 
 __all__ = ["Variant", "count_upper", "make_variant", "variants"]
@@ -47,19 +47,19 @@ def variants(sweep: Sweep) -> Iterator[Variant]:
         SpecError: values that are legal one by one cannot stand together.
     """
     assert sweep.design.name != "search", "a search is not enumerated; see `suggest`"
-    drafts = DESIGNS[sweep.design.name].drafts(sweep)
+    candidates = DESIGNS[sweep.design.name].candidates(sweep)
     names = Names(sweep)
-    first = next(drafts)
+    first = next(candidates)
     reference = build_setting(sweep, first)
     seen = {variant_id(reference)}
     taken = {first.name or "baseline"}
     yield Variant(first.name or "baseline", {}, reference, first.components, is_baseline=True)
-    for draft in drafts:
-        setting = build_setting(sweep, draft)
+    for candidate in candidates:
+        setting = build_setting(sweep, candidate)
         if (identity := variant_id(setting)) in seen:
             continue
         seen.add(identity)
-        variant = make_variant(names, draft, setting, reference)
+        variant = make_variant(names, candidate, setting, reference)
         if variant.name in taken:
             variant = Variant(f"{variant.name} #{identity[:6]}", variant.changes, setting, variant.components)
         taken.add(variant.name)
@@ -74,32 +74,32 @@ def count_upper(sweep: Sweep) -> int:
     return DESIGNS[sweep.design.name].count(sweep)
 
 
-def make_variant(names: Names, draft: Draft, setting: Setting, reference: Setting) -> Variant:
-    """The variant of a draft, named by what differs from the reference."""
+def make_variant(names: Names, candidate: CandidateRow, setting: Setting, reference: Setting) -> Variant:
+    """The variant of a candidate, named by what differs from the reference."""
     changes: dict[str, Any] = {}
-    stated = {pick.path for pick in draft.picks if pick.is_stated}
+    stated = {item.path for item in candidate.values if item.is_stated}
     parts: list[str] = []
-    for key in dict.fromkeys(pick.key for pick in draft.picks):
-        picks = [pick for pick in draft.picks if pick.key == key]
+    for key in dict.fromkeys(item.key for item in candidate.values):
+        values = [item for item in candidate.values if item.key == key]
         differing: dict[str, Any] = {}
-        for pick in picks:
-            differing |= difference(reference, setting, pick.path, stated)
-        parts += _describe(names, picks, differing)
+        for item in values:
+            differing |= difference(reference, setting, item.path, stated)
+        parts += _describe(names, values, differing)
         changes |= differing
     if not changes:
         changes = difference(reference, setting, "arch", stated) | difference(reference, setting, "task", stated)
         changes |= difference(reference, setting, "train", stated)
         parts = [names.text(path, value) for path, value in changes.items()]
-    return Variant(draft.name or ", ".join(dict.fromkeys(parts)), changes, setting, draft.components)
+    return Variant(candidate.name or ", ".join(dict.fromkeys(parts)), changes, setting, candidate.components)
 
 
-def _describe(names: Names, picks: list[Pick], differing: dict[str, Any]) -> list[str]:
+def _describe(names: Names, values: list[PathValue], differing: dict[str, Any]) -> list[str]:
     """What a parameter contributes to a name: its label where it has one, else its differing values."""
-    labelled = [pick for pick in picks if pick.label is not None]
+    labelled = [item for item in values if item.label is not None]
     if not differing or not labelled:
         return [names.text(path, value) for path, value in differing.items()]
-    parts = [f"{names.short(pick.key if pick is picks[0] else pick.path)}={pick.label}" for pick in labelled]
-    for pick in picks[1:]:
-        if pick.is_stated and pick.label is None:
-            parts.append(names.text(pick.path, pick.value))
+    parts = [f"{names.short(item.key if item is values[0] else item.path)}={item.label}" for item in labelled]
+    for item in values[1:]:
+        if item.is_stated and item.label is None:
+            parts.append(names.text(item.path, item.value))
     return parts

@@ -1,4 +1,4 @@
-"""Small sweeps on real data, and books that a test drives by hand."""
+"""Small sweeps on real data, and orchestrators that a test drives by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from results import LedgerWriter
-from runners.driver.orchestrator import TrialBook
+from runners.driver.orchestrator import Orchestrator
 from runners.planning.plan import make_plan
 from search_space import load_sweep
 
@@ -113,7 +113,7 @@ def archsweep():
 
 
 @pytest.fixture
-def open_book(tmp_path):
+def open_orchestrator(tmp_path):
     """Opens a run directory with a real ledger; closes it at the end. Called again, it is a restart of the driver."""
     ledgers = []
 
@@ -123,7 +123,7 @@ def open_book(tmp_path):
         plan = make_plan(load_sweep(path, overrides=overrides))
         ledger = LedgerWriter(tmp_path / run).__enter__()
         ledgers.append(ledger)
-        return TrialBook(plan, ledger, **options)
+        return Orchestrator(plan, ledger, **options)
 
     yield open_
     for ledger in ledgers:
@@ -148,8 +148,8 @@ def ray_nodes():
 
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
     # The GPU is pretended: Ray places by it, the trials find no device and train on the CPU.
-    head = {"num_cpus": 2, "num_gpus": 1, "resources": {"gpu_memory_gib": 2}, **small}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    summary = {"num_cpus": 2, "num_gpus": 1, "resources": {"gpu_memory_gib": 2}, **small}
+    cluster = Cluster(initialize_head=True, head_node_args=summary)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()

@@ -24,7 +24,7 @@ from results import (
     write_plan,
 )
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import load_sweep
 
 DAY = 86_400.0
@@ -53,7 +53,7 @@ def clock_going_back(monkeypatch):
 def test_a_run_under_it_is_the_run_without(write_sweep, tmp_path, clock_going_back):
     plan = make_plan(load_sweep(write_sweep()))
     for limit in (2, 1, None):  # three starts of the driver
-        result = drive(plan, tmp_path / "back", engine="in-process", limit=limit)
+        result = run_sweep(plan, tmp_path / "back", engine="in-process", limit=limit)
     assert (result.counts["completed"], result.remaining) == (6, 0)
     run = Run.open(tmp_path / "back")
     stamps = [record.finished_at for record in run.records]
@@ -67,9 +67,9 @@ def test_a_run_under_it_is_the_run_without(write_sweep, tmp_path, clock_going_ba
 
 def test_a_run_under_it_has_the_numbers_of_one_without(write_sweep, tmp_path, request):
     plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": "seeds: 1"})))
-    drive(plan, tmp_path / "right", engine="in-process")
+    run_sweep(plan, tmp_path / "right", engine="in-process")
     request.getfixturevalue("clock_going_back")
-    drive(plan, tmp_path / "back", engine="in-process")
+    run_sweep(plan, tmp_path / "back", engine="in-process")
     right, back = (
         {one.trial_id: one.metrics for one in Run.open(tmp_path / name).records} for name in ("right", "back")
     )

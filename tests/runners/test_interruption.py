@@ -21,7 +21,7 @@ from results import Run, format_status, run_status
 from runners.driver.stop_request import StopRequest
 from runners.engines import ENGINES
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import load_sweep
 
 SWEEP = """
@@ -45,7 +45,7 @@ def plan(write_sweep):
 @pytest.fixture
 def whole(plan, tmp_path):
     """What comes of the trials when nothing happens to them."""
-    drive(plan, tmp_path / "whole", engine="in-process")
+    run_sweep(plan, tmp_path / "whole", engine="in-process")
     return {record.trial_id: (record.curve, record.metrics) for record in Run.open(tmp_path / "whole").records}
 
 
@@ -74,7 +74,7 @@ def test_sigterm_saves_running_trials_and_the_same_run_continues_them(plan, whol
     run_dir = tmp_path / "run"
     main = threading.main_thread().ident
     thread = when_an_epoch_is_done(run_dir, 5, lambda: signal.pthread_kill(main, signal.SIGTERM))
-    stopped = drive(plan, run_dir, engine=engine)
+    stopped = run_sweep(plan, run_dir, engine=engine)
     thread.join()
     assert (stopped.interrupted, stopped.signal, stopped.remaining) == (True, signal.SIGTERM, 1)
     then = Run.open(run_dir)
@@ -83,7 +83,7 @@ def test_sigterm_saves_running_trials_and_the_same_run_continues_them(plan, whol
     assert preempted.curve == whole[preempted.trial_id][0][: preempted.epochs]
     assert "0 completed, 1 preempted" in format_status(run_status(then, now=time.time()))
 
-    ended = drive(plan, run_dir, engine=engine)
+    ended = run_sweep(plan, run_dir, engine=engine)
     assert (dict(ended.counts), ended.interrupted) == ({"completed": 1}, False)
     run = Run.open(run_dir)
     assert what_came_of_it(run) == whole
@@ -107,7 +107,7 @@ def test_trial_of_a_killed_driver_continues(plan, whole, write_sweep, tmp_path):
     driver = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     when_an_epoch_is_done(run_dir, 5, driver.kill).join()
     assert driver.wait() == -signal.SIGKILL
-    drive(plan, run_dir, engine="in-process")
+    run_sweep(plan, run_dir, engine="in-process")
     run = Run.open(run_dir)
     assert what_came_of_it(run) == whole
     assert run.records[0].resumed_from_epoch >= 4
@@ -158,20 +158,20 @@ def test_trial_that_lost_its_worker_continues(plan, whole, tmp_path, ray_cluster
         os.kill(worker_of(log.resolve()), signal.SIGKILL)
 
     thread = when_an_epoch_is_done(run_dir, 5, kill_a_worker)
-    drive(plan, run_dir, engine="ray")
+    run_sweep(plan, run_dir, engine="ray")
     thread.join()
     run = Run.open(run_dir)
     assert what_came_of_it(run) == whole
     assert run.records[0].resumed_from_epoch >= 4
 
 
-def test_no_trial_starts_once_the_run_is_told_to_stop(write_sweep, open_book, tmp_path):
+def test_no_trial_starts_once_the_run_is_told_to_stop(write_sweep, open_orchestrator, tmp_path):
     stop = StopRequest(tmp_path, session="s", grace_seconds=1000)
-    book = open_book(write_sweep(SWEEP), stop=stop)
+    orchestrator = open_orchestrator(write_sweep(SWEEP), stop=stop)
     with stop.listening():
         signal.raise_signal(signal.SIGTERM)
-    assert book.ask() is None
-    assert book.num_remaining == 1
+    assert orchestrator.ask() is None
+    assert orchestrator.num_remaining == 1
 
 
 def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):

@@ -19,7 +19,7 @@ import torch
 from results import Run, read_ledger
 from runners.cache.trial_cache import TrialCache
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import load_sweep
 
 SWEEP = """
@@ -90,7 +90,7 @@ def test_a_requirement_is_no_program(archsweep, tmp_path, write_sweep, marker, r
     assert (done.returncode, marker.exists()) == (2, False)
     assert "is no requirement" in done.stderr
     run = tmp_path / "run"
-    drive(make_plan(load_sweep(write_sweep(SWEEP))), run, engine="in-process")
+    run_sweep(make_plan(load_sweep(write_sweep(SWEEP))), run, engine="in-process")
     done = archsweep("ls", run, "--filter", requirement, cwd=tmp_path)
     assert (done.returncode, marker.exists()) == (2, False)
     assert "Traceback" not in done.stderr
@@ -98,12 +98,12 @@ def test_a_requirement_is_no_program(archsweep, tmp_path, write_sweep, marker, r
 
 def test_a_checkpoint_with_more_than_tensors_is_ignored_with_a_word(tmp_path, write_sweep, marker):
     plan = make_plan(load_sweep(write_sweep(SWEEP)))
-    drive(plan, tmp_path / "whole", engine="in-process")
+    run_sweep(plan, tmp_path / "whole", engine="in-process")
     (whole,) = Run.open(tmp_path / "whole").records
     folder = tmp_path / "run" / "trials" / whole.trial_id
     folder.mkdir(parents=True)
     torch.save({"format": 1, "trial_id": whole.trial_id, "state": Payload(marker)}, folder / "checkpoint.pt")
-    drive(plan, tmp_path / "run", engine="in-process")
+    run_sweep(plan, tmp_path / "run", engine="in-process")
     (record,) = Run.open(tmp_path / "run").records
     assert not marker.exists()
     assert (record.status, record.metrics, record.resumed_from_epoch) == ("completed", whole.metrics, None)
@@ -112,7 +112,7 @@ def test_a_checkpoint_with_more_than_tensors_is_ignored_with_a_word(tmp_path, wr
 @pytest.mark.parametrize("how", ["torch", "pickle"])
 def test_weights_with_more_than_tensors_are_not_imported(archsweep, tmp_path, marker, how):
     path = tmp_path / "weights.pth"
-    content = {"model": {"head.weight": torch.zeros(2)}, "epoch": Payload(marker)}
+    content = {"model": {"summary.weight": torch.zeros(2)}, "epoch": Payload(marker)}
     if how == "torch":
         torch.save(content, path)
     else:
@@ -126,7 +126,7 @@ def test_weights_with_more_than_tensors_are_not_imported(archsweep, tmp_path, ma
 
 
 def test_arrays_of_a_run_with_more_than_numbers_are_not_loaded(archsweep, tmp_path, write_sweep, marker):
-    drive(make_plan(load_sweep(write_sweep(SWEEP))), tmp_path / "run", engine="in-process")
+    run_sweep(make_plan(load_sweep(write_sweep(SWEEP))), tmp_path / "run", engine="in-process")
     (record,) = Run.open(tmp_path / "run").records
     folder = tmp_path / "run" / "trials" / record.trial_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def test_arrays_of_a_run_with_more_than_numbers_are_not_loaded(archsweep, tmp_pa
 
 def test_arrays_that_unpack_to_more_than_a_page_are_not_unpacked(archsweep, tmp_path, write_sweep):
     """A megabyte of zeros, packed, is a gigabyte; it is of no use as a picture either."""
-    drive(make_plan(load_sweep(write_sweep(SWEEP))), tmp_path / "run", engine="in-process")
+    run_sweep(make_plan(load_sweep(write_sweep(SWEEP))), tmp_path / "run", engine="in-process")
     (record,) = Run.open(tmp_path / "run").records
     folder = tmp_path / "run" / "trials" / record.trial_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def test_an_entry_of_the_cache_is_data(tmp_path, write_sweep, marker):
     """A shared cache is written by others: a pickle, a record of another trial and a link are no entry."""
     plan = make_plan(load_sweep(write_sweep(SWEEP)))
     cache = TrialCache(tmp_path / "cache", "cpu")
-    drive(plan, tmp_path / "one", engine="in-process", cache=cache)
+    run_sweep(plan, tmp_path / "one", engine="in-process", cache=cache)
     (entry,) = (tmp_path / "cache").rglob("*.json")
     good = json.loads(entry.read_text())
     for bad in (
@@ -206,7 +206,7 @@ def test_a_trial_id_names_no_file_outside(archsweep, tmp_path, write_sweep, name
     """A ledger of another hand leads neither readers nor the driver out of the run directory."""
     plan = make_plan(load_sweep(write_sweep(SWEEP)))
     run = tmp_path / "deep" / "run"
-    drive(plan, run, engine="in-process")
+    run_sweep(plan, run, engine="in-process")
     (record,) = read_ledger(run / "ledger.jsonl").records
     kept = [tmp_path / "outside", tmp_path / "deep" / "outside", run / "trials" / "outside"]
     for folder in kept:
@@ -220,7 +220,7 @@ def test_a_trial_id_names_no_file_outside(archsweep, tmp_path, write_sweep, name
         done = archsweep(verb[0], run, *verb[1:], cwd=tmp_path)
         assert done.returncode in (0, 2), done
         assert "Traceback" not in done.stderr
-    drive(plan, run, engine="in-process")
+    run_sweep(plan, run, engine="in-process")
     assert [(folder / "checkpoint.pt").read_text() for folder in [*kept, run]] == ["mine"] * 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "outside", "sweep.yaml"]
 
@@ -238,7 +238,7 @@ def test_names_of_a_sweep_name_no_folder_outside(archsweep, tmp_path, write_swee
 )
 def test_no_verb_waits_for_a_pipe_or_reads_a_device(archsweep, tmp_path, write_sweep, name):
     path = write_sweep(SWEEP)
-    drive(make_plan(load_sweep(path)), tmp_path / "run", engine="in-process")
+    run_sweep(make_plan(load_sweep(path)), tmp_path / "run", engine="in-process")
     file = tmp_path / "run" / name
     for kind in ("pipe", "device"):
         file.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from torch import nn
 
 from modelzoo.attention.contract import Slot, check_heads
 from modelzoo.attention.reattention import Reattention
-from modelzoo.models.block_indices import chosen_blocks, refuse_idle
+from modelzoo.models.block_indices import chosen_blocks, reject_unused_options
 from modelzoo.models.deepvit.blocks import ReattentionBlock
 from modelzoo.models.deepvit.stem import conv_embed_layer
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
@@ -82,7 +82,7 @@ class DeepVisionTransformer(VisionTransformer):
             raise SpecError(Problem(f"DeepViT has no stem {stem!r}", hint=did_you_mean(stem, STEMS)))
         mixing = chosen_blocks("reattention_blocks", reattention_blocks, depth)
         if not mixing:
-            refuse_idle("DeepViT", reattention, "no block has Re-attention")
+            reject_unused_options("DeepViT", reattention, "no block has Re-attention")
         slot = Slot(
             dim=embed_dim,
             num_heads=num_heads,

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from modelzoo.attention.contract import Slot
 from modelzoo.attention.refiner import RefinedAttention
-from modelzoo.models.block_indices import refuse_idle, taken_indices
+from modelzoo.models.block_indices import reject_unused_options, taken_indices
 from modelzoo.models.deepvit.stem import conv_embed_layer
 from modelzoo.models.refined_vit.blocks import RefinedBlock, make_attention, resolve_layout
 from modelzoo.models.refined_vit.mix_token import Box, draw_box, exchange
@@ -93,7 +93,7 @@ class RefinedVisionTransformer(VisionTransformer):
             raise SpecError(Problem(f"Refined-ViT has no stem {stem!r}", hint=did_you_mean(stem, STEMS)))
         kinds = resolve_layout(layout, depth)
         if set(kinds) == {"plain"}:
-            refuse_idle("Refined-ViT", refiner, "no block refines a map")
+            reject_unused_options("Refined-ViT", refiner, "no block refines a map")
         shared = refiner if sharing is None else sharing
         slot = Slot(
             dim=embed_dim,

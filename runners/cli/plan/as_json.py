@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runners.cache.reuse import CACHE, STUDIES
-from runners.planning.forecast import ArmForecast, Detectable, Forecast
+from runners.planning.forecast import Detectable, Forecast, VariantForecast
 from search_space import METRICS
 from search_space.designs.fractional import alias_structure
 
@@ -27,7 +27,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "is_adaptive": sweep.search is not None,
         "metric": {"name": sweep.metric, "unit": METRICS[sweep.metric].unit},
         "seeds": list(forecast.seeds),
-        "variants": [_arm(arm, len(forecast.seeds)) for arm in forecast.arms],
+        "variants": [_variant(each, len(forecast.seeds)) for each in forecast.variants],
         "aliases": _aliases(forecast),
         "trials": {
             "total": forecast.num_trials,
@@ -53,30 +53,30 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
     }
 
 
-def _arm(arm: ArmForecast, num_seeds: int) -> dict[str, Any]:
+def _variant(each: VariantForecast, num_seeds: int) -> dict[str, Any]:
     return {
-        "name": arm.variant.name,
-        "variant_id": arm.variant.variant_id,
-        "is_baseline": arm.variant.is_baseline,
-        "changes": dict(arm.variant.changes),
-        "components": dict(arm.variant.components),
-        "dropped": "; ".join(arm.reasons),
-        "num_trials": 0 if arm.reasons else num_seeds,
-        "num_left": arm.num_left,
-        "num_provided": arm.num_provided,
-        "params_m": arm.params_m,
-        "gmacs": arm.gmacs,
-        "activation_mib": arm.activation_mib,
-        "training_mib": arm.training_mib,
-        "seconds_per_trial": arm.seconds,
-        "seconds_source": arm.source,
+        "name": each.variant.name,
+        "variant_id": each.variant.variant_id,
+        "is_baseline": each.variant.is_baseline,
+        "changes": dict(each.variant.changes),
+        "components": dict(each.variant.components),
+        "dropped": "; ".join(each.reasons),
+        "num_trials": 0 if each.reasons else num_seeds,
+        "num_left": each.num_left,
+        "num_provided": each.num_provided,
+        "params_m": each.params_m,
+        "gmacs": each.gmacs,
+        "activation_mib": each.activation_mib,
+        "training_mib": each.training_mib,
+        "seconds_per_trial": each.seconds,
+        "seconds_source": each.source,
     }
 
 
 def _aliases(forecast: Forecast) -> dict[str, Any] | None:
     if forecast.plan.sweep.design.name != "fractional":
         return None
-    found = alias_structure([arm.variant.components for arm in forecast.kept])
+    found = alias_structure([each.variant.components for each in forecast.kept])
     return {
         "resolution": found.resolution,
         "is_orthogonal": found.is_orthogonal,

@@ -19,16 +19,16 @@ _MOST_NAMES = 3
 def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
     """Header and one line per row of the plan; `act.` is for one image, `mem` for the training of a batch."""
     rows: list[tuple[str, ...]] = [_HEADERS]
-    for arm in forecast.arms:
-        dropped = bool(arm.reasons)
+    for each in forecast.variants:
+        dropped = bool(each.reasons)
         rows.append(
             (
-                arm.variant.name,
-                _number(arm.params_m),
-                _number(arm.gmacs),
-                _number(arm.activation_mib),
-                _number(arm.training_mib),
-                _number(arm.seconds) + ("?" if arm.source.startswith("mean") else ""),
+                each.variant.name,
+                _number(each.params_m),
+                _number(each.gmacs),
+                _number(each.activation_mib),
+                _number(each.training_mib),
+                _number(each.seconds) + ("?" if each.source.startswith("mean") else ""),
                 "0" if dropped else str(len(forecast.seeds)),
             )
         )
@@ -38,9 +38,9 @@ def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
 def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = None) -> Iterator[str]:
     """What the table does not say, a sentence a line."""
     sweep = forecast.plan.sweep
-    for arm in forecast.arms:
-        if arm.reasons:
-            yield f"dropped: {arm.variant.name}: {'; '.join(arm.reasons)}"
+    for each in forecast.variants:
+        if each.reasons:
+            yield f"dropped: {each.variant.name}: {'; '.join(each.reasons)}"
     if not sweep.search:
         yield from _trials(forecast)
     if forecast.num_left < forecast.num_trials:
@@ -71,7 +71,7 @@ def plan_warnings(forecast: Forecast) -> list[str]:
     elif sweep.prune and sweep.baseline.task.val_fraction == 0:
         found.append("val_fraction is 0: the pruner looks at the test split; set task.val_fraction: 0.1")
     if sweep.design.name == "fractional":
-        structure = alias_structure([arm.variant.components for arm in forecast.kept])
+        structure = alias_structure([each.variant.components for each in forecast.kept])
         if not structure.is_orthogonal:
             found.append("rows of the fraction are dropped: main effects are no longer clear of each other")
     return found
@@ -80,7 +80,7 @@ def plan_warnings(forecast: Forecast) -> list[str]:
 def _trials(forecast: Forecast) -> Iterator[str]:
     kept, seeds = len(forecast.kept), len(forecast.seeds)
     text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials"
-    dropped = len(forecast.arms) - kept
+    dropped = len(forecast.variants) - kept
     yield text + (f"; {dropped} variants dropped" if dropped else "")
     if forecast.num_retune:
         retune = forecast.plan.sweep.retune
@@ -98,9 +98,9 @@ def _taken_over(forecast: Forecast, cache_dir: str | None) -> Iterator[str]:
 
 def _other_resources(forecast: Forecast) -> Iterator[str]:
     names: dict[str, list[str]] = {}
-    for arm in forecast.kept:
-        if (text := _resources(arm.resources)) != _resources(forecast.usual):
-            names.setdefault(text, []).append(arm.variant.name)
+    for each in forecast.kept:
+        if (text := _resources(each.resources)) != _resources(forecast.usual):
+            names.setdefault(text, []).append(each.variant.name)
     for text, own in names.items():
         more = f" and {len(own) - _MOST_NAMES} more" if len(own) > _MOST_NAMES else ""
         yield f"resources: a trial of {', '.join(own[:_MOST_NAMES])}{more} takes {text}"
@@ -132,7 +132,7 @@ def _time(forecast: Forecast) -> Iterator[str]:
         is_share = resources.gpu_memory is not None and not resources.per_variant
         share = f" ({forecast.usual.gpus:g} of a GPU per trial)" if is_share else ""
         costs += [f"{_hours(forecast.gpu_hours)} of GPUs{share}"]
-    sources = sorted({arm.source for arm in forecast.kept if arm.source})
+    sources = sorted({each.source for each in forecast.kept if each.source})
     told_by = f" (from {', '.join(sources)})" if sources else ""
     pace = f"{_hours(forecast.hours)} with {forecast.concurrency} at a time"
     yield f"time: {pace}; {', '.join(costs) or 'no resources'}{told_by}"
@@ -161,18 +161,18 @@ def _detection(forecast: Forecast) -> Iterator[str]:
 def _worst(found: Detectable, unit: str) -> str:
     if found.worst is None or found.num_arms == 1:
         return ""
-    return f"; after Holm for {_arms(found.num_arms)}, {_amount(found.worst, unit)} in the worst case"
+    return f"; after Holm for {_variants(found.num_arms)}, {_amount(found.worst, unit)} in the worst case"
 
 
 def _std(found: Detectable, unit: str) -> str:
     if found.spread is None:
         return f"{_amount(found.std, unit)}: assumed, there is no history"
-    pairs, arms = found.spread.num_pairs, _arms(found.spread.num_arms)
-    return f"{_amount(found.std, unit)}, from {pairs} pairs of {arms} in the ledger"
+    pairs, variants = found.spread.num_pairs, _variants(found.spread.num_arms)
+    return f"{_amount(found.std, unit)}, from {pairs} pairs of {variants} in the ledger"
 
 
 def _aliases(forecast: Forecast) -> Iterator[str]:
-    found = alias_structure([arm.variant.components for arm in forecast.kept])
+    found = alias_structure([each.variant.components for each in forecast.kept])
     yield f"fraction: {found}"
     lines = found.lines()
     for line in lines[:_MOST_ALIASES]:
@@ -186,8 +186,8 @@ def _aliases(forecast: Forecast) -> Iterator[str]:
         yield f"  interactions: {', '.join(shown[:_MOST_ALIASES])}{more}"
 
 
-def _arms(number: int) -> str:
-    return f"{number} arm{'s' if number != 1 else ''}"
+def _variants(number: int) -> str:
+    return f"{number} variant{'s' if number != 1 else ''}"
 
 
 def _several(forecast: Forecast) -> bool:

@@ -14,7 +14,7 @@ from runners.cli.arguments import (
     Profile,
     Study,
     SweepArgument,
-    refuse_two_wishes,
+    reject_conflicting_flags,
     run_dir_of,
     study_run_dirs,
 )
@@ -63,7 +63,7 @@ def plan(
     limit: Annotated[int, typer.Option(min=1, help="Print at most this many variants.")] = 200,
 ) -> None:
     """Print the variants with their cost, what the sweep will take and which differences its seeds can find."""
-    refuse_two_wishes(cache, no_cache)
+    reject_conflicting_flags(cache, no_cache)
     files = load_all_checked(sweep, profile, set_, study)
     if (probe or budget or as_json or cache) and not cost:
         raise typer.BadParameter("--probe, --budget, --cache and --json need the cost", param_hint="--no-cost")
@@ -118,7 +118,7 @@ def _plan_one(
     from results import read_ledger
     from results.store.ledger import LEDGER_NAME
     from runners.cache.directory import default_directory
-    from runners.cache.reuse import CACHE, STUDIES, from_siblings, providers
+    from runners.cache.reuse import CACHE, STUDIES, from_siblings, reuse_sources
     from runners.cache.trial_cache import TrialCache, device_of, leaves_only_records
     from runners.cli.plan.as_json import plan_as_json
     from runners.cli.plan.as_text import plan_rows, plan_sentences, plan_warnings
@@ -137,12 +137,12 @@ def _plan_one(
     memory = (cache or default_directory()) if uses_cache and leaves_only_records(made.sweep) else None
     memory = memory.resolve() if memory else None
     provided: dict[str, str] = {}
-    is_settled = not file.sweep.retune or made is not whole  # before that nobody knows what the arms will be
+    is_settled = not file.sweep.retune or made is not whole  # before that nobody knows what the variants will be
     if is_settled:
         in_siblings = from_siblings(siblings, run_dir)
         lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
         lookups |= {CACHE: TrialCache(memory, device_of(made, "ray")).get} if memory else {}
-        provided = providers(made, {record.trial_id for record in history.records}, lookups)
+        provided = reuse_sources(made, {record.trial_id for record in history.records}, lookups)
     probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
     forecast = _forecast(made, history, probes, concurrent, parsed, provided, trim=trim)
     if is_settled:
@@ -176,7 +176,7 @@ def _forecast(
     from runners.planning.forecast import make_forecast
 
     by_memory = any(kind.gpu_memory is not None for kind in made.kinds_of_resources)
-    gpu_gib = _smallest_gpu_here() if by_memory else None
+    gpu_gib = _smallest_local_gpu() if by_memory else None
 
     def forecast_of(seeds: Sequence[int]) -> Forecast:
         return make_forecast(
@@ -193,7 +193,7 @@ def _forecast(
     return fit_budget(budget, forecast_of, seeds, trim=trim) if budget else forecast_of(seeds)
 
 
-def _smallest_gpu_here() -> float | None:
+def _smallest_local_gpu() -> float | None:
     """GiB of the smallest GPU that torch sees; None without one."""
     import torch
 

@@ -25,10 +25,10 @@ def diff(
 
     from results import Run
     from results.views.diff import format_differences, run_differences
-    from results.views.diff_operands import find_side
+    from results.views.diff_operands import resolve_operand
 
     opened = Run.open(run)
-    found = run_differences(opened, find_side(opened, a), find_side(opened, b))
+    found = run_differences(opened, resolve_operand(opened, a), resolve_operand(opened, b))
     if not json_:
         print(format_differences(found))
         return

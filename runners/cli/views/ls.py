@@ -24,7 +24,7 @@ def ls(
     json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     csv_: Annotated[bool, typer.Option("--csv", help="For spreadsheets, with all digits.")] = False,
     every_attempt: Annotated[
-        bool, typer.Option("--all", help="Repeated attempts and trials that tuned an arm, too.")
+        bool, typer.Option("--all", help="Repeated attempts and trials that tuned a variant, too.")
     ] = False,
 ) -> None:
     """List the trials of a run: chosen by `--filter`, in the order of `--sort`, with any `--columns`.
@@ -33,12 +33,12 @@ def ls(
     what was trained (`arch.depth`). Trials without a value come last and match nothing that is said about it.
     """
     from results import Run
-    from results.store.gc_pause import without_collecting
+    from results.store.gc_pause import gc_paused
     from results.views.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
 
     if json_ and csv_:
         raise typer.BadParameter("one format at a time", param_hint="--json --csv")
-    with without_collecting():
+    with gc_paused():
         opened = Run.open(run)
         shown, order = _names(columns) or default_columns(opened), _names(sort)
         rows = listed(opened, columns=_names(columns), sort=order, filter_=filter_, every_attempt=every_attempt)

@@ -34,17 +34,17 @@ def report(
     from results import Run
     from results.figures.files import write_figures
     from results.report import make_report
-    from results.store.files import replace_file, write_errors_in_words
-    from results.store.gc_pause import without_collecting
+    from results.store.files import atomic_write, readable_write_errors
+    from results.store.gc_pause import gc_paused
 
-    with without_collecting():
+    with gc_paused():
         opened = [Run.open(run) for run in runs]
         made = make_report([_subject(run) for run in opened])
     path = output or opened[0].path / "report.html"
     if output is None:
-        replace_file(path, made.html)
+        atomic_write(path, made.html)
     else:  # may be a pipe or a device, which cannot be replaced
-        with write_errors_in_words(path):
+        with readable_write_errors(path):
             path.write_text(made.html, encoding="utf-8")
     print(f"report: {path}  ({len(made.html.encode()) / 1e6:.1f} MB)")
     if figures is not None:

@@ -25,9 +25,9 @@ class Format(StrEnum):
 
 def status(run: RunArgument) -> None:
     """Say how a run stands: what is done, running, failed and why, the best so far."""
-    from results import format_status, open_heads, run_status
+    from results import format_status, open_summary, run_status
 
-    print(format_status(run_status(open_heads(run), now=time.time())))
+    print(format_status(run_status(open_summary(run), now=time.time())))
 
 
 def table(
@@ -37,14 +37,14 @@ def table(
 ) -> None:
     """Print the ablation table of a run; of several runs as one table, each compared with its own baseline."""
     from results import EXPORTERS, Run, table_of_runs
-    from results.store.files import write_errors_in_words
-    from results.store.gc_pause import without_collecting
+    from results.store.files import readable_write_errors
+    from results.store.gc_pause import gc_paused
 
-    with without_collecting():
+    with gc_paused():
         made = table_of_runs([Run.open(run) for run in runs])
         if output is None:
             EXPORTERS[format_.value](made, sys.stdout)
             return
         # Not replaced as a run's own files are: it may be a pipe or a device.
-        with write_errors_in_words(output), output.open("w", encoding="utf-8", newline="") as stream:
+        with readable_write_errors(output), output.open("w", encoding="utf-8", newline="") as stream:
             EXPORTERS[format_.value](made, stream)

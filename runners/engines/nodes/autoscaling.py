@@ -2,9 +2,9 @@
 
 Ray's autoscaler adds nodes for placement groups that find no room. Trials are handed out only where there is room, so
 none of theirs ever waits; placeholders wait in their stead, of a trial's size and kept off every node that is there, so
-that they take no room from trials. They end with the driver's connection, even if it is killed, and with them the wish
-for nodes; a call of `ray.autoscaler.sdk.request_resources` would stand, and keep nodes that nobody uses. Where no
-autoscaler is, they wait in vain and cost nothing.
+that they take no room from trials. They end with the driver's connection, even if it is killed, and with them the
+request for nodes; a call of `ray.autoscaler.sdk.request_resources` would stand, and keep nodes that nobody
+uses. Where no autoscaler is, they wait in vain and cost nothing.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Placeholders:
         self._groups: list[PlacementGroup] = []
         self._key: object = None
 
-    def wish(self, demand: Mapping[str, float], number: int, nodes: Sequence[Node]) -> None:
-        """Room for so many trials more than these nodes have. Replaces the wish before."""
+    def request_capacity(self, demand: Mapping[str, float], number: int, nodes: Sequence[Node]) -> None:
+        """Room for so many trials more than these nodes have. Replaces the request before."""
         here = sorted(node.id for node in nodes)
         key = (dict(demand), here)
         if key != self._key:
@@ -107,7 +107,7 @@ def await_node(
         flush=True,
     )
     while not any(node.holds(demand) for node in nodes) and time.monotonic() < end and not is_stopping():
-        waiting.wish(demand, 1, nodes)
+        waiting.request_capacity(demand, 1, nodes)
         time.sleep(_SECONDS_BETWEEN_LOOKS)
         nodes = look()
     waiting.withdraw()

@@ -16,11 +16,11 @@ import ray
 
 from runners.engines.nodes import facts as node_facts
 from runners.engines.nodes.capacity import demand_of, fits
-from runners.engines.nodes.inquiry import Inquiry, NodeReport, data_dir_of, packages_here
+from runners.engines.nodes.probe import NodeProbe, NodeReport, data_dir_of, local_packages
 from search_space import Problem, Resources, SpecError
 
 __all__ = [
-    "Newcomers",
+    "JoiningNodes",
     "check_nodes",
     "data_problems",
     "judge",
@@ -44,7 +44,7 @@ def check_nodes(run_dir: Path, resources: Resources) -> frozenset[str]:
         SpecError: versions differ, or the dataset's folder is not there; every node and package is named.
     """
     nodes = living(resources)
-    reports, silent = Inquiry(nodes, run_dir, resources).answers()
+    reports, silent = NodeProbe(nodes, run_dir, resources).answers()
     warnings, problems = judge(run_dir, resources, reports)
     warn(silent + warnings)
     if problems:
@@ -61,7 +61,7 @@ def living(resources: Resources) -> list[Mapping[str, Any]]:
 
 def judge(run_dir: Path, resources: Resources, reports: Sequence[NodeReport]) -> tuple[list[str], list[Problem]]:
     """What is to be warned of, and what forbids to train there."""
-    problems = version_problems(packages_here(), reports) + requirement_problems(reports)
+    problems = version_problems(local_packages(), reports) + requirement_problems(reports)
     return run_dir_warnings(run_dir, reports), problems + data_problems(data_dir_of(resources), reports)
 
 
@@ -136,7 +136,7 @@ def _names(nodes: Sequence[str]) -> str:
     return ("node " if len(unique) == 1 else "nodes ") + shown + (f" and {more} more" if more > 0 else "")
 
 
-class Newcomers:
+class JoiningNodes:
     """Nodes that join a cluster while trials run: they get trials once they have answered what `check_nodes` asks.
 
     An autoscaler, a colleague's `ray start` or a node that came back may bring another torch in the middle of a sweep,
@@ -153,7 +153,7 @@ class Newcomers:
         self._run_dir = run_dir
         self._resources = resources
         self._known = set(known)
-        self._asked: dict[str, Inquiry] = {}
+        self._asked: dict[str, NodeProbe] = {}
         self.refused: set[str] = set()
 
     @property
@@ -161,13 +161,13 @@ class Newcomers:
         """Nodes that are still asked, and those that have been found unfit."""
         return frozenset(self._asked) | self.refused
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Asks nodes that have joined, and takes the answers that have come; never waits."""
         for node in living(self._resources):
             if node["NodeID"] not in self._known:
                 self._known.add(node["NodeID"])
-                self._asked[node["NodeID"]] = Inquiry([node], self._run_dir, self._resources)
-        for node_id in [node_id for node_id, inquiry in self._asked.items() if inquiry.is_answered]:
+                self._asked[node["NodeID"]] = NodeProbe([node], self._run_dir, self._resources)
+        for node_id in [node_id for node_id, probe in self._asked.items() if probe.is_answered]:
             reports, silent = self._asked.pop(node_id).answers()
             warnings, problems = judge(self._run_dir, self._resources, reports)
             if problems:

@@ -21,8 +21,8 @@ __all__ = [
     "ROOMS",
     "SEEN",
     "SOURCE",
-    "facts_here",
     "folder_of",
+    "local_facts",
     "source_digest",
 ]
 
@@ -37,7 +37,7 @@ _ATTEMPTS = 6
 _PAUSE_SECONDS = 0.5
 
 
-def facts_here(marker: str, token: str, data_dir: str) -> dict:
+def local_facts(marker: str, token: str, data_dir: str) -> dict:
     """The facts of the machine this runs on.
 
     Args:

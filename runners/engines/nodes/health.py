@@ -31,7 +31,7 @@ class NodeHealth:
         """Nodes that get no further trials, in the order in which they were found out."""
         return tuple(self._set_aside)
 
-    def note(self, node: str, record: TrialRecord, *, alive: frozenset[str]) -> list[TrialRecord]:
+    def record_result(self, node: str, record: TrialRecord, *, alive: frozenset[str]) -> list[TrialRecord]:
         """Takes note of a trial that ended on `node`; returns the records whose trials should run again elsewhere.
 
         Args:

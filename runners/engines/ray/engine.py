@@ -1,8 +1,8 @@
 """The `ray` engine: Ray Tune places trials, keeps workers warm and restarts them when a node is lost. It owns no state.
 
-Two thin classes hang on the driver's book: a `Searcher` that asks it for trials and tells it what became of them, and a
-`TrialScheduler` that hands it each epoch and stops what it says to stop. Why not `OptunaSearch`, `Tuner.restore` or
-function trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
+Two thin classes hang on the driver's orchestrator: a `Searcher` that asks it for trials and tells it what became of
+them, and a `TrialScheduler` that hands it each epoch and stops what it says to stop. Why not `OptunaSearch`,
+`Tuner.restore` or function trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from results.store.records import Failure
-from runners.driver.orchestrator import TrialBook
+from runners.driver.orchestrator import Orchestrator
 from runners.engines.nodes.autoscaling import await_node, placeholders
 from runners.engines.nodes.capacity import demand_of
-from runners.engines.nodes.checks import Newcomers, check_nodes
+from runners.engines.nodes.checks import JoiningNodes, check_nodes
 from runners.engines.nodes.cluster import cluster
 from runners.engines.ray.gpu_memory import GpuShares
 from runners.engines.ray.placement import Placement, living_nodes, request_of
@@ -37,12 +37,12 @@ __all__ = ["DriverError", "EndedTrials", "run_on_ray"]
 _MOST_TRIALS_AT_ONCE = 10_000  # the searcher itself counts the room there is; Tune must not
 
 
-class _BookSearcher(Searcher):
-    """Tune asks for trials and tells their end; both go straight to the book."""
+class _OrchestratorSearcher(Searcher):
+    """Tune asks for trials and tells their end; both go straight to the orchestrator."""
 
-    def __init__(self, book: TrialBook, placement: Placement, run_dir: Path, error: DriverError) -> None:
+    def __init__(self, orchestrator: Orchestrator, placement: Placement, run_dir: Path, error: DriverError) -> None:
         super().__init__(metric=None, mode=None)
-        self._book = book
+        self._orchestrator = orchestrator
         self._placement = placement
         self._run_dir = run_dir
         self._error = error
@@ -50,11 +50,13 @@ class _BookSearcher(Searcher):
         self._taken: dict[str, dict[str, float]] = {}  # the CPUs and GPUs of each
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher; the book holds locks and is not for keeping
+        return {}  # Tune pickles its searcher; the orchestrator holds locks and is not for keeping
 
     def suggest(self, trial_id: str) -> Any:
         if self._given and not self._error.guard(self._has_room, otherwise=False):
-            self._placement.wish(len(self._given), 0 if self._book.is_stopping else self._book.num_startable)
+            self._placement.request_capacity(
+                len(self._given), 0 if self._orchestrator.is_stopping else self._orchestrator.num_startable
+            )
             return None  # Tune asks again
         config = self._error.guard(lambda: self._next(trial_id))
         if config is None and self._given and self._error.caught is None:
@@ -65,14 +67,14 @@ class _BookSearcher(Searcher):
         return self._placement.has_room(self._taken.values())
 
     def _next(self, trial_id: str) -> dict[str, Any] | None:
-        assignment = self._book.ask()
+        assignment = self._orchestrator.ask()
         if assignment is None:
-            self._placement.wish(len(self._given), 0)
+            self._placement.request_capacity(len(self._given), 0)
             return None
         self._given[trial_id] = assignment
         placed = self._placement.config(assignment)
         self._taken[trial_id] = placed["demand"]
-        config = _worker_config(assignment, self._book, self._run_dir, gpus=placed["demand"]["GPU"])
+        config = _worker_config(assignment, self._orchestrator, self._run_dir, gpus=placed["demand"]["GPU"])
         return {**config, **placed}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
@@ -82,17 +84,19 @@ class _BookSearcher(Searcher):
 
     def _finish(self, assignment: Assignment, result: dict | None, error: bool) -> None:
         key = assignment.trial_id
-        if not self._book.is_running(key):
+        if not self._orchestrator.is_running(key):
             return
-        if self._book.is_pruned(key):
-            self._placement.note(self._book.finish(key, None))
+        if self._orchestrator.is_pruned(key):
+            self._placement.record_result(self._orchestrator.finish(key, None))
             return
         if result:
-            self._placement.seen(key, result["node"])
-        ended = _how_it_ended(self._book, key, result, error)
-        record = self._book.finish(key, ended, may_retry_alone=self._placement.could_be_alone(assignment))
-        for failed in self._placement.note(record):
-            self._book.run_again(failed.trial_id)
+            self._placement.record_node(key, result["node"])
+        ended = _trial_result(self._orchestrator, key, result, error)
+        record = self._orchestrator.finish(
+            key, ended, may_retry_exclusively=self._placement.may_run_exclusively(assignment)
+        )
+        for failed in self._placement.record_result(record):
+            self._orchestrator.run_again(failed.trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
         pass  # the scheduler reports: it is the one that may stop a trial
@@ -104,14 +108,14 @@ class _BookSearcher(Searcher):
         raise NotImplementedError("run the sweep again instead: the ledger continues it")
 
 
-class _BookScheduler(FIFOScheduler):
-    """First in, first out; each epoch is shown to the book, whose pruner may stop the trial."""
+class _OrchestratorScheduler(FIFOScheduler):
+    """First in, first out; each epoch is shown to the orchestrator, whose pruner may stop the trial."""
 
     _supports_buffered_results = False
 
-    def __init__(self, book: TrialBook, placement: Placement, error: DriverError) -> None:
+    def __init__(self, orchestrator: Orchestrator, placement: Placement, error: DriverError) -> None:
         super().__init__()
-        self._book = book
+        self._orchestrator = orchestrator
         self._placement = placement
         self._error = error
         self._turns: dict[str, int] = {}  # Tune's trial id -> when it came, of those that have not ended
@@ -130,14 +134,14 @@ class _BookScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._turns[trial.trial_id] = next(self._count)
-        if self._book.arm_keeps_failing(trial.config["key"]):
+        if self._orchestrator.variant_keeps_failing(trial.config["key"]):
             trial.max_failures = 0  # it would take as many workers again
         super().on_trial_add(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         reason = Path(trial.error_file)  # on this machine; `trial.get_error()` looks where Tune would store it
         text = reason.read_text(errors="replace") if reason.is_file() else ""
-        self._book.note_lost_worker(trial.config["key"], text.rpartition("Failure # ")[2])
+        self._orchestrator.record_lost_worker(trial.config["key"], text.rpartition("Failure # ")[2])
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
@@ -146,24 +150,24 @@ class _BookScheduler(FIFOScheduler):
         content = json.loads(result["content"])
         if result["kind"] == "placed":
             place = Place(content["host"], tuple(content["gpus"]))
-            self._error.guard(lambda: self._book.placed(trial.config["key"], place))
+            self._error.guard(lambda: self._orchestrator.placed(trial.config["key"], place))
             return TrialScheduler.CONTINUE
-        self._placement.seen(trial.config["key"], result["node"])
+        self._placement.record_node(trial.config["key"], result["node"])
         if result["kind"] == "resumed":
-            self._error.guard(lambda: self._book.resume(trial.config["key"], content))
+            self._error.guard(lambda: self._orchestrator.resume(trial.config["key"], content))
             return TrialScheduler.CONTINUE
-        stop = self._error.guard(lambda: self._book.report(trial.config["key"], content), otherwise=True)
+        stop = self._error.guard(lambda: self._orchestrator.report(trial.config["key"], content), otherwise=True)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
 
 def run_on_ray(
-    book: TrialBook,
+    orchestrator: Orchestrator,
     *,
     run_dir: Path,
     address: str | None = None,
     worker: type[tune.Trainable] = TrialWorker,
 ) -> None:
-    """Trains everything the book asks for on a Ray cluster: a private one on this machine, or the one at `address`.
+    """Train the trials of the orchestrator on a Ray cluster: a private one on this machine, or the one at `address`.
 
     A cluster that is already connected in this process is used and left running. `worker` is what trains; benchmarks
     put one there that does nothing.
@@ -171,36 +175,36 @@ def run_on_ray(
     Raises:
         SpecError: a trial asks for more than the cluster has, or there is no cluster at `address`.
     """
-    resources, kinds = book.plan.sweep.resources, book.plan.kinds_of_resources
+    resources, kinds = orchestrator.plan.sweep.resources, orchestrator.plan.kinds_of_resources
     # Ray takes SIGTERM for itself when it starts: we listen after that.
     is_private = address in (None, "local")
     with (
         cluster(address),
-        book.stop.listening() if book.stop else nullcontext(),
+        orchestrator.stop.listening() if orchestrator.stop else nullcontext(),
         nullcontext() if is_private else placeholders() as waiting,
     ):
-        newcomers = None
+        joining = None
         if waiting is not None:
             for kind in kinds:
-                await_node(_most(kind), living_nodes, waiting, is_stopping=lambda: book.is_stopping)
-            if book.is_stopping:
+                await_node(_most(kind), living_nodes, waiting, is_stopping=lambda: orchestrator.is_stopping)
+            if orchestrator.is_stopping:
                 return
             least = resources.model_copy(
                 update={"cpus": min(each.cpus for each in kinds), "gpus": min(each.gpus for each in kinds)}
             )
-            newcomers = Newcomers(run_dir, least, known=check_nodes(run_dir, least))
+            joining = JoiningNodes(run_dir, least, known=check_nodes(run_dir, least))
         error = DriverError()
         by_memory = any(each.gpu_memory is not None for each in kinds)
-        shares = GpuShares(book.plan, run_dir, living_nodes()) if by_memory else None
+        shares = GpuShares(orchestrator.plan, run_dir, living_nodes()) if by_memory else None
         placement = Placement(
-            resources, kinds, lambda assignment: _resources_of(assignment, book, shares), waiting, newcomers
+            resources, kinds, lambda assignment: _resources_of(assignment, orchestrator, shares), waiting, joining
         )
         with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(worker, request_of),
                 tune_config=tune.TuneConfig(
-                    search_alg=_BookSearcher(book, placement, run_dir, error),
-                    scheduler=_BookScheduler(book, placement, error),
+                    search_alg=_OrchestratorSearcher(orchestrator, placement, run_dir, error),
+                    scheduler=_OrchestratorScheduler(orchestrator, placement, error),
                     num_samples=-1,
                     max_concurrent_trials=_MOST_TRIALS_AT_ONCE,
                     reuse_actors=True,
@@ -219,8 +223,8 @@ def run_on_ray(
             error.raise_caught()
 
 
-def _resources_of(assignment: Assignment, book: TrialBook, shares: GpuShares | None) -> Resources:
-    found = book.plan.resources_of(assignment.variant)
+def _resources_of(assignment: Assignment, orchestrator: Orchestrator, shares: GpuShares | None) -> Resources:
+    found = orchestrator.plan.resources_of(assignment.variant)
     if found.gpu_memory is None:
         return found
     assert shares is not None, "a kind of resources that the plan did not foresee"
@@ -232,9 +236,9 @@ def _most(resources: Resources) -> dict[str, float]:
     return demand_of(resources) if resources.gpu_memory is None else {**demand_of(resources), "GPU": 1.0}
 
 
-def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -> Outcome | Failure:
+def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, error: bool) -> Outcome | Failure:
     if error or not result or result.get("kind") not in ("outcome", "failure"):
-        reasons = book.lost_workers(key)
+        reasons = orchestrator.lost_workers(key)
         times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
         message = f"its worker was lost {times} (node failure or out of memory)"
         return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
@@ -242,9 +246,9 @@ def _how_it_ended(book: TrialBook, key: str, result: dict | None, error: bool) -
     return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
 
 
-def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path, *, gpus: float) -> dict[str, Any]:
-    sweep = book.plan.sweep
-    resources = book.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
+def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: Path, *, gpus: float) -> dict[str, Any]:
+    sweep = orchestrator.plan.sweep
+    resources = orchestrator.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
     job = {
         "trial": assignment.spec.model_dump(mode="json"),
         "resources": resources.model_dump(mode="json"),
@@ -252,7 +256,7 @@ def _worker_config(assignment: Assignment, book: TrialBook, run_dir: Path, *, gp
         "metric": sweep.metric,
         "log": str(run_dir / "trials" / assignment.trial_id / "train.log"),
     }
-    stop_file = "" if book.stop is None else str(book.stop.file)
+    stop_file = "" if orchestrator.stop is None else str(orchestrator.stop.file)
     return {"key": assignment.trial_id, "job": json.dumps(job), "stop_file": stop_file}
 
 
@@ -279,7 +283,7 @@ class EndedTrials(tune.Callback):
 
 
 class DriverError:
-    """Keeps the first exception of the book (a full disk, say): an engine must not take it for a failing trial."""
+    """First exception of the orchestrator (a full disk, say): an engine must not take it for a failing trial."""
 
     def __init__(self) -> None:
         self.caught: BaseException | None = None

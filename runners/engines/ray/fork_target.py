@@ -7,11 +7,11 @@ from typing import Any
 
 from runners.trials.outcome import failure_of
 
-__all__ = ["CHILD_ENV", "PRELOAD", "child_entry"]
+__all__ = ["PRELOAD", "TRIAL_ENV", "run_forked_trial"]
 
 PRELOAD = ["runners.engines.ray.trial_process", "runners.machine.forkserver_signals"]
 
-CHILD_ENV = {
+TRIAL_ENV = {
     # Attention maps are large and short-lived: without these, glibc returns their pages to the kernel after every step
     # and the next step faults them in again. They must stand in the environment before the process starts.
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -22,14 +22,14 @@ CHILD_ENV = {
 }
 
 
-def child_entry(connection: Connection, *arguments: Any) -> None:
-    """Runs `child_main` in the forked child, where the forkserver has preloaded it.
+def run_forked_trial(connection: Connection, *arguments: Any) -> None:
+    """Runs `main` in the forked child, where the forkserver has preloaded it.
 
     An installation in which it cannot be imported is told to the driver like any failure.
     """
     try:
-        from runners.engines.ray.trial_process import child_main
+        from runners.engines.ray.trial_process import main
     except Exception as err:
         connection.send(("failure", failure_of(err).model_dump()))
         return
-    child_main(connection, *arguments)
+    main(connection, *arguments)

@@ -16,7 +16,7 @@ from pathlib import Path
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from results.store.files import replace_file
+from results.store.files import atomic_write
 from runners.engines.nodes.capacity import Node
 from runners.planning.gpu_share import share_of
 from runners.planning.history import duration_key
@@ -94,7 +94,7 @@ class GpuShares:
         else:
             found = [self._estimate(variant) for variant in missing.values()]
         self._peaks |= dict(zip(missing, found, strict=True))
-        replace_file(self._path, json.dumps(self._peaks, indent=1) + "\n")
+        atomic_write(self._path, json.dumps(self._peaks, indent=1) + "\n")
 
     def _estimate(self, variant: Variant) -> float:
         params_m = self._plan.cost_of(variant)["params_m"]

@@ -18,7 +18,7 @@ from ray import tune
 from results.store.records import TrialRecord
 from runners.engines.nodes.autoscaling import NODE_ID_LABEL, Placeholders
 from runners.engines.nodes.capacity import Node, check_fits, demand_of, has_room
-from runners.engines.nodes.checks import Newcomers
+from runners.engines.nodes.checks import JoiningNodes
 from runners.engines.nodes.health import NodeHealth
 from runners.trials.assignment import Assignment
 from search_space import Resources
@@ -43,40 +43,40 @@ class Placement:
         resources_of: what a trial may use; its share of a GPU, where trials pack by memory.
         kinds: all that trials may use, as far as it is known before they are handed out.
         waiting: what stands for trials that find no room, where nodes may come.
-        newcomers: looks after nodes that join.
+        joining: looks after nodes that join.
     """
 
     resources: Resources
     kinds: Sequence[Resources]
     resources_of: Callable[[Assignment], Resources]
     waiting: Placeholders | None = None
-    newcomers: Newcomers | None = None
+    joining: JoiningNodes | None = None
     health: NodeHealth = field(default_factory=NodeHealth)
-    _whereabouts: dict[str, str] = field(default_factory=dict)  # trial id -> node
+    _node_of: dict[str, str] = field(default_factory=dict)  # trial id -> node
     _nodes: list[Node] = field(default_factory=list)
     _looked: float = 0.0
     _smallest: dict[str, float] = field(default_factory=dict)  # of those that were handed out
 
     def __post_init__(self) -> None:
-        self._look()
+        self._poll()
         for kind in self.kinds:
             self._check_fits(kind)
 
     def has_room(self, taken: Collection[Mapping[str, float]]) -> bool:
         """Whether one more trial could be placed beside those under way, which have taken so much."""
-        self._look()
+        self._poll()
         if self.resources.max_concurrent is not None and len(taken) >= self.resources.max_concurrent:
             return False
         usable = [node for node in self._nodes if node.id not in self._avoided()]
         return has_room(self._least(), taken, usable)
 
-    def wish(self, num_running: int, num_waiting: int) -> None:
+    def request_capacity(self, num_running: int, num_waiting: int) -> None:
         """Asks for nodes, should there be an autoscaler: room for as many trials again as are under way."""
         if self.waiting is None:
             return
         at_most = self.resources.max_concurrent
         left = num_waiting if at_most is None else min(num_waiting, at_most - num_running)
-        self.waiting.wish(self._least(), max(0, min(num_running, left)), self._nodes)
+        self.waiting.request_capacity(self._least(), max(0, min(num_running, left)), self._nodes)
 
     def demand(self, assignment: Assignment) -> dict[str, float]:
         """CPUs and GPUs of this trial, by Ray's names."""
@@ -91,28 +91,28 @@ class Placement:
         """What `request_of` reads from the configuration of a trial."""
         return {"demand": self.demand(assignment), "avoid": self._avoided()}
 
-    def could_be_alone(self, assignment: Assignment) -> bool:
+    def may_run_exclusively(self, assignment: Assignment) -> bool:
         """Whether others may have taken the memory that this trial lacked."""
         asked = self.demand(assignment)
         return asked != self._alone(asked)
 
-    def seen(self, key: str, node: str) -> None:
+    def record_node(self, key: str, node: str) -> None:
         """A trial gave a sign of life from this node."""
-        self._whereabouts[key] = node
+        self._node_of[key] = node
 
-    def note(self, record: TrialRecord) -> list[TrialRecord]:
+    def record_result(self, record: TrialRecord) -> list[TrialRecord]:
         """Takes note of an end; returns the records whose trials should run again on other nodes."""
-        self._look()
-        node = self._whereabouts.pop(record.trial_id, None)
+        self._poll()
+        node = self._node_of.pop(record.trial_id, None)
         if node is None:  # its worker never got as far as telling
             return []
         alive = frozenset(other.id for other in self._nodes)
-        if self.newcomers:
-            alive -= self.newcomers.unusable
-        return self.health.note(node, record, alive=alive)
+        if self.joining:
+            alive -= self.joining.unusable
+        return self.health.record_result(node, record, alive=alive)
 
     def _avoided(self) -> list[str]:
-        return [*self.health.set_aside, *(sorted(self.newcomers.unusable) if self.newcomers else ())]
+        return [*self.health.set_aside, *(sorted(self.joining.unusable) if self.joining else ())]
 
     def _check_fits(self, resources: Resources) -> None:
         if resources.gpu_memory is None:
@@ -130,11 +130,11 @@ class Placement:
             return {**asked, "CPU": max((node.total.get("CPU", 0.0) for node in self._nodes), default=asked["CPU"])}
         return dict(asked)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
             before, self._nodes, self._looked = self._nodes, living_nodes(), time.monotonic()
-            if self.newcomers:
-                self.newcomers.look()
+            if self.joining:
+                self.joining.poll()
             if self.waiting and {node.id for node in before} != {node.id for node in self._nodes}:
                 self.waiting.withdraw()  # a node that came is for trials
 

@@ -24,10 +24,10 @@ from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.outcome import failure_of
 from search_space import Checkpoints, Resources, TrialSpec
 
-__all__ = ["child_main"]
+__all__ = ["main"]
 
 
-def child_main(connection: Connection, job: dict[str, Any]) -> None:
+def main(connection: Connection, job: dict[str, Any]) -> None:
     """Trains one trial and sends what becomes of it. Never raises: a failure is a message.
 
     Args:

@@ -24,7 +24,7 @@ import ray
 from ray import tune
 from ray.tune.result import DONE
 
-from runners.engines.ray.fork_target import CHILD_ENV, PRELOAD, child_entry
+from runners.engines.ray.fork_target import PRELOAD, TRIAL_ENV, run_forked_trial
 from runners.trials.outcome import Outcome, too_slow
 
 __all__ = ["TrialWorker"]
@@ -34,7 +34,7 @@ _LOOK_EVERY_SECONDS = 0.2
 
 
 class TrialWorker(tune.Trainable):
-    """config: `job` (JSON text, see `child_main`), `key` (trial id), `stop_file` (path, see `StopRequest`)."""
+    """config: `job` (JSON text, see `main`), `key` (trial id), `stop_file` (path, see `StopRequest`)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         # setup also runs on actors that never train: the child starts in the first step.
@@ -65,7 +65,7 @@ class TrialWorker(tune.Trainable):
                 self._unanswered = False
             kind, content = self._next_message(self._connection)
         except (EOFError, OSError):
-            kind, content = self._death_certificate()
+            kind, content = self._exit_description()
         if kind == "epoch":
             self._unanswered = True
         if kind in ("epoch", "resumed"):
@@ -95,7 +95,7 @@ class TrialWorker(tune.Trainable):
                 return "failure", too_slow(self._time_limit).model_dump()
 
     def _start_child(self) -> None:
-        os.environ.update(CHILD_ENV)  # before the forkserver starts, which inherits them
+        os.environ.update(TRIAL_ENV)  # before the forkserver starts, which inherits them
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
         ours, theirs = context.Pipe()
@@ -104,7 +104,7 @@ class TrialWorker(tune.Trainable):
         self._time_limit = job["resources"]["time_limit"]
         self._deadline = None if self._time_limit is None else time.monotonic() + self._time_limit
         with _no_main_module():
-            self._child = context.Process(target=child_entry, args=(theirs, job), daemon=False)
+            self._child = context.Process(target=run_forked_trial, args=(theirs, job), daemon=False)
             self._child.start()
         theirs.close()
         self._connection = ours
@@ -128,7 +128,7 @@ class TrialWorker(tune.Trainable):
             self._child.join()
         self._child, self._connection, self._unanswered = None, None, False
 
-    def _death_certificate(self) -> tuple[str, dict[str, Any]]:
+    def _exit_description(self) -> tuple[str, dict[str, Any]]:
         self._child.join(_GRACE_SECONDS)
         code = self._child.exitcode
         if code == -signal.SIGTERM and self._is_told_to_stop:  # before it listened: nothing to save yet

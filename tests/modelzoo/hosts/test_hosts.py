@@ -124,11 +124,11 @@ def test_groupmix_in_a_pyramid_sees_the_grid_of_its_stage():
 
 def test_groupmix_in_a_window_takes_it_for_its_image():
     attention = {"name": "groupmix", "kernel_sizes": [3], "local_branch": False, "blocks": [0]}
-    seat = build(SWIN_TINY, attention).layers[0].blocks[0].attn
+    site = build(SWIN_TINY, attention).layers[0].blocks[0].attn
     x = torch.randn(8, 49, 96)
-    torch.testing.assert_close(seat.eval()(x), seat.mechanism.attend(x, grid_size=(7, 7))[0], rtol=0, atol=0)
+    torch.testing.assert_close(site.eval()(x), site.mechanism.attend(x, grid_size=(7, 7))[0], rtol=0, atol=0)
     with pytest.raises(ValueError, match="its aggregators would see across what the mask separates"):
-        seat(x, mask=torch.zeros(4, 49, 49))
+        site(x, mask=torch.zeros(4, 49, 49))
 
 
 def test_groupmix_in_coat_leaves_the_class_token_first():

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from results import Failure, LedgerWriter, latest_by_trial, read_ledger, running_driver
-from results.store.record_summary import head_of
+from results.store.record_summary import summarize
 from search_space.parsing.errors import SpecError
 
 _HOLD = """
@@ -33,7 +33,7 @@ _WRITE_FOREVER = """
 import sys
 from results import LedgerWriter, TrialRecord
 with LedgerWriter(sys.argv[1]) as ledger:
-    for number in range(len(ledger.heads), 10**9):
+    for number in range(len(ledger.summaries), 10**9):
         ledger.append(TrialRecord(trial_id=str(number), variant_id="v", variant="v", seed=0, spec={"pad": "x" * 20000},
                                   status="completed"))
         print(number, flush=True)
@@ -42,7 +42,7 @@ with LedgerWriter(sys.argv[1]) as ledger:
 _WRITE_UNTIL_FULL = """
 import sys, resource
 from results import LedgerWriter, TrialRecord
-from results.store.record_summary import head_of
+from results.store.record_summary import summarize
 from search_space.parsing.errors import SpecError
 def record(name, size):
     return TrialRecord(trial_id=name, variant_id="v", variant="v", seed=0, spec={"pad": "x" * size}, status="completed")
@@ -75,7 +75,7 @@ def test_what_was_appended_is_read_back_equal(tmp_path, record):
             ledger.append(one)
     assert read_ledger(ledger.path).records == records
     with LedgerWriter(ledger.run_dir) as again:
-        assert again.heads == [head_of(one) for one in records]
+        assert again.summaries == [summarize(one) for one in records]
 
 
 def test_every_record_is_one_line_with_its_version(tmp_path, record):
@@ -149,7 +149,7 @@ def test_a_line_torn_anywhere_is_repaired(tmp_path, record, cut):
     line = record("a", 0, 1.0).model_dump_json()
     (tmp_path / "ledger.jsonl").write_text(f"{line}\n{line[:cut]}")
     with LedgerWriter(tmp_path) as ledger:
-        assert len(ledger.heads) == 1
+        assert len(ledger.summaries) == 1
         ledger.append(record("b", 0, 2.0))
     assert [found.variant for found in read_ledger(ledger.path).records] == ["a", "b"]
 
@@ -219,7 +219,7 @@ def test_a_killed_driver_leaves_no_lock(tmp_path):
     holder.wait()
     assert running_driver(tmp_path) is None
     with LedgerWriter(tmp_path) as ledger:
-        assert ledger.heads == []
+        assert ledger.summaries == []
 
 
 def test_a_killed_writer_loses_nothing_it_reported(tmp_path):

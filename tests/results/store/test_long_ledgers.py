@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results import LedgerWriter, Run, TrialRecord, open_heads, run_status, write_plan
-from results.store.ledger_index import BLOCK, INDEX_NAME, read_heads
-from results.store.record_summary import head_of
+from results import LedgerWriter, Run, TrialRecord, open_summary, run_status, write_plan
+from results.store.ledger_index import BLOCK, INDEX_NAME, read_summaries
+from results.store.record_summary import summarize
 from results.store.records import PlannedVariant, RunPlan
 from search_space.parsing.errors import SpecError
 
@@ -47,7 +47,7 @@ def lines_of(*records: TrialRecord) -> bytes:
 
 
 def assert_same(run_dir: Path) -> None:
-    """By the index as by the whole ledger: the same heads, the same status, the same refusal."""
+    """By the index as by the whole ledger: the same summaries, the same status, the same refusal."""
     try:
         whole = Run.open(run_dir)
     except SpecError as err:
@@ -56,12 +56,12 @@ def assert_same(run_dir: Path) -> None:
         refusal = None
     if refusal is not None:
         with pytest.raises(SpecError) as caught:
-            open_heads(run_dir)
+            open_summary(run_dir)
         assert str(caught.value) == refusal
         return
-    by_heads = open_heads(run_dir)
+    by_heads = open_summary(run_dir)
     # As text: a metric that is no number is not equal to itself.
-    assert repr(list(by_heads.records)) == repr([head_of(record) for record in whole.records])
+    assert repr(list(by_heads.records)) == repr([summarize(record) for record in whole.records])
     assert run_status(by_heads, now=0.0) == run_status(whole, now=0.0)
 
 
@@ -127,7 +127,7 @@ def change(run_dir: Path, kind: str, how) -> None:
     elif kind == "index of another":
         other = new_run(run_dir.parent / "other")
         (other / "ledger.jsonl").write_bytes(how)
-        open_heads(other)
+        open_summary(other)
         if (other / INDEX_NAME).exists():
             shutil.copy(other / INDEX_NAME, index)
     elif kind == "torn index" and index.exists():
@@ -148,23 +148,23 @@ def run_dir(tmp_path):
 def test_only_what_the_index_lacks_is_read_from_the_ledger(run_dir):
     ledger = run_dir / "ledger.jsonl"
     ledger.write_bytes(lines_of(*map(made, range(2 * BLOCK + 7))))
-    assert read_heads(run_dir, may_write=True).num_indexed == 0
-    found = read_heads(run_dir, may_write=True)
-    assert (len(found.heads), found.num_indexed) == (2 * BLOCK + 7, 2 * BLOCK)
+    assert read_summaries(run_dir, may_write=True).num_indexed == 0
+    found = read_summaries(run_dir, may_write=True)
+    assert (len(found.summaries), found.num_indexed) == (2 * BLOCK + 7, 2 * BLOCK)
     data = bytearray(ledger.read_bytes())
     place = data.index(b'"t600"')
     data[place : place + 6] = b'"t6OO"'  # of equal length, in the second block
     ledger.write_bytes(data)
-    found = read_heads(run_dir, may_write=True)
-    assert (found.heads[600].trial_id, found.num_indexed) == ("t6OO", BLOCK)
-    assert read_heads(run_dir, may_write=True).num_indexed == 2 * BLOCK
+    found = read_summaries(run_dir, may_write=True)
+    assert (found.summaries[600].trial_id, found.num_indexed) == ("t6OO", BLOCK)
+    assert read_summaries(run_dir, may_write=True).num_indexed == 2 * BLOCK
 
 
 def test_a_short_run_has_no_index(run_dir):
     with LedgerWriter(run_dir) as ledger:
         for number in range(20):
             ledger.append(made(number))
-    open_heads(run_dir)
+    open_summary(run_dir)
     assert not (run_dir / INDEX_NAME).exists()
 
 
@@ -178,19 +178,19 @@ def test_driver_and_reader_write_the_same_index(run_dir, tmp_path):
     of_driver = (run_dir / INDEX_NAME).read_bytes()
     assert of_driver.count(b"\n") == 2
     (run_dir / INDEX_NAME).unlink()
-    open_heads(run_dir)
+    open_summary(run_dir)
     assert (run_dir / INDEX_NAME).read_bytes() == of_driver
 
 
 def test_a_driver_believes_the_ledger_and_not_the_index(run_dir):
-    """Somebody wrote an index of right sums and wrong heads; at the next start of the driver it is gone."""
+    """Somebody wrote an index of right sums and wrong summaries; at the next start of the driver it is gone."""
     (run_dir / "ledger.jsonl").write_bytes(lines_of(*map(made, range(BLOCK))))
-    open_heads(run_dir)
+    open_summary(run_dir)
     index = run_dir / INDEX_NAME
     true = index.read_text()
     index.write_text(true.replace('"completed"', '"failed"'))
     with LedgerWriter(run_dir) as ledger:
-        assert {head.status for head in ledger.heads} == {"completed"}
+        assert {summary.status for summary in ledger.summaries} == {"completed"}
     assert index.read_text() == true
 
 
@@ -212,10 +212,10 @@ def test_a_driver_believes_the_ledger_and_not_the_index(run_dir):
 )
 def test_an_index_of_another_form_is_passed_over(run_dir, edit):
     (run_dir / "ledger.jsonl").write_bytes(lines_of(*map(made, range(BLOCK))))
-    open_heads(run_dir)
+    open_summary(run_dir)
     index = run_dir / INDEX_NAME
     index.write_text(json.dumps({**json.loads(index.read_text()), **edit}) + "\n")
-    assert read_heads(run_dir, may_write=False).num_indexed == 0
+    assert read_summaries(run_dir, may_write=False).num_indexed == 0
     assert_same(run_dir)
 
 

@@ -237,7 +237,7 @@ def test_status_of_a_finished_run_with_failures_names_the_way_on(tmp_path, plan,
 
 
 def test_status_while_arms_are_tuned(tmp_path, plan, planned, record):
-    """Two arms, three settings each with seed 100, then two seeds each: 6 and 4 trials. Two done in 30 s each, one at
+    """Two variants, three settings each with seed 100, then two seeds each: 6 and 4 trials. Two done in 30 s, one at
     work since 10 s, 3 + 4 waiting: 7 * 30 + 20 = 230 s."""
     retuned = {"parameters": ["train.lr"], "num_trials": 3, "seeds": [100], "sampler": "random"}
     variants = [planned("a", is_baseline=True), planned("b"), planned("odd", dropped="too large")]
@@ -255,7 +255,7 @@ def test_status_while_arms_are_tuned(tmp_path, plan, planned, record):
         status = run_status(Run.open(tmp_path), now=310.0)
         write_tables(tmp_path)
         assert format_status(status) == (
-            "refiner_expansion: tuning the arms, 2 of at most 6 trials done (33 %)\n"
+            "refiner_expansion: tuning the variants, 2 of at most 6 trials done (33 %)\n"
             "  1 completed, 1 failed, 1 running\n"
             "  then 4 trials to compare them\n"
             f"  driver: {status.driver}\n"
@@ -273,7 +273,7 @@ def test_status_while_arms_are_tuned(tmp_path, plan, planned, record):
     assert lines[:3] == [
         "refiner_expansion: 1 of 4 trials done (25 %)",
         "  1 completed, 3 missing",
-        "  before: 2 trials that tuned the arms",
+        "  before: 2 trials that tuned the variants",
     ]
 
 

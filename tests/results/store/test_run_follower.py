@@ -8,7 +8,7 @@ import pytest
 
 from results import LedgerWriter, ProgressEvent, ProgressWriter, Run, RunFollower, run_status, write_plan
 from results.store.progress import read_progress
-from results.store.record_summary import head_of
+from results.store.record_summary import summarize
 
 
 def event(seed, kind, *, t=0.0, **fields):
@@ -23,7 +23,7 @@ def run_dir(tmp_path, plan, planned):
 
 def assert_shows_the_run(follower, run_dir):
     seen, whole = follower.look(), Run.open(run_dir)
-    assert list(seen.records) == [head_of(record) for record in whole.records]
+    assert list(seen.records) == [summarize(record) for record in whole.records]
     assert (seen.progress, seen.driver, seen.torn) == (whole.progress, whole.driver, whole.torn)
     assert run_status(seen, now=9.0) == run_status(whole, now=9.0)
 
@@ -31,7 +31,7 @@ def assert_shows_the_run(follower, run_dir):
 def test_a_look_reads_only_what_was_appended(run_dir, record):
     follower = RunFollower(run_dir)
     assert_shows_the_run(follower, run_dir)  # nothing is there yet
-    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.heads) as progress:
+    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.summaries) as progress:
         ledger.append(record("a", 0, 90.0))
         progress.append(event(0, "start"))
         assert_shows_the_run(follower, run_dir)
@@ -48,7 +48,7 @@ def test_a_look_reads_only_what_was_appended(run_dir, record):
 @pytest.mark.parametrize("name", ["ledger.jsonl", "progress.jsonl"])
 @pytest.mark.parametrize("how", ["shorter", "another", "rewritten", "gone"])
 def test_a_file_that_is_another_is_read_anew(run_dir, record, name, how):
-    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.heads) as progress:
+    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.summaries) as progress:
         for seed in range(3):
             ledger.append(record("a", seed, 90.0 + seed))
             progress.append(event(seed + 3, "start"))
@@ -91,7 +91,7 @@ def test_progress_does_not_grow_with_the_trials_done(run_dir, record):
     sizes = []
     with (
         LedgerWriter(run_dir) as ledger,
-        ProgressWriter(run_dir, ledger.heads, longest=20_000, latest=5_000) as progress,
+        ProgressWriter(run_dir, ledger.summaries, longest=20_000, latest=5_000) as progress,
     ):
         progress.append(event(0, "start", t=1.0))
         progress.append(event(0, "epoch", t=2.0, metrics={"epoch": 1, "top1": 50.0}))
@@ -115,11 +115,11 @@ def test_progress_does_not_grow_with_the_trials_done(run_dir, record):
 def test_a_long_file_of_an_earlier_driver_is_shortened_at_the_start(run_dir, record):
     with LedgerWriter(run_dir) as ledger:
         ledger.append(record("a", 0, 90.0))
-        with ProgressWriter(run_dir, ledger.heads) as progress:
+        with ProgressWriter(run_dir, ledger.summaries) as progress:
             for _ in range(300):
                 progress.append(event(0, "epoch", metrics={"epoch": 1}))
         before = progress.path.stat().st_size
-        with ProgressWriter(run_dir, ledger.heads, longest=20_000, latest=5_000) as progress:
+        with ProgressWriter(run_dir, ledger.summaries, longest=20_000, latest=5_000) as progress:
             progress.append(event(1, "start", t=7.0))
         assert progress.path.stat().st_size < 6_000 < before
     assert [trial.seed for trial in Run.open(run_dir).unfinished] == [1]
@@ -129,7 +129,7 @@ def test_trials_that_nobody_has_a_record_of_are_never_forgotten(run_dir):
     """Five hundred at once: the file is as long as it must be, and shortened the more rarely."""
     with (
         LedgerWriter(run_dir) as ledger,
-        ProgressWriter(run_dir, ledger.heads, longest=5_000, latest=1_000) as progress,
+        ProgressWriter(run_dir, ledger.summaries, longest=5_000, latest=1_000) as progress,
     ):
         for seed in range(500):
             progress.append(event(seed, "start", t=float(seed)))

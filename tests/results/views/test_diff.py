@@ -9,7 +9,7 @@ import pytest
 
 from results import Run
 from results.views.diff import Difference, format_differences, run_differences
-from results.views.diff_operands import find_side
+from results.views.diff_operands import resolve_operand
 from search_space import SpecError
 
 
@@ -37,7 +37,7 @@ def run(tmp_path, record, plan):
 
 
 def test_variants_differ_in_what_was_trained_and_seed_by_seed(run):
-    found = run_differences(run, find_side(run, "baseline"), find_side(run, "deep"))
+    found = run_differences(run, resolve_operand(run, "baseline"), resolve_operand(run, "deep"))
     assert found.spec == (Difference("arch.depth", 4, 6),)
     assert found.num_same == 2  # embed_dim and lr; the seed is no part of a variant
     outcome = {entry.name: (entry.a, entry.b, entry.delta) for entry in found.outcome}
@@ -59,7 +59,7 @@ def test_the_same_specification_with_another_number_is_explained_by_its_surround
     here = record("x", 0, 90.0, trial_id="aaa1", spec=spec(0, 4), session="one", device="cpu", host="here")
     there = record("y", 0, 90.5, trial_id="bbb2", spec=spec(0, 4), session="two", device="NVIDIA H200", host="there")
     same = Run(tmp_path, plan(), (here, there))
-    found = run_differences(same, find_side(same, "aaa1"), find_side(same, "bbb2"))
+    found = run_differences(same, resolve_operand(same, "aaa1"), resolve_operand(same, "bbb2"))
     assert found.spec == ()
     assert found.surroundings == (
         Difference("device", "cpu", "NVIDIA H200"),
@@ -83,14 +83,14 @@ def test_the_same_specification_with_another_number_is_explained_by_its_surround
 
 
 def test_a_thing_does_not_differ_from_itself(run):
-    found = run_differences(run, find_side(run, "baseline"), find_side(run, "baseline"))
+    found = run_differences(run, resolve_operand(run, "baseline"), resolve_operand(run, "baseline"))
     assert (found.spec, found.outcome, found.paired, found.surroundings) == ((), (), (), ())
 
 
 def test_sides_are_named_by_variant_by_id_or_by_its_beginning(run):
-    assert find_side(run, "deep").is_variant
-    assert len(find_side(run, "id-dee").records) == 3
-    trial = find_side(run, "deep-1")
+    assert resolve_operand(run, "deep").is_variant
+    assert len(resolve_operand(run, "id-dee").records) == 3
+    trial = resolve_operand(run, "deep-1")
     assert (trial.is_variant, trial.name) == (False, "deep, seed 1")
 
 
@@ -104,13 +104,13 @@ def test_sides_are_named_by_variant_by_id_or_by_its_beginning(run):
 )
 def test_no_and_several_matches_are_told_apart(run, text, message):
     with pytest.raises(SpecError) as caught:
-        find_side(run, text)
+        resolve_operand(run, text)
     assert [problem.message for problem in caught.value.problems] == [message]
 
 
 def test_without_provenance_the_records_still_tell(run):
     (run.path / "provenance.jsonl").write_text("torn {")
-    found = run_differences(run, find_side(run, "baseline"), find_side(run, "deep"))
+    found = run_differences(run, resolve_operand(run, "baseline"), resolve_operand(run, "deep"))
     assert found.surroundings == ()
 
 
@@ -122,21 +122,21 @@ def edited(run, record, plan, planned):
 
 
 def test_variants_of_one_name_are_not_merged(edited):
-    found = run_differences(edited, find_side(edited, "baseline"), find_side(edited, "deep"))
+    found = run_differences(edited, resolve_operand(edited, "baseline"), resolve_operand(edited, "deep"))
     assert [record.trial_id for record in found.a.records] == ["baseline-0", "baseline-1"]
     assert format_differences(found).splitlines()[:3] == [
         "a: baseline, 2 seeds (completed)",
         "b: deep, 3 seeds (completed, failed)",
         "baseline is id-baseline here; of the same name, and not counted in: id-old",
     ]
-    old = run_differences(edited, find_side(edited, "id-old"), find_side(edited, "id-baseline"))
+    old = run_differences(edited, resolve_operand(edited, "id-old"), resolve_operand(edited, "id-baseline"))
     assert old.spec == (Difference("arch.depth", 2, 4),)
 
 
 def test_which_of_several_is_meant_must_be_said_where_the_plan_does_not(edited, plan):
     nobody_knows = Run(edited.path, plan(), edited.records)
     with pytest.raises(SpecError) as caught:
-        find_side(nobody_knows, "baseline")
+        resolve_operand(nobody_knows, "baseline")
     assert [(problem.message, problem.hint) for problem in caught.value.problems] == [
         (
             "2 variants are called 'baseline': id-old (1 trial), id-baseline (2 trials)",
@@ -147,12 +147,12 @@ def test_which_of_several_is_meant_must_be_said_where_the_plan_does_not(edited, 
 
 def test_a_whole_id_is_no_beginning_of_others(run, record, plan):
     short = Run(run.path, plan(), (record("x", 1, 1.0, trial_id="t1"), record("x", 10, 1.0, trial_id="t10")))
-    assert find_side(short, "t1").key == "t1"
+    assert resolve_operand(short, "t1").key == "t1"
 
 
 def test_where_no_seed_is_common_the_difference_is_called_unpaired(run, record, plan):
     apart = Run(run.path, plan(), (record("x", 0, 90.0), record("y", 1, 95.0)))
-    found = run_differences(apart, find_side(apart, "x"), find_side(apart, "y"))
+    found = run_differences(apart, resolve_operand(apart, "x"), resolve_operand(apart, "y"))
     assert found.paired == ()
     assert "  no seed in common: the metrics above are of different seeds" in format_differences(found).splitlines()
 
@@ -161,7 +161,7 @@ def test_numbers_from_elsewhere_say_so(run, record, plan):
     here = record("x", 0, 90.0, trial_id="aaa1")
     there = record("x", 0, 90.0, trial_id="bbb2", cached_from="other run", resumed_from_epoch=3)
     both = Run(run.path, plan(), (here, there))
-    assert run_differences(both, find_side(both, "aaa1"), find_side(both, "bbb2")).surroundings == (
+    assert run_differences(both, resolve_operand(both, "aaa1"), resolve_operand(both, "bbb2")).surroundings == (
         Difference("cached_from", None, "other run"),
         Difference("resumed_from_epoch", None, 3),
     )
@@ -171,7 +171,7 @@ def test_what_is_no_number_differs_from_numbers_and_not_from_itself(run, record,
     values = {"a": (math.nan, 1.0), "b": (math.nan, 2.0), "c": (math.inf, 1.0)}
     records = [record(name, seed, value) for name, pair in values.items() for seed, value in enumerate(pair)]
     odd = Run(run.path, plan(), tuple(records))
-    sides = {name: find_side(odd, name) for name in values}
+    sides = {name: resolve_operand(odd, name) for name in values}
     assert run_differences(odd, sides["a"], sides["a"]).outcome == ()
     (paired,) = run_differences(odd, sides["a"], sides["b"]).paired
     assert (paired.by_seed[1], paired.std) == ((1, 1.0), None)
@@ -184,6 +184,6 @@ def test_where_a_trial_failed_its_place_is_unknown_and_no_difference(run, record
     done = [record("x", seed, 90.0, device="cpu", host="here") for seed in (0, 1)]
     mixed = [record("z", 0, 90.0, device="cpu", host="here"), record("z", 1, failure={"type": "E", "message": "m"})]
     both = Run(run.path, plan(), (*failed, *done, *mixed))
-    x, y, z = (find_side(both, name) for name in "xyz")
+    x, y, z = (resolve_operand(both, name) for name in "xyz")
     assert run_differences(both, x, y).surroundings == ()
     assert run_differences(both, x, z).surroundings == ()

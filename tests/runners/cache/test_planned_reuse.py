@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from runners.cache.reuse import providers
+from runners.cache.reuse import reuse_sources
 from runners.cache.trial_cache import TrialCache
 from runners.planning.forecast import make_forecast
 from runners.planning.history import History, duration_key
 from runners.planning.plan import make_plan
 from runners.planning.profiling import Probe
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import load_studies, load_sweep, trial_id
 
 TWO_SEEDS = """
@@ -42,7 +42,9 @@ def filled(write_sweep, tmp_path):
     """A cache that a real run of softmax and re-attention filled, and the file of another sweep."""
     earlier = write_sweep(TWO_SEEDS.format(name="earlier", mechanisms="softmax, reattention"), name="earlier.yaml")
     cache = TrialCache(tmp_path / "cache", "cpu")
-    assert drive(make_plan(load_sweep(earlier)), tmp_path / "earlier", engine="in-process", cache=cache).started == 4
+    assert (
+        run_sweep(make_plan(load_sweep(earlier)), tmp_path / "earlier", engine="in-process", cache=cache).started == 4
+    )
     return cache, write_sweep(TWO_SEEDS.format(name="later", mechanisms="softmax, reattention, groupmix"))
 
 
@@ -79,7 +81,7 @@ def test_what_is_taken_over_takes_no_time(filled):
         duration_key(variant.setting.model_dump(mode="json")): Probe(3600.0, 1.0, None, "cpu")
         for variant in plan.variants
     }
-    provided = providers(plan, (), {"cache": cache.get})
+    provided = reuse_sources(plan, (), {"cache": cache.get})
     whole = make_forecast(plan, History(), probes=probes, concurrency=1, provided=provided)
     assert (whole.num_left, whole.num_to_train, whole.trial_hours) == (6, 2, 2.0)
     trimmed = make_forecast(plan, History(), probes=probes, concurrency=1, provided=provided, seeds=(0,))
@@ -111,7 +113,7 @@ def test_studies_provide_one_another_with_what_they_share(write_sweep, planned, 
     assert planned(path).count(said) == 1
     assert "taken over" not in planned(path, "--study", "mechanism")
     depth = load_studies(path)[0]
-    result = drive(make_plan(depth), tmp_path / "runs" / "tiny-depth", engine="in-process", limit=1)
+    result = run_sweep(make_plan(depth), tmp_path / "runs" / "tiny-depth", engine="in-process", limit=1)
     assert result.started == 1
     assert "1 of 6 trials is in other studies of this file and would" in planned(path, "--study", "mechanism")
     documents = json.loads(planned(path, "--json"))["plans"]
@@ -122,5 +124,5 @@ def test_providers_are_asked_in_order_and_not_for_what_the_ledger_has(filled):
     cache, path = filled
     plan = make_plan(load_sweep(path))
     keys = [trial_id(variant.setting.with_seed(seed)) for seed in (0, 1) for variant in plan.variants]
-    found = providers(plan, {keys[0]}, {"first": lambda spec: trial_id(spec) == keys[2], "cache": cache.get})
+    found = reuse_sources(plan, {keys[0]}, {"first": lambda spec: trial_id(spec) == keys[2], "cache": cache.get})
     assert found == {keys[1]: "cache", keys[2]: "first", keys[3]: "cache", keys[4]: "cache"}

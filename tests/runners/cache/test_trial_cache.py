@@ -16,7 +16,7 @@ from runners.cache.code_version import code_version, modules_of
 from runners.cache.directory import default_directory, size
 from runners.cache.trial_cache import TrialCache, device_of
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import TrialSpec, load_sweep, variants
 
 ROOT = Path(__file__).parents[3]
@@ -33,7 +33,7 @@ def cache(tmp_path):
 def run(write_sweep, tmp_path, cache):
     def run_(name, text=None, *, using=cache, **replacements):
         path = write_sweep(**{**SMALL, **replacements}) if text is None else write_sweep(text)
-        result = drive(make_plan(load_sweep(path)), tmp_path / name, engine="in-process", cache=using)
+        result = run_sweep(make_plan(load_sweep(path)), tmp_path / name, engine="in-process", cache=using)
         return result, Run.open(tmp_path / name)
 
     return run_

@@ -112,7 +112,12 @@ def hostile_run(tmp_path):
 
     names = [
         {"name": f"base{BAD}", "variant_id": "id-base", "is_baseline": True, "components": {BAD: True}},
-        {"name": f"arm{BAD}", "variant_id": "id-arm", "changes": {f"arch.{BAD}": BAD}, "components": {BAD: False}},
+        {
+            "name": f"variant{BAD}",
+            "variant_id": "id-variant",
+            "changes": {f"arch.{BAD}": BAD},
+            "components": {BAD: False},
+        },
         {"name": f"gone{BAD}", "variant_id": "id-gone", "dropped": BAD},
     ]
     plan = RunPlan(
@@ -128,9 +133,9 @@ def hostile_run(tmp_path):
     run = tmp_path / "run"
     write_plan(run, plan)
     with LedgerWriter(run) as ledger:
-        for variant, seed in (("base", 0), ("base", 1), ("arm", 0), ("arm", 1)):
+        for variant, seed in (("base", 0), ("base", 1), ("variant", 0), ("variant", 1)):
             ledger.append(record(variant, seed, 90.0 + seed))
-        ledger.append(record("arm", 2, failure=Failure(type=f"T{BAD}", message=f"m{BAD}\nmore", traceback=BAD)))
+        ledger.append(record("variant", 2, failure=Failure(type=f"T{BAD}", message=f"m{BAD}\nmore", traceback=BAD)))
     with ProgressWriter(run) as progress:
         for event, metrics in (("start", {}), ("epoch", {"epoch": 1, "top1": 3.0})):
             progress.append(ProgressEvent(1.0, f"base{BAD}-2", f"base{BAD}", 2, event, metrics, BAD))
@@ -150,8 +155,8 @@ def hostile_run(tmp_path):
         "ls RUN --columns variant,failure,host,device,cached_from,finished_at",
         "ls RUN --columns nothing",
         "ls RUN --json",
-        "diff RUN id-base id-arm",
-        "diff RUN id-base id-arm --json",
+        "diff RUN id-base id-variant",
+        "diff RUN id-base id-variant --json",
         "diff RUN id-base nobody",
         "report RUN",
         *(f"table RUN --format {name}" for name in ("text", "md", "tex", "html")),
@@ -170,6 +175,6 @@ def test_lines_of_a_running_sweep_obey_no_error_message(message):
     lines = TrialLines(Console(file=out), planned=1, earlier={}, metric="top1")
     fields = {"trial_id": "t", "variant_id": "v", "variant": BAD, "seed": 0, "spec": {}, "status": "failed"}
     failure = Failure(type="ValueError", message=message)
-    lines.ended(None, TrialRecord.model_validate({**fields, "failure": failure}))
+    lines.on_trial_end(None, TrialRecord.model_validate({**fields, "failure": failure}))
     assert obeyed(out.getvalue()) == set()
     assert "ValueError: " in out.getvalue()

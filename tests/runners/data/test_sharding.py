@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from runners.data import load_data
-from runners.training.process_group import Ranks
+from runners.training.process_group import ProcessGroup
 from search_space.schema.resources import Resources
 from search_space.schema.trial import ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 
@@ -41,14 +41,14 @@ def load(request, tmp_path):
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_shares_of_every_batch_are_the_batch(load, size):
-    whole, ranks = load(), [Ranks(rank, size) for rank in range(size)]
-    parts = [load(share=one.share_of) for one in ranks]
+    whole, processes = load(), [ProcessGroup(rank, size) for rank in range(size)]
+    parts = [load(share=one.shard_of) for one in processes]
     assert len(whole.train) == 3
     for epoch in (1, 2):
         shares = [list(part.train.epoch(epoch)) for part in parts]
         for number, (images, labels) in enumerate(whole.train.epoch(epoch)):
-            for one, share in zip(ranks, shares, strict=True):
-                index = one.share_of(6)
+            for one, share in zip(processes, shares, strict=True):
+                index = one.shard_of(6)
                 assert torch.equal(share[number][0], images[index])
                 assert torch.equal(share[number][1], labels[index])
     expected = torch.cat([images for images, _ in whole.test])

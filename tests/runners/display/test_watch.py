@@ -28,7 +28,7 @@ from results import (
 )
 from runners.display.watch import watch
 from runners.display.watch_layout import Screen, sparkline, throughput, view
-from runners.machine.gpus import GpuHere, GpuMonitor, gpus_here, parse_gpus
+from runners.machine.gpus import GpuInfo, GpuMonitor, local_gpus, parse_gpus
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_795_246_000.0
@@ -217,8 +217,8 @@ def test_gpus_are_read_from_what_nvidia_smi_prints():
         "1, GPU-7a7a1e3c-11, NVIDIA H100, [N/A], [N/A], [N/A], Enabled, 570.86.15\n"
     )
     assert parse_gpus(text) == (
-        GpuHere("0", "GPU-5d6d1e3c-11", "NVIDIA H200", 35840, 143771, 87, False, "570.86.15"),
-        GpuHere("1", "GPU-7a7a1e3c-11", "NVIDIA H100", None, None, None, True, "570.86.15"),
+        GpuInfo("0", "GPU-5d6d1e3c-11", "NVIDIA H200", 35840, 143771, 87, False, "570.86.15"),
+        GpuInfo("1", "GPU-7a7a1e3c-11", "NVIDIA H100", None, None, None, True, "570.86.15"),
     )
     assert parse_gpus("No devices were found\n") == ()
 
@@ -241,7 +241,7 @@ def test_nvidia_smi_is_asked_and_may_fail(tmp_path, monkeypatch, script, expecte
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert [gpu.name for gpu in gpus_here()] == expected
+    assert [gpu.name for gpu in local_gpus()] == expected
 
 
 def test_the_live_view_gets_the_answer_once_it_is_there(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from runners.doctor.places import (
 )
 from runners.doctor.software import Package, TorchFacts, judge_gpus, judge_packages
 from runners.machine.cgroups import Limits, read_limits
-from runners.machine.gpus import GpuHere
+from runners.machine.gpus import GpuInfo
 
 GIB = 2**30
 V2_MOUNT = "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -308,10 +308,10 @@ def test_packages_that_fit():
     assert told(judge_packages(PACKAGES)) == ["ok", versions]
 
 
-H200 = GpuHere("0", "GPU-1", "NVIDIA H200", 500, 143771, 0, False, "580.82.07")
-OLD_DRIVER = GpuHere("0", "GPU-1", "NVIDIA A100", 500, 40960, 0, False, "570.86.15")
-SPLIT = GpuHere("0", "GPU-1", "NVIDIA H100", None, None, None, True, "580.82.07")
-BUSY = GpuHere("0", "GPU-1", "NVIDIA H200", 51200, 143771, 97, False, "580.82.07")
+H200 = GpuInfo("0", "GPU-1", "NVIDIA H200", 500, 143771, 0, False, "580.82.07")
+OLD_DRIVER = GpuInfo("0", "GPU-1", "NVIDIA A100", 500, 40960, 0, False, "570.86.15")
+SPLIT = GpuInfo("0", "GPU-1", "NVIDIA H100", None, None, None, True, "580.82.07")
+BUSY = GpuInfo("0", "GPU-1", "NVIDIA H200", 51200, 143771, 97, False, "580.82.07")
 ARCHS = ("sm_80", "sm_90", "sm_100")
 CPU_BUILD, BLIND = TorchFacts(), TorchFacts("13.0", ARCHS)
 SEES_H200 = TorchFacts("13.0", ARCHS, (("NVIDIA H200", 139.7, (9, 0)),))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from results import Run
-from runners.driver.ablate_best import sweep_around
+from runners.driver.ablate_best import ablate_best
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import SpecError, load_studies, load_sweep, load_sweep_text, variants
 
 SEARCH = """
@@ -32,7 +32,7 @@ def test_shared_trials_are_taken_over_and_say_from_where(write_sweep, tmp_path, 
     folders = []
     for file in load_studies(write_sweep(studies)):
         folders.append(tmp_path / file.sweep.name)
-        result = drive(make_plan(file), folders[-1], engine="in-process", siblings=list(folders))
+        result = run_sweep(make_plan(file), folders[-1], engine="in-process", siblings=list(folders))
         assert result.remaining == 0
     depth, mechanism = (Run.open(folder) for folder in folders)
     assert [record.cached_from for record in depth.records] == [""] * 4
@@ -48,7 +48,9 @@ def test_shared_trials_are_taken_over_and_say_from_where(write_sweep, tmp_path, 
     for record in mechanism.records[:2]:
         assert record.metrics == original[record.trial_id].metrics
         assert record.curve == original[record.trial_id].curve
-    again = drive(make_plan(load_studies(write_sweep(studies))[1]), folders[1], engine="in-process", siblings=folders)
+    again = run_sweep(
+        make_plan(load_studies(write_sweep(studies))[1]), folders[1], engine="in-process", siblings=folders
+    )
     assert (again.started, len(Run.open(folders[1]).records)) == (0, 6)
 
 
@@ -59,8 +61,8 @@ def test_taken_over_rows_have_the_names_of_their_new_table(write_sweep, tmp_path
         "{arch.depth: {off: 2, on: 1}}, design: add_one_in",
     )
     one, two = load_studies(write_sweep(text))
-    drive(make_plan(one), tmp_path / "a", engine="in-process")
-    result = drive(make_plan(two), tmp_path / "b", engine="in-process", siblings=[tmp_path / "a"])
+    run_sweep(make_plan(one), tmp_path / "a", engine="in-process")
+    result = run_sweep(make_plan(two), tmp_path / "b", engine="in-process", siblings=[tmp_path / "a"])
     assert (result.started, dict(result.counts)) == (0, {"completed": 4})
     found = {(record.variant, tuple(record.changes.items())) for record in Run.open(tmp_path / "b").records}
     assert found == {("baseline", ()), ("+ depth", (("arch.depth", 1),))}
@@ -68,12 +70,12 @@ def test_taken_over_rows_have_the_names_of_their_new_table(write_sweep, tmp_path
 
 @pytest.fixture
 def searched(write_sweep, tmp_path):
-    drive(make_plan(load_sweep(write_sweep(SEARCH))), tmp_path / "search", engine="in-process")
+    run_sweep(make_plan(load_sweep(write_sweep(SEARCH))), tmp_path / "search", engine="in-process")
     return tmp_path / "search"
 
 
-def test_sweep_around_a_search_leads_back_to_its_baseline(searched, tmp_path):
-    text = sweep_around(searched, "why")
+def test_ablate_best_of_a_search_leads_back_to_its_baseline(searched, tmp_path):
+    text = ablate_best(searched, "why")
     sweep = load_sweep_text(text).sweep
     full, *others = variants(sweep)
     best = max(Run.open(searched).records, key=lambda record: record.metrics["val_top1"])
@@ -89,17 +91,19 @@ def test_sweep_around_a_search_leads_back_to_its_baseline(searched, tmp_path):
     assert off["- lr"].arch == full.setting.arch
 
 
-def test_sweep_around_a_search_runs(searched, tmp_path):
+def test_ablate_best_of_a_search_runs(searched, tmp_path):
     path = tmp_path / "why.yaml"
-    path.write_text(sweep_around(searched, "why"))
+    path.write_text(ablate_best(searched, "why"))
     plan = make_plan(load_sweep(path, overrides=["seeds=[8]"]))
-    assert dict(drive(plan, tmp_path / "why", engine="in-process").counts) == {"completed": 4}
+    assert dict(run_sweep(plan, tmp_path / "why", engine="in-process").counts) == {"completed": 4}
 
 
-def test_only_searches_have_something_around_them(write_sweep, tmp_path):
-    drive(make_plan(load_sweep(write_sweep(), overrides=["seeds=1"])), tmp_path / "run", engine="in-process", limit=1)
+def test_ablate_best_is_for_searches_only(write_sweep, tmp_path):
+    run_sweep(
+        make_plan(load_sweep(write_sweep(), overrides=["seeds=1"])), tmp_path / "run", engine="in-process", limit=1
+    )
     with pytest.raises(SpecError) as caught:
-        sweep_around(tmp_path / "run", "why")
+        ablate_best(tmp_path / "run", "why")
     assert caught.value.problems[0].message == "is no search, but a 'one_factor'"
 
 
@@ -109,7 +113,7 @@ def test_search_that_found_nothing_better_is_told_so(write_sweep, tmp_path):
         "      arch.attention: [reattention, {value: groupmix, with: {kernel_sizes: [[3, 3, 3], [3, 5, 3]]}}]\n", ""
     )
     plan = make_plan(load_sweep(write_sweep(inside.replace("min: 0.002", "min: 0.0001"))))
-    drive(plan, tmp_path / "run", engine="in-process", limit=1)
+    run_sweep(plan, tmp_path / "run", engine="in-process", limit=1)
     with pytest.raises(SpecError) as caught:
-        sweep_around(tmp_path / "run", "why")
+        ablate_best(tmp_path / "run", "why")
     assert caught.value.problems[0].message == "the best trial of 1 is the baseline of the search itself"

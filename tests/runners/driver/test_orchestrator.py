@@ -1,4 +1,4 @@
-"""The book decides order, pruning, resume and records. Tests play the engine: they ask, report and finish by hand."""
+"""Order, pruning, resume and records by the orchestrator. Tests play the engine: they ask, report and finish."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def completed(top1: float) -> Outcome:
     return Outcome("completed", {"top1": top1, "loss": 1.0}, train_seconds=1.0, total_seconds=2.0, device="cpu")
 
 
-def play(book, values, *, stop_after=None):
+def play(orchestrator, values, *, stop_after=None):
     """Trains everything; `values` gives the top1 of each epoch of the n-th trial. Returns (spec, status) in order."""
     ended = []
-    while (assignment := book.ask()) is not None:
+    while (assignment := orchestrator.ask()) is not None:
         curve = values(len(ended), assignment)
         for epoch, value in enumerate(curve, start=1):
-            if book.report(assignment.trial_id, {"epoch": epoch, "train_loss": 1.0, "top1": value}):
-                record = book.finish(assignment.trial_id, None)
+            if orchestrator.report(assignment.trial_id, {"epoch": epoch, "train_loss": 1.0, "top1": value}):
+                record = orchestrator.finish(assignment.trial_id, None)
                 break
         else:
-            record = book.finish(assignment.trial_id, completed(curve[-1]))
+            record = orchestrator.finish(assignment.trial_id, completed(curve[-1]))
         ended.append((assignment, record))
         if len(ended) == stop_after:
             break
@@ -49,9 +49,9 @@ def flat(number, assignment):
     return [50.0] * assignment.spec.train.epochs
 
 
-def test_trials_come_seed_by_seed(write_sweep, open_book):
+def test_trials_come_seed_by_seed(write_sweep, open_orchestrator):
     """After the first seed of every variant there is a whole table to look at."""
-    ended = play(open_book(write_sweep()), flat)
+    ended = play(open_orchestrator(write_sweep()), flat)
     assert [(a.variant.name, a.spec.seed) for a, _ in ended] == [
         ("baseline", 0),
         ("attention=reattention", 0),
@@ -62,28 +62,28 @@ def test_trials_come_seed_by_seed(write_sweep, open_book):
     ]
 
 
-def test_restart_runs_only_what_the_ledger_does_not_hold(write_sweep, open_book):
+def test_restart_runs_only_what_the_ledger_does_not_hold(write_sweep, open_orchestrator):
     path = write_sweep()
-    first = play(open_book(path), flat, stop_after=4)
-    rest = play(open_book(path), flat)
-    again = play(open_book(path), flat)
+    first = play(open_orchestrator(path), flat, stop_after=4)
+    rest = play(open_orchestrator(path), flat)
+    again = play(open_orchestrator(path), flat)
     assert len(rest) == 2
     assert {a.trial_id for a, _ in first}.isdisjoint(a.trial_id for a, _ in rest)
     assert again == []
 
 
-def test_trial_that_was_running_at_the_crash_runs_again(write_sweep, open_book):
+def test_trial_that_was_running_at_the_crash_runs_again(write_sweep, open_orchestrator):
     path = write_sweep()
-    book = open_book(path)
-    running = book.ask()
-    book.report(running.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": 10.0})
-    assert open_book(path).ask().trial_id == running.trial_id
+    orchestrator = open_orchestrator(path)
+    running = orchestrator.ask()
+    orchestrator.report(running.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": 10.0})
+    assert open_orchestrator(path).ask().trial_id == running.trial_id
 
 
-def test_edited_sweep_runs_only_what_is_new(write_sweep, open_book):
+def test_edited_sweep_runs_only_what_is_new(write_sweep, open_orchestrator):
     path = write_sweep()
-    play(open_book(path), flat)
-    more_seeds = play(open_book(path, overrides=["seeds=3"]), flat)
+    play(open_orchestrator(path), flat)
+    more_seeds = play(open_orchestrator(path, overrides=["seeds=3"]), flat)
     assert [(a.variant.name, a.spec.seed) for a, _ in more_seeds] == [
         ("baseline", 2),
         ("attention=reattention", 2),
@@ -91,54 +91,54 @@ def test_edited_sweep_runs_only_what_is_new(write_sweep, open_book):
     ]
 
 
-def test_failed_trials_run_again_only_when_asked(write_sweep, open_book):
+def test_failed_trials_run_again_only_when_asked(write_sweep, open_orchestrator):
     path = write_sweep()
-    book = open_book(path)
-    failing = book.ask()
-    book.finish(failing.trial_id, Failure(type="ValueError", message="no"))
-    play(book, flat)
-    assert play(open_book(path), flat) == []
-    retried = play(open_book(path, retry=frozenset({"failed"})), flat)
+    orchestrator = open_orchestrator(path)
+    failing = orchestrator.ask()
+    orchestrator.finish(failing.trial_id, Failure(type="ValueError", message="no"))
+    play(orchestrator, flat)
+    assert play(open_orchestrator(path), flat) == []
+    retried = play(open_orchestrator(path, retry=frozenset({"failed"})), flat)
     assert [(a.trial_id, a.attempt, record.status) for a, record in retried] == [(failing.trial_id, 2, "completed")]
-    assert play(open_book(path, retry=frozenset({"failed"})), flat) == []
+    assert play(open_orchestrator(path, retry=frozenset({"failed"})), flat) == []
 
 
-def test_limit_bounds_what_this_start_begins(write_sweep, open_book):
+def test_limit_bounds_what_this_start_begins(write_sweep, open_orchestrator):
     path = write_sweep()
-    book = open_book(path, limit=2)
-    assert book.num_startable == 2
-    assert len(play(book, flat)) == 2
-    assert book.num_remaining == 4
+    orchestrator = open_orchestrator(path, limit=2)
+    assert orchestrator.num_startable == 2
+    assert len(play(orchestrator, flat)) == 2
+    assert orchestrator.num_remaining == 4
 
 
-def test_record_carries_what_a_table_needs(write_sweep, open_book):
-    book = open_book(write_sweep(), session="abc")
-    assignment = book.ask()
-    book.report(assignment.trial_id, {"epoch": 1, "train_loss": 2.0, "top1": 30.0})
-    book.report(assignment.trial_id, {"epoch": 2, "train_loss": 1.0, "top1": 40.0})
-    record = book.finish(assignment.trial_id, completed(40.0))
+def test_record_carries_what_a_table_needs(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep(), session="abc")
+    assignment = orchestrator.ask()
+    orchestrator.report(assignment.trial_id, {"epoch": 1, "train_loss": 2.0, "top1": 30.0})
+    orchestrator.report(assignment.trial_id, {"epoch": 2, "train_loss": 1.0, "top1": 40.0})
+    record = orchestrator.finish(assignment.trial_id, completed(40.0))
     assert (record.status, record.epochs, record.metrics) == ("completed", 2, {"top1": 40.0, "loss": 1.0})
     assert [point["top1"] for point in record.curve] == [30.0, 40.0]
     assert (record.variant, record.seed, record.session, record.attempt) == ("baseline", 0, "abc", 1)
     # By hand: patches 4*4*1*20+20, positions 4*20, two blocks of (3*20*20+60) + (20*20+20) + 2*40 + (20*40+40)
-    # + (40*20+20), last norm 40, head 20*10+10.
+    # + (40*20+20), last norm 40, summary 20*10+10.
     assert record.params_m == pytest.approx((340 + 80 + 2 * (1260 + 420 + 80 + 840 + 820) + 40 + 210) / 1e6)
 
 
-def test_curve_of_a_trial_that_lost_its_worker_is_the_newer_one(write_sweep, open_book):
+def test_curve_of_a_trial_that_lost_its_worker_is_the_newer_one(write_sweep, open_orchestrator):
     """Ray restarts the trial from its first epoch; the record must not show epochs twice."""
-    book = open_book(write_sweep())
-    key = book.ask().trial_id
+    orchestrator = open_orchestrator(write_sweep())
+    key = orchestrator.ask().trial_id
     for epoch, value in [(1, 10.0), (2, 20.0), (1, 10.0), (2, 20.0)]:
-        book.report(key, {"epoch": epoch, "train_loss": 1.0, "top1": value})
-    assert [point["epoch"] for point in book.finish(key, completed(20.0)).curve] == [1, 2]
+        orchestrator.report(key, {"epoch": epoch, "train_loss": 1.0, "top1": value})
+    assert [point["epoch"] for point in orchestrator.finish(key, completed(20.0)).curve] == [1, 2]
 
 
-def test_pruning_agrees_with_optuna_used_directly(write_sweep, open_book):
+def test_pruning_agrees_with_optuna_used_directly(write_sweep, open_orchestrator):
     """The reference is Optuna's own ask/tell loop over the same curves."""
     curves = [[10, 20, 30, 40], [20, 30, 40, 50], [5, 9, 50, 60], [30, 40, 50, 60], [21, 29, 41, 44], [1, 2, 3, 4]]
-    book = open_book(write_sweep(TINY_SEARCH))
-    ended = play(book, lambda number, _: [float(value) for value in curves[number]])
+    orchestrator = open_orchestrator(write_sweep(TINY_SEARCH))
+    ended = play(orchestrator, lambda number, _: [float(value) for value in curves[number]])
 
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(2, 0))
     expected = []
@@ -157,66 +157,66 @@ def test_pruning_agrees_with_optuna_used_directly(write_sweep, open_book):
     assert {status for status, _ in expected} == {"completed", "pruned"}
 
 
-def test_pruner_of_a_resumed_search_knows_the_old_curves(write_sweep, open_book):
+def test_pruner_of_a_resumed_search_knows_the_old_curves(write_sweep, open_orchestrator):
     """Interrupted after three trials, the remaining ones are pruned exactly as without the interruption."""
     curves = [[10, 20, 30, 40], [20, 30, 40, 50], [5, 9, 50, 60], [30, 40, 50, 60], [21, 29, 41, 44], [1, 2, 3, 4]]
     path = write_sweep(TINY_SEARCH)
-    whole = play(open_book(path, run="whole"), lambda n, _: [float(v) for v in curves[n]])
-    first = play(open_book(path, run="parts"), lambda n, _: [float(v) for v in curves[n]], stop_after=3)
-    rest = play(open_book(path, run="parts"), lambda n, _: [float(v) for v in curves[n + 3]])
+    whole = play(open_orchestrator(path, run="whole"), lambda n, _: [float(v) for v in curves[n]])
+    first = play(open_orchestrator(path, run="parts"), lambda n, _: [float(v) for v in curves[n]], stop_after=3)
+    rest = play(open_orchestrator(path, run="parts"), lambda n, _: [float(v) for v in curves[n + 3]])
     summary = [(a.trial_id, record.status, record.epochs) for a, record in whole]
     assert [(a.trial_id, record.status, record.epochs) for a, record in first + rest] == summary
 
 
-def test_resumed_search_neither_repeats_nor_forgets(write_sweep, open_book):
+def test_resumed_search_neither_repeats_nor_forgets(write_sweep, open_orchestrator):
     """What was running at the crash comes first and keeps its parameters; nothing finished is proposed again."""
     path = write_sweep(TINY_SEARCH)
-    book = open_book(path)
-    play(book, flat, stop_after=2)
-    running = [book.ask(), book.ask()]
-    resumed = open_book(path)
+    orchestrator = open_orchestrator(path)
+    play(orchestrator, flat, stop_after=2)
+    running = [orchestrator.ask(), orchestrator.ask()]
+    resumed = open_orchestrator(path)
     ended = play(resumed, flat)
     assert [a.trial_id for a, _ in ended[:2]] == [a.trial_id for a in running]
     assert len(ended) == 4
     assert len({record.trial_id for record in resumed.search_records}) == 6
 
 
-def test_fully_trained_trial_is_never_called_pruned(write_sweep, open_book):
+def test_fully_trained_trial_is_never_called_pruned(write_sweep, open_orchestrator):
     """Successive halving would prune at its last rung, which is the last epoch: that one is paid for."""
     search = TINY_SEARCH.replace(
         "pruner: median, n_startup_trials: 2, n_warmup_steps: 0", "pruner: threshold, lower: 99.0"
     )
     path = write_sweep(search.replace("epochs: 4", "epochs: 1"))
-    assert [record.status for _, record in play(open_book(path), flat)] == ["completed"] * 6
+    assert [record.status for _, record in play(open_orchestrator(path), flat)] == ["completed"] * 6
 
 
-def test_search_first_tries_the_baseline(write_sweep, open_book):
+def test_search_first_tries_the_baseline(write_sweep, open_orchestrator):
     path = write_sweep(TINY_SEARCH)
-    assert open_book(path).ask().variant.is_baseline
+    assert open_orchestrator(path).ask().variant.is_baseline
 
 
-def test_infeasible_proposals_are_recorded_and_cost_nothing(write_sweep, open_book):
+def test_infeasible_proposals_are_recorded_and_cost_nothing(write_sweep, open_orchestrator):
     path = write_sweep(TINY_SEARCH.replace("metric: top1", 'metric: top1\n    require: ["arch.depth <= 3"]'))
-    book = open_book(path)
-    ended = play(book, flat)
+    orchestrator = open_orchestrator(path)
+    ended = play(orchestrator, flat)
     assert len(ended) == 6
     assert all(a.spec.arch.depth <= 3 for a, _ in ended)
-    infeasible = [record for record in book.search_records if record.status == "infeasible"]
+    infeasible = [record for record in orchestrator.search_records if record.status == "infeasible"]
     assert infeasible
     assert all("arch.depth <= 3 does not hold" in record.failure.message for record in infeasible)
 
 
-def test_search_that_finds_nothing_new_ends_in_words(write_sweep, open_book):
+def test_search_that_finds_nothing_new_ends_in_words(write_sweep, open_orchestrator):
     """Two cells, six trials asked for: an exhaustive sampler says when it has seen all."""
     few = TINY_SEARCH.replace("arch.depth: [1, 2, 3, 4, 5, 6]", "arch.depth: [1, 2]").replace(
         "      train.lr: {min: 0.0005, max: 0.01, log: true}\n", ""
     )
-    book = open_book(write_sweep(few.replace("sampler: random", "sampler: brute_force")))
-    assert len(play(book, flat)) == 2
-    assert book.num_remaining == 0
+    orchestrator = open_orchestrator(write_sweep(few.replace("sampler: random", "sampler: brute_force")))
+    assert len(play(orchestrator, flat)) == 2
+    assert orchestrator.num_remaining == 0
 
 
-def test_fixed_designs_prune_too(write_sweep, open_book):
+def test_fixed_designs_prune_too(write_sweep, open_orchestrator):
     path = write_sweep(
         """
         name: fixed
@@ -230,7 +230,7 @@ def test_fixed_designs_prune_too(write_sweep, open_book):
         seeds: 1
         """
     )
-    ended = play(open_book(path), lambda number, _: [90.0 - 40 * number] * 3)
+    ended = play(open_orchestrator(path), lambda number, _: [90.0 - 40 * number] * 3)
     assert [record.status for _, record in ended] == ["completed", "pruned", "pruned"]
     assert ended[1][1].metrics == {}
     assert ended[1][1].curve == [{"epoch": 1, "train_loss": 1.0, "top1": 50.0}]
@@ -239,94 +239,96 @@ def test_fixed_designs_prune_too(write_sweep, open_book):
 OUT_OF_MEMORY = Failure(type="OutOfMemory", message="CUDA out of memory")
 
 
-def test_trial_without_memory_runs_once_more_after_everything_else(write_sweep, open_book):
-    book = open_book(write_sweep())
-    first = book.ask()
-    assert book.finish(first.trial_id, OUT_OF_MEMORY, may_retry_alone=True).status == "failed"
-    *others, last = play(book, flat)
+def test_trial_without_memory_runs_once_more_after_everything_else(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep())
+    first = orchestrator.ask()
+    assert orchestrator.finish(first.trial_id, OUT_OF_MEMORY, may_retry_exclusively=True).status == "failed"
+    *others, last = play(orchestrator, flat)
     assert len(others) == 5
     assert (last[0].trial_id, last[0].alone, last[1].attempt, last[1].status) == (first.trial_id, True, 2, "completed")
-    assert book.ask() is None
+    assert orchestrator.ask() is None
 
 
-def test_trial_that_was_alone_without_memory_stays_failed(write_sweep, open_book):
-    book = open_book(write_sweep())
-    book.finish(book.ask().trial_id, OUT_OF_MEMORY, may_retry_alone=False)
-    assert len(play(book, flat)) == 5
-    book = open_book(write_sweep(), run="again")
-    book.finish(book.ask().trial_id, OUT_OF_MEMORY, may_retry_alone=True)
-    play(book, flat, stop_after=5)
-    book.finish(book.ask().trial_id, OUT_OF_MEMORY, may_retry_alone=True)
-    assert book.ask() is None
-    assert book.num_remaining == 0
+def test_trial_that_was_alone_without_memory_stays_failed(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep())
+    orchestrator.finish(orchestrator.ask().trial_id, OUT_OF_MEMORY, may_retry_exclusively=False)
+    assert len(play(orchestrator, flat)) == 5
+    orchestrator = open_orchestrator(write_sweep(), run="again")
+    orchestrator.finish(orchestrator.ask().trial_id, OUT_OF_MEMORY, may_retry_exclusively=True)
+    play(orchestrator, flat, stop_after=5)
+    orchestrator.finish(orchestrator.ask().trial_id, OUT_OF_MEMORY, may_retry_exclusively=True)
+    assert orchestrator.ask() is None
+    assert orchestrator.num_remaining == 0
 
 
-def test_search_learns_of_the_second_attempt_only(write_sweep, open_book):
+def test_search_learns_of_the_second_attempt_only(write_sweep, open_orchestrator):
     """A point that memory ran out for beside others is no bad point."""
-    book = open_book(write_sweep(TINY_SEARCH))
-    first = book.ask()
-    book.finish(first.trial_id, OUT_OF_MEMORY, may_retry_alone=True)
-    ended = play(book, flat)
+    orchestrator = open_orchestrator(write_sweep(TINY_SEARCH))
+    first = orchestrator.ask()
+    orchestrator.finish(first.trial_id, OUT_OF_MEMORY, may_retry_exclusively=True)
+    ended = play(orchestrator, flat)
     assert len(ended) == 6
     assert ended[-1][0].trial_id == first.trial_id
-    assert [record.status for record in book.search_records] == ["completed"] * 6
+    assert [record.status for record in orchestrator.search_records] == ["completed"] * 6
 
 
-def test_arm_whose_trials_keep_failing_is_told(write_sweep, open_book):
-    book = open_book(write_sweep(**{"seeds: 2": "seeds: 4"}))
+def test_arm_whose_trials_keep_failing_is_told(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep(**{"seeds: 2": "seeds: 4"}))
     told = []
-    while (assignment := book.ask()) is not None:
-        told.append((assignment.variant.name, book.arm_keeps_failing(assignment.trial_id)))
+    while (assignment := orchestrator.ask()) is not None:
+        told.append((assignment.variant.name, orchestrator.variant_keeps_failing(assignment.trial_id)))
         works = assignment.variant.name == "baseline"
-        book.finish(assignment.trial_id, completed(50.0) if works else Failure(type="RuntimeError", message="no"))
+        orchestrator.finish(
+            assignment.trial_id, completed(50.0) if works else Failure(type="RuntimeError", message="no")
+        )
     bad = [hopeless for name, hopeless in told if name != "baseline"]
-    assert bad == [False] * 4 + [True] * 4  # two arms, from their third seed on
+    assert bad == [False] * 4 + [True] * 4  # two variants, from their third seed on
     assert not any(hopeless for name, hopeless in told if name == "baseline")
 
 
-def test_trial_that_its_node_failed_comes_next(write_sweep, open_book):
-    book = open_book(write_sweep())
-    first = book.ask()
-    book.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))
-    book.run_again(first.trial_id)
-    again = book.ask()
+def test_trial_that_its_node_failed_comes_next(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep())
+    first = orchestrator.ask()
+    orchestrator.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))
+    orchestrator.run_again(first.trial_id)
+    again = orchestrator.ask()
     assert (again.trial_id, again.attempt) == (first.trial_id, 2)
-    book.finish(again.trial_id, completed(50.0))
-    assert len(play(book, flat)) == 5
+    orchestrator.finish(again.trial_id, completed(50.0))
+    assert len(play(orchestrator, flat)) == 5
 
 
-def test_search_proposes_anew_what_its_node_failed(write_sweep, open_book):
-    book = open_book(write_sweep(TINY_SEARCH))
-    first = book.ask()
-    book.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))
-    book.run_again(first.trial_id)
-    assert len(play(book, flat)) == 6
+def test_search_proposes_anew_what_its_node_failed(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep(TINY_SEARCH))
+    first = orchestrator.ask()
+    orchestrator.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))
+    orchestrator.run_again(first.trial_id)
+    assert len(play(orchestrator, flat)) == 6
 
 
 @pytest.mark.parametrize("text", [[], [TINY_SEARCH]], ids=["fixed", "search"])
-def test_preempted_trial_decides_nothing_and_runs_again(write_sweep, open_book, text):
-    book = open_book(write_sweep(*text))
-    planned = book.num_remaining
-    first = book.ask()
-    record = book.finish(first.trial_id, Outcome("preempted"))
+def test_preempted_trial_decides_nothing_and_runs_again(write_sweep, open_orchestrator, text):
+    orchestrator = open_orchestrator(write_sweep(*text))
+    planned = orchestrator.num_remaining
+    first = orchestrator.ask()
+    record = orchestrator.finish(first.trial_id, Outcome("preempted"))
     assert (record.status, record.version) == ("preempted", 2)
-    assert book.num_remaining == planned
-    assert book.records == {}
+    assert orchestrator.num_remaining == planned
+    assert orchestrator.records == {}
     asked = []
-    while (assignment := book.ask()) is not None:
+    while (assignment := orchestrator.ask()) is not None:
         asked.append(assignment)
-        book.finish(assignment.trial_id, Failure(type="Stub", message=""))
+        orchestrator.finish(assignment.trial_id, Failure(type="Stub", message=""))
     assert len(asked) == planned
     assert asked[-1].trial_id == first.trial_id
     assert asked[-1].attempt == 1
 
 
-def test_continued_trial_has_the_whole_curve(write_sweep, open_book):
-    book = open_book(write_sweep())
-    key = book.ask().trial_id
+def test_continued_trial_has_the_whole_curve(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep())
+    key = orchestrator.ask().trial_id
     curve = [{"epoch": 1, "top1": 10.0}]
-    book.resume(key, curve)
-    book.report(key, {"epoch": 2, "top1": 20.0})
-    record = book.finish(key, Outcome("completed", {"top1": 20.0}))
+    orchestrator.resume(key, curve)
+    orchestrator.report(key, {"epoch": 2, "top1": 20.0})
+    record = orchestrator.finish(key, Outcome("completed", {"top1": 20.0}))
     assert record.curve == [*curve, {"epoch": 2, "top1": 20.0}]
     assert (record.epochs, record.resumed_from_epoch) == (2, 1)

@@ -1,4 +1,4 @@
-"""`retune`: arms are tuned before they are compared, in the same ledger, and a killed run goes on where it was."""
+"""`retune`: variants are tuned before they are compared, in the same ledger, and a killed run goes on where it was."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from results import LedgerWriter, Run, ablation_table
-from runners.driver.orchestrator import TrialBook
+from runners.driver.orchestrator import Orchestrator
 from runners.driver.retune import plan_so_far, stages
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from runners.trials.outcome import Outcome
 from search_space import SpecError, load_sweep
 
@@ -45,14 +45,14 @@ def play(plan, run_dir, top1_of, *, kill_after=None):
     ended = []
     with LedgerWriter(run_dir) as ledger:
         for stage in stages(plan, ledger):
-            book = TrialBook(stage.plan, ledger, role=stage.role)
-            while (assignment := book.ask()) is not None:
+            orchestrator = Orchestrator(stage.plan, ledger, role=stage.role)
+            while (assignment := orchestrator.ask()) is not None:
                 if len(ended) == kill_after:
                     return ended
                 value = top1_of(assignment.spec)
                 metrics = {"epoch": 1, "train_loss": 1.0, "val_top1": value}
-                book.report(assignment.trial_id, metrics)
-                book.finish(assignment.trial_id, Outcome("completed", {"top1": value, "val_top1": value}))
+                orchestrator.report(assignment.trial_id, metrics)
+                orchestrator.finish(assignment.trial_id, Outcome("completed", {"top1": value, "val_top1": value}))
                 ended.append((stage.role, assignment.variant.name, assignment.spec))
     return ended
 
@@ -70,11 +70,11 @@ def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path):
     )
     plan = make_plan(load_sweep(write_sweep(text.replace("      n_startup_trials: 3\n", ""))))
     started = [
-        drive(plan, tmp_path / "run", engine="in-process", retry=frozenset(retry)).started
+        run_sweep(plan, tmp_path / "run", engine="in-process", retry=frozenset(retry)).started
         for retry in ((), (), ("failed",), ())
     ]
     failed = [record for record in Run.open(tmp_path / "run").records if record.status == "failed"]
-    # two arms with one bad rate each, then the comparison: two arms with two seeds
+    # two variants with one bad rate each, then the comparison: two variants with two seeds
     assert started == [8, 0, 2, 0]
     assert Counter((record.role, record.attempt) for record in failed) == {("retune", 1): 2, ("retune", 2): 2}
 
@@ -85,7 +85,7 @@ def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, ray_clu
     plan = make_plan(
         load_sweep(write_sweep(RETUNE), overrides=["retune.num_trials=3"])
     )  # one stage: none after start-up
-    result = drive(plan, tmp_path / "run", engine=engine)
+    result = run_sweep(plan, tmp_path / "run", engine=engine)
     assert (dict(result.counts), result.started, result.remaining) == ({"completed": 4}, 10, 0)
     found = roles(tmp_path / "run")
     assert Counter((role, seed) for _, seed, role, _ in found) == {("retune", 100): 6, ("", 0): 2, ("", 1): 2}
@@ -138,10 +138,10 @@ def test_killed_run_goes_on_where_it_was(kill_after, write_sweep, tmp_path):
 
 def test_limit_ends_within_the_tuning_and_says_what_is_left(write_sweep, tmp_path):
     plan = make_plan(load_sweep(write_sweep(RETUNE)))
-    result = drive(plan, tmp_path / "run", engine="in-process", limit=4)
+    result = run_sweep(plan, tmp_path / "run", engine="in-process", limit=4)
     assert (dict(result.counts), result.started) == ({}, 4)
     assert {role for _, _, role, _ in roles(tmp_path / "run")} == {"retune"}
-    result = drive(plan, tmp_path / "run", engine="in-process")
+    result = run_sweep(plan, tmp_path / "run", engine="in-process")
     assert (dict(result.counts), result.started) == ({"completed": 4}, 10)
 
 
@@ -149,7 +149,7 @@ def test_changes_tell_the_tuned_values_that_differ_from_the_reference(write_swee
     plan = make_plan(load_sweep(write_sweep(RETUNE)))
     play(plan, tmp_path / "run", peaked)
     with LedgerWriter(tmp_path / "run") as ledger:
-        tuned = plan_so_far(plan, ledger.heads)
+        tuned = plan_so_far(plan, ledger.summaries)
     reference, other = tuned.variants
     assert reference.changes == {}
     assert other.changes == {"arch.attention": "reattention", "train.lr": other.setting.train.lr}
@@ -164,11 +164,11 @@ def test_arm_whose_trials_all_fail_is_dropped_and_a_failing_reference_refused(wr
             for stage in stages(plan, ledger):
                 if stage.role == "":
                     return stage.plan
-                book = TrialBook(stage.plan, ledger, role=stage.role)
-                while (assignment := book.ask()) is not None:
+                orchestrator = Orchestrator(stage.plan, ledger, role=stage.role)
+                while (assignment := orchestrator.ask()) is not None:
                     is_lost = assignment.spec.arch.attention.name == name
                     outcome = Outcome("completed", {"top1": 1.0, "val_top1": 1.0})
-                    book.finish(assignment.trial_id, Failure(type="X", message="no") if is_lost else outcome)
+                    orchestrator.finish(assignment.trial_id, Failure(type="X", message="no") if is_lost else outcome)
         raise AssertionError("no comparison came")
 
     plan = make_plan(load_sweep(write_sweep(RETUNE)))

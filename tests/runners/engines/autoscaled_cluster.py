@@ -2,7 +2,7 @@
 
 Ray's fake provider starts the nodes that its autoscaler asks for as processes of this machine. Ray's own test helper
 (`ray.cluster_utils.AutoscalingCluster`) needs a file that its wheel does not have, so what it does is done here. The
-head has one CPU; the only kind of node that can be added has two, and there can be one at most.
+summary has one CPU; the only kind of node that can be added has two, and there can be one at most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import ray  # isort: skip
 from ray.autoscaler._private import fake_multi_node  # isort: skip
 
 HEAD_ID = "f" * 51 + "00000"
-HEAD_KIND = "ray.head.default"  # what the fake provider calls it, too
+HEAD_KIND = "ray.summary.default"  # what the fake provider calls it, too
 ADDRESS = "127.0.0.1:6379"
 SHORT = "/mnt"  # sockets may not lie as deep as a test's own folder
 
@@ -53,7 +53,7 @@ def start(folder: Path, version: str) -> None:
     if version == "v2":
         env |= {"RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": HEAD_ID, "RAY_NODE_TYPE_NAME": HEAD_KIND}
         env |= {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID}
-    else:  # what `ray up` leaves on its head
+    else:  # what `ray up` leaves on its summary
         Path("~/ray_bootstrap_config.yaml").expanduser().symlink_to(path)
     options = ["--num-cpus=1", f"--object-store-memory={80 * 2**20}", "--include-dashboard=false"]
     subprocess.run(
@@ -65,7 +65,7 @@ def start(folder: Path, version: str) -> None:
 
 def main(folder: str, sweep: str, version: str, *overrides: str) -> None:
     from runners.planning.plan import make_plan
-    from runners.run_sweep import drive
+    from runners.run_sweep import run_sweep
     from search_space import load_sweep
 
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -73,7 +73,9 @@ def main(folder: str, sweep: str, version: str, *overrides: str) -> None:
     os.environ["TMPDIR"] = SHORT
     start(Path(folder), version)
     ray.init(address=ADDRESS, log_to_driver=False)
-    result = drive(make_plan(load_sweep(Path(sweep), overrides=list(overrides))), Path(folder, "run"), address=ADDRESS)
+    result = run_sweep(
+        make_plan(load_sweep(Path(sweep), overrides=list(overrides))), Path(folder, "run"), address=ADDRESS
+    )
     groups = ray.util.placement_group_table().values()
     states = {"counts": dict(result.counts), "waiting": [each for each in groups if each["state"] != "REMOVED"]}
     print(json.dumps({**states, "nodes": sorted(node["Resources"]["CPU"] for node in ray.nodes())}), flush=True)

@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 
 import runners.engines.ray.engine  # noqa: F401 - sets the environment that Ray reads at import
-from runners.engines.nodes.checks import Newcomers, check_nodes, living
+from runners.engines.nodes.checks import JoiningNodes, check_nodes, living
 from runners.engines.nodes.cluster import cluster as connected
 from runners.engines.nodes.facts import ROOMS
 from runners.engines.ray.placement import Placement
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import Resources, load_sweep
 
 from ray.cluster_utils import Cluster  # isort: skip
@@ -60,7 +60,7 @@ def nodes_that_join(folder: Path, cluster: Cluster) -> dict[str, list[int]]:
     they have just come, and once they have answered."""
     resources, found = Resources(), {}
     with connected(cluster.address):
-        newcomers = Newcomers(folder, resources, known=check_nodes(folder, resources))
+        joining = JoiningNodes(folder, resources, known=check_nodes(folder, resources))
         joins = {
             "alike": lambda: cluster.add_node(num_cpus=1, wait=False),
             "another torch": lambda: join_with_another_torch(cluster.address, folder),
@@ -69,11 +69,11 @@ def nodes_that_join(folder: Path, cluster: Cluster) -> dict[str, list[int]]:
             number = len(living(resources)) + 1
             join()
             await_until(lambda number=number: len(living(resources)) == number)
-            newcomers.look()
-            asked = len(newcomers.unusable)
-            await_until(lambda: (newcomers.look(), newcomers.unusable == newcomers.refused)[1])
-            found[name] = [asked, len(newcomers.unusable)]
-        placement = Placement(resources, [resources], lambda assignment: resources, newcomers=newcomers)
+            joining.poll()
+            asked = len(joining.unusable)
+            await_until(lambda: (joining.poll(), joining.unusable == joining.refused)[1])
+            found[name] = [asked, len(joining.unusable)]
+        placement = Placement(resources, [resources], lambda assignment: resources, joining=joining)
         taken = [{"CPU": 1.0, "GPU": 0.0}] * 5
         rooms = [number for number in range(5) if placement.has_room(taken[:number])]
         found["room for one more beside so many"] = rooms
@@ -99,7 +99,7 @@ def main(folder: str, sweep: str) -> None:
     edited = Path(folder, "edited.py")
     edited.write_text((ROOT / "runners" / "training" / "trial.py").read_text() + EDIT)
     mount("--bind", str(edited), str(ROOT / "runners" / "training" / "trial.py"))
-    result = drive(make_plan(load_sweep(Path(sweep))), Path(folder, "run"), address=cluster.address)
+    result = run_sweep(make_plan(load_sweep(Path(sweep))), Path(folder, "run"), address=cluster.address)
     print(json.dumps({**result.counts, **nodes_that_join(Path(folder), cluster)}), flush=True)
     os._exit(0)  # the cluster ends with the process namespace this runs in
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from runners.engines.nodes.checks import data_problems, requirement_problems, run_dir_warnings, version_problems
-from runners.engines.nodes.facts import COMPARED, MISSING, NEEDED, READ_ONLY, SEEN, facts_here, source_digest
-from runners.engines.nodes.inquiry import NodeReport
+from runners.engines.nodes.facts import COMPARED, MISSING, NEEDED, READ_ONLY, SEEN, local_facts, source_digest
+from runners.engines.nodes.probe import NodeReport
 
 ROOT = Path(__file__).parents[3]
 HERE = {"python": "3.11", "ray": "2.60.0", "timm": "1.0.31", "torch": "2.15.0"}
@@ -77,8 +77,8 @@ def test_what_a_trial_imports_is_looked_for_on_every_node():
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    providers = importlib.metadata.packages_distributions()
-    loaded = {_normal(name) for module in done.stdout.split() for name in providers.get(module, ())}
+    reuse_sources = importlib.metadata.packages_distributions()
+    loaded = {_normal(name) for module in done.stdout.split() for name in reuse_sources.get(module, ())}
     needs = [each for each in importlib.metadata.requires("archsweep") or () if "extra ==" not in each]
     assert loaded & {_normal(re.split(r"[^\w.-]", each)[0]) for each in needs} == {*NEEDED, *COMPARED}
 
@@ -109,8 +109,8 @@ def test_the_source_digest_follows_every_module_and_nothing_else(tmp_path):
 def test_a_file_of_the_same_name_with_other_content_is_not_the_drivers(tmp_path):
     marker = tmp_path / "marker"
     marker.write_text("the driver's")
-    assert facts_here(str(marker), "the driver's", "")["run_dir"] == SEEN
-    assert facts_here(str(tmp_path / "nowhere" / "marker"), "the driver's", "")["run_dir"] == MISSING
+    assert local_facts(str(marker), "the driver's", "")["run_dir"] == SEEN
+    assert local_facts(str(tmp_path / "nowhere" / "marker"), "the driver's", "")["run_dir"] == MISSING
 
 
 def test_run_directories_that_workers_cannot_use_are_warned_about():

@@ -1,4 +1,4 @@
-"""Both engines carry out the same contract: they drive the same book and must produce the same records."""
+"""Both engines carry out the same contract: they drive the same orchestrator and must produce the same records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from results import Run
 from runners.engines import ENGINES, run_trials
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import SpecError, load_sweep
 
 MIXED = """
@@ -42,7 +42,7 @@ LONG = """
 def run(write_sweep, tmp_path, ray_cluster):
     def run_(text, engine, *, name="run", **options):
         plan = make_plan(load_sweep(write_sweep(text)))
-        result = drive(plan, tmp_path / name, engine=engine, **options)
+        result = run_sweep(plan, tmp_path / name, engine=engine, **options)
         return result, Run.open(tmp_path / name)
 
     return run_
@@ -54,7 +54,7 @@ def mixed(tmp_path_factory, ray_cluster):
     folder = tmp_path_factory.mktemp("mixed")
     (folder / "sweep.yaml").write_text(MIXED)
     plan = make_plan(load_sweep(folder / "sweep.yaml"))
-    return {engine: (drive(plan, folder / engine, engine=engine), Run.open(folder / engine)) for engine in ENGINES}
+    return {engine: (run_sweep(plan, folder / engine, engine=engine), Run.open(folder / engine)) for engine in ENGINES}
 
 
 def what_happened(records):
@@ -154,25 +154,27 @@ class _FullDisk:
     def __init__(self):
         self.epochs = 0
 
-    def started(self, assignment): ...
+    def on_trial_start(self, assignment): ...
 
-    def placed(self, assignment, place): ...
+    def on_trial_placed(self, assignment, place): ...
 
-    def ended(self, assignment, record): ...
+    def on_trial_end(self, assignment, record): ...
 
-    def epoch_done(self, assignment, metrics):
+    def on_epoch_end(self, assignment, metrics):
         self.epochs += 1
         if self.epochs == 2:
             raise SpecError("progress.jsonl: cannot write: the disk is full")
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-def test_error_of_the_driver_ends_the_run_and_blames_no_trial(write_sweep, open_book, tmp_path, ray_cluster, engine):
+def test_error_of_the_driver_ends_the_run_and_blames_no_trial(
+    write_sweep, open_orchestrator, tmp_path, ray_cluster, engine
+):
     text = LONG.replace("epochs: 200", "epochs: 3").replace("seeds: 2", "seeds: 1")
-    book = open_book(write_sweep(text), observers=[_FullDisk()])
+    orchestrator = open_orchestrator(write_sweep(text), observers=[_FullDisk()])
     with pytest.raises(SpecError, match="the disk is full"):
-        run_trials(engine, book, run_dir=tmp_path / "run")
-    assert book.records == {}
+        run_trials(engine, orchestrator, run_dir=tmp_path / "run")
+    assert orchestrator.records == {}
 
 
 def trained_together(opened):

@@ -14,7 +14,7 @@ import pytest
 
 from results import Run
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import load_sweep
 
 SWEEP = """
@@ -76,7 +76,7 @@ def start(write_sweep, tmp_path, ray_cluster):
 
         def start_(text=SWEEP, name="run"):
             plan = make_plan(load_sweep(write_sweep(text)))
-            return Background(pool.submit(drive, plan, tmp_path / name), tmp_path / name)
+            return Background(pool.submit(run_sweep, plan, tmp_path / name), tmp_path / name)
 
         yield start_
 
@@ -156,7 +156,7 @@ def undisturbed(tmp_path_factory, ray_cluster):
     directory = tmp_path_factory.mktemp("undisturbed")
     path = directory / "sweep.yaml"
     path.write_text(SWEEP)
-    drive(make_plan(load_sweep(path)), directory / "run", engine="in-process")
+    run_sweep(make_plan(load_sweep(path)), directory / "run", engine="in-process")
     return results_of(Run.open(directory / "run"))
 
 

@@ -93,12 +93,12 @@ def record(trial, variant, status="failed", kind="RuntimeError"):
 
 def test_a_node_is_set_aside_after_three_failures_of_several_variants():
     health, alive = NodeHealth(), frozenset({"good", "bad"})
-    assert health.note("bad", record("1", "x"), alive=alive) == []
-    assert health.note("bad", record("2", "y"), alive=alive) == []
-    again = health.note("bad", record("3", "x"), alive=alive)
+    assert health.record_result("bad", record("1", "x"), alive=alive) == []
+    assert health.record_result("bad", record("2", "y"), alive=alive) == []
+    again = health.record_result("bad", record("3", "x"), alive=alive)
     assert [entry.trial_id for entry in again] == ["1", "2", "3"]
     assert health.set_aside == ("bad",)
-    late = health.note("bad", record("4", "y"), alive=alive)  # it had been placed there before
+    late = health.record_result("bad", record("4", "y"), alive=alive)  # it had been placed there before
     assert [entry.trial_id for entry in late] == ["4"]
 
 
@@ -115,16 +115,16 @@ def test_a_node_is_set_aside_after_three_failures_of_several_variants():
 def test_a_node_that_may_be_innocent_stays(story):
     health = NodeHealth()
     for node, entry in story:
-        assert health.note(node, entry, alive=frozenset({"good", "bad"})) == []
+        assert health.record_result(node, entry, alive=frozenset({"good", "bad"})) == []
     assert health.set_aside == ()
 
 
 def test_the_last_node_stays_when_the_sweep_itself_is_broken():
     health, alive = NodeHealth(), frozenset({"a", "b"})
     for number in range(12):
-        health.note("ab"[number % 2], record(str(number), "xyz"[number % 3]), alive=alive)
+        health.record_result("ab"[number % 2], record(str(number), "xyz"[number % 3]), alive=alive)
     assert len(health.set_aside) == 1
     lonely = NodeHealth()
     for number in range(12):
-        lonely.note("a", record(str(number), "xyz"[number % 3]), alive=frozenset({"a"}))
+        lonely.record_result("a", record(str(number), "xyz"[number % 3]), alive=frozenset({"a"}))
     assert lonely.set_aside == ()

@@ -16,9 +16,9 @@ from modelzoo import build_model
 from results import LedgerWriter
 from runners.cli.app import app
 from runners.cli.plan.as_text import plan_sentences
-from runners.driver.orchestrator import TrialBook
+from runners.driver.orchestrator import Orchestrator
 from runners.planning.budget import fit_budget, parse_budget
-from runners.planning.forecast import make_forecast, slots_here
+from runners.planning.forecast import local_slots, make_forecast
 from runners.planning.history import History, duration_key, read_history
 from runners.planning.plan import make_plan
 from runners.planning.power import detectable_effect, power_of
@@ -137,13 +137,13 @@ def fill(path, run_dir, values, *, seconds=7200.0):
     """A ledger with the given top1 by (variant, seed)."""
     plan = make_plan(load_sweep(path))
     with LedgerWriter(run_dir) as ledger:
-        book = TrialBook(plan, ledger)
-        while (assignment := book.ask()) is not None:
+        orchestrator = Orchestrator(plan, ledger)
+        while (assignment := orchestrator.ask()) is not None:
             value = values.get((assignment.variant.name, assignment.spec.seed))
             if value is None:
                 break
             outcome = Outcome("completed", {"top1": value}, total_seconds=seconds)
-            book.finish(assignment.trial_id, outcome)
+            orchestrator.finish(assignment.trial_id, outcome)
     return plan
 
 
@@ -179,7 +179,7 @@ def test_forecast_counts_what_is_left(write_sweep, tmp_path):
     assert (found.num_trials, found.num_left) == (6, 2)
     assert (found.trial_hours, found.hours, found.cpu_hours, found.gpu_hours) == (4.0, 2.0, 4.0, 2.0)
     assert found.seed_hours == 6.0
-    assert [arm.source for arm in found.arms] == ["history"] * 3
+    assert [variant.source for variant in found.variants] == ["history"] * 3
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_hours_of_trials_that_take_different_resources(write_sweep):
 def test_row_without_history_is_given_the_mean_of_the_others_and_says_so(write_sweep, tmp_path):
     plan = fill(write_sweep(), tmp_path / "run", {("baseline", 0): 90.0})
     found = make_forecast(plan, read_history(tmp_path / "run"), concurrency=1)
-    assert [(arm.seconds, arm.source) for arm in found.arms] == [
+    assert [(variant.seconds, variant.source) for variant in found.variants] == [
         (7200.0, "history"),
         (7200.0, "mean of the other rows"),
         (7200.0, "mean of the other rows"),
@@ -250,8 +250,8 @@ def test_detectable_difference_scales_with_the_spread(write_sweep, tmp_path):
 
 
 def test_slots_are_bounded_by_max_concurrent():
-    assert slots_here(Resources(cpus=0.001, max_concurrent=3)) == 3
-    assert slots_here(Resources(cpus=10_000)) == 1
+    assert local_slots(Resources(cpus=0.001, max_concurrent=3)) == 3
+    assert local_slots(Resources(cpus=10_000)) == 1
 
 
 # -- budget --------------------------------------------------------------------

@@ -33,14 +33,16 @@ SEARCH = """
 """
 
 
-def play(book, value, *, stop_after=None):
-    """Trains what the book asks for, one trial after the other; `value(depth, seed)` is the top1 of each epoch."""
+def play(orchestrator, value, *, stop_after=None):
+    """Train the orchestrator's trials one after the other; `value(depth, seed)` is the top1 of each epoch."""
     ended = []
-    while len(ended) != stop_after and (assignment := book.ask()) is not None:
+    while len(ended) != stop_after and (assignment := orchestrator.ask()) is not None:
         depth, seed = assignment.spec.arch.depth, assignment.spec.seed
         for epoch in range(1, assignment.spec.train.epochs + 1):
-            assert not book.report(assignment.trial_id, {"epoch": epoch, "train_loss": 1.0, "top1": value(depth, seed)})
-        book.finish(assignment.trial_id, Outcome("completed", {"top1": value(depth, seed)}))
+            assert not orchestrator.report(
+                assignment.trial_id, {"epoch": epoch, "train_loss": 1.0, "top1": value(depth, seed)}
+            )
+        orchestrator.finish(assignment.trial_id, Outcome("completed", {"top1": value(depth, seed)}))
         ended.append((depth, seed))
     return ended
 
@@ -50,42 +52,42 @@ def noisy(depth, seed):
     return 50 + [0, 20, -20, 10, -10, 5, 15, -15][seed] + {1: 0.0, 2: 1.0 + 0.1 * seed, 3: -1.0 - 0.1 * seed}[depth]
 
 
-def test_wilcoxon_gives_up_what_is_worse_at_every_seed(write_sweep, open_book):
+def test_wilcoxon_gives_up_what_is_worse_at_every_seed(write_sweep, open_orchestrator):
     """n losses out of n have p = 2^-n (one-sided, exact): 0.125 after 3 seeds, 0.0625 < 0.1 after 4. So depth 3 gets 4
     seeds of 8, and the baseline, worse than depth 2 as often, all of them: every difference refers to it."""
-    book = open_book(write_sweep(DESIGN))
-    trained = play(book, noisy)
+    orchestrator = open_orchestrator(write_sweep(DESIGN))
+    trained = play(orchestrator, noisy)
     assert [seed for depth, seed in trained if depth == 3] == [0, 1, 2, 3]
     assert [seed for depth, seed in trained if depth == 2] == [*range(8)]
     assert [seed for depth, seed in trained if depth == 1] == [*range(8)]
-    assert book.num_remaining == 0
+    assert orchestrator.num_remaining == 0
 
 
-def test_seeds_of_a_variant_that_was_given_up_are_records_of_their_own(write_sweep, open_book, tmp_path):
+def test_seeds_of_a_variant_that_was_given_up_are_records_of_their_own(write_sweep, open_orchestrator, tmp_path):
     """They are pruned, not missing: nothing trains them later, and the table says why they have no value."""
     path = write_sweep(DESIGN)
-    book = open_book(path)
-    play(book, noisy)
-    assert play(open_book(path), noisy) == []
-    table = ablation_table(book.plan.as_run_plan(), read_ledger(tmp_path / "run" / "ledger.jsonl").records)
+    orchestrator = open_orchestrator(path)
+    play(orchestrator, noisy)
+    assert play(open_orchestrator(path), noisy) == []
+    table = ablation_table(orchestrator.plan.as_run_plan(), read_ledger(tmp_path / "run" / "ledger.jsonl").records)
     row = next(row for row in table.rows if row.name == "depth=3")
     assert (row.num_completed, row.num_pruned, row.num_missing, row.pruned_epochs) == (4, 4, 0, (0, 0, 0, 0))
     assert row.verdict == "incomplete"
 
 
 @pytest.mark.parametrize("stop_after", [1, 9, 11, 13])
-def test_a_resumed_race_ends_as_an_undisturbed_one(write_sweep, open_book, stop_after):
+def test_a_resumed_race_ends_as_an_undisturbed_one(write_sweep, open_orchestrator, stop_after):
     path = write_sweep(DESIGN)
-    whole = play(open_book(path, run="whole"), noisy)
-    first = play(open_book(path, run="parts"), noisy, stop_after=stop_after)
-    assert first + play(open_book(path, run="parts"), noisy) == whole
+    whole = play(open_orchestrator(path, run="whole"), noisy)
+    first = play(open_orchestrator(path, run="parts"), noisy, stop_after=stop_after)
+    assert first + play(open_orchestrator(path, run="parts"), noisy) == whole
 
 
-def test_a_search_spends_no_further_seed_on_what_is_below_the_median(write_sweep, open_book):
+def test_a_search_spends_no_further_seed_on_what_is_below_the_median(write_sweep, open_orchestrator):
     """Depth d has top1 = d. From the third proposal on, one whose first seed is below the median of the earlier ones
     gets no second seed; every other gets all four."""
-    book = open_book(write_sweep(SEARCH))
-    trained = play(book, lambda depth, seed: float(depth))
+    orchestrator = open_orchestrator(write_sweep(SEARCH))
+    trained = play(orchestrator, lambda depth, seed: float(depth))
     order = list(dict.fromkeys(depth for depth, _ in trained))
     finished, expected = [], {}
     for depth in order:
@@ -98,19 +100,21 @@ def test_a_search_spends_no_further_seed_on_what_is_below_the_median(write_sweep
     assert 1 in expected.values()
 
 
-def test_the_sampler_learns_the_mean_over_the_seeds(write_sweep, open_book):
+def test_the_sampler_learns_the_mean_over_the_seeds(write_sweep, open_orchestrator):
     """Seed 3 turns the order of the depths round; what a search is about is the mean, in which depth 1 is best."""
     text = SEARCH.replace("prune:", "# prune:").replace("brute_force", "tpe")
-    book = open_book(write_sweep(text))
-    play(book, lambda depth, seed: 100.0 * depth if seed == 3 else -100.0 * depth)
-    told = {trial.params["arch.depth"]: trial.value for trial in book.study.get_trials() if trial.value is not None}
+    orchestrator = open_orchestrator(write_sweep(text))
+    play(orchestrator, lambda depth, seed: 100.0 * depth if seed == 3 else -100.0 * depth)
+    told = {
+        trial.params["arch.depth"]: trial.value for trial in orchestrator.study.get_trials() if trial.value is not None
+    }
     assert told == {depth: pytest.approx(-50.0 * depth) for depth in told}
     assert len(told) == 10
 
 
 @pytest.mark.parametrize("name", sorted(PRUNERS))
 @pytest.mark.parametrize("over", ["epochs", "seeds"])
-def test_every_pruner_of_optuna_prunes_or_lets_pass(write_sweep, open_book, tmp_path, name, over):
+def test_every_pruner_of_optuna_prunes_or_lets_pass(write_sweep, open_orchestrator, tmp_path, name, over):
     """Over epochs and over seeds; the baseline is complete in any case, and every trial ends as one of two."""
     options = {
         "patient": "wrapped_pruner: median, patience: 0",
@@ -122,18 +126,20 @@ def test_every_pruner_of_optuna_prunes_or_lets_pass(write_sweep, open_book, tmp_
     if name == "wilcoxon" and over == "epochs":
         pytest.skip("refused: see tests/search_space/loading/test_load.py")
     text = DESIGN.replace("pruner: wilcoxon, p_threshold: 0.1", f"pruner: {name}, over: {over}, {options}".rstrip(", "))
-    book = open_book(write_sweep(text.replace("epochs: 1", "epochs: 4").replace("seeds: 8", "seeds: 4")))
+    orchestrator = open_orchestrator(
+        write_sweep(text.replace("epochs: 1", "epochs: 4").replace("seeds: 8", "seeds: 4"))
+    )
     statuses = {}
-    while (assignment := book.ask()) is not None:
+    while (assignment := orchestrator.ask()) is not None:
         key, depth = assignment.trial_id, assignment.spec.arch.depth
         for epoch in range(1, 5):
             # Depth 2 learns, depth 3 unlearns.
             value = 50.0 + {1: 0, 2: epoch, 3: -4 * epoch}[depth]
-            if book.report(key, {"epoch": epoch, "train_loss": 1.0, "top1": value}):
-                book.finish(key, None)
+            if orchestrator.report(key, {"epoch": epoch, "train_loss": 1.0, "top1": value}):
+                orchestrator.finish(key, None)
                 break
         else:
-            book.finish(key, Outcome("completed", {"top1": value}))
+            orchestrator.finish(key, Outcome("completed", {"top1": value}))
     for record in read_ledger(tmp_path / "run" / "ledger.jsonl").records:
         statuses.setdefault(record.spec["arch"]["depth"], []).append(record.status)
     assert statuses[1] == ["completed"] * 4

@@ -38,70 +38,76 @@ DISCRETE = """
 """
 
 
-def finish(book, assignment):
+def finish(orchestrator, assignment):
     """Accuracy has nothing to do with depth: only the requirement can tell the sampler where to look."""
     value = 50 + 1000 * assignment.spec.train.lr
-    book.report(assignment.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": value})
-    return book.finish(assignment.trial_id, Outcome("completed", {"top1": value}))
+    orchestrator.report(assignment.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": value})
+    return orchestrator.finish(assignment.trial_id, Outcome("completed", {"top1": value}))
 
 
-def play(book, *, stop_after=None):
+def play(orchestrator, *, stop_after=None):
     ended = []
-    while len(ended) != stop_after and (assignment := book.ask()) is not None:
-        finish(book, assignment)
+    while len(ended) != stop_after and (assignment := orchestrator.ask()) is not None:
+        finish(orchestrator, assignment)
         ended.append(assignment)
     return ended
 
 
-def num_infeasible(book):
-    return sum(record.status == "infeasible" for record in book.records.values())
+def num_infeasible(orchestrator):
+    return sum(record.status == "infeasible" for record in orchestrator.records.values())
 
 
-def test_tpe_learns_what_is_feasible(write_sweep, open_book):
+def test_tpe_learns_what_is_feasible(write_sweep, open_orchestrator):
     """A quarter of the space is feasible: 30 trained trials cost a blind sampler about 90 infeasible proposals."""
-    learning = open_book(write_sweep(SEARCH), run="learning")
+    learning = open_orchestrator(write_sweep(SEARCH), run="learning")
     assert len(play(learning)) == 30
-    blind = open_book(write_sweep(SEARCH.replace("tpe", "random").replace(", n_startup_trials: 5", "")), run="blind")
+    blind = open_orchestrator(
+        write_sweep(SEARCH.replace("tpe", "random").replace(", n_startup_trials: 5", "")), run="blind"
+    )
     assert len(play(blind)) == 30
     assert num_infeasible(blind) > 60
     assert num_infeasible(learning) < 30
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "nsgaii"])
-def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_book, sampler):
+def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_orchestrator, sampler):
     """Killed twice, with infeasible proposals before and between."""
     text = (
         SEARCH.replace("tpe", sampler).replace(", n_startup_trials: 5", "").replace("num_trials: 30", "num_trials: 12")
     )
-    whole = [a.trial_id for a in play(open_book(write_sweep(text), run="whole"))]
+    whole = [a.trial_id for a in play(open_orchestrator(write_sweep(text), run="whole"))]
     parts = [
-        a.trial_id for stop in (4, 3, None) for a in play(open_book(write_sweep(text), run="parts"), stop_after=stop)
+        a.trial_id
+        for stop in (4, 3, None)
+        for a in play(open_orchestrator(write_sweep(text), run="parts"), stop_after=stop)
     ]
     assert parts == whole
     assert len(whole) == 12
 
 
-def test_eight_workers_never_get_the_same_trial(write_sweep, open_book):
-    book = open_book(write_sweep(DISCRETE))
+def test_eight_workers_never_get_the_same_trial(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep(DISCRETE))
     running, seen = [], []
     while True:
-        while len(running) < 8 and (assignment := book.ask()) is not None:
+        while len(running) < 8 and (assignment := orchestrator.ask()) is not None:
             running.append(assignment)
             seen.append(assignment.trial_id)
         if not running:
             break
-        finish(book, running.pop(0))
+        finish(orchestrator, running.pop(0))
     assert len(seen) == len(set(seen)) == 12  # the whole space, and then the search ends
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_parallel_samplers_repeat_nothing_either(write_sweep, open_book, sampler):
-    book = open_book(write_sweep(DISCRETE.replace("brute_force", sampler).replace("num_trials: 50", "num_trials: 10")))
-    running = [book.ask() for _ in range(8)]
+def test_parallel_samplers_repeat_nothing_either(write_sweep, open_orchestrator, sampler):
+    orchestrator = open_orchestrator(
+        write_sweep(DISCRETE.replace("brute_force", sampler).replace("num_trials: 50", "num_trials: 10"))
+    )
+    running = [orchestrator.ask() for _ in range(8)]
     assert len({assignment.trial_id for assignment in running}) == 8
     for assignment in running:
-        finish(book, assignment)
-    more = play(book)
+        finish(orchestrator, assignment)
+    more = play(orchestrator)
     assert len({a.trial_id for a in [*running, *more]}) == 10
 
 
@@ -123,26 +129,26 @@ def two_sided(assignment):
     return 50.0 + 2 * assignment.spec.arch.depth - 100 * abs(rate - 0.002)
 
 
-def play_two(book, value=two_sided):
-    while (assignment := book.ask()) is not None:
+def play_two(orchestrator, value=two_sided):
+    while (assignment := orchestrator.ask()) is not None:
         top1 = value(assignment)
-        if book.report(assignment.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": top1}):
-            book.finish(assignment.trial_id, None)
+        if orchestrator.report(assignment.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": top1}):
+            orchestrator.finish(assignment.trial_id, None)
         else:
-            book.finish(assignment.trial_id, Outcome("completed", {"top1": top1}))
+            orchestrator.finish(assignment.trial_id, Outcome("completed", {"top1": top1}))
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open_book, tmp_path, name):
+def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open_orchestrator, tmp_path, name):
     text = named(TWO, name)
-    one = open_book(write_sweep(text.replace(", objectives: [top1, gmacs]", "")), run="one")
+    one = open_orchestrator(write_sweep(text.replace(", objectives: [top1, gmacs]", "")), run="one")
     play_two(one)
     assert sum(record.status == "completed" for record in one.records.values()) == 16
     if name in REFUSED:
         with pytest.raises(SpecError, match=REFUSED[name]):
-            open_book(write_sweep(text), run="two")
+            open_orchestrator(write_sweep(text), run="two")
         return
-    two = open_book(write_sweep(text), run="two")
+    two = open_orchestrator(write_sweep(text), run="two")
     play_two(two)
     records = read_ledger(tmp_path / "two" / "ledger.jsonl").records
     told = [trial for trial in two.study.get_trials() if trial.state == TrialState.COMPLETE]
@@ -154,37 +160,39 @@ def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_every_sampler_goes_on_after_an_interruption(write_sweep, open_book, name):
+def test_every_sampler_goes_on_after_an_interruption(write_sweep, open_orchestrator, name):
     """Interrupted after 3 and after 7 more trials (CMA-ES needs 6 for a generation), it proposes what it would have."""
     text = named(SEARCH, name).replace("num_trials: 30", "num_trials: 14").replace(REQUIRE, "")
-    whole = [a.trial_id for a in play(open_book(write_sweep(text), run="whole"))]
+    whole = [a.trial_id for a in play(open_orchestrator(write_sweep(text), run="whole"))]
     parts = [
-        a.trial_id for stop in (3, 7, None) for a in play(open_book(write_sweep(text), run="parts"), stop_after=stop)
+        a.trial_id
+        for stop in (3, 7, None)
+        for a in play(open_orchestrator(write_sweep(text), run="parts"), stop_after=stop)
     ]
     assert parts == whole
     assert len(whole) == 14
 
 
-def test_pruning_with_two_objectives_goes_by_the_metric(write_sweep, open_book):
+def test_pruning_with_two_objectives_goes_by_the_metric(write_sweep, open_orchestrator):
     """Optuna itself has no pruning with several objectives; a pruned trial has no values there."""
     text = TWO.replace("epochs: 1", "epochs: 3") + "    prune: {pruner: threshold, lower: 55.0}\n"
-    book = open_book(write_sweep(text))
-    while (assignment := book.ask()) is not None:
+    orchestrator = open_orchestrator(write_sweep(text))
+    while (assignment := orchestrator.ask()) is not None:
         top1 = two_sided(assignment)
-        stopped = book.report(assignment.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": top1})
+        stopped = orchestrator.report(assignment.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": top1})
         assert stopped == (top1 < 55.0)
-        book.finish(assignment.trial_id, None if stopped else Outcome("completed", {"top1": top1}))
-    states = [trial.state for trial in book.study.get_trials()]
+        orchestrator.finish(assignment.trial_id, None if stopped else Outcome("completed", {"top1": top1}))
+    states = [trial.state for trial in orchestrator.study.get_trials()]
     assert {TrialState.PRUNED, TrialState.COMPLETE} == set(states)
-    assert all(trial.values is None for trial in book.study.get_trials() if trial.state == TrialState.PRUNED)
+    assert all(trial.values is None for trial in orchestrator.study.get_trials() if trial.state == TrialState.PRUNED)
 
 
 WARM = SEARCH.replace("num_trials: 30, seed: 7", 'num_trials: 2, seed: 7, warm_start: ["{run}"]').replace(REQUIRE, "")
 
 
-def test_an_earlier_run_is_told_to_the_sampler(write_sweep, open_book, tmp_path, capsys):
+def test_an_earlier_run_is_told_to_the_sampler(write_sweep, open_orchestrator, tmp_path, capsys):
     """Of a finished search, and only what could stand in this one; told once, whatever becomes of the earlier run."""
-    earlier = open_book(write_sweep(SEARCH.replace("max: 12", "max: 4")), run="earlier")
+    earlier = open_orchestrator(write_sweep(SEARCH.replace("max: 12", "max: 4")), run="earlier")
     play(earlier)
     write_plan(tmp_path / "earlier", earlier.plan.as_run_plan())
     records = read_ledger(tmp_path / "earlier" / "ledger.jsonl").records
@@ -193,35 +201,35 @@ def test_an_earlier_run_is_told_to_the_sampler(write_sweep, open_book, tmp_path,
     assert 0 < len(within) < len(done)
     run = tmp_path / "earlier"
     path = write_sweep(WARM.replace("max: 12", "max: 2").replace("{run}", str(run)))
-    book = open_book(path, run="warm")
-    known = [trial for trial in book.study.get_trials() if trial.state == TrialState.COMPLETE]
+    orchestrator = open_orchestrator(path, run="warm")
+    known = [trial for trial in orchestrator.study.get_trials() if trial.state == TrialState.COMPLETE]
     told = {(trial.params["train.lr"], trial.value) for trial in known}
     assert told == {(record.spec["train"]["lr"], record.metrics["top1"]) for record in within}
     assert capsys.readouterr().err == (
         f"archsweep: the search starts from {len(within)} variants of {run}; "
         f"{len(done) - len(within)} others could not stand in it\n"
     )
-    assert len(play(book)) == 2
+    assert len(play(orchestrator)) == 2
     (run / "ledger.jsonl").unlink()
-    again = open_book(path, run="warm")
+    again = open_orchestrator(path, run="warm")
     assert len(again.study.get_trials()) == len(within) + 2
     assert again.num_remaining == 0
 
 
-def test_a_run_that_cannot_help_is_refused(write_sweep, open_book, tmp_path):
-    earlier = open_book(write_sweep(SEARCH.replace("num_trials: 30", "num_trials: 3")), run="earlier")
+def test_a_run_that_cannot_help_is_refused(write_sweep, open_orchestrator, tmp_path):
+    earlier = open_orchestrator(write_sweep(SEARCH.replace("num_trials: 30", "num_trials: 3")), run="earlier")
     play(earlier)
     write_plan(tmp_path / "earlier", earlier.plan.as_run_plan())
     text = WARM.replace("{run}", str(tmp_path / "earlier")).replace("epochs: 1", "epochs: 2")
     with pytest.raises(SpecError) as caught:
-        open_book(write_sweep(text), run="warm")
+        open_orchestrator(write_sweep(text), run="warm")
     assert str(caught.value) == (
         f"{tmp_path / 'earlier'}: search.warm_start: none of its 3 completed variants could stand in this search\n"
         "  a usable one differs from `baseline` in nothing but `space` and has every objective"
     )
 
 
-def test_a_stranger_s_suggestions_run_no_code(write_sweep, open_book, tmp_path):
+def test_a_stranger_s_suggestions_run_no_code(write_sweep, open_orchestrator, tmp_path):
     """CMA-ES keeps its optimiser as a pickle in the trials, and Optuna loads it without looking."""
 
     class Malice:
@@ -232,7 +240,7 @@ def test_a_stranger_s_suggestions_run_no_code(write_sweep, open_book, tmp_path):
         SEARCH.replace("tpe", "cma_es").replace(", n_startup_trials: 5", "").replace("num_trials: 30", "num_trials: 9")
     )
     text = text.replace(REQUIRE, "")
-    play(open_book(write_sweep(text)), stop_after=8)
+    play(open_orchestrator(write_sweep(text)), stop_after=8)
     path = tmp_path / "run" / "suggestions.jsonl"
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     assert any("cma:optimizer:0" in entry["attrs"] for entry in entries), "our own optimiser is kept"
@@ -240,18 +248,18 @@ def test_a_stranger_s_suggestions_run_no_code(write_sweep, open_book, tmp_path):
         entry["attrs"]["cma:optimizer:0"] = pickle.dumps(Malice()).hex()
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     with pytest.raises(SpecError, match="holds more than an optimizer"):
-        open_book(write_sweep(text))
+        open_orchestrator(write_sweep(text))
     assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("line", ["[]", "{", '{"params": 3}', '{"params": {}, "warm_start": "x"}', "null"])
-def test_damaged_suggestions_are_named(write_sweep, open_book, tmp_path, line):
+def test_damaged_suggestions_are_named(write_sweep, open_orchestrator, tmp_path, line):
     path = write_sweep(DISCRETE)
-    play(open_book(path), stop_after=2)
+    play(open_orchestrator(path), stop_after=2)
     file = tmp_path / "run" / "suggestions.jsonl"
     file.write_text(f"{line}\n" + file.read_text())
     with pytest.raises(SpecError) as caught:
-        open_book(path)
+        open_orchestrator(path)
     assert f"{file}:1: not a suggestion: " in str(caught.value)
 
 

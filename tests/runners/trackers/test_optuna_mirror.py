@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from runners.trackers.contract import Ending, TrackedRun, TrackedSweep
+from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from runners.trackers.optuna import OptunaTracker
 from search_space import load_sweep_text, variants
 from search_space.schema.tracking import OptunaSpec
@@ -130,7 +130,7 @@ def test_a_trial_is_seen_while_it_runs_and_goes_on_after_an_interruption(tracker
     second, _ = tracker()
     assert second.start(runs[1]) == 1, "the epoch that is there already"
     second.epoch(runs[1], 2, {"top1": 20.0})
-    second.end(runs[1], Ending("completed", 2, {"top1": 20.0}, {"status": "completed"}))
+    second.end(runs[1], RunEnd("completed", 2, {"top1": 20.0}, {"status": "completed"}))
     (seen,) = trials(path)
     assert (seen.state.name, seen.value, seen.intermediate_values) == ("COMPLETE", 20.0, {1: 10.0, 2: 20.0})
 

@@ -1,4 +1,4 @@
-"""Trackers watch the book, so they see the same on Ray."""
+"""Trackers watch the orchestrator, so they see the same on Ray."""
 
 from __future__ import annotations
 

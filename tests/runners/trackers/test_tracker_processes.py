@@ -33,15 +33,20 @@ def nobody(monkeypatch):
 
 
 @pytest.fixture
-def watched(write_sweep, open_book, tmp_path):
-    """A book that is driven by hand, with its trackers and what these said."""
+def watched(write_sweep, open_orchestrator, tmp_path):
+    """A orchestrator that is driven by hand, with its trackers and what these said."""
 
     def watched_(track):
         said, observers = [], []
-        book = open_book(write_sweep(SWEEP, TRACK=track), run="tracked", observers=observers)
-        tracking = Tracking(book.plan.sweep, tmp_path / "tracked", heads=list(book.records.values()), say=said.append)
+        orchestrator = open_orchestrator(write_sweep(SWEEP, TRACK=track), run="tracked", observers=observers)
+        tracking = Tracking(
+            orchestrator.plan.sweep,
+            tmp_path / "tracked",
+            summaries=list(orchestrator.records.values()),
+            say=said.append,
+        )
         observers.append(tracking)
-        return book, tracking, said
+        return orchestrator, tracking, said
 
     return watched_
 
@@ -58,8 +63,8 @@ def tracker_processes():
 @pytest.mark.parametrize(("name", "begun"), [("tensorboard", "tracking/tensorboard.log"), ("mlflow", "mlflow/*.new")])
 def test_a_killed_tracker_is_left_out_and_told_at_the_next_start(watched, tmp_path, readers, name, begun):
     """MLflow's is killed while it makes its database, which MLflow itself could not open any more."""
-    book, tracking, said = watched(name)
-    key = book.ask().trial_id
+    orchestrator, tracking, said = watched(name)
+    key = orchestrator.ask().trial_id
     (process,) = tracker_processes()
     deadline = time.monotonic() + 60
     while not any((tmp_path / "tracked").glob(begun)):
@@ -67,8 +72,8 @@ def test_a_killed_tracker_is_left_out_and_told_at_the_next_start(watched, tmp_pa
         time.sleep(0.01)
     os.kill(process, signal.SIGKILL)
     for point in POINTS:
-        assert book.report(key, point) is False
-    book.finish(key, Outcome("completed", metrics={"top1": 20.0}))
+        assert orchestrator.report(key, point) is False
+    orchestrator.finish(key, Outcome("completed", metrics={"top1": 20.0}))
     tracking.close(patience=60)
     log = tmp_path / "tracked" / "tracking" / f"{name}.log"
     assert said == [f"warning: {name} is left out: its process ended with -9, and {log} may say why {LATER}"]
@@ -84,9 +89,9 @@ def test_a_tracker_that_hangs_is_not_waited_for(watched, monkeypatch):
     """The server accepts the connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
-        book, tracking, said = watched("mlflow")
-        key = book.ask().trial_id
-        book.report(key, POINTS[0])
+        orchestrator, tracking, said = watched("mlflow")
+        key = orchestrator.ask().trial_id
+        orchestrator.report(key, POINTS[0])
         tracking.close(patience=0.25)
     assert said[-1:] == [f"warning: mlflow is left out: it was not done 0.25 s after the sweep {LATER}"]
     assert list(tracker_processes()) == []
@@ -95,10 +100,10 @@ def test_a_tracker_that_hangs_is_not_waited_for(watched, monkeypatch):
 def test_a_tracker_that_does_not_keep_up_is_left_out_before_it_fills_the_memory(watched, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
-        book, tracking, said = watched("mlflow")
-        assignment = book.ask()
+        orchestrator, tracking, said = watched("mlflow")
+        assignment = orchestrator.ask()
         for _ in range(110_000):
-            tracking.epoch_done(assignment, POINTS[0])
+            tracking.on_epoch_end(assignment, POINTS[0])
         tracking.close(patience=60)
     assert said[-1:] == [f"warning: mlflow is left out: it does not keep up {LATER}"]
     assert list(tracker_processes()) == []

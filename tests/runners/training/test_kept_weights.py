@@ -10,7 +10,7 @@ import torch
 from modelzoo import resolve_img_size
 from runners.data import load_data
 from runners.planning.plan import make_plan
-from runners.run_sweep import drive
+from runners.run_sweep import run_sweep
 from search_space import Resources, load_sweep_text
 
 DOCS = Path(__file__).parents[3] / "docs" / "sweep_format.md"
@@ -27,7 +27,7 @@ checkpoints: {keep: last}
 
 def test_documented_lines_load_the_model_that_was_measured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    drive(make_plan(load_sweep_text(SWEEP)), Path("runs/my_sweep"), engine="in-process")
+    run_sweep(make_plan(load_sweep_text(SWEEP)), Path("runs/my_sweep"), engine="in-process")
     (lines,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
     names = {}
     exec(lines, names)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from runners.training.distributed_trial import run_trial_in_processes
-from runners.training.process_group import Ranks
+from runners.training.process_group import ProcessGroup
 from runners.trials.outcome import TrialFailed
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
@@ -116,7 +116,7 @@ def test_failure_of_a_trial_of_two_processes_is_that_of_the_training(tmp_path: P
 @pytest.mark.parametrize("num", [1, 2, 7, 12])
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_shares_are_disjoint_whole_and_made_of_mixup_pairs(num, size):
-    shares = [Ranks(rank, size).share_of(num).tolist() for rank in range(size)]
+    shares = [ProcessGroup(rank, size).shard_of(num).tolist() for rank in range(size)]
     assert sorted(index for share in shares for index in share) == list(range(num))
     for share in shares:
         # Mixup pairs the first with the last of what it is given.

@@ -152,7 +152,7 @@ def test_solved_value_stands_in_name_changes_and_setting() -> None:
             (
                 "retune.parameters.arch.depth",
                 "only training parameters can be retuned, not 'arch.depth'",
-                "a changed architecture would be another arm; for example  train.lr",
+                "a changed architecture would be another variant; for example  train.lr",
             ),
         ),
         (
@@ -160,7 +160,7 @@ def test_solved_value_stands_in_name_changes_and_setting() -> None:
             (
                 "retune.parameters.train.epochs",
                 "the number of epochs cannot be retuned",
-                "every arm trains equally long, or the longer ones would win",
+                "every variant trains equally long, or the longer ones would win",
             ),
         ),
         (

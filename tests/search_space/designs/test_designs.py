@@ -8,7 +8,7 @@ import time
 import pytest
 
 from search_space import DESIGNS, Sweep, count_upper, load_sweep_text, variant_id, variants
-from search_space.settings.candidates import Draft
+from search_space.settings.candidates import CandidateRow
 
 BASELINE = """
 name: t
@@ -264,12 +264,12 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", sorted(DESIGNS))
 def test_every_design_keeps_the_contract(name: str) -> None:
-    """Reference first and only once, nothing twice, names unique, the count an upper bound, drafts repeatable."""
+    """Reference first and only once, nothing twice, names unique, the count an upper bound, candidates repeatable."""
     sweep = sweep_of(SHAPES[name])
-    drafts = list(DESIGNS[name].drafts(sweep))
-    assert all(isinstance(draft, Draft) for draft in drafts)
-    assert drafts == list(DESIGNS[name].drafts(sweep))
-    assert list(DESIGNS[name].complaints(sweep)) == []
+    candidates = list(DESIGNS[name].candidates(sweep))
+    assert all(isinstance(candidate, CandidateRow) for candidate in candidates)
+    assert candidates == list(DESIGNS[name].candidates(sweep))
+    assert list(DESIGNS[name].issues(sweep)) == []
     if name == "search":
         assert count_upper(sweep) == 7
         return
@@ -277,7 +277,7 @@ def test_every_design_keeps_the_contract(name: str) -> None:
     assert [variant.is_baseline for variant in found] == [True] + [False] * (len(found) - 1)
     assert len({variant.variant_id for variant in found}) == len(found) > 1
     assert len({variant.name for variant in found}) == len(found)
-    assert len(found) <= len(drafts) == count_upper(sweep)
+    assert len(found) <= len(candidates) == count_upper(sweep)
     assert found[0].changes == {}
     assert all(variant.changes for variant in found[1:])
     assert all(variant.variant_id == variant_id(variant.setting) for variant in found)

@@ -42,7 +42,7 @@ def test_the_shipped_schema_is_current() -> None:
 
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
-    assert json_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert json_schema()["$schema"] == "https://json-schema.org/candidate/2020-12/schema"
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)

@@ -10,15 +10,15 @@ from torch import nn
 
 from modelzoo.attention import ATTENTION, Slot, TokenAttention
 
-__all__ = ["Seat", "make_mechanism"]
+__all__ = ["AttentionSite", "make_mechanism"]
 
 
-class Seat(Protocol):
+class AttentionSite(Protocol):
     """One attention of a host."""
 
     @property
     def weight(self) -> torch.Tensor:
-        """A weight of the present attention: its device and dtype are those of the seat."""
+        """A weight of the present attention: its device and dtype are those of the site."""
         ...
 
     def why_not(self, name: str) -> str | None:

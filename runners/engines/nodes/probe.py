@@ -13,11 +13,11 @@ from ray import cloudpickle
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from results.store.files import write_errors_in_words
+from results.store.files import readable_write_errors
 from runners.engines.nodes import facts as node_facts
 from search_space import Resources
 
-__all__ = ["Inquiry", "NodeReport", "data_dir_of", "packages_here"]
+__all__ = ["NodeProbe", "NodeReport", "data_dir_of", "local_packages"]
 
 _TIMEOUT_SECONDS = 120.0
 
@@ -33,7 +33,7 @@ class NodeReport:
     has_data: bool = True
 
 
-class Inquiry:
+class NodeProbe:
     """A question to some nodes, on its way.
 
     Args:
@@ -44,13 +44,13 @@ class Inquiry:
         # A new file with new content: a directory of the same name on the node's own disk cannot have it.
         token = secrets.token_hex(16)
         self._marker = run_dir.resolve() / f".visible-{token[:8]}"
-        with write_errors_in_words(self._marker):
+        with readable_write_errors(self._marker):
             self._marker.write_text(token, encoding="utf-8")
         self._asked: dict[ray.ObjectRef, str] = {}
         # By value: a node without archsweep could not import it, and it is such a node that has to answer.
         cloudpickle.register_pickle_by_value(node_facts)
         try:
-            task = ray.remote(num_cpus=0, max_retries=0)(node_facts.facts_here)
+            task = ray.remote(num_cpus=0, max_retries=0)(node_facts.local_facts)
             for node in nodes:
                 there = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
                 asked = task.options(scheduling_strategy=there).remote(str(self._marker), token, data_dir_of(resources))
@@ -90,6 +90,6 @@ def data_dir_of(resources: Resources) -> str:
     return "" if resources.data_dir is None or resources.download else str(Path(resources.data_dir).resolve())
 
 
-def packages_here() -> dict[str, str | None]:
+def local_packages() -> dict[str, str | None]:
     """What the driver has."""
-    return node_facts.facts_here("", "", "")["packages"]
+    return node_facts.local_facts("", "", "")["packages"]
