@@ -3,7 +3,7 @@
 Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
 Source:  written from the paper's equations and from a description of the released module; parity is tested.
 Differs: as released: a second BatchNorm (`adapt_bn`) after the DLA; a map that comes from the previous block is added,
-         scaled, after the softmax (only hosts that carry maps hand one in, see `map_carrying.py`).
+         scaled, after the softmax (only hosts that carry maps hand one in, see `hosts/map_carrying.py`).
          Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V;
          `identity=False` leaves out the DLA's skip.
 Cost:    see `distributed_local_attention.py`; the traffic over (B, M', N, N) maps dominates, not the arithmetic.

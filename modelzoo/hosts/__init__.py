@@ -15,16 +15,10 @@ from torch import nn
 from modelzoo.hosts.coat import coat_sites
 from modelzoo.hosts.plain import PlainSite, plain_sites
 from modelzoo.hosts.pvt_v2 import pvt_v2_sites
-from modelzoo.hosts.site import AttentionSite
+from modelzoo.hosts.site import LEGAL_HOSTS, AttentionSite
 from modelzoo.hosts.swin import swin_sites
 
 __all__ = ["LEGAL_HOSTS", "AttentionSite", "PlainSite", "attention_sites"]
-
-LEGAL_HOSTS = (
-    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras, "
-    "swin_* and pvt_v2_* for every mechanism, coat_lite_* for groupmix; "
-    "`softmax` keeps the attention that a model has"
-)
 
 
 def attention_sites(model: nn.Module) -> list[AttentionSite]:

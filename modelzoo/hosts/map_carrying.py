@@ -1,9 +1,20 @@
-"""Refiner's ways to use a map twice, inside plain hosts: which block shares, which adds, which hands on.
+"""Attention maps that travel from block to block inside a plain host (Refiner): layout, blocks, and the swap.
 
 `sharing: alternate` is the released layout: of each two neighbours among the chosen blocks the first has plain softmax
 attention and the second computes only V and refines the map of the first; a last block without a partner stays plain.
 `residual_map` adds head_dim ** -0.5 times the map that the block before hands on to every softmax but the first one's.
-What a block hands on: a plain or refining block the map that weighed V, a sharing block the map it was given.
+A plain or refining block hands on the map that weighed V, a sharing block the map it was given.
+
+timm passes one tensor from block to block, in four ways (the whole sequence, one by one, checkpointed, one by one for
+intermediates). So the map is an attribute of that tensor: the block that made the tokens sets it, the block that gets
+these very tokens finds it. Nothing is stored in the model, therefore forwards may nest and overlap, a checkpoint that
+runs a block again finds what it found the first time, and torch.compile sees through it. Where a hook or reentrant
+checkpointing replaces the tokens between two blocks, the map is missing, and the block raises.
+
+Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
+Source:  written from a description of the released blocks. The mechanisms are in `attention/refiner.py`.
+
+Shapes:  B images, N tokens, D dim, H heads.
 """
 
 from __future__ import annotations
@@ -12,19 +23,62 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
 
-from modelzoo.attention.map_carrying import MapCarryingBlock
+from modelzoo.attention.contract import TokenAttention
+from modelzoo.attention.distributed_local_attention import expanded_maps
 from modelzoo.attention.refiner import MapSharingAttention, RefinedAttention
 from modelzoo.hosts.plain import PlainSite
+from modelzoo.hosts.site import AttentionSite, foreign_host, own_random_numbers
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import RefinerSpec
+from search_space.schema.trial import ArchSpec
 
-__all__ = ["Carrier", "carriers"]
+__all__ = ["Carrier", "MapCarryingBlock", "carriers", "swap_carrying"]
+
+_RIDER = "attention_map_of_last_block"
+
+
+def swap_carrying(
+    model: nn.Module,
+    arch: ArchSpec,
+    spec: RefinerSpec,
+    sites: Sequence[AttentionSite],
+    chosen: Sequence[int],
+    seed: int,
+) -> None:
+    """Replace the chosen blocks by blocks that pass maps to each other.
+
+    Only plain hosts have the same tokens in all their blocks.
+
+    Raises:
+        SpecError: another host, blocks that are no neighbours where they must be, or maps that cannot be added.
+    """
+    which = "sharing" if spec.sharing != "none" else "residual_map"
+    plain = [site for site in sites if isinstance(site, PlainSite)]
+    if len(plain) < len(sites) or not isinstance(model, VisionTransformer):
+        raise SpecError(
+            Problem(
+                f"{which} hands attention maps from block to block, "
+                f"but the blocks of {arch.model!r} do not attend over the same tokens",
+                path=f"arch.attention.{which}",
+                hint="legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*)",
+            )
+        )
+    reasons = [_reason_against(plain[index]) for index in chosen]
+    if any(reasons):
+        raise SpecError(foreign_host(arch, next(reason for reason in reasons if reason)))
+    num_heads = plain[chosen[0]].slot.num_heads
+    num_maps = num_heads if spec.reduction else expanded_maps(num_heads, spec.expansion)
+    for carrier in carriers(spec, chosen, num_heads, num_maps):
+        with own_random_numbers(plain[carrier.index], seed, carrier.index):
+            model.blocks[carrier.index] = carrier.block(plain[carrier.index], spec)
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """What one block becomes."""
+    """Role of one block."""
 
     index: int
     shares: bool
@@ -78,6 +132,62 @@ def carriers(spec: RefinerSpec, chosen: Sequence[int], num_heads: int, num_maps:
             )
         )
     return roles
+
+
+class MapCarryingBlock(nn.Module):
+    """timm's `Block` with the same parts under the same names, and maps that go from block to block.
+
+    Args:
+        block: the block whose parts move in here.
+        attention: takes the place of the block's attention.
+        takes_map: whether the map of the block before goes into the attention.
+        hands_on: whether the block after this one needs the map of this one.
+    """
+
+    def __init__(self, block: nn.Module, attention: TokenAttention, *, takes_map: bool, hands_on: bool) -> None:
+        super().__init__()
+        assert isinstance(block, Block)
+        self.norm1, self.attn = block.norm1, attention
+        self.ls1, self.drop_path1 = block.ls1, block.drop_path1
+        self.norm2, self.mlp = block.norm2, block.mlp
+        self.ls2, self.drop_path2 = block.ls2, block.drop_path2
+        self.takes_map = takes_map
+        self.hands_on = hands_on
+        self.train(block.training)
+
+    def extra_repr(self) -> str:
+        return f"takes_map={self.takes_map}, hands_on={self.hands_on}"
+
+    def forward(
+        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        if attn_mask is not None or is_causal:
+            raise ValueError("blocks that hand on attention maps cannot honour an attention mask")
+        incoming_BHNN = self._incoming(x_BND) if self.takes_map else None
+        out_BND, handed_on_BHNN = self.attn.attend(self.norm1(x_BND), incoming_BHNN)
+        x_BND = x_BND + self.drop_path1(self.ls1(out_BND))
+        x_BND = x_BND + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BND))))
+        if self.hands_on:
+            setattr(x_BND, _RIDER, handed_on_BHNN)
+        return x_BND
+
+    def _incoming(self, x_BND: torch.Tensor) -> torch.Tensor:
+        incoming_BHNN = getattr(x_BND, _RIDER, None)
+        if incoming_BHNN is None:
+            raise ValueError(
+                "this block refines the attention map of the block before it, but its tokens came without one: "
+                "run the blocks in their order, let no hook replace what a block returns, and checkpoint "
+                "with use_reentrant=False"
+            )
+        return incoming_BHNN
+
+
+def _reason_against(site: PlainSite) -> str | None:
+    """Why no block that passes maps can replace the block of `site`; None: nothing is against it."""
+    reason = site.why_not("refiner")
+    if reason is None and type(site.block) is not Block:
+        reason = f"has blocks of kind {type(site.block).__name__}, which cannot hand on attention maps"
+    return reason
 
 
 def _sharing_problems(chosen: Sequence[int]) -> list[Problem]:

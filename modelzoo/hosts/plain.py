@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from modelzoo.attention import Slot, TokenAttention
@@ -69,13 +69,6 @@ class PlainSite:
         }
         present = [name for name, is_there in extras.items() if is_there]
         return f"has attention with {', '.join(present)}" if present else None
-
-    def why_no_carrying(self) -> str | None:
-        """What speaks against a block that hands on maps here."""
-        reason = self.why_not("refiner")
-        if reason is None and type(self.block) is not Block:
-            reason = f"has blocks of kind {type(self.block).__name__}, which cannot hand on attention maps"
-        return reason
 
     def put(self, name: str, options: Mapping[str, Any]) -> None:
         self.block.attn = self.with_hosts_linears(make_mechanism(name, self.slot, options, self.host.qkv))

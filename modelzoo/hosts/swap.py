@@ -1,24 +1,21 @@
-"""Puts an attention mechanism into the slots of a host model and leaves every other weight as it was.
+"""Swap of an attention mechanism into a host model; every other weight stays as it was.
 
 The host's qkv and output linears move into the mechanism, so that variants share them bit for bit. What a mechanism
 adds is drawn from its own seed per block: swapping block 3 as well changes nothing in block 5, and the host's random
-numbers are not touched. How each family of hosts takes a mechanism in is in `hosts/`.
+numbers are not touched. The families of hosts are the files beside this one.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from modelzoo.attention import ATTENTION
-from modelzoo.attention.distributed_local_attention import expanded_maps
-from modelzoo.hosts import LEGAL_HOSTS, AttentionSite, PlainSite, attention_sites
-from modelzoo.hosts.map_carrying import carriers
+from modelzoo.hosts import AttentionSite, PlainSite, attention_sites
+from modelzoo.hosts.map_carrying import swap_carrying
+from modelzoo.hosts.site import foreign_host, own_random_numbers
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import EveryBlocks, FirstBlocks, LastBlocks, RefinerSpec
 from search_space.schema.trial import ArchSpec
@@ -40,62 +37,23 @@ def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
     if spec.name == "softmax":
         for index, site in enumerate(sites):
             if isinstance(site, PlainSite) and site.why_not(spec.name) is None:
-                with _own_random_numbers(site, seed, index):
+                with own_random_numbers(site, seed, index):
                     site.put(spec.name, {})
         return
     if not sites:
-        raise SpecError(_foreign_host(arch, _attention_of(model)))
+        raise SpecError(foreign_host(arch, _attention_of(model)))
     chosen = _chosen_indices(spec.blocks, len(sites))
     _check_sites(arch, sites, chosen)
     if ATTENTION[spec.name].needs_grid and isinstance(model, VisionTransformer):
         _check_fixed_grid(model, arch)
     if isinstance(spec, RefinerSpec) and (spec.sharing != "none" or spec.residual_map):
-        _swap_carrying(model, arch, spec, sites, chosen, seed)
+        swap_carrying(model, arch, spec, sites, chosen, seed)
         return
     left_out = {"name", "blocks"} | ATTENTION[spec.name].layout
     options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
     for index in chosen:
-        with _own_random_numbers(sites[index], seed, index):
+        with own_random_numbers(sites[index], seed, index):
             sites[index].put(spec.name, options)
-
-
-def _swap_carrying(
-    model: nn.Module,
-    arch: ArchSpec,
-    spec: RefinerSpec,
-    sites: Sequence[AttentionSite],
-    chosen: Sequence[int],
-    seed: int,
-) -> None:
-    """Blocks that hand maps to each other: only plain hosts have the same tokens in all their blocks."""
-    which = "sharing" if spec.sharing != "none" else "residual_map"
-    plain = [site for site in sites if isinstance(site, PlainSite)]
-    if len(plain) < len(sites) or not isinstance(model, VisionTransformer):
-        raise SpecError(
-            Problem(
-                f"{which} hands attention maps from block to block, "
-                f"but the blocks of {arch.model!r} do not attend over the same tokens",
-                path=f"arch.attention.{which}",
-                hint="legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*)",
-            )
-        )
-    reasons = [plain[index].why_no_carrying() for index in chosen]
-    if any(reasons):
-        raise SpecError(_foreign_host(arch, next(reason for reason in reasons if reason)))
-    num_heads = plain[chosen[0]].slot.num_heads
-    num_maps = num_heads if spec.reduction else expanded_maps(num_heads, spec.expansion)
-    for carrier in carriers(spec, chosen, num_heads, num_maps):
-        with _own_random_numbers(plain[carrier.index], seed, carrier.index):
-            model.blocks[carrier.index] = carrier.block(plain[carrier.index], spec)
-
-
-@contextmanager
-def _own_random_numbers(site: AttentionSite, seed: int, index: int) -> Iterator[None]:
-    """On the site's device, with numbers that depend on seed and block alone and are taken from nobody."""
-    own = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
-    with torch.random.fork_rng(devices=[]), torch.device(site.weight.device):
-        torch.default_generator.manual_seed(own)
-        yield
 
 
 def _check_sites(arch: ArchSpec, sites: Sequence[AttentionSite], chosen: Sequence[int]) -> None:
@@ -107,7 +65,7 @@ def _check_sites(arch: ArchSpec, sites: Sequence[AttentionSite], chosen: Sequenc
     index, reason = next(iter(refused.items()))
     possible = [other for other, site in enumerate(sites) if site.why_not(name) is None]
     if not possible:
-        raise SpecError(_foreign_host(arch, reason))
+        raise SpecError(foreign_host(arch, reason))
     raise SpecError(
         Problem(
             f"attention {name!r} cannot replace the attention of block {index} of {arch.model!r}, which {reason}",
@@ -128,14 +86,6 @@ def _attention_of(model: nn.Module) -> str:
 
 def _sounds_like_attention(name: str) -> bool:
     return "Att" in name and "Block" not in name
-
-
-def _foreign_host(arch: ArchSpec, reason: str) -> Problem:
-    return Problem(
-        f"attention {arch.attention.name!r} cannot replace the attention of {arch.model!r}, which {reason}",
-        path="arch.attention",
-        hint=LEGAL_HOSTS,
-    )
 
 
 def _check_fixed_grid(model: VisionTransformer, arch: ArchSpec) -> None:
