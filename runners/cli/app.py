@@ -1,4 +1,4 @@
-"""Verbs, exit codes, and how an error reaches a person.
+"""Command line: commands, exit codes, and error output.
 
 Exit codes: 0 all done; 1 `doctor` found a problem; 2 a sweep or a call that cannot be carried out; 3 finished with
 failed trials; 129 interrupted by a lost terminal, 130 by Ctrl-C, 143 by SIGTERM.
@@ -28,7 +28,7 @@ app = typer.Typer(
     help="Ablation studies of vision-transformer architectures: one YAML file in, one trustworthy table out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(models_schema_init.init)
@@ -60,18 +60,18 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None: ...
 
 
 def main() -> None:
-    """Entry point: a SpecError is printed without traceback and ends with 2."""
+    """Entry point: a SpecError is printed without traceback, exit code 2."""
     try:
         try:
             app()
         finally:
-            sys.stdout.flush()  # or a full disk would be told by the interpreter, in its own words
+            sys.stdout.flush()  # or the interpreter would report a full disk, with a traceback
     except SpecError as err:
         _refuse(err)
     except KeyboardInterrupt:
@@ -84,13 +84,13 @@ def main() -> None:
             raise
         from results.store.files import readable_write_errors  # imports numpy
 
-        # What was not written would be tried again at the end.
+        # The interpreter would try to write the rest again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         try:
             with readable_write_errors(Path(err.filename or "the output")):
                 raise
-        except SpecError as told:
-            _refuse(told)
+        except SpecError as readable:
+            _refuse(readable)
 
 
 def _refuse(err: SpecError) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Arguments that several verbs share."""
+"""Arguments shared by several commands, and the default run directory."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ __all__ = [
 
 SweepArgument = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file.", show_default=False)]
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run directory, e.g. runs/quickstart.", show_default=False)
+    Path, typer.Argument(metavar="RUN", help="Run directory, e.g. runs/quickstart.", show_default=False)
 ]
 RunsArgument = Annotated[
     list[Path],
     typer.Argument(metavar="RUN...", help="Run directories; several make one table.", show_default=False),
 ]
-Profile = Annotated[str | None, typer.Option("--profile", help="Lay this profile of the sweep file over it.")]
-Study = Annotated[str | None, typer.Option("--study", help="Only this one of the file's `studies`.")]
+Profile = Annotated[str | None, typer.Option("--profile", help="Apply this profile from the sweep file.")]
+Study = Annotated[str | None, typer.Option("--study", help="Run only this study of the file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change one value, e.g. `--set train.epochs=5`. Repeatable."),
+    typer.Option("--set", metavar="PATH=VALUE", help="Override one value, e.g. train.epochs=5. Repeatable."),
 ]
 CacheFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--cache", help="Folder of the memory across sweeps; default: ARCHSWEEP_CACHE, else ~/.cache/archsweep."
-    ),
+    typer.Option("--cache", help="Trial cache directory. Default: $ARCHSWEEP_CACHE or ~/.cache/archsweep."),
 ]
 
 
 def reject_conflicting_flags(cache: Path | None, no_cache: bool) -> None:
-    """Raises BadParameter for `--cache` beside `--no-cache`."""
+    """Reject `--cache` together with `--no-cache`.
+
+    Raises:
+        BadParameter: both are given.
+    """
     if cache is not None and no_cache:
-        raise typer.BadParameter("--cache names a folder that --no-cache forbids", param_hint="--cache")
+        raise typer.BadParameter("cannot be combined with --no-cache", param_hint="--cache")
 
 
 def run_dir_of(file: SweepFile, profile: str | None) -> Path:
@@ -59,7 +61,7 @@ def run_dir_of(file: SweepFile, profile: str | None) -> Path:
 def study_run_dirs(
     sweep: Path, files: Sequence[SweepFile], profile: str | None, overrides: Sequence[str]
 ) -> list[Path]:
-    """Those of all studies of the sweep file, whichever of them `files` are; none where it has no studies."""
+    """Run directories of all studies of the sweep file, of which `files` are some; empty where it has no studies."""
     if not files[0].study:
         return []
     return [run_dir_of(file, profile) for file in load_studies(sweep, profile=profile, overrides=overrides)]

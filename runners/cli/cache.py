@@ -1,4 +1,4 @@
-"""`archsweep cache`: the memory across sweeps."""
+"""`archsweep cache`: size of the trial cache, and clearing it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["cache"]
 
 def cache(
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Its folder; default: ARCHSWEEP_CACHE, else ~/.cache/archsweep.")
+        Path | None, typer.Option("--dir", help="Cache directory. Default: $ARCHSWEEP_CACHE or ~/.cache/archsweep.")
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Forget every trial.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all cached trials.")] = False,
 ) -> None:
-    """Say how many trials earlier sweeps left in the cache, or forget them.
+    """Show or clear the cache of trained trials.
 
-    `run` takes a trial from it if its specification, the code that it depends on, torch, timm and the kind of device
-    are the same; `run --no-cache` trains every trial.
+    `run` reuses a cached trial if its specification, the code it depends on, torch, timm and the kind of device are
+    the same; `run --no-cache` trains every trial.
     """
-    from runners.cache.directory import clear as forget
+    from runners.cache.directory import clear as delete
     from runners.cache.directory import default_directory, size
 
     folder = directory or default_directory()
@@ -31,7 +31,7 @@ def cache(
         raise SpecError(Problem("the cache is switched off", where="ARCHSWEEP_CACHE", hint="unset it, or give --dir"))
     folder = folder.resolve()
     if clear:
-        print(f"{folder}: {_trials(forget(folder))} forgotten")
+        print(f"{folder}: {_trials(delete(folder))} deleted")
         return
     number, num_bytes = size(folder)
     print(f"{folder}: {_trials(number)}, {num_bytes / 2**20:.1f} MiB")

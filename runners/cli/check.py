@@ -1,4 +1,4 @@
-"""`archsweep check`: is the file right? Answers without importing torch."""
+"""`archsweep check`: validation of a sweep file, without importing torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["check", "load_all_checked"]
 
 
 def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None, study: Study = None) -> None:
-    """Check a sweep file and list everything that is wrong with it."""
+    """Validate a sweep file; list all problems at once."""
     for file in load_all_checked(sweep, profile, set_, study):
         design = file.sweep.design.name
         seeds = len(file.sweep.seeds)

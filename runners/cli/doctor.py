@@ -1,4 +1,4 @@
-"""`archsweep doctor`: is this machine fit to run sweeps?"""
+"""`archsweep doctor`: check of this machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ __all__ = ["doctor"]
 
 
 def doctor(
-    out: Annotated[Path, typer.Option(help="Where run directories will be made.")] = Path("runs"),
-    cpus_per_trial: Annotated[float, typer.Option(min=0, help="As `resources.cpus` of the sweep.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    out: Annotated[Path, typer.Option(help="Directory of the run directories.")] = Path("runs"),
+    cpus_per_trial: Annotated[float, typer.Option(min=0, help="resources.cpus of the sweep.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check packages, GPUs, CPUs, memory, limits, disks, locks and Ray, and say what to do about each problem.
+    """Check whether this machine can run sweeps.
 
-    Exit code 0: trials can run, perhaps with warnings. 1: something stops them.
+    Packages, GPUs, CPUs, memory, limits, disks, locks and Ray, with a remedy for each problem. Exit code 0: trials can
+    run, perhaps with warnings. 1: a problem prevents them.
     """
     from runners.doctor import Request, diagnose
     from search_space.parsing.visible import visible, visible_json

@@ -1,4 +1,4 @@
-"""`archsweep import-checkpoint`: released weights become a safetensors file that a named model loads."""
+"""`archsweep import-checkpoint`: conversion of released weights to a safetensors file that a named model loads."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ __all__ = ["import_checkpoint"]
 
 
 def import_checkpoint(
-    file: Annotated[Path, typer.Argument(help="A released checkpoint: .pth, .pt, .pth.tar or .safetensors.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="The model whose weights these are.")],
+    file: Annotated[Path, typer.Argument(help="Released checkpoint: .pth, .pt, .pth.tar or .safetensors.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of the model.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")],
-    ema: Annotated[
-        bool | None, typer.Option("--ema/--no-ema", help="Take the averaged weights, or the plain ones.")
-    ] = None,
-    img_size: Annotated[int | None, typer.Option(help="Side of the images, in place of the model's own.")] = None,
-    num_classes: Annotated[int, typer.Option(help="Classes that the weights tell apart.")] = 1000,
+    ema: Annotated[bool | None, typer.Option("--ema/--no-ema", help="Take the averaged or the plain weights.")] = None,
+    img_size: Annotated[int | None, typer.Option(help="Image size. Default: the model's own.")] = None,
+    num_classes: Annotated[int, typer.Option(help="Number of classes of the weights.")] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Convert a released checkpoint to the weights of a named model.
+    """Convert a released checkpoint to safetensors.
 
     Position embeddings are resized to the model's images. Nothing in FILE is executed.
     """

@@ -22,19 +22,19 @@ from search_space import Problem, SpecError
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Write a launch file for a cluster (Slurm, Kubernetes, `ray up`, a running Ray cluster), or submit it.",
+    help="Print or submit a launch file for a cluster.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
 )
 
 Out = Annotated[
-    Path | None, typer.Option(help="Run directory, as the nodes see it; default: runs/NAME or runs/NAME-PROFILE, here.")
+    Path | None, typer.Option(help="Run directory as the nodes see it. Default: runs/NAME or runs/NAME-PROFILE here.")
 ]
-Submit = Annotated[bool, typer.Option("--submit", help="Write the file here and submit it, instead of printing it.")]
-NumNodes = Annotated[int | None, typer.Option(min=1, help="Default: what `resources.max_concurrent` keeps busy.")]
+Submit = Annotated[bool, typer.Option("--submit", help="Write the file here and submit it.")]
+NumNodes = Annotated[int | None, typer.Option(min=1, help="Number of nodes. Default: from resources.max_concurrent.")]
 Cpus = Annotated[int | None, typer.Option(min=1, help="CPU cores of a node.")]
 Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs of a node.")]
-Setup = Annotated[list[str] | None, typer.Option(help="Shell line that makes archsweep callable. Repeatable.")]
+Setup = Annotated[list[str] | None, typer.Option(help="Shell line that puts archsweep on the PATH. Repeatable.")]
 
 
 @app.command("slurm")
@@ -47,13 +47,16 @@ def slurm(
     nodes: NumNodes = None,
     cpus_per_node: Cpus = None,
     gpus_per_node: Gpus = None,
-    time: Annotated[str | None, typer.Option(help="As Slurm writes it; proposed where durations are known.")] = None,
-    partition: Annotated[str | None, typer.Option()] = None,
-    account: Annotated[str | None, typer.Option()] = None,
+    time: Annotated[str | None, typer.Option(help="Slurm time limit. Default: estimated from trials.")] = None,
+    partition: Annotated[str | None, typer.Option(help="Slurm partition.")] = None,
+    account: Annotated[str | None, typer.Option(help="Slurm account.")] = None,
     setup: Setup = None,
     submit: Submit = False,
 ) -> None:
-    """An sbatch script: one Ray cluster of the job's nodes, saved and requeued when its time is up."""
+    """Slurm batch script.
+
+    One Ray cluster of the job's nodes; the run is saved and requeued at the time limit.
+    """
     lines = tuple(setup) if setup else (f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",)
     options = {"nodes": nodes, "cpus_per_node": cpus_per_node, "gpus_per_node": gpus_per_node, "setup": lines}
     options |= {"time": time, "partition": partition, "account": account}
@@ -66,7 +69,7 @@ def kuberay(
     profile: Profile = None,
     set_: Overrides = None,
     study: Study = None,
-    image: Annotated[str | None, typer.Option(help="With archsweep and this version of Ray.")] = None,
+    image: Annotated[str | None, typer.Option(help="Docker image with archsweep and this version of Ray.")] = None,
     claim: Annotated[
         str | None, typer.Option(help="PersistentVolumeClaim for run directories, mounted at /runs.")
     ] = None,
@@ -76,12 +79,12 @@ def kuberay(
     nodes: NumNodes = None,
     cpus_per_node: Cpus = None,
     gpus_per_node: Gpus = None,
-    memory: Annotated[str, typer.Option(help="Of one worker pod.")] = "16Gi",
-    namespace: Annotated[str, typer.Option()] = "default",
-    retries: Annotated[int, typer.Option(min=0, help="New clusters after a lost one; each continues.")] = 2,
+    memory: Annotated[str, typer.Option(help="Memory of a worker pod.")] = "16Gi",
+    namespace: Annotated[str, typer.Option(help="Kubernetes namespace.")] = "default",
+    retries: Annotated[int, typer.Option(min=0, help="Restarts after a lost cluster; each continues the run.")] = 2,
     submit: Submit = False,
 ) -> None:
-    """A RayJob manifest for the KubeRay operator, with the sweep in a ConfigMap."""
+    """RayJob manifest for the KubeRay operator."""
     options = {"image": image, "claim": claim, "data_claim": data_claim, "nodes": nodes, "cpus_per_node": cpus_per_node}
     options |= {"gpus_per_node": gpus_per_node, "memory": memory, "namespace": namespace, "retries": retries}
     _launch("kuberay", _load(sweep, profile, set_, study, None), options, submit)
@@ -101,7 +104,7 @@ def ray_cluster(
     ] = None,
     user: Annotated[str, typer.Option(help="ssh user.")] = "ubuntu",
     ssh_key: Annotated[
-        str | None, typer.Option(help="local: private key; the head gets it, to start the other machines.")
+        str | None, typer.Option(help="local: private key; copied to the head, which starts the other machines.")
     ] = None,
     region: Annotated[str | None, typer.Option(help="aws: region.")] = None,
     instance_type: Annotated[str | None, typer.Option(help="aws: machine for trials.")] = None,
@@ -110,7 +113,7 @@ def ray_cluster(
     setup: Setup = None,
     submit: Submit = False,
 ) -> None:
-    """A cluster file for `ray up`."""
+    """Cluster file for `ray up`."""
     options = {"provider": provider, "head": head, "workers": tuple(worker or ()), "user": user, "ssh_key": ssh_key}
     options |= {"region": region, "instance_type": instance_type, "nodes": nodes}
     options |= {"image": image, "setup": tuple(setup or ())}
@@ -127,12 +130,12 @@ def job(
     address: Annotated[str | None, typer.Option(help="Dashboard of the cluster, http://HEAD:8265.")] = None,
     submit: Submit = False,
 ) -> None:
-    """A `ray job submit` to a Ray cluster that is running already."""
+    """`ray job submit` to a running Ray cluster."""
     _launch("job", _load(sweep, profile, set_, study, _absolute(out)), {"address": address}, submit)
 
 
 def _absolute(out: Path | None) -> Path:
-    """Elsewhere there is no such working directory as here, so only an absolute path means the same."""
+    """The run directory, absolute: other machines have another working directory."""
     if out is None or not (out.is_absolute() or ":/" in str(out)):
         came = "no run directory" if out is None else f"not an absolute path: {str(out)!r}"
         hint = "an absolute path that all nodes share, e.g. --out /shared/runs/NAME"
@@ -143,7 +146,7 @@ def _absolute(out: Path | None) -> Path:
 def _load(
     path: Path, profile: str | None, set_: list[str] | None, study: str | None, out: Path | None
 ) -> LaunchedSweep:
-    """Checks the sweep as `archsweep check` does, and asks its ledger how long trials take."""
+    """Validate the sweep as `archsweep check` does, and read trial durations from its ledger."""
     files = load_all_checked(path, profile, set_, study)
     if out is not None and len(files) > 1:
         names = ", ".join(file.study for file in files)

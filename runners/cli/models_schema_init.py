@@ -1,4 +1,4 @@
-"""`archsweep models`, `schema` and `init`: what can be written into a sweep file, and a file to start from."""
+"""`archsweep models`, `schema` and `init`: legal content of a sweep file, and a starter file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["init", "models", "schema"]
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as `vit_*_patch16_*`.")] = "",
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as vit_*_patch16_*.")] = "",
 ) -> None:
-    """List the attention mechanisms with their options, and the models that can be built."""
+    """List attention mechanisms, options and models."""
     if not pattern:
         print("attention mechanisms (`arch.attention: NAME` or `{name: NAME, ...}`):")
         for name, spec in sorted(ATTENTION_SPECS.items()):
@@ -43,19 +43,19 @@ def models(
 
 
 def schema() -> None:
-    """Print the JSON Schema of sweep files, for completion in editors."""
+    """Print the JSON Schema of sweep files (for editors)."""
     print(json.dumps(json_schema(), indent=2))
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("sweep.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     ablate_best: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Generate a leave-one-out sweep around the best trial of this search."),
     ] = None,
 ) -> None:
-    """Write a commented sweep to start from, or a leave-one-out sweep around the best trial of a search."""
+    """Write a commented sweep file to start from."""
     from search_space import template
 
     if path.exists() and not force:

@@ -49,39 +49,36 @@ def run(
     set_: Overrides = None,
     study: Study = None,
     engine: Annotated[
-        Engine, typer.Option(help="`in-process` trains one trial after the other, for debugging.")
+        Engine, typer.Option(help="in-process: one trial after the other in this process, for debugging.")
     ] = Engine.ray,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster to use, e.g. `auto` or `HOST:6379`; default: a private one here.")
+        str | None, typer.Option(help="Ray cluster, e.g. auto or HOST:6379. Default: a private one.")
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, help="GPUs of one trial; a fraction shares one. Overrides `resources.gpus`.")
+        float | None, typer.Option(min=0, help="GPUs per trial; a fraction shares a GPU. Overrides resources.gpus.")
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the dataset lies. Overrides `resources.data_dir`.")
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Let the dataset be downloaded if it is missing.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials, then stop.")] = None,
-    retry: Annotated[Retry | None, typer.Option(help="Run trials again that failed.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")] = None,
+    retry: Annotated[Retry | None, typer.Option(help="Re-run failed trials.")] = None,
     cache: CacheFolder = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train every trial here, equal ones too.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the trial cache.")] = False,
     optuna_storage: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|URL",
-            help="Mirror the run, live, as a study for optuna-dashboard: a journal file, or e.g. `sqlite:///FILE`. "
-            "Short for `track: {name: optuna, storage: ...}`.",
+            help="Mirror the run as a study for optuna-dashboard: a journal file, or e.g. sqlite:///FILE.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME or runs/NAME-PROFILE.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/NAME or runs/NAME-PROFILE.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table only.")] = False,
 ) -> None:
-    """Run a sweep, or continue it: finished trials are never run again.
+    """Run a sweep, or continue it.
+
+    Finished trials are not run again; an edited sweep runs only what is new.
 
     Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 129, 130, 143: interrupted
-    by a lost terminal, Ctrl-C or SIGTERM; running trials were saved, and the same command continues them.
+    by a lost terminal, Ctrl-C or SIGTERM; running trials are saved, and the same command continues them.
     """
     overrides = list(set_ or ())
     if gpus_per_trial is not None:
@@ -193,7 +190,7 @@ def _run_one(
         console=None if quiet else console,
     )
     if result.interrupted and result.signal == signal.SIGHUP:
-        return _SIGNALLED + result.signal, result.started  # nobody is there to read what follows
+        return _SIGNALLED + result.signal, result.started  # the terminal is gone
     if result.counts:
         opened = Run.open(run_dir)
         EXPORTERS["text"](ablation_table(opened.plan, opened.records), out)
@@ -207,7 +204,7 @@ def _run_one(
         console.print(f"interrupted: {left}", markup=False, style="bold")
         return _SIGNALLED + result.signal, result.started
     if result.counts["failed"]:
-        text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` says why; --retry failed"
+        text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` shows why; --retry failed"
         console.print(text, markup=False, style="bold red")
         return 3, result.started
     if result.remaining:

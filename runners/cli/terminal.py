@@ -1,4 +1,4 @@
-"""A terminal that may vanish: a run of days must not end because nobody looks any more."""
+"""Output to a terminal that may be closed during a run of days without ending the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GONE = (errno.EIO, errno.EPIPE)  # the terminal was closed; the reader of a pip
 
 
 class TolerantStdout:
-    """A stream to which writing is of no consequence once there is nothing behind it."""
+    """Stream that discards what is written once its terminal is closed or its pipe is broken."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -24,19 +24,19 @@ class TolerantStdout:
         try:
             return self._stream.write(text)
         except OSError as err:
-            self._let_go(err)
+            self._discard(err)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as err:
-            self._let_go(err)
+            self._discard(err)
 
-    def _let_go(self, err: OSError) -> None:
+    def _discard(self, err: OSError) -> None:
         if err.errno not in _GONE:
             raise err
-        # What is left in its buffer must go somewhere, or the interpreter tells of it at the end.
+        # What is left in its buffer must go somewhere, or the interpreter reports it at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

@@ -41,34 +41,29 @@ def plan(
     profile: Profile = None,
     set_: Overrides = None,
     study: Study = None,
-    cost: Annotated[
-        bool, typer.Option("--cost/--no-cost", help="Measure parameters, GMACs and memory (imports torch).")
-    ] = True,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Time a few steps of every variant on this machine; records nothing.")
-    ] = False,
-    budget: Annotated[
-        str | None, typer.Option(help="Refuse a plan that needs more: 40gpuh, 30cpuh or 2h (exit code 2).")
-    ] = None,
-    trim: Annotated[
-        bool, typer.Option("--trim", help="With --budget: plan fewer seeds instead, but not below three.")
-    ] = False,
+    cost: Annotated[bool, typer.Option("--cost/--no-cost", help="Measure parameters, GMACs and memory.")] = True,
+    probe: Annotated[bool, typer.Option("--probe", help="Time a few training steps of every variant here.")] = False,
+    budget: Annotated[str | None, typer.Option(help="Refuse a plan above this budget: 40gpuh, 30cpuh or 2h.")] = None,
+    trim: Annotated[bool, typer.Option("--trim", help="With --budget: plan fewer seeds instead (at least 3).")] = False,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at a time; default: as many as fit on this machine.")
+        int | None, typer.Option(min=1, help="Concurrent trials. Default: as many as fit on this machine.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory with the history; default: as `run`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory with earlier durations. Default: as for run.")] = None,
     cache: CacheFolder = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="As if run with --no-cache.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines (docs/plan.md).")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Print at most this many variants.")] = 200,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the trial cache.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/plan.md).")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of variants to print.")] = 200,
 ) -> None:
-    """Print the variants with their cost, what the sweep will take and which differences its seeds can find."""
+    """Show variants, cost, time and statistical power.
+
+    Parameters, GMACs and memory of every variant, what the sweep takes, and the differences its seeds can detect.
+    """
     reject_conflicting_flags(cache, no_cache)
     files = load_all_checked(sweep, profile, set_, study)
     if (probe or budget or as_json or cache) and not cost:
         raise typer.BadParameter("--probe, --budget, --cache and --json need the cost", param_hint="--no-cost")
     if trim and budget is None:
-        raise typer.BadParameter("goes with --budget", param_hint="--trim")
+        raise typer.BadParameter("needs --budget", param_hint="--trim")
     documents = []
     planned: set[str] = set()  # by the studies before, which run first
     siblings = study_run_dirs(sweep, files, profile, set_ or ())
@@ -137,7 +132,7 @@ def _plan_one(
     memory = (cache or default_directory()) if uses_cache and leaves_only_records(made.sweep) else None
     memory = memory.resolve() if memory else None
     provided: dict[str, str] = {}
-    is_settled = not file.sweep.retune or made is not whole  # before that nobody knows what the variants will be
+    is_settled = not file.sweep.retune or made is not whole  # before that the variants are not known
     if is_settled:
         in_siblings = from_siblings(siblings, run_dir)
         lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}

@@ -1,4 +1,4 @@
-"""`archsweep diff`: why two trials or variants gave different numbers."""
+"""`archsweep diff`: differences between two trials or variants."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from search_space.parsing.visible import visible_json
 
 __all__ = ["diff"]
 
-_SIDE = "A variant's name or id, or a trial's id; the beginning of an id will do."
+_SIDE = "Variant (name or id) or trial (id); a prefix of the id is enough."
 
 
 def diff(
     run: RunArgument,
     a: Annotated[str, typer.Argument(metavar="A", help=_SIDE, show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other.", show_default=False)],
-    json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    b: Annotated[str, typer.Argument(metavar="B", help="Variant or trial to compare with.", show_default=False)],
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what differs between two trials or variants: what was trained, what came out, where it ran."""
+    """Compare two trials or variants.
+
+    Shows what differs: the specification, the outcome, and where it ran.
+    """
     from pydantic_core import to_json
 
     from results import Run
@@ -37,5 +40,5 @@ def diff(
         for name, side in (("a", found.a), ("b", found.b))
     }
     rest = {name: getattr(found, name) for name in ("spec", "outcome", "paired", "surroundings")}
-    # Strict JSON, whoever reads it: what is no number is a string, as in the ledger.
+    # Strict JSON: NaN and infinities are strings, as in the ledger.
     print(visible_json(to_json({**sides, **rest}, indent=1, inf_nan_mode="strings").decode()))

@@ -1,4 +1,4 @@
-"""`archsweep ls`: the trials of a run, one a line."""
+"""`archsweep ls`: list of the trials of a run."""
 
 from __future__ import annotations
 
@@ -14,23 +14,20 @@ __all__ = ["ls"]
 
 def ls(
     run: RunArgument,
-    sort: Annotated[str | None, typer.Option(help="Names, e.g. `-top1,seed`; a minus is descending.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Sort keys, e.g. -top1,seed; a minus sorts descending.")] = None,
     filter_: Annotated[
-        str | None, typer.Option("--filter", help="Expression, e.g. `top1 > 90 and arch.depth == 6`.")
+        str | None, typer.Option("--filter", help="Expression, e.g. 'top1 > 90 and arch.depth == 6'.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Names, e.g. `variant,seed,top1,train.lr`: fields, metrics, paths.")
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    csv_: Annotated[bool, typer.Option("--csv", help="For spreadsheets, with all digits.")] = False,
-    every_attempt: Annotated[
-        bool, typer.Option("--all", help="Repeated attempts and trials that tuned a variant, too.")
-    ] = False,
+    columns: Annotated[str | None, typer.Option(help="Columns, e.g. variant,seed,top1,train.lr.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="Print CSV with all digits.")] = False,
+    every_attempt: Annotated[bool, typer.Option("--all", help="Include repeated attempts and tuning trials.")] = False,
 ) -> None:
-    """List the trials of a run: chosen by `--filter`, in the order of `--sort`, with any `--columns`.
+    """List the trials of a run.
 
     A name is a field (`variant`, `seed`, `status`, `train_seconds`, `failure`, ...), a metric (`top1`) or a path into
-    what was trained (`arch.depth`). Trials without a value come last and match nothing that is said about it.
+    what was trained (`arch.depth`). Trials without a value sort last and match no
+    condition on it.
     """
     from results import Run
     from results.store.gc_pause import gc_paused

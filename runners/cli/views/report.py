@@ -1,4 +1,4 @@
-"""`archsweep report`: everything a run has to say as one HTML file, and its figures for a paper."""
+"""`archsweep report`: one HTML file per run, and its figures for a paper."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ __all__ = ["report"]
 def report(
     runs: RunsArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file; default: RUN/report.html.")
+        Path | None, typer.Option("--output", "-o", help="Output file. Default: RUN/report.html.")
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option("--figures", metavar="DIR", help="Write each figure as SVG and PDF too, and its data as CSV."),
+        typer.Option("--figures", metavar="DIR", help="Also write each figure as SVG and PDF, and its data as CSV."),
     ] = None,
 ) -> None:
-    """Write a self-contained HTML report: table, figures, failures, provenance, how to reproduce."""
+    """Write a self-contained HTML report of a run.
+
+    Table, figures, failures, provenance, and how to reproduce it.
+    """
     if len(runs) > 1 and output is None:
-        raise typer.BadParameter("the report of several runs needs a file to go to", param_hint="--output")
+        raise typer.BadParameter("the report of several runs needs an output file", param_hint="--output")
     from results import Run
     from results.figures.files import write_figures
     from results.report import make_report

@@ -1,4 +1,4 @@
-"""`archsweep status` and `archsweep table`: look at any run directory, also from another shell while it runs."""
+"""`archsweep status` and `archsweep table`: state and results of any run directory, also while it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 
 def status(run: RunArgument) -> None:
-    """Say how a run stands: what is done, running, failed and why, the best so far."""
+    """Show progress, failures and best trial of a run."""
     from results import format_status, open_summary, run_status
 
     print(format_status(run_status(open_summary(run), now=time.time())))
@@ -32,10 +32,13 @@ def status(run: RunArgument) -> None:
 
 def table(
     runs: RunsArgument,
-    format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.text,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead.")] = None,
+    format_: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.text,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
 ) -> None:
-    """Print the ablation table of a run; of several runs as one table, each compared with its own baseline."""
+    """Print the ablation table of one or several runs.
+
+    In a table of several runs each is compared with its own baseline.
+    """
     from results import EXPORTERS, Run, table_of_runs
     from results.store.files import readable_write_errors
     from results.store.gc_pause import gc_paused

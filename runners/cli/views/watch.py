@@ -1,4 +1,4 @@
-"""`archsweep watch`: look at a run while it runs."""
+"""`archsweep watch`: live view of a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _WIDE = 1000  # columns for files and pipes: nothing is broken or cut there
 
 def watch(
     run: RunArgument,
-    once: Annotated[bool, typer.Option("--once", help="Show the present state and stop.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show the present state and exit.")] = False,
 ) -> None:
-    """Watch a run from any shell: progress, pace, running trials with their curves, GPUs, failures, time left.
+    """Show a run live, from any shell.
 
-    Ends when nobody works on the run; Ctrl-C ends the view, not the run. Where the output is no terminal, or with
-    `--once`, it is shown once. NO_COLOR is heeded.
+    Progress, throughput, running trials with their curves, GPUs, failures, time left. Exits when the run has finished;
+    Ctrl-C ends the view, not the run. Without a terminal, or with --once, it is shown once. Respects NO_COLOR.
     """
     import os
     import signal

@@ -100,10 +100,10 @@ def test_a_cache_that_is_forbidden_or_not_asked_is_refused(filled, archsweep, tm
     cache, path = filled
     both = archsweep("plan", path, "--cache", cache.directory, "--no-cache", cwd=tmp_path)
     assert both.returncode == 2
-    assert "--cache names a folder that --no-cache forbids" in " ".join(both.stderr.replace("│", " ").split())
+    assert "Invalid value for --cache: cannot be combined with --no-cache" in " ".join(both.stderr.split())
     unasked = archsweep("plan", path, "--cache", cache.directory, "--no-cost", cwd=tmp_path)
     assert unasked.returncode == 2
-    assert "--cache and --json need the cost" in " ".join(unasked.stderr.replace("│", " ").split())
+    assert "--cache and --json need the cost" in " ".join(unasked.stderr.split())
 
 
 def test_studies_provide_one_another_with_what_they_share(write_sweep, planned, tmp_path, studies):

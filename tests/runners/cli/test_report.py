@@ -139,4 +139,4 @@ def test_errors_are_told_in_words(archsweep, tmp_path):
     )
     done = archsweep("report", "one", "two", cwd=tmp_path)
     assert done.returncode == 2
-    assert "the report of several runs needs a file to go to" in done.stderr
+    assert "the report of several runs needs an output file" in done.stderr
