@@ -5,8 +5,8 @@
 
 The curves are of real trainings, each to its end. A replay gives them to `slots` workers in a random order; an epoch
 takes the time it took. A pruner sees what it would have seen and stops what it would have stopped, so that the only
-difference between two lines is the rule. Ours are the classes that the driver uses (`runners/pruning.py`); ASHA is Ray
-Tune's own scheduler. What is chosen is the best of the trials that were trained to their end.
+difference between two lines is the rule. Ours are the classes that the driver uses (`runners/search/pruning.py`); ASHA
+is Ray Tune's own scheduler. What is chosen is the best of the trials that were trained to their end.
 """
 
 from __future__ import annotations

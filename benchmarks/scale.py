@@ -20,8 +20,8 @@ from pathlib import Path
 
 import runners.engines.ray.engine as ray_engine
 from results import LedgerWriter, ProgressWriter, Run, ablation_table, format_status, run_status, write_plan
-from runners.display.live import ProgressFile
 from runners.driver.orchestrator import Orchestrator
+from runners.driver.progress_file import ProgressFile
 from runners.planning.plan import make_plan
 from search_space import load_sweep_text
 

@@ -61,7 +61,7 @@ NOTES = {
     "configuration.",
     7: "Version 2 also stores tables of nearest keys, which are no parameters.",
     8: "Our reading of a paper without code: what was inferred and what was chosen is in "
-    "`modelzoo/models/lg_transformer.py`. The published figures are those that DHVT (its table 15) quotes.",
+    "`modelzoo/models/lg_transformer/model.py`. The published figures are those that DHVT (its table 15) quotes.",
     9: "The published GMACs of GroupMixFormer count norms as well, about 1 %.",
 }
 

@@ -1,4 +1,4 @@
-"""`search`: an Optuna sampler proposes the trials (see `search_space/suggestion.py`); there is nothing to enumerate."""
+"""`search`: an Optuna sampler proposes the variants (`search_space/variants/suggestion.py`); nothing is enumerated."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """`studies`: several questions about one baseline in one file. Each study becomes a sweep of its own.
 
 A section of a study replaces that section of the file; baseline and profiles are shared. A study is named
-`<sweep>-<study>`, so it has a run directory of its own; what two studies share is trained once (runners/studies.py).
+`<sweep>-<study>`, so it has a run directory of its own; what two studies share is trained once
+(runners/cache/reuse.py).
 """
 
 from __future__ import annotations

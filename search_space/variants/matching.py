@@ -1,6 +1,6 @@
 """`match`: variants of equal cost - what the section may say, and a variant with the solved value laid into it.
 
-The solving itself needs the cost of models and lives in `runners/matching.py`.
+The solving itself needs the cost of models and lives in `runners/planning/match_solver.py`.
 """
 
 from __future__ import annotations

@@ -148,8 +148,8 @@ def ray_nodes():
 
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
     # The GPU is pretended: Ray places by it, the trials find no device and train on the CPU.
-    summary = {"num_cpus": 2, "num_gpus": 1, "resources": {"gpu_memory_gib": 2}, **small}
-    cluster = Cluster(initialize_head=True, head_node_args=summary)
+    head = {"num_cpus": 2, "num_gpus": 1, "resources": {"gpu_memory_gib": 2}, **small}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()

@@ -62,10 +62,10 @@ def check_fits(resources: Resources, nodes: Sequence[Node], *, section: str = "r
         if asked[kind] > most[kind]
     ]
     if not problems:
-        request_capacity = " and ".join(f"{asked[kind]:g} {kind}s" for kind in asked)
+        asked_for = " and ".join(f"{asked[kind]:g} {kind}s" for kind in asked)
         problems = [
             Problem(
-                f"a trial asks for {request_capacity}, and no node has both",
+                f"a trial asks for {asked_for}, and no node has both",
                 path=section,
                 hint="lower one of them; `ray status` shows what each node has",
             )

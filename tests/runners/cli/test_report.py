@@ -86,11 +86,11 @@ def test_a_browser_draws_every_chart_obeys_no_name_and_asks_nobody(evil_run, tmp
     """Opened from the disk, as wide as a phone: charts are live, nothing needs scrolling sideways, the console is
     silent, names are text in axes and tooltips, too, and nothing but the file itself was requested."""
     page = (evil_run[0] / "runs" / "evil" / "report.html").read_text()
-    summary, tail = page.replace("script-src ", f"script-src {script_hash(_WATCH)} ", 1).rsplit("</body>", 1)
+    head, tail = page.replace("script-src ", f"script-src {script_hash(_WATCH)} ", 1).rsplit("</body>", 1)
     copy = tmp_path / "watched.html"
     # A window of a headless browser is 500 wide at least.
-    summary = summary.replace("<style>", "<style>html { width: 400px; } body { margin: 0; }", 1)
-    copy.write_text(f"{summary}<script>{_WATCH}</script></body>{tail}")
+    head = head.replace("<style>", "<style>html { width: 400px; } body { margin: 0; }", 1)
+    copy.write_text(f"{head}<script>{_WATCH}</script></body>{tail}")
     command = [str(_BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     command += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command += ["--enable-logging=stderr", f"--log-net-log={tmp_path}/net.json", "--virtual-time-budget=20000"]

@@ -133,8 +133,8 @@ def _write_mnist(root, split: str, pixels: np.ndarray, labels: np.ndarray) -> No
     """The files of MNIST: big-endian magic number and sizes, then bytes."""
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True, exist_ok=True)
-    summary = np.array([2051, *pixels.shape], dtype=">i4").tobytes()
-    (folder / f"{split}-images-idx3-ubyte").write_bytes(summary + pixels.astype(np.uint8).tobytes())
+    head = np.array([2051, *pixels.shape], dtype=">i4").tobytes()
+    (folder / f"{split}-images-idx3-ubyte").write_bytes(head + pixels.astype(np.uint8).tobytes())
     (folder / f"{split}-labels-idx1-ubyte").write_bytes(
         np.array([2049, len(labels)], dtype=">i4").tobytes() + labels.astype(np.uint8).tobytes()
     )

@@ -121,7 +121,7 @@ def test_record_carries_what_a_table_needs(write_sweep, open_orchestrator):
     assert [point["top1"] for point in record.curve] == [30.0, 40.0]
     assert (record.variant, record.seed, record.session, record.attempt) == ("baseline", 0, "abc", 1)
     # By hand: patches 4*4*1*20+20, positions 4*20, two blocks of (3*20*20+60) + (20*20+20) + 2*40 + (20*40+40)
-    # + (40*20+20), last norm 40, summary 20*10+10.
+    # + (40*20+20), last norm 40, head 20*10+10.
     assert record.params_m == pytest.approx((340 + 80 + 2 * (1260 + 420 + 80 + 840 + 820) + 40 + 210) / 1e6)
 
 
@@ -164,8 +164,8 @@ def test_pruner_of_a_resumed_search_knows_the_old_curves(write_sweep, open_orche
     whole = play(open_orchestrator(path, run="whole"), lambda n, _: [float(v) for v in curves[n]])
     first = play(open_orchestrator(path, run="parts"), lambda n, _: [float(v) for v in curves[n]], stop_after=3)
     rest = play(open_orchestrator(path, run="parts"), lambda n, _: [float(v) for v in curves[n + 3]])
-    summary = [(a.trial_id, record.status, record.epochs) for a, record in whole]
-    assert [(a.trial_id, record.status, record.epochs) for a, record in first + rest] == summary
+    head = [(a.trial_id, record.status, record.epochs) for a, record in whole]
+    assert [(a.trial_id, record.status, record.epochs) for a, record in first + rest] == head
 
 
 def test_resumed_search_neither_repeats_nor_forgets(write_sweep, open_orchestrator):

@@ -2,7 +2,7 @@
 
 Ray's fake provider starts the nodes that its autoscaler asks for as processes of this machine. Ray's own test helper
 (`ray.cluster_utils.AutoscalingCluster`) needs a file that its wheel does not have, so what it does is done here. The
-summary has one CPU; the only kind of node that can be added has two, and there can be one at most.
+head has one CPU; the only kind of node that can be added has two, and there can be one at most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import ray  # isort: skip
 from ray.autoscaler._private import fake_multi_node  # isort: skip
 
 HEAD_ID = "f" * 51 + "00000"
-HEAD_KIND = "ray.summary.default"  # what the fake provider calls it, too
+HEAD_KIND = "ray.head.default"  # what the fake provider calls it, too
 ADDRESS = "127.0.0.1:6379"
 SHORT = "/mnt"  # sockets may not lie as deep as a test's own folder
 
@@ -53,7 +53,7 @@ def start(folder: Path, version: str) -> None:
     if version == "v2":
         env |= {"RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": HEAD_ID, "RAY_NODE_TYPE_NAME": HEAD_KIND}
         env |= {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID}
-    else:  # what `ray up` leaves on its summary
+    else:  # what `ray up` leaves on its head
         Path("~/ray_bootstrap_config.yaml").expanduser().symlink_to(path)
     options = ["--num-cpus=1", f"--object-store-memory={80 * 2**20}", "--include-dashboard=false"]
     subprocess.run(

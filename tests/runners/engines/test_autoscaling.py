@@ -37,7 +37,7 @@ def has_namespaces() -> bool:
     ("version", "override", "told"),
     [
         # Long enough that a node comes before the last trial starts on the only one. Not with v1: it does not see that
-        # the summary of Ray's fake provider is in use.
+        # the head of Ray's fake provider is in use.
         ("v2", "train.epochs=60", False),
         ("v2", "resources.cpus=2", True),
         ("v1", "resources.cpus=2", True),

@@ -77,8 +77,8 @@ def test_what_a_trial_imports_is_looked_for_on_every_node():
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    reuse_sources = importlib.metadata.packages_distributions()
-    loaded = {_normal(name) for module in done.stdout.split() for name in reuse_sources.get(module, ())}
+    providers = importlib.metadata.packages_distributions()
+    loaded = {_normal(name) for module in done.stdout.split() for name in providers.get(module, ())}
     needs = [each for each in importlib.metadata.requires("archsweep") or () if "extra ==" not in each]
     assert loaded & {_normal(re.split(r"[^\w.-]", each)[0]) for each in needs} == {*NEEDED, *COMPARED}
 
@@ -90,7 +90,7 @@ def _normal(name: str) -> str:
 def test_the_source_digest_follows_every_module_and_nothing_else(tmp_path):
     def digest() -> str:
         # by path: `import runners.engines` would load torch
-        code = "import runpy; print(runpy.run_path('runners/engines/node_facts.py')['source_digest']())"
+        code = "import runpy; print(runpy.run_path('runners/engines/nodes/facts.py')['source_digest']())"
         env = {**os.environ, "PYTHONPATH": str(tmp_path)}
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
         return done.stdout.strip()

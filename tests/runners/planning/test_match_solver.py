@@ -34,7 +34,7 @@ def params_by_hand(*, depth: int, dim: int, ratio: float = 2.0) -> int:
 
 
 def by_hand(depth: int, target: int, *, divisor: int) -> int:
-    """The width closest to the target among all that the summaries divide, the narrower of two equally close ones."""
+    """The width closest to the target among all that the heads divide, the narrower of two equally close ones."""
     return min(range(divisor, 400, divisor), key=lambda dim: (abs(params_by_hand(depth=depth, dim=dim) - target), dim))
 
 

@@ -1,4 +1,4 @@
-"""The replay of `benchmarks/pruning.py` keeps its orchestrators: epochs, seconds, and the trial that is chosen."""
+"""The replay of `benchmarks/pruning.py` accounts for epochs, seconds, and the trial that is chosen."""
 
 from __future__ import annotations
 
