@@ -1,7 +1,7 @@
 """CSV at full precision: how a value stands in a cell, and a cell in a line.
 
 A text that a spreadsheet would take for a formula that calls or fetches something gets an apostrophe in front
-(docs/decisions/0009-spreadsheets-obey-cells.md); numbers never do.
+(docs/decisions/0009-spreadsheets-execute-cells.md); numbers never do.
 
 The standard library's writer leaves a carriage return unquoted when lines end with a line feed, and its own reader then
 sees a line end inside a name; so a line is put together here, by the rule of RFC 4180.

@@ -1,7 +1,7 @@
 """Experiment trackers that watch a run: explicit table, loaded only in the process that needs them.
 
 A tracker is its own client library behind the contract of `contract.py`. It lives in a process of its own
-(`process.py`), which the driver feeds and never waits for (`tracking.py`): docs/decisions/0007-trackers-watch.md.
+(`process.py`), which the driver feeds and never waits for (`tracking.py`): docs/decisions/0007-trackers-observe.md.
 """
 
 from __future__ import annotations
