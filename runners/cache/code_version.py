@@ -1,4 +1,4 @@
-"""Which code a trial's numbers come from: a hash over the sources it depends on, and over no others.
+"""Code version of a trial: a hash over the sources that its numbers depend on, and over no others.
 
 Followed are the static imports from the training of a trial. Plug-ins (attention mechanisms, models, tasks, datasets)
 count only where the trial uses them, so that an edit of Refiner does not make the trials of softmax stale. Comments,
@@ -36,7 +36,7 @@ def code_version(spec: TrialSpec) -> str:
 
 
 def modules_of(spec: TrialSpec) -> tuple[str, ...]:
-    """The modules that count, by name."""
+    """Names of the modules that count."""
     return _closure(tuple(sorted({_ROOT, *_used_plug_ins(spec)})))
 
 
@@ -101,7 +101,7 @@ def _file_of(module: str) -> Path:
 
 @functools.cache
 def _hash_of(modules: tuple[str, ...]) -> str:
-    # The syntax tree is written in the words of this Python's grammar.
+    # The dump of a syntax tree depends on the version of Python.
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for module in modules:
         digest.update(f"\n{module}\n{_normalised(module)}".encode())

@@ -1,4 +1,4 @@
-"""Where the memory across sweeps lies, its size, how it is emptied; what is in it: `cache`, which needs torch."""
+"""Directory of the trial cache: place, size, clearing. Its entries: `trial_cache.py`, which needs torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VERSION = "v1"
 
 
 def default_directory() -> Path | None:
-    """What `ARCHSWEEP_CACHE` names, else `archsweep` in the user's cache folder; None where it says `off`."""
+    """`$ARCHSWEEP_CACHE`, else `archsweep` in the user's cache folder; None where it is `off`."""
     named = os.environ.get(_VARIABLE)
     if named is not None:
         return None if named.strip().lower() in (_OFF, "") else Path(named).expanduser()
@@ -33,7 +33,7 @@ def size(directory: Path) -> tuple[int, int]:
 
 
 def clear(directory: Path) -> int:
-    """Forgets everything; returns how many trials there were."""
+    """Delete all entries; returns their number."""
     number, _ = size(directory)
     shutil.rmtree(entries(directory), ignore_errors=True)
     return number

@@ -1,8 +1,8 @@
-"""A memory across sweeps: a trial that was trained before, by the same code, is not trained again.
+"""Trial cache across sweeps: a trial that was trained before, by the same code, is not trained again.
 
-Served is a record whose identity, code (`code_version`), torch, timm and kind of device are those of the trial; it says
-in `cached_from` where it was trained. One small file per trial, written in one step, so that any number of drivers may
-share the folder, also over a network; what cannot be read is no entry.
+A record is served if its identity, code (`code_version`), torch, timm and kind of device are those of the trial; its
+`cached_from` names the run that trained it. One small file per trial, written in one step, so that any number of
+drivers may share the folder, also over a network; what cannot be read is no entry.
 
 Not served: trials that leave more than a record behind (kept weights, attention maps for plots).
 """
@@ -42,7 +42,7 @@ class TrialCache:
     _codes: dict[str, str] = field(default_factory=dict)
 
     def get(self, spec: TrialSpec) -> TrialRecord | None:
-        """The record of an equal trial, `cached_from` where it was trained; None if there is none."""
+        """The record of an equal trial, with `cached_from`; None if there is none."""
         if self.device is None:
             return None
         try:
@@ -56,7 +56,7 @@ class TrialCache:
         return record.model_copy(update={"cached_from": record.cached_from or origin})
 
     def put(self, spec: TrialSpec, record: TrialRecord, run_dir: Path) -> None:
-        """Keeps a completed record.
+        """Write a completed record.
 
         Raises:
             SpecError: it cannot be written.
@@ -82,7 +82,7 @@ class TrialCache:
 
 
 class CacheWriter:
-    """Observer that keeps what was trained. A folder that cannot be written costs the memory, never the run."""
+    """Observer that writes completed records to the cache. A directory that cannot be written is a warning."""
 
     def __init__(self, cache: TrialCache, run_dir: Path) -> None:
         self._cache = cache
@@ -103,13 +103,13 @@ class CacheWriter:
 
 
 def leaves_only_records(sweep: Sweep) -> bool:
-    """Whether a record is all that the trials of this sweep leave behind."""
+    """Whether the trials of this sweep leave nothing but a record."""
     return sweep.checkpoints.keep == "none" and not sweep.baseline.task.probe_arrays
 
 
 def device_of(plan: Plan, engine: str) -> str | None:
-    """What all trials of this run would train on: `cpu`, or the name of this machine's first GPU. None if some would
-    train on the one and some on the other, or on GPUs of a cluster that this machine has none of."""
+    """Device of all trials of this run: `cpu`, or the name of this machine's first GPU. None if it is not the same for
+    all, or unknown because the GPUs are on other machines."""
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

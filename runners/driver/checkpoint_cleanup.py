@@ -1,9 +1,9 @@
-"""What trials leave in the run directory: checkpoints that are still of use, and nothing that is empty.
+"""Removal of checkpoints that are of no further use, and of empty logs and folders of trials.
 
-One of a trial that ended is not, and goes. One of a trial that failed by no doing of its training (a lost worker, a
-time limit, a full memory, an error in the code) stays: `--retry failed` continues there. A diverged training would
-only diverge again. A log in which nothing was written goes, and with it the trial's folder if nothing else is there:
-ten thousand trials that had nothing to say leave no file.
+The checkpoint of a trial that ended is removed. It is kept where the training itself was not at fault (a lost worker, a
+time limit, out of memory, an error in the code): `--retry failed` continues there. A diverged training would only
+diverge again. An empty log is removed, and the folder of its trial if nothing else is in it, so that ten thousand
+trials without output leave no file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CheckpointRemover:
 
 
 def remove_checkpoints(run_dir: Path, records: Iterable[RecordSummary]) -> None:
-    """Removes what a driver left behind that was killed between a record and its checkpoint."""
+    """Remove the checkpoints of a driver that was killed after a record and before the removal of its checkpoint."""
     left = {path.parent.name: path for path in run_dir.glob(f"trials/*/{_NAME}")}
     if left:
         for trial_id, record in latest_by_trial(records).items():
@@ -48,7 +48,7 @@ def remove_checkpoints(run_dir: Path, records: Iterable[RecordSummary]) -> None:
 
 def _remove_empty(directory: Path) -> None:
     log = directory / _LOG
-    # A view, not worth a failed run: somebody may hold the folder open, or have put a file of their own there.
+    # Not worth a failed run: another process may hold the folder open, or have put a file there.
     with contextlib.suppress(OSError):
         if log.stat().st_size == 0:
             log.unlink()

@@ -1,7 +1,7 @@
-"""The driver's orchestrator: which trial comes next, whether a running one should stop, and what became of it.
+"""Orchestrator of a run: which trial is next, which running one is stopped, and the record of each.
 
 Both engines drive the same orchestrator, so they cannot disagree about order, pruning, resume or records. The
-orchestrator owns the ledger; it runs in the driver only and knows nothing of Ray.
+orchestrator owns the ledger; it runs in the driver only and does not depend on Ray.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _LACKS_OF_MEMORY = frozenset({"OutOfMemory", "Killed"})
 
 
 class Orchestrator:
-    """Everything a driver decides. Not thread-safe: one driver thread asks, reports and finishes.
+    """Decisions of a driver about its trials: `ask`, `report`, `finish`. Not thread-safe: one driver thread calls it.
 
     Args:
         plan: the planned variants and the sweep.
         ledger: opened and locked by the caller.
         retry: statuses that run again (`failed`).
         limit: start at most this many trials now.
-        session: which start of the driver this is (goes into every record).
-        role: what the trials are for (goes into every record); records of another role do not count.
+        session: id of this start of the driver (goes into every record).
+        role: purpose of the trials (goes into every record); records of another role do not count.
         stop: once it is asked, no further trial starts.
-        lookup: where a search finds the records of equal trials that were trained elsewhere.
+        lookup: finds records of equal trials that were trained elsewhere, for a search.
 
     Attributes:
-        study: of a search, with all that its sampler knows.
+        study: Optuna study of a search; None for a fixed design.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Orchestrator:
         )
         self._pruning = _pruning(plan, self.study, self._trials)
 
-    # -- what is left ----------------------------------------------------------
+    # -- counts ---------------------------------------------------------------
 
     @property
     def num_planned(self) -> int:
@@ -107,7 +107,7 @@ class Orchestrator:
 
     @property
     def search_records(self) -> list[RecordSummary]:
-        """The summaries of the records of what this search proposed."""
+        """Record summaries of the trials that this search proposed."""
         assert isinstance(self._trials, SearchTrials)
         return [self.records[key] for key in self._trials.trial_ids if key in self.records]
 
@@ -139,12 +139,12 @@ class Orchestrator:
         return self.stop is not None and self.stop.is_asked
 
     def placed(self, key: str, place: Place) -> None:
-        """Notes where a trial runs; once more if it moved because its worker was lost."""
+        """Record where a trial runs; called again if it moved because its worker was lost."""
         for observer in self._observers:
             observer.on_trial_placed(self._running[key].assignment, place)
 
     def resume(self, key: str, curve: Sequence[Mapping[str, float]]) -> None:
-        """Notes that a trial continues after the epochs of `curve`, which an earlier start of it has trained."""
+        """Record that a trial continues after the epochs of `curve`, which an earlier start of it has trained."""
         progress = self._running[key]
         known = {point["epoch"] for point in progress.curve}
         progress.curve = [dict(point) for point in curve]
@@ -156,7 +156,7 @@ class Orchestrator:
             self._wants_stop(progress.assignment, metrics)
 
     def report(self, key: str, metrics: Mapping[str, float]) -> bool:
-        """Notes one finished epoch; True if the trial should stop now (it is then `pruned`)."""
+        """Record one finished epoch; True if the trial should stop now (it is then `pruned`)."""
         progress = self._running[key]
         epoch = int(metrics["epoch"])
         # A trial that lost its worker starts again from its first epoch: the newer curve replaces the older one.
@@ -167,7 +167,7 @@ class Orchestrator:
         for observer in self._observers:
             observer.on_epoch_end(progress.assignment, metrics)
         wants_stop = self._wants_stop(progress.assignment, metrics)
-        # The last epoch is paid for: Hyperband and successive halving would call fully trained trials pruned.
+        # The last epoch is trained already: Hyperband and successive halving would call fully trained trials pruned.
         progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
         return progress.pruned
 
@@ -193,29 +193,29 @@ class Orchestrator:
         return record
 
     def run_again(self, key: str) -> None:
-        """A failed trial of this session was not to blame: its node fails everything."""
+        """Repeat a failed trial of this session whose node fails everything."""
         self._trials.put_back(key)
 
     def variant_keeps_failing(self, key: str) -> bool:
-        """Whether the latest trials of the variant of this running trial all failed: it is not to cost more workers."""
+        """Whether the latest trials of this trial's variant all failed, so that it gets no second worker."""
         return self._keeps_failing(variant_id(self._running[key].assignment.spec))
 
     def is_pruned(self, key: str) -> bool:
-        """True once `report` has told this running trial to stop."""
+        """True once `report` has asked this running trial to stop."""
         return self._running[key].pruned
 
     def record_lost_worker(self, key: str, reason: str) -> None:
-        """The engine lost the worker of a running trial and starts it again elsewhere."""
+        """Record that the engine lost the worker of a running trial and starts it again elsewhere."""
         self._running[key].lost_workers.append(reason)
 
     def lost_workers(self, key: str) -> list[str]:
-        """What the engine said of each worker that this running trial lost."""
+        """The engine's message about each worker that this running trial lost."""
         return list(self._running[key].lost_workers)
 
     def is_running(self, key: str) -> bool:
         return key in self._running
 
-    # -- inside ----------------------------------------------------------------
+    # -- private --------------------------------------------------------------
 
     def _wants_stop(self, assignment: Assignment, metrics: Mapping[str, float]) -> bool:
         if self._pruning is None:
@@ -226,13 +226,13 @@ class Orchestrator:
         return wants_stop and not self._is_reference(assignment)
 
     def _is_reference(self, assignment: Assignment) -> bool:
-        """What every difference refers to is never pruned."""
+        """Whether the trial is of the reference row, which is never pruned: every difference refers to it."""
         return assignment.proposal is None and assignment.variant.is_baseline
 
     def _note_end(
         self, record: TrialRecord, assignment: Assignment, *, may_retry_exclusively: bool
     ) -> list[tuple[Assignment, TrialRecord]]:
-        """The record decides, unless the trial gets another try. Returns what is not trained because of it."""
+        """Let the record decide its trial, unless that is repeated; returns the trials given up because of it."""
         self._failures_in_a_row[record.variant_id] += 1
         if record.status != "failed":
             self._failures_in_a_row[record.variant_id] = 0
@@ -240,7 +240,7 @@ class Orchestrator:
         if is_retried:
             self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True))
             if assignment.proposal:
-                return []  # told now, the sampler would learn that the point is infeasible
+                return []  # a failure reported now would mark the point as infeasible
         given_up: list[tuple[Assignment, TrialRecord]] = []
         if self._pruning:
             self._pruning.finish(record)
@@ -250,7 +250,7 @@ class Orchestrator:
         return given_up
 
     def _give_up(self, variant: str) -> list[tuple[Assignment, TrialRecord]]:
-        """Records that the waiting trials of the variant will not be trained."""
+        """Write records for the waiting trials of the variant, which will not be trained."""
         dropped = self._trials.drop(variant)
         given_up = [(each, given_up_record(each, self.plan.cost_of(each.variant))) for each in dropped]
         for _, record in given_up:
@@ -274,7 +274,7 @@ class Orchestrator:
 
 
 def _pruning(plan: Plan, study: Study | None, trials: SearchTrials | PlannedTrials) -> Pruning | None:
-    """What judges the trials of the sweep, knowing the earlier ones."""
+    """Pruning of the sweep, with the earlier trials replayed; None where nothing is pruned."""
     prune = plan.sweep.prune
     if prune is None:
         return None

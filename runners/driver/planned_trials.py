@@ -1,5 +1,4 @@
-"""The trials of a fixed design, seed by seed: after the first seed of every variant there is a whole, if unreplicated,
-table to look at."""
+"""Trials of a fixed design, seed by seed: after the first one the table is complete, if unreplicated."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ __all__ = ["PlannedTrials"]
 
 
 class PlannedTrials:
-    """What the plan asks for and the ledger does not hold."""
+    """Planned trials without a record."""
 
     def __init__(self, plan: Plan, records: TrialRecords) -> None:
         self._plan = plan
@@ -50,13 +49,13 @@ class PlannedTrials:
         pass
 
     def drop(self, variant_id: str) -> list[Assignment]:
-        """Takes the waiting trials of a variant out."""
+        """Remove and return the waiting trials of a variant."""
         dropped = [self._assignment(variant, seed) for variant, seed in self._queue if variant.variant_id == variant_id]
         self._queue = deque((variant, seed) for variant, seed in self._queue if variant.variant_id != variant_id)
         return dropped
 
     def put_back(self, key: str) -> None:
-        """A trial that failed by no fault of its own comes next."""
+        """Queue a trial again that did not fail by its own fault; it is next."""
         for variant in self._plan.variants:
             for seed in self._plan.sweep.seeds:
                 if trial_id(variant.setting.with_seed(seed)) == key:

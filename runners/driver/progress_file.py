@@ -31,7 +31,7 @@ class ProgressFile:
         self._write(assignment, "end", {})
 
     def stopped(self, assignments: Iterable[Assignment]) -> None:
-        """These trials were left unfinished and will leave no record."""
+        """Record that these trials were left unfinished, without a record in the ledger."""
         for assignment in assignments:
             self._write(assignment, "end", {})
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a run come from: one line in `provenance.jsonl` for every start of the driver."""
+"""Provenance of a run: one line in `provenance.jsonl` for every start of the driver."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PACKAGES = ("archsweep", "torch", "torchvision", "timm", "ray", "optuna", "nump
 
 
 def new_session() -> str:
-    """A short name for this start of the driver; every record carries it."""
+    """Short id of this start of the driver; every record carries it."""
     return secrets.token_hex(4)
 
 
 def describe_session(
     plan: Plan, *, session: str, engine: str, address: str | None, overrides: list[str]
 ) -> dict[str, Any]:
-    """Everything needed to say what was run: the resolved sweep, versions, device, git state, seeds, command line."""
+    """Provenance of this start: the resolved sweep, versions, device, git state, seeds, command line."""
     return {
         "session": session,
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -71,7 +71,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_state(directory: Path) -> dict[str, Any] | None:
-    """Revision and dirty flag of the repository the sweep lies in; None outside of one or without git."""
+    """Revision and dirty flag of the repository of the sweep file; None outside of one or without git."""
     try:
         revision = _git(directory, "rev-parse", "HEAD")
         return {"revision": revision, "dirty": bool(_git(directory, "status", "--porcelain", "--untracked-files=no"))}

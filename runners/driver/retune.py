@@ -3,8 +3,8 @@
 The tuning trials are trials like any other: same ledger, same orchestrator, same engines, marked `role: retune` so that
 no table counts them. Nothing else is stored. What a variant tries next follows from its earlier tuning trials alone, in
 the order of their numbers: the Optuna study of a variant is rebuilt from the ledger whenever it is asked, and candidate
-n is drawn with a seed derived from (retune.seed, n). So a killed run goes on where it was, and two runs of one sweep
-try the same.
+n is drawn with a seed derived from (retune.seed, n). So a killed run continues exactly, and two runs of one sweep try
+the same.
 
 Candidates that do not depend on results (all of a random search, the start-up of TPE) are trained together, for all
 variants; after these every variant tries one at a time. All variants start with equal candidates, after their own
@@ -58,7 +58,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class _TunedVariant:
-    """What a variant has tried: candidate -> mean over the tuning seeds, None if a trial of it did not complete."""
+    """Candidates of a variant: candidate -> mean over the tuning seeds, None if a trial of it did not complete."""
 
     variant: Variant
     values: tuple[tuple[Setting, float | None], ...]
@@ -155,7 +155,7 @@ def _replay(sweep: Sweep, variant: Variant, decided: Mapping[str, RecordSummary]
 
 
 def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:
-    """How many first candidates do not depend on results."""
+    """Number of first candidates that do not depend on results."""
     if isinstance(sampler, RandomSampler):
         return float("inf")
     if isinstance(sampler, TPESampler | GPSampler):
@@ -187,7 +187,7 @@ def _short(value: object) -> str:
 
 
 def _stage_plan(plan: Plan, candidates: Sequence[Variant]) -> Plan:
-    """A plan of just these candidates with the tuning seeds; nothing of it is pruned."""
+    """Plan of these candidates alone with the tuning seeds, without pruning."""
     retune = plan.sweep.retune
     assert retune is not None
     update = {"seeds": retune.seeds, "design": Design(name="list"), "prune": None, "retune": None, "match": None}

@@ -1,7 +1,7 @@
-"""The trials of a search: what the sampler proposes, each with every seed of the sweep.
+"""Trials of a search: the sampler's proposals, each with every seed of the sweep.
 
-A proposal that is being trained, is known or is infeasible costs no training and no budget. With a pruner the seeds of
-a proposal are trained one after the other as long as there is something else to do, because a seed that has begun
+A proposal that is in training, is recorded or is infeasible costs no training and no budget. With a pruner the seeds of
+a proposal are trained one after the other as long as other work is left, because the time of a seed that has begun
 cannot be saved.
 """
 
@@ -22,12 +22,12 @@ from search_space import SpecError, Variant, trial_id
 
 __all__ = ["SearchTrials"]
 
-_MAX_FRUITLESS = 1000  # proposals in a row that need no training before a search gives up
+_MAX_FRUITLESS = 1000  # proposals in a row without training, after which the search ends
 
 
 @dataclass
 class _Open:
-    """A proposal that has not ended."""
+    """Proposal that has not ended."""
 
     proposal: Proposal
     variant: Variant
@@ -67,7 +67,7 @@ class SearchTrials:
         return to_come * len(self._sweep.seeds) + sum(len(each.waiting) for each in self._open)
 
     def finished(self) -> list[TrialRecord]:
-        """The records of what this search proposed."""
+        """Records of the trials that this search proposed."""
         return [record for key in self.trial_ids if (record := self._records.find_whole(key))]
 
     @property
@@ -88,7 +88,7 @@ class SearchTrials:
         return next((self._hand_out(each) for each in self._open if each.waiting), None)
 
     def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
-        """A trial of a proposal ended for good; with the last one, or with one that decides, the sampler is told."""
+        """Record the final end of a trial; the sampler gets the result once the proposal is decided."""
         opened = next((each for each in self._open if each.proposal is assignment.proposal), None)
         if opened is None:
             return
@@ -97,7 +97,7 @@ class SearchTrials:
             self._close(opened, end)
 
     def drop(self, variant_id: str) -> list[Assignment]:
-        """Takes the waiting trials of a variant out."""
+        """Remove and return the waiting trials of a variant."""
         dropped: list[Assignment] = []
         for each in self._open:
             if each.variant.variant_id == variant_id:
@@ -106,14 +106,14 @@ class SearchTrials:
         return dropped
 
     def put_back(self, key: str) -> None:
-        """A trial failed by no fault of its own: the sampler has been told, and proposes anew."""
+        """Do nothing: the sampler has the failure already, and proposes again."""
         self._records.repeat(key)
         self._spent -= 1
 
-    # -- inside ----------------------------------------------------------------
+    # -- private --------------------------------------------------------------
 
     def _next_open(self) -> _Open | None:
-        """The next proposal that has something to train; None where the space is exhausted."""
+        """Next proposal with trials to train; None where the space is exhausted."""
         for _ in range(_MAX_FRUITLESS):
             if self._study.exhausted:
                 return None
@@ -126,13 +126,13 @@ class SearchTrials:
         )
 
     def _opened(self, proposal: Proposal) -> _Open | None:
-        """The proposal with what is to be trained of it; None if there is nothing, and then the sampler knows why."""
+        """The proposal with its trials to train; None if there are none, and then the sampler has the reason."""
         variant = proposal.variant
         if variant is None:
             self._study.tell(proposal, ProposalResult("infeasible"))
             return None
         if any(each.variant.variant_id == variant.variant_id for each in self._open):
-            self._study.tell(proposal, ProposalResult("failed"))  # it is being trained, which says nothing about it
+            self._study.tell(proposal, ProposalResult("failed"))  # it is in training: no result yet
             return None
         self._keys |= set(self._trial_ids(variant))
         if (known := self._ending(variant)) is not None:

@@ -1,9 +1,10 @@
-"""SIGTERM, Ctrl-C and a lost terminal are wishes: running trials save themselves and end; the same command goes on.
+"""Orderly stop on SIGTERM, Ctrl-C and a lost terminal: running trials save checkpoints and end.
 
-A cluster that takes its machines back sends SIGTERM and waits a while before it kills. Asked once, the driver starts
-no further trial and tells the running ones; asked again, or once the time of grace is over, it ends at once. Workers
-sit in other processes and on other hosts, so they are told by a file in the run directory, which they look for while
-they wait. A file left by a killed driver bears the name of that driver's session and means nothing to later ones.
+The same command resumes. A cluster that reclaims its machines sends SIGTERM and waits before it kills. After the first
+signal the driver starts no further trial and asks the running ones to stop; after a second one, or when the grace
+period is over, it ends at once. Workers run in other processes and on other hosts, so the request is a file in the run
+directory, which they poll. A file left by a killed driver carries the name of that driver's session, and later drivers
+ignore it.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from pathlib import Path
 __all__ = ["StopRequest"]
 
 _CTRL_C_GRACE = 5.0
-"""Seconds at most: who presses Ctrl-C sits there and waits."""
+"""Seconds at most: after Ctrl-C a user is waiting."""
 _LAST_RESORT_SECONDS = 10.0
 _PREFIX = ".stop-"
 
 
 class StopRequest:
-    """Whether this session was told to stop.
+    """Stop request of this session.
 
     Args:
         grace_seconds: how long running trials may take to save themselves.
-        say: gets one line for the person who waits, in a thread of its own.
+        say: gets one line for the user, in a separate thread.
 
     Attributes:
-        signal: the first signal that asked; None before.
-        file: exists from then on, for workers.
+        signal: the first signal received; None before.
+        file: exists from then on; workers poll it.
     """
 
     def __init__(
@@ -51,14 +52,16 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Inside, signals are wishes; KeyboardInterrupt is raised when the patience is over. Only the main thread can
-        listen: elsewhere signals keep their meaning."""
+        """Handle signals as stop requests inside; KeyboardInterrupt is raised after the grace period.
+
+        Only the main thread can do so: elsewhere signals keep their meaning.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         for left in self.file.parent.glob(f"{_PREFIX}*"):
             left.unlink(missing_ok=True)
-        before = {number: signal.signal(number, self._ask) for number in _heard()}
+        before = {number: signal.signal(number, self._ask) for number in _stop_signals()}
         try:
             yield
         finally:
@@ -83,21 +86,24 @@ class StopRequest:
         seconds = min(self._grace_seconds, _CTRL_C_GRACE) if number == signal.SIGINT else self._grace_seconds
         try:
             self.file.touch()
-        except OSError:  # workers cannot be told
+        except OSError:  # workers cannot be asked
             raise KeyboardInterrupt from None
         main = threading.main_thread().ident
         assert main is not None
         self._after(seconds, lambda: signal.pthread_kill(main, number))
-        # A library that has lost its cluster may wait for it in the main thread, deaf to signals. The ledger is whole.
+        # A library that has lost its cluster may block in the main thread and receive no signal. The ledger is whole.
         self._after(seconds + _LAST_RESORT_SECONDS, lambda: os._exit(128 + number))
-        # Not here: whatever prints may be what was interrupted, in the middle of it, even of an import.
-        text = f"told to stop: running trials save themselves, for {seconds:g} s at most; again: at once"
+        # Not in the signal handler: it may have interrupted the very code that prints, or an import of it.
+        text = f"stopping: running trials save checkpoints, {seconds:g} s at most; repeat to stop at once"
         self._sayer = threading.Thread(target=self._say, args=(text,), daemon=True)
         self._sayer.start()
 
 
-def _heard() -> list[signal.Signals]:
-    """SIGHUP is that of a closed terminal or a lost ssh; after `nohup` it is ignored, and stays so. SIGINT is ignored
-    in what a script starts in the background, where `kill -INT` must work all the same."""
+def _stop_signals() -> list[signal.Signals]:
+    """Signals that request a stop.
+
+    SIGHUP (a closed terminal, a lost ssh) stays ignored after `nohup`. SIGINT is ignored in background jobs of a
+    script, where `kill -INT` must work nevertheless.
+    """
     after_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if after_nohup else [signal.SIGHUP])]

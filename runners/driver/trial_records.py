@@ -1,4 +1,4 @@
-"""What the ledger of a run says of each trial, and how further trials are numbered."""
+"""Deciding record of each trial of a run, and the attempt numbers of further trials."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["TrialRecords"]
 
 
 class TrialRecords:
-    """The records of one role: those of the ledger, and those that are added.
+    """Records of one role: those of the ledger, and those that are added.
 
     Args:
         ledger: opened and locked by the caller.
         retry: statuses that run again (`failed`).
-        session: which start of the driver this is (goes into every new record).
-        role: what the trials are for (goes into every new record); records of another role do not count.
+        session: id of this start of the driver (goes into every new record).
+        role: purpose of the trials (goes into every new record); records of another role do not count.
         keeps_whole: keep whole records in memory, not their summaries alone.
 
     Attributes:
@@ -50,12 +50,12 @@ class TrialRecords:
         return None if key in self._again else self.decisive.get(key)
 
     def find_whole(self, key: str) -> TrialRecord | None:
-        """The same with all that the record holds."""
+        """The whole record that decides a trial; None as for `find`."""
         assert self._whole is not None, "only summaries are kept"
         return None if key in self._again else self._whole.get(key)
 
     def read(self) -> dict[str, TrialRecord]:
-        """The deciding records as they stand in the ledger."""
+        """The deciding records, read from the ledger."""
         records = read_ledger(self._ledger.path).records if self.decisive else []
         return latest_by_trial(record for record in records if record.role == self._role)
 
@@ -67,7 +67,7 @@ class TrialRecords:
         return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
 
     def add(self, record: TrialRecord) -> None:
-        """Writes a record; it decides its trial, unless that was only told to make room."""
+        """Write a record; it decides its trial, unless that was preempted."""
         summary = self._ledger.append(record)
         if record.status == "preempted":
             return
@@ -78,5 +78,5 @@ class TrialRecords:
             self._attempts[record.trial_id] = max(record.attempt, self._attempts[record.trial_id])
 
     def repeat(self, key: str) -> None:
-        """The trial is to be trained again whatever its record says."""
+        """Train the trial again whatever its record says."""
         self._again.add(key)

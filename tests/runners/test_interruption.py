@@ -191,7 +191,7 @@ def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):
     stop = StopRequest(tmp_path, session="s", grace_seconds=1000, say=said.append)
     with stop.listening():
         signal.raise_signal(signal.SIGINT)
-    assert said == ["told to stop: running trials save themselves, for 5 s at most; again: at once"]
+    assert said == ["stopping: running trials save checkpoints, 5 s at most; repeat to stop at once"]
 
 
 @pytest.mark.parametrize(("number", "is_heard"), [(signal.SIGINT, True), (signal.SIGHUP, False)])
