@@ -23,7 +23,13 @@ def power_of(effect: float, num_seeds: int, *, alpha: float = ALPHA) -> float:
     degrees = num_seeds - 1
     critical = float(stdtrit(degrees, 1 - alpha / 2))
     shift = math.sqrt(num_seeds) * effect
-    return float(1 - nctdtr(degrees, shift, critical) + nctdtr(degrees, shift, -critical))
+    not_above, below = (_zero_for_nan(nctdtr(degrees, shift, bound)) for bound in (critical, -critical))
+    return 1 - not_above + below
+
+
+def _zero_for_nan(probability: float) -> float:
+    """scipy's `nctdtr` gives NaN at some points where the probability is smaller than rounding."""
+    return 0.0 if math.isnan(probability) else float(probability)
 
 
 def detectable_effect(

@@ -1,47 +1,74 @@
-"""Where the golden cases lie, and how a test runs once for each of them.
+"""Where the golden cases are, and how a test runs once for each of them.
 
 Golden cases were recorded from the official implementations: `<family>/<name>.json` (system, configuration, mode)
-beside `<family>/<name>.safetensors` (state, input, output, intermediates, gradients). They are not part of this
-repository.
+beside `<family>/<name>.safetensors` (state, input, output, intermediates, gradients). A compact set is part of this
+repository, `tests/golden/`; the environment variable ARCHSWEEP_GOLDEN names a directory of more.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+OWN_CASES = Path(__file__).parents[1] / "golden"
 
-def golden_root() -> Path:
+
+def golden_roots() -> list[Path]:
+    """The directory of this repository, and the one that ARCHSWEEP_GOLDEN names."""
     named = os.environ.get("ARCHSWEEP_GOLDEN")
-    return Path(named) if named else Path(__file__).parents[3] / "shared" / "golden"
+    if named and next(Path(named).rglob("*.json"), None) is None:
+        # Not a skip: who sets it wants these cases compared.
+        pytest.fail(
+            f"ARCHSWEEP_GOLDEN is {named!r}, where no <family>/<name>.json can be found; correct or unset it",
+            pytrace=False,
+        )
+    return [OWN_CASES, *([Path(named)] if named else [])]
 
 
-def golden_cases(*systems: str) -> list[Path]:
-    """Every case of these systems that is there, whatever its name."""
-    found = sorted(golden_root().glob("*/*.json"))
-    return [path for path in found if json.loads(path.read_text()).get("system") in systems]
+def golden_cases(*systems: str, **options: bool) -> list[Path]:
+    """Every case of these systems, whatever its name; one of the same family and name is taken once.
+
+    Args:
+        options: of the configuration; only cases that have set these (True) or have not (False).
+    """
+    found: dict[tuple[str, str], Path] = {}
+    for root in golden_roots():
+        for path in sorted(root.rglob("*.json")):
+            found.setdefault((path.parent.name, path.stem), path)
+    return [path for path in found.values() if _is_asked_for(json.loads(path.read_text()), systems, options)]
+
+
+def _is_asked_for(meta: object, systems: tuple[str, ...], options: dict[str, bool]) -> bool:
+    if not isinstance(meta, dict) or meta.get("system") not in systems:
+        return False
+    return all(bool(meta["config"].get(option)) is is_set for option, is_set in options.items())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`@pytest.mark.golden(system, ...)`: one test per case, or one skipped test that says why."""
+    """`@pytest.mark.golden(system, ..., option=True)`: one test per case; an error where there is none."""
     marker = metafunc.definition.get_closest_marker("golden")
     if marker is None:
         return
-    cases = golden_cases(*marker.args)
-    reason = f"no golden case of {', '.join(marker.args)} below {golden_root()}; set ARCHSWEEP_GOLDEN"
-    parameters = [pytest.param(path, id=path.stem) for path in cases] or [
-        pytest.param(None, id="none", marks=pytest.mark.skip(reason=reason))
-    ]
-    metafunc.parametrize("golden", parameters, indirect=True)
+    cases = golden_cases(*marker.args, **marker.kwargs)
+    if not cases:
+        asked = [*marker.args, *(f"{option}={is_set}" for option, is_set in marker.kwargs.items())]
+        pytest.fail(f"no golden case of {', '.join(asked)}; add one to {OWN_CASES}", pytrace=False)
+    metafunc.parametrize("golden", [pytest.param(path, id=path.stem) for path in cases], indirect=True)
+
+
+@pytest.fixture
+def find_golden_cases() -> Callable[..., list[Path]]:
+    return golden_cases
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "golden(*systems): run once per golden case of these systems")
+    config.addinivalue_line("markers", "golden(*systems, **options): run once per golden case of these systems")
 
 
 class GoldenCase:

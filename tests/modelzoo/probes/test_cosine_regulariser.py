@@ -15,11 +15,9 @@ from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
 
-@pytest.mark.golden("deepvit")
+@pytest.mark.golden("deepvit", cos_reg=True)
 def test_loss_and_gradients_equal_the_recorded_step(golden):
     """The model is built without the official flag: its maps are read by the recorder."""
-    if not golden.meta["config"].get("cos_reg"):
-        pytest.skip("this case has no cosine regulariser")
     config = {**golden.meta["config"], "cos_reg": False}
     model = from_official("deepvit", config, golden.group("state_before.")).train()
     x = golden.tensors["input"].clone().requires_grad_()

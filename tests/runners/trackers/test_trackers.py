@@ -26,7 +26,7 @@ baseline:
 space: {train.lr: [0.003, 1.0e-9, 1.0e+30]}
 design: one_factor
 seeds: 2
-prune: {pruner: threshold, lower: 16.0, n_warmup_steps: 2}
+prune: {pruner: threshold, lower: 99.9, n_warmup_steps: 2}
 track: TRACK
 """
 SECRET = "5ec2e7" * 7

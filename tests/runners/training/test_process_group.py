@@ -59,7 +59,8 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path):
     assert_close(shared.curve, alone.curve)
     assert shared.metrics == pytest.approx(alone.metrics, rel=1e-5)
     ours, theirs = (load_file(tmp_path / name / "weights.safetensors") for name in ("alone", "shared"))
-    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
+    # The gradient of a key's bias is rounding alone, which AdamW enlarges; an update of a weight is about 1e-3.
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)
 
     seen = []
 

@@ -146,7 +146,8 @@ def test_float16_on_a_cpu_is_refused():
 def test_bfloat16_on_a_cpu_is_honoured():
     outcome = _run(_spec(amp="bfloat16"))
     plain = _run(_spec(amp="off"))
-    assert outcome.metrics["loss"] != plain.metrics["loss"]
+    # One loss may be equal by chance.
+    assert outcome.curve != plain.curve
     assert outcome.metrics["loss"] == pytest.approx(plain.metrics["loss"], rel=0.05)
     assert _run(_spec(amp="auto")).metrics == plain.metrics
 

@@ -208,20 +208,33 @@ def test_a_released_checkpoint_loses_its_wrapping():
     assert set(unwrapped) == set(model.state_dict())
 
 
-@pytest.mark.golden("focal_transformer")
-def test_tables_of_nearest_keys_are_taken_from_the_state(golden):
-    """Ties between equally near keys are ordered as in the state, which is not our order."""
-    if "focal_topK" not in golden.meta["config"]:
-        pytest.skip("version 1 has no such tables")
-    model = build_official(golden.meta["config"])
-    state = golden.group("state.")
+def released_with_tables(model, order):
+    """The state of version 2 as released: its tables of nearest keys, in this order, with coordinates per query."""
+    state = dict(model.state_dict())
+    for key in [key for key in state if ".nearest_index_" in key]:
+        state[key.replace("nearest_index", "topk_cloest_indice")] = state.pop(key)[:, order]
+        to_centre = state.pop(key.replace("index", "to_centre"))[:, order]
+        # From the window's centre to its 3 x 3 tokens, row by row.
+        from_centre = torch.tensor([[row, column] for row in (-1, 0, 1) for column in (-1, 0, 1)])
+        coordinates = to_centre[:, None] + from_centre[:, None]
+        state[key.replace("nearest_index", "topk_cloest_coords")] = coordinates
+    return state
+
+
+def test_tables_of_nearest_keys_are_taken_from_the_state():
+    """Keys that are equally near are ordered as in the state, which need not be our order."""
+    model = official(focal_topK=4, focal_levels=[2, 1], depths=[1, 1])
+    order = [0, 3, 1, 2]
+    state = released_with_tables(model, order)
     mapped = official_state(state, model)
-    key = "layers.0.blocks.0.attn.{}_0"
-    assert torch.equal(mapped[key.format("nearest_index")], state[key.format("topk_cloest_indice")])
-    assert not torch.equal(mapped[key.format("nearest_index")], model.state_dict()[key.format("nearest_index")])
-    wrong = {**state, key.format("topk_cloest_indice"): state[key.format("topk_cloest_indice")] + 28 * 28}
-    assert refusal(lambda: official_state(wrong, model)) == (
-        f"focal_transformer: key '{key.format('topk_cloest_indice')}' has positions outside of 0 .. 783"
+    own = model.state_dict()
+    tables = [key for key in own if ".nearest_" in key]
+    assert len(tables) == 6
+    for key in tables:
+        assert torch.equal(mapped[key], own[key][:, order])
+    key = "layers.0.blocks.0.attn.topk_cloest_indice_0"
+    assert refusal(lambda: official_state({**state, key: state[key] + 36}, model)) == (
+        f"focal_transformer: key '{key}' has positions outside of 0 .. 35"
     )
 
 
