@@ -97,7 +97,8 @@ class Reattention(TokenAttention):
 class HeadLayerNorm(nn.LayerNorm):
     """LayerNorm over the head axis of maps (B, H, N, K), at every pair of tokens by itself."""
 
-    def forward(self, attn_BHNK: torch.Tensor) -> torch.Tensor:
+    # Named by its shape, as everywhere; PyTorch calls it `input`.
+    def forward(self, attn_BHNK: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return super().forward(attn_BHNK.movedim(1, -1)).movedim(-1, 1)
 
 

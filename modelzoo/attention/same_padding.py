@@ -26,7 +26,8 @@ class SameConv2d(nn.Conv2d):
             in_channels, out_channels, kernel_size, padding=(kernel_size - 1) // 2, groups=groups, bias=bias
         )
 
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+    # Named by its shape, as everywhere; PyTorch calls it `input`.
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         # The symmetric padding lacks one pixel after the image when the kernel is even.
         return super().forward(x_BCHW if self.kernel_size[0] % 2 else F.pad(x_BCHW, (0, 1, 0, 1)))
 

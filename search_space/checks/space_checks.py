@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from search_space.parsing.type_guards import is_dict
 from search_space.schema.identity import variant_id
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.pydantic_errors import Fault, explain, quote
@@ -174,7 +175,7 @@ def _free_component(sweep: Sweep, key: str, component: Component) -> Iterator[Is
     valid = True
     for state in ("off", "on"):
         value, place = getattr(component, state), ("space", key, state)
-        if not isinstance(value, dict):
+        if not is_dict(value):
             valid = False
             message = f"{key!r} is no path, so the component needs a mapping of paths, but got {quote(value)}"
             yield Issue(place, message, "write {off: {path: value}, on: {path: value}}, or a path: " + path_hint(key))
@@ -196,7 +197,7 @@ def _overlaps(sweep: Sweep) -> Iterator[Issue]:
     touched: list[tuple[str, str]] = []
     for key, parameter in sweep.space.items():
         sides = (parameter.off, parameter.on) if isinstance(parameter, Component) and not is_path(key) else ()
-        paths = {path for side in sides if isinstance(side, dict) for path in side} if sides else {key}
+        paths = {path for side in sides if is_dict(side) for path in side} if sides else {key}
         for other, taken in touched:
             if any(overlap(path, taken) for path in paths):
                 hint = "bring it along with the choice it belongs to: {value: NAME, with: {...}}"

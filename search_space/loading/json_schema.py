@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from search_space.loading.studies import STUDIES, STUDY_SECTIONS
+from search_space.parsing.type_guards import is_dict, is_list_or_tuple
 from search_space.schema.attention import ATTENTION_SPECS
 from search_space.schema.sweep import Sweep
 from search_space.schema.tracking import TRACKER_SPECS
@@ -20,8 +21,7 @@ from search_space.settings.paths import OPEN_NODES, known_paths
 __all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
 
 SCHEMA_FILE = files("search_space") / "sweep.schema.json"
-_NAMED = [*(model.__name__ for model in ATTENTION_SPECS.values()), DigitsSpec.__name__, ShapesSpec.__name__]
-_NAMED += [model.__name__ for model in TRACKER_SPECS.values()]
+_NAMED = [model.__name__ for model in (*ATTENTION_SPECS.values(), DigitsSpec, ShapesSpec, *TRACKER_SPECS.values())]
 
 
 def json_schema() -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _add_studies(schema: dict[str, Any]) -> None:
 def _any_of(node: Any) -> Any:
     """`anyOf` for `oneOf`: a branch for any dataset of timm overlaps with those of the builtin ones. The titles that
     pydantic makes of field names are left out."""
-    if isinstance(node, dict):
+    if is_dict(node):
         kept = {key: value for key, value in node.items() if not (key == "title" and isinstance(value, str))}
         return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in kept.items()}
-    return [_any_of(item) for item in node] if isinstance(node, list) else node
+    return [_any_of(item) for item in node] if is_list_or_tuple(node) else node

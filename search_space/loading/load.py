@@ -19,6 +19,7 @@ from search_space.checks.sweep_checks import issues
 from search_space.loading.overlay import apply_override, apply_profile, profile_names
 from search_space.loading.studies import STUDIES, choose_study, split_studies
 from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.type_guards import is_dict, is_tuple
 from search_space.parsing.yaml_source import Mark, Node, read_file, read_text
 from search_space.schema.pydantic_errors import Fault, dotted, explain
 from search_space.schema.sweep import Sweep
@@ -203,14 +204,14 @@ def _without(data: Any, path: Sequence[str | int]) -> Any:
     """The data without the value at `path`; required sections get a stand-in."""
     if not path:
         return {}
-    if len(path) == 1 and path[0] in _STAND_INS and isinstance(data, dict):
+    if len(path) == 1 and path[0] in _STAND_INS and is_dict(data):
         return {**data, path[0]: _STAND_INS[path[0]]}
     head, rest = path[0], path[1:]
-    if isinstance(data, dict):
+    if is_dict(data):
         if rest and head in data and not _is_missing(data[head], rest):
             return {**data, head: _without(data[head], rest)}
         return {key: value for key, value in data.items() if key != head}
-    if isinstance(data, tuple) and isinstance(head, int) and head < len(data):
+    if is_tuple(data) and isinstance(head, int) and head < len(data):
         kept = (_without(data[head], rest),) if rest and not _is_missing(data[head], rest) else ()
         return data[:head] + kept + data[head + 1 :]
     return data
@@ -247,7 +248,7 @@ def _parts(root: Node, path: Sequence[str | int] | str) -> tuple[str | int, ...]
     here: Node | None = root
     left = path.split(".")
     while left:
-        known = here.value if here is not None and isinstance(here.value, dict) else {}
+        known: dict[str, Node] = here.value if here is not None and isinstance(here.value, dict) else {}
         lengths = range(len(left), 0, -1)
         taken = next((n for n in lengths if ".".join(left[:n]) in known), 1)
         key = ".".join(left[:taken])

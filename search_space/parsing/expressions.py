@@ -59,8 +59,8 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: _bounded(operator.add),
     ast.Sub: _bounded(operator.sub),
     ast.Mult: _bounded(operator.mul),
-    ast.Div: _bounded(operator.truediv),
-    ast.FloorDiv: _bounded(operator.floordiv),
+    ast.Div: _bounded(lambda left, right: left / right),
+    ast.FloorDiv: _bounded(lambda left, right: left // right),
     ast.Mod: _bounded(operator.mod),
     ast.Pow: _bounded(_power),
 }
@@ -299,4 +299,5 @@ def _evaluate(node: ast.AST, value_of: Callable[[str], Any]) -> Any:
                     return False
                 left = right
             return True
-    raise AssertionError(f"{type(node).__name__} passed the check")
+        case _:
+            raise AssertionError(f"{type(node).__name__} passed the check")

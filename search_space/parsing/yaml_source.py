@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ MAX_NODES = 100_000
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # what libyaml counts as the end of a line
 _EXCERPT_WIDTH = 100
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_parse: Callable[..., Iterator[Any]] = getattr(yaml, "parse")  # noqa: B009 - its type stub leaves out what it yields
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Node:
 
     value: Scalar | tuple[Node, ...] | dict[str, Node]
     mark: Mark
-    keys: Mapping[str, Mark] = field(default_factory=dict)
+    keys: Mapping[str, Mark] = field(default_factory=dict[str, Mark])
     size: int = 1
 
     def plain(self) -> Any:
@@ -143,7 +144,7 @@ class _Reader:
         self._anchors: dict[str, Node | None] = {}  # None: still open, so an alias to it would be a loop
 
     def read(self) -> Node:
-        self._events = yaml.parse(self.source.text, Loader=_LOADER)
+        self._events = _parse(self.source.text, Loader=_LOADER)
         next(self._events)  # the start of the stream
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from search_space.parsing.type_guards import is_dict
+
 __all__ = [
     "ATTENTION_SPECS",
     "Attention",
@@ -170,7 +172,7 @@ def _named(value: Any) -> Any:
 
 
 def _attention_tag(value: Any) -> str | None:
-    return value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return value.get("name") if is_dict(value) else getattr(value, "name", None)
 
 
 _Mechanism = Annotated[

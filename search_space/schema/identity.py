@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from search_space.schema.trial import Setting, TrialSpec
 
@@ -41,7 +42,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(f"{IDENTITY_VERSION}:{text}".encode()).hexdigest()[:12]
 
 
-def _name_nodes(content: dict, spec: Setting) -> dict:
+def _name_nodes(content: dict[str, Any], spec: Setting) -> dict[str, Any]:
     attention = spec.arch.attention
     if attention.name != "softmax":
         content.setdefault("arch", {}).setdefault("attention", {})["name"] = attention.name

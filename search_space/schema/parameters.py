@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
 
 __all__ = ["Choice", "Component", "Conditional", "Number", "Parameter", "Range"]
@@ -27,11 +28,7 @@ class Range(Spec):
 
 
 def _is_choice(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) <= {"value", "with", "name"}
-        and not set(value).isdisjoint({"value", "with"})
-    )
+    return is_dict(value) and set(value) <= {"value", "with", "name"} and not set(value).isdisjoint({"value", "with"})
 
 
 def _as_choice(value: Any) -> Any:
@@ -61,11 +58,9 @@ class Component(Spec):
 def _parameter_tag(value: Any) -> str | None:
     if isinstance(value, tuple | list):
         return "list"
-    if isinstance(value, Range) or (
-        isinstance(value, dict) and not set(value).isdisjoint({"min", "max", "step", "log"})
-    ):
+    if isinstance(value, Range) or (is_dict(value) and not set(value).isdisjoint({"min", "max", "step", "log"})):
         return "range"
-    if isinstance(value, Component) or (isinstance(value, dict) and not set(value).isdisjoint({"on", "off"})):
+    if isinstance(value, Component) or (is_dict(value) and not set(value).isdisjoint({"on", "off"})):
         return "component"
     return None
 

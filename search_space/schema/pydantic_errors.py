@@ -16,6 +16,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from search_space.parsing.errors import did_you_mean
+from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
 from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import Choice, Component, Range
@@ -74,9 +75,9 @@ def quote(value: Any) -> str:
     """What came, short and as YAML would have it."""
     if isinstance(value, str):
         shown = repr(value)
-    elif isinstance(value, Mapping):
+    elif is_mapping(value):
         shown = "a mapping with " + (", ".join(repr(key) for key in list(value)[:6]) or "no keys")
-    elif isinstance(value, list | tuple):
+    elif is_list_or_tuple(value):
         shown = (
             "an empty list" if not value else f"a list of {len(value)}" if len(str(value)) > 60 else json.dumps(value)
         )
@@ -124,16 +125,16 @@ def _real_path(loc: tuple[str | int, ...], data: Any, *, is_key: bool) -> Path:
     """The location without what pydantic added: names of union branches and of wrapped values. `is_key`: the last part
     is a key, although it is not there."""
     path: list[str | int] = []
-    here = data
+    here: Any = data
     for index, part in enumerate(loc):
         is_last = index == len(loc) - 1
-        if isinstance(here, Mapping):
+        if is_mapping(here):
             if part in here:
                 path.append(part)
                 here = here[part]
             elif is_last and is_key:
                 path.append(part)
-        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+        elif is_list_or_tuple(here) and isinstance(part, int) and part < len(here):
             path.append(part)
             here = here[part]
     return tuple(path)
@@ -191,28 +192,28 @@ def _type_hint(kind: str, got: Any) -> str:
 
 def _at(data: Any, path: Path) -> Any:
     for part in path:
-        if isinstance(data, Mapping):
+        if is_mapping(data):
             data = data.get(part)
         else:
-            data = data[part] if isinstance(data, list | tuple) and isinstance(part, int) and part < len(data) else None
+            data = data[part] if is_list_or_tuple(data) and isinstance(part, int) and part < len(data) else None
     return data
 
 
 def _slip(path: Path, data: Any) -> str:
     """A key beside a missing one that was probably meant for it."""
     owner = _at(data, path[:-1])
-    close = difflib.get_close_matches(str(path[-1]), list(owner), 1, 0.75) if isinstance(owner, Mapping) else []
+    close = difflib.get_close_matches(str(path[-1]), list(owner), 1, 0.75) if is_mapping(owner) else []
     return f"{close[0]!r} looks like it: rename it to {path[-1]!r}" if close else ""
 
 
-def _wrong_form(path: Path, got: Any, is_mapping: bool) -> Fault:
+def _wrong_form(path: Path, got: Any, has_keys: bool) -> Fault:
     form = form_of(path)
     if (path and path[-1] == "attention") or form == NODE_FORMS["arch.attention"]:
-        name = got.get("name") if isinstance(got, Mapping) else got
-        if isinstance(got, Mapping) and "name" not in got:
+        name = got.get("name") if is_mapping(got) else got
+        if is_mapping(got) and "name" not in got:
             return Fault(path, "the attention has no `name`", did_you_mean("", ATTENTION_SPECS))
         if isinstance(name, str):
-            where = (*path, "name") if is_mapping and path[-1] == "attention" else path
+            where = (*path, "name") if has_keys and path[-1] == "attention" else path
             return Fault(where, f"unknown attention {name!r}", did_you_mean(name, ATTENTION_SPECS))
     if path and path[0] == "track":
         return _wrong_tracker(path, got)
@@ -223,9 +224,9 @@ def _wrong_form(path: Path, got: Any, is_mapping: bool) -> Fault:
 
 
 def _wrong_tracker(path: Path, got: Any) -> Fault:
-    if isinstance(got, Mapping) and "name" not in got:
+    if is_mapping(got) and "name" not in got:
         return Fault(path, "the tracker has no `name`", did_you_mean("", TRACKER_SPECS))
-    name = got.get("name") if isinstance(got, Mapping) else got
+    name = got.get("name") if is_mapping(got) else got
     return Fault(path, f"unknown tracker {quote(name)}", did_you_mean(str(name), TRACKER_SPECS))
 
 
@@ -321,7 +322,7 @@ def form_of(path: Path) -> str:
 
 def missing_hint(path: Path) -> str:
     """What to write at a place where something is missing; empty if nobody knows."""
-    hints = {
+    hints: dict[Path, str] = {
         ("name",): "every sweep has a name; it names the folder of the run",
         ("baseline",): "baseline: {arch: {...}, task: {...}, train: {...}}",
         ("design",): did_you_mean("", get_args(DesignName)),

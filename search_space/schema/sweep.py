@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import Choice, Component, Parameter, Range
@@ -222,7 +223,7 @@ class Sweep(Spec):
     @classmethod
     def _keep_what_was_written(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Sweep:
         sweep = handler(data)
-        if isinstance(data, dict) and isinstance(data.get("baseline"), dict):
+        if is_dict(data) and is_dict(data.get("baseline")):
             sweep._written = data["baseline"]
         return sweep
 

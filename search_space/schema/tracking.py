@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
 
 __all__ = ["TRACKER_SPECS", "MlflowSpec", "OptunaSpec", "TensorBoardSpec", "Track", "TrackerSpec", "WandbSpec"]
@@ -71,7 +72,7 @@ TRACKER_SPECS: dict[str, type[Spec]] = {
 
 
 def _tag(value: Any) -> str | None:
-    return value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return value.get("name") if is_dict(value) else getattr(value, "name", None)
 
 
 def _named(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
 
 __all__ = [
@@ -83,7 +84,7 @@ class ArchSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _spell_out_vit(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("model", "vit") == "vit":
+        if is_dict(data) and data.get("model", "vit") == "vit":
             defaults = dict(VIT_DEFAULTS)
             if data.get("class_token") is False:
                 defaults["global_pool"] = "avg"
@@ -126,7 +127,7 @@ def _named(value: Any) -> Any:
 
 
 def _dataset_tag(value: Any) -> str:
-    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    name = value.get("name") if is_dict(value) else getattr(value, "name", None)
     return name if name in ("builtin/digits", "builtin/shapes") else "timm"
 
 

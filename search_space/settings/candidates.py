@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from search_space.parsing.type_guards import is_tuple
 from search_space.schema.parameters import Choice, Component
 from search_space.schema.sweep import Sweep
 from search_space.settings.paths import is_path, split
@@ -41,7 +42,7 @@ class CandidateRow:
     """A proposed row: values to lay over the baseline, in this order."""
 
     values: tuple[PathValue, ...] = ()
-    components: dict[str, bool] = field(default_factory=dict)
+    components: dict[str, bool] = field(default_factory=dict[str, bool])
     name: str | None = None
 
 
@@ -130,7 +131,7 @@ def count_one_at_a_time(choices: Sequence[Choice]) -> int:
 
 
 def _choices(parameter: Any) -> Sequence[Choice]:
-    assert isinstance(parameter, tuple), "only a search has ranges"
+    assert is_tuple(parameter), "only a search has ranges"
     return parameter
 
 

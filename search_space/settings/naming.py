@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from search_space.parsing.type_guards import is_dict, is_list_or_tuple, is_tuple
 from search_space.schema.parameters import Choice, Component, Parameter, Range
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
@@ -35,9 +36,9 @@ def format_value(value: Any) -> str:
     if isinstance(value, str):
         plain = value and not set(value) & set(",={}[]\"'#\n") and value.strip() == value
         return value if plain else json.dumps(value)
-    if isinstance(value, list | tuple):
+    if is_list_or_tuple(value):
         return f"[{','.join(map(format_value, value))}]"
-    if isinstance(value, dict):
+    if is_dict(value):
         return "{" + ", ".join(f"{key}: {format_value(inner)}" for key, inner in value.items()) + "}"
     return json.dumps(value)
 
@@ -84,7 +85,7 @@ def touched_paths(sweep: Sweep, *, with_match: bool = True) -> set[str]:
             touched |= {key} | _conditional_paths(key, parameter)
         elif isinstance(parameter, Component):
             for side in (parameter.off, parameter.on):
-                touched |= set(side) if isinstance(side, dict) else set()
+                touched |= set(side) if is_dict(side) else set()
     for row in sweep.design.rows:
         touched |= set(row.changes)
     return touched
@@ -120,12 +121,12 @@ def _difference(before: Any, after: Any, path: str, stated: Set[str]) -> dict[st
             if getattr(after, name) != defaults[name] or f"{path}.{name}" in stated
         }
         return {path: kind, **shown}
-    if isinstance(before, dict) and isinstance(after, dict):
+    if is_dict(before) and is_dict(after):
         keys = [*after, *(key for key in before if key not in after)]
         return _merge(_difference(before.get(key), after.get(key), f"{path}.{key}", stated) for key in keys)
     if after is MISSING or (type(before) is type(after) and before == after):
         return {}
-    return {path: list(after) if isinstance(after, tuple) else after}
+    return {path: list(after) if is_tuple(after) else after}
 
 
 def _merge(parts: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
+from search_space.parsing.type_guards import is_dict, is_mapping
 from search_space.schema.trial import Setting
 
 __all__ = [
@@ -109,7 +110,7 @@ def value_at(setting: BaseModel, path: str) -> Any:
     for key in split(path):
         if isinstance(here, BaseModel) and key in type(here).model_fields:
             here = getattr(here, key)
-        elif isinstance(here, dict) and key in here:
+        elif is_dict(here) and key in here:
             here = here[key]
         else:
             return MISSING
@@ -124,9 +125,8 @@ def _lay(data: Mapping[str, Any], keys: list[str], value: Any, prefix: str) -> d
     below = data.get(head, SHORT_FORMS.get(path))
     if isinstance(below, str) and path in SHORT_FORMS:
         below = {"name": below}
-    if not isinstance(below, Mapping):
-        below = {}
-    return {**data, head: _lay(below, rest, value, path + ".")}
+    inner: Mapping[str, Any] = below if is_mapping(below) else {}
+    return {**data, head: _lay(inner, rest, value, path + ".")}
 
 
 def _walk(model: type[BaseModel], prefix: str) -> set[str]:

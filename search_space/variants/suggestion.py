@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from search_space.parsing.errors import SpecError
+from search_space.parsing.type_guards import is_dict
 from search_space.schema.identity import variant_id
 from search_space.schema.parameters import Choice, Component, Parameter, Range
 from search_space.schema.sweep import Sweep
@@ -108,7 +109,7 @@ def _short(choice: Choice) -> Category:
     value = choice.value
     if choice.name is not None:
         return choice.name
-    if isinstance(value, dict) and isinstance(value.get("name"), str) and len(value) == 1:
+    if is_dict(value) and isinstance(value.get("name"), str) and len(value) == 1:
         return value["name"]
     return value if value is None or isinstance(value, bool | int | float | str) else _as_json(value)
 

@@ -32,7 +32,7 @@ class Variant:
     name: str
     changes: dict[str, Any]
     setting: Setting
-    components: dict[str, bool] = field(default_factory=dict)
+    components: dict[str, bool] = field(default_factory=dict[str, bool])
     is_baseline: bool = False
 
     @property

@@ -68,7 +68,8 @@ class LinearPool(nn.Linear):
         super().__init__(cell_size(window_size, level) ** 2, 1)
         self.window_size, self.level = window_size, level
 
-    def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:
+    # Named by its shape, as everywhere; PyTorch calls it `input`.
+    def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         pixels_last = _cells(x_BHWC, self.window_size, self.level).flatten(3, 4).transpose(3, 4)
         return super().forward(pixels_last).squeeze(-1)
 
@@ -81,7 +82,8 @@ class DepthwisePool(nn.Conv2d):
         super().__init__(dim, dim, kernel_size=side, stride=side, groups=dim)
         self.window_size, self.level = window_size, level
 
-    def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:
+    # Named by its shape, as everywhere; PyTorch calls it `input`.
+    def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         x_BCHW = _centred(x_BHWC, self.window_size, self.level).permute(0, 3, 1, 2)
         return super().forward(x_BCHW).permute(0, 2, 3, 1)
 

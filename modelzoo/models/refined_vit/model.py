@@ -222,7 +222,8 @@ class RefinedVisionTransformer(VisionTransformer):
         patch_logits = exchange(self._patch_logits(tokens_BND).unflatten(1, grid_size), box).flatten(1, 2)
         return super().forward_head(tokens_BND), patch_logits, box, maps
 
-    def forward_intermediates(
+    # Without timm's `output_dict` and masks: maps that are handed on have no place there.
+    def forward_intermediates(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         x: torch.Tensor,
         indices: int | list[int] | None = None,

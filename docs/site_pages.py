@@ -1,0 +1,54 @@
+"""Pages of the site that are kept outside docs/: the README is its home page. Also lists the decisions in its navigation.
+
+A hook of MkDocs (`hooks` in mkdocs.yml). Links of a moved page are written anew; those to files that the site does not
+have become plain text.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "benchmarks/README.md": "benchmarks.md",
+}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Fill the section "Decisions" with the files of docs/decisions, in their order."""
+    decisions = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert config.nav is not None
+    (section,) = [entry for entry in config.nav if "Decisions" in entry]
+    section["Decisions"] = [f"decisions/{name}" for name in decisions]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=relinked(text, source)))
+    return files
+
+
+def relinked(text: str, source: str) -> str:
+    """The text of the repository's file `source` with links that are right at the top of the site."""
+
+    def link(match: re.Match[str]) -> str:
+        target, hash_, anchor = match["target"].partition("#")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        if path in PAGES:
+            return f"{match['text']}({PAGES[path]}{hash_}{anchor})"
+        if path.startswith("docs/") and (ROOT / path).is_file():
+            return f"{match['text']}({path.removeprefix('docs/')}{hash_}{anchor})"
+        return match["text"].strip("[]!")
+
+    return re.sub(r"(?P<text>!?\[[^\]]*\])\((?P<target>(?!https?:|#|mailto:)[^)\s]+)\)", link, text)
