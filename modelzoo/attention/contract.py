@@ -109,7 +109,7 @@ class TokenAttention(nn.Module):
         return q_BHNE, k_BHNE, v_BHNE
 
     def weigh(self, attn_BMNK: torch.Tensor, v_BHKE: torch.Tensor) -> torch.Tensor:
-        """Product of map and V. If the numbers of maps and heads differ, V's channels are split into a slice per map."""
+        """Product of map and V. If there are more or fewer maps than heads, V's channels are split among the maps."""
         num_maps = attn_BMNK.shape[1]
         if num_maps != v_BHKE.shape[1]:
             B, _, K, _ = v_BHKE.shape

@@ -153,7 +153,7 @@ class DeepVisionTransformer(VisionTransformer):
         )
 
     def init_weights(self, mode: str = "", needs_reset: bool = True) -> None:
-        """timm's initialisation, except for the class token: truncated normal of std 0.02, as the position embedding."""
+        """Initialise as timm, but the class token like the position embedding: truncated normal of std 0.02."""
         super().init_weights(mode, needs_reset)
         if self.cls_token is not None:
             nn.init.trunc_normal_(self.cls_token, std=0.02)

@@ -117,7 +117,7 @@ class SlotAttention(nn.Module):
 
 
 class FocalAttention(SlotAttention):
-    """Focal attention (version 1); slots are the window, its surrounding tokens, and a square of cells per pooled level.
+    """Focal attention (version 1); slots are the window, its surroundings, and a square of cells per pooled level.
 
     Args:
         grid: Height and width of the map, multiples of `window_size`.
