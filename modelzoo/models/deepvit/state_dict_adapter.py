@@ -1,4 +1,4 @@
-"""Adapter of the released DeepViT: builds the model from the released constructor's arguments; state keys are equal.
+"""Adapter of the released DeepViT: builds the model from the released constructor's arguments; equal state keys.
 
 Source:  the released constructor's list of arguments and the layout of its checkpoints (MIT).
 Differs: the hybrid backbone is refused. `depth` must be a list, as in the release, where a number fails.

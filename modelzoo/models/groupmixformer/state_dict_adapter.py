@@ -1,5 +1,4 @@
-"""Adapter of the released GroupMixFormer: builds the model from the released constructor's arguments; state keys are
-equal.
+"""Adapter of the released GroupMixFormer: builds the model from the released constructor's arguments; equal state keys.
 
 Source:  the released constructor's list of arguments and the layout of its checkpoints (MIT).
 Differs: `in_channels` is an alias of `in_dim`. Attention dropout is accepted and ignored, as released.
