@@ -1,4 +1,4 @@
-"""The zoo: an architecture's description becomes a module, and its cost is known before anything runs."""
+"""Model zoo: builds modules from architecture specs and computes their cost without allocating weights."""
 
 from __future__ import annotations
 

@@ -20,6 +20,6 @@ def nearest(value: int, is_legal: Callable[[int], bool], *, reach: int = 1000) -
 
 
 def listed(values: Iterable[object], *, most: int = 12) -> str:
-    """`1, 2, 3, ...`: at most `most` values."""
+    """Comma-separated list of at most `most` values: `1, 2, 3, ...`."""
     shown = [str(value) for value in values]
     return ", ".join(shown[:most] + ["..."] * (len(shown) > most))

@@ -1,6 +1,6 @@
-"""What to try: the sweep file, its parameters and designs, and the identity of a trial.
+"""Search space: the sweep file, its parameters and designs, and the identity of a trial.
 
-Light on purpose (pydantic and YAML only), so that a sweep can be checked, planned and tabulated without torch.
+Depends on pydantic and YAML only, so that a sweep can be checked, planned and tabulated without torch.
 """
 
 from __future__ import annotations

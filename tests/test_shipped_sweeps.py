@@ -1,4 +1,4 @@
-"""Every shipped sweep loads, builds and trains, and published numbers stand beside the rows they mean."""
+"""Shipped sweeps: every one loads, builds and trains, and published numbers are shown with their variants."""
 
 from __future__ import annotations
 
@@ -214,10 +214,10 @@ def test_the_depth_sweep_ends_in_a_table_with_similarity(tmp_path: Path) -> None
         assert all(-1 <= float(row[column]) <= top for row in rows), column
 
 
-def test_the_page_about_shipped_sweeps_tells_rows_trials_and_published_numbers() -> None:
+def test_the_page_about_shipped_sweeps_has_variants_trials_and_published_numbers() -> None:
     page = (ROOT / "docs" / "shipped_sweeps.md").read_text(encoding="utf-8")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
-    told = {cells[0].strip("`"): (cells[2], cells[3], cells[5]) for cells in lines}
+    listed = {cells[0].strip("`"): (cells[2], cells[3], cells[5]) for cells in lines}
     found = {}
     for path in OF_PAPERS:
         small, paper = (shipped(path, profile).sweep for profile in (None, "paper"))
@@ -229,5 +229,5 @@ def test_the_page_about_shipped_sweeps_tells_rows_trials_and_published_numbers()
             " / ".join(map(str, trials)),
             ", ".join(top1) or "none",
         )
-    assert told == found
+    assert listed == found
     assert all(len(cells) == 6 and all(cells) for cells in lines)

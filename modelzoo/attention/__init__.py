@@ -1,6 +1,6 @@
-"""Attention mechanisms: one file each, and the table that names them.
+"""Attention mechanisms: one file each, and the table of their names.
 
-`search_space.schema.attention.ATTENTION_SPECS` has the same names and options; a contract test holds the two together.
+`search_space.schema.attention.ATTENTION_SPECS` has the same names and options; a contract test keeps both consistent.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What every attention mechanism of the zoo is: tokens in, tokens out, in one slot of a model.
+"""Interface of attention mechanisms: tokens in, tokens out, in one slot of a model.
 
-A mechanism is built from a `Slot` (what the place in the model dictates) and keyword-only options (what a sweep
-varies). It drops into timm's `Block` because `forward` has the signature of `timm.layers.Attention`. `attend` is the
-same computation for callers that carry maps from block to block. Where a mechanism forms a map that weighs V, the map
-passes `seen`, which computes nothing: that is where probes listen.
+A mechanism is built from a `Slot` (fixed by its site in the model) and keyword-only options (varied by a sweep). It
+fits into timm's `Block` because `forward` has the signature of `timm.layers.Attention`. `attend` is the same
+computation for callers that pass attention maps from block to block. If a mechanism forms a map that weights V, the map
+passes through `seen`, an identity module to which probes attach forward hooks.
 
 Shapes:  B images, N tokens (prefix tokens first, then patches in row-major order), D dim, H heads, E head_dim.
 """
@@ -24,9 +24,10 @@ __all__ = ["KeyTap", "MapTap", "Slot", "TokenAttention", "attention_batchnorms",
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """The place of an attention in a model: its width, its heads, its tokens and its dropouts.
+    """Sizes of an attention layer in a model: width, heads, tokens and dropout rates.
 
-    `grid_size` is (height, width) of the patch grid; None where the mechanism is told at every call or never needs it.
+    `grid_size` is (height, width) of the patch grid; None if the mechanism receives it with every call or does not need
+    it.
     """
 
     dim: int
@@ -40,24 +41,25 @@ class Slot:
 
 
 class MapTap(nn.Identity):
-    """Passes a map that is about to weigh V. Forward hooks on it see every such map; without hooks it is nothing."""
+    """Identity for the attention map that weights V, so that forward hooks can record it."""
 
 
 class KeyTap(nn.Identity):
-    """The same where there is no such map: passes softmax(k) (B, H, N, E), the weights of tokens in a context."""
+    """Identity for softmax(k) (B, H, N, E), the token weights of factorised attention, which has no N x N map."""
 
 
 class TokenAttention(nn.Module):
-    """Base of the mechanisms: the two linears and dropouts that all of them share, under their official names.
+    """Base class of the mechanisms: the two linear layers and dropouts that all of them share, under their official
+    names.
 
-    Keyword-only constructor arguments are the fields of the mechanism's class in `search_space.schema.attention`, plus
-    those in `unswept`, which only official configurations set, and without those in `layout`, which say how the blocks
-    of a host hang together and are `swap`'s matter.
+    Keyword-only constructor arguments are the fields of the mechanism's spec in `search_space.schema.attention`, plus
+    those in `unswept`, which only official configurations set, and without those in `layout`, which connect the blocks
+    of a host and are handled by `swap`.
 
     Attributes:
-        needs_grid: whether the mechanism must know which tokens are neighbours in the image.
-        mixes_maps: whether `transform` turns a softmax map into the map that weighs V, so that the mechanism fits hosts
-            that form such a map in their own way.
+        needs_grid: Whether the mechanism depends on which tokens are neighbours in the image.
+        mixes_maps: Whether `transform` turns a softmax map into the map that weights V, so that the mechanism fits
+            hosts that compute the softmax map in their own way.
     """
 
     unswept: ClassVar[frozenset[str]] = frozenset()
@@ -77,37 +79,37 @@ class TokenAttention(nn.Module):
     def forward(
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
     ) -> torch.Tensor:
-        """Tokens after attention. Masks are refused here: all mechanisms but softmax mix what a mask would separate."""
+        """Tokens after attention. Masks are refused: all mechanisms but softmax mix tokens that a mask separates."""
         if attn_mask is not None or is_causal:
-            raise ValueError(f"{type(self).__name__} cannot honour an attention mask; only softmax attention can")
+            raise ValueError(f"{type(self).__name__} does not support an attention mask; only softmax attention does")
         return self.attend(x_BND)[0]
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Tokens, and the map that is handed to the next block (None where there is no N x N map).
+        """Tokens after attention, and the attention map for the next block (None without an N x N map).
 
-        Mechanisms that know no incoming map ignore it.
+        Mechanisms that do not use an incoming map ignore it.
         """
         raise NotImplementedError
 
     def transform(self, softmax_BHNK: torch.Tensor) -> torch.Tensor:
-        """The map that weighs V, made from softmax maps of N queries over K keys; only where `mixes_maps`."""
+        """Attention map that weights V, from softmax maps of N queries over K keys; only if `mixes_maps`."""
         raise NotImplementedError
 
     def drop_linears(self) -> None:
-        """For hosts that keep their own linears: what is left is `transform` and `weigh`."""
+        """Remove the linear layers, for hosts that keep their own and use only `transform` and `weigh`."""
         for name in ("qkv", "proj"):
             setattr(self, name, nn.Identity())
 
     def heads_of(self, qkv_BN3D: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """q, k and v, each (B, H, N, E), from the output of the qkv linear."""
+        """q, k and v, each (B, H, N, E), from the output of the qkv layer."""
         B, N, _ = qkv_BN3D.shape
         q_BHNE, k_BHNE, v_BHNE = qkv_BN3D.reshape(B, N, 3, self.slot.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         return q_BHNE, k_BHNE, v_BHNE
 
     def weigh(self, attn_BMNK: torch.Tensor, v_BHKE: torch.Tensor) -> torch.Tensor:
-        """What the map makes of V. More or fewer maps than heads cut the channels of V anew, a slice for each map."""
+        """Product of map and V. If there are more or fewer maps than heads, V's channels are split among the maps."""
         num_maps = attn_BMNK.shape[1]
         if num_maps != v_BHKE.shape[1]:
             B, _, K, _ = v_BHKE.shape
@@ -115,17 +117,17 @@ class TokenAttention(nn.Module):
         return self.seen(attn_BMNK) @ v_BHKE
 
     def merge(self, out_BHNE: torch.Tensor) -> torch.Tensor:
-        """(B, H, N, E) -> (B, N, D) through the output linear and its dropout."""
+        """Output projection with dropout: (B, H, N, E) -> (B, N, D)."""
         return self.proj_drop(self.proj(out_BHNE.transpose(1, 2).flatten(2)))
 
 
 def softmax_map(q_BHNE: torch.Tensor, k_BHNE: torch.Tensor, scale: float) -> torch.Tensor:
-    """softmax(q k^T * scale): rows are queries and sum to 1."""
+    """Attention map softmax(q k^T * scale); rows are queries and sum to 1."""
     return ((q_BHNE * scale) @ k_BHNE.transpose(-2, -1)).softmax(dim=-1)
 
 
 def check_heads(slot: Slot) -> None:
-    """Raises SpecError unless the heads divide the width."""
+    """Raise SpecError unless num_heads divides the width."""
     if slot.dim % slot.num_heads:
         raise SpecError(
             Problem(
@@ -137,10 +139,10 @@ def check_heads(slot: Slot) -> None:
 
 
 def attention_batchnorms(model: nn.Module) -> list[nn.Module]:
-    """All BatchNorms inside attention mechanisms of `model`, in the order of its modules.
+    """BatchNorms inside the attention mechanisms of a model, in the order of its modules.
 
-    They normalise maps whose variance is tiny beside their initial running variance of 1: until some 150 training
-    batches have passed, evaluation mode computes something else than what was trained, so they are recalibrated.
+    They normalise maps whose variance is much smaller than the initial running variance of 1. In the first 150 or so
+    training batches, evaluation mode therefore differs from the trained function, so these norms are recalibrated.
     """
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     attentions = [module for module in model.modules() if isinstance(module, TokenAttention)]

@@ -1,10 +1,10 @@
-"""Distributed local attention (DLA): attention maps are treated as images and convolved, each with its own kernel.
+"""Distributed local attention (DLA): a depthwise convolution of the attention maps, each with its own kernel.
 
 Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714, section 3.
 Source:  written from the paper's equations and from a description of the released module; parity is tested.
 Differs: as released, not as printed: BatchNorm and ReLU6 follow expansion and convolution, BatchNorm follows the
-         reduction, and the incoming maps are added where their number stays the same.
-         Ours: the reduction can be left out; then nothing follows the second ReLU6. The identity can be left out, too.
+         reduction, and the incoming maps are added if their number is unchanged.
+         Ours: reduction and identity are optional; without the reduction, the second ReLU6 is the last operation.
 Cost:    (M * M' + k^2 * M' + M' * M) * N^2 multiply-accumulates per image.
 
 Shapes:  B images, M incoming maps (heads), M' expanded maps, R returned maps, N tokens, k kernel side.
@@ -22,7 +22,7 @@ __all__ = ["DenseMapConvolution", "DistributedLocalAttention", "expanded_maps"]
 
 
 def expanded_maps(num_maps: int, expansion: float) -> int:
-    """Maps after expansion: the nearest whole number, ties to even (`expanded_maps(5, 0.5) == 2`)."""
+    """Number of maps after expansion, rounded half to even (`expanded_maps(5, 0.5) == 2`)."""
     expanded = round(num_maps * expansion)
     if expanded < 1:
         raise SpecError(
@@ -36,14 +36,14 @@ def expanded_maps(num_maps: int, expansion: float) -> int:
 
 
 class DistributedLocalAttention(nn.Module):
-    """Expand the maps (1x1), convolve each by its own kernel, reduce them again (1x1).
+    """Distributed local attention: expansion (1x1), depthwise convolution of each map, reduction (1x1).
 
     Args:
-        num_maps: maps that come in.
-        num_returned: maps that go out; None leaves the reduction out, so all expanded maps go out.
-        kernel_size: side of the kernel; 'same' padding with the odd pixel of even sides at the bottom and right.
-        expansion: expanded maps per incoming map; 1 leaves the expansion out.
-        identity: add the incoming maps to the returned ones, where these are as many.
+        num_maps: Number of incoming maps.
+        num_returned: Number of returned maps; None omits the reduction and returns all expanded maps.
+        kernel_size: Side of the kernel; 'same' padding with the odd pixel of even sides at the bottom and right.
+        expansion: Expanded maps per incoming map; 1 omits the expansion.
+        identity: Add the incoming maps to the returned ones if both have the same number.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DistributedLocalAttention(nn.Module):
 
 
 class DenseMapConvolution(nn.Module):
-    """One k x k convolution from all maps to all maps and nothing else (the official `refine_mode: conv`)."""
+    """Single dense k x k convolution of the maps (the official `refine_mode: conv`)."""
 
     def __init__(self, num_maps: int, num_returned: int, *, kernel_size: int = 3) -> None:
         super().__init__()

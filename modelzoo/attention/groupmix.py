@@ -1,16 +1,15 @@
-"""Group-Mix attention: channel segments attend as tokens and as groups of growing size, in linear time.
+"""Group-Mix attention: linear attention over channel segments of single tokens and of token groups of several sizes.
 
 Paper:   Advancing Vision Transformers with Group-Mix Attention, Ge et al. 2023, arXiv:2311.15157.
 Source:  written from a description of the released module; parity with it is tested. The position term follows
          Co-Scale Conv-Attentional Image Transformers (CoaT), Xu et al. 2021, arXiv:2104.06399.
-Differs: as released, not as pictured: there is no N x N map but factorised attention, q (softmax(k)^T v); its scale
-         comes from the full width, not from the heads' own; the position term is not scaled.
+Differs: as released, not as pictured: factorised attention q (softmax(k)^T v) instead of an N x N map; its scale is
+         that of the full width, not of the actual heads; the position term is not scaled.
          Ours: any number of segments that divides the width; even kernels (the odd pixel of the padding at bottom and
-         right); attention dropout, which the released code ignores, acts on softmax(k), the weights with which tokens
-         enter the context; prefix tokens: without neighbours they skip the spatial convolutions, are
-         normalised with the patches' statistics and join the attention without a position term, as in CoaT.
-         Ours, too, are all options but the kernels: the released module knows none, so what each means when it is
-         switched is defined below.
+         right); attention dropout, which the released code ignores, acts on softmax(k), the weights of the tokens in
+         the context; prefix tokens have no neighbours, so they skip the spatial convolutions, are normalised with the
+         patches' statistics and attend without a position term, as in CoaT.
+         Also ours: all options but the kernels. The released module has none of them; their meaning is defined below.
 Cost:    O(N * D * (D + k^2)) multiply-accumulates per image: linear in the number of tokens.
 
 Shapes:  B images, N tokens (P prefix + h * w patches), D dim, S channels of a segment, G attention segments,
@@ -32,28 +31,28 @@ __all__ = ["GroupMixAttention", "spread_windows"]
 
 
 class GroupMixAttention(TokenAttention):
-    """Segments: one of tokens, one per aggregator kernel, and one local branch that skips attention.
+    """Group-Mix attention with one segment of tokens, one per aggregator kernel, and a local branch without attention.
 
     Args:
-        kernel_sizes: side of each group segment's neighbourhood. 1: the 1x1 convolution alone sees the token.
-        num_segments: segments in all; `kernel_sizes` is repeated from its start, or cut, until the number is right.
-            None: as many as `kernel_sizes` makes.
-        aggregator: how a group segment sees its neighbourhood: `dwconv`, a depthwise convolution; `maxpool` or
-            `avgpool`, over the pixels of the neighbourhood that lie inside the image. The 1x1 convolution, the norm and
-            the activation follow in all three.
-        identity_segment: False leaves the segment of tokens out; the others grow.
-        local_branch: False leaves the segment without attention out: all channels attend.
-        local_kernel_size: side of the local branch's depthwise kernel.
-        token_ensemble: False leaves out the linear that mixes the heads' and the local branch's channels; they leave
-            side by side as they are.
-        head_layout: `in_order` cuts the segments, one after another, into heads, so that a head sees as few segments as
-            possible; `straddle` deals the channels of all segments out in turn before it cuts, so that every head sees
-            all of them. The channels return to their places afterwards.
-        crpe: False leaves the convolutional position term out.
-        position_windows: windows of the position term, over the heads as evenly as possible, the later windows taking
-            what is left over.
-        crpe_windows: window -> number of heads, in place of `position_windows`.
-        qk_scale: scale in place of (dim // num_heads) ** -0.5.
+        kernel_sizes: Side of each group segment's neighbourhood. 1: only the 1x1 convolution.
+        num_segments: Total number of segments; `kernel_sizes` is repeated or truncated to fit. None: given by
+            `kernel_sizes`.
+        aggregator: Aggregation of a group segment's neighbourhood: `dwconv`, a depthwise convolution; `maxpool` or
+            `avgpool`, over the pixels of the neighbourhood inside the image. All three are followed by the 1x1
+            convolution, the norm and the activation.
+        identity_segment: False omits the segment of tokens; the others become wider.
+        local_branch: False omits the segment without attention, so that all channels attend.
+        local_kernel_size: Side of the local branch's depthwise kernel.
+        token_ensemble: False omits the output projection that mixes the channels of the heads and of the local branch;
+            they are only concatenated.
+        head_layout: `in_order` splits the concatenated segments into heads, so that a head covers as few segments as
+            possible; `straddle` interleaves the channels of all segments before the split, so that every head covers
+            all of them. The order of channels is restored afterwards.
+        crpe: False omits the convolutional relative position encoding.
+        position_windows: Windows of the position encoding, divided among the heads as evenly as possible; the last
+            windows get the remaining heads.
+        crpe_windows: Window -> number of heads, instead of `position_windows`.
+        qk_scale: Scale instead of (dim // num_heads) ** -0.5.
     """
 
     unswept = frozenset({"crpe_windows", "qk_scale"})
@@ -86,7 +85,7 @@ class GroupMixAttention(TokenAttention):
             self.proj = nn.Identity()
         self.seen = KeyTap()
         segment_dim = slot.dim // segments.total
-        # Of the full width, in whole channels, as officially: 60 channels and 8 heads make 7 ** -0.5.
+        # From the full width, rounded down to whole channels, as in the official code: (60 // 8) ** -0.5 == 7 ** -0.5.
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         self.aggregator = Aggregator(
             segment_dim,
@@ -109,13 +108,13 @@ class GroupMixAttention(TokenAttention):
         *,
         grid_size: tuple[int, int] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """As in the contract; `grid_size` is this input's patch grid where it is not the slot's."""
+        """Tokens after attention, and no map; `grid_size` is the input's patch grid if it differs from the slot's."""
         B, N, _ = x_BND.shape
         grid_size = self._grid_of(N, grid_size)
         qkv_3BND = self.qkv(x_BND).reshape(B, N, 3, -1).permute(2, 0, 1, 3)
         mixed_3BNT, local_BNS = self.aggregator(qkv_3BND, grid_size)
         if self.straddles:
-            # Segment after segment -> channel after channel: the first channels of all segments, then the second ones.
+            # Segment-major -> channel-major: the first channels of all segments, then the second ones.
             mixed_3BNT = mixed_3BNT.unflatten(-1, (self.num_attending, -1)).transpose(-1, -2).flatten(-2)
         q_BHNE, k_BHNE, v_BHNE = mixed_3BNT.unflatten(-1, (self.slot.num_heads, -1)).transpose(2, 3).unbind(0)
         context_BHEE = self.seen(self.attn_drop(k_BHNE.softmax(dim=2))).transpose(2, 3) @ v_BHNE
@@ -136,7 +135,7 @@ class GroupMixAttention(TokenAttention):
         if num_tokens != num_prefix + height * width:
             raise ValueError(
                 f"Group-Mix attention was built for {num_prefix} prefix tokens and a {height}x{width} grid, "
-                f"{num_prefix + height * width} tokens together, but {num_tokens} came; "
+                f"{num_prefix + height * width} tokens in total, but got {num_tokens}; "
                 "build the model for the size of its images"
             )
         return grid_size

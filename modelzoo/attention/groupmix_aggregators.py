@@ -1,8 +1,8 @@
-"""The parts of Group-Mix attention that look at neighbours: aggregators, local branch and position term.
+"""Spatial parts of Group-Mix attention: aggregators, local branch and convolutional relative position encoding.
 
-Separate from `groupmix.py` because they know images (grids, kernels) where that file knows tokens and heads.
-Parameter names are the official state-dict keys: beware that `agg0` is the local branch, the last segment, while
-`norm0` belongs to the first one.
+Separate from `groupmix.py` because these parts work on images (grids, kernels) and that file on tokens and heads.
+Parameter names are the official state-dict keys: note that `agg0` is the local branch, the last segment, while `norm0`
+belongs to the first one.
 
 Shapes:  B images, P prefix tokens, N tokens (P + h * w), S channels of a segment, T attention channels,
          H heads, E channels per head (T = H * E).
@@ -24,15 +24,16 @@ AggregatorKind = Literal["dwconv", "maxpool", "avgpool"]
 
 
 class Aggregator(nn.Module):
-    """Turns q, k and v into group proxies: one segment of channels stays tokens, the others see their neighbourhoods.
+    """Aggregation of q, k and v into group proxies: one segment of channels remains tokens, the others aggregate their
+    neighbourhoods.
 
-    q, k and v pass one set of weights together, so that batch statistics are taken over the three of them.
+    q, k and v share the weights and are processed together, so that batch statistics are taken over all three.
 
     Args:
-        kernel_sizes: side of the neighbourhood of each group segment.
-        local_kernel_size: kernel of the local branch, the last segment; None: there is no local branch.
-        kind: how a group segment sees its neighbourhood before the 1x1 convolution.
-        identity_segment: False leaves the segment of tokens out.
+        kernel_sizes: Side of the neighbourhood of each group segment.
+        local_kernel_size: Kernel size of the local branch, the last segment; None: no local branch.
+        kind: Aggregation of a group segment's neighbourhood before the 1x1 convolution.
+        identity_segment: False omits the segment of tokens.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Aggregator(nn.Module):
         self.agg0 = None if local_kernel_size is None else LocalBranch(segment_dim, local_kernel_size)
 
     def forward(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attention channels of q, k and v (3, B, N, T), and the local branch's tokens (B, N, S)."""
+        """Attention channels of q, k and v (3, B, N, T), and the local branch's output (B, N, S)."""
         B = qkv_3BND.shape[1]
         segments = list(qkv_3BND.split(self.segment_dim, dim=-1))
         local_BNS = None
@@ -72,17 +73,17 @@ class Aggregator(nn.Module):
                 convolve = self.get_submodule(f"agg{index}")
                 assert isinstance(convolve, SeparableConvolution)
                 prefix, image = convolve(prefix, image)
-            # The prefix goes first: it looks at the statistics of the patches as they enter the norm.
+            # The prefix goes first because it uses the statistics of the norm's input.
             prefix = normalise_prefix(norm, prefix, image)
             mixed.append(self.act(to_tokens(prefix, norm(image))))
         return torch.cat(mixed, dim=-1).unflatten(0, (3, B)), local_BNS
 
 
 class SeparableConvolution(nn.Module):
-    """Depthwise k x k, then 1x1, no biases. Prefix tokens have no neighbours and pass the 1x1 only.
+    """Depthwise separable convolution, k x k and 1x1 without biases; prefix tokens pass through the 1x1 only.
 
-    In place of the depthwise convolution there may be a k x k pooling of stride 1 over the same neighbourhood; then the
-    neighbourhood ends at the border of the image instead of going on with zeros.
+    The depthwise convolution can be replaced by a k x k pooling of stride 1, which ignores pixels outside of the image
+    instead of padding with zeros.
     """
 
     def __init__(self, dim: int, dim_out: int, kernel_size: int, *, kind: AggregatorKind = "dwconv") -> None:
@@ -95,14 +96,14 @@ class SeparableConvolution(nn.Module):
 
     def forward(self, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         image_BSHW = self.pointwise_conv(self.conv1(image_BSHW))
-        # An empty prefix must not enter a convolution: not every backend takes tensors without elements.
+        # Skip an empty prefix: not every backend supports convolutions of tensors without elements.
         if prefix_BSP1.shape[2] == 0:
             return image_BSHW.new_empty(*image_BSHW.shape[:2], 0, 1), image_BSHW
         return self.pointwise_conv(prefix_BSP1), image_BSHW
 
 
 class LocalBranch(nn.Module):
-    """The segment that skips attention: its q, k and v channels are convolved together down to one segment."""
+    """Local branch, the segment without attention: a convolution of its q, k and v channels to one segment."""
 
     def __init__(self, segment_dim: int, kernel_size: int) -> None:
         super().__init__()
@@ -115,10 +116,10 @@ class LocalBranch(nn.Module):
 
 
 class ConvolutionalPosition(nn.Module):
-    """Relative position as a product: q times a depthwise convolution of v, with another window for some heads.
+    """Convolutional relative position encoding: q times a depthwise convolution of v, with a window per group of heads.
 
     Args:
-        windows: side of the window -> number of heads that use it, in the order of the heads.
+        windows: Side of the window -> number of heads that use it, in the order of the heads.
     """
 
     def __init__(self, head_dim: int, windows: dict[int, int]) -> None:
@@ -130,7 +131,7 @@ class ConvolutionalPosition(nn.Module):
         )
 
     def forward(self, q_BHNE: torch.Tensor, v_BHNE: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
-        """(B, H, N, E); zero for prefix tokens, which have no place in the image."""
+        """Position term (B, H, N, E); zero for prefix tokens, which have no position in the image."""
         num_heads, num_prefix = v_BHNE.shape[1], v_BHNE.shape[2] - grid_size[0] * grid_size[1]
         _, image_BTHW = to_image(v_BHNE.transpose(1, 2).flatten(2), grid_size)
         parts = image_BTHW.split(self.num_channels, dim=1)
@@ -140,26 +141,26 @@ class ConvolutionalPosition(nn.Module):
 
 
 def to_image(x_BNS: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prefix (B, S, P, 1) and patches (B, S, h, w)."""
+    """Split tokens into prefix (B, S, P, 1) and patch image (B, S, h, w)."""
     num_prefix = x_BNS.shape[1] - grid_size[0] * grid_size[1]
     x_BSN = x_BNS.transpose(1, 2)
     return x_BSN[:, :, :num_prefix, None], x_BSN[:, :, num_prefix:].unflatten(2, grid_size)
 
 
 def to_tokens(prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> torch.Tensor:
-    """(B, N, S), prefix first: the way back of `to_image`."""
+    """Join prefix and patch image into tokens (B, N, S), the inverse of `to_image`."""
     return torch.cat([prefix_BSP1.flatten(2), image_BSHW.flatten(2)], dim=2).transpose(1, 2)
 
 
 def normalise_prefix(
     norm: nn.BatchNorm2d | nn.SyncBatchNorm, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor
 ) -> torch.Tensor:
-    """The prefix under `norm` with the statistics of the patches, which therefore do not notice a prefix."""
+    """Normalise the prefix with the statistics of the patches, which the prefix therefore does not change."""
     if prefix_BSP1.shape[2] == 0:
         return prefix_BSP1
     if not norm.training:
         return norm(prefix_BSP1)
-    # Statistics in at least single precision, as the norm itself takes them under autocast.
+    # Statistics in at least single precision, as in the norm itself under autocast.
     image_BSHW = image_BSHW.to(torch.promote_types(image_BSHW.dtype, torch.float32))
     var, mean = torch.var_mean(image_BSHW, dim=(0, 2, 3), correction=0)
     gain = norm.weight * (var + norm.eps).rsqrt()

@@ -1,6 +1,6 @@
-"""The arithmetic of Group-Mix's segments, heads and position windows, checked in words before anything is built.
+"""Segments, heads and position windows of Group-Mix attention: their sizes, and readable errors if these do not fit.
 
-Separate from `groupmix.py` because most of it is about what to answer when numbers do not fit.
+Separate from `groupmix.py` because most of the code composes error messages.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _LOCAL_KERNEL_SIZE = 3
 
 @dataclass(frozen=True)
 class Segments:
-    """Which segments there are: tokens (or not), one per kernel, a local branch (or not)."""
+    """Channel segments: an optional one of tokens, one per kernel, and an optional local branch."""
 
     kernel_sizes: tuple[int, ...]
     identity_segment: bool
     local_branch: bool
     are_counted: bool
-    """Whether the number of segments was asked for, so that `kernel_sizes` follows from it."""
+    """Whether the number of segments was given, so that `kernel_sizes` follows from it."""
 
     @classmethod
     def of(
@@ -45,7 +45,7 @@ class Segments:
                         f"num_segments={num_segments} leaves {num_groups} group segments "
                         f"beside {_others(identity_segment, local_branch)}, with {len(kernels)} kernel_sizes",
                         path="arch.attention.num_segments",
-                        hint="give more segments, or leave num_segments out: kernel_sizes tells their number",
+                        hint="increase num_segments, or remove it: the number then follows from kernel_sizes",
                     )
                 )
             kernels = tuple(kernels[index % len(kernels)] for index in range(num_groups))
@@ -69,17 +69,17 @@ class Segments:
         return len(self.kernel_sizes) + self.identity_segment
 
     def fit(self, dim: int, num_heads: int) -> bool:
-        """Whether `dim` channels can be cut into these segments and the attending ones into heads."""
+        """Whether `dim` channels can be split into these segments and the attending ones into heads."""
         return dim % self.total == 0 and (self.attending * (dim // self.total)) % num_heads == 0
 
     def check(self, slot: Slot, *, local_kernel_size: int, aggregator: str) -> None:
-        """Raises SpecError unless the segments and heads fit the width and every option has an effect."""
+        """Raise SpecError unless the segments and heads fit the width and every option has an effect."""
         if not self.local_branch and local_kernel_size != _LOCAL_KERNEL_SIZE:
             raise SpecError(
                 Problem(
                     f"without local_branch, local_kernel_size={local_kernel_size} would have no effect",
                     path="arch.attention.local_kernel_size",
-                    hint="leave local_kernel_size out, or write local_branch: true",
+                    hint="remove local_kernel_size, or write local_branch: true",
                 )
             )
         if not self.kernel_sizes and aggregator != "dwconv":
@@ -87,20 +87,20 @@ class Segments:
                 Problem(
                     f"without kernel_sizes there are no group segments: aggregator={aggregator!r} would have no effect",
                     path="arch.attention.aggregator",
-                    hint="give kernel_sizes, or leave aggregator out",
+                    hint="give kernel_sizes, or remove aggregator",
                 )
             )
         if not self.fit(slot.dim, slot.num_heads):
             raise SpecError(self._misfit(slot))
 
     def check_straddling(self, slot: Slot, head_dim: int) -> None:
-        """Raises SpecError unless a head has a channel for every attending segment."""
+        """Raise SpecError unless a head has a channel for every attending segment."""
         if self.attending == 1:
             raise SpecError(
                 Problem(
                     "with one attending segment, head_layout='straddle' would have no effect",
                     path="arch.attention.head_layout",
-                    hint="leave head_layout out",
+                    hint="remove head_layout",
                 )
             )
         if head_dim < self.attending:
@@ -123,7 +123,7 @@ class Segments:
         return Segments((3,) * num_groups, self.identity_segment, self.local_branch, self.are_counted)
 
     def _misfit(self, slot: Slot) -> Problem:
-        # A host's own attention asks for embed_dim % num_heads == 0 as well, so only such widths are proposed.
+        # A host's own attention also requires embed_dim % num_heads == 0, so only such widths are suggested.
         widths = nearest(slot.dim, lambda dim: dim % slot.num_heads == 0 and self.fit(dim, slot.num_heads))
         hint = f"near embed_dim for num_heads={slot.num_heads}: {listed(widths)}"
         if slot.dim % self.total:
@@ -150,24 +150,24 @@ class Segments:
 
 
 def spread_windows(num_heads: int, windows: tuple[int, ...] = POSITION_WINDOWS) -> dict[int, int]:
-    """Window -> heads, as even as possible: `spread_windows(8) == {3: 2, 5: 3, 7: 3}`."""
+    """Number of heads per window, as even as possible: `spread_windows(8) == {3: 2, 5: 3, 7: 3}`."""
     share, left_over = divmod(num_heads, len(windows))
     heads = [share + (index >= len(windows) - left_over) for index in range(len(windows))]
     return {window: count for window, count in zip(windows, heads, strict=True) if count}
 
 
 def check_windows(slot: Slot, crpe: bool, windows: tuple[int, ...], heads_of: dict[int, int] | None) -> dict[int, int]:
-    """Window -> heads of the position term; empty without one.
+    """Number of heads per window of the position encoding; empty without one.
 
     Raises:
-        SpecError: windows without an effect, listed twice, or whose heads are not those of the slot.
+        SpecError: windows without an effect, duplicate windows, or a total that differs from the slot's heads.
     """
     windows = tuple(windows)
     path = "arch.attention.position_windows"
     if not crpe:
         if windows != POSITION_WINDOWS:
             text = f"without crpe, position_windows={list(windows)} would have no effect"
-            raise SpecError(Problem(text, path=path, hint="leave position_windows out, or write crpe: true"))
+            raise SpecError(Problem(text, path=path, hint="remove position_windows, or write crpe: true"))
         return {}
     if heads_of is not None:
         if sum(heads_of.values()) != slot.num_heads or min(heads_of.values()) < 1:
@@ -182,7 +182,7 @@ def check_windows(slot: Slot, crpe: bool, windows: tuple[int, ...], heads_of: di
     if len(set(windows)) < len(windows):
         text = f"position_windows lists a window twice: {list(windows)}"
         raise SpecError(Problem(text, path=path, hint="list each window once"))
-    # The default serves any number of heads; windows that somebody chose must all be used.
+    # The default is legal for any number of heads; windows that the user chose must all be used.
     if len(windows) > slot.num_heads and windows != POSITION_WINDOWS:
         text = f"{len(windows)} position_windows need as many heads, but got num_heads={slot.num_heads}"
         raise SpecError(Problem(text, path=path, hint="list fewer windows"))

@@ -1,12 +1,12 @@
-"""Re-attention: the heads' softmax maps are mixed by a learned H x H matrix and normalised before they weigh V.
+"""Re-attention: the heads' softmax maps are mixed by a learned H x H matrix and normalised before they weight V.
 
 Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886, equation 3.
 Source:  written from the paper and from the released configuration; parity with the official module is tested.
 Differs: as released, not as printed: the mixing has a bias of H, the norm is BatchNorm over (B, N, N) per head, and
-         the mixing matrix starts random (torch's convolution default), not at the identity.
-         Ours: each of these is an option, as the paper leaves them open. `norm: layer` normalises over the heads at
-         every pair of tokens, so it needs two heads or more.
-Cost:    H^2 * N^2 multiply-accumulates per image beside softmax attention, and its N x N maps are stored.
+         the mixing matrix is initialised at random (torch's convolution default), not as the identity.
+         Ours: each of these is an option, because the paper leaves them open. `norm: layer` normalises over the heads
+         at every pair of tokens, so it needs at least two heads.
+Cost:    H^2 * N^2 multiply-accumulates per image in addition to softmax attention, and its N x N maps are stored.
 
 Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E).
 """
@@ -27,18 +27,18 @@ _TORCHS_MOMENTUM = 0.1
 
 
 class Reattention(TokenAttention):
-    """Norm(Theta^T softmax(q k^T / sqrt(E))) v.
+    """Re-attention Norm(Theta^T softmax(q k^T / sqrt(E))) v.
 
     Args:
-        transform_scale: multiply the normalised map by the softmax's scale before it weighs V.
-        theta_bias: a learned number per head, added to every entry of the mixed map.
-        theta_init: `random`: uniform in +-1/sqrt(H), bias too; `identity`: every head starts as itself, bias 0.
-        norm: what follows the mixing. `batch`: per head over images and pairs of tokens; `layer`: over the heads at
-            every pair of tokens; `none`: nothing, so that with the identity it starts as softmax attention.
-        norm_momentum: weight of the newest batch in BatchNorm's running statistics.
-        apply_transform: False gives plain attention that shows its map (the official class's way to switch off).
-        qk_scale: scale of the logits in place of head_dim ** -0.5.
-        batch_norm_eps: eps of the norm, whichever it is.
+        transform_scale: Multiply the normalised map by the scale of the softmax.
+        theta_bias: Learned number per head, added to every entry of the mixed map.
+        theta_init: `random`: uniform in +-1/sqrt(H), including the bias; `identity`: identity matrix, bias 0.
+        norm: Norm after the mixing. `batch`: per head over images and pairs of tokens; `layer`: over the heads at
+            every pair of tokens; `none`: no norm; with `theta_init: identity` this starts as softmax attention.
+        norm_momentum: Weight of the newest batch in BatchNorm's running statistics.
+        apply_transform: False gives plain softmax attention (option of the official class).
+        qk_scale: Scale of the logits instead of head_dim ** -0.5.
+        batch_norm_eps: Epsilon of either norm.
     """
 
     unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
@@ -60,7 +60,7 @@ class Reattention(TokenAttention):
         check_heads(slot)
         _check_norm(slot, norm, norm_momentum)
         super().__init__(slot)
-        # As officially, 0 counts as not given.
+        # As in the official code, 0 counts as not given.
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         self.map_scale = self.scale if transform_scale else 1.0
         self.reatten_matrix: nn.Conv2d | None = None
@@ -81,7 +81,7 @@ class Reattention(TokenAttention):
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
-        # Dropout acts before the heads are mixed: what is dropped from one head is missing in all.
+        # Dropout acts before the heads are mixed, so a dropped entry is missing from all mixed maps.
         attn_BHNN = self.transform(self.attn_drop(softmax_map(q_BHNE, k_BHNE, self.scale)))
         return self.merge(self.weigh(attn_BHNN, v_BHNE)), attn_BHNN
 
@@ -95,7 +95,7 @@ class Reattention(TokenAttention):
 
 
 class HeadLayerNorm(nn.LayerNorm):
-    """LayerNorm over the head axis of maps (B, H, N, K), at every pair of tokens by itself."""
+    """LayerNorm over the head axis of maps (B, H, N, K), separately for every pair of tokens."""
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.
     def forward(self, attn_BHNK: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -108,13 +108,13 @@ def _check_norm(slot: Slot, norm: str, momentum: float) -> None:
             Problem(
                 f"norm_momentum belongs to `norm: batch`; with norm={norm!r}, {momentum:g} would have no effect",
                 path="arch.attention.norm_momentum",
-                hint="leave norm_momentum out, or write norm: batch",
+                hint="remove norm_momentum, or write norm: batch",
             )
         )
     if norm == "layer" and slot.num_heads == 1:
         raise SpecError(
             Problem(
-                "norm='layer' normalises over the heads, and of num_heads=1 it would leave the bias alone",
+                "norm='layer' normalises over the heads, so with num_heads=1 only its bias would remain",
                 path="arch.attention.norm",
                 hint="choose norm: batch or norm: none, or more heads",
             )

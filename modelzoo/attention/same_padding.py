@@ -1,8 +1,8 @@
-"""Convolution and poolings of stride 1 that return maps of the size they get, for odd and even kernels alike.
+"""Convolution and poolings of stride 1 with 'same' padding, for odd and even kernels.
 
-Separate because torch's `padding="same"` warns about even kernels, its poolings know symmetric padding only, and the
-side that gets the odd pixel is part of what the official modules compute: bottom and right. Poolings see the pixels
-inside the image only.
+Needed because torch's `padding="same"` warns about even kernels, its poolings support symmetric padding only, and the
+position of the odd pixel is part of the official modules' function: bottom and right. Poolings ignore pixels outside of
+the image.
 
 Shapes:  B images, C channels, H x W pixels.
 """
@@ -17,7 +17,7 @@ __all__ = ["SameAvgPool2d", "SameConv2d", "SameMaxPool2d"]
 
 
 class SameConv2d(nn.Conv2d):
-    """`nn.Conv2d` of stride 1 with a square kernel and zero padding to the same size."""
+    """Convolution of stride 1 with a square kernel and zero padding to the same size."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, groups: int = 1, bias: bool = True
@@ -28,7 +28,7 @@ class SameConv2d(nn.Conv2d):
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # The symmetric padding lacks one pixel after the image when the kernel is even.
+        # For an even kernel, the symmetric padding is one pixel short at the bottom and right.
         return super().forward(x_BCHW if self.kernel_size[0] % 2 else F.pad(x_BCHW, (0, 1, 0, 1)))
 
 
@@ -42,14 +42,14 @@ class _SamePool2d(nn.Module):
 
 
 class SameMaxPool2d(_SamePool2d):
-    """Maximum over a k x k neighbourhood; even sides reach one pixel further down and right."""
+    """Maximum over a k x k neighbourhood; even sizes extend one pixel further down and right."""
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         return F.max_pool2d(_padded(x_BCHW, self.kernel_size, -torch.inf), self.kernel_size, stride=1)
 
 
 class SameAvgPool2d(_SamePool2d):
-    """Mean over a k x k neighbourhood; even sides reach one pixel further down and right."""
+    """Mean over a k x k neighbourhood; even sizes extend one pixel further down and right."""
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         inside = torch.ones_like(x_BCHW[:1, :1])

@@ -2,7 +2,7 @@
 
 Paper:   Attention Is All You Need, Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
 Source:  written from the paper; bit-equal to `timm.layers.Attention` with its fused path (see tests).
-Differs: no query/key norm, output norm or gate; a model that has them keeps its own attention.
+Differs: no query/key norm, output norm or gate; a model with one of these keeps its own attention.
 Cost:    O(N^2 * D) multiply-accumulates per image; `forward` never stores the N x N map, `attend` does.
 
 Shapes:  B images, N tokens, D dim, H heads, E head_dim (D = H * E).

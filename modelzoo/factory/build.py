@@ -1,6 +1,6 @@
-"""ArchSpec -> nn.Module: first the host with its own attention, then the mechanism into its slots.
+"""Model factory, ArchSpec -> nn.Module: builds the host with its own attention, then replaces the attention.
 
-That order is what makes comparisons paired: at equal seed, everything that two variants both have starts bit-equal.
+This order makes comparisons paired: at equal seed, all weights that two variants share are initially bit-equal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from search_space.schema.trial import ArchSpec
 
 __all__ = ["build_model", "resolve_img_size"]
 
-# What archsweep sets itself, and what would fetch or load weights.
+# Arguments that archsweep sets itself, and those that would download or load weights.
 RESERVED = ("cache_dir", "checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "scriptable")
 
 
@@ -33,14 +33,14 @@ def build_model(
     num_classes: int,
     seed: int | None = None,
 ) -> nn.Module:
-    """The model that `arch` describes, in training mode, with fresh weights on the current default device.
+    """Build a model in training mode, with freshly initialised weights on the current default device.
 
     Args:
-        img_size: size of the data's images; see `resolve_img_size` for when it counts.
-        seed: draw the weights from this seed and leave torch's generator as it was; None draws from torch's generator.
+        img_size: Size of the data's images; `resolve_img_size` defines when it is used.
+        seed: Seed of the weights; torch's global generator is then unchanged. None draws from that generator.
 
     Raises:
-        SpecError: the architecture cannot be built; the problems carry their path below `arch`.
+        SpecError: the architecture cannot be built; the problems have their path below `arch`.
     """
     if seed is None:
         return _build(arch, img_size, in_chans, num_classes, seed=torch.initial_seed())
@@ -50,9 +50,9 @@ def build_model(
 
 
 def resolve_img_size(arch: ArchSpec, img_size: int | tuple[int, int] | None) -> tuple[int, int]:
-    """(height, width) of the images that the model of `arch` expects.
+    """Image size (height, width) of a model.
 
-    `arch.img_size` if given; else `img_size`, the data's, for `vit`; else the named timm model's own.
+    `arch.img_size` if given; else, for `vit`, the data's `img_size`; else the timm model's own.
     """
     if arch.img_size is not None:
         return _pair(arch.img_size)
@@ -65,7 +65,7 @@ def resolve_img_size(arch: ArchSpec, img_size: int | tuple[int, int] | None) -> 
     if img_size is None:
         raise SpecError(
             Problem(
-                f"no image size: neither the data nor {arch.model!r} brings one",
+                f"no image size: neither the data nor {arch.model!r} defines one",
                 path="arch.img_size",
                 hint="write arch.img_size: SIDE or [HEIGHT, WIDTH]",
             )
@@ -97,7 +97,7 @@ def _check_options(arch: ArchSpec) -> None:
         elif name in RESERVED:
             problems.append(
                 Problem(
-                    f"{name!r} is not for a sweep to set",
+                    f"{name!r} cannot be set by a sweep",
                     path=path,
                     hint="archsweep takes channels and classes from the data and trains from fresh weights",
                 )
@@ -112,7 +112,7 @@ def _check_options(arch: ArchSpec) -> None:
 
 def _vit_options() -> tuple[str, ...]:
     parameters = set(inspect.signature(VisionTransformer.__init__).parameters)
-    # Arguments that take classes cannot be written in a sweep; device and dtype are the runner's.
+    # Arguments that are classes cannot be written in a sweep; device and dtype are set by the runner.
     not_values = {"self", "block_fn", "device", "dtype", "embed_layer", "mlp_layer"}
     return tuple(sorted(parameters - not_values - set(ArchSpec.model_fields) - set(RESERVED)))
 

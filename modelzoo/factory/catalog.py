@@ -1,4 +1,4 @@
-"""What can be built: the names of models, and the attention mechanisms with their options."""
+"""Catalog of the zoo: names of models, and attention mechanisms with their options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AttentionEntry", "AttentionOption", "attention_catalog", "available_
 
 @dataclass(frozen=True)
 class AttentionOption:
-    """One option of a mechanism as a sweep writes it."""
+    """Option of an attention mechanism, as written in a sweep."""
 
     name: str
     default: Any
@@ -24,7 +24,7 @@ class AttentionOption:
 
 @dataclass(frozen=True)
 class AttentionEntry:
-    """One mechanism: its name in a sweep, a line about it, and its options."""
+    """Attention mechanism: its name in a sweep, a summary, and its options."""
 
     name: str
     summary: str
@@ -32,13 +32,13 @@ class AttentionEntry:
 
 
 def available_models(pattern: str = "") -> list[str]:
-    """`vit` and timm's names that match: part of a name, or a pattern with `*`; everything without one."""
+    """Model names (`vit` and timm's) that match a part of a name or a pattern with `*`; all names without a pattern."""
     wanted = pattern if "*" in pattern else f"*{pattern}*"
     return [*fnmatch.filter(["vit"], wanted), *timm.list_models(wanted)]
 
 
 def attention_catalog() -> list[AttentionEntry]:
-    """Every mechanism with the options that a sweep can give it, by name."""
+    """All attention mechanisms with their sweepable options, sorted by name."""
     return [
         AttentionEntry(
             name=name,

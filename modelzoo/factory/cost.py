@@ -1,7 +1,7 @@
-"""What a model costs, exactly, without allocating it: built on torch's meta device, counted by torch's FLOP counter.
+"""Exact cost of a model without allocating it: built on torch's meta device, counted by torch's FLOP counter.
 
-Counted are matrix products, convolutions and fused attention; norms, activations, softmax and other element-wise work
-are not, as in the papers' tables.
+Matrix products, convolutions and fused attention are counted; norms, activations, softmax and other element-wise
+operations are not, as in the papers' tables.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Cost:
 
 
 def measure_cost(arch: ArchSpec, *, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int) -> Cost:
-    """Parameters and compute of one image in evaluation mode; equal questions are answered from memory.
+    """Parameters and multiply-accumulates of one image in evaluation mode; results are cached.
 
     Raises:
         SpecError: the architecture cannot be built.
@@ -43,7 +43,7 @@ def _measure(arch_json: str, img_size: tuple[int, int], in_chans: int, num_class
     with torch.device("meta"):
         model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).eval()
         image = torch.empty(1, in_chans, *img_size)
-    # The counter follows modules by gradient hooks, which trip over weights that are handed to modules as inputs.
+    # The counter tracks modules by gradient hooks, which fail for weights that are passed to modules as inputs.
     model.requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:

@@ -1,7 +1,7 @@
-"""Any timm model by its name, with only those arguments that the sweep gives.
+"""Construction of timm models by name, with only those arguments that the sweep gives.
 
-timm's constructors differ in what they accept. What a sweep asks for is either accepted or refused by name; nothing
-is dropped in silence. Weights are never downloaded.
+timm's constructors accept different arguments. Every argument of a sweep is either accepted or refused by name; none is
+dropped silently. Weights are never downloaded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from search_space.schema.trial import ArchSpec
 
 __all__ = ["build_timm_model", "check_model_name"]
 
-# Fields that a model may take. The rates always have a value (0), so a model that does not know them is asked for them
-# only when they are set.
+# Fields that a model may accept. The rates always have a value (0); a model without such an argument is refused only if
+# the rate is not 0.
 FIELDS = ("depth", "embed_dim", "num_heads", "mlp_ratio", "patch_size", "qkv_bias", "class_token", "global_pool")
 RATES = ("drop_path_rate", "proj_drop_rate", "attn_drop_rate")
 
 
 def check_model_name(name: str) -> None:
-    """Raises SpecError unless timm can build `name`."""
-    # Names with a source (`hf-hub:...`, `local-dir:...`) would read files or the network: refused like unknown ones.
+    """Raise SpecError unless timm can build `name`."""
+    # Names with a source (`hf-hub:...`, `local-dir:...`) would access files or the network: refused like unknown ones.
     if timm.is_model(name):
         try:
             timm.get_pretrained_cfg(name)
@@ -47,7 +47,7 @@ def check_model_name(name: str) -> None:
         Problem(
             f"unknown model {name!r}",
             path="arch.model",
-            hint=f"{guess}`archsweep models PATTERN` searches the {len(known)} names that can be built.",
+            hint=f"{guess}`archsweep models PATTERN` searches the {len(known)} known names.",
         )
     )
 
@@ -55,10 +55,10 @@ def check_model_name(name: str) -> None:
 def build_timm_model(
     arch: ArchSpec, *, img_size: tuple[int, int] | None, in_chans: int, num_classes: int, options: dict[str, Any]
 ) -> nn.Module:
-    """The named model with the given fields; `img_size` only where the sweep gives one.
+    """Build a timm model with the fields that `arch` sets; `img_size` only if the sweep gives one.
 
     Raises:
-        SpecError: an unknown name, an argument the model does not take, or sizes it cannot be built with.
+        SpecError: an unknown name, an argument that the model does not accept, or sizes that it does not support.
     """
     check_model_name(arch.model)
     given = {name: getattr(arch, name) for name in FIELDS if getattr(arch, name) is not None}
@@ -70,7 +70,7 @@ def build_timm_model(
         try:
             model = timm.create_model(arch.model, pretrained=False, in_chans=in_chans, num_classes=num_classes, **given)
         except SpecError:
-            raise  # a model of the zoo has said in words what is wrong
+            raise  # from a model of the zoo, already readable
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as err:
             refused = _refused_arguments(err, given)
             dispensable = [name for name in refused if _not_needed(arch, name, given)]
@@ -84,7 +84,7 @@ def build_timm_model(
 
 
 def _check_patches(model: nn.Module) -> None:
-    """timm builds a plain ViT whose patches do not tile the image, and fails only when it sees one."""
+    """Raise SpecError if patches do not tile the image; timm would build such a ViT and fail at its first image."""
     embed = model.patch_embed if isinstance(model, VisionTransformer) else None
     if isinstance(embed, PatchEmbed) and embed.img_size is not None:
         height, width = to_2tuple(embed.img_size)
@@ -94,13 +94,13 @@ def _check_patches(model: nn.Module) -> None:
 
 
 def _refused_arguments(err: Exception, given: dict[str, Any]) -> list[str]:
-    """Names from `... got an unexpected keyword argument 'depth'` and `...argument(s): ['depth', 'img_size']`."""
+    """Argument names in `... unexpected keyword argument 'depth'` and `... argument(s): ['depth', 'img_size']`."""
     _, _, names = str(err).partition("unexpected keyword argument")
     return [name for name in re.findall(r"'(\w+)'", names) if name in given]
 
 
 def _not_needed(arch: ArchSpec, refused: str, given: dict[str, Any]) -> bool:
-    """Whether the model does what was asked for without this argument: a rate of 0, or taking images of any size."""
+    """Whether the argument can be omitted without effect: a rate of 0, or the size for a model of any image size."""
     if refused == "img_size":
         cfg = timm.get_pretrained_cfg(arch.model)
         return cfg is None or not cfg.fixed_input_size
@@ -114,14 +114,14 @@ def _problems(arch: ArchSpec, err: Exception, refused: list[str], given: dict[st
             Problem(
                 f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {type(err).__name__}: {err}",
                 path="arch.model",
-                hint="every size is free with `model: vit`; `archsweep models` lists what can be built",
+                hint="`model: vit` supports any size; `archsweep models` lists the available models",
             )
         ]
     return [
         Problem(
             f"{arch.model!r} takes no {name}, but {given[name]!r} is given",
             path=f"arch.{name}" if name in ArchSpec.model_fields else f"arch.options.{name}",
-            hint="remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+            hint="remove it, or choose a model that has it (`model: vit` has every field of `arch`)",
         )
         for name in refused
     ]

@@ -1,6 +1,6 @@
-"""`model: vit`: timm's VisionTransformer with every size free.
+"""Construction of `model: vit`: timm's VisionTransformer with configurable sizes.
 
-Separate from the named models because here every size is ours to check, in words, before timm sees it.
+Separate from the named models because all sizes are checked here, with readable errors, before timm is called.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["build_vit", "patch_problems"]
 def build_vit(
     arch: ArchSpec, *, img_size: tuple[int, int], in_chans: int, num_classes: int, options: dict[str, Any]
 ) -> VisionTransformer:
-    """A VisionTransformer with timm's own softmax attention.
+    """Build a VisionTransformer with timm's own softmax attention.
 
     Raises:
-        SpecError: sizes that do not fit together, all of them at once.
+        SpecError: incompatible sizes, all problems at once.
     """
-    # `model: vit` spells its defaults out, so none of these is None.
+    # `model: vit` has explicit defaults, so none of these is None.
     sizes: dict[str, Any] = {name: getattr(arch, name) for name in VIT_DEFAULTS}
     assert None not in sizes.values()
     problems = [
@@ -55,7 +55,7 @@ def build_vit(
             **options,
         )
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as err:
-        # The sizes were checked above: what is left to go wrong are the values of options.
+        # The sizes were checked above, so the error is caused by the values of options.
         asked = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise SpecError(
             Problem(
@@ -81,7 +81,7 @@ def _heads_problems(embed_dim: int, num_heads: int) -> list[Problem]:
 
 
 def patch_problems(img_size: tuple[int, int], patch_size: int) -> list[Problem]:
-    """What is wrong where patches do not tile the image: nothing or one problem."""
+    """Problem of patches that do not tile the image; empty if they do."""
     height, width = img_size
     if height % patch_size == 0 and width % patch_size == 0:
         return []

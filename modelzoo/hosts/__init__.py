@@ -1,7 +1,8 @@
-"""Models whose attention can be replaced: which places they have, and how a mechanism gets into each.
+"""Host models: families of models whose attention can be replaced.
 
-One file per family, because each calls its attention in another way: with a mask and relative positions in windows,
-with the size of the map in pyramids. To add a family: one file with a `AttentionSite`, one line in `attention_sites`.
+One file per family, because each calls its attention differently: with a mask and relative positions in windows, with
+the size of the feature map in pyramids. To add a family: one file with an `AttentionSite`, one line in
+`attention_sites`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = ["LEGAL_HOSTS", "AttentionSite", "PlainSite", "attention_sites"]
 
 
 def attention_sites(model: nn.Module) -> list[AttentionSite]:
-    """The places of attention in the order in which tokens pass them; empty for a model of no known family."""
-    # Exactly these pyramids: a subclass may call its attention in another way.
+    """Attention sites of a model in forward order; empty for a model of an unknown family."""
+    # Exactly these classes: a subclass may call its attention differently.
     if type(model) is SwinTransformer:
         return swin_sites(model)
     if type(model) is PyramidVisionTransformerV2:

@@ -1,7 +1,7 @@
-"""CoaT's serial blocks: factorised attention over a class token and a map whose size comes with the call.
+"""CoaT as a host: serial blocks with factorised attention over a class token and a feature map of variable size.
 
-Group-Mix is factorised attention, too, so it fits; there is no N x N map that Re-attention or Refiner could mix.
-In the parallel blocks of the full CoaT three scales share their attentions' position terms: these models are refused.
+Group-Mix is factorised attention as well, so it fits; there is no N x N map that Re-attention or Refiner could mix.
+In the parallel blocks of the full CoaT, three scales share their position encodings, so these models are refused.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["coat_sites"]
 
 
 def coat_sites(model: CoaT) -> list[AttentionSite]:
-    """One site per serial block, stage after stage."""
+    """Attention sites of CoaT: one per serial block, stage by stage."""
     stages = (model.serial_blocks1, model.serial_blocks2, model.serial_blocks3, model.serial_blocks4)
     return [CoatSite(model, block) for stage in stages for block in stage]
 
 
 class CoatSite:
-    """The attention of one serial block."""
+    """Attention site of one serial block."""
 
     def __init__(self, model: CoaT, block: nn.Module) -> None:
         self._model = model
@@ -67,7 +67,7 @@ class CoatSite:
         self._drop_position_term(host.crpe)
 
     def _drop_position_term(self, crpe: nn.Module | None) -> None:
-        """Takes the stage's position term out of the model once no block of the stage uses it any more."""
+        """Remove the stage's position encoding from the model if no block of the stage uses it any longer."""
         left = [module for module in self._model.modules() if isinstance(module, FactorAttnConvRelPosEnc)]
         if any(attention.crpe is crpe for attention in left):
             return

@@ -1,6 +1,7 @@
-"""Group-Mix attention under the call of hosts that tell it the size of their map, or the window.
+"""Adapters of Group-Mix attention for hosts that pass the size of their feature map, or attend in windows.
 
-Separate from `groupmix.py`, which knows no host. The linears are the mechanism's, filled with the host's weights.
+Separate from `groupmix.py`, which does not depend on hosts. The linear layers are the mechanism's, with the host's
+weights.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ __all__ = ["GridAttention", "WindowGridAttention"]
 
 
 class GridAttention(nn.Module):
-    """`attn(x, (height, width))`, as PVT v2 and CoaT call it. Every map may have another size."""
+    """Adapter for `attn(x, (height, width))`, the call of PVT v2 and CoaT, whose feature maps vary in size."""
 
     def __init__(self, mechanism: GroupMixAttention) -> None:
         super().__init__()
@@ -25,7 +26,7 @@ class GridAttention(nn.Module):
 
 
 class WindowGridAttention(nn.Module):
-    """`attn(windows, mask=None)`, as Swin calls it: every window is a grid of its own, an image for itself."""
+    """Adapter for `attn(windows, mask=None)`, the call of Swin: every window is processed as a separate image."""
 
     def __init__(self, mechanism: GroupMixAttention, window_size: tuple[int, int]) -> None:
         super().__init__()
@@ -33,13 +34,13 @@ class WindowGridAttention(nn.Module):
         self.window_size = window_size
 
     def set_window_size(self, window_size: tuple[int, int]) -> None:
-        """As timm's window attention has it; nothing here depends on the size."""
+        """Set the window size (called by timm's Swin); no parameter depends on it."""
         self.window_size = window_size
 
     def forward(self, x_WTD: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         if mask is not None:
             raise ValueError(
-                "Group-Mix attention cannot honour the mask of a shifted window: "
-                "its aggregators would see across what the mask separates"
+                "Group-Mix attention does not support the mask of a shifted window: "
+                "its aggregators would mix pixels that the mask separates"
             )
         return self.mechanism.attend(x_WTD, grid_size=self.window_size)[0]

@@ -1,4 +1,4 @@
-"""Plain vision transformers: timm's `VisionTransformer`, whose blocks call `attn(x)` with all tokens."""
+"""Plain vision transformers as hosts: timm's `VisionTransformer`, whose blocks call `attn(x)` with all tokens."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["PlainSite", "plain_sites"]
 
 
 def plain_sites(model: VisionTransformer) -> list[AttentionSite]:
-    """One site per block."""
+    """Attention sites of a plain vision transformer: one per block."""
     return [PlainSite(model, block) for block in model.blocks]
 
 
 class PlainSite:
-    """The attention of one block of a `VisionTransformer`."""
+    """Attention site of one block of a `VisionTransformer`."""
 
     def __init__(self, model: VisionTransformer, block: nn.Module) -> None:
         self.block = block
@@ -34,7 +34,7 @@ class PlainSite:
 
     @property
     def host(self) -> Attention:
-        """The attention that the host brought; only where nothing speaks against a swap."""
+        """The host's own attention; only if `why_not` returns None."""
         assert isinstance(self.block.attn, Attention)
         return self.block.attn
 
@@ -53,11 +53,11 @@ class PlainSite:
         )
 
     def why_not(self, name: str) -> str | None:
-        """Every mechanism can stand in for timm's plain attention, and none for another one."""
+        """Reason against a swap: every mechanism can replace timm's plain attention, but no other attention."""
         host = getattr(self.block, "attn", None)
         if host is None:
             return f"has blocks of kind {type(self.block).__name__}, without one attention of their own"
-        # Exactly this class: a subclass computes something else.
+        # Exactly this class: a subclass computes a different function.
         if type(host) is not Attention:
             return f"uses {type(host).__module__}.{type(host).__qualname__}"
         extras = {
@@ -74,7 +74,7 @@ class PlainSite:
         self.block.attn = self.with_hosts_linears(make_mechanism(name, self.slot, options, self.host.qkv))
 
     def with_hosts_linears(self, attention: TokenAttention) -> TokenAttention:
-        """`attention`, holding the host's linears. One that computes only V gets a copy of the rows that make V."""
+        """`attention` with the host's linear layers. One that computes only V gets a copy of the rows for V."""
         host = self.host
         if attention.qkv.out_features == host.qkv.out_features:
             attention.qkv = host.qkv

@@ -1,11 +1,11 @@
-"""PVT v2: a pyramid whose queries are all tokens of the map and whose keys and values come from a smaller one.
+"""PVT v2 as a host: a pyramid with queries from all tokens and keys and values from a spatially reduced map.
 
 Paper:   PVT v2: Improved Baselines with Pyramid Vision Transformer, Wang et al. 2022, arXiv:2106.13797.
 Source:  written from the paper and timm's interface; equal to timm's attention at the identity (see tests).
-Differs: maps are N x K with fewer keys than queries. Mechanisms that mix maps take them as they are: Re-attention mixes
-         heads, which needs no square, and Refiner convolves the map as an image of N rows and K columns.
-         Group-Mix needs no smaller map, for it is linear in the number of tokens: it takes its keys and values from all
-         tokens, through the host's weights, and the spatial reduction goes.
+Differs: attention maps are N x K with fewer keys than queries. Mechanisms that mix maps use them as they are:
+         Re-attention mixes heads, which does not need square maps, and Refiner convolves an image of N rows and K
+         columns. Group-Mix is linear in the number of tokens, so it takes its keys and values from all tokens, with the
+         host's weights and without the spatial reduction.
 
 Shapes:  B images, N tokens, K keys, D dim, H heads, E head_dim.
 """
@@ -29,12 +29,12 @@ __all__ = ["ReducedMapAttention", "pvt_v2_sites"]
 
 
 def pvt_v2_sites(model: PyramidVisionTransformerV2) -> list[AttentionSite]:
-    """One site per block, stage after stage."""
+    """Attention sites of PVT v2: one per block, stage by stage."""
     return [PvtSite(block) for stage in model.stages for block in stage.get_submodule("blocks").children()]
 
 
 class PvtSite:
-    """The attention of one block."""
+    """Attention site of one block."""
 
     def __init__(self, block: nn.Module) -> None:
         self._block = block
@@ -76,7 +76,7 @@ class PvtSite:
 
 
 class ReducedMapAttention(nn.Module):
-    """PVT v2's attention, whose maps pass a mechanism before they weigh V. The weights are the host's."""
+    """PVT v2's attention with a mechanism that transforms its maps before they weight V; the weights are the host's."""
 
     def __init__(self, host: Attention, mechanism: TokenAttention) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class ReducedMapAttention(nn.Module):
         return self.proj_drop(self.proj(out_BND))
 
     def _reduced(self, x_BND: torch.Tensor, feat_size: tuple[int, int]) -> torch.Tensor:
-        """The tokens that keys and values are made of."""
+        """Spatially reduced tokens for keys and values."""
         if self.sr is None:
             return x_BND
         x_BDHW = x_BND.transpose(1, 2).unflatten(2, (feat_size[0], feat_size[1]))

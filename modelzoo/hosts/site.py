@@ -24,19 +24,19 @@ LEGAL_HOSTS = (
 
 
 class AttentionSite(Protocol):
-    """One attention of a host."""
+    """Attention site: one attention layer of a host that a mechanism can replace."""
 
     @property
     def weight(self) -> torch.Tensor:
-        """A weight of the present attention: its device and dtype are those of the site."""
+        """A weight of the current attention, for the device and dtype of the site."""
         ...
 
     def why_not(self, name: str) -> str | None:
-        """What speaks against the mechanism `name` here, as the end of `... of MODEL, which `; None: nothing."""
+        """Reason why the mechanism `name` does not fit here, as the end of `... of MODEL, which `; None if it fits."""
         ...
 
     def put(self, name: str, options: Mapping[str, Any]) -> None:
-        """Replaces the attention by the mechanism; linears that both have move into it.
+        """Replace the attention by the mechanism, which takes over the linear layers that both have.
 
         Raises:
             SpecError: the mechanism does not fit the sizes.
@@ -45,7 +45,7 @@ class AttentionSite(Protocol):
 
 
 def make_mechanism(name: str, slot: Slot, options: Mapping[str, Any], like: nn.Linear) -> TokenAttention:
-    """The mechanism, new, with the dtype and mode of a linear of the host."""
+    """Build a mechanism with the dtype and training mode of a linear layer of the host."""
     return ATTENTION[name](slot, **options).to(dtype=like.weight.dtype).train(like.training)
 
 

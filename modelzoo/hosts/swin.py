@@ -1,13 +1,13 @@
-"""Swin (version 1): attention in windows, with relative positions, and masks where the windows are shifted.
+"""Swin (version 1) as a host: window attention with relative position bias, and masks in shifted windows.
 
 Paper:   Swin Transformer, Liu et al. 2021, arXiv:2103.14030, section 3.2.
 Source:  written from the paper and timm's interface; equal to timm's attention at the identity (see tests).
-Differs: mechanisms that mix maps get the softmax of logits, relative position bias and mask together, and what the
-         mask separates is set to zero again after them: a mixing with bias or norm, or a convolution of maps, would
-         otherwise join it. Their norms take their statistics over all windows of all images, zeros included.
-         Group-Mix takes the window for its grid; its own position term stands in for the relative position bias.
+Differs: mechanisms that mix maps get the softmax of the sum of logits, relative position bias and mask. Masked entries
+         are set to zero again afterwards, because a mixing with bias or norm, or a convolution of maps, makes them
+         nonzero. The mechanisms' norms take their statistics over all windows of all images, zeros included.
+         Group-Mix uses the window as its grid; its own position encoding replaces the relative position bias.
 
-Shapes:  B images, W windows of an image, T tokens of a window, D dim, H heads, M maps that weigh V, E head_dim.
+Shapes:  B images, W windows of an image, T tokens of a window, D dim, H heads, M maps that weight V, E head_dim.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["WindowMapAttention", "swin_sites"]
 
 
 def swin_sites(model: SwinTransformer) -> list[AttentionSite]:
-    """One site per block, stage after stage."""
+    """Attention sites of Swin: one per block, stage by stage."""
     return [SwinSite(block) for stage in model.layers for block in stage.get_submodule("blocks").children()]
 
 
 class SwinSite:
-    """The window attention of one block."""
+    """Attention site of the window attention of one block."""
 
     def __init__(self, block: nn.Module) -> None:
         assert isinstance(block, SwinTransformerBlock)
@@ -63,7 +63,7 @@ class SwinSite:
         if name != "groupmix":
             return "attends in windows, with relative positions"
         if any(self._block.shift_size):
-            return "has shifted windows in this block, and aggregators would see across what their mask separates"
+            return "has shifted windows in this block, and aggregators would mix pixels that their mask separates"
         return None
 
     def put(self, name: str, options: Mapping[str, Any]) -> None:
@@ -89,7 +89,8 @@ class SwinSite:
 
 
 class WindowMapAttention(WindowAttention):
-    """timm's window attention, whose maps pass a mechanism before they weigh V. The weights are the host's."""
+    """timm's window attention with a mechanism that transforms its maps before they weight V; the weights are the
+    host's."""
 
     def __init__(self, host: WindowAttention, mechanism: TokenAttention, window_size: tuple[int, int]) -> None:
         super().__init__(host.dim, host.num_heads, window_size=window_size)
@@ -108,7 +109,7 @@ class WindowMapAttention(WindowAttention):
         bias_TTH = self.relative_position_bias_table[index].view(T, T, -1)
         logits = logits + bias_TTH.permute(2, 0, 1)
         if mask is not None:
-            # (B * W, H, T, T): the windows of one image lie together.
+            # (B * W, H, T, T): the windows of one image are adjacent.
             logits = (logits.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
         attn = self.mechanism.transform(self.attn_drop(logits.softmax(dim=-1)))
         if mask is not None:

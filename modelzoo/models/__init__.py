@@ -1,6 +1,6 @@
-"""Whole architectures of the zoo, registered with timm: one folder per paper, with the same file names in each.
+"""Complete models of the zoo, registered with timm: one folder per paper, with the same file names in each.
 
-Importing this package is what makes `timm.create_model` know them.
+Importing this package registers them for `timm.create_model`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every official system is strict about: known arguments, and a state without missing, left-over or wrong keys."""
+"""Strict checks of official configurations and state dicts: no unknown arguments, no missing or unexpected keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["REQUIRED", "complete", "same_keys", "set_batch_norm_eps"]
 
 
 class _Required:
-    """Marks an argument without a default."""
+    """Sentinel for an argument without a default."""
 
 
 REQUIRED = _Required()
@@ -23,10 +23,10 @@ REQUIRED = _Required()
 def complete(
     system: str, config: Mapping[str, Any], defaults: Mapping[str, Any], unused: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """`config` with the defaults of what it leaves out.
+    """Complete an official configuration with its defaults.
 
     Args:
-        unused: arguments that the official code accepts and never reads: accepted and dropped here too.
+        unused: Arguments that the official code accepts but never reads; they are removed.
 
     Raises:
         SpecError: unknown arguments, or missing ones that have no default.
@@ -49,33 +49,33 @@ def complete(
 
 
 def same_keys(system: str, state: Mapping[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """The state as it is, where our keys are the official ones.
+    """State dict of a module whose keys equal the official ones, after a check.
 
     Raises:
-        SpecError: missing and left-over keys and wrong shapes, all of them.
+        SpecError: all missing and unexpected keys and wrong shapes.
     """
     own = module.state_dict()
     problems = [Problem(f"{system}: key {key!r} is missing from the state") for key in own if key not in state]
     for key, value in state.items():
         if key not in own:
-            problems.append(Problem(f"{system}: key {key!r} is left over", hint=_near(key, own)))
+            problems.append(Problem(f"{system}: unexpected key {key!r} in the state", hint=_near(key, own)))
         elif own[key].shape != value.shape:
             came, legal = tuple(value.shape), tuple(own[key].shape)
-            problems.append(Problem(f"{system}: key {key!r} has shape {came}, but {legal} is needed"))
+            problems.append(Problem(f"{system}: key {key!r} must have shape {legal}, but has {came}"))
     if problems:
         raise SpecError(problems)
     return dict(state)
 
 
 def set_batch_norm_eps(module: nn.Module, eps: float) -> None:
-    """The official code leaves it at torch's default everywhere; the recorded cases may say otherwise."""
+    """Set the epsilon of all BatchNorms. Official models use torch's default; recorded test cases may not."""
     for child in module.modules():
         if isinstance(child, nn.BatchNorm2d):
             child.eps = eps
 
 
 def _near(key: str, own: Mapping[str, torch.Tensor]) -> str:
-    # All keys of a whole model would be a wall of text; the keys of a single module are not.
+    # The keys of a single module fit into a message, those of a whole model do not.
     if len(own) <= 24:
         return did_you_mean(key, own)
     _, _, guess = did_you_mean(key, own).partition("Did you mean ")

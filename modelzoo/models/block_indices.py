@@ -1,6 +1,6 @@
-"""Indices of blocks, as people give them: `all`, the last n, or a list; and of features, in timm's three ways.
+"""Block indices from `all`, the last n, or a list; and indices of intermediate features as in timm.
 
-timm has `feature_take_indices`, but in a private module.
+timm's own `feature_take_indices` is in a private module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["chosen_blocks", "reject_unused_options", "taken_indices"]
 
 
 def chosen_blocks(name: str, blocks: str | int | Sequence[int], depth: int) -> set[int]:
-    """Indices of `all` blocks, of the last n if int, or these."""
+    """Indices of the chosen blocks: `all`, the last n if int, or an explicit list."""
     if blocks == "all":
         return set(range(depth))
     if isinstance(blocks, str):
@@ -29,19 +29,17 @@ def chosen_blocks(name: str, blocks: str | int | Sequence[int], depth: int) -> s
 
 
 def reject_unused_options(model: str, options: Iterable[str], reason: str) -> None:
-    """Raises SpecError for options of a mechanism that stands nowhere in the model."""
-    problems = [
-        Problem(f"{model}: {name} would have no effect: {reason}", hint=f"leave {name} out") for name in options
-    ]
+    """Raise SpecError for options of a mechanism that no block of the model uses."""
+    problems = [Problem(f"{model}: {name} would have no effect: {reason}", hint=f"remove {name}") for name in options]
     if problems:
         raise SpecError(problems)
 
 
 def taken_indices(indices: int | Sequence[int] | None, count: int) -> list[int]:
-    """The last n of `count` if int, all if None, else these, negative ones from the end: `[-1]` of 4 is `[3]`."""
+    """Indices of features as in timm: the last n of `count` if int, all if None, else a list: `[-1]` of 4 is `[3]`."""
     if indices is None:
         return list(range(count))
     chosen = range(count - indices, count) if isinstance(indices, int) else indices
     if not chosen or not all(-count <= index < count for index in chosen):
-        raise ValueError(f"there are {count} intermediate features, but indices={indices!r} was asked for")
+        raise ValueError(f"the model has {count} intermediate features, but got indices={indices!r}")
     return [index % count for index in chosen]

@@ -1,8 +1,8 @@
-"""Released checkpoint files become weights of a named model.
+"""Conversion of released checkpoints to weights of a named model.
 
-Files differ in their wrapping (`state_dict`, `state_dict_ema`, `model`, `model_ema`, or nothing), in a `module.`
-prefix, and in the image size that their position embedding was made for. Nothing in a file is executed: torch reads
-tensors and plain values only.
+Files differ in their wrapping (`state_dict`, `state_dict_ema`, `model`, `model_ema`, or none), in a `module.` prefix,
+and in the image size of their position embedding. No code in a file is executed: torch reads tensors and plain values
+only.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from search_space.parsing.errors import Problem, SpecError, did_you_mean
 __all__ = ["convert_checkpoint", "read_checkpoint", "zoo_models"]
 
 PLAIN, EMA = ("state_dict", "model"), ("state_dict_ema", "model_ema")
-# timm's training scripts put their arguments beside the weights; a Namespace holds values and runs nothing.
+# timm's training scripts save their arguments with the weights; a Namespace contains values and executes no code.
 HARMLESS: tuple[Callable[..., Any], ...] = (argparse.Namespace,)
 MOST_PROBLEMS = 12
-# The others have the released keys.
+# The other models have the released keys.
 OWN_KEYS: dict[type[nn.Module], Callable[[Mapping[str, Any], nn.Module], Mapping[str, torch.Tensor]]] = {
     FocalTransformer: focal_state,
     RegionViT: regionvit_state,
@@ -42,20 +42,20 @@ OWN_KEYS: dict[type[nn.Module], Callable[[Mapping[str, Any], nn.Module], Mapping
 
 
 def zoo_models() -> list[str]:
-    """Names of the zoo's own models, in order."""
+    """Sorted names of the zoo's own models."""
     return sorted(
         name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("modelzoo.models.")
     )
 
 
 def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, torch.Tensor]:
-    """The state in a released file, without its wrapping.
+    """Read the state dict of a released file, without its wrapping.
 
     Args:
-        ema: take the averaged weights, or refuse to; None takes them where there are any.
+        ema: Read the averaged weights (True) or the plain ones (False); None prefers the averaged ones.
 
     Raises:
-        SpecError: a file that is missing, is no checkpoint, holds code, or lacks the weights that are asked for.
+        SpecError: the file is missing, is not a checkpoint, contains code, or lacks the requested weights.
     """
     content = _load(path)
     wrapped = {name: content[name] for name in (*PLAIN, *EMA) if isinstance(content.get(name), Mapping)}
@@ -63,7 +63,9 @@ def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, torch.T
     if not wrapped:
         if ema:
             raise SpecError(
-                Problem("holds no averaged weights", where=str(path), hint="without --ema its only weights are taken")
+                Problem(
+                    "contains no averaged weights", where=str(path), hint="without --ema, its plain weights are used"
+                )
             )
         state = content
     else:
@@ -72,9 +74,9 @@ def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, torch.T
             kind, other = ("averaged", "--no-ema") if ema else ("plain", "--ema")
             raise SpecError(
                 Problem(
-                    f"holds no {kind} weights, only {', '.join(sorted(wrapped))}",
+                    f"contains no {kind} weights, only {', '.join(sorted(wrapped))}",
                     where=str(path),
-                    hint=f"{other} takes those",
+                    hint=f"use {other} for these",
                 )
             )
         state = wrapped[chosen[0]]
@@ -84,7 +86,7 @@ def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, torch.T
         shown = ", ".join(map(repr, foreign[:5]))
         raise SpecError(
             Problem(
-                f"holds more than weights: {shown}" if foreign else "holds no weights",
+                f"contains more than weights: {shown}" if foreign else "contains no weights",
                 where=str(path),
                 hint=f"known wrappings: {', '.join(sorted((*PLAIN, *EMA)))}, or the weights themselves",
             )
@@ -95,17 +97,17 @@ def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, torch.T
 def convert_checkpoint(
     state: Mapping[str, torch.Tensor], name: str, *, img_size: int | None = None, num_classes: int = 1000
 ) -> dict[str, torch.Tensor]:
-    """The released `state` under the keys of the zoo's model `name`, complete, in shapes that it can load.
+    """Convert a released state dict to the keys and shapes of the zoo's model `name`.
 
     Args:
-        img_size: side of the images that the model is built for, in place of its own; the position embedding of
-            another size is resized (bicubic).
+        img_size: Image size of the model instead of its default; a position embedding of another size is resized
+            (bicubic).
 
     Raises:
-        SpecError: no model of the zoo, or weights that are missing, left over or of other shapes.
+        SpecError: unknown model, or missing or unexpected weights, or wrong shapes.
     """
     if name not in zoo_models():
-        raise SpecError(Problem(f"no model of the zoo is called {name!r}", hint=did_you_mean(name, zoo_models())))
+        raise SpecError(Problem(f"unknown model of the zoo {name!r}", hint=did_you_mean(name, zoo_models())))
     size: dict[str, Any] = {} if img_size is None else {"img_size": img_size}
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=num_classes, **size)
@@ -121,7 +123,7 @@ def convert_checkpoint(
 
 
 def _shortened(problems: Sequence[Problem]) -> list[Problem]:
-    """Weights of another model are wrong in thousands of places; a few tell as much."""
+    """First few problems and the number of the others: weights of another model can have thousands."""
     if len(problems) <= MOST_PROBLEMS:
         return list(problems)
     rest = Problem(f"and {len(problems) - MOST_PROBLEMS} more problems", hint="are these the weights of another model?")
@@ -139,7 +141,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     except (EOFError, OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as err:
         raise SpecError(_why_unreadable(path)) from err
     if not isinstance(content, Mapping):
-        raise SpecError(Problem(f"is no checkpoint, but a {type(content).__name__}", where=str(path)))
+        raise SpecError(Problem(f"is not a checkpoint, but a {type(content).__name__}", where=str(path)))
     return content
 
 
@@ -149,11 +151,11 @@ def _why_unreadable(path: Path) -> Problem:
     except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError):
         foreign = set()
     if not foreign:
-        return Problem("is no checkpoint that torch can read as weights only", where=str(path))
+        return Problem("is not a checkpoint that torch can read with weights_only=True", where=str(path))
     return Problem(
-        f"holds objects that are no tensors or plain values: {', '.join(sorted(foreign))}",
+        f"contains objects other than tensors and plain values: {', '.join(sorted(foreign))}",
         where=str(path),
-        hint="reading them would run code. If you trust the file, save its weights alone and import those",
+        hint="reading them would execute code. If you trust the file, save only its weights and import those",
     )
 
 
@@ -164,7 +166,7 @@ def _resized(pos_embed: torch.Tensor, model: VisionTransformer) -> torch.Tensor:
         return pos_embed
     old_side = int((pos_embed.shape[1] - num_prefix) ** 0.5)
     if old_side**2 + num_prefix != pos_embed.shape[1]:
-        return pos_embed  # of no square image; the check of shapes names it
+        return pos_embed  # not of a square image; the check of shapes reports it
     return resample_abs_pos_embed(
         pos_embed, new_size=list(grid_size), old_size=[old_side, old_side], num_prefix_tokens=num_prefix
     )

@@ -1,6 +1,7 @@
-"""Single modules of the official implementations by their own constructor arguments: attentions and map refinement.
+"""Builders of single modules of the official implementations, from their constructor arguments.
 
-Separate from whole models, which are built beside their networks. `config` is written as in the golden cases.
+Attention modules and map refinement; complete models are built by the adapter beside their network. `config` has the
+format of the golden cases.
 """
 
 from __future__ import annotations
@@ -47,22 +48,22 @@ GMA_DEFAULTS: dict[str, Any] = {
     "proj_bias": True,
     "qk_scale": None,
     "proj_drop": 0.0,
-    # What follows from the others, checked where given.
+    # These follow from the others and are checked if given.
     **dict.fromkeys(("segments", "segment_dim", "attention_dim", "channels_per_head", "effective_scale")),
 }
-# The official module stores its attention dropout and never applies it; the others are descriptions.
+# The official module stores its attention dropout but never applies it; the other two are descriptions.
 GMA_UNUSED = ("activation", "attn_drop", "norm")
 
 
 def build_reattention(config: Mapping[str, Any]) -> nn.Module:
-    """DeepViT's Re-attention."""
+    """Build DeepViT's Re-attention."""
     given = complete("reattention", config, {**ATTENTION_DEFAULTS, "apply_transform": True, "transform_scale": False})
     names = ("apply_transform", "transform_scale", "qk_scale", "batch_norm_eps")
     return Reattention(_slot(given), **{name: given[name] for name in names})
 
 
 def build_dla(config: Mapping[str, Any]) -> nn.Module:
-    """Refined-ViT's refinement of attention maps."""
+    """Build Refined-ViT's refinement of attention maps (distributed local attention)."""
     given = complete("dla", config, DLA_DEFAULTS)
     maps, returned, mode = given["inp"], given["oup"], given["refine_mode"]
     if mode == "conv_exapnd":  # the official spelling
@@ -77,19 +78,19 @@ def build_dla(config: Mapping[str, Any]) -> nn.Module:
         return DenseMapConvolution(maps, returned, kernel_size=given["kernel_size"])
     raise SpecError(
         Problem(
-            f"dla: refine_mode={mode!r} with expand_ratio={given['expand_ratio']!r} does not exist",
+            f"dla: refine_mode={mode!r} with expand_ratio={given['expand_ratio']!r} is not supported",
             hint="legal: refine_mode='conv_exapnd', or refine_mode='conv' with expand_ratio=1",
         )
     )
 
 
 def build_refined_attention(config: Mapping[str, Any]) -> nn.Module:
-    """Refined-ViT's attention: its own map refined, or, sharing, the map of the block before."""
+    """Build Refined-ViT's attention, which refines its own map or, with `share_atten`, that of the previous block."""
     defaults = {**ATTENTION_DEFAULTS, "apply_transform": True, "share_atten": False, "kernel_size": 3, "head_expand": 3}
     given = complete("refined_attention", config, defaults)
     shared = {name: given[name] for name in ("qk_scale", "batch_norm_eps")}
     if given["share_atten"]:
-        # The official sharing block always expands by 3 with kernel 3, whatever else it is told.
+        # The official sharing block always expands by 3 with kernel 3, independent of its arguments.
         return MapSharingAttention(_slot(given), **shared)
     return RefinedAttention(
         _slot(given),
@@ -101,14 +102,14 @@ def build_refined_attention(config: Mapping[str, Any]) -> nn.Module:
 
 
 def build_gma_module(config: Mapping[str, Any]) -> nn.Module:
-    """GroupMixFormer's attention; `attend(tokens, grid_size=(height, width))` is its forward."""
+    """Build GroupMixFormer's attention; its forward is `attend(tokens, grid_size=(height, width))`."""
     given = complete("gma_module", config, GMA_DEFAULTS, GMA_UNUSED)
     names = ("dim", "num_heads", "qkv_bias", "proj_bias", "proj_drop")
     module = GroupMixAttention(
         Slot(**{name: given[name] for name in names}),
         kernel_sizes=tuple(given["aggregator_kernels"]),
         local_kernel_size=given["local_kernel"],
-        # JSON knows only text as keys.
+        # JSON keys are always text.
         crpe_windows={int(window): heads for window, heads in given["crpe_windows"].items()},
         qk_scale=given["qk_scale"],
     )
@@ -126,7 +127,7 @@ def build_gma_module(config: Mapping[str, Any]) -> nn.Module:
     }
     if wrong:
         raise SpecError(
-            Problem(f"gma_module: {name} is {given[name]!r}, but the other arguments make it {value!r}")
+            Problem(f"gma_module: {name} is {given[name]!r}, but {value!r} follows from the other arguments")
             for name, value in wrong.items()
         )
     return module

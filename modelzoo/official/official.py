@@ -1,7 +1,7 @@
-"""Official implementations, module by module and whole, by their own constructor arguments and their own state.
+"""Modules and models of the official implementations, from their constructor arguments and state dicts.
 
-This is where parity is decided, so it is strict: an argument nobody knows, a weight that is missing or left over, a
-shape that differs is an error that names it. `config` is written as in the golden cases.
+The basis of the parity tests, therefore strict: unknown arguments, missing or unexpected weights and different shapes
+are errors. `config` has the format of the golden cases.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ __all__ = ["SYSTEMS", "from_official"]
 
 
 def from_official(system: str, config: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
-    """The module of an official `system` with its weights, in training mode.
+    """Build the module of an official `system` with its weights, in training mode.
 
-    Whole models answer an image as the official ones do, in training mode as well: Refined-ViT with (logits, patch
-    logits, box), and with the blocks' maps where `cos_reg`. Modules: `dla` takes maps; `reattention`,
-    `refined_attention` and `gma_module` have `attend` beside `forward`; `refined_block` takes (tokens, map of the
-    block before) and returns both, `gma_block` takes (tokens, (height, width)).
+    Complete models have the official outputs, also in training mode: Refined-ViT returns (logits, patch logits, box),
+    and with `cos_reg` the blocks' maps. Modules: `dla` takes maps; `reattention`, `refined_attention` and `gma_module`
+    have `attend` besides `forward`; `refined_block` takes (tokens, map of the previous block) and returns both,
+    `gma_block` takes (tokens, (height, width)).
 
     Args:
-        config: the official constructor's arguments; those not given have the official defaults.
-        state_dict: the official state, complete.
+        config: Arguments of the official constructor; missing ones have the official defaults.
+        state_dict: The complete official state dict.
 
     Raises:
-        SpecError: unknown system or argument, missing or left-over key, wrong shape: all that is wrong, by name.
+        SpecError: all problems at once: unknown system or argument, missing or unexpected key, wrong shape.
     """
     if system not in SYSTEMS:
         raise SpecError(Problem(f"unknown system {system!r}", hint=did_you_mean(system, SYSTEMS)))
@@ -51,7 +51,7 @@ def from_official(system: str, config: Mapping[str, Any], state_dict: Mapping[st
 
 @dataclass(frozen=True)
 class System:
-    """How an official system is built from its arguments, and its state brought under our keys."""
+    """Official system: builder from its arguments, and converter of its state dict."""
 
     build: Callable[[Mapping[str, Any]], nn.Module]
     own_state: Callable[[Mapping[str, torch.Tensor], nn.Module], Mapping[str, torch.Tensor]]

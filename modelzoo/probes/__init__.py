@@ -1,9 +1,9 @@
-"""Diagnostics: what a model attends to, and how alike its blocks and heads are, without changing its forward pass.
+"""Probes of attention maps: similarity of blocks and heads, entropy, distance, without changing the forward pass.
 
     maps = attention_maps(model, images)            # one AttentionMap per attention, in the order of the forward pass
     cross_layer_similarity([one.weights for one in maps])
 
-`measure_probes` makes metrics of a trial of them; `PROBES` names what there is.
+`measure_probes` computes metrics of a trial from them; `PROBES` is the table of probes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The cosine regulariser: a price on neighbouring blocks whose maps are alike, entry by entry over the heads.
+"""Cosine regulariser: a penalty on similar attention maps of adjacent blocks, per entry along the head axis.
 
 Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886.
-Source:  written from a description of the released training code; loss and gradients are held to a recorded step.
+Source:  written from a description of the released training code; loss and gradients are compared with a recorded step.
 Differs: as released, not as in the paper's equation 2: the cosine is along the head axis. Ours: for a block that
-         refines a borrowed map we take the map that weighs V. The released code takes what such a block hands on, the
-         borrowed map itself, so that half of its pairs are 1 whatever the weights.
+         refines the previous block's map, the map that weights V is used. The released code uses the map that such a
+         block passes on, which is the previous block's map itself, so that half of its pairs are always 1.
 
 Shapes:  B images, H heads, N queries, K keys.
 """
@@ -26,24 +26,24 @@ __all__ = ["check_cosine_regulariser", "cosine_penalty", "head_axis_similarity"]
 
 
 def head_axis_similarity(one_BHNK: Tensor, other_BHNK: Tensor) -> Tensor:
-    """(B, N, K): cosine of the H numbers that two blocks have for a pair of tokens."""
+    """Cosine (B, N, K) of the H numbers that two blocks have for each pair of tokens."""
     return F.cosine_similarity(one_BHNK, other_BHNK, dim=1)
 
 
 def cosine_penalty(maps_BHNK: Sequence[Tensor], *, pairs: int) -> Tensor:
-    """Mean over images and pairs of tokens of the summed similarity of the first `pairs` neighbours, over `pairs`.
+    """Mean similarity of the first `pairs` pairs of adjacent blocks, over images and pairs of tokens.
 
     Args:
-        maps_BHNK: the maps that weigh V, block after block.
+        maps_BHNK: The maps that weight V, in the order of the blocks.
 
     Raises:
-        SpecError: fewer neighbours than `pairs`, or neighbours whose maps have other shapes.
+        SpecError: fewer than `pairs` pairs, or adjacent maps of different shapes.
     """
     path = "train.cosine_regulariser.pairs"
     if len(maps_BHNK) <= pairs:
         raise SpecError(
             Problem(
-                f"{pairs} pairs of neighbouring blocks need {pairs + 1} attention maps, "
+                f"{pairs} pairs of adjacent blocks need {pairs + 1} attention maps, "
                 f"but the model forms {len(maps_BHNK)}",
                 path=path,
                 hint=f"choose pairs of at most {len(maps_BHNK) - 1}"
@@ -59,7 +59,7 @@ def cosine_penalty(maps_BHNK: Sequence[Tensor], *, pairs: int) -> Tensor:
                 f"the maps of blocks {odd} and {odd + 1} cannot be compared: {shapes[odd]} and {shapes[odd + 1]} "
                 "(heads, queries, keys)",
                 path=path,
-                hint=f"choose pairs of at most {odd}" if odd else "choose a model whose blocks see the same tokens",
+                hint=f"choose pairs of at most {odd}" if odd else "choose a model whose blocks have the same tokens",
             )
         )
     similarities = [head_axis_similarity(*maps_BHNK[index : index + 2]) for index in range(pairs)]
@@ -69,10 +69,10 @@ def cosine_penalty(maps_BHNK: Sequence[Tensor], *, pairs: int) -> Tensor:
 def check_cosine_regulariser(
     arch: ArchSpec, *, pairs: int, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int
 ) -> None:
-    """Asks on the meta device, before anything trains, whether the model of `arch` has as many comparable maps.
+    """Check on the meta device, before training, that a model has enough comparable attention maps.
 
     Raises:
-        SpecError: the architecture cannot be built, or the penalty cannot be taken of its maps.
+        SpecError: the architecture cannot be built, or the penalty is undefined for its maps.
     """
     with torch.device("meta"), torch.no_grad():
         model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).eval()

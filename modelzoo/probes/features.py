@@ -1,8 +1,8 @@
-"""What the blocks make of the tokens, and how near each block's tokens are to those of the last one.
+"""Block features, and their similarity to those of the last block.
 
 Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886, figure 4.
 Source:  written from the paper.
-Differs: in pyramids only the blocks whose output has the shape of the last one's can be compared.
+Differs: in pyramids only blocks whose output has the shape of the last block's can be compared.
 
 Shapes:  L blocks, B images, N tokens, D dim.
 """
@@ -21,9 +21,9 @@ __all__ = ["block_features", "feature_similarity"]
 
 @torch.no_grad()
 def block_features(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Path of every block -> its output tokens (B, N, D) in evaluation mode, in the order of the forward pass.
+    """Output tokens (B, N, D) of every block in evaluation mode, by module path, in forward order.
 
-    A block is a module whose class says so (`Block`, `SwinTransformerBlock`, ...) and that stands in no other block.
+    A block is a module with `Block` in its class name (`SwinTransformerBlock`, ...) that is not inside another block.
     """
     modes = {module: module.training for module in model.modules()}
     found: dict[str, Tensor] = {}
@@ -49,7 +49,7 @@ def block_features(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 
 def feature_similarity(features_BND: Sequence[Tensor]) -> Tensor:
-    """(L, B, N): cosine of each token after each block with the same token after the last block."""
+    """Cosine (L, B, N) of each token after each block with the same token after the last block."""
     last_BND = features_BND[-1].double()
     return torch.stack([F.cosine_similarity(one.double(), last_BND, dim=-1) for one in features_BND])
 
@@ -64,7 +64,7 @@ def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _tokens(output: Any) -> Tensor | None:
-    """(B, N, D) from tokens, from a map (B, h, w, D), or from the first tensor of several outputs."""
+    """Tokens (B, N, D) from tokens, a map (B, h, w, D), or the first tensor of several outputs."""
     if isinstance(output, tuple | list):
         output = next((one for one in output if isinstance(one, Tensor)), None)
     if not isinstance(output, Tensor) or output.ndim not in (3, 4):

@@ -2,10 +2,10 @@
 
 Paper:   similarity: DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886, equation 2 and
          figure 3; distance: An Image is Worth 16x16 Words, Dosovitskiy et al. 2021, arXiv:2010.11929, figure 7.
-Source:  written from the papers; DeepViT's released code has no such measure.
-Differs: the paper does not say from which cosine on a token's column counts as similar, nor with which blocks a block
-         is compared for its share; both are parameters here, with defaults that are ours. Distances: prefix tokens have
-         no place, so their rows and columns are left out, and the rest of a row is normalised again.
+Source:  written from the papers; DeepViT's released code does not contain these metrics.
+Differs: the paper does not define the cosine above which columns count as similar, nor the blocks that are compared for
+         the share; both are parameters here, with our defaults. Distances: prefix tokens have no position, so their
+         rows and columns are omitted and the remaining rows renormalised.
 
 Shapes:  L blocks, B images (times windows), H heads, N queries (rows), T or K keys (columns).
 """
@@ -31,32 +31,33 @@ __all__ = [
 
 
 def cross_layer_similarity(maps_BHNT: Sequence[Tensor]) -> Tensor:
-    """M (L, L, B, H, T): the cosine of column t, what token t gives to all queries, between two blocks (equation 2).
+    """Similarity M (L, L, B, H, T): the cosine of column t, the weights of key t for all queries, between two blocks
+    (equation 2).
 
-    1 means that token t plays the same part in both blocks. A column of zeros is similar to nothing.
+    1 means that token t has the same role in both blocks. The similarity of a column of zeros is 0.
     """
     unit_LBHNT = torch.stack([_unit_columns(one) for one in maps_BHNT])
     return torch.einsum("pbhnt,qbhnt->pqbht", unit_LBHNT, unit_LBHNT)
 
 
 def similar_share(similarity_LLBHT: Tensor, *, threshold: float = 0.9) -> Tensor:
-    """(L, L): share of two blocks' columns, over images, heads and tokens, whose cosine exceeds `threshold`."""
+    """Share (L, L) of two blocks' columns, over images, heads and tokens, whose cosine exceeds `threshold`."""
     return (similarity_LLBHT > threshold).to(similarity_LLBHT.dtype).mean(dim=(2, 3, 4))
 
 
 def similar_blocks(similarity_LLBHT: Tensor, *, threshold: float = 0.9, share: float = 0.9) -> Tensor:
-    """Share of the blocks, from the second on, that are similar to the block right before them.
+    """Share of the blocks, from the second on, that are similar to the previous block.
 
     Args:
-        threshold: cosine above which a column counts as similar.
-        share: a block is similar if more than this share of its columns is.
+        threshold: Cosine above which a column counts as similar.
+        share: A block is similar if more than this share of its columns is.
     """
     shares_LL = similar_share(similarity_LLBHT, threshold=threshold)
     return (shares_LL.diagonal(offset=1) > share).to(shares_LL.dtype).mean()
 
 
 def head_similarity(map_BHNT: Tensor) -> Tensor:
-    """(H, H): the cosine of equal columns of two heads of one block, mean over images and tokens."""
+    """Cosine (H, H) of the same columns of two heads of a block, mean over images and tokens."""
     unit_BHNT = _unit_columns(map_BHNT)
     return torch.einsum("bgnt,bhnt->ghbt", unit_BHNT, unit_BHNT).mean(dim=(2, 3))
 
@@ -66,14 +67,14 @@ def _unit_columns(map_BHNT: Tensor) -> Tensor:
 
 
 def attention_entropy(softmax_BHNK: Tensor) -> Tensor:
-    """(B, H): entropy of the rows in nats, mean over the queries; log K for a head that attends to all keys alike."""
+    """Entropy (B, H) of the rows in nats, mean over the queries; log K for a head with uniform attention."""
     return torch.special.entr(softmax_BHNK.double()).sum(dim=-1).mean(dim=-1)
 
 
 def attention_distance(softmax_BHNK: Tensor, positions: Positions) -> Tensor:
-    """(B, H): mean distance of a query to what it attends to, weighted by the attention, mean over the queries.
+    """Attention distance (B, H): attention-weighted distance from a query to the keys, mean over the queries.
 
-    The unit is the side of a query's cell: a patch for a plain ViT, a token of its own stage in a pyramid.
+    The unit is the side of a query's cell: a patch in a plain ViT, a token of the same stage in a pyramid.
     """
     num_prefix = positions.num_prefix
     between_BHNK = softmax_BHNK.double()[:, :, num_prefix:, num_prefix:]

@@ -1,8 +1,8 @@
-"""Attention maps of any model, read while it computes what it always computes.
+"""Recording of the attention maps of any model, without changing its forward pass.
 
-Three things are watched during a forward pass, and only then: softmax over the last axis, torch's fused attention
-(whose map is computed beside it, for it shows none itself), and modules that maps pass on their way to V: the
-mechanisms' `MapTap` and timm's `attn_drop`. A map belongs to the attention module in whose forward it was seen.
+During a forward pass, three operations are intercepted: softmax over the last axis, torch's fused attention (whose map
+is computed in addition, because it does not return one), and modules that a map passes before it weights V: the
+mechanisms' `MapTap` and timm's `attn_drop`. A map belongs to the attention module in whose forward it was recorded.
 
 Shapes:  G maps (images, times windows), H heads, N queries, K keys, E head_dim.
 """
@@ -27,22 +27,22 @@ __all__ = ["AttentionMap", "attention_maps", "record_maps"]
 _SOFTMAX = (torch.softmax, F.softmax, Tensor.softmax)
 _FUSED = F.scaled_dot_product_attention
 _OVER_CHANNELS = ("ChannelAttention", "CrossCovariance", "XCA")
-"""Attentions whose map is not between tokens: its rows and columns are channels."""
+"""Class names of attention between channels instead of tokens."""
 
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """What one attention did to one batch.
+    """Attention maps of one attention layer for one batch.
 
     Attributes:
-        name: path of the attention in the model.
-        kind: its class.
-        weights: (G, H, N, K) what weighed V; None where there is no such map.
-        softmax: (G, H, N, K) the softmax it was made from: the same tensor where nothing mixes maps, None for an
-            attention without queries of its own.
-        key_weights: (G, H, N, E) softmax(k) over the tokens, for factorised attention, which forms no N x K map.
-        num_windows: windows per image: the maps of one image lie one after another.
-        positions: where queries and keys lie; None where the host is not understood.
+        name: Module path of the attention.
+        kind: Its class name.
+        weights: Map (G, H, N, K) that weights V; None if there is no such map.
+        softmax: Softmax (G, H, N, K) before mixing: the same tensor if the maps are not mixed, None for an attention
+            without its own queries.
+        key_weights: softmax(k) (G, H, N, E) over the tokens, for factorised attention, which forms no N x K map.
+        num_windows: Windows per image; the maps of one image are adjacent.
+        positions: Positions of queries and keys; None for an unknown host.
     """
 
     name: str
@@ -56,13 +56,12 @@ class AttentionMap:
 
 @torch.no_grad()
 def attention_maps(model: nn.Module, images: Tensor) -> list[AttentionMap]:
-    """The maps of every attention of `model`, in the order of its forward pass, in evaluation mode.
+    """Attention maps of a model in evaluation mode, in forward order.
 
-    The forward pass computes bit for bit what it computes without a probe; modes, hooks and buffers are afterwards as
-    they were.
+    The output is bit-equal to that without a probe; modes, hooks and buffers are restored.
 
     Raises:
-        ValueError: no attention was seen.
+        ValueError: no attention was recorded.
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -73,17 +72,17 @@ def attention_maps(model: nn.Module, images: Tensor) -> list[AttentionMap]:
         for module, was_training in modes.items():
             module.training = was_training
     if not maps:
-        raise ValueError(f"{type(model).__name__} formed no attention map, and no other attention was seen")
+        raise ValueError(f"{type(model).__name__} formed no attention map, and no other attention was found")
     return maps
 
 
 @contextmanager
 def record_maps(model: nn.Module, *, replace_fused: bool = False) -> Iterator[list[AttentionMap]]:
-    """A list that grows while `model` runs inside the `with`; tensors keep their gradient.
+    """Record attention maps inside of the `with` block into the returned list; tensors keep their gradient.
 
     Args:
-        replace_fused: compute fused attention from the recorded map instead of beside it, so that dropout and gradient
-            of the map are those of the output (for losses on maps; the last digits of the output may differ).
+        replace_fused: Compute fused attention from the recorded map instead of in addition, so that dropout and
+            gradient of the map are those of the output (for losses on maps; the output may differ by rounding).
     """
     maps: list[AttentionMap] = []
     watch = _Watch(model, maps)
@@ -91,7 +90,7 @@ def record_maps(model: nn.Module, *, replace_fused: bool = False) -> Iterator[li
     for name, module in model.named_modules():
         handles.append(module.register_forward_pre_hook(watch.entering(name, module), with_kwargs=True))
         handles.append(module.register_forward_hook(watch.leaving(name, module), always_call=True))
-    # Compiled code would not notice.
+    # Compiled code would bypass the hooks.
     eager = torch.compiler.set_stance("force_eager")
     try:
         with eager, _Functions(watch, replace_fused=replace_fused):
@@ -103,7 +102,7 @@ def record_maps(model: nn.Module, *, replace_fused: bool = False) -> Iterator[li
 
 @dataclass
 class _Frame:
-    """A module at work, and what was seen in it and not yet recorded."""
+    """Module in its forward pass, with the maps that are not yet recorded."""
 
     name: str
     module: nn.Module
@@ -119,7 +118,7 @@ class _Frame:
 
 
 class _Watch:
-    """The stack of modules at work; turns what is seen into records."""
+    """Stack of modules in their forward pass; records their maps."""
 
     def __init__(self, root: nn.Module, maps: list[AttentionMap]) -> None:
         self._root = root
@@ -166,7 +165,7 @@ class _Watch:
         self._pending().factorised = True
 
     def _pending(self) -> _Frame:
-        """Who is at work: the innermost attention, else the innermost module that has parts."""
+        """Current module: the innermost attention, else the innermost module with children."""
         with_parts = [frame for frame in self._stack if next(frame.module.children(), None) is not None]
         sites = [frame for frame in with_parts if frame.is_site]
         return (sites or with_parts or self._stack)[-1]
@@ -175,7 +174,7 @@ class _Watch:
         self, name: str, frame: _Frame, *, weights: Tensor | None = None, key_weights: Tensor | None = None
     ) -> None:
         site = self._root.get_submodule(name)
-        # A mechanism inside a host's adapter: the adapter knows the window.
+        # For a mechanism inside a host's adapter, the adapter has the window size.
         outer = frame.module if frame.is_site else site
         weights, frame.softmax = _windows_apart(site, weights), _windows_apart(site, frame.softmax)
         kind = type(site).__name__
@@ -208,7 +207,7 @@ class _Watch:
 
 
 class _Functions(TorchFunctionMode):
-    """Sees softmax and fused attention wherever they are called."""
+    """Interceptor of all calls of softmax and fused attention."""
 
     def __init__(self, watch: _Watch, *, replace_fused: bool) -> None:
         super().__init__()
@@ -244,7 +243,7 @@ class _Functions(TorchFunctionMode):
 
 
 def _windows_apart(site: nn.Module, map_GHNK: Tensor | None) -> Tensor | None:
-    """(B, W * H, N, K) -> (B * W, H, N, K): some attentions let windows join the heads, so that one bias serves all."""
+    """Split windows from heads, (B, W * H, N, K) -> (B * W, H, N, K): some attentions merge them to share a bias."""
     num_heads = None if isinstance(site, TokenAttention) else getattr(site, "num_heads", None)
     if map_GHNK is None or not isinstance(num_heads, int) or map_GHNK.shape[1] == num_heads:
         return map_GHNK

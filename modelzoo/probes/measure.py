@@ -1,8 +1,8 @@
-"""Diagnostics as numbers of a trial: one metric per probe, and the arrays that a plot needs.
+"""Probes as metrics of a trial: one number per probe, and arrays for plots.
 
-A block is compared with the block before it; in shifted windows, where neighbours attend over other tokens, with the
-nearest earlier block of the same windows. Numbers are means over images, then over blocks. A probe that a model gives
-nothing for (Group-Mix attention forms no N x N map) yields no metric, and a note that says why.
+A block is compared with the previous block; with shifted windows, where adjacent blocks attend to different tokens,
+with the nearest earlier block of the same windows. Metrics are means over images, then over blocks. A probe that does
+not apply to a model (Group-Mix attention forms no N x N map) yields a note with the reason instead of a metric.
 
 Shapes:  L attentions, B images, H heads, T tokens.
 """
@@ -22,12 +22,12 @@ from modelzoo.probes.maps import AttentionMap, attention_maps
 __all__ = ["PROBES", "Probed", "measure_probes"]
 
 _SIMILAR_SHARE = 0.9
-"""A block is similar to another if more than this share of its columns is (DeepViT's figure 3 speaks of 90 %)."""
+"""A block is similar to another if more than this share of its columns is (90 % in DeepViT's figure 3)."""
 
 
 @dataclass
 class Probed:
-    """Results of the probes: `metrics` by their names in `search_space.schema.metrics`, arrays, and what is missing."""
+    """Results of the probes: metrics (names as in `search_space.schema.metrics`), arrays, and notes on missing ones."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, Tensor] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class _Sample:
-    """One batch, seen by all probes."""
+    """Maps and features of one batch, shared by all probes."""
 
     maps: list[AttentionMap]
     features: dict[str, Tensor]
@@ -51,12 +51,12 @@ def measure_probes(
     *,
     similarity_threshold: float = 0.9,
 ) -> Probed:
-    """The probes `names` of `model` on batches of images: maps of a whole batch are in memory at a time.
+    """Measure probes of a model on batches of images; the maps of one batch are in memory at a time.
 
     Args:
-        similarity_threshold: cosine above which `similar_blocks` counts a column as similar.
+        similarity_threshold: Cosine above which `similar_blocks` counts a column as similar.
 
-    Arrays (NaN where two attentions cannot be compared or have no such number; rows in the order of `names`):
+    Arrays (NaN if two attentions cannot be compared or the number is undefined; rows in the order of `names`):
         cross_layer_similarity (L, L), similar_share (L, L), head_similarity (L, H, H), feature_similarity (blocks),
         attention_entropy (L, H), attention_distance (L, H).
     """
@@ -83,7 +83,7 @@ def measure_probes(
     return Probed(metrics, arrays, paths, tuple(notes.values()))
 
 
-# -- what each probe collects of a batch (means over its images), or why it cannot ---------------------------------
+# -- arrays of each probe for a batch (means over its images), or the reason why there are none --------------------
 
 
 def _similarities(sample: _Sample) -> dict[str, Tensor] | str:
@@ -139,18 +139,18 @@ def _distance(sample: _Sample) -> dict[str, Tensor] | str:
         return {"attention_distance": _padded(found)}
     if all(one.softmax is None for one in sample.maps):
         return _no_map(sample)
-    return "it is not known where the tokens of this model lie in the image"
+    return "the positions of this model's tokens in the image are unknown"
 
 
 def _features(sample: _Sample) -> dict[str, Tensor] | str:
     blocks = list(sample.features.values())
     alike = [one for one in blocks if one.shape == blocks[-1].shape]
     if len(alike) < 2:
-        return "there are no two blocks whose outputs have the same shape"
+        return "no two blocks have outputs of the same shape"
     return {"feature_similarity": feature_similarity(alike).mean(dim=(1, 2)).cpu()}
 
 
-# -- what is left of it in one number ------------------------------------------------------------------------------
+# -- reduction of the arrays to metrics ----------------------------------------------------------------------------
 
 
 def _over_pairs(array_LL: Tensor) -> float:
@@ -195,14 +195,14 @@ PROBES: dict[str, _Probe] = {
     "attention_entropy": _Probe(_entropy, "attention_entropy", _over_blocks),
     "attention_distance": _Probe(_distance, "attention_distance", _over_blocks),
 }
-"""Name, which is the metric's, -> probe."""
+"""Probes by the name of their metric."""
 
 
 def _comparable(maps: Sequence[AttentionMap]) -> list[list[int]]:
     """Indices of maps with the same heads over the same tokens."""
     groups: dict[object, list[int]] = {}
     for index, one in enumerate(maps):
-        # Which tokens lie in windows that are not understood is unknown, and may differ from block to block.
+        # The tokens of windows of an unknown kind may differ from block to block.
         if one.weights is not None and (one.positions is not None or one.num_windows == 1):
             is_shifted = one.positions is not None and one.positions.is_shifted
             groups.setdefault((tuple(one.weights.shape), is_shifted), []).append(index)
@@ -210,7 +210,7 @@ def _comparable(maps: Sequence[AttentionMap]) -> list[list[int]]:
 
 
 def _pairs(array_LL: Tensor) -> list[tuple[int, int]]:
-    """Every attention with the nearest earlier one that it can be compared with."""
+    """Pairs of each attention with the nearest earlier one that it can be compared with."""
     found = []
     for index, row in enumerate(array_LL):
         earlier = (~row[:index].isnan()).nonzero().flatten()
@@ -220,7 +220,7 @@ def _pairs(array_LL: Tensor) -> list[tuple[int, int]]:
 
 
 def _padded(found: Sequence[Tensor | None]) -> Tensor:
-    """One row per attention; NaN where there are fewer heads, or nothing."""
+    """Array with one row per attention; NaN for missing heads or rows."""
     most = max(len(one) for one in found if one is not None)
     rank = next(one.ndim for one in found if one is not None)
     padded = torch.full((len(found), *(most,) * rank), torch.nan, dtype=torch.float64)

@@ -1,6 +1,6 @@
-"""Where the tokens of an attention map lie in the image, so that distances mean something.
+"""Positions of an attention map's tokens in the image, for distances.
 
-Separate from the maps because it is guesswork about hosts: what is not known stays None, and nothing is made up.
+Separate from the maps because it needs heuristics for each host; the positions of an unknown host are None.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ __all__ = ["Positions", "positions_of"]
 
 @dataclass(frozen=True)
 class Positions:
-    """Rows of a map: `num_prefix` tokens without a place, then `grid` row by row; columns the same with `key_grid`.
+    """Positions of a map's rows: `num_prefix` tokens without a position, then `grid` in raster order; columns likewise
+    with `key_grid`.
 
     Attributes:
-        num_windows: windows per image: the maps of one image lie one after another; the grids are those of a window.
-        is_shifted: the windows are not those of the block before.
+        num_windows: Windows per image; the maps of one image are adjacent, and the grids are those of a window.
+        is_shifted: Whether the windows differ from those of the previous block.
     """
 
     grid: tuple[int, int]
@@ -32,7 +33,7 @@ class Positions:
     is_shifted: bool = False
 
     def distances(self) -> Tensor:
-        """(N, K) Euclidean distances of queries and keys without prefix, in sides of a query's cell."""
+        """Euclidean distances (N, K) of queries and keys without prefix, in sides of a query's cell."""
         scale = [side / key_side for side, key_side in zip(self.grid, self.key_grid, strict=True)]
         queries, keys = _centres(self.grid, (1.0, 1.0)), _centres(self.key_grid, (scale[0], scale[1]))
         return torch.cdist(queries, keys)
@@ -41,11 +42,11 @@ class Positions:
 def positions_of(
     root: nn.Module, site: nn.Module, *, size: Any, image: tuple[int, int], num_images: int, shape: torch.Size
 ) -> Positions | None:
-    """Positions of a map of this shape; None where the host is not understood.
+    """Positions of the tokens of a map with this shape; None for an unknown host.
 
     Args:
-        site: the module whose map it is.
-        size: the map's height and width, where the host said so when it called the attention.
+        site: The module that formed the map.
+        size: Height and width of the feature map, if the host passed them to the attention.
     """
     num_maps, _, num_queries, num_keys = shape if len(shape) == 4 else (0, 0, 0, 0)
     if not num_maps or num_maps % num_images:
@@ -84,7 +85,7 @@ def _grid_and_prefix(
 
 
 def _reduced(grid: tuple[int, int], num_keys: int) -> tuple[int, int] | None:
-    """The grid of keys that a strided convolution, or pooling to a square, has left."""
+    """Grid of the keys after a strided convolution or pooling to a square; None if there is no match."""
     for ratio in range(2, max(grid) + 1):
         smaller = (grid[0] // ratio, grid[1] // ratio)
         if smaller[0] * smaller[1] == num_keys:

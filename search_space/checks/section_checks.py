@@ -1,4 +1,4 @@
-"""Checks of well-typed sections that concern one section each: `track`, `search`, `prune`, `retune`."""
+"""Semantic checks of single sections: `track`, `search`, `prune`, `retune`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SCHEMES = ("databricks", "http", "https", "mssql", "mysql", "postgresql", "sqli
 
 
 def track_issues(sweep: Sweep) -> Iterator[Issue]:
-    """What is wrong with the section `track`."""
+    """Issues of the section `track`."""
     seen: set[str] = set()
     for index, tracker in enumerate(sweep.track):
         if tracker.name in seen:
@@ -43,14 +43,14 @@ def track_issues(sweep: Sweep) -> Iterator[Issue]:
 
 
 def storage_issue(storage: str, place: tuple[str | int, ...] = ()) -> Issue | None:
-    """What is wrong with a place for an Optuna study."""
+    """Issue of the storage of an Optuna study, if there is one."""
     scheme = re.match(r"([a-z0-9]+)(\+[a-z0-9]+)?://", storage)
     if scheme is not None and scheme[1] not in _DATABASES:
         hint = f"write a file, or a URL that begins with {', '.join(_DATABASES)}"
-        return Issue(place, f"{storage!r} is no place that Optuna can write to", hint)
+        return Issue(place, f"{storage!r} is not a storage that Optuna can write to", hint)
     if re.search(r"://[^/@]*:[^/@]*@", storage):
-        message = "a password has no place in what is copied into the run directory"
-        return Issue(place, message, "leave it out: libraries read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf")
+        message = "the storage is copied into the run directory, so it must not contain a password"
+        return Issue(place, message, "remove it: database drivers read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf")
     return None
 
 
@@ -58,21 +58,21 @@ def _uri(index: int, uri: str) -> Iterator[Issue]:
     place = ("track", index, "tracking_uri")
     scheme = re.match(r"([a-z]+)(\+[a-z0-9]+)?://", uri)
     if uri != "databricks" and (scheme is None or scheme[1] not in _SCHEMES):
-        message = f"{uri!r} is no place that MLflow can write to (it gave up plain folders)"
+        message = f"{uri!r} is not a tracking URI that MLflow can write to (it no longer supports plain folders)"
         yield Issue(place, message, "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT")
     elif re.search(r"://[^/@]*:[^/@]*@|^https?://[^/@]*@", uri):
-        message = "a password has no place in a file that is copied into every run directory"
+        message = "the sweep file is copied into every run directory, so it must not contain a password"
         hint = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
         yield Issue(place, message, hint)
 
 
 def retune_issues(sweep: Sweep) -> Iterator[Issue]:
-    """What is wrong with the section `retune`."""
+    """Issues of the section `retune`."""
     retune = sweep.retune
     if retune is None:
         return
     if sweep.design.name == "search":
-        yield Issue(("retune",), "`retune` has no meaning in a search", "put its parameters into `space`")
+        yield Issue(("retune",), "`retune` has no effect in a search", "put its parameters into `space`")
     varied = touched_paths(sweep)
     for path, parameter in retune.parameters.items():
         place = ("retune", "parameters", path)
@@ -82,7 +82,7 @@ def retune_issues(sweep: Sweep) -> Iterator[Issue]:
             message = f"only training parameters can be retuned, not {path!r}"
             yield Issue(place, message, "a changed architecture would be another variant; for example  train.lr", True)
         elif path == "train.epochs":
-            hint = "every variant trains equally long, or the longer ones would win"
+            hint = "all variants must train equally long, or the longer ones would win"
             yield Issue(place, "the number of epochs cannot be retuned", hint, at_key=True)
         elif any(overlap(path, other) for other in varied):
             yield Issue(place, f"{path!r} is also varied by the sweep", "remove it here or there", at_key=True)
@@ -93,16 +93,17 @@ def retune_issues(sweep: Sweep) -> Iterator[Issue]:
             yield Issue(("retune", key), f"unknown key {key!r} in `retune`", "it belongs to `search`", at_key=True)
     for index, seed in enumerate(retune.seeds):
         if seed in sweep.seeds:
-            message = f"the seed {seed} is also reported: a trial that chose a setting must not vouch for it"
+            message = f"the seed {seed} is also reported: the trials that select a setting must not evaluate it"
             free = max(*sweep.seeds, *retune.seeds) + 1
             yield Issue(("retune", "seeds", index), message, f"choose another one, for example {free}")
     if sweep.baseline.task.val_fraction == 0:
-        message = "needs a validation split: settings chosen on the test split would make its numbers too good"
+        message = "needs a validation split: selecting settings on the test split would bias its metrics upwards"
         yield Issue(("retune",), message, "set  task.val_fraction: 0.1  (or more) in the baseline")
 
 
 def tuning_sweep(sweep: Sweep, variant: Setting) -> Sweep:
-    """The search of one variant: its setting as baseline, `retune.parameters` as space."""
+    """Sweep that searches the training parameters of one variant: its setting as baseline, `retune.parameters` as
+    space."""
     retune = sweep.retune
     assert retune is not None
     search = Search(sampler=retune.sampler, num_trials=retune.num_trials, seed=retune.seed, **retune.options)
@@ -120,7 +121,7 @@ def tuning_sweep(sweep: Sweep, variant: Setting) -> Sweep:
 
 
 def objective_issues(sweep: Sweep) -> Iterator[Issue]:
-    """What is wrong with the objectives of a search."""
+    """Issues of the objectives of a search."""
     if sweep.search is None or not sweep.search.objectives:
         return
     names, place = sweep.search.objectives, ("search", "objectives")
@@ -131,22 +132,22 @@ def objective_issues(sweep: Sweep) -> Iterator[Issue]:
         elif name in names[:index]:
             yield Issue((*place, index), f"the objective {name!r} is given twice")
     if len(names) == 1:
-        hint = "remove `objectives`, or name two and more: the search then looks for their Pareto front"
+        hint = "remove `objectives`, or name two or more: the search then looks for their Pareto front"
         yield Issue(place, "a search for one objective optimises `metric`", hint)
     elif sweep.metric not in names and sweep.metric in RANKED:
         message = f"the metric of the sweep, {sweep.metric!r}, is none of the objectives"
-        yield Issue(place, message, "the pruner goes by `metric`: add it here, or set it to one of these")
+        yield Issue(place, message, "the pruner uses `metric`: add it here, or set it to one of these")
 
 
 def prune_issues(sweep: Sweep) -> Iterator[Issue]:
-    """What is wrong with what the pruner is to look at."""
+    """Issues of `prune`: what the pruner compares, epochs or seeds."""
     prune = sweep.prune
     if prune is None:
         return
     place = ("prune", "pruner") if prune.over is None else ("prune", "over")
     if prune.is_paired_test and not prune.is_over_seeds:
-        message = "`wilcoxon` compares trials seed by seed; the epochs of a curve are no independent pairs"
+        message = "`wilcoxon` compares trials seed by seed; the epochs of a curve are not independent pairs"
         yield Issue(place, message, "remove `over`, or choose another pruner, for example `median`")
     elif prune.is_over_seeds and len(sweep.seeds) < 2:
-        message = f"a variant is judged by the seeds it has finished, but there is {len(sweep.seeds)} seed"
-        yield Issue(place, message, "raise `seeds`, or judge trials by their curves: a pruner with  over: epochs")
+        message = f"pruning over seeds compares variants by their finished seeds, but there is {len(sweep.seeds)} seed"
+        yield Issue(place, message, "raise `seeds`, or compare trials by their curves: a pruner with  over: epochs")

@@ -1,7 +1,7 @@
-"""Checks of `space`: every path exists and every single value fits its path.
+"""Semantic checks of `space`: every path exists, and every single value is legal at its path.
 
-A value fits if the setting that it makes of the baseline is valid. So the legal values of a path are said in one place
-only, the specs, and a value is refused in the file and not in the middle of a sweep.
+A value is legal if the baseline with this value is a valid setting. The legal values of a path are therefore defined in
+one place only, the specs, and an illegal value is reported for the file instead of in the middle of a sweep.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ROOTS = ("arch", "task", "train")
 
 
 def space_issues(sweep: Sweep) -> Iterator[Issue]:
-    """Everything wrong below `space`."""
+    """Issues of the section `space`."""
     for key, parameter in sweep.space.items():
         if is_path(key):
             yield from _Parameter(sweep, sweep.written_baseline, key, ("space", key)).issues(parameter)
@@ -39,19 +39,19 @@ def space_issues(sweep: Sweep) -> Iterator[Issue]:
         else:
             hint = path_hint(key)
             if isinstance(parameter, Component):
-                hint += "\na free name would do for a component with {off: {path: value}, on: {path: value}}"
+                hint += "\nor, with any other name, a component of the form {off: {path: value}, on: {path: value}}"
             yield Issue(("space", key), f"unknown path {key!r}", hint, at_key=True)
     yield from _overlaps(sweep)
     yield from _names(sweep)
 
 
 def parameter_issues(sweep: Sweep, path: str, place: Path, parameter: Any) -> Iterator[Issue]:
-    """What is wrong with the values of one parameter outside of `space`; ranges are legal."""
+    """Issues of the values of one parameter outside of `space`; ranges are legal."""
     yield from _Parameter(sweep, sweep.written_baseline, path, place, allows_ranges=True).issues(parameter)
 
 
 def value_issues(sweep: Sweep, values: Mapping[str, Any], places: Mapping[str, Path]) -> Iterator[Issue]:
-    """What is wrong with values that are laid over the baseline together."""
+    """Issues of values that are applied to the baseline together."""
     data = sweep.written_baseline
     for path in sorted(values, key=lambda path: len(split(path))):
         data = lay(data, path, values[path])
@@ -64,7 +64,7 @@ def value_issues(sweep: Sweep, values: Mapping[str, Any], places: Mapping[str, P
 
 
 class _Parameter:
-    """One parameter: the path it varies, its place in the file, and the written setting its values are laid over."""
+    """Checker of one parameter: its path, its place in the file, and the written setting that its values modify."""
 
     def __init__(
         self, sweep: Sweep, data: dict[str, Any], path: str, place: Path, *, allows_ranges: bool | None = None
@@ -88,7 +88,7 @@ class _Parameter:
             faults = list(self._value(choice.value, place))
             yield from faults
             if any(fault.at_key and fault.path == self.place for fault in faults):
-                return  # the path itself does not exist here; its other values would say the same again
+                return  # the path itself does not exist here; its other values would repeat the issue
             if faults:
                 continue
             data = lay(self.data, self.path, choice.value)
@@ -108,7 +108,7 @@ class _Parameter:
                     yield Issue(inner_place, f"unknown path {path!r}", path_hint(path), at_key=True)
             for one, other in combinations(choice.with_, 2):
                 if overlap(one, other):
-                    yield Issue((*place, "with", other), f"{other!r} and {one!r} lie inside each other", at_key=True)
+                    yield Issue((*place, "with", other), f"{other!r} and {one!r} overlap", at_key=True)
 
     def _component(self, component: Component) -> Iterator[Issue]:
         off = list(self._value(component.off, (*self.place, "off")))
@@ -141,7 +141,7 @@ class _Parameter:
             if fault.at_key and fault.path == tuple(split(self.path)):
                 hint = fault.hint
                 if len(self.place) == 2:
-                    hint += "\nvalues that exist only for one choice belong to it: {value: NAME, with: {...}}"
+                    hint += "\nwrite parameters of a single choice inside that choice: {value: NAME, with: {...}}"
                 yield Issue(self.place, fault.message, hint, at_key=True)
             elif _inside(fault, self.path) is None:
                 yield Issue(place, f"{fault.dotted}: {fault.message}", fault.hint)
@@ -161,7 +161,7 @@ def _faults(data: dict[str, Any]) -> list[Fault]:
 
 
 def _inside(fault: Fault, path: str) -> Path | None:
-    """The rest of a fault's path below `path`, or None if it is elsewhere."""
+    """Path of a fault relative to `path`, or None if the fault is elsewhere."""
     keys = tuple(split(path))
     return fault.path[len(keys) :] if fault.path[: len(keys)] == keys else None
 
@@ -177,7 +177,7 @@ def _free_component(sweep: Sweep, key: str, component: Component) -> Iterator[Is
         value, place = getattr(component, state), ("space", key, state)
         if not is_dict(value):
             valid = False
-            message = f"{key!r} is no path, so the component needs a mapping of paths, but got {quote(value)}"
+            message = f"{key!r} is not a path, so the component needs a mapping of paths, but got {quote(value)}"
             yield Issue(place, message, "write {off: {path: value}, on: {path: value}}, or a path: " + path_hint(key))
             continue
         unknown = [path for path in value if not is_path(path)]
@@ -191,7 +191,10 @@ def _free_component(sweep: Sweep, key: str, component: Component) -> Iterator[Is
 
 
 def _overlaps(sweep: Sweep) -> Iterator[Issue]:
-    """Two parameters in one place: which of them wins would depend on their order. One at a time they do not meet."""
+    """Issues of parameters with overlapping paths: their order would decide the value.
+
+    Designs that change one parameter at a time may have them.
+    """
     if sweep.design.name in ("one_factor", "list"):
         return
     touched: list[tuple[str, str]] = []
@@ -200,8 +203,8 @@ def _overlaps(sweep: Sweep) -> Iterator[Issue]:
         paths = {path for side in sides if is_dict(side) for path in side} if sides else {key}
         for other, taken in touched:
             if any(overlap(path, taken) for path in paths):
-                hint = "bring it along with the choice it belongs to: {value: NAME, with: {...}}"
-                yield Issue(("space", key), f"{key!r} and {other!r} change the same place", hint, at_key=True)
+                hint = "move it into the choice it belongs to: {value: NAME, with: {...}}"
+                yield Issue(("space", key), f"{key!r} and {other!r} change the same value", hint, at_key=True)
                 break
         touched += [(key, path) for path in paths]
 
@@ -212,6 +215,6 @@ def _names(sweep: Sweep) -> Iterator[Issue]:
     for key in sweep.space:
         name = names.short(key)
         if name in short:
-            message = f"the name {name!r} already stands for {short[name]!r}"
+            message = f"the name {name!r} already denotes {short[name]!r}"
             yield Issue(("space", key), message, "choose another name for the component", at_key=True)
         short.setdefault(name, key)

@@ -1,4 +1,4 @@
-"""What a well-typed sweep can still get wrong: paths, values that do not fit them, options that would be ignored."""
+"""Semantic checks of a well-typed sweep: paths, the values at them, and options that would be ignored."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Path = tuple[str | int, ...]
 
 
 def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Issue]:
-    """Everything that is wrong with the meaning of a sweep.
+    """Semantic issues of a sweep.
 
     Args:
-        sweep: A sweep of the right types.
-        broken: Paths that were taken out because their types were wrong; nothing is said about them again.
+        sweep: A well-typed sweep.
+        broken: Paths that were removed because of their types; issues below them are suppressed.
     """
     sections = {path[0] for path in broken if path}
     found = list(space_issues(sweep))
@@ -63,21 +63,21 @@ def _design(sweep: Sweep) -> Iterator[Issue]:
     yield from DESIGNS[name].issues(sweep)
     if sweep.design.rows and name != "list":
         hint = "remove them, or write  design: {name: list, rows: [...]}"
-        yield Issue(("design", "rows"), f"`rows` have no meaning in the design {name!r}", hint)
+        yield Issue(("design", "rows"), f"`rows` have no effect in the design {name!r}", hint)
     for option in ("resolution", "generators", "kind"):
         if getattr(sweep.design, option) and name != "fractional":
-            message = f"`{option}` has no meaning in the design {name!r}"
+            message = f"`{option}` has no effect in the design {name!r}"
             yield Issue(("design", option), message, "remove it, or write  name: fractional", at_key=True)
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
-        yield Issue(("search",), f"a `search` section has no meaning in the design {name!r}", hint, at_key=True)
+        yield Issue(("search",), f"a `search` section has no effect in the design {name!r}", hint, at_key=True)
 
 
 def _metric(sweep: Sweep) -> Iterator[Issue]:
     if sweep.metric not in METRICS:
         yield Issue(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, RANKED))
     elif sweep.metric not in RANKED:
-        text = f"{sweep.metric!r} has no better or worse, so nothing can be ranked by it"
+        text = f"{sweep.metric!r} is neither maximised nor minimised, so it cannot rank variants"
         yield Issue(
             ("metric",), text, f"known: {', '.join(sorted(RANKED))}.  `task.probes` measures it beside the metric"
         )
@@ -100,7 +100,7 @@ def _selection(sweep: Sweep) -> Iterator[Issue]:
 
 
 def _options(sweep: Sweep) -> Iterator[Issue]:
-    """Any key is an option of the pruner or sampler, except one that looks like a slip of a key of ours."""
+    """Issues of misspelled keys: any other unknown key is an option of the Optuna pruner or sampler."""
     for section, part in (("prune", sweep.prune), ("search", sweep.search), ("retune", sweep.retune)):
         if part is None:
             continue
@@ -128,7 +128,7 @@ def _published(sweep: Sweep) -> Iterator[Issue]:
                 yield Issue(("published", index, name), f"must be a number, but got {quote(value)}")
         if not row.model_extra:
             hint = "for example  top1: 83.0;  known: " + ", ".join(sorted(numbers))
-            yield Issue(("published", index), "holds no number", hint)
+            yield Issue(("published", index), "contains no number", hint)
 
 
 def _rows(sweep: Sweep) -> Iterator[Issue]:
@@ -150,10 +150,10 @@ def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Issue]:
             requirement = Requirement.parse(text)
         except ExpressionError as err:
             shown = text if len(text) <= 60 else text[:57] + "..."
-            yield Issue(("require", index), f"{shown!r} is no requirement: {err.message}", err.hint)
+            yield Issue(("require", index), f"{shown!r} is not a requirement: {err.message}", err.hint)
             continue
         if reference is not None and not requirement.costs:
             reason = requirement.unmet(reference.setting, None)
             if reason:
-                message = f"the reference row {reference.name!r} itself is ruled out: {reason}"
-                yield Issue(("require", index), message, "without it no difference can be told")
+                message = f"the reference variant {reference.name!r} itself does not meet it: {reason}"
+                yield Issue(("require", index), message, "all differences refer to this variant, so it must be trained")

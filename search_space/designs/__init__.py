@@ -1,4 +1,5 @@
-"""Designs: how the parameters of a sweep become the rows of a table. One file each, one contract (`DesignRule`).
+"""Experimental designs: which combinations of parameter values become variants. One file each, one contract
+(`DesignRule`).
 
 To add a design: one file here, one line in `DESIGNS`, its name in `search_space.schema.sweep.DesignName`.
 """

@@ -1,4 +1,4 @@
-"""`add_one_in`: everything off, then one component on at a time - what each brings on its own."""
+"""Add-one-in design: every component off, then one on at a time; the effect of each component on its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["AddOneIn"]
 
 
 class AddOneIn:
-    """The reference row is the baseline with every component off."""
+    """Design `add_one_in`; the reference variant is the baseline with every component off."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         return component_issues(sweep)

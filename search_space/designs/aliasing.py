@@ -1,11 +1,11 @@
-"""What a set of two-level runs can and cannot tell apart: resolution and alias structure.
+"""Resolution and alias structure of a two-level design.
 
-Computed from the runs themselves, not from generators: so it is the same question for 2^(k-p) fractions, for
-Plackett-Burman designs with their partial aliasing, and for a design of which some rows could not be run.
+Computed from the runs instead of the generators, so that it also holds for Plackett-Burman designs with their partial
+aliasing and for a design of which some runs are missing.
 
-An effect is a tuple of factor names: `("a",)` the main effect, `("a", "b")` their interaction. Two effects are aliased
-with weight w if a change of 1 in the other moves the estimate of the one by w; +1 and -1 mean that no data can tell
-them apart.
+An effect is a tuple of factor names: `("a",)` is a main effect, `("a", "b")` an interaction. An effect is aliased with
+another one with weight w if a change of 1 in the other shifts its estimate by w; with +1 or -1 the two cannot be
+separated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_WORDS = 200_000
 
 @dataclass(frozen=True)
 class Alias:
-    """Another effect that takes part in an estimate, with its weight."""
+    """Aliased effect with its weight in an estimate."""
 
     effect: Effect
     weight: float
@@ -31,13 +31,13 @@ class Alias:
 
 @dataclass(frozen=True)
 class AliasStructure:
-    """The aliases of main effects and two-factor interactions among each other.
+    """Aliases among main effects and two-factor interactions.
 
     Attributes:
-        resolution: length of the shortest word of the defining relation: 3 main effects are aliased with two-factor
-            interactions, 4 only these with each other, 5 neither; 1 or 2: main effects cannot be told apart. None if no
-            word of up to 8 factors was found (full factorials).
-        aliases: effect -> those it is aliased with, strongest first; effects that stand alone have an empty tuple.
+        resolution: Length of the shortest word of the defining relation. 1: a main effect is aliased with the mean;
+            2: main effects with each other; 3: main effects with two-factor interactions; 4: two-factor interactions
+            with each other; 5: neither. None if no word of up to 8 factors was found (full factorials).
+        aliases: Effect -> its aliased effects, strongest first; empty for effects without aliases.
     """
 
     factors: tuple[str, ...]
@@ -47,11 +47,11 @@ class AliasStructure:
 
     @property
     def is_orthogonal(self) -> bool:
-        """True if every main effect is estimated free of the mean and of every other main effect."""
+        """Whether every main effect is estimated independently of the mean and of the other main effects."""
         return self.resolution is None or self.resolution >= 3
 
     def lines(self) -> list[str]:
-        """The aliases of the main effects in words, one line each: `depth = depth + 0.33 (width x heads)`."""
+        """Readable aliases of the main effects, one line each: `depth = depth + 0.33 (width x heads)`."""
         return [
             f"{name} = {name}{''.join(_term(alias) for alias in self.aliases[(name,)])}"
             for name in self.factors
@@ -67,8 +67,8 @@ class AliasStructure:
 
 _ROMAN = {1: "I", 2: "II", 3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII", 8: "VIII"}
 _MEANING = {
-    1: "some effect cannot be told from the mean",
-    2: "some main effects cannot be told from each other",
+    1: "some main effect is aliased with the mean",
+    2: "some main effects are aliased with each other",
     3: "main effects are aliased with two-factor interactions",
     4: "main effects are clear of two-factor interactions, which are aliased with each other",
     5: "main effects and two-factor interactions are clear of each other",
@@ -76,9 +76,9 @@ _MEANING = {
 
 
 def alias_structure(runs: Sequence[Mapping[str, bool]]) -> AliasStructure:
-    """Resolution and aliases of runs, each given as factor -> on (as `Variant.components` is)."""
+    """Resolution and aliases of a set of runs, each a mapping factor -> on (as `Variant.components`)."""
     factors = tuple(runs[0]) if runs else ()
-    # A column is a whole number with one bit per run; products of columns are exclusive ors of these.
+    # A column of the design matrix is an integer with one bit per run, so a product of columns is an exclusive or.
     columns = {name: sum(1 << place for place, run in enumerate(runs) if not run[name]) for name in factors}
     effects: list[Effect] = [*((name,) for name in factors), *itertools.combinations(factors, 2)]
     contrasts = {effect: _product(columns, effect) for effect in effects}
@@ -106,7 +106,7 @@ def _product(columns: Mapping[str, int], effect: Effect) -> int:
 
 
 def _mean(contrast: int, num_runs: int) -> float:
-    """Mean of a column of +1 (bit 0) and -1 (bit 1)."""
+    """Mean of a contrast column of +1 (bit 0) and -1 (bit 1)."""
     return (num_runs - 2 * contrast.bit_count()) / num_runs
 
 

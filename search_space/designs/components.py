@@ -1,4 +1,4 @@
-"""What `leave_one_out`, `add_one_in` and `cumulative` share: the named on/off components of a sweep."""
+"""On/off components of a sweep, for the designs `leave_one_out`, `add_one_in`, `cumulative` and `fractional`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORM = "a component is {off: VALUE, on: VALUE}, or a list of two values, off an
 
 
 def components_of(sweep: Sweep) -> dict[str, tuple[str, Component]]:
-    """Short name -> key in `space` and the component; a list of two values counts as off and on."""
+    """Components by short name, each with its key in `space`; a list of two values counts as off and on."""
     names = Names(sweep)
     found: dict[str, tuple[str, Component]] = {}
     for key, parameter in sweep.space.items():
@@ -29,7 +29,7 @@ def components_of(sweep: Sweep) -> dict[str, tuple[str, Component]]:
 
 
 def component_candidate(sweep: Sweep, states: Mapping[str, bool], name: str) -> CandidateRow:
-    """The row with the given components on and the others off."""
+    """Candidate row with the given components on and the others off."""
     values = [
         item
         for short, (key, component) in components_of(sweep).items()
@@ -39,7 +39,7 @@ def component_candidate(sweep: Sweep, states: Mapping[str, bool], name: str) -> 
 
 
 def component_issues(sweep: Sweep) -> Iterator[Issue]:
-    """Why some parameter is no component."""
+    """Issues of parameters that are not components."""
     design = sweep.design.name
     if not sweep.space:
         yield Issue(("space",), f"the design {design!r} needs components, but `space` is empty", _FORM)

@@ -1,4 +1,4 @@
-"""`cumulative`: a ladder - everything off, then each row adds the next component of the file."""
+"""Cumulative design: every component off, then each variant adds the next component of the file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ __all__ = ["Cumulative"]
 
 
 class Cumulative:
-    """The order of the file matters: a component is judged on top of those before it. Names list all that is on,
-    because a name tells what differs from the baseline, wherever the row is read."""
+    """Design `cumulative`: file order decides on top of which others a component is added.
+
+    A variant's name lists all components that are on, because a name states the difference to the baseline.
+    """
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         return component_issues(sweep)

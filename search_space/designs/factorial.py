@@ -1,4 +1,4 @@
-"""`factorial`: every combination of every value - the full grid, the baseline before it."""
+"""Full factorial design: the baseline, then every combination of all values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Factorial"]
 
 
 class Factorial:
-    """Parameters that belong to a choice are multiplied out inside that choice only."""
+    """Design `factorial`; the parameters of a choice are combined within that choice only."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         return iter(())

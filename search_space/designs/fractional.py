@@ -1,10 +1,10 @@
-"""`fractional`: a chosen part of all combinations of on/off components - many components, few rows.
+"""Fractional factorial design: a subset of all combinations of on/off components, for many components in few variants.
 
     design: {name: fractional, resolution: 4}                 the smallest 2^(k-p) fraction of at least that resolution
     design: {name: fractional, generators: [D=ABC]}           this fraction; A, B, C, D are the components in file order
-    design: {name: fractional, kind: plackett_burman}         screening: n components in the next multiple of 4 rows
+    design: {name: fractional, kind: plackett_burman}         screening: n components in the next multiple of 4 runs
 
-What such a table can and cannot tell apart says `alias_structure`, from the rows themselves.
+`alias_structure` computes from the runs which effects are aliased.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ _MAX_RUNS = 4096
 
 
 class Fractional:
-    """The reference is the row with everything off (`baseline`) where the fraction has it, else the one with everything
-    on (`full`), else its first row: a row outside of the fraction would belong to no effect. The other rows follow in
-    the order of the books."""
+    """Design `fractional`: the runs of the fraction, in standard order after the reference.
+
+    The reference is the run with every component off (`baseline`) if it is in the fraction, else the one with every
+    component on (`full`), else the first run. A run outside of the fraction would not contribute to any effect.
+    """
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         yield from component_issues(sweep)
@@ -45,7 +47,7 @@ class Fractional:
             message = f"{' and '.join(f'`{name}`' for name in given)} each choose the fraction"
             yield Issue(("design", given[1]), message, "keep one of them", at_key=True)
         elif not given:
-            yield Issue(("design",), "the design 'fractional' does not say which fraction", _FORMS)
+            yield Issue(("design",), "the design 'fractional' does not state which fraction", _FORMS)
         elif design.kind and num > MAX_PLACKETT_BURMAN:
             message = (
                 f"Plackett-Burman designs are known here for {MAX_PLACKETT_BURMAN} components, but `space` has {num}"
@@ -100,11 +102,11 @@ def _generator_issues(sweep: Sweep) -> Iterator[Issue]:
         place = ("design", "generators", index)
         generator = parse_generator(text)
         if generator is None:
-            yield Issue(place, f"{text!r} is no generator", f"write  D=ABC  or  D=-ABC;  here {legend}")
+            yield Issue(place, f"{text!r} is not a generator", f"write  D=ABC  or  D=-ABC;  here {legend}")
             continue
         unknown = sorted(set(generator.factor + generator.word) - set(letters))
         if unknown:
-            yield Issue(place, f"{text!r} speaks of {', '.join(unknown)}", f"the letters are {legend}")
+            yield Issue(place, f"{text!r} has unknown letters: {', '.join(unknown)}", f"the letters are {legend}")
             continue
         parsed.append(generator)
     if len(parsed) < len(sweep.design.generators):
@@ -119,4 +121,4 @@ def _generator_issues(sweep: Sweep) -> Iterator[Issue]:
         elif any(generator.word == other.word for other in parsed[:index]):
             yield Issue(place, f"{text!r} repeats a word", "two components would always change together")
     if num - len(made) > _MAX_RUNS.bit_length() - 1:
-        yield Issue(("design", "generators"), f"the fraction has 2^{num - len(made)} rows", "add generators")
+        yield Issue(("design", "generators"), f"the fraction has 2^{num - len(made)} runs", "add generators")

@@ -1,4 +1,4 @@
-"""`leave_one_out`: everything on, then one component off at a time - what each contributes to the full model."""
+"""Leave-one-out design: every component on, then one off at a time; the contribution of each to the full model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LeaveOneOut"]
 
 
 class LeaveOneOut:
-    """The reference row is `full`, not the baseline as written."""
+    """Design `leave_one_out`; the reference variant is `full`, not the baseline as written."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         return component_issues(sweep)

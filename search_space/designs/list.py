@@ -1,4 +1,4 @@
-"""`list`: explicit rows, as in the table of a paper."""
+"""List design: explicit variants, as in the table of a paper."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["List"]
 
 
 class List:
-    """`design: {name: list, rows: [{arch.depth: 4, name: shallow}, ...]}`; the baseline comes first."""
+    """Design `{name: list, rows: [{arch.depth: 4, name: shallow}, ...]}`; the baseline comes first."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         if sweep.space:
-            message = "`space` has no meaning in the design 'list', whose rows stand below `design`"
+            message = "`space` has no effect in the design 'list', whose rows are listed below `design`"
             yield Issue(("space",), message, "remove it, or choose another design")
         if not sweep.design.rows:
             hint = "design: {name: list, rows: [{arch.depth: 4}, {arch.depth: 6, name: deep}]}"
@@ -31,7 +31,7 @@ class List:
     def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
         rows = [CandidateRow(_values(row), name=row.name) for row in sweep.design.rows]
         same = (row.name for row in rows if row.name and build_setting(sweep, row) == sweep.baseline)
-        yield CandidateRow(name=next(same, None))  # a labelled row that equals the baseline lends it its label
+        yield CandidateRow(name=next(same, None))  # the baseline takes the label of a row that equals it
         yield from rows
 
     def count(self, sweep: Sweep) -> int:
@@ -39,6 +39,6 @@ class List:
 
 
 def _values(row: Row) -> tuple[PathValue, ...]:
-    # outer nodes first, or they would wipe out what was laid inside them
+    # outer nodes first, because a value replaces everything below its path
     paths = sorted(row.changes, key=lambda path: len(split(path)))
     return tuple(PathValue(path, path, row.changes[path], is_stated=True) for path in paths)

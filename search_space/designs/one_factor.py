@@ -1,4 +1,4 @@
-"""`one_factor`: the baseline, then one change at a time - which change matters, at the least cost."""
+"""One-factor-at-a-time design: the baseline, then one change at a time; the cheapest comparison of changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["OneFactor"]
 
 
 class OneFactor:
-    """A choice with parameters of its own comes with their first values, and then these are changed one at a time."""
+    """Design `one_factor`; a choice takes the first values of its own parameters, which then change one at a time."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         return iter(())

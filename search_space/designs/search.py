@@ -1,4 +1,4 @@
-"""`search`: an Optuna sampler proposes the variants (`search_space/variants/suggestion.py`); nothing is enumerated."""
+"""Search: an Optuna sampler suggests the variants (see `search_space/variants/suggestion.py`) instead of a design."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["SearchDesign"]
 
 
 class SearchDesign:
-    """The only design with ranges."""
+    """Design `search`, the only one with ranges."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         if not sweep.space:

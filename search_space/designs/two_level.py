@@ -1,13 +1,13 @@
-"""Two-level designs as matrices: fractions 2^(k-p) by generators, and Plackett-Burman screening designs.
+"""Matrices of two-level designs: 2^(k-p) fractions by generators, and Plackett-Burman screening designs.
 
 Sources: generators of resolution III, IV and V as tabulated by Box, Hunter & Hunter, "Statistics for Experimenters",
          and in the NIST/SEMATECH e-Handbook of Statistical Methods, 5.3.3.4.7; first rows of Plackett & Burman, "The
          design of optimum multifactorial experiments", Biometrika 33 (1946).
 Differs: factors beyond the tables (12 and more) take the next free words, shortest first; the tests check resolution
-         and orthogonality of every design that can be asked for.
+         and orthogonality of every available design.
 
-Letters: factors are A, B, C, ... without I, which stands for the identity. A run is a tuple of +1 (on) and -1 (off),
-         one sign per factor; runs stand in Yates' order (A turns fastest), those of Plackett-Burman as published.
+Letters: factors are A, B, C, ... without I, which denotes the identity. A run is a tuple of +1 (on) and -1 (off), one
+         sign per factor. Runs are in Yates' order (A changes fastest), those of Plackett-Burman as published.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _FIRST_ROWS = {
 
 @dataclass(frozen=True)
 class Generator:
-    """`D=ABC` or `D=-ABC`: the column of a factor is the product of the columns of others, perhaps negated."""
+    """Generator `D=ABC` or `D=-ABC`: the column of a factor is the (negated) product of the columns of others."""
 
     factor: str
     word: str
@@ -83,7 +83,7 @@ class Generator:
 
 
 def parse_generator(text: str) -> Generator | None:
-    """The generator in a text; None if it is none."""
+    """Parse a generator; None if the text is not one."""
     found = re.fullmatch(rf"\s*([{LETTERS}])\s*=\s*([+-]?)\s*([{LETTERS}]{{2,}})\s*", text)
     if found is None or len(set(found[3])) != len(found[3]):
         return None
@@ -93,14 +93,14 @@ def parse_generator(text: str) -> Generator | None:
 def find_generators(num_factors: int, resolution: int) -> tuple[Generator, ...] | None:
     """Generators of the smallest known fraction with at least that resolution (3, 4 or 5).
 
-    None if there is no such fraction (too few factors), or none is known to this table (resolution 5 beyond 11).
+    None if there is no such fraction (too few factors), or none in the table (resolution 5 with more than 11).
     """
     for found, text in _PUBLISHED.get(num_factors, ()):
         if found >= resolution:
             return tuple(generator for part in text.split() if (generator := parse_generator(part)))
     if num_factors < 12 or num_factors > len(LETTERS) or resolution > 4:
         return None
-    # Resolution III needs words that differ, resolution IV words of odd length that differ.
+    # Resolution III needs distinct words, resolution IV distinct words of odd length.
     num_basic = (num_factors - 1).bit_length() + 1 if resolution == 4 else num_factors.bit_length()
     basic = LETTERS[:num_basic]
     lengths = range(3, num_basic + 1, 2) if resolution == 4 else range(num_basic, 1, -1)
@@ -109,7 +109,7 @@ def find_generators(num_factors: int, resolution: int) -> tuple[Generator, ...] 
 
 
 def fraction(num_factors: int, generators: Sequence[Generator]) -> Runs:
-    """The runs of the fraction that the generators choose from the full factorial; without generators all of it."""
+    """Runs of the fraction that the generators define; the full factorial without generators."""
     letters = LETTERS[:num_factors]
     made = {generator.factor: generator for generator in generators}
     basic = [letter for letter in letters if letter not in made]
@@ -126,8 +126,7 @@ def fraction(num_factors: int, generators: Sequence[Generator]) -> Runs:
 
 
 def plackett_burman(num_factors: int) -> Runs:
-    """The runs of the smallest Plackett-Burman design for up to 23 factors: cyclic shifts of its first row, then all
-    off."""
+    """Runs of the smallest Plackett-Burman design for 1 to 23 factors: cyclic shifts of its first run, then all off."""
     assert 1 <= num_factors <= MAX_PLACKETT_BURMAN
     num_runs = max(4, (num_factors // 4 + 1) * 4)
     first = [1 if sign == "+" else -1 for sign in _FIRST_ROWS[num_runs]]

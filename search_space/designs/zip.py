@@ -1,4 +1,4 @@
-"""`zip`: paired lists - the first values together, then the second values together, and so on."""
+"""Zip design: the first values of all lists together, then the second values, and so on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Zip"]
 
 
 class Zip:
-    """For sizes that must change together, such as width and number of heads."""
+    """Design `zip`, for sizes that must change together, such as width and number of heads."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
         lengths: dict[str, int] = {}
@@ -23,7 +23,7 @@ class Zip:
                 lengths[key] = len(parameter)
                 for index, choice in enumerate(parameter):
                     if choice.with_:
-                        message = "a choice of the design 'zip' cannot bring parameters of its own"
+                        message = "a choice of the design 'zip' cannot have parameters of its own"
                         hint = "add them as further lists, or use the design 'factorial'"
                         yield Issue(("space", key, index, "with"), message, hint)
         if len(set(lengths.values())) > 1:

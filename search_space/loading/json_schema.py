@@ -1,7 +1,8 @@
 """JSON Schema of the sweep file, for completion and checks in an editor.
 
-Generated from the models and shipped as `sweep.schema.json`, which `archsweep schema > search_space/sweep.schema.json`
-writes anew. It accepts what the loader accepts, short forms included, but cannot say all that the loader checks.
+Generated from the pydantic models and shipped as `sweep.schema.json`; to regenerate it, run
+`archsweep schema > search_space/sweep.schema.json`. It accepts every sweep that the loader accepts, short forms
+included, but it cannot express all checks of the loader.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _NAMED = [model.__name__ for model in (*ATTENTION_SPECS.values(), DigitsSpec, Sh
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, candidate 2020-12."""
+    """JSON Schema of the sweep file, draft 2020-12."""
     schema = _any_of(Sweep.model_json_schema(mode="validation"))
     for name in _NAMED:
         schema["$defs"][name]["required"] = ["name"]  # the tag of a mechanism is not optional, though it has a default
@@ -38,19 +39,19 @@ def json_schema() -> dict[str, Any]:
     schema["properties"]["space"]["additionalProperties"] = {"$ref": "#/$defs/Component"}
     _add_studies(schema)
     return {
-        "$schema": "https://json-schema.org/candidate/2020-12/schema",
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "archsweep sweep",
         **{key: value for key, value in schema.items() if key != "title"},
     }
 
 
 def schema_text() -> str:
-    """The schema as it is shipped."""
+    """JSON Schema as text, as it is shipped."""
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
 def _add_studies(schema: dict[str, Any]) -> None:
-    """A file has a `design`, or `studies` that have one each."""
+    """Extend the schema by `studies`: a file has a `design`, or `studies` with a `design` each."""
     sections = {name: schema["properties"][name] for name in STUDY_SECTIONS}
     schema["$defs"]["Study"] = {"type": "object", "properties": sections, "additionalProperties": False}
     schema["properties"][STUDIES] = {
@@ -64,8 +65,8 @@ def _add_studies(schema: dict[str, Any]) -> None:
 
 
 def _any_of(node: Any) -> Any:
-    """`anyOf` for `oneOf`: a branch for any dataset of timm overlaps with those of the builtin ones. The titles that
-    pydantic makes of field names are left out."""
+    """Replace `oneOf` by `anyOf`, because the branch for timm datasets also matches the builtin ones, and drop
+    pydantic's generated titles."""
     if is_dict(node):
         kept = {key: value for key, value in node.items() if not (key == "title" and isinstance(value, str))}
         return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in kept.items()}

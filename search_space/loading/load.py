@@ -1,8 +1,8 @@
-"""Sweep file -> validated `Sweep`, or every problem at once, each with its place.
+"""Loader of sweep files: a validated `Sweep`, or all problems at once with their locations.
 
-Four steps: read the tree (`yaml_source`), lay profile and overrides over it (`overlay`), validate types (pydantic, put
-into plain words by `explain`), check meaning (`checks`). Where types are wrong, the faulty values are taken out so that
-the meaning of the rest can still be checked: one look should be enough to repair a file.
+Four steps: read the tree (`yaml_source`), apply profile and overrides (`overlay`), validate types (pydantic, with
+readable messages by `explain`), check the semantics (`checks`). Values of a wrong type are removed before the semantic
+checks, so that all problems of a file are reported in one pass.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["SweepFile", "load_studies", "load_sweep", "load_sweep_text"]
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A sweep with its text, so that later stages can point at what they refuse."""
+    """Sweep with its source, so that later stages can report problems with their location."""
 
     sweep: Sweep
     text: str
@@ -40,30 +40,34 @@ class SweepFile:
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The file's content with profile and overrides laid over it, as plain values."""
+        """Content of the file with profile and overrides applied, as plain values."""
         return self.root.plain()
 
     def problem(
         self, path: Sequence[str | int] | str, message: str, hint: str = "", *, at_key: bool = False
     ) -> Problem:
-        """A located problem. `path` leads from the top of the file (`prune.n_startup_trials`, or the keys one by one);
-        `at_key` points at the last key itself, for keys that should not be there."""
+        """Problem with its location in the file.
+
+        Args:
+            path: Path from the top of the file (`prune.n_startup_trials`, or a sequence of keys).
+            at_key: Locate the last key instead of its value, for keys that should not exist.
+        """
         return _locate(self.root, _parts(self.root, path), message, hint, at_key=at_key)
 
 
 def load_sweep(
     path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = (), study: str | None = None
 ) -> SweepFile:
-    """The sweep in a file.
+    """Load and validate the sweep of a file.
 
     Args:
         path: A YAML file.
-        profile: Name of one of its `profiles`, laid over the rest.
-        overrides: `path=value`, laid over that.
-        study: Name of one of its `studies`; needed where it has several.
+        profile: Name of one of its `profiles`, applied to the rest.
+        overrides: `path=value`, applied after the profile.
+        study: Name of one of its `studies`; required if it has several.
 
     Raises:
-        SpecError: with every problem found, in the order of the file.
+        SpecError: with every problem found, in file order.
     """
     return _only(load_studies(path, profile=profile, overrides=overrides, study=study))
 
@@ -71,7 +75,8 @@ def load_sweep(
 def load_studies(
     path: str | Path, *, profile: str | None = None, overrides: Iterable[str] = (), study: str | None = None
 ) -> list[SweepFile]:
-    """The sweeps in a file: one for each of its `studies` (or the one given), or the file itself. See `load_sweep`."""
+    """Load all sweeps of a file: one for each of its `studies` (or the given one), or the file itself. See
+    `load_sweep`."""
     root, problems = read_file(path)
     return _load_all(root, problems, str(path), profile, tuple(overrides), study)
 
@@ -84,7 +89,7 @@ def load_sweep_text(
     overrides: Iterable[str] = (),
     study: str | None = None,
 ) -> SweepFile:
-    """The sweep in a text; `name` stands for the file in messages. See `load_sweep`."""
+    """Load a sweep from text; messages show `name` as its file. See `load_sweep`."""
     root, problems = read_text(text, name)
     return _only(_load_all(root, problems, name, profile, tuple(overrides), study))
 
@@ -92,7 +97,7 @@ def load_sweep_text(
 def _only(files: list[SweepFile]) -> SweepFile:
     if len(files) > 1:
         names = ", ".join(file.study for file in files)
-        raise SpecError(Problem(f"holds several studies: {names}", files[0].path, STUDIES, "choose one of them"))
+        raise SpecError(Problem(f"has several studies: {names}", files[0].path, STUDIES, "choose one of them"))
     return files[0]
 
 
@@ -116,7 +121,7 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
     written = root
     if not isinstance(root.value, dict):
         came = "nothing" if root.value is None else "a list" if isinstance(root.value, tuple) else repr(root.value)
-        message = f"a sweep is a mapping with name, baseline, design, ..., but this file holds {came}"
+        message = f"a sweep is a mapping with name, baseline, design, ..., but this file contains {came}"
         raise SpecError(
             [*problems, Problem(message, root.mark.where, hint="`archsweep init` writes one to start from")]
         )
@@ -127,7 +132,7 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
     for override in overrides:
         root, of_override = apply_override(root, override)
         found += of_override
-    unreadable = {problem.where for problem in found}  # what stands in for an unreadable value is no news
+    unreadable = {problem.where for problem in found}  # the placeholder of an unreadable value is not a second problem
     sweep, of_sweep = _validate(root)
     found += [problem for problem in of_sweep if problem.where not in unreadable]
     for other in profile_names(written):
@@ -139,7 +144,7 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
 
 
 def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
-    """Relative folders lie beside the sweep file: workers have other working directories than the driver."""
+    """Sweep with absolute folders, resolved relative to the sweep file: workers have another working directory."""
 
     def absolute(written: str | None) -> str | None:
         return None if written is None else str((Path(name).parent / Path(written).expanduser()).resolve())
@@ -158,7 +163,7 @@ def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
 
 
 def _of_profile(root: Node, name: str) -> list[Problem]:
-    """What would be wrong if a profile were chosen, besides what is wrong without it."""
+    """Problems that a profile would add to those of the file."""
     laid, problems = apply_profile(root, name)
     _, without = _validate(root)
     _, with_it = _validate(laid)
@@ -170,13 +175,13 @@ def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
     data = root.plain()
     faults: list[Fault] = []
     sweep: Sweep | None = None
-    for _ in range(8):  # taking a value out can lay open another fault, but not many times
+    for _ in range(8):  # removing a value can reveal another fault, but not many times
         try:
             sweep = Sweep.model_validate(data, strict=True)
             break
         except ValidationError as err:
             fresh = explain(err, Sweep, data)
-            known = {fault.path for fault in faults}  # a required value that was taken out is not missing
+            known = {fault.path for fault in faults}  # a required value that was removed here is not missing
             faults += [
                 fault
                 for fault in fresh
@@ -193,7 +198,7 @@ def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
 
 
 def _holds(fault: Fault, other: Fault) -> bool:
-    """Whether the other fault lies inside: a list that is empty because its only value was refused is no news."""
+    """Whether `other` is below `fault`: a list that is empty because its only value was refused is not reported."""
     return len(other.path) > len(fault.path) and other.path[: len(fault.path)] == fault.path
 
 
@@ -201,7 +206,7 @@ _STAND_INS: dict[str, Any] = {"name": "unnamed", "baseline": {}, "design": "one_
 
 
 def _without(data: Any, path: Sequence[str | int]) -> Any:
-    """The data without the value at `path`; required sections get a stand-in."""
+    """Data without the value at `path`; required sections get a placeholder."""
     if not path:
         return {}
     if len(path) == 1 and path[0] in _STAND_INS and is_dict(data):
@@ -218,7 +223,7 @@ def _without(data: Any, path: Sequence[str | int]) -> Any:
 
 
 def _is_missing(data: Any, rest: Sequence[str | int]) -> bool:
-    """Whether the fault is a key that is not there, so that its owner must go."""
+    """Whether the fault is a missing key, so that its owner must be removed."""
     return len(rest) == 1 and (not isinstance(data, dict | tuple) or (isinstance(data, dict) and rest[0] not in data))
 
 
@@ -228,7 +233,7 @@ def _locate(root: Node, path: Sequence[str | int], message: str, hint: str, *, a
 
 
 def _mark(root: Node, path: Sequence[str | int], *, at_key: bool) -> Mark:
-    """The place of the value at `path`, or of what is nearest to it."""
+    """Location of the value at `path`, or of its closest existing ancestor."""
     here, mark = root, root.mark
     for index, part in enumerate(path):
         if isinstance(here.value, dict) and part in here.value:
@@ -241,7 +246,7 @@ def _mark(root: Node, path: Sequence[str | int], *, at_key: bool) -> Mark:
 
 
 def _parts(root: Node, path: Sequence[str | int] | str) -> tuple[str | int, ...]:
-    """The keys of a dotted path; keys that contain dots themselves (those of `space`) are recognised by the tree."""
+    """Keys of a dotted path; keys that contain dots themselves (those of `space`) are matched against the tree."""
     if not isinstance(path, str):
         return tuple(path)
     parts: list[str | int] = []
@@ -259,7 +264,7 @@ def _parts(root: Node, path: Sequence[str | int] | str) -> tuple[str | int, ...]
 
 
 def _in_order(found: list[Problem]) -> list[Problem]:
-    """The problems in the order of the file, those of the command line after them, each once."""
+    """Problems in file order, then those of the command line, without duplicates."""
 
     def place(problem: Problem) -> tuple[int, int, int]:
         numbers = re.search(r":(\d+):(\d+)$", problem.where)

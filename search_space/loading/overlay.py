@@ -1,7 +1,7 @@
-"""`--profile NAME` and `--set path=value`: values laid over the tree of a sweep file before it is validated.
+"""Profiles and overrides (`--profile NAME`, `--set path=value`), applied to the tree of a sweep file before validation.
 
-The tree, not the parsed values: so a problem with such a value is located where that value stands, in the profile or on
-the command line.
+They modify the tree instead of the parsed values, so that a problem is located where its value was written: in the
+profile or on the command line.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _SECTIONS = sorted(set(Sweep.model_fields) - {"baseline", "profiles"})
 
 
 def profile_names(root: Node) -> list[str]:
-    """The profiles that a sweep file declares, readable or not."""
+    """Names of all profiles of a sweep file, valid or not."""
     profiles = root.value.get("profiles") if isinstance(root.value, dict) else None
     return list(profiles.value) if profiles is not None and isinstance(profiles.value, dict) else []
 
 
 def apply_profile(root: Node, name: str) -> tuple[Node, list[Problem]]:
-    """The tree with a profile laid over it, and what is wrong with the profile's keys."""
+    """Apply a profile to the tree; also return the problems of the profile's keys."""
     if name not in profile_names(root):
         known = profile_names(root)
         hint = did_you_mean(name, known) if known else "the sweep declares no profiles"
@@ -36,7 +36,7 @@ def apply_profile(root: Node, name: str) -> tuple[Node, list[Problem]]:
     assert isinstance(profiles.value, dict)
     profile = profiles.value[name]
     if not isinstance(profile.value, dict):
-        return root, []  # the schema complains
+        return root, []  # reported by the type validation
     problems: list[Problem] = []
     for path, node in profile.value.items():
         keys = _keys(path)
@@ -50,7 +50,7 @@ def apply_profile(root: Node, name: str) -> tuple[Node, list[Problem]]:
 
 
 def apply_override(root: Node, override: str) -> tuple[Node, list[Problem]]:
-    """The tree with `path=value` laid over it; the value is read as YAML."""
+    """Apply `path=value` to the tree; the value is parsed as YAML. Also return its problems."""
     where = f"--set {override}"
     path, equals, text = override.partition("=")
     path = path.strip()
@@ -65,7 +65,7 @@ def apply_override(root: Node, override: str) -> tuple[Node, list[Problem]]:
 
 
 def _keys(path: str) -> list[str] | str:
-    """The keys from the top of the file to `path`, or a hint what would be right."""
+    """Keys from the top of the file to `path`, or a hint with the legal paths."""
     path = path.removeprefix("baseline.")
     head, _, rest = path.partition(".")
     if head in _ROOTS:
@@ -89,6 +89,6 @@ def _lay(node: Node, keys: Iterable[str], value: Node, mark: Mark, prefix: str) 
             name = below if isinstance(below.value, str) else Node(short, mark)
             below = Node({"name": name}, below.mark, {"name": name.mark})
         value = _lay(below, rest, value, mark, path + ".")
-    # the key keeps its place, where it has one: a problem with the value is shown at the value
+    # an existing key keeps its location: a problem with the value is shown at the value
     keys_now = {**node.keys, head: node.keys.get(head, mark) if rest else mark}
     return Node({**items, head: value}, node.mark, keys_now)

@@ -1,4 +1,4 @@
-"""The commented sweep that `archsweep init` writes to start from."""
+"""Template of a commented sweep file, written by `archsweep init`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FILE = files("search_space") / "starter.yaml"
 
 
 def template(name: str) -> str:
-    """A sweep named `name` that loads and runs as it is."""
+    """Text of a complete sweep file with this name."""
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 100:
         message = f"cannot name a sweep {name!r}"
         hint = "letters, digits, `-`, `_` and `.`, at most 100, a letter or digit first; it names the folder of the run"

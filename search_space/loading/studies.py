@@ -1,8 +1,7 @@
-"""`studies`: several questions about one baseline in one file. Each study becomes a sweep of its own.
+"""Studies of a sweep file: several questions about one baseline, each of which becomes a sweep of its own.
 
-A section of a study replaces that section of the file; baseline and profiles are shared. A study is named
-`<sweep>-<study>`, so it has a run directory of its own; what two studies share is trained once
-(runners/cache/reuse.py).
+A section of a study replaces that section of the file; baseline and profiles are shared. The sweep of a study is named
+`<sweep>-<study>`, so it has its own run directory. Trials that two studies share are trained once.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ STUDY_SECTIONS = sorted(set(Sweep.model_fields) - {"name", "baseline", "profiles
 
 
 def split_studies(root: Node) -> tuple[dict[str, Node], list[Problem]]:
-    """Study -> the tree of its sweep, and what is wrong with the section; without one, the tree itself under ''."""
+    """Trees of the sweeps by study name, and the problems of the section; without `studies`, the whole tree under
+    ''."""
     if not isinstance(root.value, dict) or STUDIES not in root.value:
         return {"": root}, []
     section = root.value[STUDIES]
@@ -46,7 +46,7 @@ def split_studies(root: Node) -> tuple[dict[str, Node], list[Problem]]:
 
 
 def choose_study(names: list[str], study: str | None) -> list[str]:
-    """The studies meant by `--study`: all without it.
+    """Names of the studies that `--study` selects; all without it.
 
     Raises:
         SpecError: the file has no such study.

@@ -1,7 +1,7 @@
-"""Errors for people: what is wrong with a sweep, where it stands, and what would be right.
+"""User errors: location, cause and remedy of every problem in a sweep or a command.
 
-`SpecError` is the only exception of archsweep that is meant for users. It carries every problem found, so one
-look at the message is enough to repair a file. The command line prints it without a traceback and exits with 2.
+`SpecError` is the only exception of archsweep that is meant for users. It carries every problem found, so that a file
+can be repaired in one pass. The command line prints it without a traceback and exits with code 2.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _WIDTH = 112
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a sweep or a command, with its location.
 
-    `where` names the place for people (`sweep.yaml:12:7` or `--set train.epochs`), `path` the dotted path inside the
-    sweep, `excerpt` the offending line with a caret below it. All may quote what a stranger wrote: as text, a problem
-    holds no character that a terminal would obey.
+    `where` is the readable location (`sweep.yaml:12:7` or `--set train.epochs`), `path` the dotted path inside the
+    sweep, `excerpt` the offending line with a caret below it. All may quote untrusted input, so `str` escapes control
+    characters that a terminal would interpret.
     """
 
     message: str
@@ -45,7 +45,7 @@ class Problem:
 
 
 def _wrap(line: str) -> list[str]:
-    if len(line) <= _WIDTH:  # as written, spaces included
+    if len(line) <= _WIDTH:  # unchanged, because `textwrap` would collapse its spaces
         return ["  " + line]
     return textwrap.wrap(
         line,
@@ -58,7 +58,7 @@ def _wrap(line: str) -> list[str]:
 
 
 class SpecError(ValueError):
-    """What a user wrote cannot be carried out. `problems` lists everything found, in the order of the file."""
+    """Invalid user input. `problems` lists every problem found, in file order."""
 
     def __init__(self, problems: Iterable[Problem] | Problem | str) -> None:
         if isinstance(problems, str):
@@ -69,14 +69,14 @@ class SpecError(ValueError):
         assert self.problems, "a SpecError without a problem"
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
-    def __reduce__(self):  # exceptions with keyword state must say how they cross a process boundary
+    def __reduce__(self):  # by default, an exception is unpickled from its message, which would lose `problems`
         return (SpecError, (self.problems,))
 
 
 def did_you_mean(came: str, legal: Iterable[str]) -> str:
-    """`known: a, b, c.  Did you mean 'b'?` - the second sentence only where something is close."""
+    """Legal names and the closest match: `known: a, b, c.  Did you mean 'b'?`; without a match only the first part."""
     names = sorted(legal)
-    # `optimizer` is no near match of `opt`, but starts with it
+    # `optimizer` is not a close match of `opt` for difflib, but starts with it
     starts = [name for name in names if len(name) > 2 and came.startswith(name)]
     close = difflib.get_close_matches(came, names, n=1, cutoff=0.6) or sorted(starts, key=len, reverse=True)
     known = f"known: {', '.join(names)}."

@@ -1,8 +1,8 @@
-"""Expressions that people write in a sweep file or behind `--filter`: `params_m <= 25`, `status == 'failed'`.
+"""Boolean expressions of a sweep file and of `--filter`: `params_m <= 25`, `status == 'failed'`.
 
-A text is parsed to a syntax tree, every node of which must be on the list below; an evaluator of our own walks it and
-asks the caller for the value of each name. Nothing is compiled or executed, and no text can take long or much memory:
-arithmetic on text and lists is refused, because `'a' * 10 ** 9` is legal Python, and powers are bounded.
+An expression is parsed to a Python syntax tree, every node of which must be on the allow list below; a tree-walking
+evaluator asks the caller for the value of each name. No code is compiled or executed, and time and memory are bounded:
+arithmetic on text and lists is refused, because `'a' * 10 ** 9` is legal Python, and powers are limited.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ OPERATIONS = (
     "numbers, 'text', true/false, + - * / // % **,\n"
     "comparisons, and/or/not, in, (lists), A if B else C, " + ", ".join(sorted(_FUNCTIONS))
 )
-"""What is legal besides names."""
+"""Legal operands and operations besides names, for error messages."""
 
 _TRUTHS = {"true": True, "false": False}
 
 
 class ExpressionError(ValueError):
-    """A text that is no expression; `hint` says what is legal."""
+    """Invalid expression; `hint` lists what is legal."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -103,13 +103,15 @@ class ExpressionError(ValueError):
 
 
 class MissingValueError(Exception):
-    """For `value_of` to raise where a name has no value: `and` and `or` then look whether their other sides decide
-    alone, so that their order does not matter."""
+    """Missing value of a name, raised by `value_of`.
+
+    `and` and `or` still return a result if another operand decides it, so that the order of operands does not matter.
+    """
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A text that has been checked to be an expression; `names` are those it speaks of, dotted, in their order."""
+    """Validated expression; `names` are the dotted names it refers to, in order of appearance."""
 
     text: str
     tree: ast.expr
@@ -117,13 +119,13 @@ class Expression:
 
     @classmethod
     def parse(cls, text: str, *, legal: str) -> Expression:
-        """The statement in `text`: something that is true or false.
+        """Parse and validate a boolean expression.
 
         Args:
-            legal: what errors say is legal.
+            legal: Hint of error messages, lists what is legal.
 
         Raises:
-            ExpressionError: it is none.
+            ExpressionError: `text` is not a legal boolean expression.
         """
         tree = _parse(text, legal)
         _check(tree, 0, legal)
@@ -134,10 +136,13 @@ class Expression:
         return cls(text, tree, tuple(dict.fromkeys(_names(tree))))
 
     def evaluate(self, value_of: Callable[[str], Any]) -> Any:
-        """What it comes to when `value_of` tells the names; what that raises passes through.
+        """Value of the expression.
+
+        Args:
+            value_of: Returns the value of a name; its exceptions are passed on.
 
         Raises:
-            ArithmeticError, TypeError, ValueError: it cannot be worked out with these values.
+            ArithmeticError, TypeError, ValueError: the expression is undefined for these values.
         """
         return _evaluate(self.tree, value_of)
 
@@ -147,7 +152,7 @@ def _parse(text: str, legal: str) -> ast.expr:
         raise ExpressionError(f"it has {len(text)} characters; at most {MAX_LENGTH} are allowed")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the parser comments on odd but harmless statements
+            warnings.simplefilter("ignore")  # the parser warns about odd but harmless syntax, such as `1 is 1`
             return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as err:
         raise ExpressionError(f"it cannot be read: {err.msg}", legal) from None
@@ -156,12 +161,12 @@ def _parse(text: str, legal: str) -> ast.expr:
 
 
 def _check(node: ast.AST, depth: int, legal: str) -> None:
-    """Every node must be on the list; what is not named here is refused."""
+    """Refuse every syntax node that is not on the allow list."""
     if depth > MAX_NESTING:
         raise ExpressionError(f"it is nested deeper than {MAX_NESTING} levels")
     if isinstance(node, ast.Attribute):
         if _dotted(node) is None:
-            raise ExpressionError("it takes an attribute of something that is no path", legal)
+            raise ExpressionError("it takes an attribute of something that is not a path", legal)
         return
     if isinstance(node, ast.Call):
         _check_call(node)
@@ -220,7 +225,7 @@ _WORDS = {
 def _check_call(node: ast.Call) -> None:
     name = node.func.id if isinstance(node.func, ast.Name) else None
     if name not in _FUNCTIONS:
-        shown = f"{name!r}" if name else "something that is no function"
+        shown = f"{name!r}" if name else "something that is not a function"
         raise ExpressionError(f"it calls {shown}", "known functions: " + ", ".join(sorted(_FUNCTIONS)))
     least, most = _FUNCTIONS[name].arity
     if node.keywords or not least <= len(node.args) <= most:
@@ -236,7 +241,7 @@ def _check_constant(value: Any, legal: str) -> None:
 
 
 def _dotted(node: ast.AST) -> str | None:
-    """The path that names and attributes spell, or None."""
+    """Dotted path of a chain of names and attributes, or None."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

@@ -1,4 +1,4 @@
-"""Text of which every character can be seen: anybody may name a sweep, and a terminal obeys control characters."""
+"""Escaping of invisible characters in untrusted text: a terminal would interpret control characters."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ __all__ = ["visible", "visible_json", "visible_lines"]
 
 
 def visible(text: str) -> str:
-    """The text with line breaks and every kind of space as a space, and what cannot be seen as its escape."""
-    if text.isprintable():  # no line break, and no space but the plain one
+    """Printable text on one line: line breaks and Unicode spaces become spaces, invisible characters escapes."""
+    if text.isprintable():  # has no line break and no space other than U+0020
         return text
     return "".join(_shown(character) for character in " ".join(text.splitlines()))
 
 
 def visible_lines(text: str) -> str:
-    """As `visible`, but line feeds stay: for our own words with somebody else's between them."""
+    """Printable text that keeps its line feeds: for messages that quote untrusted text."""
     return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def visible_json(text: str) -> str:
-    """JSON of equal meaning: what cannot be seen stands only inside its strings, and there it may be an escape."""
+    """Equivalent JSON with escapes for invisible characters, which JSON allows only inside of strings."""
     return "".join(
         character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in text
     )

@@ -1,8 +1,8 @@
-"""Plain scalars of YAML 1.2 (core schema): what `1e-3`, `on`, `010` and `12:30` mean in a sweep.
+"""Scalar resolution of YAML 1.2 (core schema): `1e-3` is a number, `on` and `12:30` are text, `010` is ten.
 
-PyYAML resolves YAML 1.1, where these are a string, a boolean, eight and 750. Editors read YAML 1.2, so must the run.
-Infinities, NaN and numbers that no field could hold are refused here: JSON, and with it the identity of a trial, has no
-place for them.
+PyYAML resolves YAML 1.1, where these are a string, a boolean, 750 and eight. Editors follow YAML 1.2, and a sweep must
+mean the same in both. Infinities, NaN and integers beyond 64 bits are refused, because JSON, and with it the identity
+of a trial, cannot represent them.
 """
 
 from __future__ import annotations
@@ -33,16 +33,19 @@ CORE_TAGS: dict[str, type | tuple[type, ...]] = {
     _PREFIX + "float": (int, float),
     _PREFIX + "str": str,
 }
-"""Explicit tags that a scalar may carry, and what it must then be."""
+"""Legal explicit tags of a scalar and the Python type of its value."""
 
 
 def resolve_scalar(text: str, *, plain: bool = True, tag: str | None = None) -> Scalar:
-    """The value of a scalar; ValueError in words where it has none.
+    """Python value of a YAML scalar.
 
     Args:
         text: The scalar without its quotes.
         plain: Unquoted; a quoted scalar is a string.
         tag: Explicit tag, if there is one.
+
+    Raises:
+        ValueError: the scalar has no value, with a readable reason.
     """
     if tag is None or tag == "!":
         return _resolve_plain(text) if plain and tag is None else text
@@ -78,7 +81,7 @@ def _resolve_number(text: str) -> int | float | None:
     if len(text) > _MAX_DIGITS:
         raise ValueError(f"a number of {len(text)} characters is too long")
     if any(whole):
-        # base 10 for `010`: leading zeros mean nothing in YAML 1.2
+        # base 10 for `010`: leading zeros have no meaning in YAML 1.2
         number = int(text, 10 if whole[0] else 0)
         if abs(number) > _LARGEST:
             raise ValueError(f"{text} is too large for a whole number of 64 bits")

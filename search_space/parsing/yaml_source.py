@@ -1,7 +1,7 @@
-"""YAML text -> a tree of values that know where they stand, so that every later problem can be pointed at.
+"""YAML parser that keeps the source location of every value, so that later checks can report it.
 
-The tree is built from the parser's events, not by PyYAML's composer and constructors: nothing in a sweep file can run
-code, nesting and aliases are bounded while reading, duplicate keys are seen, and scalars follow YAML 1.2.
+The tree is built from PyYAML's events instead of its composer and constructors: a sweep file cannot execute code,
+nesting and aliases are bounded while reading, duplicate keys are detected, and scalars follow YAML 1.2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Mark", "Node", "Source", "rea
 MAX_BYTES = 2**20
 MAX_DEPTH = 64
 MAX_NODES = 100_000
-_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # what libyaml counts as the end of a line
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # the line breaks of libyaml, so that line numbers agree
 _EXCERPT_WIDTH = 100
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _parse: Callable[..., Iterator[Any]] = getattr(yaml, "parse")  # noqa: B009 - its type stub leaves out what it yields
@@ -33,7 +33,7 @@ _parse: Callable[..., Iterator[Any]] = getattr(yaml, "parse")  # noqa: B009 - it
 
 @dataclass(frozen=True)
 class Source:
-    """A text and what people call it: a file's path, or `--set path=value`."""
+    """Source text with its display name: the path of a file, or `--set path=value`."""
 
     name: str
     text: str
@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in a source; line and column count from 0."""
+    """Location in a source; line and column are 0-based."""
 
     source: Source = field(repr=False)
     line: int
@@ -58,10 +58,10 @@ class Mark:
 
     @property
     def excerpt(self) -> str:
-        """The line and a caret below the place; long lines are cut around it."""
+        """Source line with a caret below the location; long lines are cut around it."""
         if not self.source.is_file or self.line >= len(self.source.lines):
             return ""
-        # One letter for one that cannot be seen, so that the caret stays below its place.
+        # One visible character for each invisible one, so that the caret stays aligned.
         line = "".join(char if char.isprintable() else " " if char.isspace() else "?"
                        for char in self.source.lines[self.line])  # fmt: skip
         start = max(0, self.column - _EXCERPT_WIDTH // 2) if len(line) > _EXCERPT_WIDTH else 0
@@ -73,7 +73,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Node:
-    """A value with its place. `keys` holds the places of a mapping's keys, `size` counts all values below."""
+    """YAML value with its location. `keys` are the locations of a mapping's keys, `size` the number of values below."""
 
     value: Scalar | tuple[Node, ...] | dict[str, Node]
     mark: Mark
@@ -81,7 +81,7 @@ class Node:
     size: int = 1
 
     def plain(self) -> Any:
-        """The value without places: scalars, tuples and dicts."""
+        """Value without locations: scalars, tuples and dicts."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, tuple):
@@ -90,7 +90,7 @@ class Node:
 
 
 def read_file(path: str | Path) -> tuple[Node, list[Problem]]:
-    """The tree of a file and the problems that did not keep it from being read (see `read_text`)."""
+    """YAML tree of a file and its recoverable problems (see `read_text`)."""
     name = str(path)
     try:
         with open(path, "rb") as file:
@@ -115,7 +115,7 @@ def read_file(path: str | Path) -> tuple[Node, list[Problem]]:
 
 
 def read_text(text: str, name: str, *, is_file: bool = True) -> tuple[Node, list[Problem]]:
-    """The tree of one YAML document, and what is wrong with its keys and scalars.
+    """YAML tree of one document and the problems of its keys and scalars.
 
     Raises:
         SpecError: no tree can be built: syntax, several documents, nesting or aliases beyond the limits.
@@ -131,17 +131,17 @@ def read_text(text: str, name: str, *, is_file: bool = True) -> tuple[Node, list
         reason = str(err).split("\n")[0]
         raise SpecError(Problem(f"not YAML: {reason}", where=name)) from None
     except UnicodeEncodeError:
-        raise SpecError(Problem("not YAML: half of a surrogate pair is no character", where=name)) from None
+        raise SpecError(Problem("not YAML: half of a surrogate pair is not a character", where=name)) from None
 
 
 class _Reader:
-    """Builds the tree of one document from the events of the parser."""
+    """Builder of the tree of one document from the parser's events."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.problems: list[Problem] = []
         self._events: Iterator[Any] = iter(())
-        self._anchors: dict[str, Node | None] = {}  # None: still open, so an alias to it would be a loop
+        self._anchors: dict[str, Node | None] = {}  # None: not yet complete, so an alias to it would be a cycle
 
     def read(self) -> Node:
         self._events = _parse(self.source.text, Loader=_LOADER)
@@ -215,7 +215,7 @@ class _Reader:
             return resolve_scalar(event.value, plain=event.implicit[0] or event.style is None, tag=event.tag)
         except ValueError as err:
             known = ", ".join("!!" + tag.rsplit(":", 1)[1] for tag in sorted(CORE_TAGS))
-            hint = f"a sweep knows only the tags {known}" if "tag" in str(err) else ""
+            hint = f"a sweep supports only the tags {known}" if "tag" in str(err) else ""
             self._note(mark, str(err), hint)
             return event.value
 
@@ -224,7 +224,7 @@ class _Reader:
             self._refuse(mark, f"there is no anchor &{name} before this alias")
         node = self._anchors[name]
         if node is None:
-            self._refuse(mark, f"the alias *{name} stands inside its own anchor")
+            self._refuse(mark, f"the alias *{name} is inside its own anchor")
         assert node is not None
         self._grow(0, node)
         return Node(node.value, mark, node.keys, node.size)

@@ -1,7 +1,7 @@
-"""Options of every attention mechanism, as data: what a sweep may write below `arch.attention`.
+"""Specs of the attention mechanisms: the options below `arch.attention` of a sweep.
 
-The mechanisms themselves live in `modelzoo/attention/<name>.py`; a contract test holds the two tables together, so that
-a sweep can be checked, completed in an editor and identified without importing torch.
+The mechanisms are implemented in `modelzoo/attention/<name>.py`, and a contract test keeps the two tables consistent.
+The options are declared apart so that a sweep can be checked, completed in an editor and identified without torch.
 
 To add a mechanism: one class here, one line in `ATTENTION_SPECS`, one file in `modelzoo/attention/`.
 """
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Spec(BaseModel):
-    """Base of everything a sweep file can contain: immutable, and unknown keys are errors."""
+    """Base class of all sections of a sweep file: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -60,7 +60,7 @@ def _blocks_tag(value: Any) -> str | None:
         return "list"
     names = ("last", "first", "every")
     found = (name for name in names if (name in value if isinstance(value, dict) else hasattr(value, name)))
-    return next((f"{name} k" for name in found), None)  # not the bare name: a tag must not look like a key
+    return next((f"{name} k" for name in found), None)  # not the plain name, which could be mistaken for a key
 
 
 Blocks = Annotated[
@@ -71,7 +71,7 @@ Blocks = Annotated[
     | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Tag("list")],
     Discriminator(_blocks_tag),
 ]
-"""Which blocks carry the mechanism; the others keep the model's own attention. A list counts from 0."""
+"""Blocks that use the mechanism; the others keep the model's own attention. Indices of a list are 0-based."""
 
 
 class SoftmaxSpec(Spec):
@@ -88,13 +88,14 @@ class ReattentionSpec(Spec):
     transform_scale: bool = Field(
         default=False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
     )
-    theta_bias: bool = Field(default=True, description="a learned bias per head after the mixing (officially yes)")
+    theta_bias: bool = Field(default=True, description="a learned bias per head after the mixing (official: true)")
     theta_init: Literal["random", "identity"] = Field(
-        default="random", description="start of the mixing matrix: uniform (officially), or every head as itself"
+        default="random", description="initialisation of the mixing matrix: uniform (official), or the identity"
     )
     norm: Literal["batch", "layer", "none"] = Field(
         default="batch",
-        description="after the mixing: per head over images and pairs (officially), over the heads of each pair, none",
+        description="norm after the mixing: per head over images and token pairs (official), over the heads of each "
+        "pair, or none",
     )
     norm_momentum: float = Field(
         default=0.1, gt=0, le=1, description="weight of the newest batch in the running statistics of `norm: batch`"
@@ -113,12 +114,14 @@ class RefinerSpec(Spec):
         default=3, ge=1, le=31, description="side of the local kernel on each map; even sizes pad bottom and right"
     )
     reduction: bool = Field(
-        default=True, description="reduce the expanded maps to num_heads; without, every map gets its slice of V"
+        default=True, description="reduce the expanded maps to num_heads; if false, every map gets its own slice of V"
     )
-    identity: bool = Field(default=True, description="add the maps before the expansion to those after the reduction")
+    identity: bool = Field(
+        default=True, description="residual connection from the maps before the expansion to those after the reduction"
+    )
     sharing: Literal["none", "alternate"] = Field(
         default="none",
-        description="`alternate`: of each two neighbours among the chosen blocks, the first has plain attention, "
+        description="`alternate`: of each pair of consecutive chosen blocks, the first has plain attention, "
         "the second computes only V and refines the map of the first (as released)",
     )
     residual_map: bool = Field(
@@ -137,25 +140,25 @@ class GroupMixSpec(Spec):
         "segments = 1 (tokens) + len(kernel_sizes) + 1 (local branch)",
     )
     num_segments: int | None = Field(
-        default=None, ge=1, le=64, description="segments in all; repeats or cuts `kernel_sizes` to make up the number"
+        default=None, ge=1, le=64, description="total number of segments; repeats or truncates `kernel_sizes` to fit"
     )
     aggregator: Literal["dwconv", "maxpool", "avgpool"] = Field(
-        default="dwconv", description="how a group segment sees its neighbourhood, before a 1x1 convolution"
+        default="dwconv", description="aggregation of a group segment's neighbourhood, before a 1x1 convolution"
     )
-    identity_segment: bool = Field(default=True, description="the segment that stays tokens")
-    local_branch: bool = Field(default=True, description="the segment that skips attention")
-    local_kernel_size: int = Field(default=3, ge=1, le=31, description="kernel of the non-attention branch")
+    identity_segment: bool = Field(default=True, description="a segment of tokens without aggregation")
+    local_branch: bool = Field(default=True, description="a convolutional segment that bypasses attention")
+    local_kernel_size: int = Field(default=3, ge=1, le=31, description="kernel size of the local branch")
     token_ensemble: bool = Field(
         default=True,
-        description="the output linear, which mixes heads and local branch; without, they leave as they are",
+        description="output projection that mixes heads and local branch; if false, they are not mixed",
     )
     head_layout: Literal["in_order", "straddle"] = Field(
         default="in_order",
-        description="`straddle`: every head has channels of every segment (officially a head lies in one or two)",
+        description="`straddle`: every head has channels of every segment (official: of one or two segments)",
     )
-    crpe: bool = Field(default=True, description="the convolutional relative position term")
+    crpe: bool = Field(default=True, description="convolutional relative position encoding")
     position_windows: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
-        default=(3, 5, 7), min_length=1, description="its windows, over the heads as evenly as possible"
+        default=(3, 5, 7), min_length=1, description="windows of `crpe`, divided among the heads as evenly as possible"
     )
 
 

@@ -1,8 +1,8 @@
 """Identity of a trial: equal id = same experiment.
 
-Resume, deduplication and pairing need no other machinery. The id hashes the canonical JSON of the spec without the
-fields that stand at their defaults, so that spelling a default out, the order of keys, comments and resources change
-nothing, and a field added later leaves old ids alone. Changing the *meaning* of a default must raise
+Resume, deduplication and pairing depend on these ids only. An id is the hash of the spec's canonical JSON without
+fields at their default values. Explicit defaults, the order of keys, comments and resources therefore do not change it,
+and a field added later does not change old ids. A change of the *meaning* of a default must increment
 `IDENTITY_VERSION`.
 """
 
@@ -20,20 +20,20 @@ IDENTITY_VERSION = 1
 
 
 def canonical_json(spec: Setting) -> str:
-    """The spec as sorted, compact JSON without fields at their default values."""
+    """Canonical JSON of a spec: sorted, compact, without fields at their default values."""
     content = spec.model_dump(mode="json", exclude_defaults=True)
-    # A discriminated node at other than its default must name itself even where `name` is the class default.
+    # A discriminated node that is not the default must contain its `name`, which pydantic omits as a class default.
     content = _name_nodes(content, spec)
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def trial_id(spec: TrialSpec) -> str:
-    """12 hexadecimal digits that name the trial, seed included."""
+    """Id of a trial: 12 hexadecimal digits, seed included."""
     return _digest(canonical_json(spec.setting) + f"#seed={spec.seed}")
 
 
 def variant_id(setting: Setting) -> str:
-    """12 hexadecimal digits that name the variant; the seed, if there is one, takes no part."""
+    """Id of a variant: 12 hexadecimal digits, without the seed of a `TrialSpec`."""
     bare = setting.setting if isinstance(setting, TrialSpec) else setting
     return _digest(canonical_json(bare))
 

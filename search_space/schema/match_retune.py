@@ -1,4 +1,4 @@
-"""Sections that change variants before they are compared: `match` (equal cost) and `retune` (own optimum)."""
+"""Schema of the sections that change variants before their comparison: `match` (equal cost), `retune` (own optimum)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ MatchTarget = Annotated[
 class Match(Spec):
     """Variants of equal cost: one number of the architecture is solved for every variant."""
 
-    params_m: MatchTarget | None = Field(default=None, description="10^6 parameters, or `baseline`: as many as it has")
-    gmacs: MatchTarget | None = Field(default=None, description="10^9 multiply-accumulates, or `baseline`")
-    by: str = Field(min_length=1, description="the number that is solved, for example `arch.embed_dim`")
+    params_m: MatchTarget | None = Field(default=None, description="target: 10^6 parameters, or `baseline`")
+    gmacs: MatchTarget | None = Field(default=None, description="target: 10^9 multiply-accumulates, or `baseline`")
+    by: str = Field(min_length=1, description="the number that is solved for, for example `arch.embed_dim`")
     tolerance: Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(ge=0, lt=1)] = Field(
         default=0.02, description="largest relative difference of the cost: `2 %` or 0.02"
     )
@@ -41,7 +41,7 @@ class Match(Spec):
 
     @property
     def cost(self) -> Literal["params_m", "gmacs"]:
-        """The cost that is matched."""
+        """Name of the matched cost."""
         return "params_m" if self.params_m is not None else "gmacs"
 
     @property
@@ -52,8 +52,8 @@ class Match(Spec):
 
 
 class Retune(Spec):
-    """Every variant gets its own small search over training parameters before it is compared. Keys besides the declared
-    ones are options of the sampler."""
+    """A small search over training parameters for each variant, before the comparison. Undeclared keys are options of
+    the sampler."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -62,7 +62,7 @@ class Retune(Spec):
     )
     num_trials: int = Field(ge=1, le=10_000, description="settings tried for every variant")
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=100)] = Field(
-        description="seeds of the tuning trials, a list; none of the reported ones"
+        description="list of the seeds of the tuning trials; must differ from the reported seeds"
     )
     sampler: str = Field(default="tpe", min_length=1, description="an Optuna sampler: `tpe`, `random`, `qmc`, ...")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, the same for every variant")

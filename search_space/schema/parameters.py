@@ -1,4 +1,4 @@
-"""What a parameter can take: a list of choices, a range (in a search), or an on/off component."""
+"""Parameters of a search space: a list of choices, a range (in a search), or an on/off component."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Number = int | float
 
 
 class Range(Spec):
-    """All numbers between two ends, for a search to choose from: whole ones if both ends (and `step`) are whole."""
+    """Numeric range of a search; an integer range if both ends (and `step`) are integers."""
 
     min: Number
     max: Number
-    step: Number | None = Field(default=None, gt=0, description="distance of neighbouring values, counted from `min`")
-    log: bool = Field(default=False, description="choose evenly on a logarithmic scale")
+    step: Number | None = Field(default=None, gt=0, description="distance of adjacent values, counted from `min`")
+    log: bool = Field(default=False, description="sample uniformly on a logarithmic scale")
 
     @property
     def is_whole(self) -> bool:
@@ -36,7 +36,7 @@ def _as_choice(value: Any) -> Any:
 
 
 class Choice(Spec):
-    """One value of a parameter; `with` holds parameters that exist only together with it."""
+    """Value of a parameter; `with` contains conditional parameters, which exist only for this value."""
 
     value: Any = Field(description="replaces the whole node at the parameter's path")
     with_: dict[str, Conditional] = Field(
@@ -46,7 +46,7 @@ class Choice(Spec):
 
 
 class Component(Spec):
-    """A named on/off pair of values."""
+    """On/off pair of values."""
 
     off: Any
     on: Any
@@ -72,7 +72,7 @@ Conditional = Annotated[
     Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")],
     Discriminator(_parameter_tag),
 ]
-"""Values of a parameter that belongs to a choice."""
+"""Values of a conditional parameter, which belongs to a choice."""
 Parameter = Annotated[
     Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")] | Annotated[Component, Tag("component")],
     Discriminator(_parameter_tag),

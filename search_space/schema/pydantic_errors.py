@@ -1,7 +1,7 @@
-"""pydantic's errors in plain words: what came, what is legal, what was probably meant.
+"""Readable messages for pydantic's validation errors: the value found, the legal values, the closest match.
 
-A location of pydantic also names branches of unions (`refiner`, `list`), which stand in no file. `Fault.path` keeps
-them out by following the data that was validated.
+pydantic's error locations also contain union branches (`refiner`, `list`), which do not exist in the file. `Fault.path`
+omits them by following the validated data.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that a model refused. `at_key` marks keys that should not be there."""
+    """Validation error of a model, with a readable message. `at_key` marks keys that should not exist."""
 
     path: Path
     message: str
@@ -66,13 +66,13 @@ class Fault:
 
 
 def dotted(path: Path) -> str:
-    """`space.arch.depth[1]` - list positions in brackets."""
+    """Dotted form of a path, with list positions in brackets: `space.arch.depth[1]`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
 
 
 def quote(value: Any) -> str:
-    """What came, short and as YAML would have it."""
+    """Short YAML-like form of a value, for error messages."""
     if isinstance(value, str):
         shown = repr(value)
     elif is_mapping(value):
@@ -87,12 +87,12 @@ def quote(value: Any) -> str:
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: Any = None) -> list[Fault]:
-    """The faults behind a pydantic error, in its order; alternatives of one place are merged into one fault.
+    """Faults of a pydantic error, in its order; the alternatives of a union are merged into one fault.
 
     Args:
-        error: What `model` raised.
-        model: The model that was validated, for the legal keys of each node.
-        data: What was validated; without it paths keep the branches of unions.
+        error: The error that `model` raised.
+        model: The validating model, for the legal keys of each node.
+        data: The validated data; without it, paths contain union branches.
     """
     merged: dict[tuple[Path, str], list[Fault]] = {}
     for entry in error.errors(include_url=False):
@@ -122,8 +122,11 @@ def _merge(faults: list[Fault]) -> Fault:
 
 
 def _real_path(loc: tuple[str | int, ...], data: Any, *, is_key: bool) -> Path:
-    """The location without what pydantic added: names of union branches and of wrapped values. `is_key`: the last part
-    is a key, although it is not there."""
+    """Path in the data of a pydantic location: without the names of union branches and wrapped values.
+
+    Args:
+        is_key: The last part is a key, although the data does not contain it.
+    """
     path: list[str | int] = []
     here: Any = data
     for index, part in enumerate(loc):
@@ -151,7 +154,7 @@ def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     if kind in ("literal_error", "enum"):
         known = re.findall(r"'([^']*)'|(\b\d+\b)", str(context.get("expected", "")))
         names = [text or number for text, number in known]
-        message = f"must be one of the known values, but got {quote(got)}"
+        message = f"unknown {'design' if path[:1] == ('design',) else 'value'} {quote(got)}"
         return Fault(path, message, did_you_mean(str(got), names))
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
@@ -200,7 +203,7 @@ def _at(data: Any, path: Path) -> Any:
 
 
 def _slip(path: Path, data: Any) -> str:
-    """A key beside a missing one that was probably meant for it."""
+    """Hint at a sibling key that is probably a misspelling of the missing one."""
     owner = _at(data, path[:-1])
     close = difflib.get_close_matches(str(path[-1]), list(owner), 1, 0.75) if is_mapping(owner) else []
     return f"{close[0]!r} looks like it: rename it to {path[-1]!r}" if close else ""
@@ -235,7 +238,7 @@ def _unknown_key(loc: tuple[str | int, ...], path: Path) -> Fault:
     owner, legal = _owner(loc)
     hint = did_you_mean(key, legal) if legal else f"{owner} has no options"
     if owner.startswith("tracker") and re.search("key|token|password", key):
-        hint = "secrets have no place in a file that is copied into every run directory: leave them to the environment"
+        hint = "the sweep file is copied into every run directory: keep secrets out of it and in the environment"
     return Fault(path, f"unknown key {key!r} in {owner}", hint, at_key=True)
 
 
@@ -264,7 +267,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 
 
 def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
-    """The node in which the last key of a location is unknown, in words, and the keys it knows."""
+    """Readable name of the node that contains an unknown key, and its legal keys."""
     names = [part for part in loc[:-1] if isinstance(part, str)]
     if len(names) >= 2 and names[-2] == "attention" and names[-1] in ATTENTION_SPECS:
         model = ATTENTION_SPECS[names[-1]]
@@ -307,7 +310,7 @@ PARAMETER_FORM = "a list of values, {min, max, step|log} (in a search) or {off: 
 
 
 def form_of(path: Path) -> str:
-    """What may stand at a place that takes several forms; empty if it takes one only."""
+    """Legal forms of the value at a path; empty if there is only one."""
     names = [str(part) for part in path if isinstance(part, str)]
     if (len(path) == 2 and path[0] == "space") or path[:2] == ("retune", "parameters"):
         return PARAMETER_FORM
@@ -321,13 +324,13 @@ def form_of(path: Path) -> str:
 
 
 def missing_hint(path: Path) -> str:
-    """What to write at a place where something is missing; empty if nobody knows."""
+    """Hint for a missing key; empty if there is none."""
     hints: dict[Path, str] = {
         ("name",): "every sweep has a name; it names the folder of the run",
         ("baseline",): "baseline: {arch: {...}, task: {...}, train: {...}}",
         ("design",): did_you_mean("", get_args(DesignName)),
         ("search", "num_trials"): "how many trials in all, for example  num_trials: 50",
-        ("match", "by"): "the number of the architecture that is solved, for example  by: arch.embed_dim",
+        ("match", "by"): "the number of the architecture to solve for, for example  by: arch.embed_dim",
         ("retune", "parameters"): "for example  parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}",
         ("retune", "num_trials"): "how many settings to try for every variant, for example  num_trials: 8",
         ("retune", "seeds"): "a list of seeds that are not reported, for example  seeds: [100]",

@@ -1,4 +1,4 @@
-"""What trials may use: CPUs, GPUs, memory, time; for all of them, and for the variants that need more."""
+"""Resources of trials: CPUs, GPUs, GPU memory and time, for all variants and with rules for single ones."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ GpuMemory = Annotated[
 
 
 class TrialShare(Spec):
-    """What one trial may use."""
+    """Resources of one trial."""
 
-    cpus: float = Field(default=1.0, ge=0, description="per trial; may be fractional")
-    gpus: float = Field(default=0.0, ge=0, description="per trial; 0.5: two trials share one")
+    cpus: float = Field(default=1.0, ge=0, description="CPUs of a trial; may be fractional")
+    gpus: float = Field(default=0.0, ge=0, description="GPUs of a trial; 0.5: two trials share one")
     gpu_memory: GpuMemory | None = Field(
-        default=None, description="instead of `gpus`: GiB of a trial, or `auto` to measure it; trials pack by it"
+        default=None,
+        description="instead of `gpus`: GPU memory of a trial in GiB, or `auto` to measure it; trials share GPUs by it",
     )
     processes: int | None = Field(
-        default=None, ge=1, le=1024, description="that train one trial together; default: one per whole GPU"
+        default=None, ge=1, le=1024, description="processes that train a trial together; default: one per whole GPU"
     )
     time_limit: Duration | None = Field(
-        default=None, description="longest time a trial may take: seconds, or `90s`, `30m`, `2h`, `1d`"
+        default=None, description="maximum duration of a trial: seconds, or `90s`, `30m`, `2h`, `1d`"
     )
 
 
 class Rule(TrialShare):
-    """What the trials of some variants may use instead; what it does not name stays as it is."""
+    """Resources of the trials of some variants; keys that are not given keep their value."""
 
-    where: str = Field(min_length=1, description="a statement about the variant, as in `require`")
+    where: str = Field(min_length=1, description="condition on the variant, as in `require`")
 
     @property
     def changes(self) -> dict[str, Any]:
-        """`gpus` and `gpu_memory` exclude each other, so one takes the place of the other; a number of processes is
-        meant for the GPUs it was written for."""
+        """Changed fields. `gpus` and `gpu_memory` are exclusive, so one unsets the other; `gpus` also unsets
+        `processes`, because a number of processes belongs to a number of GPUs."""
         named = {name: getattr(self, name) for name in self.model_fields_set - {"where"}}
         if "gpus" in named:
             return {"gpu_memory": None, "processes": None, **named}
@@ -49,26 +50,26 @@ class Rule(TrialShare):
 
 
 class Resources(TrialShare):
-    """Where trials run. Takes no part in their identity."""
+    """Resources of all trials of a sweep. Not part of a trial's identity."""
 
-    max_concurrent: int | None = Field(default=None, ge=1, description="trials at a time; default: as many as fit")
+    max_concurrent: int | None = Field(default=None, ge=1, description="concurrent trials; default: as many as fit")
     num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
     max_failures: int = Field(
-        default=2, ge=0, le=100, description="how often a trial that lost its worker or node starts again"
+        default=2, ge=0, le=100, description="how often a trial that lost its worker or node is restarted"
     )
     per_variant: tuple[Rule, ...] = Field(
-        default=(), description="what the trials of some variants may use instead; of several that apply the last wins"
+        default=(), description="other resources for some variants; if several rules apply, the last one wins"
     )
     data_dir: str | None = Field(default=None, description="folder of the dataset")
     download: bool = Field(default=False, description="allow the dataset to be downloaded")
 
     @property
     def num_processes(self) -> int:
-        """Processes of one trial."""
+        """Number of processes of one trial."""
         return self.processes or max(1, int(self.gpus))
 
     def under(self, *rules: Rule) -> Resources:
-        """With these rules applied, and no others left."""
+        """Resources with these rules applied and without further rules."""
         changes = {name: value for rule in rules for name, value in rule.changes.items()}
         return self.model_copy(update={**changes, "per_variant": ()})
 
@@ -86,4 +87,4 @@ def _to_seconds(value: Any) -> Any:
 
 
 Duration = Annotated[float, BeforeValidator(_to_seconds, json_schema_input_type=float | str), Field(gt=0)]
-"""Seconds; written as a number or with a unit."""
+"""Duration in seconds; written as a number or with a unit."""

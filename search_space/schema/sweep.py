@@ -1,4 +1,4 @@
-"""The sweep file as types: one parsed, immutable `Sweep` (docs/sweep_format.md describes every field for people)."""
+"""Schema of the sweep file: an immutable `Sweep` and its sections (fields are described in docs/sweep_format.md)."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative", "fra
 
 
 class Row(Spec):
-    """One explicit row of the design `list`: paths and their values, and maybe a label under `name`."""
+    """Explicit variant of the design `list`: paths and their values, with an optional label under `name`."""
 
     model_config = ConfigDict(extra="allow")
 
-    name: str | None = Field(default=None, min_length=1, max_length=120, description="label of the row")
+    name: str | None = Field(default=None, min_length=1, max_length=120, description="label of the variant")
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -57,15 +57,15 @@ class Row(Spec):
 
 
 class Design(Spec):
-    """How parameters become variants. `design: NAME` is short for `design: {name: NAME}`."""
+    """Experimental design: how parameters become variants. `design: NAME` is short for `design: {name: NAME}`."""
 
     name: DesignName
-    rows: tuple[Row, ...] = Field(default=(), description="only for `list`: the rows, as path -> value")
+    rows: tuple[Row, ...] = Field(default=(), description="only for `list`: the variants, each as path -> value")
     resolution: Literal[3, 4, 5] | None = Field(
         default=None, description="only for `fractional`: the smallest fraction of at least that resolution"
     )
     generators: tuple[str, ...] = Field(
-        default=(), description="only for `fractional`: `D=ABC`, letters standing for the components in order"
+        default=(), description="only for `fractional`: `D=ABC`, where letters are the components in file order"
     )
     kind: Literal["plackett_burman"] | None = Field(default=None, description="only for `fractional`: screening design")
 
@@ -75,15 +75,15 @@ def _named(value: Any) -> Any:
 
 
 class Prune(Spec):
-    """Stops hopeless trials early. Keys besides `pruner` and `over` are options of the Optuna pruner."""
+    """Early stopping of unpromising trials. Keys besides `pruner` and `over` are options of the Optuna pruner."""
 
     model_config = ConfigDict(extra="allow")
 
     pruner: str = Field(min_length=1, description="an Optuna pruner: `median`, `hyperband`, `successive_halving`, ...")
     over: Literal["epochs", "seeds"] | None = Field(
         default=None,
-        description="`epochs`: a trial is judged by its curve; `seeds`: a variant by the seeds it has finished, beside "
-        "others with the same seeds; default: `epochs`, but `seeds` for `wilcoxon`",
+        description="`epochs`: compare trials by their curves; `seeds`: compare variants by their finished seeds, with "
+        "others at the same seeds; default: `epochs`, but `seeds` for `wilcoxon`",
     )
 
     @property
@@ -92,7 +92,7 @@ class Prune(Spec):
 
     @property
     def is_paired_test(self) -> bool:
-        """Whether the pruner compares seed by seed, instead of means."""
+        """Whether the pruner compares paired seeds instead of means."""
         return self.pruner.lower().removesuffix("pruner") == "wilcoxon"
 
     @property
@@ -101,7 +101,7 @@ class Prune(Spec):
 
 
 class Search(Spec):
-    """What proposes the trials of `design: search`. Keys besides the declared ones are options of the sampler."""
+    """Sampler and budget of `design: search`. Undeclared keys are options of the Optuna sampler."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -109,15 +109,17 @@ class Search(Spec):
         default="tpe", min_length=1, description="an Optuna sampler: `tpe`, `random`, `gp`, `cmaes`, ..."
     )
     num_trials: int = Field(
-        ge=1, le=1_000_000, description="how many suggestions are trained, each with every seed; resumed ones included"
+        ge=1,
+        le=1_000_000,
+        description="number of suggestions that are trained, each with every seed; those before a resume included",
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, not of the trainings")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, not of the trials")
     objectives: tuple[str, ...] = Field(
         default=(),
         description="several, for a Pareto front: `metric` and others of top1, top5, loss, params_m, gmacs",
     )
     warm_start: tuple[str, ...] = Field(
-        default=(), description="run directories whose completed trials the sampler is told before its first suggestion"
+        default=(), description="run directories whose completed trials are added to the study before its first trial"
     )
 
     @property
@@ -126,43 +128,45 @@ class Search(Spec):
 
 
 class Checkpoints(Spec):
-    """What is saved of a trial while it trains, and what stays of it. Takes no part in its identity."""
+    """Checkpoints of a running trial and the weights kept of a completed one. Not part of its identity."""
 
     keep: Literal["none", "last", "best"] = Field(
         default="none",
-        description="weights that stay beside the record of a completed trial: none, those of the last epoch, or those "
-        "of the epoch with the best validation metric (test metric where there is no validation split)",
+        description="weights kept of a completed trial: none, those of the last epoch, or those of the epoch with the "
+        "best validation metric (test metric without a validation split)",
     )
     every_epochs: int = Field(
-        default=1, ge=0, description="save after so many epochs; 0: only when the run is told to stop"
+        default=1, ge=0, description="epochs between checkpoints; 0: only when the run receives a signal to stop"
     )
-    min_seconds: float = Field(default=60.0, ge=0, description="but not sooner than this after the last save")
+    min_seconds: float = Field(default=60.0, ge=0, description="minimum time between checkpoints")
     grace_seconds: float = Field(
-        default=30.0, ge=0, description="time that running trials have to save themselves when the run is told to stop"
+        default=30.0, ge=0, description="time for running trials to save a checkpoint after a signal to stop"
     )
 
 
 class Analysis(Spec):
-    """How variants are compared with the baseline: chosen before the run and stated in the caption."""
+    """Statistical comparison of variants with the baseline: fixed before the run and stated in the caption."""
 
     correction: Literal["holm", "bh", "dunnett", "none"] = Field(
-        default="holm", description="of the p-values, because several variants are compared with one baseline"
+        default="holm", description="correction of the p-values for comparing several variants with one baseline"
     )
-    alpha: float = Field(default=0.05, gt=0, lt=1, description="level of the tests; intervals are always of 95 %")
+    alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="significance level of the tests; intervals are always of 95 %"
+    )
     margin: float | None = Field(
-        default=None, gt=0, description="smallest difference that matters, in the metric's unit; allows `equivalent`"
+        default=None, gt=0, description="equivalence margin in the metric's unit; allows the verdict `equivalent`"
     )
     selection: Literal["last", "best-val", "ema"] = Field(
-        default="last", description="which epoch's weights a trial is judged by"
+        default="last", description="weights that represent a trial: last epoch, best validation epoch, or averaged"
     )
 
 
 class Published(Spec):
-    """Numbers of a paper that stand beside ours: metrics as further keys."""
+    """Published numbers of a paper, shown beside the measured ones: metrics as further keys."""
 
     model_config = ConfigDict(extra="allow")
 
-    when: dict[str, Any] = Field(description="the row they belong to: path -> value")
+    when: dict[str, Any] = Field(description="the variant they belong to: path -> value")
     source: str = Field(min_length=1, description="paper, table and setting")
 
     @property
@@ -171,7 +175,7 @@ class Published(Spec):
 
 
 def _count_to_seeds(value: Any) -> Any:
-    # a count beyond the limit is left alone, so that the error speaks of what was written
+    # a count beyond the limit is not expanded, so that the error shows the value as written
     is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS
     return tuple(range(value)) if is_count else value
 
@@ -184,7 +188,7 @@ Seeds = Annotated[
 
 
 class Sweep(Spec):
-    """One sweep file: one question."""
+    """Sweep: one experimental question, with its baseline, search space and design."""
 
     name: str = Field(
         pattern=NAME_PATTERN,
@@ -192,7 +196,7 @@ class Sweep(Spec):
         description="letters, digits, `-`, `_` and `.`; names the folder of the run",
     )
     description: str = Field(default="", description="free text for the table's caption")
-    baseline: Setting = Field(description="a trial without its seed; what deltas refer to")
+    baseline: Setting = Field(description="a trial without its seed, the reference of all differences")
     space: dict[str, Parameter] = Field(
         default_factory=dict, description="path into the baseline (or a component's name) -> values"
     )
@@ -200,9 +204,9 @@ class Sweep(Spec):
         description="how parameters become variants"
     )
     seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
-    metric: str = Field(default="top1", description="what the table ranks by and a search optimises")
-    require: tuple[str, ...] = Field(default=(), description="statements that a variant must meet to be trained")
-    prune: Prune | None = Field(default=None, description="stop hopeless trials early")
+    metric: str = Field(default="top1", description="metric of the table and objective of a search")
+    require: tuple[str, ...] = Field(default=(), description="conditions that a variant must meet to be trained")
+    prune: Prune | None = Field(default=None, description="early stopping of unpromising trials")
     search: Search | None = Field(default=None, description="only for `design: search`")
     match: Match | None = Field(default=None, description="variants of equal cost")
     retune: Retune | None = Field(default=None, description="every variant at its own optimum of training parameters")
@@ -210,11 +214,13 @@ class Sweep(Spec):
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
     track: Track = Field(
-        default=(), description="experiment trackers that watch the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
+        default=(), description="experiment trackers of the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
     )
-    published: tuple[Published, ...] = Field(default=(), description="numbers of papers to stand beside ours")
+    published: tuple[Published, ...] = Field(
+        default=(), description="published numbers, shown beside the measured ones"
+    )
     profiles: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="`--profile NAME` lays these values over the sweep: path -> value"
+        default_factory=dict, description="named overrides, applied by `--profile NAME`: path -> value"
     )
 
     _written: dict[str, Any] | None = PrivateAttr(default=None)
@@ -229,17 +235,17 @@ class Sweep(Spec):
 
     @property
     def written_baseline(self) -> dict[str, Any]:
-        """The baseline as it stands in the file. Values are laid over this, not over the validated one, because
-        defaults depend on what is written (`class_token: false` implies `global_pool: avg`)."""
+        """Baseline as written in the file. Values are applied to it instead of the validated baseline, because defaults
+        depend on explicit values (`class_token: false` implies `global_pool: avg`)."""
         return self.baseline.model_dump() if self._written is None else self._written
 
     @property
     def num_search_trials(self) -> int:
-        """How many trials a search has, each suggestion with every seed; 0 without a search."""
+        """Number of trials of a search, each suggestion with every seed; 0 without a search."""
         return self.search.num_trials * len(self.seeds) if self.search else 0
 
     def parameter_choices(self, path: str) -> tuple[Choice, ...]:
-        """The choices of a parameter, components as off and on; ranges have none."""
+        """Choices of a parameter; those of a component are off and on. Ranges have none."""
         parameter = self.space[path]
         if isinstance(parameter, Component):
             return (Choice(value=parameter.off, name="off"), Choice(value=parameter.on, name="on"))

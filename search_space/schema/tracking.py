@@ -1,7 +1,7 @@
-"""The section `track:`: which experiment trackers watch the run, and where they keep what they see.
+"""Schema of the section `track`: the experiment trackers of a run and where they write.
 
-Data only: what the options do is in `runners/trackers/<name>.py`, and a contract test holds the two tables together. No
-option holds a password or an API key, because sweep files are copied into run directories.
+The trackers are implemented in `runners/trackers/<name>.py`, and a contract test keeps the two tables consistent. There
+is no option for a password or an API key, because sweep files are copied into run directories.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MlflowSpec(Spec):
 
 
 class OptunaSpec(Spec):
-    """A mirror of the run as an Optuna study, for optuna-dashboard."""
+    """Copy of the run as an Optuna study, for optuna-dashboard."""
 
     name: Literal["optuna"] = "optuna"
     storage: str | None = Field(
@@ -60,7 +60,9 @@ class WandbSpec(Spec):
     mode: Literal["online", "offline", "disabled"] | None = Field(
         default=None, description="default: WANDB_MODE, else `online` if you are logged in, else `offline`"
     )
-    tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), description="of every run")
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        default=(), description="tags of every run"
+    )
 
 
 TRACKER_SPECS: dict[str, type[Spec]] = {
@@ -80,7 +82,7 @@ def _named(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """`track: NAME` and `track: {name: NAME, ...}` are lists of one; `track: null` is none."""
+    """List form of the short forms: `track: NAME`, `track: {name: NAME, ...}` and `track: null`."""
     return () if value is None else (value,) if isinstance(value, str | dict) else value
 
 

@@ -1,10 +1,10 @@
-"""What one trial is: its architecture, its task, its training and its seed.
+"""Spec of a trial: architecture, task, training and seed.
 
-Everything here takes part in the identity of a trial (see `identity.py`): a field belongs here exactly if changing it
-makes another experiment. Where a trial runs, where its data lies and how many workers feed it are `Resources`.
+Every field is part of a trial's identity (see `identity.py`): a field belongs here exactly if changing it makes another
+experiment. Where a trial runs, where its data is stored and how many workers load it belong to `Resources`.
 
 `None` means "the model's own default" (timm's, for a timm name). For `model: vit` the defaults are written into the
-spec, so that `require` can speak of them and spelling them out changes no identity.
+spec, so that `require` can refer to them and explicit defaults do not change the identity.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ def _img_size_tag(value: Any) -> str:
     return "pair" if isinstance(value, list | tuple) else "side"
 
 
-DiffOperand = Annotated[int, Field(ge=1, le=65_536)]
+Side = Annotated[int, Field(ge=1, le=65_536)]
 ImgSize = Annotated[
-    Annotated[DiffOperand, Tag("side")] | Annotated[tuple[DiffOperand, DiffOperand], Tag("pair")],
+    Annotated[Side, Tag("side")] | Annotated[tuple[Side, Side], Tag("pair")],
     Discriminator(_img_size_tag),
 ]
 
 
 class ArchSpec(Spec):
-    """One architecture. Names are timm's."""
+    """Architecture of a model; field names are timm's."""
 
-    model: str = Field(default="vit", min_length=1, description="`vit` with every size free, or any timm model name")
+    model: str = Field(default="vit", min_length=1, description="`vit` with configurable sizes, or any timm model name")
     depth: int | None = Field(default=None, ge=1, le=1000)
     embed_dim: int | None = Field(default=None, ge=1, le=65_536)
     num_heads: int | None = Field(default=None, ge=1, le=4096)
@@ -107,18 +107,18 @@ class ShapesSpec(Spec):
     num_test: int = Field(default=500, ge=1, le=10_000_000)
     in_chans: Literal[1, 3] = 3
     noise: float = Field(
-        default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels lie in 0..1"
+        default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels are in [0, 1]"
     )
     data_seed: int = Field(default=0, ge=0)
 
 
 class TimmDatasetSpec(Spec):
-    """Any name that `timm.data.create_dataset` knows: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
+    """Dataset of `timm.data.create_dataset`, by its name: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
 
     name: str = Field(min_length=1)
     train_split: str = "train"
     test_split: str = "validation"
-    num_classes: int | None = Field(default=None, ge=1, description="needed where the reader does not know it")
+    num_classes: int | None = Field(default=None, ge=1, description="required if timm's reader does not provide it")
     in_chans: Literal[1, 3] = 3
 
 
@@ -152,7 +152,7 @@ ProbeName = Literal[
 
 
 class TaskSpec(Spec):
-    """What is trained and on which data, and what is measured of the trained model beside its metrics."""
+    """Task of a trial: dataset, validation split, and diagnostics of the trained model beside its metrics."""
 
     name: Literal["classification"] = "classification"
     dataset: Dataset = DigitsSpec()
@@ -160,14 +160,14 @@ class TaskSpec(Spec):
         default=0.0,
         ge=0,
         lt=1,
-        description="share of the training split held out (stratified, the same for all seeds); "
-        "searches and pruners then look at it instead of the test split",
+        description="share of the training split held out for validation (stratified, the same for all seeds); "
+        "searches and pruners then use it instead of the test split",
     )
     probes: tuple[ProbeName, ...] = Field(
         default=(), description="diagnostics of the trained model's attention, as further metrics"
     )
     probe_images: int = Field(
-        default=32, ge=1, le=100_000, description="test images that probes look at, evenly spread over the test split"
+        default=32, ge=1, le=100_000, description="test images for the probes, evenly spread over the test split"
     )
     similarity_threshold: float = Field(
         default=0.9, ge=-1, lt=1, description="cosine above which `similar_blocks` counts two columns as similar"
@@ -176,14 +176,14 @@ class TaskSpec(Spec):
 
 
 class CosineRegulariserSpec(Spec):
-    """DeepViT's cosine regulariser: loss + weight * similarity of the maps of neighbouring blocks over the heads."""
+    """Cosine regulariser of DeepViT: loss + weight * similarity of the maps of adjacent blocks over the heads."""
 
-    pairs: int = Field(default=12, ge=1, le=1000, description="neighbours, counted from the first block")
+    pairs: int = Field(default=12, ge=1, le=1000, description="pairs of adjacent blocks, from the first block on")
     weight: float = Field(default=0.1, gt=0)
 
 
 class TrainSpec(Spec):
-    """How a trial trains. Names and meanings are timm's."""
+    """Training of a trial; names and meanings of the fields are timm's."""
 
     epochs: int = Field(default=10, ge=1, le=1_000_000)
     batch_size: int = Field(default=128, ge=1, le=1_000_000)
@@ -202,10 +202,10 @@ class TrainSpec(Spec):
     cutmix: float = Field(default=0.0, ge=0)
     hflip: float = Field(default=0.0, ge=0, le=1)
     crop_padding: int = Field(
-        default=0, ge=0, description="random crop after padding by this many pixels (datasets held in memory)"
+        default=0, ge=0, description="random crop after padding by this many pixels (in-memory datasets)"
     )
-    aa: str | None = Field(default=None, description="timm's auto-augment string (datasets read by timm's loader)")
-    color_jitter: float = Field(default=0.0, ge=0, description="(datasets read by timm's loader)")
+    aa: str | None = Field(default=None, description="timm's auto-augment string (datasets of timm's loader)")
+    color_jitter: float = Field(default=0.0, ge=0, description="strength of colour jitter (datasets of timm's loader)")
     reprob: float = Field(default=0.0, ge=0, le=1, description="random erasing probability")
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="evaluate an exponential moving average of the weights"
@@ -220,12 +220,12 @@ class TrainSpec(Spec):
         "evaluation; 0: off",
     )
     cosine_regulariser: CosineRegulariserSpec | None = Field(
-        default=None, description="a price on attention maps that are alike: {pairs: 12, weight: 0.1}"
+        default=None, description="penalty on similar attention maps of adjacent blocks: {pairs: 12, weight: 0.1}"
     )
 
 
 class Setting(Spec):
-    """A trial without its seed: what a variant is, and what a baseline is."""
+    """Trial without its seed: architecture, task and training of a variant or of the baseline."""
 
     arch: ArchSpec = ArchSpec()
     task: TaskSpec = TaskSpec()
@@ -236,7 +236,7 @@ class Setting(Spec):
 
 
 class TrialSpec(Setting):
-    """One unit of work: one variant with one seed, that is, one training."""
+    """Trial: one training of one variant with one seed."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
 

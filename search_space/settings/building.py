@@ -1,4 +1,4 @@
-"""From a candidate to a validated setting: its values laid over the baseline as it was written."""
+"""Construction of validated settings: the values of a candidate row applied to the baseline as written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["build_setting", "lay_values"]
 
 
 def lay_values(sweep: Sweep, candidate: CandidateRow) -> dict[str, Any]:
-    """The written baseline with the candidate's values laid over it."""
+    """Written baseline with the candidate's values applied."""
     data = sweep.written_baseline
     for item in candidate.values:
         data = lay(data, item.path, item.value)
@@ -26,7 +26,7 @@ def lay_values(sweep: Sweep, candidate: CandidateRow) -> dict[str, Any]:
 
 
 def build_setting(sweep: Sweep, candidate: CandidateRow) -> Setting:
-    """The validated setting of a candidate."""
+    """Validated setting of a candidate row."""
     try:
         return Setting.model_validate(lay_values(sweep, candidate), strict=True)
     except ValidationError as err:

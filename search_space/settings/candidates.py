@@ -1,4 +1,4 @@
-"""What a design proposes before anything is built, and how a parameter's choices unfold into values at paths."""
+"""Candidate rows of a design, before they are built, and the expansion of a parameter's choices into them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PathValue:
-    """One value at one path. `key` is the parameter it belongs to; `is_stated` shows it in names even where it is the
-    default, because the sweep varies it."""
+    """Value at a path. `key` is the parameter it belongs to; `is_stated` shows it in names even if it is the default,
+    because the sweep varies it."""
 
     key: str
     path: str
@@ -39,7 +39,7 @@ class PathValue:
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """A proposed row: values to lay over the baseline, in this order."""
+    """Row of a design matrix: values to apply to the baseline, in this order."""
 
     values: tuple[PathValue, ...] = ()
     components: dict[str, bool] = field(default_factory=dict[str, bool])
@@ -48,7 +48,7 @@ class CandidateRow:
 
 @dataclass(frozen=True)
 class Issue:
-    """Why a sweep does not fit a design; `path` are the keys from the top of the file."""
+    """Semantic problem of a sweep, not yet located in its file; `path` contains the keys from the top of the file."""
 
     path: tuple[str | int, ...]
     message: str
@@ -57,18 +57,19 @@ class Issue:
 
 
 class DesignRule(Protocol):
-    """The contract of a design."""
+    """Interface of an experimental design."""
 
     def issues(self, sweep: Sweep) -> Iterator[Issue]:
-        """What the design cannot work with. Values have been checked one by one before."""
+        """Issues of the sweep that are specific to the design; single values have been checked before."""
         ...
 
     def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
-        """The proposed rows in table order, lazily; the first is the reference of all deltas. Repetitions are fine."""
+        """Rows of the design in table order, lazily; the first is the reference of all differences. Duplicates are
+        allowed."""
         ...
 
     def count(self, sweep: Sweep) -> int:
-        """How many candidates there are, without making them."""
+        """Number of candidate rows, without enumerating them."""
         ...
 
 
@@ -76,7 +77,7 @@ PathValues = tuple[PathValue, ...]
 
 
 def lazy_product(sources: Sequence[Callable[[], Iterator[PathValues]]]) -> Iterator[PathValues]:
-    """The product of several iterations, the last turning fastest; `itertools.product` would store them all first."""
+    """Cartesian product of several iterators, the last one varying fastest; `itertools.product` would store them."""
     if not sources:
         yield ()
         return
@@ -86,7 +87,7 @@ def lazy_product(sources: Sequence[Callable[[], Iterator[PathValues]]]) -> Itera
 
 
 def unfold(sweep: Sweep, key: str) -> Iterator[PathValues]:
-    """Every value of a parameter; the parameters that a choice brings along are multiplied out inside the choice."""
+    """All values of a parameter; conditional parameters are combined within their choice."""
     if isinstance(component := sweep.space[key], Component):
         for on in (False, True):
             yield component_values(key, component, on, label="on" if on else "off")
@@ -95,7 +96,8 @@ def unfold(sweep: Sweep, key: str) -> Iterator[PathValues]:
 
 
 def unfold_one_at_a_time(sweep: Sweep, key: str) -> Iterator[PathValues]:
-    """Every choice with the first values of its own parameters, then its own parameters one at a time."""
+    """All values of a parameter, one change at a time: every choice with the first values of its conditional
+    parameters, then with one of these changed."""
     if isinstance(sweep.space[key], Component):
         yield from unfold(sweep, key)
     else:
@@ -103,17 +105,17 @@ def unfold_one_at_a_time(sweep: Sweep, key: str) -> Iterator[PathValues]:
 
 
 def component_values(key: str, component: Component, on: bool, *, label: str | None = None) -> PathValues:
-    """The values of a component that is on or off; a free key brings a mapping of paths."""
+    """Values of a component that is on or off; a component with a free name has a mapping of paths."""
     value = component.value(on)
     if is_path(key):
         return (PathValue(key, key, value),)
-    # outer nodes first, or they would wipe out what was laid inside them
+    # outer nodes first, because a value replaces everything below its path
     paths = sorted(value, key=lambda path: len(split(path)))
     return tuple(PathValue(key, path, value[path], label if path == paths[0] else None) for path in paths)
 
 
 def count_combinations(choices: Sequence[Choice]) -> int:
-    """How many values `unfold` yields."""
+    """Number of items that `unfold` yields."""
     total = 0
     for choice in choices:
         product = 1
@@ -124,7 +126,7 @@ def count_combinations(choices: Sequence[Choice]) -> int:
 
 
 def count_one_at_a_time(choices: Sequence[Choice]) -> int:
-    """How many values `unfold_one_at_a_time` yields."""
+    """Number of items that `unfold_one_at_a_time` yields."""
     return sum(
         1 + sum(count_one_at_a_time(_choices(inner)) - 1 for inner in choice.with_.values()) for choice in choices
     )

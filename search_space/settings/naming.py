@@ -1,4 +1,4 @@
-"""What differs between two settings, and the shortest words for it.
+"""Variant names: the difference between two settings, with short parameter names.
 
 Settings are compared by content: `refiner` and `{name: refiner, expansion: 3.0}` are the same attention.
 """
@@ -22,15 +22,15 @@ __all__ = ["Names", "describe_parameter", "difference", "format_value", "touched
 
 
 def difference(reference: Setting, setting: Setting, path: str, stated: Set[str] = frozenset()) -> dict[str, Any]:
-    """Path -> value of everything at and below `path` that differs from the reference, as JSON values.
+    """Values at and below `path` that differ from the reference, as a mapping of paths to JSON values.
 
-    A changed mechanism is its name followed by its options where they are not at their defaults, or `stated`.
+    A changed mechanism is represented by its name and those options that are not at their defaults, or `stated`.
     """
     return _difference(value_at(reference, path), value_at(setting, path), path, stated)
 
 
 def format_value(value: Any) -> str:
-    """A value in a name: `6`, `0.001`, `refiner`, `[3,5,7]`, `{last: 2}`."""
+    """Format a value for a variant name: `6`, `0.001`, `refiner`, `[3,5,7]`, `{last: 2}`."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, str):
@@ -44,7 +44,7 @@ def format_value(value: Any) -> str:
 
 
 def describe_parameter(parameter: Parameter) -> str:
-    """A parameter on one line: `softmax | refiner (expansion: 1 | 2)`, `1 .. 4 step 0.5`, `off: 0 | on: 0.2`."""
+    """One-line form of a parameter: `softmax | refiner (expansion: 1 | 2)`, `1 .. 4 step 0.5`, `off: 0 | on: 0.2`."""
     if isinstance(parameter, Range):
         step = f" step {format_value(parameter.step)}" if parameter.step is not None else ""
         return f"{parameter.min} .. {parameter.max}{step}{' log' if parameter.log else ''}"
@@ -60,7 +60,7 @@ def _describe_choice(choice: Choice) -> str:
 
 
 class Names:
-    """Short names of a sweep's parameters: as many trailing parts of a path as tell it from the others."""
+    """Short names of a sweep's parameters: the shortest suffix of a path that is unique among the sweep's paths."""
 
     def __init__(self, sweep: Sweep) -> None:
         universe = touched_paths(sweep)
@@ -68,7 +68,7 @@ class Names:
         self._taken = Counter(suffix for path in universe for suffix in _suffixes(path))
 
     def short(self, path: str) -> str:
-        """The short name of a path; a component's free name stays as it is."""
+        """Short name of a path; the free name of a component is unchanged."""
         if not is_path(path):
             return path
         return next((suffix for suffix in _suffixes(path) if self._taken[suffix] <= 1), path)
@@ -78,7 +78,7 @@ class Names:
 
 
 def touched_paths(sweep: Sweep, *, with_match: bool = True) -> set[str]:
-    """Every path that the sweep lays values over."""
+    """All paths that the sweep varies."""
     touched: set[str] = {sweep.match.by} if sweep.match and with_match else set()
     for key, parameter in sweep.space.items():
         if is_path(key):

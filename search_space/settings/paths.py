@@ -1,7 +1,7 @@
-"""Paths into a setting: `arch.attention.expansion` and the like - which exist, what stands there, laying a value over.
+"""Dotted paths into a setting (`arch.attention.expansion`): which ones exist, reading and replacing their values.
 
-A value laid over a path replaces the whole node. The schema decides which paths exist: a path is legal if some choice
-of mechanism and dataset has it, so `arch.attention.expansion` exists although softmax attention has no such option.
+A new value replaces the whole node at its path. The schema defines which paths exist: a path is legal if some choice of
+mechanism and dataset has it, so `arch.attention.expansion` exists although softmax attention has no such option.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 SHORT_FORMS: dict[str, str] = {"arch.attention": "softmax", "task.dataset": "builtin/digits"}
-"""Nodes that may be written as a bare name, and the name that stands there if nothing is written."""
+"""Nodes that may be written as a plain name, and their default name."""
 
 OPEN_NODES = ("arch.options",)  # any key is legal below
 
@@ -42,35 +42,36 @@ class _Missing:
 
 
 MISSING = _Missing()
-"""What `value_at` answers where a setting has no such path."""
+"""Returned by `value_at` if a setting has no such path."""
 
 
 @cache
 def known_paths() -> frozenset[str]:
-    """Every path that some setting has, nodes and leaves; keys of open nodes excepted."""
+    """All paths of settings, nodes and leaves, except for the keys of open nodes."""
     return frozenset(_walk(Setting, ""))
 
 
 @cache
 def leaf_paths() -> frozenset[str]:
-    """The paths that hold a single value or a list."""
+    """Paths of leaves, that is of single values or lists."""
     return frozenset(path for path in known_paths() if not is_node(path))
 
 
 def is_node(path: str) -> bool:
-    """Whether something with keys can stand there, so that a comparison with it means little."""
+    """Whether the value at a path can have keys, so that it cannot be compared with a number or text."""
     return path in OPEN_NODES or any(known.startswith(path + ".") for known in known_paths())
 
 
 def is_path(path: str) -> bool:
-    """Whether a value may be laid over this path."""
+    """Whether a path is legal in a sweep."""
     return path in known_paths() or any(
         path.startswith(node + ".") and len(path) > len(node) + 1 for node in OPEN_NODES
     )
 
 
 def path_hint(path: str) -> str:
-    """Which path was probably meant: one that ends alike, else one that looks alike, with its neighbours."""
+    """Hint for an unknown path: known paths with the same last part, else those of the same node with the closest
+    match."""
     last = path.rsplit(".", 1)[-1]
     same_end = sorted(known for known in known_paths() if known.endswith("." + last))
     if same_end:
@@ -80,24 +81,24 @@ def path_hint(path: str) -> str:
         parent = parent.rpartition(".")[0]
     prefix = parent + "." if parent else ""
     names = sorted({known[len(prefix) :].split(".")[0] for known in known_paths() if known.startswith(prefix)})
-    # Only the last part is compared: long common beginnings would make everything look alike.
+    # Only the last part is compared, because long common prefixes would make all paths similar.
     close = difflib.get_close_matches(last, names, 1, 0.65)
     hint = f"known: {', '.join(prefix + name for name in names)}."
     return f"{hint}  Did you mean {prefix + close[0]!r}?" if close else hint
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether one of two paths lies inside the other."""
+    """Whether two paths are equal or one is below the other."""
     return one == other or one.startswith(other + ".") or other.startswith(one + ".")
 
 
 def lay(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy of a written setting with `value` at `path`; bare names on the way become mappings."""
+    """Copy of a written setting with `value` at `path`; plain names along the path become mappings."""
     return _lay(data, split(path), value, "")
 
 
 def split(path: str) -> list[str]:
-    """The keys of a path; what lies below an open node is one key, dots included."""
+    """Keys of a path; the remainder below an open node is a single key, dots included."""
     for node in OPEN_NODES:
         if path.startswith(node + "."):
             return [*node.split("."), path[len(node) + 1 :]]
@@ -105,7 +106,7 @@ def split(path: str) -> list[str]:
 
 
 def value_at(setting: BaseModel, path: str) -> Any:
-    """What a validated setting holds at a path, or `MISSING`."""
+    """Value of a validated setting at a path, or `MISSING`."""
     here: Any = setting
     for key in split(path):
         if isinstance(here, BaseModel) and key in type(here).model_fields:

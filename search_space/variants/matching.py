@@ -1,6 +1,6 @@
-"""`match`: variants of equal cost - what the section may say, and a variant with the solved value laid into it.
+"""Variants of equal cost (`match`): checks of the section, and variants with the solved value.
 
-The solving itself needs the cost of models and lives in `runners/planning/match_solver.py`.
+The solver needs the cost of models: `runners/planning/match_solver.py`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _FRACTION_STEP = 0.05
 
 
 class ImpossibleValue(Exception):
-    """The setting has no such value; the message says why."""
+    """Value that a setting cannot have; the message contains the reason."""
 
 
 def match_issues(sweep: Sweep) -> Iterator[Issue]:
-    """What is wrong with the section `match`."""
+    """Issues of the section `match`."""
     match = sweep.match
     if match is None:
         return
@@ -38,7 +38,8 @@ def match_issues(sweep: Sweep) -> Iterator[Issue]:
         hint = "for example  match: {params_m: baseline, by: arch.embed_dim}"
         yield Issue(("match",), f"must name one of params_m and gmacs, but got {came}", hint)
     if sweep.design.name == "search":
-        yield Issue(("match",), "`match` has no meaning in the design 'search'", "bound it: require: [params_m <= 5]")
+        hint = "limit the cost instead, for example  require: [params_m <= 5]"
+        yield Issue(("match",), "`match` has no effect in the design 'search'", hint)
     if not is_path(match.by):
         yield Issue(("match", "by"), f"unknown path {match.by!r}", path_hint(match.by))
         return
@@ -47,11 +48,11 @@ def match_issues(sweep: Sweep) -> Iterator[Issue]:
         return
     varied = next((path for path in touched_paths(sweep, with_match=False) if overlap(path, match.by)), None)
     if varied is not None and varied.startswith(match.by):
-        message = f"{match.by} is varied by the sweep, so it is not free to be solved"
-        yield Issue(("match", "by"), message, "solve for another one, for example  arch.mlp_ratio")
+        message = f"{match.by} is varied by the sweep, so it cannot be solved for"
+        yield Issue(("match", "by"), message, "solve for another number, for example  arch.mlp_ratio")
     value = value_at(sweep.baseline, match.by)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        shown = "leaves it to the model" if value is None else "has none" if value is MISSING else f"holds {value!r}"
+        shown = "leaves it to the model" if value is None else "has none" if value is MISSING else f"has {value!r}"
         message = f"{match.by} must be a number in the baseline, which {shown}"
         yield Issue(("match", "by"), message, "write the number there: the search for a match starts from it")
     elif isinstance(value, int) and match.step is not None and not isinstance(match.step, int):
@@ -59,7 +60,7 @@ def match_issues(sweep: Sweep) -> Iterator[Issue]:
 
 
 def match_step(sweep: Sweep) -> int | float:
-    """Distance of neighbouring candidates: candidates are its multiples."""
+    """Step of the solver: the candidates are its multiples."""
     assert sweep.match is not None
     if sweep.match.step is not None:
         return sweep.match.step
@@ -67,10 +68,10 @@ def match_step(sweep: Sweep) -> int | float:
 
 
 def with_matched_value(sweep: Sweep, variant: Variant, value: float, *, reference: Setting) -> Variant:
-    """The variant with another value at `match.by`, named by it where it is not what the variant had.
+    """Variant with another value at `match.by`, which is added to its name if it differs from the previous value.
 
     Args:
-        reference: the setting that the variant's `changes` refer to.
+        reference: Setting that the variant's `changes` refer to.
 
     Raises:
         ImpossibleValue: a setting cannot have this value.

@@ -1,6 +1,6 @@
-"""Statements that a variant must meet: `arch.embed_dim % arch.num_heads == 0`, `params_m <= 25`.
+"""Requirements of variants: `arch.embed_dim % arch.num_heads == 0`, `params_m <= 25`.
 
-They are expressions about the paths of a setting and its cost.
+A requirement is a boolean expression of the paths of a setting and its cost.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ROOTS = ("arch", "task", "train")
 
 
 class _NotApplicableError(Exception):
-    """The setting has no such path, or leaves it to the model."""
+    """Path that the setting does not have, or leaves to the model."""
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A statement that has been checked to be one."""
+    """Validated requirement, with the paths and costs it refers to."""
 
     expression: Expression
     paths: tuple[str, ...]
@@ -43,24 +43,24 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> Requirement:
-        """The statement in `text`.
+        """Parse and validate a requirement.
 
         Raises:
-            ExpressionError: it is none, or speaks of paths that no setting has.
+            ExpressionError: the text is not a requirement, or refers to paths that no setting has.
         """
         expression = Expression.parse(text, legal=LEGAL)
         if not expression.names:
-            raise ExpressionError("it speaks of no path and no cost", LEGAL)
+            raise ExpressionError("it refers to no path and no cost", LEGAL)
         paths = tuple(name for name in expression.names if name not in COST_NAMES)
         for path in paths:
             _check_path(path)
         return cls(expression, paths, tuple(name for name in expression.names if name in COST_NAMES))
 
     def holds(self, setting: Setting, cost: Mapping[str, float] | None) -> bool:
-        """Whether it is true of a setting; not if it does not apply, or cannot be worked out.
+        """Whether the requirement is true for a setting; False if it does not apply or cannot be evaluated.
 
         Args:
-            cost: may be None if the statement speaks of none.
+            cost: May be None if the requirement refers to no cost.
         """
         try:
             return self.expression.evaluate(lambda name: _value_of(name, setting, cost)) is True
@@ -68,7 +68,7 @@ class Requirement:
             return False
 
     def unmet(self, setting: Setting, cost: Mapping[str, float] | None) -> str | None:
-        """Why a setting does not meet the statement; None if it does, or if the statement does not apply to it."""
+        """Reason why a setting does not meet the requirement; None if it does, or if the requirement does not apply."""
         values: dict[str, Any] = {}
 
         def value_of(name: str) -> Any:
@@ -81,7 +81,7 @@ class Requirement:
         except _NotApplicableError:
             return None
         except (ArithmeticError, TypeError, ValueError) as err:
-            return f"{self.text} cannot be worked out{_shown(values)} ({err})"
+            return f"{self.text} cannot be evaluated{_shown(values)} ({err})"
         if holds is True:
             return None
         if holds is False:
@@ -90,17 +90,17 @@ class Requirement:
 
 
 def needs_cost(sweep: Sweep) -> bool:
-    """Whether some requirement speaks of `params_m` or `gmacs`."""
+    """Whether some requirement refers to `params_m` or `gmacs`."""
     return any(Requirement.parse(text).costs for text in sweep.require)
 
 
 def unmet_requirements(sweep: Sweep, setting: Setting, cost: Mapping[str, float] | None) -> list[str]:
-    """Reasons why a setting must not be trained; empty if it may.
+    """Reasons why a setting does not meet the requirements of a sweep; empty if it meets all of them.
 
     Args:
         sweep: The sweep with its `require`.
         setting: A variant's setting.
-        cost: `{"params_m": ..., "gmacs": ...}`; None skips the statements about cost.
+        cost: `{"params_m": ..., "gmacs": ...}`; None skips the requirements that refer to a cost.
     """
     assert cost is None or set(COST_NAMES) <= set(cost), f"cost lacks one of {COST_NAMES}"
     statements = [Requirement.parse(text) for text in sweep.require]
@@ -125,7 +125,7 @@ def _check_path(path: str) -> None:
             f"write {path}.name" if f"{path}.name" in leaf_paths() else path_hint(path),
         )
     if path.split(".")[0] in _ROOTS:
-        raise ExpressionError(f"{path} is no path of a setting", path_hint(path))
+        raise ExpressionError(f"{path} is not a path of a setting", path_hint(path))
     near = [known for known in leaf_paths() if known.endswith("." + path)]
     hint = f"write {' or '.join(sorted(near))}" if near else did_you_mean(path, [*COST_NAMES, *_ROOTS])
     raise ExpressionError(f"{path!r} is neither a path nor a cost", hint)

@@ -1,7 +1,7 @@
-"""`design: search`: an Optuna trial's suggestions laid over the baseline.
+"""Variants of a search: the suggestions of an Optuna trial, applied to the baseline.
 
-Define-by-run: a parameter that belongs to a choice is suggested only when that choice is. Optuna stores categories as
-scalars, so lists and mappings get text that stands for them, the same in every process and every resumed search.
+Define-by-run: a conditional parameter is suggested only together with its choice. Optuna stores categories as scalars,
+so lists and mappings are represented by text that is the same in every process and every resumed search.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Category = None | bool | int | float | str
 
 
 class SuggestingTrial(Protocol):
-    """What is used of an Optuna trial."""
+    """Interface of an Optuna trial, as far as `suggest` uses it."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Category]) -> Any: ...
 
@@ -44,7 +44,7 @@ class SuggestingTrial(Protocol):
 
 
 class InvalidVariant(Exception):
-    """A suggestion that must not be trained. `variant` is None where not even a setting could be made of it."""
+    """Suggestion that must not be trained. `variant` is None if its values do not make a valid setting."""
 
     def __init__(self, reason: str, changes: dict[str, Any], variant: Variant | None = None) -> None:
         super().__init__(reason)
@@ -54,10 +54,10 @@ class InvalidVariant(Exception):
 
 
 def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
-    """The variant that a trial suggests.
+    """Variant that an Optuna trial suggests.
 
     Raises:
-        InvalidVariant: it does not meet a requirement about paths, or its values cannot stand together.
+        InvalidVariant: it does not meet a requirement on paths, or its values are incompatible.
     """
     values: list[PathValue] = []
     for key, parameter in sweep.space.items():
@@ -77,12 +77,12 @@ def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
 
 
 def baseline_params(sweep: Sweep) -> dict[str, Any] | None:
-    """The suggestions that make the baseline, so that a search can try it first; None if it lies outside the space."""
+    """Optuna parameters of the baseline, so that a search can try it first; None if it is outside of the space."""
     return params_of(sweep, sweep.baseline)
 
 
 def params_of(sweep: Sweep, setting: Setting) -> dict[str, Any] | None:
-    """The suggestions that make `setting` of the baseline; None if the space does not hold it."""
+    """Optuna parameters of a setting; None if it is outside of the search space."""
     params: dict[str, Any] = {}
     data = sweep.written_baseline
     for key, parameter in sweep.space.items():
@@ -96,10 +96,10 @@ def params_of(sweep: Sweep, setting: Setting) -> dict[str, Any] | None:
 
 
 def categories(choices: Sequence[Choice]) -> list[Category]:
-    """What stands for each choice in Optuna: the value itself where it is a scalar and unlike the others, a mechanism's
-    name where only it has that name, else the value as JSON."""
+    """Optuna categories of the choices: the value itself if it is a scalar, or a mechanism's name; if these are not
+    unique, labels or the values as JSON."""
     short = [_short(choice) for choice in choices]
-    # True == 1 == 1.0 for Optuna, so equal looks must not meet
+    # True == 1 == 1.0 for Optuna, so such values need distinct categories
     if len({repr(item) if isinstance(item, str) else item for item in short}) == len(choices):
         return short
     return [choice.name or _as_json(choice.value) for choice in choices]
@@ -148,7 +148,7 @@ def _suggest_number(trial: SuggestingTrial, name: str, given: Range) -> int | fl
 def _match(
     setting: Setting, data: dict[str, Any], name: str, path: str, parameter: Parameter
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """`data` and the suggestions that put the setting's own value at `path`."""
+    """Data with the setting's own value at `path`, and the Optuna parameters that suggest it; None without a match."""
     wanted = value_at(setting, path)
     if isinstance(parameter, Range):
         if not _in_range(wanted, parameter):
@@ -184,7 +184,7 @@ def _agree(data: dict[str, Any], setting: Setting, paths: Sequence[str]) -> bool
 def _setting(data: dict[str, Any]) -> Setting | None:
     try:
         return Setting.model_validate(data, strict=True)
-    except ValidationError:  # values that cannot stand together
+    except ValidationError:  # incompatible values
         return None
 
 

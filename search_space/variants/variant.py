@@ -1,7 +1,7 @@
-"""Variants: the rows of an ablation table, made from a sweep one at a time.
+"""Variants of a sweep, each a row of the ablation table, enumerated lazily.
 
-A design proposes candidates (which values stand at which paths); this module lays them over the baseline, drops
-repetitions and gives every row a name that says what differs from the reference row.
+A design yields candidate rows (values at paths). This module applies them to the baseline, drops duplicates and names
+every variant after its differences to the reference variant.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["Variant", "count_upper", "make_variant", "variants"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a setting and what distinguishes it from the reference row.
+    """Variant: a named setting and its differences to the reference variant.
 
-    `changes` maps paths to values that differ from the reference; `components` tells which components are on (only for
-    component designs).
+    `changes` maps paths to the values that differ from the reference; `components` maps each component to whether it is
+    on (component designs only).
     """
 
     name: str
@@ -41,10 +41,10 @@ class Variant:
 
 
 def variants(sweep: Sweep) -> Iterator[Variant]:
-    """The variants of a sweep in table order, the reference row first; lazily, without repetitions.
+    """Variants of a sweep in table order, the reference variant first; lazily, without duplicates.
 
     Raises:
-        SpecError: values that are legal one by one cannot stand together.
+        SpecError: values that are legal one by one are incompatible.
     """
     assert sweep.design.name != "search", "a search is not enumerated; see `suggest`"
     candidates = DESIGNS[sweep.design.name].candidates(sweep)
@@ -67,7 +67,7 @@ def variants(sweep: Sweep) -> Iterator[Variant]:
 
 
 def count_upper(sweep: Sweep) -> int:
-    """How many variants there are at most, without making them; repetitions and unmet requirements come off.
+    """Upper bound of the number of variants, duplicates and those that do not meet a requirement included.
 
     For a search: the number of trials.
     """
@@ -75,7 +75,7 @@ def count_upper(sweep: Sweep) -> int:
 
 
 def make_variant(names: Names, candidate: CandidateRow, setting: Setting, reference: Setting) -> Variant:
-    """The variant of a candidate, named by what differs from the reference."""
+    """Variant of a candidate row, named after its differences to the reference."""
     changes: dict[str, Any] = {}
     stated = {item.path for item in candidate.values if item.is_stated}
     parts: list[str] = []
@@ -94,7 +94,7 @@ def make_variant(names: Names, candidate: CandidateRow, setting: Setting, refere
 
 
 def _describe(names: Names, values: list[PathValue], differing: dict[str, Any]) -> list[str]:
-    """What a parameter contributes to a name: its label where it has one, else its differing values."""
+    """Contribution of a parameter to a variant name: its label if it has one, else its differing values."""
     labelled = [item for item in values if item.label is not None]
     if not differing or not labelled:
         return [names.text(path, value) for path, value in differing.items()]

@@ -1,4 +1,4 @@
-"""`docs/models.md` is what the code makes it, and leaves no model of the zoo out."""
+"""Table of models: `docs/models.md` is up to date and contains every model of the zoo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelzoo.official.checkpoints import zoo_models
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
 
-@pytest.mark.xdist_group("released sizes")  # tests that ask for the cost of a whole model share the answers
+@pytest.mark.xdist_group("released sizes")  # tests that need the cost of a complete model share a cache
 def test_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == models_page(), "run: python -m modelzoo.model_table > docs/models.md"
 
@@ -28,11 +28,11 @@ def test_every_model_has_a_row():
 @pytest.mark.parametrize(
     ("name", "row"),
     [
-        # Counted on the released model; printed by its authors; (24.427 - 24.5) / 24.5.
+        # Counted on the released model; published by its authors; (24.427 - 24.5) / 24.5.
         ("deepvit_16b_patch16_224", "24,426,664 | 24.5M | -0.3 % | 5.27 | - | - |"),
         ("groupmixformer_large_224", "71,833,648 | 70.3M | +2.2 % | 38.07 | 36.1 | +5.5 % | 6"),
         ("refined_vit_large_patch16_448", "81,451,248 | 81M | none | 102.36 | - | - | 4"),
     ],
 )
-def test_row_says_what_is_known(name, row):
+def test_row_contains_the_known_costs(name, row):
     assert f"| `{name}` | {row}" in PAGE.read_text(encoding="utf-8")

@@ -88,7 +88,7 @@ def test_a_requirement_is_no_program(archsweep, tmp_path, write_sweep, marker, r
     path = write_sweep(SWEEP + f"    require: [{json.dumps(requirement.replace('MARKER', str(marker)))}]\n")
     done = archsweep("check", path, cwd=tmp_path)
     assert (done.returncode, marker.exists()) == (2, False)
-    assert "is no requirement" in done.stderr
+    assert "is not a requirement" in done.stderr
     run = tmp_path / "run"
     run_sweep(make_plan(load_sweep(write_sweep(SWEEP))), run, engine="in-process")
     done = archsweep("ls", run, "--filter", requirement, cwd=tmp_path)

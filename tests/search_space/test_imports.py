@@ -1,4 +1,4 @@
-"""Importing search_space stays light, so that checking a sweep takes no noticeable time."""
+"""Imports of search_space: no heavy library, so that a sweep is checked without delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Block of DeepViT: pre-norm, with a residual scale and an attention whose map can be read.
+"""Block of DeepViT: pre-norm, with a residual scale and access to its attention map.
 
 Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886.
 Source:  written from the paper and from the released configurations (MIT); parity with the released model is tested.
@@ -51,7 +51,7 @@ class ReattentionBlock(nn.Module):
         return self._add(x_BND, self.attn(seen, attn_mask=attn_mask, is_causal=is_causal))
 
     def attend(self, x_BND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Tokens, and the map that weighs V; the attention must be one of the zoo's."""
+        """Tokens and the attention map that weights V; requires an attention of the zoo."""
         assert isinstance(self.attn, TokenAttention)
         mixed_BND, attn_BHNN = self.attn.attend(self.norm1(scaled(x_BND, self.residual_scale)))
         return self._add(x_BND, mixed_BND), attn_BHNN
@@ -63,5 +63,5 @@ class ReattentionBlock(nn.Module):
 
 
 def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
-    """x * factor, without the copy where the factor is 1."""
+    """x * factor, without a copy if the factor is 1."""
     return x if factor == 1 else x * factor

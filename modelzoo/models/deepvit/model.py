@@ -2,8 +2,8 @@
 
 Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886.
 Source:  written from the paper and from the released configurations (MIT); parity with the released model is tested.
-Differs: the parts are arguments. `drop_rate` is the classifier's dropout, as everywhere in timm; the released
-         constructor means `pos_drop_rate` and `proj_drop_rate` by that name.
+Differs: the parts are arguments. `drop_rate` is the classifier's dropout, as everywhere in timm; in the released
+         constructor it sets `pos_drop_rate` and `proj_drop_rate`.
 
 Shapes:  B images, N tokens (class token first), D embed_dim.
 """
@@ -35,12 +35,12 @@ class DeepVisionTransformer(VisionTransformer):
     """timm's VisionTransformer with Re-attention in some of its blocks; the others keep timm's own attention.
 
     Args:
-        reattention_blocks: `all`, the last n blocks if int, else these indices.
-        residual_scale: s of `ReattentionBlock`.
+        reattention_blocks: `all`, the last n blocks if int, else a list of indices.
+        residual_scale: Scale s of `ReattentionBlock`.
         stem: `linear` (one convolution per patch) or `conv` (`ConvolutionalStem`).
-        qk_scale: scale of the logits in place of head_dim ** -0.5.
-        fused: False computes plain attention's maps as well, for callers that look at them (`ReattentionBlock.attend`).
-        reattention: options of every Re-attention, as in a sweep's `arch.attention`.
+        qk_scale: Scale of the logits instead of head_dim ** -0.5.
+        fused: False computes the maps of plain attention explicitly, for `ReattentionBlock.attend`.
+        reattention: Options of Re-attention, as in a sweep's `arch.attention`.
 
     Raises:
         SpecError: an unknown stem, or blocks that do not exist.
@@ -108,10 +108,10 @@ class DeepVisionTransformer(VisionTransformer):
                 proj_drop=proj_drop_rate,
             )
 
-        # timm gives every block all of its arguments; those that this class does not take are at their defaults.
+        # timm passes all of its arguments to every block; those that this class does not accept are at their defaults.
         def block(**given: Any) -> nn.Module:
             if given["depth"] not in mixing and fused and not qk_scale and residual_scale == 1:
-                # Nothing is special about this block, so whatever fits timm's blocks fits it.
+                # A standard block, so that everything that supports timm's blocks supports it.
                 return Block(**given)
             return ReattentionBlock(
                 attention(given["depth"]),
@@ -153,7 +153,7 @@ class DeepVisionTransformer(VisionTransformer):
         )
 
     def init_weights(self, mode: str = "", needs_reset: bool = True) -> None:
-        """timm's, but the class token starts like the position embedding: normal of std 0.02, cut."""
+        """Initialise as timm, but the class token like the position embedding: truncated normal of std 0.02."""
         super().init_weights(mode, needs_reset)
         if self.cls_token is not None:
             nn.init.trunc_normal_(self.cls_token, std=0.02)

@@ -1,9 +1,9 @@
-"""DeepViT by name: what timm knows of the released models, and of the plain ViTs that they were compared with.
+"""timm registry entries of DeepViT: the released models and the plain ViTs they were compared with.
 
 Paper:   DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886.
-Source:  sizes and parameter counts of the released models (MIT); the network is in `deepvit_network`.
-Differs: no weights are offered. 12 blocks are of the paper, not of the release. The baselines have timm's
-         attention throughout, with 12 heads and MLP ratio 3; they are not DeiT-S (6 heads, ratio 4).
+Source:  sizes and parameter counts of the released models (MIT); the network is in `model.py`.
+Differs: no weights are provided. The models of 12 blocks are from the paper, not from the release. The baselines have
+         timm's attention in all blocks, with 12 heads and MLP ratio 3; they are not DeiT-S (6 heads, ratio 4).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ LARGE = {**PURE, "embed_dim": 420, "depth": 32, "reattention_blocks": 12, "resid
 
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> DeepVisionTransformer:
-    # timm adapts weights to other channels by this name, so it must be this model's.
+    # timm uses this name to adapt weights to other input channels, so it must be correct for the stem.
     overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {})
     overlay["first_conv"] = CONV if kwargs.get("stem") == "conv" else LINEAR
     return build_model_with_cfg(
@@ -135,23 +135,23 @@ def deepvit_large_patch16_384(pretrained: bool = False, **kwargs: Any) -> DeepVi
 
 @register_model
 def deepvit_baseline_12b_patch16_224(pretrained: bool = False, **kwargs: Any) -> DeepVisionTransformer:
-    """The paper's plain ViT of 12 blocks."""
+    """Plain ViT of the paper with 12 blocks."""
     return _create("deepvit_baseline_12b_patch16_224", pretrained, **{**PLAIN, "depth": 12, **kwargs})
 
 
 @register_model
 def deepvit_baseline_16b_patch16_224(pretrained: bool = False, **kwargs: Any) -> DeepVisionTransformer:
-    """The paper's plain ViT of 16 blocks."""
+    """Plain ViT of the paper with 16 blocks."""
     return _create("deepvit_baseline_16b_patch16_224", pretrained, **{**PLAIN, "depth": 16, **kwargs})
 
 
 @register_model
 def deepvit_baseline_24b_patch16_224(pretrained: bool = False, **kwargs: Any) -> DeepVisionTransformer:
-    """The paper's plain ViT of 24 blocks."""
+    """Plain ViT of the paper with 24 blocks."""
     return _create("deepvit_baseline_24b_patch16_224", pretrained, **{**PLAIN, "depth": 24, **kwargs})
 
 
 @register_model
 def deepvit_baseline_32b_patch16_224(pretrained: bool = False, **kwargs: Any) -> DeepVisionTransformer:
-    """The paper's plain ViT of 32 blocks."""
+    """Plain ViT of the paper with 32 blocks."""
     return _create("deepvit_baseline_32b_patch16_224", pretrained, **{**PLAIN, "depth": 32, **kwargs})

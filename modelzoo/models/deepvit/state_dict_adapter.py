@@ -1,4 +1,4 @@
-"""DeepViT by the released constructor's arguments; the released state's keys are ours.
+"""Adapter of the released DeepViT: builds the model from the released constructor's arguments; equal state keys.
 
 Source:  the released constructor's list of arguments and the layout of its checkpoints (MIT).
 Differs: the hybrid backbone is refused. `depth` must be a list, as in the release, where a number fails.
@@ -49,7 +49,7 @@ STEM_DEFAULTS = {"img_size": 224, "patch_size": 16, "in_chans": 3, "embed_dim": 
 
 
 class ReleasedDeepViT(DeepVisionTransformer):
-    """Answers as the released model does: with `cos_reg`, in training, (logits, maps of all blocks)."""
+    """DeepViT with the released output: with `cos_reg` and in training, (logits, maps of all blocks)."""
 
     cos_reg = False
 
@@ -70,10 +70,10 @@ class ReleasedDeepViT(DeepVisionTransformer):
 
 
 def build_official(config: Mapping[str, Any]) -> nn.Module:
-    """The released model of these constructor arguments; those not given have the released defaults.
+    """Build the released model from its constructor arguments; missing ones have the released defaults.
 
     Raises:
-        SpecError: unknown or missing arguments, or values that do not fit together.
+        SpecError: unknown or missing arguments, or incompatible values.
     """
     given = complete("deepvit", config, DEFAULTS, UNUSED)
     refuse_hybrid("deepvit", given)
@@ -109,7 +109,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
 
 
 def build_official_stem(config: Mapping[str, Any]) -> nn.Module:
-    """DeepViT's convolutional patch embedding: image to tokens."""
+    """Build DeepViT's convolutional patch embedding from its released arguments."""
     given = complete("deepvit_stem", config, STEM_DEFAULTS)
     stem = ConvolutionalStem(
         image_size(given["img_size"]), given["patch_size"], given["in_chans"], given["embed_dim"], widths=(64, 64)
@@ -119,12 +119,12 @@ def build_official_stem(config: Mapping[str, Any]) -> nn.Module:
 
 
 def image_size(value: Any) -> int | tuple[int, int]:
-    """A side, or (height, width) from whatever pair JSON or Python has."""
+    """Image size as an int or a tuple (height, width); JSON has lists."""
     return value if isinstance(value, int) else (value[0], value[1])
 
 
 def refuse_hybrid(system: str, given: Mapping[str, Any]) -> None:
-    """Raises SpecError where a backbone stands in for the patch embedding."""
+    """Raise SpecError if a backbone replaces the patch embedding."""
     if given["hybrid_backbone"] is not None:
         raise SpecError(
             Problem(f"{system}: hybrid_backbone is not supported", hint="legal: None; use_cnn_embed gives a conv stem")
@@ -132,10 +132,10 @@ def refuse_hybrid(system: str, given: Mapping[str, Any]) -> None:
 
 
 def blocks_of(system: str, given: Mapping[str, Any]) -> int:
-    """Number of blocks; both lists must reach that far.
+    """Number of blocks, from the released per-block lists.
 
     Raises:
-        SpecError: `depth` or `apply_transform` is no list, or the latter is the shorter one.
+        SpecError: `depth` or `apply_transform` is not a list, or the latter is shorter.
     """
     problems = [
         Problem(f"{system}: {name} must be a list with an entry per block, but got {given[name]!r}")

@@ -1,8 +1,8 @@
-"""Convolutional patch embedding: a few convolutions at half resolution, then patches of half the side.
+"""Convolutional patch embedding: convolutions at half resolution, then a patch convolution of half the patch size.
 
 Paper:   DeepViT, Zhou et al. 2021, arXiv:2103.11886 (S and L), after Tokens-to-Token ViT, arXiv:2101.11986.
 Source:  the widths of the released models; DeepViT uses 64, 64, Refined-ViT 32, 64, 128. Parity is tested for both.
-Differs: which of the two it is, is the argument `widths`.
+Differs: the argument `widths` selects one of the two.
 
 Shapes:  B images, C channels, H x W image, h x w patch grid, D embed_dim, N = h * w.
 """
@@ -21,14 +21,14 @@ __all__ = ["ConvolutionalStem", "conv_embed_layer"]
 
 
 class ConvolutionalStem(nn.Module):
-    """Stands in for timm's `PatchEmbed`: the same attributes, the same outputs.
+    """Convolutional stem with the interface of timm's `PatchEmbed`.
 
     Args:
-        patch_size: even; the stride of the whole stem.
-        widths: channels after each convolution: the first is 7 x 7 with stride 2, the others are 3 x 3.
-        flatten: tokens (B, N, D) if true, else a map (B, D, h, w).
-        output_fmt: NHWC gives a map (B, h, w, D) in place of either.
-        strict_img_size: refuse images of another size than `img_size`.
+        patch_size: Stride of the whole stem; even.
+        widths: Channels after each convolution: the first is 7 x 7 with stride 2, the others are 3 x 3.
+        flatten: Return tokens (B, N, D) if true, else a map (B, D, h, w).
+        output_fmt: NHWC returns a map (B, h, w, D) instead.
+        strict_img_size: Refuse images of another size than `img_size`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ConvolutionalStem(nn.Module):
         self.proj = nn.Conv2d(channels, embed_dim, patch_size // 2, patch_size // 2, bias=bias)
 
     def set_input_size(self, img_size: int | tuple[int, int] | None = None, patch_size: None = None) -> None:
-        """Expect images of this size from now on; patches keep their size."""
+        """Set the image size; the patch size is fixed."""
         if patch_size is not None:
             raise ValueError("the patches of a convolutional stem cannot be resized")
         if img_size is not None:
@@ -87,7 +87,7 @@ class ConvolutionalStem(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         came = (x.shape[-2], x.shape[-1])
         if self.strict_img_size and came != self.img_size:
-            raise ValueError(f"built for images of {self.img_size}, but {came} came; build it with img_size={came}")
+            raise ValueError(f"built for images of {self.img_size}, but got {came}; build it with img_size={came}")
         for index in range(1, self.num_convs + 1):
             x = F.relu(self.get_submodule(f"bn{index}")(self.get_submodule(f"conv{index}")(x)))
         x_BDhw = self.proj(x)
@@ -97,9 +97,9 @@ class ConvolutionalStem(nn.Module):
 
 
 def conv_embed_layer(**options: Any) -> Any:
-    """`ConvolutionalStem` with these options, called as timm calls an embedding layer."""
+    """Factory of `ConvolutionalStem` with the signature of timm's `embed_layer`."""
 
-    # timm also says whether to pad images, and device and dtype: models that use this never ask for any of them.
+    # timm also passes dynamic padding, device and dtype; models with this stem do not use them.
     def embed(*, dynamic_img_pad: bool, device: None, dtype: None, **kwargs: Any) -> nn.Module:
         assert not dynamic_img_pad
         return ConvolutionalStem(**kwargs, **options)

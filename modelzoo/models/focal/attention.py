@@ -1,10 +1,10 @@
-"""Focal attention: a window's tokens attend to themselves, to their surroundings, and to pooled cells further away.
+"""Focal attention: the tokens of a window attend to the window, its surroundings, and distant pooled cells.
 
 Paper:   Focal Self-attention for Local-Global Interactions in Vision Transformers, Yang et al. 2021, arXiv:2107.00641.
 Source:  written from a description of the released models; parity with the released outputs is tested.
 Differs: as released, not as pictured. The surroundings are four overlapping groups (132 slots for window 7 and
          expansion 3, where the figure has 120 tokens), they wrap around the map's border, and their position bias
-         belongs to the slot, not to the distance. Cells outside the map: zero keys and values, -100 on the logit.
+         depends on the slot, not on the distance. Cells outside the map have zero keys and values and a logit of -100.
 Cost:    O(N * C * (4 C + 2 K)) multiply-accumulates per image for K slots per window.
 
 Shapes:  B images, M tokens of the map and of all pooled maps, C channels, W windows, T tokens per window, K slots per
@@ -33,9 +33,9 @@ __all__ = ["FocalAttention", "SlotAttention"]
 
 
 class SlotAttention(nn.Module):
-    """Attention of windows to slots of one table: all tokens of the map, then those of the pooled maps, then a zero.
+    """Attention of windows to slots of a token table: all tokens of the map, those of the pooled maps, and a zero.
 
-    A subclass says which slots (`slots`) and what is added to the logits (`logit_bias`).
+    Subclasses define the slots of each window (`slots`) and the bias of the logits (`logit_bias`).
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class SlotAttention(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop)
 
     def slots(self) -> torch.Tensor:
-        """(W, K) positions in the table of tokens."""
+        """Positions (W, K) in the token table."""
         raise NotImplementedError
 
     def logit_bias(self) -> torch.Tensor:
-        """(W or 1, h, T, K) addend of the logits."""
+        """Bias of the logits (W or 1, h, T, K)."""
         raise NotImplementedError
 
     def forward(self, x_BHWC: torch.Tensor, pooled: list[torch.Tensor]) -> torch.Tensor:
-        """The map after attention.
+        """Feature map after attention.
 
         Args:
-            x_BHWC: the map, of the size given at construction.
-            pooled: pooled maps (B, rows, columns, C), coarsest level first.
+            x_BHWC: Feature map of the size given at construction.
+            pooled: Pooled maps (B, rows, columns, C), coarsest level first.
         """
         _, H, W, C = x_BHWC.shape
         table_BMC = torch.cat([x_BHWC.flatten(1, 2), *(cells.flatten(1, 2) for cells in pooled)], dim=1)
@@ -104,27 +104,27 @@ class SlotAttention(nn.Module):
         return self.proj_drop(self.proj(self._map(out)))
 
     def _windows(self, x_BHWC: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, C) -> (B, windows, tokens of a window, C)."""
+        """Window partition: (B, H, W, C) -> (B, windows, tokens of a window, C)."""
         side = self.window_size
         windows = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
         return windows.flatten(3, 4).flatten(1, 2)
 
     def _map(self, windows_BWTC: torch.Tensor) -> torch.Tensor:
-        """The inverse of `_windows`."""
+        """Inverse of `_windows`."""
         side = self.window_size
         x = windows_BWTC.unflatten(2, (side, side)).unflatten(1, self.num_windows)
         return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 class FocalAttention(SlotAttention):
-    """Slots: the window, the tokens around it (`expand_size` of 0: none), and a square of cells per pooled level.
+    """Focal attention (version 1); slots are the window, its surroundings, and a square of cells per pooled level.
 
     Args:
-        grid: height and width of the map, multiples of `window_size`.
-        expand_size: how far the window looks beyond its border.
-        focal_window: cells per axis of the coarsest pooled level; odd.
-        num_pooled: pooled levels; the l-th has 2 ** l cells per window and axis.
-        shift_size: the map comes cyclically shifted by this; only the window's own tokens are masked for it.
+        grid: Height and width of the map, multiples of `window_size`.
+        expand_size: Width of the surroundings in tokens; 0: none.
+        focal_window: Cells per axis of the coarsest pooled level; odd.
+        num_pooled: Number of pooled levels; the l-th has 2 ** l cells per window and axis.
+        shift_size: Cyclic shift of the incoming map; only the window's own tokens are masked for it.
     """
 
     relative_position_index: torch.Tensor
@@ -177,7 +177,7 @@ class FocalAttention(SlotAttention):
         self.init_non_persistent_buffers()
 
     def reset_tables(self) -> None:
-        """Initial position biases: zero inside the window, small random numbers elsewhere, as released."""
+        """Initialise the position biases: zero inside the window, small random numbers elsewhere, as released."""
         nn.init.zeros_(self.relative_position_bias_table)
         if self.expand_size:
             trunc_normal_(self.relative_position_bias_table_to_neighbors, std=0.02)
@@ -186,7 +186,7 @@ class FocalAttention(SlotAttention):
                 trunc_normal_(table, std=0.02)
 
     def init_non_persistent_buffers(self) -> None:
-        """Slots, bias indices and masks from sizes alone; timm calls this after materialising a meta model."""
+        """Compute slots, bias indices and masks from the sizes; timm calls this after materialising a meta model."""
         slots = [fine_slots(self.grid, self.window_size, self.expand_size)]
         outside = [torch.zeros_like(slots[0], dtype=torch.bool)]
         num_cells = [self.num_windows[0] * self.num_windows[1] * 4**level for level in range(self.num_pooled)]

@@ -1,9 +1,9 @@
-"""Focal attention, second version ("Focal-fast"): a window attends to the tokens and cells nearest to its centre.
+"""Focal attention, version 2 ("Focal-fast"): a window attends to the tokens and cells nearest to its centre.
 
 Paper:   the README of the Focal Transformer's code; the mechanism is that of Yang et al. 2021, arXiv:2107.00641.
 Source:  written from a description of the released models; parity with the released outputs is tested.
-Differs: as released, every pooled level is read as if it had one cell per window, which is right for the coarsest only.
-         Officially the indices and coordinates are stored per query; here once per window, the rest follows.
+Differs: as released, every pooled level is indexed as if it had one cell per window, which is correct for the coarsest
+         only. The official code stores indices and coordinates per query; here they are stored once per window.
 Cost:    O(N * C * (4 C + 2 K)) multiply-accumulates per image for K keys per window, and O(N * K * C / h) for the bias.
 
 Shapes:  W windows, T tokens per window, K keys of a level, h heads.
@@ -21,18 +21,18 @@ __all__ = ["NearestKeysAttention", "query_offsets"]
 
 
 def query_offsets(window_size: int, device: torch.device | None = None) -> torch.Tensor:
-    """(T, 2) rows and columns from the window's centre to its tokens in raster order."""
+    """Offsets (T, 2) in rows and columns from the window's centre to its tokens in raster order."""
     axis = torch.arange(window_size, device=device) - window_size // 2
     return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
 
 
 class NearestKeysAttention(SlotAttention):
-    """Slots: the `num_keys` tokens nearest to the window's centre, and as many cells of each pooled level.
+    """Focal attention (version 2); slots are the `num_keys` nearest tokens, and as many cells of each pooled level.
 
     Args:
-        grid: height and width of the map, multiples of `window_size`.
-        num_pooled: pooled levels.
-        num_keys: keys per level, at most as many as the level has.
+        grid: Height and width of the map, multiples of `window_size`.
+        num_pooled: Number of pooled levels.
+        num_keys: Keys per level, at most as many as the level has.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class NearestKeysAttention(SlotAttention):
         for level in range(self.num_levels):
             keys = grid if level == 0 else self.num_windows
             index, to_centre = nearest_slots(keys, self.num_windows, window_size, num_keys)
-            # Part of the state: equally near keys may be ordered, and at the edge of the set chosen, otherwise.
+            # Part of the state because ties of equal distance may be resolved differently elsewhere.
             self.register_buffer(f"nearest_index_{level}", index)
             self.register_buffer(f"nearest_to_centre_{level}", to_centre)
 

@@ -1,10 +1,11 @@
-"""The parts of a Focal Transformer around its attention: embedding, block and stage.
+"""Embedding, block and stage of the Focal Transformer.
 
 Paper:   Focal Transformer, Yang et al. 2021, arXiv:2107.00641, section 3.1.
 Source:  written from a description of the released models.
-Differs: maps stay (B, H, W, C) from the embedding to the head. The overlapping embedding is released for stride 4 only;
-         here any stride s has kernel 2 s - 1 and padding s // 2. Normalising before the downsampling (`norm_first`) is
-         our reading of an option that no released model uses: one group over all channels and pixels.
+Differs: feature maps are (B, H, W, C) from the embedding to the head. The overlapping embedding is released for stride
+         4 only; here any stride s has kernel 2 s - 1 and padding s // 2. The norm before the downsampling
+         (`norm_first`) is our interpretation of an option that no released model uses: a group norm with one group over
+         all channels and pixels.
 
 Shapes:  B images, H x W map, C channels.
 """
@@ -30,13 +31,13 @@ __all__ = ["FocalBlock", "FocalStage", "MapEmbed"]
 
 
 class MapEmbed(nn.Module):
-    """A coarser map with other channels: a strided convolution and a norm, for the stem and between stages.
+    """Patch embedding of a feature map: a strided convolution and a norm, for the stem and between stages.
 
     Args:
-        stride: pixels of a cell's side.
-        overlap: kernel 2 * stride - 1 instead of stride.
-        norm: whether there is a norm at all.
-        norm_first: normalise the incoming map instead of the outgoing one.
+        stride: Stride of the convolution.
+        overlap: Kernel size 2 * stride - 1 instead of stride.
+        norm: Whether there is a norm.
+        norm_first: Normalise the input instead of the output.
     """
 
     def __init__(
@@ -52,25 +53,25 @@ class MapEmbed(nn.Module):
             self.norm = nn.GroupNorm(1, in_chans) if norm_first else nn.LayerNorm(dim)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the outgoing map for those of the incoming one."""
+        """Height and width of the output for those of the input."""
         kernel, stride, padding = self.proj.kernel_size[0], self.proj.stride[0], int(self.proj.padding[0])
         return (size[0] + 2 * padding - kernel) // stride + 1, (size[1] + 2 * padding - kernel) // stride + 1
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """(B, in_chans, H, W) -> (B, H / stride, W / stride, dim)."""
+        """Embed a map: (B, in_chans, H, W) -> (B, H / stride, W / stride, dim)."""
         if self.norm_first:
             return self.proj(self.norm(x_BCHW)).permute(0, 2, 3, 1)
         return self.norm(self.proj(x_BCHW).permute(0, 2, 3, 1))
 
 
 class FocalBlock(nn.Module):
-    """Attention and MLP, each on the normalised map and added to it.
+    """Pre-norm block of focal attention and MLP.
 
-    A map no larger than a window is one window: nothing around it to look at, and nothing to shift.
+    A map no larger than a window is a single window, without surroundings and shift.
     """
 
     def __init__(self, options: StageOptions, *, index: int, drop_path: float) -> None:
-        """`index` counts the blocks of the stage."""
+        """Build a block; `index` is its position in the stage."""
         super().__init__()
         dim, grid, window_size = options.dim, options.grid, options.window_size
         loses_expansion = index % 2 == {"even": 0, "odd": 1, "all": None}[options.expand_layer]
@@ -112,14 +113,15 @@ class FocalBlock(nn.Module):
             self.gamma_2 = nn.Parameter(torch.full((dim,), options.layerscale_value))
 
     def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """Feature map after the block: (B, H, W, C) -> (B, H, W, C)."""
         x = x_BHWC + self.drop_path1(_scaled(self._attend(self.norm1(x_BHWC)), self.gamma_1))
         return x + self.drop_path2(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
 
     def _attend(self, x_BHWC: torch.Tensor) -> torch.Tensor:
         _, H, W, _ = x_BHWC.shape
         bottom, right = self.padding
-        # After the norm: padded tokens are zero, have the qkv bias as key and value, and are not masked, as released.
+        # Padding after the norm: padded tokens are zero, so their key and value are the qkv bias; they are not masked,
+        # as released.
         x = functional.pad(x_BHWC, (0, 0, 0, right, 0, bottom)) if bottom or right else x_BHWC
         shift = self.shift_size
         if shift:
@@ -135,7 +137,7 @@ def _scaled(x: torch.Tensor, gamma: torch.Tensor | None) -> torch.Tensor:
 
 
 class FocalStage(nn.Module):
-    """Blocks at one resolution; `downsample`, applied by the model after them, leads to the next stage."""
+    """Stage of blocks at one resolution; the model applies `downsample` after them."""
 
     def __init__(self, options: StageOptions, *, drop_path: Sequence[float], downsample: nn.Module) -> None:
         super().__init__()
@@ -146,9 +148,9 @@ class FocalStage(nn.Module):
         self.downsample = downsample
 
     def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, C) -> (B, H, W, C), before the downsampling."""
+        """Feature map before the downsampling: (B, H, W, C) -> (B, H, W, C)."""
         return checkpoint_seq(self.blocks, x_BHWC) if self.grad_checkpointing else self.blocks(x_BHWC)
 
     def coarser(self, x_BHWC: torch.Tensor) -> torch.Tensor:
-        """The next stage's map, (B, H / 2, W / 2, 2 C)."""
+        """Downsampled map for the next stage, (B, H / 2, W / 2, 2 C)."""
         return self.downsample(x_BHWC.permute(0, 3, 1, 2))

@@ -1,4 +1,4 @@
-"""Which Focal Transformers exist: one value per stage, and every broken rule at once in words."""
+"""Checks of the Focal Transformer's arguments: values per stage, with all problems reported at once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ POOL_INITS = ("mean", "random")
 
 @dataclass(frozen=True)
 class StageOptions:
-    """What the blocks of one stage have in common.
+    """Options that the blocks of one stage share.
 
-    grid: height and width of the stage's map.
-    focal_level: granularities, counting the tokens themselves; focal_pool "none" leaves only these.
-    expand_layer: the blocks that lose the expansion: "odd", "even", or "all" for none of them, as released.
-    num_nearest_keys: None for windows with surroundings, else keys per level of the nearest-keys attention.
-    layerscale_value: initial factor of both branches, None for no factors.
+    Attributes:
+        grid: Height and width of the stage's map.
+        focal_level: Number of granularities, the tokens included; with focal_pool "none" there are only tokens.
+        expand_layer: Blocks without expansion: "odd", "even", or "all" for none of them, as released.
+        num_nearest_keys: None for version 1, else keys per level of the nearest-keys attention.
+        layerscale_value: Initial layer scale of both branches, None for no layer scale.
     """
 
     grid: tuple[int, int]
@@ -46,31 +47,31 @@ class StageOptions:
 
 
 def per_stage(name: str, value: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
-    """`value` for every stage; one number stands for all of them.
+    """Values per stage; a single number applies to all stages.
 
     Raises:
-        SpecError: as many values as stages are needed.
+        SpecError: the number of values is not the number of stages.
     """
     if isinstance(value, int):
         return (value,) * num_stages
     if len(value) != num_stages:
         raise SpecError(
             Problem(
-                f"{name} has {len(value)} values, but depths makes {num_stages} stages",
-                hint=f"write one value per stage, or one number for all; {name} came as {list(value)!r}",
+                f"{name} has {len(value)} values, but depths has {num_stages} stages",
+                hint=f"write one value per stage, or one number for all; got {name}={list(value)!r}",
             )
         )
     return tuple(value)
 
 
 def check_choice(name: str, value: str, legal: Sequence[str]) -> None:
-    """Raises SpecError unless `value` is one of the legal names."""
+    """Raise SpecError unless `value` is one of the legal names."""
     if value not in legal:
         raise SpecError(Problem(f"unknown {name} {value!r}", hint=did_you_mean(str(value), legal)))
 
 
 def check_stages(stages: Sequence[StageOptions]) -> None:
-    """Raises SpecError with everything that cannot be built, stage by stage."""
+    """Raise SpecError with all problems, stage by stage."""
     problems = [
         Problem(message, where=f"stage {index}", hint=hint)
         for index, stage in enumerate(stages)
@@ -102,7 +103,7 @@ def _nearest_problems(stage: StageOptions) -> list[tuple[str, str]]:
 def _stage_problems(stage: StageOptions) -> list[tuple[str, str]]:
     height, width = stage.grid
     if min(stage.grid) < 1:
-        return [(f"its map would have {height}x{width} tokens", "choose a larger img_size or fewer stages")]
+        return [(f"the map would have {height}x{width} tokens", "choose a larger img_size or fewer stages")]
     found = []
     if stage.dim % stage.num_heads:
         legal = listed(divisors(stage.dim))
@@ -114,20 +115,20 @@ def _stage_problems(stage: StageOptions) -> list[tuple[str, str]]:
         found.append((relation, "0 turns the expansion off"))
     if stage.focal_level < 1:
         found.append(
-            (f"focal_level >= 1 must hold, but got {stage.focal_level}", "1 leaves only the tokens themselves")
+            (f"focal_level >= 1 must hold, but got {stage.focal_level}", "1 means tokens without pooled cells")
         )
     if stage.focal_pool != "none" and stage.focal_level > 1:
         if stage.focal_window < 1 or stage.focal_window % 2 == 0:
             found.append(
                 (
                     f"focal_window must be odd, but got {stage.focal_window}",
-                    "an even window of cells has no middle; choose 1, 3, 5, ...",
+                    "an even window of cells has no centre; choose 1, 3, 5, ...",
                 )
             )
         if cell_size(window_size, stage.focal_level - 2) < 1:
             found.append(
                 (
-                    f"focal_level={stage.focal_level} splits a window of {window_size} tokens into cells of none",
+                    f"focal_level={stage.focal_level} splits a window of {window_size} tokens into empty cells",
                     f"the highest level for this window is {window_size.bit_length() + 1}",
                 )
             )

@@ -1,12 +1,12 @@
-"""Focal Transformer: a pyramid of windows that see their surroundings finely and the rest of the image coarsely.
+"""Focal Transformer: a pyramid with window attention to fine-grained surroundings and coarse pooled cells.
 
 Paper:   Focal Self-attention for Local-Global Interactions in Vision Transformers, Yang et al. 2021, arXiv:2107.00641.
 Source:  written from a description of the released models (MIT); parity with the released outputs is tested.
-Differs: the parts are arguments. `drop_rate` is the classifier's dropout, as everywhere in timm; the released
-         constructor means `pos_drop_rate` and `proj_drop_rate` by that name. The size of the images is fixed when the
-         model is built, as released. Where the sources are silent, these are our readings: `patch_norm` concerns the
-         stem only, and `pre_norm_downsample` is one group norm over all channels and pixels before each convolution
-         between stages, in place of the layer norm after it, and leaves the stem as it is.
+Differs: the parts are arguments. `drop_rate` is the classifier's dropout, as everywhere in timm; in the released
+         constructor it sets `pos_drop_rate` and `proj_drop_rate`. The image size is fixed when the model is built, as
+         released. Two options are our interpretation because the sources do not define them: `patch_norm` applies to
+         the stem only, and `pre_norm_downsample` is a group norm with one group over all channels and pixels before
+         each convolution between stages, instead of the layer norm after it; it does not change the stem.
 
 Shapes:  B images, H x W map, C channels.
 """
@@ -37,29 +37,29 @@ __all__ = ["FocalTransformer"]
 
 
 class FocalTransformer(nn.Module):
-    """Image to class logits; the usual methods of a timm pyramid.
+    """Focal Transformer for classification, with the methods of a timm pyramid.
 
     Args:
-        img_size: height and width of the images.
-        window_size: tokens of a window's side; a stage whose map is smaller is one window.
-        focal_levels: granularities per stage, the tokens themselves included: 1 is plain window attention, 2 adds one
-            pooled cell per window, 3 also 2 x 2 cells per window.
-        focal_windows: cells per axis that a window sees at the coarsest level, per stage; odd.
-        focal_pool: how a window becomes a cell: fc, conv, mean, max, or none for no pooled keys anywhere.
-        focal_stages: stages with pooled keys; None is all.
-        pool_init: what learned pooling (fc, conv) starts from: random, as released, or the mean.
-        expand_sizes: tokens that a window sees beyond its border, per stage; 0 is none.
-        expand_layer: blocks that lose the expansion: odd, even, or all for none of them (the released words).
-        shift: every second block shifts its windows by half a window, as Swin does.
-        conv_embed: overlapping convolutions as stem and between stages.
-        patch_norm: whether the stem ends in a norm.
-        pre_norm_downsample: normalise before instead of after the convolution between stages.
-        pos_embed: add a learned absolute position embedding.
-        layerscale_value: initial factor of every branch; None is no factors.
-        num_nearest_keys: None is version 1; a number is version 2 with that many keys per level, without expansion.
+        img_size: Height and width of the images.
+        window_size: Side of a window in tokens; a stage with a smaller map is a single window.
+        focal_levels: Granularities per stage, the tokens included: 1 is plain window attention, 2 adds one pooled cell
+            per window, 3 also 2 x 2 cells per window.
+        focal_windows: Attended cells per axis at the coarsest level, per stage; odd.
+        focal_pool: Pooling of a window into a cell: fc, conv, mean, max, or none for no pooled keys.
+        focal_stages: Stages with pooled keys; None: all.
+        pool_init: Initialisation of learned pooling (fc, conv): random, as released, or mean.
+        expand_sizes: Width of a window's surroundings in tokens, per stage; 0: none.
+        expand_layer: Blocks without expansion: odd, even, or all for none of them (values as released).
+        shift: Shift the windows of every second block by half a window, as Swin does.
+        conv_embed: Overlapping convolutions as stem and between stages.
+        patch_norm: Whether the stem ends with a norm.
+        pre_norm_downsample: Normalise before instead of after the convolution between stages.
+        pos_embed: Add a learned absolute position embedding.
+        layerscale_value: Initial layer scale of every branch; None: no layer scale.
+        num_nearest_keys: None: version 1; else version 2 with this many keys per level, without expansion.
 
     Raises:
-        SpecError: everything that cannot be built, stage by stage.
+        SpecError: all problems of the arguments, stage by stage.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class FocalTransformer(nn.Module):
         return [stage for stage in self.layers if isinstance(stage, FocalStage)]
 
     def init_weights(self) -> None:
-        """The released initialisation: normal of std 0.02, cut at 2, for linears; PyTorch's own for convolutions."""
+        """Initialise as released: truncated normal of std 0.02 for linear layers; PyTorch's own for convolutions."""
         if self.absolute_pos_embed is not None:
             trunc_normal_(self.absolute_pos_embed, std=0.02)
         for module in self.modules():
@@ -175,7 +175,7 @@ class FocalTransformer(nn.Module):
                 start_from_mean(module)
 
     def no_weight_decay(self) -> set[str]:
-        """Position embeddings and position biases."""
+        """Names of parameters without weight decay: position embeddings and position biases."""
         return {
             name
             for name, _ in self.named_parameters()
@@ -183,9 +183,9 @@ class FocalTransformer(nn.Module):
         }
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameters by depth, for layer-wise rates."""
+        """Parameter groups by depth, for layer-wise learning rates."""
         stages = r"^layers\.(\d+)"
-        # A downsampling follows the blocks of its stage.
+        # A downsampling layer follows the blocks of its stage.
         fine = [(r"^layers\.(\d+)\.downsample", (99998,)), (r"^layers\.(\d+)\.\w+\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^patch_embed|^absolute_pos_embed", "blocks": stages if coarse else fine}
 
@@ -198,7 +198,7 @@ class FocalTransformer(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new head; 0 classes: pooled features."""
+        """Replace the head; with 0 classes, the model returns pooled features."""
         pool_type = self.global_pool.pool_type if global_pool is None else global_pool
         if num_classes > 0 and not pool_type:
             raise SpecError(Problem("a classifier needs pooled features", hint="choose a global_pool, for example avg"))
@@ -213,7 +213,7 @@ class FocalTransformer(nn.Module):
     def _embed(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         came = tuple(x_BCHW.shape[-2:])
         if came != self.img_size:
-            raise ValueError(f"built for images of {self.img_size}, but {came} came; build it with img_size={came}")
+            raise ValueError(f"built for images of {self.img_size}, but got {came}; build it with img_size={came}")
         x = self.patch_embed(x_BCHW)
         if self.absolute_pos_embed is not None:
             x = x + self.absolute_pos_embed.unflatten(1, x.shape[1:3])
@@ -228,11 +228,11 @@ class FocalTransformer(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
-        """Maps at the end of the chosen stages, before the downsampling, and the final map (B, H, W, C).
+        """Final map (B, H, W, C) and the maps of the chosen stages, before the downsampling.
 
         Args:
-            indices: the last n stages if int, all if None, else these.
-            norm: apply the final norm to the last stage's map, the only one it fits.
+            indices: The last n stages if int, all if None, else a list.
+            norm: Apply the final norm to the last stage's map, the only one it fits.
             output_fmt: NCHW or NHWC, of the intermediate maps.
         """
         assert output_fmt in ("NCHW", "NHWC"), "output_fmt must be NCHW or NHWC"
@@ -254,7 +254,7 @@ class FocalTransformer(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drops what the chosen intermediates do not need; returns their indices."""
+        """Remove the layers that the chosen intermediates do not need; return their indices."""
         taken = _taken(indices, len(self.layers))
         is_cut = max(taken) < len(self.layers) - 1
         self.layers = self.layers[: max(taken) + 1]
@@ -267,7 +267,7 @@ class FocalTransformer(nn.Module):
         return taken
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, C): the last stage's map after the final norm."""
+        """Last stage's map (B, H, W, C) after the final norm."""
         x = self._embed(x)
         for index, stage in enumerate(self._stages):
             x = stage(x)
@@ -276,12 +276,12 @@ class FocalTransformer(nn.Module):
         return self.norm(x)
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits, or the pooled features that they come from."""
+        """Logits, or pooled features with `pre_logits`."""
         x = self.head_drop(self.global_pool(x))
         return x if pre_logits else self.head(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_chans, H, W) -> (B, num_classes)."""
+        """Class logits: (B, in_chans, H, W) -> (B, num_classes)."""
         return self.forward_head(self.forward_features(x))
 
 
@@ -293,10 +293,10 @@ def _init_linear(module: nn.Module) -> None:
 
 
 def _taken(indices: int | Sequence[int] | None, num_stages: int) -> list[int]:
-    """timm's way to choose intermediates: the last n, all, or these, counted from the end where negative."""
+    """Indices of intermediates as in timm: the last n if int, all if None, else a list, negative from the end."""
     if indices is None:
         return list(range(num_stages))
     chosen = range(num_stages - indices, num_stages) if isinstance(indices, int) else indices
     if not chosen or not all(-num_stages <= index < num_stages for index in chosen):
-        raise ValueError(f"there are {num_stages} stages, but indices={indices!r} was asked for")
+        raise ValueError(f"the model has {num_stages} stages, but got indices={indices!r}")
     return [index % num_stages for index in chosen]

@@ -1,9 +1,9 @@
-"""Pooled maps of focal attention: every window of the map becomes one cell, or 2 x 2, 4 x 4, ... cells at finer levels.
+"""Pooling of focal attention: each window of the map becomes one cell, or 2 x 2, 4 x 4, ... cells at finer levels.
 
 Paper:   Focal Transformer, Yang et al. 2021, arXiv:2107.00641, section 3.2.
 Source:  written from a description of the released models.
-Differs: none intended. Pixels that the cells of a level do not cover (7 is not a multiple of 2) are left out evenly at
-         all four sides, as released. `fc` is one weight per pixel of a cell for all channels, `conv` one per pixel and
+Differs: none intended. Pixels that the cells of a level do not cover (7 is not a multiple of 2) are cropped evenly at
+         all four sides, as released. `fc` has one weight per pixel of a cell for all channels, `conv` one per pixel and
          channel.
 
 Shapes:  B images, H x W map, C channels, P pixels of a cell's side.
@@ -18,12 +18,12 @@ __all__ = ["POOLS", "cell_size", "start_from_mean"]
 
 
 def cell_size(window_size: int, level: int) -> int:
-    """Pixels of a cell's side: `cell_size(7, 1) == 3`."""
+    """Side of a cell in pixels: `cell_size(7, 1) == 3`."""
     return window_size // 2**level
 
 
 def _centred(x_BHWC: torch.Tensor, window_size: int, level: int) -> torch.Tensor:
-    """The middle of the map that the cells of `level` tile exactly."""
+    """Centre crop of the map that the cells of `level` tile exactly."""
     side = cell_size(window_size, level)
     for axis in (1, 2):
         size = x_BHWC.shape[axis]
@@ -33,14 +33,14 @@ def _centred(x_BHWC: torch.Tensor, window_size: int, level: int) -> torch.Tensor
 
 
 def _cells(x_BHWC: torch.Tensor, window_size: int, level: int) -> torch.Tensor:
-    """(B, rows, columns, P, P, C): the pixels of each cell."""
+    """Pixels of each cell: (B, rows, columns, P, P, C)."""
     side = cell_size(window_size, level)
     x_BHWC = _centred(x_BHWC, window_size, level)
     return x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
 
 
 class MeanPool(nn.Module):
-    """The mean of each cell."""
+    """Mean pooling of each cell."""
 
     def __init__(self, dim: int, window_size: int, level: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class MeanPool(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """The largest value of each cell, channel by channel."""
+    """Maximum pooling of each cell, per channel."""
 
     def __init__(self, dim: int, window_size: int, level: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class MaxPool(nn.Module):
 
 
 class LinearPool(nn.Linear):
-    """A learned weighted sum of each cell's pixels, the same for all channels."""
+    """Learned weighted sum of each cell's pixels, with the same weights for all channels."""
 
     def __init__(self, dim: int, window_size: int, level: int) -> None:
         super().__init__(cell_size(window_size, level) ** 2, 1)
@@ -75,7 +75,7 @@ class LinearPool(nn.Linear):
 
 
 class DepthwisePool(nn.Conv2d):
-    """A learned weighted sum of each cell's pixels, channel by channel."""
+    """Learned weighted sum of each cell's pixels, with separate weights per channel."""
 
     def __init__(self, dim: int, window_size: int, level: int) -> None:
         side = cell_size(window_size, level)
@@ -88,12 +88,12 @@ class DepthwisePool(nn.Conv2d):
         return super().forward(x_BCHW).permute(0, 2, 3, 1)
 
 
-# Name in a sweep -> pooling; "none" (no pooled keys at all) is not among them.
+# Pooling by its name in a sweep; "none" (no pooled keys) has no module.
 POOLS: dict[str, type[nn.Module]] = {"mean": MeanPool, "max": MaxPool, "fc": LinearPool, "conv": DepthwisePool}
 
 
 def start_from_mean(module: nn.Module) -> None:
-    """Lets learned pooling start as the mean of each cell; other modules stay as they are."""
+    """Initialise learned pooling as the mean of each cell; other modules are unchanged."""
     if isinstance(module, LinearPool | DepthwisePool):
         nn.init.constant_(module.weight, 1 / module.weight[0].numel())
         if module.bias is not None:

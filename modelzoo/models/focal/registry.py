@@ -1,9 +1,9 @@
-"""Focal Transformer by name: what timm knows of the nine models, T, S and B of three kinds.
+"""timm registry entries of the Focal Transformer: nine models, T, S and B of three kinds.
 
 Paper:   Focal Self-attention for Local-Global Interactions in Vision Transformers, Yang et al. 2021, arXiv:2107.00641.
-Source:  sizes and parameter counts of the released models (MIT); the network is in `focal_network`.
-Differs: no weights are offered. `focal_*` is version 1, `focal_*_conv_*` the same with overlapping convolutions as stem
-         and between stages, `focalv2_*_conv_*` version 2 ("Focal-fast") with the 128 nearest keys of each level.
+Source:  sizes and parameter counts of the released models (MIT); the network is in `model.py`.
+Differs: no weights are provided. `focal_*` is version 1, `focal_*_conv_*` the same with overlapping convolutions as
+         stem and between stages, `focalv2_*_conv_*` version 2 ("Focal-fast") with the 128 nearest keys of each level.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Focal Transformers by the released constructors' arguments, and the released states' keys as ours.
+"""Adapter of the released Focal Transformers: constructor arguments and state dicts.
 
 Source:  the released constructors' list of arguments and the layout of their checkpoints (MIT).
-Differs: our parameters have the released names. Index and mask buffers of version 1 follow from the sizes: they are
-         checked by shape and left out. Version 2's tables of nearest keys are kept, because equally near keys may have
-         been ordered otherwise; its coordinates, stored per query, are reduced to one per window.
-         Where the sources are silent: `focal_stages` are the stages with pooled keys; `expand_stages` is accepted and
-         changes nothing, `expand_sizes` and `expand_layer` alone decide; lists longer than the number of stages are
-         read from the front; see `focal_network` for `patch_norm` and `use_pre_norm`.
+Differs: our parameters have the released names. Index and mask buffers of version 1 follow from the sizes: their shapes
+         are checked and they are omitted. Version 2's tables of nearest keys are kept, because ties of equal distance
+         may have been ordered differently; its coordinates, stored per query, are reduced to one per window.
+         Our interpretation where the sources do not define it: `focal_stages` are the stages with pooled keys;
+         `expand_stages` is accepted without effect, because `expand_sizes` and `expand_layer` define the expansion;
+         lists longer than the number of stages are truncated; for `patch_norm` and `use_pre_norm` see `model.py`.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 def build_official(config: Mapping[str, Any]) -> nn.Module:
-    """The released model of these constructor arguments; `focal_topK` makes it version 2.
+    """Build the released model from its constructor arguments; with `focal_topK`, version 2.
 
     Raises:
-        SpecError: unknown arguments, or values that do not fit together.
+        SpecError: unknown arguments, or incompatible values.
     """
     unknown = [name for name in config if name not in DEFAULTS]
     if unknown:
@@ -83,7 +83,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
         raise SpecError(
             Problem(
                 f"focal_transformer: use_conv_embed needs patch_size=4, but got {given['patch_size']!r}",
-                hint="the released convolutional stem has stride 4 whatever patch_size says",
+                hint="the released convolutional stem has stride 4, independent of patch_size",
             )
         )
     model = FocalTransformer(
@@ -118,10 +118,10 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
 
 
 def official_state(state: Mapping[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    """The released `state` under the keys of `model`, complete and of the right shapes.
+    """Convert a released state dict to the keys of `model`, with strict checks.
 
     Raises:
-        SpecError: missing or left-over keys, wrong shapes, or coordinates that are no distances to a window.
+        SpecError: missing or unexpected keys, wrong shapes, or coordinates that are not distances to a window.
     """
     own = model.state_dict()
     follows = _shapes_that_follow(model)
@@ -137,10 +137,10 @@ def official_state(state: Mapping[str, torch.Tensor], model: nn.Module) -> dict[
         if legal is None:
             close = difflib.get_close_matches(name, needed, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else ""
-            problems.append(Problem(f"focal_transformer: key {name!r} is left over", hint=hint))
+            problems.append(Problem(f"focal_transformer: unexpected key {name!r} in the state", hint=hint))
         elif tuple(value.shape) != legal:
             came = tuple(value.shape)
-            problems.append(Problem(f"focal_transformer: key {name!r} has shape {came}, but {legal} is needed"))
+            problems.append(Problem(f"focal_transformer: key {name!r} must have shape {legal}, but has {came}"))
         elif name in tables:
             value, why_not = _reduced(name, value, model)
             problems += [Problem(f"focal_transformer: key {name!r} {why_not}")] if why_not else []
@@ -153,7 +153,7 @@ def official_state(state: Mapping[str, torch.Tensor], model: nn.Module) -> dict[
 
 
 def released_state(state: Mapping[str, Any], model: nn.Module) -> dict[str, torch.Tensor]:
-    """timm's checkpoint filter: a released or one of our own checkpoints, without its wrapping, under our keys."""
+    """Checkpoint filter for timm: converts a released or one of our own checkpoints to our keys."""
     tensors = state.get("model", state)
     follows, tables = _shapes_that_follow(model), _nearest_tables(model)
     renamed = {}
@@ -170,7 +170,7 @@ def _attentions(model: nn.Module, kind: type[nn.Module]) -> dict[str, Any]:
 
 
 def _shapes_that_follow(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Released buffer -> shape, of those that the sizes determine."""
+    """Shapes of the released buffers that follow from the sizes, by name."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, attn in _attentions(model, FocalAttention).items():
         tokens = attn.window_size**2
@@ -192,7 +192,7 @@ def _shapes_that_follow(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _nearest_tables(model: nn.Module) -> dict[str, str]:
-    """Released table of version 2 -> our buffer."""
+    """Our buffer for each released table of version 2."""
     return {
         f"{name}.topk_cloest_{released}_{level}": f"{name}.nearest_{ours}_{level}"
         for name, attn in _attentions(model, NearestKeysAttention).items()
@@ -215,7 +215,7 @@ def _attention_of(name: str, model: nn.Module) -> NearestKeysAttention:
 
 
 def _reduced(name: str, value: torch.Tensor, model: nn.Module) -> tuple[torch.Tensor, str]:
-    """A released table as ours, and why it cannot be one, if so."""
+    """Convert a released table to ours; also return a reason if it is invalid, else an empty string."""
     attn = _attention_of(name, model)
     if "topk_cloest_coords" not in name:
         level = int(name.rpartition("_")[2])
@@ -224,4 +224,4 @@ def _reduced(name: str, value: torch.Tensor, model: nn.Module) -> tuple[torch.Te
         return value, "" if legal else f"has positions outside of 0 .. {rows * columns - 1}"
     to_centre = value - query_offsets(attn.window_size, value.device)[:, None]
     same = bool((to_centre == to_centre[:, :1]).all())
-    return to_centre[:, 0], "" if same else "does not hold distances from queries to keys"
+    return to_centre[:, 0], "" if same else "does not contain distances from queries to keys"

@@ -1,11 +1,11 @@
-"""Where a window looks in focal attention: which tokens and pooled cells are its keys, and which of them do not exist.
+"""Key indices of focal attention: the tokens and pooled cells that are the keys of a window, and their masks.
 
 Paper:   Focal Self-attention for Local-Global Interactions in Vision Transformers, Yang et al. 2021, arXiv:2107.00641.
 Source:  written from a description of the released models; checked against a loop over single queries (see tests).
-Differs: the released code rolls and unfolds maps; here every window owns a list of positions in one table of tokens.
+Differs: the released code rolls and unfolds maps; here every window has a list of positions in one table of tokens.
 
-A `slot` is one key of a window. A position shared by two slots counts twice in the softmax, as released: the four
-expanded groups overlap. Everything here is index arithmetic without data, so that it also works on the meta device.
+A `slot` is one key of a window. A position in two slots counts twice in the softmax, as released, because the four
+expanded groups overlap. This file computes indices only, without data, so it also works on the meta device.
 
 Shapes:  W windows (raster order), T tokens of a window, K slots.
 """
@@ -26,20 +26,20 @@ __all__ = [
     "window_offsets",
 ]
 
-# Added to the logit of a key that does not exist or must not be seen: as released, not minus infinity.
+# Bias for the logit of a masked key: as released, not minus infinity.
 NOT_A_KEY = -100.0
 
 
 def window_offsets(window_size: int) -> list[tuple[int, int]]:
-    """(row, column) of the window's own tokens in raster order."""
+    """Offsets (row, column) of the window's own tokens in raster order."""
     return [(i, j) for i in range(window_size) for j in range(window_size)]
 
 
 def expanded_offsets(window_size: int, expand_size: int) -> list[tuple[int, int]]:
-    """(row, column), from the window's first token, of the tokens around it: L-shaped groups TL, TR, BL, BR.
+    """Offsets (row, column), from the window's first token, of its surroundings: L-shaped groups TL, TR, BL, BR.
 
-    A group is the window moved by `expand_size` along both axes without the tokens that stay inside on both.
-    The names are those of the direction in which the map is rolled, so TL looks to the bottom right.
+    A group is the window shifted by `expand_size` along both axes, without the tokens that remain inside on both.
+    The names are those of the direction in which the map is rolled, so TL is at the bottom right.
     """
     offsets = []
     for down, right in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
@@ -52,15 +52,15 @@ def expanded_offsets(window_size: int, expand_size: int) -> list[tuple[int, int]
 
 
 def _window_origins(grid: tuple[int, int], step: int) -> torch.Tensor:
-    """(W, 2): row and column of the first token of every window of side `step`."""
+    """Row and column (W, 2) of the first token of every window of side `step`."""
     rows, columns = (torch.arange(size // step) * step for size in grid)
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)
 
 
 def fine_slots(grid: tuple[int, int], window_size: int, expand_size: int) -> torch.Tensor:
-    """(W, K) positions in the flattened `grid`: the window itself, then the tokens around it.
+    """Positions (W, K) in the flattened `grid`: the tokens of the window, then its surroundings.
 
-    The map is a torus: windows at the border look at the opposite border, unmasked, as released.
+    The map is a torus: the surroundings of border windows wrap around, without a mask, as released.
     """
     offsets = torch.tensor(window_offsets(window_size) + expanded_offsets(window_size, expand_size))
     at = _window_origins(grid, window_size)[:, None] + offsets
@@ -68,14 +68,14 @@ def fine_slots(grid: tuple[int, int], window_size: int, expand_size: int) -> tor
 
 
 def pooled_slots(grid: tuple[int, int], focal_window: int, level: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions in the flattened pooled map, and which of them lie outside of it.
+    """Positions in the flattened pooled map, and a mask of those outside of it.
 
     Args:
-        grid: height and width of the pooled map: 2 ** level cells per window and axis.
-        focal_window: cells per axis at level 0; odd. Level l has focal_window + 2 ** l - 1.
+        grid: Height and width of the pooled map: 2 ** level cells per window and axis.
+        focal_window: Cells per axis at level 0; odd. Level l has focal_window + 2 ** l - 1.
 
     Returns:
-        (W, K) positions, 0 where outside, and (W, K) True where outside.
+        Positions (W, K), 0 if outside, and the mask (W, K), True if outside.
     """
     step = 2**level
     side = focal_window + step - 1
@@ -87,14 +87,14 @@ def pooled_slots(grid: tuple[int, int], focal_window: int, level: int) -> tuple[
 
 
 def window_bias_index(window_size: int) -> torch.Tensor:
-    """(T, T) entry of the window's own bias table for query and key: one entry per difference of positions."""
+    """Index (T, T) into the window's own bias table for query and key: one entry per difference of positions."""
     at = torch.tensor(window_offsets(window_size))
     difference = at[:, None] - at[None, :] + window_size - 1
     return difference[..., 0] * (2 * window_size - 1) + difference[..., 1]
 
 
 def pooled_bias_index(window_size: int, focal_window: int, level: int) -> torch.Tensor:
-    """(T, K) entry of a pooled level's bias table for query and cell."""
+    """Index (T, K) into a pooled level's bias table for query and cell."""
     side = focal_window + 2**level - 1
     query, cell = torch.tensor(window_offsets(window_size)), torch.tensor(window_offsets(side))
     difference = query[:, None] - cell[None, :] + side - 1
@@ -102,7 +102,7 @@ def pooled_bias_index(window_size: int, focal_window: int, level: int) -> torch.
 
 
 def shift_mask(grid: tuple[int, int], window_size: int, shift_size: int) -> torch.Tensor:
-    """(W, T, T): `NOT_A_KEY` between tokens that the cyclic shift brought together from different image regions."""
+    """Mask (W, T, T) of shifted windows: `NOT_A_KEY` between tokens from different image regions."""
     regions = []
     for size in grid:
         position = torch.arange(size)
@@ -116,16 +116,16 @@ def shift_mask(grid: tuple[int, int], window_size: int, shift_size: int) -> torc
 def nearest_slots(
     grid: tuple[int, int], num_windows: tuple[int, int], window_size: int, num_keys: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The keys nearest to each window's centre, on a map of tokens or of one cell per window.
+    """Nearest keys of each window's centre, on a map of tokens or of one cell per window.
 
     Args:
-        grid: the map's height and width: that of the tokens, or `num_windows` for cells.
-        num_windows: windows per axis.
-        num_keys: keys per window, at most as many as there are.
+        grid: Height and width of the map: those of the tokens, or `num_windows` for cells.
+        num_windows: Windows per axis.
+        num_keys: Keys per window; limited to the size of the map.
 
     Returns:
-        (W, K) positions in the flattened map, nearest first and ties in raster order, and (W, K, 2) rows and columns,
-        in tokens, from the key to the window's centre.
+        Positions (W, K) in the flattened map, nearest first and ties in raster order, and offsets (W, K, 2) in rows and
+        columns of tokens from the key to the window's centre.
     """
     keys = _window_origins(grid, 1)
     centres = _window_origins(num_windows, 1)

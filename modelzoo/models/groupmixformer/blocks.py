@@ -1,8 +1,8 @@
-"""The parts of GroupMixFormer around its attention: stem, patch embeddings, position encoding, block.
+"""Stem, patch embedding, position encoding and block of GroupMixFormer.
 
 Paper:   Advancing Vision Transformers with Group-Mix Attention, Ge et al. 2023, arXiv:2311.15157.
 Source:  written from a description of the released model (MIT); parity is tested. Names are the released state's.
-Differs: maps of any size: the released code needs sides that stay whole through all strides.
+Differs: feature maps of any size; the released code needs sizes that are divisible by all strides.
 
 Shapes:  B images, C channels, H x W map, N tokens (H * W).
 """
@@ -22,7 +22,7 @@ __all__ = ["GroupMixBlock", "GroupMixStage", "PatchEmbedding", "Stem"]
 
 
 class Stem(nn.Module):
-    """Two 3 x 3 convolutions of stride 2."""
+    """Convolutional stem: two 3 x 3 convolutions of stride 2."""
 
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Stem(nn.Module):
 
 
 class SeparableConvolution(nn.Module):
-    """Depthwise 3 x 3, then 1 x 1, no biases."""
+    """Depthwise separable convolution, 3 x 3 and 1 x 1, without biases."""
 
     def __init__(self, dim: int, dim_out: int, stride: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class SeparableConvolution(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """The start of a stage: a separable convolution, batch norm, hardswish."""
+    """Patch embedding at the start of a stage: separable convolution, batch norm, hardswish."""
 
     def __init__(self, dim: int, dim_out: int, stride: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class PatchEmbedding(nn.Module):
 
 
 class PositionEncoding(nn.Module):
-    """Adds a depthwise 3 x 3 convolution of the tokens to them."""
+    """Convolutional position encoding: depthwise 3 x 3 convolution with a residual connection."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -74,10 +74,10 @@ class PositionEncoding(nn.Module):
 
 
 class GroupMixBlock(nn.Module):
-    """Position encoding, then Group-Mix attention and an MLP, each behind a norm and beside a skip.
+    """Pre-norm block of position encoding, Group-Mix attention and MLP.
 
     Args:
-        groupmix: options of the attention, as in a sweep's `arch.attention`.
+        groupmix: Options of the attention, as in a sweep's `arch.attention`.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class GroupMixBlock(nn.Module):
 
 
 class GroupMixStage(nn.Module):
-    """The blocks of one stage, under their released name."""
+    """Blocks of one stage, under their released name."""
 
     def __init__(self, blocks: list[GroupMixBlock]) -> None:
         super().__init__()

@@ -3,8 +3,8 @@
 Paper:   Advancing Vision Transformers with Group-Mix Attention, Ge et al. 2023, arXiv:2311.15157.
 Source:  written from a description of the released model (MIT); parity with it is tested.
 Differs: the parts are arguments; any number of stages; images of any size. `drop_rate` is the classifier's dropout, as
-         everywhere in timm; the released constructor means `proj_drop_rate` by that name. Attention dropout, which
-         the release accepts and ignores, acts here.
+         everywhere in timm; in the released constructor it sets `proj_drop_rate`. Attention dropout, which the release
+         accepts and ignores, is applied here.
 
 Shapes:  B images, C channels, H x W map, N tokens (H * W), K classes.
 """
@@ -28,17 +28,17 @@ __all__ = ["GroupMixFormer"]
 
 
 class GroupMixFormer(nn.Module):
-    """Image to class logits; the usual methods of a timm pyramid.
+    """GroupMixFormer for classification, with the methods of a timm pyramid.
 
     Args:
-        img_size: accepted like by every other model; the network takes images of any size.
-        embed_dims, depths, mlp_ratios: per stage.
-        num_heads: of every stage, or per stage.
-        qk_scale: scale of the attention in place of (dim // num_heads) ** -0.5.
-        groupmix: options of every attention, as in a sweep's `arch.attention`, and `crpe_windows`.
+        img_size: Accepted for a uniform interface; the network processes images of any size.
+        embed_dims, depths, mlp_ratios: One value per stage.
+        num_heads: One value for all stages, or one per stage.
+        qk_scale: Scale of the attention instead of (dim // num_heads) ** -0.5.
+        groupmix: Options of the attention, as in a sweep's `arch.attention`, and `crpe_windows`.
 
     Raises:
-        SpecError: lists of different lengths, or sizes that an attention cannot have.
+        SpecError: lists of different lengths, or sizes that the attention does not support.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GroupMixFormer(nn.Module):
             PatchEmbedding(embed_dims[max(index - 1, 0)], dim, stride=2 if index else 1)
             for index, dim in enumerate(embed_dims)
         )
-        # On the CPU also where the model itself is built on the meta device.
+        # On the CPU, even if the model is built on the meta device.
         rates = _drop_path_rates(drop_path_rate, sum(depths))
         self.groupmixformer_backbone = nn.ModuleList(
             GroupMixStage(
@@ -107,15 +107,15 @@ class GroupMixFormer(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """The released initialisation: normal of std 0.02, cut, for linears; torch's own for convolutions and norms."""
+        """Initialise as released: truncated normal of std 0.02 for linear layers; torch's own for the others."""
         self.apply(_init_linear)
 
     def no_weight_decay(self) -> set[str]:
-        """Nothing beyond norms and biases, which timm leaves out by itself."""
+        """Names of parameters without weight decay: none besides norms and biases, which timm excludes itself."""
         return set()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameters by depth, for layer-wise rates: a patch embedding goes with the stage that it opens."""
+        """Parameter groups by depth, for layer-wise learning rates; a patch embedding belongs to the stage after it."""
         coarse_blocks = r"^(?:groupmixformer_backbone|patch_embed_layers)\.(\d+)"
         fine = [
             (r"^patch_embed_layers\.(\d+)", (0,)),
@@ -125,14 +125,14 @@ class GroupMixFormer(nn.Module):
         return {"stem": r"^conv_stem", "blocks": coarse_blocks if coarse else fine}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass; its batch norms then see every batch twice."""
+        """Recompute each block in the backward pass; its batch norms are then updated twice per batch."""
         self.grad_checkpointing = enable
 
     def get_classifier(self) -> nn.Module:
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new head; 0 classes: pooled features."""
+        """Replace the head; with 0 classes, the model returns pooled features."""
         pool_type = self.global_pool.pool_type if global_pool is None else global_pool
         if num_classes > 0 and not pool_type:
             raise SpecError(Problem("a classifier needs pooled features", hint="choose a global_pool, for example avg"))
@@ -161,7 +161,7 @@ class GroupMixFormer(nn.Module):
         return x_BNC.transpose(1, 2).unflatten(2, grid_size)
 
     def stage_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The map (B, C, H, W) at the end of every stage, without norm: what detectors are given."""
+        """Feature maps (B, C, H, W) at the end of every stage, without norm, as for detectors."""
         x = self.conv_stem(x)
         maps = []
         for index in range(len(self.groupmixformer_backbone)):
@@ -178,11 +178,11 @@ class GroupMixFormer(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """Maps at the end of the chosen stages, and the final map after its norm.
+        """Final map after its norm, and the maps of the chosen stages.
 
         Args:
-            indices: the last n stages if int, all if None, else these.
-            norm: apply the final norm to the last stage's map, the only one it fits.
+            indices: The last n stages if int, all if None, else a list.
+            norm: Apply the final norm to the last stage's map, the only one it fits.
         """
         assert output_fmt == "NCHW", "Output format must be NCHW."
         taken = taken_indices(indices, len(self.groupmixformer_backbone))
@@ -201,7 +201,7 @@ class GroupMixFormer(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drops what the chosen intermediates do not need; returns their indices."""
+        """Remove the layers that the chosen intermediates do not need; return their indices."""
         taken = taken_indices(indices, len(self.groupmixformer_backbone))
         is_cut = max(taken) < len(self.groupmixformer_backbone) - 1
         self.groupmixformer_backbone = self.groupmixformer_backbone[: max(taken) + 1]
@@ -214,16 +214,16 @@ class GroupMixFormer(nn.Module):
         return taken
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W): the last stage's map after the final norm."""
+        """Last stage's map (B, C, H, W) after the final norm."""
         return self.norm4(self.stage_maps(x)[-1])
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits, or the pooled features that they come from."""
+        """Logits, or pooled features with `pre_logits`."""
         x = self.head_drop(self.global_pool(x))
         return x if pre_logits else self.head(x)
 
     def forward(self, x: torch.Tensor) -> Any:
-        """(B, in_chans, height, width) -> (B, K)."""
+        """Class logits: (B, in_chans, height, width) -> (B, K)."""
         return self.forward_head(self.forward_features(x))
 
 
@@ -244,4 +244,4 @@ def _check_lengths(per_stage: Mapping[str, Sequence[Any]]) -> None:
     lengths = {name: len(values) for name, values in per_stage.items()}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise SpecError(Problem(f"GroupMixFormer needs one value per stage everywhere, but got {shown}"))
+        raise SpecError(Problem(f"GroupMixFormer needs one value per stage in each list, but got {shown}"))

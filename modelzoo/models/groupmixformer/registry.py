@@ -1,8 +1,8 @@
-"""GroupMixFormer by name: what timm knows of the five models, M (mobile), T, S, B and L.
+"""timm registry entries of GroupMixFormer: five models, M (mobile), T, S, B and L.
 
 Paper:   Advancing Vision Transformers with Group-Mix Attention, Ge et al. 2023, arXiv:2311.15157.
-Source:  the released configurations (MIT), drop path rates included; the network is in `groupmixformer_network`.
-Differs: no weights are offered. L is the released configuration, 71.8M parameters; the published count is 70.3M.
+Source:  the released configurations (MIT), drop path rates included; the network is in `model.py`.
+Differs: no weights are provided. L is the released configuration, 71.8M parameters; the published count is 70.3M.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""GroupMixFormer by the released constructor's arguments; the released state's keys are ours.
+"""Adapter of the released GroupMixFormer: builds the model from the released constructor's arguments; equal state keys.
 
 Source:  the released constructor's list of arguments and the layout of its checkpoints (MIT).
-Differs: `in_channels` is another name for `in_dim`. Attention dropout is accepted and ignored, as released.
+Differs: `in_channels` is an alias of `in_dim`. Attention dropout is accepted and ignored, as released.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ BLOCK_DEFAULTS: dict[str, Any] = {
     "aggregator_kernels": (3, 5, 7),
     "crpe_windows": {"3": 2, "5": 3, "7": 3},
 }
-# Attention dropout, and what recorded cases say in words.
+# Attention dropout, and descriptive entries of the recorded cases.
 BLOCK_UNUSED = ("attn_drop", "block_norm", "cpe", "input_scale", "mlp_activation", "scaled_down")
 NUM_HEADS = 8
 
 
 class ReleasedGroupMixFormer(GroupMixFormer):
-    """Answers as the released model does: for dense use, the maps of all stages."""
+    """GroupMixFormer with the released output: the maps of all stages if `return_interm_layers`."""
 
     returns_maps = False
 
@@ -61,16 +61,16 @@ class ReleasedGroupMixFormer(GroupMixFormer):
 
 
 def build_official(config: Mapping[str, Any]) -> nn.Module:
-    """The released model of these constructor arguments; those not given have the released defaults.
+    """Build the released model from its constructor arguments; missing ones have the released defaults.
 
     Raises:
-        SpecError: unknown arguments, or values that do not fit together.
+        SpecError: unknown arguments, or incompatible values.
     """
     return _build("groupmixformer", config, UNUSED)
 
 
 def build_official_variant(config: Mapping[str, Any]) -> nn.Module:
-    """As `build_official`, for configurations that also name their `variant`."""
+    """Build the released model from a configuration that also contains its `variant`; see `build_official`."""
     return _build("groupmixformer_variant", config, (*UNUSED, "variant"))
 
 
@@ -78,12 +78,12 @@ def _build(system: str, config: Mapping[str, Any], unused: tuple[str, ...]) -> n
     config = dict(config)
     if "in_channels" in config:
         if "in_dim" in config:
-            raise SpecError(Problem(f"{system}: in_channels and in_dim are two names of one argument", hint="give one"))
+            raise SpecError(Problem(f"{system}: in_channels and in_dim are the same argument", hint="give one of them"))
         config["in_dim"] = config.pop("in_channels")
     given = complete(system, config, DEFAULTS, unused)
     dims, depths, stages = list(given["embedding_dims"]), list(given["serial_depths"]), given["num_stages"]
     _check(system, given, stages)
-    # The released rates rise over all listed blocks, also over those of stages that are not built.
+    # The released rates increase over all listed blocks, including those of stages that are not built.
     rates = torch.linspace(0, given["drop_path_rate"], sum(depths), device="cpu").tolist()
     model = ReleasedGroupMixFormer(
         in_chans=given["in_dim"],
@@ -105,7 +105,7 @@ def _build(system: str, config: Mapping[str, Any], unused: tuple[str, ...]) -> n
 
 
 def build_official_block(config: Mapping[str, Any]) -> nn.Module:
-    """One block: (tokens, (height, width)) to tokens."""
+    """Build one released block, which maps (tokens, (height, width)) to tokens."""
     given = complete("gma_block", config, BLOCK_DEFAULTS, BLOCK_UNUSED)
     slot = Slot(dim=given["dim"], num_heads=given["num_heads"], qkv_bias=given["qkv_bias"], proj_drop=given["drop"])
     return GroupMixBlock(
@@ -114,7 +114,7 @@ def build_official_block(config: Mapping[str, Any]) -> nn.Module:
         drop_path=given["drop_path_rate"],
         qk_scale=given["qk_scale"],
         kernel_sizes=tuple(given["aggregator_kernels"]),
-        # JSON knows only text as keys.
+        # JSON keys are always text.
         crpe_windows={int(window): heads for window, heads in given["crpe_windows"].items()},
     )
 
@@ -132,7 +132,7 @@ def _check(system: str, given: Mapping[str, Any], stages: int) -> None:
                 hint="the released position term has windows for 2 + 3 + 3 heads",
             )
         )
-    # The released norm and head are as wide as the fourth entry, whatever the last stage is.
+    # The released norm and head have the width of the fourth entry, independent of the last stage.
     dims = list(given["embedding_dims"])
     if not problems and not given["return_interm_layers"] and dims[3:4] != dims[stages - 1 : stages]:
         problems.append(

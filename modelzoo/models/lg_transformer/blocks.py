@@ -1,13 +1,13 @@
-"""Local-to-global attention: the same tokens attend in windows at several resolutions, and the answers are summed.
+"""Local-to-global attention: window attention at several resolutions, whose outputs are summed.
 
 Paper:   Local-to-Global Self-Attention in Vision Transformers, Li et al. 2021, arXiv:2107.04735.
-Source:  our reading; no code was ever released and only the abstract was at hand. `lg_transformer` says what is
-         inferred and from what.
-Differs: cannot be known. With the one path of reduction 1 the block is Swin's, arXiv:2103.14030, bit for bit.
+Source:  our interpretation; no code was released and only the abstract was available. `model.py` lists what is inferred
+         and from which source.
+Differs: unknown. With a single path of reduction 1 the block equals Swin's, arXiv:2103.14030, bit for bit.
 Cost:    O(N * window^2 * D) per path over N / reduction^2 tokens, plus each path's own qkv and output projections.
 
 A path of reduction r: mean over r x r cells of the normalised tokens, window attention with its own weights and its own
-relative position table, bilinear interpolation back to the full grid. A path whose grid is one window is global.
+relative position table, bilinear interpolation to the full grid. A path whose grid is a single window is global.
 
 Shapes:  B images, H x W grid of tokens, D dim, G windows of all images, R windows of one image, T tokens of a window.
 """
@@ -31,16 +31,16 @@ Size = tuple[int, int]
 
 
 class LocalToGlobalBlock(nn.Module):
-    """Pre-norm residual block: sum over paths of window attention, then an MLP.
+    """Pre-norm block: sum over paths of window attention, then an MLP.
 
     Args:
-        input_resolution: the grid that windows are fitted to; a window is never larger than its path's grid.
-        reductions: one path each; 1 is full resolution.
-        shift: by how much windows of a shifted path move, `(0, 0)` in every other block.
+        input_resolution: Grid that windows are fitted to; a window is never larger than its path's grid.
+        reductions: Reduction of each path; 1 is full resolution.
+        shift: Shift of the windows of a shifted path; `(0, 0)` in every other block.
         shift_paths: 'local' shifts only paths of reduction 1, 'all' every path whose grid is larger than its window.
-        fusion: 'sum', or 'concat' and a linear layer back to `dim`.
+        fusion: 'sum', or 'concat' and a linear projection to `dim`.
         upsample: 'bilinear' or 'nearest'.
-        always_partition: keep window and shift even where the grid is smaller, as in timm's Swin.
+        always_partition: Keep window and shift even if the grid is smaller, as in timm's Swin.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class LocalToGlobalBlock(nn.Module):
             for window in self.windows
         ]
         self.norm1 = nn.LayerNorm(dim)
-        # The first path under Swin's name, so that Swin's weights fit.
+        # The first path has Swin's name, so that Swin's weights can be loaded.
         self.attn = attentions[0]
         self.coarse_attn = nn.ModuleList(attentions[1:])
         self.fuse = nn.Linear(len(attentions) * dim, dim) if fusion == "concat" else None
@@ -97,7 +97,8 @@ class LocalToGlobalBlock(nn.Module):
         self.init_non_persistent_buffers()
 
     def init_non_persistent_buffers(self) -> None:
-        """Masks of the shifted paths at the native grid; also timm's convention after building on the meta device."""
+        """Compute the masks of the shifted paths for the native grid; timm calls this after materialising a meta
+        model."""
         weight = self.norm1.weight
         for path, reduction in enumerate(self.reductions):
             grid = _reduced(self.input_resolution, reduction)
@@ -105,7 +106,7 @@ class LocalToGlobalBlock(nn.Module):
             self.register_buffer(f"mask{path}", mask, persistent=False)
 
     def set_input_size(self, feat_size: Size, window_size: Size, always_partition: bool | None = None) -> None:
-        """Fit windows, position tables and masks to another grid; timm's Swin calls this on its blocks."""
+        """Fit windows, position tables and masks to another grid; called by timm's Swin."""
         self.input_resolution = feat_size
         if always_partition is not None:
             self.always_partition = always_partition
@@ -129,7 +130,7 @@ class LocalToGlobalBlock(nn.Module):
         height, width = size = x_BHWD.shape[1:3]
         if reduction == 1:
             return self._attend(path, attn, size == self.input_resolution, x_BHWD)
-        # Cells that reach beyond the grid average what is inside of it.
+        # Cells that extend beyond the grid average only the tokens inside.
         small = F.avg_pool2d(x_BHWD.permute(0, 3, 1, 2), reduction, ceil_mode=True, count_include_pad=False)
         answer = self._attend(path, attn, size == self.input_resolution, small.permute(0, 2, 3, 1))
         options = {"align_corners": False} if self.upsample == "bilinear" else {}
@@ -137,7 +138,7 @@ class LocalToGlobalBlock(nn.Module):
         return large.permute(0, 2, 3, 1)
 
     def _attend(self, path: int, attn: WindowAttention, is_native: bool, x_BHWD: torch.Tensor) -> torch.Tensor:
-        """Shift, pad at bottom right, attend in windows, and back, in the order of timm's Swin."""
+        """Window attention with shift and padding at the bottom right, in the order of timm's Swin."""
         (height, width), window, shift = x_BHWD.shape[1:3], self.windows[path], self.shifts[path]
         if is_native:
             mask_RTT = getattr(self, f"mask{path}")
@@ -156,7 +157,7 @@ class LocalToGlobalBlock(nn.Module):
         return [self.attn, *(cast(WindowAttention, attn) for attn in self.coarse_attn)]
 
     def _fit(self, window_size: Size, shift: Size) -> None:
-        """Notes the paths' windows and shifts."""
+        """Set the windows and shifts of all paths."""
         self.windows, self.shifts = [], []
         for reduction in self.reductions:
             grid = _reduced(self.input_resolution, reduction)
@@ -170,7 +171,7 @@ class LocalToGlobalBlock(nn.Module):
 def shift_mask(
     grid: Size, window: Size, shift: Size, *, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor | None:
-    """What a shifted grid must not mix, (R, T, T): -100 between tokens that were not neighbours before the shift."""
+    """Mask (R, T, T) of shifted windows: -100 between tokens that were not neighbours before the shift."""
     if not any(shift):
         return None
     labels = []

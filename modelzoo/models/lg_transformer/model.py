@@ -1,15 +1,16 @@
-"""LG-Transformer: our reading of a paper without code. Swin, with window attention at several resolutions per stage.
+"""LG-Transformer: Swin with window attention at several resolutions per stage; our interpretation of a paper without
+code.
 
 Paper:   Local-to-Global Self-Attention in Vision Transformers, Li et al. 2021, arXiv:2107.04735.
-Source:  no code was released, and no full text was at hand. Known are the abstract (hierarchical, windowed, several
-         paths per stage that reason from local to global) and, from a table of another paper (DHVT), LG-T:
+Source:  no code was released, and the full text was not available. Known are the abstract (hierarchical, windowed,
+         several paths per stage that reason from local to global) and, from a table of another paper (DHVT), LG-T:
          32.6M parameters, 4.8 GFLOPs, 82.1 % ImageNet top-1 at 224 pixels.
-Differs: cannot be known. Inferred here, by arithmetic: Swin-T and Swin-S are the skeleton; each further path has its
-         own qkv, output projection and position table and shares norms and MLP; the number of paths per stage is
-         3, 3, 2, 1; their grids are 56, 14, 7 / 28, 14, 7 / 14, 7 / 7. Of the choices tried, only these make 32.60M
-         and 61.04M parameters, 4.78 and 9.40 GMACs. LG-S's own figures (61.0M, 9.4) are remembered, not verified.
+Differs: unknown. Inferred here from the counts: Swin-T and Swin-S are the skeleton; each further path has its own qkv,
+         output projection and position table and shares norms and MLP; the numbers of paths per stage are 3, 3, 2, 1;
+         their grids are 56, 14, 7 / 28, 14, 7 / 14, 7 / 7. Of the choices tried, only these give 32.60M and 61.04M
+         parameters, 4.78 and 9.40 GMACs. The published counts of LG-S (61.0M, 9.4) are from memory, not verified.
          Chosen here, without evidence: mean pooling, bilinear interpolation, the sum of the paths, no shift in coarse
-         paths, Swin's initialisation and stochastic depth. Accuracies of the paper are therefore not this model's.
+         paths, Swin's initialisation and stochastic depth. The paper's accuracies therefore do not apply to this model.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ CHOICES = {
 
 
 class LGTransformer(SwinTransformer):
-    """timm's Swin with `LocalToGlobalBlock`s in place of its blocks.
+    """timm's Swin with `LocalToGlobalBlock` instead of its blocks.
 
     Args:
-        paths: per stage, the reductions of its paths relative to the stage's grid; `((1,), (1,), (1,), (1,))` is Swin.
-            All-local, all-global and anything between is a choice of reductions.
-        fusion, shift_paths, upsample: as in `LocalToGlobalBlock`.
-        skeleton: every further argument of timm's SwinTransformer.
+        paths: Reductions of the paths of each stage, relative to its grid; `((1,), (1,), (1,), (1,))` is Swin. The
+            reductions determine whether a stage is local, global or mixed.
+        fusion, shift_paths, upsample: As in `LocalToGlobalBlock`.
+        skeleton: Further arguments of timm's SwinTransformer.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class LGTransformer(SwinTransformer):
         **skeleton: Any,
     ) -> None:
         _check_paths(paths, depths, {"fusion": fusion, "shift_paths": shift_paths, "upsample": upsample})
-        # Stem, merging, norm and head are timm's; stages without blocks make none for nothing.
+        # Stem, merging, norm and head are timm's; with depth 0, it does not build blocks that would be replaced.
         super().__init__(
             depths=(0,) * len(depths),
             num_heads=tuple(num_heads),
@@ -75,7 +76,7 @@ class LGTransformer(SwinTransformer):
             always_partition=always_partition,
             **skeleton,
         )
-        # On the CPU also where the model itself is built on the meta device.
+        # On the CPU, even if the model is built on the meta device.
         rates = torch.linspace(0, drop_path_rate, sum(depths), device="cpu")
         drop_paths = [stage_rates.tolist() for stage_rates in rates.split(list(depths))]
         windows = resolve_stage_window_sizes(skeleton.get("window_size", 7), len(depths))
@@ -119,7 +120,7 @@ def _init_linear(module: nn.Module) -> None:
 def _check_paths(paths: Sequence[Sequence[int]], depths: Sequence[int], choices: dict[str, str]) -> None:
     problems = [
         Problem(
-            f"LGTransformer: {name} must be one of its choices, but got {value!r}",
+            f"LGTransformer: unknown {name} {value!r}",
             hint=did_you_mean(str(value), CHOICES[name]),
         )
         for name, value in choices.items()

@@ -1,4 +1,4 @@
-"""LG-Transformer by name: the two sizes that timm's registry knows. What is inferred of the paper: `model.py`.
+"""timm registry entries of LG-Transformer: two sizes; `model.py` lists what is inferred from the paper.
 
 Paper:   Local-to-Global Self-Attention in Vision Transformers, Li et al. 2021, arXiv:2107.04735.
 """
@@ -53,11 +53,11 @@ def _create(variant: str, pretrained: bool, **kwargs: Any) -> LGTransformer:
 
 @register_model
 def lg_transformer_tiny_224(pretrained: bool = False, **kwargs: Any) -> LGTransformer:
-    """Our reading of LG-T."""
+    """LG-T, our interpretation."""
     return _create("lg_transformer_tiny_224", pretrained, **kwargs)
 
 
 @register_model
 def lg_transformer_small_224(pretrained: bool = False, **kwargs: Any) -> LGTransformer:
-    """Our reading of LG-S."""
+    """LG-S, our interpretation."""
     return _create("lg_transformer_small_224", pretrained, **{"depths": (2, 2, 18, 2), **kwargs})

@@ -1,8 +1,9 @@
-"""The three kinds of Refined-ViT block, and who of them gets the attention map of the block before.
+"""Blocks of Refined-ViT: three kinds of attention, and the layouts that combine them.
 
 Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
 Source:  written from a description of the released blocks; parity is tested.
-Differs: residual scale, factor of the MLP and who adds the incoming map are arguments; released they are fixed.
+Differs: the residual scale, the scale of the MLP and the use of the incoming map are arguments; they are fixed in the
+         release.
 
 Shapes:  B images, N tokens, D dim, H heads.
 """
@@ -29,12 +30,12 @@ LAYOUTS = {"alternating": ("plain", "sharing"), "every": ("refined",), "plain": 
 
 
 class RefinedBlock(nn.Module):
-    """x + attn(norm1(s x)) / s, then x + c * mlp(norm2(s x)) / s; hands the attention's map on.
+    """Pre-norm block x + attn(norm1(s x)) / s, then x + c * mlp(norm2(s x)) / s, which also returns its attention map.
 
     Args:
-        mlp_scale: initial value of c, one factor per channel; None leaves c out.
-        residual_scale: s.
-        residual_map: whether the attention gets the map of the block before.
+        mlp_scale: Initial value of c, one learned factor per channel; None: no factor.
+        residual_scale: Scale s.
+        residual_map: Whether the attention receives the map of the previous block.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class RefinedBlock(nn.Module):
     def forward(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Tokens, and the map for the next block."""
+        """Tokens after the block, and the attention map for the next block."""
         seen_BND = self.norm1(scaled(x_BND, self.residual_scale))
         mixed_BND, handed_on = self.attn.attend(seen_BND, incoming_BHNN if self.residual_map else None)
         back = 1 / self.residual_scale
@@ -73,7 +74,7 @@ class RefinedBlock(nn.Module):
 
 
 class ScaledMlp(Mlp):
-    """timm's MLP whose output has a learned factor per channel."""
+    """timm's MLP with a learned factor per output channel."""
 
     def __init__(self, in_features: int, *args: Any, scale: float, **kwargs: Any) -> None:
         super().__init__(in_features, *args, **kwargs)
@@ -86,7 +87,7 @@ class ScaledMlp(Mlp):
 def make_attention(
     kind: str, slot: Slot, *, refiner: Mapping[str, Any], sharing: Mapping[str, Any], qk_scale: float | None
 ) -> TokenAttention:
-    """The attention of a block: `plain` shows its map, `refined` refines its own, `sharing` the one that it gets."""
+    """Build the attention of a block: `plain` softmax, `refined` with its own map, `sharing` with the incoming map."""
     if kind == "sharing":
         return MapSharingAttention(slot, qk_scale=qk_scale, **sharing)
     if kind == "refined":
@@ -96,25 +97,25 @@ def make_attention(
 
 
 def resolve_layout(layout: str | Sequence[str], depth: int) -> list[str]:
-    """One kind per block, from a pattern's name or from the kinds themselves, repeated to the depth.
+    """Kind of each block, from the name of a layout or a list of kinds, repeated to the depth.
 
     Raises:
-        SpecError: an unknown kind, or a first block that shares.
+        SpecError: an unknown kind, or a first block of kind `sharing`.
     """
     legal = f"legal: {', '.join(sorted(LAYOUTS))}, or a list of the kinds {', '.join(KINDS)}, repeated to the depth"
     if isinstance(layout, str):
         if layout not in LAYOUTS:
-            raise SpecError(Problem(f"layout {layout!r} does not exist", hint=legal))
+            raise SpecError(Problem(f"unknown layout {layout!r}", hint=legal))
         layout = LAYOUTS[layout]
     unknown = sorted({str(kind) for kind in layout if kind not in KINDS})
     if unknown or not layout:
-        raise SpecError(Problem(f"layout names no kind of block: {unknown or layout!r}", hint=legal))
+        raise SpecError(Problem(f"unknown kinds of blocks in layout: {unknown or layout!r}", hint=legal))
     kinds = [layout[index % len(layout)] for index in range(depth)]
     if kinds[:1] == ["sharing"]:
         raise SpecError(
             Problem(
-                "the first block cannot share an attention map: there is no block before it",
-                hint="let block 0 be plain or refined",
+                "the first block cannot be sharing: there is no previous block whose attention map it could use",
+                hint="make block 0 plain or refined",
             )
         )
     return kinds

@@ -1,9 +1,9 @@
-"""Token mixing: a box of the patch grid is exchanged with the flipped batch, and exchanged back at the outputs.
+"""MixToken: a box of the patch grid is exchanged with the flipped batch, and exchanged back at the output.
 
 Paper:   All Tokens Matter (LV-ViT), Jiang et al. 2021, arXiv:2104.10858: MixToken; the box is CutMix's,
-         Yun et al. 2019, arXiv:1905.04899. Refined-ViT is trained with it.
-Source:  written from the papers; the recorded training case fixes the order of the random draws.
-Differs: the box can be given.
+         Yun et al. 2019, arXiv:1905.04899. Used in the training of Refined-ViT.
+Source:  written from the papers; the order of the random draws is that of the recorded training case.
+Differs: the box can be passed as an argument.
 
 Shapes:  B images, h x w patch grid, C channels.
 """
@@ -19,7 +19,7 @@ __all__ = ["Box", "draw_box", "exchange"]
 
 
 class Box(NamedTuple):
-    """Rows [top, bottom) and columns [left, right) of the patch grid; empty by default."""
+    """Box of the patch grid: rows [top, bottom) and columns [left, right); empty by default."""
 
     top: int = 0
     left: int = 0
@@ -28,9 +28,9 @@ class Box(NamedTuple):
 
 
 def draw_box(grid_size: tuple[int, int]) -> Box:
-    """A box whose area is 1 - Beta(1, 1) of the grid before it is cut at the border.
+    """Draw a random box whose area is 1 - Beta(1, 1) of the grid before it is clipped at the border.
 
-    Drawn from numpy's global generator, as the released model does: `numpy.random.seed` repeats its boxes.
+    Uses numpy's global generator, as the released model does, so `numpy.random.seed` makes it reproducible.
     """
     return Box(*_drawn(grid_size))
 
@@ -45,12 +45,12 @@ def _draw(grid_size: tuple[int, int]) -> tuple[int, int, int, int]:
     return top, left, bottom, right
 
 
-# Compiled, numpy's generator would silently be exchanged for torch's. (The cast: torch's types are for decorators.)
+# torch.compile would silently replace numpy's generator by torch's. (The cast: torch's types are for decorators.)
 _drawn = cast(Any, torch.compiler.disable)(_draw)
 
 
 def exchange(x_BhwC: torch.Tensor, box: Box) -> torch.Tensor:
-    """The batch with the box of each image taken from its partner in the flipped batch; its own inverse."""
+    """Exchange the box of each image with that of its partner in the flipped batch; its own inverse."""
     mixed_BhwC = x_BhwC.clone()
     rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
     mixed_BhwC[:, rows, columns] = x_BhwC.flip(0)[:, rows, columns]

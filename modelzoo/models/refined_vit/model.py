@@ -1,11 +1,11 @@
-"""Refined-ViT: attention maps travel from block to block and are refined on the way; patches are classified as well.
+"""Refined-ViT: a vision transformer whose blocks pass on and refine attention maps, with a dense head for patches.
 
 Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
 Source:  written from a description of the released models (whose code has no licence); parity is tested.
-Differs: the parts are arguments, so that the released layout (every second block refines the map of the block before)
-         and the paper's (every block refines its own) are two values of `layout`. `drop_rate` is the classifier's
-         dropout, as everywhere in timm. `forward` gives logits in training, too, those of evaluation, so that any
-         classification loop trains both heads; `forward_dense` gives what the released model gives in training.
+Differs: the parts are arguments; the released layout (every second block refines the previous block's map) and the
+         paper's (every block refines its own) are two values of `layout`. `drop_rate` is the classifier's dropout, as
+         everywhere in timm. `forward` returns the logits of evaluation also in training, so that any classification
+         loop trains both heads; `forward_dense` returns the released model's training output.
 
 Shapes:  B images, N tokens (class token first), D embed_dim, h x w patch grid, K classes.
 """
@@ -37,22 +37,22 @@ STEMS = {"conv": conv_embed_layer(widths=(32, 64, 128), flatten=False), "linear"
 
 
 class RefinedVisionTransformer(VisionTransformer):
-    """Image to class logits; with a dense head, logits of the class token + half the maximum over the patches' logits.
+    """Refined-ViT; with a dense head, logits are those of the class token + half the maximum of the patches' logits.
 
     Args:
         layout: `alternating` (plain, sharing), `every` (refined), `plain`, or a list of kinds, repeated to the depth.
-        sharing: options of the blocks that refine the map of the block before, in place of `refiner`.
-        residual_map: whether blocks that compute a map add the one of the block before, scaled.
-        residual_scale: branches see s x and are divided by s.
-        mlp_scale: initial value of the learned factors after each MLP; None leaves them out.
-        dense_head: classify patches as well.
-        mix_token: exchange a box of patches between images in `forward_dense`, in training.
-        qk_scale: scale of logits and incoming maps in place of head_dim ** -0.5.
-        pos_grid: grid of the position embedding where it is not the patch grid: resized, bilinearly, at every call.
-        refiner: options of every block that refines a map, as in a sweep's `arch.attention`.
+        sharing: Options of the blocks that refine the previous block's map, instead of `refiner`.
+        residual_map: Whether blocks that compute a map add the scaled map of the previous block.
+        residual_scale: Scale s of `RefinedBlock`.
+        mlp_scale: Initial value of the learned factors after each MLP; None: no factors.
+        dense_head: Classify patches as well.
+        mix_token: Exchange a box of patches between images in `forward_dense`, in training.
+        qk_scale: Scale of logits and incoming maps instead of head_dim ** -0.5.
+        pos_grid: Grid of the position embedding if it differs from the patch grid: resized bilinearly at every call.
+        refiner: Options of every block that refines a map, as in a sweep's `arch.attention`.
 
     Raises:
-        SpecError: an unknown stem or layout, or maps that the next block cannot take.
+        SpecError: an unknown stem or layout, or maps that the next block cannot use.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class RefinedVisionTransformer(VisionTransformer):
             proj_drop=proj_drop_rate,
         )
 
-        # timm gives every block all of its arguments; those that this class does not take are at their defaults.
+        # timm passes all of its arguments to every block; those that this class does not accept are at their defaults.
         def block(*, depth: int, drop_path: float, norm_layer: Any, act_layer: Any, **_: Any) -> RefinedBlock:
             return RefinedBlock(
                 make_attention(kinds[depth], slot, refiner=refiner, sharing=shared, qk_scale=qk_scale),
@@ -134,7 +134,7 @@ class RefinedVisionTransformer(VisionTransformer):
             proj_drop_rate=proj_drop_rate,
             attn_drop_rate=attn_drop_rate,
             drop_path_rate=drop_path_rate,
-            weight_init="skip",  # once, below, when the second head is there
+            weight_init="skip",  # initialised once, below, with the second head
             embed_layer=STEMS[stem],
             norm_layer=partial(nn.LayerNorm, eps=layer_norm_eps),
             act_layer=act_layer,
@@ -149,13 +149,13 @@ class RefinedVisionTransformer(VisionTransformer):
         self.init_weights(needs_reset=False)
 
     def init_weights(self, mode: str = "", needs_reset: bool = True) -> None:
-        """timm's, but the class token starts like the position embedding: normal of std 0.02, cut."""
+        """Initialise as timm, but the class token like the position embedding: truncated normal of std 0.02."""
         super().init_weights(mode, needs_reset)
         if self.cls_token is not None:
             nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """New heads, the patches' included; 0 classes: pooled features."""
+        """Replace both heads; with 0 classes, the model returns pooled features."""
         super().reset_classifier(num_classes, global_pool)
         self.aux_head = None
         if self.dense_head and num_classes > 0:
@@ -182,9 +182,9 @@ class RefinedVisionTransformer(VisionTransformer):
     def forward_features(
         self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
     ) -> torch.Tensor:
-        """Tokens (B, N, D) after the final norm. Masks are refused: refined maps mix what a mask would separate."""
+        """Tokens (B, N, D) after the final norm. Masks are refused: refined maps mix tokens that a mask separates."""
         if attn_mask is not None or is_causal:
-            raise ValueError("RefinedVisionTransformer cannot honour an attention mask")
+            raise ValueError("RefinedVisionTransformer does not support an attention mask")
         return self._tokens(self.patch_embed(x).permute(0, 2, 3, 1))[0]
 
     def _tokens(self, map_BhwD: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
@@ -196,7 +196,7 @@ class RefinedVisionTransformer(VisionTransformer):
         return self.norm(x), maps
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits, or the pooled features of the class token's head."""
+        """Logits, or pooled features of the class token's head with `pre_logits`."""
         out = super().forward_head(x, pre_logits)
         if pre_logits or self.aux_head is None:
             return out
@@ -209,10 +209,10 @@ class RefinedVisionTransformer(VisionTransformer):
     def forward_dense(
         self, x: torch.Tensor, box: Box | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, Box, list[torch.Tensor | None]]:
-        """Class logits (B, K), patch logits (B, h * w, K), the box that was exchanged, and the maps handed on.
+        """Class logits (B, K), patch logits (B, h * w, K), the exchanged box, and the attention maps of all blocks.
 
         Args:
-            box: exchange this box; None draws one in training if `mix_token`, and else exchanges nothing.
+            box: Box to exchange; None draws one in training if `mix_token`, and else exchanges nothing.
         """
         map_BhwD = self.patch_embed(x).permute(0, 2, 3, 1)
         grid_size = (map_BhwD.shape[1], map_BhwD.shape[2])
@@ -233,10 +233,10 @@ class RefinedVisionTransformer(VisionTransformer):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """As timm's: features after the chosen blocks, and the final tokens.
+        """Final tokens and the features after the chosen blocks, as in timm.
 
         Args:
-            indices: the last n blocks if int, all if None, else these.
+            indices: The last n blocks if int, all if None, else a list.
             output_fmt: NCHW or NLC, of the patches' features.
         """
         assert output_fmt in ("NCHW", "NLC"), "Output format must be one of NCHW or NLC."
@@ -256,7 +256,7 @@ class RefinedVisionTransformer(VisionTransformer):
         return intermediates if intermediates_only else (self.norm(tokens), intermediates)
 
     def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False) -> Any:
-        """(B, in_chans, height, width) -> (B, K)."""
+        """Class logits: (B, in_chans, height, width) -> (B, K)."""
         return self.forward_head(self.forward_features(x, attn_mask, is_causal))
 
 
@@ -268,15 +268,15 @@ def _resized(pos_embed: torch.Tensor, num_prefix: int, old: tuple[int, int], new
 
 
 def _check_maps(blocks: nn.Module, num_heads: int) -> None:
-    """Maps that stay expanded cannot be added to, nor refined as, maps of heads."""
+    """Raise SpecError if a block passes on expanded maps that the next block cannot add or refine."""
     handed_on = num_heads
     for index, block in enumerate(blocks.children()):
         assert isinstance(block, RefinedBlock)
         if block.residual_map and handed_on != num_heads:
             raise SpecError(
                 Problem(
-                    f"block {index} gets {handed_on} maps of the block before, but has {num_heads} heads",
-                    hint="with `reduction: false` write residual_map: false, and let no sharing block follow",
+                    f"block {index} receives {handed_on} maps of the previous block, but has {num_heads} heads",
+                    hint="with `reduction: false` write residual_map: false and use no sharing block",
                 )
             )
         if isinstance(block.attn, RefinedAttention):

@@ -1,10 +1,9 @@
-"""Refined-ViT by name: S, M and L as released at three image sizes, and as the paper draws them.
+"""timm registry entries of Refined-ViT: S, M and L as released at three image sizes, and in the paper's layout.
 
 Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
-Source:  sizes and parameter counts of the released models (whose code has no licence); the network is in
-         `refined_vit_network`.
-Differs: no weights are offered. `*_every_block_*` refines the attention of every block, as the paper's text says, at
-         the released sizes and without a dense head; the released counts belong to the other layout.
+Source:  sizes and parameter counts of the released models (whose code has no licence); the network is in `model.py`.
+Differs: no weights are provided. `*_every_block_*` refines the attention of every block, as in the paper's text, at the
+         released sizes and without a dense head; the released counts belong to the other layout.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def _cfg(side: int, crop_pct: float) -> dict[str, Any]:
         "input_size": (3, side, side),
         "fixed_input_size": True,
         "pool_size": None,
-        # Above 1 (L): the whole image, made smaller than the input, in a black frame.
+        # Above 1 (L): the image is resized to less than the input size and padded with black.
         "crop_pct": crop_pct,
         "interpolation": "bicubic",
         "mean": (0.5, 0.5, 0.5),
@@ -76,7 +75,7 @@ EVERY = {"layout": "every", "dense_head": False, "mix_token": False}
 
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> RefinedVisionTransformer:
-    # timm adapts weights to other channels and classes by these names, so they must be this model's.
+    # timm uses these names to adapt weights to other channels and classes, so they must be correct for the options.
     overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {})
     if not kwargs.get("dense_head", True):
         overlay["classifier"] = "head"
@@ -139,17 +138,17 @@ def refined_vit_large_patch16_448(pretrained: bool = False, **kwargs: Any) -> Re
 
 @register_model
 def refined_vit_small_every_block_patch16_224(pretrained: bool = False, **kwargs: Any) -> RefinedVisionTransformer:
-    """The paper's layout at S's size."""
+    """Paper's layout at the size of S."""
     return _create("refined_vit_small_every_block_patch16_224", pretrained, **{**SMALL, **EVERY, **kwargs})
 
 
 @register_model
 def refined_vit_medium_every_block_patch16_224(pretrained: bool = False, **kwargs: Any) -> RefinedVisionTransformer:
-    """The paper's layout at M's size."""
+    """Paper's layout at the size of M."""
     return _create("refined_vit_medium_every_block_patch16_224", pretrained, **{**MEDIUM, **EVERY, **kwargs})
 
 
 @register_model
 def refined_vit_large_every_block_patch16_224(pretrained: bool = False, **kwargs: Any) -> RefinedVisionTransformer:
-    """The paper's layout at L's size."""
+    """Paper's layout at the size of L."""
     return _create("refined_vit_large_every_block_patch16_224", pretrained, **{**LARGE, **EVERY, **kwargs})

@@ -1,10 +1,10 @@
-"""Refined-ViT by the released constructor's arguments; the released state's keys are ours.
+"""Adapter of the released Refined-ViT: builds the model from the released constructor's arguments; equal state keys.
 
 Source:  a description of the released constructor and of the layout of its checkpoints (the code has no licence).
 Differs: the hybrid backbone is refused; `depth` must be a list. Sharing blocks ignore `head_expand` and
          `refinement_kernel`, as released: they always expand by 3 with kernel 3.
-         Where the description is silent: with `interpolate_pos_embedding` the embedding is stored for 14 x 14 patches
-         and resized to whatever patch grid comes.
+         Our interpretation, because the description does not define it: with `interpolate_pos_embedding` the embedding
+         is stored for 14 x 14 patches and resized to the patch grid of the input.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ RELEASED_GRID = (14, 14)
 
 
 class ReleasedRefinedViT(RefinedVisionTransformer):
-    """Answers as the released model does: in training (logits, patch logits, box), with `cos_reg` the maps as well."""
+    """Refined-ViT with the released output: in training (logits, patch logits, box), with `cos_reg` also the maps."""
 
     cos_reg = False
 
@@ -91,10 +91,10 @@ class ReleasedRefinedViT(RefinedVisionTransformer):
 
 
 def build_official(config: Mapping[str, Any]) -> nn.Module:
-    """The released model of these constructor arguments; those not given have the released defaults.
+    """Build the released model from its constructor arguments; missing ones have the released defaults.
 
     Raises:
-        SpecError: unknown or missing arguments, or values that do not fit together.
+        SpecError: unknown or missing arguments, or incompatible values.
     """
     given = complete("refined_vit", config, DEFAULTS, UNUSED)
     refuse_hybrid("refined_vit", given)
@@ -103,7 +103,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
         raise SpecError(
             Problem(
                 "refined_vit: mix_token needs return_dense, but got mix_token=True, return_dense=False",
-                hint="mixed patches are told apart by their own logits; write mix_token: false",
+                hint="only patch logits can separate the mixed patches; write mix_token: false",
             )
         )
     layout = [_kind(*flags) for flags in zip(given["depth"], given["apply_transform"], strict=False)]
@@ -140,7 +140,7 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
 
 
 def build_official_block(config: Mapping[str, Any]) -> nn.Module:
-    """One block: (tokens, map of the block before or None) to (tokens, map for the next block)."""
+    """Build one released block: (tokens, map of the previous block or None) to (tokens, map for the next block)."""
     given = complete("refined_block", config, BLOCK_DEFAULTS)
     slot = Slot(
         dim=given["dim"],
@@ -162,7 +162,7 @@ def build_official_block(config: Mapping[str, Any]) -> nn.Module:
 
 
 def build_official_stem(config: Mapping[str, Any]) -> nn.Module:
-    """Refined-ViT's convolutional patch embedding: image to map (B, D, h, w)."""
+    """Build Refined-ViT's convolutional patch embedding: image to feature map (B, D, h, w)."""
     given = complete("refined_vit_stem", config, STEM_DEFAULTS)
     stem = ConvolutionalStem(
         image_size(given["img_size"]),

@@ -1,12 +1,12 @@
-"""Regional-to-local attention: regions exchange globally, then each region's token attends with its own window.
+"""Regional-to-local attention: global attention of regional tokens, then window attention that includes them.
 
 Paper:   RegionViT, Chen et al. 2022, arXiv:2106.02689, section 3.1.
 Source:  written from a description of the released model; parity with it is tested.
 Differs: from Swin, as released: the position bias of a pair is looked up at (key - query + window // 2) modulo
          2 * window - 1 in both axes, where Swin has query - key + window - 1. Only local-local pairs have a bias.
-         From the released code: `corner='intersection'` masks the bottom right window as one would expect; its own
-         'union' lets two tokens of that window see each other when both are inside the image in *one* of the axes,
-         although they may be padding in the other.
+         From the released code: it has only `corner='union'`, which lets two tokens of the bottom right window attend
+         to each other if both are inside the image along *one* axis, although they may be padding along the other;
+         `corner='intersection'` is the correct mask.
 Cost:    O(R^2 + R * T^2) products of D-vectors per image, with R regions of T = 1 + window^2 tokens.
 
 Shapes:  B images, R regions of an image, G = B * R windows, N tokens of a group (R regions, or 1 + window^2),
@@ -24,11 +24,11 @@ __all__ = ["RegionalToLocalAttention", "from_windows", "padding_mask", "to_windo
 
 
 class RegionalToLocalAttention(nn.Module):
-    """Multi-head attention that serves regional tokens (plain) and windows (with position bias and padding mask).
+    """Multi-head attention for regional tokens (plain) and for windows (with position bias and padding mask).
 
     Args:
-        window_size: side of a window; `None` makes an attention for regional tokens only, without a bias table.
-        qk_scale: scale in place of head_dim ** -0.5.
+        window_size: Side of a window; `None`: for regional tokens only, without a bias table.
+        qk_scale: Scale instead of head_dim ** -0.5.
     """
 
     def __init__(
@@ -59,23 +59,23 @@ class RegionalToLocalAttention(nn.Module):
             self.register_buffer("rel_pos_index", _relative_index(window_size), persistent=False)
 
     def init_non_persistent_buffers(self) -> None:
-        """timm's convention for models that were built on the meta device."""
+        """Compute the bias index; timm calls this after materialising a meta model."""
         if self.window_size is not None:
             self.rel_pos_index = _relative_index(self.window_size, device=self.qkv.weight.device)
 
     def forward(
         self, x_GND: torch.Tensor, *, in_windows: bool = False, mask_RNN: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Tokens attend within their group.
+        """Attention within each group of tokens.
 
         Args:
-            in_windows: groups are windows, the last window_size ** 2 tokens of which have a position bias.
-            mask_RNN: which pairs may attend, per region; a token that may attend to nothing attends to all evenly.
+            in_windows: Groups are windows whose last window_size ** 2 tokens have a position bias.
+            mask_RNN: Pairs that may attend, per region; a token without any pair attends to all tokens uniformly.
         """
         G, N, D = x_GND.shape
         q_GHNE, k_GHNE, v_GHNE = self.qkv(x_GND).reshape(G, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         bias_HNN = self._bias(N) if in_windows and self.rel_pos is not None else None
-        # Masked logits are replaced, not added to, which fused attention cannot express.
+        # Masked logits are replaced instead of biased, which fused attention does not support.
         if self.fused_attn and mask_RNN is None:
             out_GHNE = F.scaled_dot_product_attention(
                 q_GHNE,
@@ -103,7 +103,7 @@ class RegionalToLocalAttention(nn.Module):
 
 
 def _relative_index(window_size: int, device: torch.device | None = None) -> torch.Tensor:
-    """Entry of the flat (2 * window - 1)^2 table for each pair (query, key) of a window's tokens."""
+    """Index into the flat (2 * window - 1)^2 table for each pair (query, key) of a window's tokens."""
     side = 2 * window_size - 1
     offset = torch.arange(window_size, device=device)
     step = (offset[None, :] - offset[:, None] + window_size // 2) % side
@@ -114,7 +114,7 @@ def _relative_index(window_size: int, device: torch.device | None = None) -> tor
 def to_windows(
     regional_BDRS: torch.Tensor | None, local_BDHW: torch.Tensor, grid_size: tuple[int, int], window_size: int
 ) -> torch.Tensor:
-    """Groups of tokens: the regional token, where there are any, before its window's, zero padded at bottom right."""
+    """Window partition with zero padding at the bottom right; each window starts with its regional token, if any."""
     rows, columns = grid_size
     height, width = local_BDHW.shape[-2:]
     padded_BDHW = F.pad(local_BDHW, (0, columns * window_size - width, 0, rows * window_size - height))
@@ -130,7 +130,7 @@ def to_windows(
 def from_windows(
     x_GND: torch.Tensor, size: tuple[int, int], grid_size: tuple[int, int], window_size: int
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """The regional and the local map (B, D, *size) again, padding cut off: the inverse of `to_windows`."""
+    """Regional and local map (B, D, *size) without padding, the inverse of `to_windows`."""
     local_GPD = x_GND[:, -(window_size**2) :]
     windows = local_GPD.unflatten(1, (window_size, window_size)).unflatten(0, (-1, *grid_size))
     local_BDHW = windows.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)[..., : size[0], : size[1]]
@@ -148,10 +148,11 @@ def padding_mask(
     corner: str,
     device: torch.device,
 ) -> torch.Tensor | None:
-    """Which pairs of each window may attend, (R, N, N), or `None` where no window reaches beyond the map of `size`.
+    """Padding mask (R, N, N) of the pairs that may attend, or `None` if no window extends beyond the map of `size`.
 
-    A pair may where both its tokens are inside the image in both axes; a regional token is. The bottom right window
-    of `corner='union'` asks for one of the axes only, so a map that fills its windows in one axis is open there.
+    A pair may attend if both tokens are inside the image along both axes; regional tokens always are. With
+    `corner='union'`, one axis is sufficient in the bottom right window, so that window is not masked at all if the map
+    fills its windows along one axis.
     """
     rows, columns = grid_size
     if size == (rows * window_size, columns * window_size):
@@ -166,6 +167,6 @@ def padding_mask(
     vertical, horizontal = pairs[0][:, None], pairs[1][None]
     mask = (vertical & horizontal).flatten(0, 1)
     if corner == "union":
-        # Put together, not assigned in place: the mask may be part of a compiled or traced forward.
+        # Concatenated instead of assigned in place, because the mask may be part of a compiled or traced forward.
         mask = torch.cat([mask[:-1], vertical[-1] | horizontal[:, -1]])
     return mask

@@ -1,12 +1,12 @@
-"""A stage of RegionViT: a projection of both maps, then blocks of regional-to-local attention on groups of tokens.
+"""Block and stage of RegionViT: a projection of both maps, then blocks of regional-to-local attention.
 
 Paper:   RegionViT, Chen et al. 2022, arXiv:2106.02689, section 3; PEG as in CPVT, arXiv:2102.10882.
 Source:  written from a description of the released model; parity with it is tested.
-Differs: regional tokens, regional attention and shared weights can be left out, one by one.
+Differs: regional tokens, regional attention and weight sharing are separate options.
 
-Padding of a map that does not fill its windows enters with the stage and leaves with it: in between, padded tokens
-are transformed like any other (they carry biases), unless PEG, which works on the bare map, resets them to zero.
-Stochastic depth drops the regional step per image, and the other two per window, as released.
+A map that does not fill its windows is padded at the start of a stage and cropped at its end. In between, padded tokens
+are processed like others (so they become nonzero by biases), unless PEG, which needs the unpadded map, resets them to
+zero. Stochastic depth drops the regional step per image, and the other two per window, as released.
 
 Shapes:  B images, R regions, G = B * R windows, N tokens of a window, D dim.
 """
@@ -31,10 +31,10 @@ NORM_EPS = 1e-6
 
 
 class RegionalToLocalBlock(nn.Module):
-    """Regional attention, then attention and MLP in windows, each pre-norm and residual.
+    """Pre-norm block of regional attention, window attention and MLP.
 
     Args:
-        regional_attention: 'shared' (the windows' weights), 'separate' (its own) or 'none' (regions do not exchange).
+        regional_attention: 'shared' (the windows' weights), 'separate' (own weights) or 'none'.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class RegionalToLocalBlock(nn.Module):
 
 
 class RegionViTStage(nn.Module):
-    """One level of the pyramid: (regional map or None, local map) in and out.
+    """Stage of the pyramid, which maps (regional map or None, local map) to the same.
 
     Args:
-        block_options: arguments of every `RegionalToLocalBlock`; `drop_path` has one rate per block.
+        block_options: Arguments of every `RegionalToLocalBlock`; `drop_path` has one rate per block.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class RegionViTStage(nn.Module):
         blocks = [
             RegionalToLocalBlock(dim, num_heads, window_size, drop_path=rate, **block_options) for rate in drop_path
         ]
-        # The projection is number 0, as in released checkpoints.
+        # The projection has index 0, as in released checkpoints.
         self.block = nn.ModuleList([projection, *blocks])
         self.peg = nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False) if peg else None
 

@@ -1,4 +1,4 @@
-"""What RegionViT's arguments must satisfy, told in words and all at once, before any layer is made."""
+"""Checks of RegionViT's arguments, with all problems reported at once before a layer is built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOWNSAMPLING = ("c", "sc")
 
 
 def per_stage(value: Any, num_stages: int) -> tuple[Any, ...]:
-    """One value for all stages, or the values of the stages as given."""
+    """Values per stage; a single number applies to all stages."""
     return (value,) * num_stages if isinstance(value, (int, float)) else tuple(value)
 
 
@@ -36,10 +36,10 @@ def check_options(
     downsampling: Sequence[str],
     **choices: str,
 ) -> None:
-    """Raises a SpecError with everything that is wrong."""
+    """Raise SpecError with all problems."""
     problems = [
         Problem(
-            f"RegionViT: {name} must be one of its choices, but got {value!r}",
+            f"RegionViT: unknown {name} {value!r}",
             hint=did_you_mean(str(value), CHOICES[name]),
         )
         for name, value in choices.items()
@@ -99,9 +99,9 @@ def _stage_problems(stage: int, in_dim: int, dim: int, num_heads: int, mode: str
     elif dim % in_dim:
         problems.append(
             Problem(
-                f"RegionViT: the width of stage {stage} must be a multiple of the one before, "
+                f"RegionViT: the width of stage {stage} must be a multiple of the previous stage's, "
                 f"but got {dim} after {in_dim}",
-                hint="a projection is a depthwise convolution, so each channel becomes a whole number of channels",
+                hint="a projection is a depthwise convolution, so its channel multiplier must be an integer",
             )
         )
     return problems

@@ -1,15 +1,15 @@
-"""RegionViT: a pyramid of local tokens in windows, led by regional tokens that attend to one another.
+"""RegionViT: a pyramid with window attention of local tokens and global attention of regional tokens.
 
 Paper:   RegionViT: Regional-to-Local Attention for Vision Transformers, Chen et al. 2022, arXiv:2106.02689.
 Source:  written from a description of the released model (Apache-2.0); parity with it is tested.
-Differs: the parts are arguments: where regional tokens come from, whether they attend among themselves, which
-         weights are shared, the position bias, PEG, the corner mask. `drop_rate` is the classifier's dropout, as
-         everywhere in timm; the released constructor means `pos_drop_rate` and `proj_drop_rate` by that name.
-         Where the sources are silent, these are our readings: all linear weights and position tables start from a
-         truncated normal of 0.02, convolutions as in PyTorch; `pos_drop_rate` acts on both kinds of tokens; images
-         are resized and cropped as for DeiT (bicubic, 0.875).
-Note:    the last block's position table never reaches the logits, because only regional tokens are read out: its
-         gradient is exactly zero.
+Differs: the parts are arguments: the source of regional tokens, regional attention, weight sharing, position bias, PEG
+         and corner mask. `drop_rate` is the classifier's dropout, as everywhere in timm; in the released constructor it
+         sets `pos_drop_rate` and `proj_drop_rate`.
+         Our interpretation, because the sources do not define it: all linear weights and position tables are
+         initialised by a truncated normal of std 0.02, convolutions as in PyTorch; `pos_drop_rate` applies to both
+         kinds of tokens; images are resized and cropped as for DeiT (bicubic, 0.875).
+Note:    the last block's position table has no effect on the logits, which depend on regional tokens only: its gradient
+         is exactly zero.
 
 Shapes:  B images, D channels, H x W local map, R x S regional map, N tokens.
 """
@@ -31,23 +31,24 @@ __all__ = ["RegionViT"]
 
 
 class RegionViT(nn.Module):
-    """RegionViT; any image size is accepted, `img_size` only fixes the number of `regional_tokens='grid'`.
+    """RegionViT for images of any size; `img_size` only sets the number of tokens of `regional_tokens='grid'`.
 
     Args:
-        embed_dim: channels of the stem, then of each stage; one number is the stem's and the first stage's, doubled
-            from stage to stage.
-        num_heads: per stage; one number is the first stage's, doubled from stage to stage.
-        window_size, mlp_ratio: one value, or one per stage.
-        stem: local tokens from '3conv' (patch_size 4 only), '1conv' (overlapping) or 'linear' (disjoint patches).
-        downsampling: per stage 'sc' (halve, widen) or 'c' (keep the size).
+        embed_dim: Channels of the stem and of each stage; a single number applies to the stem and the first stage and
+            is doubled from stage to stage.
+        num_heads: Heads per stage; a single number applies to the first stage and is doubled from stage to stage.
+        window_size, mlp_ratio: One value, or one per stage.
+        stem: Stem of local tokens: '3conv' (patch_size 4 only), '1conv' (overlapping) or 'linear' (disjoint patches).
+        downsampling: Mode per stage: 'sc' (half the size, more channels) or 'c' (same size).
         regional_tokens: 'computed' from the image, learned ('shared': one for all regions; 'grid': one per region), or
-            'none': windowed attention alone, and the logits are read from local tokens.
-        regional_attention: regions attend with the windows' weights ('shared'), their 'separate' ones, or not ('none').
-        share_projection: regional and local maps are projected between stages by the same weights.
-        rel_pos: windows have a position bias.
-        peg: position encoding generator, a depthwise convolution after the first block of each stage.
-        corner: padding mask of the bottom right window, 'union' as released or 'intersection'.
-        det_norm: normalise the local maps handed out by `forward_intermediates`; the logits do not change.
+            'none': window attention only, and logits from local tokens.
+        regional_attention: Attention of regional tokens with the windows' weights ('shared'), with 'separate' ones, or
+            'none'.
+        share_projection: Project regional and local maps between stages by the same weights.
+        rel_pos: Position bias in windows.
+        peg: Position encoding generator, a depthwise convolution after the first block of each stage.
+        corner: Padding mask of the bottom right window, 'union' as released or 'intersection'.
+        det_norm: Normalise the local maps of `forward_intermediates`; the logits do not change.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class RegionViT(nn.Module):
         self.patch_embed = build_stem(stem, in_chans, embed_dim[0], patch_size)
         self.cls_token = _region_source(regional_tokens, img_size, in_chans, embed_dim[0], patch_size * window_sizes[0])
         self.pos_drop = nn.Dropout(pos_drop_rate)
-        # On the CPU also where the model itself is built on the meta device.
+        # On the CPU, even if the model is built on the meta device.
         rates = torch.linspace(0, drop_path_rate, sum(depths), device="cpu")
         drop_paths = [stage_rates.tolist() for stage_rates in rates.split(list(depths))]
         self.layers = nn.ModuleList(
@@ -173,7 +174,7 @@ class RegionViT(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new head; `global_pool=''` leaves the tokens unpooled."""
+        """Replace the head; `global_pool=''` disables pooling."""
         self.num_classes = num_classes
         if global_pool is not None:
             self.global_pool = global_pool
@@ -186,7 +187,7 @@ class RegionViT(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop the stages after the last of `indices`; returns the indices without negative ones."""
+        """Remove the stages after the last of `indices`; return the indices as non-negative numbers."""
         kept, last = _taken(indices, len(self.layers))
         is_cut = last < len(self.layers) - 1
         if self.det_norm:
@@ -210,7 +211,8 @@ class RegionViT(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
-        """Local maps of the stages, with `det_norm` normalised, whatever `norm` says: the final norm is the tokens'."""
+        """Final tokens and local maps of the stages, normalised if `det_norm`; `norm` is ignored, because the final
+        norm is for tokens."""
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt must be 'NCHW', but got {output_fmt!r}")
         take, last = _taken(indices, len(self.layers))
@@ -227,7 +229,7 @@ class RegionViT(nn.Module):
         return (self.norm(tokens) if len(stages) == len(self.layers) else tokens), maps
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalised regional tokens (B, N, D) of the last stage; local ones where there are no regional tokens."""
+        """Normalised regional tokens (B, N, D) of the last stage; local tokens without regional ones."""
         regional, local = self._embed(x)
         for stage in self.layers:
             regional, local = stage(regional, local)
@@ -263,12 +265,13 @@ def _tokens(regional: torch.Tensor | None, local: torch.Tensor) -> torch.Tensor:
 
 
 def _taken(indices: int | Sequence[int] | None, count: int) -> tuple[list[int], int]:
-    """timm's reading of feature indices, and the largest: None all, an int the last so many, negative from the end."""
+    """Feature indices as in timm (all if None, the last n if int, else a list, negative from the end), and the largest
+    one."""
     if indices is None:
         indices = count
     chosen = list(range(count - indices, count)) if isinstance(indices, int) else [i + count * (i < 0) for i in indices]
     if not chosen or min(chosen) < 0 or max(chosen) >= count:
-        raise ValueError(f"feature indices must name some of {count} stages, but got {indices!r}")
+        raise ValueError(f"feature indices must be within {count} stages, but got {indices!r}")
     return chosen, max(chosen)
 
 

@@ -1,8 +1,8 @@
-"""RegionViT by name: what timm knows of the eight models, Ti, S, M, B and, with windows of 14, S+ and B+.
+"""timm registry entries of RegionViT: eight models, Ti, S, M, B and, with windows of 14, S+ and B+.
 
 Paper:   RegionViT: Regional-to-Local Attention for Vision Transformers, Chen et al. 2022, arXiv:2106.02689.
-Source:  sizes and parameter counts of the released models (Apache-2.0); the network is in `regionvit_network`.
-Differs: a tiny model with windows of 14 is named in the release but has no configuration there, so not here either.
+Source:  sizes and parameter counts of the released models (Apache-2.0); the network is in `model.py`.
+Differs: a tiny model with windows of 14 is omitted: the release names it but has no configuration for it.
 """
 
 from __future__ import annotations

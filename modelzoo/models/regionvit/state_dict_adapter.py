@@ -1,9 +1,9 @@
-"""RegionViT by the released constructor's arguments, and the released state's keys as ours.
+"""Adapter of the released RegionViT: constructor arguments and state dicts.
 
 Source:  the released constructor's list of arguments and the layout of its checkpoints (Apache-2.0).
-Differs: our keys are the released ones, except that the released state lists the projection that regional and local
-         maps share twice (`proj.*` and `proj_cls.*`), and that a learned regional token has a module of its own.
-         Arguments of the released constructor without a usable default must be given.
+Differs: our keys are the released ones, with two exceptions: the released state contains the shared projection of
+         regional and local maps twice (`proj.*` and `proj_cls.*`), and our learned regional token has its own module.
+         Arguments of the released constructor without a usable default are required.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 def build_official(config: Mapping[str, Any]) -> nn.Module:
-    """The released model of these constructor arguments; those not given have the released defaults.
+    """Build the released model from its constructor arguments; missing ones have the released defaults.
 
     Raises:
-        SpecError: unknown or missing arguments, or values that do not fit together.
+        SpecError: unknown or missing arguments, or incompatible values.
     """
     known = (*NEEDED, *DEFAULTS)
     problems = [
@@ -80,10 +80,10 @@ def build_official(config: Mapping[str, Any]) -> nn.Module:
 
 
 def official_state(state: Mapping[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    """The released `state` under the keys of `model`, complete and of the right shapes.
+    """Convert a released state dict to the keys of `model`, with strict checks.
 
     Raises:
-        SpecError: missing or left-over keys, wrong shapes, or the two copies of a shared projection differ.
+        SpecError: missing or unexpected keys, wrong shapes, or different copies of a shared projection.
     """
     own = model.state_dict()
     names = _released_names(model)
@@ -91,19 +91,19 @@ def official_state(state: Mapping[str, torch.Tensor], model: nn.Module) -> dict[
     mapped: dict[str, torch.Tensor] = {}
     for name, value in state.items():
         if name not in names:
-            problems.append(Problem(f"regionvit: key {name!r} is left over", hint=did_you_mean(name, names)))
+            problems.append(Problem(f"regionvit: unexpected key {name!r} in the state", hint=did_you_mean(name, names)))
             continue
         key = names[name]
         if name == "cls_token" and value.numel() == own[key].numel():
             value = value.reshape(own[key].shape)
         if value.shape != own[key].shape:
             came, legal = tuple(value.shape), tuple(own[key].shape)
-            problems.append(Problem(f"regionvit: key {name!r} has shape {came}, but {legal} is needed"))
+            problems.append(Problem(f"regionvit: key {name!r} must have shape {legal}, but has {came}"))
         elif key in mapped and not torch.equal(mapped[key], value):
             problems.append(
                 Problem(
                     f"regionvit: key {name!r} differs from {key!r}, but the released model has one projection",
-                    hint="both name the same weights; keep the right ones under both names",
+                    hint="both keys are the same weights; use the correct ones for both",
                 )
             )
         mapped.setdefault(key, value)
@@ -113,14 +113,14 @@ def official_state(state: Mapping[str, torch.Tensor], model: nn.Module) -> dict[
 
 
 def released_state(state: Mapping[str, Any], model: nn.Module) -> dict[str, torch.Tensor]:
-    """timm's checkpoint filter: a released or one of our own checkpoints, without its wrapping, under our keys."""
+    """Checkpoint filter for timm: converts a released or one of our own checkpoints to our keys."""
     tensors: Mapping[str, torch.Tensor] = state.get("model", state)
     names = _released_names(model)
     return {names.get(name, name): value for name, value in tensors.items()}
 
 
 def _released_names(model: nn.Module) -> dict[str, str]:
-    """Released key -> our key; both keys of a shared projection lead to the same one."""
+    """Our key for each released key; both keys of a shared projection map to the same one."""
     names: dict[str, str] = {}
     for key in model.state_dict():
         if key == "cls_token.token" and isinstance(model.cls_token, LearnedRegions):

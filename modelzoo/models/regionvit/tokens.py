@@ -1,11 +1,11 @@
-"""RegionViT's two kinds of tokens: where local and regional maps come from, and how both shrink between stages.
+"""Stem, regional tokens and projection of RegionViT: sources of local and regional maps, and downsampling of both.
 
 Paper:   RegionViT: Regional-to-Local Attention for Vision Transformers, Chen et al. 2022, arXiv:2106.02689, section 3.
 Source:  written from a description of the released model; parity with it is tested.
 Differs: regional tokens can also be learned, one for all regions or one per region. The released constructor has a
-         switch for learned tokens too; nothing is known of them, so one token for all regions is our reading of it.
-         A projection that keeps the size but changes the width (mode 'c') is our reading as well: the released
-         models use 'c' only where the width stays, and there it is the identity.
+         switch for learned tokens without further details; one token for all regions is our interpretation of it.
+         A projection of mode 'c' that changes the width is also our interpretation: the released models use 'c' only
+         without a change of width, where it is the identity.
 
 Shapes:  B images, C channels, H x W local map, R x S regional map.
 """
@@ -24,8 +24,8 @@ __all__ = ["ChannelNorm", "LearnedRegions", "Projection", "RegionalConv", "build
 class ChannelNorm(nn.Module):
     """Layer norm over the channels of a (B, C, H, W) map.
 
-    timm's `LayerNorm2d` computes the same, but its parameters are 1-D, and timm's optimizers tell by that what not
-    to decay: the released parameters are (1, C, 1, 1), and decayed.
+    timm's `LayerNorm2d` computes the same, but has 1-D parameters, which timm's optimizers exclude from weight decay;
+    the released parameters are (1, C, 1, 1) and decayed.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
@@ -41,7 +41,7 @@ class ChannelNorm(nn.Module):
 
 
 class _Stem(nn.Module):
-    """Image to local map: (B, 3, H, W) -> (B, C, H / patch, W / patch)."""
+    """Stem of the local map: (B, 3, H, W) -> (B, C, H / patch, W / patch)."""
 
     def __init__(self, proj: nn.Module) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Stem(nn.Module):
 
 
 def build_stem(kind: str, in_chans: int, dim: int, patch_size: int) -> nn.Module:
-    """The local stem: '3conv' (patch 4 only), '1conv' (overlapping patches) or 'linear' (disjoint patches)."""
+    """Build the stem: '3conv' (patch 4 only), '1conv' (overlapping patches) or 'linear' (disjoint patches)."""
     if kind == "3conv":
         assert patch_size == 4
         return _Stem(
@@ -73,9 +73,9 @@ def build_stem(kind: str, in_chans: int, dim: int, patch_size: int) -> nn.Module
 
 
 class RegionalConv(nn.Module):
-    """Image to regional map: one convolution over disjoint regions of `region_size` pixels a side.
+    """Stem of the regional map: one convolution over disjoint regions with a side of `region_size` pixels.
 
-    An image that is no multiple of it is centred in zeros; of an odd surplus the larger part is at right and bottom.
+    Other image sizes are zero-padded on all sides; an odd padding has its extra pixel at the right and bottom.
     """
 
     def __init__(self, in_chans: int, dim: int, region_size: int) -> None:
@@ -92,11 +92,11 @@ class RegionalConv(nn.Module):
 
 
 class LearnedRegions(nn.Module):
-    """Regional tokens that do not look at the image: one for all regions, or one per region of the native size.
+    """Learned regional tokens, independent of the image: one for all regions, or one per region of the native size.
 
     Args:
-        native_size: regions per side of the native image, `None` for one token that serves all regions. Other image
-            sizes interpolate the native tokens bicubically.
+        native_size: Regions per side of the native image, `None` for one token for all regions. For other image sizes
+            the native tokens are interpolated bicubically.
     """
 
     def __init__(self, dim: int, region_size: int, native_size: tuple[int, int] | None) -> None:
@@ -114,14 +114,14 @@ class LearnedRegions(nn.Module):
 
 
 class Projection(nn.Module):
-    """From one stage's maps to the next one's: 'sc' halves both and widens them, 'c' keeps their size.
+    """Projection of both maps to the next stage: 'sc' halves their size and widens them, 'c' keeps their size.
 
-    Norm, GELU and a depthwise convolution whose channel multiplier makes the new width. The released model has one
-    module for regional and local maps, written under both names in its state; here it has one name.
+    Norm, GELU and a depthwise convolution with a channel multiplier for the new width. The released model has one
+    module for regional and local maps, stored under two names in its state; here it has one name.
 
     Args:
-        shared: regional and local maps have the same weights, as released.
-        regional: there are regional maps at all.
+        shared: Use the same weights for regional and local maps, as released.
+        regional: Whether there are regional maps.
     """
 
     def __init__(self, in_dim: int, dim: int, mode: str, *, shared: bool = True, regional: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What a mechanism adds to a model: parameters, by formulas written down by hand, and BatchNorms to recalibrate."""
+"""Parameters that a mechanism adds to a model, by formulas derived by hand, and its BatchNorms to recalibrate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_space.schema.trial import ArchSpec
 
 
 def build(attention="softmax"):
-    """3 blocks of 40 channels and 4 heads."""
+    """Model with 3 blocks of 40 channels and 4 heads."""
     arch = ArchSpec.model_validate(
         {"depth": 3, "embed_dim": 40, "num_heads": 4, "patch_size": 2, "attention": attention}
     )
@@ -68,6 +68,6 @@ def test_batchnorms_to_recalibrate(attention, per_block):
     assert all(isinstance(module, torch.nn.BatchNorm2d) for module in found)
 
 
-def test_batchnorms_outside_attention_are_left_alone():
+def test_batchnorms_outside_of_attention_are_not_recalibrated():
     model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), build({"name": "reattention", "blocks": [1]}))
     assert attention_batchnorms(model) == [model[1].blocks[1].attn.var_norm]

@@ -1,4 +1,4 @@
-"""What every mechanism of the table promises, whatever it computes."""
+"""Contract of attention mechanisms, tested for every mechanism of the table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search_space.schema.trial import ArchSpec
 
 SLOT = Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=1)
 NAMES = sorted(ATTENTION)
-# Every option away from its default at least once, with sizes that fit 40 channels and 4 heads.
+# Every option has a non-default value at least once, with sizes that fit 40 channels and 4 heads.
 OPTIONS = {
     "reattention": [
         {"theta_bias": False, "norm": "none"},
@@ -65,14 +65,14 @@ def test_table_has_the_mechanisms_of_the_search_space():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_mechanism_stands_in_the_file_of_its_name(name):
+def test_each_mechanism_is_in_the_file_of_its_name(name):
     assert ATTENTION[name].__module__ == f"modelzoo.attention.{name}"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_options_are_those_a_sweep_can_write(name):
-    """`name` chooses the mechanism, `blocks` its slots, `layout` says how these hang together; every other field is an
-    option of the constructor."""
+    """`name` selects the mechanism, `blocks` its sites, and the fields of `layout` connect these; every other field is
+    an option of the constructor."""
     fields = set(ATTENTION_SPECS[name].model_fields) - {"name", "blocks"}
     assert ATTENTION[name].layout <= fields
     fields -= ATTENTION[name].layout
@@ -81,7 +81,7 @@ def test_options_are_those_a_sweep_can_write(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_option_is_tested_away_from_its_default(name):
+def test_every_option_is_tested_with_a_non_default_value(name):
     fields = set(ATTENTION_SPECS[name].model_fields) - {"name", "blocks"} - ATTENTION[name].layout
     assert {option for options in OPTIONS.get(name, []) for option in options} == fields
 
@@ -97,7 +97,7 @@ def test_defaults_are_those_of_the_search_space(name):
 @for_every_case
 @pytest.mark.parametrize("num_prefix", [0, 1, 2])
 @pytest.mark.parametrize("grid", [(2, 3), (3, 3), (1, 4)])
-def test_tokens_come_out_as_they_went_in(name, options, num_prefix, grid):
+def test_output_has_the_shape_and_dtype_of_the_input(name, options, num_prefix, grid):
     slot = Slot(dim=40, num_heads=4, grid_size=grid, num_prefix_tokens=num_prefix)
     x = tokens(slot=slot)
     y = attention(name, slot, options=options)(x)
@@ -107,7 +107,7 @@ def test_tokens_come_out_as_they_went_in(name, options, num_prefix, grid):
 
 @for_every_case
 def test_one_image_does_not_see_another(name, options):
-    """Changing image 1 must leave the output of image 0 as it was."""
+    """A change of image 1 must not change the output of image 0."""
     module, x = attention(name, options=options).eval(), tokens(2)
     before = module(x)
     x[1] = 100.0
@@ -118,7 +118,7 @@ def test_one_image_does_not_see_another(name, options):
 
 @for_every_case
 def test_every_token_sees_every_other(name, options):
-    """Also the prefix sees the patches, and the patches see the prefix."""
+    """This includes attention of the prefix to the patches, and of the patches to the prefix."""
     module, x = attention(name, options=options).double().eval(), tokens(1).double()
     for changed in range(x.shape[1]):
         other = x.clone()
@@ -158,7 +158,7 @@ def test_runs_under_autocast(name, options, training):
 @for_every_case
 def test_state_makes_the_module(name, options):
     first, second, x = attention(name, seed=0, options=options), attention(name, seed=1, options=options), tokens()
-    first(x)  # moves running statistics away from their start
+    first(x)  # changes the running statistics from their initial values
     second.load_state_dict(first.state_dict(), strict=True)
     torch.testing.assert_close(second.eval()(x), first.eval()(x), rtol=0, atol=0)
 
@@ -218,13 +218,13 @@ def test_meta_device_gives_shapes_without_memory(name, options):
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"softmax"}))
 def test_masks_are_refused(name):
-    with pytest.raises(ValueError, match="cannot honour an attention mask; only softmax attention can"):
+    with pytest.raises(ValueError, match="does not support an attention mask; only softmax attention does"):
         attention(name)(tokens(), is_causal=True)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("class_token", [False, True])
-def test_stands_in_a_vit(name, class_token):
+def test_works_inside_a_vit(name, class_token):
     arch = ArchSpec.model_validate(
         {
             "depth": 2,
@@ -246,13 +246,13 @@ def test_groupmix_refuses_another_number_of_tokens():
     with pytest.raises(ValueError, match="tokens") as caught:
         attention("groupmix")(torch.zeros(1, 9, 40))
     assert str(caught.value) == (
-        "Group-Mix attention was built for 1 prefix tokens and a 2x3 grid, 7 tokens together, but 9 came; "
+        "Group-Mix attention was built for 1 prefix tokens and a 2x3 grid, 7 tokens in total, but got 9; "
         "build the model for the size of its images"
     )
 
 
 def test_groupmix_takes_another_grid_at_a_call():
-    """As in pyramids: one module, maps of any size."""
+    """As in pyramids: one module for feature maps of any size."""
     module = attention("groupmix", Slot(dim=40, num_heads=4)).eval()
     wide, _ = module.attend(torch.zeros(1, 8, 40), grid_size=(2, 4))
     assert wide.shape == (1, 8, 40)
@@ -260,8 +260,8 @@ def test_groupmix_takes_another_grid_at_a_call():
         module(torch.zeros(1, 8, 40))
 
 
-def test_groupmix_patches_do_not_notice_the_prefix_in_their_statistics():
-    """In training the running statistics after a step are those of the patches alone."""
+def test_groupmix_statistics_do_not_include_the_prefix():
+    """In training, the running statistics after a step are those of the patches only."""
     slots = [Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=p) for p in (0, 2)]
     plain, prefixed = (attention("groupmix", slot).train() for slot in slots)
     patches = tokens(slot=slots[0])

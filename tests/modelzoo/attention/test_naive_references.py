@@ -1,7 +1,7 @@
-"""Each mechanism equals its equations, written out as loops over images, heads, tokens and pixels in float64.
+"""Comparison of each mechanism with its equations, as loops over images, heads, tokens and pixels in float64.
 
-The references below share no code with the zoo: numpy, scalars and indices only. They cover what the golden cases do
-not: prefix tokens, grids that are not square, even kernels, fractional expansion, no reduction.
+The references below share no code with the zoo: numpy, scalars and indices only. They cover cases that are missing from
+the golden cases: prefix tokens, grids that are not square, even kernels, fractional expansion, no reduction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DIM, BATCH = 24, 2
 
 
 def randomised(name: str, slot: Slot, *, training: bool, **options):
-    """The mechanism in float64 with every parameter and statistic drawn anew, and its state as arrays."""
+    """Mechanism in float64 with random parameters and statistics, and its state as arrays."""
     module = ATTENTION[name](slot, **options).double().train(training)
     return module, randomise(module)
 
@@ -47,7 +47,7 @@ def softmax(row):
 
 
 def batch_norm(maps, state, name, *, training, statistics_of=None):
-    """(B, C, ...) normalised per channel: with its own statistics in training, with the running ones otherwise."""
+    """BatchNorm of (B, C, ...): with batch statistics in training, with running statistics otherwise."""
     out = np.empty_like(maps)
     for channel in range(maps.shape[1]):
         if training:
@@ -61,7 +61,7 @@ def batch_norm(maps, state, name, *, training, statistics_of=None):
 
 
 def convolve(image, kernel):
-    """One image under one kernel; zero outside, and an even kernel reaches one pixel further down and right."""
+    """Zero-padded convolution of one image; an even kernel extends one pixel further down and right."""
     (height, width), (side, _) = image.shape, kernel.shape
     before, out = (side - 1) // 2, np.zeros_like(image)
     for i in range(height):
@@ -98,7 +98,7 @@ def softmax_maps(x, state, num_heads):
 
 
 def weigh(maps, v):
-    """Every map weighs its own slice of v; slices side by side."""
+    """Product of every map with its own slice of v, concatenated."""
     B, M, N, _ = maps.shape
     width, out = v.shape[-1] // M, np.zeros_like(v)
     for b in range(B):
@@ -111,7 +111,7 @@ def weigh(maps, v):
 
 
 def expect_equal(module, x, want):
-    # Sums of a few hundred float64 terms in another order.
+    # Tolerance: sums of a few hundred float64 terms in a different order.
     np.testing.assert_allclose(module(x).detach().numpy(), want, rtol=1e-10, atol=1e-10)
 
 
@@ -146,7 +146,7 @@ def test_reattention(training, transform_scale, theta_bias, norm):
 
 
 def head_layer_norm(maps, state, name):
-    """Every pair of tokens by itself: its numbers in all heads to mean 0 and variance 1, then a gain per head."""
+    """Normalise over the heads to mean 0 and variance 1, for every pair of tokens, then apply a gain per head."""
     out = np.empty_like(maps)
     for b, n, m in np.ndindex(maps.shape[0], *maps.shape[2:]):
         column = maps[b, :, n, m]
@@ -168,7 +168,7 @@ def test_reattention_starts_as_softmax_attention_at_the_identity_without_norm():
 def test_reattention_starts_random_by_torchs_convolution_default():
     torch.manual_seed(3)
     theta = ATTENTION["reattention"](Slot(dim=192, num_heads=48)).reatten_matrix
-    # U(-1/sqrt(H), 1/sqrt(H)) has this standard deviation; 2304 draws know it to some 2 %.
+    # U(-1/sqrt(H), 1/sqrt(H)) has this standard deviation; 2304 draws estimate it within about 2 %.
     assert theta.weight.abs().max() <= 1 / math.sqrt(48)
     assert theta.weight.std().item() == pytest.approx(1 / math.sqrt(48) / math.sqrt(3), rel=0.05)
     assert 0 < theta.bias.abs().max() <= 1 / math.sqrt(48)
@@ -225,8 +225,8 @@ def incoming_maps(num_tokens: int) -> torch.Tensor:
     return torch.rand(BATCH, 4, num_tokens, num_tokens, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
-def test_refiner_adds_a_scaled_incoming_map_and_hands_on_what_weighs_v():
-    """Without the transform nothing but the sum is left to see."""
+def test_refiner_adds_a_scaled_incoming_map_and_returns_the_map_that_weights_v():
+    """Without the transform only the sum remains."""
     module, state = randomised("refiner", Slot(dim=DIM, num_heads=4), training=False, apply_transform=False)
     x, incoming = tokens(5), incoming_maps(5)
     maps, v = softmax_maps(x.numpy(), state, 4)
@@ -236,8 +236,8 @@ def test_refiner_adds_a_scaled_incoming_map_and_hands_on_what_weighs_v():
     np.testing.assert_allclose(out.detach().numpy(), linear(weigh(maps, v), state, "proj"), rtol=1e-10, atol=1e-10)
 
 
-def test_map_sharing_refines_the_incoming_map_and_hands_it_on_as_it_came():
-    """One map per head, a 1 x 1 kernel, no expansion: the refinement is short enough to write out."""
+def test_map_sharing_refines_the_incoming_map_and_returns_it_unchanged():
+    """One map per head, a 1 x 1 kernel, no expansion: the refinement is short enough to write by hand."""
     module = MapSharingAttention(Slot(dim=DIM, num_heads=4), expansion=1, kernel_size=1).double().eval()
     state = randomise(module)
     x, incoming = tokens(5), incoming_maps(5)
@@ -256,7 +256,7 @@ def hardswish(x):
 
 
 def pool(image, side, reduce):
-    """`reduce` of the pixels inside; an even side reaches one pixel further down and right."""
+    """`reduce` of the pixels inside of the image; an even side extends one pixel further down and right."""
     (height, width), before, out = image.shape, (side - 1) // 2, np.zeros_like(image)
     for i in range(height):
         for j in range(width):
@@ -267,7 +267,7 @@ def pool(image, side, reduce):
 
 
 def neighbours_pointwise(x, state, name, grid, num_prefix, kind, side):
-    """(B, N, S): patches under their neighbourhood, prefix as it is, then the same 1x1 for all tokens."""
+    """Aggregation (B, N, S): neighbourhoods of patches, the prefix unchanged, then the same 1x1 for all tokens."""
     out = x.copy()
     for b in range(x.shape[0]):
         for channel in range(x.shape[2]):
@@ -280,7 +280,7 @@ def neighbours_pointwise(x, state, name, grid, num_prefix, kind, side):
     return out @ state[f"{name}.pointwise_conv.weight"][:, :, 0, 0].T
 
 
-# Options, what `kernel_sizes` come to, heads, position window of every head.
+# Options, resulting kernel sizes, heads, position window of every head.
 GROUPMIX = [
     ({"kernel_sizes": (3, 2)}, (3, 2), 3, [3, 5, 7]),  # one head per segment, an even kernel
     (
@@ -288,7 +288,7 @@ GROUPMIX = [
         (1,),
         2,
         [5, 7],
-    ),  # fewer heads than windows: larger first
+    ),  # fewer heads than windows: larger windows first
     ({"kernel_sizes": (5, 3, 2, 4)}, (5, 3, 2, 4), 4, [3, 5, 7, 7]),  # heads of 5 channels straddle segments of 4
     ({"kernel_sizes": (3, 2), "aggregator": "maxpool"}, (3, 2), 3, [3, 5, 7]),
     ({"kernel_sizes": (3, 4), "aggregator": "avgpool"}, (3, 4), 3, [3, 5, 7]),
@@ -334,7 +334,7 @@ def test_groupmix(training, num_prefix, options, kernel_sizes, num_heads, window
         )
         mixed.append(hardswish(normed.transpose(0, 2, 1)))
     G = len(mixed)
-    # Where channel c of segment g stands among the channels that are cut into heads.
+    # Position of channel c of segment g among the channels that are split into heads.
     place_of = [
         c * G + g if options.get("head_layout") == "straddle" else g * S + c for g in range(G) for c in range(S)
     ]
@@ -354,7 +354,7 @@ def test_groupmix(training, num_prefix, options, kernel_sizes, num_heads, window
                     context = [sum(weights[d][m] * v[b, m, e] for m in range(N)) for d in part]
                     out[b, n, e] = scale * sum(q[b, n, d] * c for d, c in zip(part, context, strict=True))
     if windows is not None:
-        # Kernels stand in one list per distinct window: one after another they are the kernels of all channels.
+        # Kernels are listed per distinct window; concatenated, they are the kernels of all channels.
         distinct = list(dict.fromkeys(windows))
         kernels = [kernel for i in range(len(distinct)) for kernel in state[f"crpe.conv_list.{i}.weight"][:, 0]]
         biases = np.concatenate([state[f"crpe.conv_list.{i}.bias"] for i in range(len(distinct))])

@@ -1,4 +1,4 @@
-"""Architectures become models, or words that say what is wrong with them."""
+"""Model factory: architectures become models, or readable errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def refusal(**arguments) -> str:
     return "\n".join(f"{problem.path}: {problem.message}\n  {problem.hint}" for problem in caught.value.problems)
 
 
-def test_vit_has_the_sizes_it_is_told():
+def test_vit_has_the_given_sizes():
     model = build(
         depth=3,
         embed_dim=24,
@@ -54,7 +54,7 @@ def test_named_models_get_only_what_is_given():
     assert shapes[0] == shapes[1]
 
 
-def test_image_size_of_arch_wins_over_the_datas():
+def test_image_size_of_arch_overrides_that_of_the_data():
     assert build(img_size=8, patch_size=2).patch_embed.img_size == (8, 8)
     model = build_model(
         ArchSpec.model_validate({"img_size": [4, 6], "patch_size": 2, "depth": 1}),
@@ -86,7 +86,7 @@ def test_convolutional_models_need_none_of_the_transformers_arguments(model):
     assert build(model=model, in_chans=3).num_classes == 5
 
 
-def test_all_problems_of_a_vit_come_at_once():
+def test_all_problems_of_a_vit_are_reported_at_once():
     message = refusal(embed_dim=190, num_heads=4, patch_size=3, mlp_ratio=0.001, class_token=False, global_pool="token")
     assert message == (
         "arch.num_heads: embed_dim % num_heads == 0 must hold, but got embed_dim=190, num_heads=4\n"
@@ -108,19 +108,19 @@ COUNT = 1 + len(timm.list_models())
     [
         (
             {"img_size": None},
-            "arch.img_size: no image size: neither the data nor 'vit' brings one\n"
+            "arch.img_size: no image size: neither the data nor 'vit' defines one\n"
             "  write arch.img_size: SIDE or [HEIGHT, WIDTH]",
         ),
         (
             {"model": "vit_tinny_patch16_224"},
             "arch.model: unknown model 'vit_tinny_patch16_224'\n"
             "  Did you mean 'vit_tiny_patch16_224' or 'deit_tiny_patch16_224' or 'vit_tiny_patch16_384'?  "
-            f"`archsweep models PATTERN` searches the {COUNT} names that can be built.",
+            f"`archsweep models PATTERN` searches the {COUNT} known names.",
         ),
         (
             {"model": "hf-hub:timm/vit"},
             "arch.model: unknown model 'hf-hub:timm/vit'\n"
-            f"  `archsweep models PATTERN` searches the {COUNT} names that can be built.",
+            f"  `archsweep models PATTERN` searches the {COUNT} known names.",
         ),
         (
             {"model": "vit_tiny_patch16_224.nope"},
@@ -131,35 +131,35 @@ COUNT = 1 + len(timm.list_models())
         (
             {"model": "resnet18", "depth": 3},
             "arch.depth: 'resnet18' takes no depth, but 3 is given\n"
-            "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+            "  remove it, or choose a model that has it (`model: vit` has every field of `arch`)",
         ),
         (
             {"model": "poolformer_s12", "depth": 3, "num_heads": 2},
             "arch.depth: 'poolformer_s12' takes no depth, but 3 is given\n"
-            "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)\n"
+            "  remove it, or choose a model that has it (`model: vit` has every field of `arch`)\n"
             "arch.num_heads: 'poolformer_s12' takes no num_heads, but 2 is given\n"
-            "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+            "  remove it, or choose a model that has it (`model: vit` has every field of `arch`)",
         ),
         (
             {"model": "inception_v3", "drop_path_rate": 0.1},
             "arch.drop_path_rate: 'inception_v3' takes no drop_path_rate, but 0.1 is given\n"
-            "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+            "  remove it, or choose a model that has it (`model: vit` has every field of `arch`)",
         ),
         (
             {"model": "vit_tiny_patch16_224", "embed_dim": 100},
             "arch.model: timm cannot build 'vit_tiny_patch16_224' with embed_dim=100: "
             "AssertionError: dim should be divisible by num_heads\n"
-            "  every size is free with `model: vit`; `archsweep models` lists what can be built",
+            "  `model: vit` supports any size; `archsweep models` lists the available models",
         ),
         (
             {"model": "vit_tiny_patch16_224", "options": {"bogus": 1}},
             "arch.options.bogus: 'vit_tiny_patch16_224' takes no bogus, but 1 is given\n"
-            "  remove it, or choose a model that has it (`model: vit` takes every field of `arch`)",
+            "  remove it, or choose a model that has it (`model: vit` has every field of `arch`)",
         ),
         (
             {"patch_size": 2, "options": {"depth": 3, "pretrained": True}},
             "arch.options.depth: 'depth' is a field of arch\n  write it as arch.depth\n"
-            "arch.options.pretrained: 'pretrained' is not for a sweep to set\n"
+            "arch.options.pretrained: 'pretrained' cannot be set by a sweep\n"
             "  archsweep takes channels and classes from the data and trains from fresh weights",
         ),
         (
@@ -187,11 +187,11 @@ def test_patches_that_do_not_tile_the_image_of_a_named_model():
     )
 
 
-def test_a_misspelt_option_of_vit_names_the_right_one():
+def test_a_misspelt_option_of_vit_suggests_the_correct_one():
     assert refusal(patch_size=2, options={"qk_nrm": True}).endswith("Did you mean 'qk_norm'?")
 
 
-def test_catalog_tells_each_mechanism_with_its_options():
+def test_catalog_lists_each_mechanism_with_its_options():
     entries = {entry.name: entry for entry in attention_catalog()}
     refiner = {option.name: option for option in entries["refiner"].options}
     assert list(entries) == sorted(ATTENTION)

@@ -1,4 +1,4 @@
-"""Parameters and GMACs: equal to the published models' and to counts on real tensors; cheap for any size."""
+"""Cost of models: parameters and GMACs equal the published ones and counts on real tensors, without allocation."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_refinement_adds(expansion, num_params, gmacs):
     plain = cost(**sizes)
     refined = cost(**sizes, attention={"name": "refiner", "expansion": expansion, "kernel_size": 3})
     assert params(refined) - params(plain) == num_params - UNREFINED[0]
-    # Two official figures, each rounded to three places.
+    # Difference of two official figures, each rounded to three places.
     assert refined.gmacs - plain.gmacs == pytest.approx(gmacs - UNREFINED[1], abs=1.1e-3)
 
 
@@ -90,7 +90,7 @@ def test_vit_b16_by_its_name():
 
 
 def test_gmacs_of_one_block_by_hand():
-    """Patches, one block of softmax attention, head; 4 patches and a class token, 8 channels, MLP of 16, 3 classes."""
+    """Patch embedding, one block, head; 4 patches and a class token, 8 channels, MLP of 16, 3 classes."""
     patches = 4 * (2 * 2 * 1) * 8
     attention = 5 * 8 * 24 + 2 * 5 * 5 * 8 + 5 * 8 * 8
     mlp = 2 * 5 * 8 * 16
@@ -120,33 +120,33 @@ def test_meta_device_counts_what_real_tensors_need(name, class_token):
 
 
 def test_nothing_is_allocated():
-    """800 GB of weights: 12 D^2 per block and some."""
+    """The model has 800 GB of weights: about 12 D^2 per block."""
     measured = cost(depth=64, embed_dim=16384, num_heads=128, mlp_ratio=4)
     assert measured.params_m * 1e6 == pytest.approx(64 * 12 * 16384**2, rel=1e-3)
 
 
-def test_a_named_model_is_measured_at_its_own_size_unless_told_otherwise():
-    """ResNets take images of any size, so a quarter of the pixels is about a quarter of the work."""
-    own, told = cost(32, model="resnet18"), cost(32, model="resnet18", img_size=112)
+def test_a_named_model_is_measured_at_its_own_size_unless_one_is_given():
+    """ResNets process images of any size, so a quarter of the pixels needs about a quarter of the operations."""
+    own, small = cost(32, model="resnet18"), cost(32, model="resnet18", img_size=112)
     assert own.gmacs == pytest.approx(1.814, abs=0.01)
-    assert told.gmacs == pytest.approx(own.gmacs / 4, rel=0.1)
-    assert told.params_m == own.params_m == pytest.approx(11.69, abs=0.01)
+    assert small.gmacs == pytest.approx(own.gmacs / 4, rel=0.1)
+    assert small.params_m == own.params_m == pytest.approx(11.69, abs=0.01)
 
 
-def test_models_that_hand_weights_to_modules_are_counted():
-    """CaiT gives its class token to its last blocks. 12.0 M parameters; the official table says 2.5 GFLOPs."""
+def test_models_that_pass_weights_to_modules_are_counted():
+    """CaiT passes its class token to its last blocks. 12.0 M parameters; the official table has 2.5 GFLOPs."""
     measured = cost(model="cait_xxs24_224")
     assert measured.params_m == pytest.approx(12.0, abs=0.05)
     assert measured.gmacs == pytest.approx(2.5, abs=0.05)
 
 
 def test_images_that_a_model_cannot_process_are_refused():
-    """vgg11 halves the image five times: of 8 pixels nothing is left."""
+    """vgg11 halves the image five times, which is impossible for 8 pixels."""
     with pytest.raises(SpecError) as caught:
         cost(model="vgg11", img_size=8)
     (problem,) = caught.value.problems
     assert problem.path == "arch.img_size"
-    # What follows is torch's own explanation.
+    # The rest of the message is torch's own.
     assert problem.message.startswith("'vgg11' cannot process a 8x8 image with 3 channels: ")
     assert problem.hint == "choose another arch.img_size or another model"
 

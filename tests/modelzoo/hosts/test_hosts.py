@@ -1,4 +1,4 @@
-"""Mechanisms inside windows and pyramids: equal to the host at the identity, and true to what masks separate."""
+"""Mechanisms in windows and pyramids: equal to the host at the identity, and consistent with its masks."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def message(arch, attention) -> str:
 @pytest.mark.parametrize("arch", [SWIN_TINY, PVT, LINEAR_PVT], ids=["swin", "pvt", "linear pvt"])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_reattention_at_the_identity_is_the_host(arch, training):
-    """Masks, relative positions and reduced keys included. PVT's own attention is fused: the last digits may differ."""
+    """Masks, relative positions and reduced keys included. PVT's own attention is fused: it may differ by rounding."""
     host, swapped, x = build(arch).train(training), build(arch, IDENTITY).train(training), images(arch)
     torch.manual_seed(0)
     want = host(x)
     torch.manual_seed(0)
     torch.testing.assert_close(swapped(x), want, rtol=1e-5, atol=1e-6)
-    # Another start than the identity is another model.
+    # Another initialisation than the identity gives another model.
     assert not torch.allclose(build(arch, {**IDENTITY, "theta_init": "random"}).train(training)(x), want, atol=1e-3)
 
 
 @pytest.mark.parametrize("attention", ["reattention", "refiner"])
 @pytest.mark.parametrize("arch", [SWIN_TINY, PVT], ids=["swin", "pvt"])
-def test_hosts_weights_stay_under_their_names(arch, attention):
+def test_hosts_weights_keep_their_names(arch, attention):
     host, swapped = build(arch).state_dict(), build(arch, attention).state_dict()
     assert all(torch.equal(value, swapped[key]) for key, value in host.items())
     added = {key for key in swapped if key not in host}
@@ -84,8 +84,8 @@ def test_gradient_reaches_every_parameter(arch, attention):
     assert attention_batchnorms(model)
 
 
-def test_a_mask_separates_after_the_mixing_too():
-    """A bias after the mixing and a convolution of maps would join what the mask of a shifted window separates."""
+def test_a_mask_also_applies_after_the_mixing():
+    """A bias after the mixing and a convolution of maps would otherwise connect tokens that the mask separates."""
     for attention in ({"name": "reattention", "norm": "none"}, "refiner"):
         model = build(SWIN_TINY, attention).double().eval()
         block = model.layers[0].blocks[1]
@@ -103,7 +103,7 @@ def test_a_mask_separates_after_the_mixing_too():
             assert (moved > 1e-12) is moves
 
 
-def test_groupmix_takes_the_linears_of_the_pyramid():
+def test_groupmix_uses_the_linear_layers_of_the_pyramid():
     host, swapped = build(PVT), build(PVT, GROUPMIX)
     theirs, ours = host.stages[1].blocks[0].attn, swapped.stages[1].blocks[0].attn.mechanism
     assert isinstance(ours, GroupMixAttention)
@@ -112,8 +112,8 @@ def test_groupmix_takes_the_linears_of_the_pyramid():
     assert ours.slot.grid_size is None
 
 
-def test_groupmix_in_a_pyramid_sees_the_grid_of_its_stage():
-    """A change of one token reaches the convolutions of its neighbours in the image, also where that is not square."""
+def test_groupmix_in_a_pyramid_uses_the_grid_of_its_stage():
+    """A change of one token affects the convolutions of its neighbours in the image, also if that is not square."""
     model = build(PVT, GROUPMIX).eval()
     assert model(torch.zeros(1, 3, 32, 64)).shape == (1, 5)
     attention = model.stages[0].blocks[0].attn
@@ -122,16 +122,16 @@ def test_groupmix_in_a_pyramid_sees_the_grid_of_its_stage():
     assert not torch.allclose(attention(x, (2, 4)), attention(x, (4, 2)))
 
 
-def test_groupmix_in_a_window_takes_it_for_its_image():
+def test_groupmix_in_a_window_uses_it_as_its_image():
     attention = {"name": "groupmix", "kernel_sizes": [3], "local_branch": False, "blocks": [0]}
     site = build(SWIN_TINY, attention).layers[0].blocks[0].attn
     x = torch.randn(8, 49, 96)
     torch.testing.assert_close(site.eval()(x), site.mechanism.attend(x, grid_size=(7, 7))[0], rtol=0, atol=0)
-    with pytest.raises(ValueError, match="its aggregators would see across what the mask separates"):
+    with pytest.raises(ValueError, match="its aggregators would mix pixels that the mask separates"):
         site(x, mask=torch.zeros(4, 49, 49))
 
 
-def test_groupmix_in_coat_leaves_the_class_token_first():
+def test_groupmix_in_coat_keeps_the_class_token_first():
     model = build(COAT, GROUPMIX).eval()
     mechanism = model.serial_blocks1[0].factoratt_crpe.mechanism
     assert (mechanism.slot.num_prefix_tokens, mechanism.slot.dim) == (1, 64)
@@ -158,8 +158,8 @@ HOSTS = (
             {"model": "swin_tiny_patch4_window7_224"},
             "groupmix",
             "arch.attention.blocks: attention 'groupmix' cannot replace the attention of block 1 of "
-            "'swin_tiny_patch4_window7_224', which has shifted windows in this block, and aggregators would see across "
-            "what their mask separates\n  possible blocks: [0, 2, 4, 6, 8, 10, 11]",
+            "'swin_tiny_patch4_window7_224', which has shifted windows in this block, and aggregators would mix pixels "
+            "that their mask separates\n  possible blocks: [0, 2, 4, 6, 8, 10, 11]",
         ),
         (
             COAT,
@@ -176,10 +176,10 @@ HOSTS = (
         (
             PVT,
             {"name": "reattention", "norm": "layer"},
-            "arch.attention.norm: norm='layer' normalises over the heads, and of num_heads=1 it would leave the bias "
-            "alone\n  choose norm: batch or norm: none, or more heads",
+            "arch.attention.norm: norm='layer' normalises over the heads, so with num_heads=1 only its bias would "
+            "remain\n  choose norm: batch or norm: none, or more heads",
         ),
     ],
 )
-def test_what_cannot_work_is_refused(arch, attention, want):
+def test_unsupported_combinations_are_refused(arch, attention, want):
     assert message(arch, attention) == want

@@ -1,4 +1,4 @@
-"""Maps go from block to block inside a plain host, whichever way the host is run, and in words where they cannot."""
+"""Attention maps passed from block to block in a plain host, in every way to run it; readable errors elsewhere."""
 
 from __future__ import annotations
 

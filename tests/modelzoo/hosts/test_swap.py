@@ -1,4 +1,4 @@
-"""A swap changes the chosen attentions and nothing else."""
+"""Replacement of attention: only the chosen attentions change."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_seed_leaves_torchs_generator_alone():
 
 
 def test_a_mechanism_takes_nothing_from_torchs_generator():
-    """So the order of the data does not depend on the mechanism even where nobody seeds again."""
+    """The order of the data therefore does not depend on the mechanism, even without seeding again."""
     states = []
     for name in ("softmax", "refiner"):
         torch.manual_seed(11)
@@ -126,7 +126,7 @@ def test_vit_with_softmax_is_timms_vision_transformer_of_these_sizes():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_mechanisms_stand_in_named_models(name):
+def test_mechanisms_work_in_named_models(name):
     model = build(
         name,
         model="deit_tiny_distilled_patch16_224",
@@ -264,7 +264,7 @@ def test_groupmix_needs_all_patches_of_a_fixed_grid(option, value):
             {"name": "groupmix", "num_segments": 1},
             {},
             "arch.attention.num_segments: num_segments=1 leaves -1 group segments beside tokens and the local branch, "
-            "with 3 kernel_sizes\n  give more segments, or leave num_segments out: kernel_sizes tells their number",
+            "with 3 kernel_sizes\n  increase num_segments, or remove it: the number then follows from kernel_sizes",
         ),
         (
             {"name": "groupmix", "head_layout": "straddle", "local_branch": False, "num_segments": 5},
@@ -277,25 +277,25 @@ def test_groupmix_needs_all_patches_of_a_fixed_grid(option, value):
             {"name": "groupmix", "head_layout": "straddle", "kernel_sizes": []},
             {},
             "arch.attention.head_layout: with one attending segment, head_layout='straddle' would have no effect\n"
-            "  leave head_layout out",
+            "  remove head_layout",
         ),
         (
             {"name": "groupmix", "local_branch": False, "kernel_sizes": [3], "local_kernel_size": 5},
             {},
             "arch.attention.local_kernel_size: without local_branch, local_kernel_size=5 would have no effect\n"
-            "  leave local_kernel_size out, or write local_branch: true",
+            "  remove local_kernel_size, or write local_branch: true",
         ),
         (
             {"name": "groupmix", "kernel_sizes": [], "aggregator": "maxpool"},
             {},
             "arch.attention.aggregator: without kernel_sizes there are no group segments: aggregator='maxpool' would "
-            "have no effect\n  give kernel_sizes, or leave aggregator out",
+            "have no effect\n  give kernel_sizes, or remove aggregator",
         ),
         (
             {"name": "groupmix", "crpe": False, "position_windows": [3]},
             {},
             "arch.attention.position_windows: without crpe, position_windows=[3] would have no effect\n"
-            "  leave position_windows out, or write crpe: true",
+            "  remove position_windows, or write crpe: true",
         ),
         (
             {"name": "groupmix", "position_windows": [3, 5, 7, 9, 11]},
@@ -312,13 +312,13 @@ def test_groupmix_needs_all_patches_of_a_fixed_grid(option, value):
             {"name": "reattention", "norm": "none", "norm_momentum": 0.5},
             {},
             "arch.attention.norm_momentum: norm_momentum belongs to `norm: batch`; with norm='none', 0.5 would have no "
-            "effect\n  leave norm_momentum out, or write norm: batch",
+            "effect\n  remove norm_momentum, or write norm: batch",
         ),
         (
             {"name": "reattention", "norm": "layer"},
             {"num_heads": 1},
-            "arch.attention.norm: norm='layer' normalises over the heads, and of num_heads=1 it would leave the bias "
-            "alone\n  choose norm: batch or norm: none, or more heads",
+            "arch.attention.norm: norm='layer' normalises over the heads, so with num_heads=1 only its bias would "
+            "remain\n  choose norm: batch or norm: none, or more heads",
         ),
         (
             {"name": "refiner", "reduction": False, "expansion": 2, "identity": False},
@@ -335,5 +335,5 @@ def test_groupmix_needs_all_patches_of_a_fixed_grid(option, value):
         ),
     ],
 )
-def test_sizes_that_a_mechanism_cannot_have_are_refused(attention, arch, message):
+def test_sizes_that_a_mechanism_does_not_support_are_refused(attention, arch, message):
     assert refusal(attention, **{**TINY, **arch}) == message

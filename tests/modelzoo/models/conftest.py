@@ -1,4 +1,4 @@
-"""How a recorded case is compared: every tensor it holds, relative to its own size."""
+"""Comparison with recorded cases: every tensor of a case, relative to its own magnitude."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ RELATIVE, RELATIVE_GRADIENT = 1e-5, 5e-5
 
 
 def relative_errors(seen: dict[str, torch.Tensor], answers: dict[str, torch.Tensor]) -> dict[str, float]:
-    """max |seen - answer| / max |answer|; a recorded gradient that is rounding noise is judged by the largest one.
+    """Relative error max |seen - answer| / max |answer|; for gradients that are rounding noise, of the largest one.
 
-    (A bias in front of a BatchNorm in training mode has the gradient 0, which float32 records as noise.)
+    (A bias before a BatchNorm in training mode has the gradient 0, which float32 records as noise.)
     """
     gradients = [value.abs().max().item() for key, value in answers.items() if key.startswith("grad")]
     errors = {}
@@ -30,7 +30,7 @@ def relative_errors(seen: dict[str, torch.Tensor], answers: dict[str, torch.Tens
 
 @pytest.fixture
 def check_parity() -> Callable[..., None]:
-    """`check_parity(golden, seen, "input", ...)`: `seen` has all of the case but state and inputs."""
+    """Parity check `check_parity(golden, seen, "input", ...)`: `seen` has all tensors but state and inputs."""
 
     def check(golden, seen: dict[str, torch.Tensor], *given: str) -> None:
         answers = {key: value for key, value in golden.tensors.items() if not key.startswith("state")}

@@ -1,4 +1,4 @@
-"""DeepViT, Refined-ViT and GroupMixFormer have the released sizes and behave in timm as its own models do."""
+"""timm interface of DeepViT, Refined-ViT and GroupMixFormer: as timm's own models, with the released sizes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RELEASED = {
     "refined_vit_small_every_block_patch16_224": (27_400_136, 602, 7.694),
     "refined_vit_medium_every_block_patch16_224": (60_710_252, 1178, 15.529),
     "refined_vit_large_every_block_patch16_224": (89_077_768, 1178, 22.279),
-    # The counter of these counts norms as well.
+    # The released counter of these models also counts norms.
     "groupmixformer_mobile_224": (5_733_120, 1149, 1.350),
     "groupmixformer_tiny_224": (10_949_152, 1249, 3.720),
     "groupmixformer_small_224": (22_421_320, 1149, 5.164),
@@ -70,7 +70,7 @@ def images(size=32, in_chans=3):
 
 
 def settled(name, **options):
-    """A toy whose batch norms have seen a few batches, in evaluation mode."""
+    """Toy model in evaluation mode whose batch norms were updated by a few batches."""
     model = toy(name, **options).train()
     with torch.no_grad():
         for seed in range(5):
@@ -80,7 +80,7 @@ def settled(name, **options):
 
 @pytest.fixture(scope="module", params=sorted(RELEASED))
 def released(request):
-    """Name and model at full size, without memory for its weights."""
+    """Name and model at full size, on the meta device."""
     with torch.device("meta"):
         return request.param, timm.create_model(request.param)
 
@@ -121,7 +121,7 @@ def test_data_configurations_are_the_released_ones():
 
 
 @pytest.mark.xdist_group("released sizes")
-def test_first_convolution_and_classifier_are_where_timm_is_told(released):
+def test_first_convolution_and_classifier_are_as_in_timms_config(released):
     _, model = released
     cfg = model.pretrained_cfg
     assert model.get_submodule(cfg["first_conv"]).weight.shape[1] == 3
@@ -135,7 +135,7 @@ def test_first_convolution_and_classifier_are_where_timm_is_told(released):
 def test_gradient_reaches_every_parameter(name):
     model = toy(name).train()
     model(images()).square().sum().backward()
-    # A number that is added to a whole map in front of its batch norm is taken away again.
+    # A constant that is added to a map before its batch norm has no effect, so its gradient is zero.
     vanishing = ("reatten_matrix.bias", "DLA.bn3.bias")
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
@@ -230,7 +230,7 @@ def test_layer_decay_falls_from_head_to_stem(name):
 
 
 @pytest.mark.parametrize("name", ["deepvit_16b_patch16_224", "refined_vit_small_patch16_224"])
-def test_tokens_and_position_embedding_start_alike_and_are_not_decayed(name):
+def test_tokens_and_position_embedding_have_equal_initialisation_and_no_weight_decay(name):
     model = timm.create_model(name, depth=2, num_classes=0)
     assert {"cls_token", "pos_embed"} <= model.no_weight_decay()
     for parameter in (model.cls_token, model.pos_embed):
@@ -259,8 +259,8 @@ def test_a_sweep_can_name_them_and_set_their_parts(name, options):
     assert cost.params_m == pytest.approx(count[0] / 1e6)
 
 
-def test_plain_blocks_take_what_timms_blocks_take():
-    """The baseline is a host for every mechanism, maps that travel between blocks included."""
+def test_plain_blocks_support_what_timms_blocks_support():
+    """The baseline is a host for every mechanism, including those that pass maps between blocks."""
     attention = {"name": "refiner", "sharing": "alternate", "blocks": {"last": 2}}
     arch = ArchSpec(model="deepvit_baseline_12b_patch16_224", attention=attention, depth=4)
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Official arguments that recorded cases leave at their defaults: what each does, and in which words it is refused."""
+"""Official arguments that are at their defaults in the recorded cases: their effect, and their error messages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BUILD = {
 
 
 def randomised_state(system, config):
-    """A state with the shapes that the arguments ask for, everything at random."""
+    """Random state dict with the shapes that follow from the arguments."""
     generator = torch.Generator().manual_seed(0)
     state = BUILD[system](config).state_dict()
     for key, value in state.items():
@@ -66,7 +66,7 @@ def refusal(system, config) -> str:
 @pytest.mark.parametrize(("system", "config"), [("deepvit", DEEPVIT), ("refined_vit", REFINED)])
 @pytest.mark.parametrize("blocks", [[False, False], [True, True]])
 def test_qk_scale_scales_the_queries(system, config, blocks):
-    """Twice the default scale must be the same as twice the weights of q, in whatever else the scale has no part."""
+    """Twice the default scale must equal twice the weights of q, if the scale is not used elsewhere."""
     config = {**config, "apply_transform": blocks, "depth": [False]}
     state = randomised_state(system, config)
     asked = from_official(system, {**config, "qk_scale": 2 * 8**-0.5}, state).eval()
@@ -85,7 +85,7 @@ def test_transform_scale_multiplies_the_mixed_map_by_the_softmax_scale():
 
 
 def test_residual_scale_divides_the_branches():
-    """s = 1/4: each branch counts four times, and the norms see a quarter, which their eps of 0 does not notice."""
+    """s = 1/4: each branch is multiplied by four; the norms' input is a quarter, which has no effect with eps = 0."""
     config = {**DEEPVIT, "layer_norm_eps": 0.0}
     state = randomised_state("deepvit", config)
     scaled = from_official("deepvit", {**config, "scale_adjustment": 0.25}, state).eval()
@@ -96,7 +96,7 @@ def test_residual_scale_divides_the_branches():
     torch.testing.assert_close(scaled(images()), from_official("deepvit", config, state).eval()(images()))
 
 
-def test_without_reattention_neither_transform_nor_residual_scale_acts():
+def test_without_reattention_transform_and_residual_scale_have_no_effect():
     plain = {**DEEPVIT, "re_atten": False, "apply_transform": [True, True]}
     state = randomised_state("deepvit", plain)
     assert not [key for key in state if "reatten" in key]
@@ -114,10 +114,10 @@ def test_cos_reg_returns_the_maps_of_all_blocks_in_training_only():
     torch.testing.assert_close(maps[0].sum(dim=-1), torch.ones(2, 3, 17))
 
 
-def test_cos_reg_of_refined_vit_returns_the_maps_that_are_handed_on():
+def test_cos_reg_of_refined_vit_returns_the_maps_passed_between_blocks():
     logits, patch_logits, box, maps = official("refined_vit", REFINED, cos_reg=True, mix_token=False).train()(images())
     assert (logits.shape, patch_logits.shape, box) == ((2, 5), (2, 16, 5), (0, 0, 0, 0))
-    # A sharing block hands on the map that it was given.
+    # A sharing block passes on its incoming map.
     torch.testing.assert_close(maps[1], maps[0], rtol=0, atol=0)
     model = official("refined_vit", REFINED, cos_reg=True, mix_token=False, return_dense=False)
     logits, maps = model.train()(images())
@@ -125,7 +125,7 @@ def test_cos_reg_of_refined_vit_returns_the_maps_that_are_handed_on():
     assert model.eval()(images()).shape == (2, 5)
 
 
-def test_dense_head_adds_half_the_best_patch():
+def test_dense_head_adds_half_the_maximum_of_the_patches():
     config = {**REFINED, "mix_token": False}
     model = official("refined_vit", config)
     tokens = model.forward_features(images())
@@ -134,7 +134,7 @@ def test_dense_head_adds_half_the_best_patch():
 
 
 def box_by_cutmix(seed: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """CutMix's box, step by step, with numpy's legacy generator."""
+    """Box of CutMix, step by step, with numpy's legacy generator."""
     random = np.random.RandomState(seed)
     ratio = np.sqrt(1.0 - random.beta(1, 1))
     cut_h, cut_w = int(height * ratio), int(width * ratio)
@@ -149,8 +149,8 @@ def test_box_is_the_one_of_numpys_seed(seed):
     assert tuple(draw_box((4, 6))) == box_by_cutmix(seed, 4, 6)
 
 
-def test_mixed_tokens_are_mixed_images_and_told_apart_again():
-    """A box of whole patches: exchanging patches is exchanging pixels, as the linear stem sees each patch alone."""
+def test_mixed_tokens_are_mixed_images_and_separated_again():
+    """Exchanging whole patches equals exchanging pixels, because the linear stem processes each patch separately."""
     model = official("refined_vit", REFINED).train()
     x = images()
     np.random.seed(1)
@@ -171,7 +171,7 @@ def test_mixed_tokens_are_mixed_images_and_told_apart_again():
 
 
 def test_interpolated_position_embedding_is_bilinear_between_corners():
-    """A 14 x 14 embedding that is linear in row and column stays linear on 4 x 6 patches, from corner to corner."""
+    """A 14 x 14 embedding that is linear in row and column remains linear on 4 x 6 patches, with equal corners."""
     config = {**REFINED, "img_size": [16, 24], "mix_token": False, "interpolate_pos_embedding": True}
     state = randomised_state("refined_vit", config)
     assert state["pos_embed"].shape == (1, 197, 24)
@@ -198,7 +198,7 @@ def test_head_expand_and_kernel_reach_refined_blocks_and_not_sharing_ones():
 
 @pytest.mark.parametrize(("system", "config"), [("deepvit", DEEPVIT), ("refined_vit", REFINED)])
 @pytest.mark.parametrize("conv", [True, False])
-def test_images_need_be_neither_square_nor_coloured(system, config, conv):
+def test_images_may_be_rectangular_or_grey(system, config, conv):
     model = official(system, config, img_size=(8, 24), in_chans=2, use_cnn_embed=conv, num_classes=3)
     assert model.pos_embed.shape == (1, 13, 24)
     assert model(images(2, 2, 8, 24)).shape == (2, 3)
@@ -221,7 +221,7 @@ def test_arguments_that_are_never_read_change_nothing(system, config):
     torch.testing.assert_close(from_official(system, {**config, **ignored}, state).eval()(images()), want)
 
 
-def test_eps_of_the_norms_is_everywhere_the_given_one():
+def test_eps_of_all_norms_is_the_given_one():
     model = official("refined_vit", REFINED, use_cnn_embed=True, batch_norm_eps=0.5, layer_norm_eps=0.25)
     eps = {type(m).__name__: m.eps for m in model.modules() if hasattr(m, "eps")}
     assert eps == {"BatchNorm2d": 0.5, "LayerNorm": 0.25}
@@ -271,13 +271,14 @@ REFUSALS = [
     (
         "refined_vit",
         {**REFINED, "depth": [True, False]},
-        "the first block cannot share an attention map: there is no block before it\n  let block 0 be plain or refined",
+        "the first block cannot be sharing: there is no previous block whose attention map it could use\n"
+        "  make block 0 plain or refined",
     ),
     (
         "refined_vit",
         {**REFINED, "return_dense": False},
         "refined_vit: mix_token needs return_dense, but got mix_token=True, return_dense=False\n"
-        "  mixed patches are told apart by their own logits; write mix_token: false",
+        "  only patch logits can separate the mixed patches; write mix_token: false",
     ),
     (
         "deepvit",
@@ -299,13 +300,13 @@ REFUSALS = [
     (
         "groupmixformer",
         {**GROUPMIX, "in_dim": 3, "in_channels": 3},
-        "groupmixformer: in_channels and in_dim are two names of one argument\n  give one",
+        "groupmixformer: in_channels and in_dim are the same argument\n  give one of them",
     ),
 ]
 
 
 @pytest.mark.parametrize(("system", "config", "message"), REFUSALS, ids=[message[:40] for *_, message in REFUSALS])
-def test_refusals_say_what_is_wrong(system, config, message):
+def test_invalid_arguments_are_refused_with_a_reason(system, config, message):
     assert refusal(system, config) == message
 
 
@@ -317,7 +318,7 @@ def test_state_of_a_whole_model_must_fit():
         from_official("deepvit", DEEPVIT, state)
     assert str(caught.value) == (
         "deepvit: key 'blocks.1.attn.var_norm.weight' is missing from the state\n"
-        "deepvit: key 'head.weight' has shape (4, 24), but (5, 24) is needed\n"
-        "deepvit: key 'blocks.1.attn.var_norm.wait' is left over\n"
+        "deepvit: key 'head.weight' must have shape (5, 24), but has (4, 24)\n"
+        "deepvit: unexpected key 'blocks.1.attn.var_norm.wait' in the state\n"
         "  Did you mean 'blocks.1.attn.var_norm.weight'?"
     )

@@ -1,4 +1,4 @@
-"""Released files become weights of a named model: every documented wrapping, and what is refused in which words."""
+"""Conversion of released checkpoints to weights of a named model: every documented wrapping, and error messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALLEST = "groupmixformer_mobile_224"
 
 
 class Code:
-    """Something that a file of tensors has no business to hold."""
+    """Class that a checkpoint must not contain."""
 
 
 def weights(**changes) -> dict[str, torch.Tensor]:
@@ -40,7 +40,7 @@ def refusal(function, *args, **kwargs) -> str:
 
 
 def test_timms_wrapping_with_arguments_and_prefix(tmp_path):
-    """As DeepViT's and Refined-ViT's training script writes it."""
+    """Format of DeepViT's and Refined-ViT's training scripts."""
     content = {
         "state_dict": {f"module.{key}": value for key, value in weights().items()},
         "state_dict_ema": weights(b=torch.ones(3)),
@@ -54,7 +54,7 @@ def test_timms_wrapping_with_arguments_and_prefix(tmp_path):
     path = saved(tmp_path / "model.pth.tar", content)
     assert read_checkpoint(path, ema=False).keys() == weights().keys()
     assert read_checkpoint(path, ema=False)["b"].sum() == 0
-    # Averaged weights are what was published, so they are taken where nothing else is asked for.
+    # The averaged weights are the published ones, so they are the default.
     assert read_checkpoint(path)["b"].sum() == 3
     assert read_checkpoint(path, ema=True)["b"].sum() == 3
 
@@ -72,42 +72,42 @@ def test_safetensors_are_read(tmp_path):
 def test_averaged_weights_must_be_there(tmp_path):
     path = saved(tmp_path / "model.pth", {"state_dict": weights()})
     assert refusal(read_checkpoint, path, ema=True) == (
-        f"{path}: holds no averaged weights, only state_dict\n  --no-ema takes those"
+        f"{path}: contains no averaged weights, only state_dict\n  use --no-ema for these"
     )
     path = saved(tmp_path / "bare.pth", weights())
     assert refusal(read_checkpoint, path, ema=True) == (
-        f"{path}: holds no averaged weights\n  without --ema its only weights are taken"
+        f"{path}: contains no averaged weights\n  without --ema, plain weights are used"
     )
 
 
 def test_code_in_a_file_is_refused(tmp_path):
     path = saved(tmp_path / "model.pth", {"state_dict": weights(), "config": Code()})
     assert refusal(read_checkpoint, path) == (
-        f"{path}: holds objects that are no tensors or plain values: {Code.__module__}.Code\n"
-        "  reading them would run code. If you trust the file, save its weights alone and import those"
+        f"{path}: contains objects other than tensors and plain values: {Code.__module__}.Code\n"
+        "  reading them would execute code. If you trust the file, save only its weights and import those"
     )
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint at all"])
-def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "model.pth"
     path.write_bytes(content)
-    assert refusal(read_checkpoint, path) == f"{path}: is no checkpoint that torch can read as weights only"
+    assert refusal(read_checkpoint, path) == f"{path}: is not a checkpoint that torch can read with weights_only=True"
 
 
 def test_other_content_is_refused(tmp_path):
     path = saved(tmp_path / "list.pth", [1, 2])
-    assert refusal(read_checkpoint, path) == f"{path}: is no checkpoint, but a list"
+    assert refusal(read_checkpoint, path) == f"{path}: is not a checkpoint, but a list"
     path = saved(tmp_path / "text.pth", {"weights": "here", "b": torch.ones(1)})
     assert refusal(read_checkpoint, path) == (
-        f"{path}: holds more than weights: 'weights'\n"
+        f"{path}: contains more than weights: 'weights'\n"
         "  known wrappings: model, model_ema, state_dict, state_dict_ema, or the weights themselves"
     )
     assert refusal(read_checkpoint, tmp_path / "none.pth") == f"{tmp_path / 'none.pth'}: no such file"
 
 
 def test_position_embedding_is_resized_to_the_models_images():
-    """An embedding that is the same everywhere stays that; the class token's stays itself."""
+    """A constant embedding remains constant, and that of the class token is unchanged."""
     with torch.device("meta"):
         shapes = timm.create_model("deepvit_large_patch16_384").state_dict()
     state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()}
@@ -137,7 +137,7 @@ def test_shared_projections_of_regionvit_and_tables_of_focal_are_reduced():
 def test_weights_of_another_model_are_refused_by_name():
     message = refusal(convert_checkpoint, weights(), SMALLEST)
     assert "groupmixformer_mobile_224: key 'conv_stem.proj1.weight' is missing from the state" in message
-    # 1149 keys are missing and 2 left over; 12 are named.
+    # 1149 keys are missing and 2 unexpected; 12 are named.
     assert message.endswith("and 1139 more problems\n  are these the weights of another model?")
 
 
@@ -148,13 +148,13 @@ def test_a_single_wrong_key_is_named():
     state["head.wait"] = state.pop("head.weight")
     assert refusal(convert_checkpoint, state, SMALLEST) == (
         "groupmixformer_mobile_224: key 'head.weight' is missing from the state\n"
-        "groupmixformer_mobile_224: key 'head.wait' is left over\n  Did you mean 'head.weight'?"
+        "groupmixformer_mobile_224: unexpected key 'head.wait' in the state\n  Did you mean 'head.weight'?"
     )
 
 
 def test_unknown_model_is_refused_with_the_nearest_name():
     message = refusal(convert_checkpoint, weights(), "deepvit_smal_patch16_224")
-    assert message.startswith("no model of the zoo is called 'deepvit_smal_patch16_224'\n")
+    assert message.startswith("unknown model of the zoo 'deepvit_smal_patch16_224'\n")
     assert "Did you mean 'deepvit_small_patch16_224'?" in message
 
 
@@ -192,7 +192,7 @@ def test_command_writes_weights_that_timm_loads(tmp_path):
     assert again.stderr == (f"archsweep: 1 problem\n\n{output}: exists already\n  choose another name, or --force\n")
 
 
-def test_command_asks_for_a_safetensors_name(tmp_path):
+def test_command_requires_a_safetensors_name(tmp_path):
     done = command(tmp_path / "in.pth", "--model", SMALLEST, "-o", tmp_path / "out.pth")
     assert done.returncode == 2
     assert done.stderr.endswith(f"{tmp_path / 'out.pth'}: the output is a safetensors file\n  end it in .safetensors\n")

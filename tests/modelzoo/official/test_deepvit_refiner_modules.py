@@ -1,4 +1,4 @@
-"""Re-attention, DLA and refined attention equal the official modules: outputs, maps, gradients, running statistics."""
+"""Parity of Re-attention, DLA and refined attention: outputs, maps, gradients, running statistics."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ RELATIVE = 1e-5
 
 
 def relative_error(got: torch.Tensor, want: torch.Tensor, largest_gradient: float) -> float:
-    """max |got - want| / max |want|; a recorded gradient that is rounding noise is judged by the case's largest one.
+    """Relative error max |got - want| / max |want|; for gradients that are rounding noise, relative to the largest one.
 
-    (A bias in front of a BatchNorm in training mode has the gradient 0, which float32 records as noise.)
+    (A bias before a BatchNorm in training mode has the gradient 0, which float32 records as noise.)
     """
     assert got.shape == want.shape
     size = want.abs().max().item()
@@ -24,7 +24,7 @@ def relative_error(got: torch.Tensor, want: torch.Tensor, largest_gradient: floa
 
 
 def replay(golden):
-    """The case computed by our module: its answers under the names of the golden file."""
+    """Outputs of our module for the case, under the names of the golden file."""
     module = from_official(golden.meta["system"], golden.meta["config"], golden.group("state."))
     module.train(golden.meta["mode"] == "train")
     seen: dict[str, torch.Tensor] = {}
@@ -78,7 +78,7 @@ def test_module_equals_the_official_one(golden):
 
 @pytest.mark.golden("reattention", "refined_attention", share_atten=False)
 def test_forward_is_what_attend_computes(golden):
-    """A slot calls `forward`; it must give the tokens that the golden output was compared with. (A map-sharing
+    """Hosts call `forward`; it must return the tokens that were compared with the golden output. (A map-sharing
     attention has no forward without a map.)"""
     module = from_official(golden.meta["system"], golden.meta["config"], golden.group("state.")).eval()
     x = golden.tensors["input"]

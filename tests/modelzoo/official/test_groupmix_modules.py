@@ -1,4 +1,4 @@
-"""Group-Mix attention equals the official module: what it computes on the way, gradients, statistics."""
+"""Parity of Group-Mix attention with the official module: intermediate tensors, gradients, statistics."""
 
 from __future__ import annotations
 

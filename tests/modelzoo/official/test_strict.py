@@ -1,4 +1,4 @@
-"""`from_official` names whatever does not fit."""
+"""Strict checks of `from_official`: all unknown, missing and unexpected names are reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GMA = {"dim": 20, "num_heads": 3, "aggregator_kernels": [3, 3], "crpe_windows": 
 
 
 def dla_state() -> dict[str, torch.Tensor]:
-    """The official keys of DLA without expansion, for two maps."""
+    """State dict of the official DLA without expansion, for two maps."""
     norm = {"weight": (2,), "bias": (2,), "running_mean": (2,), "running_var": (2,)}
     shapes = {"depth_sep_conv.weight": (2, 1, 3, 3), "conv_pro.weight": (2, 2, 1, 1)}
     shapes |= {f"{bn}.{key}": shape for bn in ("bn2", "bn3") for key, shape in norm.items()}
@@ -50,14 +50,14 @@ def test_unknown_and_missing_arguments():
     )
 
 
-def test_missing_left_over_and_misshapen_keys():
+def test_missing_unexpected_and_misshapen_keys():
     state = dla_state() | {"bn3.weight": torch.ones(3), "bn4.weight": torch.ones(2)}
     del state["bn2.bias"]
     problems = [problem.message for problem in _problems("dla", DLA, state)]
     assert problems == [
         "dla: key 'bn2.bias' is missing from the state",
-        "dla: key 'bn3.weight' has shape (3,), but (2,) is needed",
-        "dla: key 'bn4.weight' is left over",
+        "dla: key 'bn3.weight' must have shape (2,), but has (3,)",
+        "dla: unexpected key 'bn4.weight' in the state",
     ]
 
 
@@ -68,17 +68,17 @@ def _problems(system, config, state):
 
 
 @pytest.mark.parametrize("changed", [{"refine_mode": "conv", "expand_ratio": 3}, {"refine_mode": "conv_expand"}])
-def test_refine_modes_that_do_not_exist(changed):
+def test_unknown_refine_modes_are_refused(changed):
     config = {**DLA, **changed}
     assert refusal("dla", config, {}) == (
-        f"dla: refine_mode={config['refine_mode']!r} with expand_ratio={config['expand_ratio']} does not exist\n"
+        f"dla: refine_mode={config['refine_mode']!r} with expand_ratio={config['expand_ratio']} is not supported\n"
         "  legal: refine_mode='conv_exapnd', or refine_mode='conv' with expand_ratio=1"
     )
 
 
 def test_derived_arguments_must_agree():
     assert refusal("gma_module", {**GMA, "segment_dim": 4}, {}) == (
-        "gma_module: segment_dim is 4, but the other arguments make it 5"
+        "gma_module: segment_dim is 4, but 5 follows from the other arguments"
     )
 
 
@@ -96,7 +96,7 @@ def test_map_sharing_needs_a_map():
 
 
 def from_official_sharing():
-    """A sharing block of 4 channels and 2 heads; its state is written down from the official key list."""
+    """Sharing block of 4 channels and 2 heads; its state is written from the official key list."""
     norm = ("weight", "bias", "running_mean", "running_var")
     state = {"qkv.weight": torch.ones(4, 4), "qkv.bias": torch.ones(4)}
     state |= {"proj.weight": torch.ones(4, 4), "proj.bias": torch.ones(4)}

@@ -1,4 +1,4 @@
-"""The cosine regulariser equals the recorded training step, a loop over every entry, and its refusals are in words."""
+"""Cosine regulariser: equal to the recorded training step and to a loop over all entries; error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from search_space.schema.trial import ArchSpec
 
 @pytest.mark.golden("deepvit", cos_reg=True)
 def test_loss_and_gradients_equal_the_recorded_step(golden):
-    """The model is built without the official flag: its maps are read by the recorder."""
+    """The model is built without the official flag; its maps are recorded."""
     config = {**golden.meta["config"], "cos_reg": False}
     model = from_official("deepvit", config, golden.group("state_before.")).train()
     x = golden.tensors["input"].clone().requires_grad_()
@@ -33,7 +33,7 @@ def test_loss_and_gradients_equal_the_recorded_step(golden):
     gradients = golden.group("grad.")
     largest = max(value.abs().max().item() for value in gradients.values())
     for key, parameter in model.named_parameters():
-        # Theta's bias is cancelled by the norm after it: its gradient is rounding, of the size of the largest one's.
+        # Theta's bias is cancelled by the norm after it, so its gradient is rounding noise relative to the largest one.
         torch.testing.assert_close(parameter.grad, gradients[key], rtol=1e-4, atol=1e-5 * largest, msg=key)
     torch.testing.assert_close(x.grad, golden.tensors["grad_input"], rtol=1e-3, atol=1e-5)
 
@@ -60,11 +60,11 @@ def refusal(maps, pairs) -> str:
 def test_more_pairs_than_neighbours_are_refused():
     path = "train.cosine_regulariser.pairs"
     assert refusal([torch.ones(1, 2, 3, 3)] * 3, 12) == (
-        f"{path}: 12 pairs of neighbouring blocks need 13 attention maps, but the model forms 3\n"
+        f"{path}: 12 pairs of adjacent blocks need 13 attention maps, but the model forms 3\n"
         "  choose pairs of at most 2"
     )
     assert refusal([], 1) == (
-        f"{path}: 1 pairs of neighbouring blocks need 2 attention maps, but the model forms 0\n"
+        f"{path}: 1 pairs of adjacent blocks need 2 attention maps, but the model forms 0\n"
         "  choose attention that forms maps over all tokens, such as softmax or reattention"
     )
 
@@ -84,4 +84,4 @@ def test_maps_of_a_model_without_any_are_refused():
     with record_maps(model, replace_fused=True) as maps:
         model(torch.zeros(2, 1, 4, 4))
     formed = [one.weights for one in maps if one.weights is not None]
-    assert refusal(formed, 1).startswith("train.cosine_regulariser.pairs: 1 pairs of neighbouring blocks need 2")
+    assert refusal(formed, 1).startswith("train.cosine_regulariser.pairs: 1 pairs of adjacent blocks need 2")

@@ -1,4 +1,4 @@
-"""Similarity, entropy and distance equal hand computation and the recorded reference."""
+"""Map metrics: similarity, entropy and distance equal values by hand and the recorded reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_similarities_equal_the_recorded_ones(golden):
     found = cross_layer_similarity(list(maps))
     heads = torch.stack([head_similarity(one) for one in maps])
     along_heads = torch.stack([head_axis_similarity(*maps.double()[i : i + 2]) for i in range(len(maps) - 1)])
-    # The reference computed in float64 from the same float32 maps.
+    # The reference was computed in float64 from the same float32 maps.
     exact = {"rtol": 1e-9, "atol": 1e-12}
     torch.testing.assert_close(found, golden.tensors["M_column"], **exact)
     torch.testing.assert_close(found.mean(dim=(2, 3, 4)), golden.tensors["M_column_mean"], **exact)
@@ -53,7 +53,7 @@ def test_similarity_is_the_cosine_of_columns():
 
 
 def test_rows_do_not_count():
-    """Rows of both maps are alike, columns are not: token 0 serves query 0 in one map and query 1 in the other."""
+    """The maps have similar rows but different columns: key 0 has weight for query 0 in one, query 1 in the other."""
     one = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
     other = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])
     assert cross_layer_similarity([one, other])[0, 1].tolist() == [[[0.0, 0.0]]]
@@ -70,7 +70,7 @@ def test_similar_share_counts_columns_above_the_threshold():
     assert similar_share(similarity, threshold=0.1)[0, 1].item() == 1.0
 
 
-def test_similar_blocks_compares_each_with_the_one_before():
+def test_similar_blocks_compares_each_with_the_previous_one():
     similarity = torch.zeros(4, 4, 1, 1, 10)
     similarity[0, 1, ..., :10] = 1.0  # block 1: all columns
     similarity[1, 2, ..., :9] = 1.0  # block 2: 90 %, which is not more than 90 %
@@ -91,21 +91,21 @@ def test_entropy_is_a_mean_over_queries():
 
 
 def test_distance_of_even_attention_on_two_by_two_patches():
-    """A patch is 0, 1, 1 and sqrt 2 away from the four."""
+    """The distances of a patch to the four are 0, 1, 1 and sqrt 2."""
     even = torch.full((1, 2, 4, 4), 1 / 4)
     found = attention_distance(even, Positions((2, 2), (2, 2)))
     assert found.tolist() == [[pytest.approx((2 + math.sqrt(2)) / 4)] * 2]
 
 
-def test_distance_leaves_the_prefix_out():
-    """Half of the attention goes to the class token: the other half alone has a distance."""
+def test_distance_excludes_the_prefix():
+    """Half of the attention is to the class token; only the other half has a distance."""
     rows = torch.zeros(1, 1, 3, 3)
     rows[..., 0], rows[0, 0, 1, 2], rows[0, 0, 2, 1] = 0.5, 0.5, 0.5
     assert attention_distance(rows, Positions((1, 2), (1, 2), num_prefix=1)).item() == pytest.approx(1.0)
 
 
 def test_distance_to_the_keys_of_a_smaller_map():
-    """Queries at 0.5, 1.5, 2.5, 3.5; keys at the middles of their halves, 1 and 3."""
+    """Queries are at 0.5, 1.5, 2.5, 3.5; keys at the centres of the halves, 1 and 3."""
     rows = torch.tensor([[[[1.0, 0.0]] * 4]])
     found = attention_distance(rows, Positions((1, 4), (1, 2)))
     assert found.item() == pytest.approx((0.5 + 0.5 + 1.5 + 2.5) / 4)
@@ -113,7 +113,7 @@ def test_distance_to_the_keys_of_a_smaller_map():
 
 def test_distance_is_measured_in_a_grid_that_need_not_be_square():
     sharp = torch.zeros(1, 1, 6, 6)
-    sharp[..., 5] = 1.0  # all look at the corner (1, 2) of a 2x3 grid
+    sharp[..., 5] = 1.0  # all queries attend to the corner (1, 2) of a 2x3 grid
     want = sum(math.hypot(1 - row, 2 - column) for row in range(2) for column in range(3)) / 6
     assert attention_distance(sharp, Positions((2, 3), (2, 3))).item() == pytest.approx(want)
 

@@ -1,4 +1,4 @@
-"""Maps are read from models that do not notice: fused or not, in windows and pyramids, and nothing is left behind."""
+"""Recording of attention maps without side effects: fused or not, in windows and pyramids."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def images(side: int = 8, num: int = 2) -> torch.Tensor:
 
 
 def map_by_hand(attention, x: torch.Tensor, bias=None) -> np.ndarray:
-    """softmax(q k^T / sqrt(E) + bias) of a module with a joint qkv linear, as loops."""
+    """Attention map softmax(q k^T / sqrt(E) + bias) of a module with a joint qkv layer, as loops."""
     num_heads = attention.num_heads
     qkv = (x.double() @ attention.qkv.weight.double().T + attention.qkv.bias.double()).detach().numpy()
     B, N, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3 // num_heads
@@ -47,7 +47,7 @@ def map_by_hand(attention, x: torch.Tensor, bias=None) -> np.ndarray:
 
 
 class Lonely(nn.Module):
-    """An attention that gets tokens as they are."""
+    """Model that consists of an attention only."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def test_masks_of_fused_attention_are_in_its_map(mask):
 
 
 @pytest.mark.parametrize("name", ["softmax", "reattention", "refiner"])
-def test_maps_of_mechanisms_are_those_that_weigh_v(name):
+def test_maps_of_mechanisms_are_those_that_weight_v(name):
     torch.manual_seed(0)
     module = ATTENTION[name](Slot(dim=24, num_heads=3)).eval()
     module.num_heads = 3
@@ -105,7 +105,7 @@ def test_maps_of_mechanisms_are_those_that_weigh_v(name):
     assert found.kind == type(module).__name__
 
 
-def test_groupmix_has_no_map_but_weights_of_tokens():
+def test_groupmix_has_token_weights_instead_of_a_map():
     maps = attention_maps(build("groupmix", embed_dim=40, num_heads=4), images())
     assert [one.name for one in maps] == ["blocks.0.attn", "blocks.1.attn", "blocks.2.attn"]
     assert {(one.weights, one.softmax) for one in maps} == {(None, None)}
@@ -157,7 +157,7 @@ def test_positions_of_a_plain_transformer():
     assert first.positions == Positions((4, 4), (4, 4), num_prefix=1)
 
 
-def test_talking_heads_show_the_map_after_the_mixing():
+def test_talking_heads_record_the_map_after_the_mixing():
     model = timm.create_model("cait_xxs24_224", img_size=32, num_classes=3).eval()
     (first, *_) = attention_maps(model, images(32))
     assert (first.kind, first.weights.shape) == ("TalkingHeadAttn", (2, 4, 4, 4))
@@ -170,7 +170,7 @@ def test_attention_over_channels_has_no_map_between_tokens():
     assert {one.kind: one.weights is None for one in maps} == {"XCA": True, "ClassAttn": False}
 
 
-def test_windows_that_join_the_heads_are_taken_apart():
+def test_windows_that_are_merged_with_heads_are_separated():
     model = timm.create_model("focal_tiny_patch4_window7_224", num_classes=3)
     (first, *_) = attention_maps(model, torch.zeros(1, 3, 224, 224))
     num_windows, num_heads = (56 // 7) ** 2, 3
@@ -179,7 +179,7 @@ def test_windows_that_join_the_heads_are_taken_apart():
 
 
 def test_a_model_without_attention_is_refused():
-    with pytest.raises(ValueError, match="ResNet formed no attention map, and no other attention was seen"):
+    with pytest.raises(ValueError, match="ResNet formed no attention map, and no other attention was found"):
         attention_maps(timm.create_model("resnet18", num_classes=3), images(32))
 
 
@@ -188,8 +188,8 @@ EVERY = ["softmax", "reattention", "refiner", {"name": "refiner", "sharing": "al
 
 @pytest.mark.parametrize("attention", EVERY, ids=str)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_a_probe_leaves_nothing_behind(attention, training):
-    """Outputs, buffers, modes and the stream of random numbers are bit for bit those of a model that was not probed."""
+def test_a_probe_has_no_side_effects(attention, training):
+    """Outputs, buffers, modes and the stream of random numbers are bit-equal to those of a model without a probe."""
     model = build(attention, attn_drop_rate=0.1).train(training)
     other, x = copy.deepcopy(model), images()
     torch.manual_seed(1)
@@ -203,7 +203,7 @@ def test_a_probe_leaves_nothing_behind(attention, training):
 
 
 @pytest.mark.parametrize("attention", EVERY, ids=str)
-def test_the_output_during_a_probe_is_the_usual_one(attention):
+def test_a_probe_does_not_change_the_output(attention):
     model, x = build(attention).eval(), images()
     want = model(x)
     with record_maps(model) as maps:
@@ -212,7 +212,7 @@ def test_the_output_during_a_probe_is_the_usual_one(attention):
     assert len(maps) == 3
 
 
-def test_nothing_is_left_behind_where_the_forward_fails():
+def test_a_probe_has_no_side_effects_if_the_forward_fails():
     model = build()
     with pytest.raises(RuntimeError), record_maps(model) as maps:
         model(torch.zeros(1, 1, 8, 8))
@@ -221,7 +221,7 @@ def test_nothing_is_left_behind_where_the_forward_fails():
     assert len(attention_maps(model, images())) == 3
 
 
-def test_compiled_models_are_read_eagerly():
+def test_compiled_models_are_recorded_eagerly():
     model, x = build().eval(), images()
     compiled = torch.compile(model, backend="eager")
     compiled(x)
@@ -231,14 +231,14 @@ def test_compiled_models_are_read_eagerly():
         assert one.positions == want.positions
 
 
-def test_checkpointed_models_can_be_read():
+def test_checkpointed_models_can_be_recorded():
     model, x = build({"name": "refiner", "residual_map": True}), images()
     want = [one.weights for one in attention_maps(model, x)]
     model.set_grad_checkpointing(True)
     assert all(torch.equal(one.weights, two) for one, two in zip(attention_maps(model, x), want, strict=True))
 
 
-def test_maps_for_losses_carry_gradient_and_dropout():
+def test_maps_for_losses_have_gradient_and_dropout():
     model, x = build(attn_drop_rate=0.5).train(), images()
     with record_maps(model, replace_fused=True) as maps:
         model(x)
@@ -255,7 +255,7 @@ def test_explicit_attention_gives_the_fused_output():
     torch.testing.assert_close(explicit, model(x), rtol=1e-4, atol=1e-6)
 
 
-def test_block_features_are_what_the_blocks_return():
+def test_block_features_are_the_outputs_of_the_blocks():
     model, x = build().eval(), images()
     found = block_features(model, x)
     _, want = model.forward_intermediates(x, output_fmt="NLC", return_prefix_tokens=True, norm=False)

@@ -1,4 +1,4 @@
-"""Probes as numbers of a model: what they are means of, and what they say where there is nothing to measure."""
+"""Probes as metrics of a model: how they are averaged, and their notes if there is nothing to measure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from search_space.schema.trial import ArchSpec, TaskSpec
 def build(attention="softmax", depth=3, num_heads=4):
     arch = {"depth": depth, "embed_dim": 40, "num_heads": num_heads, "patch_size": 2, "attention": attention}
     model = build_model(ArchSpec.model_validate(arch), img_size=8, in_chans=1, num_classes=3, seed=0).eval()
-    # Larger queries and keys: maps that are not almost even.
+    # Larger queries and keys, so that the maps are not almost uniform.
     for block in model.blocks:
         block.attn.qkv.weight.data *= 20
     return model
@@ -48,7 +48,7 @@ def test_every_probe_can_be_written_in_a_sweep():
 
 @pytest.mark.parametrize("attention", ["softmax", "reattention"])
 def test_metrics_are_means_over_blocks_and_images(attention):
-    """Two batches of different size count by their images."""
+    """Two batches of different size are weighted by their images."""
     model, batches = build(attention), [images(3), images(1, seed=1)]
     found = measure_probes(model, batches, tuple(PROBES))
     together = torch.cat(batches)
@@ -66,12 +66,12 @@ def test_metrics_are_means_over_blocks_and_images(attention):
             [attention_distance(one.softmax, one.positions).mean() for one in maps]
         ).mean(),
     }
-    # Batches of other sizes take other paths through the fused kernels.
+    # Batches of different sizes may use different fused kernels.
     assert found.metrics == {name: pytest.approx(value.item(), rel=1e-4) for name, value in want.items()}
     assert found.notes == ()
 
 
-def test_the_threshold_decides_what_is_similar():
+def test_similar_columns_exceed_the_threshold():
     model, x = build(), images(2)
     shares = [
         measure_probes(model, [x], ("similar_blocks",), similarity_threshold=threshold).metrics["similar_blocks"]
@@ -80,7 +80,7 @@ def test_the_threshold_decides_what_is_similar():
     assert shares == [100.0, 0.0]
 
 
-def test_arrays_show_every_block_head_and_pair():
+def test_arrays_contain_every_block_head_and_pair():
     found = measure_probes(build(), [images(2)], tuple(PROBES))
     assert found.names == ("blocks.0.attn", "blocks.1.attn", "blocks.2.attn")
     assert {name: tuple(array.shape) for name, array in found.arrays.items()} == {
@@ -94,23 +94,23 @@ def test_arrays_show_every_block_head_and_pair():
     assert found.arrays["cross_layer_similarity"].diagonal().tolist() == pytest.approx([1.0] * 3)
 
 
-def test_groupmix_has_features_only_and_says_so():
+def test_groupmix_has_features_only_and_a_note():
     found = measure_probes(build("groupmix"), [images(2)], ("cross_layer_similarity", "feature_similarity"))
     assert set(found.metrics) == {"feature_similarity"}
     assert found.notes == ("no cross_layer_similarity: GroupMixAttention forms no map of attention between tokens",)
 
 
-def test_blocks_without_a_map_are_left_out():
+def test_blocks_without_a_map_are_omitted():
     found = measure_probes(build({"name": "groupmix", "blocks": [1]}), [images(2)], ("cross_layer_similarity",))
     assert found.arrays["cross_layer_similarity"].isnan().tolist() == [[False, True, False]] * 1 + [
         [True, True, True],
         [False, True, False],
     ]
-    # Block 2 is compared with block 0: the nearest before it that forms a map.
+    # Block 2 is compared with block 0, the nearest earlier block with a map.
     assert found.metrics["cross_layer_similarity"] == pytest.approx(found.arrays["cross_layer_similarity"][0, 2].item())
 
 
-def test_one_head_has_no_other_to_be_like():
+def test_a_single_head_has_no_similarity():
     found = measure_probes(build(num_heads=1), [images(2)], ("head_similarity",))
     assert (found.metrics, found.notes) == ({}, ("no head_similarity: every attention has a single head",))
 
@@ -123,14 +123,14 @@ def test_shifted_windows_are_compared_with_shifted_ones():
     assert known.tolist() == [[(row + column) % 2 == 0 for column in range(4)] for row in range(4)]
 
 
-def test_windows_that_are_not_understood_are_not_compared():
+def test_windows_of_an_unknown_kind_are_not_compared():
     model = timm.create_model("maxvit_nano_rw_256", num_classes=3)
     found = measure_probes(model, [torch.zeros(1, 3, 256, 256)], ("attention_distance",))
     assert found.metrics == {}
-    assert found.notes == ("no attention_distance: it is not known where the tokens of this model lie in the image",)
+    assert found.notes == ("no attention_distance: the positions of this model's tokens in the image are unknown",)
 
 
-def test_entropy_of_a_model_that_attends_evenly():
+def test_entropy_of_a_model_with_uniform_attention():
     model = build()
     for block in model.blocks:
         block.attn.qkv.weight.data.zero_()

@@ -154,12 +154,12 @@ def test_a_study_of_somebody_else_is_left_alone(tracker, tmp_path):
     [
         (
             "postgresql://me:secret@host/db",
-            "--optuna-storage: a password has no place in what is copied into the run directory\n"
-            "  leave it out: libraries read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf\n",
+            "--optuna-storage: the storage is copied into the run directory, so it must not contain a password\n"
+            "  remove it: database drivers read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf\n",
         ),
         (
             "s3://bucket/study",
-            "--optuna-storage: 's3://bucket/study' is no place that Optuna can write to\n"
+            "--optuna-storage: 's3://bucket/study' is not a storage that Optuna can write to\n"
             "  write a file, or a URL that begins with sqlite, postgresql, mysql\n",
         ),
         (

@@ -153,6 +153,6 @@ def test_more_pairs_than_blocks_fail_in_words():
     with pytest.raises(SpecError) as caught:
         run(trial(cosine_regulariser=CosineRegulariserSpec()))
     assert str(caught.value) == (
-        "train.cosine_regulariser.pairs: 12 pairs of neighbouring blocks need 13 attention maps, "
+        "train.cosine_regulariser.pairs: 12 pairs of adjacent blocks need 13 attention maps, "
         "but the model forms 3\n  choose pairs of at most 2"
     )

@@ -1,4 +1,4 @@
-"""`match`, `retune` and `studies`: what they may say, and the messages where they say something else."""
+"""Sections `match`, `retune`, `resources` and `studies`: legal content, and the messages for illegal content."""
 
 from __future__ import annotations
 
@@ -47,10 +47,16 @@ def test_duration_without_a_known_unit_is_refused() -> None:
     [
         ("gpus: 4", None),
         ("processes: 2", None),
-        ("gpus: 1.5", "more than one GPU is a whole number of them, but got 1.5"),
-        ("gpus: 2, processes: 4", "every process of a trial has a GPU of its own, but 4 processes have 2 GPUs"),
-        ("gpus: 0.5, processes: 2", "every process of a trial has a GPU of its own, but 2 processes have 0.5 GPUs"),
-        ("gpu_memory: auto, processes: 2", "`gpu_memory` packs trials of one process"),
+        ("gpus: 1.5", "a number of GPUs above 1 must be whole, but got 1.5"),
+        (
+            "gpus: 2, processes: 4",
+            "every process of a trial needs its own GPU, but there are 4 processes and 2 GPUs",
+        ),
+        (
+            "gpus: 0.5, processes: 2",
+            "every process of a trial needs its own GPU, but there are 2 processes and 0.5 GPUs",
+        ),
+        ("gpu_memory: auto, processes: 2", "`gpu_memory` is legal only for trials with one process"),
     ],
 )
 def test_every_process_of_a_trial_has_a_whole_gpu_or_none(written, expected) -> None:
@@ -99,7 +105,7 @@ def test_every_process_of_a_trial_has_a_whole_gpu_or_none(written, expected) -> 
             "{params_m: baselin, by: arch.embed_dim}",
             (
                 "match.params_m",
-                "must be one of the known values, but got 'baselin'",
+                "unknown value 'baselin'",
                 "known: baseline.  Did you mean 'baseline'?",
             ),
         ),
@@ -109,7 +115,7 @@ def test_every_process_of_a_trial_has_a_whole_gpu_or_none(written, expected) -> 
         ),
     ],
 )
-def test_match_sections_that_cannot_be(match: str, expected: tuple[str, str, str]) -> None:
+def test_invalid_match_sections_are_refused(match: str, expected: tuple[str, str, str]) -> None:
     assert problems(SPACE + f"match: {match}\n") == [expected]
 
 
@@ -118,13 +124,13 @@ def test_a_varied_value_cannot_be_solved() -> None:
     assert problems(text) == [
         (
             "match.by",
-            "arch.embed_dim is varied by the sweep, so it is not free to be solved",
-            "solve for another one, for example  arch.mlp_ratio",
+            "arch.embed_dim is varied by the sweep, so it cannot be solved for",
+            "solve for another number, for example  arch.mlp_ratio",
         )
     ]
 
 
-def test_solved_value_stands_in_name_changes_and_setting() -> None:
+def test_solved_value_is_in_name_changes_and_setting() -> None:
     match = "match: {params_m: baseline, by: arch.embed_dim}\n"
     sweep = load_sweep_text(HEAD + SPACE + match).sweep
     reference, refiner = variants(sweep)
@@ -142,7 +148,7 @@ def test_solved_value_stands_in_name_changes_and_setting() -> None:
             RETUNE.replace("[100]", "[100, 1]") + "seeds: 3\n",
             (
                 "retune.seeds[1]",
-                "the seed 1 is also reported: a trial that chose a setting must not vouch for it",
+                "the seed 1 is also reported: the trials that select a setting must not evaluate it",
                 "choose another one, for example 101",
             ),
         ),
@@ -160,7 +166,7 @@ def test_solved_value_stands_in_name_changes_and_setting() -> None:
             (
                 "retune.parameters.train.epochs",
                 "the number of epochs cannot be retuned",
-                "every variant trains equally long, or the longer ones would win",
+                "all variants must train equally long, or the longer ones would win",
             ),
         ),
         (
@@ -181,7 +187,7 @@ def test_solved_value_stands_in_name_changes_and_setting() -> None:
         ),
     ],
 )
-def test_retune_sections_that_cannot_be(text: str, expected: tuple[str, str, str]) -> None:
+def test_invalid_retune_sections_are_refused(text: str, expected: tuple[str, str, str]) -> None:
     assert problems(SPACE + text) == [expected]
 
 
@@ -189,7 +195,7 @@ def test_retuning_needs_a_validation_split() -> None:
     with pytest.raises(SpecError) as caught:
         load_sweep_text((HEAD + SPACE + RETUNE).replace("val_fraction: 0.2", "val_fraction: 0"))
     (problem,) = caught.value.problems
-    expected = "needs a validation split: settings chosen on the test split would make its numbers too good"
+    expected = "needs a validation split: selecting settings on the test split would bias its metrics upwards"
     assert (problem.path, problem.message) == ("retune", expected)
 
 
@@ -199,7 +205,7 @@ def test_a_varied_parameter_cannot_be_retuned() -> None:
     assert problems(text) == [expected]
 
 
-def test_search_of_an_arm_starts_from_its_setting() -> None:
+def test_search_of_a_variant_starts_from_its_setting() -> None:
     sweep = load_sweep_text(HEAD + SPACE + RETUNE.replace("seeds: [100]", "seeds: [100], n_startup_trials: 4")).sweep
     _, refiner = variants(sweep)
     tuning = tuning_sweep(sweep, refiner.setting)
@@ -266,7 +272,7 @@ def test_problems_of_all_studies_are_reported_at_their_place() -> None:
     ]
 
 
-def test_unknown_study_is_refused_in_words(studies) -> None:
+def test_unknown_study_is_refused_with_a_message(studies) -> None:
     with pytest.raises(SpecError) as caught:
         load_studies(studies, study="head")
     assert str(caught.value) == "--study head: unknown study 'head'\n  known: depth, heads.  Did you mean 'heads'?"
@@ -275,7 +281,7 @@ def test_unknown_study_is_refused_in_words(studies) -> None:
     assert str(caught.value) == "--study a: unknown study 'a'\n  the sweep has no `studies`"
 
 
-def test_loading_one_sweep_of_several_studies_asks_which() -> None:
+def test_loading_one_sweep_of_several_studies_needs_a_choice() -> None:
     with pytest.raises(SpecError) as caught:
         load_sweep_text(HEAD + STUDIES, "s.yaml")
-    assert str(caught.value) == "s.yaml: studies: holds several studies: depth, heads\n  choose one of them"
+    assert str(caught.value) == "s.yaml: studies: has several studies: depth, heads\n  choose one of them"

@@ -1,4 +1,4 @@
-"""Designs: which rows they make, in which order, under which names - against tables written by hand."""
+"""Designs: their variants, order and names, against tables written by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_factorial_is_the_full_grid_with_the_baseline_first() -> None:
     ]
 
 
-def test_factorial_adds_a_baseline_that_lies_outside_the_grid() -> None:
+def test_factorial_adds_a_baseline_outside_of_the_grid() -> None:
     assert [name for name, _ in rows("space: {arch.depth: [2, 6]}\ndesign: factorial\n")] == [
         "baseline",
         "depth=2",
@@ -43,7 +43,7 @@ def test_factorial_adds_a_baseline_that_lies_outside_the_grid() -> None:
     ]
 
 
-def test_factorial_multiplies_out_conditional_parameters_inside_their_choice_only() -> None:
+def test_factorial_combines_conditional_parameters_within_their_choice_only() -> None:
     space = """
 space:
   arch.attention:
@@ -153,7 +153,7 @@ def test_add_one_in_starts_from_everything_off() -> None:
     assert found[1].components == {"attention": True, "long training": False, "class_token": False}
 
 
-def test_cumulative_is_a_ladder() -> None:
+def test_cumulative_adds_one_component_at_a_time() -> None:
     found = list(variants(sweep_of(COMPONENTS + "design: cumulative\n")))
     assert [variant.name for variant in found] == [
         "baseline",
@@ -189,7 +189,7 @@ design:
 
 
 def test_attentions_are_compared_by_content() -> None:
-    """`refiner`, its name alone and its spelled-out defaults are one row."""
+    """`refiner` by its name and with explicit defaults is one variant."""
     space = """
 space:
   arch.attention: [refiner]
@@ -225,15 +225,15 @@ design: one_factor
     ]
 
 
-def test_settings_that_look_alike_still_have_names_of_their_own() -> None:
-    """1 and 1.0 are different arguments for a model, and print alike."""
+def test_settings_that_print_alike_have_unique_names() -> None:
+    """1 and 1.0 are different arguments for a model, but both print as 1."""
     found = list(variants(sweep_of("space: {arch.options.scale: [1, 1.0]}\ndesign: one_factor\n")))
     assert found[1].name == "scale=1"
     assert found[2].name == f"scale=1 #{found[2].variant_id[:6]}"
 
 
-def test_what_stays_unwritten_in_the_baseline_follows_the_varied_value() -> None:
-    """Without a class token the pooling default is `avg`: values are laid over what was written."""
+def test_defaults_of_the_baseline_follow_the_varied_value() -> None:
+    """Without a class token the pooling default is `avg`: values are applied to the baseline as written."""
     found = list(
         variants(
             sweep_of("space: {arch.class_token: [false], arch.model: [deit_tiny_patch16_224]}\ndesign: one_factor\n")
@@ -264,7 +264,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", sorted(DESIGNS))
 def test_every_design_keeps_the_contract(name: str) -> None:
-    """Reference first and only once, nothing twice, names unique, the count an upper bound, candidates repeatable."""
+    """Reference first and once, no duplicates, unique names, the count an upper bound, deterministic candidates."""
     sweep = sweep_of(SHAPES[name])
     candidates = list(DESIGNS[name].candidates(sweep))
     assert all(isinstance(candidate, CandidateRow) for candidate in candidates)
@@ -283,7 +283,7 @@ def test_every_design_keeps_the_contract(name: str) -> None:
     assert all(variant.variant_id == variant_id(variant.setting) for variant in found)
 
 
-def test_a_grid_of_a_thousand_million_cells_starts_at_once() -> None:
+def test_a_grid_of_a_billion_cells_starts_without_delay() -> None:
     values = "[" + ", ".join(f"1e-{i}" for i in range(1, 11)) + "]"
     paths = ["lr", "weight_decay", "warmup_lr", "min_lr", "mixup", "cutmix", "clip_grad", "color_jitter", "momentum"]
     space = "\n".join(f"  train.{path}: {values}" for path in paths)

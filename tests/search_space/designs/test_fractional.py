@@ -82,7 +82,7 @@ def test_plackett_burman_of_eleven_factors_is_the_published_matrix() -> None:
 
 
 @pytest.mark.parametrize("num_factors", range(2, 24))
-def test_plackett_burman_designs_are_orthogonal_and_as_small_as_can_be(num_factors: int) -> None:
+def test_plackett_burman_designs_are_orthogonal_and_of_minimal_size(num_factors: int) -> None:
     runs = plackett_burman(num_factors)
     assert len(runs) == max(4, 4 * (num_factors // 4 + 1))
     columns = list(zip(*runs, strict=True))
@@ -106,7 +106,7 @@ PUBLISHED = {
 
 
 def shortest_word(num_factors: int, found) -> int:
-    """Resolution from the defining relation, a way that does not look at runs: all products of the words."""
+    """Resolution from the defining relation (all products of the words), a method that does not use the runs."""
     words = [frozenset(generator.word + generator.factor) for generator in found]
     lengths = []
     for count in range(1, len(words) + 1):
@@ -131,7 +131,7 @@ def test_fractions_have_the_published_size_and_resolution(num_factors: int, want
 @pytest.mark.parametrize("num_factors", range(12, 26))
 @pytest.mark.parametrize("wanted", [3, 4])
 def test_fractions_beyond_the_tables_keep_their_resolution_in_the_fewest_runs(num_factors: int, wanted: int) -> None:
-    """Resolution III holds up to N - 1 factors in N runs, resolution IV up to N / 2: both bounds are classical."""
+    """N runs allow at most N - 1 factors at resolution III and N / 2 at resolution IV: both bounds are classical."""
     found = find_generators(num_factors, wanted)
     assert found is not None
     runs = fraction(num_factors, found)
@@ -172,7 +172,7 @@ def test_aliases_of_a_quarter_of_five_factors_are_the_published_ones() -> None:
 
 
 def test_plackett_burman_main_effects_carry_a_third_of_every_interaction_of_two_others() -> None:
-    """The known property of N = 12: weights of +1/3 or -1/3, for all 45 pairs of other factors, and none else."""
+    """The known property of N = 12: weights of +1/3 or -1/3, for all 45 pairs of other factors and no other effect."""
     found = alias_structure(states(plackett_burman(11)))
     assert found.resolution == 3
     for letter in LETTERS[:11]:
@@ -182,7 +182,7 @@ def test_plackett_burman_main_effects_carry_a_third_of_every_interaction_of_two_
         assert all(len(alias.effect) == 2 and letter not in alias.effect for alias in listed)
 
 
-def test_alias_structure_speaks_in_names() -> None:
+def test_alias_structure_uses_factor_names() -> None:
     found = alias_structure(
         [
             {"depth": False, "width": False, "heads": True},
@@ -201,8 +201,8 @@ def test_alias_structure_speaks_in_names() -> None:
     assert found.is_orthogonal
 
 
-def test_lost_row_costs_the_balance() -> None:
-    """Without one of its eight rows the 2^(4-1) has no clear main effect any more: weights are 1/7."""
+def test_a_missing_run_destroys_orthogonality() -> None:
+    """Without one of its eight runs the 2^(4-1) has no clear main effect: weights are 1/7."""
     found = alias_structure(states(fraction(4, generators("D=ABC"))[:-1]))
     assert not found.is_orthogonal
     assert found.resolution == 1
@@ -213,7 +213,7 @@ def rows(design: str, space: str = FOUR) -> list[str]:
     return [variant.name for variant in variants(load_sweep_text(BASELINE + space + f"design: {design}\n").sweep)]
 
 
-def test_rows_are_named_by_what_is_on() -> None:
+def test_variants_are_named_after_the_components_that_are_on() -> None:
     assert rows("{name: fractional, resolution: 4}") == [
         "baseline",
         "+ qkv_bias + lr",
@@ -228,7 +228,7 @@ def test_rows_are_named_by_what_is_on() -> None:
 
 
 def test_reference_is_full_where_the_fraction_lacks_the_baseline() -> None:
-    """C = AB has no row with everything off."""
+    """C = AB has no run with every component off."""
     space = "space: {arch.qkv_bias: [true, false], arch.mlp_ratio: [4, 3], train.mixup: [0, 0.2]}\n"
     assert rows("{name: fractional, resolution: 3}", space) == [
         "full",
@@ -238,7 +238,7 @@ def test_reference_is_full_where_the_fraction_lacks_the_baseline() -> None:
     ]
 
 
-def test_plackett_burman_rows_come_with_their_components() -> None:
+def test_plackett_burman_variants_have_their_components() -> None:
     text = BASELINE + FOUR + "design: {name: fractional, kind: plackett_burman}\n"
     found = list(variants(load_sweep_text(text).sweep))
     assert len(found) == 8
@@ -252,7 +252,7 @@ def test_plackett_burman_rows_come_with_their_components() -> None:
     [
         (
             "fractional",
-            "the design 'fractional' does not say which fraction",
+            "the design 'fractional' does not state which fraction",
             "write  resolution: 3 (or 4, 5),  generators: [D=ABC]  or  kind: plackett_burman",
         ),
         (
@@ -267,12 +267,12 @@ def test_plackett_burman_rows_come_with_their_components() -> None:
         ),
         (
             "{name: fractional, generators: [D=AXC]}",
-            "'D=AXC' speaks of X",
+            "'D=AXC' has unknown letters: X",
             "the letters are A qkv_bias, B mlp_ratio, C mixup, D lr",
         ),
         (
             "{name: fractional, generators: [lr=AB]}",
-            "'lr=AB' is no generator",
+            "'lr=AB' is not a generator",
             "write  D=ABC  or  D=-ABC;  here A qkv_bias, B mlp_ratio, C mixup, D lr",
         ),
         (
@@ -287,12 +287,12 @@ def test_plackett_burman_rows_come_with_their_components() -> None:
         ),
         (
             "{name: factorial, resolution: 3}",
-            "`resolution` has no meaning in the design 'factorial'",
+            "`resolution` has no effect in the design 'factorial'",
             "remove it, or write  name: fractional",
         ),
     ],
 )
-def test_fractions_that_cannot_be(design: str, message: str, hint: str) -> None:
+def test_invalid_fractions_are_refused(design: str, message: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_sweep_text(BASELINE + FOUR + f"design: {design}\n")
     assert [(problem.message, problem.hint) for problem in caught.value.problems] == [(message, hint)]

@@ -1,4 +1,4 @@
-"""The pages about sweep files tell the truth: examples load, and messages are those that are printed."""
+"""Documentation of sweep files: its examples load, and its messages are those of the program."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BROKEN = sorted((DOCS / "broken_sweeps").glob("*.yaml"))
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_every_example_of_the_format_loads(example: str) -> None:
-    """What a part of a file leaves out is filled in."""
+    """Examples of single sections are completed with the required ones."""
     given = yaml.safe_load(example)
     has_rows = "rows" in str(given.get("design"))
     rest = [text for key, text in REST.items() if key not in given and not (key == "space" and has_rows)]
@@ -38,7 +38,7 @@ def test_every_example_of_the_format_loads(example: str) -> None:
         load_sweep_text("".join(rest) + example, study=study)
 
 
-def test_the_format_names_everything_there_is() -> None:
+def test_the_format_page_names_every_option() -> None:
     models = (Sweep, Design, Match, Retune, ArchSpec, TaskSpec, TrainSpec, ShapesSpec, TimmDatasetSpec, Resources)
     models = (*models, *ATTENTION_SPECS.values(), *TRACKER_SPECS.values())
     names = (

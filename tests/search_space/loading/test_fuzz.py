@@ -1,4 +1,4 @@
-"""Whatever stands in a file, the loader answers with a sweep or with a SpecError, and a sweep can be enumerated."""
+"""Fuzzing of the loader: any file yields a sweep or a SpecError, and every sweep can be enumerated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON Schema and the starter: shipped, current, and in agreement with the loader."""
+"""JSON Schema and starter file: shipped, current, and consistent with the loader."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def errors(content: object) -> list[str]:
 
 
 def test_the_shipped_schema_is_current() -> None:
-    """If this fails: archsweep schema > search_space/sweep.schema.json"""
+    """To update it, run: archsweep schema > search_space/sweep.schema.json"""
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
 
 
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
-    assert json_schema()["$schema"] == "https://json-schema.org/candidate/2020-12/schema"
+    assert json_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
@@ -59,7 +59,7 @@ def test_short_forms_satisfy_the_schema() -> None:
 
 
 def test_studies_satisfy_the_schema() -> None:
-    """A file with studies needs no design of its own; a study has no baseline of its own."""
+    """A file with studies needs no top-level design; a study has no baseline of its own."""
     study = {"space": {"arch.depth": [2, 4]}, "design": {"name": "fractional", "resolution": 3}, "seeds": 3}
     assert errors({"name": "a", "baseline": {}, "studies": {"depth": study}}) == []
     assert errors({"name": "a", "baseline": {}, "studies": {"depth": study | {"baseline": {}}}}) != []
@@ -67,7 +67,7 @@ def test_studies_satisfy_the_schema() -> None:
     assert errors({"name": "a", "baseline": {}}) != []
 
 
-def test_arm_sections_satisfy_the_schema() -> None:
+def test_match_and_retune_satisfy_the_schema() -> None:
     match = {"params_m": "baseline", "by": "arch.embed_dim", "tolerance": "2 %"}
     retune = {"parameters": {"train.lr": {"min": 1e-4, "max": 1e-2, "log": True}}, "num_trials": 8, "seeds": [100]}
     sweep = {"name": "a", "baseline": {}, "design": "one_factor"}
@@ -89,7 +89,7 @@ def test_arm_sections_satisfy_the_schema() -> None:
         {"name": "a", "design": "factorial", "baseline": {}, "seeds": "three"},
     ],
 )
-def test_the_schema_finds_slips(wrong: dict) -> None:
+def test_the_schema_detects_mistakes(wrong: dict) -> None:
     assert errors(wrong) != []
     with pytest.raises(SpecError):
         load_sweep_text(json.dumps(wrong))

@@ -1,4 +1,4 @@
-"""Loading: every problem at once, each with its place; profiles and overrides; what the sweep then says."""
+"""Loader of sweep files: all problems at once with their locations; profiles and overrides; the resulting sweep."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def printed(text: str, **options: object) -> str:
     return str(caught.value)
 
 
-def test_a_sweep_says_what_its_file_says() -> None:
+def test_a_sweep_has_the_values_of_its_file() -> None:
     file = load_sweep_text(GOOD.replace(", arch.attention.blocks: all", ""), "s.yaml")
     sweep = file.sweep
     assert (sweep.name, sweep.seeds, sweep.metric, sweep.design.name) == ("good", (3, 5), "top1", "one_factor")
@@ -121,7 +121,7 @@ s.yaml:9:9: metric: unknown metric 'top2'
     metric: top2
             ^
   known: loss, top1, top5.  Did you mean 'top5'?
-s.yaml:10:11: require[0]: 'arch.depth + 1' is no requirement: it is neither true nor false
+s.yaml:10:11: require[0]: 'arch.depth + 1' is not a requirement: it is neither true nor false
     require: [arch.depth + 1]
               ^
   write a comparison, such as  params_m <= 25
@@ -137,12 +137,12 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
     [
         (
             "",
-            "s.yaml:1:1: a sweep is a mapping with name, baseline, design, ..., but this file holds nothing\n"
+            "s.yaml:1:1: a sweep is a mapping with name, baseline, design, ..., but this file contains nothing\n"
             "  `archsweep init` writes one to start from",
         ),
         (
             "- a\n",
-            "s.yaml:1:1: a sweep is a mapping with name, baseline, design, ..., but this file holds a list\n"
+            "s.yaml:1:1: a sweep is a mapping with name, baseline, design, ..., but this file contains a list\n"
             "  `archsweep init` writes one to start from",
         ),
         (
@@ -161,7 +161,7 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
         ),
         (
             "name: a\nbaseline: {train: {amp: on}}\ndesign: factorial\n",
-            "s.yaml:2:25: baseline.train.amp: must be one of the known values, but got 'on'\n"
+            "s.yaml:2:25: baseline.train.amp: unknown value 'on'\n"
             "    baseline: {train: {amp: on}}\n"
             "                            ^\n"
             "  known: auto, bfloat16, float16, off.",
@@ -210,7 +210,7 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "    design: {name: list}\n"
             "            ^\n"
             "  design: {name: list, rows: [{arch.depth: 4}, {arch.depth: 6, name: deep}]}\n"
-            "s.yaml:4:8: space: `space` has no meaning in the design 'list', whose rows stand below `design`\n"
+            "s.yaml:4:8: space: `space` has no effect in the design 'list', whose rows are listed below `design`\n"
             "    space: {arch.depth: [1]}\n"
             "           ^\n"
             "  remove it, or choose another design",
@@ -239,7 +239,7 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "s.yaml:6:37: search.objectives: the metric of the sweep, 'top5', is none of the objectives\n"
             "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
             "                                        ^\n"
-            "  the pruner goes by `metric`: add it here, or set it to one of these\n"
+            "  the pruner uses `metric`: add it here, or set it to one of these\n"
             "s.yaml:6:44: search.objectives[1]: unknown objective 'gmac'\n"
             "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
             "                                               ^\n"
@@ -247,18 +247,19 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "s.yaml:6:50: search.objectives[2]: the objective 'top1' is given twice\n"
             "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
             "                                                     ^\n"
-            "s.yaml:7:17: prune.pruner: a variant is judged by the seeds it has finished, but there is 1 seed\n"
+            "s.yaml:7:17: prune.pruner: pruning over seeds compares variants by their finished seeds, "
+            "but there is 1 seed\n"
             "    prune: {pruner: wilcoxon}\n"
             "                    ^\n"
-            "  raise `seeds`, or judge trials by their curves: a pruner with  over: epochs",
+            "  raise `seeds`, or compare trials by their curves: a pruner with  over: epochs",
         ),
     ],
 )
-def test_messages_say_what_came_and_what_is_legal(text: str, expected: str) -> None:
+def test_messages_show_the_given_and_the_legal_values(text: str, expected: str) -> None:
     assert printed(text) == with_lists(expected)
 
 
-def test_a_profile_is_laid_over_baseline_and_sections() -> None:
+def test_a_profile_changes_baseline_and_sections() -> None:
     text = GOOD.replace("arch.attention.blocks: all", "arch.attention: groupmix, task.dataset.img_size: 16").replace(
         "  train:", "  task: {dataset: builtin/shapes}\n  train:"
     )
@@ -308,13 +309,13 @@ def test_overrides_come_after_the_profile_and_are_read_as_yaml() -> None:
         ),
     ],
 )
-def test_a_wrong_override_is_named_as_it_was_typed(override: str, expected: str) -> None:
+def test_an_invalid_override_is_quoted_as_typed(override: str, expected: str) -> None:
     text = GOOD.replace(", arch.attention.blocks: all", "")
     assert printed(text, overrides=[override]).split("\n  known:")[0] == expected
 
 
 def test_profiles_are_checked_although_they_are_not_chosen() -> None:
-    """`blocks` is no option of softmax, which the baseline has."""
+    """`blocks` is not an option of softmax, the baseline's attention."""
     assert printed(GOOD) == (
         "s.yaml:14:51: baseline.arch.attention.blocks: with the profile 'smoke': "
         "unknown key 'blocks' in attention 'softmax'\n"
@@ -375,7 +376,7 @@ SPACE = "name: a\nbaseline: {{arch: {{depth: 4, num_heads: 4}}}}\ndesign: {desig
         (
             "factorial",
             "{arch.attention: [softmax, refiner], arch.attention.name: [softmax]}",
-            "s.yaml:5:40: space.arch.attention.name: 'arch.attention.name' and 'arch.attention' change the same place",
+            "s.yaml:5:40: space.arch.attention.name: 'arch.attention.name' and 'arch.attention' change the same value",
         ),
         (
             "factorial",
@@ -385,7 +386,8 @@ SPACE = "name: a\nbaseline: {{arch: {{depth: 4, num_heads: 4}}}}\ndesign: {desig
         (
             "factorial",
             "tricks: {off: 1, on: 2}",
-            "s.yaml:5:17: space.tricks.off: 'tricks' is no path, so the component needs a mapping of paths, but got 1",
+            "s.yaml:5:17: space.tricks.off: 'tricks' is not a path, so the component needs a mapping of paths, "
+            "but got 1",
         ),
         (
             "add_one_in",
@@ -405,7 +407,7 @@ SPACE = "name: a\nbaseline: {{arch: {{depth: 4, num_heads: 4}}}}\ndesign: {desig
         (
             "add_one_in",
             "{depth: {off: {train.lr: 1}, on: {train.lr: 2}}, arch.depth: [2, 4]}",
-            "s.yaml:5:52: space.arch.depth: the name 'depth' already stands for 'depth'",
+            "s.yaml:5:52: space.arch.depth: the name 'depth' already denotes 'depth'",
         ),
         (
             "zip",
@@ -416,8 +418,7 @@ SPACE = "name: a\nbaseline: {{arch: {{depth: 4, num_heads: 4}}}}\ndesign: {desig
         (
             "zip",
             "arch.attention: [{value: refiner, with: {expansion: [1, 2]}}]",
-            "s.yaml:5:43: space.arch.attention[0].with: "
-            "a choice of the design 'zip' cannot bring parameters of its own",
+            "s.yaml:5:43: space.arch.attention[0].with: a choice of the design 'zip' cannot have parameters of its own",
         ),
         (
             "factorial",
@@ -453,14 +454,14 @@ SPACE = "name: a\nbaseline: {{arch: {{depth: 4, num_heads: 4}}}}\ndesign: {desig
         ),
     ],
 )
-def test_wrong_parameters_are_refused_where_they_stand(design: str, space: str, expected: str) -> None:
+def test_invalid_parameters_are_refused_at_their_location(design: str, space: str, expected: str) -> None:
     assert printed(SPACE.format(design=design, space=space)).split("\n")[0] == expected
 
 
-def test_nothing_is_ranked_by_a_probe() -> None:
+def test_a_probe_cannot_rank_variants() -> None:
     text = "name: s\nbaseline: {}\nspace: {arch.depth: [1, 2]}\ndesign: one_factor\nmetric: attention_entropy\n"
     assert printed(text) == (
-        "s.yaml:5:9: metric: 'attention_entropy' has no better or worse, so nothing can be ranked by it\n"
+        "s.yaml:5:9: metric: 'attention_entropy' is neither maximised nor minimised, so it cannot rank variants\n"
         "    metric: attention_entropy\n"
         "            ^\n"
         "  known: loss, top1, top5.  `task.probes` measures it beside the metric"

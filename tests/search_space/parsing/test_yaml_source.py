@@ -1,4 +1,4 @@
-"""Reading YAML: the scalars of version 1.2, places of values, and what is refused before anything else looks at it."""
+"""YAML parser: scalars of version 1.2, locations of values, and refusal of unsafe or oversized documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from search_space.parsing.errors import SpecError
 from search_space.parsing.yaml_source import MAX_BYTES, MAX_DEPTH, Node, read_file, read_text
 
-# YAML 1.2.2, section 10.3.2 (core schema), and the traps of YAML 1.1
+# YAML 1.2.2, section 10.3.2 (core schema), and scalars that YAML 1.1 resolves differently
 SCALARS = [
     ("1e-3", 0.001),
     ("1E3", 1000.0),
@@ -49,7 +49,7 @@ SCALARS = [
 
 
 @pytest.mark.parametrize(("text", "value"), SCALARS)
-def test_scalars_mean_what_yaml_1_2_says(text: str, value: object) -> None:
+def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     node, problems = read_text(f"key: {text}\n", "f.yaml")
     assert problems == []
     read = node.plain()["key"]
@@ -75,7 +75,7 @@ def test_an_empty_value_is_null() -> None:
         ("!!int true", "'true' is not a value of !!int"),
     ],
 )
-def test_numbers_without_a_place_in_a_sweep_are_problems(text: str, message: str) -> None:
+def test_numbers_that_a_sweep_cannot_represent_are_problems(text: str, message: str) -> None:
     _, problems = read_text(f"key: {text}\n", "f.yaml")
     assert [(problem.where, problem.message) for problem in problems] == [("f.yaml:1:6", message)]
 
@@ -128,7 +128,7 @@ def test_the_largest_whole_number_is_read() -> None:
             "f.yaml:1:4: the tag '!mine' is not supported\n"
             "    a: !mine x\n"
             "       ^\n"
-            "  a sweep knows only the tags !!bool, !!float, !!int, !!null, !!str",
+            "  a sweep supports only the tags !!bool, !!float, !!int, !!null, !!str",
         ),
     ],
 )
@@ -154,17 +154,17 @@ def test_problems_with_keys_and_tags_are_shown_with_a_caret(text: str, printed: 
             "a: 1\n---\nb: 2\n",
             "f.yaml:2:1: a second document starts here\n    ---\n    ^\n  one file holds one sweep; remove the `---`",
         ),
-        ("a: &x [*x]\n", "f.yaml:1:8: the alias *x stands inside its own anchor\n    a: &x [*x]\n           ^"),
+        ("a: &x [*x]\n", "f.yaml:1:8: the alias *x is inside its own anchor\n    a: &x [*x]\n           ^"),
         ("a: *x\n", "f.yaml:1:4: there is no anchor &x before this alias\n    a: *x\n       ^"),
     ],
 )
-def test_text_without_a_tree_is_refused_with_its_place(text: str, printed: str) -> None:
+def test_invalid_yaml_is_refused_with_its_location(text: str, printed: str) -> None:
     with pytest.raises(SpecError) as caught:
         read_text(text, "f.yaml")
     assert str(caught.value) == printed
 
 
-def test_an_alias_bomb_is_refused_at_once() -> None:
+def test_an_alias_bomb_is_refused_without_delay() -> None:
     """Nine lines that would expand to 10^9 values."""
     lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 9)]
@@ -173,11 +173,11 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
         read_text("\n".join(lines), "f.yaml")
     assert time.perf_counter() - started < 1
     assert caught.value.problems[0].message == "aliases and lists expand to more than 100000 values"
-    # l0 to l3 hold 1 + 10 * n values each (11, 111, 1111, 11111); the ninth alias to l3 is one too many
+    # l0 to l3 have 1 + 10 * n values each (11, 111, 1111, 11111); the ninth alias to l3 exceeds the limit
     assert caught.value.problems[0].where.startswith("f.yaml:5:")
 
 
-def test_anchors_and_aliases_as_such_are_fine() -> None:
+def test_anchors_and_aliases_are_supported() -> None:
     text = "a: &sizes [1, 2]\nb: *sizes\nc: &sizes [3]\nd: *sizes\n"
     assert read_text(text, "f.yaml")[0].plain() == {"a": (1, 2), "b": (1, 2), "c": (3,), "d": (3,)}
 
@@ -189,7 +189,7 @@ def test_deep_nesting_is_refused_without_recursing_into_it(text: str) -> None:
     assert caught.value.problems[0].message == f"nested deeper than {MAX_DEPTH} levels"
 
 
-def test_a_value_knows_its_line_and_column() -> None:
+def test_values_and_keys_have_line_and_column() -> None:
     node, _ = read_text("a: 1\nb:\n  - {c: x}\n", "f.yaml")
     assert isinstance(node.value, dict)
     items = node.value["b"].value
@@ -200,7 +200,7 @@ def test_a_value_knows_its_line_and_column() -> None:
     assert items[0].keys["c"].where == "f.yaml:3:6"
 
 
-def test_the_caret_stands_below_wide_characters_too() -> None:
+def test_the_caret_is_aligned_below_wide_characters() -> None:
     """A character of double width moves the caret by two columns."""
     node, _ = read_text("{'\u8868': 1, b: 2}", "f.yaml")
     assert node.keys["b"].excerpt == "{'\u8868': 1, b: 2}\n          ^"
@@ -213,7 +213,7 @@ def test_a_long_line_is_cut_around_the_place() -> None:
     assert line[caret.index("^")] == "b"
 
 
-def test_a_file_that_cannot_be_read_is_refused_in_words(tmp_path) -> None:
+def test_an_unreadable_file_is_refused_with_a_message(tmp_path) -> None:
     (tmp_path / "quickstart.yaml").write_text("name: x")
     (tmp_path / "latin.yaml").write_bytes(b"name: x\ndescription: caf\xe9\n")
     (tmp_path / "large.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
@@ -231,7 +231,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_words(tmp_path) -> None:
         assert str(caught.value).split("\n  sweeps there:")[0] == printed
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_key(tmp_path) -> None:
     (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbfname: x\n")
     assert read_file(tmp_path / "bom.yaml")[0].plain() == {"name": "x"}
 

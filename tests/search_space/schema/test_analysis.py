@@ -1,4 +1,4 @@
-"""The `analysis` section: what it may say, and that it is no part of any identity."""
+"""Section `analysis`: its preconditions, and that it is not part of any identity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_selection_needs_what_it_selects_from(selection, message):
     assert (problem.where, problem.message) == ("s.yaml:6:23", message)
 
 
-def test_selection_is_accepted_where_there_is_something_to_select():
+def test_selection_is_accepted_with_a_validation_split():
     text = TEXT.replace("dataset: builtin/digits", "dataset: builtin/digits, val_fraction: 0.1")
     assert load_sweep_text(text + "analysis: {selection: best-val}\n").sweep.analysis.selection == "best-val"
 

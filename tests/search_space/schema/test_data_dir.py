@@ -1,4 +1,4 @@
-"""`resources.data_dir` names the same folder wherever the command is typed and wherever the trial runs."""
+"""`resources.data_dir` does not depend on the working directory of the command or of the trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ resources: {data_dir: DIRECTORY}
 """
 
 
-def test_relative_data_dir_lies_beside_the_sweep_file(tmp_path, monkeypatch):
+def test_relative_data_dir_is_resolved_from_the_sweep_file(tmp_path, monkeypatch):
     (tmp_path / "sweeps").mkdir()
     path = tmp_path / "sweeps" / "data.yaml"
     path.write_text(TEXT.replace("DIRECTORY", "../images"))
@@ -22,7 +22,7 @@ def test_relative_data_dir_lies_beside_the_sweep_file(tmp_path, monkeypatch):
     assert load_sweep(path).sweep.resources.data_dir == str(tmp_path.resolve() / "images")
 
 
-def test_absolute_data_dir_stays(tmp_path):
+def test_absolute_data_dir_is_unchanged(tmp_path):
     path = tmp_path / "data.yaml"
     path.write_text(TEXT.replace("DIRECTORY", "/data/images"))
     assert load_sweep(path).sweep.resources.data_dir == "/data/images"

@@ -1,4 +1,4 @@
-"""Identity: equal id = same experiment, whatever the file looks like."""
+"""Identity: equal id = same experiment, independent of how the file is written."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_mechanism_at_its_defaults_is_not_the_default_mechanism() -> None:
 
 
 def test_ids_are_frozen() -> None:
-    """Golden values: a change here orphans every ledger, so it needs a new IDENTITY_VERSION and a changelog line."""
+    """Golden values: a change invalidates every ledger, so it needs a new IDENTITY_VERSION and a changelog line."""
     setting = Setting.model_validate(
         {"arch": {"depth": 4, "embed_dim": 40, "num_heads": 4, "attention": "refiner"}, "train": {"epochs": 3}}
     )

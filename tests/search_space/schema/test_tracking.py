@@ -1,4 +1,4 @@
-"""`track`: its short and long forms, what it refuses and in which words, and that trials do not depend on it."""
+"""Section `track`: its short and long forms, its error messages, and that trials do not depend on it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_profile_and_the_command_line_may_choose_trackers() -> None:
     ]
 
 
-def test_trackers_take_no_part_in_the_identity_of_a_trial() -> None:
+def test_trackers_are_not_part_of_the_identity_of_a_trial() -> None:
     ids = [
         trial_id(next(variants(load_sweep_text(HEAD + text).sweep)).setting.with_seed(0))
         for text in ("", "track: [wandb, mlflow]")
@@ -59,8 +59,8 @@ def test_a_folder_is_relative_to_the_sweep_file(tmp_path) -> None:
 
 KNOWN = "known: mlflow, optuna, tensorboard, wandb."
 URI_HINT = "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT"
-SECRET_HINT = "secrets have no place in a file that is copied into every run directory: leave them to the environment"
-PASSWORD = "a password has no place in a file that is copied into every run directory"
+SECRET_HINT = "the sweep file is copied into every run directory: keep secrets out of it and in the environment"
+PASSWORD = "the sweep file is copied into every run directory, so it must not contain a password"
 PASSWORD_HINT = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
 
 
@@ -81,7 +81,7 @@ PASSWORD_HINT = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TR
         (
             "{name: wandb, mode: ofline}",
             "4:28: track.mode",
-            "must be one of the known values, but got 'ofline'",
+            "unknown value 'ofline'",
             "known: disabled, offline, online.  Did you mean 'offline'?",
         ),
         ("{name: wandb, api_key: abc}", "4:22: track.api_key", "unknown key 'api_key' in tracker 'wandb'", SECRET_HINT),
@@ -89,7 +89,7 @@ PASSWORD_HINT = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TR
         (
             "{name: mlflow, tracking_uri: ./mlruns}",
             "4:37: track[0].tracking_uri",
-            "'./mlruns' is no place that MLflow can write to (it gave up plain folders)",
+            "'./mlruns' is not a tracking URI that MLflow can write to (it no longer supports plain folders)",
             URI_HINT,
         ),
         (
@@ -101,7 +101,7 @@ PASSWORD_HINT = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TR
         ("{name: mlflow, tracking_uri: 'https://token@h'}", "4:37: track[0].tracking_uri", PASSWORD, PASSWORD_HINT),
     ],
 )
-def test_sections_that_cannot_be(written: str, place: str, message: str, hint: str) -> None:
+def test_invalid_track_sections_are_refused(written: str, place: str, message: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_sweep_text(HEAD + f"track: {written}\n", "s.yaml")
     (problem,) = caught.value.problems

@@ -1,4 +1,4 @@
-"""`resources.per_variant`: which rule speaks of which variant, and what is refused."""
+"""Rules of `resources.per_variant`: which one applies to which variant, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULES = """
 
 
 def shares(text: str, params_m: float) -> dict[str, tuple]:
-    """variant -> what its trials may use, if every model had so many parameters."""
+    """Resources of the trials of each variant, for models with this many parameters."""
     sweep = load_sweep_text(SWEEP + text).sweep
     found = {}
     for variant in variants(sweep):
@@ -42,14 +42,14 @@ def test_every_rule_that_applies_changes_what_it_names_and_the_last_one_wins() -
         "attention=refiner, depth=24": (3, 0, 8, 4 * hour, 1),
     }
     assert shares(RULES, params_m=9.0) == {
-        "baseline": (1, 2, None, hour, 2),  # GPUs take the place of memory, with a process each
+        "baseline": (1, 2, None, hour, 2),  # GPUs replace GPU memory, with a process each
         "depth=24": (1, 2, None, 4 * hour, 2),
         "attention=refiner": (3, 0, 8, hour, 1),
         "attention=refiner, depth=24": (3, 0, 8, 4 * hour, 1),
     }
 
 
-def test_costs_are_measured_only_where_a_rule_speaks_of_them() -> None:
+def test_costs_are_measured_only_if_a_rule_refers_to_them() -> None:
     sweep = load_sweep_text(SWEEP + "{per_variant: [{where: arch.depth > 4, cpus: 2}]}").sweep
 
     def cost():
@@ -58,7 +58,7 @@ def test_costs_are_measured_only_where_a_rule_speaks_of_them() -> None:
     assert [resources_for(sweep.resources, each.setting, cost).cpus for each in variants(sweep)] == [1, 2, 1, 2]
 
 
-def test_what_may_come_is_known_before_any_variant() -> None:
+def test_possible_resources_are_known_before_any_variant() -> None:
     sweep = load_sweep_text(SWEEP + RULES).sweep
     assert [(one.cpus, one.gpus, one.gpu_memory) for one in possible_resources(sweep.resources)] == [
         (1, 0, "auto"),
@@ -71,10 +71,10 @@ def test_what_may_come_is_known_before_any_variant() -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "message"),
     [
-        ("{where: arch.dept > 4, cpus: 2}", ".where", "'arch.dept > 4' is no statement about a variant: "),
+        ("{where: arch.dept > 4, cpus: 2}", ".where", "'arch.dept > 4' is not a condition on a variant: "),
         ("{where: arch.depth > 4}", "", "changes nothing"),
-        ("{where: arch.depth > 4, gpus: 1.5}", ".gpus", "more than one GPU is a whole number of them, but got 1.5"),
-        ("{where: arch.depth > 4, gpus: 1, gpu_memory: 4}", ".gpu_memory", "`gpu_memory` decides how much of a GPU"),
+        ("{where: arch.depth > 4, gpus: 1.5}", ".gpus", "a number of GPUs above 1 must be whole, but got 1.5"),
+        ("{where: arch.depth > 4, gpus: 1, gpu_memory: 4}", ".gpu_memory", "`gpu_memory` and `gpus` both set"),
         (
             "{where: arch.depth > 4, max_concurrent: 4}",
             ".max_concurrent",
@@ -83,7 +83,7 @@ def test_what_may_come_is_known_before_any_variant() -> None:
         ("{cpus: 4}", ".where", "is missing"),
     ],
 )
-def test_rules_that_say_nothing_or_contradict_themselves_are_refused(rule: str, path: str, message: str) -> None:
+def test_empty_or_contradictory_rules_are_refused(rule: str, path: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_sweep_text(SWEEP + f"{{per_variant: [{rule}]}}")
     (problem,) = caught.value.problems

@@ -1,4 +1,4 @@
-"""Requirements: what they say, what they refuse, and that none of them can do harm."""
+"""Requirements: their meaning, their error messages, and that hostile ones cannot do harm."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ COST = {"params_m": 5.7163, "gmacs": 1.25}
         ("arch.attention.blocks == 'all' or arch.depth == 4", True),
     ],
 )
-def test_statements_mean_what_python_would_say(text: str, holds: bool) -> None:
+def test_requirements_have_the_meaning_of_python_expressions(text: str, holds: bool) -> None:
     assert (Requirement.parse(text).unmet(VIT, COST) is None) is holds
 
 
-def test_a_reason_repeats_the_statement_and_its_values() -> None:
+def test_a_reason_quotes_the_requirement_and_its_values() -> None:
     assert (
         Requirement.parse("arch.embed_dim % arch.num_heads == 0").unmet(VIT, None)
         == "arch.embed_dim % arch.num_heads == 0 does not hold: arch.embed_dim=192, arch.num_heads=5"
@@ -57,20 +57,20 @@ def test_a_reason_repeats_the_statement_and_its_values() -> None:
     )
 
 
-def test_a_statement_about_what_a_variant_does_not_have_holds() -> None:
+def test_a_requirement_on_a_missing_option_is_met() -> None:
     statement = Requirement.parse("arch.attention.expansion <= 4")
     assert statement.unmet(VIT, None) is None
     assert statement.unmet(REFINER, None) == "arch.attention.expansion <= 4 does not hold: arch.attention.expansion=6"
 
 
-def test_a_statement_about_what_is_left_to_the_model_holds() -> None:
-    """A timm model has its own depth, which the sweep does not know."""
+def test_a_requirement_on_a_model_default_is_met() -> None:
+    """A timm model has its own depth, which is not in the spec."""
     deit = Setting.model_validate({"arch": {"model": "deit_tiny_patch16_224"}})
     assert Requirement.parse("arch.depth <= 4").unmet(deit, None) is None
 
 
-def test_what_decides_first_decides() -> None:
-    """Short-circuit: the path that softmax does not have is never looked at."""
+def test_and_and_or_short_circuit() -> None:
+    """A path that softmax does not have is not evaluated if another operand decides."""
     statement = Requirement.parse("arch.attention.name == 'softmax' and arch.depth < 4 or arch.attention.expansion > 9")
     assert statement.unmet(REFINER, None) is not None
     assert Requirement.parse("arch.depth == 4 or arch.attention.expansion > 9").unmet(VIT, None) is None
@@ -81,29 +81,29 @@ def test_what_decides_first_decides() -> None:
     [
         (
             "arch.depth / (arch.depth - 4) > 1",
-            "arch.depth / (arch.depth - 4) > 1 cannot be worked out: arch.depth=4 (division by zero)",
+            "arch.depth / (arch.depth - 4) > 1 cannot be evaluated: arch.depth=4 (division by zero)",
         ),
         (
             "arch.model > 3",
-            "arch.model > 3 cannot be worked out: arch.model=vit "
+            "arch.model > 3 cannot be evaluated: arch.model=vit "
             "('>' not supported between instances of 'str' and 'int')",
         ),
         (
             "arch.model * 2 == 'vitvit'",
-            "arch.model * 2 == 'vitvit' cannot be worked out: arch.model=vit (arithmetic needs numbers, but got 'vit')",
+            "arch.model * 2 == 'vitvit' cannot be evaluated: arch.model=vit (arithmetic needs numbers, but got 'vit')",
         ),
         (
             "(arch.depth ** 99) ** 99 > 1",
-            "(arch.depth ** 99) ** 99 > 1 cannot be worked out: arch.depth=4 (the power is too large)",
+            "(arch.depth ** 99) ** 99 > 1 cannot be evaluated: arch.depth=4 (the power is too large)",
         ),
         ("arch.depth", "arch.depth is neither true nor false, but 4: arch.depth=4"),
         (
             "round(arch.depth, 0 - 10 ** 9) == 0",
-            "round(arch.depth, 0 - 10 ** 9) == 0 cannot be worked out: arch.depth=4 (round takes at most 15 digits)",
+            "round(arch.depth, 0 - 10 ** 9) == 0 cannot be evaluated: arch.depth=4 (round takes at most 15 digits)",
         ),
     ],
 )
-def test_what_cannot_be_worked_out_is_a_reason(text: str, reason: str) -> None:
+def test_an_evaluation_error_is_a_reason(text: str, reason: str) -> None:
     assert Requirement.parse(text).unmet(VIT, None) == reason
 
 
@@ -148,22 +148,22 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_is_not_on_the_list_is_refused(text: str) -> None:
+def test_syntax_that_is_not_on_the_allow_list_is_refused(text: str) -> None:
     with pytest.raises(ExpressionError):
         Requirement.parse(text)
 
 
 @pytest.mark.parametrize("text", ["9**9**9 > arch.depth", "'a'*10**9 == arch.model", "arch.depth ** 9 ** 9 ** 9 > 1"])
-def test_no_statement_takes_time_or_memory(text: str) -> None:
+def test_no_requirement_takes_much_time_or_memory(text: str) -> None:
     started = time.perf_counter()
-    assert "cannot be worked out" in str(Requirement.parse(text).unmet(VIT, None))
+    assert "cannot be evaluated" in str(Requirement.parse(text).unmet(VIT, None))
     assert time.perf_counter() - started < 0.5
 
 
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("arch.depht == 4", "arch.depht is no path of a setting", "Did you mean 'arch.depth'?"),
+        ("arch.depht == 4", "arch.depht is not a path of a setting", "Did you mean 'arch.depth'?"),
         ("depth == 4", "'depth' is neither a path nor a cost", "write arch.depth"),
         ("param_m <= 4", "'param_m' is neither a path nor a cost", "Did you mean 'params_m'?"),
         ("arch.attention == 'softmax'", "arch.attention is a whole section, not a value", "write arch.attention.name"),
@@ -171,14 +171,14 @@ def test_no_statement_takes_time_or_memory(text: str) -> None:
         ("(lambda: 1) == arch.depth", "it contains a lambda, which is not legal", "legal are paths"),
     ],
 )
-def test_a_refused_statement_says_what_is_legal(text: str, message: str, hint: str) -> None:
+def test_the_message_of_a_refused_requirement_lists_what_is_legal(text: str, message: str, hint: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         Requirement.parse(text)
     assert caught.value.message == message
     assert hint in caught.value.hint
 
 
-def test_cost_is_asked_for_only_where_a_statement_speaks_of_it() -> None:
+def test_cost_is_needed_only_if_a_requirement_refers_to_it() -> None:
     text = "name: t\nbaseline: {}\ndesign: one_factor\nrequire: [arch.depth <= 4, params_m <= 1]\n"
     sweep = load_sweep_text(text.replace("depth <= 4", "depth <= 12")).sweep
     assert needs_cost(sweep)
@@ -187,14 +187,14 @@ def test_cost_is_asked_for_only_where_a_statement_speaks_of_it() -> None:
     assert not needs_cost(load_sweep_text(text.replace(", params_m <= 1", "").replace("4", "12")).sweep)
 
 
-def test_a_reference_row_that_is_ruled_out_is_an_error() -> None:
+def test_a_reference_variant_that_does_not_meet_a_requirement_is_an_error() -> None:
     text = "name: t\nbaseline: {arch: {depth: 12}}\ndesign: one_factor\nrequire: [arch.depth <= 4]\n"
     with pytest.raises(SpecError) as caught:
         load_sweep_text(text, "t.yaml")
     assert str(caught.value) == (
-        "t.yaml:4:11: require[0]: the reference row 'baseline' itself is ruled out: "
+        "t.yaml:4:11: require[0]: the reference variant 'baseline' itself does not meet it: "
         "arch.depth <= 4 does not hold: arch.depth=12\n"
         "    require: [arch.depth <= 4]\n"
         "              ^\n"
-        "  without it no difference can be told"
+        "  all differences refer to this variant, so it must be trained"
     )

@@ -1,4 +1,4 @@
-"""Searches: what is suggested to real Optuna trials, and what becomes of it."""
+"""Search spaces: the parameters suggested by real Optuna trials, and the resulting variants."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def sweep_of(text: str) -> Sweep:
     return load_sweep_text(text).sweep
 
 
-def test_a_suggestion_is_laid_over_the_baseline() -> None:
+def test_a_suggestion_is_applied_to_the_baseline() -> None:
     variant = suggest(sweep_of(SEARCH), FixedTrial(FIXED))
     assert variant.name == "depth=3, mlp_ratio=1.5, lr=0.002, num_heads=1"
     assert variant.changes == {"arch.depth": 3, "arch.mlp_ratio": 1.5, "train.lr": 0.002, "arch.num_heads": 1}
     assert (variant.setting.arch.depth, variant.setting.arch.embed_dim, variant.setting.train.lr) == (3, 40, 0.002)
 
 
-def test_parameters_of_a_choice_are_suggested_only_with_it() -> None:
-    """FixedTrial raises for a parameter it was not given, and the study records what was asked."""
+def test_conditional_parameters_are_suggested_only_with_their_choice() -> None:
+    """FixedTrial raises for a parameter without a given value, and records all suggested parameters."""
     refiner = FIXED | {
         "arch.attention": "refiner",
         "arch.attention[refiner].expansion": 2.5,
@@ -66,7 +66,7 @@ def test_parameters_of_a_choice_are_suggested_only_with_it() -> None:
     assert suggest(sweep_of(SEARCH), FixedTrial(groupmix)).changes["arch.attention.kernel_sizes"] == [3, 3, 3]
 
 
-def test_ranges_keep_their_kind() -> None:
+def test_ranges_become_optuna_distributions_of_their_kind() -> None:
     trial = FixedTrial(FIXED)
     suggest(sweep_of(SEARCH), trial)
     found = trial.distributions
@@ -75,7 +75,7 @@ def test_ranges_keep_their_kind() -> None:
     assert found["train.lr"] == optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)
 
 
-def test_a_suggestion_against_a_requirement_is_no_variant() -> None:
+def test_a_suggestion_that_does_not_meet_a_requirement_is_invalid() -> None:
     with pytest.raises(InvalidVariant) as caught:
         suggest(sweep_of(SEARCH), FixedTrial(FIXED | {"arch.num_heads": 3}))
     reason = "arch.embed_dim % arch.num_heads == 0 does not hold: arch.embed_dim=40, arch.num_heads=3"
@@ -106,7 +106,7 @@ def test_a_whole_study_runs_on_a_sweep() -> None:
     assert {trial.params["arch.attention"] for trial in study.trials} == {"softmax", "refiner", "groupmix"}
 
 
-def test_the_baseline_can_be_suggested_where_it_lies_in_the_space() -> None:
+def test_the_baseline_can_be_suggested_if_it_is_in_the_space() -> None:
     sweep = sweep_of(SEARCH)
     params = baseline_params(sweep)
     assert params == {
@@ -163,7 +163,7 @@ search: {num_trials: 4}
     }
 
 
-def test_choices_that_optuna_could_not_tell_apart_get_text() -> None:
+def test_choices_that_are_equal_for_optuna_become_distinct_text() -> None:
     text = """
 name: s
 baseline: {}

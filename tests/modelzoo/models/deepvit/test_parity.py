@@ -1,4 +1,4 @@
-"""DeepViT equals the released model: outputs, maps, tokens of every block, a training step with its gradients."""
+"""Parity of DeepViT with the released model: outputs, maps, tokens of every block, a training step with gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_model_equals_the_released_one(golden, check_parity):
 
 
 def evaluated(golden) -> dict[str, torch.Tensor]:
-    """Everything that passes by under way, under the golden names."""
+    """Intermediate tensors under their golden names."""
     model = from_official("deepvit", golden.meta["config"], golden.group("state.")).eval()
     seen: dict[str, torch.Tensor] = {}
     model.patch_embed.register_forward_hook(lambda _m, _i, out: seen.__setitem__("patch_tokens", out))

@@ -1,4 +1,4 @@
-"""The focal block equals loops over single queries and keys in float64, written from the definition of the keys."""
+"""Comparison of the focal block with loops over single queries and keys in float64, from the definition of the keys."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_block_equals_loops_over_queries_and_keys(grid, focal_level, focal_pool,
 
 
 def test_a_map_no_larger_than_a_window_is_one_window():
-    """3 x 3 tokens and window 3: nothing to expand into and nothing to shift, whatever is asked for."""
+    """3 x 3 tokens and window 3: expansion and shift have no effect."""
     asked = small_block(grid=(3, 3), focal_level=2, expand_size=1, shift=True)
     plain = small_block(grid=(3, 3), focal_level=2, expand_size=0, shift=False)
     plain.load_state_dict(asked.state_dict())
@@ -174,7 +174,7 @@ def test_one_image_does_not_see_another():
 
 @pytest.mark.parametrize("grid", [(6, 6), (6, 9)])
 def test_nearest_keys_are_the_nearest(grid):
-    """No key left out is nearer to the window's centre than one taken, and the distances are those of the keys."""
+    """No omitted key is nearer to the window's centre than a chosen one, and the distances are those of the keys."""
     num_windows = (grid[0] // WINDOW, grid[1] // WINDOW)
     index, to_centre = nearest_slots(grid, num_windows, WINDOW, 10)
     for window, (taken, distances) in enumerate(zip(index.tolist(), to_centre.tolist(), strict=True)):

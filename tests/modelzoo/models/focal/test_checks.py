@@ -1,4 +1,4 @@
-"""Focal Transformers by released arguments: every part can be chosen, and what cannot be built says why."""
+"""Focal Transformers from released arguments: every option works, and invalid ones are refused with a reason."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_arguments_not_given_have_the_released_defaults():
     assert sum(parameter.numel() for parameter in model.parameters()) == 28_880_380
 
 
-def test_expand_layer_names_the_blocks_that_lose_the_expansion():
-    # The second stage's map is 3 x 3, one window: nothing to expand into.
+def test_expand_layer_selects_the_blocks_without_expansion():
+    # The second stage's map is 3 x 3, a single window, so it has no expansion.
     assert blocks_with_expansion(official()) == [[True, True], [False]]
     assert blocks_with_expansion(official(expand_layer="odd")) == [[True, False], [False]]
     assert blocks_with_expansion(official(expand_layer="even")) == [[False, True], [False]]
@@ -83,7 +83,7 @@ def test_pooled_keys_only_in_focal_stages():
 
 
 def test_qk_scale_is_the_factor_of_the_logits():
-    """A scale of 0 leaves position biases alone to choose the keys, so queries and keys no longer matter."""
+    """With a scale of 0 the logits are the position biases, so queries and keys have no effect."""
     model = official(qk_scale=1e-30).eval()
     image = torch.randn(1, 3, 24, 24)
     before = model(image)
@@ -116,7 +116,7 @@ def test_unknown_arguments_are_named():
         (
             {"focal_windows": [4, 1]},
             "stage 0: focal_window must be odd, but got 4\n"
-            "  an even window of cells has no middle; choose 1, 3, 5, ...",
+            "  an even window of cells has no centre; choose 1, 3, 5, ...",
         ),
         (
             {"num_heads": [3, 5]},
@@ -127,7 +127,7 @@ def test_unknown_arguments_are_named():
         ),
         (
             {"focal_levels": [4, 2]},
-            "stage 0: focal_level=4 splits a window of 3 tokens into cells of none\n"
+            "stage 0: focal_level=4 splits a window of 3 tokens into empty cells\n"
             "  the highest level for this window is 3",
         ),
         (
@@ -136,7 +136,7 @@ def test_unknown_arguments_are_named():
         ),
         (
             {"img_size": 4},
-            "stage 1: its map would have 0x0 tokens\n  choose a larger img_size or fewer stages",
+            "stage 1: the map would have 0x0 tokens\n  choose a larger img_size or fewer stages",
         ),
         (
             {"img_size": 32, "focal_topK": 4},
@@ -149,8 +149,8 @@ def test_unknown_arguments_are_named():
         ),
         (
             {"focal_windows": [3]},
-            "focal_windows has 1 values, but depths makes 2 stages\n"
-            "  write one value per stage, or one number for all; focal_windows came as [3]",
+            "focal_windows has 1 values, but depths has 2 stages\n"
+            "  write one value per stage, or one number for all; got focal_windows=[3]",
         ),
         (
             {"focal_pool": "men"},
@@ -159,17 +159,17 @@ def test_unknown_arguments_are_named():
         (
             {"use_conv_embed": True, "patch_size": 2},
             "focal_transformer: use_conv_embed needs patch_size=4, but got 2\n"
-            "  the released convolutional stem has stride 4 whatever patch_size says",
+            "  the released convolutional stem has stride 4, independent of patch_size",
         ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_what_cannot_be_built_says_why(changes, message):
+def test_invalid_arguments_are_refused_with_a_reason(changes, message):
     assert refusal(lambda: official(**changes)) == message
 
 
 def released(model):
-    """The state as released: with the index buffers that follow from the sizes, and coordinates per query."""
+    """State dict as released: with the index buffers that follow from the sizes, and coordinates per query."""
     state = dict(model.state_dict())
     for name, attn in model.named_modules():
         if hasattr(attn, "slot_index"):
@@ -185,7 +185,7 @@ def test_index_buffers_are_not_needed_and_not_kept():
     assert set(official_state(model.state_dict(), model)) == set(mapped)
 
 
-def test_state_that_does_not_fit_is_refused_by_name():
+def test_keys_of_a_wrong_state_are_named():
     model = official()
     state = released(model)
     del state["norm.bias"]
@@ -195,14 +195,14 @@ def test_state_that_does_not_fit_is_refused_by_name():
     state[index] = torch.zeros(9, 4)
     assert refusal(lambda: official_state(state, model)).splitlines() == [
         "focal_transformer: key 'norm.bias' is missing from the state",
-        "focal_transformer: key 'head.weight' has shape (6, 16), but (5, 16) is needed",
-        f"focal_transformer: key '{index}' has shape (9, 4), but (9, 9) is needed",
-        "focal_transformer: key 'layers.0.blocks.0.attn.qkv.wieght' is left over",
+        "focal_transformer: key 'head.weight' must have shape (5, 16), but has (6, 16)",
+        f"focal_transformer: key '{index}' must have shape (9, 9), but has (9, 4)",
+        "focal_transformer: unexpected key 'layers.0.blocks.0.attn.qkv.wieght' in the state",
         "  Did you mean 'layers.0.blocks.0.attn.qkv.weight'?",
     ]
 
 
-def test_a_released_checkpoint_loses_its_wrapping():
+def test_a_released_checkpoint_is_unwrapped():
     model = official()
     unwrapped = released_state({"model": released(model), "epoch": 3}, model)
     assert set(unwrapped) == set(model.state_dict())
@@ -239,7 +239,7 @@ def test_tables_of_nearest_keys_are_taken_from_the_state():
 
 
 def test_parts_are_keyword_arguments():
-    """One number stands for all stages; a window without surroundings and without pooled keys sees itself only."""
+    """A single number applies to all stages; a window without surroundings and pooled keys attends to itself only."""
     model = FocalTransformer(
         24, embed_dim=8, depths=(1, 1), num_heads=1, window_size=3, focal_levels=1, focal_windows=1, expand_sizes=0
     )

@@ -1,4 +1,4 @@
-"""Focal Transformers equal the released ones: outputs, pooled features, and every tensor a golden case holds."""
+"""Parity of Focal Transformers with the released ones: outputs, pooled features, and every tensor of a golden case."""
 
 from __future__ import annotations
 

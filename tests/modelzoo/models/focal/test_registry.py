@@ -1,4 +1,4 @@
-"""Focal Transformers behave in timm as its own pyramids do, and have the published sizes."""
+"""timm interface of Focal Transformers: as timm's own pyramids, with the published sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelzoo import measure_cost
 from modelzoo.models.focal.registry import FocalTransformer
 from search_space.schema.trial import ArchSpec
 
-# Parameters counted in the released models, and GFLOPs as their own counter gives them.
+# Parameters counted in the released models, and GFLOPs by their own counter.
 PUBLISHED = {
     "focal_tiny_patch4_window7_224": (28_880_380, 4.92),
     "focal_small_patch4_window7_224": (51_141_940, 9.43),
@@ -29,7 +29,7 @@ TOY = {"embed_dim": 8, "depths": (2, 1), "num_heads": (1, 2), "focal_windows": (
 
 
 def toy(kind=KINDS[0], **options):
-    """Two stages on 24 x 24 images: maps of 6 x 6 and 3 x 3 tokens."""
+    """Toy model with two stages for 24 x 24 images: maps of 6 x 6 and 3 x 3 tokens."""
     torch.manual_seed(0)
     return timm.create_model(kind, **{**TOY, "img_size": 24, "num_classes": 5, **options})
 
@@ -48,7 +48,7 @@ def test_parameters_are_the_published_ones(name):
 @pytest.mark.xdist_group("released sizes")
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_compute_is_the_published_one_within_two_percent(name):
-    """The released counter leaves out or estimates some small products, so it is not met to the digit."""
+    """The released counter omits or estimates some small products, so the numbers are not equal."""
     cost = measure_cost(ArchSpec(model=name), img_size=224, in_chans=3, num_classes=1000)
     assert cost.gmacs == pytest.approx(PUBLISHED[name][1], rel=0.02)
 
@@ -128,7 +128,7 @@ def test_other_image_sizes_and_channels(img_size):
 
 def test_an_image_of_another_size_is_refused():
     with pytest.raises(
-        ValueError, match=r"^built for images of \(24, 24\), but \(32, 24\) came; build it with img_size"
+        ValueError, match=r"^built for images of \(24, 24\), but got \(32, 24\); build it with img_size"
     ):
         toy()(torch.randn(1, 3, 32, 24))
 
@@ -165,7 +165,7 @@ def test_position_tables_are_not_decayed():
 
 
 def test_layer_decay_falls_from_head_to_stem():
-    """Order of depth: stem, blocks of stage 0, its downsampling, blocks of stage 1, norm and head."""
+    """In order of depth: stem, blocks of stage 0, its downsampling, blocks of stage 1, norm and head."""
     model = toy()
     groups = param_groups_layer_decay(model, layer_decay=0.5, no_weight_decay_list=model.no_weight_decay())
     scale = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
@@ -190,7 +190,7 @@ def test_own_checkpoint_loads_strictly():
 
 
 def test_released_initialisation():
-    """The window's own position table starts from zero, the other tables and pooling at random; or pooling as mean."""
+    """The window's own position table is zero at first, other tables and pooling are random, or pooling is the mean."""
     block = toy().layers[0].blocks[0]
     assert block.attn.relative_position_bias_table.abs().max() == 0
     assert block.attn.relative_position_bias_table_to_neighbors.std().item() == pytest.approx(0.02, rel=0.2)

@@ -1,4 +1,4 @@
-"""GroupMixFormer equals the released model: blocks, stage maps, pooled features, logits, gradients of images."""
+"""Parity of GroupMixFormer with the released model: blocks, stage maps, pooled features, logits, image gradients."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_model_equals_the_released_one(golden):
 
 
 def rebuilt(shapes: list, base_seed: int) -> dict[str, torch.Tensor]:
-    """The weights of a `groupmixformer_variant` case, by the recipe in its JSON."""
+    """Weights of a `groupmixformer_variant` case, generated as described in its JSON."""
     state = {}
     for index, (key, shape) in enumerate(shapes):
         random = np.random.RandomState(base_seed + index)
@@ -76,7 +76,7 @@ def test_block_equals_the_released_one(golden):
     block = from_official("gma_block", golden.meta["config"], golden.group("state.")).eval()
     seen: dict[str, torch.Tensor] = {}
     block.cpe.register_forward_hook(lambda _m, _i, out: seen.__setitem__("inter.after_cpe", out))
-    # The attention is entered by `attend`; what leaves it leaves its output dropout.
+    # The attention is called by `attend`, so its output is recorded at its output dropout.
     block.att.proj_drop.register_forward_hook(lambda _m, _i, out: seen.__setitem__("inter.attention_out", out))
     block.mlp.register_forward_hook(lambda _m, _i, out: seen.__setitem__("inter.mlp_out", out))
     x = golden.tensors["input"].clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""Local-to-global attention equals loops over tokens in float64, written from its definition."""
+"""Comparison of local-to-global attention with loops over tokens in float64, from its definition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DIM, HEADS = 4, 2
 
 
 def window_attention(attn, tokens, size, window, shift):
-    """tokens[(y, x)] to answers; windows are cut from the grid rolled by `shift`, torn pairs are masked."""
+    """Window attention of tokens[(y, x)]; windows are those of the grid rolled by `shift`, wrapped pairs are masked."""
     q, k, v = (
         {
             p: attn.qkv.weight[n * DIM : (n + 1) * DIM] @ t + attn.qkv.bias[n * DIM : (n + 1) * DIM]
@@ -56,7 +56,7 @@ def cell_means(tokens, size, reduction):
 
 
 def bilinear(tokens, small, large):
-    """Pixel centres of both grids cover the same square; outside the outermost centres the nearest value holds."""
+    """Bilinear interpolation between pixel centres; outside of the outermost centres, the nearest value."""
 
     def weights(place, axis):
         position = max((place + 0.5) * small[axis] / large[axis] - 0.5, 0.0)
@@ -96,7 +96,7 @@ def test_block_equals_loops_over_tokens(shift, fusion, shift_paths):
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     image = torch.randn(1, *size, DIM, dtype=torch.float64)
     grid = {(y, x): image[0, y, x] for y in range(size[0]) for x in range(size[1])}
-    # Grids 8x4, 4x2 and 2x1: an axis that is one window is never shifted.
+    # Grids 8x4, 4x2 and 2x1: an axis with a single window is never shifted.
     fitted = [((8, 4), (2, 2), (1, 1)), ((4, 2), (2, 2), (1, 0)), ((2, 1), (2, 1), (0, 0))]
     with torch.no_grad():
         normed = {place: norm(block.norm1, token) for place, token in grid.items()}
@@ -116,12 +116,12 @@ def test_block_equals_loops_over_tokens(shift, fusion, shift_paths):
             hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
             want[place] = token + block.mlp.fc2.weight @ hidden + block.mlp.fc2.bias
         got = block(image)[0]
-    # exp(-100) of a masked pair is left of what loops leave out.
+    # Masked pairs contribute exp(-100) in the model and nothing in the loops.
     torch.testing.assert_close(got.flatten(0, 1), torch.stack(list(want.values())), atol=1e-9, rtol=1e-9)
 
 
-def test_cells_that_reach_beyond_the_grid_average_what_is_inside():
-    """Equal tokens have an equal mean in every cell, also in the cut cells of a 5 x 7 grid, and so equal answers."""
+def test_cells_beyond_the_grid_average_only_tokens_inside():
+    """Equal tokens have equal means in all cells, also in the partial cells of a 5 x 7 grid, and so equal outputs."""
     block = LocalToGlobalBlock(DIM, (5, 7), HEADS, (2, 2), reductions=(4,)).double()
     tokens = torch.randn(DIM, dtype=torch.float64).expand(1, 5, 7, DIM)
     out = block(tokens)
@@ -130,6 +130,6 @@ def test_cells_that_reach_beyond_the_grid_average_what_is_inside():
 
 
 def test_mask_of_a_shifted_line_of_windows_by_hand():
-    """Four tokens in a row, windows of two, shifted by one: 1 2 | 3 0. Only 3 and 0 were no neighbours."""
+    """Four tokens in a row, windows of two, shifted by one: 1 2 | 3 0. Only 3 and 0 were not neighbours."""
     mask = shift_mask((1, 4), (1, 2), (0, 1), device=torch.device("cpu"), dtype=torch.float32)
     assert mask.tolist() == [[[0, 0], [0, 0]], [[0, -100], [-100, 0]]]

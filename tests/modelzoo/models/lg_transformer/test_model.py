@@ -1,4 +1,4 @@
-"""LG-Transformer, our reading: one path is timm's Swin bit for bit, sizes fit the paper's, and it is a timm model."""
+"""LG-Transformer (our interpretation): one path equals timm's Swin, sizes fit the paper's, timm interface."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_named_model_has_the_inferred_size(name, params_m, gmacs):
 
 
 def test_a_further_path_costs_one_attention():
-    """Swin-T plus, per further path and block, 4 d^2 + 4 d weights and a table of 169 entries per head."""
+    """Size of Swin-T plus, per further path and block, 4 d^2 + 4 d weights and a table of 169 entries per head."""
     with torch.device("meta"):
         swin = timm.create_model("swin_tiny_patch4_window7_224")
         model = timm.create_model("lg_transformer_tiny_224")
@@ -78,7 +78,7 @@ def test_gradient_reaches_all_parameters():
 
 
 def test_a_global_path_lets_one_pixel_reach_every_token():
-    """16 x 16 tokens in windows of 2: the path of reduction 8 is one window, Swin's first block reaches one window."""
+    """16 x 16 tokens in windows of 2: the path of reduction 8 is a single window; Swin's first block has 64."""
     reached = {}
     for name, paths in {"global": ((1, 8), (1,), (1,), (1,)), "local": SWIN}.items():
         # In float32 the little that reaches a far token may be rounded away.
@@ -161,11 +161,11 @@ def test_position_tables_are_not_decayed_and_all_parameters_have_a_layer():
     assert len(grouped) == len(list(model.parameters()))
 
 
-def test_all_problems_of_the_paths_come_at_once():
+def test_all_problems_of_the_paths_are_reported_at_once():
     with pytest.raises(SpecError) as caught:
         LGTransformer(paths=((1, 4, 4), (), (1,)), fusion="add")
     assert str(caught.value) == (
-        "LGTransformer: fusion must be one of its choices, but got 'add'\n"
+        "LGTransformer: unknown fusion 'add'\n"
         "  known: concat, sum.\n"
         "LGTransformer: paths needs one entry per stage, 4 as in depths, but got 3\n"
         "LGTransformer: the paths of stage 0 must be distinct reductions of at least 1, but got (1, 4, 4)\n"

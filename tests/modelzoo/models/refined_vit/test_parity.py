@@ -1,4 +1,4 @@
-"""Refined-ViT equals the released model: outputs, maps on their way through the blocks, a dense training step."""
+"""Parity of Refined-ViT with the released model: outputs, attention maps of all blocks, a dense training step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_model_equals_the_released_one(golden, check_parity):
 
 
 def evaluated(golden) -> dict[str, torch.Tensor]:
-    """Everything that passes by under way, under the golden names."""
+    """Intermediate tensors under their golden names."""
     model = from_official("refined_vit", golden.meta["config"], golden.group("state.")).eval()
     seen: dict[str, torch.Tensor] = {}
 
@@ -51,7 +51,7 @@ def trained(golden) -> dict[str, torch.Tensor]:
     """Loss, gradients and running statistics of one step with dense targets and mixed patches."""
     model = from_official("refined_vit", golden.meta["config"], golden.group("state_before.")).train()
     image = golden.tensors["input"].clone().requires_grad_()
-    # The released model draws the box; the case says which one it was.
+    # The released model draws the box, which the case records.
     logits, patch_logits, box, _ = model.forward_dense(image, Box(*golden.meta["mix_box_x1y1x2y2"]))
     target, patch_target = golden.tensors["target_dense"][:, :, 1], golden.tensors["target_dense"][:, :, 2:]
     kept = 1 - (box.bottom - box.top) * (box.right - box.left) / patch_target.shape[2]

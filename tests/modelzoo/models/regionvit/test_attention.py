@@ -1,4 +1,4 @@
-"""A stage of RegionViT equals loops over tokens in float64, written from the equations without windows or tensors."""
+"""Comparison of a RegionViT stage with loops over tokens in float64, from the equations, without windows or tensors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def mlp(layer, x):
 
 
 def naive_block(block, regional, local, size, corner):
-    """regional[(row, column)] and local[(y, x)], the latter with padding, to new ones."""
+    """Block on regional[(row, column)] and local[(y, x)], the latter with padding."""
     rows, columns = 1 + max(r for r, _ in regional), 1 + max(c for _, c in regional)
     places = sorted(regional)
     normed = [norm(block.norm0, regional[place]) for place in places]
@@ -71,7 +71,7 @@ def naive_block(block, regional, local, size, corner):
             if i == 0 or j == 0:
                 return 0.0
             down, right = (inside[j - 1][axis] - inside[i - 1][axis] + WINDOW // 2 for axis in range(2))
-            # A negative index of a list counts from its end: that is the rule.
+            # A negative index counts from the end of the list, which is the modulo of the definition.
             table = block.attn.rel_pos[head].reshape(side, side).tolist()
             return table[down][right]
 
@@ -127,8 +127,8 @@ def test_stage_equals_loops_over_tokens(size, corner):
     torch.testing.assert_close(got_local[0].flatten(1), want_local, atol=1e-10, rtol=1e-10)
 
 
-def test_corner_of_a_map_that_fills_one_axis_is_open_by_union_only():
-    """By hand: one 2 x 2 window over a 1 x 2 map; its second row is padding, its columns are not."""
+def test_corner_of_a_map_that_fills_one_axis_is_unmasked_by_union_only():
+    """Derived by hand: one 2 x 2 window over a 1 x 2 map; its second row is padding, its columns are not."""
     masks = {
         corner: padding_mask((1, 2), (1, 1), 2, num_regional=1, corner=corner, device=torch.device("cpu"))
         for corner in ("union", "intersection")
@@ -142,7 +142,7 @@ def test_map_that_fills_its_windows_has_no_mask():
     assert padding_mask((4, 6), (2, 3), 2, num_regional=1, corner="union", device=torch.device("cpu")) is None
 
 
-def test_fused_and_written_out_attention_agree():
+def test_fused_and_explicit_attention_agree():
     attn = randomised(RegionalToLocalAttention(DIM, HEADS, WINDOW))
     x = torch.randn(3, 1 + WINDOW**2, DIM).double()
     answers = []
@@ -153,7 +153,7 @@ def test_fused_and_written_out_attention_agree():
 
 
 def test_position_table_is_used_completely():
-    """The circular index of a window reaches every entry of the table: its gradient has no zeros."""
+    """The circular index of a window covers every entry of the table: its gradient has no zeros."""
     attn = randomised(RegionalToLocalAttention(DIM, HEADS, WINDOW))
     attn(torch.randn(2, 1 + WINDOW**2, DIM).double(), in_windows=True).square().sum().backward()
     assert (attn.rel_pos.grad != 0).all()

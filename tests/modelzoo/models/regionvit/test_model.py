@@ -1,4 +1,4 @@
-"""RegionViT as timm's users know models: names, sizes, costs, features, heads; and its parts one by one."""
+"""timm interface of RegionViT: names, sizes, costs, features, heads; and each of its options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelzoo.models.regionvit.registry import RegionViT
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
-# Parameters measured on the released code; 10^9 multiply-accumulates as published, where published.
+# Parameters measured on the released code; 10^9 multiply-accumulates as published, if published.
 PARAMS = {
     "regionvit_tiny_224": 13_842_676,
     "regionvit_small_224": 30_586_618,
@@ -97,7 +97,7 @@ def test_intermediates_are_those_of_the_forward_pass():
 
 
 def test_out_of_range_intermediates_are_refused():
-    with pytest.raises(ValueError, match=r"^feature indices must name some of 4 stages, but got \[4\]$"):
+    with pytest.raises(ValueError, match=r"^feature indices must be within 4 stages, but got \[4\]$"):
         tiny().forward_intermediates(torch.randn(1, 3, 32, 32), indices=[4])
 
 
@@ -106,7 +106,7 @@ def test_head_can_be_replaced_and_pooling_left_out():
     model.reset_classifier(7)
     assert model(image).shape == (2, 7)
     model.reset_classifier(0, "")
-    # 64 pixels are 8 regions of 8 pixels a side, halved three times.
+    # 64 pixels are 8 regions of 8 pixels per side, halved three times.
     assert model(image).shape == (2, 1, 32)
     assert model.forward_head(model.forward_features(image), pre_logits=True).shape == (2, 1, 32)
 
@@ -181,8 +181,8 @@ def test_each_part_is_an_argument(options, difference):
     assert model(image).shape == (2, 3)
 
 
-def test_without_regional_tokens_far_windows_cannot_meet_in_the_first_stage():
-    """Of 8 x 8 local tokens in 2 x 2 windows, a pixel reaches one window; through regional tokens it reaches all."""
+def test_without_regional_tokens_distant_windows_are_independent_in_the_first_stage():
+    """With 8 x 8 local tokens in 2 x 2 windows, a pixel affects one window, and all with regional tokens."""
     reached = {}
     for kind in ("computed", "none"):
         # In float32 the little that reaches a far token may be rounded away.
@@ -195,7 +195,7 @@ def test_without_regional_tokens_far_windows_cannot_meet_in_the_first_stage():
     assert reached == {"computed": 64, "none": 4}
 
 
-def test_det_norm_normalises_the_maps_and_leaves_the_logits():
+def test_det_norm_normalises_the_maps_and_not_the_logits():
     image = torch.randn(2, 3, 32, 32)
     plain, normed = tiny(), tiny(det_norm=True)
     normed.load_state_dict(plain.state_dict(), strict=False)
@@ -215,7 +215,7 @@ def test_released_checkpoint_loads_through_timm(tmp_path):
     assert torch.equal(model(image), again(image))
 
 
-def test_all_problems_of_the_arguments_come_at_once():
+def test_all_problems_of_the_arguments_are_reported_at_once():
     with pytest.raises(SpecError) as caught:
         RegionViT(
             32,
@@ -228,7 +228,7 @@ def test_all_problems_of_the_arguments_come_at_once():
             corner="onion",
         )
     assert str(caught.value) == (
-        "RegionViT: corner must be one of its choices, but got 'onion'\n"
+        "RegionViT: unknown corner 'onion'\n"
         "  known: intersection, union.  Did you mean 'union'?\n"
         "RegionViT: stem '3conv' needs patch_size == 4 and embed_dim[0] % 4 == 0, "
         "but got patch_size=8, embed_dim[0]=8\n"
@@ -237,15 +237,15 @@ def test_all_problems_of_the_arguments_come_at_once():
     )
 
 
-def test_widths_and_heads_that_do_not_fit_are_told():
+def test_incompatible_widths_and_heads_are_refused():
     with pytest.raises(SpecError) as caught:
         RegionViT(32, embed_dim=(8, 8, 12), depths=(1, 0), num_heads=(3, 2), downsampling=("c", "sc"))
     assert str(caught.value) == (
         "RegionViT: embed_dim % num_heads == 0 must hold, but stage 0 has embed_dim=8, num_heads=3\n"
         "  num_heads for embed_dim=8: 1, 2, 4, 8\n"
         "RegionViT: stage 1 needs a depth of at least 1, but got 0\n"
-        "RegionViT: the width of stage 1 must be a multiple of the one before, but got 12 after 8\n"
-        "  a projection is a depthwise convolution, so each channel becomes a whole number of channels"
+        "RegionViT: the width of stage 1 must be a multiple of the previous stage's, but got 12 after 8\n"
+        "  a projection is a depthwise convolution, so its channel multiplier must be an integer"
     )
 
 

@@ -1,4 +1,4 @@
-"""RegionViT equals the released model: logits, features, local maps, gradients; its state is taken strictly."""
+"""Parity of RegionViT with the released model: logits, features, local maps, gradients; strict loading of its state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TINY = {
 
 
 def released(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A state as released: the shared projection twice."""
+    """State dict as released, with the shared projection twice."""
     state = dict(model.state_dict())
     twice = {key.replace(".proj.", ".proj_cls."): value for key, value in state.items() if ".block.0.proj." in key}
     return state | twice
@@ -81,7 +81,7 @@ def test_model_has_as_many_parameters_as_the_released_one(golden):
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_every_argument_of_the_released_constructor_builds_a_model_that_takes_its_own_state(options):
+def test_every_argument_of_the_released_constructor_builds_a_model_that_loads_its_own_state(options):
     model = build_official({**TINY, **options})
     state = released(model)
     if "cls_token.token" in state:
@@ -91,7 +91,7 @@ def test_every_argument_of_the_released_constructor_builds_a_model_that_takes_it
     assert model(torch.randn(2, 3, 30, 23)).shape == (2, 3)
 
 
-def test_rates_and_scale_arrive_where_they_act():
+def test_rates_and_scale_reach_their_modules():
     model = build_official({**TINY, "drop_rate": 0.2, "attn_drop_rate": 0.1, "drop_path_rate": 0.3, "qk_scale": 0.7})
     last = model.layers[1].block[1]
     rates = (model.pos_drop.p, last.attn.proj_drop.p, last.mlp.drop1.p, last.attn.attn_drop.p, last.drop_path.drop_prob)
@@ -114,7 +114,7 @@ def test_windows_must_be_square():
     assert str(caught.value) == "regionvit: kernel_sizes must be square, but got [2, 3]"
 
 
-def test_missing_left_over_and_misshapen_keys_are_all_named():
+def test_missing_unexpected_and_misshapen_keys_are_all_named():
     model = build_official(TINY)
     state = released(model)
     del state["head.bias"], state["layers.1.block.0.proj_cls.2.bias"]
@@ -126,8 +126,8 @@ def test_missing_left_over_and_misshapen_keys_are_all_named():
     assert messages == [
         "regionvit: key 'layers.1.block.0.proj_cls.2.bias' is missing from the state",
         "regionvit: key 'head.bias' is missing from the state",
-        "regionvit: key 'norm.weight' has shape (4,), but (16,) is needed",
-        "regionvit: key 'head.biass' is left over",
+        "regionvit: key 'norm.weight' must have shape (16,), but has (4,)",
+        "regionvit: unexpected key 'head.biass' in the state",
     ]
     assert caught.value.problems[-1].hint.endswith("Did you mean 'head.bias'?")
 
@@ -141,5 +141,5 @@ def test_two_names_of_one_projection_must_agree():
     assert str(caught.value) == (
         "regionvit: key 'layers.1.block.0.proj_cls.2.bias' differs from 'layers.1.block.0.proj.2.bias', "
         "but the released model has one projection\n"
-        "  both name the same weights; keep the right ones under both names"
+        "  both keys are the same weights; use the correct ones for both"
     )
