@@ -148,9 +148,7 @@ def _resolve(dataset: Any, resources: Any) -> tuple[str, str, str | None]:
     if not resources.download and any("://" in place or place.startswith("pipe:") for place in places):
         raise SpecError(_problem(dataset, "would be read over the network", "allow it with --download"))
     if data_dir is None:
-        raise SpecError(
-            _problem(dataset, "no data directory is given", "set resources.data_dir or --data-dir DIR")
-        )
+        raise SpecError(_problem(dataset, "no data directory is given", "set resources.data_dir or --data-dir DIR"))
     if prefix in ("torch", "wds", "tfds"):
         return prefix, name, data_dir
     below = rest if prefix == "folder" else "" if name == "folder" else name
