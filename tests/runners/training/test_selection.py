@@ -1,4 +1,4 @@
-"""Which epoch's test metrics a trial may be judged by: the last one, or the one that the validation split chooses."""
+"""Selection of the epoch whose test metrics count: the last one, or the best one on the validation split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def trained(epochs=4, seed=0, **train):
         {
             "arch": {"depth": 1, "embed_dim": 20, "num_heads": 2, "mlp_ratio": 2.0, "patch_size": 4},
             "task": {"val_fraction": 0.2},
-            # A rate so high that the validation metrics go up and down.
+            # A learning rate so high that the validation metrics go up and down.
             "train": {"epochs": epochs, "batch_size": 64, "lr": 0.1, "sched": "constant", **train},
             "seed": seed,
         }
@@ -21,9 +21,9 @@ def trained(epochs=4, seed=0, **train):
     return outcome, seen
 
 
-def test_best_val_is_what_a_training_that_stopped_there_would_have_measured():
-    """The second implementation: train again, only as far as the epoch that validation chose, and take its last one.
-    Each metric is chosen by its own validation value."""
+def test_best_val_is_the_test_metric_of_a_training_that_stopped_there():
+    """The second implementation: train again only up to the best validation epoch, and take the last epoch's metrics.
+    Each metric is selected by its own validation value."""
     early = 0
     for seed in range(3):
         outcome, curve = trained(epochs=6, seed=seed)
@@ -33,7 +33,7 @@ def test_best_val_is_what_a_training_that_stopped_there_would_have_measured():
             shorter, _ = trained(epochs=epoch, seed=seed)
             assert outcome.metrics[f"{name}@best_val"] == shorter.metrics[name]
             early += epoch < 6
-    assert early, "the last epoch was always the best; the case shows nothing"
+    assert early, "the last epoch was always the best; the case proves nothing"
 
 
 def test_averaged_weights_are_named_as_such():
