@@ -165,8 +165,7 @@ def _message(task: TaskSpec, **resources) -> str:
 
 def test_without_data_dir():
     assert _message(_task("torch/cifar10")) == (
-        "task.dataset: dataset 'torch/cifar10': no data directory is given\n"
-        "  set resources.data_dir or --data-dir DIR"
+        "task.dataset: dataset 'torch/cifar10': no data directory is given\n  set resources.data_dir or --data-dir DIR"
     )
 
 
