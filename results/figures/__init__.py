@@ -1,6 +1,6 @@
-"""Figures of a run. To add one: a file with `draw(evidence)`, and a line in `FIGURES`, whose order is the report's.
+"""Figures of a run. To add one: a file with `draw(evidence)`, and a line in `FIGURES`, in the order of the report.
 
-Not imported by `results`: altair and pandas take a second that `archsweep table` need not pay.
+Not imported by `results`: altair and pandas take a second to import, and `archsweep table` does not need them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FIGURES: dict[str, Callable[[Evidence], Figure | None]] = {
 
 
 def draw_figures(evidence: Evidence) -> tuple[tuple[Figure, ...], dict[str, str]]:
-    """The figures that these data give, and name -> reason for those that they should give but do not suffice for."""
+    """Figures of a run, and name -> reason for those whose data are insufficient."""
     figures: list[Figure] = []
     lacking: dict[str, str] = {}
     for name, draw in FIGURES.items():

@@ -1,4 +1,4 @@
-"""How alike the attention maps of every two blocks are, per variant: attention collapse, if there is any.
+"""Similarity of attention maps between blocks, per variant: shows attention collapse.
 
 Measure: DeepViT, Zhou et al. 2021, arXiv:2103.11886, equation 2 and figure 3: the cosine of equal columns of two
 blocks' maps, mean over images, heads and tokens; here also over the seeds. Read from `trials/<id>/probes.npz`.
@@ -40,7 +40,7 @@ _UNREADABLE = (
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None where no trial kept its arrays (`task.probe_arrays`) or none of its attentions can be compared."""
+    """Draw the figure; None where no trial has arrays (`task.probe_arrays`) or no two attentions are comparable."""
     names = labels(evidence.table.rows)
     lines: list[dict[str, object]] = []
     broken: list[str] = []
@@ -70,7 +70,7 @@ def draw(evidence: Evidence) -> Figure | None:
         name="attention_similarity",
         title="Similarity of attention maps between blocks",
         caption="Cosine of equal columns of the attention maps of two blocks, mean over images, heads, tokens and "
-        "seeds (DeepViT, equation 2): 1 means that the later block looks where the earlier one looked.",
+        "seeds (DeepViT, equation 2): 1 means that both blocks attend to the same tokens.",
         frame=frame,
         chart=styled(_chart(shown)),
         notes=tuple(notes),
@@ -89,7 +89,7 @@ def _mean_over_seeds(run: Path, row: Row) -> tuple[np.ndarray | None, int, list[
             with np.load(path, allow_pickle=False) as arrays:
                 if _ARRAY not in arrays:
                     continue
-                if arrays.zip.getinfo(f"{_ARRAY}.npy").file_size > _MOST_BYTES:  # packed zeros would fill the memory
+                if arrays.zip.getinfo(f"{_ARRAY}.npy").file_size > _MOST_BYTES:  # a zip bomb would fill the memory
                     broken.append(f"trials/{path.parent.name}/{ARRAYS_NAME}")
                     continue
                 one = np.asarray(arrays[_ARRAY], dtype=float)
@@ -101,12 +101,12 @@ def _mean_over_seeds(run: Path, row: Row) -> tuple[np.ndarray | None, int, list[
         else:
             broken.append(f"trials/{path.parent.name}/{ARRAYS_NAME}")
     alike = [one for one in found if one.shape == found[0].shape]
-    # A pair that cannot be compared is NaN in every seed, so a plain mean keeps it out.
+    # A pair that cannot be compared is NaN in every seed, and so is its mean.
     return (np.mean(alike, axis=0) if alike else None), len(alike), broken
 
 
 def _fitting(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """As many variants, in their order, as a page can carry."""
+    """First variants that fit within the limit of cells of a page."""
     cells = Counter(frame["variant"])
     kept: list[str] = []
     for variant, count in cells.items():

@@ -1,4 +1,4 @@
-"""What each component is worth alone and beside all others: leave_one_out next to add_one_in (see agreement.py)."""
+"""Contributions of components, alone and beside all others: add_one_in and leave_one_out (results/effects)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ALONE, _IN_FULL = "alone", "beside all others"
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None unless this run and another one of the report are the two designs; drawn with the leave_one_out.
+    """Draw the figure for a leave_one_out run; None unless the report has an add_one_in run, too.
 
     Raises:
-        SpecError: the two cannot be compared.
+        SpecError: the two runs cannot be compared.
     """
     table = evidence.table
     partner = next((one for one in evidence.others if one.design == "add_one_in"), None)

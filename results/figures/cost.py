@@ -1,4 +1,4 @@
-"""Accuracy against cost, and the Pareto front: the rows that no other row beats at the same or a lower cost."""
+"""Accuracy against cost, with the Pareto front: rows without a better row at the same or a lower cost."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _LOOKS = {
     _BASELINE: (BLACK, "diamond"),
 }
 _HEIGHT, _LETTER, _LINE, _NAME = 240, 6.0, 14.0, 150.0
-"""Pixels: of a panel, a letter, a line of text, the longest name."""
+"""Sizes in pixels: height of a panel, width of a letter, height of a line, width of the longest name."""
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None where no cost differs between two rows."""
+    """Draw the figure; None where all rows have the same cost."""
     table = evidence.table
     rows = [row for row in table.rows if table.metric.name in row.metrics and row.verdict != "unequal budget"]
     frame = pd.DataFrame([line for cost in _COSTS for line in _lines(table, rows, cost)])
@@ -36,8 +36,8 @@ def draw(evidence: Evidence) -> Figure | None:
         name="cost",
         title="Accuracy against cost",
         caption="Mean and standard deviation over seeds against cost. The line is the Pareto front of the means: no "
-        "other complete row is at least as good at the same or a lower cost. Neighbours within the noise may "
-        "trade places.",
+        "other complete row is at least as good at the same or a lower cost. The order of neighbours within the noise "
+        "is not certain.",
         frame=frame,
         chart=styled(_chart(frame, table)),
     )
@@ -113,14 +113,14 @@ def _chart(frame: pd.DataFrame, table: AblationTable) -> alt.FacetChart:
 
 
 def _names(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Which points of the front bear their names, left-aligned (`left`) or right-aligned: as many as do not overlap."""
+    """Labels of points on the front, left-aligned (`left`) or right-aligned: as many as fit without overlap."""
     found = {"left": [""] * len(frame), "right": [""] * len(frame)}
     for cost in set(frame["cost"]):
         points = [(index, line) for index, line in enumerate(frame.to_dict("records")) if line["cost"] == cost]
         values, means = [line["value"] for _, line in points], [line["mean"] for _, line in points]
         width, height = max(values) - min(values), (max(means) - min(means)) or 1.0
         taken: list[tuple[float, float, float]] = []
-        # The baseline before all, then the best: where there is room for one of two names, it is theirs.
+        # The baseline has priority, then the best: the other names are left out where they would overlap.
         wanted = [one for one in points if one[1]["on_front"] or one[1]["kind"] == _BASELINE]
         wanted.sort(key=lambda one: (one[1]["kind"] != _BASELINE, -one[1]["value"]))
         for index, line in wanted:

@@ -22,7 +22,7 @@ _MOST_OTHERS = 40
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None where no trial reported two epochs."""
+    """Draw the figure; None where no trial has two epochs."""
     table = evidence.table
     quantities = _quantities(table)
     names = labels(table.rows)
@@ -39,7 +39,7 @@ def draw(evidence: Evidence) -> Figure | None:
         name="curves",
         title="Learning curves",
         caption="After every epoch: mean over the completed seeds, and a band of one standard deviation (n - 1) to "
-        "either side. A variant without a completed seed is drawn as far as all its seeds came.",
+        "either side. A variant without a completed seed is drawn up to the last epoch that all its seeds have.",
         frame=frame,
         chart=styled(_chart(_thinned(frame, shown), shown, quantities)),
         notes=tuple(notes),
@@ -47,7 +47,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
 
 def _quantities(table: AblationTable) -> list[str]:
-    """The metric of the table on the split that was looked at during training, and the training loss."""
+    """Metric of the table on the split that was evaluated during training, and the training loss."""
     seen = {name for row in table.rows for record in row.records for point in record.curve for name in point}
     metric = table.metric.name
     return [name for name in (metric, f"val_{metric}", "train_loss") if name in seen]
@@ -81,7 +81,7 @@ def _by_epoch(record: TrialRecord) -> dict[int, dict[str, float]]:
 
 
 def _coloured(table: AblationTable) -> dict[str, str]:
-    """Variant -> colour: the baseline in black, and the best of the others, in the order of the table."""
+    """Colours by variant: the baseline in black, and the best of the others, in the order of the table."""
     names = labels(table.rows)
     metric = table.metric
     sign = -1 if metric.direction == "maximize" else 1
@@ -96,7 +96,7 @@ def _coloured(table: AblationTable) -> dict[str, str]:
 
 
 def _thinned(frame: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:
-    """What is drawn: not too many grey lines, and every k-th epoch, with the first and the last of each line."""
+    """Rows to draw: a limited number of grey lines, and every k-th epoch plus the first and last of each line."""
     variants = list(dict.fromkeys(frame["variant"]))
     others = [name for name in variants if name not in shown][:_MOST_OTHERS]
     frame = only(frame, [*shown, *others])
@@ -106,7 +106,7 @@ def _thinned(frame: pd.DataFrame, shown: dict[str, str]) -> pd.DataFrame:
     frame = frame.loc[(frame["epoch"] % step == 1 % step) | (frame["epoch"] == 1) | (frame["epoch"] == last)]
     in_colour = frame["variant"].isin(list(shown))
     drawn = frame.drop(columns="seeds").assign(in_colour=in_colour)
-    # Nobody reads the spread of a grey line, and a page has to carry it.
+    # The standard deviation of grey lines is not drawn, so it need not be in the page.
     drawn["std"] = drawn["std"].where(in_colour)
     return drawn.assign(low=drawn["mean"] - drawn["std"], high=drawn["mean"] + drawn["std"])
 
@@ -120,7 +120,7 @@ def _chart(drawn: pd.DataFrame, shown: dict[str, str], quantities: list[str]) ->
         "variant:N", scale=alt.Scale(domain=present, range=[shown[name] for name in present]), legend=legend
     )
     longest = int(max(drawn["epoch"]))
-    # Where every epoch has room for its number, a tick at each; the halves between two epochs are none.
+    # For few epochs a tick at each, because default ticks may fall between two epochs.
     ticks = list(range(1, longest + 1)) if longest <= _MOST_TICKS else alt.Undefined
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks, format="d"))
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False))

@@ -23,7 +23,7 @@ _LOOKS = {
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None for a search, whose rows were chosen by their values, and where nothing can be compared."""
+    """Draw the figure; None for a search, whose rows were selected by their values, and without differences."""
     table = evidence.table
     names = labels(table.rows)
     rows = [row for row in table.rows if row.delta is not None]

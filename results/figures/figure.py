@@ -1,7 +1,7 @@
-"""What a figure is made from and what it is: a tidy frame, the chart drawn from it, and the words beside it.
+"""Input and output of a figure: the evidence of a run; a tidy frame, the chart drawn from it, and its texts.
 
-The frame holds what the chart shows, at full precision, for those who draw it anew. Names in it have passed `labels`,
-so that a name from a sweep is one line of visible characters and two variants are never one row.
+The frame holds the data of the chart at full precision, to be drawn with other tools. Its names come from `labels`, so
+that a name from a sweep is one line of visible characters and names are unique.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ __all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "in_two_lines", "labels",
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 _LONG = 24
 MOST_ROWS = 60
-"""Rows of a chart that lists variants: more are no picture; the CSV beside it holds all."""
+"""Maximum number of rows of a chart that lists variants; the CSV beside it holds all."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one run.
+    """Data of one run for its figures.
 
     Attributes:
-        others: tables of the runs that are reported together with it.
-        importances: method -> parameter -> share, for a search; whoever may import Optuna measures them.
+        others: tables of the other runs in the same report.
+        importances: method -> parameter -> share, for a search; computed by the caller, because it needs Optuna.
     """
 
     run: Run
@@ -41,7 +41,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. `caption` says how to read it, `notes` what is special about these data."""
+    """One figure. `caption` explains how to read it, `notes` are remarks on these data."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ class Figure:
 
 
 def labels(rows: tuple[Row, ...]) -> dict[tuple[str, str], str]:
-    """(study, variant id) -> the name by which charts call the row: visible characters, and no name twice."""
+    """Labels of the rows in charts, (study, variant id) -> name: visible characters, and unique."""
     found: dict[tuple[str, str], str] = {}
     taken: set[str] = set()
     for row in rows:
@@ -67,7 +67,7 @@ def labels(rows: tuple[Row, ...]) -> dict[tuple[str, str], str]:
 
 
 def in_two_lines(name: str) -> str:
-    """A long name broken at the word nearest to its middle, by a line feed, which no label holds otherwise."""
+    """Long name with a line feed for the space nearest to its middle; labels contain no other line feed."""
     if len(name) <= _LONG:
         return name
     middle = len(name) / 2
@@ -79,7 +79,7 @@ def in_two_lines(name: str) -> str:
 
 
 def listed(frame: pd.DataFrame, by: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The rows of the variants with the largest values of `by`, as they stood, and a note if some are left out."""
+    """Rows of the variants with the largest values of `by`, in their order, and a note if some are left out."""
     sizes: dict[str, float] = {}
     for variant, value in zip(frame["variant"], frame[by], strict=True):
         sizes[variant] = max(sizes.get(variant, 0.0), abs(value))
@@ -91,5 +91,5 @@ def listed(frame: pd.DataFrame, by: str) -> tuple[pd.DataFrame, tuple[str, ...]]
 
 
 def only(frame: pd.DataFrame, variants: Iterable[str]) -> pd.DataFrame:
-    """The rows of these variants."""
+    """Rows of the given variants."""
     return frame.loc[frame["variant"].isin(list(variants))]

@@ -1,4 +1,4 @@
-"""A figure as files: SVG and PDF for a paper, CSV for those who draw it anew. No browser takes part, and no network."""
+"""Export of a figure: SVG and PDF for a paper, CSV of its data. Works without a browser and without network."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _DIGITS = 6
 
 
 def figure_spec(figure: Figure) -> dict[str, Any]:
-    """The Vega-Lite specification with its data."""
-    with alt.data_transformers.disable_max_rows():  # figures thin what they draw
+    """Vega-Lite specification of a figure, including its data."""
+    with alt.data_transformers.disable_max_rows():  # figures limit their rows themselves
         spec = figure.chart.to_dict()
     return _lean(spec)
 
 
 def figure_svg(figure: Figure, *, room: int = 0) -> str:
-    """The figure as SVG; its text is text, so it is as wide as the reader's fonts are.
+    """SVG of a figure; text is kept as text, so its width depends on the reader's fonts.
 
     Args:
-        room: pixels left free beside long names, for readers whose fonts are wider than those measured with here.
+        room: free pixels beside long names, for readers with wider fonts than the ones measured with.
     """
     spec = figure_spec(figure)
-    spec["config"]["aria"] = False  # a description of every mark, which would be most of the file
+    spec["config"]["aria"] = False  # descriptions of every mark would be most of the file
     if room:
         spec["padding"] = {"left": room, "top": 5, "right": 5, "bottom": 5}
         spec["config"]["legend"]["columnPadding"] = room
@@ -41,22 +41,22 @@ def figure_svg(figure: Figure, *, room: int = 0) -> str:
 
 
 def figure_pdf(figure: Figure) -> bytes:
-    """The figure as PDF, with its fonts inside."""
+    """PDF of a figure, with embedded fonts."""
     return vl_convert.vegalite_to_pdf(figure_spec(figure), allowed_base_urls=[])
 
 
 def figure_csv(figure: Figure) -> str:
-    """The frame at full precision; what is not there is an empty cell."""
+    """CSV of a figure's frame at full precision; missing values are empty cells."""
     frame = figure.frame
     lines = [csv_line(frame.columns)]
     for values in frame.astype(object).itertuples(index=False, name=None):
-        # A missing number is NaN in a frame; NaN equals nothing, itself included.
+        # A missing number is NaN in a frame, and NaN is not equal to itself.
         lines.append(csv_line(None if value is None or value != value else value for value in values))
     return "".join(lines)
 
 
 def write_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> tuple[Path, ...]:
-    """Writes NAME.svg, NAME.pdf and NAME.csv for each name and figure; returns their paths. Creates the directory.
+    """Write NAME.svg, NAME.pdf and NAME.csv for each name and figure; returns their paths. Creates the directory.
 
     Raises:
         SpecError: the directory cannot be written.
@@ -74,7 +74,7 @@ def write_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> tup
 
 
 def _lean(node: Any) -> Any:
-    """The same with as many digits as an eye can see, and a gap where JSON has no word for a number: trials diverge."""
+    """Specification with rounded numbers, and null for NaN and infinity, which JSON lacks: trials diverge."""
     if isinstance(node, dict):
         return {key: _lean(value) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Which parameters of a search mattered, by every method that was measured, each under its name."""
+"""Hyperparameter importances of a search, by method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None where nothing was measured."""
+    """Draw the figure; None without importances."""
     frame = pd.DataFrame(
         [
             {"method": _NAMES.get(method, visible(method)), "parameter": visible(parameter), "share": share}
@@ -28,9 +28,9 @@ def draw(evidence: Evidence) -> Figure | None:
     return Figure(
         name="importances",
         title="Importance of the parameters of the search",
-        caption="Shares add up to 1 per method. PED-ANOVA: what tells the best tenth of the trials from all; fANOVA: "
-        "what explains the variance over the whole space, without parameters that some trial lacks. They may disagree, "
-        "and neither says that a component helps: designs with a baseline do.",
+        caption="Shares add up to 1 per method. PED-ANOVA: parameters that distinguish the best tenth of the trials "
+        "from all; fANOVA: parameters that explain the variance over the whole space, without those that some trial "
+        "lacks. They may disagree, and neither shows that a component helps: designs with a baseline do.",
         frame=frame,
         chart=styled(_chart(frame)),
     )

@@ -1,7 +1,7 @@
 """Two-way interactions of a factorial or fractional design as a heatmap of factors by factors.
 
-Colour is partial eta squared, which factors of any number of levels have; the text is the effect itself where both
-factors have two levels. What cannot be estimated is grey and says why.
+Colour is partial eta squared, which is defined for any number of levels; the text is the effect itself where both
+factors have two levels. Terms that cannot be estimated are grey, with the reason.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MOST_WIDE = 400
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None for other designs, and where there is only one factor.
+    """Draw the figure; None for other designs, and where there is only one factor.
 
     Raises:
-        SpecError: the trials do not suffice for the analysis.
+        SpecError: too few trials for the analysis.
     """
     table = evidence.table
     if table.design not in DESIGNS:
@@ -46,7 +46,7 @@ def draw(evidence: Evidence) -> Figure | None:
         caption="Off the diagonal: how far the effect of one factor depends on the other; on it: the factor by itself. "
         "Colour: share of the variance that the term explains of what the others leave (partial eta squared). Text: "
         "the effect where both factors have two levels, else that share; stars as in the table (Holm over all terms). "
-        "Grey: not estimated, because another term cannot be told from it (aliased) or for lack of trials (n/a).",
+        "Grey: not estimated, because it is confounded with another term (aliased) or for lack of trials (n/a).",
         frame=frame,
         chart=styled(_chart(frame, len(found.design.levels))),
         notes=tuple(aliased),

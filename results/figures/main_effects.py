@@ -1,7 +1,7 @@
 """Main effects of a factorial or fractional design: the mean of the metric at each level of each factor.
 
-Every variant takes part in every panel, so a panel rests on all trials. The interval is of the level's mean, with the
-residual standard deviation of the analysis (effects.py), in which seeds are blocks.
+Every panel uses all variants and so all trials. The interval is that of the level's mean, with the residual standard
+deviation of the analysis (effects.py), in which seeds are blocks.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _PANEL = 150
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None for designs that vary one thing at a time.
+    """Draw the figure; None for designs that vary one factor at a time.
 
     Raises:
-        SpecError: the trials do not suffice for the analysis.
+        SpecError: too few trials for the analysis.
     """
     table = evidence.table
     if table.design not in DESIGNS:
@@ -82,7 +82,7 @@ def _lines(table: AblationTable, found: Effects) -> list[dict[str, object]]:
 
 
 def _in_order(levels: tuple[str, ...]) -> list[int]:
-    """Places of the levels: numbers by size, words as they came, the baseline's first."""
+    """Order of the levels: numbers by size, others as given, with the baseline's first."""
     try:
         return sorted(range(len(levels)), key=lambda index: float(levels[index]))
     except ValueError:

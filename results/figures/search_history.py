@@ -1,4 +1,4 @@
-"""How a search went: the value of every trial in the order of the sampler, and the best so far."""
+"""Optimisation history of a search: the value of every trial in the order of the sampler, and the best so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOKS = {"completed": (BLUE, "circle"), "pruned": (GREY, "cross")}
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None for anything but a search of two trials and more."""
+    """Draw the figure; None for other designs and for a search of fewer than two trials."""
     table = evidence.table
     metric = table.ordered_by or table.metric.name
     if table.design != "search":
@@ -57,8 +57,8 @@ def draw(evidence: Evidence) -> Figure | None:
         name="search_history",
         title="Course of the search",
         caption="Every suggestion in the order of the sampler, at its mean over the seeds if it has several; the line "
-        "is the best completed one so far. A pruned trial stands at its last epoch's value and is no rival of "
-        "completed ones. The best of many trials is better than it would be again: confirm it on other seeds.",
+        "is the best completed one so far. A pruned trial is shown at its last epoch's value and does not compete with "
+        "completed ones. The value of the best of many trials is biased upwards: confirm it on other seeds.",
         frame=frame,
         chart=styled(_chart(frame, metric)),
     )

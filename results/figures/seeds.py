@@ -1,4 +1,4 @@
-"""Every seed's paired difference: whether a mean rests on all seeds or on one, and what pairing takes out."""
+"""Paired differences by seed: influence of single seeds on the mean, and variance removed by pairing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """None for a search and below two shared seeds, where the mean is the seed."""
+    """Draw the figure; None for a search and below two shared seeds."""
     table = evidence.table
     baseline = table.baseline
     if baseline is None or table.design == "search":
@@ -46,7 +46,7 @@ def draw(evidence: Evidence) -> Figure | None:
         name="seeds",
         title="Differences seed by seed",
         caption="One mark per seed: the variant's value minus the baseline's at the same seed; the bar is their mean. "
-        "A seed that lies on the same side in every row was a lucky or unlucky one for the baseline.",
+        "A seed that is on the same side in every row was a lucky or unlucky one for the baseline.",
         frame=frame,
         chart=styled(_chart(shown, evidence)),
         notes=notes,

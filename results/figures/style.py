@@ -1,7 +1,7 @@
-"""One look for all charts: dark on light, colours that colour-blind readers can tell apart, units on every axis.
+"""Style of all charts: dark on light, colours for colour-blind readers, units on every axis.
 
-Colours are those of Okabe and Ito (2008), without the yellow, which white paper swallows; where a colour carries
-meaning, a shape or a place carries it too.
+Colours are those of Okabe and Ito (2008), without the yellow, which has too little contrast on white; a meaning of a
+colour is also shown by a shape or a position.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ BLACK, GREY, LIGHT = "#000000", "#767676", "#c9c9c9"
 BLUE, ORANGE, GREEN, PINK, AMBER, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 WIDTH = 520
-"""Pixels of a chart of one panel, where nothing says otherwise; a page stretches it."""
+"""Default width in pixels of a chart with one panel; an HTML page stretches it."""
 PANEL = 250
-"""Pixels of one panel of several."""
+"""Width in pixels of one panel of several."""
 _INK = "#222222"
-# The first is what vl-convert measures with; the next two are of the same widths, so nothing is cut on another machine.
+# vl-convert measures with the first font; the next two have the same widths, so text is not cut on other machines.
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
 
 def styled(chart: Chart) -> Chart:
-    """The chart in the house's look."""
+    """Chart with the common style."""
     return (
         chart.configure(font=_FONT, background="white", padding=5)
         .configure_view(stroke="#dddddd")
@@ -74,7 +74,7 @@ def styled(chart: Chart) -> Chart:
 
 
 def value_title(metric: Metric | str) -> str:
-    """`top1 (%) (up arrow)`; for what we do not know, its name."""
+    """Axis title of a metric, `top1 (%) (up arrow)`; for an unknown one its name."""
     known = METRICS.get(metric.removeprefix("val_")) if isinstance(metric, str) else metric
     name = metric if isinstance(metric, str) else metric.name
     if known is None:
@@ -84,13 +84,13 @@ def value_title(metric: Metric | str) -> str:
 
 
 def change_title(metric: Metric, what: str = "\u0394") -> str:
-    """Title of a horizontal axis of differences: `Delta top1 (percentage points), better to the right`."""
+    """Axis title of differences: `Delta top1 (percentage points), better to the right`."""
     unit = "percentage points" if metric.unit == "%" else metric.unit
     side = "better \u2192" if metric.direction == "maximize" else "\u2190 better"
     return f"{what} {metric.name} ({unit}), {side}"
 
 
 def names_axis(**options: Any) -> alt.Axis:
-    """A vertical axis of names, which need no title; a line feed in one begins a second line."""
+    """Vertical axis of names, without title; a line feed in a name starts a second line."""
     lines = r"split(datum.label, '\n')"
     return alt.Axis(title=None, ticks=False, domain=False, grid=False, labelExpr=lines, labelLineHeight=12, **options)

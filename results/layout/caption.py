@@ -1,7 +1,7 @@
-"""The caption: what the numbers of a table are, in sentences that answer what a reviewer's checklist asks.
+"""Caption of an ablation table: meaning of its numbers, by the items of reviewers' checklists.
 
-Seeds and what they vary; what the error bars are and how they are made; the test and its correction; which weights were
-measured on which data; epochs; compute and hardware. Everything in it comes from the table.
+Seeds and their role; definition of the error bars; the test and its correction; evaluated weights and data; epochs;
+compute and hardware. All of it is taken from the table.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ _SELECTIONS = {
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of the caption, and what must be visible for it to make sense: anything, the optional columns and
-    changes of cost, or bold and underlined print."""
+    """Sentence of the caption, and the part of the table that it refers to.
+
+    `table`: any; `optional`: the optional columns and changes of cost; `print`: bold and underlined print.
+    """
 
     text: str
     refers_to: Literal["table", "optional", "print"] = "table"
 
 
 def caption(table: AblationTable) -> tuple[Sentence, ...]:
-    """The sentences, the most needed first."""
+    """Sentences of the caption, the most important first."""
     return (
         Sentence(_means(table)),
         *map(Sentence, _seeds(table)),
@@ -55,14 +57,14 @@ def caption(table: AblationTable) -> tuple[Sentence, ...]:
 
 
 def significance_stars(p_corrected: float | None, alpha: float) -> str:
-    """One star below alpha, two below 0.01, three below 0.001."""
+    """Stars of a corrected p-value: one below alpha, two below 0.01, three below 0.001."""
     if p_corrected is None or p_corrected >= alpha:
         return ""
     return "*" * (1 + sum(p_corrected < level for level in _LEVELS if level < alpha))
 
 
 def _means(table: AblationTable) -> str:
-    seeds = _in_words(table.seeds)
+    seeds = _seeds_text(table.seeds)
     metric = table.metric
     better = "higher" if metric.direction == "maximize" else "lower"
     if not table.seeds:
@@ -81,15 +83,15 @@ def _means(table: AblationTable) -> str:
     )
 
 
-def _in_words(seeds: Sequence[int]) -> str:
-    """All of them, or `0 to 999` where there are many in a row."""
+def _seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds as text: a list, or `0 to 999` for many consecutive ones."""
     if len(seeds) > _MOST_SEEDS and sorted(seeds) == list(range(min(seeds), min(seeds) + len(seeds))):
         return f"{min(seeds)} to {max(seeds)}"
     return ", ".join(map(str, seeds))
 
 
 def _averaged(table: AblationTable) -> str:
-    """Says so where a trial measures averaged weights although the rule does not ask for them."""
+    """Note that trials evaluate averaged weights although the selection rule is not `ema`."""
     decays = {record.spec.get("train", {}).get("ema_decay") for row in table.rows for record in row.records} - {None}
     if not decays or table.analysis.selection == "ema":
         return ""
@@ -99,9 +101,9 @@ def _averaged(table: AblationTable) -> str:
 
 
 def _varies(table: AblationTable, path: str) -> str:
-    """`epochs as the row says`, if a row changes what lies at or above the path."""
+    """Text for a parameter that varies, if a row changes the path or one of its parents; else empty."""
     changed = any(path == key or path.startswith(f"{key}.") for row in table.rows for key in row.changes)
-    return f"{path} as the row says" if changed else ""
+    return f"{path} as given in the row" if changed else ""
 
 
 def _seeds(table: AblationTable) -> Iterable[str]:
@@ -114,7 +116,7 @@ def _retuned(table: AblationTable) -> Iterable[str]:
         settings = "1 setting" if retuned.num_trials == 1 else f"{retuned.num_trials} settings"
         seeds = ("seed " if len(retuned.seeds) == 1 else "seeds ") + ", ".join(map(str, retuned.seeds))
         yield (
-            f"Every arm stands at its own optimum of {', '.join(retuned.parameters)}: the best of {settings} per arm "
+            f"Every arm is tuned to its own optimum of {', '.join(retuned.parameters)}: the best of {settings} per arm "
             f"({retuned.sampler}, {seeds}, which are not reported)."
         )
 
@@ -157,7 +159,7 @@ def _tests(table: AblationTable) -> Iterable[Sentence]:
     yield Sentence(f"Verdict: {test}; {', '.join(levels)}; inconclusive does not mean equal.")
     if analysis.margin is not None:
         margin = f"{PLUS_MINUS}{analysis.margin:g} {table.metric.unit}"
-        yield Sentence(f"= equivalent: the 95 % interval lies within {margin}, the margin stated in the sweep.")
+        yield Sentence(f"= equivalent: the 95 % interval is within {margin}, the margin stated in the sweep.")
     marks = "Bold: the best, underlined: the second best, of the complete rows, and only where the verdict says so."
     yield Sentence(marks, "print")
 

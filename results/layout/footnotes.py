@@ -1,6 +1,6 @@
-"""What is special about the rows of this table: what is missing, what failed and why, whose numbers stand beside ours.
+"""Footnotes of an ablation table: missing seeds, failures with reasons, sources of published numbers.
 
-What the numbers are (means, intervals, tests) is in `caption.py`.
+The meaning of the numbers (means, intervals, tests) is in `caption.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ONE_COMPONENT_AT_A_TIME = ("leave_one_out", "add_one_in")
 
 
 def footnotes(table: AblationTable) -> tuple[str, ...]:
-    """The notes below the table, in the order in which a reader meets what they explain."""
+    """Notes below the table, in the order of the columns and marks that they explain."""
     return (
         *_order(table),
         *_pruned(table),
@@ -56,7 +56,7 @@ def _order(table: AblationTable) -> Iterable[str]:
         sought = [f"{name} ({ends[direction_of(name.removeprefix('val_'))]} is better)" for name in table.objectives]
         yield (
             f"Rows come from a search for the Pareto front of {', '.join(sought)}. No row is better than one of front "
-            "1 in one of these and as good in the others; front 2 is what would be the Pareto front without front 1. "
+            "1 in one of these and as good in the others; front 2 is the Pareto front of the rows without front 1. "
             f"Within a front the best {table.ordered_by} comes first."
         )
     elif table.ordered_by:
@@ -66,7 +66,7 @@ def _order(table: AblationTable) -> Iterable[str]:
 def _pruned(table: AblationTable) -> Iterable[str]:
     if any(row.num_pruned for row in table.rows):
         unbegun = any(0 in row.pruned_epochs for row in table.rows)
-        given_up = " 0: not begun, because its row was given up after other seeds." if unbegun else ""
+        given_up = " 0: not started, because its row was given up after other seeds." if unbegun else ""
         yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference.{given_up}"
 
 
@@ -92,7 +92,7 @@ def _spreadless(table: AblationTable) -> Iterable[str]:
 def _aliases(table: AblationTable) -> Iterable[str]:
     for part in table.parts:
         if part.design == "fractional":
-            # Aliases need numpy, which no other design's table does.
+            # Imported here: aliases need numpy, tables of other designs do not.
             from results.effects.aliasing import alias_statements
 
             of = f" of {part.rows[0].study}" if table.studies and part.rows else ""
@@ -100,11 +100,11 @@ def _aliases(table: AblationTable) -> Iterable[str]:
 
 
 def _interactions(table: AblationTable) -> Iterable[str]:
-    """Where a component is worth something else alone than beside all others."""
+    """Components whose effect alone differs from that beside all others."""
     of = {design: [part for part in table.parts if part.design == design] for design in _ONE_COMPONENT_AT_A_TIME}
     if not all(of.values()):
         return
-    from results.effects.contributions import contributions  # needs scipy, which few tables do
+    from results.effects.contributions import contributions  # here, because it needs scipy and few tables do
 
     for without in of["leave_one_out"]:
         for added in of["add_one_in"]:
@@ -136,7 +136,7 @@ def _missing(table: AblationTable) -> Iterable[str]:
 
 
 def _taken_over(table: AblationTable) -> Iterable[str]:
-    """A trial that was not trained for this run says so: its duration and device are of another day."""
+    """Number of trials reused from other runs: their durations and devices are those of another run."""
     counts = Counter(record.cached_from for row in table.rows for record in row.records if record.cached_from)
     for source, count in sorted(counts.items()):
         yield f"{count} {_plural(count, 'trial')} not trained again but taken over from {source}."
@@ -150,7 +150,7 @@ def _published(table: AblationTable) -> Iterable[str]:
 
 
 def _published_text(row: PublishedRow) -> str:
-    """The published row in one line."""
+    """Published row as one line."""
     values = ", ".join(f"{name} {value:g}" for name, value in row.values.items())
     return f"{_changes_text(row.when) or 'baseline'}: {values} ({row.source})"
 
@@ -176,9 +176,9 @@ def _foreign(table: AblationTable) -> Iterable[str]:
 
 
 def _grouped(head: str, groups: Mapping[str, list[str]], where: str) -> Iterable[str]:
-    """One line per reason; a long list is cut with the number of what is left out and where it stands."""
+    """Lines by reason; a long list is cut, with the number of omitted entries and the file that has them."""
     for reason, names in list(groups.items())[:_MOST_GROUPS]:
-        # A name may hold commas, and then they cannot also stand between names.
+        # Names may contain commas, which then cannot also separate names.
         separator = "; " if any("," in name for name in names) else ", "
         listed = separator.join(names[:_MOST_GROUPS])
         more = f" and {len(names) - _MOST_GROUPS} more" if len(names) > _MOST_GROUPS else ""

@@ -1,7 +1,7 @@
-"""The table as people read it: which columns, in which order, with how many decimals. All exporters but CSV draw it.
+"""Layout of an ablation table for readers: columns, their order, decimals. Used by all exporters but CSV.
 
-Formatting lives here once, so that two formats cannot show two numbers. Columns without any content are left out (a
-search has no differences). A cell has parts, so that a terminal can align them and leave the least needed out.
+Formatting is only here, so that two formats cannot show different numbers. Columns without any content are left out (a
+search has no differences). A cell has parts, so that a terminal can align them and omit the least important ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Align = Literal["left", "right", "center"]
 
 @dataclass(frozen=True)
 class Cell:
-    """`97.31`, ` +- 0.42` and ` (+3 %)`; most have only the first part. `sort_by`: the number, unrounded."""
+    """Cell with the parts `97.31`, ` +- 0.42` and ` (+3 %)`; most have only the first. `sort_by`: unrounded value."""
 
     value: str = ""
     spread: str = ""
@@ -48,8 +48,8 @@ class Column:
     """One column of the layout.
 
     Attributes:
-        drop_priority: 1 is dropped first where the width does not suffice, then 2; 0 is kept.
-        is_name: header and cells are text of the user, not ours.
+        drop_priority: columns with 1 are dropped first where the width is insufficient, then 2; 0 is kept.
+        is_name: header and cells are user text.
     """
 
     header: str
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that belong together, from `start` up to and without `stop`; the title is empty where names tell it."""
+    """Group of rows from `start` to `stop` (exclusive); the title is empty where the names suffice."""
 
     title: str
     start: int
@@ -70,10 +70,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Layout:
-    """Every column has one cell per row of the table; the groups are all rows in their order.
+    """Layout of a table: every column has one cell per row; the groups cover all rows in order.
 
     Attributes:
-        caption: what the numbers are. footnotes: what is special about these rows.
+        caption: meaning of the numbers.
+        footnotes: notes on these rows.
     """
 
     title: str
@@ -83,16 +84,16 @@ class Layout:
     footnotes: tuple[str, ...]
 
     def notes(self, *, without: Collection[str] = ()) -> tuple[str, ...]:
-        """Caption and footnotes, without the sentences that speak of what the format does not show."""
+        """Caption and footnotes, without sentences about parts that the format does not show."""
         return (*(sentence.text for sentence in self.caption if sentence.refers_to not in without), *self.footnotes)
 
 
 def table_layout(table: AblationTable) -> Layout:
-    """The table for people. Names and footnotes are as they came: escaping is the exporter's."""
+    """Layout of the table. Names and footnotes are not escaped: that is the exporter's task."""
     metric = table.metric
     arrow = UP if metric.direction == "maximize" else DOWN
     numbers = sources(table)
-    # Two runs may share a variant, so within a run only.
+    # Per run, because two runs may share a variant.
     marks: dict[tuple[str, str], Literal["", "bold", "underline"]] = {
         (row.study, row.variant_id): mark
         for part in table.parts
@@ -143,13 +144,13 @@ def _column(
 
 def _is_shown(column: Column, table: AblationTable) -> bool:
     if column.header == VERDICT and not column.is_name:
-        # The column of seeds tells already what is incomplete; only what it cannot tell is worth a column.
+        # Incomplete rows are already visible in the seeds column; the verdict column is for the other verdicts.
         return any(row.verdict in TESTED or row.verdict == "unequal budget" for row in table.rows)
     return column.is_name or column.header == "seeds" or any(str(cell) for cell in column.cells)
 
 
 def _groups(table: AblationTable) -> tuple[Group, ...]:
-    """Studies by name; in `one_factor`, the rows that vary the same parameter; else all rows in one."""
+    """Groups by study; in `one_factor` by varied parameter; else a single group."""
     studies = {study.name: study for study in table.studies}
     designs = {row.study: studies[row.study].design if table.studies else table.design for row in table.rows}
 
@@ -160,7 +161,7 @@ def _groups(table: AblationTable) -> tuple[Group, ...]:
     parameters = {parameter(row) for row in table.rows if not row.is_baseline}
     if len(parameters) <= 1 and not table.studies:
         return (Group("", 0, len(table.rows)),)
-    # In a run of one parameter there is nothing to set apart from the baseline.
+    # A run that varies one parameter needs no groups.
     several = {study for study in designs if not table.studies or sum(study == name for name, _ in parameters) > 1}
     found: list[Group] = []
     for (study, _), rows in groupby(
@@ -204,7 +205,7 @@ def _delta(row: Row, decimals: int, alpha: float) -> Cell:
         return Cell()
     spread = ""
     if delta.low is not None and delta.high is not None:
-        # The stars stand at the end: digits stay below each other.
+        # The stars come last, so that digits stay aligned.
         spread = f" [{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]"
         spread += significance_stars(row.p_corrected, alpha)
     spread += _MARKS.get(row.verdict or "", "")
@@ -232,7 +233,7 @@ def _published(row: Row, metric: str, decimals: int, numbers: dict[str, int]) ->
 
 
 def _probe_column(table: AblationTable, probe: Metric) -> Column:
-    """What describes the trained model and ranks nothing: without arrow, difference and emphasis."""
+    """Column of a probe, which describes the model without a ranking: no arrow, difference or emphasis."""
 
     def cell(row: Row) -> Cell:
         return _summary(row.metrics.get(probe.name), probe.decimals, "")
@@ -259,7 +260,7 @@ def _front(row: Row) -> Cell:
 
 
 def _further_objectives(table: AblationTable) -> list[str]:
-    """Metrics that the search looked for beside the one of the table; costs have their columns anyway."""
+    """Objectives of the search besides the table's metric; costs have their own columns."""
     names = [name.removeprefix("val_") for name in table.objectives]
     return [name for name in names if name in METRICS and name != table.metric.name]
 
@@ -270,7 +271,7 @@ def _objective_column(table: AblationTable, metric: Metric) -> Column:
 
 
 def _seeds(row: Row) -> Cell:
-    """`2/3` completed, and what became of the others: pruned at which epochs, failed. The rest is missing."""
+    """Cell of the seeds: `2/3` completed, and marks for pruned (with epochs) and failed ones; the rest is missing."""
     marks = ""
     if row.num_pruned:
         marks += f" {DAGGER}" + ",".join(map(str, sorted(set(row.pruned_epochs))))

@@ -1,15 +1,16 @@
-"""p-values, their corrections, and resampling intervals of same-seed differences, each from as many seeds as it needs.
+"""Hypothesis tests of same-seed differences: p-values, multiplicity corrections, resampling intervals.
 
-Default is the two-sided paired t-test, from 3 seeds. It assumes that the differences are normal, which a few seeds
-cannot contradict. Flipping signs assumes only that they are symmetric, but its smallest p-value is 2 / 2^n: with 5
-seeds 0.0625, so it starts at 6. The percentile bootstrap covers 84 % at 5 seeds where it promises 95 %, 89 % at 10: it
-starts there. Dunnett's test compares all arms with one baseline at once; it is unpaired.
+Default is the two-sided paired t-test, for 3 or more seeds. It assumes normal differences, which few seeds cannot
+contradict. The sign-flip permutation test assumes only symmetry, but its smallest p-value is 2 / 2^n: 0.0625 with 5
+seeds, so it needs 6. The nominal 95 % percentile bootstrap covers 84 % with 5 seeds and 89 % with 10, so it needs 10.
+Dunnett's test compares all arms with one baseline at once; it is unpaired.
 
-Corrections are for many arms: ten arms that equal the baseline would star one in a third of all tables. Holm (default)
-bounds the chance of any false claim in the table; Benjamini-Hochberg bounds the expected share of false claims among
-the claims. Written out because statsmodels takes a second to import; the tests compare with it.
+Corrections are for multiple arms: with ten arms equal to the baseline, a third of all tables would have a star. Holm
+(default) bounds the family-wise error rate, the probability of any false claim in the table; Benjamini-Hochberg bounds
+the false discovery rate, the expected share of false claims among the claims. Implemented here because statsmodels
+takes a second to import; the tests compare with it.
 
-Resampling draws from a generator of a fixed seed, so a table is the same bytes whenever it is written.
+Resampling draws from a generator with a fixed seed, so that a table is byte-equal whenever it is written.
 """
 
 from __future__ import annotations
@@ -48,18 +49,18 @@ _SEED = 20_210_303
 
 
 def has_no_spread(delta: PairedDelta) -> bool:
-    """True if all differences are the same number up to rounding: then no test can say anything."""
+    """True if all differences are equal up to rounding, so that no test applies."""
     return delta.std is not None and delta.std <= 1e-9 * abs(delta.mean)
 
 
 def paired_t_p_value(delta: PairedDelta) -> float | None:
     """Two-sided p-value of the paired t-test; None below 3 pairs and for differences without any spread.
 
-    Accuracies of a small test set come in steps, so equal differences are no rarity; t would be infinite and p zero.
+    Accuracies on a small test set are discrete, so equal differences are common; t would be infinite and p zero.
     """
     if delta.num_pairs < MIN_SEEDS_TEST or delta.std is None or has_no_spread(delta):
         return None
-    from scipy.special import stdtr  # 0.4 s to import, which tables of one seed need not pay
+    from scipy.special import stdtr  # here, because the import takes 0.4 s and tables of one seed do not need it
 
     t = delta.mean / (delta.std / math.sqrt(delta.num_pairs))
     return 2 * float(stdtr(delta.num_pairs - 1, -abs(t)))
@@ -68,7 +69,7 @@ def paired_t_p_value(delta: PairedDelta) -> float | None:
 def sign_flip_p_value(differences: Sequence[float]) -> float | None:
     """Two-sided p-value of the sign-flip permutation test of the mean; None below 6 pairs.
 
-    All patterns up to 16 pairs; beyond, 20,000 random ones, the observed one counted among them.
+    All sign patterns up to 16 pairs; for more pairs 20,000 random patterns plus the observed one.
     """
     num = len(differences)
     if num < MIN_SEEDS_SIGN_FLIP:
@@ -76,7 +77,7 @@ def sign_flip_p_value(differences: Sequence[float]) -> float | None:
     import numpy as np
 
     values = np.asarray(differences, dtype=float)
-    # Patterns that are equal in exact arithmetic must count as equal: rounding differs with the order of a sum.
+    # Ties in exact arithmetic must count as ties: rounding depends on the order of a sum.
     threshold = abs(math.fsum(differences)) * (1 - 1e-12) - 1e-12 * float(np.abs(values).max())
     extreme = int((np.abs(_sign_patterns(num) @ values) >= threshold).sum())
     if num <= _MOST_ENUMERATED:
@@ -97,9 +98,9 @@ def bootstrap_interval(differences: Sequence[float]) -> tuple[float, float] | No
 
 
 def dunnett_p_values(arms: Sequence[Sequence[float]], baseline: Sequence[float]) -> list[float]:
-    """Two-sided p-values of Dunnett's test, already corrected for all the arms given; pairing is not used."""
+    """Two-sided p-values of Dunnett's test, corrected for all given arms; pairing is not used."""
     import numpy as np
-    from scipy.stats import dunnett  # 1.5 s to import, so only for those who choose it
+    from scipy.stats import dunnett  # here, because the import takes 1.5 s and only this test needs it
 
     found = dunnett(*map(np.asarray, arms), control=np.asarray(baseline), rng=np.random.default_rng(_SEED))
     return [float(value) for value in np.atleast_1d(found.pvalue)]
@@ -107,7 +108,7 @@ def dunnett_p_values(arms: Sequence[Sequence[float]], baseline: Sequence[float])
 
 @functools.cache
 def _sign_patterns(num: int) -> np.ndarray:
-    """One row of +1 and -1 per pattern; the first sign is fixed where all are enumerated (the statistic is even)."""
+    """Sign patterns, one row of +1 and -1 each; the first sign is fixed if all are enumerated (even statistic)."""
     import numpy as np
 
     if num <= _MOST_ENUMERATED:
@@ -119,7 +120,7 @@ def _sign_patterns(num: int) -> np.ndarray:
 
 @functools.cache
 def _resample_counts(num: int) -> np.ndarray:
-    """One row per resample: how often each difference was drawn."""
+    """Bootstrap counts, one row per resample: number of draws of each difference."""
     import numpy as np
 
     return np.random.default_rng(_SEED).multinomial(num, [1 / num] * num, size=_NUM_RESAMPLES).astype(float)
@@ -129,7 +130,7 @@ def holm(p_values: Sequence[float], num_tests: int) -> list[float]:
     """Holm's adjusted p-values.
 
     Args:
-        num_tests: size of the family; tests not (yet) carried out count as well.
+        num_tests: size of the family, including tests that were not (yet) done.
     """
     adjusted = [0.0] * len(p_values)
     largest = 0.0
@@ -140,7 +141,7 @@ def holm(p_values: Sequence[float], num_tests: int) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float], num_tests: int) -> list[float]:
-    """Benjamini and Hochberg's adjusted p-values; those of tests not carried out count as 1."""
+    """Benjamini and Hochberg's adjusted p-values; tests that were not done count as p = 1."""
     adjusted = [0.0] * len(p_values)
     smallest = 1.0
     for rank, index in reversed(list(enumerate(_ascending(p_values), start=1))):
@@ -150,7 +151,7 @@ def benjamini_hochberg(p_values: Sequence[float], num_tests: int) -> list[float]
 
 
 def uncorrected(p_values: Sequence[float], num_tests: int) -> list[float]:
-    """The p-values as they are."""
+    """Unchanged p-values."""
     return list(p_values)
 
 

@@ -1,4 +1,4 @@
-"""Numbers as text: the same decimals down a column, never a minus before zero."""
+"""Number formatting: equal decimals within a column, no minus sign before zero."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGNIFICANT = 3
 
 
 def shared_decimals(values: Iterable[float], *, least: int, most: int) -> int:
-    """The same for a whole column: three significant digits for its smallest value, within bounds."""
+    """Number of decimals for a whole column: three significant digits for its smallest value, within bounds."""
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
     if not sizes:
         return least
@@ -19,18 +19,18 @@ def shared_decimals(values: Iterable[float], *, least: int, most: int) -> int:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """`97.30`"""
+    """Fixed-point text: `97.30`."""
     text = f"{value:.{decimals}f}"
     return text.removeprefix("-") if float(text) == 0 else text
 
 
 def signed(value: float, decimals: int) -> str:
-    """`+0.42`, `-1.30`, `0.00`"""
+    """Fixed-point text with sign: `+0.42`, `-1.30`, `0.00`."""
     text = f"{value:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text
 
 
 def signed_percent(share: float) -> str:
-    """`+2.8%` for 0.028; whole percents from 10 % on."""
+    """Percentage with sign: `+2.8%` for 0.028; whole percents from 10 % on."""
     text = signed(100 * share, 1)
     return f"{text if abs(float(text)) < 10 else signed(100 * share, 0)}%"

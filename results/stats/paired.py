@@ -1,8 +1,8 @@
-"""Means, standard deviations and paired differences, as they stand in an ablation table.
+"""Means, standard deviations and paired differences of an ablation table.
 
-Paired: every variant is trained with the same seeds, so the spread that a seed causes in both arms cancels in the
-difference of the two. The interval is Student's t on those differences; the percentile bootstrap of three seeds covers
-75 % of the time where it promises 95 %. Nothing here invents a spread: one value has no standard deviation.
+Paired: every variant is trained with the same seeds, so the effect that a seed has on both arms cancels in their
+difference. The interval is Student's t on those differences; a nominal 95 % percentile bootstrap of three seeds covers
+only 75 %. A single value has no standard deviation.
 
 Sums are exactly rounded (`math.fsum`), so the order of the values cannot change the last digit.
 """
@@ -31,11 +31,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedDelta:
-    """The same-seed differences, variant minus baseline: their mean, its 95 % t-interval, their standard deviation
-    (n - 1). One pair has neither interval nor spread.
+    """Same-seed differences, variant minus baseline: mean, its 95 % t-interval, standard deviation (n - 1).
+
+    One pair has neither interval nor standard deviation.
 
     Attributes:
-        std: to be read beside the standard deviations of the two arms: the smaller it is, the more pairing helped.
+        std: compared with the standard deviations of the two arms, it shows how much variance pairing removes.
         differences: in the order of the seeds.
     """
 
@@ -48,7 +49,7 @@ class PairedDelta:
 
 
 def is_measured(value: float) -> bool:
-    """False for what is no number, infinite, or so large that squares of differences overflow."""
+    """False for NaN, infinity, and values so large that squares of differences overflow."""
     return abs(value) < _LARGEST
 
 
@@ -79,8 +80,8 @@ def paired_delta(variant: Mapping[int, float], baseline: Mapping[int, float]) ->
 
 @functools.cache
 def t_quantile(degrees: int) -> float:
-    """Half width of the 95 % interval of Student's t with so many degrees of freedom."""
-    # Here and not above: scipy takes 0.2 s to import, which `status` and the driver need not pay.
+    """97.5 % quantile of Student's t with these degrees of freedom: half width of the 95 % interval."""
+    # Imported here: scipy takes 0.2 s, and `status` and the driver do not need it.
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))

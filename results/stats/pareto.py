@@ -1,4 +1,4 @@
-"""Which points no other point beats in everything: the Pareto front, and the fronts behind it."""
+"""Non-dominated sorting: the Pareto front and the fronts behind it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ __all__ = ["pareto_ranks"]
 
 
 def pareto_ranks(points: Sequence[Sequence[float]], directions: Sequence[Direction]) -> list[int]:
-    """The front of each point, counted from 1: front 1 is the Pareto front, front 2 what would be it without these, ...
+    """Front number of each point: 1 is the Pareto front, 2 the Pareto front of the points not in front 1, ...
 
-    A point beats another if it is at least as good in every objective and better in one; equal points share a front.
-    In the order of the first objective only an earlier point can beat a later one, so that every point belongs to the
-    first front of which no member beats it (X. Zhang et al., An Efficient Approach to Nondominated Sorting, 2015).
+    A point dominates another if it is at least as good in every objective and better in one; equal points share a
+    front. In the order of the first objective only an earlier point can dominate a later one, so every point belongs to
+    the first front without a member that dominates it (X. Zhang et al., An Efficient Approach to Nondominated Sorting,
+    2015).
 
     Args:
-        points: one value per objective, finite.
-        directions: of the objectives.
+        points: one finite value per objective.
+        directions: direction of each objective.
     """
     signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
     costs = [tuple(sign * value for sign, value in zip(signs, point, strict=True)) for point in points]
@@ -27,7 +28,7 @@ def pareto_ranks(points: Sequence[Sequence[float]], directions: Sequence[Directi
     for index in sorted(range(len(costs)), key=lambda index: costs[index]):
         cost = costs[index]
         rank = next(
-            (number for number, front in enumerate(fronts) if not any(_beats(other, cost) for other in front)),
+            (number for number, front in enumerate(fronts) if not any(_dominates(other, cost) for other in front)),
             len(fronts),
         )
         if rank == len(fronts):
@@ -37,5 +38,5 @@ def pareto_ranks(points: Sequence[Sequence[float]], directions: Sequence[Directi
     return ranks
 
 
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(ours <= theirs for ours, theirs in zip(one, other, strict=True))

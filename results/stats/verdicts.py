@@ -1,12 +1,12 @@
-"""What may be claimed of an arm: better, worse, equivalent, or nothing.
+"""Verdict on an arm against the baseline: better, worse, equivalent or inconclusive.
 
     better, worse   the corrected p-value of the difference is below alpha
-    equivalent      the 95 % interval lies inside the margin that the sweep states; it says that the difference does not
-                    matter, so it goes before the two above
+    equivalent      the 95 % interval is inside the margin that the sweep states; the difference does not matter, so
+                    this takes precedence over the two above
     inconclusive    none of these; not the same as equal
 
 Arms with pruned, failed or missing seeds (`incomplete`) or with another number of epochs (`unequal budget`) are neither
-tested nor ranked. They still count in the family, so a star cannot vanish when they complete.
+tested nor ranked. They still count in the family of tests, so a star cannot vanish when they complete.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TESTED: frozenset[str] = frozenset({"better", "worse", "equivalent", "inconclusi
 
 @dataclass(frozen=True)
 class Judgement:
-    """p-value of an arm against the baseline, before and after the correction, and what follows from it."""
+    """p-value of an arm against the baseline, before and after the correction, and the verdict."""
 
     p: float | None
     p_corrected: float | None
@@ -44,12 +44,12 @@ def judge(
     values: Mapping[str, Sequence[float]] | None = None,
     baseline: Sequence[float] = (),
 ) -> dict[str, Judgement]:
-    """The verdicts of the complete arms of one study; arms with fewer than 3 seeds get none.
+    """Verdicts for the complete arms of one study; arms with fewer than 3 seeds get none.
 
     Args:
         deltas: arm -> its differences to the baseline.
-        num_arms: arms in the study, incomplete ones included; default: as many as are given.
-        values, baseline: values of each arm and of the baseline, in the order of the seeds; only Dunnett's test asks.
+        num_arms: arms in the study, including incomplete ones; default: number of `deltas`.
+        values, baseline: values of each arm and of the baseline, in the order of the seeds; only for Dunnett's test.
     """
     tested = {name: delta for name, delta in deltas.items() if delta.num_pairs >= MIN_SEEDS_TEST}
     if analysis.correction == "dunnett":
@@ -71,11 +71,11 @@ def _dunnett(
     analysis: Analysis,
 ) -> dict[str, Judgement]:
     samples = [*values.values(), baseline]
-    if not deltas or all(len(set(sample)) == 1 for sample in samples):  # no spread anywhere: nothing to test
+    if not deltas or all(len(set(sample)) == 1 for sample in samples):  # no variance in any sample: no test applies
         found: list[float | None] = [None] * len(deltas)
     else:
         found = list(dunnett_p_values(list(values.values()), baseline))
-    # Dunnett's p-value is a corrected one; there is no raw one behind it.
+    # Dunnett's p-value is already corrected; there is no uncorrected one.
     return {
         name: Judgement(None, p, _verdict(delta, p, metric, analysis))
         for (name, delta), p in zip(deltas.items(), found, strict=True)

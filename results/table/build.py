@@ -1,4 +1,4 @@
-"""Plan and records -> `AblationTable`. Depends on the set of records, never on their order in the ledger."""
+"""Construction of an `AblationTable` from plan and records, independent of the order of the ledger."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _BySeed = dict[int, TrialRecord]
 
 
 def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTable:
-    """The table of a run.
+    """Build the table of a run.
 
-    Rows stand in the order of the plan. A search has none: its rows come from the records, complete ones first with
-    the best on top (front by front where it has several objectives), then pruned and failed ones; the variant without
-    changes is its baseline.
+    Rows are in the order of the plan. For a search they come from the records: complete ones first with the best on
+    top (ordered by front where it has several objectives), then pruned and failed ones; the variant without changes is
+    the baseline.
 
     Raises:
-        SpecError: the plan's metric is none of ours, or a completed trial lacks it under the plan's selection rule.
+        SpecError: the plan's metric is unknown, or a completed trial lacks it under the plan's selection rule.
     """
     records = tuple(record for record in records if not record.role)
     metric = metric_of(plan)
@@ -89,7 +89,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
 
 
 def metric_of(plan: RunPlan) -> Metric:
-    """The metric of the plan, with unit and direction."""
+    """Metric of the plan, with unit and direction."""
     if plan.metric not in RANKED:
         raise SpecError(
             Problem(f"unknown metric {plan.metric!r}", path="metric", hint=did_you_mean(plan.metric, RANKED))
@@ -98,9 +98,9 @@ def metric_of(plan: RunPlan) -> Metric:
 
 
 def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dict[int, AnyRecord]]:
-    """variant id -> seed -> record, of the trials that belong to the plan; an edited sweep leaves others behind.
+    """Records of planned trials: variant id -> seed -> record; those of an earlier form of the sweep are left out.
 
-    Heads tell nothing of a trial's setting, so a search needs whole records.
+    Record summaries have no spec, so a search needs whole records.
     """
     known = {variant.variant_id for variant in plan.variants if not variant.dropped}
     seeds = set(plan.seeds)
@@ -113,15 +113,15 @@ def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dic
 
 
 def selection_metric(metric: str, records: Iterable[AnyRecord]) -> str:
-    """The metric by which the best trial is chosen: on the validation split where every completed trial has one, so
-    that the test split takes no part in the choice."""
+    """Name of the metric for selection of the best trial: on the validation split where every completed trial has one,
+    so that the test split is not used for selection."""
     completed = [record.metrics for record in records if record.status == "completed"]
     name = f"val_{metric}"
     return name if completed and all(name in metrics for metrics in completed) else metric
 
 
 def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
-    """False for records of an earlier form of the search: a trial of one epoch is no rival of one of twenty."""
+    """False for records of an earlier form of the search: trials of other epochs or data are not comparable."""
     assert isinstance(record, TrialRecord), "summaries of a search"
     spec = record.spec
     epochs = spec.get("train", {}).get("epochs")
@@ -133,13 +133,13 @@ def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
 
 
 def _selected(record: TrialRecord, selection: str) -> TrialRecord:
-    """The record with the metrics of the selection rule under their plain names."""
+    """Record with the metrics of the selection rule under their plain names."""
     metrics = selected_metrics(record.metrics, selection)
     return record if metrics == record.metrics else record.model_copy(update={"metrics": metrics})
 
 
 def _found(seeds: _BySeed) -> PlannedVariant:
-    """A variant of a search, as its records tell it."""
+    """Variant of a search, reconstructed from its records."""
     record = seeds[min(seeds)]
     infeasible = all(record.status == "infeasible" for record in seeds.values())
     reason = record.failure.message if record.failure else "infeasible"
@@ -196,20 +196,20 @@ def _row(
 
 
 def _values(trials: Mapping[int, TrialRecord], metric: str) -> dict[int, float]:
-    """seed -> finite value of the completed trials."""
+    """Finite values of the completed trials by seed."""
     values = {seed: trials[seed].metrics.get(metric) for seed in sorted(trials) if trials[seed].status == "completed"}
     return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
 
 
 def _num_planned(records: Sequence[TrialRecord], plan: RunPlan) -> int:
-    """Every seed, but of a proposal that failed or was infeasible the search trains no further one."""
+    """Number of planned seeds: all of them, except that a search trains no further seed of a failed proposal."""
     if plan.design == "search" and any(record.status in ("failed", "infeasible") for record in records):
         return len(records)
     return len(set(plan.seeds))
 
 
 def _with_fronts(rows: Sequence[Row], objectives: Sequence[str], directions: Sequence[Direction]) -> list[Row]:
-    """The rows with their fronts, as far as every seed of them is completed."""
+    """Rows with their Pareto fronts, where all seeds of a row are completed."""
     points = {row.variant_id: _point(row, objectives) for row in rows if objectives and row.status == "completed"}
     whole = {key: point for key, point in points.items() if None not in point}
     ranks = pareto_ranks([[value or 0.0 for value in point] for point in whole.values()], directions)
@@ -237,6 +237,6 @@ def _num(summary: Summary | None) -> int:
 
 
 def _in_order(names: set[str]) -> tuple[str, ...]:
-    """Known metrics in the order of their table, then the others by name."""
+    """Known metrics in the order of METRICS, then the others by name."""
     known = [name for name in METRICS if name in names]
     return (*known, *sorted(names - set(known)))

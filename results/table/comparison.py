@@ -1,7 +1,7 @@
-"""Rows -> rows with verdicts: which arms may be compared with the baseline, and what the comparison says.
+"""Comparison of the table's rows with the baseline: verdicts, emphasis, cost changes.
 
-The rules of a fair comparison stand here: the same seeds, all of them, the same number of epochs, one family of tests
-per study, and the cost of a gain beside the gain.
+Rules of a fair comparison: all planned seeds, the same number of epochs, one family of tests per study, and the cost
+of a gain beside the gain.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ COSTS = ("params_m", "gmacs", "train_seconds")
 def with_comparisons(
     rows: Sequence[Row], *, metric: Metric, analysis: Analysis, is_search: bool = False
 ) -> tuple[Row, ...]:
-    """The rows with p-values, verdicts and cost changes; as they are where there is no baseline.
+    """Rows with p-values, verdicts and cost changes; unchanged where there is no baseline.
 
     Args:
-        is_search: the rows were chosen by their values, so that no test applies to them.
+        is_search: the rows were selected by their values, so that no test applies to them.
     """
     baseline = next((row for row in rows if row.is_baseline), None)
     if baseline is None:
@@ -44,8 +44,10 @@ def with_comparisons(
 
 
 def emphasis(rows: Sequence[Row], metric: Metric) -> dict[str, Literal["bold", "underline"]]:
-    """Variant id -> how its value is set: the best of the complete arms bold, the second underlined, each only if it is
-    better than the baseline by the verdict. The baseline is bold if every arm is worse. Nothing inside the noise is."""
+    """Emphasis by variant id: the best of the complete arms bold, the second underlined.
+
+    Each only with the verdict `better`. The baseline is bold if every arm is `worse`.
+    """
     baseline = next((row for row in rows if row.is_baseline), None)
     arms = [row for row in rows if row.verdict in TESTED]
     if baseline is None or not arms:
@@ -79,7 +81,7 @@ def _judged(
 
 
 def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:
-    """Why the row must not be ranked with full ones; None if it may."""
+    """Reason why the row must not be ranked with complete ones; None if it may."""
     if row.num_completed and baseline.num_completed and _budgets(row) != _budgets(baseline):
         return "unequal budget"
     for one in (row, baseline):
@@ -90,7 +92,7 @@ def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "un
 
 
 def _budgets(row: Row) -> frozenset[tuple[int, int | None]]:
-    """Epochs trained and epochs that the schedule was made for, of the completed trials."""
+    """Trained epochs and scheduled epochs of the completed trials."""
     return frozenset(
         (record.epochs, record.spec.get("train", {}).get("epochs"))
         for record in row.records
@@ -99,7 +101,7 @@ def _budgets(row: Row) -> frozenset[tuple[int, int | None]]:
 
 
 def _values(row: Row, metric: Metric) -> list[float]:
-    """The values of a complete row in the order of the seeds."""
+    """Values of a complete row in the order of the seeds."""
     completed: list[TrialRecord] = [record for record in row.records if record.status == "completed"]
     values = [record.metrics.get(metric.name, math.nan) for record in completed]
     return [value for value in values if is_measured(value)]

@@ -1,8 +1,8 @@
-"""Several runs in one table, each a group of its own with its own baseline.
+"""Merging of the tables of several runs into one, with a group and a baseline per run.
 
-Nothing is compared across runs: differences, p-values, families of tests and print (bold, underlined) are those of each
-run's own table. What the caption says must hold for every group, so the runs must agree on the metric and on how arms
-are compared; where they differ in data, epochs or seeds, the title of the group says so.
+There is no comparison across runs: differences, p-values, families of tests and print (bold, underlined) are those of
+each run's own table. The caption must hold for every group, so the runs must agree on the metric and the analysis;
+where they differ in data, epochs or seeds, the title of the group states them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _T = TypeVar("_T")
 
 
 def table_of_runs(runs: Sequence[Run]) -> AblationTable:
-    """The table of one run, or of several in their order.
+    """Table of one run, or of several in their order.
 
     Raises:
-        SpecError: they cannot stand in one table.
+        SpecError: the runs cannot be merged into one table.
     """
     assert runs, "a table of no run"
     tables = [ablation_table(run.plan, run.records) for run in runs]
@@ -34,13 +34,13 @@ def table_of_runs(runs: Sequence[Run]) -> AblationTable:
 
 
 def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> AblationTable:
-    """The tables below each other.
+    """Merge tables of several runs, one below the other.
 
     Args:
-        paths: their run directories, which name the groups where the sweeps' names do not.
+        paths: run directories of the tables; they name the groups where the sweeps' names are not unique.
 
     Raises:
-        SpecError: a directory comes twice, or they differ in metric or analysis.
+        SpecError: a directory occurs twice, or the tables differ in metric or analysis.
     """
     _check(tables, paths)
     names = _names(tables, paths)
@@ -106,7 +106,7 @@ def _check(tables: Sequence[AblationTable], paths: Sequence[Path]) -> None:
 
 
 def _names(tables: Sequence[AblationTable], paths: Sequence[Path]) -> list[str]:
-    """What is shortest and tells the groups apart: the studies of one sweep, sweeps, directories."""
+    """Shortest unique names of the groups: studies of one sweep, sweeps, or directories."""
     sweeps = [table.sweep for table in tables]
     prefix = _common_prefix(sweeps)
     if prefix:
@@ -119,7 +119,7 @@ def _names(tables: Sequence[AblationTable], paths: Sequence[Path]) -> list[str]:
 
 
 def _common_prefix(sweeps: Sequence[str]) -> str:
-    """`depth` and `heads` are studies of `vit` where the sweeps are `vit-depth` and `vit-heads`."""
+    """Common prefix of the sweeps' names: `vit` for `vit-depth` and `vit-heads`, else empty."""
     first = sweeps[0]
     ends = [index for index, letter in enumerate(first) if letter == "-"]
     for end in reversed(ends):
@@ -141,7 +141,7 @@ def _particulars(table: AblationTable, varies: Collection[str]) -> str:
 
 
 def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
-    """Each once, in the order of their first appearance; also what cannot be a key."""
+    """Distinct values in order of first appearance; they need not be hashable."""
     found: list[_T] = []
     for value in values:
         if value not in found:

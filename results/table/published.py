@@ -1,7 +1,7 @@
-"""Which numbers of a paper stand beside which row of ours.
+"""Matching of published rows of a paper to variants of the table.
 
-A published row belongs to the variant whose changes it names. Values equal to the baseline's own change nothing, so
-`when: {arch.attention.expansion: 1}` finds the baseline of a sweep that starts from expansion 1.
+A published row belongs to the variant with the same changes. Values equal to the baseline's are not changes, so
+`when: {arch.attention.expansion: 1}` matches the baseline of a sweep that starts from expansion 1.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["belongs_to"]
 
 
 def belongs_to(row: PublishedRow, changes: Mapping[str, Any], baseline_spec: Mapping[str, Any]) -> bool:
-    """True if the published row speaks of the variant with these changes.
+    """True if the published row describes the variant with these changes.
 
     Args:
-        baseline_spec: the baseline's TrialSpec as JSON; empty if it is not known, then paths are compared as written.
+        baseline_spec: the baseline's TrialSpec as JSON; if empty (unknown), paths are compared as written.
     """
     return _differences(row.when, baseline_spec) == _differences(changes, baseline_spec)
 
@@ -29,7 +29,7 @@ def _differences(values: Mapping[str, Any], baseline_spec: Mapping[str, Any]) ->
 
 
 def _value_at(spec: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; an object equal to nothing else where the path leads nowhere."""
+    """Value at a dotted path; an object unequal to any other where the path does not exist."""
     node: Any = spec
     for key in path.split("."):
         if not isinstance(node, Mapping) or key not in node:
@@ -39,9 +39,9 @@ def _value_at(spec: Mapping[str, Any], path: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """One form for what a sweep may write in several: 6 and 6.0, [3, 5] and (3, 5), `refiner` and {name: refiner}.
+    """Canonical form of equivalent values: 6 and 6.0, [3, 5] and (3, 5), `refiner` and {name: refiner}.
 
-    True and 1 stay apart, although Python calls them equal.
+    True and 1 stay different, although they are equal in Python.
     """
     if isinstance(value, bool):
         return ("bool", value)

@@ -1,11 +1,11 @@
-"""Which weights of a training the table speaks of: one rule per sweep, chosen before the run and stated in the caption.
+"""Selection of the evaluated weights: one rule per sweep, chosen before the run and stated in the caption.
 
     last        after the last epoch                                     metrics: top1
     best-val    at the epoch that was best on the validation split       metrics: top1@best_val
     ema         moving average of the weights, after the last epoch      metrics: top1@ema
 
-A table that took one rule for some trials and another for the rest would compare selections, not variants; so a trial
-that lacks the chosen one is an error and never filled from another.
+A table with different rules for different trials would compare selections, not variants; so a trial without a value
+under the chosen rule is an error, and is never filled from another rule.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_NAMED = 5
 
 
 def selected_metrics(metrics: Mapping[str, float], selection: str) -> dict[str, float]:
-    """The metrics of a trial under the rule, by their plain names."""
+    """Metrics of a trial under the selection rule, by their plain names."""
     suffix = SUFFIXES[selection]
     if not suffix:
         return {name: value for name, value in metrics.items() if "@" not in name}
@@ -34,13 +34,13 @@ def selected_metrics(metrics: Mapping[str, float], selection: str) -> dict[str, 
 
 
 def check_selection(records: Iterable[TrialRecord], metric: str, selection: str) -> None:
-    """Nothing, if every completed trial has the metric under the rule.
+    """Check that every completed trial has the metric under the selection rule.
 
     Raises:
-        SpecError: some have not; the message names them.
+        SpecError: some trials lack it; the message names them.
     """
     key = metric + SUFFIXES[selection]
-    if selection == "last":  # a missing value is told in a footnote; there is no other one to confuse it with
+    if selection == "last":  # a footnote reports missing values; they cannot be confused with another rule's
         return
     lacking = [f"{r.variant} seed {r.seed}" for r in records if r.status == "completed" and key not in r.metrics]
     if lacking:

@@ -1,7 +1,7 @@
-"""`AblationTable`: one row per variant, ready for any exporter. `ablation.py` makes it from a plan and records.
+"""Data model of an ablation table, with one row per variant. `build.py` makes it from a plan and records.
 
-The table holds numbers at full precision and says nothing about their looks; `layout.py` does that for people, the CSV
-exporter for machines. A row counts every planned seed as exactly one of completed, pruned, failed, infeasible or
+The table holds numbers at full precision without formatting, which `results/layout` adds for readers and the CSV
+exporter for programs. A row counts every planned seed as exactly one of completed, pruned, failed, infeasible or
 missing; only completed ones enter means and differences.
 """
 
@@ -21,19 +21,19 @@ __all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
 
 @dataclass(frozen=True)
 class Row:
-    """One variant.
+    """Row of one variant.
 
     Attributes:
         metrics: name -> mean and standard deviation over the completed seeds.
         delta: difference of the table's metric to the baseline; None for the baseline itself and without a shared seed.
-        p, p_corrected: of the difference, before and after the correction for many arms; None where nothing was tested.
+        p, p_corrected: p-value of the difference, before and after the correction for multiple arms; None without test.
         verdict: None for the baseline and for fewer than 3 planned seeds.
         cost_changes: `params_m`, `gmacs`, `train_seconds` relative to the baseline (0.1: 10 % more).
         study: name of the study, where a sweep holds several.
         front: in a search for several objectives, the front of a complete row (1: the Pareto front); else None.
         train_seconds: mean over the completed seeds.
         pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
-        records: the deciding record of each seed, in the order of the seeds.
+        records: deciding record of each seed, in the order of the seeds.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Row:
 
     @property
     def status(self) -> str:
-        """`completed` if every planned seed is, the status of all seeds where they agree, else `partial`."""
+        """Common status of all planned seeds, or `partial` where they differ."""
         counts = {
             "completed": self.num_completed,
             "pruned": self.num_pruned,
@@ -81,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class DroppedVariant:
-    """A variant that was taken out before training, and why."""
+    """Variant that was dropped before training, with the reason."""
 
     name: str
     reason: str
@@ -89,7 +89,7 @@ class DroppedVariant:
 
 @dataclass(frozen=True)
 class Study:
-    """One run of a table of several: its name in `Row.study`, its design, and what is so in this run alone."""
+    """One run in a merged table: its name in `Row.study`, its design, and properties that differ between the runs."""
 
     name: str
     design: str
@@ -98,20 +98,20 @@ class Study:
 
 @dataclass(frozen=True)
 class AblationTable:
-    """The table of one run, or of several (see merge.py).
+    """Ablation table of one run, or of several (see merge.py).
 
     Attributes:
-        metric: the metric of the sweep; deltas are differences of it.
+        metric: metric of the sweep; deltas are differences of it.
         other_metrics: further metrics of the completed trials.
         components: names of the on/off components, for designs that have them.
-        ordered_by: for a search, the metric that orders the rows; empty where the plan does.
-        objectives: of a search for a Pareto front, as they were measured (`val_top1`); else empty.
-        num_foreign: records of the ledger that belong to no trial of the plan.
-        without_metric: completed trials that report no finite value of `metric`.
-        unmatched: published rows to which no row of ours belongs.
-        analysis: how arms are compared, and which weights were measured.
-        retuned: how every arm was tuned before the comparison; None if none was, or if runs differ in it.
-        studies: the runs of a table of several, else none. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
+        ordered_by: for a search, the metric that orders the rows; else empty, in the order of the plan.
+        objectives: objectives of a search for a Pareto front, as measured (`val_top1`); else empty.
+        num_foreign: number of records of the ledger that belong to no trial of the plan.
+        without_metric: number of completed trials without a finite value of `metric`.
+        unmatched: published rows without a matching row.
+        analysis: settings of the comparison, and the selection rule of the weights.
+        retuned: tuning of every arm before the comparison; None without it, or if the runs differ in it.
+        studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
     """
 
@@ -137,7 +137,7 @@ class AblationTable:
 
     @property
     def parts(self) -> tuple[AblationTable, ...]:
-        """One table per run, each with its own baseline; this one where it is of a single run."""
+        """Tables by run, each with its own baseline; only this one for a single run."""
         if not self.studies:
             return (self,)
         rows = {study.name: tuple(row for row in self.rows if row.study == study.name) for study in self.studies}
@@ -154,7 +154,7 @@ class AblationTable:
 
     @property
     def baseline(self) -> Row | None:
-        """The first one, where there are several runs."""
+        """Row of the baseline; of several runs the first one's."""
         return next((row for row in self.rows if row.is_baseline), None)
 
     @property

@@ -1,4 +1,4 @@
-"""A trial as one row, every value of which has a name: fields of its record, metrics, paths into its spec.
+"""Columns of the trial list: fields of a record, metrics, and paths into the spec, by name.
 
 trial_id variant seed status epochs attempt ...   fields of the record
 failure failure_message                           why it failed
@@ -28,14 +28,14 @@ FIELDS = (*_FROM_RECORD, "failure", "failure_message")
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One trial, finished or not. `fields` has all of FIELDS; a trial that has not ended knows few of them."""
+    """Row of one trial, finished or not. `fields` has all of FIELDS; most are None for an unfinished trial."""
 
     fields: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     def find(self, name: str) -> Any:
-        """The value of that name, which may be None; MISSING if the trial has no such name."""
+        """Value by name, which may be None; MISSING if the trial has no such name."""
         if name in self.fields:
             return self.fields[name]
         if name in self.metrics:
@@ -46,16 +46,16 @@ class TrialRow:
         return node
 
     def value(self, name: str) -> Any:
-        """The value of that name; None where there is none."""
+        """Value by name; None where there is none."""
         found = self.find(name)
         return None if found is MISSING else found
 
 
 def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
-    """The trials of a run: those that ended, in the order of the ledger, then those that began and have not.
+    """Rows of a run's trials: ended ones in the order of the ledger, then started ones that have not ended.
 
     Args:
-        every_attempt: attempts that were repeated and trials that tuned a variant, too.
+        every_attempt: include repeated attempts and trials that tuned a variant.
     """
     begun = {trial.trial_id: trial for trial in run.unfinished}
     if every_attempt:
@@ -65,7 +65,7 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
         records = tuple(record for record in run.deciding.values() if record.trial_id not in begun)
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
     ids = {variant.name: variant.variant_id for variant in run.plan.variants}
-    # A trial that has not ended left no spec: it is that of another seed of its variant.
+    # An unfinished trial has no record; its spec is that of another seed of its variant.
     specs = {record.variant_id: record.spec for record in run.records} if begun else {}
     rows = [_finished(record) for record in records]
     for key, trial in begun.items():
@@ -77,12 +77,12 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
 
 
 def known_names(rows: Iterable[TrialRow]) -> set[str]:
-    """Every name that at least one of the rows has."""
+    """Names that at least one of the rows has."""
     names: set[str] = set(FIELDS)
     seen: set[object] = set()
     for row in rows:
         names.update(row.metrics)
-        if not row.spec or row.fields["variant_id"] in seen:  # trials of a variant differ in their seed alone
+        if not row.spec or row.fields["variant_id"] in seen:  # specs of a variant differ only in the seed
             continue
         seen.add(row.fields["variant_id"])
         for path in flattened(row.spec):
@@ -92,7 +92,7 @@ def known_names(rows: Iterable[TrialRow]) -> set[str]:
 
 
 def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted path -> value, down to what is no mapping; an empty mapping is a value."""
+    """Flatten nested mappings: dotted path -> value; an empty mapping is a value."""
     flat: dict[str, Any] = {}
     for key, value in node.items():
         path = f"{prefix}{key}"

@@ -1,7 +1,7 @@
-"""What differs between two trials or two variants of a run: what was asked for, what came out, and where it ran.
+"""Differences between two trials or two variants of a run: specification, outcome, and surroundings.
 
-The answer to "why are these two numbers different", so everything equal is left out: paths of the spec, status, cost,
-metrics with their same-seed differences, and the surroundings (device, host, versions, code) that people forget.
+For the question why two results differ, so everything equal is left out. Compared are paths of the spec, status, cost,
+metrics with their same-seed differences, and the surroundings (device, host, versions, code).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from search_space.schema.metrics import METRICS
 __all__ = ["Difference", "Differences", "Paired", "format_differences", "run_differences"]
 
 _PROVENANCE = "provenance.jsonl"
-# What tells sessions apart and no numbers.
+# Fields that differ between sessions without influence on results.
 _NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
 
-_PLACE = ("device", "host")  # of a trial that failed nobody knows them
-# Beside its place: whether the numbers come from elsewhere, or from two trainings.
+_PLACE = ("device", "host")  # unknown for a failed trial
+# Besides the place: whether the results were reused, or come from an interrupted and resumed training.
 _OWN = (*_PLACE, "cached_from", "resumed_from_epoch")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same. `delta` is b - a where both are numbers; `unit` of the numbers, if any."""
+    """One difference. `delta` is b - a where both are numbers; `unit` is that of the numbers, if any."""
 
     name: str
     a: Any
@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Paired:
-    """b - a of a metric, seed by seed; `std` (n - 1) of a single difference, or of any that is no number, is None."""
+    """Same-seed differences b - a of a metric; `std` (n - 1) is None for a single or a non-finite difference."""
 
     metric: str
     unit: str
@@ -55,7 +55,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Differences:
-    """Everything that differs between a and b; `num_same` paths of their specs do not."""
+    """All differences between a and b; `num_same`: number of equal paths of their specs."""
 
     a: DiffOperand
     b: DiffOperand
@@ -67,13 +67,13 @@ class Differences:
 
     @property
     def lacks_pairs(self) -> bool:
-        """Whether metrics of both are known, and of no common seed."""
+        """Whether both have metrics, but for no common seed."""
         seeds = [{record.seed for record in side.records if record.metrics} for side in (self.a, self.b)]
         return bool(seeds[0] and seeds[1] and not seeds[0] & seeds[1])
 
 
 def run_differences(run: Run, a: DiffOperand, b: DiffOperand) -> Differences:
-    """Compares the two."""
+    """Compare two trials or variants."""
     left, right = (_common(side) for side in (a, b))
     paths = [*left, *(path for path in right if path not in left)]
     spec = tuple(
@@ -95,7 +95,7 @@ def run_differences(run: Run, a: DiffOperand, b: DiffOperand) -> Differences:
 
 
 def format_differences(found: Differences) -> str:
-    """The differences for a terminal."""
+    """Text of the differences for a terminal."""
     lines = [f"a: {_title(found.a)}", f"b: {_title(found.b)}"]
     for side in {side.key: side for side in (found.a, found.b) if side.namesakes}.values():
         others = ", ".join(side.namesakes)
@@ -139,7 +139,7 @@ def _block(title: str, differences: Sequence[Difference], *, none: str) -> list[
 
 
 def _of_difference(unit: str) -> str:
-    """+2 % could be taken for 92 that became 93.8."""
+    """Unit of a difference: points instead of %, because +2 % could be read as relative (92 to 93.8)."""
     return "points" if unit == "%" else unit
 
 
@@ -152,7 +152,7 @@ def _shown(value: Any) -> str:
 
 
 def _common(side: DiffOperand) -> dict[str, Any]:
-    """The flattened spec; of a variant without its seed, in which its trials differ."""
+    """Flattened spec; for a variant without the seed, which differs between its trials."""
     flat = flattened(side.records[0].spec)
     if side.is_variant:
         flat.pop("seed", None)
@@ -190,12 +190,12 @@ def _mean(side: DiffOperand, value_of: Any) -> float | None:
 
 
 def _fmean(values: Sequence[float]) -> float:
-    """As the library's, for infinities of both signs, too."""
+    """Arithmetic mean like `statistics.fmean`, but also for infinities of both signs."""
     return statistics.fmean(values) if all(map(math.isfinite, values)) else sum(values) / len(values)
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Equal; no number is equal to no number."""
+    """Equality in which NaN equals NaN."""
     return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
 
 
@@ -209,7 +209,7 @@ def _unit(name: str) -> str:
 
 
 def _paired(a: DiffOperand, b: DiffOperand) -> list[Paired]:
-    """Only of completed trials: a pruned one has no final metrics."""
+    """Same-seed differences of final metrics, which only completed trials have."""
     found = []
     for name in _metrics(a, b):
         of_a, of_b = (_by_seed(side, name) for side in (a, b))
@@ -227,7 +227,7 @@ def _by_seed(side: DiffOperand, metric: str) -> dict[int, float]:
 
 
 def _surroundings(side: DiffOperand, sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What the trials of a side have in common or, where they differ, all that they have."""
+    """Surroundings of an operand's trials: the common value or, where they differ, all values."""
     each = []
     for record in side.records:
         session = sessions.get(record.session, {})
@@ -236,14 +236,14 @@ def _surroundings(side: DiffOperand, sessions: Mapping[str, Mapping[str, Any]]) 
         each.append({**own, **flattened(facts)})
     merged: dict[str, Any] = {}
     for name in {name: None for facts in each for name in facts}:
-        told = [facts.get(name) for facts in each if name in facts or name not in _PLACE]
-        values = {json.dumps(value, sort_keys=True) for value in told}
-        merged[name] = told[0] if len(values) == 1 else " or ".join(sorted(values))
+        known = [facts.get(name) for facts in each if name in facts or name not in _PLACE]
+        values = {json.dumps(value, sort_keys=True) for value in known}
+        merged[name] = known[0] if len(values) == 1 else " or ".join(sorted(values))
     return merged
 
 
 def _sessions(run_dir: Path) -> dict[str, dict[str, Any]]:
-    """The starts of the driver, by their names. What cannot be read tells nothing."""
+    """Starts of the driver by session id. Unreadable lines are skipped."""
     try:
         lines = (run_dir / _PROVENANCE).read_bytes().splitlines()
     except OSError:

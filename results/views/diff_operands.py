@@ -1,7 +1,7 @@
-"""What a person means by a name: one variant of a run with all its seeds, or one of its trials.
+"""Operands of `archsweep diff`, by name or id: a variant of a run with all its seeds, or one trial.
 
-Names are for people and need not be unique in a run directory: an edited sweep leaves the trials of the old baseline
-beside those of the new one. What has another id is another variant and is never mixed in.
+Names need not be unique in a run directory: an edited sweep leaves the trials of the old baseline beside those of the
+new one. Variants with different ids are different variants and are never merged.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MOST_NAMES = 20
 
 @dataclass(frozen=True)
 class DiffOperand:
-    """One of two that are compared.
+    """Operand of a comparison: a variant or a trial.
 
     Attributes:
-        key: the id of the variant or trial.
+        key: id of the variant or trial.
         namesakes: ids of other variants of the run that have the same name.
     """
 
@@ -37,13 +37,13 @@ class DiffOperand:
 
 
 def resolve_operand(run: Run, text: str) -> DiffOperand:
-    """The variant or trial that `text` names: a variant's name or id, a trial's id; of an id the beginning will do.
+    """Find the variant or trial that `text` names: a variant's name or id, or a trial's id; ids may be prefixes.
 
-    Of several variants of one name it is the one that is in the run's plan. A trial may also be one that tuned a
+    Of several variants with one name, the one in the run's plan is chosen. The trial may also be one that tuned a
     variant.
 
     Raises:
-        SpecError: nothing or more than one thing is called so.
+        SpecError: no or more than one variant or trial matches.
     """
     variants: dict[str, list[TrialRecord]] = {}
     for record in run.deciding.values():
@@ -57,7 +57,7 @@ def resolve_operand(run: Run, text: str) -> DiffOperand:
         found += [(False, key) for key in trials if key.startswith(text)]
     if len(found) > 1:
         several = ", ".join(sorted(key for _, key in found)[:_MOST_NAMES])
-        raise SpecError(Problem(f"{text!r} is the beginning of {len(found)} ids: {several}", where=str(run.path)))
+        raise SpecError(Problem(f"{text!r} is a prefix of {len(found)} ids: {several}", where=str(run.path)))
     for is_variant, key in found:
         if is_variant:
             return _variant(key, variants)
@@ -66,7 +66,7 @@ def resolve_operand(run: Run, text: str) -> DiffOperand:
     names = sorted({record.variant for records in variants.values() for record in records})
     hint = did_you_mean(text, names[:_MOST_NAMES]) if names else "no trial has ended yet"
     if any(trial.trial_id.startswith(text) or trial.variant == text for trial in run.unfinished if text):
-        hint = "it has begun and not ended; what has ended: " + (", ".join(names[:_MOST_NAMES]) or "nothing yet")
+        hint = "it has started and not ended; ended so far: " + (", ".join(names[:_MOST_NAMES]) or "none")
     hint += "\na trial is named by its id (`archsweep ls`), a variant by its name or id"
     raise SpecError(Problem(f"no variant or trial is called {text!r}", where=str(run.path), hint=hint))
 
@@ -83,7 +83,7 @@ def _planned(run: Run, name: str, keys: Sequence[str], variants: dict[str, list[
 
 
 def _variant(key: str, variants: dict[str, list[TrialRecord]], *, called: str = "") -> DiffOperand:
-    """Names may have changed between sessions: `called`, or else the latest one."""
+    """Operand of a variant, named `called` or, as names may change between sessions, by its latest name."""
     records = variants[key]
     name = called or records[-1].variant
     same = tuple(

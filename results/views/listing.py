@@ -1,4 +1,4 @@
-"""Trials of a run as a list: chosen by an expression, sorted and shown by whatever they have a name for."""
+"""List of a run's trials (`archsweep ls`): filter expressions, sorting, columns, text/CSV/JSON output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ALIKE = 0.6
 
 
 def default_columns(run: Run) -> list[str]:
-    """What a list shows when nobody says otherwise."""
+    """Columns of the list without `--columns`."""
     return ["trial_id", "variant", "seed", "status", "epochs", run.plan.metric, "train_seconds", "failure"]
 
 
@@ -36,17 +36,17 @@ def listed(
     filter_: str | None = None,
     every_attempt: bool = False,
 ) -> list[TrialRow]:
-    """The trials of the run that match, in the order asked for, else in that of the ledger, the unfinished ones last.
+    """Matching trials of the run, sorted as requested, else in the order of the ledger with unfinished ones last.
 
     Args:
         columns: names that will be shown; only checked here.
-        sort: names, the first counts most; `-top1` is descending. Trials without a value come last.
-        filter_: an expression over names, such as `top1 > 90 and arch.depth == 6`. What is said about a value that a
-            trial does not have is neither true nor false of it, and so is the opposite.
-        every_attempt: failed attempts that were repeated and trials that tuned a variant, too.
+        sort: names by decreasing priority; `-top1` is descending. Trials without a value come last.
+        filter_: expression over names, such as `top1 > 90 and arch.depth == 6`. A comparison with a value that a trial
+            does not have is neither true nor false, and neither is its negation.
+        every_attempt: include repeated failed attempts and trials that tuned a variant.
 
     Raises:
-        SpecError: a name is unknown, or the expression is none or cannot be worked out.
+        SpecError: a name is unknown, or the expression is invalid or cannot be evaluated.
     """
     expression = _expression(filter_) if filter_ else None
     rows = rows_of(run, every_attempt=every_attempt)
@@ -61,10 +61,10 @@ def listed(
 
 
 def write_listing_text(rows: Sequence[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
-    """Aligned columns, numbers to the right. Long values are not cut: a terminal wraps, `grep` sees all."""
+    """Write aligned columns, numbers right-aligned. Long values are not truncated, so that `grep` finds them."""
     values = [[row.value(name) for name in columns] for row in rows]
     cells = [[_short(value) for value in row] for row in values]
-    # One number makes a column of numbers.
+    # A column with at least one number is right-aligned.
     is_number = [any(isinstance(row[index], int | float) for row in values) for index in range(len(columns))]
     widths = [max([len(name), *(len(row[index]) for row in cells)]) for index, name in enumerate(columns)]
     for row in [list(columns), *cells]:
@@ -76,14 +76,14 @@ def write_listing_text(rows: Sequence[TrialRow], columns: Sequence[str], stream:
 
 
 def write_listing_csv(rows: Iterable[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
-    """All digits, one header line."""
+    """Write CSV at full precision, with a header line."""
     stream.write(csv_line(columns))
     for row in rows:
         stream.write(csv_line(row.value(name) for name in columns))
 
 
 def write_listing_json(rows: Iterable[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
-    """A list of objects, name -> value, null where a trial has none; NaN and infinity are strings, as in the ledger."""
+    """Write a JSON list of objects, null for missing values; NaN and infinity are strings, as in the ledger."""
     objects = [{name: row.value(name) for name in columns} for row in rows]
     stream.write(visible_json(to_json(objects, indent=1, inf_nan_mode="strings").decode()) + "\n")
 
@@ -96,9 +96,9 @@ def _expression(text: str) -> Expression:
 
 
 def _problems(names: Iterable[tuple[str, str]], rows: Sequence[TrialRow], always: set[str]) -> list[Problem]:
-    """What is wrong with the names. The full list of names is made only where one is unknown: it takes long."""
+    """Problems with the names. The full list of names is slow, so it is made only if one is unknown."""
     if not rows:
-        return []  # a run without a trial knows no metric and no path yet, so it can call none unknown
+        return []  # without any trial no metric and no path is known, so none can be refused
     problems: list[Problem] = []
     known: set[str] = set()
     for option, name in names:
@@ -115,7 +115,7 @@ def _problems(names: Iterable[tuple[str, str]], rows: Sequence[TrialRow], always
 
 
 def _near(name: str, known: set[str]) -> str:
-    """Which name was probably meant: one that ends alike, else one that looks alike, else its neighbours."""
+    """Suggestion for an unknown name: one with the same end, else a similar one, else its siblings."""
     parent, _, last = name.rpartition(".")
     same_end = sorted(path for path in known if path.rpartition(".")[2] == last)
     if same_end:
@@ -125,7 +125,7 @@ def _near(name: str, known: set[str]) -> str:
     prefix = f"{parent}." if parent else ""
     beside = [path for path in known if path.startswith(prefix) and "." not in path.removeprefix(prefix)]
     close = difflib.get_close_matches(prefix + last, beside if parent else known, 1, _ALIKE)
-    # Only the last part is compared: long common beginnings would make everything look alike.
+    # Only the last part is compared: a long common prefix would make all names similar.
     if close and difflib.SequenceMatcher(None, last, close[0].rpartition(".")[2]).ratio() >= _ALIKE:
         return f"Did you mean {close[0]!r}?"
     return f"known: {', '.join(sorted(beside))}" + ("" if parent else ", and paths such as arch.depth or train.lr")
@@ -143,7 +143,7 @@ def _matches(row: TrialRow, expression: Expression) -> bool:
     except MissingValueError:
         return False
     except (ArithmeticError, TypeError, ValueError) as err:
-        raise SpecError(_undecided(row, expression, f"cannot be worked out: {err}")) from err
+        raise SpecError(_undecided(row, expression, f"cannot be evaluated: {err}")) from err
     if not isinstance(holds, bool):
         raise SpecError(_undecided(row, expression, f"is neither true nor false, but {_short(holds)}"))
     return holds
@@ -165,7 +165,7 @@ def _sorted(rows: list[TrialRow], name: str, *, descending: bool) -> list[TrialR
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value != value  # not a number: no order
+    return value is None or value != value  # NaN has no order
 
 
 def _short(value: Any) -> str:

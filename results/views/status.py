@@ -1,4 +1,4 @@
-"""How far a run is: counts, what runs now, the best so far, when it will be done. For the CLI, from any shell."""
+"""Status of a run: counts, running trials, best trial, estimated time left. Needs only the run's files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["BestTrial", "RunStatus", "TuningStatus", "format_status", "run_statu
 
 @dataclass(frozen=True)
 class BestTrial:
-    """The completed trial with the best value of the metric that decides."""
+    """Completed trial with the best value of the selection metric."""
 
     variant: str
     seed: int
@@ -30,12 +30,12 @@ class BestTrial:
 
 @dataclass(frozen=True)
 class TuningStatus:
-    """How far `retune` is, which comes before the comparison.
+    """Progress of `retune`, which precedes the comparison.
 
     Attributes:
-        num_planned: at most so many; a variant that is offered equal settings twice trains them once.
-        num_done: trials that ended, failed ones included.
-        is_over: the comparison has begun.
+        num_planned: upper bound; equal settings of a variant are trained only once.
+        num_done: trials that ended, including failed ones.
+        is_over: whether the comparison has started.
     """
 
     num_planned: int
@@ -47,15 +47,16 @@ class TuningStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Counts of planned trials: their sum with `num_missing` is `num_planned`. Trials that tune a variant are counted
-    in `tuning` alone.
+    """Counts of planned trials; with `num_missing` they add up to `num_planned`.
+
+    Trials that tune a variant are counted only in `tuning`.
 
     Attributes:
-        running: trials at work, those that tune a variant included; empty where no driver is.
-        num_preempted: trials that were told to make room and wait to be continued. Part of `num_missing`.
-        num_interrupted: other trials that began and have no result, while nobody works on them. Part of `num_missing`.
-        eta_seconds: until all is done, at the pace so far; None where that cannot be told.
-        tuning: None where nothing is tuned.
+        running: running trials, including those that tune a variant; empty without a driver.
+        num_preempted: trials that were preempted and will be resumed. Part of `num_missing`.
+        num_interrupted: other trials that started and have no result, without a driver. Part of `num_missing`.
+        eta_seconds: estimated time until the end, at the rate so far; None where it is unknown.
+        tuning: None without `retune`.
     """
 
     sweep: str
@@ -77,7 +78,7 @@ class RunStatus:
 
     @property
     def num_running(self) -> int:
-        """Planned trials at work."""
+        """Number of planned trials that are running."""
         return len(self.running) - (self.tuning.num_running if self.tuning else 0)
 
     @property
@@ -87,17 +88,17 @@ class RunStatus:
 
 
 def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunStatus:
-    """The state of the run.
+    """Compute the status of a run.
 
     Args:
-        now: seconds since 1970, for the time that is left.
+        now: seconds since 1970, for the estimated time left.
     """
     trials = planned_trials(run.plan, run.deciding.values())
     records = [record for seeds in trials.values() for record in seeds.values()]
     counts = Counter(record.status for record in records)
     running = tuple(trial for trial in run.unfinished if not trial.has_ended) if run.driver else ()
     if run.plan.design == "search":
-        # An infeasible proposal costs no training and nothing of the budget.
+        # An infeasible proposal needs no training and does not count in the budget.
         spared = _spared(run.plan, trials, running)
         planned = (run.plan.num_trials or 0) + counts["infeasible"] - len(spared)
     else:
@@ -138,7 +139,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
 def _spared(
     plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]], running: tuple[UnfinishedTrial, ...]
 ) -> set[tuple[str, int]]:
-    """Variants and seeds that a search never trains, because another seed of the same proposal failed."""
+    """Variants and seeds that a search does not train, because another seed of the same proposal failed."""
     failed = [seeds for seeds in trials.values() if any(record.status == "failed" for record in seeds.values())]
     return {
         (next(iter(seeds.values())).variant, seed) for seeds in failed for seed in set(plan.seeds) - seeds.keys()
@@ -162,7 +163,7 @@ def _tuning(run: RunView[TrialRecord | RecordSummary], running: tuple[Unfinished
 
 
 def format_status(status: RunStatus) -> str:
-    """The status as lines for a terminal."""
+    """Status as lines for a terminal."""
     return "\n".join(_lines(status)) + "\n"
 
 
@@ -244,8 +245,10 @@ def _best(run: RunView[TrialRecord | RecordSummary], records: list[TrialRecord |
 def _eta(
     run: RunView[TrialRecord | RecordSummary], running: tuple[UnfinishedTrial, ...], missing: int, now: float
 ) -> float | None:
-    """Mean duration of the trials that ended, times what is left, over how many run side by side. Until one has ended,
-    a trial is taken to last as many times its latest epoch as it has epochs."""
+    """Estimated time left: mean duration of ended trials times remaining trials, divided by the number running.
+
+    Until a trial has ended, its duration is estimated as the duration of its latest epoch times its number of epochs.
+    """
     started: dict[str, float] = {}
     latest: dict[str, list[float]] = {}  # trial -> when its latest epoch began and ended
     durations: list[float] = []
@@ -261,7 +264,7 @@ def _eta(
     if not durations and run.plan.epochs:
         times = [latest.get(trial.trial_id, []) for trial in running]
         durations = [run.plan.epochs * (found[1] - found[0]) for found in times if len(found) == 2]
-    durations = [duration for duration in durations if duration >= 0]  # the others saw the clock being set back
+    durations = [duration for duration in durations if duration >= 0]  # negative where the clock was set back
     if not durations or not running:
         return None
     mean = math.fsum(durations) / len(durations)

@@ -1,10 +1,10 @@
-"""Which images a trial learns from and is measured on.
+"""Training, validation and test data of a trial.
 
-    describe_dataset(task, resources)                              facts, cheap: sizes and counts
+    describe_dataset(task, resources)                              sizes and counts, cheap
     load_data(task, train, resources, device, img_size=, seed=)    batches
 
-The validation split (`task.val_fraction`) is cut off the training split, stratified and the same for all seeds. Sources
-stand in `sources.py`.
+The validation split (`task.val_fraction`) is held out of the training split, stratified and the same for all seeds.
+`sources.py` lists the sources of images.
 """
 
 from __future__ import annotations

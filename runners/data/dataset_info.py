@@ -1,6 +1,6 @@
-"""What a dataset is to the rest of the runner: facts before training, batches during it.
+"""Dataset interface: sizes and counts before training, batches during it.
 
-A source (one file beside this one, one line in `SOURCES`) offers `describe` (cheap: counts and sizes) and `load` (two
+A source (one file beside this one, one line in `SOURCES`) provides `describe` (cheap: counts and sizes) and `load` (two
 splits). A split is either `Images`, all pixels in one tensor, or a PyTorch dataset of PIL images that timm's loader
 reads.
 """
@@ -22,7 +22,7 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Facts about a dataset. `img_size` is its native (height, width); images reach the model in the model's size."""
+    """Sizes and counts of a dataset. `img_size` is its native (height, width); batches have the model's size."""
 
     name: str
     img_size: tuple[int, int]
@@ -39,7 +39,7 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source knows before a validation split is cut off its training split."""
+    """Sizes and counts of a source, before a validation split is held out of its training split."""
 
     img_size: tuple[int, int]
     in_chans: int
@@ -70,15 +70,17 @@ Split = Images | Dataset | IterableDataset
 
 @dataclass(frozen=True)
 class Source:
-    """One place where images come from. Both functions take the dataset's spec, the resources and the memory limit in
-    bytes; `load` also takes the (height, width) that the model wants."""
+    """Source of images: two functions of the dataset's spec, the resources and the memory limit in bytes.
+
+    `load` also takes the (height, width) of the model's input.
+    """
 
     describe: Callable[[Any, Any, int], SourceInfo]
     load: Callable[[Any, Any, int, tuple[int, int]], tuple[Split, Split]]
 
 
 class TrainBatches(Protocol):
-    """Shuffled, augmented batches of equal size. An epoch depends on the trial's seed and its number only."""
+    """Shuffled, augmented batches of equal size. An epoch depends only on its number and the trial's seed."""
 
     def __len__(self) -> int: ...
 
@@ -86,7 +88,7 @@ class TrainBatches(Protocol):
 
 
 class EvalBatches(Protocol):
-    """Every image once, un-augmented, always in the same order."""
+    """Batches with every image once, un-augmented, always in the same order."""
 
     def __len__(self) -> int: ...
 
@@ -95,7 +97,7 @@ class EvalBatches(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """Everything one trial reads. `calibration`: fixed un-augmented training batches, shuffled once."""
+    """Batches of one trial. `calibration`: fixed un-augmented training batches, shuffled once."""
 
     info: DataInfo
     train: TrainBatches

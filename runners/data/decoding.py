@@ -1,8 +1,8 @@
-"""From datasets of PIL images to one tensor, and the facts that can be had without decoding everything.
+"""Decoding of datasets of PIL images into one tensor; image size and labels without decoding everything.
 
-Decoding fits images of differing sizes into one: resized so that they cover it, then cropped in the middle. A set is
-kept in its own size where the model asks for a larger one; `resize` enlarges batch by batch, so that memory is
-bounded by the set and not by the model. All resizing is bilinear with antialiasing.
+Images of differing sizes are resized to cover the common size, then cropped in the middle. A dataset is kept in its own
+size where the model needs a larger one; `resize` enlarges batch by batch, so that memory is bounded by the dataset
+and not by the model. All resizing is bilinear with antialiasing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def pil_mode(in_chans: int) -> str:
 
 
 def first_image_size(dataset: Any) -> tuple[int, int]:
-    """(height, width) of the first image, which stands for all."""
+    """(height, width) of the first image, taken as the size of all."""
     image, _ = next(iter(dataset))
     return image.height, image.width
 
@@ -45,7 +45,7 @@ def labels_of(dataset: Any) -> np.ndarray:
 
 
 def decode(dataset: Any, img_size: tuple[int, int], in_chans: int) -> Images:
-    """Every image as uint8, in the size asked for if that is smaller than the first image, else in that one's size."""
+    """All images as uint8, in `img_size` or in the size of the first image, whichever has fewer pixels."""
     labels = torch.from_numpy(labels_of(dataset))
     arrays = _arrays(dataset, in_chans)
     if arrays is not None:
@@ -60,14 +60,14 @@ def decode(dataset: Any, img_size: tuple[int, int], in_chans: int) -> Images:
 
 
 def resize(images: Tensor, img_size: tuple[int, int]) -> Tensor:
-    """Float images (B, C, H, W) in another size, the whole image stretched; unchanged where they have it already."""
+    """Float images (B, C, H, W) resized to `img_size` without cropping; unchanged where they have it already."""
     if tuple(images.shape[-2:]) == tuple(img_size):
         return images
     return functional.interpolate(images, size=tuple(img_size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _arrays(dataset: Any, in_chans: int) -> Tensor | None:
-    """torchvision's CIFAR and MNIST hold all pixels as one array: (N, C, H, W), where the channels are as asked for."""
+    """Pixels (N, C, H, W) of torchvision's CIFAR and MNIST, which hold all in one array; None for other datasets."""
     data = getattr(dataset, "data", None)
     if not isinstance(data, np.ndarray | Tensor):
         return None

@@ -2,8 +2,8 @@
 
 1,797 grey images of 8x8 pixels with 17 levels, 10 classes (Alpaydin and Kaynak, UCI Optical Recognition of
 Handwritten Digits, its test part), shipped inside scikit-learn. scikit-learn has no split; ours is a fixed stratified
-fifth for testing (359 images; 1,438 train). It is a small set: differences of a point or two between variants are a
-handful of images, so look at the interval over several seeds before believing them.
+fifth for testing (359 images; 1,438 train). The dataset is small: a difference of a point or two between variants is a
+handful of images, so it needs an interval over several seeds.
 """
 
 from __future__ import annotations

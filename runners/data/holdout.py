@@ -1,4 +1,4 @@
-"""Holding out part of a labelled set, stratified and the same for ever.
+"""Stratified holdout of part of a labelled dataset, reproducible across machines and NumPy versions.
 
 `numpy.random.RandomState` is used for its frozen stream: the same images are held out on every machine and with every
 later version of NumPy, which `Generator` does not promise.
@@ -15,7 +15,7 @@ VAL_SEED = 1
 
 
 def num_held_out(num_images: int, fraction: float) -> int:
-    """How many of `num_images` a fraction holds out."""
+    """Number of images held out of `num_images` by a fraction."""
     return round(num_images * fraction)
 
 

@@ -1,6 +1,6 @@
-"""From a task's description to batches: cut off the validation split, choose between tensor and loader.
+"""Data loading of a trial: hold out the validation split, choose between tensor and timm's loader.
 
-What fits into memory (`IN_MEMORY_BYTES` decoded, in the dataset's own size) is held as one tensor. The limit is a
+A dataset that fits into memory (`IN_MEMORY_BYTES` decoded, in its own size) is held as one tensor. The limit is a
 constant and not a resource: the two ways augment differently, so the choice must follow from the dataset alone.
 """
 
@@ -28,10 +28,10 @@ IN_MEMORY_BYTES = 1 << 30
 
 
 def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> DataInfo:
-    """Facts about the task's data; reads at most one image of a dataset on disk.
+    """Sizes and counts of the task's dataset; reads at most one image of a dataset on disk.
 
     Raises:
-        SpecError: the data is missing or cannot be split as asked; the message says what to do.
+        SpecError: the data is missing or cannot be split as requested; the message says what to do.
     """
     found = source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes)
     num_val = num_held_out(found.num_train, task.val_fraction)
@@ -65,10 +65,10 @@ def load_data(
     """Batches for one trial.
 
     Args:
-        img_size: (height, width) that the model wants.
-        seed: the trial's; decides order and augmentation, not which images are in which split.
-        share: what this process takes of every batch, where several train together; calibration is not shared, so that
-            it gives all of them the same statistics.
+        img_size: (height, width) of the model's input.
+        seed: the trial's seed; decides order and augmentation, not which images are in which split.
+        share: positions of this process's images in every batch, where several processes train together; calibration is
+            not sharded, so that it gives all of them the same statistics.
     """
     info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     source = source_of(task.dataset)
@@ -76,7 +76,7 @@ def load_data(
     val_split: Split | None = None
     if info.num_val:
         train_split, val_split = _hold_out(train_split, task.val_fraction)
-    # A stream has one position: calibrating must not share it with training.
+    # A stream has one read position: calibration must not share it with training.
     calibration = (
         source.load(task.dataset, resources, in_memory_bytes, img_size)[0]
         if isinstance(train_split, IterableDataset)
@@ -104,7 +104,7 @@ def load_data(
 
 
 def train_batch_size(train: TrainSpec, num_train: int) -> int:
-    """`batch_size`, or all training images in one batch where there are fewer; even for mixup, which pairs images."""
+    """Batch size of training: `batch_size`, at most the number of images; even for mixup, which pairs images."""
     size = min(train.batch_size, num_train)
     return size // 2 * 2 if train.mixup or train.cutmix else size
 
@@ -133,7 +133,7 @@ def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
 
 
 def _fixed_sample(split: Split, num_images: int) -> Split:
-    """The first images of one shuffled order, the same for all seeds and variants."""
+    """First images of one shuffled order, the same for all seeds and variants."""
     order = torch.randperm(len(split), generator=generator(0, "calibration"))  # pyright: ignore[reportArgumentType]
     return _pick(split, order[: max(num_images, 1)])
 

@@ -1,11 +1,11 @@
-"""Independent streams of random numbers, named after what they are for.
+"""Independent random number streams, named by their purpose.
 
 A trial has one seed. Data order, augmentation and mixup each get a stream derived from it by name and epoch, so that
-none of them depends on how many numbers the initialisation or the dropout of some architecture drew: variants of one
-seed see the same images in the same order.
+none of them depends on how many numbers the initialisation or the dropout of an architecture drew: variants of one
+seed get the same images in the same order.
 
-timm's augmentations draw from the global generators of `random`, `numpy` and `torch`; `global_streams` lends them a
-stream and puts the generators back as they were.
+timm's augmentations draw from the global generators of `random`, `numpy` and `torch`; `global_streams` seeds these and
+restores their states afterwards.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["generator", "generator_states", "global_streams", "restore_generator
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for the stream called `names` of the trial seeded with `seed`."""
+    """63-bit seed for the stream `names` of the trial with this `seed`."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *names: str | int) -> torch.Generator:
-    """A CPU generator for the stream called `names`; on a CPU even where the data lies on a GPU, for equal numbers."""
+    """CPU generator for the stream `names`; on the CPU even for data on a GPU, for equal numbers on all devices."""
     return torch.Generator().manual_seed(stream_seed(seed, *names))
 
 
 @contextmanager
 def global_streams(seed: int) -> Iterator[None]:
-    """Inside, the global CPU generators of `random`, `numpy` and `torch` are seeded; after it they are as before."""
+    """Seed the global CPU generators of `random`, `numpy` and `torch`; restore their states afterwards."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -49,7 +49,7 @@ def global_streams(seed: int) -> Iterator[None]:
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:
-    """Where the global generators stand, as tensors and plain values: what a checkpoint may hold."""
+    """States of the global generators, as tensors and plain values, which a checkpoint may hold."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     states: dict[str, Any] = {
@@ -63,7 +63,7 @@ def generator_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_generators(states: dict[str, Any], device: torch.device) -> None:
-    """Puts the global generators where `generator_states` found them; a GPU's only if it was on a GPU, too."""
+    """Restore the states of the global generators; a GPU's only if they were saved on a GPU, too."""
     version, words, gauss = states["random"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]

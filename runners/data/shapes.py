@@ -1,23 +1,23 @@
-"""`builtin/shapes`: procedural images whose class joins a local and a global property, at any size.
+"""`builtin/shapes`: procedural images of any size, whose class combines a local and a global property.
 
 Label = 2 * texture + relation, so there are 8 classes:
 
     texture   LOCAL, 4 values: the orientation (0, 45, 90, 135 degrees) of stripes with a period of 4 pixels that
-              fill the image, whatever its size. Any patch of 4x4 pixels tells it.
-    relation  GLOBAL, 2 values: two round marks lie near opposite sides of the image (left and right, or above and
-              below), at random places. Each is bright or dark with equal odds. 0: both alike, 1: one of each.
+              fill the image, whatever its size. Any patch of 4x4 pixels determines it.
+    relation  GLOBAL, 2 values: two round marks near opposite sides of the image (left and right, or above and below),
+              at random positions. Each is bright or dark with equal odds. 0: both alike, 1: one of each.
 
-A patch of up to a quarter of the side sees at most one mark, and a mark alone says nothing about the relation: given
-either relation, each place is bright or dark with equal odds. So the mean of any local feature is the same for both
-relations, and a linear readout of local features, wherever they are measured, stays at chance; the two marks must be
-brought together first. A model that sees only texture reaches 50 %, one that sees only the relation 25 %, guessing
-gives 12.5 %.
+A patch of up to a quarter of the side contains at most one mark, and a single mark carries no information about the
+relation: given either relation, each position is bright or dark with equal odds. So the mean of any local feature is
+the same for both relations, and a linear readout of local features, wherever they are measured, stays at chance; the
+two marks must be combined first. A model that uses only texture reaches 50 %, one that uses only the relation 25 %,
+guessing gives 12.5 %.
 
-Nuisances, independent of the class: phase of the stripes, contrast and (3 channels) tint of the stripes, positions of
-the marks, pixel noise. Pixels are quantised to 8 bits.
+Nuisance factors, independent of the class: phase of the stripes, contrast and (3 channels) tint of the stripes,
+positions of the marks, pixel noise. Pixels are quantised to 8 bits.
 
-Image i of a split is drawn from its own stream (data_seed, split, i): the same image whatever `num_train` is, and never
-shared between train and test. Labels run through the classes in turn, so that every prefix is balanced. The streams are
+Image i of a split is drawn from its own stream (data_seed, split, i): it does not depend on `num_train`, and is never
+shared between train and test. Labels cycle through the classes, so that every prefix is balanced. The streams are
 `RandomState`s, frozen by NumPy's compatibility policy.
 
 Shapes: N images, C channels, S side of an image.
@@ -65,7 +65,7 @@ def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int
 
 
 def draw_shapes(num_images: int, *, split: int, side: int, in_chans: int, noise: float, seed: int) -> Images:
-    """The first `num_images` images of a split (0: train, 1: test)."""
+    """First `num_images` images of a split (0: train, 1: test)."""
     labels = np.arange(num_images) % NUM_CLASSES
     pixels = np.empty((num_images, in_chans, side, side), dtype=np.uint8)
     for start in range(0, num_images, _DRAWN_AT_ONCE):

@@ -1,7 +1,7 @@
-"""One process' share of every batch, where several processes train one trial together.
+"""Sharding of every batch over the processes that train one trial together (data parallelism).
 
-Images in memory are augmented a batch at a time with one stream, so the whole batch is made and the share picked from
-it. Images that a loader reads one by one have streams of their own: only those of the share are read.
+Images in memory are augmented a batch at a time with one stream, so the whole batch is made and the shard taken from
+it. Images that a loader reads one by one have streams of their own: only those of the shard are read.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from runners.data.dataset_info import Batch, EvalBatches, TrainBatches
 __all__ = ["ShardedEvalBatches", "ShardedTrainBatches", "Share", "reading_shares"]
 
 Share = Callable[[int], Tensor]
-"""Positions of this process' images in a batch of so many."""
+"""Function from a batch size to the positions of this process's images in the batch."""
 
 
 class ShardedTrainBatches:
-    """Of every batch the share (`TrainBatches`)."""
+    """This process's shard of every training batch (`TrainBatches`)."""
 
     def __init__(self, batches: TrainBatches, share: Share) -> None:
         self._batches = batches
@@ -36,7 +36,10 @@ class ShardedTrainBatches:
 
 
 class ShardedEvalBatches:
-    """Of every batch the share (`EvalBatches`); a batch with fewer images than processes leaves some of them out."""
+    """This process's shard of every evaluation batch (`EvalBatches`).
+
+    A batch with fewer images than processes has no shard for some of them; such empty shards are skipped.
+    """
 
     def __init__(self, batches: EvalBatches, share: Share) -> None:
         self._batches = batches
@@ -53,7 +56,7 @@ class ShardedEvalBatches:
 
 
 def reading_shares(loader: DataLoader, share: Share, *, drop_last: bool) -> DataLoader:
-    """A loader of the same batches that reads this process' images only; empty shares are left out."""
+    """Loader of the same batches that reads only this process's images; empty shards are skipped."""
     assert loader.batch_size is not None
     return DataLoader(
         loader.dataset,

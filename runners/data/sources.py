@@ -1,4 +1,4 @@
-"""The table of image sources. To add one: a file beside this one and a line here."""
+"""Registry of image sources. To add one: a file beside this one and a line here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCES: dict[str, Source] = {
     "builtin/shapes": Source(shapes.describe, shapes.load),
     "timm": Source(timm_names.describe, timm_names.load),
 }
-"""`timm` stands for every name that is not in the table."""
+"""`timm` handles every name that is not in the table."""
 
 
 def source_of(dataset: Any) -> Source:

@@ -1,10 +1,10 @@
-"""Batches of a dataset that lies as one tensor on the device, augmented a batch at a time.
+"""Batches of a dataset held as one tensor on the device, augmented a batch at a time.
 
 For small images this is two orders of magnitude faster than reading them one by one: a batch is one indexing operation.
 
-Order of work: pick, to 0..1, random crop after padding with black, flip, resize to the model's size, normalise,
-erase. Random numbers come from a CPU stream per trial seed and epoch, so that they are the same on every device, for
-every architecture.
+Order of operations: index, scale to 0..1, random crop after padding with black, flip, resize to the model's size,
+normalise, erase. Random numbers come from a CPU stream per trial seed and epoch, so that they are the same on every
+device and for every architecture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["TensorBatches", "TensorTrainBatches", "random_crop", "random_hflip"]
 
 
 class TensorBatches:
-    """Every image once, in order (`EvalBatches`). With `drop_last` only whole batches."""
+    """Batches with every image once, in order (`EvalBatches`). With `drop_last` only whole batches."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class TensorBatches:
 
 
 class TensorTrainBatches:
-    """Shuffled, augmented batches of equal size (`TrainBatches`); images that fill no batch wait for another epoch."""
+    """Shuffled, augmented batches of equal size (`TrainBatches`); images that fill no batch are left out that epoch."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class TensorTrainBatches:
 
 
 def random_crop(images: Tensor, padding: int, stream: Generator) -> Tensor:
-    """Each image moved by its own offset of up to `padding` pixels along both axes; what enters is black."""
+    """Random crop of each image: shifted by its own offset of up to `padding` pixels per axis, filled with black."""
     num, _, height, width = images.shape
     offset = torch.randint(0, 2 * padding + 1, (2, num), generator=stream).to(images.device)
     rows = offset[0][:, None] + torch.arange(height, device=images.device)
@@ -111,13 +111,13 @@ def random_crop(images: Tensor, padding: int, stream: Generator) -> Tensor:
 
 
 def random_hflip(images: Tensor, probability: float, stream: Generator) -> Tensor:
-    """Each image mirrored left to right with its own throw."""
+    """Random horizontal flip, drawn for each image."""
     is_flipped = (torch.rand(len(images), generator=stream) < probability).to(images.device)
     return torch.where(is_flipped[:, None, None, None], images.flip(-1), images)
 
 
 class _Prepare:
-    """The same last steps for training and evaluation."""
+    """Final resizing and normalisation, the same for training and evaluation."""
 
     def __init__(self, info: DataInfo, img_size: tuple[int, int], device: torch.device) -> None:
         self._img_size = img_size

@@ -1,4 +1,4 @@
-"""Every dataset name that `timm.data.create_dataset` knows, opened without ever downloading unless asked.
+"""Datasets by any name of `timm.data.create_dataset`, opened without downloading unless requested.
 
     folder/NAME, NAME          images in class folders (or a .tar) below <data_dir>/NAME; `folder`: <data_dir> itself
     torch/cifar10, ...         torchvision's datasets below data_dir
@@ -6,8 +6,8 @@
                                hfids streams
     wds/..., tfds/...          WebDataset shards and TensorFlow datasets below data_dir; streams
 
-timm opens what is there; this file says in words what is missing, and refuses what would silently be wrong: a folder
-without separate splits (timm would train and test on the same images), or splits with different classes.
+timm opens the dataset; this file reports missing data as one message, and refuses what would silently be wrong: a
+folder without separate splits (timm would train and test on the same images), or splits with different classes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TORCH_NAMES = (
 _STREAMED = ("hfids", "tfds", "wds")
 _EXTRAS = {"hfds": "datasets", "hfids": "datasets", "tfds": "tensorflow-datasets", "wds": "webdataset"}
 _GREY_MEAN, _GREY_STD = (0.449,), (0.226,)
-"""ImageNet's means over the colours."""
+"""ImageNet's mean and standard deviation, averaged over the colours."""
 
 
 def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
@@ -65,7 +65,7 @@ def _describe(dataset: Any, train: Any, test: Any, in_memory_bytes: int) -> Sour
         raise SpecError(_problem(dataset, "the reader does not know the number of classes", "write num_classes: N"))
     _check_same_classes(dataset, train, test)
     is_stream = isinstance(train, IterableDataset)
-    # The training side of a stream fills a shuffle buffer before its first image.
+    # The training split of a stream fills a shuffle buffer before its first image.
     height, width = first_image_size(test if is_stream else train)
     decoded_bytes = (len(train) + len(test)) * dataset.in_chans * height * width  # pyright: ignore[reportArgumentType]
     is_small = not is_stream and decoded_bytes <= in_memory_bytes
@@ -117,7 +117,7 @@ def _open(dataset: Any, resources: Any, split: str, *, is_training: bool) -> Any
             return create_dataset(name, root=root, split=split, is_training=is_training, **options)
     except ImportError as err:
         raise SpecError(_problem(dataset, f"needs a package that is missing: {err}", _install(prefix))) from err
-    # timm and the libraries below it answer missing data with whatever came to hand; the user gets one message.
+    # timm and the libraries below it raise many types for missing data; the user gets one message.
     except (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError) as err:
         message = f"split {split!r} cannot be read below {root or 'the default cache'}: {_first_line(err)}"
         hint = "check the name and the split" if resources.download else _how_to_get(prefix, root)
@@ -125,7 +125,7 @@ def _open(dataset: Any, resources: Any, split: str, *, is_training: bool) -> Any
 
 
 def _resolve(dataset: Any, resources: Any) -> tuple[str, str, str | None]:
-    """(prefix, the name timm gets, root)."""
+    """Prefix, timm's name and root directory of the dataset."""
     name, data_dir = dataset.name, resources.data_dir
     prefix, _, rest = name.partition("/")
     prefix = prefix.lower() if rest else ""
@@ -148,9 +148,7 @@ def _resolve(dataset: Any, resources: Any) -> tuple[str, str, str | None]:
     if not resources.download and any("://" in place or place.startswith("pipe:") for place in places):
         raise SpecError(_problem(dataset, "would be read over the network", "allow it with --download"))
     if data_dir is None:
-        raise SpecError(
-            _problem(dataset, "where the data lies is not known", "set resources.data_dir or --data-dir DIR")
-        )
+        raise SpecError(_problem(dataset, "no data directory is given", "set resources.data_dir or --data-dir DIR"))
     if prefix in ("torch", "wds", "tfds"):
         return prefix, name, data_dir
     below = rest if prefix == "folder" else "" if name == "folder" else name
@@ -169,8 +167,8 @@ def _resolve(dataset: Any, resources: Any) -> tuple[str, str, str | None]:
 
 def _how_to_get(prefix: str, root: str | None) -> str:
     if prefix in ("torch", "tfds", "hfds", "hfids"):
-        return "set resources.data_dir to where the data lies, or download it with --download"
-    return f"check what lies in {root}; class folders are read as train/CLASS/image.png"
+        return "set resources.data_dir to the directory of the data, or download it with --download"
+    return f"check the contents of {root}; class folders are read as train/CLASS/image.png"
 
 
 def _install(prefix: str) -> str:
@@ -223,10 +221,10 @@ _SWITCHES = (("datasets.config", "HF_HUB_OFFLINE"), ("huggingface_hub.constants"
 
 @contextmanager
 def hub_offline() -> Iterator[None]:
-    """Inside, the Hub's libraries read local files and their cache only.
+    """Restrict the Hugging Face Hub's libraries to local files and their cache.
 
-    `datasets.load_dataset` downloads unasked. Its switch, the environment variable HF_HUB_OFFLINE, is read when the
-    libraries are imported, and timm has imported them long before; so the values they read it into are set instead.
+    `datasets.load_dataset` downloads by default. Its switch, the environment variable HF_HUB_OFFLINE, is read when the
+    libraries are imported, and timm has imported them long before; so the module constants are set instead.
 
     Raises:
         ImportError: the package `datasets` is not installed.

@@ -1,8 +1,8 @@
 """Batches of a dataset too large for memory: timm's loader with timm's augmentation.
 
-timm's transforms draw from global generators. Each image gets its own stream, named after the trial's seed, the epoch
+timm's transforms draw from global generators. Each image gets its own stream, named by the trial's seed, the epoch
 and the image, so that augmentation depends neither on the number of loader workers nor on the dropout of the
-architecture. Streamed datasets have no image numbers; there the stream counts the images that a worker has seen, and
+architecture. Streamed datasets have no image numbers; there the images that a worker has read are counted instead, and
 the order is that of the reader, the same for all seeds of a sweep.
 """
 
@@ -58,7 +58,7 @@ class LoaderTrainBatches:
         )
         self._sampler = self._loader.sampler
         if share is not None:
-            assert not is_stream, "streams are shared batch by batch"
+            assert not is_stream, "streams are sharded batch by batch"
             self._loader = reading_shares(self._loader, share, drop_last=True)
         self._stream_transform = _SeededTransform(dataset.transform, seed) if is_stream else None  # pyright: ignore
         if is_stream:
@@ -81,7 +81,7 @@ class LoaderTrainBatches:
 
 
 class LoaderBatches:
-    """Every image once, in order, with timm's evaluation transform (`EvalBatches`)."""
+    """Batches with every image once, in order, with timm's evaluation transform (`EvalBatches`)."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class LoaderBatches:
 
 
 class _SeededImages(Dataset):
-    """A dataset whose item i is transformed with the stream of (seed, epoch, i)."""
+    """Dataset whose item i is transformed with the stream of (seed, epoch, i)."""
 
     def __init__(self, dataset: Any, in_chans: int, seed: int) -> None:
         self._dataset = dataset
@@ -137,7 +137,7 @@ class _SeededImages(Dataset):
 
 
 class _SeededTransform:
-    """A transform for streams: image k of a worker is transformed with the stream of (seed, epoch, worker, k)."""
+    """Transform for streamed datasets: image k of a worker uses the stream of (seed, epoch, worker, k)."""
 
     def __init__(self, transform: Callable[[Any], Any], seed: int) -> None:
         self._transform = transform
@@ -146,7 +146,7 @@ class _SeededTransform:
         self._epoch = 0
 
     def begin(self, epoch: int) -> None:
-        """From here on images are those of `epoch`, counted from its first: an epoch depends on its number only."""
+        """Start `epoch` and count its images from 0, so that an epoch depends on its number only."""
         self._epoch = epoch
         self._seen = 0
 
@@ -165,9 +165,9 @@ def _shared(info: DataInfo, num_workers: int, device: torch.device) -> dict[str,
         "num_workers": num_workers,
         "device": device,
         "pin_memory": device.type == "cuda",
-        # The prefetcher erases on the device, from global streams; and it wants a GPU.
+        # The prefetcher erases on the device, with the global generators; and it needs a GPU.
         "use_prefetcher": False,
-        # Workers are forked anew every epoch, so that they know its number.
+        # Workers are forked again every epoch, so that they have its number.
         "persistent_workers": False,
     }
 
@@ -178,5 +178,5 @@ def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
 
 
 def subset(dataset: Any, indices: Any) -> Subset:
-    """Part of a dataset with random access."""
+    """Subset of a dataset with random access."""
     return Subset(dataset, [int(index) for index in indices])

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live view on a terminal, one line per finished trial elsewhere."""
+"""Progress display of a running sweep: a live view on a terminal, one line per finished trial elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["LiveView", "TrialLines"]
 
 
 class _Tally:
-    """Counts, best value and estimated time left, kept while trials end."""
+    """Running totals: counts by status, best trial and estimated time left."""
 
     def __init__(self, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
         self.metric = METRICS[metric]
@@ -94,14 +94,14 @@ class TrialLines:
             first = record.failure.message.strip().partition("\n")[0]
             parts.append(f"{record.failure.type}: {first}")
         else:
-            parts.append(f"after epoch {record.epochs}" if record.epochs else "not begun: given up after other seeds")
+            parts.append(f"after epoch {record.epochs}" if record.epochs else "not started: given up after other seeds")
         if record.total_seconds:
             parts.append(f"{record.total_seconds:.1f} s")
         self._console.print("  ".join(map(visible, parts)), highlight=False, markup=False, soft_wrap=True)
 
 
 class LiveView:
-    """Observer for terminals: a bar, the counts, the best so far, time left, and what every worker is doing."""
+    """Observer for terminals: progress bar, counts, best trial, time left, and the trial of every worker."""
 
     def __init__(
         self, console: Console, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
@@ -138,7 +138,7 @@ class LiveView:
         self._running = {key: value for key, value in self._running.items() if key != assignment.trial_id}
 
     def _render(self) -> Group:
-        # Called from rich's refresh thread: it reads whole snapshots, which the driver thread replaces and never edits.
+        # Called from rich's refresh thread: it reads immutable snapshots, which the driver thread replaces as a whole.
         tally, running = self._tally, self._running
         head = Table.grid(padding=(0, 1))
         head.add_row(

@@ -1,7 +1,7 @@
-"""`archsweep watch`: a live view of any run directory, read from its files alone.
+"""Live view of any run directory (`archsweep watch`), read from its files alone.
 
-It needs no driver in its own process: it works from another shell, over ssh, on a run that crashed or ended long ago.
-It writes below what was on the screen and leaves its last state there: no second screen, nothing to clean up.
+It needs no driver in its own process: it works from another shell, over ssh, and on a run that has crashed or ended.
+It writes below the existing output and leaves its last state there: no alternate screen, nothing to clean up.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from runners.machine.gpus import GpuInfo, GpuMonitor, local_gpus
 __all__ = ["watch"]
 
 _LEAST_SECONDS = 1.0
-_SHARE_OF_READING = 0.2  # of the time, at most, a large run is being read
+_SHARE_OF_READING = 0.2  # upper bound of the share of time spent on reading a large run
 
 
 def watch(run_dir: Path, console: Console, *, once: bool = False) -> None:
-    """Shows the run until nobody works on it; once where the output is no terminal that can be rewritten.
+    """Show the run until its driver has ended; only once where the output is not a terminal with cursor control.
 
     Raises:
-        SpecError: there is no run, or it cannot be read.
+        SpecError: the run does not exist or cannot be read.
     """
     follower = RunFollower(run_dir)
     run = follower.look()

@@ -1,6 +1,6 @@
-"""What `archsweep watch` shows: a run, as it stands, for a terminal of any width.
+"""Layout of `archsweep watch`: the state of a run, for a terminal of any width.
 
-Made from the run alone, so that a picture of it can be tested and the reading be changed without it.
+A function of the run alone, so that it can be tested without a terminal and independently of reading.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MIB_PER_GIB = 1024
 
 @dataclass(frozen=True)
 class Screen:
-    """Where the view is shown: columns, lines (None: as many as it takes), whether it has letters beyond ASCII."""
+    """Size of the terminal in columns and lines (None: unlimited), and whether it can show Unicode."""
 
     width: int
     height: int | None = None
@@ -43,12 +43,12 @@ class Screen:
 
 
 def view(run: _Run, screen: Screen, *, now: float, gpus: Sequence[GpuInfo] = (), host: str = "") -> RenderableType:
-    """The run at the time `now` (seconds since 1970); `gpus` are those of this machine, whose name is `host`."""
+    """View of the run at the time `now` (seconds since 1970); `gpus` are those of this machine, named `host`."""
     return Group(*_parts(run, screen, now, gpus, host))
 
 
 def throughput(events: Sequence[ProgressEvent], now: float) -> tuple[float, float]:
-    """Trials per hour and epochs per minute, of the last quarter of an hour or since the run began, if that is less."""
+    """Trials per hour and epochs per minute, over the last 15 minutes or since the start of the run, if shorter."""
     complete_from = max((event.t for event in events if event.event == "cut"), default=0.0)
     recent = [event for event in events if max(now - _RECENT_SECONDS, complete_from) <= event.t <= now]
     if not recent:
@@ -72,12 +72,12 @@ def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuInfo], host:
     yield bar
     if status.driver is not None:
         trials, epochs = throughput(run.progress, now)
-        # Until the first trial has ended, its pace is not nought but unknown.
+        # Until the first trial has ended, the rate of trials is unknown, not zero.
         per_hour = f"{trials:.3g} trials per hour, " if trials else ""
         lines.append(f"  pace: {per_hour}{epochs:.3g} epochs per minute")
     lines += _gpus_in_use(status)
     for line in lines:
-        # What does not fit goes on below its beginning.
+        # Long lines wrap with the same indentation.
         yield Padding(Text(line.strip()), (0, 0, 0, 2), expand=False)
     trials = status.running
     if status.driver is None:
@@ -89,12 +89,12 @@ def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuInfo], host:
 
 
 def _crash(trials: Sequence[UnfinishedTrial], now: float) -> Iterator[RenderableType]:
-    """A driver that ends in order says of every trial that it ended."""
+    """Message for a crashed driver: an orderly one records an end event for every trial."""
     if not trials:
         return
     number = "1 trial was" if len(trials) == 1 else f"{len(trials)} trials were"
     latest = _duration(max(0.0, now - max(trial.last_seen for trial in trials)))
-    text = f"the driver died while {number} running; its last sign of life is {latest} old"
+    text = f"the driver died while {number} running; its last progress event is {latest} old"
     yield Padding(Text(text, style="red"), (0, 0, 0, 2), expand=False)
 
 
@@ -103,7 +103,7 @@ def _trials(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: f
         return
     is_narrow = screen.width < _NARROW
     most = len(trials)
-    if screen.height is not None:  # half of the screen; what is above and below matters as much
+    if screen.height is not None:  # half of the screen; the other half is for the parts above and below
         most = max(3, screen.height // (4 if is_narrow else 2))
     yield Text("")
     yield _stacked(trials[:most], run, screen, now) if is_narrow else _table(trials[:most], run, screen, now)
@@ -112,7 +112,7 @@ def _trials(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: f
 
 
 def _table(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: float) -> Table:
-    """One trial a line; long names are broken, nothing is cut."""
+    """Table with one line per trial; long names are wrapped, not truncated."""
     curve = min(_LONGEST_CURVE, screen.width // 6)
     has_places = any(trial.gpus for trial in trials) or len({trial.worker for trial in trials}) > 1
     title = "running" if run.driver is not None else "interrupted"
@@ -129,7 +129,7 @@ def _table(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: fl
 
 
 def _stacked(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: float) -> RenderableType:
-    """Several lines a trial."""
+    """List with several lines per trial, for narrow terminals."""
     title = "running" if run.driver is not None else "interrupted"
     shown: list[RenderableType] = [Text(f"{title}:", style="dim")]
     for trial in trials:
@@ -146,7 +146,7 @@ def _stacked(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: 
 def _cells(
     trial: UnfinishedTrial, run: _Run, screen: Screen, now: float, curve: int
 ) -> tuple[RenderableType, str, str, Text, str]:
-    """Bar and number of epochs, latest value, curve, how long it has been trained."""
+    """Cells of a trial: bar and number of epochs, latest value, curve, duration."""
     values = _curve(trial, run.plan.metric)
     epochs = run.plan.epochs
     bar = ProgressBar(total=epochs, completed=trial.epoch, width=_EPOCH_BAR) if epochs else ""
@@ -161,13 +161,13 @@ def _cells(
 
 
 def _curve(trial: UnfinishedTrial, metric: str) -> list[float]:
-    """What searches and pruners look at: the validation metric where there is one."""
+    """Values that searches and pruners use: the validation metric where there is one."""
     found = (point.get(f"val_{metric}", point.get(metric)) for point in trial.curve)
     return [value for value in found if value is not None]
 
 
 def _gpus_in_use(status: RunStatus) -> Iterator[str]:
-    """Over all nodes, as far as the trials told."""
+    """GPUs in use on all nodes, as reported by the trials' place events."""
     used: dict[str, set[str]] = {}
     for trial in status.running:
         used.setdefault(trial.worker, set()).update(trial.gpus)
@@ -182,7 +182,7 @@ def _listed(ids: set[str]) -> str:
 
 
 def _gpus(gpus: Sequence[GpuInfo], host: str, status: RunStatus, screen: Screen) -> Iterator[RenderableType]:
-    """Those of this machine, whoever uses them: a neighbour that fills the memory is worth seeing."""
+    """Table of this machine's GPUs, including use by other processes, which may fill the memory."""
     if not gpus:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -223,7 +223,7 @@ def _failures(run: _Run) -> Iterator[RenderableType]:
 
 
 def _duration(seconds: float) -> str:
-    """`42 s`, `7 min`, `3 h 05 min`, `2 d 4 h`."""
+    """Duration as text: `42 s`, `7 min`, `3 h 05 min`, `2 d 4 h`."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -235,14 +235,14 @@ def _duration(seconds: float) -> str:
 
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 PLAIN = "_.-=+*#@"
-"""For a terminal without Unicode."""
+"""Letters of a sparkline for a terminal without Unicode."""
 _WIDTH = 24
 
 
 def sparkline(values: Sequence[float], *, width: int = _WIDTH, letters: str = BLOCKS) -> str:
-    """The values as letters of growing height, at most `width` of them, the last value always among them.
+    """Sparkline of the values: at most `width` letters of growing height, the last value always included.
 
-    Equal values stand in the middle; a value that is no number is a blank.
+    Equal values have half the height; a value that is not finite is a blank.
     """
     count = min(width, len(values))
     shown = [values[round(index * (len(values) - 1) / max(1, count - 1))] for index in range(count)]

@@ -1,8 +1,8 @@
-"""Launch files: how a sweep gets on a cluster. Explicit table; `archsweep launch NAME` writes or submits one.
+"""Launch files of a sweep for a cluster, written or submitted by `archsweep launch NAME`.
 
-Contract: `write(sweep, options)` gives the whole text of a file, with comments that say what to edit, and refuses in
-words where something is missing; `submit(path, sweep)` gives the commands that start it. Values of users are quoted for
-what they stand in, or refused.
+Contract of a launcher: `write(sweep, options)` returns the whole text of a file, with comments about what to edit, and
+raises SpecError if something is missing; `submit(path, sweep)` returns the commands that start it. User values are
+quoted for their context (shell, YAML, #SBATCH) or refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["LAUNCHERS", "Launcher"]
 
 @dataclass(frozen=True)
 class Launcher:
-    """`options` is the dataclass that `write` takes; `suffix` ends the file's name."""
+    """Entry of the registry: `options` is the dataclass that `write` takes; `suffix` is the file's extension."""
 
     write: Callable[[LaunchedSweep, Any], str]
     submit: Callable[[str, LaunchedSweep], list[list[str]]]

@@ -1,9 +1,9 @@
-"""`archsweep launch job`: a `ray job submit` of the sweep to a Ray cluster that is running already.
+"""Ray Jobs submission of a sweep to a running Ray cluster (`archsweep launch job`).
 
-A copy of the sweep file travels as the job's working directory; that directory is thrown away afterwards, so the run
-directory must be an absolute path that the cluster's nodes share. Ray does not retry such a job: submitting again
-continues. `ray job submit` itself ends with 1 for every failed job and with 0 for a stopped one, so the script asks for
-the code of archsweep.
+A copy of the sweep file is uploaded as the job's working directory; that directory is deleted afterwards, so the run
+directory must be an absolute path that the cluster's nodes share. Ray does not retry such a job; submitting it again
+continues the sweep. `ray job submit` itself exits with 1 for every failed job and with 0 for a stopped one, so the
+script queries the exit code of archsweep.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from search_space import Problem
 __all__ = ["JobOptions", "submit", "write"]
 
 _SWEEP = "sweep.yaml"
-_END_SECONDS = 15  # after the time of grace the driver still records what was saved
+_END_SECONDS = 15  # for the driver to record the saved trials after their grace period
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """`address` of the cluster's dashboard, `http://HEAD:8265`."""
+    """`address`: address of the cluster's dashboard, `http://HEAD:8265`."""
 
     address: str | None = None
 
 
 def write(sweep: LaunchedSweep, options: JobOptions) -> str:
-    """A shell script that submits the sweep and waits for its end.
+    """Shell script that submits the sweep and waits for its end.
 
     Raises:
-        SpecError: no address, one that is not the dashboard's, no run directory of its own, or a relative folder.
+        SpecError: no address, not a dashboard's address, several run directories, or a relative folder.
     """
     with refusing() as problems:
         if options.address is None:
             hint = "the dashboard of the cluster, e.g. --address http://HEAD:8265"
-            problems.append(Problem("nothing says which cluster", where="--address", hint=hint))
+            problems.append(Problem("no cluster address", where="--address", hint=hint))
         elif not options.address.startswith(("http://", "https://")):
             hint = "e.g. --address http://HEAD:8265; it is not the address of `archsweep run`"
             problems.append(
@@ -46,16 +46,16 @@ def write(sweep: LaunchedSweep, options: JobOptions) -> str:
             )
         problems += sweep.relative.values()
         if sweep.run_dir is None:
-            hint = "their run directories would go with the job: launch one at a time with --study and --out"
+            hint = "their run directories would be deleted with the job: launch one at a time with --study and --out"
             problems.append(Problem("several studies", where="--study", hint=hint))
-    # Ray waits 3 s between SIGTERM and SIGKILL unless told otherwise: too short for trials to save themselves.
+    # By default Ray waits 3 s between SIGTERM and SIGKILL: too short for trials to save checkpoints.
     environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(math.ceil(sweep.grace_seconds) + _END_SECONDS)}
     return _SCRIPT.format(
         about=sweep.describe(),
         address=shlex.quote(options.address or ""),
         sweep=shlex.quote(str(sweep.path)),
         runtime_env=shlex.quote(json.dumps({"env_vars": environment})),
-        # `exec`: Ray waits for all processes of a job, and where nobody cleans up after a shell that is gone
+        # `exec`: Ray waits for all processes of a job, and where dead children of an ended shell are not reaped
         # (containers without an init process) it would wait for the dead driver until the time above is over.
         command=shlex.join(["exec", *sweep.command(sweep=_SWEEP)]),
     )
@@ -70,7 +70,7 @@ _SCRIPT = """\
 # Written by `archsweep launch job`: {about}.
 # Needs `pip install 'ray[default]'` here and on the cluster, and archsweep on its head; a cluster with token
 # authentication also needs RAY_AUTH_MODE=token and the token here. --out must be a path that all nodes share.
-# Submitting again continues the sweep. Ends with the code of archsweep, 143 after `ray job stop`.
+# Submitting again continues the sweep. Exits with the code of archsweep, 143 after `ray job stop`.
 # Edit: the address, --out; more variables for the driver go beside RAY_JOB_STOP_WAIT_TIME_S.
 address={address}
 job=archsweep-$(date +%s)-$$
@@ -89,6 +89,6 @@ case $status in
         code=${{status#*failed with exit code }}
         exit "${{code%%[!0-9]*}}" ;;
 esac
-echo "archsweep: nothing tells how the job ended; see: ray job status --address $address $job" >&2
+echo "archsweep: the exit code of the job is unknown; see: ray job status --address $address $job" >&2
 exit "$((code ? code : 1))"
 """

@@ -1,7 +1,7 @@
-"""`archsweep launch kuberay`: a RayJob for the KubeRay operator, with the sweep in a ConfigMap beside it.
+"""RayJob manifest for the KubeRay operator, with the sweep in a ConfigMap (`archsweep launch kuberay`).
 
-The run directory lies on a PersistentVolumeClaim that every pod mounts; a retried job continues its ledger. The head
-takes no trials (`num-cpus: 0`), so it needs no GPU. Fields after the KubeRay API, ray.io/v1.
+The run directory is on a PersistentVolumeClaim that every pod mounts; a retried job continues its ledger. The head
+runs no trials (`num-cpus: 0`), so it needs no GPU. Fields of the KubeRay API, ray.io/v1.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["KuberayOptions", "submit", "write"]
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _QUANTITY = re.compile(r"[0-9]+([.][0-9]+)?(m|[kMGTPE]i?)?")
-_MOST_IN_NAME = 40  # KubeRay appends to the name of a RayJob, and Kubernetes stops at 63
-_MOST_IN_CONFIG_MAP = 900_000  # bytes; Kubernetes stops at 1 MiB
+_MOST_IN_NAME = 40  # KubeRay appends to the name of a RayJob, and Kubernetes allows 63 characters
+_MOST_IN_CONFIG_MAP = 900_000  # bytes; Kubernetes allows 1 MiB
 _SWEEP_FOLDER, _RUNS, _DATA = "/archsweep", "/runs", "/data"
 
 
 @dataclass(frozen=True)
 class KuberayOptions:
-    """`claim` holds the run directories (ReadWriteMany), `data_claim` the dataset; `memory` is of one worker pod."""
+    """Options: `claim` for run directories (ReadWriteMany), `data_claim` for the dataset, `memory` per worker pod."""
 
     image: str | None = None
     claim: str | None = None
@@ -43,19 +43,19 @@ class KuberayOptions:
 
 
 def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
-    """The manifest: a ConfigMap and a RayJob.
+    """Manifest with a ConfigMap and a RayJob.
 
     Raises:
-        SpecError: image or claim is missing, a name is not one of Kubernetes, or a trial does not fit on a node.
+        SpecError: image or claim is missing, a name is not valid in Kubernetes, or a trial does not fit on a node.
     """
     nodes = sweep.on_nodes(options.nodes, options.cpus_per_node, options.gpus_per_node)
     with refusing() as problems:
         if not options.image:
             hint = "one with archsweep and this Ray, e.g. built FROM rayproject/ray with `pip install` of archsweep"
-            problems.append(Problem("nothing says which image the pods run", where="--image", hint=hint))
+            problems.append(Problem("no container image for the pods", where="--image", hint=hint))
         if not options.claim:
             hint = "a PersistentVolumeClaim with access mode ReadWriteMany, e.g. --claim runs"
-            problems.append(Problem("nothing says where the run directory lies", where="--claim", hint=hint))
+            problems.append(Problem("no volume for the run directory", where="--claim", hint=hint))
         for name, value in (
             ("--claim", options.claim),
             ("--data-claim", options.data_claim),
@@ -63,7 +63,7 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
         ):
             if value and not _NAME.fullmatch(value):
                 hint = "lower-case letters, digits, `-` and `.`"
-                problems.append(Problem(f"not a name of Kubernetes: {value!r}", where=name, hint=hint))
+                problems.append(Problem(f"not a valid Kubernetes name: {value!r}", where=name, hint=hint))
         if not _QUANTITY.fullmatch(options.memory):
             problems.append(Problem(f"not a quantity: {options.memory!r}", where="--memory", hint="e.g. 16Gi"))
         if len(sweep.text.encode()) > _MOST_IN_CONFIG_MAP:
@@ -149,7 +149,7 @@ def _pod(name: str, container: str, resources: dict[str, Any], options: KuberayO
 
 
 def _name_of(sweep: str) -> str:
-    """A name of Kubernetes; where it had to be shortened, a hash keeps two sweeps apart."""
+    """Valid Kubernetes name for a sweep; a shortened one gets a hash, to stay unique."""
     name = re.sub(r"[^a-z0-9]+", "-", sweep.lower()).strip("-") or "sweep"
     name = name if name[0].isalpha() else f"s-{name}"
     if len(name) <= _MOST_IN_NAME:
@@ -159,7 +159,7 @@ def _name_of(sweep: str) -> str:
 
 _HEAD = """\
 # Written by `archsweep launch kuberay`: {about}.
-# Needs the KubeRay operator. Applying the file again after deleting the RayJob continues the sweep: the ledger on the
-# claim remembers. Edit: replicas (and min, max), resources, nodeSelector and tolerations of your GPU nodes, namespace.
+# Needs the KubeRay operator. Applying the file again after deleting the RayJob continues the sweep from the ledger on
+# the claim. Edit: replicas (and min, max), resources, nodeSelector and tolerations of your GPU nodes, namespace.
 # The image must hold archsweep, data that is not on a claim, and the Ray named in rayVersion.
 """

@@ -1,6 +1,6 @@
-"""What every launch file needs to know of a sweep: its command line, how many trials, and how they fit on nodes.
+"""Sweep as seen by the launch files: command line, number of trials, and trials per node.
 
-Light on purpose: a launch file is written on a login node, where neither the data nor a GPU need be.
+Free of heavy imports: a launch file is written on a login node, which may have neither the data nor a GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_COUNTED = 100_000
 
 @dataclass(frozen=True)
 class Nodes:
-    """Machines of one kind; `slots` trials run at a time on each."""
+    """Nodes of one kind; `slots` trials run at a time on each."""
 
     count: int
     cpus: int
@@ -32,17 +32,17 @@ class Nodes:
 
 @dataclass(frozen=True)
 class LaunchedSweep:
-    """A sweep on its way to a cluster.
+    """A sweep to be launched on a cluster.
 
     Attributes:
-        options: `--profile`, `--set` and `--study` as they were given, for `archsweep run`.
-        run_dir: absolute; None where several studies each have their own.
-        num_trials: upper bound, since `require` has not been asked.
-        trial_seconds: of one trial, after the run's own ledger; None where nothing is known.
-        time_limit: of one trial in seconds, where the sweep states it.
-        grace_seconds: how long running trials may take to save themselves.
-        relative: complaints about folders that are named relative to the sweep file, by where they stand. For launch
-            files with which the sweep file gets another place.
+        options: `--profile`, `--set` and `--study` as given by the user, for `archsweep run`.
+        run_dir: absolute path; None where several studies have one each.
+        num_trials: upper bound, since `require` is not evaluated.
+        trial_seconds: duration of one trial according to the run's ledger; None where it is unknown.
+        time_limit: time limit of one trial in seconds, where the sweep sets it.
+        grace_seconds: time for running trials to save a checkpoint.
+        relative: key -> problem with a folder that is relative to the sweep file, for launchers that copy the sweep
+            file to another place.
     """
 
     name: str
@@ -61,30 +61,30 @@ class LaunchedSweep:
     relative: Mapping[str, Problem] = field(default_factory=dict)
 
     def command(self, *, sweep: str | None = None, address: str | None = "auto", out: str | None = None) -> list[str]:
-        """The `archsweep run` that trains this sweep, unquoted; `sweep` and `out` where it has other paths there."""
+        """Words of the `archsweep run` command, unquoted; `sweep` and `out`: paths on the cluster, if different."""
         out = out or (str(self.run_dir) if self.run_dir else None)
         words = ["archsweep", "run", sweep or str(self.path), *self.options]
         words += ["--address", address] if address else []
         return words + (["--out", out] if out else [])
 
     def on_nodes(self, count: int | None, cpus: int | None, gpus: int | None) -> Nodes:
-        """Nodes on which trials fit; the number is as given, else what `max_concurrent` keeps busy, else one.
+        """Nodes for the trials; `count` as given, else as many as `max_concurrent` needs, else one.
 
         Raises:
-            SpecError: nothing says what a node has, or a trial does not fit on one.
+            SpecError: the CPUs or GPUs of a node are not given, or a trial does not fit on a node.
         """
         with refusing() as problems:
             if self.gpus and not gpus:
-                text = f"a trial asks for {self.gpus:g} GPUs, and nothing says how many a node has"
+                text = f"a trial needs {self.gpus:g} GPUs, but the number per node is not given"
                 problems.append(Problem(text, where="--gpus-per-node", hint="e.g. --gpus-per-node 4"))
             elif gpus and self.gpus > gpus:
-                text = f"a trial asks for {self.gpus:g} GPUs, a node has {gpus}"
+                text = f"a trial needs {self.gpus:g} GPUs, a node has {gpus}"
                 problems.append(Problem(text, where="--gpus-per-node", hint="a trial never spans nodes"))
             if not self.gpus and not cpus:
-                text = f"a trial asks for {self.cpus:g} CPUs, and nothing says how many a node has"
+                text = f"a trial needs {self.cpus:g} CPUs, but the number per node is not given"
                 problems.append(Problem(text, where="--cpus-per-node", hint="e.g. --cpus-per-node 16"))
             elif cpus and self.cpus > cpus:
-                text = f"a trial asks for {self.cpus:g} CPUs, a node has {cpus}"
+                text = f"a trial needs {self.cpus:g} CPUs, a node has {cpus}"
                 problems.append(Problem(text, where="--cpus-per-node", hint="a trial never spans nodes"))
         by_gpu = int((gpus or 0) / self.gpus + 1e-9) if self.gpus else None
         cpus = cpus or max(1, math.ceil((by_gpu or 1) * self.cpus))
@@ -95,7 +95,7 @@ class LaunchedSweep:
         return Nodes(count or math.ceil(busy / slots), cpus, gpus or 0, slots)
 
     def minutes_on(self, nodes: Nodes) -> tuple[int, str] | None:
-        """Minutes until all is done, a quarter on top, and where the figure comes from; None where nothing tells."""
+        """Minutes until the end of the sweep plus 25 %, and the source of the figure; None where it is unknown."""
         at_once = min(nodes.count * nodes.slots, self.max_concurrent or self.num_trials)
         rounds = math.ceil(self.num_trials / at_once)
         for seconds, source in (
@@ -107,7 +107,7 @@ class LaunchedSweep:
         return None
 
     def describe(self, nodes: Nodes | None = None) -> str:
-        """A line for the head of a launch file."""
+        """Description for the head of a launch file."""
         text = f"at most {self.num_trials} trials of {self.cpus:g} CPUs and {self.gpus:g} GPUs"
         return text + (f"; {nodes.slots} at a time on a node" if nodes else "")
 
@@ -115,7 +115,7 @@ class LaunchedSweep:
 def launched_sweep(
     files: list[SweepFile], *, run_dirs: list[Path], options: list[str], out: Path | None, trial_seconds: float | None
 ) -> LaunchedSweep:
-    """The studies of a file (usually one) as one launch; resources are those of the largest trial."""
+    """Combine the studies of a file (usually one) to one launch; resources are those of the largest trial."""
     first = files[0]
     assert first.path is not None, "a launched sweep is a file"
     together = [file.sweep.resources.max_concurrent for file in files]
@@ -141,7 +141,7 @@ def launched_sweep(
 
 @contextmanager
 def refusing() -> Iterator[list[Problem]]:
-    """Collects problems and raises them together."""
+    """Collect problems and raise them together."""
     problems: list[Problem] = []
     yield problems
     if problems:
@@ -149,7 +149,7 @@ def refusing() -> Iterator[list[Problem]]:
 
 
 def _gpus(resources: Resources) -> float:
-    # Trials packed by memory share a GPU; how many is measured later, and one is always safe.
+    # Trials packed by memory share a GPU; the share is measured later, and a whole GPU is always sufficient.
     return float(resources.gpus) or (1.0 if resources.gpu_memory is not None else 0.0)
 
 
@@ -165,7 +165,7 @@ def _relative_folders(file: SweepFile) -> Iterator[tuple[str, Problem]]:
             value = mapping.get(key) if isinstance(mapping, dict) else None
             if isinstance(value, str) and not value.startswith(("/", "~")) and "://" not in value:
                 path = (*place, key)
-                text = f"relative to the sweep file, which has another place on the cluster: {value!r}"
+                text = f"relative to the sweep file, which has another path on the cluster: {value!r}"
                 name = ".".join(map(str, path))
                 yield name, file.problem(path, text, hint="an absolute path, as the nodes see it")
 

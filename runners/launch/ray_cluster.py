@@ -1,7 +1,7 @@
-"""`archsweep launch ray-cluster`: a cluster file for `ray up`, on machines of your own or on AWS.
+"""Cluster file for `ray up`, for machines of your own or AWS (`archsweep launch ray-cluster`).
 
-`ray up` makes the cluster and `ray exec` starts the sweep on its head. The run directory must be a path that all
-machines share; without one the sweep still trains, but logs and checkpoints stay on the machines that made them.
+`ray up` creates the cluster and `ray exec` starts the sweep on its head. The run directory must be a path that all
+machines share; without one the sweep still trains, but logs and checkpoints stay on the machines of their trials.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _START_LOCAL_HEAD = (
 
 @dataclass(frozen=True)
 class RayClusterOptions:
-    """`local` needs addresses of machines that exist, `aws` region and instance type; `setup` runs on each machine.
+    """Options: `local` needs addresses of machines, `aws` region and instance type; `setup` runs on each machine.
 
-    `ssh_key`: a private key for machines of one's own. `ray up` takes it to the head, which starts the workers with it.
+    `ssh_key`: private key for machines of one's own. `ray up` copies it to the head, which starts the workers with it.
     """
 
     provider: str | None = None
@@ -46,10 +46,10 @@ class RayClusterOptions:
 
 
 def write(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
-    """The cluster file; its head says how the sweep is started.
+    """Cluster file, with the commands that start the sweep in its header.
 
     Raises:
-        SpecError: the provider's machines, the way archsweep gets there, or an absolute run directory is missing.
+        SpecError: the provider's machines, the installation of archsweep, or an absolute run directory is missing.
     """
     _refuse(sweep, options)
     auth = {"ssh_user": options.user}
@@ -93,7 +93,7 @@ def _start(sweep: LaunchedSweep, path: str) -> list[str]:
 
 
 def _entrypoint(sweep: LaunchedSweep) -> str:
-    # `~` is the remote user's: outside of the quotes.
+    # `~` is expanded by the remote shell: not quoted.
     words = sweep.command(sweep=_REMOTE_SWEEP)
     return " ".join(word if word == _REMOTE_SWEEP else shlex.quote(word) for word in words)
 
@@ -121,10 +121,10 @@ def _refuse(sweep: LaunchedSweep, options: RayClusterOptions) -> None:
                 problems.append(Problem("no instance type", where="--instance-type", hint=hint))
         if not options.image and not options.setup:
             hint = "--image with archsweep in it, or --setup commands that install it, e.g. --setup 'pip install ...'"
-            problems.append(Problem("nothing says how archsweep gets on the machines", where="--setup", hint=hint))
+            problems.append(Problem("no installation of archsweep on the machines", where="--setup", hint=hint))
         problems += sweep.relative.values()
         if sweep.run_dir is None:
-            hint = "their run directories would lie on the head alone: launch one at a time with --study and --out"
+            hint = "their run directories would be on the head alone: launch one at a time with --study and --out"
             problems.append(Problem("several studies", where="--study", hint=hint))
 
 
@@ -133,11 +133,11 @@ _HEAD = """\
 #   ray up FILE
 #   {command}
 #   ray down FILE
-# `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep; it ends
-# with 1 whenever archsweep does not end with 0. Keep the connection, or use `ray exec --tmux`: the sweep ends with it.
-# A sweep that was edited reaches the head by another `ray up`.
+# `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep; it
+# exits with 1 if archsweep does not exit with 0. Keep the connection, or use `ray exec --tmux`: the sweep ends with it.
+# After editing the sweep, copy it to the head with another `ray up`.
 # Edit: instance types and their number, ssh user and key, and in setup_commands the mount of a shared directory for
-# the run directory (--out): one that only the head has is warned about, and loses the logs of trials elsewhere.
+# the run directory (--out): with one that only the head has there is a warning, and logs of other nodes are lost.
 # Machines of your own: the head starts the others over ssh with auth.ssh_private_key or, without it, a key that it has.
-# The head trains, too. Every Ray of that user on these machines is stopped first.
+# The head runs trials, too. Every Ray of that user on these machines is stopped first.
 """

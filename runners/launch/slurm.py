@@ -1,8 +1,8 @@
-"""`archsweep launch slurm`: an sbatch script in which `ray symmetric-run` makes one Ray cluster of the job's nodes.
+"""Slurm batch script that forms a Ray cluster of the job's nodes (`archsweep launch slurm`).
 
-`srun` starts the same command on every node; Ray makes the first node the head, waits for the others, runs archsweep
-there and ends. Slurm signals the batch shell alone, so the script hands SIGTERM to archsweep, waits, and requeues the
-job: the same command continues the ledger.
+`srun` starts `ray symmetric-run` on every node; Ray makes the first node the head, waits for the others, runs archsweep
+there and ends. Slurm signals the batch shell alone, so the script forwards SIGTERM to archsweep, waits, and requeues
+the job: the same command continues the ledger.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OTHERS_SECONDS = 10
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """What `sbatch` needs; `time` as Slurm writes it, `setup`: shell lines that make `archsweep` and `ray` callable."""
+    """Options of `sbatch`; `time` in Slurm's format, `setup`: shell lines that make `archsweep` and `ray` callable."""
 
     nodes: int | None = None
     cpus_per_node: int | None = None
@@ -36,25 +36,25 @@ class SlurmOptions:
 
 
 def write(sweep: LaunchedSweep, options: SlurmOptions) -> str:
-    """The script.
+    """Batch script for `sbatch`.
 
     Raises:
-        SpecError: a node or the time is not known, or a value cannot stand in an `#SBATCH` line.
+        SpecError: the resources of a node or the time are unknown, or a value is not valid in an `#SBATCH` line.
     """
     nodes = sweep.on_nodes(options.nodes, options.cpus_per_node, options.gpus_per_node)
     proposed = sweep.minutes_on(nodes)
     with refusing() as problems:
         if options.time is None and proposed is None:
-            hint = "e.g. --time 8:00:00; after a first trial here (`archsweep run SWEEP --limit 1`) or with\n"
-            hint += "`resources.time_limit` in the sweep it is proposed"
-            problems.append(Problem("nothing tells how long the trials take", where="--time", hint=hint))
+            hint = "run `archsweep plan --probe` or pass --time, e.g. --time 8:00:00; after a first trial here\n"
+            hint += "(`archsweep run SWEEP --limit 1`) or with `resources.time_limit` in the sweep it is proposed"
+            problems.append(Problem("no trial duration known", where="--time", hint=hint))
         if options.time is not None and not _TIME.fullmatch(options.time):
-            text = f"not a time that Slurm knows: {options.time!r}"
+            text = f"not a time in Slurm's format: {options.time!r}"
             problems.append(Problem(text, where="--time", hint="minutes, H:M:S, D-H, D-H:M or D-H:M:S"))
         for name in ("partition", "account"):
             value = getattr(options, name)
             if value is not None and not _WORD.fullmatch(value):
-                text = f"cannot stand in an #SBATCH line: {value!r}"
+                text = f"not valid in an #SBATCH line: {value!r}"
                 problems.append(Problem(text, where=f"--{name}", hint="letters, digits and _ . , : + = @ / -"))
     minutes, source = proposed or (0, "")
     time = options.time or f"{minutes // 60}:{minutes % 60:02d}:00"
@@ -82,7 +82,7 @@ def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
 _SCRIPT = """\
 #!/bin/bash
 # Written by `archsweep launch slurm`: {about}.
-# The sweep, the environment and the run directory must lie on a file system that all nodes share (home, scratch; not
+# The sweep, the environment and the run directory must be on a file system that all nodes share (home, scratch; not
 # /tmp). Submitting this file again, or a requeue, continues the sweep: finished trials are not run again.
 # Edit: the #SBATCH lines, the lines below `environment`, and max_requeues.
 {directives}
@@ -94,13 +94,13 @@ max_requeues=20
 {setup}
 cd -- {folder} || exit 1
 
-# The head is the node this script runs on; 127.x in /etc/hosts would be of no use to the others.
+# The head is the node of this script; a 127.x address from /etc/hosts would not be reachable from the others.
 head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 head_ip=${{ARCHSWEEP_HEAD_IP:-$(getent ahostsv4 "$head_node" | awk '{{print $1}}' | grep -v '^127[.]' | head -n 1)}}
 [ -n "$head_ip" ] || head_ip=$(hostname -I | awk '{{print $1}}')
 address="$head_ip:$((20000 + SLURM_JOB_ID % 10000))"
 pid_file="${{TMPDIR:-/tmp}}/archsweep-$SLURM_JOB_ID.pid"
-# Ray's ports are open to the cluster's network: only who has this job's own token may use them.
+# Ray's ports are open to the cluster's network: clients need this job's own token.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n')
 export RAY_AUTH_TOKEN
@@ -124,7 +124,7 @@ step=$!
 trap stop TERM
 wait "$step"
 code=$?
-if [ -n "$stopping" ]; then  # that was the signal; now for its end
+if [ -n "$stopping" ]; then  # the signal interrupted the first wait
     wait "$step"
     code=$?
 fi
@@ -133,7 +133,7 @@ if [ ! -e "$pid_file" ] && [ -z "$stopping" ]; then
     echo "archsweep was never started: Ray did not come up on the nodes, see above" >&2
     exit 1
 fi
-# Nodes that Slurm has ended count as killed: what became of the sweep, archsweep says.
+# Nodes that Slurm has ended count as killed: the result of the sweep is the exit code of archsweep.
 [ -s "$pid_file.code" ] && code=$(cat -- "$pid_file.code")
 rm -f -- "$pid_file" "$pid_file.code"
 if [ -n "$stopping" ] && [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt "$max_requeues" ]; then

@@ -1,8 +1,8 @@
-"""Limits of the control groups that this process is in: containers, Slurm jobs and systemd slices limit CPUs, memory
-and processes there, and neither `os.cpu_count` nor /proc/meminfo tell.
+"""CPU, memory and process limits of this process's control groups (cgroups).
 
-Groups are nested and each of them limits: the tightest one counts. Version 2 has one tree, version 1 one for each
-resource; both may be mounted. See cgroups(7) and the kernel's admin-guide/cgroup-v1 and admin-guide/cgroup-v2.
+Containers, Slurm jobs and systemd slices set such limits; `os.cpu_count` and /proc/meminfo do not show them. Groups are
+nested and each of them limits: the tightest one counts. Version 2 has one tree, version 1 one for each resource; both
+may be mounted. See cgroups(7) and the kernel's admin-guide/cgroup-v1 and admin-guide/cgroup-v2.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ _NO_LIMIT = 2**60  # version 1 writes the largest multiple of a page
 
 @dataclass(frozen=True)
 class Limits:
-    """None: no limit. `memory_left` in bytes, of the group that is nearest to its limit; files that the kernel could
-    drop from its cache do not count as used."""
+    """Limits of a control group; None: no limit.
+
+    `memory` and `memory_left` are in bytes; `memory_left` is that of the group nearest to its limit, and files that the
+    kernel could drop from its cache do not count as used.
+    """
 
     cpus: float | None = None
     memory: float | None = None
@@ -29,7 +32,7 @@ class Limits:
 
 
 def local_limits() -> Limits:
-    """Those of this process; none where the system has no control groups."""
+    """Limits of this process; none where the system has no control groups."""
     try:
         return read_limits(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
     except OSError:
@@ -37,7 +40,7 @@ def local_limits() -> Limits:
 
 
 def read_limits(groups: str, mounts: str, *, root: Path = Path("/")) -> Limits:
-    """The limits by the text of /proc/self/cgroup and /proc/self/mountinfo; `root` stands before every mount point."""
+    """Limits from the text of /proc/self/cgroup and /proc/self/mountinfo; `root` is prefixed to every mount point."""
     cpus, memory, memory_left, processes, processes_left = [], [], [], [], []
     for group in _groups("cpu", groups, mounts, root):
         quota, period = _words(group / "cpu.max") or (
@@ -61,15 +64,17 @@ def read_limits(groups: str, mounts: str, *, root: Path = Path("/")) -> Limits:
 
 
 def _groups(controller: str, groups: str, mounts: str, root: Path) -> Iterator[Path]:
-    """The folders of our group and of those around it, in the tree of version 1 that has the controller and in that of
-    version 2; a controller is in one of them only, so that the other has no such files."""
+    """Folders of this process's group and its parents, in the version 1 tree with the controller and in version 2.
+
+    A controller is in one of the two trees only; the other has no files for it.
+    """
     for line in groups.splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
         for mount_root, point in _mounted(controller if controllers else "", mounts):
             inside = PurePosixPath(path)
-            # In a container the tree may be mounted from our group on, which is then named from the host's root.
+            # In a container the tree may be mounted at our own group, whose name is relative to the host's root.
             inside = inside.relative_to(mount_root) if inside.is_relative_to(mount_root) else PurePosixPath()
             folder = root / point.lstrip("/")
             yield folder

@@ -1,7 +1,7 @@
-"""Where a run directory may lie: what the ledger and its lock need of a file system, and which ones cannot give it.
+"""File systems for run directories: refuse object storage, warn where file locks are local to one machine.
 
-The ledger is appended to line by line and synced; `flock` keeps a second driver out. Object stores have neither: an
-append rewrites the whole object, the last of two writers wins, and no lock is known to both.
+The ledger is appended to line by line and synced; `flock` excludes a second driver. Object stores offer neither: an
+append rewrites the whole object, the last of two writers wins, and there is no lock that both respect.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ class Mount:
 
 
 def check_run_location(run_dir: Path, *, where: str = "--out", mounts: str | None = None) -> str | None:
-    """A warning if a second driver on another machine would go unnoticed there; None if all is well.
+    """Check the file system of a run directory.
 
     Args:
-        where: what to call the place in a message.
-        mounts: the text of /proc/self/mounts; default: that of this machine, nothing where there is none.
+        where: name of the option or key, for messages.
+        mounts: the text of /proc/self/mounts; default: that of this machine, empty where the file does not exist.
+
+    Returns:
+        A warning if a second driver on another machine could not be detected there; None if there is no problem.
 
     Raises:
         SpecError: an address of an object store, or a directory in which one is mounted.
@@ -55,13 +58,13 @@ def check_run_location(run_dir: Path, *, where: str = "--out", mounts: str | Non
     if mount is None:
         return None
     if store := _object_store(mount):
-        text = f"{path} lies on object storage ({store}, mounted at {mount.point}), which cannot hold a run directory"
+        text = f"{path} is on object storage ({store}, mounted at {mount.point}), which cannot hold a run directory"
         raise SpecError(Problem(text, where=where, hint=safe))
     return lock_warning(path, mount)
 
 
 def lock_warning(path: Path, mount: Mount) -> str | None:
-    """What to know of a file system whose `flock` is only seen on this machine, judged by its mount options."""
+    """Warning for a mount whose `flock` is only visible on this machine, according to its type and mount options."""
     reason = ""
     if mount.kind in ("nfs", "nfs4"):
         local = {"nolock", "local_lock=flock", "local_lock=all"} & set(mount.options)
@@ -79,7 +82,7 @@ def lock_warning(path: Path, mount: Mount) -> str | None:
 
 
 def read_mounts(text: str | None = None) -> list[Mount]:
-    """The mounts, in the order they were made."""
+    """Mounts of this machine, in mount order."""
     if text is None:
         try:
             text = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
@@ -94,7 +97,7 @@ def read_mounts(text: str | None = None) -> list[Mount]:
 
 
 def mount_of(path: Path, mounts: list[Mount]) -> Mount | None:
-    """The mount that `path` lies in: the longest mount point above it, and of equal ones the last."""
+    """Mount that contains `path`: the longest mount point above it, and of equal ones the last."""
     inside = [mount for mount in mounts if path.is_relative_to(mount.point)]
     return max(reversed(inside), key=lambda mount: len(mount.point), default=None)
 

@@ -1,7 +1,7 @@
-"""Preloaded by the forkserver of a worker, and by nothing else: it ignores SIGTERM.
+"""SIGTERM handling of a worker's forkserver: ignore the signal. Preloaded there, imported nowhere else.
 
-A cluster that takes its machines back sends SIGTERM to every process at once. The trials understand it as a wish to
-save themselves; the forkserver would die of it, and its children with it.
+A cluster that reclaims its machines sends SIGTERM to every process at once. Trials take it as the request to save a
+checkpoint; the forkserver would be terminated by it, and its children with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The GPUs of this machine as `nvidia-smi` shows them: memory, utilisation, driver.
+"""GPUs of this machine as reported by `nvidia-smi`: memory, utilisation, driver.
 
-Asked for, not looked up through torch: that would open a CUDA context on every GPU, hundreds of MiB that trials were
-promised. `nvidia-smi` comes with every driver, so it needs no package of its own, and a machine without it has no GPU
-to show. It may take seconds to answer, so the live view starts it and reads the answer when it is there.
+Not queried through torch: that would open a CUDA context on every GPU, hundreds of MiB that are reserved for trials.
+`nvidia-smi` comes with every driver, so it needs no package of its own, and a machine without it has no GPU to show.
+It may take seconds, so the live view starts it and reads its output when it is complete.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EVERY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class GpuInfo:
-    """One GPU. Memory in MiB, utilisation in percent; None where the GPU does not tell, as one that is split by MIG."""
+    """One GPU. Memory in MiB, utilisation in percent; None where it is not reported, as for a GPU split by MIG."""
 
     index: str
     uuid: str
@@ -36,12 +36,12 @@ class GpuInfo:
     driver: str = ""
 
     def is_called(self, name: str) -> bool:
-        """Whether CUDA_VISIBLE_DEVICES means this GPU by that name: its number, or the beginning of its id."""
+        """Whether `name` in CUDA_VISIBLE_DEVICES denotes this GPU: its number, or a prefix of its UUID."""
         return name == self.index or (name.startswith("GPU-") and self.uuid.startswith(name))
 
 
 def parse_gpus(text: str) -> tuple[GpuInfo, ...]:
-    """The GPUs in what `nvidia-smi --query-gpu` printed; lines that are no GPU ("No devices were found") are none."""
+    """GPUs in the output of `nvidia-smi --query-gpu`; other lines ("No devices were found") are skipped."""
     found = []
     for line in csv.reader(text.splitlines(), skipinitialspace=True):
         if len(line) == len(_FIELDS) and line[0].isdigit():
@@ -52,14 +52,14 @@ def parse_gpus(text: str) -> tuple[GpuInfo, ...]:
 
 
 def local_gpus() -> tuple[GpuInfo, ...]:
-    """The GPUs of this machine; none where there is no `nvidia-smi` or it fails or takes longer than 5 s."""
+    """GPUs of this machine; none where `nvidia-smi` is missing, fails or takes longer than 5 s."""
     monitor = GpuMonitor()
     monitor.look()
     return monitor.look(patience=_PATIENCE_SECONDS)
 
 
 class GpuMonitor:
-    """Asks again and again without ever making the caller wait."""
+    """Non-blocking, periodic query of `nvidia-smi`."""
 
     def __init__(self) -> None:
         self._program = shutil.which("nvidia-smi")
@@ -68,10 +68,10 @@ class GpuMonitor:
         self._latest: tuple[GpuInfo, ...] = ()
 
     def look(self, *, patience: float = 0.0) -> tuple[GpuInfo, ...]:
-        """The latest answer, two seconds old as a rule; none at first, and none while it takes too long.
+        """Latest result, usually up to two seconds old; empty at first, and while a query takes too long.
 
         Args:
-            patience: seconds to wait for the answer that is under way.
+            patience: seconds to wait for a query that is running.
         """
         if self._program is None:
             return ()
@@ -80,7 +80,7 @@ class GpuMonitor:
                 self._ask()
             return self._latest
         try:
-            # The answer fits into the pipe, so that nobody needs to read while it is written.
+            # The output fits into the pipe buffer, so it need not be read while it is written.
             self._asked.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             if time.monotonic() - self._since > _PATIENCE_SECONDS:
@@ -92,7 +92,7 @@ class GpuMonitor:
         return self._latest
 
     def close(self) -> None:
-        """Ends a question that nobody waits for any more; a driver that hangs is not waited for either."""
+        """Kill a running query, without waiting: a hanging GPU driver could block for long."""
         if self._asked is not None:
             self._asked.kill()
             self._asked = None

@@ -1,8 +1,8 @@
-"""Temporary folders that live as long as the process that made them, however it ends.
+"""Scratch folders that are removed after their process has ended, even if it was killed.
 
-A driver that is killed cannot clear up, so its folders are removed by whoever makes the next one. A folder is locked
-while its process lives (flock on the folder itself, which the kernel releases): unlike a process id, that cannot be
-taken for another process, nor be looked for in the wrong container. Only folders of our own user are touched.
+A killed driver cannot clean up, so its folders are removed by the next process that creates one. A folder is locked
+while its process lives (flock on the folder itself, which the kernel releases): unlike a process id, a lock cannot be
+confused with that of another process or another container. Only folders of our own user are touched.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ PREFIX = "asw-"
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 5.0, 0.05
 _KINDS = ("ray", "ranks", "tune")
 SHORT_DIRECTORY = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
-"""Where folders for Unix sockets lie, whose paths may not exceed 107 characters. Ray's own default, too."""
+"""Directory for folders with Unix sockets, whose paths may not exceed 107 characters. Ray's default, too."""
 
 
 @contextmanager
 def scratch_folder(kind: str, *, directory: Path | None = None) -> Iterator[Path]:
-    """A new folder, gone afterwards; what dead processes left behind in the same place goes first.
+    """New scratch folder, removed afterwards; leftovers of dead processes in the same directory are removed first.
 
     Args:
         kind: one of `ray`, `ranks`, `tune`; part of the name.
-        directory: where; default: the temporary directory of the system.
+        directory: parent directory; default: the temporary directory of the system.
     """
     assert kind in _KINDS, kind
     place = directory or Path(tempfile.gettempdir())
@@ -42,7 +42,7 @@ def scratch_folder(kind: str, *, directory: Path | None = None) -> Iterator[Path
     finally:
         try:
             _remove(folder)
-        except KeyboardInterrupt:  # somebody is impatient, and this takes no time
+        except KeyboardInterrupt:  # a second Ctrl-C: finish first, it is quick
             _remove(folder)
             raise
         finally:
@@ -53,15 +53,15 @@ def _locked_folder(kind: str, place: Path) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-{os.getpid()}-", dir=place))
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        with suppress(OSError):  # no locks here: then nobody will get one and remove it
+        with suppress(OSError):  # no lock support: then no other process can lock and remove it either
             fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.is_dir():
             return folder, lock
-        os.close(lock)  # somebody took it for a leftover before it was locked
+        os.close(lock)  # another process removed it as a leftover before it was locked
 
 
 def _remove(folder: Path) -> None:
-    """Processes that were told to end may write for a moment longer, and what they write stands in the way."""
+    """Remove a folder, and retry for some seconds: processes that are just ending may still write into it."""
     patience = time.monotonic() + _PATIENCE_SECONDS
     shutil.rmtree(folder, ignore_errors=True)
     while folder.exists() and time.monotonic() < patience:
@@ -72,7 +72,7 @@ def _remove(folder: Path) -> None:
 def _remove_leftovers(place: Path) -> None:
     for kind in _KINDS:
         for left in place.glob(f"{PREFIX}{kind}-*"):
-            with suppress(OSError):  # somebody else's, or just gone
+            with suppress(OSError):  # of another user, or just removed
                 lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
                     if os.fstat(lock).st_uid == os.getuid():

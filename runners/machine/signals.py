@@ -1,4 +1,4 @@
-"""Signals of the processes of a trial: when they die with their parent, and when they outlive it to save themselves."""
+"""Signal handling of trial processes: die with the parent, save on SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """A trial must not outlive its worker: not after Ctrl-C, not after kill -9 of the driver."""
+    """Make the kernel kill this process when its parent dies, also after Ctrl-C or kill -9 of the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     _on_death_of_parent(signal.SIGKILL)
 
 
 def listen_to_sigterm(grace_seconds: float) -> Callable[[], bool]:
-    """Whether SIGTERM has come: it asks the trial of this process to save itself.
+    """Handle SIGTERM as the request to save a checkpoint; the result reports whether it has arrived.
 
-    Where all processes of a machine get it, the parents die of it. From then on the process lives without them, for as
-    long as it may take to save.
+    Where all processes of a machine receive SIGTERM, the parents die of it. From then on this process runs without
+    them, for at most `grace_seconds`.
     """
     asked = False
 

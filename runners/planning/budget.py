@@ -1,7 +1,7 @@
-"""`archsweep plan --budget 40gpuh`: does the plan fit, and if not, with how many seeds would it.
+"""Check of a plan against a budget (`archsweep plan --budget 40gpuh`), and the number of seeds that would fit.
 
-Trimming takes seeds away, the last ones first, never below three (or what the sweep has, if that is fewer): fewer seeds
-would not be tested, and which rows are dispensable only the author of the sweep can say.
+Trimming removes seeds, the last ones first, never below three (or the number of the sweep, if that is smaller): fewer
+seeds would not be tested, and only the author of the sweep can decide which variants to drop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Budget:
     unit: str
 
     def needed(self, forecast: Forecast) -> float | None:
-        """What is left of the plan takes so much of the budget's unit."""
+        """Amount that the rest of the plan needs, in the budget's unit."""
         return {"gpuh": forecast.gpu_hours, "cpuh": forecast.cpu_hours, "h": forecast.hours}[self.unit]
 
     def __str__(self) -> str:
@@ -33,14 +33,14 @@ class Budget:
 
 
 def parse_budget(text: str) -> Budget:
-    """`40gpuh`, `30 cpuh` or `2h`.
+    """Parse a budget: `40gpuh`, `30 cpuh` or `2h`.
 
     Raises:
-        SpecError: it is none of them.
+        SpecError: it has none of these forms.
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(gpuh|cpuh|h)\s*", text)
     if found is None or float(found[1]) <= 0:
-        hint = "write hours of GPUs (40gpuh), of CPUs (30cpuh) or of your life (2h)"
+        hint = "write GPU hours (40gpuh), CPU hours (30cpuh) or hours of wall-clock time (2h)"
         raise SpecError(Problem(f"{text!r} is no budget", where="--budget", hint=hint))
     return Budget(float(found[1]), found[2])
 
@@ -48,17 +48,17 @@ def parse_budget(text: str) -> Budget:
 def fit_budget(
     budget: Budget, forecast_of: Callable[[Sequence[int]], Forecast], seeds: Sequence[int], *, trim: bool
 ) -> Forecast:
-    """The forecast of the plan, with fewer seeds if it has to be trimmed.
+    """Forecast of the plan within the budget, with fewer seeds if it has to be trimmed.
 
     Raises:
-        SpecError: it does not fit, or nobody knows.
+        SpecError: it does not fit, or no trial duration is known.
     """
     whole = forecast_of(seeds)
     needed = budget.needed(whole)
     where = f"--budget {budget.amount:g}{budget.unit}"
     if needed is None:
-        hint = "add --probe to measure a few steps here, or run a part first (archsweep run ... --limit 2)"
-        raise SpecError(Problem("nothing tells how long a trial takes", where=where, hint=hint))
+        hint = "add --probe to measure a few steps here, or run some trials first (archsweep run ... --limit 2)"
+        raise SpecError(Problem("no trial duration known", where=where, hint=hint))
     if budget.unit == "gpuh" and not whole.uses_gpus:
         hint = "set resources.gpus, or give the budget in cpuh or h"
         raise SpecError(Problem("the trials use no GPU", where=where, hint=hint))
@@ -79,15 +79,15 @@ def fit_budget(
 
 
 def _too_much(whole: Forecast, budget: Budget) -> str:
-    # Whether less would do is known when the run has measured its trials; a budget is a promise before that.
+    # An upper bound: the run measures shares of a GPU, but a budget is checked before the run.
     needs = "may need up to" if budget.unit == "gpuh" and whole.is_gpu_bound else "needs"
     amount = f"{_amount(budget.needed(whole) or 0.0)} {_UNITS[budget.unit]}"
-    return f"the plan {needs} {amount}, more than the {budget.amount:g} there are"
+    return f"the plan {needs} {amount}, more than the {budget.amount:g} of the budget"
 
 
 def _would_fit(trimmed: Forecast, budget: Budget) -> str:
     number = len(trimmed.seeds)
-    return f"with {number} seeds it needs {_amount(budget.needed(trimmed) or 0.0)}; --trim plans it so"
+    return f"with {number} seeds it needs {_amount(budget.needed(trimmed) or 0.0)}; add --trim to plan these"
 
 
 def _amount(hours: float) -> str:

@@ -1,8 +1,8 @@
-"""What a plan will take and what it can find: time, memory, disk, and the smallest difference its seeds detect.
+"""Forecast of a plan: time, memory, disk, and the smallest difference that its seeds can detect.
 
-Durations come from a probe, else from the run's own ledger; a row without either is given the mean of the others, and
-the source says so. Everything left of the plan is counted, so the forecast of a half-finished run is that of its rest;
-what another study or an earlier sweep provides takes no time.
+Durations come from a probe, else from the run's own ledger; a variant with neither gets the mean of the others, and
+`source` states that. Only trials that are left count, so the forecast of a half-finished run is that of the rest;
+records reused from another study or an earlier sweep take no time.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from search_space import METRICS, Resources, SpecError, Variant, trial_id
 __all__ = ["DEFAULT_STD", "Detectable", "Forecast", "VariantForecast", "local_slots", "make_forecast"]
 
 DEFAULT_STD = {"%": 0.2, "nats": 0.01}
-"""Standard deviation of same-seed differences where no history tells it, by unit: that of ImageNet-size runs."""
+"""Assumed standard deviation of same-seed differences without a history, by unit: that of ImageNet-size runs."""
 # Measured on runs of the quickstart sweep: ledger, progress file and CSV tables together.
 _BYTES_PER_TRIAL = 4000
 _BYTES_PER_EPOCH = 700
-ASSUMED = "mean of the other rows"
+ASSUMED = "mean of the other variants"
 
 
 @dataclass(frozen=True)
 class VariantForecast:
-    """One row of the plan. Memory in MiB, `activation_mib` for every image of the batch; `seconds` of one trial.
+    """Forecast of one variant. Memory in MiB, `activation_mib` per image of the batch; `seconds` of one trial.
 
     Attributes:
-        num_left: trials that the ledger lacks; `num_provided` of them would be taken over, not trained.
-        resources: of each trial; `gpus` at most, where the share is not known yet.
+        num_left: trials missing in the ledger; `num_provided` of them would be reused, not trained.
+        resources: resources of each trial; `gpus` is an upper bound where the share is not known yet.
     """
 
     variant: Variant
@@ -58,11 +58,12 @@ class VariantForecast:
 
 @dataclass(frozen=True)
 class Detectable:
-    """The smallest true difference found with 80 % power at alpha = 0.05, in the metric's unit; None below 3 seeds.
+    """Minimum detectable difference at 80 % power and alpha = 0.05, in the metric's unit; None below 3 seeds.
 
     Attributes:
-        worst: after Holm's correction for all variants, for the variant that is judged first.
-        std: of the paired differences; `spread` says what it comes from, None that it is assumed.
+        single: for a single comparison with the baseline.
+        worst: after Holm's correction for all variants, for the variant that is tested first.
+        std: standard deviation of the paired differences, from `spread`; assumed where that is None.
     """
 
     num_seeds: int
@@ -75,12 +76,12 @@ class Detectable:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The plan in figures.
+    """Forecast of a plan.
 
     Attributes:
-        provided: how many of the trials that are left would be taken over, by who provides them.
-        usual: resources of trials that no rule speaks of, `gpus` as far as they are known.
-        is_gpu_bound: whether some share of a GPU is not known yet and counted as a whole one.
+        provided: source of records -> number of remaining trials that it would provide.
+        usual: resources of trials to which no rule applies, `gpus` as far as they are known.
+        is_gpu_bound: whether some share of a GPU is not known yet and counted as a whole GPU.
     """
 
     plan: Plan
@@ -104,17 +105,17 @@ class Forecast:
 
     @property
     def num_to_train(self) -> int:
-        """Trials that are left and that nobody provides, those that tune a variant not counted."""
+        """Remaining trials that no source provides, without those that tune a variant."""
         return self.num_left - sum(self.provided.values())
 
     @property
     def trial_hours(self) -> float | None:
-        """Hours of all trials to be trained, one after the other; None where nothing tells how long they take."""
+        """Hours of all trials to be trained, sequentially; None where no trial duration is known."""
         return self._weighed(lambda _: 1.0)
 
     @property
     def hours(self) -> float | None:
-        """Hours until all is done with so many trials at a time."""
+        """Hours until the end of the run, with `concurrency` trials at a time."""
         return None if self.trial_hours is None else self.trial_hours / self.concurrency
 
     @property
@@ -126,7 +127,7 @@ class Forecast:
         return self._weighed(lambda resources: resources.gpus)
 
     def _weighed(self, weight: Callable[[Resources], float]) -> float | None:
-        """Hours of all trials to be trained, each counted by what its resources weigh."""
+        """Hours of all trials to be trained, each weighted by its resources."""
         if self.mean_seconds is None:
             return None if self.num_to_train or self.num_retune_left else 0.0
         seconds = sum((each.seconds or 0.0) * each.num_to_train * weight(each.resources) for each in self.kept)
@@ -143,19 +144,19 @@ class Forecast:
 
     @property
     def seed_hours(self) -> float | None:
-        """Hours of trials that one more seed adds, one after the other."""
+        """Hours of trials that one more seed adds, sequentially."""
         if self.mean_seconds is None or not self.variants:
             return None
         return sum(each.seconds or 0.0 for each in self.kept) / 3600
 
     @property
     def peak_mib(self) -> float | None:
-        """Memory of the largest trial."""
+        """Memory of the largest trial in MiB."""
         return max((each.training_mib for each in self.kept if each.training_mib is not None), default=None)
 
     @property
     def disk_mib(self) -> float:
-        """The run directory when all is done."""
+        """Size of the run directory at the end of the run in MiB."""
         epochs = self.plan.sweep.baseline.train.epochs
         return (self.num_trials + self.num_retune) * (_BYTES_PER_TRIAL + epochs * _BYTES_PER_EPOCH) / 2**20
 
@@ -170,13 +171,13 @@ def make_forecast(
     provided: Mapping[str, str] | None = None,
     gpu_gib: float | None = None,
 ) -> Forecast:
-    """The forecast of a plan.
+    """Compute the forecast of a plan.
 
     Args:
-        probes: by `duration_key`.
-        seeds: instead of those of the sweep.
+        probes: `duration_key` -> probe.
+        seeds: seeds instead of those of the sweep.
         concurrency: trials at a time; default: as many as fit on this machine.
-        provided: trial id -> who provides its record (`runners.cache.reuse.reuse_sources`).
+        provided: trial id -> source of its record (`runners.cache.reuse.reuse_sources`).
         gpu_gib: memory of a GPU, where it is known.
     """
     sweep = plan.sweep
@@ -225,7 +226,7 @@ def make_forecast(
 
 
 def local_slots(resources: Resources) -> int:
-    """How many trials fit on this machine at once; at least one."""
+    """Number of trials that fit on this machine at once; at least one."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fits = [int(cpus / resources.cpus + 1e-9)] if resources.cpus > 0 else []
     if resources.gpus > 0:
@@ -263,7 +264,7 @@ def _activation(plan: Plan, variant: Variant) -> float | None:
     try:
         return activation_mib(variant.setting.arch, plan.dataset_of(variant))
     except (SpecError, RuntimeError, NotImplementedError):
-        return None  # an operation without a meta kernel in training mode: the plan is still worth printing
+        return None  # an operation without a meta kernel in training mode: the rest of the plan is still useful
 
 
 def _with_assumed_seconds(variants: list[VariantForecast]) -> list[VariantForecast]:

@@ -1,7 +1,7 @@
-"""What earlier trials of a run tell about those to come: how long they took and how much seeds differ.
+"""Durations of earlier trials of a run and the variance between seeds, as a basis of its forecast.
 
-Only completed trials of the run's own ledger speak. Trials that differ only in what costs no time (learning rate,
-weight decay, ...) tell each other's duration, so a retuned variant knows its own.
+Only completed trials of the run's own ledger count. Trials that differ only in options without influence on time
+(learning rate, weight decay, ...) share their durations, so they also predict the trials of a retuned variant.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ class Spread:
 
 @dataclass(frozen=True)
 class History:
-    """The deciding records of a run's ledger; empty where there is none. `num_tuned`: trials that tuned a variant."""
+    """Deciding records of a run's ledger; empty where there is none. `num_tuned`: trials that tuned a variant."""
 
     records: tuple[TrialRecord, ...] = ()
     num_tuned: int = 0
     _seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def seconds(self, setting: Setting) -> float | None:
-        """Median duration of trials of this setting, or of one that costs the same."""
+        """Median duration in seconds of trials of this setting or of one with the same `duration_key`."""
         found = self._seconds.get(duration_key(setting.model_dump(mode="json")))
         return statistics.median(found) if found else None
 
     @property
     def typical_seconds(self) -> float | None:
-        """Median duration of all trials, for a search whose variants are not known yet."""
+        """Median duration in seconds of all trials, for a search whose variants are not known yet."""
         return statistics.median([each for found in self._seconds.values() for each in found] or [0.0]) or None
 
     def spread(self, baseline: Variant, variants: Iterable[Variant], metric: str) -> Spread | None:
-        """The pooled standard deviation; None where no variant shares two seeds with the baseline."""
+        """Pooled standard deviation; None where no variant shares two seeds with the baseline."""
         base = self._by_seed(baseline.variant_id, metric)
         squares, degrees, pairs, num_arms = 0.0, 0, 0, 0
         for variant in variants:
@@ -76,7 +76,7 @@ class History:
 
 
 def read_history(run_dir: Path) -> History:
-    """The history of a run directory.
+    """Read the history of a run directory.
 
     Raises:
         SpecError: there is a ledger that cannot be read.
@@ -91,6 +91,6 @@ def read_history(run_dir: Path) -> History:
 
 
 def duration_key(spec: Mapping[str, Any]) -> str:
-    """Equal for trials that take equally long."""
+    """Key that is equal for trials of equal duration."""
     train = {name: value for name, value in spec.get("train", {}).items() if name not in _COSTS_NO_TIME}
     return json.dumps({"arch": spec.get("arch"), "task": spec.get("task"), "train": train}, sort_keys=True)

@@ -1,9 +1,9 @@
-"""Solves `match`: the value of one number of an architecture at which a variant costs as much as another.
+"""Solver of `match`: the value of one parameter of an architecture that gives a variant the cost of another.
 
-Cost grows (or falls) steadily with a width, a ratio or a patch size, so a bracket around the target is found by
-doubling and halved until no candidate lies inside. Candidates that cannot be built or do not meet `require` (a width
-that the number of heads does not divide) are stepped over; they are looked at before anything is measured. What was
-measured is kept, here and by `measure_cost`.
+Cost is monotonic in a width, a ratio or a patch size, so a bracket around the target is found by doubling and then
+bisected until it contains no further candidate. Candidates that cannot be built or do not meet `require` (a width
+that the number of heads does not divide) are skipped, before their cost is measured. Measured costs are cached, here
+and by `measure_cost`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNITS = {"params_m": "M parameters", "gmacs": "GMACs"}
 
 @dataclass(frozen=True)
 class Unmatched:
-    """Why a variant has no match: what came closest, and its cost."""
+    """Reason why a variant has no match, with the closest candidate and its cost."""
 
     reason: str
 
@@ -44,11 +44,11 @@ def match_variant(
     reference: Setting,
     cost_of: Callable[[Variant], float | None],
 ) -> Variant | Unmatched:
-    """The variant with the candidate whose cost is closest to the target; of equally close ones the cheaper.
+    """Variant with the candidate whose cost is closest to the target; of equally close ones the cheaper.
 
     Args:
-        target: in the unit of `sweep.match.cost`.
-        reference: the setting that the variant's `changes` refer to.
+        target: cost in the unit of `sweep.match.cost`.
+        reference: setting that the variant's `changes` refer to.
         cost_of: the matched cost of a candidate; None if it cannot be built or does not meet `require`.
     """
     match = sweep.match
@@ -74,7 +74,7 @@ def match_variant(
 
 @dataclass
 class _Candidates:
-    """Candidate number i has the value i * step."""
+    """Grid of candidates: number i has the value i * step."""
 
     sweep: Sweep
     variant: Variant
@@ -85,7 +85,7 @@ class _Candidates:
     _costs: dict[int, float | None] = field(default_factory=dict)
 
     def value(self, index: int) -> int | float:
-        # 0.05 * 3 is not 0.15: rounded, so that names and identities are those of the number one would write
+        # 0.05 * 3 is not 0.15: rounded, so that names and identities are those of the number in a sweep file
         return index * self.step if isinstance(self.step, int) else round(index * self.step, 9)
 
     def cost(self, index: int) -> float | None:
@@ -116,7 +116,7 @@ class _Candidates:
 
 
 def _closest(candidates: _Candidates, target: float, start: int) -> int | None:
-    """The index whose cost is closest to the target, among those with a cost."""
+    """Index whose cost is closest to the target, among those with a cost."""
     first = _nearest(candidates, start, 1, 2 * start + 64)
     if first is None:
         return None
@@ -126,7 +126,7 @@ def _closest(candidates: _Candidates, target: float, start: int) -> int | None:
         return first
     low, high = _bracket(candidates, first, target, direction, known)
     while low is not None and high is not None and abs(high - low) > 1:
-        # strictly inside, from the middle outwards
+        # strictly inside the bracket, from the middle outwards
         inner = _nearest(candidates, (low + high) // 2, min(low, high) + 1, max(low, high) - 1)
         if inner is None:
             break
@@ -139,7 +139,7 @@ def _closest(candidates: _Candidates, target: float, start: int) -> int | None:
 
 
 def _direction(candidates: _Candidates, first: int, known: set[int]) -> int:
-    """+1 if the cost grows with the value, -1 if it falls, 0 if it does not move."""
+    """Sign of the cost's slope: +1 if it grows with the value, -1 if it falls, 0 if it is constant."""
     for other in (2 * first, max(1, first // 2), 8 * first):
         found = _nearest(candidates, other, max(1, other - other // 4), other + max(8, other // 4))
         if found is None or found == first:
@@ -154,7 +154,7 @@ def _direction(candidates: _Candidates, first: int, known: set[int]) -> int:
 def _bracket(
     candidates: _Candidates, first: int, target: float, direction: int, known: set[int]
 ) -> tuple[int | None, int | None]:
-    """An index that costs less than the target and one that does not; None where there is none."""
+    """Bracket: an index that costs less than the target and one that does not; None where there is none."""
     low = first if _cost(candidates, first) < target else None
     high = first if low is None else None
     edge = first
@@ -176,7 +176,7 @@ def _bracket(
 
 
 def _nearest(candidates: _Candidates, middle: int, least: int, most: int) -> int | None:
-    """The index nearest to `middle` within bounds that has a cost, the smaller of two equally near ones."""
+    """Index nearest to `middle` within bounds that has a cost, the smaller of two equally near ones."""
     for index in _outwards(middle, least, most):
         if candidates.cost(index) is not None:
             return index

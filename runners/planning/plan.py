@@ -1,4 +1,4 @@
-"""What a sweep will do, before it does it: its variants, their cost, and what is dropped for which reason."""
+"""Plan of a sweep: its variants, their cost, and the dropped variants with the reasons."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from search_space import (
 
 __all__ = ["MAX_VARIANTS", "Entry", "Plan", "make_plan"]
 
-MAX_VARIANTS = 100_000  # a ledger and a table beyond this are of no use to anybody; a search samples such spaces
+MAX_VARIANTS = 100_000  # a larger ledger or table has no use; a search samples such spaces
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One variant of the design; it runs unless there are reasons against it."""
+    """Variant of the design; it is dropped if there are `reasons`."""
 
     variant: Variant
     reasons: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass
 class Plan:
-    """The variants of a sweep in table order, with what is known of them. Empty for a search."""
+    """Variants of a sweep in table order, with cached costs and datasets. Without entries for a search."""
 
     file: SweepFile
     profile: str = ""
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def variants(self) -> list[Variant]:
-        """Those that will run."""
+        """Variants that will run."""
         return [entry.variant for entry in self.entries if not entry.reasons]
 
     @property
@@ -74,10 +74,10 @@ class Plan:
         return self._datasets[key]
 
     def cost_of(self, variant: Variant) -> dict[str, float]:
-        """`params_m` and `gmacs` of the variant, measured once.
+        """Cost of the variant (`params_m`, `gmacs`), measured once.
 
         Raises:
-            SpecError: the architecture cannot be built, or has not the maps that the training looks at.
+            SpecError: the architecture cannot be built, or lacks the attention maps that the regulariser needs.
         """
         if variant.variant_id not in self._costs:
             data = self.dataset_of(variant)
@@ -97,12 +97,12 @@ class Plan:
         return self._costs[variant.variant_id]
 
     def resources_of(self, variant: Variant) -> Resources:
-        """What each of its trials may use."""
+        """Resources of each trial of the variant."""
         return resources_for(self.sweep.resources, variant.setting, lambda: self.cost_of(variant))
 
     @property
     def kinds_of_resources(self) -> list[Resources]:
-        """The different ones that trials may have; of a search, each rule's by itself."""
+        """Distinct resources of the trials; for a search, those of each rule by itself."""
         has_rules = bool(self.sweep.resources.per_variant)
         found = (
             map(self.resources_of, self.variants)
@@ -112,7 +112,7 @@ class Plan:
         return list({each.model_dump_json(): each for each in found}.values())
 
     def reasons_against(self, variant: Variant) -> tuple[list[str], Mapping[str, float]]:
-        """Why the variant cannot run (empty if it can), and its cost where it could be measured."""
+        """Reasons why the variant cannot run (empty if it can), and its cost where it could be measured."""
         reasons = unmet_requirements(self.sweep, variant.setting, None)
         if reasons:
             return reasons, {}
@@ -123,7 +123,7 @@ class Plan:
         return unmet_requirements(self.sweep, variant.setting, cost), cost
 
     def as_run_plan(self) -> RunPlan:
-        """The plan as it is stored in the run directory, dropped variants included."""
+        """Plan in the form stored in the run directory, including dropped variants."""
         sweep = self.sweep
         planned = [
             PlannedVariant(
@@ -164,11 +164,10 @@ def _retuned(sweep: Sweep) -> Retuned | None:
 
 
 def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VARIANTS) -> Plan:
-    """Enumerates, checks and costs the variants of a sweep; trains nothing.
+    """Enumerate, check and cost the variants of a sweep, without training.
 
     Raises:
-        SpecError: training options that do not exist, data that is not there, a baseline that cannot be built, or no
-            variant left.
+        SpecError: unknown training options, missing data, a baseline that cannot be built, or no variant left.
     """
     plan = Plan(file, profile)
     sweep = plan.sweep
@@ -198,7 +197,7 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
         plan.entries.append(Entry(variant, tuple(reasons)))
         if reasons and variant.is_baseline:
             with _located(file):
-                plan.cost_of(variant)  # says where and why if the baseline cannot be built
+                plan.cost_of(variant)  # raises with place and reason if the baseline cannot be built
             problems = [f"the baseline cannot run: {reason}" for reason in reasons]
             raise SpecError([file.problem(("baseline",), text, "deltas refer to the baseline") for text in problems])
     if not plan.variants:
@@ -208,7 +207,7 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
 
 @contextlib.contextmanager
 def _located(file: SweepFile) -> Iterator[None]:
-    """Says where in the file stands what a later stage refuses about the baseline."""
+    """Add the place in the file to errors that a later stage raises about the baseline."""
     try:
         yield
     except SpecError as err:
@@ -223,7 +222,7 @@ def _located(file: SweepFile) -> Iterator[None]:
 
 
 def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:
-    """The variant with the value that `match` asks for, and why it cannot run (empty if it can)."""
+    """Variant with its matched value, and the reasons why it cannot run (empty if it can)."""
     match = plan.sweep.match
     assert match is not None
     reference = plan.entries[0].variant if plan.entries else variant

@@ -1,4 +1,4 @@
-"""How small a difference a number of seeds can find: power of the two-sided paired t-test.
+"""Power analysis of the two-sided paired t-test: minimum detectable effect by number of seeds.
 
 With n same-seed differences of standard deviation s around a true difference d, the test statistic follows a noncentral
 t distribution with n - 1 degrees of freedom and noncentrality sqrt(n) * d / s (Cohen, "Statistical Power Analysis for
@@ -13,12 +13,12 @@ __all__ = ["ALPHA", "MIN_SEEDS", "POWER", "detectable_effect", "power_of"]
 
 ALPHA = 0.05
 POWER = 0.80
-MIN_SEEDS = 3  # the tables test from three seeds on
+MIN_SEEDS = 3  # the tables test with three seeds or more
 
 
 def power_of(effect: float, num_seeds: int, *, alpha: float = ALPHA) -> float:
-    """Chance that the test finds a true difference of `effect` standard deviations of the paired differences."""
-    from scipy.special import nctdtr, stdtrit  # 0.3 s to import, which `check` and the other verbs need not pay
+    """Power of the test for a true difference of `effect` standard deviations of the paired differences."""
+    from scipy.special import nctdtr, stdtrit  # here, because the import takes 0.3 s and most commands do not need it
 
     degrees = num_seeds - 1
     critical = float(stdtrit(degrees, 1 - alpha / 2))
@@ -35,13 +35,13 @@ def _zero_for_nan(probability: float) -> float:
 def detectable_effect(
     num_seeds: int, *, alpha: float = ALPHA, power: float = POWER, num_tests: int = 1
 ) -> float | None:
-    """The smallest true difference found with the given power, in standard deviations of the paired differences.
+    """Minimum detectable effect at the given power, in standard deviations of the paired differences.
 
     None below 3 seeds, which are not tested.
 
     Args:
-        num_tests: arms that are compared with the baseline; above 1 the answer is that of Holm's worst case, in which
-            the arm is the first to be judged and gets alpha / num_tests.
+        num_tests: arms that are compared with the baseline; above 1 the result is Holm's worst case, in which the arm
+            is tested first, at the level alpha / num_tests.
     """
     if num_seeds < MIN_SEEDS:
         return None

@@ -1,8 +1,8 @@
-"""What a trial would take, from a few steps of it on the device at hand: nothing is trained, nothing is recorded.
+"""Profiling of a trial: duration and memory from a few steps on the local device, without a record.
 
-`activation_mib` asks no device at all: it counts the tensors that autograd keeps for the backward pass of one image, in
-float32, on the meta device. Kernels that keep other things on other devices (fused attention, mixed precision) make it
-an upper estimate there.
+`activation_mib` needs no device: it counts the tensors that autograd keeps for the backward pass of one image, in
+float32, on the meta device. Kernels that keep less on other devices (fused attention, mixed precision) make it an
+upper estimate there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from search_space.schema.trial import ArchSpec
 
 __all__ = ["Probe", "activation_mib", "probe_trial", "training_mib"]
 
-_SEED = 2**31 - 1  # of no trial that anybody reports
+_SEED = 2**31 - 1  # not used by reported trials
 _WARM_UP = 2
 _MIN_STEPS = 3
 _MIB = 2**20
@@ -37,11 +37,11 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Probe:
-    """What a whole trial would take.
+    """Estimated duration and memory of a whole trial.
 
     Attributes:
-        seconds: set-up, all epochs with their evaluations, and the last look at the test split.
-        peak_mib: most memory that was allocated on a GPU; None on a CPU, where it cannot be told.
+        seconds: set-up, all epochs with their evaluations, and the final evaluation on the test split.
+        peak_mib: peak memory allocated on a GPU; None on a CPU, where it is not measured.
     """
 
     seconds: float
@@ -51,9 +51,9 @@ class Probe:
 
 
 def activation_mib(arch: ArchSpec, info: DataInfo) -> float:
-    """MiB that one training step keeps for the backward pass, for every image of the batch, in float32.
+    """Activation memory of one training step in MiB per image of the batch, in float32.
 
-    The difference between batches of two images and one: what does not grow with the batch (weights) drops out.
+    The difference between batches of three and two images, so that constant parts (weights) cancel out.
     """
     size = resolve_img_size(arch, info.img_size)
     return _activation_mib(arch.model_dump_json(), size, info.in_chans, info.num_classes)
@@ -82,9 +82,9 @@ def _saved_bytes(forward: Callable[[], Tensor]) -> int:
 
 
 def training_mib(setting: Setting, *, params_m: float, activation: float) -> float:
-    """Estimated MiB of a training: weights, gradients, optimiser state, average of weights, and activations of a batch.
+    """Estimated memory of a training in MiB: weights, gradients, optimiser state, weight average, activations.
 
-    In float32; the images themselves and the libraries come on top.
+    In float32, for one batch; the images themselves and the libraries are not included.
     """
     train = setting.train
     states = 1 if train.opt.lower() in _ONE_STATE else 2
@@ -98,11 +98,11 @@ _ONE_STATE = {"sgd", "momentum", "nesterov", "lion", "rmsprop", "signum"}
 def probe_trial(
     setting: Setting, resources: Resources, *, device: str | None = None, max_seconds: float = 3.0
 ) -> Probe:
-    """Runs a few steps of a training and of an evaluation, and works out what the whole would take.
+    """Run a few steps of training and evaluation, and extrapolate to the whole trial.
 
     Args:
         device: `cpu`, `cuda`, ...; default: a GPU if there is one.
-        max_seconds: for each of the two measurements, the first steps excepted.
+        max_seconds: limit of each of the two measurements, warm-up excluded.
 
     Raises:
         SpecError: the model cannot be built, or the data is missing.
@@ -146,15 +146,15 @@ def _work_seconds(
     setting: Setting, data: Data, model: torch.nn.Module, step_seconds: float, eval_seconds: float
 ) -> float:
     train = setting.train
-    looked_at = data.test if data.val is None else data.val
-    epoch = len(data.train) * step_seconds + len(looked_at) * eval_seconds
+    evaluated = data.test if data.val is None else data.val
+    epoch = len(data.train) * step_seconds + len(evaluated) * eval_seconds
     if attention_batchnorms(model):
         epoch += min(train.recalibrate_bn, len(data.calibration)) * eval_seconds
     return train.epochs * epoch + (0 if data.val is None else len(data.test) * eval_seconds)
 
 
 def _seconds_of(work: Callable[[], object], device: torch.device, max_seconds: float) -> float:
-    """Mean duration of one call after the first two, which compile and allocate."""
+    """Mean duration of one call after two warm-up calls, which compile and allocate."""
     for _ in range(_WARM_UP):
         work()
     _wait(device)

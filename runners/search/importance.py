@@ -1,9 +1,9 @@
-"""Which parameters of a search mattered, by two methods that answer different questions; always show both, named.
+"""Hyperparameter importances of a search, by PED-ANOVA and fANOVA; always show both, named.
 
-PED-ANOVA asks which parameters tell the best tenth of the trials from all of them (and handles conditional parameters);
-fANOVA asks which parameters explain the variance over the whole space, by a random forest, and leaves out parameters
-that some trial does not have. On one history they can disagree completely. Neither says that a component helps: for
-that there are designs, with paired differences or factorial effects.
+The two answer different questions. PED-ANOVA: which parameters distinguish the best tenth of the trials from all of
+them (conditional parameters included). fANOVA: which parameters explain the variance over the whole space, by a random
+forest, without parameters that some trial does not have. On one history they can disagree completely. Neither shows
+that a component helps: for that there are designs, with paired differences or factorial effects.
 
 Separate from `results`, because it needs Optuna.
 """
@@ -26,16 +26,16 @@ from search_space import METRICS, InvalidVariant, Problem, SpecError, Sweep, sug
 
 __all__ = ["MIN_TRIALS", "parameter_importances"]
 
-MIN_TRIALS = 4  # PED-ANOVA compares the best trials with all; below this there is nothing to compare
+MIN_TRIALS = 4  # PED-ANOVA compares the best trials with all; with fewer there is nothing to compare
 _SEED = 0
 
 
 def parameter_importances(records: Iterable[TrialRecord], sweep: Sweep) -> dict[str, dict[str, float]]:
-    """Method -> parameter -> share of the importance; the shares of a method add up to 1, the largest comes first.
+    """Importances: method -> parameter -> share; the shares of a method add up to 1, the largest comes first.
 
     Args:
-        records: the deciding record of each trial; completed ones with a finite metric count.
-        sweep: the search they come from; parameters that its space no longer holds are left out with their trials.
+        records: deciding record of each trial; completed ones with a finite metric count.
+        sweep: search of the records; trials with parameters that its space no longer contains are left out.
 
     Raises:
         SpecError: the sweep is no search, or fewer than 4 trials count.
@@ -52,13 +52,13 @@ def parameter_importances(records: Iterable[TrialRecord], sweep: Sweep) -> dict[
     count = len(study.trials)
     if count < MIN_TRIALS:
         message = f"importances need {MIN_TRIALS} completed trials of the present space, but there are {count}"
-        raise SpecError(Problem(message, where=sweep.name, hint="let the search go on"))
+        raise SpecError(Problem(message, where=sweep.name, hint="continue the search"))
     evaluators = {"ped_anova": PedAnovaImportanceEvaluator(), "fanova": FanovaImportanceEvaluator(seed=_SEED)}
     return {name: _importances(study, evaluator) for name, evaluator in evaluators.items()}
 
 
 def _trials(records: Iterable[TrialRecord], sweep: Sweep) -> list[optuna.trial.FrozenTrial]:
-    """Completed trials in an order that is not the ledger's: a random forest depends on the order of its input."""
+    """Completed trials in an order independent of the ledger's: a random forest depends on the order of its input."""
     found: dict[str, optuna.trial.FrozenTrial] = {}
     for record in sorted(records, key=lambda record: (record.number is None, record.number or 0, record.trial_id)):
         value = objective(record.metrics, sweep.metric)
@@ -76,7 +76,7 @@ def _trials(records: Iterable[TrialRecord], sweep: Sweep) -> list[optuna.trial.F
 
 
 def _distributions(params: Mapping[str, Any], sweep: Sweep) -> dict[str, BaseDistribution] | None:
-    """The ranges and choices that the parameters come from; None if they no longer fit the space."""
+    """Distributions of the parameters; None if the parameters no longer fit the space."""
     fixed = optuna.trial.FixedTrial(dict(params))
     try:
         with warnings.catch_warnings():

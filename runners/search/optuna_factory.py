@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by name, with the options a sweep file gives them.
+"""Factory of Optuna's samplers and pruners, by name and options of a sweep file.
 
 `median` and `MedianPruner` both name `optuna.pruners.MedianPruner`; every option is a constructor argument of the
 class. An argument that is itself a pruner or a sampler (`wrapped_pruner`, `independent_sampler`) is written as a name
@@ -21,7 +21,7 @@ from search_space.parsing.errors import Problem, SpecError, did_you_mean
 __all__ = ["PRUNERS", "SAMPLERS", "check_objectives", "derived_seed", "make_pruner", "make_sampler"]
 
 _NEEDS_AN_OBJECT = {
-    # These cannot be written in a file; the message says what serves instead.
+    # These cannot be configured in a file; the message names an alternative.
     "GridSampler": "use `design: factorial`",
     "PartialFixedSampler": "leave the fixed parameters out of `space`",
 }
@@ -36,7 +36,7 @@ def _short_names(module: Any, suffix: str) -> dict[str, type]:
         if not (inspect.isclass(cls) and name.endswith(suffix)) or name.startswith("Base") or name in _NEEDS_AN_OBJECT:
             continue
         stem = name.removesuffix(suffix)
-        # CmaEs -> cma_es, but NSGAII and TPE stay in one piece.
+        # CmaEs -> cma_es, but NSGAII and TPE are not split.
         table[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()] = cls
     return table
 
@@ -46,7 +46,7 @@ SAMPLERS: dict[str, type[optuna.samplers.BaseSampler]] = _short_names(optuna.sam
 
 
 def make_pruner(name: str, options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
-    """The pruner of that name.
+    """Create the pruner `name`.
 
     Raises:
         SpecError: unknown name or option, or a value that Optuna refuses.
@@ -55,7 +55,7 @@ def make_pruner(name: str, options: Mapping[str, Any]) -> optuna.pruners.BasePru
 
 
 def make_sampler(name: str, options: Mapping[str, Any], *, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of that name, seeded.
+    """Create the sampler `name` with this seed.
 
     Raises:
         SpecError: unknown name or option, or a value that Optuna refuses.
@@ -64,17 +64,17 @@ def make_sampler(name: str, options: Mapping[str, Any], *, seed: int) -> optuna.
         raise SpecError(Problem("the seed of a search is `search.seed`", path="search.seed"))
     cls = _lookup("sampler", SAMPLERS, name, path="search")
     known = inspect.signature(cls).parameters
-    # Trials run side by side: without the lie TPE proposes the neighbourhood of a running trial again and again.
-    lie = {"constant_liar": True} if "constant_liar" in known else {}
-    seeded = {**lie, **options, **({"seed": seed} if "seed" in known else {})}
+    # Trials run in parallel: without the constant liar TPE keeps proposing the neighbourhood of a running trial.
+    liar = {"constant_liar": True} if "constant_liar" in known else {}
+    seeded = {**liar, **options, **({"seed": seed} if "seed" in known else {})}
     return _make("sampler", SAMPLERS, name, seeded, path="search")
 
 
 def check_objectives(name: str, count: int) -> None:
-    """Refuses a sampler that can only optimise one number, where there are several.
+    """Refuse a single-objective sampler for several objectives.
 
     Raises:
-        SpecError: it is such a one, or unknown.
+        SpecError: the sampler is unknown, or supports one objective only and `count` is larger.
     """
     cls = _lookup("sampler", SAMPLERS, name, path="search")
     if count > 1 and issubclass(cls, optuna.samplers.CmaEsSampler):
@@ -83,13 +83,13 @@ def check_objectives(name: str, count: int) -> None:
 
 
 def derived_seed(seed: int, number: int) -> int:
-    """The seed with which suggestion `number` is drawn: the same in every process and after every restart."""
+    """Seed for suggestion `number`: the same in every process and after every restart."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % (2**31)
 
 
 def _lookup(kind: str, table: Mapping[str, type], name: str, *, path: str) -> type:
     spellings = {cls.__name__: cls for cls in table.values()}
-    # Optuna's own documents say CMA-ES, NSGA-II, TPE: case, hyphens and underscores do not matter.
+    # Optuna's documentation writes CMA-ES, NSGA-II, TPE: case, hyphens and underscores do not matter.
     spellings |= {short.replace("_", ""): cls for short, cls in table.items()}
     cls = spellings.get(name) or spellings.get(name.lower().replace("_", "").replace("-", ""))
     if cls is None:

@@ -1,9 +1,9 @@
-"""Who is stopped early: the pruner of a sweep over the curves of trials, or over the seeds of variants.
+"""Pruning of a sweep by Optuna's pruners: of trials by their curves, or of variants by their seeds.
 
-Over epochs, every trial is one Optuna trial and its steps are epochs. Over seeds, every variant is one: after each seed
-it is compared with the variants that have finished the same seeds, so that what differs between seeds differs for all
-of them, and one that the pruner gives up gets no further seed. `wilcoxon` looks at the seeds one by one, other pruners
-at the mean over the first 1, 2, 3, ... seeds.
+Over epochs, every trial is one Optuna trial and its steps are epochs. Over seeds, every variant is one Optuna trial:
+after each seed it is compared with the variants that have finished the same seeds, so that the effect of a seed is
+common to all of them, and a variant that is pruned gets no further seed. `wilcoxon` tests the seeds one by one, other
+pruners use the mean over the first 1, 2, 3, ... seeds.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from search_space import Direction, Sweep, direction_of
 __all__ = ["EpochPruning", "Pruning", "SeedPruning", "make_study", "sweep_pruner"]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-# Rungs are noted in the trials themselves, so these pruners have to meet old trials again in their order.
+# Rungs are stored in the trials' attributes, so the replay must run these pruners on old trials in order.
 _WITH_RUNGS = (optuna.pruners.SuccessiveHalvingPruner, optuna.pruners.HyperbandPruner)
 
 
 class Pruning(Protocol):
-    """What the orchestrator asks about running trials."""
+    """Interface between orchestrator and pruner."""
 
     def start(self, assignment: Assignment) -> None: ...
 
     def report(self, key: str, epoch: int, value: float) -> bool:
-        """Notes an epoch of a running trial; True if the trial should stop."""
+        """Report an epoch of a running trial; True if the trial should stop."""
         ...
 
     def finish(self, record: TrialRecord) -> None:
-        """A trial ended: completed, pruned or failed."""
+        """Report the end of a trial: completed, pruned or failed."""
         ...
 
     def has_given_up(self, variant_id: str) -> bool:
-        """Whether no further seed of the variant is to be trained."""
+        """Whether the variant is pruned, so that no further seed of it is trained."""
         ...
 
 
 def sweep_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
-    """The pruner of the sweep; one that never prunes where it has none."""
+    """Pruner of the sweep; Optuna's NopPruner where it has none."""
     return make_pruner(sweep.prune.pruner, sweep.prune.options) if sweep.prune else optuna.pruners.NopPruner()
 
 
 def make_study(
     sweep: Sweep, directions: list[Direction], pruner: optuna.pruners.BasePruner | None = None
 ) -> optuna.Study:
-    """A study in memory: a view of the ledger, never kept."""
+    """Create an in-memory study: a view of the ledger that is never stored."""
     # Hyperband hashes the study's name: a fixed name makes its brackets reproducible.
     return optuna.create_study(
         study_name=sweep.name,
@@ -73,11 +73,11 @@ class _Running:
 
 
 class EpochPruning:
-    """Judges trials by their curves.
+    """Pruning of trials by their curves.
 
     Args:
-        shared: the Optuna trial that a search has for a proposal, where its sampler and the pruner look at the same
-            study (Hyperband's brackets, TPE's use of pruned trials); the search then tells how the trial ended.
+        shared: returns the Optuna trial of a proposal, where the search's sampler and the pruner use one study
+            (Hyperband's brackets, TPE's use of pruned trials); the search then reports the end of the trial.
     """
 
     def __init__(self, sweep: Sweep, *, shared: Callable[[Proposal], optuna.Trial] | None = None) -> None:
@@ -87,13 +87,13 @@ class EpochPruning:
         self._study = make_study(sweep, [direction_of(sweep.metric)], sweep_pruner(sweep))
 
     def replay(self, records: Iterable[TrialRecord]) -> None:
-        """Shows the pruner the curves of earlier trials."""
+        """Add the curves of earlier trials to the study."""
         for record in records:
             if record.curve and record.status in ("completed", "pruned"):
                 self._study.add_trial(frozen_curve(record, self._sweep.metric))
 
     def start(self, assignment: Assignment) -> None:
-        """A trial begins (or begins again after its worker was lost: what it reported before stays known)."""
+        """Start a trial; after a lost worker it keeps the epochs that it has already reported."""
         if assignment.trial_id not in self._running:
             proposal = assignment.proposal
             trial = self._shared(proposal) if self._shared and proposal else self._study.ask()
@@ -101,7 +101,7 @@ class EpochPruning:
 
     def report(self, key: str, epoch: int, value: float) -> bool:
         running = self._running[key]
-        if epoch not in running.epochs:  # a retried trial replays epochs that Optuna has already seen
+        if epoch not in running.epochs:  # a retried trial repeats epochs that Optuna already has
             running.epochs.add(epoch)
             running.trial.report(value, step=epoch)
         return running.trial.should_prune()
@@ -120,22 +120,22 @@ class EpochPruning:
 
 
 class SeedPruning:
-    """Judges variants by the seeds they have finished, whenever one of them finishes one."""
+    """Pruning of variants by their finished seeds, evaluated whenever a seed is finished."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
         self._pruner = sweep_pruner(sweep)
-        self._values: dict[str, dict[int, float]] = {}  # variant -> seed -> value, in the order of their ends
-        self._notes: dict[str, dict[str, Any]] = {}  # variant -> what the pruner noted of it
+        self._values: dict[str, dict[int, float]] = {}  # variant -> seed -> value, in the order of completion
+        self._attrs: dict[str, dict[str, Any]] = {}  # variant -> system attributes that the pruner has set
         self._given_up: set[str] = set()
 
     def replay(self, records: Iterable[TrialRecord]) -> None:
-        """Shows the pruner the earlier trials, in the order of the ledger."""
+        """Replay earlier trials for the pruner, in the order of the ledger."""
         for record in records:
             if record.status == "pruned":
                 self._given_up.add(record.variant_id)
-            elif self._note(record) and isinstance(self._pruner, _WITH_RUNGS):
-                self._judge(record.variant_id)
+            elif self._add(record) and isinstance(self._pruner, _WITH_RUNGS):
+                self._should_prune(record.variant_id)
 
     def start(self, assignment: Assignment) -> None: ...
 
@@ -143,25 +143,25 @@ class SeedPruning:
         return False
 
     def finish(self, record: TrialRecord) -> None:
-        if self._note(record) and self._judge(record.variant_id):
+        if self._add(record) and self._should_prune(record.variant_id):
             self._given_up.add(record.variant_id)
 
     def has_given_up(self, variant_id: str) -> bool:
         return variant_id in self._given_up
 
-    def _note(self, record: TrialRecord) -> bool:
+    def _add(self, record: TrialRecord) -> bool:
         value = objective(record.metrics, self._sweep.metric)
         if record.status != "completed" or value is None:
             return False
         self._values.setdefault(record.variant_id, {})[record.seed] = value
         return True
 
-    def _judge(self, variant_id: str) -> bool:
-        """Whether the pruner gives the variant up, seen beside those that have finished the same seeds."""
+    def _should_prune(self, variant_id: str) -> bool:
+        """Decision of the pruner on the variant, compared with those that have finished the same seeds."""
         direction = direction_of(self._sweep.metric)
         mine = self._values[variant_id]
         study = make_study(self._sweep, [direction])
-        for other, values in self._values.items():  # every variant keeps its number: Hyperband goes by it
+        for other, values in self._values.items():  # every variant keeps its number, which Hyperband uses
             is_paired = mine.keys() <= values.keys()
             seeds = [seed for seed in self._sweep.seeds if seed in mine and is_paired]
             state = TrialState.COMPLETE if is_paired else TrialState.FAIL
@@ -171,13 +171,13 @@ class SeedPruning:
                     state=state,
                     value=statistics.fmean(values[seed] for seed in seeds) if state == TrialState.COMPLETE else None,
                     intermediate_values=self._steps([values[seed] for seed in seeds]),
-                    system_attrs=self._notes.get(other, {}),
+                    system_attrs=self._attrs.get(other, {}),
                 )
             )
         number = list(self._values).index(variant_id)
-        wants_stop = self._pruner.prune(study, study.get_trials(deepcopy=False)[number])
-        self._notes[variant_id] = study.get_trials(deepcopy=False)[number].system_attrs
-        return wants_stop
+        is_pruned = self._pruner.prune(study, study.get_trials(deepcopy=False)[number])
+        self._attrs[variant_id] = study.get_trials(deepcopy=False)[number].system_attrs
+        return is_pruned
 
     def _steps(self, values: list[float]) -> dict[int, float]:
         assert self._sweep.prune is not None
@@ -194,7 +194,7 @@ def frozen_curve(
     distributions: Mapping[str, Any] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> FrozenTrial:
-    """A finished trial as Optuna would have kept it: its curve, and its value or that it was pruned."""
+    """Finished trial as an Optuna FrozenTrial: its curve, its state, and its value."""
     curve = {int(point["epoch"]): objective(point, metric) for point in record.curve}
     steps = {epoch: value for epoch, value in curve.items() if value is not None}
     is_complete = record.status == "completed"

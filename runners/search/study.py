@@ -1,8 +1,8 @@
-"""The Optuna study of a search: it proposes variants and is told what became of them.
+"""Optuna study of a search: proposes variants and receives their results.
 
-The study lives in memory and is a view: it is rebuilt at every start by replaying the ledger, so a resumed search
-neither repeats nor forgets a trial. What was proposed is written to `suggestions.jsonl` before its first trial starts;
-a proposal that was being trained when the driver died is made again under its number.
+The study is in memory and is a view: it is rebuilt at every start by replaying the ledger, so a resumed search neither
+repeats nor forgets a trial. A proposal is written to `suggestions.jsonl` before its first trial starts; one that was
+being trained when the driver died is repeated under its number.
 
 A sampler draws proposal n with a seed derived from (search.seed, n) instead of from one stream, because a stream
 restarts with the process and would propose the first points a second time.
@@ -30,7 +30,7 @@ from search_space import InvalidVariant, Sweep, Variant, baseline_params, sugges
 
 __all__ = ["Study"]
 
-# QMC walks along one sequence: its seed scrambles the whole sequence and must stay the same for all proposals.
+# QMC iterates over one sequence: its seed scrambles the whole sequence and must be the same for all proposals.
 _ONE_SEED = {"qmc", "QMCSampler"}
 _REQUIREMENTS = "requirements"  # a constraint in Optuna's sense: broken above zero
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -40,7 +40,7 @@ class Study:
     """Proposals of one search.
 
     Raises:
-        SpecError: options that Optuna refuses, or a run to start from that cannot be used.
+        SpecError: options that Optuna refuses, or a warm-start run that cannot be used.
     """
 
     def __init__(self, sweep: Sweep, run_dir: Path) -> None:
@@ -51,20 +51,20 @@ class Study:
         self._waiting: list[Proposal] = []
         self._open: dict[int, optuna.Trial] = {}
         self._next_number = 0
-        # Samplers that know constraints want the same ones of every trial.
+        # Samplers with constraints need the same constraints in every trial.
         self._is_constrained = bool(sweep.require)
         self._directions = directions(sweep)
         self.exhausted = False
         check_objectives(sweep.search.sampler, len(self._directions))
-        make_sampler(sweep.search.sampler, sweep.search.options, seed=0)  # refuse bad options before anything runs
+        make_sampler(sweep.search.sampler, sweep.search.options, seed=0)  # refuse bad options before any training
         self._study = make_study(sweep, self._directions, sweep_pruner(sweep) if self.is_pruned_by_epoch else None)
-        # BruteForceSampler calls stop() when every combination has been seen; outside optimize() that would raise.
+        # BruteForceSampler calls stop() after the last combination; outside optimize() that would raise.
         self._study.stop = self._mark_exhausted  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def is_pruned_by_epoch(self) -> bool:
-        """Whether a pruner that looks at curves can look at this very study: Optuna prunes trials with one objective,
-        and a proposal is one trial only where it has one seed."""
+        """Whether a pruner over epochs can share this study: Optuna prunes trials with one objective, and a proposal is
+        one trial only where it has one seed."""
         prune = self._sweep.prune
         is_one_trial = len(self._directions) == 1 and len(self._sweep.seeds) == 1
         return is_one_trial and prune is not None and not prune.is_over_seeds
@@ -72,20 +72,20 @@ class Study:
     # -- replay ----------------------------------------------------------------
 
     def replay(self, ending: Callable[[Variant], ProposalResult | None]) -> list[Variant]:
-        """Feeds what is known from earlier starts and, with `warm_start`, from earlier runs to the study.
+        """Add the results of earlier starts and, with `warm_start`, of earlier runs to the study.
 
-        A suggestion without an ending was being trained when the driver died: it is proposed again first. One that no
+        A suggestion without a result was being trained when the driver died: it is proposed again first. One that no
         longer fits the edited space is left out.
 
         Args:
-            ending: of the proposal of a variant; None if trials of it are still to be trained.
+            ending: returns the result of a variant's proposal; None if trials of it are still to be trained.
 
         Returns:
-            The variants that were proposed and have ended.
+            Variants that were proposed and have ended.
         """
         ended: list[Variant] = []
-        for told in warm_trials(self._sweep, self._suggestions):
-            self._add(ProposalResult("completed", told.values), told.params, {})
+        for earlier in warm_trials(self._sweep, self._suggestions):
+            self._add(ProposalResult("completed", earlier.values), earlier.params, {})
         stored = self._suggestions.proposed
         for number, suggestion in enumerate(stored):
             params = suggestion.params
@@ -96,7 +96,7 @@ class Study:
                 continue
             if variant:
                 ended.append(variant)
-            # One trial for every suggestion: what samplers note in a trial speaks of others by their numbers.
+            # One trial for every suggestion: attributes set by samplers refer to other trials by their numbers.
             self._add(end or ProposalResult("infeasible" if distributions else "failed"), params, suggestion.attrs)
         self._next_number = len(stored)
         if not stored and (first := baseline_params(self._sweep)) is not None:
@@ -116,15 +116,15 @@ class Study:
         return variant, fixed.distributions
 
     def _add(self, end: ProposalResult, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
-        """An earlier proposal as it stood in the study when it ended."""
+        """Add an earlier proposal in the state that it had when it ended."""
         _, distributions = self._variant_of(params)
         if not distributions:  # it does not fit the edited space
             self._study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
             return
-        state, values = self._told(end)
+        state, values = self._state_and_values(end)
         steps = dict(end.steps) if len(self._directions) == 1 else {}
         if state == TrialState.PRUNED and steps:
-            values = [steps[max(steps)]]  # as Optuna itself would
+            values = [steps[max(steps)]]  # as Optuna itself does
         trial = optuna.trial.create_trial(
             state=state,
             values=values,
@@ -139,7 +139,7 @@ class Study:
     # -- search ----------------------------------------------------------------
 
     def propose(self) -> Proposal:
-        """The next suggestion, written down before it is returned; what a dead driver left running comes first."""
+        """Next suggestion, logged before it is returned; those that a dead driver left unfinished come first."""
         if self._waiting:
             proposal = self._waiting.pop(0)
             self._study.enqueue_trial(dict(proposal.params))
@@ -163,11 +163,11 @@ class Study:
         return Proposal(number, dict(trial.params), variant, reason)
 
     def trial_of(self, proposal: Proposal) -> optuna.Trial:
-        """The Optuna trial of a proposal that has not ended."""
+        """Optuna trial of a proposal that has not ended."""
         return self._open[proposal.number]
 
     def tell(self, proposal: Proposal, end: ProposalResult) -> None:
-        """The proposal ended, whether it was trained or not."""
+        """Report the result of a proposal, whether it was trained or not."""
         trial = self._open.pop(proposal.number)
         self._constrain(trial, end)
         if len(self._directions) == 1:
@@ -175,16 +175,16 @@ class Study:
             for step, value in end.steps.items():
                 if step not in known:
                     trial.report(value, step)
-        state, values = self._told(end)
+        state, values = self._state_and_values(end)
         self._study.tell(trial, values, state=state)
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
-        """The trial as it stands in the study, with what its sampler noted."""
+        """Trial as stored in the study, with the attributes set by its sampler."""
         return self._study.get_trials(deepcopy=False)[trial.number]
 
-    def _told(self, end: ProposalResult) -> tuple[TrialState, list[float] | None]:
+    def _state_and_values(self, end: ProposalResult) -> tuple[TrialState, list[float] | None]:
         if any(map(math.isnan, end.values)):
-            return TrialState.FAIL, None  # as Optuna itself would
+            return TrialState.FAIL, None  # as Optuna itself does
         if end.state != "infeasible":
             return _STATES[end.state], list(end.values) or None
         if not self._is_constrained:
@@ -197,15 +197,15 @@ class Study:
             trial.set_constraint(_REQUIREMENTS, 1.0 if end.state == "infeasible" else -1.0)
 
     def _worst_values(self) -> list[float] | None:
-        """What an infeasible trial is told to be worth. TPE goes by the constraint alone; GP, CMA-ES and the genetic
-        samplers look at trials with values only, and those without any idea of constraints learn to stay away."""
+        """Values reported for an infeasible trial: the worst so far. TPE uses the constraint alone; GP, CMA-ES and the
+        genetic samplers use only trials with values, and samplers without constraints learn to avoid the region."""
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         columns = list(zip(*(trial.values for trial in complete), strict=True))
         worst = {"maximize": min, "minimize": max}
         return [worst[way](column) for way, column in zip(self._directions, columns, strict=True)] if columns else None
 
     def get_trials(self) -> list[FrozenTrial]:
-        """What the sampler knows (a copy)."""
+        """Trials of the study (a copy)."""
         return self._study.get_trials(deepcopy=True)
 
     def _mark_exhausted(self) -> None:

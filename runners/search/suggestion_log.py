@@ -1,7 +1,8 @@
-"""`suggestions.jsonl`: what a search proposed, written down before the trial starts, and what it was told beforehand.
+"""Log of a search's suggestions (`suggestions.jsonl`), written before a trial starts, and its warm-start data.
 
 One line each: `{"number", "params", "attrs"}` of a proposal, `{"warm_start", "params", "values"}` of a variant of an
-earlier run. These are kept here because that run may grow or go: a search is continued as it was begun.
+earlier run. The latter is copied here because that run may change or be deleted, and a resumed search must continue
+from the same data.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, 
 from results.store.files import readable_write_errors
 from search_space import Problem, SpecError
 
-__all__ = ["Suggestion", "Suggestions", "Told", "unsafe_attrs_reason"]
+__all__ = ["Suggestion", "Suggestions", "WarmStartTrial", "unsafe_attrs_reason"]
 
 _NAME = "suggestions.jsonl"
-_ADVICE = "move the file away: the search then begins anew, and its trials that are in the ledger are not run again"
+_ADVICE = "move the file away: the search then starts again, and its trials that are in the ledger are not run again"
 _MOST_PROBLEMS = 10
 _Params = dict[str, StrictBool | StrictInt | StrictFloat | StrictStr | None]
 
 
 class Suggestion(BaseModel):
-    """A proposal: its parameters, and what the sampler noted of it (its generation, its state). `number` is the place
-    of its line, so nobody reads it."""
+    """Proposal: its parameters, and the attributes set by the sampler (generation, state). `number` is not read: it is
+    the position of the line."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -37,8 +38,8 @@ class Suggestion(BaseModel):
     attrs: dict[str, Any] = {}
 
 
-class Told(BaseModel):
-    """A variant of an earlier run: where it is from, its parameters, and its objectives."""
+class WarmStartTrial(BaseModel):
+    """Variant of an earlier run: the run, its parameters, and its objectives."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -48,20 +49,20 @@ class Told(BaseModel):
 
 
 class Suggestions:
-    """The file of one run directory. A torn last line is a suggestion whose trial never started: it is cut off.
+    """Suggestion log of one run directory. A torn last line is a suggestion whose trial never started: it is cut off.
 
     Attributes:
-        proposed: what was proposed before this start.
-        told: what the sampler was told of earlier runs.
+        proposed: suggestions of earlier starts.
+        warm_start: variants of earlier runs that the sampler has received.
 
     Raises:
-        SpecError: another line is no suggestion, or what it notes would execute something.
+        SpecError: another line is no suggestion, or its attributes hold a pickle that would execute code.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / _NAME
         self.proposed: list[Suggestion] = []
-        self.told: list[Told] = []
+        self.warm_start: list[WarmStartTrial] = []
         problems: list[Problem] = []
         for number, line in enumerate(self._lines(), start=1):
             if reason := self._take(line):
@@ -72,7 +73,7 @@ class Suggestions:
             raise SpecError(problems)
 
     def append(self, *entries: Mapping[str, Any]) -> None:
-        """Writes the entries; when this returns, they are on the disk."""
+        """Append the entries and sync them to disk."""
         with readable_write_errors(self._path), self._path.open("a", encoding="utf-8") as stream:
             stream.write("".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries))
             stream.flush()
@@ -89,10 +90,10 @@ class Suggestions:
         yield from whole.split(b"\n")[:-1]
 
     def _take(self, line: bytes) -> str:
-        """Keeps what the line says; returns why it cannot be kept."""
+        """Parse a line and keep its entry; returns the reason if it is refused."""
         try:
             if b'"warm_start"' in line:
-                self.told.append(Told.model_validate_json(line))
+                self.warm_start.append(WarmStartTrial.model_validate_json(line))
                 return ""
             suggestion = Suggestion.model_validate_json(line)
         except ValidationError as err:
@@ -114,30 +115,30 @@ _HARMLESS = {
 }
 
 
-def unsafe_attrs_reason(notes: Mapping[str, Any]) -> str:
-    """Why these attributes must not reach a sampler; empty if they may.
+def unsafe_attrs_reason(attrs: Mapping[str, Any]) -> str:
+    """Reason why these attributes must not reach a sampler; empty if they may.
 
-    Optuna's CMA-ES keeps its optimizer as a pickle in the trial's attributes and unpickles it without a look. A run
-    directory may come from anybody, so that pickle is read here first, by an unpickler that knows the classes of such
-    an optimizer and no others: what it cannot read, Optuna never sees.
+    Optuna's CMA-ES stores its optimizer as a pickle in the trial's attributes and unpickles it unchecked. A run
+    directory may come from an untrusted source, so the pickle is first loaded here, by an unpickler restricted to the
+    classes of such an optimizer: if this fails, Optuna does not receive it.
     """
     for prefix in _OPTIMIZERS:
-        parts = [value for key, value in notes.items() if key.startswith(prefix)]
+        parts = [value for key, value in attrs.items() if key.startswith(prefix)]
         if not parts:
             continue
         try:
-            # Put together as Optuna does it.
-            content = bytes.fromhex("".join(notes[f"{prefix}:{number}"] for number in range(len(parts))))
+            # Joined in the way of Optuna.
+            content = bytes.fromhex("".join(attrs[f"{prefix}:{number}"] for number in range(len(parts))))
             _Unpickler(io.BytesIO(content)).load()
         except _Foreign as err:
             return f"its {prefix!r} holds more than an optimizer: {err}; none of it was executed"
-        except Exception as err:  # damaged bytes raise whatever they lead to
+        except Exception as err:  # damaged bytes can raise any exception
             return f"its {prefix!r} cannot be read: {type(err).__name__}"
     return ""
 
 
 class _Foreign(pickle.UnpicklingError):
-    """A name that no optimizer has."""
+    """Pickled global that is not part of an optimizer."""
 
 
 class _Unpickler(pickle.Unpickler):

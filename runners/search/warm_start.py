@@ -1,7 +1,7 @@
-"""`search.warm_start`: completed trials of earlier runs, told to the sampler before its first suggestion.
+"""Warm start of a search (`search.warm_start`) from completed trials of earlier runs.
 
-A value found under another training or on other data would teach the sampler something false. So only variants count
-that could stand in this search: nothing but its space tells them from its baseline.
+The sampler receives them before its first suggestion. A value from another training or other data would mislead it, so
+only variants count that differ from this search's baseline in nothing but parameters of its space.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from results import Run, TrialRecord
-from runners.search.suggestion_log import Suggestions, Told
+from runners.search.suggestion_log import Suggestions, WarmStartTrial
 from runners.trials.objectives import objective_values
 from search_space import Problem, Setting, SpecError, Sweep, params_of
 
 __all__ = ["warm_trials"]
 
 
-def warm_trials(sweep: Sweep, suggestions: Suggestions) -> list[Told]:
-    """What the sampler is told. What is new is written down first.
+def warm_trials(sweep: Sweep, suggestions: Suggestions) -> list[WarmStartTrial]:
+    """Variants of earlier runs for the sampler; new ones are logged first.
 
     Raises:
-        SpecError: a run that is not there, or of which nothing can be used.
+        SpecError: a run is missing, or none of its variants can be used.
     """
     assert sweep.search is not None
     runs = sweep.search.warm_start
-    known = {told.warm_start for told in suggestions.told}
+    known = {trial.warm_start for trial in suggestions.warm_start}
     for run in runs:
         if run not in known:
             found = list(_usable(sweep, run))
-            suggestions.append(*(told.model_dump() for told in found))
-            suggestions.told += found
-    return [told for told in suggestions.told if told.warm_start in runs]
+            suggestions.append(*(trial.model_dump() for trial in found))
+            suggestions.warm_start += found
+    return [trial for trial in suggestions.warm_start if trial.warm_start in runs]
 
 
-def _usable(sweep: Sweep, run: str) -> Iterator[Told]:
+def _usable(sweep: Sweep, run: str) -> Iterator[WarmStartTrial]:
     variants: dict[str, list[TrialRecord]] = {}
     for record in Run.open(Path(run)).deciding.values():
         if record.status == "completed" and not record.role:
@@ -49,12 +49,12 @@ def _usable(sweep: Sweep, run: str) -> Iterator[Told]:
         values = objective_values(records, sweep)
         if params is not None and values is not None:
             used += 1
-            yield Told(warm_start=run, params=params, values=values)
+            yield WarmStartTrial(warm_start=run, params=params, values=values)
     if not used:
-        message = f"none of its {len(variants)} completed variants could stand in this search"
+        message = f"none of its {len(variants)} completed variants fits this search"
         hint = "a usable one differs from `baseline` in nothing but `space` and has every objective"
         raise SpecError(Problem(message, where=run, path="search.warm_start", hint=hint))
-    left = f"; {len(variants) - used} others could not stand in it" if used < len(variants) else ""
+    left = f"; {len(variants) - used} others do not fit it" if used < len(variants) else ""
     print(f"archsweep: the search starts from {used} variants of {run}{left}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""What can be trained. To add a task: one file here that fulfils `task.Task`, one line in `TASKS`."""
+"""Registry of training tasks. To add one: one file here that implements `task.Task`, one line in `TASKS`."""
 
 from __future__ import annotations
 

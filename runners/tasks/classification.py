@@ -1,10 +1,10 @@
-"""Classifying images. The one module that uses `timm.task`, which is young and still moving.
+"""Image classification. The only module that uses `timm.task`, whose API is young and may change.
 
 Loss: cross-entropy with label smoothing, or on the soft labels that mixup and cutmix make (smoothed by `Mixup`
-itself); where asked for, plus the cosine regulariser on the attention maps of the same forward pass. Metrics: `top1`
+itself); where configured, plus the cosine regulariser on the attention maps of the same forward pass. Metrics: `top1`
 and `top5` in %, `loss` the plain cross-entropy in nats, whatever the training loss is. `top5` is left out where there
-are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so the last, smaller batch weighs what
-it should.
+are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so a smaller last batch is weighted
+correctly.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Classification:
     def share(self) -> None:
         self._is_shared = True
         device = self._task.device
-        # Some models leave parameters out of some steps; DDP would wait for their gradients if it did not search.
+        # Some models do not use all parameters in every step; without the search DDP would wait for their gradients.
         self._task.prepare_distributed(
             device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
         )

@@ -1,6 +1,6 @@
-"""What the training loop asks of a task: a loss to minimise, a model to evaluate, and metrics of it.
+"""Task interface of the training loop: a loss to minimise, a model to evaluate, and its metrics.
 
-The loop knows no labels and no logits; everything that is particular to classifying images lies behind this contract.
+The loop handles neither labels nor logits; everything specific to image classification is behind this interface.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ __all__ = ["Task"]
 
 
 class Task(Protocol):
-    """One model with what it is trained for. Constructed with the model already on its device."""
+    """A model with its loss and metrics. Constructed with the model already on its device."""
 
     def __init__(self, model: nn.Module, *, info: DataInfo, train: TrainSpec, device: torch.device) -> None: ...
 
     @property
     def model(self) -> nn.Module:
-        """The model whose weights are optimised."""
+        """Model whose weights are optimised."""
         ...
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """The model that is measured: the average of the weights where `ema_decay` is set, else `model`."""
+        """Model that is evaluated: the moving average of the weights where `ema_decay` is set, else `model`."""
         ...
 
     def share(self) -> None:
-        """From here on the process is one of several: gradients of `loss` are averaged, `metrics` summed over them."""
+        """Prepare for distributed training: gradients of `loss` are averaged and `metrics` summed over processes."""
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that are measured, by their names in the model that `modelzoo.build_model` makes."""
+        """Weights that are evaluated, by their names in the model of `modelzoo.build_model`."""
         ...
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
-        """The scalar to minimise; random choices (mixup) draw from `stream`."""
+        """Scalar loss to minimise; random choices (mixup) draw from `stream`."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything of the task that training changes, the weights included: tensors and plain values."""
+        """State of the task that training changes, including the weights: tensors and plain values."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the state of an equal task over."""
+        """Load the state of an equal task."""
         ...
 
     def after_update(self, num_updates: int) -> None:
-        """Called after every optimiser step with the number of steps so far."""
+        """Callback after every optimiser step, with the number of steps so far."""
         ...
 
     def metrics(self, batches: Iterable[Batch], autocast: AbstractContextManager) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""How a trial trains. The loop is in `loop.py`; this package offers what must be known before anything trains."""
+"""Training of one trial: loop, state, checkpoints, precision, distributed processes.
+
+The loop is in `loop.py`; this package exports the check of training options, which runs before any training.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the epochs of a training have chosen so far: test metrics at the best validation epochs, and the best weights.
+"""Model selection by validation metric: test metrics at the best epochs, and the best weights.
 
-Separate from the loop because it is remembered across interruptions: a checkpoint holds its state.
+Separate from the loop because its state is part of a checkpoint and survives interruptions.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["BestOnValidation", "BestWeights"]
 
 
 class BestOnValidation:
-    """Test metrics at the epochs that the validation split chooses, each metric by its own validation value."""
+    """Test metrics at the best validation epochs, each metric selected by its own validation value."""
 
     def __init__(self) -> None:
         self._best: dict[str, float] = {}
         self.test_metrics: dict[str, float] = {}
 
     def consider(self, on_val: Mapping[str, float], on_test: Callable[[], dict[str, float]]) -> None:
-        """Measures the test split if an epoch is the best so far in some metric; the earliest of equals stays."""
+        """Measure the test split if the epoch is the best so far in some metric; of equal ones the earliest counts."""
         better = [name for name, value in on_val.items() if _is_better(name, value, self._best.get(name))]
         if not better:
             return
@@ -39,7 +39,7 @@ class BestOnValidation:
 
 
 class BestWeights:
-    """A copy of the weights of the epoch whose `metric` is the best so far; the earliest of equals stays."""
+    """Copy of the weights of the epoch with the best `metric` so far; of equal ones the earliest counts."""
 
     def __init__(self, metric: str) -> None:
         self._metric = metric
@@ -48,11 +48,11 @@ class BestWeights:
         self.weights: dict[str, Tensor] = {}
 
     def consider(self, epoch: int, metrics: Mapping[str, float], weights: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Copies the weights if this epoch is the best so far."""
+        """Copy the weights if this epoch is the best so far."""
         value = metrics[self._metric]
         if _is_better(self._metric, value, self._value):
             self._value, self.epoch = value, epoch
-            # Training goes on in the same memory; on the CPU they take none of the GPU's.
+            # A copy, because training continues in the same memory; on the CPU, to save GPU memory.
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in weights().items()}
 
     def state_dict(self) -> dict[str, Any]:

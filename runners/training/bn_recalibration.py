@@ -1,11 +1,11 @@
-"""Running statistics of BatchNorms inside attention, re-estimated before every evaluation.
+"""Recalibration of BatchNorm running statistics inside attention, before every evaluation.
 
 Attention maps vary little: for 197 tokens a softmax map at initialisation has a variance of about 6e-7, against
 BatchNorm's eps of 1e-5 and an initial running variance of 1. With the usual momentum of 0.1 the running statistics
-need some 150 batches to come near, and until then evaluation mode computes something unrelated to what was trained.
-Short trainings would measure that artefact instead of the mechanism. So before evaluating, a fixed set of
+need about 150 batches to converge, and until then evaluation mode computes something unrelated to the trained model.
+Short trainings would measure that artefact instead of the mechanism. So before an evaluation, a fixed set of
 un-augmented training batches is passed through the model with these BatchNorms (and only these) in training mode, and
-their statistics become the plain average over the batches. DeepViT's own training script has such a pass, too.
+their statistics are set to the plain average over the batches. DeepViT's own training script has such a pass, too.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def recalibrate(
     num_batches: int,
     autocast: AbstractContextManager | None = None,
 ) -> None:
-    """Sets the running mean and variance of `batchnorms` to their average over the first `num_batches` batches.
+    """Set the running mean and variance of `batchnorms` to their average over the first `num_batches` batches.
 
-    Weights, other buffers, modes and momenta are as before afterwards. Dropout is off during the pass.
+    Weights, other buffers, modes and momenta are unchanged. Dropout is off during the pass.
     """
     if not batchnorms or num_batches == 0:
         return
@@ -41,7 +41,7 @@ def recalibrate(
     for batchnorm in batchnorms:
         assert isinstance(batchnorm, nn.modules.batchnorm._BatchNorm)
         batchnorm.reset_running_stats()
-        batchnorm.momentum = None  # PyTorch's way to say: cumulative average
+        batchnorm.momentum = None  # in PyTorch: cumulative average
         batchnorm.train()
     try:
         with autocast or nullcontext():

@@ -1,8 +1,8 @@
-"""`trials/<trial_id>/checkpoint.pt`: a training in a file, written whole or not at all, and read without trust.
+"""Checkpoint of a trial, `trials/<trial_id>/checkpoint.pt`: written atomically, read as untrusted input.
 
-Why not Tune's checkpoints: they live in Tune's storage, and nothing of Tune must survive the driver (decision 1). A
-checkpoint is loaded with `weights_only`, so that a stranger's file executes nothing, and used only if it is of this
-very trial and was written by the same versions: all else is ignored with a word, and the trial begins anew.
+Why not Tune's checkpoints: they are in Tune's storage, and nothing of Tune may outlive the driver (decision 1). A
+checkpoint is loaded with `weights_only`, so that an untrusted file executes nothing, and used only if it is of the same
+trial and was written by the same versions: any other is ignored with a message, and the trial starts from scratch.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _FORMAT = 1
 
 
 class TrialCheckpoint:
-    """Saves one trial in its directory and brings it back.
+    """Saving and resuming of one trial in its directory.
 
     Args:
-        directory: of the trial; without one nothing is saved.
-        say: tells a person what was ignored or could not be written.
+        directory: directory of the trial; without one nothing is saved.
+        say: prints a message for the user about a file that was ignored or could not be written.
 
     Attributes:
-        earlier_seconds: that the trial has taken before it was interrupted.
+        earlier_seconds: time that the trial had taken before it was interrupted.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TrialCheckpoint:
         self.earlier_seconds = 0.0
 
     def resume(self, state: TrainingState) -> bool:
-        """Puts `state` where the trial's checkpoint stands; False if there is none that can be used."""
+        """Load the trial's checkpoint into `state`; False if there is no usable one."""
         if self._directory is None:
             return False
         path = self._directory / CHECKPOINT_NAME
@@ -83,26 +83,28 @@ class TrialCheckpoint:
             raise
         except pickle.UnpicklingError:
             reason = "it holds more than tensors and plain values, or is damaged; none of it was executed"
-        except Exception as err:  # a damaged file raises whatever its bytes lead to
+        except Exception as err:  # a damaged file can raise any exception
             reason = f"{type(err).__name__}: {err}".splitlines()[0]
         if len(set(self._processes.gather(not reason))) > 1:
             raise RuntimeError(f"not every process of the trial could read {path}: {reason or 'this one could'}")
         if reason:
-            self._say(f"{path.name} ignored, the trial begins anew: {reason}")
+            self._say(f"{path.name} ignored, the trial starts from scratch: {reason}")
             return False
         self._say(f"continued from {path.name}: {state.epoch} epochs and {state.batches} updates done")
         return True
 
     def save_if_due(self, state: TrainingState) -> None:
-        """Saves after a finished epoch if the settings want it."""
+        """Save after a finished epoch if one is due by `every_epochs` and `min_seconds`."""
         every = self._settings.every_epochs
         is_due = every > 0 and state.epoch % every == 0
         if is_due and self._processes.agree(lambda: self._clock() - self._saved_at >= self._settings.min_seconds):
             self.save(state)
 
     def save(self, state: TrainingState) -> bool:
-        """Writes the checkpoint; False, with a word, if that is impossible: the training then goes on without. All
-        processes of a trial call it together; the first one writes."""
+        """Write the checkpoint; False, with a message, if that fails: training continues without it.
+
+        A collective: all processes of a trial must call it together; rank 0 writes.
+        """
         seconds = self.earlier_seconds + self._clock() - self._began
         stored = {**self._identity(), "seconds": seconds, "state": state.state_dict()}
         is_written = self._processes.is_first and self._write(
@@ -112,7 +114,7 @@ class TrialCheckpoint:
         return is_written
 
     def keep_weights(self, weights: dict[str, Tensor], *, epoch: int, chosen_by: str) -> None:
-        """Writes the weights of a completed trial, which stay."""
+        """Write the weights of a completed trial, which are kept."""
         from safetensors.torch import save  # only here: most trials keep nothing
 
         metadata = {
@@ -122,7 +124,7 @@ class TrialCheckpoint:
             "epoch": str(epoch),
             "chosen_by": chosen_by,
         }
-        # safetensors wants tensors that share no memory and lie in order
+        # safetensors requires contiguous tensors that share no memory
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
         self._write(WEIGHTS_NAME, lambda stream: stream.write(save(tensors, metadata=metadata)))
 
@@ -133,7 +135,7 @@ class TrialCheckpoint:
             self._directory.mkdir(parents=True, exist_ok=True)
             with atomic_writer(self._directory / name) as stream:
                 write(stream)
-        # PyTorch's writer answers a full disk with a RuntimeError.
+        # PyTorch's writer raises RuntimeError on a full disk.
         except (SpecError, OSError, RuntimeError) as err:
             reason = err.problems[0].message if isinstance(err, SpecError) else str(err).splitlines()[0]
             self._say(f"{name} not written, the training goes on: {reason.removeprefix('cannot write: ')}")

@@ -1,6 +1,6 @@
-"""What a sweep asks to be looked at in a trained model (`task.probes`): numbers for its record, arrays for plots.
+"""Probes of a trained model (`task.probes`): metrics for its record, arrays for plots.
 
-Separate from the metrics of a task because probes belong to models, not to tasks: they are measured once, after the
+Separate from the metrics of a task because probes depend on models, not on tasks: they are measured once, after the
 last epoch, in evaluation mode and single precision, on the same test images for every variant and seed.
 """
 
@@ -23,23 +23,23 @@ __all__ = ["ARRAYS_NAME", "check_probe_options", "probe_model"]
 
 ARRAYS_NAME = "probes.npz"
 _IMAGES_AT_A_TIME = 8
-"""Maps of a batch are all in memory at once: 12 blocks of 12 heads over 197 tokens make some 22 MB an image."""
+"""Attention maps of a batch are all in memory at once: 12 blocks of 12 heads over 197 tokens take 22 MB an image."""
 
 
 def probe_model(
     model: nn.Module, batches: EvalBatches, task: TaskSpec, *, num_images: int, directory: Path | None
 ) -> dict[str, float]:
-    """The metrics of `task.probes`; none of those that the model has nothing for, which the trial's log says.
+    """Metrics of `task.probes`. A probe that does not apply to the model is left out, with a line in the trial's log.
 
     Args:
-        num_images: images in `batches`; `task.probe_images` of them are looked at, evenly spread.
-        directory: where the arrays go if they are asked for.
+        num_images: images in `batches`; `task.probe_images` of them are used, evenly spread.
+        directory: directory for the arrays of `task.probe_arrays`.
 
     Raises:
-        SpecError: arrays are asked for, and there is no directory.
+        SpecError: arrays are requested, and there is no directory.
     """
     if task.probe_arrays and directory is None:
-        raise SpecError(Problem("probe arrays need a run directory to lie in", path="task.probe_arrays"))
+        raise SpecError(Problem("probe arrays need a run directory", path="task.probe_arrays"))
     found = measure_probes(
         model,
         _spread(batches, num_images, task.probe_images),
@@ -54,7 +54,7 @@ def probe_model(
 
 
 def check_probe_options(task: TaskSpec) -> Iterator[Problem]:
-    """Options that speak of probes where there are none, or not those."""
+    """Probe options without effect, because no probe or not the one concerned is listed, and duplicate probes."""
     fields = type(task).model_fields
     owners = {"probe_images": "probes", "probe_arrays": "probes", "similarity_threshold": "`similar_blocks` in probes"}
     for name, owner in owners.items():
@@ -70,8 +70,8 @@ def check_probe_options(task: TaskSpec) -> Iterator[Problem]:
 
 
 def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Tensor]:
-    """Every k-th image, `wanted` of them, or all: many test splits are sorted by class."""
-    # A stream may not know its length: then the first ones.
+    """`wanted` evenly spaced images, or all if there are fewer: many test splits are sorted by class."""
+    # A stream may not report its length: then the first images.
     num_images = max(num_images, wanted) if num_images <= 0 else num_images
     wanted = min(wanted, num_images)
     chosen = {index * num_images // wanted for index in range(wanted)}
@@ -84,7 +84,7 @@ def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Tens
 
 
 def _write(found: Probed, path: Path) -> None:
-    """`attentions` names the rows of what is measured of attentions; NaN where two of them cannot be compared."""
+    """Write the arrays as .npz. `attentions` names the rows of attention probes; NaN where two are not comparable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {name: array.cpu().numpy() for name, array in found.arrays.items()}
     np.savez_compressed(path, attentions=np.array(found.names, dtype=str), **arrays)

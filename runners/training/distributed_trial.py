@@ -1,9 +1,9 @@
-"""A trial in as many processes as its resources say: one GPU each, or a share of its CPUs.
+"""Data-parallel training of one trial in several processes: one GPU each, or a share of its CPUs.
 
-Why not Ray Train inside Tune: docs/decisions/0004-processes-of-a-trial.md. The processes lie on one node. They are
-started afresh, because a process that has used threads or a GPU cannot be forked, find one another by a file and talk
-over the loopback device or the GPUs' own links. This process only watches: it passes on what the first one says, and
-when one of them dies it ends the others, which would wait for it for ever.
+Why not Ray Train inside Tune: docs/decisions/0004-processes-of-a-trial.md. All processes are on one node. They are
+spawned, because a process that has used threads or a GPU cannot be forked; they rendezvous through a file and
+communicate over the loopback device or the GPUs' own links. This process only supervises: it forwards the messages of
+rank 0, and when one process dies it kills the others, which would wait for it permanently.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["run_trial_in_processes"]
 _LOOK_EVERY_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 1.0
 _LONGEST_WAIT = datetime.timedelta(minutes=30)
-"""For one another: a process that is alive and yet does nothing for so long has failed the trial."""
+"""Timeout of collectives: a process that is alive but does not answer for so long fails the trial."""
 
 
 def run_trial_in_processes(
@@ -50,10 +50,10 @@ def run_trial_in_processes(
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """`run_trial`, by `resources.num_processes` processes: this one if there is one, else so many of its own.
+    """`run_trial` in `resources.num_processes` processes: in this one if that is 1, else in spawned ones.
 
     Raises:
-        TrialFailed: one of the processes failed or died; the failure says which and why.
+        TrialFailed: one of the processes failed or died; the failure says which one and why.
     """
     options: dict[str, Any] = {"directory": directory, "checkpoints": checkpoints, "metric": metric}
     size = resources.num_processes
@@ -84,19 +84,19 @@ class _Processes:
             self._processes.append(process)
 
     def watch(self, *, report: Report, on_resume: Callable[[Any], None], is_preempted: Callable[[], bool]) -> Outcome:
-        """Listens until the first process has the outcome, or any has failed."""
-        is_told = False
+        """Wait for the outcome of rank 0 or the failure of any rank; pass a preemption on to rank 0 once."""
+        is_notified = False
         while True:
-            if not is_told and is_preempted():
+            if not is_notified and is_preempted():
                 self._processes[0].terminate()
-                is_told = True
+                is_notified = True
             for connection in wait(self._connections, timeout=_LOOK_EVERY_SECONDS):
                 assert isinstance(connection, Connection)
                 rank = self._connections.index(connection)
                 try:
                     kind, content = connection.recv()
                 except (EOFError, OSError):
-                    if is_told and self._exit_code(0) == -signal.SIGTERM:  # before it listened
+                    if is_notified and self._exit_code(0) == -signal.SIGTERM:  # before its handler was set
                         return Outcome("preempted")
                     raise TrialFailed(self._death(rank)) from None
                 if kind == "failure":
@@ -109,7 +109,7 @@ class _Processes:
                     connection.send(report(content))
 
     def end(self) -> None:
-        """Ends what still runs, at once: nothing of it is needed any more."""
+        """Kill the processes that still run: their results are not needed any more."""
         for process in self._processes:
             process.kill()
         for process, connection in zip(self._processes, self._connections, strict=True):
@@ -117,7 +117,7 @@ class _Processes:
             connection.close()
 
     def _cause(self, failure: Failure) -> Failure:
-        """A process that was killed makes the others fail in their next exchange, and they may be quicker to say so."""
+        """Root cause of a failure: a killed process makes the others fail at their next collective, maybe earlier."""
         if wait([process.sentinel for process in self._processes], timeout=_LAST_WORDS_SECONDS):
             for rank in range(len(self._processes)):
                 if (self._exit_code(rank, patience=0) or 0) < 0:
@@ -138,7 +138,7 @@ class _Processes:
 
 
 def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job: dict[str, Any]) -> None:
-    """One process of a trial. Only the first one reports; any may fail."""
+    """Entry point of one rank. Only rank 0 reports epochs; any rank may report a failure."""
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"].grace_seconds)
     resources: Resources = job["resources"]
@@ -157,10 +157,10 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
             is_preempted=is_preempted,
             processes=processes,
         )
-        dist.barrier()  # the first one's end is the trial's: the others must have done their part
+        dist.barrier()  # rank 0 ends the trial: the other ranks must have finished before
         if processes.is_first:
             connection.send(("outcome", dataclasses.asdict(outcome)))
-        connection.recv()  # the parent ends us all
+        connection.recv()  # wait until the parent kills all ranks
     except (EOFError, BrokenPipeError):
         os._exit(1)  # the parent is gone
     except BaseException as err:
@@ -173,7 +173,7 @@ def _meet(processes: ProcessGroup, store: str) -> None:
     has_gpus = torch.cuda.is_available()
     if sys.platform == "linux":
         for library in ("GLOO", "NCCL"):
-            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")  # they share a node: nothing listens outside
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")  # all on one node: open no port to the outside
     if has_gpus:
         torch.cuda.set_device(processes.rank)
     dist.init_process_group(

@@ -1,7 +1,8 @@
-"""The training loop: epochs of updates, an evaluation after each, and the question whether to go on.
+"""Training loop: epochs of updates, an evaluation after each, and a callback that may stop it.
 
-It knows neither Ray nor Optuna nor labels: the task brings loss and metrics, `report` the answer to "stop now?". What
-it changes stands in a `TrainingState`, which a checkpoint saves: between any two updates it can leave and come back.
+It depends neither on Ray nor on Optuna nor on labels: the task provides loss and metrics, `report` the decision to
+stop. All that it changes is in a `TrainingState`, which a checkpoint saves: it can be interrupted and resumed between
+any two updates.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from search_space.schema.trial import TrainSpec
 __all__ = ["Report", "Trained", "train_model"]
 
 Report = Callable[[dict[str, float]], bool]
-"""Receives `{"epoch": n, "train_loss": ..., metrics}` after every epoch; True means: stop now."""
+"""Callback with `{"epoch": n, "train_loss": ..., metrics}` after every epoch; True stops the training."""
 
 _CHECK_LOSS_EVERY = 100
 
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training went. `metrics` is empty unless it is completed."""
+    """Result of a training. `metrics` is empty unless it is completed."""
 
     status: Literal["completed", "pruned", "preempted"]
     metrics: dict[str, float]
@@ -60,22 +61,22 @@ def train_model(
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
 ) -> Trained:
-    """Trains for `train.epochs` epochs or until `report` says stop.
+    """Train for `train.epochs` epochs or until `report` returns True.
 
-    With a validation split every epoch is measured on it (`val_top1`, ...); the test split is measured after the last
-    epoch (`top1`) and where a validation metric is the best so far (`top1@best_val`: the test metric at the epoch that
-    `val_top1` chose). Without, every epoch is measured on the test split. Where weights are averaged, that is what is
-    measured, and `top1@ema` says so. Stopping after the last epoch is completing.
+    With a validation split every epoch is evaluated on it (`val_top1`, ...); the test split is evaluated after the last
+    epoch (`top1`) and where a validation metric is the best so far (`top1@best_val`: the test metric at the epoch with
+    the best `val_top1`). Without one, every epoch is evaluated on the test split. Where weights are averaged, the
+    average is evaluated, and the metrics are repeated as `top1@ema`, ... Stopping after the last epoch is completion.
 
     Args:
-        checkpoint: where the training continues if it was interrupted, and saves itself.
-        best_weights: gets the weights of every epoch to choose from.
-        on_resume: gets the curve so far before the first epoch of a continued training.
-        is_preempted: asked before every update; on True the training saves itself and returns as `preempted`.
-        processes: the processes that train together; `data` is this one's share, `report` is asked by the first.
+        checkpoint: restores an interrupted training and saves this one.
+        best_weights: receives the weights of every epoch for model selection.
+        on_resume: receives the curve so far before the first epoch of a resumed training.
+        is_preempted: polled before every update; on True the training is saved and returns as `preempted`.
+        processes: the process group that trains together; `data` is this process's shard, rank 0 calls `report`.
 
     Raises:
-        NonFiniteLoss: the training loss, or the loss on the measured split, is NaN or infinite.
+        NonFiniteLoss: the training loss, or the loss on the evaluated split, is NaN or infinite.
     """
     state = TrainingState(
         task,
@@ -114,12 +115,12 @@ def train_model(
 
 
 def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempted: Callable[[], bool]) -> bool:
-    """Does the updates of the epoch that are left; False if it was asked to leave before the last one was done."""
+    """Do the remaining updates of the epoch; False if the training was preempted before the last one."""
     task, epoch, processes = state.task, state.epoch + 1, state.processes
     batch_size = train_batch_size(train, data.info.num_train)
     task.model.train()
     for batch in _batches_left(state, data):
-        # Before the update, so that there is something left to do and an epoch that is all but done is finished.
+        # Before the update: a preempted epoch then has updates left, and a complete one is still evaluated.
         if is_preempted():
             return False
         with state.precision.autocast():
@@ -132,7 +133,7 @@ def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempte
         if state.schedule is not None:
             state.schedule.step_update(state.updates)
         state.loss_sum += loss.detach()
-        # Reading the loss waits for the GPU; now and then is enough to leave a long, lost epoch early.
+        # Reading the loss synchronises with the GPU; once in 100 updates is enough to stop a diverged epoch early.
         if state.batches % _CHECK_LOSS_EVERY == 0:
             _check_finite(state.loss_sum, epoch)
     assert state.batches > 0, "an epoch without batches"
@@ -141,8 +142,8 @@ def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempte
 
 
 def _batches_left(state: TrainingState, data: Data) -> Iterator[Batch]:
-    """The epoch's batches after those that were trained on before an interruption, which are read and dropped: the
-    streams of augmentation then stand where they stood."""
+    """Remaining batches of the epoch. Those trained on before an interruption are read and dropped, which advances the
+    augmentation streams to their positions at the interruption."""
     batches = iter(data.train.epoch(state.epoch + 1))
     if state.batches:
         generators = generator_states(state.device)
@@ -153,7 +154,7 @@ def _batches_left(state: TrainingState, data: Data) -> Iterator[Batch]:
 
 
 def _measure_epoch(state: TrainingState, data: Data, epoch: int) -> dict[str, float]:
-    """Metrics of the split that is watched; with a validation split, those of the test split where it is the best."""
+    """Metrics of the validation split, else of the test split; at a best validation epoch the test split, too."""
     if data.val is None:
         return _measure(state.task, data.test, state.precision, epoch)
     on_val = _measure(state.task, data.val, state.precision, epoch)

@@ -1,9 +1,9 @@
-"""In which number format a trial computes.
+"""Numerical precision of a trial (`train.amp`).
 
 off        float32
 auto       bfloat16 on a GPU, float32 on a CPU
 bfloat16   autocast to bfloat16, on a CPU as well
-float16    autocast to float16 with a scaled loss; only on a GPU, elsewhere it is refused
+float16    autocast to float16 with loss scaling; only on a GPU, an error elsewhere
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Precision"]
 
 
 class Precision:
-    """Autocast around forward passes, and the optimiser step that goes with it."""
+    """Autocast for forward passes, and the matching optimiser step."""
 
     def __init__(self, amp: str, device: torch.device) -> None:
         is_gpu = device.type == "cuda"
@@ -44,7 +44,7 @@ class Precision:
         return nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """The scale of the loss, where it is scaled."""
+        """State of the loss scaler; empty without loss scaling."""
         return {} if self._scaler is None else self._scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class Precision:
             self._scaler.load_state_dict(state)
 
     def update(self, loss: Tensor, optimizer: Optimizer, model: nn.Module, *, clip_grad: float | None) -> None:
-        """One optimiser step down the gradient of `loss`, its norm clipped to `clip_grad`."""
+        """One optimiser step with the gradient of `loss`, its norm clipped to `clip_grad`."""
         optimizer.zero_grad(set_to_none=True)
         # timm marks optimisers that differentiate the gradient (adahessian).
         is_second_order = getattr(optimizer, "is_second_order", False)

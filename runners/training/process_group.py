@@ -1,9 +1,9 @@
-"""The processes that train one trial together, and what each of them does of it.
+"""Process group of a trial: rank, world size, sharding of batches, and collectives.
 
-Every process walks through the same batches in the same order and takes its share of each, so that all of them together
-do what one process would do: same global batch, same augmentation, same pairs and lambda of mixup. Losses are weighted
-by the size of the share, metrics are sums over the processes, decisions are those of process 0. `ALONE` is the trial
-that has one process, for which all of this is nothing.
+Every process iterates over the same batches in the same order and takes its shard of each, so that together they
+compute what one process would: same global batch, same augmentation, same pairs and lambda of mixup. Losses are
+weighted by the size of the shard, metrics are sums over the processes, decisions are those of rank 0. `ALONE` is the
+group of a single process, for which all of this does nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import Tensor, nn
 __all__ = ["ALONE", "ProcessGroup"]
 
 _LOOK_EVERY = 10
-"""Updates between two looks whether to stop: agreeing makes the processes wait for one another."""
+"""Updates between two polls whether to stop: each is a collective, so the processes wait for one another."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among `size`; the default process group is initialised where there are several."""
+    """Process `rank` of `size`; with several, torch's default process group is initialised."""
 
     rank: int = 0
     size: int = 1
@@ -34,9 +34,12 @@ class ProcessGroup:
         return self.rank == 0
 
     def shard_of(self, num: int) -> Tensor:
-        """Positions of this process' part of a batch of `num` images: some of the front and their mirror images at the
-        back, because mixup pairs image i with image `num` - 1 - i and must find the same pairs in the part. The middle
-        one of an odd number goes to the last process. May be empty where there are fewer images than processes."""
+        """Positions of this process's shard of a batch of `num` images.
+
+        The shard has positions from the front and their mirror positions at the back, because mixup pairs image i with
+        image `num` - 1 - i and must find the same pairs in the shard. The middle image of an odd number goes to the
+        last process. May be empty where there are fewer images than processes.
+        """
         pairs = num // 2
         begin, end = (pairs * at // self.size for at in (self.rank, self.rank + 1))
         front = torch.arange(begin, end)
@@ -44,8 +47,7 @@ class ProcessGroup:
         return torch.cat([front, middle, num - 1 - front.flip(0)])
 
     def weight(self, num: int, of: int) -> float:
-        """What the mean over `num` of `of` images must be multiplied with, so that the mean over processes is that of
-        all images."""
+        """Factor for the mean loss over `num` of `of` images, so that the mean over processes is that of all images."""
         return num * self.size / of
 
     def mean(self, value: Tensor) -> Tensor:
@@ -57,15 +59,15 @@ class ProcessGroup:
         return total / self.size
 
     def agree(self, answer: Callable[[], Any]) -> bool:
-        """The answer of process 0, for all."""
+        """Answer of rank 0, broadcast to all."""
         if self.size == 1:
             return bool(answer())
-        told = torch.tensor([int(bool(answer())) if self.is_first else 0])  # on the CPU: no GPU waits for it
-        dist.broadcast(told, src=0)
-        return bool(told.item())
+        shared = torch.tensor([int(bool(answer())) if self.is_first else 0])  # on the CPU: no GPU synchronisation
+        dist.broadcast(shared, src=0)
+        return bool(shared.item())
 
     def now_and_then(self, answer: Callable[[], bool]) -> Callable[[], bool]:
-        """`answer` of process 0, asked for once in a number of calls; all processes call it equally often."""
+        """`answer` of rank 0, evaluated once in a number of calls; all processes must call it equally often."""
         if self.size == 1:
             return answer
         calls = 0
@@ -79,13 +81,13 @@ class ProcessGroup:
 
     @torch.no_grad()
     def copy_buffers(self, module: nn.Module) -> None:
-        """Gives all processes the buffers of process 0: BatchNorm's running statistics differ where it saw shares."""
+        """Broadcast the buffers of rank 0: running statistics of BatchNorm differ between shards."""
         if self.size > 1:
             for buffer in module.buffers():
                 dist.broadcast(buffer, src=0)
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all processes, on all of them."""
+        """Values of all processes, on all of them."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size

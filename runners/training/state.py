@@ -1,8 +1,8 @@
-"""Everything that changes while a trial trains, in one place: what a checkpoint must hold to continue bit for bit.
+"""Training state of a trial: everything that a checkpoint must hold to resume bit for bit.
 
-The schedule is not in it: a learning rate is a function of the number of updates, which the position tells. The order
-of the data and its augmentation are functions of the trial's seed and the epoch; inside an epoch the position is the
-number of batches done.
+The schedule is not in it: the learning rate is a function of the number of updates, which follows from the position.
+The order of the data and its augmentation are functions of the trial's seed and the epoch; inside an epoch the position
+is the number of batches done.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ __all__ = ["TrainingState"]
 
 
 class TrainingState:
-    """A training between two updates.
+    """State of a training between two updates.
 
     Attributes:
         epoch: epochs that are finished, measured and in `curve`.
         batches: updates done in the epoch after those.
-        loss_sum: of those updates, float64.
-        mixing: stream of random numbers for mixup in that epoch.
-        seconds: spent on optimisation.
-        best_weights: None unless the best weights are to be kept.
+        loss_sum: sum of the losses of these updates, float64.
+        mixing: random number stream for mixup in that epoch.
+        seconds: time spent on optimisation.
+        best_weights: None unless `checkpoints.keep` is `best`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class TrainingState:
         self.begin_epoch(0)
 
     def begin_epoch(self, finished: int) -> None:
-        """Stands before the first update of the epoch after `finished` ones."""
+        """Set the position to the first update of the epoch after `finished` epochs."""
         self.epoch = finished
         self.batches = 0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -89,8 +89,11 @@ class TrainingState:
         return self.epoch * self._updates_per_epoch + self.batches
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values only. Tensors are the training's own: write or copy them before it goes on.
-        All processes of a trial call it together."""
+        """State as tensors and plain values only.
+
+        Tensors share memory with the training: write or copy them before it continues. A collective: all processes of
+        a trial must call it together.
+        """
         generators = self.processes.gather(generator_states(self.device))
         return {**self._content(), "loss_sum": self.processes.mean(self.loss_sum), "generators": generators}
 
@@ -110,10 +113,10 @@ class TrainingState:
         return state if self.best_weights is None else state | {"best_weights": self.best_weights.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what `state_dict` gave, the global generators included.
+        """Load the result of `state_dict`, including the states of the global generators.
 
         Raises:
-            ValueError, KeyError, RuntimeError, TypeError, ...: it does not fit. The training is then as it was before.
+            ValueError, KeyError, RuntimeError, TypeError, ...: it does not fit. The training is then unchanged.
         """
         here = [generator_states(self.device)] * self.processes.size
         before = {**copy.deepcopy(self._content()), "generators": here}
@@ -127,9 +130,9 @@ class TrainingState:
         epoch, batches = int(state["epoch"]), int(state["batches"])
         curve = [{str(name): value + 0 for name, value in point.items()} for point in state["curve"]]
         if not 0 <= epoch <= self._train.epochs or [point["epoch"] for point in curve] != list(range(1, epoch + 1)):
-            raise ValueError(f"{len(curve)} epochs in its curve, but it stands after epoch {epoch}")
+            raise ValueError(f"{len(curve)} epochs in its curve, but its position is after epoch {epoch}")
         if not 0 <= batches < self._updates_per_epoch:
-            raise ValueError(f"it stands after batch {batches} of an epoch of {self._updates_per_epoch}")
+            raise ValueError(f"its position is after batch {batches} of an epoch of {self._updates_per_epoch}")
         self.begin_epoch(epoch)
         self.batches = batches
         self.loss_sum.copy_(state["loss_sum"])
@@ -141,10 +144,10 @@ class TrainingState:
         self.chosen.load_state_dict(state["chosen"])
         if self.best_weights is not None:
             if "best_weights" not in state:
-                raise ValueError("it has not kept the best weights, for which `keep: best` asks")
+                raise ValueError("it does not hold the best weights, which `keep: best` needs")
             self.best_weights.load_state_dict(state["best_weights"])
         generators = state["generators"]
         if len(generators) == self.processes.size:
             restore_generators(generators[self.processes.rank], self.device)
-        else:  # other processes than those that saved it: no number may be drawn twice
+        else:  # saved by another number of processes: new streams, so that no number is drawn twice
             torch.manual_seed(stream_seed(self._seed, "continued", self.processes.rank, self.updates))

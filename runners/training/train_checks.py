@@ -1,8 +1,8 @@
-"""Training options checked before anything trains: names that timm does not know, options that would have no effect.
+"""Check of training options before any training: names unknown to timm, options without effect.
 
-The sweep file's schema cannot know these: which optimisers exist is timm's matter, and whether an option can be
-honoured depends on the dataset. An option that this dataset, optimiser or schedule would ignore is an error: two
-variants that differ only in it would be the same experiment under two names.
+The sweep file's schema cannot contain these checks: timm decides which optimisers exist, and whether an option applies
+depends on the dataset. An option that this dataset, optimiser or schedule would ignore is an error: two variants that
+differ only in it would be the same experiment under two names.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from search_space.schema.trial import TaskSpec, TrainSpec
 __all__ = ["SCHEDULES", "check_train_options"]
 
 SCHEDULES = ("constant", "cosine", "multistep", "none", "poly", "rsqrt", "step", "tanh", "wsd")
-"""timm's, without `plateau`, which would steer by the split that is measured."""
+"""timm's schedules, without `plateau`, which would adapt the learning rate to the evaluation split."""
 
 _DECAYING = ("cosine", "poly", "rsqrt", "tanh", "wsd")
 _FIRST_STEP_EPOCH = 90
-"""timm's first decay of `step` and `multistep`."""
+"""Epoch of the first decay of timm's `step` and `multistep`."""
 _DEFAULT_MOMENTUM = TrainSpec.model_fields["momentum"].default
 
 
 def check_train_options(
     task: TaskSpec, train: TrainSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES
 ) -> None:
-    """Raises what is wrong with `train` on the data of `task`, all of it at once.
+    """Check `train` for the dataset of `task`; report all problems at once.
 
     Raises:
         SpecError: unknown names, options without effect, numbers that do not fit together, missing data.
@@ -76,7 +76,7 @@ def _optimizer(train: TrainSpec) -> Iterator[Problem]:
         )
     except ImportError as err:
         yield Problem(f"{train.opt!r} needs a package that is missing: {err}", path="train.opt")
-    # Optimisers answer numbers they cannot use with whatever their authors chose.
+    # Optimisers raise many types for numbers that they do not accept.
     except (AssertionError, RuntimeError, TypeError, ValueError) as err:
         yield Problem(f"{train.opt!r} cannot be made with these options: {err}", path="train.opt")
     if train.momentum != _DEFAULT_MOMENTUM and not get_optimizer_info(bare).has_momentum:
@@ -91,7 +91,7 @@ def _schedule(train: TrainSpec) -> Iterator[Problem]:
     sched, path = train.sched, "train.sched"
     if sched == "plateau":
         yield Problem(
-            "'plateau' would steer the learning rate by the split that is measured",
+            "'plateau' would adapt the learning rate to the split that is evaluated",
             path=path,
             hint=f"known: {', '.join(SCHEDULES)}.",
         )

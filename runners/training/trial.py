@@ -1,7 +1,7 @@
-"""One trial from its spec to its outcome: seed, build, seed again, train, measure.
+"""One trial from its spec to its outcome: seed, build the model, seed again, train, evaluate.
 
 The same spec gives bit-equal metrics on a CPU with the same number of threads, whatever ran before in the process. On
-a GPU some kernels add in no fixed order, so there the last digits may differ.
+a GPU some kernels add in no fixed order, so the last digits may differ.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def run_trial(
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
 ) -> Outcome:
-    """Trains and measures what `spec` describes.
+    """Train and evaluate the trial of `spec`.
 
     Args:
-        report: gets `{"epoch": n, "train_loss": ..., "top1": ..., ...}` once per epoch (`val_top1`, ... where the task
-            holds out a validation split); the answer True means stop now.
+        report: callback with `{"epoch": n, "train_loss": ..., "top1": ..., ...}` once per epoch (`val_top1`, ... where
+            the task holds out a validation split); returning True stops the training.
         device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
-        directory: the trial's own, for checkpoints and for what is asked for beside its record (`task.probe_arrays`).
-        checkpoints: when it is saved, and which weights stay; an interrupted trial continues in any case.
-        metric: chooses the best weights, on the validation split where there is one.
-        on_resume: gets the curve so far if the trial continues from a checkpoint.
-        is_preempted: asked before every update; on True the trial saves itself and ends as `preempted`.
-        processes: which of the trial's processes this is; all return the same outcome, the first one writes files.
+        directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`).
+        checkpoints: when to save, and which weights to keep; an interrupted trial is resumed in any case.
+        metric: selects the best weights, on the validation split where there is one.
+        on_resume: receives the curve so far if the trial resumes from a checkpoint.
+        is_preempted: polled before every update; on True the trial is saved and ends as `preempted`.
+        processes: rank and size of the process group; all ranks return the same outcome, rank 0 writes files.
 
     Raises:
         NonFiniteLoss: the training diverged.
@@ -82,9 +82,9 @@ def run_trial(
     data = load(share=processes.shard_of if processes.size > 1 else None)
     if processes.size > 1 and where.type == "cuda":
         torch.cuda.set_device(where)
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # of GPUs only; elsewhere each normalises its share
-    # Seeded again: variants draw different amounts of noise at initialisation; what follows must not depend on that.
-    # Dropout of the processes must differ.
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # GPUs only; on CPUs each rank normalises its shard
+    # Seeded again: variants draw different amounts of noise at initialisation, and training must not depend on that.
+    # Dropout must differ between ranks.
     training_seed = stream_seed(spec.seed, "training", *([processes.rank] if processes.rank else []))
     with global_streams(training_seed):
         if where.type == "cuda":

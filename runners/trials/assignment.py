@@ -1,4 +1,4 @@
-"""One trial in the driver's hands, from the moment it is handed out to the record of what became of it."""
+"""A trial in the driver: its assignment, its state while it runs, and the record of its result."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Assignment", "Place", "RunningTrial", "given_up_record", "infeasible
 
 @dataclass(frozen=True)
 class Assignment:
-    """One trial to be trained now.
+    """A trial that is due for training.
 
     Attributes:
         attempt: 1 + number of earlier failed records of the trial.
-        proposal: what a search proposed; None in a fixed design.
-        session: which start of the driver this is.
-        role: what the trial is for.
-        alone: it ran out of memory beside others, and gets its device to itself.
+        proposal: the search's proposal that the trial belongs to; None in a fixed design.
+        session: id of this start of the driver.
+        role: `retune` for a trial that tunes a variant; else empty.
+        alone: it ran out of memory beside other trials, so it gets its device to itself.
     """
 
     trial_id: str
@@ -40,7 +40,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trial runs: the name of the host, and the GPUs that it has there by CUDA's numbers or ids."""
+    """Host and GPUs of a trial; GPUs by CUDA's numbers or UUIDs."""
 
     host: str
     gpus: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Place:
 
 @dataclass
 class RunningTrial:
-    """What the driver knows of a trial that is being trained."""
+    """State of a trial that is being trained."""
 
     assignment: Assignment
     began: float = field(default_factory=time.monotonic)
@@ -59,25 +59,25 @@ class RunningTrial:
 
 
 def infeasible_record(assignment: Assignment, reason: str, cost: Mapping[str, float]) -> TrialRecord:
-    """The record of a proposal that no model or requirement allows."""
+    """Record of a proposal whose model cannot be built or violates a requirement."""
     failure = Failure(type="Infeasible", message=reason)
     return _base_record(assignment).model_copy(update={"status": "infeasible", "failure": failure, **cost})
 
 
 def given_up_record(assignment: Assignment, cost: Mapping[str, float]) -> TrialRecord:
-    """The record of a trial that is not trained, because its variant was given up: pruned at epoch 0."""
+    """Record of a trial that is not trained because its variant was given up: pruned at epoch 0."""
     return _base_record(assignment).model_copy(update={"status": "pruned", **cost})
 
 
 def reused_record(assignment: Assignment, record: TrialRecord) -> TrialRecord:
-    """The record of an equal trial that was trained elsewhere, under the names of this run."""
+    """Record of an equal trial that was trained elsewhere, under the names of this run."""
     names = ("variant", "changes", "number", "params", "role")
     own = _base_record(assignment)
     return record.model_copy(update={name: getattr(own, name) for name in names})
 
 
 def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Mapping[str, float]) -> TrialRecord:
-    """The record of a trial that ended. `None`: the engine stopped it because the pruner said so."""
+    """Record of a trial that ended. `result` is None if the engine stopped it on the pruner's decision."""
     update: dict[str, Any] = {
         "curve": running.curve,
         "epochs": len(running.curve),

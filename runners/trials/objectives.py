@@ -1,4 +1,4 @@
-"""What a search and a pruner look at of a trial: numbers, each with a direction."""
+"""Objectives of a search and metric of a pruner: values of a trial, each with a direction."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["directions", "objective", "objective_names", "objective_values"]
 
 
 def objective(metrics: Mapping[str, float], metric: str) -> float | None:
-    """The value searches and pruners look at: the metric on the validation split where there is one."""
+    """Value that searches and pruners use: the metric on the validation split where there is one."""
     return metrics.get(f"val_{metric}", metrics.get(metric))
 
 
 def objective_names(sweep: Sweep) -> tuple[str, ...]:
-    """What the search optimises: its `objectives`, else the metric of the sweep alone."""
+    """Names of the search's objectives: its `objectives`, else the metric of the sweep alone."""
     return sweep.search.objectives if sweep.search and sweep.search.objectives else (sweep.metric,)
 
 
 def directions(sweep: Sweep) -> list[Direction]:
-    """`maximize` or `minimize` for every objective."""
+    """Direction of every objective, `maximize` or `minimize`."""
     return [direction_of(name) for name in objective_names(sweep)]
 
 
 def objective_values(records: Sequence[TrialRecord], sweep: Sweep) -> list[float] | None:
-    """The objectives of a variant, each the mean over the given completed trials of it; None where one is unknown."""
+    """Objectives of a variant, each the mean over its given completed trials; None where one is unknown."""
     values = [[_value(record, name) for record in records] for name in objective_names(sweep)]
     if not records or any(value is None for row in values for value in row):
         return None

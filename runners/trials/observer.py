@@ -1,4 +1,4 @@
-"""Callbacks of a running sweep: what the trackers, the live view, the cache and the progress file implement."""
+"""Callbacks of a running sweep, implemented by the trackers, the live view, the cache and the progress file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ __all__ = ["Observer"]
 
 
 class Observer(Protocol):
-    """Somebody who watches: the live view, the progress file. A trial whose variant was given up ends without having
-    started."""
+    """Callbacks for the events of trials. A trial whose variant was given up ends without a start."""
 
     def on_trial_start(self, assignment: Assignment) -> None: ...
     def on_trial_placed(self, assignment: Assignment, place: Place) -> None: ...

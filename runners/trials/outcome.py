@@ -1,4 +1,4 @@
-"""What comes out of one training, before the driver makes a record of it. Crosses the process boundary as JSON."""
+"""Outcome of one training, before the driver makes a record of it. Crosses the process boundary as JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TimeLimit(Exception):
 
 
 class TrialFailed(Exception):
-    """A failure that another process has put into words already."""
+    """Failure of a trial that another process has already described as a `Failure`."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -39,8 +39,10 @@ class TrialFailed(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A training that ended by itself: all epochs done (`completed`), told to stop (`pruned`), or told to make room
-    for a while (`preempted`)."""
+    """Outcome of a training that ended without an error.
+
+    `completed`: all epochs done; `pruned`: stopped by the pruner; `preempted`: interrupted, to be continued later.
+    """
 
     status: Literal["completed", "pruned", "preempted"]
     metrics: dict[str, float] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class Outcome:
 
 
 def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
-    """The exception as a record: its type, message and the last lines of its traceback."""
+    """Failure record of an exception: its type, message and the last lines of its traceback."""
     if isinstance(err, TrialFailed):
         return err.failure
     is_oom = isinstance(err, MemoryError) or type(err).__name__ == "OutOfMemoryError"
@@ -67,7 +69,7 @@ def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
 
 
 def too_slow(seconds: float | None) -> Failure:
-    """The record of a trial that was stopped by its time limit of so many seconds."""
+    """Failure record of a trial that was stopped by its time limit of `seconds`."""
     return Failure(
         type="TimeLimit", message=f"not finished after {seconds:g} s, its time limit (`resources.time_limit`)"
     )

@@ -1,4 +1,4 @@
-"""What a search proposes, and what becomes of it. A proposal is a variant: a trial for every seed of the sweep."""
+"""Proposals of a search and their results. A proposal is a variant: a trial for every seed of the sweep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Proposal", "ProposalResult", "proposal_result"]
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a search proposes next. `reason` says why it must not be trained; then even `variant` may be missing."""
+    """Proposal of a search. With a `reason` it must not be trained; then even `variant` may be missing."""
 
     number: int
     params: Mapping[str, Any]
@@ -26,8 +26,10 @@ class Proposal:
 
 @dataclass(frozen=True)
 class ProposalResult:
-    """What became of a proposal: the objectives if it was completed, and the metric at its steps, which are epochs
-    where there is one seed, and else the mean over the first 1, 2, 3, ... seeds."""
+    """Result of a proposal: the objectives if it was completed, and the metric at its steps.
+
+    With one seed a step is an epoch; else step n holds the mean over the first n seeds.
+    """
 
     state: Literal["completed", "pruned", "failed", "infeasible"]
     values: Sequence[float] = ()
@@ -35,7 +37,7 @@ class ProposalResult:
 
 
 def proposal_result(records: Sequence[TrialRecord], sweep: Sweep) -> ProposalResult | None:
-    """What became of a proposal with these records, in the order of its seeds; None while one of them is missing."""
+    """Result of a proposal with these records, in the order of its seeds; None while one of them is missing."""
     statuses = {record.status for record in records}
     if "infeasible" in statuses:
         return ProposalResult("infeasible")

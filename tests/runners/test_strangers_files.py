@@ -166,7 +166,7 @@ def test_an_optimizer_among_suggestions_is_read_without_trust(archsweep, tmp_pat
         "archsweep: 1 problem\n\n"
         f"{run}/suggestions.jsonl:1: not a suggestion of a sampler: its '{prefix}:optimizer' holds more than "
         "an optimizer: pathlib.Path.touch; none of it was executed\n"
-        "  move the file away: the search then begins anew, and its trials that are in the ledger are not run again\n"
+        "  move the file away: the search then starts again, and its trials that are in the ledger are not run again\n"
     )
 
 

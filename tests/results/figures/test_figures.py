@@ -1,4 +1,4 @@
-"""Figures: the numbers of their frames by hand, and every one of them drawn."""
+"""Figures: numbers of their frames by hand, rendering of every figure, exported files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from results.figures.files import figure_csv, figure_pdf, figure_spec, figure_sv
 
 @pytest.fixture
 def evidence_of(tmp_path):
-    """Evidence of a run that lies in `tmp_path`, from its plan and records."""
+    """Function that makes the evidence of a run in `tmp_path` from its plan and records."""
 
     def build(plan, records, **fields):
         return Evidence(Run(tmp_path, plan, tuple(records)), ablation_table(plan, records), **fields)
@@ -49,7 +49,7 @@ def two_by_two(evidence_of, plan, planned, record):
 
 @pytest.fixture
 def search(evidence_of, plan, record):
-    """Five trials of a search, the third pruned; the last one has the best value."""
+    """Search of five trials, the third pruned; the last one has the best value."""
     records = [
         record(
             f"t{n}", 0, value, number=n, curve=[{"epoch": 1, "top1": 50.0}, {"epoch": 2, "top1": value}], gmacs=1.0 + n
@@ -63,7 +63,7 @@ def search(evidence_of, plan, record):
 
 @pytest.fixture
 def components(evidence_of, plan, planned, record):
-    """leave_one_out with add_one_in beside it: `a` adds 2, 2.1, 1.9 alone and 0, 0, 0.1 beside `b`."""
+    """leave_one_out and add_one_in: `a` adds 2, 2.1, 1.9 alone and 0, 0, 0.1 beside `b`."""
     none, a, b, both = (90.0, 91.0, 92.0), (92.0, 93.1, 93.9), (91.0, 92.0, 93.0), (91.0, 92.0, 93.1)
 
     def one(design, values):
@@ -79,7 +79,7 @@ def components(evidence_of, plan, planned, record):
 
 @pytest.fixture
 def probed(evidence_of, plan, planned, record, tmp_path):
-    """Two variants of three blocks; the second has one file of two seeds, and that is broken."""
+    """Two variants of three blocks; the second has a file for one of its two seeds, and it is broken."""
     variants = [planned("baseline", is_baseline=True), planned("other", changes={"arch.depth": 3})]
     records = [record(name, seed, 90.0) for name in ("baseline", "other") for seed in (0, 1)]
     similar = np.array([[1.0, 0.5, 0.2], [0.5, 1.0, np.nan], [0.2, np.nan, 1.0]])
@@ -121,7 +121,7 @@ MATERIAL = {
     "importances": "search",
     "attention_similarity": "probed",
 }
-"""Figure -> the fixture that has what it shows."""
+"""Figure -> fixture with its data."""
 
 
 def _draw(name, evidence):
@@ -149,7 +149,7 @@ def test_a_figure_without_data_is_none(name, evidence_of, plan, planned):
     assert FIGURES[name](evidence_of(plan(planned("baseline", is_baseline=True)), [])) is None
 
 
-def test_every_file_with_a_figure_stands_in_the_table():
+def test_every_figure_file_is_registered():
     folder = Path(results.figures.__file__).parent
     drawing = {path.stem for path in folder.glob("*.py") if "\ndef draw(" in path.read_text()}
     assert set(FIGURES) == drawing == set(MATERIAL)
@@ -208,7 +208,7 @@ def test_main_effects_are_means_of_all_trials_at_a_level(two_by_two):
     assert figure.notes[0].startswith("a: +4.00 [+3.72, +4.28], p = ")
 
 
-def test_levels_that_are_numbers_stand_by_size(evidence_of, plan, planned, record):
+def test_numeric_levels_are_ordered_by_size(evidence_of, plan, planned, record):
     variants = [planned("baseline", is_baseline=True)]
     variants += [planned(f"depth={depth}", changes={"arch.depth": depth}) for depth in (2, 10)]
     records = [
@@ -229,9 +229,9 @@ def test_interactions_by_hand(two_by_two):
     assert found["a", "a"]["text"] == "+4.00***"
 
 
-def test_terms_that_cannot_be_estimated_say_why(evidence_of, plan, planned, record, two_by_two):
+def test_terms_that_cannot_be_estimated_have_a_reason(evidence_of, plan, planned, record, two_by_two):
     """Half of a 2 x 2 x 2 grid (c = ab): each interaction is aliased with a main effect. One seed of a 2 x 2 grid:
-    nothing is aliased, but a : b would leave no trial for the noise."""
+    no aliases, but with a : b there are no residual degrees of freedom."""
     variants, records = [], []
     for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
         name = f"{a}{b}"
@@ -246,7 +246,7 @@ def test_terms_that_cannot_be_estimated_say_why(evidence_of, plan, planned, reco
     assert _lines(_draw("interactions", single))[2]["text"] == "n/a"
 
 
-def test_too_few_trials_for_effects_are_told(evidence_of, plan, planned, record):
+def test_too_few_trials_for_effects_are_reported(evidence_of, plan, planned, record):
     variants = [planned("off", components={"a": False}, is_baseline=True), planned("on", components={"a": True})]
     records = [record("off", 0, 90.0), record("on", 0, 91.0)]
     figures, lacking = draw_figures(evidence_of(plan(*variants, seeds=[0], design="factorial"), records))
@@ -254,7 +254,7 @@ def test_too_few_trials_for_effects_are_told(evidence_of, plan, planned, record)
     assert lacking["main_effects"] == "2 complete trials are too few for the effects of 1 factors"
 
 
-def test_contributions_stand_side_by_side_and_warn(components):
+def test_contributions_are_paired_and_disagreement_is_noted(components):
     figure = _draw("contributions", components)
     found = {(line["component"], line["place"]): line["contribution"] for line in _lines(figure)}
     assert found["a", "alone"] == pytest.approx(2.0)
@@ -262,7 +262,7 @@ def test_contributions_stand_side_by_side_and_warn(components):
     assert figure.notes[0].startswith("Disagreement: a: +2.00 alone, +0.03 beside the others; they differ")
 
 
-def test_pruned_trials_are_no_rivals_in_the_course_of_a_search(search):
+def test_pruned_trials_do_not_count_as_best_of_a_search(search):
     lines = _lines(_draw("search_history", search))
     assert [(line["trial"], line["status"], line["value"], line["best"]) for line in lines] == [
         (0, "completed", 90.0, 90.0),
@@ -279,7 +279,7 @@ def test_importances_are_named_by_their_method(search):
 
 
 def test_similarity_is_a_mean_over_seeds_and_broken_files_are_named(probed):
-    """0.5 and 0.7: 0.6; 0.2 and 0.4: 0.3. The pair that cannot be compared is no cell."""
+    """0.5 and 0.7: 0.6; 0.2 and 0.4: 0.3. A pair that cannot be compared has no cell."""
     figure = _draw("attention_similarity", probed)
     found = {(line["variant"], line["block"], line["other"]): line["similarity"] for line in _lines(figure)}
     assert found == pytest.approx({("baseline", 2, 1): 0.6, ("baseline", 3, 1): 0.3})
@@ -287,13 +287,13 @@ def test_similarity_is_a_mean_over_seeds_and_broken_files_are_named(probed):
 
 
 def test_arrays_that_would_run_code_are_not_loaded(probed, tmp_path):
-    """An array of Python objects is a pickle, and a pickle is a program."""
+    """An array of Python objects is a pickle, and a pickle can execute code."""
     objects = np.array([[print]], dtype=object)
     np.savez(tmp_path / "trials" / "other-0" / "probes.npz", cross_layer_similarity=objects)
     assert "trials/other-0/probes.npz" in _draw("attention_similarity", probed).notes[0]
 
 
-def test_many_arms_are_drawn_as_far_as_they_can_be_seen(evidence_of, plan, planned, record):
+def test_the_number_of_drawn_variants_is_limited(evidence_of, plan, planned, record):
     names = [f"arm {n}" for n in range(MOST_ROWS + 10)]
     variants = [planned("baseline", is_baseline=True), *(planned(n, changes={"x": n}) for n in names)]
     records = [record("baseline", 0, 50.0), *(record(name, 0, 50.0 + n) for n, name in enumerate(names))]
@@ -306,8 +306,8 @@ def test_many_arms_are_drawn_as_far_as_they_can_be_seen(evidence_of, plan, plann
     assert drawn == set(names[10:])
 
 
-def test_two_rows_of_one_look_stay_two(evidence_of, plan, planned, record):
-    """A name may hide a turn of direction; shown by its escape, it equals another name, and still is another row."""
+def test_rows_with_equal_visible_names_are_distinguished(evidence_of, plan, planned, record):
+    """A bidirectional control character is shown as its escape; a label equal to another one gets a number."""
     names = ["baseline", "a\u202eb", "a\\u202eb"]
     variants = [planned(name, is_baseline=index == 0) for index, name in enumerate(names)]
     records = [record(name, 0, 50.0 + index) for index, name in enumerate(names)]

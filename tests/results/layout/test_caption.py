@@ -1,4 +1,4 @@
-"""What a reader must know to judge the numbers stands below them."""
+"""Caption and footnotes of a table: retuning, reused trials, dropped variants, seeds."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def texts(table):
     return [sentence.text for sentence in caption(table)]
 
 
-def test_retuned_arms_are_told(table):
+def test_caption_states_retuning(table):
     retuned = {"parameters": ["train.lr", "train.weight_decay"], "num_trials": 8, "seeds": [100, 101], "sampler": "tpe"}
     expected = (
-        "Every arm stands at its own optimum of train.lr, train.weight_decay: the best of 8 settings per arm "
+        "Every arm is tuned to its own optimum of train.lr, train.weight_decay: the best of 8 settings per arm "
         "(tpe, seeds 100, 101, which are not reported)."
     )
     assert expected in texts(table(retuned=retuned))
@@ -43,7 +43,7 @@ def test_trials_that_were_not_trained_again_are_counted(table):
     assert not any("taken over" in note for note in footnotes(table()))
 
 
-def test_names_with_commas_stay_apart(table, planned):
+def test_names_with_commas_are_separated_by_semicolons(table, planned):
     dropped = [planned("depth=1, heads=3", dropped="too small"), planned("depth=2, heads=3", dropped="too small")]
     notes = footnotes(table(dropped=dropped))
     assert "Dropped before training: depth=1, heads=3; depth=2, heads=3: too small" in notes
@@ -52,13 +52,13 @@ def test_names_with_commas_stay_apart(table, planned):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "told"),
+    ("seeds", "expected"),
     [
         (range(20), "planned: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19)"),
         (range(7, 28), "planned: 7 to 27)"),
         ([0, *range(2, 22)], "planned: 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)"),
     ],
 )
-def test_many_seeds_in_a_row_are_told_by_their_ends(plan, planned, seeds, told):
+def test_many_consecutive_seeds_are_abbreviated(plan, planned, seeds, expected):
     first, *_ = texts(ablation_table(plan(planned("baseline", is_baseline=True), seeds=list(seeds)), []))
-    assert told in first
+    assert expected in first

@@ -1,4 +1,4 @@
-"""Probes describe: their columns have a unit, no arrow and no difference, and stand only where something was probed."""
+"""Columns of probes: with a unit, without arrow and difference, and only where a trial has probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics keep what they promise: simulated studies through the code that makes the tables, with fixed seeds.
+"""Error rates, coverage and power of the tables' statistics in simulated studies with fixed seeds.
 
 `benchmarks/false_claims.py` holds the simulation and prints the same figures from more studies.
 """
@@ -24,7 +24,7 @@ _STUDIES = 6000
 
 
 def _three_errors(rate: float, num: int) -> float:
-    """Three standard errors of a simulated share."""
+    """Three standard errors of a simulated proportion."""
     return 3 * math.sqrt(rate * (1 - rate) / num)
 
 
@@ -32,12 +32,12 @@ def _three_errors(rate: float, num: int) -> float:
 def test_holm_keeps_false_claims_of_ten_null_arms_at_five_percent(num_seeds):
     rate = false_claims.false_claim_rate(_STUDIES, num_seeds=num_seeds, seed=num_seeds)
     assert rate <= 0.05 + _three_errors(0.05, _STUDIES)
-    assert rate >= 0.03  # a test that never claims anything would keep the bound too
+    assert rate >= 0.03  # a test that never rejects would satisfy the bound, too
 
 
 @pytest.mark.parametrize("num_seeds", [3, 5])
 def test_without_a_correction_a_third_of_the_tables_would_claim_something(num_seeds):
-    """So the simulation can tell: field studies of 10 arms found 0.345 (3 seeds) and 0.33 (5 seeds)."""
+    """The simulation detects the error: studies of 10 arms found 0.345 (3 seeds) and 0.33 (5 seeds)."""
     rate = false_claims.false_claim_rate(2000, num_seeds=num_seeds, correction="none", seed=num_seeds)
     assert rate == pytest.approx(1 / 3, abs=_three_errors(1 / 3, 2000) + 0.01)
 
@@ -50,15 +50,15 @@ def test_intervals_cover_the_true_difference_95_times_in_100(num_seeds):
 
 @pytest.mark.parametrize(("num_seeds", "size"), [(3, 3.27), (5, 1.0), (5, 1.69), (10, 1.0)])
 def test_power_is_that_of_the_noncentral_t_distribution(num_seeds, size):
-    """`size` is the effect in standard deviations of a paired difference; 3.27 and 1.69 are found in 80 of 100."""
+    """`size` is the effect in standard deviations of a paired difference; 3.27 and 1.69 have a power of 0.8."""
     effect = size * false_claims.NOISE * math.sqrt(2)
     theory = false_claims.theoretical_power(num_seeds=num_seeds, effect=effect)
     found = false_claims.power(_STUDIES, num_seeds=num_seeds, effect=effect, seed=1)
     assert found == pytest.approx(theory, abs=_three_errors(theory, _STUDIES))
 
 
-def test_tables_claim_what_the_simulation_counts(plan, planned, record):
-    """The same studies as records through `ablation_table`: the same share of tables with a claim, study by study."""
+def test_tables_claim_as_often_as_the_simulation(plan, planned, record):
+    """The same studies as records through `ablation_table` give the same share of tables with a claim."""
     studies = list(false_claims.values_of_studies(200, num_arms=10, num_seeds=3, seed=3))
     claims = 0
     for study in studies:

@@ -1,4 +1,4 @@
-"""p-values and resampling intervals against hand computation, closed forms, scipy and statsmodels."""
+"""p-values and resampling intervals compared with hand computation, closed forms, scipy and statsmodels."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_two_pairs_have_no_p_value():
 
 
 def test_equal_differences_have_no_p_value():
-    """99.2 - 98.9 and 97.4 - 97.1 are 0.3 up to rounding: t would be in the trillions, from three seeds."""
+    """99.2 - 98.9 and 97.4 - 97.1 are 0.3 up to rounding: t would be in the trillions with three seeds."""
     delta = paired_delta({0: 99.2, 1: 97.4, 2: 98.3}, {0: 98.9, 1: 97.1, 2: 98.0})
     assert delta is not None
     assert len(set(delta.differences)) > 1
@@ -62,7 +62,7 @@ def test_equal_differences_have_no_p_value():
 
 
 def test_sign_flips_by_hand():
-    """All six differences are positive: only the two patterns without a change of sign are as extreme, 2 / 64."""
+    """All six differences are positive: only the patterns with six equal signs are as extreme, 2 / 64."""
     assert sign_flip_p_value([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == 2 / 64
 
 
@@ -73,7 +73,7 @@ def test_sign_flips_need_six_seeds():
 
 @given(st.lists(st.integers(-9, 9), min_size=6, max_size=9))
 def test_sign_flips_count_all_patterns(differences):
-    """Integers are summed without rounding, so ties are ties."""
+    """Integers are summed without rounding, so ties are exact."""
     observed = abs(sum(differences))
     patterns = itertools.product((1, -1), repeat=len(differences))
     sums = [abs(sum(sign * value for sign, value in zip(signs, differences, strict=True))) for signs in patterns]
@@ -81,13 +81,13 @@ def test_sign_flips_count_all_patterns(differences):
 
 
 def test_equal_sums_count_as_equal_despite_rounding():
-    """0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in the last digit; both patterns are as extreme as what was observed.
-    Six tenths scaled: the same p-value as for integers."""
+    """0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in the last digit, but are equally extreme. Six values scaled by 1/10
+    have the p-value of the integers."""
     whole = [1, 2, 3, -1, -2, 4]
     assert sign_flip_p_value([value / 10 for value in whole]) == sign_flip_p_value(whole)
 
 
-def test_many_seeds_are_sampled_and_repeatable():
+def test_many_seeds_are_sampled_reproducibly():
     """20 seeds have a million patterns. scipy's own permutation test as a second implementation."""
     differences = list(np.random.default_rng(3).normal(0.4, 1.0, 20))
     found = sign_flip_p_value(differences)
@@ -126,7 +126,7 @@ def test_benjamini_hochberg_by_hand():
 
 @pytest.mark.parametrize("size", [1, 2, 300])
 def test_holm_is_that_of_statsmodels(size):
-    """Three sizes instead of a hundred examples: every call of theirs collects all garbage of the process."""
+    """Three sizes instead of a hundred examples: every call of statsmodels runs a full garbage collection."""
     p_values = [0.0, 1.0, *np.random.default_rng(0).random(298).round(2)][:size]  # with ties, 0 and 1
     assert holm(p_values, len(p_values)) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
 
@@ -137,7 +137,7 @@ def test_benjamini_hochberg_is_that_of_statsmodels(p_values):
 
 
 @given(_P_VALUES, st.integers(0, 5))
-def test_tests_not_carried_out_count_as_p_one(p_values, others):
+def test_tests_that_were_not_done_count_as_p_one(p_values, others):
     family = [*p_values, *[1.0] * others]
     for correct in (holm, benjamini_hochberg):
         assert correct(p_values, len(family)) == pytest.approx(correct(family, len(family))[: len(p_values)])
@@ -148,12 +148,12 @@ def test_no_correction_changes_nothing():
 
 
 def test_dunnett_with_one_arm_is_the_unpaired_t_test():
-    """With one arm there is nothing to correct for: Student's t with pooled variance (integrated by sampling: 1e-3)."""
+    """With one arm no correction is needed: Student's t with pooled variance (integrated by sampling: 1e-3)."""
     arm, baseline = [5.0, 6.0, 8.0, 7.5], [4.0, 4.5, 6.5, 5.0]
     assert dunnett_p_values([arm], baseline) == pytest.approx([stats.ttest_ind(arm, baseline).pvalue], abs=1e-3)
 
 
-def test_dunnett_is_repeatable():
-    """Its distribution is integrated by sampling; the same table must be the same bytes."""
+def test_dunnett_is_reproducible():
+    """Its distribution is integrated by sampling, and a table must be byte-equal whenever it is written."""
     arms = [[5.0, 6.0, 8.0], [4.0, 4.6, 6.0], [9.0, 9.5, 9.1]]
     assert dunnett_p_values(arms, [4.0, 4.5, 6.5]) == dunnett_p_values(arms, [4.0, 4.5, 6.5])

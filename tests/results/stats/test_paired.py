@@ -1,4 +1,4 @@
-"""Means, spreads and intervals against hand computation, closed forms and scipy."""
+"""Means, standard deviations and intervals compared with hand computation, closed forms and scipy."""
 
 from __future__ import annotations
 

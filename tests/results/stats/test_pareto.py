@@ -1,4 +1,4 @@
-"""Fronts of several objectives: against a hand-worked case and Optuna's own sort."""
+"""Pareto fronts: a case worked by hand, repeated removal of fronts as reference, and the table of a search."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from results.table.build import ablation_table
 from search_space.parsing.errors import SpecError
 
 
-def test_the_front_holds_what_nothing_beats():
-    """(1, 91) beats (2, 90) and not its equal; (3, 92) costs more and is better, (4, 92) only costs more."""
+def test_the_front_holds_non_dominated_points():
+    """(1, 91) dominates (2, 90) but not its equal; (3, 92) costs more and is better, (4, 92) only costs more."""
     points = [(2, 90.0), (1, 91.0), (1, 91.0), (3, 92.0), (4, 92.0)]
     assert pareto_ranks(points, ["minimize", "maximize"]) == [2, 1, 1, 1, 2]
     assert pareto_ranks([(cost, -value) for cost, value in points], ["minimize", "minimize"]) == [2, 1, 1, 1, 2]
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), max_size=30))
-def test_fronts_are_those_of_repeated_peeling(points):
-    """The definition: a front is what nothing left beats; then it is taken away."""
+def test_fronts_are_those_of_repeated_removal(points):
+    """By definition: a front holds the non-dominated points; it is removed before the next one."""
 
-    def beats(one, other):
+    def dominates(one, other):
         return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
 
     expected, left, number = {}, set(range(len(points))), 0
     while left:
         number += 1
-        front = {i for i in left if not any(beats(points[j], points[i]) for j in left)}
+        front = {i for i in left if not any(dominates(points[j], points[i]) for j in left)}
         expected |= dict.fromkeys(front, number)
         left -= front
     assert pareto_ranks(points, ["minimize"] * 3) == [expected[i] for i in range(len(points))]
@@ -56,8 +56,8 @@ def search_records(record):
     ]
 
 
-def test_a_pareto_table_stands_front_by_front(plan, search_records):
-    """b beats c in both; a costs less than b. d would beat both, but has not all seeds."""
+def test_a_pareto_table_is_ordered_by_front(plan, search_records):
+    """b dominates c; a costs less than b. d would dominate both, but lacks a seed."""
     search = plan(design="search", seeds=[0, 1], num_trials=8, objectives=["top1", "gmacs"])
     table = ablation_table(search, search_records)
     assert [(row.name, row.front) for row in table.rows] == [("b", 1), ("a", 1), ("c", 2), ("d", None)]
@@ -69,8 +69,8 @@ def test_a_pareto_table_stands_front_by_front(plan, search_records):
     assert first.split(",")[header.split(",").index("front")] == "1"
 
 
-def test_a_search_makes_no_claims_of_significance(plan, record):
-    """Its rows were chosen by their values: what looks best in three seeds is confirmed on others."""
+def test_a_search_has_no_significance_tests(plan, record):
+    """Its variants were selected by their values: the best of three seeds needs confirmation on other seeds."""
     changes = {"baseline": {}, "a": {"arch.depth": 9}}
     tops = {"baseline": 80, "a": 90}
     records = [record(name, seed, tops[name] + seed, changes=changes[name]) for name in tops for seed in (0, 1, 2)]

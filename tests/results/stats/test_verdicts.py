@@ -1,4 +1,4 @@
-"""What a table may claim of an arm, and what it must not: verdicts, stars, bold print, families of tests."""
+"""Verdicts on arms, stars, bold print, and families of tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BASE = (90.0, 91.0, 92.0)
 
 @pytest.fixture
 def table_of(plan, planned, record):
-    """A table from values per arm, in the order of the seeds; None: the seed is missing."""
+    """Function that builds a table from values per arm, in the order of the seeds; None: the seed is missing."""
 
     def build(arms, *, base=_BASE, metric="top1", analysis=None, fields=None, studies=None):
         seeds = range(max(map(len, [base, *arms.values()])))
@@ -80,8 +80,8 @@ def test_equivalent_needs_a_stated_margin(table_of):
     assert _verdicts(table_of(arms, analysis={"margin": 0.24})) == {"a": "inconclusive"}
 
 
-def test_a_difference_too_small_to_matter_is_not_bold_however_certain(table_of):
-    """0.09, 0.1, 0.11 of accuracy is significant, and irrelevant to somebody who says that 0.5 points are."""
+def test_a_significant_difference_within_the_margin_is_not_bold(table_of):
+    """0.09, 0.1, 0.11 points of accuracy are significant, but irrelevant with a margin of 0.5 points."""
     table = table_of({"a": _plus(0.09, 0.1, 0.11)}, analysis={"margin": 0.5})
     assert _row(table, "a").p_corrected < 0.01
     assert _verdicts(table) == {"a": "equivalent"}
@@ -103,7 +103,7 @@ def test_below_three_seeds_there_is_no_p_no_star_no_verdict(table_of, num):
     ("status", "epochs"), [("pruned", 7), ("failed", 0), ("infeasible", 0), (None, 0)], ids=lambda value: str(value)
 )
 def test_an_arm_that_lacks_a_seed_is_neither_tested_nor_ranked(table_of, plan, planned, record, status, epochs):
-    """Its two seeds are far above everything, with a tiny spread."""
+    """Its two seeds are far above all others, with a tiny standard deviation."""
     variants = [planned("baseline", is_baseline=True), planned("a"), planned("b")]
     records = [record("baseline", seed, value) for seed, value in enumerate(_BASE)]
     records += [record("b", seed, value) for seed, value in enumerate(_plus(1.9, 2.0, 2.1))]
@@ -114,13 +114,13 @@ def test_an_arm_that_lacks_a_seed_is_neither_tested_nor_ranked(table_of, plan, p
     assert emphasis(table.rows, table.metric) == {"id-b": "bold"}
 
 
-def test_without_a_complete_baseline_nothing_is_judged(table_of):
+def test_without_a_complete_baseline_every_arm_is_incomplete(table_of):
     table = table_of({"a": (92.0, 93.0, 94.1)}, base=(90.0, 91.0, None))
     assert _verdicts(table) == {"a": "incomplete"}
 
 
 def test_arms_of_unequal_epochs_are_marked_and_not_ranked(table_of):
-    """Ten epochs more are an explanation of the gain that the table must not hide."""
+    """Ten more epochs may explain the gain, so the table must show them."""
     fields = {"baseline": {"epochs": 20}, "long": {"epochs": 30}, "fair": {"epochs": 20}}
     table = table_of({"long": _plus(4.9, 5, 5.1), "fair": _plus(1.9, 2, 2.1)}, fields=fields)
     assert _verdicts(table) == {"long": "unequal budget", "fair": "better"}
@@ -132,8 +132,8 @@ def test_arms_of_unequal_epochs_are_marked_and_not_ranked(table_of):
     )
 
 
-def test_arms_still_to_come_count_in_the_family(table_of):
-    """A star that vanishes when the other arms complete was never earned: three arms are planned, one is complete."""
+def test_planned_arms_count_in_the_family(table_of):
+    """Else a star could vanish when the other arms complete: three arms are planned, one is complete."""
     arms = {"a": _plus(1.9, 2.0, 2.1), "b": (None, None, None), "c": (95.0, None, None)}
     row = _row(table_of(arms), "a")
     assert row.p_corrected == pytest.approx(3 * row.p)
@@ -161,7 +161,7 @@ def test_the_correction_is_the_sweeps_choice(table_of):
         assert (_row(table, "a").p_corrected, _row(table, "b").p_corrected) == pytest.approx(values)
 
 
-def test_dunnetts_test_is_unpaired_and_says_so(table_of):
+def test_dunnetts_test_is_unpaired_as_its_note_states(table_of):
     arms = {"a": _plus(1.5, 2.0, 2.5), "b": _plus(1.0, 2.0, 3.0)}
     table = table_of(arms, analysis={"correction": "dunnett"})
     expected = stats.dunnett(*arms.values(), control=_BASE).pvalue
@@ -171,8 +171,8 @@ def test_dunnetts_test_is_unpaired_and_says_so(table_of):
     assert any("Dunnett's test" in note and "unpaired" in note for note in table_layout(table).notes())
 
 
-def test_the_same_difference_at_every_seed_is_no_proof(table_of):
-    """Accuracies come in steps of 1 / number of test images; a t-test would divide by zero."""
+def test_the_same_difference_at_every_seed_is_inconclusive(table_of):
+    """Accuracies are multiples of 1 / number of test images; a t-test would divide by zero."""
     table = table_of({"a": _plus(0.5, 0.5, 0.5)})
     assert (_verdicts(table), _row(table, "a").p) == ({"a": "inconclusive"}, None)
     assert "The same difference at every seed, so that no test applies: a." in table_layout(table).footnotes
@@ -183,7 +183,7 @@ def test_only_significant_winners_are_bold_or_underlined(table_of):
     assert emphasis(table_of(arms).rows, table_of(arms).metric) == {"id-first": "bold", "id-second": "underline"}
 
 
-def test_a_winner_inside_the_noise_is_not_bold(table_of):
+def test_a_best_mean_without_significance_is_not_bold(table_of):
     """lucky has the best mean, +3, with differences from -2 to +8; solid is second and may be underlined, not bold."""
     table = table_of({"lucky": _plus(-2.0, 3.0, 8.0), "solid": _plus(1.9, 2.0, 2.1)})
     assert emphasis(table.rows, table.metric) == {"id-solid": "underline"}
@@ -196,7 +196,7 @@ def test_a_baseline_that_beats_every_arm_is_bold(table_of):
     assert emphasis(table.rows, table.metric) == {}
 
 
-def test_cost_changes_stand_beside_the_gain(plan, planned, record):
+def test_cost_changes_are_relative_to_the_baseline(plan, planned, record):
     """0.12 M instead of 0.10 M parameters: +20 %; half the GMACs: -50 %; 9 s instead of 6 s: +50 %."""
     variants = [planned("baseline", is_baseline=True, params_m=0.1, gmacs=2.0), planned("a", params_m=0.12, gmacs=1.0)]
     records = [record("baseline", 0, 90.0, train_seconds=6.0), record("a", 0, 91.0, train_seconds=9.0)]
@@ -206,8 +206,8 @@ def test_cost_changes_stand_beside_the_gain(plan, planned, record):
     assert _cell(table, "params", "a") == "0.120 (+20%)"
 
 
-def test_a_plan_of_an_earlier_version_is_judged_by_the_defaults(plan, planned):
-    """Plans written before there was a choice have no `analysis`."""
+def test_a_plan_of_an_earlier_version_has_the_default_analysis(plan, planned):
+    """Plans of earlier versions have no `analysis`."""
     stored = plan(planned("baseline", is_baseline=True)).model_dump()
     del stored["analysis"]
     read = type(plan()).model_validate(stored)

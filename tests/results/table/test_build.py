@@ -1,4 +1,4 @@
-"""The table of a run: which trials count, where, and what is said of those that do not."""
+"""Table of a run: counted trials, order of rows, published rows, caption and footnotes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_variant_that_never_ran_stays_visible(plan, planned):
     assert (row.num_planned, row.num_missing, row.status, dict(row.metrics)) == (3, 3, "missing", {})
 
 
-def test_a_completed_trial_without_a_finite_metric_is_outside_the_mean_and_told(plan, planned, record):
+def test_a_completed_trial_without_a_finite_metric_is_outside_the_mean_with_a_footnote(plan, planned, record):
     records = [record("a", 0, 90.0), record("a", 1, float("nan")), record("a", 2, 92.0)]
     table = ablation_table(plan(planned("a", is_baseline=True)), records)
     assert (table.rows[0].metrics["top1"].mean, table.rows[0].num_completed) == (91.0, 3)
@@ -104,7 +104,7 @@ def test_a_completed_trial_without_a_finite_metric_is_outside_the_mean_and_told(
         ({}, {"arch.depth": 6}, False),
     ],
 )
-def test_published_numbers_stand_beside_the_row_they_speak_of(plan, planned, record, when, changes, fits):
+def test_published_numbers_belong_to_the_row_with_the_same_changes(plan, planned, record, when, changes, fits):
     there = {"when": when, "values": {"top1": 83.0}, "source": "a paper"}
     variants = [planned("baseline", is_baseline=True), planned("a", changes=changes)]
     base = record("baseline", 0, 90.0, spec={"arch": {"depth": 4}})
@@ -113,7 +113,7 @@ def test_published_numbers_stand_beside_the_row_they_speak_of(plan, planned, rec
 
 
 def test_a_search_shows_the_best_first_then_pruned_then_failed(plan, record):
-    """`top1` is maximised: 95 before 90. Of the pruned ones the one that came further stands first."""
+    """`top1` is maximised: 95 before 90. Pruned ones are ordered by their epochs, more first."""
     records = [
         record("failed", 0, failure=Failure(type="E", message="m")),
         record("early", 0, status="pruned", epochs=2, changes={"arch.depth": 2}),
@@ -136,7 +136,7 @@ def test_a_search_shows_the_best_first_then_pruned_then_failed(plan, record):
 
 
 def test_a_search_with_a_validation_split_is_ordered_by_it(plan, record):
-    """Choosing by the test split would make the reported test value a selected one."""
+    """Selection by the test split would bias the reported test value."""
     records = [
         record("a", 0, 95.0, metrics={"top1": 95.0, "val_top1": 80.0}),
         record("b", 0, 90.0, metrics={"top1": 90.0, "val_top1": 85.0}),
@@ -155,7 +155,7 @@ def test_a_search_does_not_rank_trials_of_another_length(plan, record):
     assert table.num_foreign == 1
 
 
-def test_caption_and_footnotes_tell_what_a_reader_must_know(quickstart_plan, quickstart_records):
+def test_caption_and_footnotes_of_the_quickstart_table(quickstart_plan, quickstart_records):
     """Compute: 3 x 16 + 8 + 9 + 10 + 9 + 10 + 7.25 = 101.25 s = 0.028 h in 9 trials."""
     layout = table_layout(ablation_table(quickstart_plan, quickstart_records))
     assert layout.notes() == (
@@ -204,7 +204,7 @@ def test_an_unknown_metric_is_an_error(plan):
     assert str(caught.value) == "metric: unknown metric 'top2'\n  known: loss, top1, top5.  Did you mean 'top5'?"
 
 
-def test_a_value_that_nothing_measures_is_left_out(plan, planned, record):
+def test_a_value_beyond_the_range_of_measurements_is_left_out(plan, planned, record):
     records = [record("baseline", seed, value) for seed, value in enumerate((1e308, 90.0, 92.0))]
     table = ablation_table(plan(planned("baseline", is_baseline=True)), records)
     (row,) = table.rows

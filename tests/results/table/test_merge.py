@@ -1,4 +1,4 @@
-"""Several runs in one table: each a group of its own, compared with its own baseline and with nothing else."""
+"""Merged table of several runs: one group per run, compared only with its own baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search_space import SpecError
 
 
 def write_run(directory, name, values, *, metric="top1"):
-    """A run of two variants and as many seeds as there are values."""
+    """Run of two variants with one seed per value."""
     rows = [("baseline", True), ("wide", False)]
     variants = [PlannedVariant(name=row, variant_id=f"{name}-{row}", is_baseline=first) for row, first in rows]
     plan = RunPlan(sweep=name, design="list", metric=metric, seeds=list(range(len(values[0]))), variants=variants)
@@ -35,7 +35,7 @@ def write_run(directory, name, values, *, metric="top1"):
 
 
 def test_each_run_keeps_its_own_baseline(tmp_path):
-    """By hand: first run 10, 20 -> 12, 22 is +2; second run 50, 60 -> 49, 59 is -1."""
+    """First run: 10, 20 -> 12, 22 is +2; second run: 50, 60 -> 49, 59 is -1."""
     runs = [
         write_run(tmp_path, "first", [[10.0, 20.0], [12.0, 22.0]]),
         write_run(tmp_path, "second", [[50.0, 60.0], [49.0, 59.0]]),

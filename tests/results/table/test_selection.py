@@ -1,4 +1,4 @@
-"""One selection rule per sweep: stated, applied to every number, never filled from another."""
+"""Selection rule of a sweep: stated in the caption, applied to every number, never filled from another rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_rule_of_the_sweep_decides_and_is_stated(plan, planned, record, sele
 
 
 def test_a_trial_without_the_selected_value_is_an_error(plan, planned, record):
-    """It is not filled from the last epoch: the table would compare selections."""
+    """It is not filled from the last epoch: the table would compare selection rules."""
     chosen = plan(planned("baseline", is_baseline=True), planned("a"), analysis={"selection": "best-val"})
     records = [record("baseline", seed, 0.0, metrics=_METRICS) for seed in (0, 1, 2)]
     records += [record("a", 0, 95.0), record("a", 1, 95.0), record("a", 2, status="pruned")]
@@ -46,8 +46,8 @@ def test_a_trial_without_the_selected_value_is_an_error(plan, planned, record):
     )
 
 
-def test_averaged_weights_are_told_under_any_rule(plan, planned, record):
-    """`train.ema_decay` makes a trial measure averaged weights; a caption that says only `last` would hide it."""
+def test_averaged_weights_are_stated_under_any_rule(plan, planned, record):
+    """With `train.ema_decay` a trial evaluates averaged weights; a caption with only `last` would hide that."""
     trial = record("baseline", 0, 90.0, spec={"train": {"ema_decay": 0.99}})
     table = ablation_table(plan(planned("baseline", is_baseline=True), seeds=[0]), [trial])
     assert "after the last epoch, of averaged weights (decay 0.99); builtin/digits" in table_layout(table).notes()[0]

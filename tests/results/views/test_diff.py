@@ -1,4 +1,4 @@
-"""`archsweep diff`: everything that differs between two trials or variants, and nothing that does not."""
+"""Differences between two trials or variants (`archsweep diff`): all that differs, and only that."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def run(tmp_path, record, plan):
     return Run(tmp_path, plan(), tuple(records))
 
 
-def test_variants_differ_in_what_was_trained_and_seed_by_seed(run):
+def test_variants_differ_in_spec_outcome_and_same_seed_values(run):
     found = run_differences(run, resolve_operand(run, "baseline"), resolve_operand(run, "deep"))
     assert found.spec == (Difference("arch.depth", 4, 6),)
-    assert found.num_same == 2  # embed_dim and lr; the seed is no part of a variant
+    assert found.num_same == 2  # embed_dim and lr; a variant has no seed
     outcome = {entry.name: (entry.a, entry.b, entry.delta) for entry in found.outcome}
     assert outcome == {
         "status": ("completed", "completed, failed", None),
@@ -55,7 +55,7 @@ def test_variants_differ_in_what_was_trained_and_seed_by_seed(run):
 
 
 def test_the_same_specification_with_another_number_is_explained_by_its_surroundings(run, record, plan, tmp_path):
-    """The thing that people hunt for."""
+    """The case that `diff` is made for: equal specs, different results."""
     here = record("x", 0, 90.0, trial_id="aaa1", spec=spec(0, 4), session="one", device="cpu", host="here")
     there = record("y", 0, 90.5, trial_id="bbb2", spec=spec(0, 4), session="two", device="NVIDIA H200", host="there")
     same = Run(tmp_path, plan(), (here, there))
@@ -82,12 +82,12 @@ def test_the_same_specification_with_another_number_is_explained_by_its_surround
     )
 
 
-def test_a_thing_does_not_differ_from_itself(run):
+def test_a_variant_does_not_differ_from_itself(run):
     found = run_differences(run, resolve_operand(run, "baseline"), resolve_operand(run, "baseline"))
     assert (found.spec, found.outcome, found.paired, found.surroundings) == ((), (), (), ())
 
 
-def test_sides_are_named_by_variant_by_id_or_by_its_beginning(run):
+def test_operands_are_found_by_name_id_or_prefix_of_an_id(run):
     assert resolve_operand(run, "deep").is_variant
     assert len(resolve_operand(run, "id-dee").records) == 3
     trial = resolve_operand(run, "deep-1")
@@ -97,18 +97,18 @@ def test_sides_are_named_by_variant_by_id_or_by_its_beginning(run):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("deep-", "'deep-' is the beginning of 3 ids: deep-0, deep-1, deep-2"),
+        ("deep-", "'deep-' is a prefix of 3 ids: deep-0, deep-1, deep-2"),
         ("dep", "no variant or trial is called 'dep'"),
         ("", "no variant or trial is called ''"),
     ],
 )
-def test_no_and_several_matches_are_told_apart(run, text, message):
+def test_no_and_several_matches_have_different_messages(run, text, message):
     with pytest.raises(SpecError) as caught:
         resolve_operand(run, text)
     assert [problem.message for problem in caught.value.problems] == [message]
 
 
-def test_without_provenance_the_records_still_tell(run):
+def test_unreadable_provenance_leaves_only_the_records(run):
     (run.path / "provenance.jsonl").write_text("torn {")
     found = run_differences(run, resolve_operand(run, "baseline"), resolve_operand(run, "deep"))
     assert found.surroundings == ()
@@ -116,7 +116,7 @@ def test_without_provenance_the_records_still_tell(run):
 
 @pytest.fixture
 def edited(run, record, plan, planned):
-    """Somebody edited the sweep's baseline and ran it again: two variants of one name in one run."""
+    """Run of a sweep whose baseline was edited between two starts: two variants with one name."""
     old = record("baseline", 0, 70.0, variant_id="id-old", trial_id="old-0", spec=spec(0, 2), session="one")
     return Run(run.path, plan(planned("baseline"), planned("deep")), (old, *run.records))
 
@@ -133,10 +133,10 @@ def test_variants_of_one_name_are_not_merged(edited):
     assert old.spec == (Difference("arch.depth", 2, 4),)
 
 
-def test_which_of_several_is_meant_must_be_said_where_the_plan_does_not(edited, plan):
-    nobody_knows = Run(edited.path, plan(), edited.records)
+def test_a_name_of_several_variants_is_ambiguous_without_the_plan(edited, plan):
+    ambiguous = Run(edited.path, plan(), edited.records)
     with pytest.raises(SpecError) as caught:
-        resolve_operand(nobody_knows, "baseline")
+        resolve_operand(ambiguous, "baseline")
     assert [(problem.message, problem.hint) for problem in caught.value.problems] == [
         (
             "2 variants are called 'baseline': id-old (1 trial), id-baseline (2 trials)",
@@ -145,19 +145,19 @@ def test_which_of_several_is_meant_must_be_said_where_the_plan_does_not(edited, 
     ]
 
 
-def test_a_whole_id_is_no_beginning_of_others(run, record, plan):
+def test_a_whole_id_is_not_treated_as_a_prefix(run, record, plan):
     short = Run(run.path, plan(), (record("x", 1, 1.0, trial_id="t1"), record("x", 10, 1.0, trial_id="t10")))
     assert resolve_operand(short, "t1").key == "t1"
 
 
-def test_where_no_seed_is_common_the_difference_is_called_unpaired(run, record, plan):
+def test_without_a_common_seed_the_difference_is_marked_as_unpaired(run, record, plan):
     apart = Run(run.path, plan(), (record("x", 0, 90.0), record("y", 1, 95.0)))
     found = run_differences(apart, resolve_operand(apart, "x"), resolve_operand(apart, "y"))
     assert found.paired == ()
     assert "  no seed in common: the metrics above are of different seeds" in format_differences(found).splitlines()
 
 
-def test_numbers_from_elsewhere_say_so(run, record, plan):
+def test_reused_and_resumed_records_are_marked(run, record, plan):
     here = record("x", 0, 90.0, trial_id="aaa1")
     there = record("x", 0, 90.0, trial_id="bbb2", cached_from="other run", resumed_from_epoch=3)
     both = Run(run.path, plan(), (here, there))
@@ -167,7 +167,7 @@ def test_numbers_from_elsewhere_say_so(run, record, plan):
     )
 
 
-def test_what_is_no_number_differs_from_numbers_and_not_from_itself(run, record, plan):
+def test_nan_differs_from_numbers_and_not_from_itself(run, record, plan):
     values = {"a": (math.nan, 1.0), "b": (math.nan, 2.0), "c": (math.inf, 1.0)}
     records = [record(name, seed, value) for name, pair in values.items() for seed, value in enumerate(pair)]
     odd = Run(run.path, plan(), tuple(records))
@@ -179,7 +179,7 @@ def test_what_is_no_number_differs_from_numbers_and_not_from_itself(run, record,
     assert (paired.by_seed[1], paired.std) == ((1, -1.0), None)
 
 
-def test_where_a_trial_failed_its_place_is_unknown_and_no_difference(run, record, plan):
+def test_the_unknown_place_of_a_failed_trial_is_not_a_difference(run, record, plan):
     failed = [record("y", seed, failure={"type": "Killed", "message": "m"}) for seed in (0, 1)]
     done = [record("x", seed, 90.0, device="cpu", host="here") for seed in (0, 1)]
     mixed = [record("z", 0, 90.0, device="cpu", host="here"), record("z", 1, failure={"type": "E", "message": "m"})]

@@ -1,4 +1,4 @@
-"""`archsweep ls`: the right trials, in the right order, with anything that has a name."""
+"""List of trials (`archsweep ls`): filters, sorting, columns, output formats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def names(rows):
     return [row.value("trial_id") for row in rows]
 
 
-def test_a_list_shows_what_decides_in_the_order_of_the_ledger(run):
+def test_a_list_has_the_deciding_records_in_the_order_of_the_ledger(run):
     assert names(listed(run)) == ["baseline-0", "baseline-1", "deep-0", "deep-1"]
     assert names(listed(run, every_attempt=True)) == [
         "baseline-0", "baseline-1", "deep-0", "deep-0", "deep-1", "tuned-7",
@@ -52,7 +52,7 @@ def test_a_list_shows_what_decides_in_the_order_of_the_ledger(run):
         ("failure == 'OutOfMemory'", ["deep-1"]),
         ("train.lr * 2 == 0.04", ["deep-1"]),
         ("variant in ('deep', 'wide')", ["deep-0", "deep-1"]),
-        ("not top1 > 90", ["baseline-1"]),  # a trial without a top1 matches nothing about it
+        ("not top1 > 90", ["baseline-1"]),  # a trial without a top1 matches no expression about it
         ("train_seconds < 2.5 or arch.depth == 6", ["baseline-1", "deep-0", "deep-1"]),  # in either order
         ("top1 > 90 and arch.depth == 4", ["baseline-0"]),
     ],
@@ -108,7 +108,7 @@ def test_csv_and_json_hold_all_digits(run):
     ]
 
 
-def test_all_unknown_names_are_told_at_once(run):
+def test_all_unknown_names_are_reported_at_once(run):
     with pytest.raises(SpecError) as caught:
         listed(run, columns=["variant", "top_1", "lr"], sort=["-sead"], filter_="arch.dept == 6")
     assert [(problem.where, problem.message, problem.hint) for problem in caught.value.problems] == [
@@ -119,13 +119,13 @@ def test_all_unknown_names_are_told_at_once(run):
     ]
 
 
-def test_where_nothing_is_alike_the_neighbours_are_named(run):
+def test_without_a_similar_name_the_siblings_are_listed(run):
     with pytest.raises(SpecError) as caught:
         listed(run, columns=["arch.zzz"])
     assert str(caught.value) == "--columns: no trial has a 'arch.zzz'\n  known: arch.attention, arch.depth"
 
 
-def test_a_metric_that_no_trial_reached_is_known_all_the_same(tmp_path, record, plan):
+def test_the_metric_is_known_even_if_no_trial_has_it(tmp_path, record, plan):
     failed = record("deep", 1, failure={"type": "OutOfMemory", "message": "full"})
     run = Run(tmp_path, plan(), (failed,))
     assert names(listed(run, sort=["-top1"], columns=default_columns(run))) == ["deep-1"]
@@ -141,12 +141,12 @@ def test_a_metric_that_no_trial_reached_is_known_all_the_same(tmp_path, record, 
         ("__import__('os')", "\"__import__('os')\": it calls '__import__'"),
         (
             "variant > 3",
-            "'variant > 3' of trial baseline-0 cannot be worked out: "
+            "'variant > 3' of trial baseline-0 cannot be evaluated: "
             "'>' not supported between instances of 'str' and 'int'",
         ),
     ],
 )
-def test_what_is_no_filter_is_told_in_words(run, expression, message):
+def test_an_invalid_filter_is_refused(run, expression, message):
     with pytest.raises(SpecError) as caught:
         listed(run, filter_=expression)
     assert [problem.message for problem in caught.value.problems] == [message]
@@ -157,8 +157,8 @@ def test_a_run_without_records_lists_nothing(tmp_path, plan):
     assert listed(empty, sort=["-top1"], columns=default_columns(empty)) == []
 
 
-def test_trials_that_have_not_ended_stand_last_with_what_is_known_of_them(tmp_path, record, plan, planned):
-    """Their specification is that of another seed of their variant; their metrics are not final and not shown."""
+def test_unfinished_trials_are_listed_last(tmp_path, record, plan, planned):
+    """Their spec is that of another seed of their variant; their metrics are not final and not shown."""
     begun = [
         ProgressEvent(1.0, "run-1", "baseline", 1, "start"),
         ProgressEvent(1.5, "run-1", "baseline", 1, "place", worker="node7"),
@@ -180,7 +180,7 @@ def test_trials_that_have_not_ended_stand_last_with_what_is_known_of_them(tmp_pa
     assert names(listed(run, filter_="status == 'running'")) == ["run-1"]
 
 
-def test_json_stays_json_where_a_value_is_no_number(run, tmp_path, record, plan):
+def test_json_is_valid_for_nan_and_infinity(run, tmp_path, record, plan):
     odd = Run(tmp_path, plan(), (record("baseline", 0, float("nan"), spec=spec(0, 4, float("inf"))),))
     stream = io.StringIO()
     write_listing_json(listed(odd), ["top1", "train.lr"], stream)

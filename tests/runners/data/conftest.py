@@ -1,4 +1,4 @@
-"""A tiny folder of PNGs, as a user would lay it out."""
+"""Tiny image folder of PNGs in a user's layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 @pytest.fixture
 def png_folder(tmp_path: Path) -> Path:
-    """`toy/{train,validation}/{cat,dog}/`: 6 + 2 images per class, 12x10 pixels  high x wide; cats dark."""
+    """`toy/{train,validation}/{cat,dog}/`: 6 + 2 images per class, 12x10 pixels (high x wide); cats dark."""
     random = np.random.RandomState(0)
     for split, count in (("train", 6), ("validation", 2)):
         for label, value in (("cat", 40), ("dog", 200)):

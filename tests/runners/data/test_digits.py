@@ -1,4 +1,4 @@
-"""`builtin/digits`: the published counts, a fixed split, statistics of the training part."""
+"""`builtin/digits`: the published counts, a fixed split, mean and std of the training split."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_test_split_is_stratified():
 
 
 def test_test_split_never_changes():
-    """Sums over the test split as first published; a change would make old and new records incomparable."""
+    """Checksums of the test split as first published; a change would make old and new records incomparable."""
     _, test = _splits()
     weights = torch.arange(1, 360, dtype=torch.float64)
     assert (test.labels.double() * weights).sum().item() == GOLDEN_LABELS

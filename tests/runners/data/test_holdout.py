@@ -1,4 +1,4 @@
-"""Stratified holdout: exact counts, fair shares, the same for ever."""
+"""Stratified holdout: exact counts, proportional shares, reproducible indices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Named streams: reproducible, independent, and invisible to everybody else."""
+"""Named random number streams: reproducible, independent, without effect on the global generators."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_equal_names_give_equal_numbers_and_others_do_not():
 
 
 def test_stream_seed_never_changes():
-    """Golden value: the first 8 bytes of SHA-256 of '3/order/1', without the lowest bit."""
+    """Golden value: first 8 bytes of SHA-256 of '3/order/1', without the lowest bit."""
     assert stream_seed(3, "order", 1) == 5970557047402141468
 
 
-def test_global_generators_are_lent_and_given_back():
+def test_global_generators_are_seeded_and_restored():
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
     expected = [_draw(), _draw()]
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
@@ -44,7 +44,7 @@ def test_global_generators_are_lent_and_given_back():
     assert [first, _draw()] == expected
 
 
-def test_global_generators_are_given_back_after_an_error():
+def test_global_generators_are_restored_after_an_error():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)

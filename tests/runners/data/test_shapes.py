@@ -23,7 +23,7 @@ def test_same_seed_gives_the_same_images_and_another_seed_others():
 
 
 def test_a_larger_set_begins_with_the_smaller_one():
-    # 300 images are drawn in two portions, 40 in one.
+    # 300 images are drawn in two chunks, 40 in one.
     few, many = (draw_shapes(number, split=0, **OPTIONS) for number in (40, 300))
     assert torch.equal(few.pixels, many.pixels[:40])
     assert torch.equal(few.labels, many.labels[:40])
@@ -56,7 +56,7 @@ def test_facts_follow_the_spec():
 
 
 def _marks(images) -> list[list[int]]:
-    """Brightness of the marks of each image, found without noise: components of pixels that only marks can have."""
+    """Brightness of the marks of each noiseless image: connected components of pixel values that only marks have."""
     from scipy.ndimage import label
 
     found = []
@@ -67,15 +67,15 @@ def _marks(images) -> list[list[int]]:
     return found
 
 
-def test_label_tells_whether_the_two_marks_are_alike():
+def test_label_encodes_whether_the_two_marks_are_alike():
     images = draw_shapes(64, split=0, side=32, in_chans=1, noise=0.0, seed=5)
     marks = _marks(images)
     assert [len(pair) for pair in marks] == [2] * 64
     assert [int(pair[0] != pair[1]) for pair in marks] == (images.labels % 2).tolist()
 
 
-def test_label_tells_the_orientation_of_the_stripes():
-    """The strongest frequency of the spectrum lies in the direction of the stripes' normal."""
+def test_label_encodes_the_orientation_of_the_stripes():
+    """The strongest frequency of the spectrum is along the normal of the stripes."""
     images = draw_shapes(64, split=0, side=64, in_chans=1, noise=0.0, seed=5)
     spectrum = np.abs(np.fft.fft2(images.pixels[:, 0].numpy() - 127.5))
     frequency = np.fft.fftfreq(64)
@@ -93,7 +93,7 @@ def _patch_statistics(images) -> np.ndarray:
     return torch.cat([patches.mean(1), products.flatten(1)], dim=1).numpy()
 
 
-def test_local_patch_statistics_tell_the_texture_but_not_the_relation():
+def test_local_patch_statistics_predict_the_texture_but_not_the_relation():
     options = {"side": 32, "in_chans": 1, "noise": 0.1, "seed": 0}
     train, test = (draw_shapes(number, split=split, **options) for number, split in ((1600, 0), (800, 1)))
     features = [_patch_statistics(images) for images in (train, test)]
@@ -105,5 +105,5 @@ def test_local_patch_statistics_tell_the_texture_but_not_the_relation():
         return model.score(test_x, target(test.labels))
 
     assert accuracy(lambda labels: labels // 2) > 0.99
-    # 800 coin throws stay below 0.55 with a probability of 99.8 %.
+    # The mean of 800 fair coin flips is below 0.55 with a probability of 99.8 %.
     assert accuracy(lambda labels: labels % 2) < 0.55

@@ -1,4 +1,4 @@
-"""Processes that share batches read together what one process reads, image for image."""
+"""Sharding: the shards of all processes are together the batches of one process, image for image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOISE = {"hflip": 0.5, "reprob": 0.5}
 
 @pytest.fixture(params=["memory", "loader"])
 def load(request, tmp_path):
-    """Loads 21 training images in batches of 6, and 7 test images, as one of some processes."""
+    """Function that loads 21 training images in batches of 6, and 7 test images, for one process of several."""
     dataset = ShapesSpec(img_size=8, num_train=21, num_test=7)
     train = TrainSpec(batch_size=6, **NOISE)
     memory = 2**30

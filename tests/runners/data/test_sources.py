@@ -1,4 +1,4 @@
-"""Contract of every source of images that is in the wheel, and of the table."""
+"""Contract of every built-in image source, and of their registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches from a tensor: every image, the right pixels, augmentation image by image, order by seed and epoch."""
+"""Batches of a dataset in memory: completeness, pixel values, per-image augmentation, order by seed and epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _info(in_chans: int = 1) -> DataInfo:
 
 
 def _images(number: int = 10, side: int = 4) -> Images:
-    """Image i has all its pixels at i / 100."""
+    """Images where image i has the value i / 100 in all pixels."""
     pixels = (torch.arange(number) / 100).view(-1, 1, 1, 1).expand(-1, 1, side, side).contiguous()
     return Images(pixels, torch.arange(number) % 3)
 
@@ -45,7 +45,7 @@ def test_bytes_are_read_as_255ths():
 
 
 def test_images_are_resized_to_the_models_size():
-    """A ramp stays a ramp: bilinear doubling of 0, 1 gives 0, 1/4, 3/4, 1 (half-pixel centres)."""
+    """Bilinear doubling of the ramp 0, 1 gives 0, 1/4, 3/4, 1 (half-pixel centres)."""
     ramp = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).expand(1, 1, 2, 2)
     images = Images(ramp, torch.zeros(1, dtype=torch.long))
     (pixels, _), *_ = TensorBatches(images, info=_info(), img_size=(4, 4), batch_size=1, device=CPU)
@@ -110,7 +110,7 @@ def test_crop_moves_each_image_by_its_own_offset_and_fills_with_black():
         ]
         assert len(matches) == 1
         offsets.add(matches[0])
-    assert len(offsets) > 12  # of 25 possible, 40 throws
+    assert len(offsets) > 12  # of 25 possible ones, in 40 draws
 
 
 @pytest.mark.parametrize(("probability", "low", "high"), [(0.0, 0, 0), (0.3, 200, 400), (1.0, 1000, 1000)])

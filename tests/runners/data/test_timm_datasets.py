@@ -1,4 +1,4 @@
-"""Names that timm knows: folders read right, nothing downloaded, what is missing said in words."""
+"""Datasets by timm's names: image folders and torchvision files, no unrequested download, messages for missing data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_grey_images_have_one_channel(png_folder):
 
 
 def test_images_of_differing_shapes_are_cropped_in_the_middle_and_not_squeezed(png_folder):
-    """A wide image with a white middle third and black sides shows only its middle in a square of the same height."""
+    """A wide image, white middle third between black sides, is all white in a square of the same height."""
     wide = np.zeros((10, 30, 3), dtype=np.uint8)
     wide[:, 10:20] = 255
     Image.fromarray(wide).save(png_folder / "toy/validation/cat/0.png")
@@ -85,7 +85,7 @@ def test_validation_images_are_not_trained_on(png_folder):
 
 
 class TestLoader:
-    """The same folder with the memory limit at zero, so that timm's loader reads it."""
+    """The same folder with a memory limit of zero, so that timm's loader reads it."""
 
     @pytest.fixture
     def batches(self, png_folder):
@@ -130,7 +130,7 @@ class TestLoader:
 
 
 def _write_mnist(root, split: str, pixels: np.ndarray, labels: np.ndarray) -> None:
-    """The files of MNIST: big-endian magic number and sizes, then bytes."""
+    """Write MNIST files: big-endian magic number and sizes, then bytes."""
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True, exist_ok=True)
     head = np.array([2051, *pixels.shape], dtype=">i4").tobytes()
@@ -165,8 +165,7 @@ def _message(task: TaskSpec, **resources) -> str:
 
 def test_without_data_dir():
     assert _message(_task("torch/cifar10")) == (
-        "task.dataset: dataset 'torch/cifar10': where the data lies is not known\n"
-        "  set resources.data_dir or --data-dir DIR"
+        "task.dataset: dataset 'torch/cifar10': no data directory is given\n  set resources.data_dir or --data-dir DIR"
     )
 
 
@@ -174,7 +173,7 @@ def test_missing_download_says_how_to_get_it(tmp_path):
     assert _message(_task("torch/cifar10"), data_dir=str(tmp_path)) == (
         f"task.dataset: dataset 'torch/cifar10': split 'train' cannot be read below {tmp_path}: "
         "Dataset not found or corrupted. You can use download=True to download it\n"
-        "  set resources.data_dir to where the data lies, or download it with --download"
+        "  set resources.data_dir to the directory of the data, or download it with --download"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -202,14 +201,14 @@ def test_misspelt_torchvision_name(tmp_path):
     assert message.endswith("Did you mean 'torch/cifar10'?")
 
 
-def test_streaming_from_the_hub_must_be_asked_for():
+def test_streaming_from_the_hub_must_be_allowed():
     assert _message(_task("hfids/someone/something")) == (
         "task.dataset: dataset 'hfids/someone/something': streams from the Hugging Face Hub\n"
         "  allow it with --download, or put the files below resources.data_dir"
     )
 
 
-def test_reading_over_the_network_must_be_asked_for():
+def test_reading_over_the_network_must_be_allowed():
     assert _message(_task("wds/toy", train_split="pipe:curl https://example.org/a.tar"), data_dir="/data") == (
         "task.dataset: dataset 'wds/toy': would be read over the network\n  allow it with --download"
     )

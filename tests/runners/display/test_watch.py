@@ -1,4 +1,4 @@
-"""`archsweep watch` shows any run from its files: growing, ended or crashed."""
+"""Live view of a run from its files (`archsweep watch`): a running, an ended and a crashed run; GPUs; signals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HIDE_CURSOR, SHOW_CURSOR, OTHER_SCREEN = "\x1b[?25l", "\x1b[?25h", "\x1b[?1049h"
     [
         ([0, 1, 2, 3, 4, 5, 6, 7], "_.-=+*#@"),
         ([7, 0], "@_"),
-        ([5, 5, 5], "+++"),  # no range: the middle
+        ([5, 5, 5], "+++"),  # no range: half the height
         ([3], "+"),
         ([0, float("nan"), 7], "_ @"),
         ([float("inf")], " "),
@@ -66,7 +66,7 @@ def event(t, kind):
 
 
 def test_throughput_by_hand():
-    """Two trials and six epochs in the last 600 s; what is older than a quarter of an hour is history."""
+    """Two trials and six epochs in the last 600 s; events older than 15 minutes do not count."""
     events = [event(0, "end"), *(event(9400 + 100 * number, "epoch") for number in range(6))]
     events += [event(9500, "end"), event(9900, "end")]
     assert throughput(events, 10_000) == (2 * 3600 / 600, 6 * 60 / 600)
@@ -114,7 +114,7 @@ def test_a_run_without_a_driver_is_shown_once(run_dir):
 
 @pytest.fixture
 def running(run_dir):
-    """Two trials that this process, the driver, has just placed on one half of GPU 0 each; one has two epochs."""
+    """Run with two trials placed by this process, the driver, on half of GPU 0 each; one has two epochs."""
     with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
         for seed, name in enumerate(("baseline", "a variant whose name is long enough to be broken")):
             progress.append(ProgressEvent(NOW - 90, f"t{seed}", name, seed, "start"))
@@ -125,7 +125,7 @@ def running(run_dir):
 
 
 def seen(run_dir, width, **options):
-    """The view on node7 as plain text, one line of the screen each; the time is NOW."""
+    """Lines of the view on node7 at the time NOW, as plain text."""
     console = Console(file=io.StringIO(), width=width)
     screen = Screen(width, options.pop("height", None), has_unicode=True)
     console.print(view(Run.open(run_dir), screen, now=NOW, host="node7", **options))
@@ -137,7 +137,7 @@ def words(lines):
 
 
 def test_running_trials_on_a_wide_terminal(run_dir, running):
-    """Two epochs in 90 s; two of four epochs are half of a bar of eight; 35943 MiB of 143771 are two eighths."""
+    """Two epochs in 90 s; two of four epochs fill half of a bar of eight; 35943 MiB of 143771 fill two eighths."""
     assert words(seen(run_dir, 140, gpus=GPUS))[-8:] == [
         "pace: 1.33 epochs per minute",
         "GPUs in use: 1 (node7: 0)",
@@ -152,7 +152,7 @@ def test_running_trials_on_a_wide_terminal(run_dir, running):
 
 
 def test_running_trials_on_forty_columns(run_dir, running):
-    """Nothing is lost: what is too long goes on in the next line."""
+    """Nothing is truncated: long text wraps to the next line."""
     lines = seen(run_dir, 40)
     assert max(map(len, lines)) <= 40
     assert lines[lines.index("running:") :] == [
@@ -173,13 +173,13 @@ def test_more_trials_than_fit_on_the_screen_are_counted(run_dir, running):
     assert "and 5 more" in seen(run_dir, 120, height=10)
 
 
-def test_a_killed_driver_is_told_from_one_that_ended(run_dir):
-    """One that ends in order says of every trial that it ended."""
+def test_a_killed_driver_is_distinguished_from_one_that_ended(run_dir):
+    """An orderly driver records an end event for every trial."""
     with ProgressWriter(run_dir) as progress:
         progress.append(ProgressEvent(NOW - 500, "t0", "baseline", 0, "start"))
         progress.append(ProgressEvent(NOW - 180, "t0", "baseline", 0, "epoch", {"epoch": 1, "top1": 10.0}))
     lines = seen(run_dir, 100)
-    assert "  the driver died while 1 trial was running; its last sign of life is 3 min old" in lines
+    assert "  the driver died while 1 trial was running; its last progress event is 3 min old" in lines
     assert words(lines)[-2:] == [
         "interrupted seed epoch top1 curve after",
         "baseline 0 \u2501\u2501 1/4 10 \u2585 5 min",
@@ -192,7 +192,7 @@ def test_a_killed_driver_is_told_from_one_that_ended(run_dir):
 
 
 def test_watching_changes_nothing(run_dir):
-    """It works on what is read-only."""
+    """The view only reads: no file of the run directory is modified."""
     with LedgerWriter(run_dir) as ledger:
         ledger.append(record(0, metrics={"top1": 91.5}))
     before = {path.name: (path.stat().st_mtime_ns, path.stat().st_size) for path in run_dir.iterdir()}
@@ -201,7 +201,7 @@ def test_watching_changes_nothing(run_dir):
 
 
 @pytest.mark.parametrize("no_color", [False, True])
-def test_colours_only_where_they_are_wanted(run_dir, no_color):
+def test_no_color_disables_colours(run_dir, no_color):
     with LedgerWriter(run_dir) as ledger:
         ledger.append(record(1, "failed", failure=Failure(type="E", message="m")))
     stream = io.StringIO()
@@ -210,8 +210,8 @@ def test_colours_only_where_they_are_wanted(run_dir, no_color):
     assert ("\x1b[31mfailed" in stream.getvalue()) is not no_color
 
 
-def test_gpus_are_read_from_what_nvidia_smi_prints():
-    """One that is split by MIG tells no utilisation; a machine whose GPUs are gone says so in words."""
+def test_gpus_are_parsed_from_the_output_of_nvidia_smi():
+    """A GPU split by MIG reports no utilisation; a machine without GPUs prints a message instead of rows."""
     text = (
         "0, GPU-5d6d1e3c-11, NVIDIA H200, 35840, 143771, 87, Disabled, 570.86.15\n"
         "1, GPU-7a7a1e3c-11, NVIDIA H100, [N/A], [N/A], [N/A], Enabled, 570.86.15\n"
@@ -223,7 +223,7 @@ def test_gpus_are_read_from_what_nvidia_smi_prints():
     assert parse_gpus("No devices were found\n") == ()
 
 
-def test_a_gpu_answers_to_its_number_and_to_its_id():
+def test_a_gpu_is_identified_by_its_number_or_uuid():
     gpu = parse_gpus("1, GPU-5d6d1e3c-11, NVIDIA H200, 1, 2, 3, Disabled, 570\n")[0]
     assert [gpu.is_called(name) for name in ("1", "GPU-5d6d", "0", "11", "MIG-5d6d", "")] == [
         True, True, False, False, False, False,
@@ -237,14 +237,14 @@ def test_a_gpu_answers_to_its_number_and_to_its_id():
         ("echo NVIDIA-SMI has failed; exit 9", []),
     ],
 )
-def test_nvidia_smi_is_asked_and_may_fail(tmp_path, monkeypatch, script, expected):
+def test_nvidia_smi_is_queried_and_may_fail(tmp_path, monkeypatch, script, expected):
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert [gpu.name for gpu in local_gpus()] == expected
 
 
-def test_the_live_view_gets_the_answer_once_it_is_there(tmp_path, monkeypatch):
+def test_the_live_view_gets_the_gpus_when_nvidia_smi_has_finished(tmp_path, monkeypatch):
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 0, GPU-1, NVIDIA H200, 1, 2, 3, Disabled, 570\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -252,11 +252,11 @@ def test_the_live_view_gets_the_answer_once_it_is_there(tmp_path, monkeypatch):
     while not (found := monitor.look()):
         assert time.monotonic() < deadline
     assert [gpu.name for gpu in found] == ["NVIDIA H200"]
-    assert monitor.look() == found  # until it is asked again
+    assert monitor.look() == found  # until the next query
 
 
 def test_the_live_view_does_not_wait_for_nvidia_smi(tmp_path, monkeypatch):
-    """It is a pipe that nobody writes to."""
+    """`nvidia-smi` blocks here: it reads a pipe without a writer."""
     os.mkfifo(tmp_path / "never")
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nexec cat {tmp_path / 'never'}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
@@ -286,7 +286,7 @@ def read_rest(master):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_on_a_terminal_it_follows_the_run_and_a_signal_ends_only_the_view(run_dir, number, code):
-    """This process is the driver. Ctrl-C is the usual end, so it is no failure."""
+    """This process is the driver. Ctrl-C is the usual way to end the view, so its exit code is 0."""
     master, slave = pty.openpty()
     with LedgerWriter(run_dir) as ledger:
         process = subprocess.Popen(
@@ -308,5 +308,5 @@ def test_on_a_terminal_it_follows_the_run_and_a_signal_ends_only_the_view(run_di
             process.kill()
             os.close(slave)
             os.close(master)
-        ledger.append(record(1, metrics={"top1": 92.5}))  # the run goes on
+        ledger.append(record(1, metrics={"top1": 92.5}))  # the run continues
     assert "2 of 3 trials done" in shown(run_dir)

@@ -22,7 +22,7 @@ metric: top1
 
 @pytest.fixture
 def launch(tmp_path, monkeypatch):
-    """Writes the sweep, edited, under a name and returns what `archsweep launch` prints."""
+    """Function that writes the edited sweep to a file and returns the output of `archsweep launch`."""
     monkeypatch.chdir(tmp_path)
 
     def launch_(name, *options, file="tiny.yaml", edit=str):

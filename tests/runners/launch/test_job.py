@@ -1,7 +1,7 @@
-"""The script of `archsweep launch job`, carried out with a stand-in for `ray`.
+"""The script of `archsweep launch job`, executed with a substitute for `ray`.
 
-What the stand-in does and answers was seen with `ray job submit` of Ray 2.60 (docs/cluster.md says what was tried). The
-slow test at the end submits to a real one; it needs `ray[default]`.
+The substitute behaves and answers like `ray job submit` of Ray 2.60 (docs/cluster.md lists the trials). The slow test
+at the end submits to a real cluster; it needs `ray[default]`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ENOUGH = ["--address", "http://head:8265", "--out", "/shared/tiny"]
 
 @pytest.fixture
 def job(launch, tmp_path):
-    """`launch job` carried out with a `ray` that does with a job what Ray does, and answers as Ray 2.60 answers."""
+    """Function that executes `launch job` with a `ray` that runs a job and answers like Ray 2.60."""
 
     def run(archsweep: str, *options: str, ray: str = "true", **given: str) -> subprocess.CompletedProcess:
         script = launch("job", *ENOUGH, *options, **given)
@@ -40,7 +40,7 @@ def job(launch, tmp_path):
     return run
 
 
-# A submitted job ends with 1 if it failed and else with 0; its status is a line, and a second one where it failed.
+# `ray job submit` exits with 1 if the job failed, else with 0; the status is one line, with a second one on failure.
 RAY_JOBS = r"""
 TROUBLE
 case "$2" in submit)
@@ -72,7 +72,7 @@ esac
 
 @pytest.mark.parametrize("code", [0, 2, 3, 143])
 def test_a_job_ends_with_the_code_of_archsweep(code, job, tmp_path):
-    """Ray itself says 1 for every failed job, and 0 for one that was stopped."""
+    """Ray itself exits with 1 for every failed job, and with 0 for one that was stopped."""
     done = job(f"exit {code}")
     assert (done.returncode, done.stderr) == (code, "")
     assert not list((tmp_path / "tmp").iterdir())
@@ -81,10 +81,11 @@ def test_a_job_ends_with_the_code_of_archsweep(code, job, tmp_path):
 def test_a_job_that_ray_could_not_start_fails(job):
     done = job("exit 0", ray='echo no cluster there >&2; [ "$2" = status ]; exit')
     assert done.returncode == 1
-    assert "archsweep: nothing tells how the job ended; see: ray job status --address http://head:8265 " in done.stderr
+    text = "archsweep: the exit code of the job is unknown; see: ray job status --address http://head:8265 "
+    assert text in done.stderr
 
 
-def test_the_sweep_travels_alone_with_its_job(job, tmp_path):
+def test_only_the_sweep_is_uploaded_with_the_job(job, tmp_path):
     (tmp_path / "large.bin").write_text("of no use to the job")
     value = "description=" + json.dumps(HOSTILE)
     done = job(f'printf "%s\\n" "$@" > {tmp_path}/words', "--set", value, file=f"{HOSTILE}.yaml")
@@ -96,7 +97,7 @@ def test_the_sweep_travels_alone_with_its_job(job, tmp_path):
     ]
 
 
-def test_a_job_that_is_stopped_has_time_to_save_its_trials(job, tmp_path):
+def test_a_stopped_job_has_time_to_save_its_trials(job, tmp_path):
     job("exit 0", "--set", "checkpoints.grace_seconds=99.5")
     given = json.loads((tmp_path / "runtime_env").read_text())["env_vars"]
     assert 100 < int(given["RAY_JOB_STOP_WAIT_TIME_S"]) < 130

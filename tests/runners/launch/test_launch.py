@@ -1,4 +1,4 @@
-"""Launch files that are carried out, not looked at: by bash, by Ray's own schema, by the fields of the KubeRay API."""
+"""Launch files: executed by bash, validated by Ray's own schema and by the fields of the KubeRay API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOSTILE = "a b';$(touch pwned)`touch pwned`\"\\"
 
 
 def command_in(text: str, name: str) -> list[str]:
-    """The words of the `archsweep run` in a launch file, as a shell would read them."""
+    """Words of the `archsweep run` command in a launch file, as parsed by a shell."""
     if name == "kuberay":
         return shlex.split(list(yaml.safe_load_all(text))[1]["spec"]["entrypoint"])
     if name == "ray-cluster":
@@ -82,14 +82,14 @@ def test_a_wrong_sweep_is_refused_as_check_does(name, launch):
 
 
 @pytest.mark.parametrize("name", sorted(LAUNCHERS))
-def test_a_file_tells_what_to_edit(name, launch):
+def test_a_file_describes_the_sweep_and_what_to_edit(name, launch):
     text = launch(name, *ENOUGH[name])
     assert f"# Written by `archsweep launch {name}`: at most 4 trials of 1 CPUs and 0 GPUs" in text
     assert "Edit: " in text
 
 
 @pytest.mark.parametrize("name", ["job", "slurm"])
-def test_bash_reads_the_scripts(name, launch):
+def test_bash_parses_the_scripts(name, launch):
     done = subprocess.run(["bash", "-n"], input=launch(name, *ENOUGH[name]), text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -101,7 +101,7 @@ RELATIVE = "resources: {data_dir: data}\ntrack: [mlflow, {name: tensorboard, dir
 def test_folders_beside_the_sweep_are_refused_where_it_moves(name, launch):
     with pytest.raises(SpecError) as caught:
         launch(name, *ENOUGH[name], edit=lambda sweep: sweep + RELATIVE)
-    text = "relative to the sweep file, which has another place on the cluster"
+    text = "relative to the sweep file, which has another path on the cluster"
     assert [str(problem).splitlines()[0] for problem in caught.value.problems] == [
         f"tiny.yaml:10:23: resources.data_dir: {text}: 'data'",
         f"tiny.yaml:11:42: track[1].dir: {text}: 'tb'",
@@ -132,32 +132,31 @@ def test_folders_beside_the_sweep_are_fine_where_it_stays(launch):
         (
             "slurm",
             ["--set", "resources.gpus=0.5"],
-            "--gpus-per-node: a trial asks for 0.5 GPUs, and nothing says how many a node has\n"
-            "  e.g. --gpus-per-node 4",
+            "--gpus-per-node: a trial needs 0.5 GPUs, but the number per node is not given\n  e.g. --gpus-per-node 4",
         ),
         (
             "slurm",
             ["--cpus-per-node", "8"],
-            "--time: nothing tells how long the trials take\n"
-            "  e.g. --time 8:00:00; after a first trial here (`archsweep run SWEEP --limit 1`) or with\n"
-            "  `resources.time_limit` in the sweep it is proposed",
+            "--time: no trial duration known\n"
+            "  run `archsweep plan --probe` or pass --time, e.g. --time 8:00:00; after a first trial here\n"
+            "  (`archsweep run SWEEP --limit 1`) or with `resources.time_limit` in the sweep it is proposed",
         ),
         (
             "slurm",
             ["--cpus-per-node", "8", "--time", "soon", "--account", "a b\n#SBATCH --uid=0"],
-            "--time: not a time that Slurm knows: 'soon'\n"
+            "--time: not a time in Slurm's format: 'soon'\n"
             "  minutes, H:M:S, D-H, D-H:M or D-H:M:S\n"
-            "--account: cannot stand in an #SBATCH line: 'a b\\n#SBATCH --uid=0'\n"
+            "--account: not valid in an #SBATCH line: 'a b\\n#SBATCH --uid=0'\n"
             "  letters, digits and _ . , : + = @ / -",
         ),
         (
             "kuberay",
             ["--cpus-per-node", "8", "--namespace", "No_Name"],
-            "--image: nothing says which image the pods run\n"
+            "--image: no container image for the pods\n"
             "  one with archsweep and this Ray, e.g. built FROM rayproject/ray with `pip install` of archsweep\n"
-            "--claim: nothing says where the run directory lies\n"
+            "--claim: no volume for the run directory\n"
             "  a PersistentVolumeClaim with access mode ReadWriteMany, e.g. --claim runs\n"
-            "--namespace: not a name of Kubernetes: 'No_Name'\n"
+            "--namespace: not a valid Kubernetes name: 'No_Name'\n"
             "  lower-case letters, digits, `-` and `.`",
         ),
         (
@@ -165,7 +164,7 @@ def test_folders_beside_the_sweep_are_fine_where_it_stays(launch):
             ["--out", "/shared/x"],
             "--provider: no provider\n"
             "  known: aws, local; for others start from one of these files and Ray's examples\n"
-            "--setup: nothing says how archsweep gets on the machines\n"
+            "--setup: no installation of archsweep on the machines\n"
             "  --image with archsweep in it, or --setup commands that install it, e.g. --setup 'pip install ...'",
         ),
         (
@@ -191,14 +190,14 @@ def test_folders_beside_the_sweep_are_fine_where_it_stays(launch):
         ),
     ],
 )
-def test_what_is_missing_is_said_in_words(name, options, message, launch):
+def test_missing_options_are_reported(name, options, message, launch):
     with pytest.raises(SpecError) as caught:
         launch(name, *options)
     assert str(caught.value) == message
 
 
 def test_slurm_proposes_nodes_and_time_from_the_sweep(launch):
-    """40 trials of at most 30 min, 8 at a time on 2 nodes of 4 GPUs: 5 rounds = 2.5 h, and a quarter on top."""
+    """40 trials of at most 30 min, 8 at a time on 2 nodes of 4 GPUs: 5 rounds = 2.5 h, plus 25 %."""
     resources = "resources: {gpus: 1, cpus: 2, time_limit: 30m, max_concurrent: 8}\n"
     script = launch(
         "slurm", "--gpus-per-node", "4", edit=lambda sweep: sweep.replace("seeds: 2", "seeds: 20") + resources
@@ -237,8 +236,8 @@ def test_rays_own_schema_accepts_the_cluster_file(options, launch):
         jsonschema.validate(cluster | {"num_workers": 3}, schema)
 
 
-def test_the_head_of_own_machines_gets_what_it_starts_the_others_with(launch):
-    """Tried with `ray up` of Ray 2.60: the newer autoscaler, its default, starts no worker of the provider `local`."""
+def test_the_head_of_own_machines_gets_the_key_and_the_older_autoscaler(launch):
+    """`ray up` of Ray 2.60 with its default, the newer autoscaler, starts no worker of the provider `local`."""
     cluster = yaml.safe_load(launch("ray-cluster", *ENOUGH["ray-cluster"], "--ssh-key", "~/.ssh/id_ed25519"))
     assert cluster["auth"] == {"ssh_user": "ubuntu", "ssh_private_key": "~/.ssh/id_ed25519"}
     defaults = (importlib.resources.files("ray.autoscaler") / "local" / "defaults.yaml").read_text()
@@ -356,7 +355,7 @@ def test_the_rayjob_has_the_fields_of_kuberay(launch, tmp_path):
     ]
 
 
-def test_long_names_stay_apart_in_kubernetes(launch):
+def test_long_names_are_shortened_and_unique_in_kubernetes(launch):
     names = set()
     for end in ("a", "b"):
         name = f"name: {'Long_name.' * 8}{end}"
@@ -368,7 +367,7 @@ def test_long_names_stay_apart_in_kubernetes(launch):
 
 @pytest.fixture
 def slurm(tmp_path):
-    """A Slurm of one node: `srun` starts the command after `--` here, `scontrol requeue` leaves a note."""
+    """Substitute for Slurm with one node: `srun` runs the command after `--`, `scontrol requeue` writes a file."""
     programs = tmp_path / "bin"
     programs.mkdir()
 
@@ -401,7 +400,7 @@ def test_the_slurm_job_ends_with_the_code_of_archsweep(code, slurm, launch, tmp_
 
 
 def test_nodes_that_slurm_ends_after_the_head_do_not_fail_the_job(slurm, launch, tmp_path):
-    """With `--wait` srun kills the tasks that are left, and ends with the code of a killed one."""
+    """With `--wait` srun kills the remaining tasks, and exits with the code of a killed one."""
     script = launch("slurm", *ENOUGH["slurm"], "--setup", "true")
     assert "\nsrun --wait=10 --nodes=" in script
     srun = tmp_path / "bin" / "srun"
@@ -415,7 +414,7 @@ def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(slurm, launch, 
     os.mkfifo(tmp_path / "ready")
     saves = "trap 'echo saved > saved; exit 143' TERM; echo > ready; for _ in {1..300}; do sleep 0.1; done"
     job = slurm(launch("slurm", *ENOUGH["slurm"], "--setup", "true"), saves)
-    (tmp_path / "ready").read_text()  # archsweep is at work
+    (tmp_path / "ready").read_text()  # archsweep is running
     job.send_signal(signal.SIGTERM)
     assert job.wait(30) == 143
     assert (tmp_path / "saved").exists()
@@ -430,7 +429,7 @@ def test_a_cluster_that_does_not_come_up_fails_the_slurm_job(slurm, launch, tmp_
     assert errors == "archsweep was never started: Ray did not come up on the nodes, see above\n"
 
 
-def test_submit_writes_the_file_and_hands_it_over(launch, tmp_path, monkeypatch):
+def test_submit_passes_the_file_to_sbatch(launch, tmp_path, monkeypatch):
     (tmp_path / "sbatch").write_text('#!/bin/bash\ncp "$1" submitted\n')
     (tmp_path / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

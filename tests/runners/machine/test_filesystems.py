@@ -1,4 +1,4 @@
-"""Which places a run directory is refused, and which are warned about; the messages whole."""
+"""File systems that are refused for a run directory, and those with a warning; whole messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_addresses_of_object_storage_are_refused(address):
     assert refusal(address) == f"--out: an address of object storage, {address!r}, cannot be a run directory\n{SAFE}"
 
 
-def test_a_file_address_is_told_to_be_a_path():
+def test_the_message_for_a_file_address_asks_for_a_path():
     assert refusal("file:///runs/x") == "--out: a file:// address, cannot be a run directory\n  write the path itself"
 
 
@@ -55,7 +55,7 @@ def test_a_file_address_is_told_to_be_a_path():
 )
 def test_mounted_object_storage_is_refused(path, store, point):
     assert refusal(path) == (
-        f"--out: {path} lies on object storage ({store}, mounted at {point}), which cannot hold a run directory\n{SAFE}"
+        f"--out: {path} is on object storage ({store}, mounted at {point}), which cannot hold a run directory\n{SAFE}"
     )
 
 
@@ -87,7 +87,7 @@ def test_a_name_that_only_begins_like_a_mount_point_is_not_inside_it():
 
 
 @pytest.mark.skipif(not Path("/proc/self/mounts").exists(), reason="Linux only")
-def test_this_machine_is_asked_where_no_mounts_are_given():
+def test_mounts_default_to_those_of_this_machine():
     found = mount_of(Path("/proc/self"), read_mounts())
     assert found is not None
     assert (found.kind, found.point) == ("proc", "/proc")

@@ -1,4 +1,4 @@
-"""Figures of a plan: power against published tables, memory against a second measurement, time, budget, history."""
+"""Forecast of a plan: power compared with published tables, memory with a second measurement; time, budget, history."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ TWO_CPUS = "resources: {cpus: 1, max_concurrent: 2}"
 
 @pytest.mark.parametrize(("num_seeds", "expected"), [(3, 3.26), (5, 1.68), (10, 1.00), (20, 0.66), (34, 0.50)])
 def test_detectable_effects_are_those_of_power_tables(num_seeds, expected):
-    """Two-sided paired t, alpha 0.05, power 0.8; 34 pairs for an effect of 0.5 is Cohen's and G*Power's example."""
+    """Two-sided paired t-test, alpha 0.05, power 0.8; 34 pairs for an effect of 0.5: Cohen's and G*Power's example."""
     assert detectable_effect(num_seeds) == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize(("num_seeds", "num_tests"), [(3, 1), (5, 1), (5, 10), (8, 4)])
 def test_power_agrees_with_simulation(num_seeds, num_tests):
-    """20,000 paired t-tests by scipy; four standard errors of a share of 0.8 are 0.011."""
+    """20,000 paired t-tests by scipy; four standard errors of a proportion of 0.8 are 0.011."""
     effect = detectable_effect(num_seeds, num_tests=num_tests)
     assert effect is not None
     draws = np.random.default_rng(1).normal(effect, 1, size=(20_000, num_seeds))
@@ -60,7 +60,7 @@ def test_detectable_effects_and_power_are_those_of_r(case):
     assert power_of(2, num_seeds, alpha=alpha / num_tests) == pytest.approx(case["power_at_2"], rel=1e-7)
 
 
-def test_no_effect_is_found_as_often_as_alpha_says():
+def test_power_for_no_effect_is_alpha():
     assert power_of(0.0, 5, alpha=0.03) == pytest.approx(0.03)
 
 
@@ -80,8 +80,8 @@ def info(write_sweep):
 
 
 @pytest.mark.parametrize("attention", ["reattention", "groupmix"])
-def test_activation_memory_is_what_a_real_forward_pass_saves(attention, write_sweep):
-    """The reference counts the bytes of distinct addresses on the CPU, where memory is real."""
+def test_activation_memory_is_that_of_a_real_forward_pass(attention, write_sweep):
+    """The reference counts the bytes at distinct addresses on the CPU, where memory is allocated."""
     arch = ArchSpec(depth=2, attention={"name": attention}, **SMALL | {"embed_dim": 40})
     data = info(write_sweep)
 
@@ -120,7 +120,7 @@ def test_training_memory_by_hand(write_sweep):
 # -- time ----------------------------------------------------------------------
 
 
-def test_probe_foretells_the_duration_and_records_nothing(write_sweep, tmp_path):
+def test_probe_predicts_the_duration_and_records_nothing(write_sweep, tmp_path):
     setting = make_plan(load_sweep(write_sweep())).variants[0].setting
     before = sorted(tmp_path.rglob("*"))
     found = probe_trial(setting, Resources(), device="cpu", max_seconds=0.2)
@@ -130,7 +130,7 @@ def test_probe_foretells_the_duration_and_records_nothing(write_sweep, tmp_path)
 
 
 def test_probe_leaves_the_trial_as_it_was(write_sweep):
-    """Global random streams are put back: what is trained after a probe is what is trained without one."""
+    """Global random number generators are restored, so that a probe does not change a later training."""
     setting = make_plan(load_sweep(write_sweep())).variants[0].setting
     torch.manual_seed(3)
     expected = torch.rand(2)
@@ -157,7 +157,7 @@ def fill(path, run_dir, values, *, seconds=7200.0):
     return plan
 
 
-def test_history_tells_seconds_and_spread(write_sweep, tmp_path):
+def test_history_has_seconds_and_spread(write_sweep, tmp_path):
     """Differences of re-attention: 1, 3 (variance 2); of Group-Mix: 0, 4 (variance 8): pooled sqrt(5)."""
     values = {
         ("baseline", 0): 90.0, ("baseline", 1): 92.0,
@@ -180,7 +180,7 @@ def test_history_tells_seconds_and_spread(write_sweep, tmp_path):
     assert history.seconds(longer) is None
 
 
-def test_forecast_counts_what_is_left(write_sweep, tmp_path):
+def test_forecast_counts_remaining_trials(write_sweep, tmp_path):
     """Four of six trials are done; two are left, of 2 h each, two at a time; each takes half a GPU."""
     path = write_sweep(**{"seeds: 2": "seeds: 2\nresources: {cpus: 1, gpus: 0.5}"})
     values = {(name, 0): 90.0 for name in ("baseline", "attention=reattention", "attention=groupmix")}
@@ -196,7 +196,7 @@ def test_forecast_counts_what_is_left(write_sweep, tmp_path):
     ("gpu_memory", "gpu_gib", "gpu_hours", "is_bound"),
     [
         ("10", 80, 1.2, False),  # (10 * 1.15 + 0.75) / 80 = 0.153, in steps of a twentieth: 0.2 of six hours
-        ("10", None, 6.0, True),  # no GPU here says how much that is
+        ("10", None, 6.0, True),  # without a GPU here the share is unknown
         ("auto", 80, 6.0, True),  # measured when the run starts
     ],
 )
@@ -216,9 +216,9 @@ def test_gpu_hours_of_trials_that_share_by_memory(write_sweep, gpu_memory, gpu_g
         }[gpu_memory, gpu_gib]
         + " (from probe on cpu)"
     )
-    said = "may need up to 6 GPU hours" if is_bound else "needs 1.2 GPU hours"
+    expected = "may need up to 6 GPU hours" if is_bound else "needs 1.2 GPU hours"
     assert refusal(parse_budget("1gpuh"), lambda seeds: found, (0, 1), trim=True).startswith(
-        f"--budget 1gpuh: the plan {said}, more than the 1 there are\n"
+        f"--budget 1gpuh: the plan {expected}, more than the 1 of the budget\n"
     )
 
 
@@ -235,17 +235,17 @@ def test_hours_of_trials_that_take_different_resources(write_sweep):
     ]
 
 
-def test_row_without_history_is_given_the_mean_of_the_others_and_says_so(write_sweep, tmp_path):
+def test_variant_without_history_gets_the_mean_of_the_others_as_its_source_states(write_sweep, tmp_path):
     plan = fill(write_sweep(), tmp_path / "run", {("baseline", 0): 90.0})
     found = make_forecast(plan, read_history(tmp_path / "run"), concurrency=1)
     assert [(variant.seconds, variant.source) for variant in found.variants] == [
         (7200.0, "history"),
-        (7200.0, "mean of the other rows"),
-        (7200.0, "mean of the other rows"),
+        (7200.0, "mean of the other variants"),
+        (7200.0, "mean of the other variants"),
     ]
 
 
-def test_nothing_known_is_said_to_be_unknown(write_sweep):
+def test_hours_are_unknown_without_probe_and_history(write_sweep):
     found = make_forecast(make_plan(load_sweep(write_sweep())), History(), concurrency=1)
     assert (found.trial_hours, found.hours, found.gpu_hours) == (None, None, None)
 
@@ -270,12 +270,12 @@ def test_slots_are_bounded_by_max_concurrent():
 @pytest.mark.parametrize(
     ("text", "amount", "unit"), [("40gpuh", 40, "gpuh"), ("1.5 cpuh", 1.5, "cpuh"), (".5h", 0.5, "h")]
 )
-def test_budgets_are_read(text, amount, unit):
+def test_budgets_are_parsed(text, amount, unit):
     assert (parse_budget(text).amount, parse_budget(text).unit) == (amount, unit)
 
 
 @pytest.mark.parametrize("text", ["40", "gpuh", "-1h", "0h", "40 days", "1e3h"])
-def test_what_is_no_budget_is_refused(text):
+def test_malformed_budgets_are_refused(text):
     with pytest.raises(SpecError, match="is no budget"):
         parse_budget(text)
 
@@ -301,15 +301,15 @@ def refusal(*arguments, **options):
 
 def test_plan_beyond_the_budget_is_refused_with_what_would_fit(an_hour_each):
     assert refusal(parse_budget("13cpuh"), an_hour_each, range(5), trim=False) == (
-        "--budget 13cpuh: the plan needs 15 CPU hours, more than the 13 there are\n"
-        "  with 4 seeds it needs 12; --trim plans it so"
+        "--budget 13cpuh: the plan needs 15 CPU hours, more than the 13 of the budget\n"
+        "  with 4 seeds it needs 12; add --trim to plan these"
     )
 
 
-def test_trimming_takes_seeds_but_never_below_three(an_hour_each):
+def test_trimming_removes_seeds_but_keeps_three(an_hour_each):
     assert fit_budget(parse_budget("9cpuh"), an_hour_each, range(5), trim=True).seeds == (0, 1, 2)
     assert refusal(parse_budget("8cpuh"), an_hour_each, range(5), trim=True) == (
-        "--budget 8cpuh: the plan needs 15 CPU hours, more than the 8 there are\n"
+        "--budget 8cpuh: the plan needs 15 CPU hours, more than the 8 of the budget\n"
         "  even with 3 seeds it needs 9, and fewer are not tested\n"
         "  fewer variants, epochs or pixels would help; so would pruning"
     )
@@ -324,10 +324,10 @@ def test_budget_of_gpus_for_trials_without_one_is_refused(an_hour_each):
 def test_budget_without_any_duration_is_refused(write_sweep):
     plan = make_plan(load_sweep(write_sweep()))
     message = refusal(parse_budget("1h"), lambda seeds: make_forecast(plan, History()), (0, 1), trim=True)
-    assert message.startswith("--budget 1h: nothing tells how long a trial takes\n  add --probe")
+    assert message.startswith("--budget 1h: no trial duration known\n  add --probe")
 
 
-# -- the verb ------------------------------------------------------------------
+# -- the command ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def keys_of(node):
     return {key for item in node for key in keys_of(item)} if isinstance(node, list) else set()
 
 
-def test_json_says_what_the_page_describes(write_sweep, archsweep):
+def test_json_has_the_documented_keys(write_sweep, archsweep):
     path = write_sweep(**{"seeds: 2": "seeds: 3"})
     document = json.loads(archsweep(path, "--json"))
     (plan,) = document["plans"]
@@ -410,7 +410,7 @@ def test_fraction_states_its_aliases(write_sweep, archsweep):
     assert "warning: rows of the fraction are dropped: main effects are no longer clear of each other" in warned
 
 
-def test_probe_and_budget_end_in_words(write_sweep, archsweep, tmp_path):
+def test_plan_with_probe_and_budget(write_sweep, archsweep, tmp_path):
     path = write_sweep()
     shown = archsweep(path, "--probe", "--budget", "1cpuh", "--concurrent", 2)
     assert "with 2 at a time; " in shown
@@ -420,7 +420,7 @@ def test_probe_and_budget_end_in_words(write_sweep, archsweep, tmp_path):
         archsweep(path, "--probe", "--budget", "0.000001cpuh", "--trim")
 
 
-def test_one_more_seed_has_a_price_and_a_gain(write_sweep, archsweep):
+def test_plan_states_cost_and_gain_of_one_more_seed(write_sweep, archsweep):
     shown = archsweep(write_sweep(**{"seeds: 2": "seeds: 3"}))
     assert "detectable: with 3 seeds a true difference of 0.653 % is found with 80 % power" in shown
     assert "standard deviation of 0.2 %: assumed, there is no history" in shown

@@ -1,4 +1,4 @@
-"""`match` against widths solved by hand, and against trying every candidate."""
+"""`match` compared with widths solved by hand, and with an exhaustive search over candidates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MATCHED = """
 
 
 def params_by_hand(*, depth: int, dim: int, ratio: float = 2.0) -> int:
-    """A ViT on 8x8 images of one channel in 2x2 patches, without class token, with 10 classes."""
+    """Parameters of a ViT on 8x8 images of one channel in 2x2 patches, without class token, with 10 classes."""
     hidden = int(dim * ratio)
     tokens = 16
     patches = 2 * 2 * 1 * dim + dim
@@ -34,7 +34,7 @@ def params_by_hand(*, depth: int, dim: int, ratio: float = 2.0) -> int:
 
 
 def by_hand(depth: int, target: int, *, divisor: int) -> int:
-    """The width closest to the target among all that the heads divide, the narrower of two equally close ones."""
+    """Width closest to the target among multiples of `divisor`, the narrower of two equally close ones."""
     return min(range(divisor, 400, divisor), key=lambda dim: (abs(params_by_hand(depth=depth, dim=dim) - target), dim))
 
 
@@ -58,7 +58,7 @@ def test_widths_are_those_solved_by_hand(write_sweep):
 
 
 def test_require_and_steps_bound_the_candidates(write_sweep):
-    """Only multiples of 20 that are below 50: for one layer 40 comes closest, and it is too far off."""
+    """Only multiples of 20 below 50 are candidates: 40 is the closest, and it is outside the tolerance."""
     text = MATCHED.replace("metric: top1", 'metric: top1\n    require: ["arch.embed_dim < 50"]')
     plan = make_plan(load_sweep(write_sweep(text.replace("5 %", "5 %, step: 20"))))
     one = params_by_hand(depth=1, dim=40) / 1e6
@@ -73,7 +73,7 @@ def test_require_and_steps_bound_the_candidates(write_sweep):
     ]
 
 
-def test_a_number_is_matched_by_the_reference_too(write_sweep):
+def test_a_numeric_target_is_matched_by_the_baseline_too(write_sweep):
     text = MATCHED.replace("params_m: baseline", "params_m: 0.1").replace("depth: [1, 3]", "depth: [4]")
     plan = make_plan(load_sweep(write_sweep(text)))
     found = [(variant.setting.arch.depth, variant.setting.arch.embed_dim) for variant in plan.variants]
@@ -84,7 +84,7 @@ def test_a_number_is_matched_by_the_reference_too(write_sweep):
 
 
 def test_fractions_are_solved_in_their_steps(write_sweep):
-    """One layer of two: the MLP has to make up for the other; its hidden size is int(40 * ratio)."""
+    """With one layer instead of two the MLP makes up for the difference; its hidden size is int(40 * ratio)."""
     text = MATCHED.replace("by: arch.embed_dim, tolerance: 5 %", "by: arch.mlp_ratio, tolerance: 1 %")
     plan = make_plan(load_sweep(write_sweep(text.replace("[1, 3]", "[1]"))))
     target = params_by_hand(depth=2, dim=40)
@@ -98,7 +98,7 @@ def test_fractions_are_solved_in_their_steps(write_sweep):
 @pytest.mark.parametrize("attention", ["reattention", "refiner", "groupmix"])
 @pytest.mark.parametrize("cost", ["params_m", "gmacs"])
 def test_closest_buildable_candidate_is_found(attention, cost):
-    """Second opinion: measure every width from 1 to 100 and take the closest. Group-Mix needs multiples of 5 and 4."""
+    """Exhaustive search over the widths 1 to 100 as reference. Group-Mix needs multiples of 5 and 4."""
     text = f"""
 name: t
 baseline: {{arch: {{depth: 2, embed_dim: 40, num_heads: 4, mlp_ratio: 2, patch_size: 2, class_token: false}}}}
@@ -124,7 +124,7 @@ match: {{{cost}: baseline, by: arch.embed_dim, tolerance: 50 %}}
 
 
 def test_falling_costs_are_solved_as_well():
-    """Larger patches make fewer tokens; costs are given by hand: 960 / value."""
+    """Larger patches give fewer tokens; the cost is defined by hand as 960 / value."""
     sweep = load_sweep_text(
         "name: t\nbaseline: {arch: {depth: 4, patch_size: 16}}\nspace: {arch.depth: [6]}\ndesign: one_factor\n"
         "match: {gmacs: baseline, by: arch.patch_size, tolerance: 1 %}\n"
@@ -141,25 +141,25 @@ def test_falling_costs_are_solved_as_well():
 
 
 def test_few_candidates_are_measured():
-    """Costs are asked for a handful of candidates, not for all between 1 and the solution."""
+    """Costs are measured for fewer than 40 candidates, not for all between 1 and the solution."""
     sweep = load_sweep_text(
         "name: t\nbaseline: {arch: {depth: 4, embed_dim: 40}}\nspace: {arch.depth: [6]}\ndesign: one_factor\n"
         "match: {params_m: baseline, by: arch.embed_dim, tolerance: 1 %}\n"
     ).sweep
     reference, other = variants(sweep)
-    asked = []
+    measured = []
 
     def cost_of(variant):
-        asked.append(variant.setting.arch.embed_dim)
+        measured.append(variant.setting.arch.embed_dim)
         return variant.setting.arch.embed_dim**2
 
     found = match_variant(sweep, other, 5000**2, reference=reference.setting, cost_of=cost_of)
     assert not isinstance(found, Unmatched)
     assert found.setting.arch.embed_dim == 5000
-    assert len(asked) == len(set(asked)) < 40
+    assert len(measured) == len(set(measured)) < 40
 
 
-def test_nothing_to_build_is_said():
+def test_a_variant_without_buildable_candidate_is_unmatched():
     sweep = load_sweep_text(
         "name: t\nbaseline: {arch: {depth: 4, embed_dim: 40}}\nspace: {arch.depth: [6]}\ndesign: one_factor\n"
         "match: {params_m: baseline, by: arch.embed_dim}\n"

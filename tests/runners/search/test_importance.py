@@ -1,4 +1,4 @@
-"""Importances of a search: a parameter that decides everything comes out first, and the ledger's order is no matter."""
+"""Importances of a search: the decisive parameter is first, and the order of the ledger has no influence."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def sweep():
     return load_sweep_text(_SWEEP).sweep
 
 
-def test_what_decides_comes_first_by_both_methods(sweep):
-    """Top-1 depends on weight decay alone, but for a whisper of the learning rate."""
+def test_the_decisive_parameter_is_first_by_both_methods(sweep):
+    """Top-1 depends on weight decay, and very slightly on the learning rate."""
     found = parameter_importances(
         _records(lambda p: 90 - 40 * abs(p["train.weight_decay"] - 0.1) + p["train.lr"]), sweep
     )
@@ -94,7 +94,7 @@ def test_too_few_trials_are_an_error(sweep):
     with pytest.raises(SpecError) as caught:
         parameter_importances(_records(lambda p: 1.0, count=3), sweep)
     assert str(caught.value) == (
-        "toy: importances need 4 completed trials of the present space, but there are 3\n  let the search go on"
+        "toy: importances need 4 completed trials of the present space, but there are 3\n  continue the search"
     )
 
 

@@ -1,4 +1,4 @@
-"""Names in a sweep file reach Optuna's own classes."""
+"""Factory of Optuna's samplers and pruners: every class by name, options, error messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_class_names_and_papers_spellings_are_accepted():
 
 
 def test_seed_reaches_the_sampler():
-    """Two samplers of one seed draw the same numbers; another seed draws others."""
+    """Two samplers with one seed draw the same numbers; with another seed others."""
 
     def draws(seed):
         study = optuna.create_study(sampler=make_sampler("random", {}, seed=seed))
@@ -69,7 +69,7 @@ def test_nested_pruner_of_another_kind_is_refused():
         make_pruner("patient", {"wrapped_pruner": 3, "patience": 1})
 
 
-def test_samplers_that_need_objects_say_what_serves_instead():
+def test_samplers_that_need_objects_are_refused_with_an_alternative():
     with pytest.raises(SpecError) as caught:
         make_sampler("GridSampler", {}, seed=0)
     assert str(caught.value) == "search.sampler: GridSampler cannot be written in a file\n  use `design: factorial`"

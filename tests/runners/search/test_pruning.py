@@ -1,4 +1,4 @@
-"""Pruning over seeds: a variant is judged beside others at the same seeds; one that is given up gets no further one."""
+"""Pruning over seeds: a variant is compared with others at the same seeds; a pruned one gets no further seed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEARCH = """
 
 
 def play(orchestrator, value, *, stop_after=None):
-    """Train the orchestrator's trials one after the other; `value(depth, seed)` is the top1 of each epoch."""
+    """Simulate the orchestrator's trials sequentially; `value(depth, seed)` is the top1 of each epoch."""
     ended = []
     while len(ended) != stop_after and (assignment := orchestrator.ask()) is not None:
         depth, seed = assignment.spec.arch.depth, assignment.spec.seed
@@ -48,13 +48,13 @@ def play(orchestrator, value, *, stop_after=None):
 
 
 def noisy(depth, seed):
-    """Seeds differ by 20 points, depths by 1: only pairs can tell them apart. Depth 3 is always worse, 2 never."""
+    """Seeds differ by 20 points, depths by 1: only paired comparison detects it. Depth 3 is always worse, 2 never."""
     return 50 + [0, 20, -20, 10, -10, 5, 15, -15][seed] + {1: 0.0, 2: 1.0 + 0.1 * seed, 3: -1.0 - 0.1 * seed}[depth]
 
 
 def test_wilcoxon_gives_up_what_is_worse_at_every_seed(write_sweep, open_orchestrator):
     """n losses out of n have p = 2^-n (one-sided, exact): 0.125 after 3 seeds, 0.0625 < 0.1 after 4. So depth 3 gets 4
-    seeds of 8, and the baseline, worse than depth 2 as often, all of them: every difference refers to it."""
+    seeds of 8. The baseline is worse than depth 2 as often, but gets all of them: every difference refers to it."""
     orchestrator = open_orchestrator(write_sweep(DESIGN))
     trained = play(orchestrator, noisy)
     assert [seed for depth, seed in trained if depth == 3] == [0, 1, 2, 3]
@@ -64,7 +64,7 @@ def test_wilcoxon_gives_up_what_is_worse_at_every_seed(write_sweep, open_orchest
 
 
 def test_seeds_of_a_variant_that_was_given_up_are_records_of_their_own(write_sweep, open_orchestrator, tmp_path):
-    """They are pruned, not missing: nothing trains them later, and the table says why they have no value."""
+    """They are pruned, not missing: they are not trained later, and the table states why they have no value."""
     path = write_sweep(DESIGN)
     orchestrator = open_orchestrator(path)
     play(orchestrator, noisy)
@@ -83,7 +83,7 @@ def test_a_resumed_race_ends_as_an_undisturbed_one(write_sweep, open_orchestrato
     assert first + play(open_orchestrator(path, run="parts"), noisy) == whole
 
 
-def test_a_search_spends_no_further_seed_on_what_is_below_the_median(write_sweep, open_orchestrator):
+def test_a_search_trains_no_further_seed_of_variants_below_the_median(write_sweep, open_orchestrator):
     """Depth d has top1 = d. From the third proposal on, one whose first seed is below the median of the earlier ones
     gets no second seed; every other gets all four."""
     orchestrator = open_orchestrator(write_sweep(SEARCH))
@@ -94,28 +94,28 @@ def test_a_search_spends_no_further_seed_on_what_is_below_the_median(write_sweep
         ranked = sorted(finished)
         median = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2 if len(ranked) >= 2 else 0
         expected[depth] = 1 if depth < median else 4
-        finished.append(depth)  # whoever has finished one seed is compared with others at that seed
+        finished.append(depth)  # a variant with one finished seed is compared with others at that seed
     assert {depth: sum(d == depth for d, _ in trained) for depth in order} == expected
     assert sorted(order) == [*range(1, 11)]
     assert 1 in expected.values()
 
 
-def test_the_sampler_learns_the_mean_over_the_seeds(write_sweep, open_orchestrator):
-    """Seed 3 turns the order of the depths round; what a search is about is the mean, in which depth 1 is best."""
+def test_the_sampler_receives_the_mean_over_the_seeds(write_sweep, open_orchestrator):
+    """Seed 3 reverses the order of the depths; the search optimises the mean, in which depth 1 is best."""
     text = SEARCH.replace("prune:", "# prune:").replace("brute_force", "tpe")
     orchestrator = open_orchestrator(write_sweep(text))
     play(orchestrator, lambda depth, seed: 100.0 * depth if seed == 3 else -100.0 * depth)
-    told = {
+    values = {
         trial.params["arch.depth"]: trial.value for trial in orchestrator.study.get_trials() if trial.value is not None
     }
-    assert told == {depth: pytest.approx(-50.0 * depth) for depth in told}
-    assert len(told) == 10
+    assert values == {depth: pytest.approx(-50.0 * depth) for depth in values}
+    assert len(values) == 10
 
 
 @pytest.mark.parametrize("name", sorted(PRUNERS))
 @pytest.mark.parametrize("over", ["epochs", "seeds"])
-def test_every_pruner_of_optuna_prunes_or_lets_pass(write_sweep, open_orchestrator, tmp_path, name, over):
-    """Over epochs and over seeds; the baseline is complete in any case, and every trial ends as one of two."""
+def test_every_pruner_of_optuna_decides_on_every_trial(write_sweep, open_orchestrator, tmp_path, name, over):
+    """Over epochs and over seeds; the baseline is always completed, and every trial is completed or pruned."""
     options = {
         "patient": "wrapped_pruner: median, patience: 0",
         "percentile": "percentile: 25.0, n_startup_trials: 1",
@@ -133,7 +133,7 @@ def test_every_pruner_of_optuna_prunes_or_lets_pass(write_sweep, open_orchestrat
     while (assignment := orchestrator.ask()) is not None:
         key, depth = assignment.trial_id, assignment.spec.arch.depth
         for epoch in range(1, 5):
-            # Depth 2 learns, depth 3 unlearns.
+            # Depth 2 improves, depth 3 gets worse.
             value = 50.0 + {1: 0, 2: epoch, 3: -4 * epoch}[depth]
             if orchestrator.report(key, {"epoch": epoch, "train_loss": 1.0, "top1": value}):
                 orchestrator.finish(key, None)

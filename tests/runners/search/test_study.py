@@ -1,4 +1,4 @@
-"""Searches: the sampler learns what is feasible, workers never get the same trial, a resumed search goes on."""
+"""Searches: constraints reach the sampler, workers never get the same trial, an interrupted search resumes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DISCRETE = """
 
 
 def finish(orchestrator, assignment):
-    """Accuracy has nothing to do with depth: only the requirement can tell the sampler where to look."""
+    """Report an accuracy independent of depth, so that only the requirement can guide the sampler."""
     value = 50 + 1000 * assignment.spec.train.lr
     orchestrator.report(assignment.trial_id, {"epoch": 1, "train_loss": 1.0, "top1": value})
     return orchestrator.finish(assignment.trial_id, Outcome("completed", {"top1": value}))
@@ -57,8 +57,8 @@ def num_infeasible(orchestrator):
     return sum(record.status == "infeasible" for record in orchestrator.records.values())
 
 
-def test_tpe_learns_what_is_feasible(write_sweep, open_orchestrator):
-    """A quarter of the space is feasible: 30 trained trials cost a blind sampler about 90 infeasible proposals."""
+def test_tpe_learns_the_feasible_region(write_sweep, open_orchestrator):
+    """A quarter of the space is feasible: random sampling needs about 90 infeasible proposals for 30 trained trials."""
     learning = open_orchestrator(write_sweep(SEARCH), run="learning")
     assert len(play(learning)) == 30
     blind = open_orchestrator(
@@ -95,7 +95,7 @@ def test_eight_workers_never_get_the_same_trial(write_sweep, open_orchestrator):
         if not running:
             break
         finish(orchestrator, running.pop(0))
-    assert len(seen) == len(set(seen)) == 12  # the whole space, and then the search ends
+    assert len(seen) == len(set(seen)) == 12  # the whole space; then the search ends
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -113,18 +113,18 @@ def test_parallel_samplers_repeat_nothing_either(write_sweep, open_orchestrator,
 
 REQUIRE = '    require: ["arch.depth <= 3"]\n'
 TWO = SEARCH.replace("num_trials: 30", "num_trials: 16, objectives: [top1, gmacs]").replace(REQUIRE, "")
-# What a sampler cannot do, it says before anything is trained.
+# Samplers without multi-objective optimisation, and the message before any training.
 REFUSED = {"cma_es": "CmaEsSampler optimises one objective, but there are 2"}
 
 
 def named(text, sampler):
-    """The sweep with that sampler; one that tries everything needs steps."""
+    """Sweep with another sampler; an exhaustive one needs a step for floats."""
     text = text.replace("tpe", sampler).replace(", n_startup_trials: 5", "")
     return text.replace("max: 0.01, log: true", "max: 0.0035, step: 0.001") if sampler == "brute_force" else text
 
 
 def two_sided(assignment):
-    """Deeper is better and dearer, whatever the learning rate: every depth lies on the front at its best rate."""
+    """Top1 where deeper is better and more expensive: every depth is on the Pareto front at its best learning rate."""
     rate = assignment.spec.train.lr
     return 50.0 + 2 * assignment.spec.arch.depth - 100 * abs(rate - 0.002)
 
@@ -151,17 +151,17 @@ def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open
     two = open_orchestrator(write_sweep(text), run="two")
     play_two(two)
     records = read_ledger(tmp_path / "two" / "ledger.jsonl").records
-    told = [trial for trial in two.study.get_trials() if trial.state == TrialState.COMPLETE]
+    completed = [trial for trial in two.study.get_trials() if trial.state == TrialState.COMPLETE]
     by_params = {tuple(sorted(record.params.items())): record for record in records}
-    assert len(told) == 16
-    for trial in told:
+    assert len(completed) == 16
+    for trial in completed:
         record = by_params[tuple(sorted(trial.params.items()))]
         assert trial.values == [record.metrics["top1"], record.gmacs]
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_every_sampler_goes_on_after_an_interruption(write_sweep, open_orchestrator, name):
-    """Interrupted after 3 and after 7 more trials (CMA-ES needs 6 for a generation), it proposes what it would have."""
+def test_every_sampler_resumes_after_an_interruption(write_sweep, open_orchestrator, name):
+    """Interrupted after 3 and after 7 more trials (CMA-ES needs 6 for a generation), the proposals are the same."""
     text = named(SEARCH, name).replace("num_trials: 30", "num_trials: 14").replace(REQUIRE, "")
     whole = [a.trial_id for a in play(open_orchestrator(write_sweep(text), run="whole"))]
     parts = [
@@ -173,7 +173,7 @@ def test_every_sampler_goes_on_after_an_interruption(write_sweep, open_orchestra
     assert len(whole) == 14
 
 
-def test_pruning_with_two_objectives_goes_by_the_metric(write_sweep, open_orchestrator):
+def test_pruning_with_two_objectives_uses_the_metric(write_sweep, open_orchestrator):
     """Optuna itself has no pruning with several objectives; a pruned trial has no values there."""
     text = TWO.replace("epochs: 1", "epochs: 3") + "    prune: {pruner: threshold, lower: 55.0}\n"
     orchestrator = open_orchestrator(write_sweep(text))
@@ -190,8 +190,8 @@ def test_pruning_with_two_objectives_goes_by_the_metric(write_sweep, open_orches
 WARM = SEARCH.replace("num_trials: 30, seed: 7", 'num_trials: 2, seed: 7, warm_start: ["{run}"]').replace(REQUIRE, "")
 
 
-def test_an_earlier_run_is_told_to_the_sampler(write_sweep, open_orchestrator, tmp_path, capsys):
-    """Of a finished search, and only what could stand in this one; told once, whatever becomes of the earlier run."""
+def test_warm_start_adds_an_earlier_run_to_the_study(write_sweep, open_orchestrator, tmp_path, capsys):
+    """Only variants that fit this search are added, once, even if the earlier run is deleted afterwards."""
     earlier = open_orchestrator(write_sweep(SEARCH.replace("max: 12", "max: 4")), run="earlier")
     play(earlier)
     write_plan(tmp_path / "earlier", earlier.plan.as_run_plan())
@@ -203,11 +203,11 @@ def test_an_earlier_run_is_told_to_the_sampler(write_sweep, open_orchestrator, t
     path = write_sweep(WARM.replace("max: 12", "max: 2").replace("{run}", str(run)))
     orchestrator = open_orchestrator(path, run="warm")
     known = [trial for trial in orchestrator.study.get_trials() if trial.state == TrialState.COMPLETE]
-    told = {(trial.params["train.lr"], trial.value) for trial in known}
-    assert told == {(record.spec["train"]["lr"], record.metrics["top1"]) for record in within}
+    found = {(trial.params["train.lr"], trial.value) for trial in known}
+    assert found == {(record.spec["train"]["lr"], record.metrics["top1"]) for record in within}
     assert capsys.readouterr().err == (
         f"archsweep: the search starts from {len(within)} variants of {run}; "
-        f"{len(done) - len(within)} others could not stand in it\n"
+        f"{len(done) - len(within)} others do not fit it\n"
     )
     assert len(play(orchestrator)) == 2
     (run / "ledger.jsonl").unlink()
@@ -216,7 +216,7 @@ def test_an_earlier_run_is_told_to_the_sampler(write_sweep, open_orchestrator, t
     assert again.num_remaining == 0
 
 
-def test_a_run_that_cannot_help_is_refused(write_sweep, open_orchestrator, tmp_path):
+def test_a_warm_start_run_without_usable_variants_is_refused(write_sweep, open_orchestrator, tmp_path):
     earlier = open_orchestrator(write_sweep(SEARCH.replace("num_trials: 30", "num_trials: 3")), run="earlier")
     play(earlier)
     write_plan(tmp_path / "earlier", earlier.plan.as_run_plan())
@@ -224,13 +224,13 @@ def test_a_run_that_cannot_help_is_refused(write_sweep, open_orchestrator, tmp_p
     with pytest.raises(SpecError) as caught:
         open_orchestrator(write_sweep(text), run="warm")
     assert str(caught.value) == (
-        f"{tmp_path / 'earlier'}: search.warm_start: none of its 3 completed variants could stand in this search\n"
+        f"{tmp_path / 'earlier'}: search.warm_start: none of its 3 completed variants fits this search\n"
         "  a usable one differs from `baseline` in nothing but `space` and has every objective"
     )
 
 
-def test_a_stranger_s_suggestions_run_no_code(write_sweep, open_orchestrator, tmp_path):
-    """CMA-ES keeps its optimiser as a pickle in the trials, and Optuna loads it without looking."""
+def test_untrusted_suggestions_run_no_code(write_sweep, open_orchestrator, tmp_path):
+    """CMA-ES stores its optimiser as a pickle in the trials, and Optuna unpickles it unchecked."""
 
     class Malice:
         def __reduce__(self):
@@ -263,7 +263,7 @@ def test_damaged_suggestions_are_named(write_sweep, open_orchestrator, tmp_path,
     assert f"{file}:1: not a suggestion: " in str(caught.value)
 
 
-def test_the_plan_of_a_search_says_what_it_is_for_and_how_large(write_sweep, archsweep, tmp_path):
+def test_the_plan_of_a_search_states_objectives_and_size(write_sweep, archsweep, tmp_path):
     text = (
         TWO.replace("objectives: [top1, gmacs]", "objectives: [top1, gmacs], warm_start: [runs/a]") + "    seeds: 3\n"
     )

@@ -1,4 +1,4 @@
-"""The task `classification`, and the contract of every task."""
+"""The task `classification`, and the registry of tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class _Echo(nn.Module):
-    """Gives the images back as logits, scaled by the one weight."""
+    """Model that returns the images as logits, scaled by its one weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_training_loss_is_smoothed_and_the_metric_is_not():
 
 
 def test_mixup_mixes_images_and_smoothed_labels_in_the_same_proportion():
-    """With the identity as model the mixed image is visible in the logits, and so is the proportion in the loss."""
+    """With the identity as model the logits show the mixed image, and the loss its mixing proportion."""
     first, second = [1.0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1.0]
     seen = []
     task = _task(mixup=1.0, smoothing=0.12)
@@ -98,7 +98,7 @@ def test_mixup_mixes_images_and_smoothed_labels_in_the_same_proportion():
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_mixing_draws_from_its_stream_alone():
+def test_mixup_draws_from_its_stream_only():
     images = torch.rand(4, 1, 1, 6, generator=torch.Generator().manual_seed(0))
     losses = []
     for seed in (0, 0, 1):
@@ -108,8 +108,8 @@ def test_mixing_draws_from_its_stream_alone():
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_average_of_the_weights_is_what_is_measured():
-    """timm's rule: the first update copies the weights, then average = decay * average + (1 - decay) * weights."""
+def test_the_average_of_the_weights_is_evaluated():
+    """timm's EMA: the first update copies the weights, then average = decay * average + (1 - decay) * weights."""
     task = _task(ema_decay=0.9)
     expected = None
     for num_updates, value in enumerate((2.0, 4.0, 8.0), start=1):
@@ -123,6 +123,6 @@ def test_average_of_the_weights_is_what_is_measured():
     assert task.model.scale.item() == 8.0
 
 
-def test_without_averaging_the_trained_model_is_measured():
+def test_without_averaging_the_trained_model_is_evaluated():
     task = _task()
     assert task.evaluated_model is task.model

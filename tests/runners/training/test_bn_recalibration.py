@@ -1,4 +1,4 @@
-"""The BatchNorm trap in short trainings, and the way out of it."""
+"""Recalibration of BatchNorm statistics: effect in short trainings, averages, no side effects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.fixture
 def model(batches) -> nn.Module:
-    """A Re-attention ViT after eight updates."""
+    """Re-attention ViT after eight updates."""
     torch.manual_seed(0)
     model = build_model(ARCH, img_size=8, in_chans=1, num_classes=4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -38,7 +38,7 @@ def model(batches) -> nn.Module:
 
 @torch.no_grad()
 def _distance_to_training(model: nn.Module, images: torch.Tensor) -> float:
-    """Relative distance of the output in evaluation mode from that with the statistics of the batch."""
+    """Relative distance of the output in evaluation mode from that with batch statistics."""
     trained = model.train()(images)
     evaluated = model.eval()(images)
     return ((trained - evaluated).norm() / trained.norm()).item()
@@ -49,7 +49,7 @@ def _recalibrated(model, batches, number=4):
 
 
 def test_evaluation_is_far_from_training_without_and_near_with_recalibration(model, batches):
-    # A copy measures the trap: its forward pass in training mode moves the running statistics.
+    # Measured on a copy: a forward pass in training mode changes the running statistics.
     images = batches[0][0]
     assert _distance_to_training(copy.deepcopy(model), images) > 0.5
     _recalibrated(model, batches)
@@ -57,7 +57,7 @@ def test_evaluation_is_far_from_training_without_and_near_with_recalibration(mod
 
 
 def test_statistics_are_the_average_over_the_batches(model, batches):
-    """Against statistics computed from the inputs of the BatchNorms, caught on their way in."""
+    """Compared with statistics computed from the inputs of the BatchNorms, recorded by hooks."""
     _recalibrated(model, batches)
     norms = attention_batchnorms(model)
     assert len(norms) == 4
@@ -68,7 +68,7 @@ def test_statistics_are_the_average_over_the_batches(model, batches):
     ]
     model.eval()
     for norm in norms:
-        norm.train()  # the maps of a later block depend on the normalised ones of an earlier block
+        norm.train()  # the maps of a later block depend on the normalised maps of an earlier block
         norm.momentum = 0.0
     with torch.no_grad():
         for images, _ in batches:
@@ -85,7 +85,7 @@ def test_statistics_are_the_average_over_the_batches(model, batches):
 def test_only_the_given_batches_count(model, batches):
     _recalibrated(model, batches, number=2)
     two = [norm.running_var.clone() for norm in attention_batchnorms(model)]
-    _recalibrated(model, batches[:2], number=16)  # fewer batches than asked for
+    _recalibrated(model, batches[:2], number=16)  # fewer batches than requested
     again = [norm.running_var.clone() for norm in attention_batchnorms(model)]
     _recalibrated(model, batches, number=4)
     four = [norm.running_var.clone() for norm in attention_batchnorms(model)]

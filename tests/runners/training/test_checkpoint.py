@@ -1,4 +1,4 @@
-"""An interrupted trial continues bit for bit, and a file that cannot be trusted changes nothing."""
+"""Checkpoints: an interrupted trial resumes bit for bit, and an untrusted file has no effect."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(spec, directory, checkpoints=OFTEN, *, report=lambda entry: False, **opt
 
 
 class Killed(BaseException):
-    """What ends a process: nothing of ours catches it."""
+    """Exception in place of a kill signal; no code of archsweep catches it."""
 
 
 def dies_in_epoch(number):
@@ -63,13 +63,13 @@ def dies_in_epoch(number):
 
 
 def after_updates(number):
-    """Asks the trial to leave before its update `number` + 1 of this start."""
+    """Preemption before update `number` + 1 of this start."""
     calls = iter(range(10**6))
     return lambda: next(calls) >= number
 
 
 def assert_same_weights(one, other):
-    """Bit for bit; the order of safetensors' metadata is any."""
+    """Compare tensors bit for bit; the order of safetensors' metadata is undefined."""
     a, b = (load_file(directory / "weights.safetensors") for directory in (one, other))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -86,7 +86,7 @@ def assert_same_weights(one, other):
     ids=["softmax", "reattention", "refiner", "groupmix"],
 )
 def test_interrupted_trial_continues_bit_for_bit(tmp_path: Path, arch, train):
-    """Killed in epoch 2 (the checkpoint is of epoch 1), told to leave in the middle of epoch 3, then left alone."""
+    """Killed in epoch 2 (the checkpoint is of epoch 1), preempted in the middle of epoch 3, then completed."""
     spec = spec_of(arch=arch, **train)
     whole = run(spec, tmp_path / "whole")
     with pytest.raises(Killed):
@@ -105,7 +105,7 @@ def test_interrupted_trial_continues_bit_for_bit(tmp_path: Path, arch, train):
 
 @pytest.mark.parametrize("val_fraction", [0.0, 0.25], ids=["test", "validation"])
 def test_best_weights_are_those_of_the_best_epoch(tmp_path: Path, val_fraction, learn_then_diverge):
-    """Kept over an interruption, and loaded the way the documentation says they give the metric of that epoch."""
+    """Best weights survive an interruption and, loaded as documented, reproduce the metric of their epoch."""
     spec = spec_of(
         arch={"attention": "reattention"}, val_fraction=val_fraction, ema_decay=0.5, seed=1, **learn_then_diverge
     )
@@ -120,9 +120,9 @@ def test_best_weights_are_those_of_the_best_epoch(tmp_path: Path, val_fraction, 
     path = tmp_path / "parts" / "weights.safetensors"
     assert_same_weights(tmp_path / "parts", tmp_path / "whole")
     with safe_open(path, "pt") as stored:
-        said = stored.metadata()
-    assert said["epoch"] == str(epoch)
-    assert said["chosen_by"] == ("val_loss" if val_fraction else "loss of the test split")
+        metadata = stored.metadata()
+    assert metadata["epoch"] == str(epoch)
+    assert metadata["chosen_by"] == ("val_loss" if val_fraction else "loss of the test split")
 
     info = describe_dataset(spec.task, Resources())
     model = build_model(spec.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes, seed=0)
@@ -136,7 +136,7 @@ def test_best_weights_are_those_of_the_best_epoch(tmp_path: Path, val_fraction, 
 
 
 def saved(directory, spec):
-    """A genuine checkpoint of epoch 1."""
+    """Path of a valid checkpoint of epoch 1."""
     with pytest.raises(Killed):
         run(spec, directory, report=dies_in_epoch(2))
     return directory / "checkpoint.pt"
@@ -158,14 +158,14 @@ def test_stranger_s_checkpoint_executes_nothing(tmp_path: Path, capsys):
     spec = spec_of(epochs=2)
     path = saved(tmp_path / "trial", spec)
     change(path, state=Bomb(tmp_path / "executed"))
-    torch.load(path, weights_only=False)  # the bomb is a live one ...
+    torch.load(path, weights_only=False)  # the payload works ...
     (tmp_path / "executed").rmdir()
     outcome = run(spec, tmp_path / "trial")
     assert not (tmp_path / "executed").exists()
-    assert outcome.curve == run(spec, tmp_path / "anew").curve
+    assert outcome.curve == run(spec, tmp_path / "fresh").curve
     expected = (
-        "checkpoint.pt ignored, the trial begins anew: it holds more than tensors and plain values, or is damaged; "
-        "none of it was executed\n"
+        "checkpoint.pt ignored, the trial starts from scratch: it holds more than tensors and plain values, or is "
+        "damaged; none of it was executed\n"
     )
     assert expected in capsys.readouterr().out
 
@@ -175,13 +175,13 @@ def tear(path):
 
 
 def spoil_half(path):
-    """Fits up to the optimizer: what was taken over until then must be put back."""
+    """Make the checkpoint invalid at the optimizer: all that was loaded before it must be restored."""
     state = torch.load(path, weights_only=True)["state"]
     change(path, state={**state, "optimizer": {"state": {}, "param_groups": []}})
 
 
 @pytest.mark.parametrize(
-    ("spoil", "word"),
+    ("spoil", "reason"),
     [
         (tear, "RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory"),
         (lambda path: path.write_bytes(b""), "EOFError: "),
@@ -193,21 +193,21 @@ def spoil_half(path):
     ],
     ids=["torn", "empty", "format", "foreign", "versions", "list", "half"],
 )
-def test_checkpoint_that_cannot_be_used_is_ignored_with_a_word(tmp_path: Path, capsys, spoil, word):
+def test_unusable_checkpoint_is_ignored_with_a_message(tmp_path: Path, capsys, spoil, reason):
     spec = spec_of(epochs=2, arch=DROPPING, **{**NOISY, "warmup_epochs": 0})
     path = saved(tmp_path / "trial", spec)
     trial_id = torch.load(path, weights_only=True)["trial_id"]
     spoil(path)
     capsys.readouterr()
     outcome = run(spec, tmp_path / "trial")
-    expected = f"checkpoint.pt ignored, the trial begins anew: {word.format(trial_id=trial_id)}"
+    expected = f"checkpoint.pt ignored, the trial starts from scratch: {reason.format(trial_id=trial_id)}"
     assert capsys.readouterr().out.startswith(expected)
-    whole = run(spec, tmp_path / "anew")
+    whole = run(spec, tmp_path / "fresh")
     assert (outcome.curve, outcome.metrics) == (whole.curve, whole.metrics)
 
 
-def test_trial_goes_on_where_no_checkpoint_can_be_written(tmp_path: Path, capsys):
-    """A limit on file sizes answers like a full disk: the write itself fails."""
+def test_training_continues_where_no_checkpoint_can_be_written(tmp_path: Path, capsys):
+    """A limit on file sizes acts like a full disk: the write itself fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
@@ -229,7 +229,7 @@ def test_short_trial_writes_no_checkpoint_by_default(tmp_path: Path):
     assert not (tmp_path / "trial").exists()
 
 
-def test_checkpoints_are_as_many_epochs_apart_as_asked(tmp_path: Path):
+def test_checkpoints_are_every_epochs_apart(tmp_path: Path):
     epochs = []
 
     def look(entry):

@@ -1,4 +1,4 @@
-"""Probes and the cosine regulariser as a sweep asks for them: in the record, in a file, and refused in words."""
+"""Probes and cosine regulariser of a sweep: metrics in the record, arrays in a file, error messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(spec: TrialSpec, **more):
 
 
 class Numbered:
-    """Twenty images of one number each, 0 to 19, in batches of six: what was looked at can be read off them."""
+    """Twenty constant images with the values 0 to 19, in batches of six: their values identify the images used."""
 
     def __len__(self) -> int:
         return 4
@@ -58,7 +58,7 @@ def test_probes_are_metrics_of_a_completed_trial():
     assert not set(PROBES) & set(probed.curve[-1])
 
 
-def test_probes_look_at_images_spread_over_the_split():
+def test_probes_use_images_spread_over_the_split():
     model, task = model_of().eval(), TaskSpec(probes=("attention_entropy",), probe_images=5)
     found = probe_model(model, Numbered(), task, num_images=20, directory=None)
     images = torch.tensor([0.0, 4.0, 8.0, 12.0, 16.0])[:, None, None, None].expand(5, 1, 8, 8)
@@ -66,7 +66,7 @@ def test_probes_look_at_images_spread_over_the_split():
     assert found == {"attention_entropy": pytest.approx(want["attention_entropy"], rel=1e-6)}
 
 
-def test_all_images_where_there_are_not_as_many():
+def test_probes_use_all_images_where_there_are_fewer():
     model, task = model_of().eval(), TaskSpec(probes=("attention_entropy",), probe_images=100)
     found = probe_model(model, Numbered(), task, num_images=20, directory=None)
     images = torch.arange(20.0)[:, None, None, None].expand(20, 1, 8, 8)
@@ -74,7 +74,7 @@ def test_all_images_where_there_are_not_as_many():
     assert found == {"attention_entropy": pytest.approx(want["attention_entropy"], rel=1e-6)}
 
 
-def test_arrays_are_written_where_they_are_asked_for(tmp_path: Path):
+def test_arrays_are_written_only_if_requested(tmp_path: Path):
     directory = tmp_path / "trials" / "some"
     run(trial(probes=("attention_entropy", "cross_layer_similarity"), probe_arrays=True), directory=directory)
     with np.load(directory / "probes.npz") as arrays:
@@ -88,10 +88,10 @@ def test_arrays_are_written_where_they_are_asked_for(tmp_path: Path):
 def test_arrays_without_a_directory_are_refused():
     with pytest.raises(SpecError) as caught:
         run(trial(probes=("attention_entropy",), probe_arrays=True))
-    assert str(caught.value) == "task.probe_arrays: probe arrays need a run directory to lie in"
+    assert str(caught.value) == "task.probe_arrays: probe arrays need a run directory"
 
 
-def test_what_a_model_has_not_is_missing_and_said(capsys):
+def test_a_probe_that_does_not_apply_is_missing_and_logged(capsys):
     outcome = run(trial("groupmix", probes=("attention_entropy", "feature_similarity")))
     assert "attention_entropy" not in outcome.metrics
     assert "feature_similarity" in outcome.metrics
@@ -106,7 +106,7 @@ def refusal(**task) -> str:
     return str(caught.value)
 
 
-def test_options_of_probes_that_are_not_asked_for_are_refused():
+def test_options_of_probes_that_are_not_listed_are_refused():
     assert refusal(probe_images=3, probe_arrays=True) == (
         "task.probe_images: without probes, probe_images=3 would have no effect\n"
         "  leave probe_images out, or list what to measure under task.probes\n"
@@ -143,13 +143,13 @@ def test_the_regulariser_is_added_to_the_loss(attention):
     assert all(block.attn.qkv.weight.grad is not None for block in model.blocks)
 
 
-def test_the_regulariser_makes_another_training():
+def test_the_regulariser_changes_the_training():
     plain, priced = run(trial()), run(trial(cosine_regulariser=CosineRegulariserSpec(pairs=2, weight=5.0)))
     assert priced.curve[0]["train_loss"] > plain.curve[0]["train_loss"] + 1
     assert priced.metrics["loss"] != plain.metrics["loss"]
 
 
-def test_more_pairs_than_blocks_fail_in_words():
+def test_more_pairs_than_blocks_are_refused():
     with pytest.raises(SpecError) as caught:
         run(trial(cosine_regulariser=CosineRegulariserSpec()))
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""Weights that stay beside a record can be used the way the documentation shows."""
+"""Weights kept beside a record: the documented lines load them and reproduce the metric."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ checkpoints: {keep: last}
 """
 
 
-def test_documented_lines_load_the_model_that_was_measured(tmp_path, monkeypatch):
+def test_documented_lines_load_the_evaluated_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_sweep(make_plan(load_sweep_text(SWEEP)), Path("runs/my_sweep"), engine="in-process")
     (lines,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Number formats: what `amp` means on this machine's CPU."""
+"""Numerical precision by `amp` on a CPU, and gradient clipping."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_float16_needs_a_gpu():
 
 @pytest.mark.parametrize(("clip_grad", "step"), [(None, 5.0), (1.0, 1.0), (50.0, 5.0)])
 def test_gradient_is_clipped_to_the_given_norm(clip_grad, step):
-    """The gradient of 3 a + 4 b is (3, 4) with norm 5; plain SGD with rate 1 moves by the clipped gradient."""
+    """The gradient of 3 a + 4 b is (3, 4) with norm 5; plain SGD with learning rate 1 steps by the clipped gradient."""
     model = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)

@@ -1,4 +1,4 @@
-"""Several processes that train one trial do what one process would do."""
+"""Data-parallel training of one trial is equal to training in one process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEEP = Checkpoints(min_seconds=0, keep="last")
 
 
 def spec_of(**train):
-    # Two processes share 10 images as 4 and 6. 31 test images: the last batch has one, which one of them gets.
+    # Two processes shard 10 images into 4 and 6. 31 test images: the last batch has one, for one of the processes.
     task = TaskSpec(dataset=ShapesSpec(img_size=8, num_train=64, num_test=31, in_chans=1), val_fraction=0.2)
     return TrialSpec(
         arch=ArchSpec(**TINY), task=task, train=TrainSpec(**{"epochs": 4, "batch_size": 10, "lr": 1e-3, **train})
@@ -50,8 +50,8 @@ def assert_close(one, other):
 
 
 def test_two_processes_compute_what_one_computes(tmp_path: Path):
-    """Same global batches: sums over processes differ from sums over a batch in their rounding alone. Interrupted, the
-    two continue bit for bit, and one process continues what two began."""
+    """Same global batches: sums over processes and sums over a batch differ only in rounding. Two processes resume bit
+    for bit after an interruption, and one process can resume the checkpoint of two."""
     spec = spec_of(**NOISY)
     alone = run(spec, tmp_path / "alone")
     shared = run(spec, tmp_path / "shared", processes=2)
@@ -93,7 +93,7 @@ def children():
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's processes in /proc")
-def test_dead_process_fails_the_trial_in_words_and_ends_the_others(tmp_path: Path):
+def test_dead_process_fails_the_trial_with_a_message_and_ends_the_others(tmp_path: Path):
     def kill_the_last(entry):
         if entry["epoch"] == 1:
             os.kill(children()[-1], signal.SIGKILL)
@@ -108,7 +108,7 @@ def test_dead_process_fails_the_trial_in_words_and_ends_the_others(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_failure_of_a_trial_of_two_processes_is_that_of_the_training(tmp_path: Path):
+def test_failure_of_a_distributed_trial_is_that_of_the_training(tmp_path: Path):
     with pytest.raises(TrialFailed) as caught:
         run(spec_of(lr=1e30), tmp_path, processes=2)
     assert caught.value.failure.type == "NonFiniteLoss"
@@ -116,9 +116,9 @@ def test_failure_of_a_trial_of_two_processes_is_that_of_the_training(tmp_path: P
 
 @pytest.mark.parametrize("num", [1, 2, 7, 12])
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_shares_are_disjoint_whole_and_made_of_mixup_pairs(num, size):
+def test_shards_are_disjoint_complete_and_made_of_mixup_pairs(num, size):
     shares = [ProcessGroup(rank, size).shard_of(num).tolist() for rank in range(size)]
     assert sorted(index for share in shares for index in share) == list(range(num))
     for share in shares:
-        # Mixup pairs the first with the last of what it is given.
+        # Mixup pairs the first with the last image of its input.
         assert [num - 1 - index for index in share] == share[::-1]

@@ -1,4 +1,4 @@
-"""Which epoch's test metrics a trial may be judged by: the last one, or the one that the validation split chooses."""
+"""Selection of the epoch whose test metrics count: the last one, or the best one on the validation split."""
 
 from __future__ import annotations
 

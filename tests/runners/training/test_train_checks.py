@@ -1,4 +1,4 @@
-"""Training options that cannot be honoured are errors in words, all of them at once, before anything trains."""
+"""Check of training options: messages for unknown names and options without effect, all at once, before training."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_unknown_optimizer():
     assert problem.endswith("  Did you mean 'adamw'?")
 
 
-def test_optimizer_that_cannot_be_made_on_this_machine():
+def test_optimizer_whose_package_is_missing():
     if importlib.util.find_spec("apex"):
         pytest.skip("apex is installed")
     (problem,) = _problems(opt="fusedadam")
@@ -75,7 +75,7 @@ def test_unknown_schedule():
 
 def test_plateau_is_refused():
     assert _problems(sched="plateau") == [
-        "train.sched: 'plateau' would steer the learning rate by the split that is measured\n"
+        "train.sched: 'plateau' would adapt the learning rate to the split that is evaluated\n"
         "  known: constant, cosine, multistep, none, poly, rsqrt, step, tanh, wsd."
     ]
 

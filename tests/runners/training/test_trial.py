@@ -1,4 +1,4 @@
-"""One trial, whole: reproducible, measured on the right split, stopped when told, failed in words."""
+"""A whole trial: reproducibility, evaluated splits, pruning, readable failures."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_seeds_give_different_results():
 
 
 def _seen_images(arch: dict) -> list[torch.Tensor]:
-    """What entered the model's first convolution in training mode."""
+    """Inputs of the model's first convolution in training mode."""
     seen = []
 
     def hook(module, args):
@@ -101,7 +101,7 @@ def test_all_architectures_see_the_same_images_in_the_same_order():
     assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
 
 
-def test_validation_split_is_watched_and_the_test_split_measured_at_the_end():
+def test_every_epoch_reports_the_validation_split_and_the_last_one_the_test_split():
     outcome = _run(_spec(task=TaskSpec(dataset=SHAPES, val_fraction=0.25)))
     watched = {"val_top1", "val_top5", "val_loss"}
     assert all(set(entry) == {"epoch", "train_loss", *watched} for entry in outcome.curve)
@@ -111,7 +111,7 @@ def test_validation_split_is_watched_and_the_test_split_measured_at_the_end():
     assert (outcome.metrics["val_top1"] * 16 / 100).is_integer()
 
 
-def test_a_trial_told_to_stop_is_pruned_with_its_curve():
+def test_a_trial_stopped_by_report_is_pruned_with_its_curve():
     outcome = _run(_spec(epochs=5), lambda entry: entry["epoch"] == 2)
     assert (outcome.status, outcome.epochs, outcome.metrics) == ("pruned", 2, {})
     assert [entry["epoch"] for entry in outcome.curve] == [1, 2]
@@ -123,7 +123,7 @@ def test_stopping_a_trial_does_not_change_its_epochs():
     assert stopped.curve == whole.curve[:1]
 
 
-def test_a_trial_told_to_stop_after_its_last_epoch_is_completed():
+def test_a_trial_stopped_after_its_last_epoch_is_completed():
     outcome = _run(_spec(epochs=2), lambda entry: entry["epoch"] == 2)
     assert outcome.status == "completed"
     assert outcome.metrics["top1"] == outcome.curve[-1]["top1"]
@@ -143,7 +143,7 @@ def test_float16_on_a_cpu_is_refused():
         _run(_spec(amp="float16"))
 
 
-def test_bfloat16_on_a_cpu_is_honoured():
+def test_bfloat16_is_used_on_a_cpu():
     outcome = _run(_spec(amp="bfloat16"))
     plain = _run(_spec(amp="off"))
     # One loss may be equal by chance.
@@ -157,15 +157,15 @@ def test_images_are_enlarged_to_the_architectures_size():
     assert outcome.status == "completed"
 
 
-def test_averaged_weights_are_measured_with_recalibrated_statistics():
-    """An average that forgets at once is the model itself, attention BatchNorms included."""
+def test_averaged_weights_are_evaluated_with_recalibrated_statistics():
+    """With a decay near 0 the average equals the model itself, including attention BatchNorms."""
     arch = {"attention": "reattention"}
     averaged = _run(_spec(arch=arch, ema_decay=1e-12))
     plain = _run(_spec(arch=arch))
     assert averaged.metrics["loss"] == pytest.approx(plain.metrics["loss"], rel=1e-4)
 
 
-def test_recalibration_changes_what_a_short_training_measures():
+def test_recalibration_changes_the_metrics_of_a_short_training():
     arch = {"attention": "reattention", "depth": 4}
     with_it, without = (_run(_spec(arch=arch, recalibrate_bn=number)).metrics["loss"] for number in (16, 0))
     assert with_it != without

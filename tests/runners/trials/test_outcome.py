@@ -1,4 +1,4 @@
-"""What a failure looks like in the ledger."""
+"""Failure records of exceptions, as they are written to the ledger."""
 
 from __future__ import annotations
 
