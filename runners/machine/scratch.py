@@ -1,13 +1,12 @@
 """Temporary folders that live as long as the process that made them, however it ends.
 
 A driver that is killed cannot clear up, so its folders are removed by whoever makes the next one. A folder is locked
-while its process lives (flock on the folder itself, which the kernel releases): unlike a process id, that cannot be
-taken for another process, nor be looked for in the wrong container. Only folders of our own user are touched.
+while its process lives (the kernel's lock on the folder itself, which ends with the process): unlike a process id, that
+cannot be taken for another process, nor be looked for in the wrong container. Only folders of our own user are touched.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -16,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 __all__ = ["PREFIX", "SHORT_DIRECTORY", "scratch_folder"]
 
 PREFIX = "asw-"
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 5.0, 0.05
-_KINDS = ("ray", "ranks", "tune")
+_KINDS = ("processes", "ray", "tune")
 SHORT_DIRECTORY = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
 """Where folders for Unix sockets lie, whose paths may not exceed 107 characters. Ray's own default, too."""
 
@@ -30,7 +31,7 @@ def scratch_folder(kind: str, *, directory: Path | None = None) -> Iterator[Path
     """A new folder, gone afterwards; what dead processes left behind in the same place goes first.
 
     Args:
-        kind: one of `ray`, `ranks`, `tune`; part of the name.
+        kind: one of `processes`, `ray`, `tune`; part of the name.
         directory: where; default: the temporary directory of the system.
     """
     assert kind in _KINDS, kind
@@ -54,7 +55,7 @@ def _locked_folder(kind: str, place: Path) -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-{os.getpid()}-", dir=place))
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         with suppress(OSError):  # no locks here: then nobody will get one and remove it
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_descriptor(lock)
         if folder.is_dir():
             return folder, lock
         os.close(lock)  # somebody took it for a leftover before it was locked
@@ -75,8 +76,7 @@ def _remove_leftovers(place: Path) -> None:
             with suppress(OSError):  # somebody else's, or just gone
                 lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
-                    if os.fstat(lock).st_uid == os.getuid():
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.fstat(lock).st_uid == os.getuid() and lock_descriptor(lock, blocking=False):
                         shutil.rmtree(left, ignore_errors=True)
                 finally:
                     os.close(lock)

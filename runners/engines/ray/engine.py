@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from archsweep.own_packages import FirstImport
 from results.store.records import Failure
 from runners.driver.orchestrator import Orchestrator
 from runners.engines.nodes.autoscaling import await_node, placeholders
@@ -201,7 +202,7 @@ def run_on_ray(
         )
         with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(worker, request_of),
+                tune.with_resources(_importing_ours_first(worker), request_of),
                 tune_config=tune.TuneConfig(
                     search_alg=_OrchestratorSearcher(orchestrator, placement, run_dir, error),
                     scheduler=_OrchestratorScheduler(orchestrator, placement, error),
@@ -221,6 +222,12 @@ def run_on_ray(
             )
             tuner.fit()
             error.raise_caught()
+
+
+def _importing_ours_first(worker: type[tune.Trainable]) -> type[tune.Trainable]:
+    """The same class for a Ray worker, in which the driver's working directory comes first on `sys.path`: made here,
+    it travels by value, and its first base class pins our names before `runners` is imported for the second."""
+    return type(worker.__name__, (FirstImport, worker), {})
 
 
 def _resources_of(assignment: Assignment, orchestrator: Orchestrator, shares: GpuShares | None) -> Resources:
