@@ -136,7 +136,9 @@ def test_importing_it_is_enough_to_find_our_packages(command):
         "print(json.dumps([results.__file__, search_space.__file__, util.find_spec('runners').origin]))"
     )
     done = command("python -c", code, path=f".{os.pathsep}{ROOT}")
-    assert json.loads(done.stdout) == [str(ROOT / name / "__init__.py") for name in ("results", "search_space", "runners")]
+    assert json.loads(done.stdout) == [
+        str(ROOT / name / "__init__.py") for name in ("results", "search_space", "runners")
+    ]
 
 
 def test_other_packages_are_found_in_the_order_of_the_path(command, folder):

@@ -35,6 +35,7 @@ from search_space import Resources
 
 __all__ = ["DriverError", "EndedTrials", "run_on_ray"]
 
+_GUESS = "node failure or out of memory"  # all that is known where Ray saw a worker's connection end
 _MOST_TRIALS_AT_ONCE = 10_000  # the searcher itself counts the room there is; Tune must not
 
 
@@ -247,10 +248,18 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
     if error or not result or result.get("kind") not in ("outcome", "failure"):
         reasons = orchestrator.lost_workers(key)
         times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
-        message = f"its worker was lost {times} (node failure or out of memory)"
+        error = _error_in(reasons[-1]) if reasons else ""
+        message = f"its worker failed {times}: {error}" if error else f"its worker was lost {times} ({_GUESS})"
         return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
     content = json.loads(result["content"])
     return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
+
+
+def _error_in(reason: str) -> str:
+    """Type and message of the exception that a traceback ends with; empty for a worker that died without one."""
+    _, frame, rest = reason.rpartition('\n  File "')
+    lines = rest.splitlines()[1:] if frame else []
+    return next((line for line in lines if line and not line[0].isspace()), "")
 
 
 def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: Path, *, gpus: float) -> dict[str, Any]:
