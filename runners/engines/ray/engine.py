@@ -248,8 +248,8 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
     if error or not result or result.get("kind") not in ("outcome", "failure"):
         reasons = orchestrator.lost_workers(key)
         times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
-        error = _error_in(reasons[-1]) if reasons else ""
-        message = f"its worker failed {times}: {error}" if error else f"its worker was lost {times} ({_GUESS})"
+        cause = _error_in(reasons[-1]) if reasons else ""
+        message = f"its worker failed {times}: {cause}" if cause else f"its worker was lost {times} ({_GUESS})"
         return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
     content = json.loads(result["content"])
     return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
