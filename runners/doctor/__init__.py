@@ -24,7 +24,7 @@ __all__ = ["CHECKS", "Finding", "Request", "diagnose"]
 
 CHECKS: dict[str, Callable[[Request], Finding]] = {
     "python": check_python,
-    "own packages": check_own_packages,
+    "archsweep": check_own_packages,
     "packages": check_packages,
     "gpus": check_gpus,
     "cpus": check_cpus,

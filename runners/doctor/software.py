@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 
-from archsweep.own_packages import NAMES, ROOT, child_command, shadowed
+from archsweep.own_packages import ROOT, child_command, shadowed
 from runners.doctor.finding import GIB, Finding, Request
 from runners.machine.gpus import GpuInfo, local_gpus
 
@@ -110,8 +110,8 @@ def check_own_packages(request: Request) -> Finding:
 def judge_own_packages(problems: Sequence[str]) -> Finding:
     """A user's package that has the name of one of ours takes its place in one process and not in another."""
     if problems:
-        return Finding("own packages", "problem", "; ".join(problems), "`archsweep run` refuses to start until then")
-    return Finding("own packages", "ok", f"{', '.join(NAMES)} in {ROOT}")
+        return Finding("archsweep", "problem", "; ".join(problems), "`archsweep run` refuses to start until then")
+    return Finding("archsweep", "ok", f"its packages are those in {ROOT}")
 
 
 def check_gpus(request: Request) -> Finding:

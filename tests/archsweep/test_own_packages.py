@@ -158,7 +158,7 @@ def test_a_bare_checkout_knows_its_version(tmp_path):
 
 def test_doctor_names_what_shadows():
     assert judge_own_packages(["the package `results` in /me/results shadows ..."]) == Finding(
-        "own packages",
+        "archsweep",
         "problem",
         "the package `results` in /me/results shadows ...",
         "`archsweep run` refuses to start until then",
