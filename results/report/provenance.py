@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ __all__ = ["provenance_section", "reproduction_section", "sessions_of", "sweep_d
 
 PROVENANCE_NAME = "provenance.jsonl"
 SWEEP_NAME = "sweep.yaml"
+_WIDTH = 88
 
 
 def sessions_of(run: Run) -> tuple[dict[str, Any], ...]:
@@ -62,7 +62,8 @@ def provenance_section(table: AblationTable, sessions: Sequence[Mapping[str, Any
         *_lines("Python", (str(one.get("python") or "") for one in sessions)),
         *_lines("CUDA", (str(one.get("cuda") or "") for one in sessions)),
         *_lines("engine", (str(one.get("engine") or "") for one in sessions)),
-        *_lines("code", (_git(one.get("git")) for one in sessions)),
+        *_lines("archsweep", (_source(one.get("source")) for one in sessions)),
+        *_lines("repository of the sweep", (_git(one.get("git")) for one in sessions)),
         *_lines("packages", (_packages(one.get("packages")) for one in sessions)),
     ]
     taken = sorted({record.cached_from for record in records if record.cached_from})
@@ -76,11 +77,10 @@ def reproduction_section(run: Run, sessions: Sequence[Mapping[str, Any]], *, key
     parts = []
     if sessions:
         last = sessions[-1]
-        setup = [line for line in (_checkout(last.get("git")), _install(last.get("packages"))) if line]
         command = _command(last)
         parts.append(
             f"<p>With the sweep file below saved as <code>{SWEEP_NAME}</code>:</p>\n"
-            f"<pre>{block(chr(10).join([*setup, command]))}</pre>\n"
+            f"<pre>{block(chr(10).join([*_install(last), command]))}</pre>\n"
         )
     try:
         sweep = (run.path / SWEEP_NAME).read_bytes()
@@ -114,21 +114,63 @@ def _packages(packages: Any) -> str:
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
 
 
-def _checkout(state: Any) -> str:
-    if not isinstance(state, dict) or not state.get("revision"):
-        return ""
-    note = "  # and the uncommitted changes, which are not recorded" if state.get("dirty") else ""
-    return f"git checkout {shlex.quote(str(state['revision']))}{note}"
-
-
-def _install(packages: Any) -> str:
-    if not isinstance(packages, dict):
-        return ""
-    pinned = [shlex.quote(f"{name}=={version}") for name, version in packages.items() if version]
-    command = " ".join(["pip install", *pinned])
-    return (
-        " \\\n    ".join(textwrap.wrap(command, 88, break_on_hyphens=False, break_long_words=False)) if pinned else ""
+def _install(session: Mapping[str, Any]) -> list[str]:
+    """Commands that install what was used, and comments where no command can."""
+    packages = session.get("packages")
+    found = (
+        {str(name): str(version) for name, version in packages.items() if version} if isinstance(packages, dict) else {}
     )
+    own = found.pop("archsweep", "")
+    source = session.get("source")
+    if isinstance(source, dict):
+        requirement, notes = _own_requirement(source)
+    else:
+        requirement, notes = "", [f"archsweep {own}: where it came from was not recorded"] if own else []
+    # +cpu, +cu128: builds of one version that its maker keeps elsewhere
+    notes += [f"{name} was the build {version}" for name, version in found.items() if "+" in version]
+    pinned = [f"{name}=={version.partition('+')[0]}" for name, version in found.items()]
+    words = [requirement, *pinned] if requirement else pinned
+    command = [_pip_install(words)] if words else []
+    return [*(f"# {' '.join(note.split())}" for note in notes), *command]
+
+
+def _pip_install(requirements: Sequence[str]) -> str:
+    lines = ["pip install"]
+    for word in map(shlex.quote, requirements):
+        if len(lines[-1]) + len(word) > _WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return " \\\n".join(lines)
+
+
+def _own_requirement(source: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """What pip installs archsweep from, empty if that is not known, and what to say of it."""
+    name, kind = f"archsweep {source.get('version', '')}", source.get("kind")
+    url, revision = str(source.get("url") or ""), str(source.get("revision") or "")
+    if kind == "git":
+        dirty = ["the uncommitted changes of that checkout are not recorded"] if source.get("dirty") else []
+        if url and source.get("is_pushed"):
+            return f"archsweep@git+{url}@{revision}", dirty
+        place = f"a checkout of {url}, where that revision had not been pushed" if url else "a git checkout"
+        return "", [f"{name} was revision {revision} of {place}: install that revision", *dirty]
+    if kind == "index":
+        return f"archsweep=={source.get('version', '')}", []
+    if kind == "file":
+        file, sha256 = str(source.get("name") or "a file"), str(source.get("sha256") or "")
+        if url:
+            return f"archsweep@{url}" + (f"#sha256={sha256}" if sha256 else ""), []
+        return "", [f"{name} was a local build, {file}" + (f" (sha256 {sha256})" if sha256 else "") + ": install that"]
+    if kind == "folder":
+        return "", [f"{name} was a local build from a folder whose state is not recorded"]
+    return "", [f"{name}: where it came from is not known"]
+
+
+def _source(source: Any) -> str:
+    """One line about the copy of archsweep that ran."""
+    if not isinstance(source, dict):
+        return ""
+    requirement, notes = _own_requirement(source)
+    return "; ".join([*([requirement] if requirement else []), *notes])
 
 
 def _command(session: Mapping[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """One driver per run directory: who holds `driver.lock`, and how a second driver is refused.
 
-The lock is flock's, so the kernel releases it when its holder dies, however it dies; the text in the file only serves
-the message. The file itself stays: removing it would let two drivers lock two files of the same name.
+The lock is the operating system's, on a descriptor that is opened here (filelock: flock on Unix, LockFileEx on
+Windows), so it is released when its holder dies, however it dies, and child processes that inherit the descriptor hold
+it, too; the text in the file only serves the message. `filelock.FileLock` would not do: it closes its descriptor in
+forked children. The file itself stays: removing it would let two drivers lock two files of the same name.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -15,9 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from results.store.files import readable_write_errors
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.visible import visible
+
+try:
+    import fcntl
+except ImportError:  # Windows, where runs are looked at
+    fcntl = None
 
 __all__ = ["LOCK_NAME", "Driver", "DriverLock", "running_driver"]
 
@@ -61,7 +69,7 @@ class DriverLock:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
-                locked = _try_lock(descriptor, fcntl.LOCK_EX, attempts=_ATTEMPTS)
+                locked = _try_lock(descriptor)
             except OSError as err:  # Lustre without `flock`, NFS whose lock service is down
                 raise SpecError(_no_lock_support(self.run_dir, err)) from err
             if not locked:
@@ -87,28 +95,41 @@ class DriverLock:
 
 
 def running_driver(run_dir: Path) -> Driver | None:
-    """The driver at work on this run right now, or None. Never waits and never changes anything."""
+    """The driver at work on this run right now, or None. Never waits for it and never changes anything.
+
+    On Windows its name is unknown, because a locked file cannot be read there.
+    """
     path = Path(run_dir) / LOCK_NAME
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        return None if _try_lock(descriptor, fcntl.LOCK_SH, attempts=1) else _read_driver(path)
+        return _read_driver(path) if _is_locked(descriptor) else None
     except OSError:
         return None  # a file system without locks: no driver can be at work there
     finally:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int, kind: int, *, attempts: int) -> bool:
-    for attempt in range(attempts):
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+def _try_lock(descriptor: int) -> bool:
+    for attempt in range(_ATTEMPTS):
+        if lock_descriptor(descriptor, blocking=False):
             return True
-        except BlockingIOError:
-            if attempt + 1 < attempts:
-                time.sleep(_PAUSE_SECONDS)
+        if attempt + 1 < _ATTEMPTS:
+            time.sleep(_PAUSE_SECONDS)
+    return False
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether another process holds the lock. Asked with a shared lock, which filelock has not: two readers that ask in
+    the same moment would take one another for a driver."""
+    if fcntl is None:
+        return not _try_lock(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     return False
 
 

@@ -69,6 +69,8 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 def fsync_directory(directory: Path) -> None:
     """Makes the names in `directory` durable; file systems that cannot are left as they are."""
+    if os.name == "nt":  # opens no folders
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

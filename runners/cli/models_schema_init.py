@@ -48,25 +48,61 @@ def schema() -> None:
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("sweep.yaml"),
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="File to write. Default: sweep.yaml, or the name of the shipped sweep.", show_default=False
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    shipped: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NAME", help="Copy a shipped sweep, e.g. `quickstart`, `deepvit/depth`."),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the shipped sweeps with their questions.")] = False,
     ablate_best: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Generate a leave-one-out sweep around the best trial of this search."),
     ] = None,
 ) -> None:
-    """Write a commented sweep file to start from."""
-    from search_space import template
+    """Write a commented sweep file to start from.
 
+    Or a copy of a shipped one (--from), or a leave-one-out sweep around the best trial of a search (--ablate-best).
+    """
+    if list_:
+        _list_shipped()
+        return
+    if shipped is not None and ablate_best is not None:
+        raise typer.BadParameter("the file is a copy or made from a run, not both", param_hint="--from, --ablate-best")
+    path = path or Path(f"{Path(shipped).name}.yaml" if shipped else "sweep.yaml")
     if path.exists() and not force:
         raise SpecError(Problem("exists already", where=str(path), hint="choose another name, or --force"))
     try:
-        text = template(path.stem)  # also refuses a name that cannot be a folder's
-        if ablate_best is not None:
-            from runners.driver.ablate_best import ablate_best as sweep_of
-
-            text = sweep_of(ablate_best, path.stem)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(_content(path, shipped, ablate_best), encoding="utf-8")
     except OSError as err:
         raise SpecError(Problem(f"cannot write: {err.strerror}", where=str(path))) from err
     print(f"wrote {path}; next: archsweep plan {path}")
+
+
+def _content(path: Path, shipped: str | None, ablate_best: Path | None) -> str:
+    if shipped is not None:
+        from search_space.loading.shipped import shipped_sweep
+
+        return shipped_sweep(shipped, path)
+    from search_space import template
+
+    text = template(path.stem)  # also refuses a name that cannot be a folder's
+    if ablate_best is not None:
+        from runners.driver.ablate_best import ablate_best as sweep_of
+
+        text = sweep_of(ablate_best, path.stem)
+    return text
+
+
+def _list_shipped() -> None:
+    from search_space.loading.shipped import question_of, shipped_sweeps
+
+    sweeps = shipped_sweeps()
+    width = max(map(len, sweeps))
+    for name, file in sweeps.items():
+        print(f"{name.ljust(width)}  {question_of(file)}")

@@ -11,6 +11,7 @@ from typing import Annotated, TextIO, cast
 
 import typer
 
+from archsweep.own_packages import shadowed
 from runners.cli.arguments import (
     CacheFolder,
     Overrides,
@@ -80,6 +81,8 @@ def run(
     Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 129, 130, 143: interrupted
     by a lost terminal, Ctrl-C or SIGTERM; running trials are saved, and the same command continues them.
     """
+    if problems := shadowed():
+        raise SpecError([Problem(text) for text in problems])
     overrides = list(set_ or ())
     if gpus_per_trial is not None:
         overrides.append(f"resources.gpus={gpus_per_trial:g}")

@@ -18,12 +18,13 @@ from runners.doctor.machine import (
     check_threads,
 )
 from runners.doctor.places import check_disk, check_file_system, check_localhost, check_sockets
-from runners.doctor.software import check_gpus, check_packages, check_python, check_ray
+from runners.doctor.software import check_gpus, check_own_packages, check_packages, check_python, check_ray
 
 __all__ = ["CHECKS", "Finding", "Request", "diagnose"]
 
 CHECKS: dict[str, Callable[[Request], Finding]] = {
     "python": check_python,
+    "archsweep": check_own_packages,
     "packages": check_packages,
     "gpus": check_gpus,
     "cpus": check_cpus,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import socket
 import tempfile
@@ -11,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from runners.cache.directory import default_directory
 from runners.doctor.finding import GIB, Finding, Request, gib
@@ -110,12 +110,12 @@ def check_file_system(request: Request) -> Finding:
             first.flush()
             skew = os.stat(first.name).st_mtime - time.time()
             try:
-                fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = lock_descriptor(first.fileno(), blocking=False)
+                is_exclusive = locked and not lock_descriptor(second.fileno(), blocking=False)
             except OSError as err:
                 return judge_file_system(FileSystemFacts(str(folder), err.strerror or str(err)))
-            return judge_file_system(
-                FileSystemFacts(str(folder), "", _is_refused(second.fileno()), skew, warning, refusal)
-            )
+            error = "" if locked else "that of a new file is refused"
+            return judge_file_system(FileSystemFacts(str(folder), error, is_exclusive, skew, warning, refusal))
     except OSError as err:
         refusal = refusal or f"{folder}: cannot write: {err.strerror}"
         return judge_file_system(FileSystemFacts(str(folder), refusal=refusal))
@@ -198,11 +198,3 @@ def _existing(path: Path) -> Path:
     """The folder, or the nearest one above it that is there: looking makes none."""
     path = path.expanduser().absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())
-
-
-def _is_refused(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
-        return err.errno in (errno.EAGAIN, errno.EACCES)
-    return False

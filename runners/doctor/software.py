@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 
+from archsweep.own_packages import ROOT, child_command, shadowed
 from runners.doctor.finding import GIB, Finding, Request
 from runners.machine.gpus import GpuInfo, local_gpus
 
@@ -23,10 +24,12 @@ __all__ = [
     "Package",
     "TorchFacts",
     "check_gpus",
+    "check_own_packages",
     "check_packages",
     "check_python",
     "check_ray",
     "judge_gpus",
+    "judge_own_packages",
     "judge_packages",
 ]
 
@@ -100,6 +103,17 @@ def judge_packages(packages: Mapping[str, Package]) -> Finding:
     return Finding("packages", "ok", ", ".join(have))
 
 
+def check_own_packages(request: Request) -> Finding:
+    return judge_own_packages(shadowed())
+
+
+def judge_own_packages(problems: Sequence[str]) -> Finding:
+    """A user's package that has the name of one of ours takes its place in one process and not in another."""
+    if problems:
+        return Finding("archsweep", "problem", "; ".join(problems), "`archsweep run` refuses to start until then")
+    return Finding("archsweep", "ok", f"its packages are those in {ROOT}")
+
+
 def check_gpus(request: Request) -> Finding:
     import torch
 
@@ -144,7 +158,7 @@ def check_ray(request: Request) -> Finding:
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _START_RAY], capture_output=True, text=True, timeout=_RAY_SECONDS, check=False
+            child_command(_START_RAY), capture_output=True, text=True, timeout=_RAY_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         remedy = "a firewall on loopback, or a slow disk; `--engine in-process` needs no Ray"

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from results.store.files import atomic_write, readable_write_errors
+from runners.driver.code_source import code_source, git
 from runners.planning.plan import Plan
 
 __all__ = ["describe_session", "new_session", "write_provenance"]
@@ -32,7 +33,7 @@ def new_session() -> str:
 def describe_session(
     plan: Plan, *, session: str, engine: str, address: str | None, overrides: list[str]
 ) -> dict[str, Any]:
-    """Provenance of this start: the resolved sweep, versions, device, git state, seeds, command line."""
+    """Provenance of this start: resolved sweep, versions, origin of archsweep, device, seeds, command line, git state."""
     return {
         "session": session,
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -51,6 +52,7 @@ def describe_session(
         "cpus": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "source": code_source(),
         "git": _git_state(Path(plan.file.path).resolve().parent if plan.file.path else Path.cwd()),
     }
 
@@ -73,14 +75,7 @@ def _version(package: str) -> str | None:
 def _git_state(directory: Path) -> dict[str, Any] | None:
     """Revision and dirty flag of the repository of the sweep file; None outside of one or without git."""
     try:
-        revision = _git(directory, "rev-parse", "HEAD")
-        return {"revision": revision, "dirty": bool(_git(directory, "status", "--porcelain", "--untracked-files=no"))}
+        revision = git(directory, "rev-parse", "HEAD")
+        return {"revision": revision, "dirty": bool(git(directory, "status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _git(directory: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True, timeout=10
-    )
-    return done.stdout.strip()

@@ -1,13 +1,12 @@
 """Scratch folders that are removed after their process has ended, even if it was killed.
 
 A killed driver cannot clean up, so its folders are removed by the next process that creates one. A folder is locked
-while its process lives (flock on the folder itself, which the kernel releases): unlike a process id, a lock cannot be
-confused with that of another process or another container. Only folders of our own user are touched.
+while its process lives (the kernel's lock on the folder itself, released when the process ends): unlike a process id, a lock cannot
+be confused with that of another process or another container. Only folders of our own user are touched.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -16,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 __all__ = ["PREFIX", "SHORT_DIRECTORY", "scratch_folder"]
 
 PREFIX = "asw-"
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 5.0, 0.05
-_KINDS = ("ray", "ranks", "tune")
+_KINDS = ("processes", "ray", "tune")
 SHORT_DIRECTORY = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
 """Directory for folders with Unix sockets, whose paths may not exceed 107 characters. Ray's default, too."""
 
@@ -30,7 +31,7 @@ def scratch_folder(kind: str, *, directory: Path | None = None) -> Iterator[Path
     """New scratch folder, removed afterwards; leftovers of dead processes in the same directory are removed first.
 
     Args:
-        kind: one of `ray`, `ranks`, `tune`; part of the name.
+        kind: one of `processes`, `ray`, `tune`; part of the name.
         directory: parent directory; default: the temporary directory of the system.
     """
     assert kind in _KINDS, kind
@@ -54,7 +55,7 @@ def _locked_folder(kind: str, place: Path) -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-{os.getpid()}-", dir=place))
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         with suppress(OSError):  # no lock support: then no other process can lock and remove it either
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_descriptor(lock)
         if folder.is_dir():
             return folder, lock
         os.close(lock)  # another process removed it as a leftover before it was locked
@@ -75,8 +76,7 @@ def _remove_leftovers(place: Path) -> None:
             with suppress(OSError):  # of another user, or just removed
                 lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
-                    if os.fstat(lock).st_uid == os.getuid():
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.fstat(lock).st_uid == os.getuid() and lock_descriptor(lock, blocking=False):
                         shutil.rmtree(left, ignore_errors=True)
                 finally:
                     os.close(lock)

@@ -10,7 +10,6 @@ To stdout it writes what people should know, again one JSON object a line: {"not
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -22,6 +21,7 @@ import traceback
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import lock_descriptor
 from pydantic import TypeAdapter
 
 from results.store.ledger import LEDGER_NAME, read_ledger
@@ -99,7 +99,7 @@ def _tell(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> Non
 def _only_one(path: Path):
     """Waits for the process of a killed driver, which may still be telling its last."""
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_descriptor(lock.fileno())
         yield
 
 

@@ -10,12 +10,12 @@ import json
 import queue
 import secrets
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from archsweep.own_packages import child_command
 from results import RecordSummary, TrialRecord
 from results.store.files import atomic_write
 from runners.trackers.delivery import Delivered
@@ -28,10 +28,7 @@ __all__ = ["Tracking"]
 _TABLES = ["table.md", "table.csv"]
 _LONGEST_QUEUE = 100_000
 _SOON = 5.0  # seconds after which a person who waits is told for what
-_START = (
-    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root);"
-    "from runners.trackers.process import main; main()"
-)
+_START = "from runners.trackers.process import main; main()"
 
 
 class Tracking:
@@ -167,12 +164,10 @@ class _Feed:
         self._process.wait()
 
     def _start(self) -> None:
-        root = str(Path(__file__).parents[2])
         try:
             with self._log.open("a", encoding="utf-8") as log:
                 process = subprocess.Popen(
-                    # -P: a folder `wandb` or a file `mlflow.py` where the user stands is not the library.
-                    [sys.executable, "-P", "-c", _START, root],
+                    child_command(_START),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from archsweep import own_packages
 from results.store.records import Failure
 from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
@@ -77,7 +78,8 @@ class _Processes:
         self._processes: list[Any] = []
         for rank in range(size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_rank_main, args=(theirs, ProcessGroup(rank, size), str(store), job))
+            arguments = (_rank_main, theirs, ProcessGroup(rank, size), str(store), job)
+            process = context.Process(target=own_packages.call, args=arguments)
             process.start()
             theirs.close()
             self._connections.append(ours)

@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from archsweep.own_packages import ROOT, ROOT_VARIABLE
 from runners.engines.nodes import facts as node_facts
 from runners.machine.scratch import SHORT_DIRECTORY, scratch_folder
 from search_space import Problem, SpecError
@@ -41,7 +42,7 @@ def cluster(address: str | None) -> Iterator[None]:
     if address is None or address == "local":
         with scratch_folder("ray", directory=SHORT_DIRECTORY) as session:
             try:
-                with _nothing_elsewhere(session):
+                with _nothing_elsewhere(session), _environment(ROOT_VARIABLE, ROOT):
                     ray.init(
                         address="local", num_cpus=_usable_cpus(), include_dashboard=False, _temp_dir=str(session),
                         object_store_memory=200 * 2**20, **quiet,
@@ -85,15 +86,22 @@ def _nothing_elsewhere(session: Path) -> Iterator[None]:
     ):
         os.environ[_TOKEN] = secrets.token_hex(32)  # stays: Ray reads it once per process
     tempfile.gettempdir()  # read once per process, too: ours remains what it was
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(session)
+    with _environment("TMPDIR", str(session)):
+        yield
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable for the processes that are started meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ["TMPDIR"]
+            del os.environ[name]
         else:
-            os.environ["TMPDIR"] = before
+            os.environ[name] = before
 
 
 def _usable_cpus() -> int:

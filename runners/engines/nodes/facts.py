@@ -6,6 +6,7 @@ or has another version of it, must still be able to answer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -28,10 +29,21 @@ __all__ = [
 
 SEEN, READ_ONLY, MISSING = "seen", "read-only", "missing"
 SOURCE = "archsweep's source"
-ROOMS = ("modelzoo", "results", "runners", "search_space")
+ROOMS = ("archsweep", "modelzoo", "results", "runners", "search_space")
 COMPARED = ("ray", "timm", "torch")
 # What else a trial imports; any version that archsweep can be installed with will do.
-NEEDED = ("numpy", "packaging", "pandas", "pydantic", "pyyaml", "rich", "safetensors", "scikit-learn", "scipy")
+NEEDED = (
+    "filelock",
+    "numpy",
+    "packaging",
+    "pandas",
+    "pydantic",
+    "pyyaml",
+    "rich",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+)
 # Network file systems keep listings for seconds: a directory that is there may show a new file late.
 _ATTEMPTS = 6
 _PAUSE_SECONDS = 0.5
@@ -48,6 +60,8 @@ def local_facts(marker: str, token: str, data_dir: str) -> dict:
         `packages` name -> version or None, of what must be equal everywhere; `missing` what a trial cannot be trained
         without; `run_dir` one of SEEN, READ_ONLY, MISSING, `data_dir` True if it is there.
     """
+    with contextlib.suppress(ImportError):  # it lacks archsweep
+        import archsweep.own_packages  # noqa: F401 - a folder `results` where the driver stands is not ours
     packages: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in COMPARED:
         version = _version(name)

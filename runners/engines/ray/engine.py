@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from archsweep.own_packages import FirstImport
 from results.store.records import Failure
 from runners.driver.orchestrator import Orchestrator
 from runners.engines.nodes.autoscaling import await_node, placeholders
@@ -34,6 +35,7 @@ from search_space import Resources
 
 __all__ = ["DriverError", "EndedTrials", "run_on_ray"]
 
+_GUESS = "node failure or out of memory"  # all that is known where Ray saw a worker's connection end
 _MOST_TRIALS_AT_ONCE = 10_000  # the searcher itself counts the room there is; Tune must not
 
 
@@ -201,7 +203,7 @@ def run_on_ray(
         )
         with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(worker, request_of),
+                tune.with_resources(_importing_ours_first(worker), request_of),
                 tune_config=tune.TuneConfig(
                     search_alg=_OrchestratorSearcher(orchestrator, placement, run_dir, error),
                     scheduler=_OrchestratorScheduler(orchestrator, placement, error),
@@ -223,6 +225,12 @@ def run_on_ray(
             error.raise_caught()
 
 
+def _importing_ours_first(worker: type[tune.Trainable]) -> type[tune.Trainable]:
+    """The same class for a Ray worker, in which the driver's working directory comes first on `sys.path`: made here,
+    it travels by value, and its first base class pins our names before `runners` is imported for the second."""
+    return type(worker.__name__, (FirstImport, worker), {})
+
+
 def _resources_of(assignment: Assignment, orchestrator: Orchestrator, shares: GpuShares | None) -> Resources:
     found = orchestrator.plan.resources_of(assignment.variant)
     if found.gpu_memory is None:
@@ -240,10 +248,18 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
     if error or not result or result.get("kind") not in ("outcome", "failure"):
         reasons = orchestrator.lost_workers(key)
         times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
-        message = f"its worker was lost {times} (node failure or out of memory)"
+        cause = _error_in(reasons[-1]) if reasons else ""
+        message = f"its worker failed {times}: {cause}" if cause else f"its worker was lost {times} ({_GUESS})"
         return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
     content = json.loads(result["content"])
     return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
+
+
+def _error_in(reason: str) -> str:
+    """Type and message of the exception that a traceback ends with; empty for a worker that died without one."""
+    _, frame, rest = reason.rpartition('\n  File "')
+    lines = rest.splitlines()[1:] if frame else []
+    return next((line for line in lines if line and not line[0].isspace()), "")
 
 
 def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: Path, *, gpus: float) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from runners.trials.outcome import failure_of
 
 __all__ = ["PRELOAD", "TRIAL_ENV", "run_forked_trial"]
 
-PRELOAD = ["runners.engines.ray.trial_process", "runners.machine.forkserver_signals"]
+# The forkserver starts in the driver's working directory, which may have a `runners` of its own.
+PRELOAD = ["archsweep.own_packages", "runners.engines.ray.trial_process", "runners.machine.forkserver_signals"]
 
 TRIAL_ENV = {
     # Attention maps are large and short-lived: without these, glibc returns their pages to the kernel after every step

@@ -24,6 +24,7 @@ import ray
 from ray import tune
 from ray.tune.result import DONE
 
+from archsweep import own_packages
 from runners.engines.ray.fork_target import PRELOAD, TRIAL_ENV, run_forked_trial
 from runners.trials.outcome import Outcome, too_slow
 
@@ -104,7 +105,7 @@ class TrialWorker(tune.Trainable):
         self._time_limit = job["resources"]["time_limit"]
         self._deadline = None if self._time_limit is None else time.monotonic() + self._time_limit
         with _no_main_module():
-            self._child = context.Process(target=run_forked_trial, args=(theirs, job), daemon=False)
+            self._child = context.Process(target=own_packages.call, args=(run_forked_trial, theirs, job), daemon=False)
             self._child.start()
         theirs.close()
         self._connection = ours

@@ -204,10 +204,68 @@ def test_the_command_is_the_one_that_was_typed(run_of, quickstart_plan, quicksta
     (tmp_path / "sweep.yaml").write_text("name: quickstart  # <b>\n")
     html = make_report([Subject(run_of(quickstart_plan, quickstart_records))]).html
     assert (
-        "<pre>git checkout abc123\npip install archsweep==0.1.0\narchsweep run sweep.yaml --profile smoke</pre>" in html
+        "<pre># archsweep 0.1.0: where it came from was not recorded\narchsweep run sweep.yaml --profile smoke</pre>"
+        in html
     )
     assert "<pre>name: quickstart  # &lt;b&gt;</pre>" in html
     assert "/home/me" not in html
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        (
+            {"kind": "git", "url": "https://host/me/a.git", "revision": "abc", "dirty": False, "is_pushed": True},
+            ["pip install archsweep@git+https://host/me/a.git@abc torch==2.15.0"],
+        ),
+        (
+            {"kind": "git", "url": "https://host/me/a.git", "revision": "abc", "dirty": True, "is_pushed": False},
+            [
+                "# archsweep 0.2.0 was revision abc of a checkout of https://host/me/a.git, where that revision had "
+                "not been pushed: install that revision",
+                "# the uncommitted changes of that checkout are not recorded",
+                "pip install torch==2.15.0",
+            ],
+        ),
+        (
+            {"kind": "git", "url": "", "revision": "abc", "dirty": False, "is_pushed": False},
+            [
+                "# archsweep 0.2.0 was revision abc of a git checkout: install that revision",
+                "pip install torch==2.15.0",
+            ],
+        ),
+        ({"kind": "index"}, ["pip install archsweep==0.2.0 torch==2.15.0"]),
+        (
+            {"kind": "file", "name": "archsweep-0.2.0-py3-none-any.whl", "url": "", "sha256": "f00"},
+            [
+                "# archsweep 0.2.0 was a local build, archsweep-0.2.0-py3-none-any.whl (sha256 f00): install that",
+                "pip install torch==2.15.0",
+            ],
+        ),
+        (
+            {"kind": "folder"},
+            [
+                "# archsweep 0.2.0 was a local build from a folder whose state is not recorded",
+                "pip install torch==2.15.0",
+            ],
+        ),
+    ],
+)
+def test_reproduction_names_what_can_be_installed(run_of, quickstart_plan, quickstart_records, tmp_path, source, lines):
+    session = {"argv": ["archsweep", "run", "s.yaml"], "packages": {"archsweep": "0.2.0", "torch": "2.15.0"}}
+    session |= {"sweep_file": "s.yaml", "source": {"version": "0.2.0", **source}}
+    (tmp_path / "provenance.jsonl").write_text(json.dumps(session) + "\n")
+    html = make_report([Subject(run_of(quickstart_plan, quickstart_records))]).html
+    assert f"<pre>{chr(10).join([*lines, 'archsweep run sweep.yaml'])}</pre>" in html
+
+
+def test_a_build_of_torch_is_pinned_by_its_version_and_named(run_of, quickstart_plan, quickstart_records, tmp_path):
+    """`pip install torch==2.15.0+cpu` finds nothing on the package index."""
+    session = {"packages": {"torch": "2.15.0+cpu"}, "source": {"version": "0.2.0", "kind": "index"}}
+    (tmp_path / "provenance.jsonl").write_text(json.dumps(session) + "\n")
+    html = make_report([Subject(run_of(quickstart_plan, quickstart_records))]).html
+    wanted = "# torch was the build 2.15.0+cpu\npip install archsweep==0.2.0 torch==2.15.0\narchsweep run sweep.yaml"
+    assert f"<pre>{wanted}</pre>" in html
 
 
 def test_large_data_are_packed(run_of, plan, planned, record):

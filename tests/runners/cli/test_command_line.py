@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "runners.cli"]
+COMMAND = [sys.executable, "-m", "archsweep"]
+ROOT = Path(__file__).parents[3]
+SHIPPED = [path.stem for path in sorted((ROOT / "sweeps").glob("*.yaml"))]
+SHIPPED += [f"{path.parent.name}/{path.stem}" for path in sorted((ROOT / "sweeps").glob("*/*.yaml"))]
 
 
 def environment():
@@ -271,6 +274,45 @@ def test_init_writes_a_sweep_that_checks_and_plans(archsweep, tmp_path):
     again = archsweep("init", "mine.yaml", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists already" in again.stderr
+
+
+def test_init_from_copies_a_shipped_sweep_that_stands_alone(archsweep, tmp_path):
+    assert archsweep("init", "--from", "deepvit/depth", cwd=tmp_path).stdout == (
+        "wrote depth.yaml; next: archsweep plan depth.yaml\n"
+    )
+    shipped = (ROOT / "sweeps" / "deepvit" / "depth.yaml").read_text().splitlines()
+    copied = (tmp_path / "depth.yaml").read_text().splitlines()
+    differing = [(ours, theirs) for ours, theirs in zip(copied, shipped, strict=True) if ours != theirs]
+    assert differing == [
+        (
+            "# Copied from the shipped sweep deepvit/depth; `archsweep schema` prints a JSON Schema for your editor.",
+            "# yaml-language-server: $schema=../../search_space/sweep.schema.json",
+        ),
+        ("# Run:       archsweep run depth.yaml", "# Run:       archsweep run sweeps/deepvit/depth.yaml"),
+    ]
+    assert archsweep("check", "depth.yaml", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_sweep_can_be_copied(archsweep, tmp_path, name):
+    assert archsweep("init", "--from", name, "my sweep.yaml", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "my sweep.yaml").read_text()
+    assert "archsweep run 'my sweep.yaml'" in text
+    assert "sweeps/" not in text
+    assert "$schema" not in text
+
+
+def test_init_names_the_shipped_sweeps(archsweep, tmp_path):
+    listed = archsweep("init", "--list", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == SHIPPED
+    assert listed[0] == (
+        "quickstart                 Does it matter which attention mechanism a small ViT uses on 8x8 digits?"
+    )
+    done = archsweep("init", "--from", "deepvit/dept", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--from: no shipped sweep is called 'deepvit/dept'\n  known: deepvit/alternatives, " in done.stderr
+    assert done.stderr.rstrip().endswith("Did you mean 'deepvit/depth'?")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_plan_lists_dropped_variants_with_their_reason(archsweep, write_sweep, tmp_path):

@@ -90,12 +90,14 @@ def _normal(name: str) -> str:
 def test_the_source_digest_follows_every_module_and_nothing_else(tmp_path):
     def digest() -> str:
         # by path: `import runners.engines` would load torch
-        code = "import runpy; print(runpy.run_path('runners/engines/nodes/facts.py')['source_digest']())"
+        code = (
+            "import runpy; import archsweep; print(runpy.run_path('runners/engines/nodes/facts.py')['source_digest']())"
+        )
         env = {**os.environ, "PYTHONPATH": str(tmp_path)}
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
         return done.stdout.strip()
 
-    for room in ("modelzoo", "results", "runners", "search_space"):
+    for room in ("archsweep", "modelzoo", "results", "runners", "search_space"):
         shutil.copytree(ROOT / room, tmp_path / room)
     same = digest()
     assert same == source_digest()

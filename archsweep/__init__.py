@@ -1,0 +1,20 @@
+"""Ablation studies of vision-transformer architectures. Importing it is light: torch and Ray come with their use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archsweep import own_packages  # noqa: F401 - first of all: pins the names of our packages
+
+if TYPE_CHECKING:
+    __version__: str
+
+__all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from archsweep.version import version  # the metadata of installed packages takes 10 ms to import
+
+        return version()
+    raise AttributeError(f"module 'archsweep' has no attribute {name!r}")

@@ -1,0 +1,80 @@
+"""What is said of a trial whose worker failed or was lost: the error where there is one, and else what may be."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from ray import tune
+
+from results import read_ledger
+from runners.engines.ray.engine import run_on_ray
+from runners.engines.ray.worker import TrialWorker
+
+ONE = """
+    name: one
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      train: {epochs: 1, batch_size: 512}
+    space: {}
+    design: factorial
+    seeds: 1
+    metric: top1
+    resources: {max_failures: 1}
+"""
+
+
+def raising_worker():
+    """A class made in a function travels to the worker by value."""
+
+    class Raising(tune.Trainable):
+        def setup(self, config):
+            raise OSError("the disk of this node is\nbroken")
+
+    return Raising
+
+
+def worker_that_cannot_be_imported():
+    driver = os.getpid()
+
+    def import_elsewhere(name):
+        if os.getpid() != driver:  # which unpickles the class, too
+            __import__(name)
+        return Absent()
+
+    class Absent:
+        def __reduce__(self):
+            return import_elsewhere, ("a_package_that_this_node_lacks",)
+
+    class Importing(TrialWorker):
+        needed = Absent()
+
+    return Importing
+
+
+def killed_worker():
+    class Killed(tune.Trainable):
+        def step(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return Killed
+
+
+@pytest.mark.parametrize(
+    ("worker", "message"),
+    [
+        (raising_worker, "its worker failed 2 times: OSError: the disk of this node is"),
+        (
+            worker_that_cannot_be_imported,
+            "its worker failed 2 times: ModuleNotFoundError: No module named 'a_package_that_this_node_lacks'",
+        ),
+        (killed_worker, "its worker was lost 2 times (node failure or out of memory)"),
+    ],
+)
+def test_a_failed_worker_quotes_its_error(open_orchestrator, write_sweep, tmp_path, ray_cluster, worker, message):
+    orchestrator = open_orchestrator(write_sweep(ONE))
+    run_on_ray(orchestrator, run_dir=tmp_path / "run", address=ray_cluster, worker=worker())
+    (record,) = read_ledger(tmp_path / "run" / "ledger.jsonl").records
+    assert record.failure is not None
+    assert (record.failure.type, record.failure.message) == ("WorkerDied", message)
