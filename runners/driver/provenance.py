@@ -33,7 +33,7 @@ def new_session() -> str:
 def describe_session(
     plan: Plan, *, session: str, engine: str, address: str | None, overrides: list[str]
 ) -> dict[str, Any]:
-    """Provenance of this start: resolved sweep, versions, origin of archsweep, device, seeds, command line, git state."""
+    """Provenance of this start: resolved sweep, versions, origin of archsweep, device, seeds, command line, git."""
     return {
         "session": session,
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -37,10 +37,10 @@ os.environ.update({key: os.environ.get(key, value) for key, value in _ENVIRONMEN
 
 
 def _keep_ray_on_loopback() -> None:
-    """Lets a cluster of our own listen on 127.0.0.1 only; by itself Ray would answer on every interface.
+    """Make a private cluster listen on 127.0.0.1 only; by default Ray listens on every interface.
 
-    Named after the systems where this is Ray's default. Read when Ray is imported, and not meant for child processes,
-    which may have to reach a real cluster.
+    The variable is named after the systems where this is Ray's default. Ray reads it at import; child processes, which
+    may have to reach a real cluster, do not inherit it.
     """
     if "ray" in sys.modules or _LOOPBACK in os.environ:
         return
@@ -68,5 +68,5 @@ ENGINES: dict[str, Callable[..., None]] = {"in-process": _in_process, "ray": _ra
 
 
 def run_trials(engine: str, orchestrator: Orchestrator, *, run_dir: Path, address: str | None = None) -> None:
-    """Trains what is left in the orchestrator on the named engine."""
+    """Train the trials that are left in the orchestrator on the named engine."""
     ENGINES[engine](orchestrator, run_dir=run_dir, address=address)

@@ -1,6 +1,7 @@
-"""One trial after the other in this very process: for debuggers, profilers and doubt about Ray.
+"""In-process engine: one trial after the other in this process, for debuggers, profilers and comparison with Ray.
 
-A trial that kills its process (a segfault, the kernel's memory killer) kills the run; the ledger keeps what was done.
+A trial that kills its process (a segfault, the kernel's out-of-memory killer) kills the run; the ledger keeps its
+records.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _train(
 
 
 def _gpus(resources: Resources) -> tuple[str, ...]:
-    """Those that a trial in this process uses, whatever it asked for."""
+    """GPUs that a trial in this process uses, whatever it requests."""
     if not torch.cuda.is_available():
         return ()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -77,7 +78,7 @@ def _gpus(resources: Resources) -> tuple[str, ...]:
 
 @contextmanager
 def _alarm(seconds: float | None) -> Iterator[None]:
-    """Raises TimeLimit in the trial once its time is over. Signals reach the main thread only, and POSIX only."""
+    """Raise TimeLimit in the trial at its time limit. Signals reach the main thread only, and exist on POSIX only."""
     if seconds is None or not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield
         return

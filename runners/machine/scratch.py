@@ -1,8 +1,8 @@
 """Scratch folders that are removed after their process has ended, even if it was killed.
 
 A killed driver cannot clean up, so its folders are removed by the next process that creates one. A folder is locked
-while its process lives (the kernel's lock on the folder itself, released when the process ends): unlike a process id, a lock cannot
-be confused with that of another process or another container. Only folders of our own user are touched.
+while its process lives (the kernel's lock on the folder itself, released when the process ends): unlike a process id, a
+lock cannot be confused with that of another process or another container. Only folders of our own user are touched.
 """
 
 from __future__ import annotations

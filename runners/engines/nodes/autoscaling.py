@@ -1,10 +1,10 @@
-"""Nodes that are not there yet: Ray's autoscaler is shown that trials wait, and a trial too large is waited for.
+"""Autoscaling: placeholder placement groups that request nodes for waiting trials, and a wait for large nodes.
 
 Ray's autoscaler adds nodes for placement groups that find no room. Trials are handed out only where there is room, so
-none of theirs ever waits; placeholders wait in their stead, of a trial's size and kept off every node that is there, so
+their placement groups never wait; placeholders of a trial's size wait instead. They are kept off every present node, so
 that they take no room from trials. They end with the driver's connection, even if it is killed, and with them the
-request for nodes; a call of `ray.autoscaler.sdk.request_resources` would stand, and keep nodes that nobody
-uses. Where no autoscaler is, they wait in vain and cost nothing.
+request for nodes; a call of `ray.autoscaler.sdk.request_resources` would persist, and keep
+unused nodes. Without an autoscaler they have no effect and cost nothing.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ NODE_ID_LABEL = "ray.io/node-id"
 _NODE_GROUP_LABEL = "ray.io/node-group"
 _BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 _MOST_WAITING = 16
-_PATIENCE_SECONDS = 900.0  # a cloud takes minutes for a machine with GPUs, and an image has to be pulled
+_PATIENCE_SECONDS = 900.0  # a cloud takes minutes to start a machine with GPUs and to pull an image
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
 class Placeholders:
-    """The placement groups that wait for nodes."""
+    """Placement groups that wait for nodes."""
 
     def __init__(self) -> None:
         self._groups: list[PlacementGroup] = []
         self._key: object = None
 
     def request_capacity(self, demand: Mapping[str, float], number: int, nodes: Sequence[Node]) -> None:
-        """Room for so many trials more than these nodes have. Replaces the request before."""
+        """Request room for this many more trials than these nodes hold. Replaces the previous request."""
         here = sorted(node.id for node in nodes)
         key = (dict(demand), here)
         if key != self._key:
@@ -63,7 +63,7 @@ class Placeholders:
 
 @contextmanager
 def placeholders() -> Iterator[Placeholders]:
-    """Withdrawn at the end."""
+    """Placeholders, withdrawn at the end."""
     waiting = Placeholders()
     try:
         yield waiting

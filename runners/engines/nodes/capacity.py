@@ -1,4 +1,4 @@
-"""What the nodes of a cluster can hold: whether a trial fits anywhere, and how many fit at once.
+"""Capacity of the nodes of a cluster: whether a trial fits on any of them, and how many fit at once.
 
 Counted node by node: four nodes with one GPU each hold no trial of two GPUs, although the sum says so.
 """
@@ -17,7 +17,7 @@ _NAMES = {"cpus": "CPU", "gpus": "GPU"}
 
 @dataclass(frozen=True)
 class Node:
-    """A living node: its Ray id, the name of its host, and what it has in all."""
+    """Living node: its Ray id, its host name, and its total resources."""
 
     id: str
     host: str
@@ -34,18 +34,18 @@ def demand_of(resources: Resources) -> dict[str, float]:
 
 
 def fits(demand: Mapping[str, float], room: Mapping[str, float]) -> bool:
-    """Whether there is as much of everything; one that asks for nothing always fits."""
+    """Whether every requested resource is available; a request for nothing always fits."""
     return all(room.get(kind, 0.0) + 1e-9 >= amount for kind, amount in demand.items() if amount > 0)
 
 
 def check_fits(resources: Resources, nodes: Sequence[Node], *, section: str = "resources") -> None:
-    """Refuses trials that no node could ever hold.
+    """Refuse trials that no node can hold.
 
     Args:
         section: of the sweep file, where they get these resources.
 
     Raises:
-        SpecError: what a trial asks for, and the most that a node has.
+        SpecError: states the request of a trial, and the most that a node has.
     """
     asked = demand_of(resources)
     if any(node.holds(asked) for node in nodes):

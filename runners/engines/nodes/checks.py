@@ -1,7 +1,7 @@
-"""Before the first trial on a cluster of others: has every node the same versions, and does it see our directories?
+"""Checks of the nodes of a cluster before the first trial: equal versions, and visible directories.
 
 A node with another torch or an older archsweep gives numbers of another experiment, and one that does not see the
-data fails every trial it gets; both falsify a table quietly. So the driver asks each node that can run a trial, once.
+data fails every trial it gets; both falsify a table silently. So the driver asks each node that can run a trial, once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MOST_NAMES = 3
 
 
 def check_nodes(run_dir: Path, resources: Resources) -> frozenset[str]:
-    """Asks every node of the connected cluster that has room for a trial; warns on stderr about the run directory.
+    """Ask every node of the connected cluster that has room for a trial; warns on stderr about the run directory.
 
     Returns:
         The ids of the nodes that were there.
@@ -60,13 +60,13 @@ def living(resources: Resources) -> list[Mapping[str, Any]]:
 
 
 def judge(run_dir: Path, resources: Resources, reports: Sequence[NodeReport]) -> tuple[list[str], list[Problem]]:
-    """What is to be warned of, and what forbids to train there."""
+    """Warnings about the nodes, and problems that forbid training there."""
     problems = version_problems(local_packages(), reports) + requirement_problems(reports)
     return run_dir_warnings(run_dir, reports), problems + data_problems(data_dir_of(resources), reports)
 
 
 def warn(texts: Sequence[str]) -> None:
-    """To the person at the terminal: while trials run, stdout and stderr belong to `driver.log`."""
+    """Print to the user's terminal: while trials run, stdout and stderr are redirected to `driver.log`."""
     for text in texts:
         print(f"archsweep: warning: {text}", file=sys.__stderr__, flush=True)
 
@@ -112,7 +112,7 @@ def data_problems(data_dir: str, reports: Sequence[NodeReport]) -> list[Problem]
 
 
 def run_dir_warnings(run_dir: Path, reports: Sequence[NodeReport]) -> list[str]:
-    """Trials train without the run directory, the driver alone keeps records; what workers write is lost."""
+    """Warnings for nodes that do not see the run directory: the driver keeps the records, files of workers are lost."""
     missing = [report.node for report in reports if report.run_dir == node_facts.MISSING]
     read_only = [report.node for report in reports if report.run_dir == node_facts.READ_ONLY]
     texts = []
@@ -158,11 +158,11 @@ class JoiningNodes:
 
     @property
     def unusable(self) -> frozenset[str]:
-        """Nodes that are still asked, and those that have been found unfit."""
+        """Nodes without an answer yet, and those found unfit."""
         return frozenset(self._asked) | self.refused
 
     def poll(self) -> None:
-        """Asks nodes that have joined, and takes the answers that have come; never waits."""
+        """Ask nodes that have joined, and process answers that have arrived; never waits."""
         for node in living(self._resources):
             if node["NodeID"] not in self._known:
                 self._known.add(node["NodeID"])

@@ -1,4 +1,4 @@
-"""The Ray cluster trials run on: a private one that ends with the run, or an existing one."""
+"""Connection to a Ray cluster: a private one that ends with the run, or an existing one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
 def _own_code() -> dict[str, Any]:
     """Ray copies archsweep itself to every node, ahead of one that may be installed there: an edit on the head counts
-    everywhere. The versions of what it needs are checked (`cluster_check`), because torch is too large to travel."""
+    everywhere. The versions of what it needs are checked (`checks.py`), because torch is too large to travel."""
     folders = [folder for folder in map(node_facts.folder_of, node_facts.ROOMS) if folder is not None]
     # Within `ray job submit`, whose `excludes` are those of the job's working directory, ours take their place.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
@@ -84,7 +84,7 @@ def _nothing_elsewhere(session: Path) -> Iterator[None]:
         not {_TOKEN, "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & os.environ.keys()
         and not Path("~/.ray/auth_token").expanduser().exists()
     ):
-        os.environ[_TOKEN] = secrets.token_hex(32)  # stays: Ray reads it once per process
+        os.environ[_TOKEN] = secrets.token_hex(32)  # kept: Ray reads it once per process
     tempfile.gettempdir()  # read once per process, too: ours remains what it was
     with _environment("TMPDIR", str(session)):
         yield

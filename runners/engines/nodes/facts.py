@@ -1,4 +1,4 @@
-"""What one machine of a cluster has: versions of what trials are made of, and whether it sees the driver's directories.
+"""Facts about one machine of a cluster: versions of the packages of a trial, visibility of the driver's directories.
 
 Separate and on the standard library alone, because this module travels to the nodes as it is: one that lacks archsweep,
 or has another version of it, must still be able to answer.
@@ -84,13 +84,13 @@ def _version(package: str) -> str | None:
 
 
 def folder_of(room: str) -> str | None:
-    """Where one of archsweep's packages lies; None if it is not installed."""
+    """Folder of one of archsweep's packages; None if it is not installed."""
     spec = importlib.util.find_spec(room)
     return os.path.dirname(spec.origin) if spec is not None and spec.origin else None
 
 
 def source_digest() -> str | None:
-    """A hash of archsweep's own files, which tells edited copies of one version apart; None if it is not installed."""
+    """Hash of archsweep's own files, which distinguishes edited copies of one version; None if it is not installed."""
     digest = hashlib.sha256()
     for room in ROOMS:
         root = folder_of(room)

@@ -1,4 +1,4 @@
-"""Which nodes to set aside: one that fails everything it is given eats the sweep, because failing is fast.
+"""Health of nodes: one that fails every trial is set aside, because failing fast it would draw the whole sweep.
 
 A broken driver, a full local disk or an old installation fails every trial within seconds, so such a node would draw
 one trial after the other while the healthy ones are busy training. A node is set aside once its last trials all
@@ -15,24 +15,24 @@ from results.store.records import TrialRecord
 __all__ = ["NodeHealth"]
 
 _STREAK = 3
-# A diverging or too large model says nothing about the node.
+# A diverging or too large model is not the fault of the node.
 _FAULTS_OF_VARIANTS = frozenset({"NonFiniteLoss", "OutOfMemory", "Killed"})
 
 
 @dataclass
 class NodeHealth:
-    """Counts what became of the trials of each node. Nodes are named by their Ray ids."""
+    """Results of the trials of each node, by Ray node id."""
 
     _streaks: dict[str, list[TrialRecord]] = field(default_factory=dict)
     _set_aside: list[str] = field(default_factory=list)
 
     @property
     def set_aside(self) -> tuple[str, ...]:
-        """Nodes that get no further trials, in the order in which they were found out."""
+        """Nodes that get no further trials, in the order in which they were set aside."""
         return tuple(self._set_aside)
 
     def record_result(self, node: str, record: TrialRecord, *, alive: frozenset[str]) -> list[TrialRecord]:
-        """Takes note of a trial that ended on `node`; returns the records whose trials should run again elsewhere.
+        """Record a trial that ended on `node`; returns the records whose trials should run again elsewhere.
 
         Args:
             alive: the nodes of the cluster at present.

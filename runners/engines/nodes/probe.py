@@ -1,4 +1,4 @@
-"""Asks nodes of the connected cluster what they have. Who judges the answers: `cluster_check`."""
+"""Remote collection of facts about nodes of the connected cluster. The answers are judged in `checks.py`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node answered. `node` names it for people."""
+    """Answer of a node. `node` is its readable name."""
 
     node: str
     packages: Mapping[str, str | None]
@@ -34,7 +34,7 @@ class NodeReport:
 
 
 class NodeProbe:
-    """A question to some nodes, on its way.
+    """Pending query of some nodes.
 
     Args:
         nodes: as Ray describes them.
@@ -64,8 +64,7 @@ class NodeProbe:
         return not self._waiting(0)
 
     def answers(self) -> tuple[list[NodeReport], list[str]]:
-        """Waits for the answers, two minutes at most, and says of which nodes none came (one may have been lost a
-        moment ago)."""
+        """Wait for the answers, two minutes at most; also returns warnings about nodes without one."""
         try:
             self._waiting(_TIMEOUT_SECONDS)
         finally:
@@ -86,10 +85,10 @@ class NodeProbe:
 
 
 def data_dir_of(resources: Resources) -> str:
-    """The folder that must be on every node; empty if there is none that must."""
+    """Dataset folder that must exist on every node; empty if none must."""
     return "" if resources.data_dir is None or resources.download else str(Path(resources.data_dir).resolve())
 
 
 def local_packages() -> dict[str, str | None]:
-    """What the driver has."""
+    """Packages and versions of the driver."""
     return node_facts.local_facts("", "", "")["packages"]

@@ -1,7 +1,7 @@
 """The `ray` engine: Ray Tune places trials, keeps workers warm and restarts them when a node is lost. It owns no state.
 
-Two thin classes hang on the driver's orchestrator: a `Searcher` that asks it for trials and tells it what became of
-them, and a `TrialScheduler` that hands it each epoch and stops what it says to stop. Why not `OptunaSearch`,
+Two thin classes connect Tune to the driver's orchestrator: a `Searcher` that asks it for trials and reports their ends,
+and a `TrialScheduler` that reports each epoch and stops the trials it wants stopped. Why not `OptunaSearch`,
 `Tuner.restore` or function trainables: docs/decisions/0001-ray-executes-the-ledger-remembers.md.
 """
 
@@ -36,11 +36,11 @@ from search_space import Resources
 __all__ = ["DriverError", "EndedTrials", "run_on_ray"]
 
 _GUESS = "node failure or out of memory"  # all that is known where Ray saw a worker's connection end
-_MOST_TRIALS_AT_ONCE = 10_000  # the searcher itself counts the room there is; Tune must not
+_MOST_TRIALS_AT_ONCE = 10_000  # the searcher counts the free room itself
 
 
 class _OrchestratorSearcher(Searcher):
-    """Tune asks for trials and tells their end; both go straight to the orchestrator."""
+    """Searcher that passes Tune's requests for trials, and their ends, to the orchestrator."""
 
     def __init__(self, orchestrator: Orchestrator, placement: Placement, run_dir: Path, error: DriverError) -> None:
         super().__init__(metric=None, mode=None)
@@ -52,7 +52,7 @@ class _OrchestratorSearcher(Searcher):
         self._taken: dict[str, dict[str, float]] = {}  # the CPUs and GPUs of each
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher; the orchestrator holds locks and is not for keeping
+        return {}  # Tune pickles its searcher; the orchestrator holds locks and must not be pickled
 
     def suggest(self, trial_id: str) -> Any:
         if self._given and not self._error.guard(self._has_room, otherwise=False):
@@ -111,7 +111,7 @@ class _OrchestratorSearcher(Searcher):
 
 
 class _OrchestratorScheduler(FIFOScheduler):
-    """First in, first out; each epoch is shown to the orchestrator, whose pruner may stop the trial."""
+    """FIFO scheduler that reports each epoch to the orchestrator, whose pruner may stop the trial."""
 
     _supports_buffered_results = False
 
@@ -127,7 +127,7 @@ class _OrchestratorScheduler(FIFOScheduler):
         return {}
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first one that waits; Tune's own looks through all trials there ever were, several times for each."""
+        """The first waiting trial; Tune's own scheduler searches all trials of the run, several times for each."""
         waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == trial.PENDING]
         return min(waiting, key=lambda trial: self._turns.get(trial.trial_id, 0), default=None)
 
@@ -240,7 +240,7 @@ def _resources_of(assignment: Assignment, orchestrator: Orchestrator, shares: Gp
 
 
 def _most(resources: Resources) -> dict[str, float]:
-    """The most that a trial may take; what share of a GPU that will be, a GPU must be there to tell."""
+    """The largest request of a trial; its share of a GPU is known only where a GPU is present."""
     return demand_of(resources) if resources.gpu_memory is None else {**demand_of(resources), "GPU": 1.0}
 
 
@@ -277,13 +277,13 @@ def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: 
 
 
 class EndedTrials(tune.Callback):
-    """Empties trials that ended, before Tune writes them down for the last time: the ledger remembers them.
+    """Callback that empties ended trials before Tune serialises them: the ledger has their records.
 
     Tune keeps every trial until the run is over: the means of its metrics over the last 5 and 10 reports, its last
     report, two copies of its configuration, and a JSON text of all that; more memory per trial than everything of ours.
 
-    The trial is what Tune hands to its callbacks, and its attributes have no underscore; but that they may be emptied
-    is documented nowhere. `benchmarks/scale.py` shows whether it still helps, and every test of the engine that it does
+    Tune passes the trial to its callbacks, and its attributes have no underscore; that they may be emptied is not
+    documented. `benchmarks/scale.py` shows whether it still helps, and every test of the engine that it does
     no harm.
     """
 
@@ -315,6 +315,6 @@ class DriverError:
             return otherwise
 
     def raise_caught(self) -> None:
-        """Raises what was kept, if anything."""
+        """Raise the kept exception, if there is one."""
         if self.caught is not None:
             raise self.caught

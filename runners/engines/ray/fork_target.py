@@ -14,7 +14,7 @@ PRELOAD = ["archsweep.own_packages", "runners.engines.ray.trial_process", "runne
 
 TRIAL_ENV = {
     # Attention maps are large and short-lived: without these, glibc returns their pages to the kernel after every step
-    # and the next step faults them in again. They must stand in the environment before the process starts.
+    # and the next step faults them in again. They must be in the environment before the process starts.
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "268435456",
@@ -24,9 +24,9 @@ TRIAL_ENV = {
 
 
 def run_forked_trial(connection: Connection, *arguments: Any) -> None:
-    """Runs `main` in the forked child, where the forkserver has preloaded it.
+    """Run `main` in the forked child, where the forkserver has preloaded it.
 
-    An installation in which it cannot be imported is told to the driver like any failure.
+    An import error is reported to the driver like any failure.
     """
     try:
         from runners.engines.ray.trial_process import main

@@ -1,6 +1,6 @@
-"""GPU shares by memory: a trial gets as much of a GPU as its peak memory needs, so trials pack by GiB, not by guess.
+"""GPU shares by memory: a trial gets the share of a GPU that its measured peak memory needs.
 
-Ray counts fractions of GPUs and knows nothing of memory. A share is the peak over the GPU's memory, rounded up to a
+Ray counts fractions of GPUs, not memory. A share is the peak over the GPU's memory, rounded up to a
 twentieth (few distinct shares let workers be used again); each trial is held to its share (in
 `runners.engines.ray.trial_process`), so that one which needs more than was measured fails by itself, without taking its
 neighbours along, and is then run again alone.
@@ -37,7 +37,7 @@ def smallest_gpu(nodes: Iterable[Node]) -> float:
     """GiB of the smallest GPU of the connected cluster.
 
     Raises:
-        SpecError: a node with GPUs tells neither by its GPUs nor by the resource `gpu_memory_gib`.
+        SpecError: the GPU memory of a node is known neither from its GPUs nor from the resource `gpu_memory_gib`.
     """
     sizes, silent = [], []
     for node in nodes:
@@ -107,7 +107,7 @@ def _key(setting: Setting) -> str:
 
 
 def _read(path: Path) -> dict[str, float]:
-    """What earlier starts measured; anything else is measured again."""
+    """Peaks that earlier starts measured; any other content is measured again."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -130,7 +130,7 @@ def _gpu_gib() -> float | None:
 
 @ray.remote(num_cpus=0, num_gpus=1, max_calls=1)
 def _peaks_on_gpu(settings: list[str], resources: str) -> list[float]:
-    """GiB that each of these trainings takes at its peak; infinite where the GPU is too small."""
+    """Peak GiB of each of these trainings; infinite where the GPU is too small."""
     import torch
 
     peaks = []

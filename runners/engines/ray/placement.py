@@ -1,7 +1,7 @@
-"""Where trials go: how much of a node each takes, which nodes it avoids, and how many may be under way.
+"""Placement of trials: the share of a node that each takes, the nodes it avoids, and how many run at once.
 
-A trial's demand is fixed when it is handed out. Nodes may come and go meanwhile, so room is counted anew every few
-seconds, and a trial is handed out only when there is room for it: what a search proposes later knows more.
+A trial's demand is fixed when it is handed out. Nodes may join and leave meanwhile, so room is counted again every
+few seconds, and a trial is handed out only when there is room for it: a later proposal of a search is better informed.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def living_nodes() -> list[Node]:
 
 @dataclass
 class Placement:
-    """Decides for one run.
+    """Placement of the trials of one run.
 
     Attributes:
         resources_of: what a trial may use; its share of a GPU, where trials pack by memory.
         kinds: all that trials may use, as far as it is known before they are handed out.
-        waiting: what stands for trials that find no room, where nodes may come.
-        joining: looks after nodes that join.
+        waiting: placeholders for trials without room, where nodes may join.
+        joining: checks nodes that join.
     """
 
     resources: Resources
@@ -63,7 +63,7 @@ class Placement:
             self._check_fits(kind)
 
     def has_room(self, taken: Collection[Mapping[str, float]]) -> bool:
-        """Whether one more trial could be placed beside those under way, which have taken so much."""
+        """Whether one more trial fits beside the running ones, which take `taken`."""
         self._poll()
         if self.resources.max_concurrent is not None and len(taken) >= self.resources.max_concurrent:
             return False
@@ -71,7 +71,7 @@ class Placement:
         return has_room(self._least(), taken, usable)
 
     def request_capacity(self, num_running: int, num_waiting: int) -> None:
-        """Asks for nodes, should there be an autoscaler: room for as many trials again as are under way."""
+        """Request nodes from an autoscaler: room for as many trials again as are running."""
         if self.waiting is None:
             return
         at_most = self.resources.max_concurrent
@@ -88,23 +88,23 @@ class Placement:
         return self._alone(asked) if assignment.alone else asked
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
-        """What `request_of` reads from the configuration of a trial."""
+        """Part of a trial's configuration that `request_of` reads."""
         return {"demand": self.demand(assignment), "avoid": self._avoided()}
 
     def may_run_exclusively(self, assignment: Assignment) -> bool:
-        """Whether others may have taken the memory that this trial lacked."""
+        """Whether the trial shared its device, so that others may have taken the memory it lacked."""
         asked = self.demand(assignment)
         return asked != self._alone(asked)
 
     def record_node(self, key: str, node: str) -> None:
-        """A trial gave a sign of life from this node."""
+        """Record the node of a trial that has reported from there."""
         self._node_of[key] = node
 
     def record_result(self, record: TrialRecord) -> list[TrialRecord]:
-        """Takes note of an end; returns the records whose trials should run again on other nodes."""
+        """Record the end of a trial; returns the records whose trials should run again on other nodes."""
         self._poll()
         node = self._node_of.pop(record.trial_id, None)
-        if node is None:  # its worker never got as far as telling
+        if node is None:  # its worker has never reported
             return []
         alive = frozenset(other.id for other in self._nodes)
         if self.joining:
@@ -136,7 +136,7 @@ class Placement:
             if self.joining:
                 self.joining.poll()
             if self.waiting and {node.id for node in before} != {node.id for node in self._nodes}:
-                self.waiting.withdraw()  # a node that came is for trials
+                self.waiting.withdraw()  # a node that joined is for trials
 
 
 def _size(demand: Mapping[str, float]) -> tuple[float, float]:
@@ -144,7 +144,7 @@ def _size(demand: Mapping[str, float]) -> tuple[float, float]:
 
 
 def request_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """What Ray should reserve for the trial with this configuration."""
+    """Placement group that Ray reserves for the trial with this configuration."""
     return _request(tuple(config["demand"].items()), tuple(config["avoid"]))
 
 

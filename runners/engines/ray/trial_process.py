@@ -1,4 +1,4 @@
-"""One trial in a process of its own: what a forked child runs, and how it talks to the actor that forked it.
+"""Forked process of one trial, and its messages to the actor that forked it.
 
 This module imports torch and timm but never ray: a forkserver preloads it once per worker, so that every trial starts
 in milliseconds with everything imported and nothing shared but code. A crash of the child is one failed trial.
@@ -28,7 +28,7 @@ __all__ = ["main"]
 
 
 def main(connection: Connection, job: dict[str, Any]) -> None:
-    """Trains one trial and sends what becomes of it. Never raises: a failure is a message.
+    """Train one trial and send its outcome. Never raises: a failure is a message.
 
     Args:
         job: `trial`, `resources` and `checkpoints` as plain values, `metric`, and `log`, the path of the trial's log.
@@ -65,7 +65,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
         )
         connection.send(("outcome", dataclasses.asdict(outcome)))
     except (EOFError, BrokenPipeError):
-        os._exit(1)  # the parent is gone; there is nobody to tell
+        os._exit(1)  # the parent is gone
     except BaseException as err:
         failure: Failure = failure_of(err, epoch=epoch + 1)
         print(failure.traceback, file=sys.stderr, flush=True)
@@ -73,7 +73,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
 
 
 def _hold_to_share(limits: Resources) -> None:
-    """A trial that needs more memory than was measured must fail by itself, not make its neighbours fail."""
+    """Limit GPU memory to the share: a trial that needs more than measured fails, not its neighbours."""
     if limits.gpu_memory is not None and limits.gpus < 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(limits.gpus)
 

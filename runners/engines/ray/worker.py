@@ -83,7 +83,7 @@ class TrialWorker(tune.Trainable):
         self._end_child()
 
     def _next_message(self, connection: Connection) -> tuple[str, Any]:
-        """What the child says next. Looks meanwhile whether its time is over, and whether the run is to stop."""
+        """Next message of the child; checks meanwhile for the time limit and for a stop request."""
         while True:
             if not self._is_told_to_stop and os.path.exists(self.config["stop_file"]):
                 self._child.terminate()
@@ -121,7 +121,7 @@ class TrialWorker(tune.Trainable):
             if self._unanswered:
                 self._connection.send(True)
         except OSError:
-            pass  # it is gone already
+            pass  # it has ended already
         self._connection.close()
         self._child.join(_GRACE_SECONDS)
         if self._child.is_alive():
@@ -132,7 +132,7 @@ class TrialWorker(tune.Trainable):
     def _exit_description(self) -> tuple[str, dict[str, Any]]:
         self._child.join(_GRACE_SECONDS)
         code = self._child.exitcode
-        if code == -signal.SIGTERM and self._is_told_to_stop:  # before it listened: nothing to save yet
+        if code == -signal.SIGTERM and self._is_told_to_stop:  # before it handled signals: nothing to save yet
             return "outcome", asdict(Outcome("preempted"))
         if code == -signal.SIGKILL:
             message = "the trial's process was killed, most likely because memory ran out"
@@ -147,7 +147,7 @@ class TrialWorker(tune.Trainable):
 
 @contextmanager
 def _no_main_module():
-    """Hides `__main__.__file__` while a child starts, which would otherwise re-import Ray's own worker script."""
+    """Hide `__main__.__file__` while a child starts, which would otherwise re-import Ray's own worker script."""
     main = sys.modules["__main__"]
     missing = object()
     path, spec = getattr(main, "__file__", missing), getattr(main, "__spec__", None)
