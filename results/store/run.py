@@ -16,8 +16,7 @@ from pydantic import ValidationError
 
 from results.store.driver_lock import Driver, running_driver
 from results.store.files import atomic_write, readable_write_errors, refuse_special_files
-from results.store.ledger import LEDGER_NAME, newer_version, read_ledger
-from results.store.ledger_index import read_summaries
+from results.store.ledger import LEDGER_NAME, newer_version, read_ledger, read_summaries
 from results.store.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
 from results.store.record_summary import RecordSummary, latest_by_trial
 from results.store.records import RECORD_VERSION, RunPlan, TrialRecord
@@ -71,8 +70,11 @@ class Run(RunView[TrialRecord]):
     """One run with all that its records tell."""
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, *, curves: bool = True) -> Run:
         """Reads the run directory.
+
+        Args:
+            curves: False leaves the curves of the records out, for those who only make a table.
 
         Raises:
             SpecError: there is no run, or its files cannot be read; the message names runs nearby.
@@ -83,7 +85,7 @@ class Run(RunView[TrialRecord]):
         driver = running_driver(path)
         events, _ = read_progress(path / PROGRESS_NAME)
         plan = read_plan(path)
-        contents = read_ledger(path / LEDGER_NAME)
+        contents = read_ledger(path / LEDGER_NAME, curves=curves)
         return cls(path, plan, tuple(contents.records), contents.torn, events, driver)
 
 
@@ -104,8 +106,8 @@ def open_summary(path: str | Path) -> RunSummary | Run:
         return Run.open(path)
     driver = running_driver(path)
     events, _ = read_progress(path / PROGRESS_NAME)
-    found = read_summaries(path, may_write=driver is None)
-    return RunSummary(path, read_plan(path), tuple(found.summaries), found.torn, events, driver)
+    summaries, torn = read_summaries(path / LEDGER_NAME)
+    return RunSummary(path, read_plan(path), summaries, torn, events, driver)
 
 
 def write_plan(run_dir: str | Path, plan: RunPlan) -> None:
