@@ -22,7 +22,6 @@ from results.store.records import RECORD_VERSION, TrialRecord
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = [
-    "LEDGER_NAME",
     "LedgerContents",
     "LedgerScan",
     "is_record",
@@ -32,7 +31,6 @@ __all__ = [
     "read_summaries",
 ]
 
-LEDGER_NAME = "ledger.jsonl"
 _MOST_PROBLEMS = 10
 
 

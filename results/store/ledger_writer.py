@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from types import TracebackType
 
 from results.store.driver_lock import DriverLock
 from results.store.files import fsync_directory, readable_write_errors, refuse_special_files
-from results.store.ledger import LEDGER_NAME, LedgerScan, is_record, open_ledger
+from results.store.ledger import LedgerScan, is_record, open_ledger
 from results.store.record_summary import RecordSummary, summarize
 from results.store.records import TrialRecord
+from results.store.run_layout import RunDir
 
-__all__ = ["TORN_NAME", "LedgerWriter"]
+__all__ = ["LedgerWriter"]
 
-TORN_NAME = "ledger.torn"
 _CHUNK = 2**16
 
 
@@ -35,26 +34,26 @@ class LedgerWriter:
     `torn_bytes` says how much of a torn last line was cut off on opening. Appending from several threads is safe.
     """
 
-    def __init__(self, run_dir: str | Path) -> None:
-        self.run_dir = Path(run_dir)
-        self.path = self.run_dir / LEDGER_NAME
+    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+        self.run_dir = RunDir.of(run_dir)
+        self.path = self.run_dir.ledger
         self.summaries: list[RecordSummary] = []
         self.torn_bytes = 0
-        self._lock = DriverLock(self.run_dir)
+        self._lock = DriverLock(self.run_dir.path)
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
         self._size = 0
         self._is_damaged = False
 
     def __enter__(self) -> LedgerWriter:
-        with readable_write_errors(self.run_dir):
-            self.run_dir.mkdir(parents=True, exist_ok=True)
+        with readable_write_errors(self.run_dir.path):
+            self.run_dir.path.mkdir(parents=True, exist_ok=True)
         refuse_special_files(self.run_dir)
         self._lock.acquire()
         try:
             with readable_write_errors(self.path):
                 self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-                fsync_directory(self.run_dir)
+                fsync_directory(self.run_dir.path)
                 self._repair()
             self._read()
         except BaseException:
@@ -110,7 +109,7 @@ class LedgerWriter:
         if tail and is_record(tail):
             _write_all(self._descriptor, b"\n")
         elif tail:
-            with open(self.run_dir / TORN_NAME, "ab") as stream:
+            with open(self.run_dir.torn_ledger, "ab") as stream:
                 stream.write(tail + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())

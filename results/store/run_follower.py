@@ -6,15 +6,15 @@ A file that shrank, was replaced or reads differently just before the place reac
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import IO
 
 from results.store.driver_lock import running_driver
 from results.store.files import refuse_special_files
-from results.store.ledger import LEDGER_NAME, LedgerScan, open_ledger
-from results.store.progress import PROGRESS_NAME, ProgressEvent, events_in
+from results.store.ledger import LedgerScan, open_ledger
+from results.store.progress import ProgressEvent, events_in
 from results.store.record_summary import RecordSummary, summarize
 from results.store.run import Run, RunSummary, read_plan
+from results.store.run_layout import RunDir
 
 __all__ = ["RunFollower"]
 
@@ -24,8 +24,8 @@ _REMEMBERED = 256  # bytes before the place reached
 class RunFollower:
     """One run directory, to be looked at repeatedly."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._run_dir = RunDir.of(path)
         self._ledger = _Place()
         self._lines = 0
         self._summaries: list[RecordSummary] = []
@@ -41,20 +41,20 @@ class RunFollower:
             SpecError: as `Run.open`.
         """
         self.bytes_read = 0
-        refuse_special_files(self._path)
-        plan = read_plan(self._path)
+        refuse_special_files(self._run_dir)
+        plan = read_plan(self._run_dir)
         if plan.design == "search":
-            return Run.open(self._path)
+            return Run.open(self._run_dir)
         # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
-        driver = running_driver(self._path)
+        driver = running_driver(self._run_dir)
         self._read_progress()
         summaries, torn = self._read_ledger()
-        plan = read_plan(self._path)
-        return RunSummary(self._path, plan, summaries, torn, tuple(self._events), driver)
+        plan = read_plan(self._run_dir)
+        return RunSummary(self._run_dir.path, plan, summaries, torn, tuple(self._events), driver)
 
     def _read_progress(self) -> None:
         try:
-            with open(self._path / PROGRESS_NAME, "rb") as stream:
+            with open(self._run_dir.progress, "rb") as stream:
                 if not self._progress.is_in(stream):
                     self._events.clear()
                     self._progress = _Place()
@@ -74,7 +74,7 @@ class RunFollower:
             self._progress = _Place()
 
     def _read_ledger(self) -> tuple[tuple[RecordSummary, ...], bool]:
-        path = self._path / LEDGER_NAME
+        path = self._run_dir.ledger
         with open_ledger(path) as stream:
             if stream is None or not self._ledger.is_in(stream):
                 self._summaries.clear()

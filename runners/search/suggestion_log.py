@@ -11,17 +11,16 @@ import json
 import os
 import pickle
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from results.store.files import readable_write_errors
+from results.store.run_layout import RunDir
 from search_space import Problem, SpecError
 
 __all__ = ["Suggestion", "Suggestions", "Told", "unsafe_attrs_reason"]
 
-_NAME = "suggestions.jsonl"
 _ADVICE = "move the file away: the search then begins anew, and its trials that are in the ledger are not run again"
 _MOST_PROBLEMS = 10
 _Params = dict[str, StrictBool | StrictInt | StrictFloat | StrictStr | None]
@@ -58,8 +57,8 @@ class Suggestions:
         SpecError: another line is no suggestion, or what it notes would execute something.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / _NAME
+    def __init__(self, run_dir: RunDir) -> None:
+        self._path = run_dir.suggestions
         self.proposed: list[Suggestion] = []
         self.told: list[Told] = []
         problems: list[Problem] = []

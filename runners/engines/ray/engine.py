@@ -19,6 +19,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from results.store.records import Failure
+from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.engines.nodes.autoscaling import await_node, placeholders
 from runners.engines.nodes.capacity import demand_of
@@ -40,7 +41,7 @@ _MOST_TRIALS_AT_ONCE = 10_000  # the searcher itself counts the room there is; T
 class _OrchestratorSearcher(Searcher):
     """Tune asks for trials and tells their end; both go straight to the orchestrator."""
 
-    def __init__(self, orchestrator: Orchestrator, placement: Placement, run_dir: Path, error: DriverError) -> None:
+    def __init__(self, orchestrator: Orchestrator, placement: Placement, run_dir: RunDir, error: DriverError) -> None:
         super().__init__(metric=None, mode=None)
         self._orchestrator = orchestrator
         self._placement = placement
@@ -163,7 +164,7 @@ class _OrchestratorScheduler(FIFOScheduler):
 def run_on_ray(
     orchestrator: Orchestrator,
     *,
-    run_dir: Path,
+    run_dir: RunDir,
     address: str | None = None,
     worker: type[tune.Trainable] = TrialWorker,
 ) -> None:
@@ -246,7 +247,9 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
     return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
 
 
-def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: Path, *, gpus: float) -> dict[str, Any]:
+def _worker_config(
+    assignment: Assignment, orchestrator: Orchestrator, run_dir: RunDir, *, gpus: float
+) -> dict[str, Any]:
     sweep = orchestrator.plan.sweep
     resources = orchestrator.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
     job = {
@@ -254,7 +257,7 @@ def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: 
         "resources": resources.model_dump(mode="json"),
         "checkpoints": sweep.checkpoints.model_dump(mode="json"),
         "metric": sweep.metric,
-        "log": str(run_dir / "trials" / assignment.trial_id / "train.log"),
+        "log": str(run_dir.trial(assignment.trial_id).log),
     }
     stop_file = "" if orchestrator.stop is None else str(orchestrator.stop.file)
     return {"key": assignment.trial_id, "job": json.dumps(job), "stop_file": stop_file}
