@@ -31,7 +31,18 @@ SOURCE = "archsweep's source"
 ROOMS = ("modelzoo", "results", "runners", "search_space")
 COMPARED = ("ray", "timm", "torch")
 # What else a trial imports; any version that archsweep can be installed with will do.
-NEEDED = ("numpy", "packaging", "pandas", "pydantic", "pyyaml", "rich", "safetensors", "scikit-learn", "scipy")
+NEEDED = (
+    "msgspec",
+    "numpy",
+    "packaging",
+    "pandas",
+    "pydantic",
+    "pyyaml",
+    "rich",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+)
 # Network file systems keep listings for seconds: a directory that is there may show a new file late.
 _ATTEMPTS = 6
 _PAUSE_SECONDS = 0.5
