@@ -1,10 +1,11 @@
-"""How the verbs bear long ledgers: seconds and memory for N records, as ratios within one run.
+"""How the verbs bear long ledgers: CPU seconds and memory for N records, as ratios within one run.
 
 The records are real: those of a small run that is trained first (4 arms, 10 epochs on digits), multiplied with other
-seeds. Ledger, index and progress file are written by the driver's own writers. Every verb runs in a process of its own,
-start of Python included; the best of three counts.
+seeds. Ledger and progress file are written by the driver's own writers. Every verb runs in a process of its own, start
+of Python included; the best of three counts. `--against` takes turns with another checkout, on the same ledgers.
 
     python benchmarks/ledger_scale.py --records 1000 10000 100000
+    python benchmarks/ledger_scale.py --records 100000 --verbs status table --against ../archsweep-before
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ metric: top1
 """
 VERBS = {
     "status": ["status"],
-    "status, no index": ["status"],
     "table": ["table"],
     "ls": ["ls"],
     "report": ["report"],
+    "driver": [],
 }
+"""Words after `archsweep`; a driver that opens its ledger is none of them."""
+ROOT = Path(__file__).parents[1]
 START = "import sys; from results import LedgerWriter\nwith LedgerWriter(sys.argv[1]): pass"
 
 
@@ -82,30 +85,37 @@ def write_run(directory: Path, run: Run, count: int) -> None:
             progress.append(ProgressEvent(number + 0.9, *told, "end"))
 
 
-def measured(command: list[str], *, rounds: int, before: Path | None = None) -> tuple[float, float]:
-    """Seconds and MiB of the best of some rounds; `before` each, that file is removed."""
-    found = []
+def measured(name: str, directory: Path, checkouts: list[Path], *, rounds: int) -> list[tuple[float, float, float]]:
+    """CPU seconds, wall seconds and MiB of a verb, of each checkout the best of some rounds. They take turns."""
+    verb = ["-m", "runners.cli", *VERBS[name]] if VERBS[name] else ["-c", START]
+    command = [sys.executable, *verb, str(directory)]
+    found = [[] for _ in checkouts]
     for _ in range(rounds):
-        if before is not None:
-            before.unlink(missing_ok=True)
-        began = time.perf_counter()
-        with open(os.devnull, "w") as nowhere:
-            process = subprocess.Popen(command, stdout=nowhere)
-            _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0, command
-        found.append((time.perf_counter() - began, usage.ru_maxrss / 1024))
-    return min(found)
+        for checkout, times in zip(checkouts, found, strict=True):
+            began = time.perf_counter()
+            with open(os.devnull, "w") as nowhere:
+                process = subprocess.Popen(
+                    command, stdout=nowhere, cwd=checkout, env={**os.environ, "PYTHONPATH": str(checkout)}
+                )
+                _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0, command
+            wall = time.perf_counter() - began
+            times.append((usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024))
+    return [min(times) for times in found]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--records", type=int, nargs="+", default=[1000, 10_000, 100_000], help="multiples of 4")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--verbs", nargs="+", choices=list(VERBS), default=list(VERBS))
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="to compare with")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         run = trained(Path(scratch) / "small")
-        rows: dict[str, list[tuple[float, float]]] = {}
+        checkouts = [ROOT, *([arguments.against.resolve()] if arguments.against else [])]
+        rows: dict[str, list[tuple[float, float, float]]] = {}
         for count in arguments.records:
             directory = Path(scratch) / str(count)
             began = time.perf_counter()
@@ -117,21 +127,20 @@ def main() -> None:
             sizes = {path.name: path.stat().st_size / 2**20 for path in directory.iterdir()}
             told = ", ".join(f"{name} {size:.1f} MiB" for name, size in sorted(sizes.items()) if size > 0.1)
             print(f"{count} records: {told}; written at {appended / count * 1e3:.2f} ms a trial", flush=True)
-            for name, verb in VERBS.items():
-                command = [sys.executable, "-m", "runners.cli", *verb, str(directory)]
-                before = directory / "ledger.index" if "no index" in name else None
+            for name in arguments.verbs:
                 rounds = 1 if name == "report" else arguments.rounds
-                rows.setdefault(name, []).append(measured(command, rounds=rounds, before=before))
-            command = [sys.executable, "-c", START, str(directory)]
-            rows.setdefault("driver opens its ledger", []).append(measured(command, rounds=arguments.rounds))
+                for where, best in zip(
+                    ("", "before: "), measured(name, directory, checkouts, rounds=rounds), strict=False
+                ):
+                    rows.setdefault(where + name, []).append(best)
         show(arguments.records, rows)
 
 
-def show(counts: list[int], rows: dict[str, list[tuple[float, float]]]) -> None:
-    print("\n" + f"{'seconds (MiB)':26}" + "".join(f"{count:>20}" for count in counts) + f"{'last / first':>14}")
+def show(counts: list[int], rows: dict[str, list[tuple[float, float, float]]]) -> None:
+    print("\n" + f"{'CPU s, wall s (MiB)':22}" + "".join(f"{count:>22}" for count in counts) + f"{'last / first':>14}")
     for name, found in rows.items():
-        cells = "".join(f"{f'{seconds:.2f} ({mib:.0f})':>20}" for seconds, mib in found)
-        print(f"{name:26}{cells}{found[-1][0] / found[0][0]:14.1f}")
+        cells = "".join(f"{f'{cpu:.2f}, {wall:.2f} ({mib:.0f})':>22}" for cpu, wall, mib in found)
+        print(f"{name:22}{cells}{found[-1][0] / found[0][0]:14.1f}")
 
 
 if __name__ == "__main__":

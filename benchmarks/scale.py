@@ -20,6 +20,7 @@ from pathlib import Path
 
 import runners.engines.ray.engine as ray_engine
 from results import LedgerWriter, ProgressWriter, Run, ablation_table, format_status, run_status, write_plan
+from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.progress_file import ProgressFile
 from runners.planning.plan import make_plan
@@ -104,7 +105,7 @@ def archsweep(trials: int, epochs: int, every: int) -> None:
         with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.summaries) as progress:
             write_plan(run_dir, plan.as_run_plan())
             orchestrator = Orchestrator(plan, ledger, observers=[ProgressFile(progress), Watch(every)])
-            ray_engine.run_on_ray(orchestrator, run_dir=run_dir, worker=Trivial)
+            ray_engine.run_on_ray(orchestrator, run_dir=RunDir(run_dir), worker=Trivial)
             assert len(orchestrator.records) == trials
         files = [path for path in run_dir.rglob("*") if path.is_file()]
         print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.1f} MiB", flush=True)

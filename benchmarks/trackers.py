@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from results import LedgerWriter, TrialRecord
+from results.store.run_layout import RunDir
 from runners.trackers.tracking import Tracking
 from runners.trials.assignment import Assignment
 from search_space import Sweep, Variant, load_sweep_text, trial_id, variant_id, variants
@@ -52,7 +53,7 @@ def driver_cost(count: int, run_dir: Path) -> float:
     """Microseconds of the driver for a trial of EPOCHS epochs, all three trackers watching."""
     sweep = load_sweep_text(SWEEP.replace("TRACK", "[tensorboard, mlflow, {name: wandb, mode: offline}]")).sweep
     made = records_of(sweep, count)
-    tracking = Tracking(sweep, run_dir, heads=[], say=print)
+    tracking = Tracking(sweep, RunDir(run_dir), summaries=[], say=print)
     tracking.on_trial_start(made[0][0])  # starts the processes
     began = time.perf_counter()
     for assignment, record in made[1:]:
@@ -74,7 +75,7 @@ def throughput(track: str, count: int, run_dir: Path) -> tuple[float, float]:
             ledger.append(record)
         before = size_of(run_dir)
         began = time.perf_counter()
-        Tracking(sweep, run_dir, heads=ledger.heads, say=print).close(patience=3600)
+        Tracking(sweep, RunDir(run_dir), summaries=ledger.summaries, say=print).close(patience=3600)
         seconds = time.perf_counter() - began
     return count / seconds, (size_of(run_dir) - before) / count / 1024
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from results import LedgerWriter, ProgressWriter, RecordSummary, write_plan, write_tables
+from results.store.run_layout import RunDir
 from runners.cache.reuse import RecordLookup, from_siblings, reuse_records
 from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_records
 from runners.display.live import LiveView, TrialLines
@@ -76,37 +77,37 @@ def run_sweep(
     Raises:
         SpecError: another driver is at work here, or the engine cannot run these trials.
     """
-    run_dir = run_dir.resolve()  # workers have other working directories
+    files = RunDir(run_dir.resolve())  # workers have other working directories
     session = new_session()
     if cache is not None and not leaves_only_records(plan.sweep):
         cache = None
-    kept = CacheWriter(cache, run_dir) if cache else None
+    kept = CacheWriter(cache, files.path) if cache else None
     interrupted = False
     started = _Started()
-    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.summaries) as progress:
-        write_plan(run_dir, plan.as_run_plan())
+    with LedgerWriter(files) as ledger, ProgressWriter(files, ledger.summaries) as progress:
+        write_plan(files, plan.as_run_plan())
         stop = StopRequest(
-            run_dir,
+            files,
             session=session,
             grace_seconds=plan.sweep.checkpoints.grace_seconds,
             say=lambda text: None if console is None else console.print(text, markup=False, style="bold"),
         )
-        remove_checkpoints(run_dir, ledger.summaries)
+        remove_checkpoints(files, ledger.summaries)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
-        write_provenance(run_dir, description, plan.file.text)
+        write_provenance(files, description, plan.file.text)
         progress_file = ProgressFile(progress)
-        tracking = Tracking(plan.sweep, run_dir, summaries=ledger.summaries, say=_say_to(console))
+        tracking = Tracking(plan.sweep, files, summaries=ledger.summaries, say=_say_to(console))
         orchestrator: Orchestrator | None = None
         is_comparing = False
         try:
             for stage in stages(plan, ledger, retry=retry, session=session):  # one, or those of `retune` before it
                 if is_comparing := stage.role == "":
                     plan = stage.plan
-                    write_plan(run_dir, plan.as_run_plan())
-                lookups: list[RecordLookup] = [from_siblings(siblings, run_dir), *([cache.get] if cache else [])]
+                    write_plan(files, plan.as_run_plan())
+                lookups: list[RecordLookup] = [from_siblings(siblings, files), *([cache.get] if cache else [])]
                 if taken := reuse_records(stage.plan, ledger, lookups, role=stage.role):
                     _report_reused(taken, cache)
-                watchers: list[Observer] = [progress_file, started, CheckpointRemover(run_dir), tracking]
+                watchers: list[Observer] = [progress_file, started, CheckpointRemover(files), tracking]
                 watchers += [kept] if kept else []
                 left = None if limit is None else limit - started.count
                 orchestrator = Orchestrator(
@@ -121,9 +122,9 @@ def run_sweep(
                     lookup=cache.get if cache else None,
                 )
                 if orchestrator.num_startable > 0:
-                    with _view(console, orchestrator, stage.plan) as view, _capture_ray_output(engine, run_dir):
+                    with _view(console, orchestrator, stage.plan) as view, _capture_ray_output(engine, files):
                         watchers.extend(view)
-                        run_trials(engine, orchestrator, run_dir=run_dir, address=address)
+                        run_trials(engine, orchestrator, run_dir=files, address=address)
                 if stop.is_asked and orchestrator.num_remaining:
                     interrupted = True
                     break
@@ -132,7 +133,7 @@ def run_sweep(
         finally:
             if orchestrator is not None:
                 progress_file.stopped(orchestrator.running())  # what has no record now is interrupted, not running
-            write_tables(run_dir)
+            write_tables(files)
             # Who trained nothing came for the trackers, to which a long run may have to be told from its beginning.
             at_the_end = _TRACKERS_AT_THE_END if started.count else _TRACKERS_ALONE
             tracking.close(patience=_TRACKERS_IN_A_HURRY if interrupted else at_the_end)
@@ -205,13 +206,13 @@ def _view(console: Console | None, orchestrator: Orchestrator, plan: Plan) -> It
 
 
 @contextlib.contextmanager
-def _capture_ray_output(engine: str, run_dir: Path) -> Iterator[None]:
+def _capture_ray_output(engine: str, run_dir: RunDir) -> Iterator[None]:
     """Sends what Ray prints into `driver.log`: some of it goes to stdout whatever its settings say."""
     if engine != "ray":
         yield
         return
     with (
-        (run_dir / "driver.log").open("a", encoding="utf-8", buffering=1) as log,
+        run_dir.driver_log.open("a", encoding="utf-8", buffering=1) as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):

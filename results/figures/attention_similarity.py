@@ -17,11 +17,11 @@ import pandas as pd
 
 from results.figures.figure import Evidence, Figure, labels, only
 from results.figures.style import styled
+from results.store.run_layout import RunDir
 from results.table.table import Row
 
-__all__ = ["ARRAYS_NAME", "draw"]
+__all__ = ["draw"]
 
-ARRAYS_NAME = "probes.npz"
 _ARRAY = "cross_layer_similarity"
 _PANEL = 150
 _MOST_CELLS = 6000
@@ -45,7 +45,7 @@ def draw(evidence: Evidence) -> Figure | None:
     lines: list[dict[str, object]] = []
     broken: list[str] = []
     for row in evidence.table.rows:
-        mean, num_seeds, bad = _mean_over_seeds(evidence.run.path, row)
+        mean, num_seeds, bad = _mean_over_seeds(evidence.run.files, row)
         broken += bad
         if mean is not None:
             lines += [
@@ -77,12 +77,12 @@ def draw(evidence: Evidence) -> Figure | None:
     )
 
 
-def _mean_over_seeds(run: Path, row: Row) -> tuple[np.ndarray | None, int, list[str]]:
+def _mean_over_seeds(run_dir: RunDir, row: Row) -> tuple[np.ndarray | None, int, list[str]]:
     """(L, L), how many seeds it is of, and the files that cannot be read."""
     found: list[np.ndarray] = []
     broken: list[str] = []
     for record in row.records:
-        path = run / "trials" / Path(record.trial_id).name / ARRAYS_NAME
+        path = run_dir.trial(Path(record.trial_id).name).probes
         if record.status != "completed" or not path.is_file():
             continue
         try:
@@ -90,16 +90,16 @@ def _mean_over_seeds(run: Path, row: Row) -> tuple[np.ndarray | None, int, list[
                 if _ARRAY not in arrays:
                     continue
                 if arrays.zip.getinfo(f"{_ARRAY}.npy").file_size > _MOST_BYTES:  # a zip bomb would fill the memory
-                    broken.append(f"trials/{path.parent.name}/{ARRAYS_NAME}")
+                    broken.append(str(path.relative_to(run_dir)))
                     continue
                 one = np.asarray(arrays[_ARRAY], dtype=float)
         except _UNREADABLE:
-            broken.append(f"trials/{path.parent.name}/{ARRAYS_NAME}")
+            broken.append(str(path.relative_to(run_dir)))
             continue
         if one.ndim == 2 and one.shape[0] == one.shape[1] <= _MOST_BLOCKS:
             found.append(one)
         else:
-            broken.append(f"trials/{path.parent.name}/{ARRAYS_NAME}")
+            broken.append(str(path.relative_to(run_dir)))
     alike = [one for one in found if one.shape == found[0].shape]
     # A pair that cannot be compared is NaN in every seed, and so is its mean.
     return (np.mean(alike, axis=0) if alike else None), len(alike), broken

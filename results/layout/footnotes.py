@@ -14,6 +14,7 @@ from typing import Any
 from results.stats.hypothesis_tests import has_no_spread
 from results.stats.verdicts import TESTED
 from results.store.records import PublishedRow
+from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable
 from search_space.parsing.errors import SpecError
 from search_space.schema.metrics import direction_of
@@ -123,7 +124,7 @@ def _failures(table: AblationTable) -> Iterable[str]:
                     reason = f"{failure.type}: {failure.message}" if failure else ""
                     name = f"{row.study}: {row.name}" if table.studies else row.name
                     groups.setdefault(_first_line(reason), []).append(f"{name} seed {record.seed}")
-        yield from _grouped(head, groups, "trials.csv")
+        yield from _grouped(head, groups, str(IN_RUN_DIR.trials_csv))
     count = table.without_metric
     if count:
         yield f"{count} completed {_plural(count, 'trial')} without a finite {table.metric.name}; outside every mean."
@@ -166,7 +167,7 @@ def _dropped(table: AblationTable) -> Iterable[str]:
     groups: dict[str, list[str]] = {}
     for variant in table.dropped:
         groups.setdefault(_first_line(variant.reason), []).append(variant.name)
-    yield from _grouped("Dropped before training", groups, "plan.json")
+    yield from _grouped("Dropped before training", groups, str(IN_RUN_DIR.plan))
 
 
 def _foreign(table: AblationTable) -> Iterable[str]:

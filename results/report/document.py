@@ -17,6 +17,7 @@ from results.report.figure_section import drawn
 from results.report.provenance import provenance_section, reproduction_section, sessions_of, sweep_description
 from results.report.trials import trial_sections
 from results.store.run import Run
+from results.store.run_layout import IN_RUN_DIR
 from results.table.merge import table_of_runs
 from results.table.table import AblationTable
 
@@ -98,7 +99,7 @@ def _about(
     sessions = sessions_of(subject.run)
     if provenance := provenance_section(table, sessions):
         yield f"{prefix}provenance", "Provenance", provenance
-    if reproduction := reproduction_section(subject.run, sessions, key=f"{prefix}sweep.yaml"):
+    if reproduction := reproduction_section(subject.run, sessions, key=f"{prefix}{IN_RUN_DIR.sweep}"):
         yield f"{prefix}reproduce", "How to reproduce", reproduction
 
 

@@ -15,19 +15,19 @@ from typing import Any
 from results.report.assets import block, data_uri, text
 from results.report.trials import listing
 from results.store.run import Run
+from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable
 
 __all__ = ["provenance_section", "reproduction_section", "sessions_of", "sweep_description"]
 
-PROVENANCE_NAME = "provenance.jsonl"
-SWEEP_NAME = "sweep.yaml"
+_SWEEP = IN_RUN_DIR.sweep.name
 _WIDTH = 88
 
 
 def sessions_of(run: Run) -> tuple[dict[str, Any], ...]:
     """The starts of the driver, the oldest first; lines that are none are passed over."""
     try:
-        lines = (run.path / PROVENANCE_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = run.files.provenance.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
     found = []
@@ -72,23 +72,23 @@ def provenance_section(table: AblationTable, sessions: Sequence[Mapping[str, Any
     return listing(("what", "value"), lines) if lines else ""
 
 
-def reproduction_section(run: Run, sessions: Sequence[Mapping[str, Any]], *, key: str = SWEEP_NAME) -> str:
+def reproduction_section(run: Run, sessions: Sequence[Mapping[str, Any]], *, key: str = _SWEEP) -> str:
     """The command, and the sweep file as it was. Empty if neither is known."""
     parts = []
     if sessions:
         last = sessions[-1]
         command = _command(last)
         parts.append(
-            f"<p>With the sweep file below saved as <code>{SWEEP_NAME}</code>:</p>\n"
+            f"<p>With the sweep file below saved as <code>{_SWEEP}</code>:</p>\n"
             f"<pre>{block(chr(10).join([*_install(last), command]))}</pre>\n"
         )
     try:
-        sweep = (run.path / SWEEP_NAME).read_bytes()
+        sweep = run.files.sweep.read_bytes()
     except OSError:
         return "".join(parts)
-    link = f'<a download="{text(key)}" href="{data_uri("application/yaml", sweep)}">{SWEEP_NAME} as a file</a>'
+    link = f'<a download="{text(key)}" href="{data_uri("application/yaml", sweep)}">{_SWEEP} as a file</a>'
     parts.append(
-        f"<details open><summary>{SWEEP_NAME}</summary>\n<pre>{block(sweep.decode(errors='replace'))}</pre></details>\n"
+        f"<details open><summary>{_SWEEP}</summary>\n<pre>{block(sweep.decode(errors='replace'))}</pre></details>\n"
         f'<p class="files">{link}</p>\n'
     )
     return "".join(parts)
@@ -179,12 +179,12 @@ def _command(session: Mapping[str, Any]) -> str:
     arguments = [str(one) for one in argv[1:]] if isinstance(argv, list) else []
     sweep = session.get("sweep_file")
     if not sweep or "run" not in arguments:
-        return f"archsweep run {SWEEP_NAME}"
+        return f"archsweep run {_SWEEP}"
     kept, skip = [], False
     for argument in arguments:
         if skip or argument == "--out" or argument.startswith("--out="):
             skip = argument == "--out"
             continue
         is_sweep = argument == sweep or Path(argument).name == Path(str(sweep)).name
-        kept.append(SWEEP_NAME if is_sweep else argument)
+        kept.append(_SWEEP if is_sweep else argument)
     return shlex.join(["archsweep", *kept])

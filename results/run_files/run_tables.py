@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -16,7 +17,7 @@ from results.table.build import ablation_table
 __all__ = ["write_tables"]
 
 
-def write_tables(run_dir: str | Path) -> tuple[Path, ...]:
+def write_tables(run_dir: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Writes table.csv, .md, .tex and .html, trials.csv and curves.csv into the run directory; returns their paths.
 
     Each file is replaced in one step.
@@ -26,16 +27,16 @@ def write_tables(run_dir: str | Path) -> tuple[Path, ...]:
     """
     run = Run.open(run_dir)
     table = ablation_table(run.plan, run.records)
-    files: dict[str, Callable[[TextIO], None]] = {
-        "table.csv": lambda stream: csv.write(table, stream),
-        "table.md": lambda stream: md.write(table, stream),
-        "table.tex": lambda stream: tex.write(table, stream),
-        "table.html": lambda stream: html.write(table, stream),
-        "trials.csv": lambda stream: write_long_csv(run, stream),
-        "curves.csv": lambda stream: write_curves_csv(run, stream),
+    files: dict[Path, Callable[[TextIO], None]] = {
+        run.files.table("csv"): lambda stream: csv.write(table, stream),
+        run.files.table("md"): lambda stream: md.write(table, stream),
+        run.files.table("tex"): lambda stream: tex.write(table, stream),
+        run.files.table("html"): lambda stream: html.write(table, stream),
+        run.files.trials_csv: lambda stream: write_long_csv(run, stream),
+        run.files.curves_csv: lambda stream: write_curves_csv(run, stream),
     }
-    for name, write in files.items():
+    for path, write in files.items():
         stream = io.StringIO(newline="")
         write(stream)
-        atomic_write(run.path / name, stream.getvalue())
-    return tuple(run.path / name for name in files)
+        atomic_write(path, stream.getvalue())
+    return tuple(files)

@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import lock_descriptor
 
 from results.store.files import readable_write_errors
+from results.store.run_layout import RunDir
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.visible import visible
 
@@ -27,9 +28,8 @@ try:
 except ImportError:  # Windows, where runs are looked at
     fcntl = None
 
-__all__ = ["LOCK_NAME", "Driver", "DriverLock", "running_driver"]
+__all__ = ["Driver", "DriverLock", "running_driver"]
 
-LOCK_NAME = "driver.lock"
 # `archsweep status` takes the lock shared for some microseconds to learn whether it is held; a driver that starts in
 # that moment must not be refused for it.
 _ATTEMPTS = 5
@@ -64,7 +64,7 @@ class DriverLock:
             SpecError: another driver holds it; the message says who, since when and what to do. Or the file system
                 knows no locks.
         """
-        path = self.run_dir / LOCK_NAME
+        path = RunDir.of(self.run_dir).lock
         with readable_write_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -94,12 +94,12 @@ class DriverLock:
             self._descriptor = None
 
 
-def running_driver(run_dir: Path) -> Driver | None:
+def running_driver(run_dir: str | os.PathLike[str]) -> Driver | None:
     """The driver at work on this run right now, or None. Never waits for it and never changes anything.
 
     On Windows its name is unknown, because a locked file cannot be read there.
     """
-    path = Path(run_dir) / LOCK_NAME
+    path = RunDir.of(run_dir).lock
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from results.store.run_layout import RunDir, temporary_path
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["atomic_write", "atomic_writer", "fsync_directory", "readable_write_errors", "refuse_special_files"]
@@ -52,8 +53,7 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A stream whose content takes the place of `path` at the end of the body; if that raises, nothing has changed."""
-    # The process id keeps two shells that write the same view apart; the last rename wins, and both are whole.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)  # of two shells at once the last rename wins, and both are whole
     with readable_write_errors(path):
         try:
             with open(temporary, "wb") as stream:
@@ -81,7 +81,7 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_special_files(run_dir: Path) -> None:
+def refuse_special_files(run_dir: RunDir) -> None:
     """Looks at what lies in the run directory, links followed; a directory that is none is left to others to refuse.
 
     Raises:
@@ -96,7 +96,7 @@ def refuse_special_files(run_dir: Path) -> None:
         return
     if names:
         hint = "a pipe or a device has no place in a run directory: move it away"
-        raise SpecError([Problem("is no plain file", where=str(run_dir / name), hint=hint) for name in names])
+        raise SpecError([Problem("is no plain file", where=str(run_dir.path / name), hint=hint) for name in names])
 
 
 def _is_there(entry: os.DirEntry[str]) -> bool:

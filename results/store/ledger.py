@@ -7,7 +7,6 @@ out would falsify a table. Readers need no lock. How it is written: ledger_write
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,20 +16,21 @@ from typing import IO
 from pydantic import ValidationError
 
 from results.store.gc_pause import gc_paused
+from results.store.ledger_line import LedgerLine, decode_line
+from results.store.record_summary import RecordSummary, summarize
 from results.store.records import RECORD_VERSION, TrialRecord
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = [
-    "LEDGER_NAME",
     "LedgerContents",
     "LedgerScan",
     "is_record",
     "newer_version",
     "open_ledger",
     "read_ledger",
+    "read_summaries",
 ]
 
-LEDGER_NAME = "ledger.jsonl"
 _MOST_PROBLEMS = 10
 
 
@@ -45,23 +45,24 @@ class LedgerContents:
 
 
 class LedgerScan:
-    """One pass over an opened ledger, or over what comes after a place that is known. Iterating gives its records.
+    """One pass over an opened ledger, or over what comes after a place that is known. Iterating gives its records, most
+    of them as the lines they are.
 
     Attributes:
-        lines, end, crc: of all whole lines so far: how many, up to which byte, and their CRC-32.
+        lines, end: of all whole lines so far: how many, and up to which byte.
         has_line_feed: False once the record just given was an unterminated last line.
         torn, skipped: as in `LedgerContents`, once the pass is over.
     """
 
-    def __init__(self, path: Path, stream: IO[bytes], *, lines: int = 0, end: int = 0, crc: int = 0) -> None:
+    def __init__(self, path: Path, stream: IO[bytes], *, lines: int = 0, end: int = 0) -> None:
         self.path = path
-        self.lines, self.end, self.crc = lines, end, crc
+        self.lines, self.end = lines, end
         self.has_line_feed = True
         self.torn = False
         self.skipped = 0
         self._stream = stream
 
-    def __iter__(self) -> Iterator[TrialRecord]:
+    def __iter__(self) -> Iterator[LedgerLine | TrialRecord]:
         """
         Raises:
             SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
@@ -78,7 +79,6 @@ class LedgerScan:
                 break
             self.lines += 1
             self.end += len(line)
-            self.crc = zlib.crc32(line, self.crc)
             if not line.strip():
                 self.skipped += 1
                 continue
@@ -93,7 +93,9 @@ class LedgerScan:
         if problems:
             raise SpecError(problems)
 
-    def _record(self, line: bytes, number: int) -> TrialRecord:
+    def _record(self, line: bytes, number: int) -> LedgerLine | TrialRecord:
+        if (found := decode_line(line)) is not None:
+            return found
         try:
             record = TrialRecord.model_validate_json(line)
         except ValidationError as err:
@@ -105,8 +107,12 @@ class LedgerScan:
         return record
 
 
-def read_ledger(path: str | Path) -> LedgerContents:
+def read_ledger(path: str | Path, *, curves: bool = True) -> LedgerContents:
     """All records of a ledger, also while a driver is writing it. No file: no records yet.
+
+    Args:
+        curves: False leaves the curves out, which are most of what a record takes in memory. They are checked all the
+            same.
 
     Raises:
         SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
@@ -116,8 +122,30 @@ def read_ledger(path: str | Path) -> LedgerContents:
         if stream is None:
             return LedgerContents([])
         scan = LedgerScan(path, stream)
-        records = list(scan)
+        records = [_whole(found, curves=curves) for found in scan]
     return LedgerContents(records, torn=scan.torn, skipped=scan.skipped)
+
+
+def read_summaries(path: str | Path) -> tuple[tuple[RecordSummary, ...], bool]:
+    """The summaries of all records of a ledger, and whether its last line was torn.
+
+    Raises:
+        SpecError: as `read_ledger`.
+    """
+    path = Path(path)
+    with open_ledger(path) as stream:
+        if stream is None:
+            return (), False
+        scan = LedgerScan(path, stream)
+        return tuple(map(summarize, scan)), scan.torn
+
+
+def _whole(found: LedgerLine | TrialRecord, *, curves: bool) -> TrialRecord:
+    if isinstance(found, LedgerLine):
+        if not curves:
+            found.curve = []
+        return found.record()
+    return found if curves else found.model_copy(update={"curve": []})
 
 
 @contextmanager

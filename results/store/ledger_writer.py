@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import os
 import threading
-import zlib
-from pathlib import Path
 from types import TracebackType
 
 from results.store.driver_lock import DriverLock
 from results.store.files import fsync_directory, readable_write_errors, refuse_special_files
-from results.store.gc_pause import gc_paused
-from results.store.ledger import LEDGER_NAME, LedgerScan, is_record, open_ledger
-from results.store.ledger_index import IndexWriter
+from results.store.ledger import LedgerScan, is_record, open_ledger
 from results.store.record_summary import RecordSummary, summarize
 from results.store.records import TrialRecord
+from results.store.run_layout import RunDir
 
-__all__ = ["TORN_NAME", "LedgerWriter"]
+__all__ = ["LedgerWriter"]
 
-TORN_NAME = "ledger.torn"
 _CHUNK = 2**16
 
 
@@ -38,29 +34,26 @@ class LedgerWriter:
     `torn_bytes` says how much of a torn last line was cut off on opening. Appending from several threads is safe.
     """
 
-    def __init__(self, run_dir: str | Path) -> None:
-        self.run_dir = Path(run_dir)
-        self.path = self.run_dir / LEDGER_NAME
+    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+        self.run_dir = RunDir.of(run_dir)
+        self.path = self.run_dir.ledger
         self.summaries: list[RecordSummary] = []
         self.torn_bytes = 0
-        self._lock = DriverLock(self.run_dir)
+        self._lock = DriverLock(self.run_dir.path)
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
-        self._lines = 0
         self._size = 0
-        self._crc = 0
         self._is_damaged = False
-        self._index = IndexWriter(self.run_dir)
 
     def __enter__(self) -> LedgerWriter:
-        with readable_write_errors(self.run_dir):
-            self.run_dir.mkdir(parents=True, exist_ok=True)
+        with readable_write_errors(self.run_dir.path):
+            self.run_dir.path.mkdir(parents=True, exist_ok=True)
         refuse_special_files(self.run_dir)
         self._lock.acquire()
         try:
             with readable_write_errors(self.path):
                 self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-                fsync_directory(self.run_dir)
+                fsync_directory(self.run_dir.path)
                 self._repair()
             self._read()
         except BaseException:
@@ -75,7 +68,6 @@ class LedgerWriter:
 
     def close(self) -> None:
         """Closes the ledger and gives the run directory back."""
-        self._index.close()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -100,11 +92,8 @@ class LedgerWriter:
                 self._is_damaged = True
                 self._truncate()
                 raise
-            self._lines += 1
             self._size += len(line)
-            self._crc = zlib.crc32(line, self._crc)
             self.summaries.append(summary)
-            self._index.add(summary, lines=self._lines, end=self._size, crc=self._crc)
         return summary
 
     def _truncate(self) -> None:
@@ -120,7 +109,7 @@ class LedgerWriter:
         if tail and is_record(tail):
             _write_all(self._descriptor, b"\n")
         elif tail:
-            with open(self.run_dir / TORN_NAME, "ab") as stream:
+            with open(self.run_dir.torn_ledger, "ab") as stream:
                 stream.write(tail + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -129,15 +118,12 @@ class LedgerWriter:
         os.fsync(self._descriptor)
 
     def _read(self) -> None:
-        """Every record is read and checked, index or not: what a driver does follows from the ledger alone."""
-        with open_ledger(self.path) as stream, gc_paused():
+        """Every record is read and checked: what a driver does follows from the ledger alone."""
+        with open_ledger(self.path) as stream:
             assert stream is not None
             scan = LedgerScan(self.path, stream)
-            for record in scan:
-                self.summaries.append(summarize(record))
-                self._index.add(self.summaries[-1], lines=scan.lines, end=scan.end, crc=scan.crc)
-        self._lines, self._size, self._crc = scan.lines, scan.end, scan.crc
-        self._index.begin_appending()
+            self.summaries += map(summarize, scan)
+        self._size = scan.end
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

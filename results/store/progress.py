@@ -20,7 +20,6 @@ from results.store.record_summary import Attempt
 
 __all__ = [
     "EVENTS",
-    "PROGRESS_NAME",
     "ProgressEvent",
     "UnfinishedTrial",
     "events_in",
@@ -28,7 +27,6 @@ __all__ = [
     "unfinished_trials",
 ]
 
-PROGRESS_NAME = "progress.jsonl"
 EVENTS = ("start", "place", "epoch", "end", "cut")
 
 

@@ -12,12 +12,12 @@ import json
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO
 
 from results.store.files import readable_write_errors
-from results.store.progress import EVENTS, PROGRESS_NAME, ProgressEvent, events_in, unfinished_trials
+from results.store.progress import EVENTS, ProgressEvent, events_in, unfinished_trials
 from results.store.record_summary import RecordSummary, latest_by_trial
+from results.store.run_layout import RunDir, temporary_path
 
 __all__ = ["ProgressWriter"]
 
@@ -36,13 +36,13 @@ class ProgressWriter:
 
     def __init__(
         self,
-        run_dir: str | Path,
+        run_dir: str | os.PathLike[str],
         summaries: Sequence[RecordSummary] = (),
         *,
         longest: int = _LONGEST,
         latest: int = _LATEST,
     ) -> None:
-        self.path = Path(run_dir) / PROGRESS_NAME
+        self.path = RunDir.of(run_dir).progress
         self._summaries = summaries
         self._longest = longest
         self._latest = latest
@@ -83,7 +83,7 @@ class ProgressWriter:
         if self._size <= self._limit:
             return
         assert self._stream is not None
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        temporary = temporary_path(self.path)
         # A file that cannot be replaced stays as it is: a view is worth no failed run.
         with contextlib.suppress(OSError):
             with open(self.path, "rb") as lines:

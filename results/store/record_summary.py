@@ -1,22 +1,25 @@
-"""Heads: the part of a record that decides what its trial counts as, without what was trained and how its curve went.
+"""The part of a record that decides what its trial counts as, without what was trained and how its curve went.
 
 A record takes kilobytes, its summary a few hundred bytes. Whoever only has to know how a run stands (`archsweep
-status`, a driver at work) keeps summaries, so that a hundred thousand trials fit into little memory and are looked
-through at once.
+status`, a driver at work) keeps summaries, so that a hundred thousand trials fit into little memory.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+import msgspec
+
+from results.store.ledger_line import LedgerLine
 from results.store.records import Failure, Status, TrialRecord
 
 __all__ = ["AnyRecord", "Attempt", "RecordSummary", "latest_by_trial", "summarize"]
 
 
-class RecordSummary(NamedTuple):
+class RecordSummary(msgspec.Struct, frozen=True, gc=False):
     """The fields of a record of the same names; `failure` without its traceback and its epoch."""
 
     trial_id: str
@@ -49,20 +52,21 @@ AnyRecord = TypeVar("AnyRecord", bound=TrialRecord | RecordSummary)
 _Attempt = TypeVar("_Attempt", bound=Attempt)
 
 
-def summarize(record: TrialRecord | RecordSummary) -> RecordSummary:
-    """The summary of a record; a summary is its own."""
+def summarize(record: TrialRecord | LedgerLine | RecordSummary) -> RecordSummary:
+    """The summary of a record, or of one that is still a line of the ledger; a summary is its own."""
     if isinstance(record, RecordSummary):
         return record
     failure = record.failure and Failure(type=record.failure.type, message=record.failure.message)
+    # The same few texts in a hundred thousand records: one copy of each.
     return RecordSummary(
         record.trial_id,
-        record.variant_id,
-        record.variant,
+        sys.intern(record.variant_id),
+        sys.intern(record.variant),
         record.seed,
         record.status,
         record.role,
         record.attempt,
-        record.session,
+        sys.intern(record.session),
         record.finished_at,
         record.metrics,
         failure,
@@ -99,5 +103,8 @@ def _tie_break(record: Attempt) -> tuple[str, str]:
     # Two records of one second: any order will do, as long as summaries and whole records agree on it.
     assert isinstance(record, TrialRecord | RecordSummary)
     summary = summarize(record)
-    told = [*summary[:-1], summary.failure and summary.failure.model_dump()]
-    return json.dumps(told, sort_keys=True), record.model_dump_json() if isinstance(record, TrialRecord) else ""
+    *fields, failure = msgspec.structs.astuple(summary)
+    fields.append(failure and failure.model_dump())
+    # Without the curve, which a table does not read.
+    rest = record.model_dump_json(exclude={"curve"}) if isinstance(record, TrialRecord) else ""
+    return json.dumps(fields, sort_keys=True), rest

@@ -25,6 +25,8 @@ __all__ = [
     "RunPlan",
     "Status",
     "TrialRecord",
+    "check_curve",
+    "check_spec",
 ]
 
 RECORD_VERSION = 2
@@ -58,14 +60,16 @@ class Failure(_Stored):
     epoch: int | None = None
 
 
-def _with_epochs(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+def check_curve(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The curve, if every entry has its epoch, else a ValueError."""
     for point in curve:
         if not 0 <= point.get("epoch", -1) < _MOST_EPOCHS:
             raise ValueError("an entry of the curve without its epoch")
     return curve
 
 
-def _in_sections(spec: dict[str, Any]) -> dict[str, Any]:
+def check_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec, if its sections are mappings, else a ValueError."""
     for name in ("arch", "task", "train"):
         if not isinstance(spec.get(name, {}), dict):
             raise ValueError(f"`{name}` of the spec is no mapping")
@@ -84,14 +88,14 @@ class TrialRecord(_Stored):
     variant: str = Field(description="readable name: what differs from the baseline")
     changes: dict[str, Any] = Field(default_factory=dict, description="path -> value, relative to the baseline")
     seed: int
-    spec: Annotated[dict[str, Any], AfterValidator(_in_sections)] = Field(description="the TrialSpec")
+    spec: Annotated[dict[str, Any], AfterValidator(check_spec)] = Field(description="the TrialSpec")
     status: Status
     epochs: int = Field(default=0, description="epochs finished")
     metrics: dict[str, float] = Field(
         default_factory=dict,
         description="final metrics; empty unless completed; other selections as `top1@best_val`, `top1@ema`",
     )
-    curve: Annotated[list[dict[str, float]], AfterValidator(_with_epochs)] = Field(
+    curve: Annotated[list[dict[str, float]], AfterValidator(check_curve)] = Field(
         default_factory=list, description="one entry per epoch: epoch, train_loss, metrics"
     )
     params_m: _Amount | None = None

@@ -6,6 +6,7 @@ neither the lock nor the sweep file nor the libraries that trained.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,16 +17,15 @@ from pydantic import ValidationError
 
 from results.store.driver_lock import Driver, running_driver
 from results.store.files import atomic_write, readable_write_errors, refuse_special_files
-from results.store.ledger import LEDGER_NAME, newer_version, read_ledger
-from results.store.ledger_index import read_summaries
-from results.store.progress import PROGRESS_NAME, ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
+from results.store.ledger import newer_version, read_ledger, read_summaries
+from results.store.progress import ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
 from results.store.record_summary import RecordSummary, latest_by_trial
 from results.store.records import RECORD_VERSION, RunPlan, TrialRecord
+from results.store.run_layout import IN_RUN_DIR, RunDir
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["PLAN_NAME", "Run", "RunSummary", "RunView", "open_summary", "read_plan", "write_plan"]
+__all__ = ["Run", "RunSummary", "RunView", "open_summary", "read_plan", "write_plan"]
 
-PLAN_NAME = "plan.json"
 _MOST_NEARBY = 20
 _Record = TypeVar("_Record", bound=TrialRecord | RecordSummary, covariant=True)
 
@@ -46,6 +46,10 @@ class RunView(Generic[_Record]):
     torn: bool = False
     progress: tuple[ProgressEvent, ...] = field(default=(), repr=False)
     driver: Driver | None = None
+
+    @property
+    def files(self) -> RunDir:
+        return RunDir(self.path)
 
     @cached_property
     def deciding(self) -> Mapping[str, _Record]:
@@ -71,62 +75,65 @@ class Run(RunView[TrialRecord]):
     """One run with all that its records tell."""
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | os.PathLike[str], *, curves: bool = True) -> Run:
         """Reads the run directory.
+
+        Args:
+            curves: False leaves the curves of the records out, for those who only make a table.
 
         Raises:
             SpecError: there is no run, or its files cannot be read; the message names runs nearby.
         """
-        path = Path(path)
-        refuse_special_files(path)
+        run_dir = RunDir.of(path)
+        refuse_special_files(run_dir)
         # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
-        driver = running_driver(path)
-        events, _ = read_progress(path / PROGRESS_NAME)
-        plan = read_plan(path)
-        contents = read_ledger(path / LEDGER_NAME)
-        return cls(path, plan, tuple(contents.records), contents.torn, events, driver)
+        driver = running_driver(run_dir)
+        events, _ = read_progress(run_dir.progress)
+        plan = read_plan(run_dir)
+        contents = read_ledger(run_dir.ledger, curves=curves)
+        return cls(run_dir.path, plan, tuple(contents.records), contents.torn, events, driver)
 
 
 class RunSummary(RunView[RecordSummary]):
     """One run by the summaries of its records: enough to say how it stands."""
 
 
-def open_summary(path: str | Path) -> RunSummary | Run:
+def open_summary(path: str | os.PathLike[str]) -> RunSummary | Run:
     """The run, with no more of its records than it takes to say how it stands: summaries, unless it is a search.
 
     Raises:
         SpecError: as `Run.open`.
     """
-    path = Path(path)
-    refuse_special_files(path)
-    plan = read_plan(path)
+    run_dir = RunDir.of(path)
+    refuse_special_files(run_dir)
+    plan = read_plan(run_dir)
     if plan.design == "search":
-        return Run.open(path)
-    driver = running_driver(path)
-    events, _ = read_progress(path / PROGRESS_NAME)
-    found = read_summaries(path, may_write=driver is None)
-    return RunSummary(path, read_plan(path), tuple(found.summaries), found.torn, events, driver)
+        return Run.open(run_dir)
+    driver = running_driver(run_dir)
+    events, _ = read_progress(run_dir.progress)
+    summaries, torn = read_summaries(run_dir.ledger)
+    return RunSummary(run_dir.path, read_plan(run_dir), summaries, torn, events, driver)
 
 
-def write_plan(run_dir: str | Path, plan: RunPlan) -> None:
+def write_plan(run_dir: str | os.PathLike[str], plan: RunPlan) -> None:
     """Writes `plan.json` in one step. Creates the run directory."""
-    run_dir = Path(run_dir)
-    with readable_write_errors(run_dir):
-        run_dir.mkdir(parents=True, exist_ok=True)
-    atomic_write(run_dir / PLAN_NAME, plan.model_dump_json(indent=1) + "\n")
+    run_dir = RunDir.of(run_dir)
+    with readable_write_errors(run_dir.path):
+        run_dir.path.mkdir(parents=True, exist_ok=True)
+    atomic_write(run_dir.plan, plan.model_dump_json(indent=1) + "\n")
 
 
-def read_plan(run_dir: Path) -> RunPlan:
+def read_plan(run_dir: RunDir) -> RunPlan:
     """The plan of the latest start.
 
     Raises:
         SpecError: there is no run, or the plan cannot be read; the message names runs nearby.
     """
-    path = run_dir / PLAN_NAME
+    path = run_dir.plan
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise SpecError(_no_run(run_dir)) from None
+        raise SpecError(_no_run(run_dir.path)) from None
     except OSError as err:
         raise SpecError(Problem(f"cannot read: {err.strerror}", where=str(path))) from err
     try:
@@ -148,14 +155,14 @@ def read_plan(run_dir: Path) -> RunPlan:
 
 
 def _no_run(path: Path) -> Problem:
-    if (path / LEDGER_NAME).is_file():
+    if RunDir(path).ledger.is_file():
         return Problem(
-            f"{PLAN_NAME} is missing, although there is a ledger",
+            f"{IN_RUN_DIR.plan} is missing, although there is a ledger",
             where=str(path),
             hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
         )
     came = "a file" if path.is_file() else "a directory without one" if path.is_dir() else "nothing there"
-    hint = f"a run directory contains {PLAN_NAME} and {LEDGER_NAME}"
+    hint = f"a run directory contains {IN_RUN_DIR.plan} and {IN_RUN_DIR.ledger}"
     nearby = sorted({str(run) for run in _runs_nearby(path)})
     twin = Path("runs") / path.stem  # `archsweep table sweeps/NAME.yaml` and `archsweep table NAME`
     if str(twin) in nearby and str(twin) != str(path):
@@ -170,4 +177,4 @@ def _no_run(path: Path) -> Problem:
 def _runs_nearby(path: Path) -> Iterator[Path]:
     for directory in (path, path.parent, Path("runs")):
         if directory.is_dir():
-            yield from (plan.parent for plan in directory.glob(f"*/{PLAN_NAME}"))
+            yield from (plan.parent for plan in directory.glob(f"*/{IN_RUN_DIR.plan}"))

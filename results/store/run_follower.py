@@ -6,17 +6,15 @@ A file that shrank, was replaced or reads differently just before the place reac
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import IO
 
 from results.store.driver_lock import running_driver
 from results.store.files import refuse_special_files
-from results.store.gc_pause import gc_paused
-from results.store.ledger import LEDGER_NAME, LedgerScan, open_ledger
-from results.store.ledger_index import read_summaries
-from results.store.progress import PROGRESS_NAME, ProgressEvent, events_in
+from results.store.ledger import LedgerScan, open_ledger
+from results.store.progress import ProgressEvent, events_in
 from results.store.record_summary import RecordSummary, summarize
 from results.store.run import Run, RunSummary, read_plan
+from results.store.run_layout import RunDir
 
 __all__ = ["RunFollower"]
 
@@ -26,15 +24,15 @@ _REMEMBERED = 256  # bytes before the place reached
 class RunFollower:
     """One run directory, to be looked at repeatedly."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._run_dir = RunDir.of(path)
         self._ledger = _Place()
-        self._lines = self._crc = 0
+        self._lines = 0
         self._summaries: list[RecordSummary] = []
         self._progress = _Place()
         self._events: list[ProgressEvent] = []
         self.bytes_read = 0
-        """Of ledger and progress, by the latest look, without those that an index stands for."""
+        """Of ledger and progress, by the latest look."""
 
     def look(self) -> RunSummary | Run:
         """The run as it stands: as `open_summary` gives it.
@@ -43,20 +41,20 @@ class RunFollower:
             SpecError: as `Run.open`.
         """
         self.bytes_read = 0
-        refuse_special_files(self._path)
-        plan = read_plan(self._path)
+        refuse_special_files(self._run_dir)
+        plan = read_plan(self._run_dir)
         if plan.design == "search":
-            return Run.open(self._path)
+            return Run.open(self._run_dir)
         # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
-        driver = running_driver(self._path)
+        driver = running_driver(self._run_dir)
         self._read_progress()
-        summaries, torn = self._read_ledger(may_write=driver is None)
-        plan = read_plan(self._path)
-        return RunSummary(self._path, plan, summaries, torn, tuple(self._events), driver)
+        summaries, torn = self._read_ledger()
+        plan = read_plan(self._run_dir)
+        return RunSummary(self._run_dir.path, plan, summaries, torn, tuple(self._events), driver)
 
     def _read_progress(self) -> None:
         try:
-            with open(self._path / PROGRESS_NAME, "rb") as stream:
+            with open(self._run_dir.progress, "rb") as stream:
                 if not self._progress.is_in(stream):
                     self._events.clear()
                     self._progress = _Place()
@@ -75,29 +73,22 @@ class RunFollower:
             self._events.clear()
             self._progress = _Place()
 
-    def _read_ledger(self, *, may_write: bool) -> tuple[tuple[RecordSummary, ...], bool]:
-        with open_ledger(self._path / LEDGER_NAME) as stream, gc_paused():
+    def _read_ledger(self) -> tuple[tuple[RecordSummary, ...], bool]:
+        path = self._run_dir.ledger
+        with open_ledger(path) as stream:
+            if stream is None or not self._ledger.is_in(stream):
+                self._summaries.clear()
+                self._ledger, self._lines = _Place(), 0
             if stream is None:
-                self._ledger = _Place()
                 return (), False
-            if not self._summaries or not self._ledger.is_in(stream):
-                found = read_summaries(self._path, may_write=may_write)
-                self.bytes_read += found.bytes_read
-                self._summaries = found.summaries[: found.num_whole]
-                self._lines, self._crc = found.lines, found.crc
-                self._ledger = _Place()
-                self._ledger.move(stream, found.end)
-                return tuple(found.summaries), found.torn
-            stream.seek(self._ledger.end)
-            path, end = self._path / LEDGER_NAME, self._ledger.end
-            scan = LedgerScan(path, stream, lines=self._lines, end=end, crc=self._crc)
-            whole: list[RecordSummary] = []
-            unterminated: list[RecordSummary] = []
-            for record in scan:
-                (whole if scan.has_line_feed else unterminated).append(summarize(record))
-            self._summaries += whole
-            self.bytes_read += scan.end - end
-            self._lines, self._crc = scan.lines, scan.crc
+            begin = self._ledger.end
+            stream.seek(begin)
+            scan = LedgerScan(path, stream, lines=self._lines, end=begin)
+            found = list(map(summarize, scan))
+            unterminated = [] if scan.torn or scan.has_line_feed else [found.pop()]
+            self._summaries += found
+            self.bytes_read += scan.end - begin
+            self._lines = scan.lines
             self._ledger.move(stream, scan.end)
             return (*self._summaries, *unterminated), scan.torn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,8 +51,9 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     shown = [variant for variant in variants if not variant.dropped]
     base_records = next((trials.get(variant.variant_id, {}) for variant in shown if variant.is_baseline), {})
     base_spec = base_records[min(base_records)].spec if base_records else {}
+    base_values = _values(base_records.values(), metric.name)
     rows = [
-        _row(variant, trials.get(variant.variant_id, {}), base_records, plan=plan, metric=metric.name, spec=base_spec)
+        _row(variant, trials.get(variant.variant_id, {}), base_values, plan=plan, metric=metric.name, spec=base_spec)
         for variant in shown
     ]
     ordered_by = ""
@@ -157,7 +159,7 @@ def _found(seeds: _BySeed) -> PlannedVariant:
 def _row(
     variant: PlannedVariant,
     trials: _BySeed,
-    baseline: _BySeed,
+    baseline: Mapping[int, float],
     *,
     plan: RunPlan,
     metric: str,
@@ -165,11 +167,10 @@ def _row(
 ) -> Row:
     records = tuple(trials[seed] for seed in sorted(trials))
     completed = [record for record in records if record.status == "completed"]
-    counts = {
-        status: sum(record.status == status for record in records) for status in ("pruned", "failed", "infeasible")
-    }
-    names = {name for record in completed for name in record.metrics}
-    summaries = {name: summarise(_values(trials, name).values()) for name in sorted(names)}
+    counts = Counter(record.status for record in records)
+    names = set[str]().union(*(record.metrics for record in completed))
+    values = {name: _values(completed, name) for name in sorted(names)}
+    summaries = {name: summarise(found.values()) for name, found in values.items()}
     seconds = summarise(record.train_seconds for record in completed if record.train_seconds is not None)
     costs = [variant, *records]
     return Row(
@@ -184,7 +185,7 @@ def _row(
         num_failed=counts["failed"],
         num_infeasible=counts["infeasible"],
         metrics={name: summary for name, summary in summaries.items() if summary is not None},
-        delta=None if variant.is_baseline else paired_delta(_values(trials, metric), _values(baseline, metric)),
+        delta=None if variant.is_baseline else paired_delta(values.get(metric, {}), baseline),
         params_m=next((cost.params_m for cost in costs if cost.params_m is not None), None),
         gmacs=next((cost.gmacs for cost in costs if cost.gmacs is not None), None),
         train_seconds=seconds.mean if seconds else None,
@@ -195,9 +196,9 @@ def _row(
     )
 
 
-def _values(trials: Mapping[int, TrialRecord], metric: str) -> dict[int, float]:
+def _values(records: Iterable[TrialRecord], metric: str) -> dict[int, float]:
     """Finite values of the completed trials by seed."""
-    values = {seed: trials[seed].metrics.get(metric) for seed in sorted(trials) if trials[seed].status == "completed"}
+    values = {record.seed: record.metrics.get(metric) for record in records if record.status == "completed"}
     return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
 
 

@@ -11,10 +11,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from results.store.run import Run
+from results.store.run_layout import RunDir
 from results.views.columns import flattened
 from results.views.diff_operands import DiffOperand
 from search_space.parsing.visible import visible
@@ -22,7 +22,6 @@ from search_space.schema.metrics import METRICS
 
 __all__ = ["Difference", "Differences", "Paired", "format_differences", "run_differences"]
 
-_PROVENANCE = "provenance.jsonl"
 # Fields that differ between sessions without influence on results.
 _NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
 
@@ -81,7 +80,7 @@ def run_differences(run: Run, a: DiffOperand, b: DiffOperand) -> Differences:
         for path in paths
         if not _same(left.get(path), right.get(path))
     )
-    sessions = _sessions(run.path)
+    sessions = _sessions(run.files)
     around = [_surroundings(side, sessions) for side in (a, b)]
     names = [*around[0], *(name for name in around[1] if name not in around[0])]
     surroundings = tuple(
@@ -242,10 +241,10 @@ def _surroundings(side: DiffOperand, sessions: Mapping[str, Mapping[str, Any]]) 
     return merged
 
 
-def _sessions(run_dir: Path) -> dict[str, dict[str, Any]]:
+def _sessions(run_dir: RunDir) -> dict[str, dict[str, Any]]:
     """Starts of the driver by session id. Unreadable lines are skipped."""
     try:
-        lines = (run_dir / _PROVENANCE).read_bytes().splitlines()
+        lines = run_dir.provenance.read_bytes().splitlines()
     except OSError:
         return {}
     found = {}

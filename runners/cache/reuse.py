@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
-from results.store.ledger import LEDGER_NAME
+from results.store.run_layout import RunDir
 from runners.planning.plan import Plan
 from search_space import TrialSpec, Variant, trial_id
 
@@ -23,13 +23,13 @@ RecordLookup = Callable[[TrialSpec], TrialRecord | None]
 """The completed record of an equal trial, with `cached_from`; None if there is none."""
 
 
-def from_siblings(siblings: Iterable[Path], run_dir: Path) -> RecordLookup:
+def from_siblings(siblings: Iterable[Path], run_dir: RunDir) -> RecordLookup:
     """Looks into the ledgers of the other studies of a file; those that do not exist yet hold nothing."""
     found: dict[str, TrialRecord] = {}
     for sibling in siblings:
-        if sibling.resolve() == run_dir.resolve():
+        if sibling.resolve() == run_dir.path.resolve():
             continue
-        for key, record in latest_by_trial(read_ledger(sibling / LEDGER_NAME).records).items():
+        for key, record in latest_by_trial(read_ledger(RunDir.of(sibling).ledger).records).items():
             if record.status == "completed":
                 origin = record.cached_from or sibling.name
                 found.setdefault(key, record.model_copy(update={"cached_from": origin}))

@@ -16,8 +16,8 @@ import yaml
 from pydantic import ValidationError
 
 from results import Run, TrialRecord
+from results.store.run_layout import IN_RUN_DIR, RunDir
 from results.table.build import selection_metric
-from runners.driver.provenance import PROVENANCE_NAME
 from search_space import METRICS, MISSING, Problem, Setting, SpecError, load_sweep_text, value_at, variant_id, variants
 from search_space.schema.identity import canonical_json
 from search_space.settings.naming import difference
@@ -78,13 +78,13 @@ def ablate_best(run_dir: Path, name: str) -> str:
 def _not_of_this_search(run_dir: Path) -> Problem:
     message = "the best trial and the latest start are not of one sweep, or were edited"
     return Problem(
-        message, where=str(run_dir), hint=f"see {PROVENANCE_NAME}; `archsweep run` with the sweep adds a line"
+        message, where=str(run_dir), hint=f"see {IN_RUN_DIR.provenance}; `archsweep run` with the sweep adds a line"
     )
 
 
 def _last_start(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The baseline and the sweep of the latest start, profile and overrides included."""
-    path = run_dir / PROVENANCE_NAME
+    path = RunDir.of(run_dir).provenance
     try:
         sweep = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["sweep"]
         return dict(sweep["baseline"]), dict(sweep)

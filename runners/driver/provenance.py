@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from results.store.files import atomic_write, readable_write_errors
+from results.store.run_layout import RunDir
 from runners.driver.code_source import code_source, git
 from runners.planning.plan import Plan
 
 __all__ = ["describe_session", "new_session", "write_provenance"]
 
-PROVENANCE_NAME = "provenance.jsonl"
 _PACKAGES = ("archsweep", "torch", "torchvision", "timm", "ray", "optuna", "numpy", "scikit-learn", "pydantic")
 
 
@@ -57,12 +57,12 @@ def describe_session(
     }
 
 
-def write_provenance(run: Path, description: dict[str, Any], sweep_text: str) -> None:
+def write_provenance(run_dir: RunDir, description: dict[str, Any], sweep_text: str) -> None:
     """Appends the session and keeps the sweep file as it was written (comments and all)."""
-    path = run / PROVENANCE_NAME
+    path = run_dir.provenance
     with readable_write_errors(path), path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(description, sort_keys=True) + "\n")
-    atomic_write(run / "sweep.yaml", sweep_text)
+    atomic_write(run_dir.sweep, sweep_text)
 
 
 def _version(package: str) -> str | None:

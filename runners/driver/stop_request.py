@@ -14,14 +14,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from results.store.run_layout import RunDir
 
 __all__ = ["StopRequest"]
 
 _CTRL_C_GRACE = 5.0
 """Seconds at most: after Ctrl-C a user is waiting."""
 _LAST_RESORT_SECONDS = 10.0
-_PREFIX = ".stop-"
 
 
 class StopRequest:
@@ -37,10 +37,11 @@ class StopRequest:
     """
 
     def __init__(
-        self, run_dir: Path, *, session: str, grace_seconds: float, say: Callable[[str], None] = lambda text: None
+        self, run_dir: RunDir, *, session: str, grace_seconds: float, say: Callable[[str], None] = lambda text: None
     ) -> None:
         self.signal: int | None = None
-        self.file = run_dir / f"{_PREFIX}{session}"
+        self.file = run_dir.stop_request(session)
+        self._run_dir = run_dir
         self._grace_seconds = grace_seconds
         self._say = say
         self._timers: list[threading.Timer] = []
@@ -59,7 +60,7 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        for left in self.file.parent.glob(f"{_PREFIX}*"):
+        for left in self._run_dir.stop_requests():
             left.unlink(missing_ok=True)
         before = {number: signal.signal(number, self._ask) for number in _stop_signals()}
         try:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from results.store.run_layout import RunDir
 
 if TYPE_CHECKING:  # a worker imports this package; it must start without torch
     from runners.driver.orchestrator import Orchestrator
@@ -50,7 +51,7 @@ def _keep_ray_on_loopback() -> None:
     del os.environ[_LOOPBACK]
 
 
-def _ray(orchestrator: Orchestrator, *, run_dir: Path, address: str | None) -> None:
+def _ray(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) -> None:
     if address in (None, "local"):
         _keep_ray_on_loopback()
     from runners.engines.ray.engine import run_on_ray
@@ -58,7 +59,7 @@ def _ray(orchestrator: Orchestrator, *, run_dir: Path, address: str | None) -> N
     run_on_ray(orchestrator, run_dir=run_dir, address=address)
 
 
-def _in_process(orchestrator: Orchestrator, *, run_dir: Path, address: str | None) -> None:
+def _in_process(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) -> None:
     from runners.engines.in_process import run_in_process
 
     run_in_process(orchestrator, run_dir=run_dir)
@@ -67,6 +68,6 @@ def _in_process(orchestrator: Orchestrator, *, run_dir: Path, address: str | Non
 ENGINES: dict[str, Callable[..., None]] = {"in-process": _in_process, "ray": _ray}
 
 
-def run_trials(engine: str, orchestrator: Orchestrator, *, run_dir: Path, address: str | None = None) -> None:
+def run_trials(engine: str, orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None = None) -> None:
     """Train the trials that are left in the orchestrator on the named engine."""
     ENGINES[engine](orchestrator, run_dir=run_dir, address=address)

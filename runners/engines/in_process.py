@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from results.store.records import Failure
+from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.engines.ray.engine import DriverError
 from runners.training.distributed_trial import run_trial_in_processes
@@ -27,11 +28,11 @@ from search_space import Resources
 __all__ = ["run_in_process"]
 
 
-def run_in_process(orchestrator: Orchestrator, *, run_dir: Path) -> None:
+def run_in_process(orchestrator: Orchestrator, *, run_dir: RunDir) -> None:
     """Train the trials of the orchestrator. KeyboardInterrupt passes through; the trial it hit leaves no record."""
     with orchestrator.stop.listening() if orchestrator.stop else nullcontext():
         while (assignment := orchestrator.ask()) is not None:
-            directory = run_dir / "trials" / assignment.trial_id
+            directory = run_dir.trial(assignment.trial_id).path
             resources = orchestrator.plan.resources_of(assignment.variant)
             torch.set_num_threads(max(1, int(resources.cpus)))
             orchestrator.placed(assignment.trial_id, Place(socket.gethostname(), _gpus(resources)))

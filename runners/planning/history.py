@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from results import TrialRecord, latest_by_trial, read_ledger
-from results.store.ledger import LEDGER_NAME
+from results.store.run_layout import RunDir
 from search_space import Setting, Variant
 
 __all__ = ["History", "Spread", "duration_key", "read_history"]
@@ -81,7 +81,7 @@ def read_history(run_dir: Path) -> History:
     Raises:
         SpecError: there is a ledger that cannot be read.
     """
-    records = read_ledger(run_dir / LEDGER_NAME).records
+    records = read_ledger(RunDir.of(run_dir).ledger).records
     main = tuple(latest_by_trial(record for record in records if not record.role).values())
     seconds: dict[str, list[float]] = {}
     for record in records:

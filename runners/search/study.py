@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from results.store.run_layout import RunDir
 from runners.search.optuna_factory import check_objectives, derived_seed, make_sampler
 from runners.search.pruning import make_study, sweep_pruner
 from runners.search.suggestion_log import Suggestions
@@ -43,7 +43,7 @@ class Study:
         SpecError: options that Optuna refuses, or a warm-start run that cannot be used.
     """
 
-    def __init__(self, sweep: Sweep, run_dir: Path) -> None:
+    def __init__(self, sweep: Sweep, run_dir: RunDir) -> None:
         assert sweep.search is not None
         self._sweep = sweep
         self._search = sweep.search

@@ -12,17 +12,16 @@ import json
 import os
 import pickle
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from results.store.files import readable_write_errors
+from results.store.run_layout import RunDir
 from search_space import Problem, SpecError
 
 __all__ = ["Suggestion", "Suggestions", "WarmStartTrial", "unsafe_attrs_reason"]
 
-_NAME = "suggestions.jsonl"
 _ADVICE = "move the file away: the search then starts again, and its trials that are in the ledger are not run again"
 _MOST_PROBLEMS = 10
 _Params = dict[str, StrictBool | StrictInt | StrictFloat | StrictStr | None]
@@ -59,8 +58,8 @@ class Suggestions:
         SpecError: another line is no suggestion, or its attributes hold a pickle that would execute code.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / _NAME
+    def __init__(self, run_dir: RunDir) -> None:
+        self._path = run_dir.suggestions
         self.proposed: list[Suggestion] = []
         self.warm_start: list[WarmStartTrial] = []
         problems: list[Problem] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from results.store.records import TrialRecord
+from results.store.run_layout import RunDir
 from results.views.columns import flattened
 
 __all__ = ["RunEnd", "TrackedRun", "TrackedSweep", "Tracker", "run_end", "run_of"]
@@ -21,7 +22,7 @@ class TrackedSweep:
     `settings` is the resolved sweep."""
 
     name: str
-    run_dir: Path
+    run_dir: RunDir
     token: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 

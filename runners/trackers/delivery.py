@@ -15,6 +15,7 @@ from typing import Any
 
 from results.store.record_summary import RecordSummary
 from results.store.records import TrialRecord
+from results.store.run_layout import RunDir
 from runners.trackers.contract import TrackedRun, TrackedSweep, Tracker, run_end, run_of
 from search_space.schema.tracking import TrackerSpec
 
@@ -24,8 +25,8 @@ __all__ = ["Delivered", "Delivery"]
 class Delivered:
     """The runs that a tracker has in full. Of another place (project, server, folder) it has none."""
 
-    def __init__(self, options: TrackerSpec, run_dir: Path) -> None:
-        self._path = run_dir / "tracking" / f"{options.name}.jsonl"
+    def __init__(self, options: TrackerSpec, run_dir: RunDir) -> None:
+        self._path = run_dir.tracker(options.name).delivered
         place = options.model_dump_json(exclude={"tags"})
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
         self._is_torn = False

@@ -58,10 +58,10 @@ class MlflowTracker:
         if options.tracking_uri is None and uri:
             self.notes = ("mlflow writes to the server or file that MLFLOW_TRACKING_URI names",)
         if not uri:
-            folder = sweep.run_dir / "mlflow"
-            folder.mkdir(parents=True, exist_ok=True)
-            uri = _own_database(folder / "mlflow.db")
-            self._artifacts = (folder / "artifacts").as_uri()
+            database = sweep.run_dir.mlflow_database
+            database.parent.mkdir(parents=True, exist_ok=True)
+            uri = _own_database(database)
+            self._artifacts = sweep.run_dir.mlflow_artifacts.as_uri()
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment = self._experiment_id(options.experiment or sweep.name)
         self._runs: dict[str, _Open] = {}

@@ -35,7 +35,7 @@ class OptunaTracker:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         self._sweep = Sweep.model_validate(_with_tuples(sweep.settings))
-        self._storage = _storage(options.storage or str(sweep.run_dir / "optuna" / "journal.log"))
+        self._storage = _storage(options.storage or str(sweep.run_dir.optuna_journal))
         wanted = options.study or sweep.name
         name = self._own_name(wanted, sweep.token)
         self.notes: Sequence[str] = ()

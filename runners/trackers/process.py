@@ -24,8 +24,9 @@ from typing import IO, Any
 from filelock import lock_descriptor
 from pydantic import TypeAdapter
 
-from results.store.ledger import LEDGER_NAME, read_ledger
+from results.store.ledger import read_ledger
 from results.store.records import TrialRecord
+from results.store.run_layout import RunDir
 from runners.trackers import TRACKERS
 from runners.trackers.contract import TrackedSweep
 from runners.trackers.delivery import Delivered, Delivery
@@ -33,6 +34,7 @@ from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["main"]
 
+_TABLES = ("md", "csv")
 _LAST_SECONDS = 120
 """Longest time to finish once the driver has gone: nobody is left who could end a process that hangs."""
 
@@ -68,8 +70,8 @@ def _serve(lines: IO[str], replies: IO[str]) -> None:
     if options.name == "tensorboard":
         # tensorboardX loads torch where it can: 2 seconds and 250 MB for nothing.
         sys.modules.setdefault("torch", None)  # pyright: ignore[reportArgumentType]
-    sweep = TrackedSweep(job["sweep"], Path(job["run_dir"]), job["token"], job["settings"])
-    with _only_one(sweep.run_dir / "tracking" / f"{options.name}.lock"):
+    sweep = TrackedSweep(job["sweep"], RunDir(Path(job["run_dir"])), job["token"], job["settings"])
+    with _only_one(sweep.run_dir.tracker(options.name).lock):
         tracker = TRACKERS[options.name](options, sweep)
         for note in tracker.notes:
             _reply(replies, note=note)
@@ -90,9 +92,9 @@ def _tell(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> Non
     elif kind == "end":
         delivery.end(TrialRecord.model_validate_json(event["record"]))
     elif kind == "catch_up":
-        delivery.catch_up(read_ledger(sweep.run_dir / LEDGER_NAME).records)
+        delivery.catch_up(read_ledger(sweep.run_dir.ledger).records)
     else:
-        delivery.table([sweep.run_dir / name for name in event["files"]])
+        delivery.table([sweep.run_dir.table(each) for each in _TABLES])
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ class TensorBoardTracker:
     notes: Sequence[str] = ()
 
     def __init__(self, options: TensorBoardSpec, sweep: TrackedSweep) -> None:
-        self._root = Path(options.dir, sweep.name) if options.dir else sweep.run_dir / "tensorboard"
+        self._root = Path(options.dir, sweep.name) if options.dir else sweep.run_dir.tensorboard
         self._root.mkdir(parents=True, exist_ok=True)
         self._writers: dict[str, SummaryWriter] = {}
 

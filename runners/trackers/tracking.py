@@ -12,12 +12,12 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from archsweep.own_packages import child_command
 from results import RecordSummary, TrialRecord
 from results.store.files import atomic_write
+from results.store.run_layout import RunDir
 from runners.trackers.delivery import Delivered
 from runners.trials.assignment import Assignment
 from search_space import SpecError, Sweep, variant_id
@@ -25,7 +25,6 @@ from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["Tracking"]
 
-_TABLES = ["table.md", "table.csv"]
 _LONGEST_QUEUE = 100_000
 _SOON = 5.0  # seconds after which a person who waits is told for what
 _START = "from runners.trackers.process import main; main()"
@@ -40,7 +39,7 @@ class Tracking:
     """
 
     def __init__(
-        self, sweep: Sweep, run_dir: Path, *, summaries: Sequence[RecordSummary], say: Callable[[str], None]
+        self, sweep: Sweep, run_dir: RunDir, *, summaries: Sequence[RecordSummary], say: Callable[[str], None]
     ) -> None:
         self._summaries = summaries
         self._say = say
@@ -95,7 +94,7 @@ class Tracking:
         self._catch_up()
         for feed in self._feeds:
             if feed.is_used:
-                feed.put(json.dumps({"event": "table", "files": _TABLES}))
+                feed.put(json.dumps({"event": "table"}))
             feed.finish()
         for feed in self._feeds:
             feed.wait(patience)
@@ -117,12 +116,14 @@ class Tracking:
 class _Feed:
     """The process of one tracker, started when there is something to tell. One thread writes to it and one listens."""
 
-    def __init__(self, options: TrackerSpec, job: Mapping[str, Any], run_dir: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: TrackerSpec, job: Mapping[str, Any], run_dir: RunDir, say: Callable[[str], None]
+    ) -> None:
         self.name = options.name
         self.delivered = Delivered(options, run_dir)
         self.is_used = False
         self._job = job
-        self._log = run_dir / "tracking" / f"{self.name}.log"
+        self._log = run_dir.tracker(self.name).log
         self._say = say
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._is_left_out = threading.Event()
@@ -217,9 +218,8 @@ def _told(assignment: Assignment) -> dict[str, Any]:
     return {"trial_id": assignment.trial_id, "attempt": assignment.attempt}
 
 
-def _token(run_dir: Path) -> str:
-    """What tells this run directory from others in the names of tracker runs."""
-    path = run_dir / "tracking" / "token"
+def _token(run_dir: RunDir) -> str:
+    path = run_dir.tracking_token
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, secrets.token_hex(4) + "\n")

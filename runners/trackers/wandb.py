@@ -31,7 +31,7 @@ class WandbTracker:
     def __init__(self, options: WandbSpec, sweep: TrackedSweep) -> None:
         self._options = options
         self._sweep = sweep
-        self._folder = sweep.run_dir / "wandb"
+        self._folder = sweep.run_dir.wandb
         self._folder.mkdir(parents=True, exist_ok=True)
         # All that wandb would put into the home directory. The login stays where it is.
         os.environ["WANDB_CACHE_DIR"] = os.environ["WANDB_DATA_DIR"] = str(self._folder)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from results.store.files import atomic_writer
+from results.store.run_layout import TrialDir, left_temporaries
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.state import TrainingState
 from runners.trials.outcome import TimeLimit
@@ -26,10 +27,8 @@ from search_space.schema.identity import canonical_json, trial_id
 from search_space.schema.sweep import Checkpoints
 from search_space.schema.trial import TrialSpec
 
-__all__ = ["CHECKPOINT_NAME", "WEIGHTS_NAME", "TrialCheckpoint"]
+__all__ = ["TrialCheckpoint"]
 
-CHECKPOINT_NAME = "checkpoint.pt"
-WEIGHTS_NAME = "weights.safetensors"
 _FORMAT = 1
 
 
@@ -55,7 +54,7 @@ class TrialCheckpoint:
         say: Callable[[str], None] = lambda text: print(text, flush=True),
     ) -> None:
         self._spec = spec
-        self._directory = directory
+        self._files = TrialDir(directory) if directory else None
         self._settings = settings
         self._processes = processes
         self._clock = clock
@@ -65,11 +64,11 @@ class TrialCheckpoint:
 
     def resume(self, state: TrainingState) -> bool:
         """Load the trial's checkpoint into `state`; False if there is no usable one."""
-        if self._directory is None:
+        if self._files is None:
             return False
-        path = self._directory / CHECKPOINT_NAME
+        path = self._files.checkpoint
         if self._processes.is_first:
-            for left in self._directory.glob(f".{CHECKPOINT_NAME}.*.tmp"):  # half-written by a killed process
+            for left in left_temporaries(path):
                 left.unlink(missing_ok=True)
         if not path.exists():
             return False
@@ -107,14 +106,18 @@ class TrialCheckpoint:
         """
         seconds = self.earlier_seconds + self._clock() - self._began
         stored = {**self._identity(), "seconds": seconds, "state": state.state_dict()}
-        is_written = self._processes.is_first and self._write(
-            CHECKPOINT_NAME, lambda stream: torch.save(stored, stream)
+        is_written = (
+            self._files is not None
+            and self._processes.is_first
+            and self._write(self._files.checkpoint, lambda stream: torch.save(stored, stream))
         )
         self._saved_at = self._clock()
         return is_written
 
     def keep_weights(self, weights: dict[str, Tensor], *, epoch: int, chosen_by: str) -> None:
         """Write the weights of a completed trial, which are kept."""
+        if self._files is None:
+            return
         from safetensors.torch import save  # only here: most trials keep nothing
 
         metadata = {
@@ -126,19 +129,17 @@ class TrialCheckpoint:
         }
         # safetensors requires contiguous tensors that share no memory
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
-        self._write(WEIGHTS_NAME, lambda stream: stream.write(save(tensors, metadata=metadata)))
+        self._write(self._files.weights, lambda stream: stream.write(save(tensors, metadata=metadata)))
 
-    def _write(self, name: str, write: Callable[[Any], Any]) -> bool:
-        if self._directory is None:
-            return False
+    def _write(self, path: Path, write: Callable[[Any], Any]) -> bool:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with atomic_writer(self._directory / name) as stream:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_writer(path) as stream:
                 write(stream)
         # PyTorch's writer raises RuntimeError on a full disk.
         except (SpecError, OSError, RuntimeError) as err:
             reason = err.problems[0].message if isinstance(err, SpecError) else str(err).splitlines()[0]
-            self._say(f"{name} not written, the training goes on: {reason.removeprefix('cannot write: ')}")
+            self._say(f"{path.name} not written, the training goes on: {reason.removeprefix('cannot write: ')}")
             return False
         return True
 

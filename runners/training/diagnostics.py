@@ -15,13 +15,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from modelzoo.probes import Probed, measure_probes
+from results.store.run_layout import TrialDir
 from runners.data import EvalBatches
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec
 
-__all__ = ["ARRAYS_NAME", "check_probe_options", "probe_model"]
+__all__ = ["check_probe_options", "probe_model"]
 
-ARRAYS_NAME = "probes.npz"
 _IMAGES_AT_A_TIME = 8
 """Attention maps of a batch are all in memory at once: 12 blocks of 12 heads over 197 tokens take 22 MB an image."""
 
@@ -49,7 +49,7 @@ def probe_model(
     for note in found.notes:
         print(note, flush=True)
     if task.probe_arrays and directory is not None:
-        _write(found, directory / ARRAYS_NAME)
+        _write(found, TrialDir(directory).probes)
     return {name: value for name, value in found.metrics.items() if math.isfinite(value)}
 
 

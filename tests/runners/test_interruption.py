@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from results import Run, format_status, run_status
+from results.store.run_layout import RunDir
 from runners.driver.stop_request import StopRequest
 from runners.engines import ENGINES
 from runners.planning.plan import make_plan
@@ -166,7 +167,7 @@ def test_trial_that_lost_its_worker_continues(plan, whole, tmp_path, ray_cluster
 
 
 def test_no_trial_starts_once_the_run_is_told_to_stop(write_sweep, open_orchestrator, tmp_path):
-    stop = StopRequest(tmp_path, session="s", grace_seconds=1000)
+    stop = StopRequest(RunDir(tmp_path), session="s", grace_seconds=1000)
     orchestrator = open_orchestrator(write_sweep(SWEEP), stop=stop)
     with stop.listening():
         signal.raise_signal(signal.SIGTERM)
@@ -175,7 +176,7 @@ def test_no_trial_starts_once_the_run_is_told_to_stop(write_sweep, open_orchestr
 
 
 def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):
-    stop = StopRequest(tmp_path, session="s", grace_seconds=1000)
+    stop = StopRequest(RunDir(tmp_path), session="s", grace_seconds=1000)
     with stop.listening():
         signal.raise_signal(signal.SIGTERM)
         assert stop.is_asked
@@ -183,12 +184,12 @@ def test_second_signal_and_the_end_of_grace_end_at_once(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert not stop.file.exists()
-    with StopRequest(tmp_path, session="s", grace_seconds=0.01).listening():
+    with StopRequest(RunDir(tmp_path), session="s", grace_seconds=0.01).listening():
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             threading.Event().wait(60)
     said = []
-    stop = StopRequest(tmp_path, session="s", grace_seconds=1000, say=said.append)
+    stop = StopRequest(RunDir(tmp_path), session="s", grace_seconds=1000, say=said.append)
     with stop.listening():
         signal.raise_signal(signal.SIGINT)
     assert said == ["stopping: running trials save checkpoints, 5 s at most; repeat to stop at once"]
@@ -199,7 +200,7 @@ def test_of_ignored_signals_only_that_of_nohup_stays_ignored(tmp_path, number, i
     """A shell script ignores SIGINT in what it starts in the background; `kill -INT` means it all the same."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        stop = StopRequest(tmp_path, session="s", grace_seconds=1000)
+        stop = StopRequest(RunDir(tmp_path), session="s", grace_seconds=1000)
         with stop.listening():
             signal.raise_signal(number)
         assert stop.is_asked == is_heard
@@ -216,7 +217,7 @@ def test_what_prints_may_itself_be_interrupted(tmp_path):
         if terminal.acquire(timeout=10):
             said.append(text)
 
-    with StopRequest(tmp_path, session="s", grace_seconds=1000, say=say).listening(), terminal:
+    with StopRequest(RunDir(tmp_path), session="s", grace_seconds=1000, say=say).listening(), terminal:
         signal.raise_signal(signal.SIGINT)
         assert said == []
     # `terminal` is free before `listening` ends

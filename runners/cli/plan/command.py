@@ -111,7 +111,7 @@ def _plan_one(
     limit: int | None,
 ) -> dict[str, Any]:
     from results import read_ledger
-    from results.store.ledger import LEDGER_NAME
+    from results.store.run_layout import RunDir
     from runners.cache.directory import default_directory
     from runners.cache.reuse import CACHE, STUDIES, from_siblings, reuse_sources
     from runners.cache.trial_cache import TrialCache, device_of, leaves_only_records
@@ -128,13 +128,13 @@ def _plan_one(
     if file.sweep.retune:
         from runners.driver.retune import plan_so_far
 
-        made = plan_so_far(made, read_ledger(run_dir / LEDGER_NAME).records)
+        made = plan_so_far(made, read_ledger(RunDir(run_dir).ledger).records)
     memory = (cache or default_directory()) if uses_cache and leaves_only_records(made.sweep) else None
     memory = memory.resolve() if memory else None
     provided: dict[str, str] = {}
     is_settled = not file.sweep.retune or made is not whole  # before that the variants are not known
     if is_settled:
-        in_siblings = from_siblings(siblings, run_dir)
+        in_siblings = from_siblings(siblings, RunDir(run_dir))
         lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
         lookups |= {CACHE: TrialCache(memory, device_of(made, "ray")).get} if memory else {}
         provided = reuse_sources(made, {record.trial_id for record in history.records}, lookups)

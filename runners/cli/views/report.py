@@ -43,7 +43,7 @@ def report(
     with gc_paused():
         opened = [Run.open(run) for run in runs]
         made = make_report([_subject(run) for run in opened])
-    path = output or opened[0].path / "report.html"
+    path = output or opened[0].files.report
     if output is None:
         atomic_write(path, made.html)
     else:  # may be a pipe or a device, which cannot be replaced
@@ -75,11 +75,11 @@ def _sweep_of(run: Run) -> Sweep:
     Raises:
         SpecError: the run has no such file, or it is not of this sweep.
     """
-    from results.report.provenance import SWEEP_NAME, sessions_of
+    from results.report.provenance import sessions_of
 
     sessions = sessions_of(run)
     latest = sessions[-1] if sessions else {}
-    path = run.path / SWEEP_NAME
+    path = run.files.sweep
     files = load_studies(path, profile=latest.get("profile") or None, overrides=latest.get("overrides") or ())
     for file in files:
         if file.sweep.name == run.plan.sweep:

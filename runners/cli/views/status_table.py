@@ -44,7 +44,7 @@ def table(
     from results.store.gc_pause import gc_paused
 
     with gc_paused():
-        made = table_of_runs([Run.open(run) for run in runs])
+        made = table_of_runs([Run.open(run, curves=False) for run in runs])
         if output is None:
             EXPORTERS[format_.value](made, sys.stdout)
             return

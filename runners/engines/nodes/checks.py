@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
 
+from results.store.run_layout import RunDir
 from runners.engines.nodes import facts as node_facts
 from runners.engines.nodes.capacity import demand_of, fits
 from runners.engines.nodes.probe import NodeProbe, NodeReport, data_dir_of, local_packages
@@ -34,7 +34,7 @@ __all__ = [
 _MOST_NAMES = 3
 
 
-def check_nodes(run_dir: Path, resources: Resources) -> frozenset[str]:
+def check_nodes(run_dir: RunDir, resources: Resources) -> frozenset[str]:
     """Ask every node of the connected cluster that has room for a trial; warns on stderr about the run directory.
 
     Returns:
@@ -59,7 +59,7 @@ def living(resources: Resources) -> list[Mapping[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"] and fits(asked, node["Resources"])]
 
 
-def judge(run_dir: Path, resources: Resources, reports: Sequence[NodeReport]) -> tuple[list[str], list[Problem]]:
+def judge(run_dir: RunDir, resources: Resources, reports: Sequence[NodeReport]) -> tuple[list[str], list[Problem]]:
     """Warnings about the nodes, and problems that forbid training there."""
     problems = version_problems(local_packages(), reports) + requirement_problems(reports)
     return run_dir_warnings(run_dir, reports), problems + data_problems(data_dir_of(resources), reports)
@@ -111,7 +111,7 @@ def data_problems(data_dir: str, reports: Sequence[NodeReport]) -> list[Problem]
     return [Problem(f"resources.data_dir {data_dir!r} is not there", where=_names(nodes), hint=hint)]
 
 
-def run_dir_warnings(run_dir: Path, reports: Sequence[NodeReport]) -> list[str]:
+def run_dir_warnings(run_dir: RunDir, reports: Sequence[NodeReport]) -> list[str]:
     """Warnings for nodes that do not see the run directory: the driver keeps the records, files of workers are lost."""
     missing = [report.node for report in reports if report.run_dir == node_facts.MISSING]
     read_only = [report.node for report in reports if report.run_dir == node_facts.READ_ONLY]
@@ -149,7 +149,7 @@ class JoiningNodes:
         refused: the ids of the nodes that were found unfit.
     """
 
-    def __init__(self, run_dir: Path, resources: Resources, *, known: Collection[str]) -> None:
+    def __init__(self, run_dir: RunDir, resources: Resources, *, known: Collection[str]) -> None:
         self._run_dir = run_dir
         self._resources = resources
         self._known = set(known)

@@ -14,6 +14,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from results.store.files import readable_write_errors
+from results.store.run_layout import RunDir
 from runners.engines.nodes import facts as node_facts
 from search_space import Resources
 
@@ -40,10 +41,10 @@ class NodeProbe:
         nodes: as Ray describes them.
     """
 
-    def __init__(self, nodes: Sequence[Mapping[str, Any]], run_dir: Path, resources: Resources) -> None:
+    def __init__(self, nodes: Sequence[Mapping[str, Any]], run_dir: RunDir, resources: Resources) -> None:
         # A new file with new content: a directory of the same name on the node's own disk cannot have it.
         token = secrets.token_hex(16)
-        self._marker = run_dir.resolve() / f".visible-{token[:8]}"
+        self._marker = RunDir(run_dir.path.resolve()).visibility_marker(token[:8])
         with readable_write_errors(self._marker):
             self._marker.write_text(token, encoding="utf-8")
         self._asked: dict[ray.ObjectRef, str] = {}

@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 
 from archsweep.own_packages import FirstImport
 from results.store.records import Failure
+from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.engines.nodes.autoscaling import await_node, placeholders
 from runners.engines.nodes.capacity import demand_of
@@ -42,7 +43,7 @@ _MOST_TRIALS_AT_ONCE = 10_000  # the searcher counts the free room itself
 class _OrchestratorSearcher(Searcher):
     """Searcher that passes Tune's requests for trials, and their ends, to the orchestrator."""
 
-    def __init__(self, orchestrator: Orchestrator, placement: Placement, run_dir: Path, error: DriverError) -> None:
+    def __init__(self, orchestrator: Orchestrator, placement: Placement, run_dir: RunDir, error: DriverError) -> None:
         super().__init__(metric=None, mode=None)
         self._orchestrator = orchestrator
         self._placement = placement
@@ -165,7 +166,7 @@ class _OrchestratorScheduler(FIFOScheduler):
 def run_on_ray(
     orchestrator: Orchestrator,
     *,
-    run_dir: Path,
+    run_dir: RunDir,
     address: str | None = None,
     worker: type[tune.Trainable] = TrialWorker,
 ) -> None:
@@ -262,7 +263,9 @@ def _error_in(reason: str) -> str:
     return next((line for line in lines if line and not line[0].isspace()), "")
 
 
-def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: Path, *, gpus: float) -> dict[str, Any]:
+def _worker_config(
+    assignment: Assignment, orchestrator: Orchestrator, run_dir: RunDir, *, gpus: float
+) -> dict[str, Any]:
     sweep = orchestrator.plan.sweep
     resources = orchestrator.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
     job = {
@@ -270,7 +273,7 @@ def _worker_config(assignment: Assignment, orchestrator: Orchestrator, run_dir: 
         "resources": resources.model_dump(mode="json"),
         "checkpoints": sweep.checkpoints.model_dump(mode="json"),
         "metric": sweep.metric,
-        "log": str(run_dir / "trials" / assignment.trial_id / "train.log"),
+        "log": str(run_dir.trial(assignment.trial_id).log),
     }
     stop_file = "" if orchestrator.stop is None else str(orchestrator.stop.file)
     return {"key": assignment.trial_id, "job": json.dumps(job), "stop_file": stop_file}

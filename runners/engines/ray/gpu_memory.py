@@ -17,6 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from results.store.files import atomic_write
+from results.store.run_layout import RunDir
 from runners.engines.nodes.capacity import Node
 from runners.planning.gpu_share import share_of
 from runners.planning.history import duration_key
@@ -30,7 +31,6 @@ __all__ = ["DECLARED", "GpuShares", "smallest_gpu"]
 DECLARED = "gpu_memory_gib"
 """The Ray resource by which a node may declare the memory of each of its GPUs, where no GPU is there to be asked."""
 _GIB, _MIB_PER_GIB = 2**30, 1024
-_FILE = "gpu_memory.json"
 
 
 def smallest_gpu(nodes: Iterable[Node]) -> float:
@@ -63,9 +63,9 @@ class GpuShares:
         SpecError: the memory of the GPUs is not known.
     """
 
-    def __init__(self, plan: Plan, run_dir: Path, nodes: Sequence[Node]) -> None:
+    def __init__(self, plan: Plan, run_dir: RunDir, nodes: Sequence[Node]) -> None:
         self._plan = plan
-        self._path = run_dir / _FILE
+        self._path = run_dir.gpu_memory
         self._total = smallest_gpu(nodes)
         self._is_real = not any(DECLARED in node.total for node in nodes)
         self._peaks: dict[str, float] = _read(self._path)

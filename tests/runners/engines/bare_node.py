@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 import runners.engines.ray.engine  # noqa: F401 - sets the environment that Ray reads at import
+from results.store.run_layout import RunDir
 from runners.engines.nodes.checks import JoiningNodes, check_nodes, living
 from runners.engines.nodes.cluster import cluster as connected
 from runners.engines.nodes.facts import ROOMS
@@ -60,7 +61,7 @@ def nodes_that_join(folder: Path, cluster: Cluster) -> dict[str, list[int]]:
     they have just come, and once they have answered."""
     resources, found = Resources(), {}
     with connected(cluster.address):
-        joining = JoiningNodes(folder, resources, known=check_nodes(folder, resources))
+        joining = JoiningNodes(RunDir.of(folder), resources, known=check_nodes(RunDir.of(folder), resources))
         joins = {
             "alike": lambda: cluster.add_node(num_cpus=1, wait=False),
             "another torch": lambda: join_with_another_torch(cluster.address, folder),

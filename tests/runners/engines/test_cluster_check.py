@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from results.store.run_layout import RunDir
 from runners.engines.nodes.checks import data_problems, requirement_problems, run_dir_warnings, version_problems
 from runners.engines.nodes.facts import COMPARED, MISSING, NEEDED, READ_ONLY, SEEN, local_facts, source_digest
 from runners.engines.nodes.probe import NodeReport
@@ -121,7 +122,7 @@ def test_run_directories_that_workers_cannot_use_are_warned_about():
         NodeReport("b (10.0.0.2)", {}, run_dir=MISSING),
         NodeReport("c (10.0.0.3)", {}, run_dir=READ_ONLY),
     ]
-    assert run_dir_warnings(Path("/runs/x"), reports) == [
+    assert run_dir_warnings(RunDir(Path("/runs/x")), reports) == [
         "node b (10.0.0.2): the run directory /runs/x is not the driver's (a path on the node's own disk?); "
         "train.log and checkpoints of trials there stay there. Choose a shared directory with --out",
         "node c (10.0.0.3): the run directory /runs/x cannot be written; "

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from results import Run
+from results.store.run_layout import RunDir
 from runners.engines import ENGINES, run_trials
 from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
@@ -174,7 +175,7 @@ def test_error_of_the_driver_ends_the_run_and_blames_no_trial(
     text = LONG.replace("epochs: 200", "epochs: 3").replace("seeds: 2", "seeds: 1")
     orchestrator = open_orchestrator(write_sweep(text), observers=[_FullDisk()])
     with pytest.raises(SpecError, match="the disk is full"):
-        run_trials(engine, orchestrator, run_dir=tmp_path / "run")
+        run_trials(engine, orchestrator, run_dir=RunDir(tmp_path / "run"))
     assert orchestrator.records == {}
 
 

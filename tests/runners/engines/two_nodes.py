@@ -15,6 +15,7 @@ from pathlib import Path
 
 import runners.engines.ray.engine  # sets the environment that Ray reads at import
 import runners.training.trial
+from results.store.run_layout import RunDir
 from runners.engines.nodes.checks import check_nodes
 from search_space import Resources, SpecError
 
@@ -30,7 +31,7 @@ def mount(*arguments: str) -> None:
 
 def outcome(run_dir: Path, **resources) -> list[str]:
     try:
-        check_nodes(run_dir, Resources(**resources))
+        check_nodes(RunDir.of(run_dir), Resources(**resources))
     except SpecError as err:
         return [str(problem) for problem in err.problems]
     return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from results import Failure, TrialRecord
+from results.store.run_layout import RunDir
 from runners.trackers.contract import TrackedSweep
 from runners.trackers.delivery import Delivered, Delivery
 from search_space.schema.tracking import TensorBoardSpec
@@ -60,10 +61,10 @@ def told_of(one):
 def deliver(tmp_path):
     """A delivery to a tracker as one process makes it; called again, it is a later process in the same run."""
     (tmp_path / "tracking").mkdir()
-    sweep = TrackedSweep("s", tmp_path, "0123")
+    sweep = TrackedSweep("s", RunDir(tmp_path), "0123")
 
     def deliver_(tracker, options=None):
-        return Delivery(tracker, sweep, Delivered(options or TensorBoardSpec(), tmp_path))
+        return Delivery(tracker, sweep, Delivered(options or TensorBoardSpec(), RunDir(tmp_path)))
 
     return deliver_
 

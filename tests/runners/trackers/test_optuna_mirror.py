@@ -14,6 +14,7 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
+from results.store.run_layout import RunDir
 from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from runners.trackers.optuna import OptunaTracker
 from search_space import load_sweep_text, variants
@@ -97,7 +98,7 @@ def tracker(tmp_path):
     def open_(token="aaaa", **options):
         sweep = load_sweep_text(DESIGN).sweep
         settings = json.loads(sweep.model_dump_json(by_alias=True))
-        tracked = TrackedSweep("tracked", tmp_path, token, settings)
+        tracked = TrackedSweep("tracked", RunDir(tmp_path), token, settings)
         return OptunaTracker(OptunaSpec(**options), tracked), [_run(variant) for variant in variants(sweep)]
 
     def _run(variant):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from results.store.run_layout import RunDir
 from runners.trackers.tracking import Tracking
 from runners.trials.outcome import Outcome
 
@@ -41,7 +42,7 @@ def watched(write_sweep, open_orchestrator, tmp_path):
         orchestrator = open_orchestrator(write_sweep(SWEEP, TRACK=track), run="tracked", observers=observers)
         tracking = Tracking(
             orchestrator.plan.sweep,
-            tmp_path / "tracked",
+            RunDir(tmp_path / "tracked"),
             summaries=list(orchestrator.records.values()),
             say=said.append,
         )
