@@ -221,6 +221,7 @@ def test_nothing_is_left_behind_where_the_forward_fails():
     assert len(attention_maps(model, images())) == 3
 
 
+@pytest.mark.thorough
 def test_compiled_models_are_read_eagerly():
     model, x = build().eval(), images()
     compiled = torch.compile(model, backend="eager")

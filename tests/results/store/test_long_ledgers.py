@@ -95,6 +95,7 @@ CHANGES = st.one_of(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None)
 @given(first=attempts(), changes=st.lists(CHANGES, max_size=4))
 def test_whatever_becomes_of_a_ledger_its_index_changes_no_number(first, changes):

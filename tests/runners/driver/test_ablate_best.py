@@ -72,6 +72,7 @@ def searched(write_sweep, tmp_path):
     return tmp_path / "search"
 
 
+@pytest.mark.thorough
 def test_sweep_around_a_search_leads_back_to_its_baseline(searched, tmp_path):
     text = sweep_around(searched, "why")
     sweep = load_sweep_text(text).sweep
@@ -89,6 +90,7 @@ def test_sweep_around_a_search_leads_back_to_its_baseline(searched, tmp_path):
     assert off["- lr"].arch == full.setting.arch
 
 
+@pytest.mark.thorough
 def test_sweep_around_a_search_runs(searched, tmp_path):
     path = tmp_path / "why.yaml"
     path.write_text(sweep_around(searched, "why"))

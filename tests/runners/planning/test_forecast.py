@@ -400,6 +400,7 @@ def test_fraction_states_its_aliases(write_sweep, archsweep):
     assert "warning: rows of the fraction are dropped: main effects are no longer clear of each other" in warned
 
 
+@pytest.mark.thorough
 def test_probe_and_budget_end_in_words(write_sweep, archsweep, tmp_path):
     path = write_sweep()
     shown = archsweep(path, "--probe", "--budget", "1cpuh", "--concurrent", 2)

@@ -81,6 +81,7 @@ def test_a_resumed_race_ends_as_an_undisturbed_one(write_sweep, open_book, stop_
     assert first + play(open_book(path, run="parts"), noisy) == whole
 
 
+@pytest.mark.thorough
 def test_a_search_spends_no_further_seed_on_what_is_below_the_median(write_sweep, open_book):
     """Depth d has top1 = d. From the third proposal on, one whose first seed is below the median of the earlier ones
     gets no second seed; every other gets all four."""
@@ -98,6 +99,7 @@ def test_a_search_spends_no_further_seed_on_what_is_below_the_median(write_sweep
     assert 1 in expected.values()
 
 
+@pytest.mark.thorough
 def test_the_sampler_learns_the_mean_over_the_seeds(write_sweep, open_book):
     """Seed 3 turns the order of the depths round; what a search is about is the mean, in which depth 1 is best."""
     text = SEARCH.replace("prune:", "# prune:").replace("brute_force", "tpe")

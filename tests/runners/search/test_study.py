@@ -67,6 +67,7 @@ def test_tpe_learns_what_is_feasible(write_sweep, open_book):
     assert num_infeasible(learning) < 30
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "nsgaii"])
 def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_book, sampler):
     """Killed twice, with infeasible proposals before and between."""
@@ -132,6 +133,7 @@ def play_two(book, value=two_sided):
             book.finish(assignment.trial_id, Outcome("completed", {"top1": top1}))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open_book, tmp_path, name):
     text = named(TWO, name)
@@ -153,6 +155,7 @@ def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open
         assert trial.values == [record.metrics["top1"], record.gmacs]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_goes_on_after_an_interruption(write_sweep, open_book, name):
     """Interrupted after 3 and after 7 more trials (CMA-ES needs 6 for a generation), it proposes what it would have."""
@@ -165,6 +168,7 @@ def test_every_sampler_goes_on_after_an_interruption(write_sweep, open_book, nam
     assert len(whole) == 14
 
 
+@pytest.mark.thorough
 def test_pruning_with_two_objectives_goes_by_the_metric(write_sweep, open_book):
     """Optuna itself has no pruning with several objectives; a pruned trial has no values there."""
     text = TWO.replace("epochs: 1", "epochs: 3") + "    prune: {pruner: threshold, lower: 55.0}\n"

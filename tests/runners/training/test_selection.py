@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runners.training.trial import run_trial
 from search_space import Resources, TrialSpec
 
@@ -21,6 +23,7 @@ def trained(epochs=4, seed=0, **train):
     return outcome, seen
 
 
+@pytest.mark.thorough
 def test_best_val_is_what_a_training_that_stopped_there_would_have_measured():
     """The second implementation: train again, only as far as the epoch that validation chose, and take its last one.
     Each metric is chosen by its own validation value."""
