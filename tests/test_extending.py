@@ -34,6 +34,9 @@ def changed(text: str, diff: str) -> str:
     return text
 
 
+pytestmark = pytest.mark.thorough
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """The repository with everything that the page says."""

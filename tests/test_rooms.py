@@ -218,6 +218,7 @@ def test_verbs_that_look_at_runs_import_none_of_what_trained_them(tmp_path):
     assert done.stdout.splitlines() == ["ls", "diff", "watch", "status", "table"]
 
 
+@pytest.mark.thorough
 def test_what_a_trial_runs_in_never_imports_ray():
     """A forked child that imported ray would pay a second and talk to the driver's cluster."""
     code = "import sys, runners.engines.ray.trial_process; print(sorted({'ray', 'optuna'} & set(sys.modules)))"

@@ -101,6 +101,7 @@ def test_names_are_those_of_the_files(path: Path) -> None:
     assert shipped(path, None).sweep.name == f"{path.parent.name}_{path.stem}"
 
 
+@pytest.mark.thorough
 @everything
 def test_every_variant_of_a_small_study_sees_its_images(path: Path) -> None:
     sweep = shipped(path, None).sweep
@@ -117,6 +118,7 @@ def test_every_variant_of_a_small_study_sees_its_images(path: Path) -> None:
         assert cost.gmacs > 0
 
 
+@pytest.mark.thorough
 @of_papers
 def test_every_smoke_variant_can_be_built(path: Path) -> None:
     """One of them is trained below."""
@@ -128,6 +130,7 @@ def test_every_smoke_variant_can_be_built(path: Path) -> None:
         built_params(row.setting.arch.model_dump_json(), data.img_size, data.in_chans, data.num_classes)
 
 
+@pytest.mark.thorough
 @of_papers
 def test_every_variant_of_the_paper_can_be_built(path: Path) -> None:
     """Whole models see images in tests/modelzoo."""
@@ -175,6 +178,7 @@ def test_the_paper_profile_trains_as_the_paper_did(path: Path) -> None:
     assert train.lr == (1e-3 if train.batch_size == 1024 else 5e-4)
 
 
+@pytest.mark.thorough
 @of_papers
 def test_every_published_number_has_a_source_and_one_row_of_that_size(path: Path) -> None:
     rows = list(variants(shipped(path, "paper").sweep))
@@ -191,18 +195,21 @@ def test_every_published_number_has_a_source_and_one_row_of_that_size(path: Path
             assert gmacs_on_imagenet(owners[0]) == pytest.approx(published.values["gmacs"], rel=GMACS_TOLERANCE)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", params([ROOT / "sweeps" / f"{name}.yaml" for name in RELEASED]))
 def test_paper_rows_are_the_released_models(path: Path) -> None:
     found = [params_on_imagenet(row) for row in variants(shipped(path, "paper").sweep)]
     assert found == RELEASED[f"{path.parent.name}/{path.stem}"]
 
 
+@pytest.mark.thorough
 @everything
 def test_a_smoke_trial_runs(path: Path, tmp_path: Path) -> None:
     result = run_sweep(make_plan(shipped(path, "smoke")), tmp_path / "run", engine="in-process", limit=1)
     assert dict(result.counts) == {"completed": 1}
 
 
+@pytest.mark.thorough
 def test_the_depth_sweep_ends_in_a_table_with_similarity(tmp_path: Path) -> None:
     file = shipped(ROOT / "sweeps" / "deepvit" / "depth.yaml", "smoke")
     run_sweep(make_plan(file, profile="smoke"), tmp_path / "run", engine="in-process")
@@ -214,6 +221,7 @@ def test_the_depth_sweep_ends_in_a_table_with_similarity(tmp_path: Path) -> None
         assert all(-1 <= float(row[column]) <= top for row in rows), column
 
 
+@pytest.mark.thorough
 def test_the_page_about_shipped_sweeps_has_variants_trials_and_published_numbers() -> None:
     page = (ROOT / "docs" / "shipped_sweeps.md").read_text(encoding="utf-8")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]

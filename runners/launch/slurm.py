@@ -107,7 +107,7 @@ export RAY_AUTH_TOKEN
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=${{RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT:-600}}
 rm -f -- "$pid_file" "$pid_file.code"
 
-# Slurm signals this shell alone, {{grace}} before the time is up or when the job is pre-empted.
+# Slurm signals this shell alone, {{grace}} before the time is up or when the job is preempted.
 stopping=
 stop() {{
     stopping=yes

@@ -132,10 +132,12 @@ def open_orchestrator(tmp_path):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Everything that needs the cluster runs in one of pytest's processes, so that Ray starts once per test run."""
+    """Mark tests that need Ray with `ray`, and run them in one process of pytest, so that the cluster starts once."""
     for item in items:
-        if "ray_cluster" in getattr(item, "fixturenames", ()):
+        if "ray_nodes" in getattr(item, "fixturenames", ()):  # `ray_cluster` and `add_node` need it, too
             item.add_marker(pytest.mark.xdist_group("ray"))
+        if any(mark.args == ("ray",) for mark in item.iter_markers("xdist_group")):
+            item.add_marker("ray")
 
 
 @pytest.fixture(scope="session")

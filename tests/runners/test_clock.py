@@ -50,6 +50,7 @@ def clock_going_back(monkeypatch):
     )
 
 
+@pytest.mark.thorough
 def test_a_run_under_it_is_the_run_without(write_sweep, tmp_path, clock_going_back):
     plan = make_plan(load_sweep(write_sweep()))
     for limit in (2, 1, None):  # three starts of the driver
@@ -65,6 +66,7 @@ def test_a_run_under_it_is_the_run_without(write_sweep, tmp_path, clock_going_ba
     assert "6 of 6 trials done (100 %)" in said
 
 
+@pytest.mark.thorough
 def test_a_run_under_it_has_the_numbers_of_one_without(write_sweep, tmp_path, request):
     plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": "seeds: 1"})))
     run_sweep(plan, tmp_path / "right", engine="in-process")
@@ -120,6 +122,7 @@ def test_attempts_are_told_by_their_number_not_by_their_stamp():
         assert latest_by_trial(order)["now-0"].status == "pruned"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "stamp", ["", "yesterday", "2026-13-45T99:00", "9999-12-31T23:59:59-23:59", "0001-01-01", "\x00"]
 )

@@ -70,6 +70,7 @@ def expected(run, tmp_path):
     return {record.trial_id: record.metrics for record in Run.open(tmp_path / "elsewhere").records}
 
 
+@pytest.mark.thorough
 def test_wherever_the_space_ends_the_run_says_so_and_goes_on_later(run, disk, expected):
     """From nothing at all to nearly enough, page after page: each time another file is the one that does not fit."""
     codes = []
@@ -97,6 +98,7 @@ def test_wherever_the_space_ends_the_run_says_so_and_goes_on_later(run, disk, ex
     assert codes[-1] == 0, "the last size leaves enough space, or none of the others shows where it ends"
 
 
+@pytest.mark.thorough
 def test_views_of_a_run_on_a_full_disk_are_refused_in_words(run, archsweep, disk, tmp_path):
     assert run(disk / "run").returncode == 0
     fill(disk, but_pages=0)
@@ -110,6 +112,7 @@ def test_views_of_a_run_on_a_full_disk_are_refused_in_words(run, archsweep, disk
         assert archsweep(verb, disk / "run", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.thorough
 def test_a_run_that_may_only_be_read_can_be_looked_at(run, archsweep, disk, tmp_path):
     assert run(disk / "run", "--limit", 2).returncode == 0
     if not _mount("-o", "remount,ro", disk):

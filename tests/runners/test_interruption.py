@@ -92,6 +92,7 @@ def test_sigterm_saves_running_trials_and_the_same_run_continues_them(plan, whol
     assert list(run_dir.glob("trials/*/checkpoint.pt")) == []
 
 
+@pytest.mark.thorough
 def test_trial_of_a_killed_driver_continues(plan, whole, write_sweep, tmp_path):
     run_dir = tmp_path / "run"
     command = [
@@ -114,6 +115,7 @@ def test_trial_of_a_killed_driver_continues(plan, whole, write_sweep, tmp_path):
     assert run.records[0].resumed_from_epoch >= 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("nohup", [False, True])
 def test_a_closed_terminal_saves_the_trial_or_is_of_no_consequence(write_sweep, tmp_path, nohup):
     """What a lost ssh connection does; `nohup` asks to go on without one."""
@@ -224,6 +226,7 @@ def test_what_prints_may_itself_be_interrupted(tmp_path):
     assert len(said) == 1
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_trial_saves_itself_when_every_process_of_the_machine_is_told_to_end(write_sweep, tmp_path):
     """What Slurm does: Ray's own processes die of the SIGTERM, and the driver cannot learn what became of the trial."""

@@ -150,6 +150,7 @@ def test_arrays_that_unpack_to_more_than_a_page_are_not_unpacked(archsweep, tmp_
     assert peak < 100 * 2**20 < 4000 * 4000 * 8
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prefix", ["cma", "sepcma", "cmawm"])
 def test_an_optimizer_among_suggestions_is_read_without_trust(archsweep, tmp_path, write_sweep, marker, prefix):
     """Optuna keeps the optimizer of CMA-ES as a pickle in what a search proposed."""
@@ -170,6 +171,7 @@ def test_an_optimizer_among_suggestions_is_read_without_trust(archsweep, tmp_pat
     )
 
 
+@pytest.mark.thorough
 def test_a_real_optimizer_among_suggestions_is_continued(archsweep, tmp_path, write_sweep):
     """The check of what CMA-ES notes must not refuse what CMA-ES notes, with any of its variants."""
     for options in ("", ", use_separable_cma: true", ", with_margin: true"):
@@ -201,6 +203,7 @@ def test_an_entry_of_the_cache_is_data(tmp_path, write_sweep, marker):
     assert not marker.exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside-of-the-run", "a/../../../outside", "..", ""])
 def test_a_trial_id_names_no_file_outside(archsweep, tmp_path, write_sweep, name):
     """A ledger of another hand leads neither readers nor the driver out of the run directory."""
@@ -233,6 +236,7 @@ def test_names_of_a_sweep_name_no_folder_outside(archsweep, tmp_path, write_swee
         assert "it names the folder of the run" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["ledger.jsonl", "plan.json", "progress.jsonl", "driver.lock", "provenance.jsonl", "suggestions.jsonl"]
 )

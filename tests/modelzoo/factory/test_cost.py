@@ -21,6 +21,7 @@ def params(measured: Cost) -> int:
 
 
 # Counted on the official DeepViT code: 1000 classes, 224 x 224, patch 16, 12 heads, mlp_ratio 3; GMACs to three places.
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("attention", "depth", "num_params", "gmacs"),
     [
@@ -40,6 +41,7 @@ def test_deepvit_and_its_baselines(attention, depth, num_params, gmacs):
     assert measured.gmacs == pytest.approx(gmacs, abs=5.1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("embed_dim", "num_heads", "mlp_ratio", "num_params", "gmacs"),
     [
@@ -63,6 +65,7 @@ def test_widths_of_the_deepvit_paper(embed_dim, num_heads, mlp_ratio, num_params
 UNREFINED = (27_378_056, 6.957)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("expansion", "num_params", "gmacs"),
     [
@@ -119,6 +122,7 @@ def test_meta_device_counts_what_real_tensors_need(name, class_token):
     assert params(measured) == sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.thorough
 def test_nothing_is_allocated():
     """The model has 800 GB of weights: about 12 D^2 per block."""
     measured = cost(depth=64, embed_dim=16384, num_heads=128, mlp_ratio=4)

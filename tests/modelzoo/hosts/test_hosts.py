@@ -37,6 +37,7 @@ def message(arch, attention) -> str:
     return f"{problem.path}: {problem.message}\n  {problem.hint}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("arch", [SWIN_TINY, PVT, LINEAR_PVT], ids=["swin", "pvt", "linear pvt"])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_reattention_at_the_identity_is_the_host(arch, training):
@@ -50,6 +51,7 @@ def test_reattention_at_the_identity_is_the_host(arch, training):
     assert not torch.allclose(build(arch, {**IDENTITY, "theta_init": "random"}).train(training)(x), want, atol=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attention", ["reattention", "refiner"])
 @pytest.mark.parametrize("arch", [SWIN_TINY, PVT], ids=["swin", "pvt"])
 def test_hosts_weights_keep_their_names(arch, attention):
@@ -63,6 +65,7 @@ def test_hosts_weights_keep_their_names(arch, attention):
 GROUPMIX = {"name": "groupmix", "kernel_sizes": [3, 5]}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arch", "attention"),
     [

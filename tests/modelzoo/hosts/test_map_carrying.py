@@ -143,6 +143,7 @@ def test_forwards_may_run_inside_each_other():
     torch.testing.assert_close(inner[0], model(images(3)), rtol=0, atol=0)
 
 
+@pytest.mark.thorough
 def test_compiles_into_one_graph():
     model, x = build(BOTH).eval(), images()
     compiled = torch.compile(model, backend="eager", fullgraph=True)

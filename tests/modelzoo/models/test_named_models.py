@@ -85,6 +85,7 @@ def released(request):
         return request.param, timm.create_model(request.param)
 
 
+@pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 def test_size_is_the_released_one(released):
     name, model = released
@@ -120,6 +121,7 @@ def test_data_configurations_are_the_released_ones():
         assert (cfg.mean, cfg.std) == (imagenet if "groupmix" in name else ((0.5,) * 3, (0.5,) * 3))
 
 
+@pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 def test_first_convolution_and_classifier_are_as_in_timms_config(released):
     _, model = released
@@ -197,6 +199,7 @@ def test_features_only(name):
     assert shapes == [(2, channel, 32 // r, 32 // r) for channel, r in zip(channels, reductions, strict=True)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(TOYS))
 def test_compiles_as_one_graph(name):
     model = settled(name)
@@ -237,6 +240,7 @@ def test_tokens_and_position_embedding_have_equal_initialisation_and_no_weight_d
         assert parameter.std().item() == pytest.approx(0.02, rel=0.15)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -221,6 +221,7 @@ def test_a_probe_has_no_side_effects_if_the_forward_fails():
     assert len(attention_maps(model, images())) == 3
 
 
+@pytest.mark.thorough
 def test_compiled_models_are_recorded_eagerly():
     model, x = build().eval(), images()
     compiled = torch.compile(model, backend="eager")

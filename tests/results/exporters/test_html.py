@@ -110,6 +110,7 @@ def test_the_fragment_is_the_table_of_the_page(quickstart_plan, quickstart_recor
 _BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(_BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)")
 @pytest.mark.parametrize(
     ("clicks", "expected"),

@@ -134,6 +134,7 @@ def _lines(figure):
     return figure.frame.to_dict("records")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(FIGURES))
 def test_every_figure_is_drawn_without_a_browser(name, request):
     figure = _draw(name, request.getfixturevalue(MATERIAL[name]))

@@ -103,6 +103,7 @@ def hostile_run(run_of, plan, planned, record, tmp_path):
     return run_of(plan(*variants, sweep=_HOSTILE[0], dataset=_HOSTILE[1]), records)
 
 
+@pytest.mark.thorough
 def test_hostile_words_are_text_everywhere(hostile_run):
     """The elements are those of harmless words, and no attribute can run anything."""
     report = make_report([Subject(hostile_run, remarks=tuple(_HOSTILE))])
@@ -117,6 +118,7 @@ def test_hostile_words_are_text_everywhere(hostile_run):
     assert "\u202e" not in report.html
 
 
+@pytest.mark.thorough
 def test_pictures_hold_no_code(hostile_run):
     for src in _Page(make_report([Subject(hostile_run)]).html).values("src"):
         picture = ElementTree.fromstring(base64.b64decode(src.split(",", 1)[1]))
@@ -137,6 +139,7 @@ def test_pictures_hold_no_code(hostile_run):
         assert not [name for node in picture.iter() for name in node.attrib if name.startswith("on") or "href" in name]
 
 
+@pytest.mark.thorough
 def test_only_the_scripts_of_the_page_may_run_and_nothing_is_requested(hostile_run):
     page = _Page(make_report([Subject(hostile_run)]).html)
     policy = next(value for value in page.values("content") if "default-src" in value)
@@ -149,6 +152,7 @@ def test_only_the_scripts_of_the_page_may_run_and_nothing_is_requested(hostile_r
     )
 
 
+@pytest.mark.thorough
 def test_data_of_charts_are_whole_json(hostile_run):
     page = _Page(make_report([Subject(hostile_run)]).html)
     specs = [json.loads(body) for attributes, body in page.scripts if attributes.get("type") == "application/json"]
@@ -156,6 +160,7 @@ def test_data_of_charts_are_whole_json(hostile_run):
     assert {_HOSTILE[0], _HOSTILE[1], "{{constructor}} \\u202egnp"} <= names
 
 
+@pytest.mark.thorough
 def test_equal_ledgers_give_equal_bytes(run_of, quickstart_plan, quickstart_records):
     first = make_report([Subject(run_of(quickstart_plan, quickstart_records))])
     second = make_report([Subject(run_of(quickstart_plan, list(reversed(quickstart_records))))])
@@ -183,6 +188,7 @@ def test_failures_come_with_their_reason_and_last_lines(run_of, plan, planned, r
     assert "1 of 4 trials completed, 1 failed." in html
 
 
+@pytest.mark.thorough
 def test_the_command_is_the_one_that_was_typed(run_of, quickstart_plan, quickstart_records, tmp_path):
     """Without the folders of the machine: the sweep under its name in the run, the run directory by default."""
     session = {

@@ -28,6 +28,7 @@ def _three_errors(rate: float, num: int) -> float:
     return 3 * math.sqrt(rate * (1 - rate) / num)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("num_seeds", [3, 5])
 def test_holm_keeps_false_claims_of_ten_null_arms_at_five_percent(num_seeds):
     rate = false_claims.false_claim_rate(_STUDIES, num_seeds=num_seeds, seed=num_seeds)

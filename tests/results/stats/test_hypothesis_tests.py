@@ -124,6 +124,7 @@ def test_benjamini_hochberg_by_hand():
     assert benjamini_hochberg([0.9, 0.01, 0.02], 3) == pytest.approx([0.9, 0.03, 0.03])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [1, 2, 300])
 def test_holm_is_that_of_statsmodels(size):
     """Three sizes instead of a hundred examples: every call of statsmodels runs a full garbage collection."""

@@ -222,6 +222,7 @@ def test_a_killed_driver_leaves_no_lock(tmp_path):
         assert ledger.summaries == []
 
 
+@pytest.mark.thorough
 def test_a_killed_writer_loses_nothing_it_reported(tmp_path):
     """Killed three times at random moments of a tight loop of 20 kB records; the reader looks on all the while."""
     path = tmp_path / "ledger.jsonl"

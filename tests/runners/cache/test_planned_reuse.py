@@ -48,6 +48,7 @@ def filled(write_sweep, tmp_path):
     return cache, write_sweep(TWO_SEEDS.format(name="later", mechanisms="softmax, reattention, groupmix"))
 
 
+@pytest.mark.thorough
 def test_plan_counts_what_the_run_then_takes_over(filled, planned, archsweep, tmp_path):
     cache, path = filled
     said = f"4 of 6 trials are in the cache ({cache.directory}) and would be taken over\n"
@@ -65,6 +66,7 @@ def test_plan_counts_what_the_run_then_takes_over(filled, planned, archsweep, tm
     assert "taken over" not in after
 
 
+@pytest.mark.thorough
 def test_the_default_cache_is_that_of_a_run(filled, planned, monkeypatch):
     cache, path = filled
     monkeypatch.setenv("ARCHSWEEP_CACHE", str(cache.directory))
@@ -73,6 +75,7 @@ def test_the_default_cache_is_that_of_a_run(filled, planned, monkeypatch):
     assert "cache" not in planned(path)
 
 
+@pytest.mark.thorough
 def test_what_is_taken_over_takes_no_time(filled):
     """Six trials of an hour, four of them in the cache: two hours, also for the fewer seeds of a trimmed plan."""
     cache, path = filled
@@ -89,6 +92,7 @@ def test_what_is_taken_over_takes_no_time(filled):
     assert whole.seed_hours == 3.0
 
 
+@pytest.mark.thorough
 def test_trials_that_leave_files_behind_are_not_counted(filled, planned):
     cache, path = filled
     keeps = ("--set", "checkpoints.keep=last", "--cache", cache.directory)
@@ -96,6 +100,7 @@ def test_trials_that_leave_files_behind_are_not_counted(filled, planned):
     assert json.loads(planned(path, *keeps, "--json"))["plans"][0]["cache_dir"] is None
 
 
+@pytest.mark.thorough
 def test_a_cache_that_is_forbidden_or_not_asked_is_refused(filled, archsweep, tmp_path):
     cache, path = filled
     both = archsweep("plan", path, "--cache", cache.directory, "--no-cache", cwd=tmp_path)
@@ -120,6 +125,7 @@ def test_studies_provide_one_another_with_what_they_share(write_sweep, planned, 
     assert [each["trials"]["from_studies"] for each in documents] == [0, 2]
 
 
+@pytest.mark.thorough
 def test_providers_are_asked_in_order_and_not_for_what_the_ledger_has(filled):
     cache, path = filled
     plan = make_plan(load_sweep(path))

@@ -59,6 +59,7 @@ def test_without_the_cache_everything_is_trained(run):
     assert result.started == 2
 
 
+@pytest.mark.thorough
 def test_numbers_of_another_device_are_not_served(run, cache):
     run("first")
     other = TrialCache(cache.directory, "NVIDIA H200")
@@ -115,6 +116,7 @@ def test_a_search_is_served_too(run):
     assert all(record.cached_from for record in second.records)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"record": {"trial_id": "x"}, "run": "r"}'])
 def test_what_cannot_be_read_is_no_entry(run, cache, content):
     run("first")
@@ -176,6 +178,7 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
     assert not any(name.startswith(("runners.engines", "runners.cli", "results")) for name in softmax)
 
 
+@pytest.mark.thorough
 def test_comments_do_not_count_and_code_does(specs, tmp_path):
     """A copy of the sources, in which softmax gets another comment and Refiner another line."""
     for room in ROOMS:

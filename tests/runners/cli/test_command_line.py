@@ -86,6 +86,7 @@ def uninterrupted(archsweep, tmp_path_factory):
     return timeless_table(folder / "runs" / "slow")
 
 
+@pytest.mark.thorough
 def test_run_prints_the_table_and_leaves_it_as_csv_and_markdown(write_sweep, tmp_path):
     process = start("run", write_sweep(), "--engine", "in-process", cwd=tmp_path)
     printed, errors = process.communicate(timeout=240)
@@ -99,6 +100,7 @@ def test_run_prints_the_table_and_leaves_it_as_csv_and_markdown(write_sweep, tmp
     assert len(list(csv.DictReader((run_dir / "curves.csv").open()))) == 12
 
 
+@pytest.mark.thorough
 def test_second_run_trains_nothing_and_prints_the_same_table(archsweep, write_sweep, tmp_path):
     path = write_sweep()
     first = archsweep("run", path, "--engine", "in-process", cwd=tmp_path)
@@ -172,6 +174,7 @@ def test_sweep_without_a_runnable_variant_does_not_end_with_0(archsweep, write_s
     assert "params_m <= 1e-06 does not hold" in done.stderr or "params_m <= 0.000001 does not hold" in done.stderr
 
 
+@pytest.mark.thorough
 def test_killed_run_continues_to_the_table_of_an_uninterrupted_one(archsweep, write_sweep, tmp_path, uninterrupted):
     """kill -9 after one finished trial: it is not run again, and the end is the same, digit for digit."""
     path = write_sweep(SLOW)
@@ -207,6 +210,7 @@ def test_killed_ray_run_continues_and_leaves_no_trial_behind(
     assert timeless_table(tmp_path / "parts") == uninterrupted
 
 
+@pytest.mark.thorough
 def test_second_driver_is_refused_in_words(archsweep, write_sweep, tmp_path):
     path = write_sweep(SLOW, **{"epochs: 8": "epochs: 300"})
     process = start("run", path, "--engine", "in-process", cwd=tmp_path)
@@ -222,6 +226,7 @@ def test_second_driver_is_refused_in_words(archsweep, write_sweep, tmp_path):
         process.communicate()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["in-process", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
 def test_ctrl_c_ends_cleanly_with_130_and_the_run_can_go_on(archsweep, write_sweep, tmp_path, request, engine):
     path = write_sweep(SLOW)
@@ -240,6 +245,7 @@ def test_ctrl_c_ends_cleanly_with_130_and_the_run_can_go_on(archsweep, write_swe
     assert len(ids) == len(set(ids)) == 4
 
 
+@pytest.mark.thorough
 def test_status_and_table_answer_from_another_shell_during_a_run(archsweep, write_sweep, tmp_path):
     path = write_sweep(SLOW, **{"epochs: 8": "epochs: 40"})
     process = start("run", path, "--engine", "in-process", cwd=tmp_path)
@@ -265,6 +271,7 @@ def test_profile_has_its_own_run_directory(archsweep, tmp_path, write_sweep):
     assert len(ledger(tmp_path / "runs/tiny-smoke")) == 3
 
 
+@pytest.mark.thorough
 def test_init_writes_a_sweep_that_checks_and_plans(archsweep, tmp_path):
     assert archsweep("init", "mine.yaml", cwd=tmp_path).returncode == 0
     assert archsweep("check", "mine.yaml", cwd=tmp_path).returncode == 0

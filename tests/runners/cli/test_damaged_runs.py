@@ -33,6 +33,7 @@ def runs(directory):
     return damaged_runs.make_runs(directory)
 
 
+@pytest.mark.thorough
 @settings(
     max_examples=150, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -42,6 +43,7 @@ def test_every_verb_answers_or_refuses_in_words(runs, directory, seed):
     assert damaged_runs.try_verb(random.Random(seed), runs, directory) == ""
 
 
+@pytest.mark.thorough
 def test_damage_is_seen(runs, directory):
     """The mutations reach what is checked: most ledgers that they change are refused."""
     refused = 0
@@ -57,6 +59,7 @@ def test_damage_is_seen(runs, directory):
     assert refused > 6
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("metrics", [{}, {"top1": "NaN"}, {"top1": "Infinity"}])
 def test_a_search_goes_on_beside_a_trial_without_a_number(runs, directory, archsweep, metrics):
     """Found by benchmarks/fuzz.py: Optuna refuses a completed trial whose value is none."""

@@ -59,6 +59,7 @@ def obeyed(text):
     return {character for character in text if not character.isprintable()} - {"\n"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", HOSTILE_PARTS)
 def test_a_sweep_is_checked_and_planned_without_being_obeyed(archsweep, tmp_path, part):
     content = {**SWEEP, **HOSTILE_PARTS[part]}
@@ -146,6 +147,7 @@ def hostile_run(tmp_path):
         yield run
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "verb",
     [

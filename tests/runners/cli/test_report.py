@@ -55,6 +55,7 @@ def evil_run(archsweep, tmp_path_factory):
     return folder, done.stdout
 
 
+@pytest.mark.thorough
 def test_a_report_and_its_figures_as_files(evil_run):
     folder, printed = evil_run
     names = ["deltas", "seeds", "cost", "curves", "attention_similarity"]
@@ -81,6 +82,7 @@ setTimeout(() => {
 """Measures the page, and points at the first mark of a chart."""
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(_BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)")
 def test_a_browser_draws_every_chart_obeys_no_name_and_asks_nobody(evil_run, tmp_path):
     """Opened from the disk, as wide as a phone: charts are live, nothing needs scrolling sideways, the console is
@@ -115,6 +117,7 @@ def test_a_browser_draws_every_chart_obeys_no_name_and_asks_nobody(evil_run, tmp
     assert asked == []
 
 
+@pytest.mark.thorough
 def test_a_search_shows_importances_or_says_why_not(archsweep, tmp_path):
     (tmp_path / "seek.yaml").write_text(SEARCH)
     assert archsweep("run", "seek.yaml", "--engine", "in-process", cwd=tmp_path).returncode == 0

@@ -284,6 +284,7 @@ def read_rest(master):
     return text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_on_a_terminal_it_follows_the_run_and_a_signal_ends_only_the_view(run_dir, number, code):
     """This process is the driver. Ctrl-C is the usual way to end the view, so its exit code is 0."""

@@ -74,6 +74,7 @@ def searched(write_sweep, tmp_path):
     return tmp_path / "search"
 
 
+@pytest.mark.thorough
 def test_ablate_best_of_a_search_leads_back_to_its_baseline(searched, tmp_path):
     text = ablate_best(searched, "why")
     sweep = load_sweep_text(text).sweep
@@ -91,6 +92,7 @@ def test_ablate_best_of_a_search_leads_back_to_its_baseline(searched, tmp_path):
     assert off["- lr"].arch == full.setting.arch
 
 
+@pytest.mark.thorough
 def test_ablate_best_of_a_search_runs(searched, tmp_path):
     path = tmp_path / "why.yaml"
     path.write_text(ablate_best(searched, "why"))

@@ -63,6 +63,7 @@ def peaked(spec):
     return 90.0 - 10 * abs(math.log10(spec.train.lr / optimum))
 
 
+@pytest.mark.thorough
 def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path):
     """Learning rates at which the training diverges: they fail, fail again when asked, and no third time unasked."""
     text = RETUNE.replace("{min: 1e-4, max: 3e-2, log: true}", "[0.003, 1.0e+30]").replace(
@@ -124,6 +125,7 @@ def test_arms_start_with_equal_candidates_their_own_setting_first(write_sweep, t
     assert ended[0][1] == "baseline [as written]"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kill_after", [0, 2, 6, 7, 9, 11])
 def test_killed_run_goes_on_where_it_was(kill_after, write_sweep, tmp_path):
     """Killed at any place and started again, the run trains what the undisturbed one trains, each once."""
@@ -136,6 +138,7 @@ def test_killed_run_goes_on_where_it_was(kill_after, write_sweep, tmp_path):
     assert play(plan, tmp_path / "parts", peaked) == []
 
 
+@pytest.mark.thorough
 def test_limit_ends_within_the_tuning_and_says_what_is_left(write_sweep, tmp_path):
     plan = make_plan(load_sweep(write_sweep(RETUNE)))
     result = run_sweep(plan, tmp_path / "run", engine="in-process", limit=4)

@@ -31,6 +31,7 @@ def has_namespaces() -> bool:
     return subprocess.run([*OWN_SPACE, "true"], capture_output=True).returncode == 0
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.skipif(not has_namespaces(), reason="needs the right to create process, mount and network namespaces")
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def test_what_a_node_lacks_is_named():
     ]
 
 
+@pytest.mark.thorough
 def test_what_a_trial_imports_is_looked_for_on_every_node():
     """Held to what a trial's process has loaded, and to what `pip install archsweep` says it needs."""
     code = (
@@ -138,6 +139,7 @@ def test_missing_data_is_a_problem_of_the_nodes_that_lack_it():
     ]
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.skipif(not has_namespaces(), reason="needs the right to create process and mount namespaces")
 def test_a_real_cluster_whose_nodes_see_different_files(tmp_path):
@@ -165,6 +167,7 @@ def test_a_real_cluster_whose_nodes_see_different_files(tmp_path):
     assert found["left behind"] == []
 
 
+@pytest.mark.ray
 @pytest.mark.skipif(not has_namespaces(), reason="needs the right to create process and mount namespaces")
 def test_nodes_without_archsweep_get_it_and_nodes_with_another_torch_get_no_trials(write_sweep, tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}

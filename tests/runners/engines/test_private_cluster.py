@@ -173,6 +173,7 @@ def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home
         assert of_process(stopped.pid) == []
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @needs_proc
 def test_killed_it_leaves_no_process(start, home):
@@ -181,6 +182,7 @@ def test_killed_it_leaves_no_process(start, home):
     assert_nobody_left(killed.pid)
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @needs_proc
 def test_at_its_end_it_leaves_the_cache_alone_outside(start, home):

@@ -119,6 +119,7 @@ def can_submit() -> bool:
     return subprocess.run([*OWN_SPACE, "true"], capture_output=True).returncode == 0
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.skipif(not can_submit(), reason="needs ray[default] and the right to create namespaces")
 def test_a_real_ray_runs_the_job_and_continues_it(launch, tmp_path):

@@ -410,6 +410,7 @@ def test_fraction_states_its_aliases(write_sweep, archsweep):
     assert "warning: rows of the fraction are dropped: main effects are no longer clear of each other" in warned
 
 
+@pytest.mark.thorough
 def test_plan_with_probe_and_budget(write_sweep, archsweep, tmp_path):
     path = write_sweep()
     shown = archsweep(path, "--probe", "--budget", "1cpuh", "--concurrent", 2)

@@ -95,6 +95,7 @@ def test_fractions_are_solved_in_their_steps(write_sweep):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attention", ["reattention", "refiner", "groupmix"])
 @pytest.mark.parametrize("cost", ["params_m", "gmacs"])
 def test_closest_buildable_candidate_is_found(attention, cost):

@@ -71,6 +71,7 @@ def test_the_decisive_parameter_is_first_by_both_methods(sweep):
         assert all(type(share) is float for share in shares.values())
 
 
+@pytest.mark.thorough
 def test_the_order_of_the_ledger_does_not_matter(sweep):
     records = _records(lambda p: 90 - p["train.weight_decay"] - 3 * p["train.lr"])
     expected = parameter_importances(records, sweep)

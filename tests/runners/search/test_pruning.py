@@ -83,6 +83,7 @@ def test_a_resumed_race_ends_as_an_undisturbed_one(write_sweep, open_orchestrato
     assert first + play(open_orchestrator(path, run="parts"), noisy) == whole
 
 
+@pytest.mark.thorough
 def test_a_search_trains_no_further_seed_of_variants_below_the_median(write_sweep, open_orchestrator):
     """Depth d has top1 = d. From the third proposal on, one whose first seed is below the median of the earlier ones
     gets no second seed; every other gets all four."""
@@ -100,6 +101,7 @@ def test_a_search_trains_no_further_seed_of_variants_below_the_median(write_swee
     assert 1 in expected.values()
 
 
+@pytest.mark.thorough
 def test_the_sampler_receives_the_mean_over_the_seeds(write_sweep, open_orchestrator):
     """Seed 3 reverses the order of the depths; the search optimises the mean, in which depth 1 is best."""
     text = SEARCH.replace("prune:", "# prune:").replace("brute_force", "tpe")

@@ -69,6 +69,7 @@ def test_tpe_learns_the_feasible_region(write_sweep, open_orchestrator):
     assert num_infeasible(learning) < 30
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "nsgaii"])
 def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_orchestrator, sampler):
     """Killed twice, with infeasible proposals before and between."""
@@ -138,6 +139,7 @@ def play_two(orchestrator, value=two_sided):
             orchestrator.finish(assignment.trial_id, Outcome("completed", {"top1": top1}))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open_orchestrator, tmp_path, name):
     text = named(TWO, name)
@@ -159,6 +161,7 @@ def test_every_sampler_searches_for_one_and_for_two_objectives(write_sweep, open
         assert trial.values == [record.metrics["top1"], record.gmacs]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_resumes_after_an_interruption(write_sweep, open_orchestrator, name):
     """Interrupted after 3 and after 7 more trials (CMA-ES needs 6 for a generation), the proposals are the same."""
@@ -173,6 +176,7 @@ def test_every_sampler_resumes_after_an_interruption(write_sweep, open_orchestra
     assert len(whole) == 14
 
 
+@pytest.mark.thorough
 def test_pruning_with_two_objectives_uses_the_metric(write_sweep, open_orchestrator):
     """Optuna itself has no pruning with several objectives; a pruned trial has no values there."""
     text = TWO.replace("epochs: 1", "epochs: 3") + "    prune: {pruner: threshold, lower: 55.0}\n"

@@ -61,6 +61,7 @@ def tracker_processes():
                 yield int(path.name)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "begun"), [("tensorboard", "tracking/tensorboard.log"), ("mlflow", "mlflow/*.new")])
 def test_a_killed_tracker_is_left_out_and_told_at_the_next_start(watched, tmp_path, readers, name, begun):
     """MLflow's is killed while it makes its database, which MLflow itself could not open any more."""

@@ -16,7 +16,8 @@ from results import Run
 from runners.trackers import LIBRARIES, TRACKERS
 from search_space import TRACKER_SPECS
 
-pytestmark = pytest.mark.xdist_group("trackers")  # one process, so that the tracked sweep is trained once
+# One process, so that the tracked sweep is trained once.
+pytestmark = [pytest.mark.xdist_group("trackers"), pytest.mark.thorough]
 SWEEP = """
 name: tracked
 baseline:
@@ -44,6 +45,7 @@ def test_the_tables_name_the_same_trackers():
     assert sorted(TRACKERS) == sorted(TRACKER_SPECS) == sorted(LIBRARIES)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(TRACKERS))
 def test_every_trial_is_one_run_with_its_config_curve_and_outcome(tracked, readers, own_words, name):
     _, run_dir, opened = tracked
@@ -123,6 +125,7 @@ def test_a_finished_sweep_starts_no_tracker_again(tracked, run):
     assert written() == before
 
 
+@pytest.mark.thorough
 def test_a_killed_driver_leaves_one_run_per_trial_that_the_next_start_continues(run, readers, home, tmp_path):
     """The second start finds the run of the interrupted trial, adds the rest of its curve and ends it."""
     text = SWEEP.replace("epochs: 4", "epochs: 60").replace("[0.003, 1.0e-9, 1.0e+30]", "[0.003]")

@@ -75,6 +75,7 @@ def assert_same_weights(one, other):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arch", "train"),
     [
@@ -103,6 +104,7 @@ def test_interrupted_trial_continues_bit_for_bit(tmp_path: Path, arch, train):
     assert ended.total_seconds > left.total_seconds
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("val_fraction", [0.0, 0.25], ids=["test", "validation"])
 def test_best_weights_are_those_of_the_best_epoch(tmp_path: Path, val_fraction, learn_then_diverge):
     """Best weights survive an interruption and, loaded as documented, reproduce the metric of their epoch."""
@@ -180,6 +182,7 @@ def spoil_half(path):
     change(path, state={**state, "optimizer": {"state": {}, "param_groups": []}})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

@@ -49,6 +49,7 @@ def assert_close(one, other):
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_two_processes_compute_what_one_computes(tmp_path: Path):
     """Same global batches: sums over processes and sums over a batch differ only in rounding. Two processes resume bit
     for bit after an interruption, and one process can resume the checkpoint of two."""
@@ -92,6 +93,7 @@ def children():
     return sorted(found)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's processes in /proc")
 def test_dead_process_fails_the_trial_with_a_message_and_ends_the_others(tmp_path: Path):
     def kill_the_last(entry):

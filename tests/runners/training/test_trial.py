@@ -47,6 +47,7 @@ def test_outcome_of_a_completed_trial():
     assert (outcome.metrics["top1"] * 32 / 100).is_integer()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [
@@ -184,6 +185,7 @@ def test_a_folder_of_images(tmp_path: Path):
     assert "top5" not in outcome.metrics
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("attention", "epochs"), [("softmax", 8), ("reattention", 6), ("refiner", 3), ("groupmix", 2)])
 def test_every_mechanism_learns_handwritten_digits(attention, epochs):
     arch = {"depth": 2, "embed_dim": 40, "num_heads": 4, "patch_size": 2, "attention": attention}

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,7 @@ def test_any_text_is_a_sweep_or_a_spec_error(text: str) -> None:
     try_to_load(text, [])
 
 
+@pytest.mark.thorough
 @settings(max_examples=600, deadline=None)
 @given(st.data())
 def test_any_damaged_sweep_is_a_sweep_or_a_spec_error(data: st.DataObject) -> None:

@@ -38,6 +38,7 @@ def images(size=24, in_chans=3):
     return torch.randn(2, in_chans, size, size, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_parameters_are_the_published_ones(name):
     with torch.device("meta"):
@@ -45,6 +46,7 @@ def test_parameters_are_the_published_ones(name):
     assert sum(parameter.numel() for parameter in model.parameters()) == PUBLISHED[name][0]
 
 
+@pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_compute_is_the_published_one_within_two_percent(name):
@@ -133,6 +135,7 @@ def test_an_image_of_another_size_is_refused():
         toy()(torch.randn(1, 3, 32, 24))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiles_as_one_graph(kind):
     model = toy(kind, shift=kind == KINDS[0]).eval()

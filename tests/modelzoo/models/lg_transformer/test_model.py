@@ -31,6 +31,7 @@ def tiny(**options):
 
 
 # Inferred: parameters in 10^6 and 10^9 multiply-accumulates (of LG-T as another paper tabulates them).
+@pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 @pytest.mark.parametrize(
     ("name", "params_m", "gmacs"),
@@ -147,6 +148,7 @@ def test_checkpointing_changes_no_gradient():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.thorough
 def test_compiles_without_graph_breaks():
     model, image = tiny(), torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(torch.compile(model, backend="eager", fullgraph=True)(image), model(image))

@@ -51,6 +51,7 @@ def test_named_model_has_the_released_number_of_parameters(name):
     assert sum(parameter.numel() for parameter in model.parameters()) == PARAMS[name]
 
 
+@pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 @pytest.mark.parametrize("name", GMACS)
 def test_named_model_costs_what_was_published(name):
@@ -131,6 +132,7 @@ def test_checkpointing_changes_no_gradient():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.thorough
 def test_compiles_without_graph_breaks():
     model, image = tiny(peg=True), torch.randn(2, 3, 36, 28)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
