@@ -80,9 +80,13 @@ def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path):
     assert Counter((record.role, record.attempt) for record in failed) == {("retune", 1): 2, ("retune", 2): 2}
 
 
-# On Ray it is slow, and nothing that test_engines.py does not show of it.
-@pytest.mark.parametrize("engine", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
-def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, ray_cluster):
+# On Ray it is slow, and nothing that test_engine_contract.py does not show of it.
+@pytest.mark.parametrize(
+    "engine", ["in-process", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.xdist_group("ray")])]
+)
+def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, request):
+    if engine == "ray":
+        request.getfixturevalue("ray_cluster")
     plan = make_plan(
         load_sweep(write_sweep(RETUNE), overrides=["retune.num_trials=3"])
     )  # one stage: none after start-up
