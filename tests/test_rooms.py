@@ -178,14 +178,15 @@ def test_models_have_the_same_files_in_every_folder():
 @pytest.mark.parametrize("package", sorted(FOREIGN_TO))
 def test_light_packages_stay_light(package):
     """A fresh interpreter: `archsweep check` and `table` must answer at once."""
-    heavy = "{'torch', 'timm', 'ray', 'optuna', 'pandas', 'sklearn'}"
+    heavy = "{'torch', 'timm', 'ray', 'optuna', 'pandas', 'sklearn', 'jinja2'}"
     code = f"import sys, {package}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_command_line_itself_is_light():
-    code = "import sys, runners.cli; print(sorted({'torch', 'timm', 'ray', 'optuna', 'scipy'} & set(sys.modules)))"
+    heavy = "{'torch', 'timm', 'ray', 'optuna', 'scipy', 'jinja2'}"
+    code = f"import sys, runners.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -212,7 +213,7 @@ def test_verbs_that_look_at_runs_import_none_of_what_trained_them(tmp_path):
         "    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):\n"
         "        main()\n"
         "    assert shown.getvalue(), verb\n"
-        "    print(verb[0], *sorted({'torch', 'timm', 'ray', 'optuna'} & set(sys.modules)))\n"
+        "    print(verb[0], *sorted({'torch', 'timm', 'ray', 'optuna', 'jinja2'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.splitlines() == ["ls", "diff", "watch", "status", "table"]

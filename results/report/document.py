@@ -6,25 +6,30 @@ slipped through would still be inert, and it may ask no network for anything. Eq
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from results.exporters.html import SCRIPT, STYLE, fragment
+import vl_convert
+from markupsafe import Markup
+
+from results.exporters.html import fragment
 from results.figures import Evidence, Figure, draw_figures
-from results.report.assets import DRAWING, REPORT_STYLE, script_hash, text, vega_script
-from results.report.figure_section import drawn
+from results.markup.html_templates import asset, render
+from results.report.figure_section import figure_section
 from results.report.provenance import provenance_section, reproduction_section, sessions_of, sweep_description
+from results.report.section import Section, section
 from results.report.trials import trial_sections
 from results.store.run import Run
-from results.store.run_layout import IN_RUN_DIR
 from results.table.merge import table_of_runs
 from results.table.table import AblationTable
 
-__all__ = ["Report", "Subject", "make_report"]
+__all__ = ["Report", "Subject", "make_report", "script_hash"]
 
 _MOST_NAMED = 6
-_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
@@ -58,52 +63,49 @@ def make_report(subjects: Sequence[Subject]) -> Report:
     whole = table_of_runs([subject.run for subject in subjects])
     tables = [table_of_runs([subject.run]) for subject in subjects]
     names = [study.name for study in whole.studies] or [""]
+    is_sole = len(subjects) == 1
     figures: list[tuple[str, Figure]] = []
-    sections = [("table", "Ablation table", fragment(whole))]
+    sections = [Section("table", "Ablation table", fragment(whole))]
     for index, (subject, table, name) in enumerate(zip(subjects, tables, names, strict=True), start=1):
-        prefix = f"run{index}-" if len(subjects) > 1 else ""
+        prefix = "" if is_sole else f"run{index}-"
         others = tuple(one for one in tables if one is not table)
         made, lacking = draw_figures(Evidence(subject.run, table, others, subject.importances))
         figures += [(prefix + figure.name, figure) for figure in made]
-        if prefix:
-            sections.append((f"{prefix}top", f"Run: {name}", _summary(subject.run, table)))
-        sections += [(prefix + figure.name, "", drawn(prefix + figure.name, figure)) for figure in made]
-        sections += [(prefix + key, title, body) for key, title, body in trial_sections(table)]
+        if not is_sole:
+            sections.append(Section(f"{prefix}top", f"Run: {name}", _summary(subject.run, table)))
+        sections += [figure_section(prefix + figure.name, figure) for figure in made]
+        sections += trial_sections(table, prefix)
         sections += _about(subject, table, lacking, prefix)
-    title = whole.sweep + (f" ({whole.profile})" if whole.profile else "")
-    description = sweep_description(sessions_of(subjects[0].run)) if len(subjects) == 1 else ""
-    head = f"<h1>{text(title)}</h1>\n" + (f'<p class="lead">{text(description)}</p>\n' if description else "")
-    if len(subjects) == 1:
-        head += _summary(subjects[0].run, tables[0])
-    titles = dict(figures)
-    # Of several runs each has one link: a dozen equal words per run guide nobody.
-    links = "".join(
-        f'<a href="#{key}">{text(heading or titles[key].title)}</a>'
-        for key, heading, _ in sections
-        if len(subjects) == 1 or key == "table" or key.endswith("-top")
+    # The first script is the table's; charts need the other two.
+    scripts = [asset("exporters/assets/table.js")]
+    scripts += [vega_script(), asset("report/assets/charts.js")] if figures else []
+    page = render(
+        "report/assets/page.html.j2",
+        title=whole.sweep + (f" ({whole.profile})" if whole.profile else ""),
+        description=sweep_description(sessions_of(subjects[0].run)) if is_sole else "",
+        summary=_summary(subjects[0].run, tables[0]) if is_sole else "",
+        sections=sections,
+        # Of several runs each has one link: a dozen equal words per run guide nobody.
+        linked=[one for one in sections if is_sole or one.key == "table" or one.key.endswith("-top")],
+        scripts=scripts,
+        script_hashes=[script_hash(f"\n{script}") for script in scripts],
     )
-    body = "".join(
-        f'<section id="{key}">\n<h2>{text(heading)}</h2>\n{content}</section>\n' if heading else content
-        for key, heading, content in sections
-    )
-    return Report(_page(title, f"{head}<nav>{links}</nav>\n{body}", has_charts=bool(figures)), tuple(figures))
+    return Report(str(page), tuple(figures))
 
 
-def _about(
-    subject: Subject, table: AblationTable, lacking: Mapping[str, str], prefix: str
-) -> Iterable[tuple[str, str, str]]:
+def _about(subject: Subject, table: AblationTable, lacking: Mapping[str, str], prefix: str) -> Iterable[Section]:
     remarks = [*subject.remarks, *(f"{name.replace('_', ' ')}: {reason}" for name, reason in lacking.items())]
     if remarks:
-        items = "".join(f"<li>{text(remark)}</li>" for remark in remarks)
-        yield f"{prefix}left-out", "Left out of this report", f"<ul>{items}</ul>\n"
+        yield section(f"{prefix}left-out", "Left out of this report", "left_out", remarks=remarks)
     sessions = sessions_of(subject.run)
-    if provenance := provenance_section(table, sessions):
-        yield f"{prefix}provenance", "Provenance", provenance
-    if reproduction := reproduction_section(subject.run, sessions, key=f"{prefix}{IN_RUN_DIR.sweep}"):
-        yield f"{prefix}reproduce", "How to reproduce", reproduction
+    found = [
+        provenance_section(f"{prefix}provenance", table, sessions),
+        reproduction_section(prefix, subject.run, sessions),
+    ]
+    yield from filter(None, found)
 
 
-def _summary(run: Run, table: AblationTable) -> str:
+def _summary(run: Run, table: AblationTable) -> Markup:
     """How far the run is, and what its variants came to."""
     planned = sum(row.num_planned for row in table.rows)
     completed = sum(row.num_completed for row in table.rows)
@@ -111,12 +113,8 @@ def _summary(run: Run, table: AblationTable) -> str:
     counts = [f"{completed} of {planned} trials completed"]
     counts += [f"{failed} failed"] if failed else []
     counts += [f"{pruned} pruned"] if pruned else []
-    lines = [f'<p class="lead">{", ".join(counts)}. {text(_verdicts(table))}</p>\n']
-    if run.driver is not None:
-        lines.append('<p class="warning">The run is still going on; this is how it stood.</p>\n')
-    if failed:
-        lines.append('<p class="warning">Some trials failed; their rows are incomplete.</p>\n')
-    return "".join(lines)
+    values = {"counts": counts, "verdicts": _verdicts(table)}
+    return render("report/assets/summary.html.j2", **values, is_running=run.driver is not None, any_failed=bool(failed))
 
 
 def _verdicts(table: AblationTable) -> str:
@@ -132,15 +130,15 @@ def _verdicts(table: AblationTable) -> str:
     return f"Against the baseline: {', '.join(parts)}."
 
 
-def _page(title: str, body: str, *, has_charts: bool) -> str:
-    scripts = [(SCRIPT, ""), *([(vega_script(), ' type="module"'), (DRAWING, ' type="module"')] if has_charts else [])]
-    allowed = " ".join(script_hash(f"\n{script}") for script, _ in scripts)
-    policy = f"{_POLICY}; script-src {allowed}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>\n{STYLE}{REPORT_STYLE}</style>\n</head>\n<body>\n{body}"
-        + "".join(f"<script{kind}>\n{script}</script>\n" for script, kind in scripts)
-        + "</body>\n</html>\n"
-    )
+def script_hash(script: str) -> str:
+    """The script as a Content-Security-Policy names it: nothing else may run."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+@functools.cache
+def vega_script() -> Markup:
+    """A JavaScript module that defines `window.vegaEmbed`; about 0.9 MB, the same bytes at every call."""
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    # Both could only stand in a string or a regular expression, where `\\x3c` is `<`.
+    bundle = bundle.replace("</script", "\\x3c/script").replace("<!--", "\\x3c!--")
+    return asset("report/assets/vega_licence.js") + Markup(bundle)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.report.assets import block, data_uri, text
+from results.report.section import Section, section
 from results.report.trials import listing
 from results.store.run import Run
 from results.store.run_layout import IN_RUN_DIR
@@ -47,8 +47,8 @@ def sweep_description(sessions: Sequence[Mapping[str, Any]]) -> str:
     return str(sweep.get("description") or "") if isinstance(sweep, dict) else ""
 
 
-def provenance_section(table: AblationTable, sessions: Sequence[Mapping[str, Any]]) -> str:
-    """Versions, devices, state of the code; what differs between starts is given for each. Empty without anything."""
+def provenance_section(key: str, table: AblationTable, sessions: Sequence[Mapping[str, Any]]) -> Section | None:
+    """Versions, devices, state of the code; what differs between starts is given for each. None without anything."""
     records = [record for row in table.rows for record in row.records]
     devices = sorted({record.device for record in records if record.device})
     finished = sorted(record.finished_at for record in records if record.finished_at)
@@ -69,29 +69,23 @@ def provenance_section(table: AblationTable, sessions: Sequence[Mapping[str, Any
     taken = sorted({record.cached_from for record in records if record.cached_from})
     if taken:
         lines.append(("trials taken over from", ", ".join(taken)))
-    return listing(("what", "value"), lines) if lines else ""
+    return listing(key, "Provenance", ("what", "value"), lines) if lines else None
 
 
-def reproduction_section(run: Run, sessions: Sequence[Mapping[str, Any]], *, key: str = _SWEEP) -> str:
-    """The command, and the sweep file as it was. Empty if neither is known."""
-    parts = []
+def reproduction_section(prefix: str, run: Run, sessions: Sequence[Mapping[str, Any]]) -> Section | None:
+    """The command, and the sweep file as it was. None if neither is known."""
+    commands: list[str] = []
     if sessions:
         last = sessions[-1]
-        command = _command(last)
-        parts.append(
-            f"<p>With the sweep file below saved as <code>{_SWEEP}</code>:</p>\n"
-            f"<pre>{block(chr(10).join([*_install(last), command]))}</pre>\n"
-        )
+        commands = [*_install(last), _command(last)]
     try:
         sweep = run.files.sweep.read_bytes()
     except OSError:
-        return "".join(parts)
-    link = f'<a download="{text(key)}" href="{data_uri("application/yaml", sweep)}">{_SWEEP} as a file</a>'
-    parts.append(
-        f"<details open><summary>{_SWEEP}</summary>\n<pre>{block(sweep.decode(errors='replace'))}</pre></details>\n"
-        f'<p class="files">{link}</p>\n'
-    )
-    return "".join(parts)
+        sweep = None
+    if not commands and sweep is None:
+        return None
+    values = {"commands": commands, "sweep": sweep, "name": _SWEEP, "download": prefix + _SWEEP}
+    return section(f"{prefix}reproduce", "How to reproduce", "reproduction", **values)
 
 
 def _lines(name: str, values: Iterable[str]) -> list[tuple[str, str]]:

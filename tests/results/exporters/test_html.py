@@ -11,8 +11,10 @@ from html.parser import HTMLParser
 import pytest
 
 from results import EXPORTERS, ablation_table
-from results.exporters.html import SCRIPT, STYLE, fragment
+from results.exporters.html import fragment
+from results.markup.html_templates import asset
 
+STYLE, SCRIPT = asset("exporters/assets/table.css"), asset("exporters/assets/table.js")
 _HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',

@@ -16,8 +16,8 @@ import pytest
 
 from results import Failure, Run
 from results.figures.files import figure_csv
+from results.markup.html_templates import block, script_json, text
 from results.report import Subject, make_report
-from results.report.assets import block, script_json, text
 from search_space.parsing.errors import SpecError
 
 _HOSTILE = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from results.report.assets import script_hash
+from results.report.document import script_hash
 
 SWEEP = r"""
 name: evil

@@ -1,0 +1,28 @@
+"use strict";
+for (const table of document.querySelectorAll(".ablation table")) {
+  const original = [...table.tBodies].map(body => [body, [...body.rows]]);
+  const heads = [...table.tHead.rows[0].cells];
+  const key = (row, column) => {
+    const cell = row.cells[column];
+    return "sort" in cell.dataset ? Number(cell.dataset.sort) : cell.textContent;
+  };
+  const compare = (a, b) => {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    return String(a).localeCompare(String(b), "en", {numeric: true});
+  };
+  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+    const next = {ascending: "descending", descending: null}[head.getAttribute("aria-sort")];
+    const order = next === undefined ? "ascending" : next;
+    heads.forEach(other => other.removeAttribute("aria-sort"));
+    original.forEach(([body, rows]) => body.replaceChildren(...rows));
+    if (order === null) return;
+    head.setAttribute("aria-sort", order);
+    const sign = order === "ascending" ? 1 : -1;
+    const rows = original.flatMap(pair => pair[1]).filter(row => !row.classList.contains("group"));
+    // An empty cell has no value to sort by: it goes last in both orders.
+    const isEmpty = row => row.cells[column].textContent === "";
+    rows.sort((a, b) => isEmpty(a) - isEmpty(b) || (isEmpty(a) ? 0 : sign * compare(key(a, column), key(b, column))));
+    original.forEach(([body]) => body.replaceChildren());
+    original[0][0].replaceChildren(...rows);
+  }));
+}

@@ -1,0 +1,38 @@
+"use strict";
+// Long names that stand side by side on a desk stand below each other on a phone.
+function narrow(node) {
+  if (node === null || typeof node !== "object") return;
+  if (node.legend && node.legend.columns > 1) node.legend.columns = 1;
+  Object.values(node).forEach(narrow);
+}
+for (const box of document.querySelectorAll(".chart[data-spec]")) {
+  const spec = JSON.parse(document.getElementById(box.dataset.spec).textContent);
+  const still = box.querySelector("img");
+  const file = document.getElementById(box.dataset.spec + "-svg");
+  file.href = still.src;
+  file.hidden = false;
+  if (!window.vegaEmbed) continue;
+  const room = box.clientWidth - 20;
+  if ("facet" in spec) {
+    const panels = Number(box.dataset.panels);
+    spec.columns = Math.max(1, Math.min(panels, Math.floor(room / (spec.spec.width + 60))));
+    if ("stretch" in box.dataset) spec.spec.width = Math.min(420, Math.floor(room / spec.columns) - 75);
+  } else if ("stretch" in box.dataset) {
+    spec.width = "container";
+  }
+  // Names may take a third of a phone's width, not more.
+  spec.config.axisY = {labelLimit: Math.min(240, Math.round(room * .36))};
+  spec.config.legend.labelLimit = Math.min(300, room - 60);
+  if (room < 520) {
+    narrow(spec);
+    spec.config.axisX = {titleAnchor: "end"};
+  }
+  const live = document.createElement("div");
+  box.append(live);
+  still.hidden = true;
+  const options = {mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false,
+                   logLevel: 1, tooltip: {disableDefaultStyle: true}};
+  vegaEmbed(live, spec, options).then(
+    () => { box.dataset.drawn = "live"; },
+    error => { live.remove(); still.hidden = false; box.dataset.drawn = "still"; console.warn(String(error)); });
+}
