@@ -33,8 +33,8 @@ def draw(evidence: Evidence) -> Figure | None:
     return Figure(
         name="contributions",
         title="What each component contributes",
-        caption="Paired differences with 95 % t-intervals: what the component adds to nothing (add_one_in), and what "
-        "taking it out of everything costs (leave_one_out). Where the two disagree the components interact, and "
+        caption="Paired differences with 95 % t-intervals: the gain from adding the component to none (add_one_in) and "
+        "the loss from removing it from all (leave_one_out). Where the two disagree the components interact, and "
         "neither is the contribution.",
         frame=frame,
         chart=styled(_chart(frame, table)),

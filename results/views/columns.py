@@ -3,7 +3,7 @@
 trial_id variant seed status epochs attempt ...   fields of the record
 failure failure_message                           why it failed
 top1 loss val_top1 ...                            final metrics
-arch.depth train.lr arch.attention.name ...       what was trained
+arch.depth train.lr arch.attention.name ...       paths into the spec of the trial
 """
 
 from __future__ import annotations

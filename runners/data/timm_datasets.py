@@ -62,7 +62,7 @@ def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int
 def _describe(dataset: Any, train: Any, test: Any, in_memory_bytes: int) -> SourceInfo:
     num_classes = dataset.num_classes or _num_classes(train)
     if num_classes is None:
-        raise SpecError(_problem(dataset, "the reader does not know the number of classes", "write num_classes: N"))
+        raise SpecError(_problem(dataset, "the reader does not report the number of classes", "write num_classes: N"))
     _check_same_classes(dataset, train, test)
     is_stream = isinstance(train, IterableDataset)
     # The training split of a stream fills a shuffle buffer before its first image.
