@@ -126,7 +126,7 @@ def _time(forecast: Forecast) -> Iterator[str]:
     resources = forecast.plan.sweep.resources
     costs = [f"{_hours(forecast.cpu_hours)} of CPUs"] if forecast.cpu_hours or resources.cpus else []
     if forecast.is_gpu_bound:
-        why = "the share is measured later" if resources.gpu_memory == "auto" else "no GPU here tells its memory"
+        why = "the share is measured later" if resources.gpu_memory == "auto" else "GPU memory unknown here"
         costs += [f"at most {_hours(forecast.gpu_hours)} of GPUs, if each trial took a whole one: {why}"]
     elif forecast.uses_gpus:
         is_share = resources.gpu_memory is not None and not resources.per_variant

@@ -229,7 +229,7 @@ class Visited:
 
 
 def visit(archsweep, folder, *options):
-    """Start SLOW, look at it from other shells after its first trial, interrupt it, and let the next start finish it."""
+    """Start SLOW, look at it from other shells after its first trial, interrupt it, and resume it."""
     (folder / "sweep.yaml").write_text(textwrap.dedent(SLOW))
     run_dir = folder / "runs" / "slow"
     process = start("run", "sweep.yaml", *options, cwd=folder)

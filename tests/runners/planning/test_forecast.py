@@ -211,7 +211,7 @@ def test_gpu_hours_of_trials_that_share_by_memory(write_sweep, gpu_memory, gpu_g
         == "time: 6.0 h with 1 at a time; 6.0 h of CPUs, "
         + {
             ("10", 80): "1.2 h of GPUs (0.2 of a GPU per trial)",
-            ("10", None): "at most 6.0 h of GPUs, if each trial took a whole one: no GPU here tells its memory",
+            ("10", None): "at most 6.0 h of GPUs, if each trial took a whole one: GPU memory unknown here",
             ("auto", 80): "at most 6.0 h of GPUs, if each trial took a whole one: the share is measured later",
         }[gpu_memory, gpu_gib]
         + " (from probe on cpu)"
