@@ -63,9 +63,7 @@ def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, torch.T
     if not wrapped:
         if ema:
             raise SpecError(
-                Problem(
-                    "contains no averaged weights", where=str(path), hint="without --ema, its plain weights are used"
-                )
+                Problem("contains no averaged weights", where=str(path), hint="without --ema, plain weights are used")
             )
         state = content
     else:
