@@ -8,7 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDERS = ["search_space", "modelzoo", "results", "runners", "tests", "benchmarks", "docs", "sweeps"]
 NAMED = re.compile(rf"(?<![\w/.-])((?:{'|'.join(FOLDERS)})/[\w/.-]*\.(?:py|md|yaml|json))(?![\w*])")
-EXAMPLES = {"sweeps/FILE.yaml", "sweeps/NAME.yaml", "sweeps/quick.yaml"}  # names of the user's own files
+EXAMPLES = {  # files of the reader's own
+    *("sweeps/FILE.yaml", "sweeps/NAME.yaml", "sweeps/quick.yaml"),
+    *("modelzoo/attention/talking_heads.py", "tests/modelzoo/attention/test_talking_heads.py"),
+}
 
 
 def test_named_files_exist():
