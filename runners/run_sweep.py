@@ -5,11 +5,11 @@ Running the same sweep again continues it; nothing here distinguishes a first st
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from results import LedgerWriter, ProgressWriter, RecordSummary, write_plan, wri
 from results.store.run_layout import RunDir
 from runners.cache.reuse import RecordLookup, from_siblings, reuse_records
 from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_records
-from runners.display.live import LiveView, TrialLines
+from runners.display.live import LiveView, TrialLines, progress_view
 from runners.driver.checkpoint_cleanup import CheckpointRemover, remove_checkpoints
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.progress_file import ProgressFile
@@ -35,15 +35,20 @@ from search_space.parsing.visible import visible
 
 __all__ = ["SweepOutcome", "run_sweep"]
 
-_TRACKERS_AT_THE_END = 60.0  # seconds at most that trackers have to finish
-_TRACKERS_ALONE = 3600.0
-_TRACKERS_IN_A_HURRY = 5.0
+# Seconds at most that trackers have to finish.
+_PATIENCE_AFTER_TRIALS = 60.0
+_PATIENCE_WITHOUT_TRIALS = 3600.0
+_PATIENCE_AFTER_INTERRUPT = 5.0
 
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """How the run stands after this start of the driver; `counts` are of the present plan, by status. `signal` is what
-    interrupted it, if anything did."""
+    """State of the run after this start of the driver.
+
+    Attributes:
+        counts: trials of the present plan, by status.
+        signal: the signal that interrupted it, if one did.
+    """
 
     counts: Counter[str]
     started: int
@@ -65,91 +70,93 @@ def run_sweep(
     cache: TrialCache | None = None,
     console: Console | None = None,
 ) -> SweepOutcome:
-    """Runs what is left of the plan in `run_dir`.
+    """Run the trials of the plan that `run_dir` has no record of.
 
     Args:
         retry: statuses that run again; `failed` is the only useful one.
         limit: start at most this many trials.
-        siblings: run directories of the other studies of the file; trials they completed are taken over.
-        cache: the memory across sweeps; it serves nothing where trials leave more than their records.
-        console: where to show progress; None for silence.
+        siblings: run directories of the other studies of the file, whose completed trials are reused.
+        cache: the trial cache; it serves nothing where trials leave more than their records.
+        console: shows progress; None for silence.
 
     Raises:
-        SpecError: another driver is at work here, or the engine cannot run these trials.
+        SpecError: another driver holds the run directory, or the engine cannot run these trials.
     """
     files = RunDir(run_dir.resolve())  # workers have other working directories
     session = new_session()
     if cache is not None and not leaves_only_records(plan.sweep):
         cache = None
-    kept = CacheWriter(cache, files.path) if cache else None
-    interrupted = False
-    started = _Started()
     with LedgerWriter(files) as ledger, ProgressWriter(files, ledger.summaries) as progress:
+        # 1. What is planned, and where its numbers come from.
         write_plan(files, plan.as_run_plan())
+        remove_checkpoints(files, ledger.summaries)
+        description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
+        write_provenance(files, description, plan.file.text)
+
+        # 2. Who follows the trials.
         stop = StopRequest(
             files,
             session=session,
             grace_seconds=plan.sweep.checkpoints.grace_seconds,
             say=lambda text: None if console is None else console.print(text, markup=False, style="bold"),
         )
-        remove_checkpoints(files, ledger.summaries)
-        description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
-        write_provenance(files, description, plan.file.text)
-        progress_file = ProgressFile(progress)
+        progress_file, started = ProgressFile(progress), _StartedCount()
         tracking = Tracking(plan.sweep, files, summaries=ledger.summaries, say=_say_to(console))
+        observers: list[Observer] = [progress_file, started, CheckpointRemover(files), tracking]
+        cache_writer = CacheWriter(cache, files.path) if cache else None
+        observers += [cache_writer] if cache_writer else []
         orchestrator: Orchestrator | None = None
-        is_comparing = False
+        is_interrupted = is_comparing = False
         try:
-            for stage in stages(plan, ledger, retry=retry, session=session):  # one, or those of `retune` before it
+            # 3. One stage of training, or with `retune` those that tune the variants before it.
+            for stage in stages(plan, ledger, retry=retry, session=session):
                 if is_comparing := stage.role == "":
                     plan = stage.plan
                     write_plan(files, plan.as_run_plan())
                 lookups: list[RecordLookup] = [from_siblings(siblings, files), *([cache.get] if cache else [])]
-                if taken := reuse_records(stage.plan, ledger, lookups, role=stage.role):
-                    _report_reused(taken, cache)
-                watchers: list[Observer] = [progress_file, started, CheckpointRemover(files), tracking]
-                watchers += [kept] if kept else []
-                left = None if limit is None else limit - started.count
+                if count := reuse_records(stage.plan, ledger, lookups, role=stage.role):
+                    _report_reused(count, cache)
+                followers = [*observers]
                 orchestrator = Orchestrator(
                     stage.plan,
                     ledger,
                     retry=retry,
-                    limit=left,
+                    limit=None if limit is None else limit - started.count,
                     session=session,
                     role=stage.role,
-                    observers=watchers,
+                    observers=followers,
                     stop=stop,
                     lookup=cache.get if cache else None,
                 )
                 if orchestrator.num_startable > 0:
-                    with _view(console, orchestrator, stage.plan) as view, _capture_ray_output(engine, files):
-                        watchers.extend(view)
+                    with _view_of(orchestrator, stage.plan, console) as view:
+                        followers += [view] if view else []
                         run_trials(engine, orchestrator, run_dir=files, address=address)
                 if stop.is_asked and orchestrator.num_remaining:
-                    interrupted = True
+                    is_interrupted = True
                     break
         except KeyboardInterrupt:
-            interrupted = True
+            is_interrupted = True
         finally:
+            # 4. The tables, whatever has happened.
             if orchestrator is not None:
-                progress_file.stopped(orchestrator.running())  # what has no record now is interrupted, not running
+                progress_file.stopped(orchestrator.running())  # a trial without a record is interrupted now
             write_tables(files)
-            # Who trained nothing came for the trackers, to which a long run may have to be told from its beginning.
-            at_the_end = _TRACKERS_AT_THE_END if started.count else _TRACKERS_ALONE
-            tracking.close(patience=_TRACKERS_IN_A_HURRY if interrupted else at_the_end)
-        if kept and kept.problem:
-            print(f"archsweep: warning: the cache was not written: {kept.problem}", file=sys.stderr)
+            # A start that trained nothing was for the trackers, which may have to receive the whole run.
+            patience = _PATIENCE_AFTER_TRIALS if started.count else _PATIENCE_WITHOUT_TRIALS
+            tracking.close(patience=_PATIENCE_AFTER_INTERRUPT if is_interrupted else patience)
+        if cache_writer and cache_writer.problem:
+            print(f"archsweep: warning: the cache was not written: {cache_writer.problem}", file=sys.stderr)
         assert orchestrator is not None, "a run without a stage"
-        ending = {"interrupted": interrupted, "signal": stop.signal or signal.SIGINT}
-        if not is_comparing:  # stopped while variants were being tuned
-            return SweepOutcome(Counter(), started.count, orchestrator.num_remaining + plan.num_trials, **ending)
-        records = _records_of_plan(orchestrator, plan)
+        # Stopped while variants were being tuned, the comparison is still to be done.
+        records = _records_of_plan(orchestrator, plan) if is_comparing else []
+        remaining = orchestrator.num_remaining + (0 if is_comparing else plan.num_trials)
         counts = Counter(record.status for record in records)
-        return SweepOutcome(counts, started.count, orchestrator.num_remaining, **ending)
+        return SweepOutcome(counts, started.count, remaining, is_interrupted, stop.signal or signal.SIGINT)
 
 
 def _say_to(console: Console | None) -> Callable[[str], None]:
-    errors = sys.stderr  # as it is now: what Ray prints is diverted later
+    errors = sys.stderr  # as it is now: Ray's output is redirected later
 
     def say(text: str) -> None:
         line = f"archsweep: {visible(text)}"
@@ -162,15 +169,15 @@ def _say_to(console: Console | None) -> Callable[[str], None]:
 
 
 def _report_reused(count: int, cache: TrialCache | None) -> None:
-    # Said also by a quiet run: who repeats a sweep to see whether its numbers come out again must not be fooled.
+    # Printed also by a quiet run: a user who repeats a sweep to check its numbers must see it.
     trials = "1 trial was" if count == 1 else f"{count} trials were"
     where = f"studies of this file or the cache ({cache.directory})" if cache else "studies of this file"
     hint = "; --no-cache trains again" if cache else ""
     print(f"archsweep: {trials} not trained but taken over from {where}{hint}", file=sys.stderr)
 
 
-class _Started:
-    """Observer that counts the trials this session began."""
+class _StartedCount:
+    """Observer that counts the trials that this session started."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -190,31 +197,9 @@ def _records_of_plan(orchestrator: Orchestrator, plan: Plan) -> list[RecordSumma
     return [orchestrator.records[key] for key in keys if key in orchestrator.records]
 
 
-@contextlib.contextmanager
-def _view(console: Console | None, orchestrator: Orchestrator, plan: Plan) -> Iterator[list[Observer]]:
-    if console is None:
-        yield []
-        return
+def _view_of(
+    orchestrator: Orchestrator, plan: Plan, console: Console | None
+) -> AbstractContextManager[LiveView | TrialLines | None]:
     earlier = {record.trial_id: record for record in _records_of_plan(orchestrator, plan)}
-    if not console.is_terminal:
-        yield [TrialLines(console, planned=orchestrator.num_planned, earlier=earlier, metric=plan.sweep.metric)]
-        return
-    with LiveView(
-        console, title=plan.sweep.name, planned=orchestrator.num_planned, earlier=earlier, metric=plan.sweep.metric
-    ) as view:
-        yield [view]
-
-
-@contextlib.contextmanager
-def _capture_ray_output(engine: str, run_dir: RunDir) -> Iterator[None]:
-    """Sends what Ray prints into `driver.log`: some of it goes to stdout whatever its settings say."""
-    if engine != "ray":
-        yield
-        return
-    with (
-        run_dir.driver_log.open("a", encoding="utf-8", buffering=1) as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
-        yield
-    sys.stdout.flush()
+    planned = orchestrator.num_planned
+    return progress_view(console, title=plan.sweep.name, planned=planned, earlier=earlier, metric=plan.sweep.metric)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,7 +18,7 @@ from runners.trials.objectives import objective
 from search_space import METRICS
 from search_space.parsing.visible import visible
 
-__all__ = ["LiveView", "TrialLines"]
+__all__ = ["LiveView", "TrialLines", "progress_view"]
 
 
 class _Tally:
@@ -178,3 +179,22 @@ class LiveView:
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         return f"about {hours} h {minutes:02} min left" if hours else f"about {minutes}:{rest:02} left"
+
+
+@contextmanager
+def progress_view(
+    console: Console | None, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
+) -> Iterator[LiveView | TrialLines | None]:
+    """The observer that suits the console: a live view on a terminal, lines elsewhere; None without a console.
+
+    Args:
+        planned: trials that the sweep asks for.
+        earlier: trial id -> summary of trials that have a record already.
+    """
+    if console is None:
+        yield None
+    elif not console.is_terminal:
+        yield TrialLines(console, planned=planned, earlier=earlier, metric=metric)
+    else:
+        with LiveView(console, title=title, planned=planned, earlier=earlier, metric=metric) as view:
+            yield view

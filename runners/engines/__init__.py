@@ -7,9 +7,11 @@ is a record, never an exception.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.store.run_layout import RunDir
@@ -52,11 +54,24 @@ def _keep_ray_on_loopback() -> None:
 
 
 def _ray(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) -> None:
-    if address in (None, "local"):
-        _keep_ray_on_loopback()
-    from runners.engines.ray.engine import run_on_ray
+    with _output_in(run_dir.driver_log):
+        if address in (None, "local"):
+            _keep_ray_on_loopback()
+        from runners.engines.ray.engine import run_on_ray
 
-    run_on_ray(orchestrator, run_dir=run_dir, address=address)
+        run_on_ray(orchestrator, run_dir=run_dir, address=address)
+
+
+@contextlib.contextmanager
+def _output_in(path: Path) -> Iterator[None]:
+    """Redirect stdout and stderr to `path`: Ray prints to them whatever its settings are."""
+    with (
+        path.open("a", encoding="utf-8", buffering=1) as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        yield
+    sys.stdout.flush()
 
 
 def _in_process(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) -> None:
