@@ -79,7 +79,7 @@ class Run(RunView[TrialRecord]):
         """Reads the run directory.
 
         Args:
-            curves: False leaves the curves of the records out, for those who only make a table.
+            curves: False leaves the curves of the records out, which tables and lists do not show.
 
         Raises:
             SpecError: there is no run, or its files cannot be read; the message names runs nearby.
@@ -99,7 +99,8 @@ class RunSummary(RunView[RecordSummary]):
 
 
 def open_summary(path: str | os.PathLike[str]) -> RunSummary | Run:
-    """The run, with no more of its records than it takes to say how it stands: summaries, unless it is a search.
+    """The run, with no more of its records than it takes to say how it stands: summaries, or whole records without
+    their curves where it is a search.
 
     Raises:
         SpecError: as `Run.open`.
@@ -108,7 +109,7 @@ def open_summary(path: str | os.PathLike[str]) -> RunSummary | Run:
     refuse_special_files(run_dir)
     plan = read_plan(run_dir)
     if plan.design == "search":
-        return Run.open(run_dir)
+        return Run.open(run_dir, curves=False)
     driver = running_driver(run_dir)
     events, _ = read_progress(run_dir.progress)
     summaries, torn = read_summaries(run_dir.ledger)

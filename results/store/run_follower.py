@@ -44,7 +44,7 @@ class RunFollower:
         refuse_special_files(self._run_dir)
         plan = read_plan(self._run_dir)
         if plan.design == "search":
-            return Run.open(self._run_dir)
+            return Run.open(self._run_dir, curves=False)
         # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
         driver = running_driver(self._run_dir)
         self._read_progress()

@@ -4,7 +4,7 @@
       trials/<id>/      TrialDir, what a trial leaves beside its record
       tracking/         TrackerFiles, what the driver and the process of a tracker keep of one tracker
 
-What is in the files stands where they are read and written. docs/architecture.md lists them for people.
+The modules that read and write the files describe what is in them. docs/architecture.md lists them for people.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class RunDir:
         """There while nodes are asked whether they see this directory."""
         return self.path / f".visible-{token}"
 
-    # Views, written anew whenever somebody asks.
+    # Views, derived from the ledger.
 
     def table(self, format_: str) -> Path:
         """The ablation table: `csv`, `md`, `tex` or `html`."""
@@ -166,7 +166,7 @@ class RunDir:
 
     @property
     def tracking_token(self) -> Path:
-        """What tells this run directory from others in the names of tracker runs."""
+        """A random word in the names of tracker runs, which keeps run directories of one sweep apart."""
         return self.path / _TRACKING / "token"
 
     @property

@@ -195,7 +195,7 @@ def _run_one(
     if result.interrupted and result.signal == signal.SIGHUP:
         return _SIGNALLED + result.signal, result.started  # the terminal is gone
     if result.counts:
-        opened = Run.open(run_dir)
+        opened = Run.open(run_dir, curves=False)
         EXPORTERS["text"](ablation_table(opened.plan, opened.records), out)
         out.flush()
     if not quiet:

@@ -36,7 +36,7 @@ def ls(
     if json_ and csv_:
         raise typer.BadParameter("one format at a time", param_hint="--json --csv")
     with gc_paused():
-        opened = Run.open(run)
+        opened = Run.open(run, curves=False)
         shown, order = _names(columns) or default_columns(opened), _names(sort)
         rows = listed(opened, columns=_names(columns), sort=order, filter_=filter_, every_attempt=every_attempt)
         write = write_listing_json if json_ else write_listing_csv if csv_ else write_listing_text
