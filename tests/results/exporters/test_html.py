@@ -135,6 +135,6 @@ def test_a_click_sorts_by_the_unrounded_number(plan, planned, record, tmp_path, 
     path.write_text(page.replace("</script>\n</body>", f"{click}\n</script>\n</body>"), encoding="utf-8")
     command = [str(_BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     command += ["--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert re.findall(r'<tr><td class="left">(\w+)</td>', done.stdout) == expected
     assert ('class="group"' in done.stdout) == (clicks in (0, 3))

@@ -67,7 +67,7 @@ def _compiled(snippet: str, folder, options: str = "") -> str:
     source = "\n".join([*document, snippet, r"\end{document}", ""])
     (folder / "table.tex").write_text(source, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
     log = (folder / "table.log").read_text(errors="replace")
     # Wider than the line by more than a point: the reader would see it.

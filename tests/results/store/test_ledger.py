@@ -205,7 +205,7 @@ def test_a_second_driver_is_refused_in_words(tmp_path):
         f"  stop it with `kill -INT {holder.pid}` on {driver.host}, or give this sweep another `name` to run beside it"
     )
     assert read_ledger(tmp_path / "ledger.jsonl").records == []  # reading needs no lock
-    holder.communicate("\n", timeout=60)
+    holder.communicate("\n", timeout=300)
     assert running_driver(tmp_path) is None
     with LedgerWriter(tmp_path):
         pass

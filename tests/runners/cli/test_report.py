@@ -97,7 +97,7 @@ def test_a_browser_draws_every_chart_obeys_no_name_and_asks_nobody(evil_run, tmp
     command += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command += ["--enable-logging=stderr", f"--log-net-log={tmp_path}/net.json", "--virtual-time-budget=20000"]
     command += ["--dump-dom", copy.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.count('data-drawn="live"') == 5
     assert len(re.findall(r'<svg [^>]*class="marks"', done.stdout)) == 5
     assert int(re.findall(r'data-width="(\d+)"', done.stdout)[0]) <= 400

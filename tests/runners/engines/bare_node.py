@@ -82,7 +82,7 @@ def nodes_that_join(folder: Path, cluster: Cluster) -> dict[str, list[int]]:
 
 
 def await_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.1)

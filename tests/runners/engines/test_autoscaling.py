@@ -54,7 +54,7 @@ def test_the_autoscaler_adds_a_node_for_trials(write_sweep, tmp_path, version, o
         [*OWN_SPACE, sys.executable, Path(__file__).with_name("autoscaled_cluster.py"), tmp_path, write_sweep(SWEEP),
          version, override],
         env={**env, "PYTHONPATH": str(ROOT), "HOME": str(home), "RAY_AUTH_MODE": "disabled"},
-        capture_output=True, text=True, timeout=90,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {

@@ -23,9 +23,28 @@ MIXED = """
     space:
       arch.attention: [softmax, reattention, refiner, groupmix]
       train.lr: [0.003, 1.0e+30]
+      train.epochs: [2, 100000]
     design: one_factor
     seeds: [3]
     metric: top1
+    # Half a GPU each, so that two trials share the one of the cluster. A limit for the variant of many epochs alone,
+    # which no other trial would keep either.
+    resources:
+      gpus: 0.5
+      time_limit: 0.001
+      per_variant: [{where: "params_m > 0", time_limit: 10m}, {where: "train.epochs > 2", time_limit: 1.5}]
+"""
+PRUNED = """
+    name: pruned
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      train: {epochs: 6, batch_size: 256}
+    space: {train.epochs: [6, 7, 8, 9]}
+    design: one_factor
+    prune: {pruner: threshold, lower: 99.9, n_warmup_steps: 5}
+    seeds: 1
+    metric: top1
+    resources: {gpu_memory: auto, per_variant: [{where: "train.epochs > 7", gpu_memory: 0.5}]}
 """
 
 LONG = """
@@ -50,71 +69,77 @@ def run(write_sweep, tmp_path, ray_cluster):
     return run_
 
 
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory, ray_cluster):
-    """MIXED, carried out by every engine: engine -> result and run."""
-    folder = tmp_path_factory.mktemp("mixed")
-    (folder / "sweep.yaml").write_text(MIXED)
+def by_every_engine(folder, text):
+    """The sweep, carried out by every engine: engine -> result and run."""
+    (folder / "sweep.yaml").write_text(text)
     plan = make_plan(load_sweep(folder / "sweep.yaml"))
     return {engine: (run_sweep(plan, folder / engine, engine=engine), Run.open(folder / engine)) for engine in ENGINES}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory, ray_cluster):
+    return by_every_engine(tmp_path_factory.mktemp("mixed"), MIXED)
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory, ray_cluster):
+    return by_every_engine(tmp_path_factory.mktemp("pruned"), PRUNED)
 
 
 def what_happened(records):
     """Everything about the records that must not depend on where and when they were made."""
     timeless = {"train_seconds", "total_seconds", "finished_at", "session", "failure"}
-    return {
-        record.trial_id: record.model_dump(exclude=timeless) | {"failure": record.failure and record.failure.type}
-        for record in records
-    }
+    found = {}
+    for record in records:
+        failure = record.failure and record.failure.type
+        left_out = timeless | ({"epochs", "curve"} if failure == "TimeLimit" else set())  # how far it came
+        found[record.trial_id] = record.model_dump(exclude=left_out) | {"failure": failure}
+    return found
+
+
+def failed(opened, variant):
+    (found,) = [record for record in opened.records if record.variant == variant]
+    assert found.status == "failed"
+    return found
 
 
 def test_engines_produce_the_same_records(mixed):
-    """Four mechanisms and a diverging trial, bit for bit: on the CPU an engine may not change a digit."""
+    """Four mechanisms and two trials that fail, bit for bit: on the CPU an engine may not change a digit."""
     in_process, ray = (what_happened(mixed[engine][1].records) for engine in ("in-process", "ray"))
     assert in_process == ray
-    assert len(ray) == 5
+    assert len(ray) == 6
     for result, _ in mixed.values():
-        assert dict(result.counts) == {"completed": 4, "failed": 1}
+        assert dict(result.counts) == {"completed": 4, "failed": 2}
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_failing_trial_is_a_record_and_the_sweep_goes_on(mixed, engine):
     result, opened = mixed[engine]
-    (failed,) = [record for record in opened.records if record.status == "failed"]
-    assert failed.variant == "lr=1e+30"
-    assert failed.failure.type == "NonFiniteLoss"
-    assert re.match("training loss is (nan|inf) in epoch ", failed.failure.message)
-    assert "NonFiniteLoss" in failed.failure.traceback
+    record = failed(opened, "lr=1e+30")
+    assert record.failure.type == "NonFiniteLoss"
+    assert re.match("training loss is (nan|inf) in epoch ", record.failure.message)
+    assert "NonFiniteLoss" in record.failure.traceback
     assert result.remaining == 0
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-def test_pruned_trial_is_recorded_with_its_curve(run, engine):
-    """A threshold no trial reaches prunes every one after its first epoch, but not the row that all others are compared
+def test_pruned_trial_is_recorded_with_its_curve(pruned, engine):
+    """A threshold no trial reaches prunes every one after its fifth epoch, but not the row that all others are compared
     with."""
-    text = MIXED.replace("design: one_factor", "design: one_factor\n    prune: {pruner: threshold, lower: 99.9}")
-    text += "    resources: {max_concurrent: 1}\n"  # one worker to start
-    result, opened = run(text.replace(", 1.0e+30]", "]"), engine)
+    result, opened = pruned[engine]
     assert dict(result.counts) == {"pruned": 3, "completed": 1}
     (whole,) = [record for record in opened.records if record.status == "completed"]
     assert whole.variant == "baseline"
     for record in (record for record in opened.records if record is not whole):
-        assert (record.epochs, len(record.curve), record.metrics) == (1, 1, {})
+        assert (record.epochs, len(record.curve), record.metrics) == (5, 5, {})
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-def test_trial_beyond_its_time_limit_is_a_failed_record(run, engine):
-    """A limit for the variants of many epochs alone, which no other trial would keep either."""
-    limited = LONG.replace("epochs: 200", "epochs: 1").replace("seeds: 2", "seeds: 1")
-    limited = limited.replace("space: {}", "space: {train.epochs: [1, 100000]}")
-    rules = '{time_limit: 0.001, per_variant: [{where: "params_m > 0", time_limit: 5m},'
-    rules += ' {where: "train.epochs > 1", time_limit: 1.5}]}'
-    result, opened = run(limited + f"    resources: {rules}\n", engine)
-    assert dict(result.counts) == {"completed": 1, "failed": 1}
-    (record,) = [record for record in opened.records if record.status == "failed"]
-    assert record.variant == "epochs=100000"
+def test_trial_beyond_its_time_limit_is_a_failed_record(mixed, engine):
+    record = failed(mixed[engine][1], "epochs=100000")
     assert record.failure.type == "TimeLimit"
     assert record.failure.message == "not finished after 1.5 s, its time limit (`resources.time_limit`)"
+    assert len(record.curve) == record.epochs
 
 
 def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
@@ -131,23 +156,23 @@ def test_trial_larger_than_the_cluster_is_refused_before_anything_runs(run):
     ]
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES))
-def test_progress_says_from_the_start_where_a_trial_runs(mixed, engine):
+@pytest.mark.parametrize(("engine", "gpus"), [("in-process", ()), ("ray", ("0",))])
+def test_progress_says_from_the_start_where_a_trial_runs(mixed, engine, gpus):
     """Between the start and the first epoch, which may take an hour."""
     _, opened = mixed[engine]
     for key in {event.trial_id for event in opened.progress}:
         events = [event for event in opened.progress if event.trial_id == key]
         assert [event.event for event in events][:2] == ["start", "place"]
-        assert (events[1].worker, events[1].gpus) == (socket.gethostname(), ())
+        assert (events[1].worker, events[1].gpus) == (socket.gethostname(), gpus)
 
 
 def test_what_a_trial_prints_goes_into_its_own_log(mixed):
     _, opened = mixed["ray"]
-    (failed,) = [record for record in opened.records if record.status == "failed"]
-    log = opened.path / "trials" / failed.trial_id / "train.log"
+    log = opened.path / "trials" / failed(opened, "lr=1e+30").trial_id / "train.log"
     assert "NonFiniteLoss" in log.read_text()
     # Trials that had nothing to say leave no file.
-    assert [path.name for path in (opened.path / "trials").iterdir()] == [failed.trial_id]
+    completed = {record.trial_id for record in opened.records if record.status == "completed"}
+    assert completed & {path.name for path in (opened.path / "trials").iterdir()} == set()
 
 
 class _FullDisk:
@@ -179,26 +204,33 @@ def test_error_of_the_driver_ends_the_run_and_blames_no_trial(
     assert orchestrator.records == {}
 
 
-def trained_together(opened):
-    starts = [event.t for event in opened.progress if event.event == "start"]
-    ends = [event.t for event in opened.progress if event.event == "end"]
-    assert len(opened.records) == 2
-    return max(starts) < min(ends)
+def spans(opened):
+    """Trial -> when it was given to a worker, and when it ended."""
+    found = {}
+    for event in opened.progress:
+        if event.event in ("start", "end"):
+            found.setdefault(event.trial_id, []).append(event.t)
+    return found
 
 
-@pytest.mark.parametrize(
-    ("resources", "together"),
-    [
-        ("gpus: 0.5", True),  # two halves of the cluster's one (pretended) GPU
-        ("gpu_memory: 0.5", False),  # with what CUDA and fragments take, 0.7 of its 2 GiB
-        ("gpu_memory: auto", True),  # the model needs next to nothing
-    ],
-)
-def test_trials_share_a_gpu_by_fractions_or_by_memory(run, resources, together):
-    _, opened = run(LONG.replace("epochs: 200", "epochs: 6") + f"    resources: {{{resources}}}\n", "ray")
-    assert trained_together(opened) is together
+def overlap(one, other):
+    return max(one[0], other[0]) < min(one[1], other[1])
+
+
+def test_trials_share_a_gpu_by_fractions(mixed):
+    first, second, *_ = spans(mixed["ray"][1]).values()
+    assert overlap(first, second)
+
+
+def test_trials_share_a_gpu_by_memory(pruned):
+    """Two whose need is measured, and is next to nothing; then two that take 0.7 of the 2 GiB, with what CUDA and
+    fragments take."""
+    _, opened = pruned["ray"]
+    found = {record.spec["train"]["epochs"]: spans(opened)[record.trial_id] for record in opened.records}
+    assert overlap(found[6], found[7])
+    assert not overlap(found[8], found[9])
     places = [(event.worker, event.gpus) for event in opened.progress if event.event == "place"]
-    assert places == [(socket.gethostname(), ("0",))] * 2
+    assert places == [(socket.gethostname(), ("0",))] * 4
 
 
 def test_gpus_of_unknown_memory_are_refused_where_trials_pack_by_it(run, add_node):

@@ -28,7 +28,9 @@ SWEEP = """
     design: one_factor
     seeds: 2
     metric: top1
-    resources: {cpus: 2}
+    # The (pretended) GPU makes room for one trial a node. Two threads a trial would do so, too, but would wait for one
+    # another by spinning on cores that others need.
+    resources: {gpus: 1}
 """
 
 LONG = """
@@ -54,7 +56,7 @@ class Background:
 
     def wait_for(self, what):
         """Waits until `what(run)` is true."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             if self._future.done():
                 self._future.result()
@@ -66,7 +68,7 @@ class Background:
         raise AssertionError("that never happened")
 
     def result(self):
-        return self._future.result(timeout=120), Run.open(self._run_dir)
+        return self._future.result(timeout=400), Run.open(self._run_dir)
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def while_training():
         hit = threading.Event()
 
         def send():
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             seen: set[int] = set()
             while not hit.is_set() and time.monotonic() < deadline:
                 now = set(trial_processes()) - before
@@ -150,34 +152,28 @@ def results_of(run):
     return {key: (record.status, record.metrics, record.curve) for key, record in run.deciding.items()}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, ray_cluster):
+def undisturbed(text, folder):
     """What the sweep gives when nothing happens."""
-    directory = tmp_path_factory.mktemp("undisturbed")
-    path = directory / "sweep.yaml"
-    path.write_text(SWEEP)
-    run_sweep(make_plan(load_sweep(path)), directory / "run", engine="in-process")
-    return results_of(Run.open(directory / "run"))
+    path = folder / "undisturbed.yaml"
+    path.write_text(text)
+    run_sweep(make_plan(load_sweep(path)), folder / "undisturbed", engine="in-process")
+    return results_of(Run.open(folder / "undisturbed"))
 
 
-def test_trials_of_a_lost_node_run_again_elsewhere(start, add_node, ray_nodes, undisturbed):
-    node = add_node(num_cpus=2)
-    sweep = start()
-    sweep.wait_for(lambda run: len([epoch for epoch in epochs_of(run) if epoch > 1]) == 2)  # one on each node
+def test_a_node_that_joins_is_put_to_use_and_its_trial_runs_again_when_it_is_lost(start, add_node, ray_nodes, tmp_path):
+    text = SWEEP.replace("epochs: 80", "epochs: 250").replace("seeds: 2", "seeds: 1")
+    sweep = start(text)
+    sweep.wait_for(lambda run: max(epochs_of(run)) >= 1)
+    node = add_node(num_cpus=2, num_gpus=1)
+    sweep.wait_for(lambda run: len(run.unfinished) == 2)  # the first node has room for one
+    sweep.wait_for(lambda run: any(trial.epoch for trial in run.unfinished if trial.variant != "baseline"))
     ray_nodes.remove_node(node, allow_graceful=False)
     result, run = sweep.result()
-    assert dict(result.counts) == {"completed": 4}
-    assert len(run.records) == 4
-    assert results_of(run) == undisturbed
-
-
-def test_a_node_that_joins_is_put_to_use(start, add_node):
-    sweep = start(SWEEP.replace("epochs: 80", "epochs: 250").replace("seeds: 2", "seeds: 1"))
-    sweep.wait_for(lambda run: max(epochs_of(run)) >= 1)
-    add_node(num_cpus=2)
-    sweep.wait_for(lambda run: len(run.unfinished) == 2)  # the first node has room for one
-    result, _ = sweep.result()
     assert dict(result.counts) == {"completed": 2}
+    assert len(run.records) == 2
+    placed = [event.variant for event in run.progress if event.event == "place"]
+    assert placed == ["baseline", "attention=reattention", "attention=reattention"]
+    assert results_of(run) == undisturbed(text, tmp_path)
 
 
 def test_a_node_that_fails_everything_is_set_aside(start, add_node, tmp_path):
@@ -185,7 +181,8 @@ def test_a_node_that_fails_everything_is_set_aside(start, add_node, tmp_path):
     broken = tmp_path / "broken" / "sklearn"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('this installation is broken')")
-    add_node(num_cpus=2, env_vars={"PYTHONPATH": f"{broken.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"})
+    path = f"{broken.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    add_node(num_cpus=2, num_gpus=1, env_vars={"PYTHONPATH": path})
     sweep = start(SWEEP.replace("seeds: 2", "seeds: 4").replace("epochs: 80", "epochs: 20"))
     result, run = sweep.result()
     assert dict(result.counts) == {"completed": 8}
@@ -194,8 +191,11 @@ def test_a_node_that_fails_everything_is_set_aside(start, add_node, tmp_path):
     assert 3 <= len(failed) <= 4
 
 
+# Slow, because two workers of Ray start, one after the other. Of the default run, test_interruption.py holds that a
+# trial whose worker is killed goes on, and the test of the lost node that one without a checkpoint begins again.
+@pytest.mark.slow
 @needs_proc
-def test_a_trial_whose_worker_is_killed_runs_again(start, undisturbed):
+def test_a_trial_whose_worker_is_killed_runs_again(start, tmp_path):
     sweep = start()
     sweep.wait_for(lambda run: max(epochs_of(run)) >= 1)
     (trial,) = trial_processes()
@@ -203,7 +203,7 @@ def test_a_trial_whose_worker_is_killed_runs_again(start, undisturbed):
     result, run = sweep.result()
     assert dict(result.counts) == {"completed": 4}
     assert len(run.records) == 4
-    assert results_of(run) == undisturbed
+    assert results_of(run) == undisturbed(SWEEP, tmp_path)
 
 
 @needs_proc
@@ -223,10 +223,12 @@ def test_trial_that_memory_ran_out_for_runs_once_more_alone(start, while_trainin
 @needs_proc
 def test_trial_that_hangs_is_ended_and_its_worker_goes_on(start, while_training):
     """A stopped process answers nothing, not even a request to end."""
+    text = LONG.replace("epochs: 60", "epochs: 100000").replace("seeds: 2", "seeds: 1")
+    text = text.replace("space: {}", "space: {train.epochs: [100000, 4]}")
+    # The other trial has as much time as it needs on a machine with much else to do.
+    limits = '{time_limit: 10m, gpus: 1, per_variant: [{where: "train.epochs > 4", time_limit: 10s}]}'
     with while_training(signal.SIGSTOP):
-        # The other trial, which does not hang, must end in time on a machine with much else to do, too.
-        text = LONG.replace("epochs: 60", "epochs: 12") + "    resources: {time_limit: 8s, cpus: 2}\n"
-        result, opened = start(text).result()
+        result, opened = start(text + f"    resources: {limits}\n").result()
     assert dict(result.counts) == {"failed": 1, "completed": 1}
     (failed,) = [record for record in opened.records if record.status == "failed"]
     assert failed.failure.type == "TimeLimit"

@@ -35,7 +35,7 @@ def job(launch, tmp_path):
             (programs / name).chmod(0o755)
         (tmp_path / "tmp").mkdir()
         environment = {"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path / "tmp"), "HERE": str(tmp_path)}
-        return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
+        return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=300)
 
     return run
 
@@ -131,7 +131,7 @@ def test_a_real_ray_runs_the_job_and_continues_it(launch, tmp_path):
     env |= {"PATH": programs, "PYTHONPATH": str(Path(__file__).parents[3]), "HOME": str(tmp_path), "TMPDIR": "/mnt"}
     done = subprocess.run(
         [*OWN_SPACE, "bash", "-c", IN_OWN_SPACE, "bash", "bad.sh", "good.sh", "good.sh"],
-        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=180,
+        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.stdout.split() == ["2", "0", "0"], done.stderr
     records = read_ledger(tmp_path / "run" / "ledger.jsonl").records

@@ -17,6 +17,9 @@ track: TRACK
 """
 
 
+# Slow, because a worker of Ray starts for it. Of the default run, test_engine_contract.py holds that Ray's trials reach
+# those who watch the orchestrator, and test_trackers.py that trackers write what reaches them.
+@pytest.mark.slow
 def test_trials_on_ray_are_tracked_too(run, readers, ray_cluster):
     ended, run_dir = run(SWEEP, "tensorboard", engine="ray")
     assert ended.returncode == 0, ended.stderr

@@ -139,7 +139,7 @@ def test_a_killed_driver_leaves_one_run_per_trial_that_the_next_start_continues(
         command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     run_dir = tmp_path / "runs" / "tracked"
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     progress = ""
     while '"epoch": 5,' not in progress and driver.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError):
