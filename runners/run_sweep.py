@@ -42,7 +42,7 @@ _TRACKERS_IN_A_HURRY = 5.0
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """How the run stands after this start of the driver; `counts` are of the present plan, by status. `signal` is what
+    """State of the run after this start of the driver; `counts` are of the present plan, by status. `signal` is what
     interrupted it, if anything did."""
 
     counts: Counter[str]
@@ -134,7 +134,7 @@ def run_sweep(
             if orchestrator is not None:
                 progress_file.stopped(orchestrator.running())  # what has no record now is interrupted, not running
             write_tables(files)
-            # Who trained nothing came for the trackers, to which a long run may have to be told from its beginning.
+            # A start that trains nothing serves the trackers, which may need a long run from its beginning.
             at_the_end = _TRACKERS_AT_THE_END if started.count else _TRACKERS_ALONE
             tracking.close(patience=_TRACKERS_IN_A_HURRY if interrupted else at_the_end)
         if kept and kept.problem:

@@ -79,7 +79,7 @@ class RefinedAttention(TokenAttention):
 class MapSharingAttention(TokenAttention):
     """adapt_bn(DLA(incoming)) * scale, times V: no queries and keys of its own; hands on the map as it came.
 
-    It needs an incoming map, so it stands in no slot by itself: models that carry maps build it.
+    It needs an incoming map, so no sweep can put it into a slot: models that carry maps build it.
     """
 
     unswept = frozenset({"qk_scale", "batch_norm_eps"})

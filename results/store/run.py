@@ -146,7 +146,7 @@ def read_plan(run_dir: RunDir) -> RunPlan:
             Problem(
                 f"not the plan of a run: {reason}",
                 where=str(path),
-                hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+                hint="`archsweep run` with the same sweep writes it again; the ledger is not touched",
             )
         ) from err
     if plan.version > RECORD_VERSION:
@@ -159,7 +159,7 @@ def _no_run(path: Path) -> Problem:
         return Problem(
             f"{IN_RUN_DIR.plan} is missing, although there is a ledger",
             where=str(path),
-            hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+            hint="`archsweep run` with the same sweep writes it again; the ledger is not touched",
         )
     came = "a file" if path.is_file() else "a directory without one" if path.is_dir() else "nothing there"
     hint = f"a run directory contains {IN_RUN_DIR.plan} and {IN_RUN_DIR.ledger}"

@@ -1,4 +1,4 @@
-"""A run without `--address` has a cluster of its own, which nobody else can reach and of which nothing is left.
+"""A run without `--address` has a cluster of its own, which no other user can reach and of which nothing is left.
 
 It writes into its directory, the cache and Ray's temporary folder, which is gone afterwards, and nowhere else.
 """
@@ -68,7 +68,7 @@ def of_process(pid):
 
 @pytest.fixture
 def home(tmp_path):
-    """A home, a temporary directory and a working directory that nobody has used."""
+    """A home, a temporary directory and a working directory, all unused."""
     for name in ("home", "tmp", "work"):
         (tmp_path / name).mkdir()
     (tmp_path / "work/sweep.yaml").write_text(SWEEP)
@@ -99,7 +99,7 @@ def start(home):
 
 
 def written(home):
-    """Every file and empty folder, but what lies in the run directory."""
+    """Every file and empty folder, except those in the run directory."""
     found = [path for path in home.glob("*/**/*") if path.is_file() or not any(path.iterdir())]
     found = [path for path in found if not path.name.startswith(NOT_OURS[0]) and not path.name.endswith(NOT_OURS[1:])]
     names = sorted(str(path.relative_to(home)) for path in found)
@@ -134,7 +134,7 @@ def assert_on_loopback_only(addresses):
     assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-def assert_nobody_left(*groups):
+def assert_no_process_left(*groups):
     # Ray's agents look for their parent now and then only.
     deadline = time.monotonic() + 90
     for group in groups:
@@ -156,7 +156,7 @@ def start_and_kill(start, home):
 def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
     """First killed, then started again on the same run directory, looked at, and stopped the impatient way."""
     killed = start_and_kill(start, home)
-    assert of_process(killed.pid), "nobody else may clear up before the next start"
+    assert of_process(killed.pid), "no other process may clear up before the next start"
 
     (home / "work/runs/private/progress.jsonl").unlink()
     stopped = start()
@@ -179,7 +179,7 @@ def test_killed_or_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home
 def test_killed_it_leaves_no_process(start, home):
     """Ray's agents look for their parent now and then only, so that this takes up to a minute and a half."""
     killed = start_and_kill(start, home)
-    assert_nobody_left(killed.pid)
+    assert_no_process_left(killed.pid)
 
 
 @pytest.mark.ray
@@ -196,7 +196,7 @@ def test_at_its_end_it_leaves_the_cache_alone_outside(start, home):
     assert of_process(ended.pid) == []
     (entry,) = [name for name in written(home) if name != "work/sweep.yaml"]
     assert entry.startswith("home/.cache/archsweep/v1/")
-    assert_nobody_left(ended.pid)
+    assert_no_process_left(ended.pid)
 
 
 def test_only_folders_of_dead_processes_of_ours_are_cleared_away(tmp_path):
