@@ -5,8 +5,8 @@ with `python -m`, with PYTHONPATH=., and in the workers of Ray, which puts the w
 everything else. So a finder for archsweep's own names only goes before `sys.path`. The order of
 `sys.path` stays: our folder may be site-packages, whose other packages must not hide the user's or Python's own.
 
-Every package may import this module, which imports the standard library only: it has to come first, and it is found where
-the others are not, because nothing else is called `archsweep`.
+Every package may import this module, which imports the standard library only: it has to come first, and it is found
+where the others are not, because nothing else is called `archsweep`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FirstImport:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `function` and return its result. As the target of a `multiprocessing` process this is unpickled before it."""
+    """Call `function` and return its result. As the target of a `multiprocessing` process, unpickled before it."""
     return function(*arguments)
 
 

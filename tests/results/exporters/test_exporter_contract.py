@@ -317,7 +317,7 @@ def test_csv_gives_back_what_was_put_in(plan, planned, record, names, values):
 
 
 def _as_written(cell):
-    """The cell without its guard, as decision 9 defines it: of apostrophes before `=`, `@`, a tab, `+` or `-` one less."""
+    """The cell without its guard, by decision 9: one apostrophe less of those before `=`, `@`, a tab, `+` or `-`."""
     return cell[1:] if re.match("'+[=@\t\r+\uff1d\uff20\uff0b\uff0d-]", cell) else cell
 
 
