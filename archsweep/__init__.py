@@ -1,4 +1,4 @@
-"""Ablation studies of vision-transformer architectures. Importing it is light: torch and Ray come with their use."""
+"""Ablation studies of vision-transformer architectures. Importing it is light: torch and Ray are imported on use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `archsweep`, and `python -m archsweep`: works in every directory, whatever packages lie there."""
+"""The command `archsweep`, and `python -m archsweep`: works in every directory, whatever packages it contains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Entry point: refuses to start where another package stands in for one of ours."""
+    """Entry point: refuses to start where another package shadows one of ours."""
     if problems := shadowed():
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         print(f"archsweep: {count}\n\n" + "\n\n".join(problems), file=sys.stderr)

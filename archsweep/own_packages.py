@@ -2,11 +2,11 @@
 
 Many a research folder has a `results` or a `runners` package, and Python finds that of the working directory first:
 with `python -m`, with PYTHONPATH=., and in the workers of Ray, which puts the working directory of the driver before
-everything else. So a finder that knows only archsweep's top-level names goes before `sys.path`. The order of
+everything else. So a finder for archsweep's own names only goes before `sys.path`. The order of
 `sys.path` stays: our folder may be site-packages, whose other packages must not hide the user's or Python's own.
 
-Everything may import this module, which imports the standard library only: it has to come first, and it is found where
-the others are not, because nothing else is called `archsweep`.
+Every package may import this module, which imports the standard library only: it has to come first, and it is found
+where the others are not, because nothing else is called `archsweep`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class FirstImport:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `function` returns. As the target of a `multiprocessing` process, it is unpickled before the function."""
+    """Call `function` and return its result. As the target of a `multiprocessing` process, unpickled before it."""
     return function(*arguments)
 
 
 def child_command(statements: str) -> list[str]:
-    """The command line of a Python that carries out `statements`, in which our names are pinned as they are here."""
-    # -P: a file `mlflow.py` where the user stands is not the library.
+    """The command line of a Python process that executes `statements` with our package names pinned as here."""
+    # -P: a file `mlflow.py` in the working directory is not the library.
     first = "import sys; sys.path.insert(0, sys.argv[1]); import archsweep.own_packages; del sys.path[0]"
     return [sys.executable, "-P", "-c", f"{first}\n{statements}", ROOT]
 
@@ -51,7 +51,7 @@ def folder_of(name: str) -> str | None:
 
 
 def shadowed() -> list[str]:
-    """One sentence for each package of ours in whose stead another one was imported, or would be."""
+    """The problems, one sentence for each package of ours that another one shadows, imported or found first."""
     problems = []
     for name in NAMES:
         own, found = folder_of(name), _origin_of(name)
@@ -92,8 +92,8 @@ class _OwnPackages:
 
 
 def _holders() -> dict[str, str]:
-    """The folder that holds each package. They lie beside one another, unless Ray has brought them to a node of a
-    cluster: there each lies in a folder of its own, which PYTHONPATH names."""
+    """The folder that holds each package. They are beside one another, unless Ray has brought them to a node of a
+    cluster: there each is in a folder of its own, which PYTHONPATH names."""
     roots = [os.environ.get(ROOT_VARIABLE, ""), ROOT, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     found = {}
     for name in NAMES:

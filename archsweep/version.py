@@ -12,7 +12,7 @@ _PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def version() -> str:
-    """As the installation says; of a bare checkout, as its pyproject.toml says."""
+    """The version from the metadata of the installation; of a bare checkout, from its pyproject.toml."""
     try:
         return importlib.metadata.version("archsweep")
     except importlib.metadata.PackageNotFoundError:

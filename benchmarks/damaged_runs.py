@@ -2,7 +2,7 @@
 
 One of the files that a run keeps is changed: a value swapped for a hostile one (wrong type, huge, NaN, nested, odd
 text), a key or line gone, doubled, cut or torn, bytes in between. Then a verb of the command line looks at the run or
-continues it. All it may do is answer, or refuse in words.
+continues it. It may only answer, or refuse with a message.
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ def try_verb(dice: random.Random, runs: list[Path], directory: Path) -> str:
         if is_at_work:
             fcntl.flock(lock, fcntl.LOCK_EX)
         code, printed, errors = _typed(*arguments, cwd=directory)
-    obeyed = "" if "--format csv" in verb else {each for each in printed + errors if not each.isprintable()} - {"\n"}
-    if code not in (0, 2, 3) or "Traceback" in printed + errors or obeyed:
-        return f"{verb}: exit code {code}, control characters {obeyed or 'none'}\n{errors[-2000:]}"
+    controls = "" if "--format csv" in verb else {each for each in printed + errors if not each.isprintable()} - {"\n"}
+    if code not in (0, 2, 3) or "Traceback" in printed + errors or controls:
+        return f"{verb}: exit code {code}, control characters {controls or 'none'}\n{errors[-2000:]}"
     return ""
 
 

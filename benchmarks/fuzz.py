@@ -1,4 +1,4 @@
-"""Mutated sweeps and run directories by the thousand: each is read, or refused in words, fast and in little memory.
+"""Mutated sweeps and run directories by the thousand: each is read or refused with a message, fast, in little memory.
 
 A mutation changes real files: bytes, lines, values swapped for hostile ones (huge numbers, NaN, deep nesting, odd
 Unicode, wrong types), lines doubled, cut or moved. Run directories go through the verbs (damaged_runs.py). What must
@@ -105,7 +105,7 @@ def main() -> int:
                 kinds[kind](dice)
                 counts[f"{kind} read"] += 1
             except SpecError:
-                counts[f"{kind} refused in words"] += 1
+                counts[f"{kind} refused with a message"] += 1
             except Exception:
                 counts[f"{kind} CRASHED"] += 1
                 print(f"example {number}:\n{traceback.format_exc(limit=-4)}", flush=True)

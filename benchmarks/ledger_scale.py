@@ -77,12 +77,12 @@ def write_run(directory: Path, run: Run, count: int) -> None:
         ProgressWriter(directory, ledger.summaries) as progress,
     ):
         for number, record in enumerate(multiplied(run, count)):
-            told = (record.trial_id, record.variant, record.seed)
-            progress.append(ProgressEvent(float(number), *told, "start"))
+            ids = (record.trial_id, record.variant, record.seed)
+            progress.append(ProgressEvent(float(number), *ids, "start"))
             for point in record.curve:
-                progress.append(ProgressEvent(float(number), *told, "epoch", point))
+                progress.append(ProgressEvent(float(number), *ids, "epoch", point))
             ledger.append(record)
-            progress.append(ProgressEvent(number + 0.9, *told, "end"))
+            progress.append(ProgressEvent(number + 0.9, *ids, "end"))
 
 
 def measured(name: str, directory: Path, checkouts: list[Path], *, rounds: int) -> list[tuple[float, float, float]]:
@@ -125,8 +125,8 @@ def main() -> None:
             assert writer.exitcode == 0
             appended = time.perf_counter() - began
             sizes = {path.name: path.stat().st_size / 2**20 for path in directory.iterdir()}
-            told = ", ".join(f"{name} {size:.1f} MiB" for name, size in sorted(sizes.items()) if size > 0.1)
-            print(f"{count} records: {told}; written at {appended / count * 1e3:.2f} ms a trial", flush=True)
+            listed = ", ".join(f"{name} {size:.1f} MiB" for name, size in sorted(sizes.items()) if size > 0.1)
+            print(f"{count} records: {listed}; written at {appended / count * 1e3:.2f} ms a trial", flush=True)
             for name in arguments.verbs:
                 rounds = 1 if name == "report" else arguments.rounds
                 for where, best in zip(

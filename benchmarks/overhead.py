@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(WAYS), default=list(WAYS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    loop(1)  # imports and first-call costs are nobody's
+    loop(1)  # excludes imports and first-call costs from every way
     half = arguments.trials // 2
     print(f"{'way':12} {'total s':>9} {'per trial s':>12} {'marginal s':>11} {'marginal / loop':>16}")
     floor = None

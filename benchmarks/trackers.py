@@ -3,7 +3,7 @@
     python benchmarks/trackers.py [--trials 1000]
 
 The driver's cost is what the calls of an observer take; with `track` these queue a line per event and tracker. The
-trackers' throughput is a run directory of that many records told from its beginning, start of the process included.
+trackers' throughput is that of delivering a run directory of that many records, start of the process included.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ TESTS = (
 
 
 def changed(text: str, diff: str) -> str:
-    """The text after a diff without line numbers: what stands before each hunk's change must be there exactly once."""
+    """The text after a diff without line numbers: the lines before each hunk's change must be there exactly once."""
     for hunk in diff.split("@@\n"):
         lines = hunk.splitlines(keepends=True)
         before = "".join(line[1:] for line in lines if not line.startswith("+"))

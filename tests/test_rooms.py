@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["archsweep", "search_space", "modelzoo", "results", "runners"]
 # Everything may import these, and they import nothing of ours. The first has to run before any of our packages is
-# looked for, under a name that no other folder has; the second is the version of what lies around it.
+# looked for, under a name that no other folder has; the second is the version of the packages around it.
 GROUND = {"archsweep.own_packages", "archsweep.version"}
 ARROWS = {
     "archsweep": {"search_space", "modelzoo", "results", "runners"},

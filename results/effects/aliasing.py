@@ -1,13 +1,13 @@
-"""Which effects a design cannot tell apart, read off its actual rows: also where variants were dropped or never ran.
+"""Aliasing of effects, computed from a design's actual rows: also where variants were dropped or never ran.
 
 Two terms are aliased as far as their columns point the same way: their correlation, for factors of more than two levels
 the largest canonical one. 1 and -1 are complete (a half fraction: only the sum or the difference of the two can be
 estimated), 0 is none (a full grid); Plackett-Burman designs of 12 runs have 1/3 and -1/3 between a main effect and the
 interactions of others. Interactions of three and more factors are taken as absent throughout.
 
-`search_space.designs.aliasing` answers the like before a run, for two levels and with whole numbers (it also knows the
-resolution); this one takes any number of levels and what a run left. Where both apply, a test holds them to be equal:
-factors of more levels need linear algebra, which the lower room has not.
+`search_space.designs.aliasing` computes the same before a run, for two levels and in whole numbers (with the
+resolution); this one takes any number of levels and the rows that a run completed. Where both apply, a test checks that
+they agree: factors of more levels need linear algebra, which the lower room does not import.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ def aliases(design: Design, variants: list[str] | None = None) -> dict[tuple[Ter
 
 
 def alias_statements(table: AblationTable) -> tuple[str, ...]:
-    """The aliases of the table's design in words: `a = b : c`; one line for all partial ones of the same size."""
+    """The aliases of the table's design as text: `a = b : c`; one line for all partial ones of the same size."""
     pairs = aliases(design_of(table))
     return (*_complete(pairs), *_partial(pairs))
 
 
 def _complete(pairs: Mapping[tuple[Term, Term], float]) -> Iterator[str]:
-    """Chains of terms that are one and the same column, up to its sign."""
+    """Chains of terms with the same column, up to its sign."""
     chains: dict[Term, list[str]] = {}
-    told: set[Term] = set()
+    listed_terms: set[Term] = set()
     for (one, other), size in pairs.items():
-        # Pairs come in the order of their first term, so all partners of a term follow it before any other speaks.
-        if abs(size) >= COMPLETE and one not in told:
+        # Pairs come in the order of their first term, so all partners of a term follow it before the next term.
+        if abs(size) >= COMPLETE and one not in listed_terms:
             chains.setdefault(one, [term_name(one)]).append(("-" if size < 0 else "") + term_name(other))
-            told.add(other)
+            listed_terms.add(other)
     listed = [" = ".join(chain) for chain in chains.values()]
     if len(listed) > _MOST_LISTED:
         listed = [*listed[:_MOST_LISTED], f"and {len(listed) - _MOST_LISTED} more chains"]

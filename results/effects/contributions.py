@@ -1,7 +1,7 @@
-"""Does a component contribute the same on top of nothing as at the end of everything?
+"""Contributions of components by two designs: each component alone, and beside all others.
 
-`add_one_in` measures what a component adds alone, `leave_one_out` what it is worth beside all others. Where the two
-disagree the components interact, and neither number is "the" contribution; a ladder would have shown a third one.
+`add_one_in` measures the gain of a component alone, `leave_one_out` its gain beside all others. Where the two differ
+the components interact, and neither number is "the" contribution; a ladder would give a third one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["Contribution", "contributions"]
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one component is worth, by both designs; positive: the metric rises with it.
+    """The contribution of one component by both designs; positive: the metric rises with it.
 
     Attributes:
         alone: with the component minus without any.
         in_full: all components minus all but this one.
-        p_corrected: that both are equal (paired t-test over the seeds that all four arms have), Holm over the
+        p_corrected: for equality of both (paired t-test over the seeds that all four arms have), Holm over the
             components; None below 3 seeds.
-        warning: where they disagree, in words; else empty.
+        warning: a sentence where they differ; else empty.
     """
 
     component: str
@@ -38,10 +38,10 @@ class Contribution:
 
 
 def contributions(leave_one_out: AblationTable, add_one_in: AblationTable) -> tuple[Contribution, ...]:
-    """The components that both tables measure, in their order.
+    """The contributions of the components that both tables measure, in their order.
 
     Raises:
-        SpecError: the tables speak of different metrics or share no component.
+        SpecError: the tables have different metrics or share no component.
     """
     if leave_one_out.metric != add_one_in.metric:
         message = f"different metrics: {leave_one_out.metric.name} and {add_one_in.metric.name}"

@@ -1,6 +1,6 @@
-"""The rows of a table as a design: which factor stands at which level in which variant, and the columns this gives.
+"""The design matrix of a table: the level of every factor in every variant, and the coded columns of terms.
 
-A factor is a component, or a path of the baseline that some row changes; where a row does not change it, it stands at
+A factor is a component, or a path of the baseline that some row changes; where a row does not change it, it has
 the baseline's level. Columns are deviation-coded (sum to zero over the levels), so main effects and interactions of a
 balanced design are orthogonal; a factor of two levels has the one column -1, +1.
 """
@@ -27,7 +27,7 @@ _BASELINE = "baseline"
 
 @dataclass(frozen=True)
 class Design:
-    """The factors of a study and the level at which each stands in each variant.
+    """The factors of a study and the level of each in every variant.
 
     Attributes:
         levels: factor -> its levels, the baseline's first (`off` for components).

@@ -1,8 +1,8 @@
 """Main effects and two-way interactions of a factorial or fractional design, with the seed as a block.
 
-A grid of 2 x 2 x 2 variants answers three questions with the seeds of one: every variant takes part in every main
-effect. The model is ordinary least squares (statsmodels), the table type 2 sums of squares: each term is judged beyond
-all others that do not contain it. What the design cannot tell apart is stated, never split by assumption.
+A grid of 2 x 2 x 2 variants estimates three effects with the seeds of one: every variant enters every main effect. The
+model is ordinary least squares (statsmodels), the table type 2 sums of squares: each term is tested beyond all others
+that do not contain it. Aliased terms are stated, never separated by assumption.
 
 Effects follow the convention of experimental design. For two levels: mean at the second minus mean at the first; for an
 interaction: half the difference between the effect of one factor at the two levels of the other.
@@ -34,7 +34,7 @@ class Effect:
         estimate, low, high: effect and its 95 % interval; None where a factor has more than two levels.
         share: partial eta squared, the part of the variance not explained by others that this term explains.
         p_corrected: Holm over all terms of the analysis.
-        aliased_with: terms that the design cannot tell from this one, or can only in part (correlation).
+        aliased_with: terms that the design does not separate from this one, or only in part (correlation).
     """
 
     term: Term
@@ -125,7 +125,7 @@ def effects(table: AblationTable) -> Effects:
 
 
 def _estimable(design: Design, variants: list[str], *, num_free: int) -> tuple[list[Term], tuple[Term, ...]]:
-    """Terms that add something to those before them and leave a degree of freedom for the noise; and the others.
+    """Terms that raise the rank of those before them and leave a degree of freedom for the noise; and the others.
 
     Main effects come first, so a main effect aliased with an interaction is reported under its own name.
     """
@@ -147,12 +147,12 @@ def _analyse(
     design: Design, terms: Sequence[Term], keys: Sequence[str], seeds: Sequence[int], values: Sequence[float]
 ) -> tuple[dict[Term, _Found], int, float]:
     """The fit and its type 2 table; degrees of freedom and standard deviation of the residuals."""
-    # A second to import, and only those pay who ask for effects.
+    # Importing takes a second, so only an analysis of effects does it.
     import pandas as pd
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
-    # Names of factors are the user's; a formula gets its own.
+    # Names of factors are the user's and may be no identifiers; the formula uses its own.
     short = {name: f"f{index}" for index, name in enumerate(design.levels)}
     frame = pd.DataFrame(
         {"y": values, "seed": seeds} | {mine: [design.runs[key][name] for key in keys] for name, mine in short.items()}

@@ -1,4 +1,4 @@
-"""Formats of the ablation table. To add one: a file with `write(table, stream)`, and a line in `EXPORTERS`."""
+"""Exporters of the ablation table. To add a format: a file with `write(table, stream)`, and a line in `EXPORTERS`."""
 
 from __future__ import annotations
 

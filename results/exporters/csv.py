@@ -8,10 +8,10 @@
     params_m_change, gmacs_change, train_seconds_change, study, selection, front (with several objectives only),
     <other metric>_mean, <other metric>_std ...
 
-An empty cell means: there is no such number. `_delta_low` and `_delta_high` bound the 95 % t-interval; `p` is that of
-the paired t-test, `correction` names how `p_corrected` follows from it. `p_sign_flip` (from 6 seeds) and the percentile
-bootstrap (from 10) need no normal distribution and stand beside; no verdict rests on them. `_change` is relative to the
-baseline: 0.1 is 10 % more.
+An empty cell stands for a missing number. `_delta_low` and `_delta_high` bound the 95 % t-interval; `p` is that of the
+paired t-test, `correction` names how `p_corrected` follows from it. `p_sign_flip` (from 6 seeds) and the percentile
+bootstrap (from 10) need no normal distribution and are listed beside; no verdict depends on them. `_change` is relative
+to the baseline: 0.1 is 10 % more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["write"]
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
-    """Writes the table as CSV with LF line ends."""
+    """Write the table as CSV with LF line ends."""
     columns = _columns(table)
     stream.write(csv_line(columns))
     for row in table.rows:
@@ -84,7 +84,7 @@ def _component(name: str) -> Callable[[Row], Any]:
 
 
 def _tested_differences(row: Row) -> tuple[float, ...]:
-    """Of arms that may be compared; empty for the others."""
+    """The values of arms that may be compared; empty for the others."""
     return row.delta.differences if row.delta is not None and row.verdict in TESTED else ()
 
 

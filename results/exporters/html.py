@@ -2,7 +2,7 @@
 
 Everything that came from a sweep or a record is text, never markup. A click on a header sorts by the numbers at full
 precision, a second one turns the order round, a third one restores it. `fragment` is the table alone, for a page that
-brings `table.css` and `table.js` itself.
+contains `table.css` and `table.js` itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["fragment", "write"]
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
-    """Writes the table as an HTML document."""
+    """Write the table as an HTML document."""
     stream.write(render("exporters/assets/table_page.html.j2", layout=table_layout(table)))
 
 

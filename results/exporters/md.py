@@ -1,4 +1,4 @@
-"""A GitHub table, with the footnotes as a list below it. Names are shown as they are, whatever they contain."""
+"""The table as GitHub Markdown, with the footnotes as a list below it. Names are escaped, so they show as they are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["escape", "write"]
 
 _EMPHASIS = {"": ("", ""), "bold": ("**", "**"), "underline": ("<ins>", "</ins>")}  # GitHub strips <u>
 _RULES = {"left": ":---", "right": "---:", "center": ":---:"}
-# Only what would be obeyed is escaped, so that the source reads well too: underscores and stars inside words mark
+# Only active markup is escaped, so that the source stays readable: underscores and stars inside words mark
 # nothing up, brackets are a link only before another bracket, an ampersand is an entity only with its semicolon.
 _MARKUP = re.compile(r"([\\`<>|~$]|\](?=[(\[])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<!\w)\*|\*(?!\w))")
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
-    """Writes the table as Markdown."""
+    """Write the table as Markdown."""
     layout = table_layout(table)
     stream.write(_line(escape(column.header) for column in layout.columns))
     stream.write(_line(_RULES[column.align] for column in layout.columns))
@@ -36,7 +36,7 @@ def write(table: AblationTable, stream: TextIO) -> None:
 
 
 def escape(text: str) -> str:
-    """The text so that Markdown shows exactly it, on one line."""
+    """The text escaped so that Markdown shows it unchanged, on one line."""
     return _MARKUP.sub(r"\\\1", visible(text))
 
 

@@ -1,10 +1,9 @@
 r"""The table as LaTeX: a float with booktabs rules, ready to be \input into a paper.
 
-The document needs `\usepackage{array,booktabs,graphicx,pifont,rotating}`. What is too wide for a column goes over both.
-What would have to shrink below 80 % to fit the page stands sideways on a page of its own, unless it is so long that
-caption and notes had no room beside it. What is still too wide is scaled down; long names wrap. The document decides,
-because it alone knows its widths and fonts. Caption and notes answer what reviewers ask; nothing is left to be typed by
-hand.
+The document needs `\usepackage{array,booktabs,graphicx,pifont,rotating}`. A table too wide for a column spans both.
+One that would have to shrink below 80 % to fit the page is rotated on a page of its own, unless it is so long that
+caption and notes had no room beside it. One that is still too wide is scaled down; long names wrap. The choice is made
+in the document, where widths and fonts are defined. Caption and notes are complete; nothing has to be typed by hand.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _CHOOSE_FLOAT = rf"""\def{_FLOAT}{{table}}%
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
-    """Writes the table as LaTeX."""
+    """Write the table as LaTeX."""
     layout = table_layout(table)
     write = stream.write
     write(f"% needs: \\usepackage{{{','.join(PACKAGES)}}}\n")

@@ -17,13 +17,13 @@ WIDTH = 100
 _GAP = "  "
 _RULE = "\u2500"
 _INDENT = 2
-_NARROWEST = 14  # a name is broken, but not into a column of syllables
+_NARROWEST = 14  # a name is broken, but into no narrower column
 _WIDEST_WORD = 36
 _MOST_LISTED = 8
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
-    """Writes the table as plain text."""
+    """Write the table as plain text."""
     layout = table_layout(table)
     shown, has_changes, left_out = _fitting(layout)
     headers, columns, widths = _set(shown, has_changes=has_changes)
@@ -63,7 +63,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _fitting(layout: Layout) -> tuple[tuple[Column, ...], bool, tuple[str, ...]]:
-    """The columns that a terminal is wide enough for, whether the changes of cost fit too, and what is said instead."""
+    """The columns that fit the width, whether the changes of cost fit too, and notes on what was left out."""
     columns = layout.columns
     if _total(_set(columns, has_changes=True)[2]) <= WIDTH:
         return columns, True, ()
@@ -114,7 +114,7 @@ def _texts(column: Column, *, has_changes: bool) -> list[str]:
 
 
 def _write_lines(stream: TextIO, cells: Sequence[Sequence[str]], widths: Sequence[int], aligns: Sequence[str]) -> None:
-    """One row of cells of one or more lines each."""
+    """Write one row of cells of one or more lines each."""
     for number in range(max(map(len, cells))):
         parts = [lines[number] if number < len(lines) else "" for lines in cells]
         padded = [_pad(part, width, align) for part, width, align in zip(parts, widths, aligns, strict=True)]

@@ -1,10 +1,10 @@
-"""CSV at full precision: how a value stands in a cell, and a cell in a line.
+"""CSV at full precision: values as cells, and cells as a line.
 
-A text that a spreadsheet would take for a formula that calls or fetches something gets an apostrophe in front
+A text that a spreadsheet would execute as a formula with a call or a request gets an apostrophe in front
 (docs/decisions/0009-spreadsheets-execute-cells.md); numbers never do.
 
 The standard library's writer leaves a carriage return unquoted when lines end with a line feed, and its own reader then
-sees a line end inside a name; so a line is put together here, by the rule of RFC 4180.
+sees a line end inside a name; so a line is composed here, by the rule of RFC 4180.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ def csv_line(values: Iterable[Any]) -> str:
 
 
 def csv_value(value: Any) -> str:
-    """Strings as they are, nothing as the empty cell, numbers with all their digits, everything else as JSON."""
+    """The value as text: strings as they are, None as "", numbers with all their digits, everything else as JSON."""
     kind = type(value)
     if kind is str:
         return value
     if value is None:
         return ""
-    if kind is float or kind is int:  # a bool is neither: true and false are JSON
+    if kind is float or kind is int:  # not a bool: true and false are JSON
         return repr(value)
     return _JSON.encode(value)
 
 
 def _is_formula(text: str) -> bool:
-    """Apostrophes in front do not count, so that one more can always be told from none."""
+    """Whether the text needs the apostrophe. Others in front do not count, so that an added one is recognisable."""
     inner = text.lstrip("'")
     if not inner.startswith(_BEGINS):
         return False
-    # `+ mixup` and `- refiner` are names of our designs; without these letters nothing is called, linked or quoted.
+    # `+ mixup` and `- refiner` are names of our designs; without these characters no formula calls, links or quotes.
     return inner != text or inner[0] not in "+-" or not _CALLS.isdisjoint(inner)
 
 
@@ -52,7 +52,7 @@ def _cell(value: Any) -> str:
     text = csv_value(value)
     if type(value) is str and _is_formula(text):
         text = f"'{text}"
-    # Most cells of a large file are numbers, in which there is nothing to look for.
+    # Most cells of a large file are numbers, which need no search.
     if type(value) is float or not _SPECIAL.search(text):
         return text
     doubled = text.replace('"', '""')

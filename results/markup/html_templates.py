@@ -1,6 +1,6 @@
-"""HTML from the jinja2 templates beside the code, in which every value is text unless it is marked as markup.
+"""HTML from jinja2 templates, in which every value is escaped as text unless it is marked as markup.
 
-Autoescaping is on, and what is printed passes `text` first: names from sweeps and records are one line of visible
+Autoescaping is on, and printed values pass `text` first: names from sweeps and records are one line of visible
 characters. Only fragments that `render` returned, and the styles and scripts of this package, go into a page unchanged.
 """
 
@@ -49,19 +49,19 @@ def block(words: str) -> Markup:
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that may stand inside a script element."""
+    """JSON that is safe inside a script element."""
     return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_TABLE))
 
 
 def data_uri(content: str | bytes, kind: str) -> str:
-    """The content as an address that leads nowhere else."""
+    """The content as a `data:` URI, which needs no request."""
     data = content.encode() if isinstance(content, str) else content
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 @functools.cache
 def _environment() -> Environment:
-    # Here, not above: only those who write HTML pay for the import.
+    # Here, not above: only writing HTML needs the import.
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(

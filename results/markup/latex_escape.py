@@ -1,7 +1,7 @@
-"""Any text as LaTeX that pdflatex sets, on one line, and that obeys nothing of what it contains.
+"""Escaping of any text as one line of LaTeX that pdflatex sets, with no command of the text executed.
 
-What Computer Modern has no glyph for (other scripts, emoji) is set as its code point, so that a table with such names
-still compiles: `[U+6CE8]`.
+Characters without a glyph in Computer Modern (other scripts, emoji) are set as their code points, so that a table with
+such names still compiles: `[U+6CE8]`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SPECIAL = {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"$|$",
-    '"': "{''}",  # as it is, some languages of babel would obey it
+    '"': "{''}",  # as it is, some languages of babel would interpret it
     "`": "{`}",  # ?` and !` would become Spanish marks
     "\u00b1": r"$\pm$",
     "\u00d7": r"$\times$",

@@ -1,7 +1,7 @@
-"""Runs -> one HTML file that needs nothing from elsewhere.
+"""The report of runs as one self-contained HTML file.
 
-The page may run its own three scripts and nothing else: the policy names them by their hashes, so that markup which
-slipped through would still be inert, and it may ask no network for anything. Equal ledgers give equal bytes.
+The page may run its own three scripts only: the policy names them by their hashes, so that unescaped markup would still
+be inert, and it may make no network request. Equal ledgers give equal bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Subject:
 
     Attributes:
         importances: method -> parameter -> share, for a search.
-        remarks: what else should be said of this run, such as why there are no importances.
+        remarks: further statements about this run, such as why there are no importances.
     """
 
     run: Run
@@ -55,7 +55,7 @@ class Report:
 
 
 def make_report(subjects: Sequence[Subject]) -> Report:
-    """The report of one run, or of several that can stand in one table.
+    """The report of one run, or of several that fit into one table.
 
     Raises:
         SpecError: a table cannot be made of them.
@@ -85,7 +85,7 @@ def make_report(subjects: Sequence[Subject]) -> Report:
         description=sweep_description(sessions_of(subjects[0].run)) if is_sole else "",
         summary=_summary(subjects[0].run, tables[0]) if is_sole else "",
         sections=sections,
-        # Of several runs each has one link: a dozen equal words per run guide nobody.
+        # Of several runs each has one link: a dozen equal titles per run would not help navigation.
         linked=[one for one in sections if is_sole or one.key == "table" or one.key.endswith("-top")],
         scripts=scripts,
         script_hashes=[script_hash(f"\n{script}") for script in scripts],
@@ -106,7 +106,7 @@ def _about(subject: Subject, table: AblationTable, lacking: Mapping[str, str], p
 
 
 def _summary(run: Run, table: AblationTable) -> Markup:
-    """How far the run is, and what its variants came to."""
+    """Summary of the run: its progress and the verdicts of its variants."""
     planned = sum(row.num_planned for row in table.rows)
     completed = sum(row.num_completed for row in table.rows)
     failed, pruned = (sum(getattr(row, name) for row in table.rows) for name in ("num_failed", "num_pruned"))
@@ -125,13 +125,13 @@ def _verdicts(table: AblationTable) -> str:
     parts = []
     for verdict in dict.fromkeys(verdict for verdict, _ in verdicts):
         names = [name for one, name in verdicts if one == verdict]
-        told = f" ({', '.join(names)})" if verdict in ("better", "worse") and len(names) <= _MOST_NAMED else ""
-        parts.append(f"{counted[verdict]} {verdict}{told}")
+        listed = f" ({', '.join(names)})" if verdict in ("better", "worse") and len(names) <= _MOST_NAMED else ""
+        parts.append(f"{counted[verdict]} {verdict}{listed}")
     return f"Against the baseline: {', '.join(parts)}."
 
 
 def script_hash(script: str) -> str:
-    """The script as a Content-Security-Policy names it: nothing else may run."""
+    """The hash of the script as the Content-Security-Policy names it, which allows no other script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -139,6 +139,6 @@ def script_hash(script: str) -> str:
 def vega_script() -> Markup:
     """A JavaScript module that defines `window.vegaEmbed`; about 0.9 MB, the same bytes at every call."""
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    # Both could only stand in a string or a regular expression, where `\\x3c` is `<`.
+    # Both can only occur in a string or a regular expression, where `\\x3c` is `<`.
     bundle = bundle.replace("</script", "\\x3c/script").replace("<!--", "\\x3c!--")
     return asset("report/assets/vega_licence.js") + Markup(bundle)

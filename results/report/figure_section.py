@@ -1,4 +1,4 @@
-"""A figure as a section of the page: a still picture, the data for a live one, and both as files to keep."""
+"""A figure as a section of the page: a static picture, the data of an interactive one, and both as downloads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def figure_section(key: str, figure: Figure) -> Section:
         is_figure=True,
         figure=figure,
         spec=spec,
-        # Heatmaps have cells of a size; what has one continuous axis may be as wide as there is room.
+        # Heatmaps have cells of fixed size; a chart with continuous axes may take the full width.
         is_stretchable=_is_stretchable(spec),
         panels=figure.frame[spec["facet"]["field"]].nunique() if "facet" in spec else None,
         picture=figure_svg(figure, room=_ROOM),
@@ -41,7 +41,7 @@ def figure_section(key: str, figure: Figure) -> Section:
 
 
 def _data_link(table: str) -> tuple[str, str, str] | None:
-    """Suffix, words and content of the table to keep; packed where large, None where it would be most of the file."""
+    """Suffix, label and content of the table's download; compressed if large, None if it would be most of the file."""
     if len(table) <= _MOST_PLAIN:
         return "csv", "CSV", data_uri(table, "text/csv;charset=utf-8")
     packed = gzip.compress(table.encode(), mtime=0)

@@ -1,7 +1,7 @@
-"""Where the numbers come from, and how to make them again: from `provenance.jsonl` and `sweep.yaml` of the run.
+"""Provenance and reproduction of the numbers, from `provenance.jsonl` and `sweep.yaml` of the run.
 
-Both are read with care: a run may be older than this program, or of another hand. Host names and folders of the machine
-are left out: a report is for sending around.
+Both are validated: a run may be older than this program, or from an untrusted source. Host names and folders of the
+machine are left out, because reports are shared.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WIDTH = 88
 
 
 def sessions_of(run: Run) -> tuple[dict[str, Any], ...]:
-    """The starts of the driver, the oldest first; lines that are none are passed over."""
+    """The starts of the driver, the oldest first; invalid lines are skipped."""
     try:
         lines = run.files.provenance.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -42,13 +42,13 @@ def sessions_of(run: Run) -> tuple[dict[str, Any], ...]:
 
 
 def sweep_description(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """What the sweep says of itself; empty if nothing."""
+    """The description of the sweep; empty if it has none."""
     sweep = sessions[-1].get("sweep") if sessions else None
     return str(sweep.get("description") or "") if isinstance(sweep, dict) else ""
 
 
 def provenance_section(key: str, table: AblationTable, sessions: Sequence[Mapping[str, Any]]) -> Section | None:
-    """Versions, devices, state of the code; what differs between starts is given for each. None without anything."""
+    """Versions, devices and state of the code; values that differ between starts are all listed. None without any."""
     records = [record for row in table.rows for record in row.records]
     devices = sorted({record.device for record in records if record.device})
     finished = sorted(record.finished_at for record in records if record.finished_at)
@@ -73,7 +73,7 @@ def provenance_section(key: str, table: AblationTable, sessions: Sequence[Mappin
 
 
 def reproduction_section(prefix: str, run: Run, sessions: Sequence[Mapping[str, Any]]) -> Section | None:
-    """The command, and the sweep file as it was. None if neither is known."""
+    """The command, and the sweep file as it was used. None if neither is known."""
     commands: list[str] = []
     if sessions:
         last = sessions[-1]
@@ -109,7 +109,7 @@ def _packages(packages: Any) -> str:
 
 
 def _install(session: Mapping[str, Any]) -> list[str]:
-    """Commands that install what was used, and comments where no command can."""
+    """Commands that install the packages used, and comments where no command can."""
     packages = session.get("packages")
     found = (
         {str(name): str(version) for name, version in packages.items() if version} if isinstance(packages, dict) else {}
@@ -138,7 +138,7 @@ def _pip_install(requirements: Sequence[str]) -> str:
 
 
 def _own_requirement(source: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """What pip installs archsweep from, empty if that is not known, and what to say of it."""
+    """The requirement from which pip installs archsweep, empty if unknown, and notes on it."""
     name, kind = f"archsweep {source.get('version', '')}", source.get("kind")
     url, revision = str(source.get("url") or ""), str(source.get("revision") or "")
     if kind == "git":
@@ -160,7 +160,7 @@ def _own_requirement(source: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def _source(source: Any) -> str:
-    """One line about the copy of archsweep that ran."""
+    """The copy of archsweep that ran, as one line."""
     if not isinstance(source, dict):
         return ""
     requirement, notes = _own_requirement(source)

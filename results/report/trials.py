@@ -1,4 +1,4 @@
-"""What is in no mean: failed trials, with their reason and last lines, pruned ones, and variants that never ran."""
+"""Trials outside every mean: failed ones with their reason and last lines, pruned ones, and variants that never ran."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LAST_LINES = 12
 
 
 def trial_sections(table: AblationTable, prefix: str = "") -> Iterable[Section]:
-    """A section for each list that is not empty."""
+    """The sections, one for each list that is not empty."""
     by_status: dict[str, list[tuple[str, TrialRecord]]] = {}
     for row in table.rows:
         for record in row.records:
@@ -39,7 +39,7 @@ def trial_sections(table: AblationTable, prefix: str = "") -> Iterable[Section]:
 
 
 def listing(key: str, title: str, heads: Sequence[str], lines: Sequence[Sequence[object]], *, how: str = "") -> Section:
-    """A plain table of words; a long one is cut, and says so."""
+    """A plain table of text; a long one is cut, with the number of rows left out."""
     return section(key, title, "listing", how=how, heads=heads, lines=lines[:_MOST], more=len(lines) - _MOST)
 
 

@@ -31,7 +31,7 @@ _COLUMNS = (
 
 
 def write_effects_csv(effects: Effects, stream: TextIO) -> None:
-    """Writes the effects in the order of the analysis."""
+    """Write the effects in the order of the analysis."""
     stream.write(csv_line(_COLUMNS))
     for one in effects.effects:
         aliases = {term_name(term): size for term, size in one.aliased_with.items()}

@@ -1,4 +1,4 @@
-"""The tables as files of the run directory, made anew from its ledger whenever somebody asks."""
+"""The tables as files of the run directory, made from its ledger on every request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["write_tables"]
 
 
 def write_tables(run_dir: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Writes table.csv, .md, .tex and .html, trials.csv and curves.csv into the run directory; returns their paths.
+    """Write table.csv, .md, .tex and .html, trials.csv and curves.csv into the run directory; returns their paths.
 
     Each file is replaced in one step.
 

@@ -1,8 +1,9 @@
-"""Every trial as one line (`trials.csv`) and every epoch as one line (`curves.csv`): tidy data for anybody's own plots.
+"""Tidy data for further analysis: every trial as one line (`trials.csv`), every epoch as one line (`curves.csv`).
 
 Both work during a run: trials without a record yet appear with what they reported so far, as `running`, or as
-`interrupted` where no driver is at work. Unlike the table they hold everything in the ledger, also what the plan no
-longer contains (`in_plan` says so) and the trials that tuned a variant (`role` is `retune`; they are never `in_plan`).
+`interrupted` where no driver is at work. Unlike the table they hold everything in the ledger, also variants that the
+plan no longer contains (see `in_plan`) and the trials that tuned a variant (`role` is `retune`; they are never
+`in_plan`).
 
     trials.csv   trial_id, variant_id, variant, seed, role, status, in_plan, number (of a search), attempt, epochs,
                  <path of every change> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
@@ -42,7 +43,7 @@ class _Line:
 
 
 def write_long_csv(run: Run, stream: TextIO) -> None:
-    """Writes one line per trial, in the order of the plan, then of the seeds."""
+    """Write one line per trial, in the order of the plan, then of the seeds."""
     lines = _lines(run)
     records = [line.record for line in lines if line.record]
     paths = sorted({path for record in records for path in record.changes})
@@ -73,7 +74,7 @@ def write_long_csv(run: Run, stream: TextIO) -> None:
 
 
 def write_curves_csv(run: Run, stream: TextIO) -> None:
-    """Writes one line per trial and epoch."""
+    """Write one line per trial and epoch."""
     lines = _lines(run)
     metrics = sorted({name for line in lines for point in line.curve for name in point} - {"epoch"})
     _write(

@@ -1,7 +1,7 @@
-"""One driver per run directory: who holds `driver.lock`, and how a second driver is refused.
+"""The lock of a run directory, `driver.lock`, which admits one driver and refuses a second one.
 
 The lock is the operating system's, on a descriptor that is opened here (filelock: flock on Unix, LockFileEx on
-Windows), so it is released when its holder dies, however it dies, and child processes that inherit the descriptor hold
+Windows), so it is released when its holder ends, in any way, and child processes that inherit the descriptor hold
 it, too; the text in the file only serves the message. `filelock.FileLock` would not do: it closes its descriptor in
 forked children. The file itself stays: removing it would let two drivers lock two files of the same name.
 """
@@ -25,13 +25,13 @@ from search_space.parsing.visible import visible
 
 try:
     import fcntl
-except ImportError:  # Windows, where runs are looked at
+except ImportError:  # Windows, where runs are only read
     fcntl = None
 
 __all__ = ["Driver", "DriverLock", "running_driver"]
 
-# `archsweep status` takes the lock shared for some microseconds to learn whether it is held; a driver that starts in
-# that moment must not be refused for it.
+# `archsweep status` takes the lock shared for some microseconds to find out whether it is held; a driver that starts
+# in that moment must not be refused for it.
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.02
 
@@ -51,18 +51,18 @@ class Driver:
 
 
 class DriverLock:
-    """Holds the run directory for this process between `acquire` and `release`."""
+    """Lock of the run directory, held by this process between `acquire` and `release`."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = Path(run_dir)
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Takes the lock.
+        """Take the lock.
 
         Raises:
-            SpecError: another driver holds it; the message says who, since when and what to do. Or the file system
-                knows no locks.
+            SpecError: another driver holds it; the message names it, its start and what to do. Or the file system
+                has no locks.
         """
         path = RunDir.of(self.run_dir).lock
         with readable_write_errors(path):
@@ -88,14 +88,14 @@ class DriverLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Gives the run directory back; nothing happens if it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def running_driver(run_dir: str | os.PathLike[str]) -> Driver | None:
-    """The driver at work on this run right now, or None. Never waits for it and never changes anything.
+    """The driver that works on this run now, or None. Never waits for it and changes nothing.
 
     On Windows its name is unknown, because a locked file cannot be read there.
     """
@@ -122,7 +122,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Whether another process holds the lock. Asked with a shared lock, which filelock has not: two readers that ask in
+    """Whether another process holds the lock. Tried with a shared lock, which filelock lacks: two readers that try at
     the same moment would take one another for a driver."""
     if fcntl is None:
         return not _try_lock(descriptor)

@@ -1,4 +1,4 @@
-"""Atomic writes that state why they failed, and the refusal of pipes and devices under the names of a run's files.
+"""Atomic writes with readable errors, and the refusal of pipes and devices under the names of a run's files.
 
 Separate because every file of a run directory needs the same care: a sweep of days must survive a killed process, a
 full disk and a reader in another shell.
@@ -36,7 +36,7 @@ _REASONS = {
 
 @contextmanager
 def readable_write_errors(path: Path) -> Iterator[None]:
-    """Turns an OSError of the body into a SpecError that names `path`, the reason and what to do."""
+    """Turn an OSError of the body into a SpecError that names `path`, the reason and what to do."""
     try:
         yield
     except OSError as err:
@@ -45,14 +45,14 @@ def readable_write_errors(path: Path) -> Iterator[None]:
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Replaces `path` by `content` in one step: a reader sees the old file or the new one, also after a crash."""
+    """Replace `path` by `content` in one step: a reader sees the old file or the new one, also after a crash."""
     with atomic_writer(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A stream whose content takes the place of `path` at the end of the body; if that raises, nothing has changed."""
+    """A stream whose content replaces `path` at the end of the body; if that raises, nothing has changed."""
     temporary = temporary_path(path)  # of two shells at once the last rename wins, and both are whole
     with readable_write_errors(path):
         try:
@@ -68,8 +68,8 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 def fsync_directory(directory: Path) -> None:
-    """Makes the names in `directory` durable; file systems that cannot are left as they are."""
-    if os.name == "nt":  # opens no folders
+    """Make the names in `directory` durable, where the file system can."""
+    if os.name == "nt":  # cannot open folders
         return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -82,10 +82,10 @@ def fsync_directory(directory: Path) -> None:
 
 
 def refuse_special_files(run_dir: RunDir) -> None:
-    """Looks at what lies in the run directory, links followed; a directory that is none is left to others to refuse.
+    """Check the entries of the run directory, links followed; whether it is a directory is checked elsewhere.
 
     Raises:
-        SpecError: something there is neither a plain file nor a folder.
+        SpecError: an entry is neither a plain file nor a folder.
     """
     try:
         with os.scandir(run_dir) as entries:
@@ -100,4 +100,4 @@ def refuse_special_files(run_dir: RunDir) -> None:
 
 
 def _is_there(entry: os.DirEntry[str]) -> bool:
-    return os.path.exists(entry.path)  # a link to nowhere is as good as no file
+    return os.path.exists(entry.path)  # a dangling link counts as no file

@@ -1,7 +1,7 @@
-"""Rest for Python's collector while a hundred thousand records are at hand.
+"""Pause of Python's garbage collector while a hundred thousand records are in memory.
 
-They hold no cycles, but they are millions of objects, which the collector would walk again and again: 3.4 times the
-seconds of reading them.
+They hold no cycles, but they are millions of objects, which the collector would traverse repeatedly: reading them
+would take 3.4 times as long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["gc_paused"]
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Cycles that the body leaves behind are collected after it; everything else goes as always."""
+    """Disable the cyclic collector in the body; cycles that the body leaves are collected after it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

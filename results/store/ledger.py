@@ -1,7 +1,7 @@
-"""Reading the ledger: `ledger.jsonl`, one trial record a line, append-only, one writer. It is the truth of a run.
+"""Reading the ledger: `ledger.jsonl`, one trial record a line, append-only, one writer; the source of all results.
 
 A line torn by a killed process is not counted; any other line that is no record is an error, because leaving a trial
-out would falsify a table. Readers need no lock. How it is written: ledger_writer.py.
+out would falsify a table. Readers need no lock. Writing: ledger_writer.py.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _MOST_PROBLEMS = 10
 
 @dataclass(frozen=True)
 class LedgerContents:
-    """What a ledger holds: its records in the order of the file, whether its last line was torn (and is therefore not
-    among them), and how many blank lines were passed over."""
+    """The content of a ledger: its records in the order of the file, whether its last line was torn (and is therefore
+    not among them), and how many blank lines were skipped."""
 
     records: list[TrialRecord]
     torn: bool = False
@@ -45,13 +45,13 @@ class LedgerContents:
 
 
 class LedgerScan:
-    """One pass over an opened ledger, or over what comes after a place that is known. Iterating gives its records, most
-    of them as the lines they are.
+    """One pass over an opened ledger, or over its part after a given offset. Iterating yields its records, most of them
+    as decoded lines.
 
     Attributes:
-        lines, end: of all whole lines so far: how many, and up to which byte.
+        lines, end: number of whole lines so far, and the byte offset of their end.
         has_line_feed: False once the record just given was an unterminated last line.
-        torn, skipped: as in `LedgerContents`, once the pass is over.
+        torn, skipped: as in `LedgerContents`, complete after the pass.
     """
 
     def __init__(self, path: Path, stream: IO[bytes], *, lines: int = 0, end: int = 0) -> None:
@@ -111,8 +111,7 @@ def read_ledger(path: str | Path, *, curves: bool = True) -> LedgerContents:
     """All records of a ledger, also while a driver is writing it. No file: no records yet.
 
     Args:
-        curves: False leaves the curves out, which are most of what a record takes in memory. They are checked all the
-            same.
+        curves: False leaves the curves out, which take most of a record's memory. They are still validated.
 
     Raises:
         SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
@@ -170,7 +169,7 @@ def open_ledger(path: Path) -> Iterator[IO[bytes] | None]:
 
 
 def is_record(line: bytes) -> bool:
-    """Whether the line can be read, be it of a newer archsweep."""
+    """Whether the line is a record, including one of a newer archsweep."""
     try:
         TrialRecord.model_validate_json(line)
     except ValidationError:
@@ -179,7 +178,7 @@ def is_record(line: bytes) -> bool:
 
 
 def newer_version(where: str, version: int) -> Problem:
-    """The refusal of a file whose format this archsweep does not know."""
+    """The error for a file of a newer format than this archsweep reads."""
     return Problem(
         f"written by a newer archsweep (format {version}; this one reads up to {RECORD_VERSION})",
         where=where,
@@ -192,7 +191,7 @@ def _cannot_read(path: Path, err: OSError) -> SpecError:
 
 
 def _version(line: bytes) -> int:
-    """The format version of a line that is no record of ours; 0 where it tells none."""
+    """The format version of a line that is not a valid record; 0 where it has none."""
     try:
         version = json.loads(line)["version"]
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -1,8 +1,8 @@
-"""A line of the ledger, decoded by msgspec: a fraction of what pydantic's validation takes, by the same rules.
+"""A line of the ledger, decoded by msgspec by the rules of pydantic's validation in a fraction of its time.
 
-`TrialRecord` decides what a record is. `decode_line` accepts a part of that only: what drivers write. It refuses a line
-on which the two could disagree (NaN, a number as text, a field of a newer archsweep, deep nesting, ...), and its caller
-then asks pydantic, whose answer and messages hold. tests/results/store/test_ledger_line.py compares the two.
+`TrialRecord` defines a record. `decode_line` accepts a subset only: what drivers write. It rejects a line on which the
+two could disagree (NaN, a number as text, a field of a newer archsweep, deep nesting, ...), and its caller then
+validates with pydantic, whose result and messages hold. tests/results/store/test_ledger_line.py compares the two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from results.store.records import RECORD_VERSION, Failure, Status, TrialRecord, 
 
 __all__ = ["LedgerLine", "decode_line"]
 
-# pydantic refuses JSON that is nested 200 deep, msgspec does not. What is deep has many opening brackets.
+# pydantic refuses JSON that is nested 200 deep, msgspec does not. Deep nesting has many opening brackets.
 _MOST_BRACKETS = 100
 _Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
@@ -29,8 +29,8 @@ class _Failure(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """The fields of a `TrialRecord`, in its order. Nothing is skipped, because msgspec looks at what it skips with less
-    care than pydantic."""
+    """The fields of a `TrialRecord`, in its order. No field is skipped, because msgspec validates what it skips less
+    strictly than pydantic."""
 
     version: int = 1
     trial_id: str
@@ -60,14 +60,14 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     failure: _Failure | None = None
 
     def record(self) -> TrialRecord:
-        """The record that pydantic makes of the same line, without validating it once more."""
+        """The record that pydantic makes of the same line, without a second validation."""
         fields = msgspec.structs.asdict(self)
         for name in _SHARED:
             fields[name] = sys.intern(fields[name])
         if self.failure is not None:
             fields["failure"] = Failure(**msgspec.structs.asdict(self.failure))
         record = TrialRecord.__new__(TrialRecord)
-        # As unpickling does it: `model_construct` takes as long as validation. The set of fields is shared by all
+        # As in unpickling: `model_construct` takes as long as validation. The set of fields is shared by all
         # records, which are frozen.
         record.__setstate__(
             {
@@ -87,7 +87,7 @@ _decode = msgspec.json.Decoder(LedgerLine).decode
 
 
 def decode_line(line: bytes) -> LedgerLine | None:
-    """The line, or None where `TrialRecord` must be asked what it is."""
+    """The decoded line, or None where `TrialRecord` has to validate it."""
     try:
         found = _decode(line)
         check_curve(found.curve)

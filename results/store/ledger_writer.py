@@ -1,8 +1,8 @@
-"""The one writer of a run's ledger.
+"""Writing the ledger of a run: durable appends, one writer at a time.
 
-Written so that nothing that was reported as finished is ever lost and nothing half-written is ever read: a record is
-one write of one whole line, followed by fsync; a line torn by a killed process is cut off (kept in `ledger.torn`) by
-the next writer, under the lock of the run.
+No record that was reported as finished is lost, and no half-written one is read: a record is one write of one whole
+line, followed by fsync; a line torn by a killed process is cut off (kept in `ledger.torn`) by the next writer, under
+the lock of the run.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _CHUNK = 2**16
 
 
 class LedgerWriter:
-    """The one writer of a run's ledger, as a context manager. Creates the run directory.
+    """The only writer of a run's ledger, as a context manager. Creates the run directory.
 
         with LedgerWriter(run_dir) as ledger:
             for summary in ledger.summaries: ...      # what earlier drivers left, and what was appended
             ledger.append(record)              # durable when it returns
 
     Only the summaries of the records stay in memory; `read_ledger(ledger.path)` gives the records themselves.
-    `torn_bytes` says how much of a torn last line was cut off on opening. Appending from several threads is safe.
+    `torn_bytes`: bytes of a torn last line that were cut off on opening. Appending from several threads is safe.
     """
 
     def __init__(self, run_dir: str | os.PathLike[str]) -> None:
@@ -67,14 +67,14 @@ class LedgerWriter:
         self.close()
 
     def close(self) -> None:
-        """Closes the ledger and gives the run directory back."""
+        """Close the ledger and release the lock of the run."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
         self._lock.release()
 
     def append(self, record: TrialRecord) -> RecordSummary:
-        """Writes the record; when this returns, it is on the disk. Returns what is kept of it in memory.
+        """Append the record; it is on the disk when this returns. Returns its summary, which stays in memory.
 
         Raises:
             SpecError: it could not be written (disk full, read-only, ...). The ledger is then as it was before.
@@ -102,7 +102,7 @@ class LedgerWriter:
         self._is_damaged = False
 
     def _repair(self) -> None:
-        """Cuts a torn last line off, or ends it where only its line feed is missing."""
+        """Cut a torn last line off, or terminate it where only its line feed is missing."""
         assert self._descriptor is not None
         size = os.fstat(self._descriptor).st_size
         whole, tail = _split_tail(self._descriptor, size)
@@ -118,7 +118,7 @@ class LedgerWriter:
         os.fsync(self._descriptor)
 
     def _read(self) -> None:
-        """Every record is read and checked: what a driver does follows from the ledger alone."""
+        """Read and check every record: a driver decides by the ledger alone."""
         with open_ledger(self.path) as stream:
             assert stream is not None
             scan = LedgerScan(self.path, stream)
@@ -127,13 +127,13 @@ class LedgerWriter:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    # A full disk takes the part that still fits without an error; only the next write tells.
+    # A full disk takes the part that still fits without an error; only the next write fails.
     while data:
         data = data[os.write(descriptor, data) :]
 
 
 def _split_tail(descriptor: int, size: int) -> tuple[int, bytes]:
-    """Number of bytes in whole lines, and what follows them. Reads backwards: a ledger may be long."""
+    """Number of bytes in whole lines, and the bytes after them. Reads backwards: a ledger may be long."""
     tail = b""
     while size > 0:
         begin = max(0, size - _CHUNK)

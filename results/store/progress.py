@@ -1,10 +1,11 @@
-"""`progress.jsonl`: what happens inside the trials while they run, for other shells. A view that may be lost.
+"""`progress.jsonl`: events of running trials, for display in other shells. A view that may be lost.
 
 One event a line: {"t": seconds since 1970, "trial_id", "variant", "seed", "event": "start" | "place" | "epoch" | "end",
 "metrics": {"epoch": 3, "top1": 91.2}, "worker": "node7", "gpus": ["0", "1"]}, without what is empty. No result depends
-on it, so lines are flushed and not synced, and a reader counts what it cannot read instead of refusing it. What a
-finished trial was is told by the ledger alone. Of those the file forgets all but the latest, so that it does not grow
-with a run (progress_writer.py); its first line is then {"event": "cut", "t": ...}: from there on it is complete.
+on it, so lines are flushed and not synced, and a reader counts lines that it cannot read instead of refusing them. The
+outcome of a finished trial is in the ledger alone. Of finished trials the file keeps the latest events only, so that it
+does not grow with a run (progress_writer.py); its first line is then {"event": "cut", "t": ...}: it is complete from
+there on.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ __all__ = [
 EVENTS = ("start", "place", "epoch", "end", "cut")
 
 
-_LATEST = 1e11  # seconds: the year 5138; beyond it no clock counts
+_LATEST = 1e11  # seconds: the year 5138; later times are invalid
 
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One line.
+    """One event, a line of the file.
 
     Attributes:
         metrics: of an `epoch` event: an entry of the trial's curve, `epoch` included.
@@ -58,7 +59,7 @@ class UnfinishedTrial:
     """A trial that began and has no record for it yet: it runs, or its driver was stopped.
 
     Attributes:
-        worker: the host that it runs on; empty while it waits for room, or where nobody told.
+        worker: the host that it runs on; empty while it waits for room, or where it is unknown.
     """
 
     trial_id: str
@@ -78,14 +79,14 @@ class UnfinishedTrial:
 
     @property
     def place(self) -> str:
-        """Host and GPUs for people, `node7 GPU 0,1`; empty where nothing is known."""
+        """Host and GPUs as text, `node7 GPU 0,1`; empty where both are unknown."""
         return " ".join(
             [*([self.worker] if self.worker else []), *(["GPU " + ",".join(self.gpus)] if self.gpus else [])]
         )
 
 
 def read_progress(path: str | Path) -> tuple[tuple[ProgressEvent, ...], int]:
-    """The events in the order of the file, and how many lines could not be read. No file: no events."""
+    """The events in the order of the file, and the number of unreadable lines. No file: no events."""
     try:
         with open(path, "rb") as stream:
             found = [event for _, event in events_in(stream)]
@@ -96,7 +97,7 @@ def read_progress(path: str | Path) -> tuple[tuple[ProgressEvent, ...], int]:
 
 
 def events_in(lines: Iterable[bytes]) -> Iterator[tuple[bytes, ProgressEvent | None]]:
-    """Every line that is not blank, with its event; None where it cannot be read."""
+    """The lines that are not blank, each with its event; None for an unreadable line."""
     for line in lines:
         if not line.strip():
             continue
@@ -153,10 +154,10 @@ def unfinished_trials(events: Iterable[ProgressEvent], deciding: Mapping[str, At
 
 
 def _is_unfinished(last: ProgressEvent, record: Attempt | None, *, is_again: bool) -> bool:
-    """By the order of the events, not by their times: clocks may be set back.
+    """Whether the trial is unfinished, by the order of the events, not their times: clocks may be set back.
 
     Args:
-        is_again: the trial had ended before its latest start, or may have: the file forgets ends.
+        is_again: the trial had ended before its latest start, or may have: the file may lack its end.
     """
     if record is None:
         return True
@@ -171,13 +172,13 @@ def _metrics(found: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _text(found: Any) -> str:
-    return str(found).encode(errors="backslashreplace").decode()  # half a character, which no file could hold
+    return str(found).encode(errors="backslashreplace").decode()  # an unpaired surrogate, which no file can hold
 
 
 def _event(line: dict[str, Any]) -> ProgressEvent:
     if line["event"] not in EVENTS:
         raise ValueError(line["event"])
-    if line["event"] == "cut":  # is of no trial
+    if line["event"] == "cut":  # belongs to no trial
         line = {"trial_id": "", "variant": "", "seed": 0, **line}
     t = float(line["t"])
     if not abs(t) < _LATEST:

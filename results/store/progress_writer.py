@@ -1,8 +1,8 @@
-"""Writing `progress.jsonl`, and keeping it short.
+"""Writing `progress.jsonl`, with its compaction.
 
-Only trials without a record need their events for long: `archsweep status` and `watch` show how far they are. Of the
-others the latest suffice, for the pace. So once the file has grown to some megabytes its writer replaces it by what is
-still of use. Whoever reads it meanwhile sees the old file or the new one.
+Only the events of trials without a record are needed for long: `archsweep status` and `watch` show their progress. Of
+the others the latest suffice, for the pace. So once the file has grown to some megabytes its writer replaces it by the
+lines still needed. A concurrent reader sees the old file or the new one.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from results.store.run_layout import RunDir, temporary_path
 __all__ = ["ProgressWriter"]
 
 _LONGEST = 4 * 2**20
-_LATEST = 2**20  # bytes of events that are kept whatever trial they are of
+_LATEST = 2**20  # bytes of latest events that are kept of any trial
 
 
 class ProgressWriter:
-    """Appends events; a context manager. The caller holds the run's lock.
+    """Writer that appends events; a context manager. The caller holds the run's lock.
 
     Args:
-        summaries: of the ledger, which grow with it: they tell which trials have a record.
+        summaries: of the ledger, which grow with it: they decide which trials have a record.
         longest: bytes from which on the file is shortened.
-        latest: bytes of the latest events that then stay, besides those of trials without a record.
+        latest: bytes of the latest events that are then kept, besides those of trials without a record.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ProgressWriter:
             self._stream = None
 
     def append(self, event: ProgressEvent) -> None:
-        """Writes the event so that other shells see it at once."""
+        """Write the event so that other shells see it immediately."""
         assert self._stream is not None, "append outside of the `with` block"
         assert event.event in EVENTS, event.event
         with readable_write_errors(self.path):
@@ -74,17 +74,17 @@ class ProgressWriter:
         self._stream = open(self.path, "a+b")  # noqa: SIM115 - closed by __exit__
         if self._stream.tell():
             self._stream.seek(-1, 2)
-            if self._stream.read(1) != b"\n":  # torn by a killed driver: our first event must not glue to it
+            if self._stream.read(1) != b"\n":  # torn by a killed driver: our first event starts a new line
                 self._stream.write(b"\n")
         self._size = self._stream.tell()
 
     def _shorten(self) -> None:
-        """Replaces the file by a shorter one where it has grown to twice of what it had to be."""
+        """Replace the file by a shorter one where it has grown to twice its necessary size."""
         if self._size <= self._limit:
             return
         assert self._stream is not None
         temporary = temporary_path(self.path)
-        # A file that cannot be replaced stays as it is: a view is worth no failed run.
+        # A file that cannot be replaced stays as it is: a view must not fail a run.
         with contextlib.suppress(OSError):
             with open(self.path, "rb") as lines:
                 kept = _still_of_use(lines, latest_by_trial(self._summaries), latest=self._latest)
@@ -107,7 +107,7 @@ def _still_of_use(lines: IO[bytes], deciding: Mapping[str, RecordSummary], *, la
         if event is None or event.event == "cut":
             continue
         summary = deciding.get(event.trial_id)
-        if summary is None or summary.status == "failed":  # a failed one may have begun anew
+        if summary is None or summary.status == "failed":  # a failed one may have begun again
             open_trials.append((number, line, event))
         tail.append((number, line, event.t))
         tail_bytes += len(line)
@@ -121,5 +121,5 @@ def _still_of_use(lines: IO[bytes], deciding: Mapping[str, RecordSummary], *, la
 
 
 def _line(event: ProgressEvent) -> bytes:
-    told = {name: value for name, value in vars(event).items() if value not in ("", (), {})}
-    return json.dumps(told).encode() + b"\n"
+    fields = {name: value for name, value in vars(event).items() if value not in ("", (), {})}
+    return json.dumps(fields).encode() + b"\n"

@@ -1,6 +1,6 @@
-"""The part of a record that decides what its trial counts as, without what was trained and how its curve went.
+"""Summaries of records: the fields that decide the status of a trial, without its spec and curve.
 
-A record takes kilobytes, its summary a few hundred bytes. Whoever only has to know how a run stands (`archsweep
+A record takes kilobytes, its summary a few hundred bytes. Code that only needs the state of a run (`archsweep
 status`, a driver at work) keeps summaries, so that a hundred thousand trials fit into little memory.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["AnyRecord", "Attempt", "RecordSummary", "latest_by_trial", "summariz
 
 
 class RecordSummary(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a record of the same names; `failure` without its traceback and its epoch."""
+    """Summary of a record: its fields of the same names; `failure` without its traceback and its epoch."""
 
     trial_id: str
     variant_id: str
@@ -36,7 +36,7 @@ class RecordSummary(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attempt(Protocol):
-    """What decides between several records of one trial."""
+    """The fields that decide between several records of one trial."""
 
     @property
     def trial_id(self) -> str: ...
@@ -53,7 +53,7 @@ _Attempt = TypeVar("_Attempt", bound=Attempt)
 
 
 def summarize(record: TrialRecord | LedgerLine | RecordSummary) -> RecordSummary:
-    """The summary of a record, or of one that is still a line of the ledger; a summary is its own."""
+    """The summary of a record or of a decoded line of the ledger; a summary is returned as it is."""
     if isinstance(record, RecordSummary):
         return record
     failure = record.failure and Failure(type=record.failure.type, message=record.failure.message)

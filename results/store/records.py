@@ -1,12 +1,12 @@
-"""The files of a run directory, as types: the plan (what was to be done) and the records (what came of it).
+"""Types of the files of a run directory: the plan (the variants to train) and the records (the outcomes of trials).
 
     runs/<sweep>/
       plan.json         RunPlan of the latest start: which variants, in which order, what was dropped
-      ledger.jsonl      one TrialRecord a line, append-only; the truth (see ledger.py)
+      ledger.jsonl      one TrialRecord a line, append-only; the source of all results (see ledger.py)
       progress.jsonl    epochs as they happen, for other shells; a view that may be lost
       sweep.yaml, provenance.jsonl, trials/<trial_id>/train.log
 
-A reader of a newer file keeps fields it does not know (`extra = allow`), a changed meaning raises `RECORD_VERSION`.
+A reader of a newer file keeps unknown fields (`extra = allow`); a changed meaning raises `RECORD_VERSION`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 RECORD_VERSION = 2
-"""The newest format that is understood. 2: records may be `preempted`; all others are still written as format 1."""
+"""The newest format that is read. 2: records may be `preempted`; all others are still written as format 1."""
 Status = Literal["completed", "pruned", "infeasible", "failed", "preempted"]
 
 
@@ -44,7 +44,7 @@ def _encodable(value: Any) -> Any:
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
-# Beyond this nothing was measured, and sums would overflow.
+# Larger numbers are no measurements, and their sums would overflow.
 _MOST_EPOCHS = 1e9
 _Amount = Annotated[float, Field(ge=-1e15, le=1e15)]
 _ForeignText = Annotated[str, BeforeValidator(_encodable)]
@@ -80,7 +80,7 @@ def check_spec(spec: dict[str, Any]) -> dict[str, Any]:
 
 class TrialRecord(_Stored):
     """The outcome of one trial. Only `completed` records enter a mean. A `preempted` one decides nothing: the trial was
-    told to make room and runs on later."""
+    asked to make room and continues later."""
 
     version: int = 1
     trial_id: str
@@ -140,7 +140,7 @@ class PlannedVariant(_Stored):
 
 
 class PublishedRow(_Stored):
-    """Numbers of a paper that stand beside ours."""
+    """Published numbers of a paper, shown beside the measured ones."""
 
     when: dict[str, Any] = Field(description="the row they belong to: path -> value")
     values: dict[str, float]
@@ -148,7 +148,7 @@ class PublishedRow(_Stored):
 
 
 class Analysis(_Stored):
-    """How the variants are compared with the baseline; chosen before the run, stated in the caption."""
+    """The comparison of variants with the baseline; chosen before the run, stated in the caption."""
 
     correction: Literal["holm", "bh", "dunnett", "none"] = "holm"
     alpha: float = Field(default=0.05, gt=0, lt=1)
@@ -159,7 +159,7 @@ class Analysis(_Stored):
 
 
 class Retuned(_Stored):
-    """How every variant found its own training parameters before the comparison."""
+    """The tuning of every variant's own training parameters before the comparison."""
 
     parameters: list[str] = Field(description="paths below the setting")
     num_trials: int = Field(description="settings tried for every variant")
@@ -168,7 +168,7 @@ class Retuned(_Stored):
 
 
 class RunPlan(_Stored):
-    """What the driver set out to do when it last started in this run directory."""
+    """The plan of the driver's latest start in this run directory."""
 
     version: int = 1
     sweep: str

@@ -1,6 +1,6 @@
-"""A run directory, opened for reading: its plan, its records, and what is going on in it.
+"""A run directory, opened for reading: its plan, its records, its progress and its driver.
 
-Everything that looks at a run (tables, status, reports) starts here, in any shell, during the run or years later. Needs
+Every view of a run (tables, status, reports) is made from this, in any shell, during the run or years later. Needs
 neither the lock nor the sweep file nor the libraries that trained.
 """
 
@@ -32,7 +32,7 @@ _Record = TypeVar("_Record", bound=TrialRecord | RecordSummary, covariant=True)
 
 @dataclass(frozen=True)
 class RunView(Generic[_Record]):
-    """One run as it stood when it was opened, by its records or by their summaries.
+    """The state of one run when it was opened, by its records or by their summaries.
 
     Attributes:
         records: all records of the ledger, in its order, failed attempts included.
@@ -53,12 +53,12 @@ class RunView(Generic[_Record]):
 
     @cached_property
     def deciding(self) -> Mapping[str, _Record]:
-        """Trial id -> the record that decides about it; trials that tuned a variant are left out."""
+        """Trial id -> its deciding record; trials that tuned a variant are left out."""
         return latest_by_trial(record for record in self.records if not record.role)
 
     @cached_property
     def tuning(self) -> Mapping[str, _Record]:
-        """Trial id -> the record that decides about it, of the trials that tuned a variant."""
+        """Trial id -> its deciding record, of the trials that tuned a variant."""
         return latest_by_trial(record for record in self.records if record.role)
 
     def tunes_a_variant(self, seed: int) -> bool:
@@ -67,16 +67,16 @@ class RunView(Generic[_Record]):
 
     @cached_property
     def unfinished(self) -> tuple[UnfinishedTrial, ...]:
-        """Trials that began and have no record of it: running, or interrupted if there is no driver."""
+        """Trials that began and have no record yet: running, or interrupted if there is no driver."""
         return unfinished_trials(self.progress, latest_by_trial(self.records))
 
 
 class Run(RunView[TrialRecord]):
-    """One run with all that its records tell."""
+    """One run with its whole records."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, curves: bool = True) -> Run:
-        """Reads the run directory.
+        """Read the run directory.
 
         Args:
             curves: False leaves the curves of the records out, which tables and lists do not show.
@@ -86,7 +86,7 @@ class Run(RunView[TrialRecord]):
         """
         run_dir = RunDir.of(path)
         refuse_special_files(run_dir)
-        # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
+        # Checked first: a driver that ends while we read must not turn its last trials into interrupted ones.
         driver = running_driver(run_dir)
         events, _ = read_progress(run_dir.progress)
         plan = read_plan(run_dir)
@@ -95,12 +95,11 @@ class Run(RunView[TrialRecord]):
 
 
 class RunSummary(RunView[RecordSummary]):
-    """One run by the summaries of its records: enough to say how it stands."""
+    """One run by the summaries of its records, which suffice for its status."""
 
 
 def open_summary(path: str | os.PathLike[str]) -> RunSummary | Run:
-    """The run, with no more of its records than it takes to say how it stands: summaries, or whole records without
-    their curves where it is a search.
+    """The run for a view of its status: by summaries, or by whole records without curves if it is a search.
 
     Raises:
         SpecError: as `Run.open`.
@@ -117,7 +116,7 @@ def open_summary(path: str | os.PathLike[str]) -> RunSummary | Run:
 
 
 def write_plan(run_dir: str | os.PathLike[str], plan: RunPlan) -> None:
-    """Writes `plan.json` in one step. Creates the run directory."""
+    """Write `plan.json` in one step. Creates the run directory."""
     run_dir = RunDir.of(run_dir)
     with readable_write_errors(run_dir.path):
         run_dir.path.mkdir(parents=True, exist_ok=True)
@@ -147,7 +146,7 @@ def read_plan(run_dir: RunDir) -> RunPlan:
             Problem(
                 f"not the plan of a run: {reason}",
                 where=str(path),
-                hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+                hint="`archsweep run` with the same sweep writes it again; the ledger is not touched",
             )
         ) from err
     if plan.version > RECORD_VERSION:
@@ -160,7 +159,7 @@ def _no_run(path: Path) -> Problem:
         return Problem(
             f"{IN_RUN_DIR.plan} is missing, although there is a ledger",
             where=str(path),
-            hint="`archsweep run` with the same sweep writes it anew; the ledger is not touched",
+            hint="`archsweep run` with the same sweep writes it again; the ledger is not touched",
         )
     came = "a file" if path.is_file() else "a directory without one" if path.is_dir() else "nothing there"
     hint = f"a run directory contains {IN_RUN_DIR.plan} and {IN_RUN_DIR.ledger}"

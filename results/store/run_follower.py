@@ -1,4 +1,4 @@
-"""A run that is looked at again and again while it goes on (`archsweep watch`): a look reads what was appended since.
+"""Repeated reading of a run while it goes on (`archsweep watch`): each look reads only what was appended since.
 
 A file that shrank, was replaced or reads differently just before the place reached is read from its beginning.
 """
@@ -22,7 +22,7 @@ _REMEMBERED = 256  # bytes before the place reached
 
 
 class RunFollower:
-    """One run directory, to be looked at repeatedly."""
+    """Reader of one run directory for repeated looks."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._run_dir = RunDir.of(path)
@@ -32,10 +32,10 @@ class RunFollower:
         self._progress = _Place()
         self._events: list[ProgressEvent] = []
         self.bytes_read = 0
-        """Of ledger and progress, by the latest look."""
+        """Bytes of ledger and progress that the latest look read."""
 
     def look(self) -> RunSummary | Run:
-        """The run as it stands: as `open_summary` gives it.
+        """The present run, as `open_summary` returns it.
 
         Raises:
             SpecError: as `Run.open`.
@@ -45,7 +45,7 @@ class RunFollower:
         plan = read_plan(self._run_dir)
         if plan.design == "search":
             return Run.open(self._run_dir, curves=False)
-        # Asked first: a driver that ends while we read must not turn its last trials into interrupted ones.
+        # Checked first: a driver that ends while we read must not turn its last trials into interrupted ones.
         driver = running_driver(self._run_dir)
         self._read_progress()
         summaries, torn = self._read_ledger()
@@ -94,7 +94,7 @@ class RunFollower:
 
 
 class _Place:
-    """Up to where a file was read, and how to know that it is still the same file."""
+    """The offset up to which a file was read, with the means to recognise the file."""
 
     def __init__(self) -> None:
         self.end = 0

@@ -1,10 +1,10 @@
-"""The files of a run directory: every name is written here, once.
+"""The names of the files of a run directory, each defined once.
 
     runs/<sweep>/       RunDir
-      trials/<id>/      TrialDir, what a trial leaves beside its record
-      tracking/         TrackerFiles, what the driver and the process of a tracker keep of one tracker
+      trials/<id>/      TrialDir, files of a trial beside its record
+      tracking/         TrackerFiles, files that the driver and the process of one tracker keep
 
-The modules that read and write the files describe what is in them. docs/architecture.md lists them for people.
+Their formats are documented in the modules that read and write them. docs/architecture.md lists the files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["IN_RUN_DIR", "RunDir", "TrackerFiles", "TrialDir", "left_temporaries
 
 @dataclass(frozen=True)
 class TrialDir:
-    """The folder of one trial; it exists only where there is something to keep."""
+    """The folder of one trial; it exists only if the trial keeps files."""
 
     path: Path
 
@@ -42,7 +42,7 @@ class TrialDir:
 
 @dataclass(frozen=True)
 class TrackerFiles:
-    """What is kept of one tracker: the runs it has in full, what it printed, and the lock of its process."""
+    """The files of one tracker: the runs it has in full, its output, and the lock of its process."""
 
     folder: Path
     name: str
@@ -62,13 +62,13 @@ class TrackerFiles:
 
 @dataclass(frozen=True)
 class RunDir:
-    """The directory of one run. Knows names, not contents, and touches nothing; a path wherever one is asked for."""
+    """The directory of one run: names only, without access to the files; usable as a path (`os.PathLike`)."""
 
     path: Path
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> RunDir:
-        """The run directory at `path`, be it a path or a run directory already."""
+        """The run directory at `path`, which may be a `RunDir` already."""
         return path if isinstance(path, RunDir) else cls(Path(path))
 
     def __fspath__(self) -> str:
@@ -77,7 +77,7 @@ class RunDir:
     def __str__(self) -> str:
         return str(self.path)
 
-    # What decides: the truth of the run, and what it was asked to do.
+    # Sources: the ledger, the plan and the sweep of the run.
 
     @property
     def ledger(self) -> Path:
@@ -104,7 +104,7 @@ class RunDir:
     def sweep(self) -> Path:
         return self.path / "sweep.yaml"
 
-    # What drivers need while they work.
+    # Working files of drivers.
 
     @property
     def lock(self) -> Path:
@@ -123,15 +123,15 @@ class RunDir:
         return self.path / "gpu_memory.json"
 
     def stop_request(self, session: str) -> Path:
-        """There while the driver of this session asks its workers to stop."""
+        """The file that exists while the driver of this session asks its workers to stop."""
         return self.path / f"{_STOP}{session}"
 
     def stop_requests(self) -> Iterator[Path]:
-        """Those that are there, of any session."""
+        """The existing stop requests, of any session."""
         return self.path.glob(f"{_STOP}*")
 
     def visibility_marker(self, token: str) -> Path:
-        """There while nodes are asked whether they see this directory."""
+        """The file that exists while nodes are asked whether they see this directory."""
         return self.path / f".visible-{token}"
 
     # Views, derived from the ledger.
@@ -158,7 +158,7 @@ class RunDir:
         return TrialDir(self.path / _TRIALS / trial_id)
 
     def trials(self) -> Iterator[TrialDir]:
-        """The folders that are there."""
+        """The existing folders of trials."""
         return map(TrialDir, self.path.glob(f"{_TRIALS}/*"))
 
     def tracker(self, name: str) -> TrackerFiles:
@@ -166,7 +166,7 @@ class RunDir:
 
     @property
     def tracking_token(self) -> Path:
-        """A random word in the names of tracker runs, which keeps run directories of one sweep apart."""
+        """The token that identifies this run directory in the names of tracker runs."""
         return self.path / _TRACKING / "token"
 
     @property
@@ -192,14 +192,14 @@ class RunDir:
 
 _STOP, _TRIALS, _TRACKING, _MLFLOW = ".stop-", "trials", "tracking", "mlflow"
 IN_RUN_DIR = RunDir(Path())
-"""For messages: paths as they stand inside a run directory, `IN_RUN_DIR.trials_csv` is `trials.csv`."""
+"""For messages: paths relative to a run directory, `IN_RUN_DIR.trials_csv` is `trials.csv`."""
 
 
 def temporary_path(path: Path) -> Path:
-    """What is renamed to `path` once it is whole. The process id keeps two shells that write the same view apart."""
+    """The temporary file that is renamed to `path` once it is complete. The process id separates concurrent writers."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def left_temporaries(path: Path) -> Iterator[Path]:
-    """What killed processes left of `path`."""
+    """Temporary files for `path` that killed processes left."""
     return path.parent.glob(f".{path.name}.*.tmp")

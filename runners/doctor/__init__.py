@@ -1,7 +1,7 @@
-"""Is this machine fit to run sweeps? Each check looks at one thing that makes runs fail or crawl, and says what to do.
+"""Checks of the machine for `archsweep doctor`: each looks at one cause of failing or slow runs and names a remedy.
 
 A `problem` stops trials, a `warning` makes them slower, fewer or fragile. A check is two functions: `check_...` gathers
-facts, `judge_...` makes a finding of them, so that machines which nobody has at hand can be judged, too.
+facts, `judge_...` makes a finding of them, so that tests can judge machines that are not at hand.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CHECKS: dict[str, Callable[[Request], Finding]] = {
 
 
 def diagnose(request: Request) -> list[Finding]:
-    """All findings, in the order of the table. A check that itself fails is a warning that says so."""
+    """All findings, in the order of the table. A check that itself fails becomes a warning with its error."""
     found = []
     for name, check in CHECKS.items():
         try:

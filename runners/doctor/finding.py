@@ -1,4 +1,4 @@
-"""What a check of `archsweep doctor` says."""
+"""The finding of a check of `archsweep doctor`, and the request that checks get."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Request:
-    """What the machine is to be fit for: run directories below `run_root`, trials of so many CPUs."""
+    """The intended use of the machine: run directories below `run_root`, trials of so many CPUs."""
 
     run_root: Path
     cpus_per_trial: float = 1.0
@@ -21,7 +21,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found; `remedy` is empty where all is well."""
+    """The result of a check; `remedy` is empty where all is well."""
 
     name: str
     state: Literal["ok", "warning", "problem"]

@@ -1,4 +1,4 @@
-"""CPUs, threads, memory, limits of the shell, shared memory: what the machine gives to trials."""
+"""Checks of the machine's resources for trials: CPUs, threads, memory, limits of the shell, shared memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 _OPEN_FILES = 4096
 _PROCESSES = 4096  # Ray starts a few hundred threads, each of which counts, per CPU
-_OBJECT_STORE = 0.2 * GIB  # what a private cluster asks for
+_OBJECT_STORE = 0.2 * GIB  # the object store of a private cluster
 _LOADERS = 1 * GIB
 _BINDINGS = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND")
 
@@ -53,7 +53,7 @@ def check_cpus(request: Request) -> Finding:
 
 
 def judge_cpus(facts: CpuFacts) -> Finding:
-    """Ray counts the CPUs that this process may run on; the quota of a container is not among what it sees."""
+    """Judge the CPU count: Ray counts the CPUs that this process may run on, but not the CPU quota of a container."""
     if facts.quota is not None and facts.quota < facts.allowed:
         text = f"{facts.allowed} CPUs are visible, the control group grants {facts.quota:g}"
         remedy = f"--set resources.max_concurrent={max(1, int(facts.quota))}, or trials wait for each other"
@@ -67,7 +67,7 @@ def check_threads(request: Request) -> Finding:
 
 
 def judge_threads(environment: Mapping[str, str], cpus_per_trial: float) -> Finding:
-    """Trials tell torch how many threads to start, `resources.cpus`; other libraries look at the environment."""
+    """Judge the threads: trials set torch's number of threads, `resources.cpus`; other libraries read variables."""
     per_trial = max(1, int(cpus_per_trial))
     bound = [name for name in _BINDINGS if environment.get(name, "").lower() not in ("", "false", "disabled")]
     if bound:
@@ -90,10 +90,10 @@ def check_memory(request: Request) -> Finding:
 
 
 def judge_memory(available: float | None, limits: Limits, cpus: float) -> Finding:
-    """`available` bytes by the system; the control group may grant less."""
+    """Judge the memory: `available` bytes by the system; the control group may grant less."""
     found = [number for number in (available, limits.memory_left) if number is not None]
     if not found:
-        return Finding("memory", "ok", "not told by this system")
+        return Finding("memory", "ok", "not reported by this system")
     left = min(found)
     text = f"{gib(left)} available"
     if limits.memory is not None and left != available:
@@ -111,7 +111,7 @@ def check_open_files(request: Request) -> Finding:
 
 
 def judge_open_files(soft: int, hard: int) -> Finding:
-    """`ulimit -n`."""
+    """Judge the limit of open files, `ulimit -n`."""
     if soft == resource.RLIM_INFINITY:
         return Finding("open files", "ok", "no limit")
     if soft < _OPEN_FILES:
@@ -127,7 +127,7 @@ def check_processes(request: Request) -> Finding:
 
 
 def judge_processes(limit: int, limits: Limits) -> Finding:
-    """`ulimit -u` and the limit of the control group. Both count threads."""
+    """Judge the limits of processes: `ulimit -u` and that of the control group. Both count threads."""
     if limits.processes is not None and (limits.processes_left or 0) < _PROCESSES:
         text = (
             f"the control group grants {limits.processes:g} processes and threads, {limits.processes_left:g} are left"
@@ -148,11 +148,11 @@ def check_shared_memory(request: Request) -> Finding:
 
 
 def judge_shared_memory(free: float | None, total: float | None) -> Finding:
-    """Ray keeps objects there, and data-loading processes hand over their batches."""
+    """Judge /dev/shm: Ray keeps objects there, and data-loading processes hand over their batches."""
     if free is None or total is None:
         return Finding("/dev/shm", "ok", "not used on this system")
     text = f"{gib(free)} of {gib(total)} free"
-    remedy = "docker run --shm-size=2g or --ipc=host" if total < _LOADERS else "delete what nobody uses from /dev/shm"
+    remedy = "docker run --shm-size=2g or --ipc=host" if total < _LOADERS else "delete unused files from /dev/shm"
     if free < _OBJECT_STORE:
         return Finding("/dev/shm", "warning", f"{text}; Ray then uses a disk", remedy)
     if free < _LOADERS:

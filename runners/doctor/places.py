@@ -1,4 +1,4 @@
-"""Folders and sockets: is there room, do locks and clocks work, can processes talk to one another?"""
+"""Checks of folders and sockets: free space, locks, clocks, connections between processes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PlaceFacts:
 
 @dataclass(frozen=True)
 class FileSystemFacts:
-    """That of the run directory. `lock_error`: what a lock was answered with; `is_exclusive`: a second one is refused;
+    """The file system of the run directory. `lock_error`: error of a lock; `is_exclusive`: a second one is refused;
     `skew`: seconds that its clock is ahead of ours; `warning`, `refusal`: what is known of its kind."""
 
     path: str
@@ -73,7 +73,7 @@ def check_disk(request: Request) -> Finding:
 
 
 def judge_disk(places: Sequence[PlaceFacts]) -> Finding:
-    """The first of the places is the run directory. Several in one folder are told once."""
+    """Judge the free space. The first of the places is the run directory; several in one folder are reported once."""
     wrong: list[str] = []
     lacking: list[str] = []
     for place in {place.path: place for place in reversed(places)}.values():
@@ -122,7 +122,7 @@ def check_file_system(request: Request) -> Finding:
 
 
 def judge_file_system(facts: FileSystemFacts) -> Finding:
-    """Locks keep a second driver out, and the clock tells how long trials have been at it."""
+    """Judge the file system of the run directory: locks keep a second driver out, and its clock dates the trials."""
     name = "file system"
     elsewhere = "choose a local folder or a shared POSIX file system with --out"
     if facts.refusal:
@@ -148,7 +148,7 @@ def check_sockets(request: Request) -> Finding:
 
 
 def judge_sockets(longest: Mapping[str, str]) -> Finding:
-    """Whose folder -> the longest path of a socket in it."""
+    """Judge the sockets. `longest`: owner of a folder -> the longest path of a socket in it."""
     lengths = {whose: len(os.fsencode(path)) for whose, path in longest.items()}
     too_long = [f"{whose}: {length}" for whose, length in lengths.items() if length > _LONGEST_SOCKET]
     text = f"paths of sockets have at most {max(lengths.values())} of {_LONGEST_SOCKET} bytes"
@@ -171,7 +171,7 @@ def check_localhost(request: Request) -> Finding:
 
 
 def judge_localhost(addresses: Sequence[str], lookup_error: str, connect_error: str) -> Finding:
-    """Ray's processes and those of a trial talk over the loopback device."""
+    """Judge the loopback device: Ray's processes and those of a trial communicate over it."""
     if lookup_error or not any(address == "::1" or address.startswith("127.") for address in addresses):
         said = lookup_error or f"it is {', '.join(addresses) or 'nothing'}"
         text = f"`localhost` is not this machine: {said}"

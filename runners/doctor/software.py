@@ -1,4 +1,4 @@
-"""Python, packages, GPUs with their driver, Ray: do the parts fit together?"""
+"""Checks of the software: Python, packages, GPUs with their driver, Ray, and whether the versions fit together."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Package:
 
 @dataclass(frozen=True)
 class TorchFacts:
-    """What torch was built with and what it finds: `cuda` its CUDA version, None for a CPU build; `archs` such as
+    """torch's build and the GPUs it finds: `cuda` its CUDA version, None for a CPU build; `archs` such as
     `sm_90`; the GPUs it sees, `(name, GiB, (major, minor))`."""
 
     cuda: str | None = None
@@ -81,7 +81,7 @@ def check_packages(request: Request) -> Finding:
 
 
 def judge_packages(packages: Mapping[str, Package]) -> Finding:
-    """Versions outside of what archsweep declares, and of what torchvision, timm, ray and optuna ask of one another;
+    """Judge the versions by what archsweep declares, and what torchvision, timm, ray and optuna require of one another;
     extras are not asked for."""
     wrong = []
     for asker in ("archsweep", *_WATCHED):
@@ -108,7 +108,7 @@ def check_own_packages(request: Request) -> Finding:
 
 
 def judge_own_packages(problems: Sequence[str]) -> Finding:
-    """A user's package that has the name of one of ours takes its place in one process and not in another."""
+    """Judge archsweep's own packages: a user's package of the same name shadows one in some processes only."""
     if problems:
         return Finding("archsweep", "problem", "; ".join(problems), "`archsweep run` refuses to start until then")
     return Finding("archsweep", "ok", f"its packages are those in {ROOT}")
@@ -127,7 +127,7 @@ def check_gpus(request: Request) -> Finding:
 
 
 def judge_gpus(here: Sequence[GpuInfo], torch: TorchFacts, *, has_driver: bool, visible: str | None) -> Finding:
-    """`here` are the GPUs by the driver, `visible` is CUDA_VISIBLE_DEVICES, None if it is not set."""
+    """Judge the GPUs. `here` are those of the driver, `visible` is CUDA_VISIBLE_DEVICES, None if it is not set."""
     name = "gpus"
     if torch.gpus:
         shown = ", ".join(f"{gpu} ({size:.0f} GiB)" for gpu, size, _ in torch.gpus)
@@ -170,7 +170,7 @@ def check_ray(request: Request) -> Finding:
 
 
 def _warned(here: Sequence[GpuInfo], torch: TorchFacts, shown: str, visible: str | None) -> Finding:
-    """GPUs that can be used, and what will surprise about them."""
+    """The finding for usable GPUs, with warnings."""
     for gpu, _, capability in torch.gpus:
         if torch.archs and not _has_kernels(torch.archs, capability):
             text = f"{gpu} (compute capability {capability[0]}.{capability[1]}): this torch has no kernels for it"
@@ -190,7 +190,7 @@ def _warned(here: Sequence[GpuInfo], torch: TorchFacts, shown: str, visible: str
         return Finding("gpus", "warning", text, "nvidia-smi shows whose it is; CUDA_VISIBLE_DEVICES leaves a GPU out")
     if visible is None and len(here) > len(torch.gpus):
         text = f"{shown}; the driver has {len(here)}, torch finds {len(torch.gpus)}"
-        return Finding("gpus", "warning", text, "nvidia-smi -q tells the state of the others")
+        return Finding("gpus", "warning", text, "nvidia-smi -q shows the state of the others")
     return Finding("gpus", "ok", shown)
 
 

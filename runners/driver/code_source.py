@@ -1,6 +1,6 @@
 """Where the running copy of archsweep came from, so that a report can say how to install the same one.
 
-A version alone does not tell: a checkout, a wheel that somebody built and a release may all be 0.1.0. What pip was
+A version alone does not identify it: a checkout, a local wheel and a release may all be 0.1.0. What pip was
 given is in `direct_url.json` (PEP 610), which it writes for everything that does not come from an index.
 """
 

@@ -1,7 +1,8 @@
 """Experiment trackers that watch a run: explicit table, loaded only in the process that needs them.
 
-A tracker is its own client library behind the contract of `contract.py`. It lives in a process of its own
-(`process.py`), which the driver feeds and never waits for (`tracking.py`): docs/decisions/0007-trackers-observe.md.
+A tracker is its own client library behind the contract of `contract.py`. It runs in a process of its own
+(`process.py`), to which the driver sends events without waiting (`tracking.py`):
+docs/decisions/0007-trackers-observe.md.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ TRACKERS: dict[str, Callable[[Any, TrackedSweep], Tracker]] = {
 }
 _INSTALLED_AS = {"MySQLdb": "mysqlclient", "psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary"}
 LIBRARIES = {"mlflow": "mlflow", "optuna": "optuna", "tensorboard": "tensorboardX", "wandb": "wandb"}
-"""The module that each tracker imports; the extra that installs it bears the tracker's name. Optuna needs none."""
+"""The module that each tracker imports; the extra that installs it has the tracker's name. Optuna needs none."""
 
 
 def library_problems(file: SweepFile) -> list[Problem]:
@@ -73,7 +74,7 @@ def library_problems(file: SweepFile) -> list[Problem]:
 
 
 def _missing_driver(storage: str) -> str:
-    """The package that speaks with a database, if it is not installed."""
+    """The driver package of a database, if it is not installed."""
     if "://" not in storage:
         return ""
     from sqlalchemy.engine import make_url

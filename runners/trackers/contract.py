@@ -1,4 +1,4 @@
-"""What a tracker is told, and what it has to do with it. Nothing here or in the trackers knows of the driver."""
+"""The contract of trackers: the data that they get and the methods that they implement. Independent of the driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MESSAGE_LENGTH = 500
 
 @dataclass(frozen=True)
 class TrackedSweep:
-    """What the runs of one run directory have in common. `token` tells this directory from others of the same sweep;
+    """Data common to the runs of one run directory. `token` identifies this directory among others of the same sweep;
     `settings` is the resolved sweep."""
 
     name: str
@@ -29,14 +29,14 @@ class TrackedSweep:
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One trial as trackers know it.
+    """One trial as trackers store it.
 
     Attributes:
         id: the same for every start of this attempt, so that an interrupted trial continues its run.
         config: path -> value of the TrialSpec, and the names by which runs are grouped.
         role: `retune` for trials that tune a variant.
-        spec: the TrialSpec as it is, with its sections.
-        params: what a search proposed, by Optuna's names.
+        spec: the TrialSpec unflattened, with its sections.
+        params: proposal of a search, by Optuna's names.
     """
 
     id: str
@@ -49,7 +49,7 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a trial ended. `numbers` are final metrics and costs, `words` the status and what explains it."""
+    """The end of a trial. `numbers` are final metrics and costs, `words` the status and its explanation."""
 
     status: str
     epochs: int
@@ -58,57 +58,57 @@ class RunEnd:
 
 
 class Tracker(Protocol):
-    """The contract. Any exception means that the tracker is left out from then on.
+    """Contract of a tracker. Any exception means that the tracker is left out from then on.
 
     Attributes:
-        notes: what the user should know, as lines; read once after the constructor.
+        notes: messages for the user, as lines; read once after the constructor.
     """
 
     notes: Sequence[str]
 
     def start(self, run: TrackedRun) -> int:
-        """Opens the run, or opens it again; returns the last epoch it holds already (0: none)."""
+        """Open or reopen the run; return the last epoch that it has already (0: none)."""
         ...
 
     def epoch(self, run: TrackedRun, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Metrics after an epoch, counted from 1. Every epoch comes once and in order."""
+        """Record the metrics of an epoch, counted from 1. Every epoch comes once and in order."""
         ...
 
     def end(self, run: TrackedRun, ending: RunEnd) -> None:
-        """The trial has a record. A `preempted` one may start again."""
+        """End the run: the trial has a record. A `preempted` one may start again."""
         ...
 
     def interrupt(self, run: TrackedRun) -> None:
-        """The driver ends while the trial runs; it will start again."""
+        """Mark the run as interrupted: the driver ends while the trial runs; it will start again."""
         ...
 
     def table(self, files: Sequence[Path]) -> None:
-        """The tables of the sweep so far; later ones replace them."""
+        """Store the present tables of the sweep; later ones replace them."""
         ...
 
     def close(self) -> None:
-        """Everything is to be on disk, or sent, when this returns."""
+        """Flush: everything must be on disk, or sent, when this returns."""
         ...
 
 
-def run_of(told: Mapping[str, Any], sweep: TrackedSweep) -> TrackedRun:
-    """The run of a trial, from the fields of its record that tell what is trained (see `Delivery.end`)."""
-    attempt = int(told["attempt"])
-    name = f"{told['variant']} seed={told['seed']}" + (f" attempt={attempt}" if attempt > 1 else "")
-    spec = {path: value for path, value in flattened(told["spec"]).items() if value is not None}
-    names = {key: told[key] for key in ("variant", "variant_id", "trial_id", "attempt")}
+def run_of(fields: Mapping[str, Any], sweep: TrackedSweep) -> TrackedRun:
+    """The run of a trial, from the fields of its record that identify and define it (see `Delivery.end`)."""
+    attempt = int(fields["attempt"])
+    name = f"{fields['variant']} seed={fields['seed']}" + (f" attempt={attempt}" if attempt > 1 else "")
+    spec = {path: value for path, value in flattened(fields["spec"]).items() if value is not None}
+    names = {key: fields[key] for key in ("variant", "variant_id", "trial_id", "attempt")}
     return TrackedRun(
-        id=f"{sweep.token}-{told['trial_id']}-{attempt}",
+        id=f"{sweep.token}-{fields['trial_id']}-{attempt}",
         name=name,
         config={**spec, **names, "sweep": sweep.name},
-        role=str(told["role"]),
-        spec=told["spec"],
-        params=told.get("params", {}),
+        role=str(fields["role"]),
+        spec=fields["spec"],
+        params=fields.get("params", {}),
     )
 
 
 def run_end(record: TrialRecord) -> RunEnd:
-    """What trackers show of a record beside its curve."""
+    """The end of the run of a record: what trackers show beside its curve."""
     costs = ("params_m", "gmacs", "train_seconds", "total_seconds", "resumed_from_epoch")
     numbers = {**record.metrics, **{key: getattr(record, key) for key in costs}}
     failure = f"{record.failure.type}: {record.failure.message}" if record.failure else ""

@@ -1,8 +1,8 @@
-"""What a tracker has been told, so that it is told everything once: also after a kill, and also what nobody watched.
+"""Delivery of events and records to a tracker, each once: also after a kill, and also records without events.
 
-A run that was delivered whole is noted in `<run>/tracking/<tracker>.jsonl`. Records that are not there are caught up
-on: those of trials taken over from elsewhere, of proposals that were infeasible, of a time when the tracker failed or
-was not asked for.
+A run that was delivered whole is noted in `<run>/tracking/<tracker>.jsonl`. Records that are not there are delivered
+later: those of trials taken over from elsewhere, of proposals that were infeasible, of a time when the tracker failed
+or was not configured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Delivered", "Delivery"]
 
 
 class Delivered:
-    """The runs that a tracker has in full. Of another place (project, server, folder) it has none."""
+    """The runs that a tracker has in full, at its present place (project, server, folder)."""
 
     def __init__(self, options: TrackerSpec, run_dir: RunDir) -> None:
         self._path = run_dir.tracker(options.name).delivered
@@ -37,12 +37,12 @@ class Delivered:
         return record.status != "preempted" and _key(record.trial_id, record.attempt) not in self._ids
 
     def expect(self, record: TrialRecord | RecordSummary) -> None:
-        """It is on its way: who looks here for what is lacking need not think of it again."""
+        """Mark the record as sent, so that `lacks` does not report it again."""
         if record.status != "preempted":
             self._ids.add(_key(record.trial_id, record.attempt))
 
-    def has(self, told: Mapping[str, Any]) -> bool:
-        return _key(told["trial_id"], told["attempt"]) in self._ids
+    def has(self, fields: Mapping[str, Any]) -> bool:
+        return _key(fields["trial_id"], fields["attempt"]) in self._ids
 
     def add(self, record: TrialRecord) -> None:
         key = _key(record.trial_id, record.attempt)
@@ -61,7 +61,7 @@ class Delivered:
                 entry = json.loads(line)
                 if entry["place"] == self._place:
                     yield entry["run"]
-            except (ValueError, KeyError, TypeError):  # a torn line: that run is told again
+            except (ValueError, KeyError, TypeError):  # a torn line: that run is delivered again
                 continue
 
 
@@ -70,7 +70,7 @@ def _key(trial_id: str, attempt: int) -> str:
 
 
 class Delivery:
-    """Tells one tracker what happens, in the process of the tracker."""
+    """Delivery to one tracker, in the process of the tracker."""
 
     def __init__(self, tracker: Tracker, sweep: TrackedSweep, delivered: Delivered) -> None:
         self._tracker = tracker
@@ -78,17 +78,17 @@ class Delivery:
         self._delivered = delivered
         self._open: dict[str, tuple[TrackedRun, int]] = {}  # and the last epoch that the tracker has
 
-    def start(self, told: Mapping[str, Any]) -> None:
-        """A trial begins. `told` has the fields of a record that are known by then."""
-        key = _key(told["trial_id"], told["attempt"])
-        if self._delivered.has(told) or key in self._open:
+    def start(self, fields: Mapping[str, Any]) -> None:
+        """Start the run of a trial. `fields` are those of its record that are known by then."""
+        key = _key(fields["trial_id"], fields["attempt"])
+        if self._delivered.has(fields) or key in self._open:
             return
-        run = run_of(told, self._sweep)
+        run = run_of(fields, self._sweep)
         self._open[key] = (run, self._tracker.start(run))
 
-    def epoch(self, told: Mapping[str, Any], point: Mapping[str, float]) -> None:
-        """An epoch ended. One that the tracker has, because the trial went back to a checkpoint, is not told again."""
-        key = _key(told["trial_id"], told["attempt"])
+    def epoch(self, fields: Mapping[str, Any], point: Mapping[str, float]) -> None:
+        """Deliver an epoch, unless the tracker has it because the trial went back to a checkpoint."""
+        key = _key(fields["trial_id"], fields["attempt"])
         if key not in self._open:
             return
         run, last = self._open[key]
@@ -98,21 +98,21 @@ class Delivery:
             self._open[key] = (run, epoch)
 
     def end(self, record: TrialRecord) -> None:
-        """A trial has a record; whatever of it has not been told yet is told now."""
+        """Deliver a record: everything of its trial that was not delivered yet."""
         names = {"trial_id", "variant_id", "variant", "seed", "attempt", "role", "spec", "params"}
-        told = record.model_dump(include=names)
-        if self._delivered.has(told):
+        fields = record.model_dump(include=names)
+        if self._delivered.has(fields):
             return
-        self.start(told)
+        self.start(fields)
         for point in record.curve:
-            self.epoch(told, point)
+            self.epoch(fields, point)
         run, _ = self._open.pop(_key(record.trial_id, record.attempt))
         self._tracker.end(run, run_end(record))
         if record.status != "preempted":
             self._delivered.add(record)
 
     def catch_up(self, records: Iterable[TrialRecord]) -> None:
-        """Tells everything that is in the ledger and not at the tracker."""
+        """Deliver the records of the ledger that the tracker lacks."""
         for record in records:
             if self._delivered.lacks(record):
                 self.end(record)
@@ -121,7 +121,7 @@ class Delivery:
         self._tracker.table([file for file in files if file.is_file()])
 
     def close(self) -> None:
-        """The driver ends, or has died: what runs is interrupted."""
+        """Interrupt the open runs: the driver ends, or has died."""
         for run, _ in self._open.values():
             self._tracker.interrupt(run)
         self._open.clear()

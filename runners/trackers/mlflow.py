@@ -14,8 +14,8 @@ from pathlib import Path
 from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from search_space.schema.tracking import MlflowSpec
 
-# Read by MLflow at import. Nobody was asked whether usage may be reported; and a server that is down must be noticed
-# in seconds, where MLflow by itself would go on asking for minutes.
+# Read by MLflow at import. Usage reports need a consent that no user has given; and a server that is down must be
+# noticed in seconds, where MLflow by default would retry for minutes.
 for _key, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -29,7 +29,7 @@ from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 __all__ = ["MlflowTracker"]
 
 _TAG = "archsweep.run"
-# MLflow knows no pruned trials: they were stopped, not wrong. The tag `archsweep.status` says what they are.
+# MLflow has no status for pruned trials: they were stopped, not wrong. The tag `archsweep.status` has theirs.
 _STATUS = {"completed": "FINISHED", "failed": "FAILED"}
 _STOPPED = "KILLED"
 _LONGEST_PARAM = 6000
@@ -82,13 +82,13 @@ class MlflowTracker:
         opened = self._runs[run.id]
         opened.latest = metrics
         opened.unsent += _points(epoch, metrics)
-        # Epochs of a second and more are sent as they come; those that come in a burst, together.
+        # Epochs of a second and more are sent one by one; shorter ones in batches.
         if time.monotonic() - opened.sent_at > 1.0:
             self._send(opened)
 
     def end(self, run: TrackedRun, ending: RunEnd) -> None:
         opened = self._runs.pop(run.id)
-        # What the last epoch said already would stand there twice.
+        # Values of the last epoch would be listed twice.
         final = {key: value for key, value in ending.numbers.items() if opened.latest.get(key) != value}
         opened.unsent += _points(ending.epochs, final)
         self._send(opened, [RunTag(f"archsweep.{key}", text) for key, text in ending.words.items()])
@@ -113,7 +113,7 @@ class MlflowTracker:
         return found.experiment_id
 
     def _open(self, ours: str, name: str, tags: Mapping[str, str]) -> Run:
-        """A run, old or new."""
+        """The run with this tag, reopened or created."""
         found = self._client.search_runs([self._experiment], f"tags.`{_TAG}` = '{ours}'", max_results=1)
         if not found:
             return self._client.create_run(self._experiment, run_name=name, tags={_TAG: ours, **tags})
@@ -132,8 +132,8 @@ class MlflowTracker:
 
 
 def _own_database(path: Path) -> str:
-    """URI of the database at `path`. MLflow takes seconds to make a new one and cannot repair what a kill leaves half
-    made: it is made beside its place and then moved there."""
+    """URI of the database at `path`. MLflow takes seconds to make a new one and cannot repair one that a kill left
+    incomplete: it is made under another name and then renamed."""
     if not path.is_file():
         new = path.with_name(f"{path.name}.new")
         new.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Optuna: the run as a study in a storage of Optuna's own, live, for optuna-dashboard and for Optuna's plots.
 
 One Optuna trial per trial of ours, of any design: RUNNING with its curve while it trains, then COMPLETE, PRUNED or
-FAIL. The study is a mirror. Nothing reads it back: what a search proposes follows from the ledger (decision 1).
+FAIL. The study is a mirror. It is never read back: a search proposes from the ledger (decision 1).
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class OptunaTracker:
         self._known[run.id] = (trial, last, True)
 
     def interrupt(self, run: TrackedRun) -> None:
-        """Nothing: it stays RUNNING until the next start goes on with it."""
+        """Do nothing: the trial stays RUNNING until the next start continues it."""
 
     def table(self, files: Sequence[Path]) -> None:
-        """The table as the note of the study, where optuna-dashboard is installed to say how."""
+        """Store the table as the note of the study, where optuna-dashboard is installed, whose function writes it."""
         try:
             from optuna_dashboard import save_note
         except ImportError:
@@ -100,10 +100,10 @@ class OptunaTracker:
                 save_note(self._study, file.read_text(encoding="utf-8"))
 
     def close(self) -> None:
-        """Nothing: every call above is durable when it returns."""
+        """Do nothing: every call above is durable when it returns."""
 
     def _own_name(self, wanted: str, token: str) -> str:
-        """The study that this run has; `wanted`, unless that is another run's or not ours at all."""
+        """The name of this run's study; `wanted`, unless that is a study of another run or of another program."""
         for study in self._storage.get_all_studies():
             if study.study_name == wanted:
                 theirs = study.user_attrs.get("archsweep", {})
@@ -135,7 +135,7 @@ class OptunaTracker:
 
 
 def _with_tuples(value: Any) -> Any:
-    """As a sweep file is read; JSON has lists only."""
+    """The value with tuples, as a sweep file is read; JSON has lists only."""
     if isinstance(value, Mapping):
         return {key: _with_tuples(item) for key, item in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
@@ -152,7 +152,7 @@ def _storage(place: str) -> BaseStorage:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """A writer that was killed can leave half a line, after which Optuna could never read the file again."""
+    """Cut off the half line that a killed writer may leave, after which Optuna could not read the file any more."""
     if not path.exists() or not path.stat().st_size:
         return
     lock = JournalFileOpenLock(str(path))

@@ -1,10 +1,10 @@
-"""The process in which one tracker lives. It reads what happens from stdin, one JSON object a line, until stdin ends.
+"""The process of one tracker. It reads events from stdin, one JSON object a line, until stdin ends.
 
 A process and not a thread, because a client library may hang, crash, take over signals or print, and because importing
 one and writing for it takes time that belongs to the trials. It ends when the driver does, also a killed one, and then
-says so of the trials that were running.
+marks the running trials as interrupted.
 
-To stdout it writes what people should know, again one JSON object a line: {"note": TEXT} or {"problem": TEXT}.
+To stdout it writes messages for the user, again one JSON object a line: {"note": TEXT} or {"problem": TEXT}.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = ["main"]
 
 _TABLES = ("md", "csv")
 _LAST_SECONDS = 120
-"""Longest time to finish once the driver has gone: nobody is left who could end a process that hangs."""
+"""Longest time to finish after the end of the driver: no process is left that could end one that hangs."""
 
 
 def main() -> None:
-    """Entry point; the first line of stdin says which tracker and which run."""
+    """Entry point; the first line of stdin names the tracker and the run."""
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the driver, whose end is ours
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
@@ -52,8 +52,8 @@ def main() -> None:
         _serve(sys.stdin, replies)
     except BaseException as err:
         print(_without_passwords(traceback.format_exc()), file=sys.stderr, flush=True)
-        _reply(replies, problem=_in_words(err))
-        os._exit(1)  # whatever the library still wants to do at exit, it has failed
+        _reply(replies, problem=_error_message(err))
+        os._exit(1)  # without the library's exit handlers: it has failed
     sys.stderr.flush()
 
 
@@ -79,16 +79,16 @@ def _serve(lines: IO[str], replies: IO[str]) -> None:
         for line in lines:
             if not line.endswith("\n"):  # the driver died while it wrote
                 break
-            _tell(delivery, sweep, json.loads(line))
+            _deliver(delivery, sweep, json.loads(line))
         delivery.close()
 
 
-def _tell(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> None:
+def _deliver(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> None:
     kind = event["event"]
     if kind == "start":
-        delivery.start(event["told"])
+        delivery.start(event["fields"])
     elif kind == "epoch":
-        delivery.epoch(event["told"], event["metrics"])
+        delivery.epoch(event["fields"], event["metrics"])
     elif kind == "end":
         delivery.end(TrialRecord.model_validate_json(event["record"]))
     elif kind == "catch_up":
@@ -99,7 +99,7 @@ def _tell(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> Non
 
 @contextlib.contextmanager
 def _only_one(path: Path):
-    """Waits for the process of a killed driver, which may still be telling its last."""
+    """Waits for the process of a killed driver, which may still deliver its last events."""
     with path.open("w") as lock:
         lock_descriptor(lock.fileno())
         yield
@@ -110,7 +110,7 @@ def _reply(replies: IO[str], **said: str) -> None:
         print(json.dumps(said), file=replies, flush=True)
 
 
-def _in_words(err: BaseException) -> str:
+def _error_message(err: BaseException) -> str:
     first = (str(err).strip() or type(err).__name__).splitlines()[0]
     return f"{type(err).__name__}: {_without_passwords(first)[:300]}"
 

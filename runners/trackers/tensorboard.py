@@ -1,7 +1,7 @@
 """TensorBoard: event files by tensorboardX, which comes with Ray; `tensorboard --logdir <run>/tensorboard` shows them.
 
 One folder per trial. A trial that starts again adds a file to its folder that declares all earlier steps void, which is
-TensorBoard's own way (`purge_step`): its whole curve is told again, so nothing is missing and nothing is doubled.
+TensorBoard's own way (`purge_step`): its whole curve is written again, so nothing is missing and nothing is doubled.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TensorBoardTracker:
 
 
 def _folder(run: TrackedRun) -> str:
-    """The name that TensorBoard shows; the end of it keeps apart what the plain letters do not."""
+    """The folder, which is the name that TensorBoard shows; its suffix makes it unique."""
     plain = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", run.name)[:120]
     return f"{plain}_{run.id.split('-', 1)[1][:8]}"
 

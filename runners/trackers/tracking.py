@@ -1,7 +1,7 @@
-"""Observer that feeds one process per tracker and never waits for it: the driver's side of the trackers.
+"""Observer that sends events to one process per tracker and never waits for it: the driver's side of the trackers.
 
-Whatever a tracker does, the sweep goes on: events pass through a queue, a tracker that fails or falls too far behind is
-left out with one warning, and what it has not got by then is told at the next start.
+No tracker can stop the sweep: events pass through a queue, a tracker that fails or falls too far behind is left out
+with one warning, and what it has not got by then is delivered at the next start.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from search_space.schema.tracking import TrackerSpec
 __all__ = ["Tracking"]
 
 _LONGEST_QUEUE = 100_000
-_SOON = 5.0  # seconds after which a person who waits is told for what
+_SOON = 5.0  # seconds after which the reason of the wait is printed
 _START = "from runners.trackers.process import main; main()"
 
 
 class Tracking:
-    """Observer that passes on what happens to the trackers that the sweep names; a context manager for one session.
+    """Observer that passes events on to the trackers that the sweep names; a context manager for one session.
 
     Args:
         summaries: of the ledger, which grow with it.
-        say: gets what people should know, one line each, at any time and from other threads.
+        say: called with messages for the user, one line each, at any time and from other threads.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class Tracking:
 
     def on_trial_start(self, assignment: Assignment) -> None:
         if self._feeds:
-            told = _told(assignment)
-            told |= {
+            fields = _ids(assignment)
+            fields |= {
                 "variant": assignment.variant.name,
                 "variant_id": variant_id(assignment.spec),
                 "seed": assignment.spec.seed,
@@ -73,13 +73,13 @@ class Tracking:
                 "spec": assignment.spec.model_dump(mode="json"),
                 "params": dict(assignment.proposal.params) if assignment.proposal else {},
             }
-            self._put({"event": "start", "told": told})
+            self._put({"event": "start", "fields": fields})
 
     def on_trial_placed(self, assignment: Assignment, place: object) -> None: ...
 
     def on_epoch_end(self, assignment: Assignment, metrics: Mapping[str, float]) -> None:
         if self._feeds:
-            self._put({"event": "epoch", "told": _told(assignment), "metrics": dict(metrics)})
+            self._put({"event": "epoch", "fields": _ids(assignment), "metrics": dict(metrics)})
 
     def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         if self._feeds:
@@ -88,7 +88,7 @@ class Tracking:
                 feed.delivered.expect(record)
 
     def close(self, *, patience: float) -> None:
-        """The session is over and its tables are written: trackers get them, and `patience` seconds to finish."""
+        """End the session, whose tables are written: trackers get them, and `patience` seconds to finish."""
         if not self._feeds:
             return
         self._catch_up()
@@ -114,7 +114,7 @@ class Tracking:
 
 
 class _Feed:
-    """The process of one tracker, started when there is something to tell. One thread writes to it and one listens."""
+    """The process of one tracker, started with its first event. One thread writes to it and one reads from it."""
 
     def __init__(
         self, options: TrackerSpec, job: Mapping[str, Any], run_dir: RunDir, say: Callable[[str], None]
@@ -144,11 +144,11 @@ class _Feed:
             self._queue.put(line)
 
     def finish(self) -> None:
-        """Nothing more will be told."""
+        """End the queue: no event follows."""
         self._queue.put(None)
 
     def wait(self, patience: float) -> None:
-        """Waits for the process; one that takes longer than `patience` seconds is ended."""
+        """Wait for the process; one that takes longer than `patience` seconds is ended."""
         if self._process is None or self._listener is None:
             return
         try:
@@ -159,7 +159,7 @@ class _Feed:
         except KeyboardInterrupt:
             patience = 0
         if self._listener.is_alive():
-            reason = f"it was not done {patience:g} s after the sweep" if patience else "nobody waits for it"
+            reason = f"it was not done {patience:g} s after the sweep" if patience else "the wait was interrupted"
             self._leave_out(reason)
             self._process.kill()
         self._process.wait()
@@ -192,7 +192,7 @@ class _Feed:
                 process.stdin.write(line + "\n")
                 process.stdin.flush()
             process.stdin.close()
-        except OSError:  # the process has ended; the listener says why
+        except OSError:  # the process has ended; the listener reports why
             return
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
@@ -210,11 +210,11 @@ class _Feed:
     def _leave_out(self, reason: str) -> None:
         if not self._is_left_out.is_set():
             self._is_left_out.set()
-            later = "the sweep goes on, and the next start tells it what is missing"
+            later = "the sweep goes on, and the next start sends it what is missing"
             self._say(f"warning: {self.name} is left out: {reason} ({later})")
 
 
-def _told(assignment: Assignment) -> dict[str, Any]:
+def _ids(assignment: Assignment) -> dict[str, Any]:
     return {"trial_id": assignment.trial_id, "attempt": assignment.attempt}
 
 

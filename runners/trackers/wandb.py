@@ -1,7 +1,7 @@
 """Weights & Biases: one run per trial, grouped by sweep, many at a time in this one process.
 
-Whoever is not logged in gets offline runs in the run directory, which `wandb sync` sends later. An offline run cannot
-be continued by wandb: a trial that starts again is told from its first epoch, so its new file replaces the old one,
+Without a login, runs are offline ones in the run directory, which `wandb sync` sends later. An offline run cannot
+be continued by wandb: a trial that starts again is written from its first epoch, so its new file replaces the old one,
 under the same run id.
 """
 
@@ -26,7 +26,7 @@ _FINISHED = ("completed", "pruned", "infeasible")  # for W&B the others are fail
 
 
 class WandbTracker:
-    """Writes below `<run>/wandb`; whether it also sends is `mode`."""
+    """Writes below `<run>/wandb`; `mode` decides whether it also sends."""
 
     def __init__(self, options: WandbSpec, sweep: TrackedSweep) -> None:
         self._options = options
@@ -89,7 +89,7 @@ class WandbTracker:
             dir=str(self._sweep.run_dir),
             resume="allow",
             reinit="create_new",
-            # What wandb would note of this process says nothing about the trial, which runs elsewhere.
+            # What wandb would record of this process is not that of the trial, which runs elsewhere.
             settings=wandb.Settings(
                 silent=True,
                 console="off",
@@ -103,7 +103,7 @@ class WandbTracker:
 
 
 def _mode(options: WandbSpec) -> tuple[Any, str]:
-    """online, offline or disabled, and why, where the sweep does not say it."""
+    """The mode (online, offline or disabled) and its reason, which is empty if the sweep states the mode."""
     if options.mode is not None:
         return options.mode, ""
     if written := os.environ.get("WANDB_MODE"):

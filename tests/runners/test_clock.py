@@ -115,7 +115,7 @@ def test_a_retried_trial_runs_again_whatever_its_stamps_say(tmp_path):
     assert [trial.variant for trial in Run.open(run).unfinished] == ["now"]
 
 
-def test_attempts_are_told_by_their_number_not_by_their_stamp():
+def test_attempts_are_ordered_by_their_number_not_by_their_stamp():
     first = record("now", finished_at="2030-01-01T00:00:00+00:00", attempt=1)
     second = record("now", "pruned", finished_at="2026-01-01T00:00:00+00:00", attempt=2)
     for order in ([first, second], [second, first]):

@@ -99,7 +99,7 @@ def test_wherever_the_space_ends_the_run_says_so_and_goes_on_later(run, disk, ex
 
 
 @pytest.mark.thorough
-def test_views_of_a_run_on_a_full_disk_are_refused_in_words(run, archsweep, disk, tmp_path):
+def test_views_of_a_run_on_a_full_disk_are_refused_with_a_message(run, archsweep, disk, tmp_path):
     assert run(disk / "run").returncode == 0
     fill(disk, but_pages=0)
     for verb in (["report", disk / "run"], ["table", disk / "run", "-o", disk / "table.txt"]):
@@ -129,7 +129,7 @@ def test_a_run_that_may_only_be_read_can_be_looked_at(run, archsweep, disk, tmp_
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("verb", ["check sweep.yaml", "schema"])
-def test_output_that_cannot_be_written_is_told(write_sweep, tmp_path, verb):
+def test_output_that_cannot_be_written_is_reported(write_sweep, tmp_path, verb):
     """Little output fails when it is flushed at the very end, much of it at once."""
     write_sweep(SWEEP)
     with open("/dev/full", "w") as full:

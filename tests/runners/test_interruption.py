@@ -1,4 +1,4 @@
-"""Told to stop, killed, or without its worker: a trial goes on where it stood, and nothing of it can be told apart."""
+"""A trial that is stopped, killed, or loses its worker continues where it was, with an indistinguishable record."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def worker_of(log):
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and os.readlink(entry / "fd" / "1") == str(log):
                 return parent_of(parent_of(int(entry.name)))
-    raise AssertionError(f"nobody writes {log}")
+    raise AssertionError(f"no process writes {log}")
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
@@ -171,7 +171,7 @@ def test_trial_that_lost_its_worker_continues(plan, whole, tmp_path, ray_cluster
     assert run.records[0].resumed_from_epoch >= 4
 
 
-def test_no_trial_starts_once_the_run_is_told_to_stop(write_sweep, open_orchestrator, tmp_path):
+def test_no_trial_starts_once_the_run_is_asked_to_stop(write_sweep, open_orchestrator, tmp_path):
     stop = StopRequest(RunDir(tmp_path), session="s", grace_seconds=1000)
     orchestrator = open_orchestrator(write_sweep(SWEEP), stop=stop)
     with stop.listening():
@@ -231,7 +231,7 @@ def test_what_prints_may_itself_be_interrupted(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_trial_saves_itself_when_every_process_of_the_machine_is_told_to_end(write_sweep, tmp_path):
+def test_trial_saves_itself_when_every_process_of_the_machine_is_asked_to_end(write_sweep, tmp_path):
     """What Slurm does: Ray's own processes die of the SIGTERM, and the driver cannot learn what became of the trial."""
     run_dir = tmp_path / "run"
     options = ["--set", "checkpoints.min_seconds=1000", "--set", "checkpoints.grace_seconds=2", "--out", str(run_dir)]

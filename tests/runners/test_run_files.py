@@ -35,7 +35,7 @@ def test_a_run_writes_only_what_is_known(tmp_path, archsweep):
     known = known.union(*map(paths_of, run_dir.trials()))
     known = known.union(*(paths_of(run_dir.tracker(name)) for name in ("tensorboard", "optuna")))
     written = {path for path in run_dir.path.rglob("*") if path.is_file()}
-    # What lies in its folder is TensorBoard's own affair.
+    # The files in its folder are TensorBoard's own.
     assert {path for path in written - known if run_dir.tensorboard not in path.parents} == set()
     must = {run_dir.ledger, run_dir.plan, run_dir.sweep, run_dir.provenance, run_dir.progress, run_dir.lock}
     must |= {run_dir.trials_csv, run_dir.curves_csv, run_dir.report, run_dir.tracking_token, run_dir.optuna_journal}

@@ -206,7 +206,7 @@ def test_an_entry_of_the_cache_is_data(tmp_path, write_sweep, marker):
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside-of-the-run", "a/../../../outside", "..", ""])
 def test_a_trial_id_names_no_file_outside(archsweep, tmp_path, write_sweep, name):
-    """A ledger of another hand leads neither readers nor the driver out of the run directory."""
+    """A ledger from an untrusted source leads neither readers nor the driver out of the run directory."""
     plan = make_plan(load_sweep(write_sweep(SWEEP)))
     run = tmp_path / "deep" / "run"
     run_sweep(plan, run, engine="in-process")

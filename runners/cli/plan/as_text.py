@@ -1,4 +1,4 @@
-"""The forecast of a plan in words, for a terminal."""
+"""The forecast of a plan as text for a terminal."""
 
 from __future__ import annotations
 
@@ -133,9 +133,9 @@ def _time(forecast: Forecast) -> Iterator[str]:
         share = f" ({forecast.usual.gpus:g} of a GPU per trial)" if is_share else ""
         costs += [f"{_hours(forecast.gpu_hours)} of GPUs{share}"]
     sources = sorted({each.source for each in forecast.kept if each.source})
-    told_by = f" (from {', '.join(sources)})" if sources else ""
+    source_note = f" (from {', '.join(sources)})" if sources else ""
     pace = f"{_hours(forecast.hours)} with {forecast.concurrency} at a time"
-    yield f"time: {pace}; {', '.join(costs) or 'no resources'}{told_by}"
+    yield f"time: {pace}; {', '.join(costs) or 'no resources'}{source_note}"
 
 
 def _detection(forecast: Forecast) -> Iterator[str]:

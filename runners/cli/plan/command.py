@@ -241,7 +241,7 @@ def _print_without_cost(file: SweepFile, limit: int) -> None:
     seeds = len(sweep.seeds)
     print(f"{kept} variants x {seeds} seeds = {kept * seeds} trials" + (f"; {dropped} dropped" if dropped else ""))
     if needs_cost(sweep):
-        print("`require` speaks of params_m or gmacs: without --no-cost more variants may be dropped")
+        print("`require` refers to params_m or gmacs: without --no-cost more variants may be dropped")
     if sweep.match:
         print("`match` needs the cost: without --no-cost its values are solved")
 

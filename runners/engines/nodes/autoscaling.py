@@ -75,7 +75,7 @@ def placeholders() -> Iterator[Placeholders]:
 def may_grow() -> bool:
     """Whether something may add nodes to the connected cluster.
 
-    Ray tells no driver so. What `ray up` starts has a file on its head; the nodes of KubeRay and of the newer
+    Ray does not report it. What `ray up` starts has a file on its head; the nodes of KubeRay and of the newer
     autoscaler belong to node groups. A KubeRay cluster of fixed size is taken for one that grows.
     """
     groups = (node["Labels"].get(_NODE_GROUP_LABEL) for node in ray.nodes() if node["Alive"])

@@ -62,7 +62,7 @@ def local_facts(marker: str, token: str, data_dir: str) -> dict:
         without; `run_dir` one of SEEN, READ_ONLY, MISSING, `data_dir` True if it is there.
     """
     with contextlib.suppress(ImportError):  # it lacks archsweep
-        import archsweep.own_packages  # noqa: F401 - a folder `results` where the driver stands is not ours
+        import archsweep.own_packages  # noqa: F401 - a folder `results` in the driver's directory is not ours
     packages: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in COMPARED:
         version = _version(name)

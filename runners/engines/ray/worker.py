@@ -45,7 +45,7 @@ class TrialWorker(tune.Trainable):
         self._time_limit: float | None = None
         self._deadline: float | None = None
         self._node = ray.get_runtime_context().get_node_id()
-        self._is_told_to_stop = False
+        self._is_stopping = False
 
     def step(self) -> dict[str, Any]:
         if self._child is None:
@@ -85,9 +85,9 @@ class TrialWorker(tune.Trainable):
     def _next_message(self, connection: Connection) -> tuple[str, Any]:
         """Next message of the child; checks meanwhile for the time limit and for a stop request."""
         while True:
-            if not self._is_told_to_stop and os.path.exists(self.config["stop_file"]):
+            if not self._is_stopping and os.path.exists(self.config["stop_file"]):
                 self._child.terminate()
-                self._is_told_to_stop = True
+                self._is_stopping = True
             left = self._seconds_left()
             if connection.poll(min(_LOOK_EVERY_SECONDS, left)):
                 return connection.recv()
@@ -101,7 +101,7 @@ class TrialWorker(tune.Trainable):
         context.set_forkserver_preload(PRELOAD)
         ours, theirs = context.Pipe()
         job = json.loads(self.config["job"])
-        self._is_told_to_stop = False
+        self._is_stopping = False
         self._time_limit = job["resources"]["time_limit"]
         self._deadline = None if self._time_limit is None else time.monotonic() + self._time_limit
         with _no_main_module():
@@ -132,7 +132,7 @@ class TrialWorker(tune.Trainable):
     def _exit_description(self) -> tuple[str, dict[str, Any]]:
         self._child.join(_GRACE_SECONDS)
         code = self._child.exitcode
-        if code == -signal.SIGTERM and self._is_told_to_stop:  # before it handled signals: nothing to save yet
+        if code == -signal.SIGTERM and self._is_stopping:  # before it handled signals: nothing to save yet
             return "outcome", asdict(Outcome("preempted"))
         if code == -signal.SIGKILL:
             message = "the trial's process was killed, most likely because memory ran out"

@@ -110,7 +110,7 @@ def test_a_factor_of_three_levels_has_an_f_test_and_no_single_effect(plan, plann
 
 
 def test_a_half_fraction_says_what_it_cannot_tell_apart(components_of):
-    """Defining relation I = abc: a = bc, b = ac, c = ab. Each effect stands for the sum of the two."""
+    """Defining relation I = abc: a = bc, b = ac, c = ab. Each estimate is the sum of the two effects."""
     rows = [row for row in _grid(3) if sum(row) % 2 == 1]
     table = components_of(
         rows, lambda row, seed: 90 + row[0] + seed + _NOISE[rows.index(row), seed], names="abc", design="fractional"
@@ -157,7 +157,7 @@ def test_plackett_burman_main_effects_are_aliased_by_a_third(components_of):
 
 
 @pytest.mark.parametrize("generator", ["ab", "abc", "plackett-burman"])
-def test_what_was_planned_is_what_is_told_afterwards(components_of, generator):
+def test_planned_aliases_equal_those_of_the_table(components_of, generator):
     """`archsweep plan` counts bits, a table correlates columns: over the rows of a balanced design they agree."""
     if generator == "plackett-burman":
         first = [1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0]
@@ -166,13 +166,13 @@ def test_what_was_planned_is_what_is_told_afterwards(components_of, generator):
         chosen = ["abc".index(name) for name in generator]
         rows = [(*row, 1 - sum(1 - row[index] for index in chosen) % 2) for row in _grid(3)]
     names = "abcdefghijk"[: len(rows[0])]
-    told = aliases(design_of(components_of(rows, lambda row, seed: 90.0, names=names, seeds=(0,))))
+    found = aliases(design_of(components_of(rows, lambda row, seed: 90.0, names=names, seeds=(0,))))
     planned = alias_structure([{name: bool(on) for name, on in zip(names, row, strict=True)} for row in rows])
     both_ways = {one: {} for one in planned.aliases}
-    for (one, other), size in told.items():
+    for (one, other), size in found.items():
         both_ways[one][other] = both_ways[other][one] = pytest.approx(size)
-    assert {one: {alias.effect: alias.weight for alias in found} for one, found in planned.aliases.items()} == both_ways
-    assert told
+    assert {one: {alias.effect: alias.weight for alias in links} for one, links in planned.aliases.items()} == both_ways
+    assert found
 
 
 def test_a_hole_in_the_grid_is_an_alias_too(components_of):

@@ -317,7 +317,7 @@ def test_csv_gives_back_what_was_put_in(plan, planned, record, names, values):
 
 
 def _as_written(cell):
-    """As decision 9 tells readers: one apostrophe less before `=`, `@`, a tab, `+` or `-`, however many there are."""
+    """The cell without its guard, by decision 9: one apostrophe less of those before `=`, `@`, a tab, `+` or `-`."""
     return cell[1:] if re.match("'+[=@\t\r+\uff1d\uff20\uff0b\uff0d-]", cell) else cell
 
 

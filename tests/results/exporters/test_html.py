@@ -1,4 +1,4 @@
-"""HTML: one file, no request, no name obeyed, and a click on a header sorts (in a real browser where there is one)."""
+"""HTML: one file, no request, names without markup, and sorting by a click (in a real browser where there is one)."""
 
 from __future__ import annotations
 

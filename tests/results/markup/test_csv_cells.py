@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet would obey are told apart from numbers and from the names of our own designs."""
+"""Cells that a spreadsheet would execute are distinguished from numbers and from the names of our own designs."""
 
 from __future__ import annotations
 

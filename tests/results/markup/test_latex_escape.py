@@ -1,4 +1,4 @@
-"""LaTeX: nothing in a name is obeyed, and the table compiles in a minimal document."""
+"""LaTeX: nothing in a name is interpreted, and the table compiles in a minimal document."""
 
 from __future__ import annotations
 

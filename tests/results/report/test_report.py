@@ -1,4 +1,4 @@
-"""The report as a file: nothing of a name is obeyed, nothing is asked of a network, and what is not there is left out.
+"""The report as a file: no name is markup, no network request is made, and what is not there is left out.
 
 What a browser makes of it is in tests/runners/cli/test_report.py.
 """

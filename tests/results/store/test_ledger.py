@@ -188,7 +188,7 @@ def test_a_newer_ledger_is_refused(tmp_path, record, status):
     )
 
 
-def test_a_second_driver_is_refused_in_words(tmp_path):
+def test_a_second_driver_is_refused_with_a_message(tmp_path):
     holder = _start(_HOLD, tmp_path)
     assert holder.stdout is not None
     assert holder.stdin is not None
@@ -244,7 +244,7 @@ def test_a_killed_writer_loses_nothing_it_reported(tmp_path):
         assert len(kept) >= reported + 1
 
 
-def test_a_full_disk_is_told_and_leaves_the_ledger_whole(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_the_ledger_whole(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _WRITE_UNTIL_FULL, str(tmp_path)], capture_output=True, text=True, check=True
     )
@@ -258,8 +258,8 @@ def test_a_full_disk_is_told_and_leaves_the_ledger_whole(tmp_path):
     assert not contents.torn
 
 
-def test_a_read_only_directory_is_told():
-    """In a child that is not root, who may write everywhere; forked, because nobody may not see our interpreter."""
+def test_a_read_only_directory_is_reported():
+    """In a child without root's permission to write everywhere; forked, because others may not see our interpreter."""
     directory = tempfile.mkdtemp()
     os.chmod(directory, 0o555)
     reader, writer = os.pipe()
@@ -285,7 +285,7 @@ def test_a_read_only_directory_is_told():
     )
 
 
-def test_a_run_directory_that_cannot_be_made_is_told(tmp_path):
+def test_a_run_directory_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError) as caught, LedgerWriter(tmp_path / "file" / "run"):
         pass
@@ -316,7 +316,7 @@ def test_twenty_thousand_records_are_read(tmp_path, record, record_property):
     record_property("read_seconds", round(time.perf_counter() - start, 3))
 
 
-def test_a_file_system_without_locks_is_said_in_words(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     """Lustre mounted without `flock` answers so; no such file system is at hand."""
 
     def flock(descriptor, kind):

@@ -148,7 +148,7 @@ def test_every_name_of_a_field_is_read_alike(text):
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b" ", b"\x00", b"x", b"{}", b"\xc2\xa0", b"\x0c"])
-def test_what_stands_around_a_record_is_read_alike(end):
+def test_bytes_around_a_record_are_read_alike(end):
     line = json.dumps(FULL).encode()
     assert_agree(line + end)
     assert_agree(end + line)

@@ -92,13 +92,13 @@ def test_where_no_run_is_nearby_the_message_says_how_to_make_one(tmp_path, monke
     )
 
 
-def test_a_ledger_without_plan_is_told_apart(tmp_path):
+def test_a_ledger_without_plan_is_distinguished(tmp_path):
     (tmp_path / "ledger.jsonl").write_text("")
     with pytest.raises(SpecError) as caught:
         Run.open(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}: plan.json is missing, although there is a ledger\n"
-        "  `archsweep run` with the same sweep writes it anew; the ledger is not touched"
+        "  `archsweep run` with the same sweep writes it again; the ledger is not touched"
     )
 
 
@@ -215,7 +215,7 @@ def test_status_counts_and_estimates(tmp_path, plan, planned, record):
     )
 
 
-def test_until_a_trial_has_ended_the_time_left_is_told_by_the_latest_epoch(tmp_path, plan, planned):
+def test_until_a_trial_has_ended_the_time_left_follows_from_the_latest_epoch(tmp_path, plan, planned):
     """15 s of 20 epochs: 300 s a trial. One has run for 25 s, two wait: 2 * 300 + 275 = 875 s."""
     write_plan(tmp_path, plan(planned("a")))
     with LedgerWriter(tmp_path), ProgressWriter(tmp_path) as progress:

@@ -47,7 +47,7 @@ def test_a_look_reads_only_what_was_appended(run_dir, record):
 
 @pytest.mark.parametrize("name", ["ledger.jsonl", "progress.jsonl"])
 @pytest.mark.parametrize("how", ["shorter", "another", "rewritten", "gone"])
-def test_a_file_that_is_another_is_read_anew(run_dir, record, name, how):
+def test_a_file_that_was_replaced_is_read_from_its_beginning(run_dir, record, name, how):
     with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir, ledger.summaries) as progress:
         for seed in range(3):
             ledger.append(record("a", seed, 90.0 + seed))
@@ -87,7 +87,7 @@ def test_a_line_that_is_being_written_counts_once_it_is_whole(run_dir, record):
 
 
 def test_progress_does_not_grow_with_the_trials_done(run_dir, record):
-    """What trials without a record told stays, however old; of the others only the latest."""
+    """Events of trials without a record stay, however old; of the others only the latest."""
     sizes = []
     with (
         LedgerWriter(run_dir) as ledger,
@@ -125,7 +125,7 @@ def test_a_long_file_of_an_earlier_driver_is_shortened_at_the_start(run_dir, rec
     assert [trial.seed for trial in Run.open(run_dir).unfinished] == [1]
 
 
-def test_trials_that_nobody_has_a_record_of_are_never_forgotten(run_dir):
+def test_trials_without_a_record_are_never_dropped(run_dir):
     """Five hundred at once: the file is as long as it must be, and shortened the more rarely."""
     with (
         LedgerWriter(run_dir) as ledger,

@@ -238,7 +238,7 @@ def test_status_and_table_answer_from_another_shell_during_a_run(visited):
 
 
 @together
-def test_second_driver_is_refused_in_words(visited):
+def test_second_driver_is_refused_with_a_message(visited):
     assert visited.second.returncode == 2
     assert str(visited.pid) in visited.second.stderr
 
@@ -285,7 +285,7 @@ def test_init_writes_a_sweep_that_checks_and_plans(archsweep, tmp_path):
     assert "exists already" in again.stderr
 
 
-def test_init_from_copies_a_shipped_sweep_that_stands_alone(archsweep, tmp_path):
+def test_init_from_copies_a_self_contained_shipped_sweep(archsweep, tmp_path):
     assert archsweep("init", "--from", "deepvit/depth", cwd=tmp_path).stdout == (
         "wrote depth.yaml; next: archsweep plan depth.yaml\n"
     )

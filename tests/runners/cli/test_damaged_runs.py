@@ -1,4 +1,4 @@
-"""Damaged run directories through the verbs: each answers or refuses in words. `benchmarks/fuzz.py` tries thousands."""
+"""Damaged run directories through the verbs: each answers or refuses with a message. See also `benchmarks/fuzz.py`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def runs(directory):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(seed=st.integers(0, 2**32))
-def test_every_verb_answers_or_refuses_in_words(runs, directory, seed):
+def test_every_verb_answers_or_refuses_with_a_message(runs, directory, seed):
     assert damaged_runs.try_verb(random.Random(seed), runs, directory) == ""
 
 

@@ -1,4 +1,4 @@
-"""Whatever a stranger's file says, a terminal obeys nothing of it: of sweeps that are refused, of runs looked at."""
+"""Control characters of untrusted files never reach a terminal: those of refused sweeps, and of runs looked at."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ HOSTILE_PARTS = {
 }
 
 
-def obeyed(text):
-    """What a terminal would not just show."""
+def controls(text):
+    """Characters that a terminal would execute instead of showing."""
     return {character for character in text if not character.isprintable()} - {"\n"}
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("part", HOSTILE_PARTS)
-def test_a_sweep_is_checked_and_planned_without_being_obeyed(archsweep, tmp_path, part):
+def test_a_sweep_is_checked_and_planned_without_control_characters(archsweep, tmp_path, part):
     content = {**SWEEP, **HOSTILE_PARTS[part]}
     for text in (
         json.dumps(content),
@@ -72,19 +72,19 @@ def test_a_sweep_is_checked_and_planned_without_being_obeyed(archsweep, tmp_path
         for verb in (["check", "sweep.yaml"], ["plan", "sweep.yaml", "--no-cost"]):
             done = archsweep(*verb, cwd=tmp_path)
             assert done.returncode in (0, 2)
-            assert obeyed(done.stdout + done.stderr) == set(), done
+            assert controls(done.stdout + done.stderr) == set(), done
             assert "Traceback" not in done.stderr
 
 
-def test_what_is_typed_is_quoted_without_being_obeyed(archsweep, tmp_path):
+def test_arguments_are_quoted_without_control_characters(archsweep, tmp_path):
     (tmp_path / "sweep.yaml").write_text(json.dumps(SWEEP))
     for option in (["--profile", BAD], ["--study", BAD], ["--set", f"{BAD}=1"], ["--set", f"train.opt={BAD}"]):
         done = archsweep("check", "sweep.yaml", *option, cwd=tmp_path)
         assert done.returncode == 2
-        assert obeyed(done.stdout + done.stderr) == set(), done
+        assert controls(done.stdout + done.stderr) == set(), done
 
 
-def test_the_caret_stands_below_its_place_whatever_stands_before_it(archsweep, tmp_path):
+def test_the_caret_is_below_its_place_whatever_precedes_it(archsweep, tmp_path):
     (tmp_path / "sweep.yaml").write_text("{name: tiny, '\u202e\u2066': 1, desing: x}\n")
     done = archsweep("check", "sweep.yaml", cwd=tmp_path)
     assert done.stderr.startswith("archsweep: ")
@@ -159,24 +159,24 @@ def hostile_run(tmp_path):
         "ls RUN --json",
         "diff RUN id-base id-variant",
         "diff RUN id-base id-variant --json",
-        "diff RUN id-base nobody",
+        "diff RUN id-base missing",
         "report RUN",
         *(f"table RUN --format {name}" for name in ("text", "md", "tex", "html")),
     ],
 )
-def test_a_run_is_looked_at_without_being_obeyed(archsweep, hostile_run, tmp_path, verb):
+def test_a_run_is_looked_at_without_control_characters(archsweep, hostile_run, tmp_path, verb):
     done = archsweep(*[str(hostile_run) if word == "RUN" else word for word in verb.split()], cwd=tmp_path)
     assert done.returncode in (0, 2)
-    assert obeyed(done.stdout + done.stderr) == set(), done
+    assert controls(done.stdout + done.stderr) == set(), done
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("message", [BAD, "", "\n"])
-def test_lines_of_a_running_sweep_obey_no_error_message(message):
+def test_lines_of_a_running_sweep_escape_error_messages(message):
     out = io.StringIO()
     lines = TrialLines(Console(file=out), planned=1, earlier={}, metric="top1")
     fields = {"trial_id": "t", "variant_id": "v", "variant": BAD, "seed": 0, "spec": {}, "status": "failed"}
     failure = Failure(type="ValueError", message=message)
     lines.on_trial_end(None, TrialRecord.model_validate({**fields, "failure": failure}))
-    assert obeyed(out.getvalue()) == set()
+    assert controls(out.getvalue()) == set()
     assert "ValueError: " in out.getvalue()

@@ -84,7 +84,7 @@ setTimeout(() => {
 
 @pytest.mark.thorough
 @pytest.mark.skipif(_BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)")
-def test_a_browser_draws_every_chart_obeys_no_name_and_asks_nobody(evil_run, tmp_path):
+def test_a_browser_draws_every_chart_executes_no_name_and_sends_no_request(evil_run, tmp_path):
     """Opened from the disk, as wide as a phone: charts are live, nothing needs scrolling sideways, the console is
     silent, names are text in axes and tooltips, too, and nothing but the file itself was requested."""
     page = (evil_run[0] / "runs" / "evil" / "report.html").read_text()
@@ -132,7 +132,7 @@ def test_a_search_shows_importances_or_says_why_not(archsweep, tmp_path):
     assert "importances need 4 completed trials of the present space, but there are 3" in page
 
 
-def test_errors_are_told_in_words(archsweep, tmp_path):
+def test_errors_are_reported_with_a_message(archsweep, tmp_path):
     done = archsweep("report", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (

@@ -1,4 +1,4 @@
-"""What `archsweep doctor` makes of facts, also of machines that nobody has at hand."""
+"""Findings of `archsweep doctor` from given facts, also of machines that are not at hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GIB = 2**30
 V2_MOUNT = "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
-def told(finding):
+def parts(finding):
     return [finding.state, finding.text, *([finding.remedy] if finding.remedy else [])]
 
 
@@ -107,7 +107,7 @@ SHARED = "--set resources.max_concurrent=2, or trials wait for each other"
     ],
 )
 def test_cpus(facts, expected):
-    assert told(judge_cpus(facts)) == expected
+    assert parts(judge_cpus(facts)) == expected
 
 
 TOO_MANY = "OMP_NUM_THREADS=16, but a trial has 1 CPU"
@@ -126,7 +126,7 @@ BOUND = "OMP_PROC_BIND=close: every trial may be bound to the same CPUs"
     ],
 )
 def test_threads(environment, cpus, expected):
-    assert told(judge_threads(environment, cpus)) == expected
+    assert parts(judge_threads(environment, cpus)) == expected
 
 
 GRANTED = "3.00 GiB available of the 8.00 GiB that the control group grants"
@@ -136,7 +136,7 @@ FEWER = "a worker with torch takes about 0.7 GiB: fewer trials at a time"
 @pytest.mark.parametrize(
     ("available", "limits", "expected"),
     [
-        (None, Limits(), ["ok", "not told by this system"]),
+        (None, Limits(), ["ok", "not reported by this system"]),
         (64 * GIB, Limits(), ["ok", "64 GiB available"]),
         (
             64 * GIB,
@@ -147,7 +147,7 @@ FEWER = "a worker with torch takes about 0.7 GiB: fewer trials at a time"
     ],
 )
 def test_memory(available, limits, expected):
-    assert told(judge_memory(available, limits, cpus=4)) == expected
+    assert parts(judge_memory(available, limits, cpus=4)) == expected
 
 
 FILES = "at most 1024; Ray opens hundreds per worker"
@@ -164,7 +164,7 @@ ADMINISTRATOR = "ulimit -n 2048; more than 2048 takes an administrator (limits.c
     ],
 )
 def test_open_files(soft, hard, expected):
-    assert told(judge_open_files(soft, hard)) == expected
+    assert parts(judge_open_files(soft, hard)) == expected
 
 
 THREADS = "at most 1024 processes and threads; Ray starts hundreds of threads per worker"
@@ -185,7 +185,7 @@ PIDS = "the control group grants 512 processes and threads, 500 are left"
     ],
 )
 def test_processes(limit, limits, expected):
-    assert told(judge_processes(limit, limits)) == expected
+    assert parts(judge_processes(limit, limits)) == expected
 
 
 SLOW = "0.06 GiB of 0.06 GiB free; Ray then uses a disk"
@@ -199,11 +199,11 @@ BUS = "0.50 GiB of 24 GiB free; with resources.num_workers, loading large images
         (12 * GIB, 24 * GIB, ["ok", "12 GiB of 24 GiB free"]),
         # What Docker gives.
         (64 * 2**20, 64 * 2**20, ["warning", SLOW, "docker run --shm-size=2g or --ipc=host"]),
-        (GIB / 2, 24 * GIB, ["warning", BUS, "delete what nobody uses from /dev/shm"]),
+        (GIB / 2, 24 * GIB, ["warning", BUS, "delete unused files from /dev/shm"]),
     ],
 )
 def test_shared_memory(free, total, expected):
-    assert told(judge_shared_memory(free, total)) == expected
+    assert parts(judge_shared_memory(free, total)) == expected
 
 
 LACKING = "free some; Ray stops at 95 % of its disk; ARCHSWEEP_CACHE=off does without the cache"
@@ -227,7 +227,7 @@ BOTH = "/cache: cannot write: Read-only file system; 0.25 GiB free in /data (run
     ],
 )
 def test_disk(places, expected):
-    assert told(judge_disk(places)) == expected
+    assert parts(judge_disk(places)) == expected
 
 
 ELSEWHERE = "choose a local folder or a shared POSIX file system with --out"
@@ -248,14 +248,14 @@ NTP = "synchronise both machines with NTP (chronyd); `watch` shows wrong times"
     ],
 )
 def test_file_system(facts, expected):
-    assert told(judge_file_system(FileSystemFacts("/data", **facts))) == expected
+    assert parts(judge_file_system(FileSystemFacts("/data", **facts))) == expected
 
 
 def test_sockets_have_short_paths():
     """unix(7): 108 bytes with the zero at the end; letters beyond ASCII take more than one."""
     fits = {"Ray": "/" + "a" * 106, "TMPDIR": "/b"}
-    assert told(judge_sockets(fits)) == ["ok", "paths of sockets have at most 107 of 107 bytes"]
-    assert told(judge_sockets({"Ray": "/a", "TMPDIR": "/" + "\u00e4" * 60})) == [
+    assert parts(judge_sockets(fits)) == ["ok", "paths of sockets have at most 107 of 107 bytes"]
+    assert parts(judge_sockets({"Ray": "/a", "TMPDIR": "/" + "\u00e4" * 60})) == [
         "problem",
         "paths of sockets are longer than 107 bytes (TMPDIR: 121)",
         "export TMPDIR=/tmp, or another short folder",
@@ -277,7 +277,7 @@ LOOPBACK = "ip link set lo up; a firewall must let loopback through"
     ],
 )
 def test_localhost(facts, expected):
-    assert told(judge_localhost(*facts)) == expected
+    assert parts(judge_localhost(*facts)) == expected
 
 
 PACKAGES = {
@@ -300,12 +300,12 @@ PACKAGES = {
 )
 def test_packages_that_do_not_fit(changed, problem):
     packages = {name: package for name, package in {**PACKAGES, **changed}.items() if package is not None}
-    assert told(judge_packages(packages)) == ["problem", problem, "pip install -c constraints.txt archsweep"]
+    assert parts(judge_packages(packages)) == ["problem", problem, "pip install -c constraints.txt archsweep"]
 
 
 def test_packages_that_fit():
     versions = "torch 2.15.0+cu130, torchvision 0.29.2, timm 1.0.31, optuna 5.0.0"
-    assert told(judge_packages(PACKAGES)) == ["ok", versions]
+    assert parts(judge_packages(PACKAGES)) == ["ok", versions]
 
 
 H200 = GpuInfo("0", "GPU-1", "NVIDIA H200", 500, 143771, 0, False, "580.82.07")
@@ -406,10 +406,10 @@ ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
             [
                 "warning",
                 "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0; the driver has 2, torch finds 1",
-                "nvidia-smi -q tells the state of the others",
+                "nvidia-smi -q shows the state of the others",
             ],
         ),
     ],
 )
 def test_gpus(here, torch, visible, expected):
-    assert told(judge_gpus(here or [], torch, has_driver=here is not None, visible=visible)) == expected
+    assert parts(judge_gpus(here or [], torch, has_driver=here is not None, visible=visible)) == expected

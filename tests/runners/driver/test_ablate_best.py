@@ -109,8 +109,8 @@ def test_ablate_best_is_for_searches_only(write_sweep, tmp_path):
     assert caught.value.problems[0].message == "is no search, but a 'one_factor'"
 
 
-def test_search_that_found_nothing_better_is_told_so(write_sweep, tmp_path):
-    """The first trial of a search is its baseline, where that lies inside the space; here it is the only one."""
+def test_search_that_found_nothing_better_is_reported(write_sweep, tmp_path):
+    """The first trial of a search is its baseline, where that is inside the space; here it is the only one."""
     inside = SEARCH.replace("arch.depth: [2, 3]", "arch.depth: [1, 2]").replace(
         "      arch.attention: [reattention, {value: groupmix, with: {kernel_sizes: [[3, 3, 3], [3, 5, 3]]}}]\n", ""
     )

@@ -39,7 +39,7 @@ def test_a_checkout_without_a_remote_is_its_revision(repository):
     }
 
 
-def test_changes_that_nobody_has_are_said(repository, tmp_path):
+def test_uncommitted_changes_are_reported(repository, tmp_path):
     root, git = repository
     git("clone", "--quiet", "--bare", ".", str(tmp_path / "elsewhere.git"))
     git("remote", "add", "origin", str(tmp_path / "elsewhere.git"))
@@ -70,7 +70,7 @@ def test_an_address_is_named_without_passwords(repository, remote, url):
     assert source_of_repository(root)["url"] == url
 
 
-def test_a_folder_in_the_repository_of_somebody_else_is_not_its_checkout(repository):
+def test_a_folder_in_another_repository_is_not_its_checkout(repository):
     root, _ = repository
     (root / "vendored").mkdir()
     assert source_of_repository(root / "vendored") is None

@@ -206,7 +206,7 @@ def test_infeasible_proposals_are_recorded_and_cost_nothing(write_sweep, open_or
     assert all("arch.depth <= 3 does not hold" in record.failure.message for record in infeasible)
 
 
-def test_search_that_finds_nothing_new_ends_in_words(write_sweep, open_orchestrator):
+def test_search_that_finds_nothing_new_ends_with_a_message(write_sweep, open_orchestrator):
     """Two cells, six trials asked for: an exhaustive sampler says when it has seen all."""
     few = TINY_SEARCH.replace("arch.depth: [1, 2, 3, 4, 5, 6]", "arch.depth: [1, 2]").replace(
         "      train.lr: {min: 0.0005, max: 0.01, log: true}\n", ""
@@ -272,18 +272,18 @@ def test_search_learns_of_the_second_attempt_only(write_sweep, open_orchestrator
     assert [record.status for record in orchestrator.search_records] == ["completed"] * 6
 
 
-def test_arm_whose_trials_keep_failing_is_told(write_sweep, open_orchestrator):
+def test_arm_whose_trials_keep_failing_is_reported(write_sweep, open_orchestrator):
     orchestrator = open_orchestrator(write_sweep(**{"seeds: 2": "seeds: 4"}))
-    told = []
+    reports = []
     while (assignment := orchestrator.ask()) is not None:
-        told.append((assignment.variant.name, orchestrator.variant_keeps_failing(assignment.trial_id)))
+        reports.append((assignment.variant.name, orchestrator.variant_keeps_failing(assignment.trial_id)))
         works = assignment.variant.name == "baseline"
         orchestrator.finish(
             assignment.trial_id, completed(50.0) if works else Failure(type="RuntimeError", message="no")
         )
-    bad = [hopeless for name, hopeless in told if name != "baseline"]
+    bad = [keeps_failing for name, keeps_failing in reports if name != "baseline"]
     assert bad == [False] * 4 + [True] * 4  # two variants, from their third seed on
-    assert not any(hopeless for name, hopeless in told if name == "baseline")
+    assert not any(keeps_failing for name, keeps_failing in reports if name == "baseline")
 
 
 def test_trial_that_its_node_failed_comes_next(write_sweep, open_orchestrator):
@@ -297,7 +297,7 @@ def test_trial_that_its_node_failed_comes_next(write_sweep, open_orchestrator):
     assert len(play(orchestrator, flat)) == 5
 
 
-def test_search_proposes_anew_what_its_node_failed(write_sweep, open_orchestrator):
+def test_search_proposes_again_what_its_node_failed(write_sweep, open_orchestrator):
     orchestrator = open_orchestrator(write_sweep(TINY_SEARCH))
     first = orchestrator.ask()
     orchestrator.finish(first.trial_id, Failure(type="RuntimeError", message="no driver"))

@@ -35,7 +35,7 @@ def has_namespaces() -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(not has_namespaces(), reason="needs the right to create process, mount and network namespaces")
 @pytest.mark.parametrize(
-    ("version", "override", "told"),
+    ("version", "override", "is_reported"),
     [
         # Long enough that a node comes before the last trial starts on the only one. Not with v1: it does not see that
         # the head of Ray's fake provider is in use.
@@ -45,7 +45,7 @@ def has_namespaces() -> bool:
     ],
     ids=["more than there is room for", "larger than every node", "larger than every node, v1"],
 )
-def test_the_autoscaler_adds_a_node_for_trials(write_sweep, tmp_path, version, override, told):
+def test_the_autoscaler_adds_a_node_for_trials(write_sweep, tmp_path, version, override, is_reported):
     """Ray's two autoscalers. At the end nothing is asked for any more."""
     home = tmp_path / "home"
     home.mkdir()
@@ -63,4 +63,4 @@ def test_the_autoscaler_adds_a_node_for_trials(write_sweep, tmp_path, version, o
         "nodes": [1.0, 2.0],
     }
     said = "archsweep: no node holds a trial (2 CPUs); the autoscaler is asked for one, 15 min at most\n"
-    assert (said in done.stderr) == told
+    assert (said in done.stderr) == is_reported

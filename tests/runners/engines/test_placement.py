@@ -25,7 +25,7 @@ def test_gpus_of_several_nodes_make_no_large_one():
     ]
 
 
-def test_no_node_with_both_is_told_apart_from_no_node_with_either():
+def test_no_node_with_both_is_distinguished_from_no_node_with_either():
     nodes = [Node("a", "a", {"CPU": 64}), Node("b", "b", {"CPU": 2, "GPU": 8})]
     assert problems(Resources(cpus=4, gpus=1), nodes) == [
         ("resources", "a trial asks for 4 CPUs and 1 GPUs, and no node has both")
@@ -59,7 +59,7 @@ def test_room_is_counted_node_by_node(demand, expected):
         ([1, 1, 1, 1], False),
         ([0.5, 1, 0.5, 1], True),  # the halves share one
         ([0.5, 1, 0.5, 1, 0.5], False),
-        ([2], False),  # it waits itself: what comes later must not overtake it for ever
+        ([2], False),  # it waits itself: what comes later must not overtake it permanently
     ],
 )
 def test_room_beside_trials_of_other_sizes(taken, expected):

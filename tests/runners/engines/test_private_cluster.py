@@ -1,4 +1,4 @@
-"""A run without `--address` has a cluster of its own, which nobody else can reach and of which nothing is left.
+"""A run without `--address` has a cluster of its own, which no other user can reach and of which nothing is left.
 
 It writes into its directory, the cache and Ray's temporary folder, which is gone afterwards, and nowhere else.
 """
@@ -68,7 +68,7 @@ def of_process(pid):
 
 @pytest.fixture
 def home(tmp_path):
-    """A home, a temporary directory and a working directory that nobody has used."""
+    """A home, a temporary directory and a working directory, all unused."""
     for name in ("home", "tmp", "work"):
         (tmp_path / name).mkdir()
     (tmp_path / "work/sweep.yaml").write_text(SWEEP)
@@ -99,7 +99,7 @@ def start(home):
 
 
 def written(home):
-    """Every file and empty folder, but what lies in the run directory."""
+    """Every file and empty folder, except those in the run directory."""
     found = [path for path in home.glob("*/**/*") if path.is_file() or not any(path.iterdir())]
     found = [path for path in found if not path.name.startswith(NOT_OURS[0]) and not path.name.endswith(NOT_OURS[1:])]
     names = sorted(str(path.relative_to(home)) for path in found)
@@ -134,7 +134,7 @@ def assert_on_loopback_only(addresses):
     assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-def assert_nobody_left(*groups):
+def assert_no_process_left(*groups):
     # Ray's agents look for their parent now and then only.
     deadline = time.monotonic() + 300
     for group in groups:
@@ -179,14 +179,14 @@ def test_killed_it_leaves_no_process_and_its_folder_to_the_next_start(start, hom
     wait_for_epochs(home, killed)
     killed.kill()
     killed.wait()
-    assert of_process(killed.pid), "nothing else may clear up before the next start"
+    assert of_process(killed.pid), "no other process may clear up before the next start"
     (home / "work/runs/private/progress.jsonl").unlink()
     again = start()
     wait_for_epochs(home, again)
     assert of_process(killed.pid) == []
     again.send_signal(signal.SIGINT)
     assert again.wait(timeout=300) == 130
-    assert_nobody_left(killed.pid, again.pid)
+    assert_no_process_left(killed.pid, again.pid)
 
 
 @pytest.mark.ray
@@ -203,7 +203,7 @@ def test_at_its_end_it_leaves_the_cache_alone_outside(start, home):
     assert of_process(ended.pid) == []
     (entry,) = [name for name in written(home) if name != "work/sweep.yaml"]
     assert entry.startswith("home/.cache/archsweep/v1/")
-    assert_nobody_left(ended.pid)
+    assert_no_process_left(ended.pid)
 
 
 def test_only_folders_of_dead_processes_of_ours_are_cleared_away(tmp_path):

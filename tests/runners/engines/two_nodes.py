@@ -1,7 +1,7 @@
 """A real Ray cluster of two nodes that do not see the same files; run by test_cluster_check.py in a process of its own.
 
 Node A starts first. Then this process enters a mount namespace in which the run directory, the data and one file of
-archsweep are others, and starts node B there: A sees what lies on the disk, B and the driver what is mounted over it.
+archsweep are others, and starts node B there: A sees the files on the disk, B and the driver those mounted over them.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def own_words():
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A home directory in which nobody is logged in."""
+    """A home directory without any login."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WANDB_API_KEY", "WANDB_MODE", "MLFLOW_TRACKING_URI", "NETRC", "XDG_CONFIG_HOME"):

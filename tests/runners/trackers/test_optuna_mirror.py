@@ -137,7 +137,7 @@ def test_a_trial_is_seen_while_it_runs_and_goes_on_after_an_interruption(tracker
     assert (seen.state.name, seen.value, seen.intermediate_values) == ("COMPLETE", 20.0, {1: 10.0, 2: 20.0})
 
 
-def test_a_study_of_somebody_else_is_left_alone(tracker, tmp_path):
+def test_a_study_of_another_run_is_left_alone(tracker, tmp_path):
     """Two runs of one sweep share a storage; so does a study that is none of ours."""
     path = tmp_path / "shared.log"
     first, runs = tracker(storage=str(path))

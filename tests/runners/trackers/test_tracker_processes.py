@@ -24,12 +24,12 @@ design: one_factor
 seeds: 1
 track: TRACK
 """
-LATER = "(the sweep goes on, and the next start tells it what is missing)"
+LATER = "(the sweep goes on, and the next start sends it what is missing)"
 POINTS = [{"epoch": epoch, "train_loss": 2.0, "loss": 2.0, "top1": 10.0 * epoch} for epoch in (1, 2)]
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch):
+def no_server(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
@@ -63,7 +63,7 @@ def tracker_processes():
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("name", "begun"), [("tensorboard", "tracking/tensorboard.log"), ("mlflow", "mlflow/*.new")])
-def test_a_killed_tracker_is_left_out_and_told_at_the_next_start(watched, tmp_path, readers, name, begun):
+def test_a_killed_tracker_is_left_out_and_caught_up_on_at_the_next_start(watched, tmp_path, readers, name, begun):
     """MLflow's is killed while it makes its database, which MLflow itself could not open any more."""
     orchestrator, tracking, said = watched(name)
     key = orchestrator.ask().trial_id

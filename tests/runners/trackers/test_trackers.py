@@ -1,4 +1,4 @@
-"""Every tracker, with its real library: what it was told is what its own reader finds, and it can harm nothing."""
+"""Every tracker, with its real library: its own reader finds what it was given, and its failures harm nothing."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_wandb_has_the_tables_as_an_artifact(tracked, readers):
     assert sorted(entry.path for entry in artifact.manifest.contents) == ["table.csv", "table.md"]
 
 
-def test_who_is_not_logged_in_is_told_that_wandb_stays_offline(tracked):
+def test_without_login_a_note_states_that_wandb_stays_offline(tracked):
     ended, run_dir, _ = tracked
     expected = (
         f"archsweep: wandb is offline (not logged in): `wandb sync {run_dir}/wandb/offline-run-*` sends what it wrote"
@@ -161,7 +161,7 @@ def test_a_killed_driver_leaves_one_run_per_trial_that_the_next_start_continues(
     assert keepers == []
 
 
-def test_a_tracker_that_fails_costs_the_sweep_nothing_and_is_told_later(run, readers, monkeypatch):
+def test_a_tracker_that_fails_costs_the_sweep_nothing_and_is_caught_up_on_later(run, readers, monkeypatch):
     """MLflow without its server, TensorBoard without a folder: two warnings, every record; then both work again."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{SECRET}@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -170,7 +170,7 @@ def test_a_tracker_that_fails_costs_the_sweep_nothing_and_is_told_later(run, rea
     assert ended.returncode == 0
     assert [record.status for record in Run.open(run_dir).records] == ["completed"] * 2
     warnings = sorted(line for line in ended.stderr.splitlines() if "left out" in line)
-    later = "(the sweep goes on, and the next start tells it what is missing)"
+    later = "(the sweep goes on, and the next start sends it what is missing)"
     assert [line[-len(later) :] for line in warnings] == [later, later]
     assert [line.split(": ")[:4] for line in warnings] == [
         ["archsweep", "warning", "mlflow is left out", "MlflowException"],
