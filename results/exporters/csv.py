@@ -8,7 +8,7 @@
     params_m_change, gmacs_change, train_seconds_change, study, selection, front (with several objectives only),
     <other metric>_mean, <other metric>_std ...
 
-An empty cell stands for a missing number. `_delta_low` and `_delta_high` bound the 95 % t-interval; `p` is that of the
+An empty cell is a missing number. `_delta_low` and `_delta_high` bound the 95 % t-interval; `p` is that of the
 paired t-test, `correction` names how `p_corrected` follows from it. `p_sign_flip` (from 6 seeds) and the percentile
 bootstrap (from 10) need no normal distribution and are listed beside; no verdict depends on them. `_change` is relative
 to the baseline: 0.1 is 10 % more.
