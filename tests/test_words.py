@@ -60,7 +60,9 @@ def pages() -> list[Path]:
     return sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")})
 
 
-@pytest.mark.parametrize("folder", ["search_space", "modelzoo", "results", "runners", "benchmarks", "tests"])
+@pytest.mark.parametrize(
+    "folder", ["archsweep", "search_space", "modelzoo", "results", "runners", "benchmarks", "tests"]
+)
 def test_sources_are_in_plain_english(folder):
     found = [
         f"{path.relative_to(ROOT)}:{line}: {match[1]!r}: write {BANNED[match[1].lower()]}"
