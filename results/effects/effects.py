@@ -1,8 +1,9 @@
 """Main effects and two-way interactions of a factorial or fractional design, with the seed as a block.
 
 A grid of 2 x 2 x 2 variants estimates three effects with the seeds of one: every variant enters every main effect. The
-model is ordinary least squares (statsmodels), the table type 2 sums of squares: each term is tested beyond all others
-that do not contain it. Aliased terms are stated, never separated by assumption.
+model is ordinary least squares, the table type 2 sums of squares: each term is tested beyond all others that do not
+contain it. Aliased terms are stated, never separated by assumption. Written out in numpy because statsmodels takes a
+second to import; the tests compare with it.
 
 Effects follow the convention of experimental design. For two levels: mean at the second minus mean at the first; for an
 interaction: half the difference between the effect of one factor at the two levels of the other.
@@ -147,40 +148,40 @@ def _analyse(
     design: Design, terms: Sequence[Term], keys: Sequence[str], seeds: Sequence[int], values: Sequence[float]
 ) -> tuple[dict[Term, _Found], int, float]:
     """The fit and its type 2 table; degrees of freedom and standard deviation of the residuals."""
-    # Importing takes a second, so only an analysis of effects does it.
-    import pandas as pd
-    from statsmodels.formula.api import ols
-    from statsmodels.stats.anova import anova_lm
+    from scipy.special import fdtrc  # 0.4 s to import, only for an analysis of effects
 
-    # Names of factors are the user's and may be no identifiers; the formula uses its own.
-    short = {name: f"f{index}" for index, name in enumerate(design.levels)}
-    frame = pd.DataFrame(
-        {"y": values, "seed": seeds} | {mine: [design.runs[key][name] for key in keys] for name, mine in short.items()}
-    )
-    formulas = {term: ":".join(f"C({short[name]}, Sum)" for name in term) for term in terms}
-    block = ["C(seed, Sum)"] if len(set(seeds)) > 1 else []
-    fit = ols("y ~ " + " + ".join([*block, *formulas.values()]), data=frame).fit()
-    table = anova_lm(fit, typ=2)
-    residual = float(table.loc["Residual", "sum_sq"])
+    y = np.array(values)
+    # One column per seed, which together are the mean, too.
+    block = np.equal.outer(seeds, sorted(set(seeds))).astype(float)
+    columns = {term: term_columns(design, term, list(keys)) for term in terms}
+    matrix = np.hstack([block, *columns.values()])
+    q, r = np.linalg.qr(matrix)
+    coefficients = np.linalg.solve(r, q.T @ y)
+    residual = float(np.sum((y - matrix @ coefficients) ** 2))
+    residual_df = len(y) - matrix.shape[1]
+    errors = np.sqrt(residual / residual_df * np.sum(np.linalg.inv(r) ** 2, axis=1))
     found = {}
-    for term, formula in formulas.items():
-        line = table.loc[formula]
-        squares = float(line["sum_sq"])
-        coefficient = error = None
-        if all(len(design.levels[name]) == 2 for name in term):
-            label = ":".join(f"C({short[name]}, Sum)[S.0]" for name in term)
-            # Sum coding gives the first level +1; an effect is second minus first.
-            sign = -1 if len(term) == 1 else 1
-            coefficient, error = sign * float(fit.params[label]), float(fit.bse[label])
+    start = block.shape[1]
+    for term, mine in columns.items():
+        others = [columns[other] for other in terms if not set(term) <= set(other)]
+        # The last columns of Q are what the term adds to the others.
+        added = np.linalg.qr(np.hstack([block, *others, mine])).Q[:, -mine.shape[1] :]
+        squares = float(np.sum((added.T @ y) ** 2))
+        df = mine.shape[1]
+        with np.errstate(divide="ignore", invalid="ignore"):  # without any noise F is infinite
+            f_value = float(np.divide(squares / df, residual / residual_df))
+        # Columns of two levels are -1 and +1: from one to the other is twice the coefficient.
+        is_two_level = all(len(design.levels[name]) == 2 for name in term)
         found[term] = _Found(
-            estimate=None if coefficient is None else 2 * coefficient,
-            error=None if error is None else 2 * error,
-            df=int(line["df"]),
-            f_value=float(line["F"]),
+            estimate=2 * float(coefficients[start]) if is_two_level else None,
+            error=2 * float(errors[start]) if is_two_level else None,
+            df=df,
+            f_value=f_value,
             share=squares / (squares + residual) if squares + residual else 0.0,
-            p=float(line["PR(>F)"]),
+            p=float(fdtrc(df, residual_df, f_value)),
         )
-    return found, int(fit.df_resid), math.sqrt(residual / fit.df_resid)
+        start += df
+    return found, residual_df, math.sqrt(residual / residual_df)
 
 
 def _effect(term: Term, found: _Found, p_corrected: float, df: int, aliased_with: Mapping[Term, float]) -> Effect:

@@ -13,6 +13,7 @@ from pathlib import Path
 from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
 from results.store.run_layout import RunDir
 from runners.planning.plan import Plan
+from runners.trials.assignment import Assignment, TrialRole, reused_record
 from search_space import TrialSpec, Variant, trial_id
 
 __all__ = ["CACHE", "STUDIES", "RecordLookup", "from_siblings", "reuse_records", "reuse_sources"]
@@ -36,7 +37,7 @@ def from_siblings(siblings: Iterable[Path], run_dir: RunDir) -> RecordLookup:
     return lambda spec: found.get(trial_id(spec))
 
 
-def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLookup], *, role: str = "") -> int:
+def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLookup], *, role: TrialRole = "") -> int:
     """Appends the records of planned trials that the ledger lacks and a lookup knows; returns how many.
 
     What a search will propose is not known beforehand: there the orchestrator asks.
@@ -52,8 +53,7 @@ def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLook
     for spec, variant in _lacking(plan, known):
         record = next((record for lookup in lookups if (record := lookup(spec))), None)
         if record is not None:
-            update = {"variant": variant.name, "changes": dict(variant.changes), "role": role}
-            ledger.append(record.model_copy(update=update))
+            ledger.append(reused_record(Assignment(trial_id(spec), spec, variant, role=role), record))
             num_taken += 1
     return num_taken
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from results import Failure, LedgerWriter, RecordSummary, TrialRecord
 from runners.cache.reuse import RecordLookup
@@ -20,7 +19,7 @@ from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
 from runners.search.pruning import EpochPruning, Pruning, SeedPruning
 from runners.search.study import Study
-from runners.trials.assignment import Assignment, Place, RunningTrial, given_up_record, record_of
+from runners.trials.assignment import Assignment, Place, RunningTrial, TrialRole, given_up_record, record_of
 from runners.trials.objectives import objective
 from runners.trials.observer import Observer
 from runners.trials.outcome import Outcome
@@ -57,7 +56,7 @@ class Orchestrator:
         retry: frozenset[str] = frozenset(),
         limit: int | None = None,
         session: str = "",
-        role: Literal["", "retune"] = "",
+        role: TrialRole = "",
         observers: Sequence[Observer] = (),
         stop: StopRequest | None = None,
         lookup: RecordLookup | None = None,

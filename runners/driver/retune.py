@@ -26,6 +26,7 @@ from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial
 from results.store.record_summary import summarize
 from runners.planning.plan import Entry, Plan
 from runners.search.optuna_factory import derived_seed, make_sampler
+from runners.trials.assignment import TrialRole
 from runners.trials.objectives import objective
 from search_space import (
     METRICS,
@@ -53,7 +54,7 @@ class Stage:
     """Trials that can be trained together. `role` goes into their records: `retune`, or empty for the comparison."""
 
     plan: Plan
-    role: Literal["", "retune"]
+    role: TrialRole
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
-from runners.trials.assignment import Assignment
+from runners.trials.assignment import Assignment, TrialRole
 from runners.trials.proposal import Proposal
 from search_space import TrialSpec, Variant, trial_id
 
@@ -33,12 +32,12 @@ class TrialRecords:
         *,
         retry: frozenset[str],
         session: str,
-        role: Literal["", "retune"],
+        role: TrialRole,
         keeps_whole: bool,
     ) -> None:
         self._ledger = ledger
         self._session = session
-        self._role: Literal["", "retune"] = role
+        self._role: TrialRole = role
         summaries = [summary for summary in ledger.summaries if summary.role == role]
         self.decisive: dict[str, RecordSummary] = latest_by_trial(summaries)
         self._attempts: Counter[str] = Counter(summary.trial_id for summary in summaries if summary.status == "failed")

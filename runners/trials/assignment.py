@@ -13,7 +13,18 @@ from runners.trials.outcome import Outcome
 from runners.trials.proposal import Proposal
 from search_space import TrialSpec, Variant, variant_id
 
-__all__ = ["Assignment", "Place", "RunningTrial", "given_up_record", "infeasible_record", "record_of", "reused_record"]
+__all__ = [
+    "Assignment",
+    "Place",
+    "RunningTrial",
+    "TrialRole",
+    "given_up_record",
+    "infeasible_record",
+    "record_of",
+    "reused_record",
+]
+
+TrialRole = Literal["", "retune"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Assignment:
     attempt: int = 1
     proposal: Proposal | None = None
     session: str = ""
-    role: Literal["", "retune"] = ""
+    role: TrialRole = ""
     alone: bool = False
 
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from runners.cache.reuse import reuse_sources
+from results import LedgerWriter, TrialRecord
+from runners.cache.reuse import reuse_records, reuse_sources
 from runners.cache.trial_cache import TrialCache
 from runners.planning.forecast import make_forecast
 from runners.planning.history import History, duration_key
@@ -132,3 +133,25 @@ def test_providers_are_asked_in_order_and_not_for_what_the_ledger_has(filled):
     keys = [trial_id(variant.setting.with_seed(seed)) for seed in (0, 1) for variant in plan.variants]
     found = reuse_sources(plan, {keys[0]}, {"first": lambda spec: trial_id(spec) == keys[2], "cache": cache.get})
     assert found == {keys[1]: "cache", keys[2]: "first", keys[3]: "cache", keys[4]: "cache"}
+
+
+def test_a_record_of_a_search_is_taken_over_under_the_names_of_this_run(filled, tmp_path):
+    """What the search called the trial, and how it proposed it, means nothing here."""
+    cache, path = filled
+    plan = make_plan(load_sweep(path))
+    variant = plan.variants[0]
+    spec = variant.setting.with_seed(1)
+
+    def lookup(wanted):
+        if trial_id(wanted) != trial_id(spec):
+            return None
+        named = {"variant": "lr=0.003", "changes": {"train.lr": 0.003}, "number": 7, "params": {"train.lr": 0.003}}
+        return cache.get(wanted).model_copy(update=named)
+
+    with LedgerWriter(tmp_path / "here") as ledger:
+        assert reuse_records(plan, ledger, [lookup]) == 1
+    (line,) = (tmp_path / "here" / "ledger.jsonl").read_text().splitlines()
+    record = TrialRecord.model_validate_json(line)
+    assert (record.variant, record.changes, record.number, record.params) == (variant.name, {}, None, {})
+    assert (record.trial_id, record.seed, record.metrics) == (trial_id(spec), 1, cache.get(spec).metrics)
+    assert record.cached_from == cache.get(spec).cached_from
