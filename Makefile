@@ -1,21 +1,50 @@
-# Two commands: `make demo` sets up and runs the quickstart sweep, `make test` sets up and runs the tests.
-# PYTHON=... chooses the interpreter; without it the newest of these that is at least 3.11 is taken.
+# Two commands to begin with: `make demo` sets up and runs the quickstart sweep, `make test` sets up and runs the tests.
+# For contributors: `make quick` (tests without Ray, a minute), `make check` (style, spelling, types), `make coverage`, `make slow`,
+# `make oldest`, `make docs`. PYTHON=... chooses the interpreter; without it the newest of these that is at least 3.11 is taken.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# The oldest versions of our dependencies have no wheels for the newest Pythons.
+OLDEST_PYTHON ?= $(firstword $(shell for p in python3.11 python3.12; do command -v $$p; done) $(PYTHON))
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+QUICK := -m 'not slow and not ray and not thorough'
+PIP := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check setup clean
+.PHONY: demo test quick coverage slow oldest check docs setup clean
 
 demo: setup
 	$(BIN)/archsweep run sweeps/quickstart.yaml --no-cache
 
 test: .venv/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(PYTEST)
+
+quick: .venv/.installed-test
+	$(PYTEST) $(QUICK)
+
+# Measuring makes Python code half as slow again (less from Python 3.12 on), so that `make test` does without.
+coverage: .venv/.installed-test
+	COVERAGE_CORE=$$($(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
+		$(PYTEST) --cov --cov-report=
+	@for package in search_space modelzoo results runners; do \
+		echo "coverage of $$package: $$($(BIN)/coverage report --include="$$package/*" --format=total) %"; done
+	@echo "coverage: $$($(BIN)/coverage report --format=total) %"
+
+slow: .venv/.installed-test
+	$(PYTEST) -m slow
+
+# -W default: the oldest versions warn of what the newest have mended.
+oldest: .venv-oldest/.installed
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -q -n 2 --dist loadgroup -W default $(QUICK)
 
 check: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/pyright
+	.ci/schema_is_current
+
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 setup: .venv/.installed
 
@@ -30,12 +59,24 @@ setup: .venv/.installed
 		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 .venv/.installed: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/$(PIP) -c constraints.txt -e .
 	@touch $@
 
 .venv/.installed-test: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/$(PIP) -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/$(PIP) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+.venv-oldest/.installed: pyproject.toml .ci/oldest_versions.py
+	rm -rf .venv-oldest
+	$(OLDEST_PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/$(PIP) packaging
+	.venv-oldest/bin/python .ci/oldest_versions.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/$(PIP) -c .venv-oldest/constraints.txt -e '.[test]'
 	@touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .venv-oldest .pytest_cache .ruff_cache .coverage* site
