@@ -1,4 +1,4 @@
-"""Pages of the site that are kept outside docs/: the README is its home page. Also lists the decisions in its navigation.
+"""Pages of the site from outside docs/ (the README is its home page), and its list of decisions.
 
 A hook of MkDocs (`hooks` in mkdocs.yml). Links of a moved page are written anew; those to files that the site does not
 have become plain text.
