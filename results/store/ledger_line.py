@@ -92,7 +92,7 @@ def decode_line(line: bytes) -> LedgerLine | None:
         found = _decode(line)
         check_curve(found.curve)
         check_spec(found.spec)
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+    except (msgspec.DecodeError, ValueError, RecursionError):  # a check raises ValueError
         return None
     if found.version > RECORD_VERSION or _num_brackets(line) - len(found.curve) > _MOST_BRACKETS:
         return None
