@@ -15,7 +15,18 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 # A block of the page that is a file or a change of one, and the step's command.
 FILES = re.findall(r'```(python|diff) title="(.*?)"\n(.*?)```', PAGE, re.DOTALL)
-COPIED = ("search_space", "modelzoo", "results", "runners", "tests", "docs", "sweeps", "README.md", "pyproject.toml")
+COPIED = (
+    "archsweep",
+    "search_space",
+    "modelzoo",
+    "results",
+    "runners",
+    "tests",
+    "docs",
+    "sweeps",
+    "README.md",
+    "pyproject.toml",
+)
 TESTS = (
     "tests/modelzoo/attention",
     "tests/search_space/loading/test_json_schema.py",

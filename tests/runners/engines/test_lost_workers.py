@@ -9,6 +9,7 @@ import pytest
 from ray import tune
 
 from results import read_ledger
+from results.store.run_layout import RunDir
 from runners.engines.ray.engine import run_on_ray
 from runners.engines.ray.worker import TrialWorker
 
@@ -74,7 +75,7 @@ def killed_worker():
 )
 def test_a_failed_worker_quotes_its_error(open_orchestrator, write_sweep, tmp_path, ray_cluster, worker, message):
     orchestrator = open_orchestrator(write_sweep(ONE))
-    run_on_ray(orchestrator, run_dir=tmp_path / "run", address=ray_cluster, worker=worker())
+    run_on_ray(orchestrator, run_dir=RunDir(tmp_path / "run"), address=ray_cluster, worker=worker())
     (record,) = read_ledger(tmp_path / "run" / "ledger.jsonl").records
     assert record.failure is not None
     assert (record.failure.type, record.failure.message) == ("WorkerDied", message)
