@@ -225,8 +225,9 @@ def test_trial_that_hangs_is_ended_and_its_worker_goes_on(start, while_training)
     """A stopped process answers nothing, not even a request to end."""
     text = LONG.replace("epochs: 60", "epochs: 100000").replace("seeds: 2", "seeds: 1")
     text = text.replace("space: {}", "space: {train.epochs: [100000, 4]}")
-    # The other trial has as much time as it needs on a machine with much else to do.
-    limits = '{time_limit: 10m, gpus: 1, per_variant: [{where: "train.epochs > 4", time_limit: 10s}]}'
+    # The other trial has as much time as it needs on a machine with much else to do. The limit of the stopped one
+    # includes the imports of its worker: if it ended before the trial is forked, the signal would stop the other.
+    limits = '{time_limit: 10m, gpus: 1, per_variant: [{where: "train.epochs > 4", time_limit: 40s}]}'
     with while_training(signal.SIGSTOP):
         result, opened = start(text + f"    resources: {limits}\n").result()
     assert dict(result.counts) == {"failed": 1, "completed": 1}
