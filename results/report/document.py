@@ -20,9 +20,10 @@ from results.exporters.html import fragment
 from results.figures import Evidence, Figure, draw_figures
 from results.markup.html_templates import asset, render
 from results.report.figure_section import figure_section
-from results.report.provenance import provenance_section, reproduction_section, sessions_of, sweep_description
+from results.report.provenance import provenance_section, reproduction_section, sweep_description
 from results.report.section import Section, section
 from results.report.trials import trial_sections
+from results.store.provenance import read_sessions
 from results.store.run import Run
 from results.table.merge import table_of_runs
 from results.table.table import AblationTable
@@ -82,7 +83,7 @@ def make_report(subjects: Sequence[Subject]) -> Report:
     page = render(
         "report/assets/page.html.j2",
         title=whole.sweep + (f" ({whole.profile})" if whole.profile else ""),
-        description=sweep_description(sessions_of(subjects[0].run)) if is_sole else "",
+        description=sweep_description(read_sessions(subjects[0].run.files)) if is_sole else "",
         summary=_summary(subjects[0].run, tables[0]) if is_sole else "",
         sections=sections,
         # Of several runs each has one link: a dozen equal titles per run would not help navigation.
@@ -97,7 +98,7 @@ def _about(subject: Subject, table: AblationTable, lacking: Mapping[str, str], p
     remarks = [*subject.remarks, *(f"{name.replace('_', ' ')}: {reason}" for name, reason in lacking.items())]
     if remarks:
         yield section(f"{prefix}left-out", "Left out of this report", "left_out", remarks=remarks)
-    sessions = sessions_of(subject.run)
+    sessions = read_sessions(subject.run.files)
     found = [
         provenance_section(f"{prefix}provenance", table, sessions),
         reproduction_section(prefix, subject.run, sessions),

@@ -6,7 +6,6 @@ machine are left out, because reports are shared.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,27 +17,10 @@ from results.store.run import Run
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable
 
-__all__ = ["provenance_section", "reproduction_section", "sessions_of", "sweep_description"]
+__all__ = ["provenance_section", "reproduction_section", "sweep_description"]
 
 _SWEEP = IN_RUN_DIR.sweep.name
 _WIDTH = 88
-
-
-def sessions_of(run: Run) -> tuple[dict[str, Any], ...]:
-    """The starts of the driver, the oldest first; invalid lines are skipped."""
-    try:
-        lines = run.files.provenance.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
-    found = []
-    for line in lines:
-        try:
-            session = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(session, dict):
-            found.append(session)
-    return tuple(found)
 
 
 def sweep_description(sessions: Sequence[Mapping[str, Any]]) -> str:

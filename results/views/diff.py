@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from results.store.provenance import read_sessions
 from results.store.run import Run
-from results.store.run_layout import RunDir
 from results.views.columns import flattened
 from results.views.diff_operands import DiffOperand
 from search_space.parsing.visible import visible
@@ -80,7 +80,7 @@ def run_differences(run: Run, a: DiffOperand, b: DiffOperand) -> Differences:
         for path in paths
         if not _same(left.get(path), right.get(path))
     )
-    sessions = _sessions(run.files)
+    sessions = {one["session"]: one for one in read_sessions(run.files) if isinstance(one.get("session"), str)}
     around = [_surroundings(side, sessions) for side in (a, b)]
     names = [*around[0], *(name for name in around[1] if name not in around[0])]
     surroundings = tuple(
@@ -239,20 +239,3 @@ def _surroundings(side: DiffOperand, sessions: Mapping[str, Mapping[str, Any]]) 
         values = {json.dumps(value, sort_keys=True) for value in known}
         merged[name] = known[0] if len(values) == 1 else " or ".join(sorted(values))
     return merged
-
-
-def _sessions(run_dir: RunDir) -> dict[str, dict[str, Any]]:
-    """Starts of the driver by session id. Unreadable lines are skipped."""
-    try:
-        lines = run_dir.provenance.read_bytes().splitlines()
-    except OSError:
-        return {}
-    found = {}
-    for line in lines:
-        try:
-            session = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(session, dict) and isinstance(session.get("session"), str):
-            found[session["session"]] = session
-    return found

@@ -75,9 +75,9 @@ def _sweep_of(run: Run) -> Sweep:
     Raises:
         SpecError: the run has no such file, or it is not of this sweep.
     """
-    from results.report.provenance import sessions_of
+    from results.store.provenance import read_sessions
 
-    sessions = sessions_of(run)
+    sessions = read_sessions(run.files)
     latest = sessions[-1] if sessions else {}
     path = run.files.sweep
     files = load_studies(path, profile=latest.get("profile") or None, overrides=latest.get("overrides") or ())
