@@ -16,10 +16,10 @@ from torch import nn
 from modelzoo.hosts.coat import coat_sites
 from modelzoo.hosts.plain import PlainSite, plain_sites
 from modelzoo.hosts.pvt_v2 import pvt_v2_sites
-from modelzoo.hosts.site import LEGAL_HOSTS, AttentionSite
+from modelzoo.hosts.site import AttentionSite
 from modelzoo.hosts.swin import swin_sites
 
-__all__ = ["LEGAL_HOSTS", "AttentionSite", "PlainSite", "attention_sites"]
+__all__ = ["AttentionSite", "PlainSite", "attention_sites"]
 
 
 def attention_sites(model: nn.Module) -> list[AttentionSite]:

@@ -14,9 +14,9 @@ from modelzoo.attention import ATTENTION, Slot, TokenAttention
 from search_space.parsing.errors import Problem
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["LEGAL_HOSTS", "AttentionSite", "foreign_host", "make_mechanism", "own_random_numbers"]
+__all__ = ["AttentionSite", "foreign_host", "make_mechanism", "own_random_numbers"]
 
-LEGAL_HOSTS = (
+_LEGAL_HOSTS = (
     "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras, "
     "swin_* and pvt_v2_* for every mechanism, coat_lite_* for groupmix; "
     "`softmax` keeps the attention that a model has"
@@ -64,5 +64,5 @@ def foreign_host(arch: ArchSpec, reason: str) -> Problem:
     return Problem(
         f"attention {arch.attention.name!r} cannot replace the attention of {arch.model!r}, which {reason}",
         path="arch.attention",
-        hint=LEGAL_HOSTS,
+        hint=_LEGAL_HOSTS,
     )
