@@ -9,7 +9,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,6 +200,8 @@ def _records_of_plan(orchestrator: Orchestrator, plan: Plan) -> list[RecordSumma
 def _view_of(
     orchestrator: Orchestrator, plan: Plan, console: Console | None
 ) -> AbstractContextManager[LiveView | TrialLines | None]:
+    if console is None:
+        return nullcontext()
     earlier = {record.trial_id: record for record in _records_of_plan(orchestrator, plan)}
     planned = orchestrator.num_planned
     return progress_view(console, title=plan.sweep.name, planned=planned, earlier=earlier, metric=plan.sweep.metric)

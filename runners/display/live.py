@@ -183,17 +183,15 @@ class LiveView:
 
 @contextmanager
 def progress_view(
-    console: Console | None, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
-) -> Iterator[LiveView | TrialLines | None]:
-    """The observer that suits the console: a live view on a terminal, lines elsewhere; None without a console.
+    console: Console, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
+) -> Iterator[LiveView | TrialLines]:
+    """The observer that suits the console: a live view on a terminal, lines elsewhere.
 
     Args:
         planned: trials that the sweep asks for.
         earlier: trial id -> summary of trials that have a record already.
     """
-    if console is None:
-        yield None
-    elif not console.is_terminal:
+    if not console.is_terminal:
         yield TrialLines(console, planned=planned, earlier=earlier, metric=metric)
     else:
         with LiveView(console, title=title, planned=planned, earlier=earlier, metric=metric) as view:
