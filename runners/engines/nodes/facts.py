@@ -34,6 +34,7 @@ COMPARED = ("ray", "timm", "torch")
 # What else a trial imports; any version that archsweep can be installed with will do.
 NEEDED = (
     "filelock",
+    "markupsafe",
     "msgspec",
     "numpy",
     "packaging",
