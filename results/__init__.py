@@ -5,7 +5,7 @@ A run directory is opened with `Run.open`; `ablation_table` makes its table, `EX
 
 from __future__ import annotations
 
-from results.exporters import EXPORTERS, exporter
+from results.exporters import EXPORTERS
 from results.run_files.run_tables import write_tables
 from results.run_files.tidy_csv import write_curves_csv, write_long_csv
 from results.store.driver_lock import Driver, running_driver
@@ -49,7 +49,6 @@ __all__ = [
     "TuningStatus",
     "UnfinishedTrial",
     "ablation_table",
-    "exporter",
     "format_status",
     "latest_by_trial",
     "merged_table",

@@ -7,6 +7,7 @@ dropped silently. Weights are never downloaded.
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import re
 from typing import Any
 
@@ -20,12 +21,18 @@ from modelzoo.factory.vit import patch_problems
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["build_timm_model", "check_model_name"]
+__all__ = ["available_models", "build_timm_model", "check_model_name"]
 
 # Fields that a model may accept. The rates always have a value (0); a model without such an argument is refused only if
 # the rate is not 0.
 FIELDS = ("depth", "embed_dim", "num_heads", "mlp_ratio", "patch_size", "qkv_bias", "class_token", "global_pool")
 RATES = ("drop_path_rate", "proj_drop_rate", "attn_drop_rate")
+
+
+def available_models(pattern: str = "") -> list[str]:
+    """Model names (`vit` and timm's) that match a part of a name or a pattern with `*`; all names without a pattern."""
+    wanted = pattern if "*" in pattern else f"*{pattern}*"
+    return [*fnmatch.filter(["vit"], wanted), *timm.list_models(wanted)]
 
 
 def check_model_name(name: str) -> None:
@@ -40,7 +47,7 @@ def check_model_name(name: str) -> None:
                 Problem(f"unknown model {name!r}: {err}", path="arch.model", hint=f"did you mean {plain!r}?")
             ) from err
         return
-    known = ["vit", *timm.list_models()]
+    known = available_models()
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     guess = f"Did you mean {' or '.join(repr(c) for c in close)}?  " if close else ""
     raise SpecError(

@@ -12,12 +12,10 @@ from runners.doctor.finding import Finding, Request
 from runners.doctor.machine import (
     check_cpus,
     check_memory,
-    check_open_files,
-    check_processes,
     check_shared_memory,
     check_threads,
 )
-from runners.doctor.places import check_disk, check_file_system, check_localhost, check_sockets
+from runners.doctor.places import check_disk, check_file_system
 from runners.doctor.software import check_gpus, check_own_packages, check_packages, check_python, check_ray
 
 __all__ = ["CHECKS", "Finding", "Request", "diagnose"]
@@ -30,13 +28,9 @@ CHECKS: dict[str, Callable[[Request], Finding]] = {
     "cpus": check_cpus,
     "threads": check_threads,
     "memory": check_memory,
-    "open files": check_open_files,
-    "processes": check_processes,
     "/dev/shm": check_shared_memory,
     "disk": check_disk,
     "file system": check_file_system,
-    "sockets": check_sockets,
-    "localhost": check_localhost,
     "ray": check_ray,
 }
 """Name -> check, in the order in which they are shown."""

@@ -1,9 +1,8 @@
-"""Checks of the machine's resources for trials: CPUs, threads, memory, limits of the shell, shared memory."""
+"""Checks of the machine's resources for trials: CPUs, threads, memory, shared memory."""
 
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +14,14 @@ __all__ = [
     "CpuFacts",
     "check_cpus",
     "check_memory",
-    "check_open_files",
-    "check_processes",
     "check_shared_memory",
     "check_threads",
     "judge_cpus",
     "judge_memory",
-    "judge_open_files",
-    "judge_processes",
     "judge_shared_memory",
     "judge_threads",
 ]
 
-_OPEN_FILES = 4096
-_PROCESSES = 4096  # Ray starts a few hundred threads, each of which counts, per CPU
 _OBJECT_STORE = 0.2 * GIB  # the object store of a private cluster
 _LOADERS = 1 * GIB
 _BINDINGS = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND")
@@ -104,39 +97,6 @@ def judge_memory(available: float | None, limits: Limits, cpus: float) -> Findin
         remedy = f"with {cpus:g} CPUs, --set resources.max_concurrent={max(1, int(left / GIB))}"
         return Finding("memory", "warning", text, remedy)
     return Finding("memory", "ok", text)
-
-
-def check_open_files(request: Request) -> Finding:
-    return judge_open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
-
-
-def judge_open_files(soft: int, hard: int) -> Finding:
-    """Judge the limit of open files, `ulimit -n`."""
-    if soft == resource.RLIM_INFINITY:
-        return Finding("open files", "ok", "no limit")
-    if soft < _OPEN_FILES:
-        can_raise = hard == resource.RLIM_INFINITY or hard >= _OPEN_FILES
-        hint = f"ulimit -n {_OPEN_FILES if can_raise or hard <= soft else hard}"
-        hint += "" if can_raise else f"; more than {hard} takes an administrator (limits.conf, docker run --ulimit)"
-        return Finding("open files", "warning", f"at most {soft}; Ray opens hundreds per worker", hint)
-    return Finding("open files", "ok", f"at most {soft}")
-
-
-def check_processes(request: Request) -> Finding:
-    return judge_processes(resource.getrlimit(resource.RLIMIT_NPROC)[0], local_limits())
-
-
-def judge_processes(limit: int, limits: Limits) -> Finding:
-    """Judge the limits of processes: `ulimit -u` and that of the control group. Both count threads."""
-    if limits.processes is not None and (limits.processes_left or 0) < _PROCESSES:
-        text = (
-            f"the control group grants {limits.processes:g} processes and threads, {limits.processes_left:g} are left"
-        )
-        return Finding("processes", "warning", text, "docker run --pids-limit=-1, or --set resources.max_concurrent=1")
-    if limit != resource.RLIM_INFINITY and limit < _PROCESSES:
-        text = f"at most {limit} processes and threads; Ray starts hundreds of threads per worker"
-        return Finding("processes", "warning", text, f"ulimit -u {_PROCESSES}, if the administrator allows it")
-    return Finding("processes", "ok", "no limit" if limit == resource.RLIM_INFINITY else f"at most {limit}")
 
 
 def check_shared_memory(request: Request) -> Finding:

@@ -1,12 +1,10 @@
-"""Checks of folders and sockets: free space, locks, clocks, connections between processes."""
+"""Checks of folders: free space and locks."""
 
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,21 +21,13 @@ __all__ = [
     "PlaceFacts",
     "check_disk",
     "check_file_system",
-    "check_localhost",
-    "check_sockets",
     "judge_disk",
     "judge_file_system",
-    "judge_localhost",
-    "judge_sockets",
 ]
 
 _LEAST_FREE = 1 * GIB
 _LEAST_INODES = 10_000
 _FULLEST = 0.95  # Ray's own limit: it creates no object on a disk that is fuller
-_MOST_SKEW_SECONDS = 2.0
-_LONGEST_SOCKET = 107  # bytes of a Unix socket's path on Linux, unix(7)
-_IN_SESSION = "asw-ray-4194304-abcdefgh/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-_IN_TEMP = "pymp-abcdefgh/listener-abcdefgh"
 
 
 @dataclass(frozen=True)
@@ -55,12 +45,11 @@ class PlaceFacts:
 @dataclass(frozen=True)
 class FileSystemFacts:
     """The file system of the run directory. `lock_error`: error of a lock; `is_exclusive`: a second one is refused;
-    `skew`: seconds that its clock is ahead of ours; `warning`, `refusal`: what is known of its kind."""
+    `warning`, `refusal`: what is known of its kind."""
 
     path: str
     lock_error: str = ""
     is_exclusive: bool = True
-    skew: float = 0.0
     warning: str = ""
     refusal: str = ""
 
@@ -106,23 +95,20 @@ def check_file_system(request: Request) -> Finding:
         refusal = err.problems[0].message
     try:
         with tempfile.NamedTemporaryFile(dir=folder) as first, open(first.name, "rb") as second:
-            first.write(b"?")
-            first.flush()
-            skew = os.stat(first.name).st_mtime - time.time()
             try:
                 locked = lock_descriptor(first.fileno(), blocking=False)
                 is_exclusive = locked and not lock_descriptor(second.fileno(), blocking=False)
             except OSError as err:
                 return judge_file_system(FileSystemFacts(str(folder), err.strerror or str(err)))
             error = "" if locked else "that of a new file is refused"
-            return judge_file_system(FileSystemFacts(str(folder), error, is_exclusive, skew, warning, refusal))
+            return judge_file_system(FileSystemFacts(str(folder), error, is_exclusive, warning, refusal))
     except OSError as err:
         refusal = refusal or f"{folder}: cannot write: {err.strerror}"
         return judge_file_system(FileSystemFacts(str(folder), refusal=refusal))
 
 
 def judge_file_system(facts: FileSystemFacts) -> Finding:
-    """Judge the file system of the run directory: locks keep a second driver out, and its clock dates the trials."""
+    """Judge the file system of the run directory: its locks keep a second driver out."""
     name = "file system"
     elsewhere = "choose a local folder or a shared POSIX file system with --out"
     if facts.refusal:
@@ -135,51 +121,9 @@ def judge_file_system(facts: FileSystemFacts) -> Finding:
     if not facts.is_exclusive:
         text = f"{facts.path}: two processes got the same lock, so two drivers could write into one run"
         return Finding(name, "problem", text, elsewhere)
-    if abs(facts.skew) > _MOST_SKEW_SECONDS:
-        text = f"{facts.path}: its clock is {abs(facts.skew):.0f} s {'ahead' if facts.skew > 0 else 'behind'}"
-        return Finding(name, "warning", text, "synchronise both machines with NTP (chronyd); `watch` shows wrong times")
     if facts.warning:
         return Finding(name, "warning", facts.warning, elsewhere)
-    return Finding(name, "ok", f"{facts.path}: locks hold, its clock is ours")
-
-
-def check_sockets(request: Request) -> Finding:
-    return judge_sockets({"Ray": f"{SHORT_DIRECTORY}/{_IN_SESSION}", "TMPDIR": f"{tempfile.gettempdir()}/{_IN_TEMP}"})
-
-
-def judge_sockets(longest: Mapping[str, str]) -> Finding:
-    """Judge the sockets. `longest`: owner of a folder -> the longest path of a socket in it."""
-    lengths = {whose: len(os.fsencode(path)) for whose, path in longest.items()}
-    too_long = [f"{whose}: {length}" for whose, length in lengths.items() if length > _LONGEST_SOCKET]
-    text = f"paths of sockets have at most {max(lengths.values())} of {_LONGEST_SOCKET} bytes"
-    if too_long:
-        text = f"paths of sockets are longer than {_LONGEST_SOCKET} bytes ({', '.join(too_long)})"
-        return Finding("sockets", "problem", text, "export TMPDIR=/tmp, or another short folder")
-    return Finding("sockets", "ok", text)
-
-
-def check_localhost(request: Request) -> Finding:
-    try:
-        addresses = sorted({str(entry[4][0]) for entry in socket.getaddrinfo("localhost", None)})
-    except OSError as err:
-        return judge_localhost([], err.strerror or str(err), "")
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 5.0):
-            return judge_localhost(addresses, "", "")
-    except OSError as err:
-        return judge_localhost(addresses, "", err.strerror or str(err))
-
-
-def judge_localhost(addresses: Sequence[str], lookup_error: str, connect_error: str) -> Finding:
-    """Judge the loopback device: Ray's processes and those of a trial communicate over it."""
-    if lookup_error or not any(address == "::1" or address.startswith("127.") for address in addresses):
-        said = lookup_error or f"it is {', '.join(addresses) or 'nothing'}"
-        text = f"`localhost` is not this machine: {said}"
-        return Finding("localhost", "problem", text, "put `127.0.0.1 localhost` into /etc/hosts")
-    if connect_error:
-        text = f"no connection to 127.0.0.1: {connect_error}"
-        return Finding("localhost", "problem", text, "ip link set lo up; a firewall must let loopback through")
-    return Finding("localhost", "ok", ", ".join(addresses))
+    return Finding(name, "ok", f"{facts.path}: locks hold")
 
 
 def _look(purpose: str, path: Path) -> PlaceFacts:

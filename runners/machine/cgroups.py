@@ -1,4 +1,4 @@
-"""CPU, memory and process limits of this process's control groups (cgroups).
+"""CPU and memory limits of this process's control groups (cgroups).
 
 Containers, Slurm jobs and systemd slices set such limits; `os.cpu_count` and /proc/meminfo do not show them. Groups are
 nested and each of them limits: the tightest one counts. Version 2 has one tree, version 1 one for each resource; both
@@ -27,8 +27,6 @@ class Limits:
     cpus: float | None = None
     memory: float | None = None
     memory_left: float | None = None
-    processes: float | None = None
-    processes_left: float | None = None
 
 
 def local_limits() -> Limits:
@@ -41,7 +39,7 @@ def local_limits() -> Limits:
 
 def read_limits(groups: str, mounts: str, *, root: Path = Path("/")) -> Limits:
     """Limits from the text of /proc/self/cgroup and /proc/self/mountinfo; `root` is prefixed to every mount point."""
-    cpus, memory, memory_left, processes, processes_left = [], [], [], [], []
+    cpus, memory, memory_left = [], [], []
     for group in _groups("cpu", groups, mounts, root):
         quota, period = _words(group / "cpu.max") or (
             *_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us"),
@@ -55,12 +53,7 @@ def read_limits(groups: str, mounts: str, *, root: Path = Path("/")) -> Limits:
         used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0.0
         memory.append(limit)
         memory_left.append(max(0.0, limit - max(0.0, used - _droppable(group))))
-    for group in _groups("pids", groups, mounts, root):
-        limit = _number(group / "pids.max")
-        if limit is not None:
-            processes.append(limit)
-            processes_left.append(limit - (_number(group / "pids.current") or 0.0))
-    return Limits(*(min(found, default=None) for found in (cpus, memory, memory_left, processes, processes_left)))
+    return Limits(*(min(found, default=None) for found in (cpus, memory, memory_left)))
 
 
 def _groups(controller: str, groups: str, mounts: str, root: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from modelzoo import ATTENTION, attention_catalog, build_model, resolve_img_size
+from modelzoo import build_model, resolve_img_size
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
@@ -189,15 +189,3 @@ def test_patches_that_do_not_tile_the_image_of_a_named_model():
 
 def test_a_misspelt_option_of_vit_suggests_the_correct_one():
     assert refusal(patch_size=2, options={"qk_nrm": True}).endswith("Did you mean 'qk_norm'?")
-
-
-def test_catalog_lists_each_mechanism_with_its_options():
-    entries = {entry.name: entry for entry in attention_catalog()}
-    refiner = {option.name: option for option in entries["refiner"].options}
-    assert list(entries) == sorted(ATTENTION)
-    assert entries["softmax"].options == ()
-    assert list(refiner) == [
-        *("blocks", "expansion", "kernel_size", "reduction", "identity", "sharing", "residual_map")
-    ]
-    assert (refiner["expansion"].default, refiner["reduction"].default) == (3.0, True)
-    assert all(entry.summary for entry in entries.values())

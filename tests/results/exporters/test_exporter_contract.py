@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import results.exporters
-from results import EXPORTERS, ablation_table, exporter
-from search_space.parsing.errors import SpecError
+from results import EXPORTERS, ablation_table
 
 _GOLDEN = Path(__file__).parent / "golden_tables"
 _HOSTILE = [
@@ -65,12 +64,6 @@ def test_every_file_is_in_the_table():
     assert set(EXPORTERS) == files
     for name, write in EXPORTERS.items():
         assert write is importlib.import_module(f"results.exporters.{name}").write
-
-
-def test_an_unknown_format_is_an_error():
-    with pytest.raises(SpecError) as caught:
-        exporter("markdown")
-    assert str(caught.value) == "unknown table format 'markdown'\n  known: csv, html, md, tex, text."
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.exporters import exporter
+from results.exporters import EXPORTERS
 from results.stats.pareto import pareto_ranks
 from results.table.build import ablation_table
 from search_space.parsing.errors import SpecError
@@ -38,7 +38,7 @@ def test_fronts_are_those_of_repeated_removal(points):
 
 
 def _export(table, name):
-    exporter(name)(table, stream := io.StringIO())
+    EXPORTERS[name](table, stream := io.StringIO())
     return stream.getvalue()
 
 

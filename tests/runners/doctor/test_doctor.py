@@ -26,13 +26,12 @@ def test_a_machine_on_which_the_tests_run_has_no_problem(tmp_path):
 
 @pytest.mark.thorough
 def test_what_is_wrong_is_found_and_ends_with_1(tmp_path):
-    """Few open files, one CPU of several, a run directory below a file, and a Ray that cannot be imported."""
+    """One CPU of several, a run directory below a file, and a Ray that cannot be imported."""
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "__init__.py").write_text("raise ImportError('broken on purpose')")
     (tmp_path / "file").write_text("")
     script = (
-        "import os, resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))\n"
+        "import os, sys\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from runners.cli import main\n"
         f"sys.argv = ['archsweep', 'doctor', '--json', '--out', {str(tmp_path / 'file' / 'runs')!r}]\n"
@@ -42,11 +41,6 @@ def test_what_is_wrong_is_found_and_ends_with_1(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1, done.stderr
     found = {finding["name"]: finding for finding in json.loads(done.stdout)}
-    assert (found["open files"]["state"], found["open files"]["text"], found["open files"]["remedy"]) == (
-        "warning",
-        "at most 512; Ray opens hundreds per worker",
-        "ulimit -n 4096; more than 512 takes an administrator (limits.conf, docker run --ulimit)",
-    )
     assert found["cpus"]["text"].startswith("1")
     disk = found["disk"]
     assert (disk["state"], disk["text"], disk["remedy"]) == (
