@@ -72,7 +72,10 @@ def statuses(folder):
     return [(record.status, record.failure and record.failure.message) for record in opened.records]
 
 
-@pytest.mark.xdist_group("ray")
+# Slow, because a cluster starts. Of the default run, the next test holds it for the other start of the command, and the
+# one after it this start without Ray.
+@pytest.mark.ray
+@pytest.mark.slow
 def test_console_script_trains_on_ray(command, folder):
     """Ray puts the folder first on the path of its workers, and their forkserver starts in it."""
     done = command("archsweep", *run())
@@ -82,7 +85,7 @@ def test_console_script_trains_on_ray(command, folder):
     assert "the package of the user" not in log + done.stderr
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
 def test_module_trains_on_ray_in_two_processes_with_a_tracker(command, folder):
     """Forked trial, spawned ranks, tracker process: each finds our packages, also where the folder is on PYTHONPATH."""
     track = ["--set", "track=[tensorboard]", "--set", "resources.cpus=2", "--set", "resources.processes=2"]

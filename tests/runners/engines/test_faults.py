@@ -161,8 +161,11 @@ def undisturbed(text, folder):
 
 
 def test_a_node_that_joins_is_put_to_use_and_its_trial_runs_again_when_it_is_lost(start, add_node, ray_nodes, tmp_path):
+    # The baseline trains until the other node has joined, started a worker and is gone again.
+    lost = "{arch.attention: reattention, train.epochs: 100}"
     text = SWEEP.replace("epochs: 80", "epochs: 250").replace("seeds: 2", "seeds: 1")
-    sweep = start(text)
+    text = text.replace("space:\n      arch.attention: [softmax, reattention]", "space: {}")
+    sweep = start(text.replace("design: one_factor", f"design: {{name: list, rows: [{lost}]}}"))
     sweep.wait_for(lambda run: max(epochs_of(run)) >= 1)
     node = add_node(num_cpus=2, num_gpus=1)
     sweep.wait_for(lambda run: len(run.unfinished) == 2)  # the first node has room for one
@@ -172,8 +175,12 @@ def test_a_node_that_joins_is_put_to_use_and_its_trial_runs_again_when_it_is_los
     assert dict(result.counts) == {"completed": 2}
     assert len(run.records) == 2
     placed = [event.variant for event in run.progress if event.event == "place"]
-    assert placed == ["baseline", "attention=reattention", "attention=reattention"]
-    assert results_of(run) == undisturbed(text, tmp_path)
+    assert len(placed) == 3
+    assert placed[1] == placed[2] != placed[0] == "baseline"
+    alone = SWEEP.replace("class_token", "attention: reattention, class_token").replace("epochs: 80", "epochs: 100")
+    alone = alone.replace("\n      arch.attention: [softmax, reattention]", " {}").replace("one_factor", "factorial")
+    ((trial, expected),) = undisturbed(alone.replace("seeds: 2", "seeds: 1"), tmp_path).items()
+    assert results_of(run)[trial] == expected
 
 
 def test_a_node_that_fails_everything_is_set_aside(start, add_node, tmp_path):
@@ -221,16 +228,17 @@ def test_trial_that_memory_ran_out_for_runs_once_more_alone(start, while_trainin
 
 
 @needs_proc
-def test_trial_that_hangs_is_ended_and_its_worker_goes_on(start, while_training):
+def test_trial_that_hangs_is_ended_and_its_worker_goes_on(start):
     """A stopped process answers nothing, not even a request to end."""
-    text = LONG.replace("epochs: 60", "epochs: 100000").replace("seeds: 2", "seeds: 1")
-    text = text.replace("space: {}", "space: {train.epochs: [100000, 4]}")
-    # The other trial has as much time as it needs on a machine with much else to do. The limit of the stopped one
-    # includes the imports of its worker: if it ended before the trial is forked, the signal would stop the other.
-    limits = '{time_limit: 10m, gpus: 1, per_variant: [{where: "train.epochs > 4", time_limit: 40s}]}'
-    with while_training(signal.SIGSTOP):
-        result, opened = start(text + f"    resources: {limits}\n").result()
-    assert dict(result.counts) == {"failed": 1, "completed": 1}
+    # One trial at a time. The limit begins when its worker is warm: the baseline has run on it.
+    limits = '{time_limit: 10m, gpus: 1, per_variant: [{where: "train.epochs > 4", time_limit: 12s}]}'
+    text = LONG.replace("epochs: 60", "epochs: 2").replace("seeds: 2", "seeds: 1").replace("factorial", "one_factor")
+    sweep = start(text.replace("space: {}", "space: {train.epochs: [2, 100000, 4]}") + f"    resources: {limits}\n")
+    sweep.wait_for(lambda run: any(trial.variant == "epochs=100000" and trial.epoch for trial in run.unfinished))
+    (trial,) = trial_processes()
+    os.kill(trial, signal.SIGSTOP)
+    result, opened = sweep.result()
+    assert dict(result.counts) == {"failed": 1, "completed": 2}
     (failed,) = [record for record in opened.records if record.status == "failed"]
-    assert failed.failure.type == "TimeLimit"
+    assert (failed.variant, failed.failure.type) == ("epochs=100000", "TimeLimit")
     assert set(trial_processes()) == set()

@@ -151,7 +151,7 @@ def start_and_kill(start, home):
     return killed
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
 @needs_proc
 def test_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
     """Looked at, and stopped the impatient way."""
