@@ -17,9 +17,11 @@ from rich.console import Console
 
 from results import LedgerWriter, ProgressWriter, RecordSummary, write_plan, write_tables
 from results.store.run_layout import RunDir
+from runners.cache.origin import Origins
 from runners.cache.reuse import RecordLookup, from_siblings, reuse_records
 from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_records
 from runners.display.live import LiveView, TrialLines, progress_view
+from runners.driver.changed_records import Changed, find_changed_records, write_fingerprints
 from runners.driver.checkpoint_cleanup import CheckpointRemover, remove_checkpoints
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.progress_file import ProgressFile
@@ -68,6 +70,7 @@ def run_sweep(
     overrides: Sequence[str] = (),
     siblings: Sequence[Path] = (),
     cache: TrialCache | None = None,
+    changed: Changed = "refuse",
     console: Console | None = None,
 ) -> SweepOutcome:
     """Run the trials of the plan that `run_dir` has no record of.
@@ -76,11 +79,14 @@ def run_sweep(
         retry: statuses that run again; `failed` is the only useful one.
         limit: start at most this many trials.
         siblings: run directories of the other studies of the file, whose completed trials are reused.
+        changed: what happens to records of other data, code or software: `refuse` a start that would mix them with
+            others, `retrain` their trials, `keep` those of other code or software.
         cache: the trial cache; it serves nothing where trials leave more than their records.
         console: shows progress; None for silence.
 
     Raises:
-        SpecError: another driver holds the run directory, or the engine cannot run these trials.
+        SpecError: another driver holds the run directory, the engine cannot run these trials, or the start would mix
+            records of different data, code or software.
     """
     files = RunDir(run_dir.resolve())  # workers have other working directories
     session = new_session()
@@ -88,7 +94,13 @@ def run_sweep(
         cache = None
     with LedgerWriter(files) as ledger, ProgressWriter(files, ledger.summaries) as progress:
         # 1. What is planned, and where its numbers come from.
-        write_plan(files, plan.as_run_plan())
+        origins = cache.origins if cache else Origins(plan.sweep.resources, say=_say_to(console))
+        found = find_changed_records(plan, ledger, origins)
+        ledger.supersede(found.superseded(changed, files))
+        if notice := found.notice(changed):
+            _say_to(console)(notice)
+        write_fingerprints(files, origins.fingerprints)
+        write_plan(files, plan.as_run_plan(superseded=ledger.superseded))
         remove_checkpoints(files, ledger.summaries)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(files, description, plan.file.text)
@@ -112,8 +124,8 @@ def run_sweep(
             for stage in stages(plan, ledger, retry=retry, session=session):
                 if is_comparing := stage.role == "":
                     plan = stage.plan
-                    write_plan(files, plan.as_run_plan())
-                lookups: list[RecordLookup] = [from_siblings(siblings, files), *([cache.get] if cache else [])]
+                    write_plan(files, plan.as_run_plan(superseded=ledger.superseded))
+                lookups: list[RecordLookup] = [from_siblings(siblings, files, origins), *([cache.get] if cache else [])]
                 if count := reuse_records(stage.plan, ledger, lookups, role=stage.role):
                     _report_reused(count, cache)
                 followers = [*observers]
@@ -127,6 +139,7 @@ def run_sweep(
                     observers=followers,
                     stop=stop,
                     lookup=cache.get if cache else None,
+                    origins=origins,
                 )
                 if orchestrator.num_startable > 0:
                     with _view_of(orchestrator, stage.plan, console) as view:

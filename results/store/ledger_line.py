@@ -58,6 +58,9 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     resumed_from_epoch: int | None = None
     cached_from: str = ""
     failure: _Failure | None = None
+    data: str = ""
+    code: str = ""
+    software: str = ""
 
     def record(self) -> TrialRecord:
         """The record that pydantic makes of the same line, without a second validation."""
@@ -81,7 +84,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
 
 
 # The same few texts in a hundred thousand records: one copy of each.
-_SHARED = ("variant_id", "variant", "device", "host", "session", "cached_from")
+_SHARED = ("variant_id", "variant", "device", "host", "session", "cached_from", "data", "code", "software")
 _ALL_FIELDS = set(TrialRecord.model_fields)
 _decode = msgspec.json.Decoder(LedgerLine).decode
 

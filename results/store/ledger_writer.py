@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 
 from results.store.driver_lock import DriverLock
 from results.store.files import fsync_directory, readable_write_errors, refuse_special_files
 from results.store.ledger import LedgerScan, is_record, open_ledger
 from results.store.record_summary import RecordSummary, summarize
-from results.store.records import TrialRecord
+from results.store.records import Origin, TrialRecord
 from results.store.run_layout import RunDir
 
 __all__ = ["LedgerWriter"]
@@ -31,6 +32,7 @@ class LedgerWriter:
             ledger.append(record)              # durable when it returns
 
     Only the summaries of the records stay in memory; `read_ledger(ledger.path)` gives the records themselves.
+    `superseded`: origins whose records are left out of the summaries.
     `torn_bytes`: bytes of a torn last line that were cut off on opening. Appending from several threads is safe.
     """
 
@@ -38,6 +40,7 @@ class LedgerWriter:
         self.run_dir = RunDir.of(run_dir)
         self.path = self.run_dir.ledger
         self.summaries: list[RecordSummary] = []
+        self.superseded: tuple[Origin, ...] = ()
         self.torn_bytes = 0
         self._lock = DriverLock(self.run_dir.path)
         self._mutex = threading.Lock()
@@ -95,6 +98,12 @@ class LedgerWriter:
             self._size += len(line)
             self.summaries.append(summary)
         return summary
+
+    def supersede(self, origins: Iterable[Origin]) -> None:
+        """Leave the records of these origins out of `summaries`: they stay in the file and count no more."""
+        self.superseded = tuple(origins)
+        left_out = {(origin.data, origin.code, origin.software) for origin in self.superseded}
+        self.summaries[:] = [each for each in self.summaries if (each.data, each.code, each.software) not in left_out]
 
     def _truncate(self) -> None:
         assert self._descriptor is not None

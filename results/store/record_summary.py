@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from results.store.ledger_line import LedgerLine
-from results.store.records import Failure, Status, TrialRecord
+from results.store.records import Failure, Origin, Status, TrialRecord
 
 __all__ = ["AnyRecord", "Attempt", "RecordSummary", "latest_by_trial", "summarize"]
 
@@ -33,10 +33,18 @@ class RecordSummary(msgspec.Struct, frozen=True, gc=False):
     finished_at: str
     metrics: Mapping[str, float]
     failure: Failure | None
+    data: str
+    code: str
+    software: str
+
+    @property
+    def origin(self) -> Origin:
+        """Data, code and software of the record."""
+        return Origin(data=self.data, code=self.code, software=self.software)
 
 
 class Attempt(Protocol):
-    """The fields that decide between several records of one trial."""
+    """The fields that decide between several records of one trial, and whether one counts at all."""
 
     @property
     def trial_id(self) -> str: ...
@@ -46,6 +54,12 @@ class Attempt(Protocol):
     def attempt(self) -> int: ...
     @property
     def finished_at(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def software(self) -> str: ...
 
 
 AnyRecord = TypeVar("AnyRecord", bound=TrialRecord | RecordSummary)
@@ -70,19 +84,25 @@ def summarize(record: TrialRecord | LedgerLine | RecordSummary) -> RecordSummary
         record.finished_at,
         record.metrics,
         failure,
+        sys.intern(record.data),
+        sys.intern(record.code),
+        sys.intern(record.software),
     )
 
 
-def latest_by_trial(records: Iterable[_Attempt]) -> dict[str, _Attempt]:
+def latest_by_trial(records: Iterable[_Attempt], superseded: Collection[Origin] = ()) -> dict[str, _Attempt]:
     """The deciding record of every trial id: a completed one if there is any, else the latest attempt.
 
-    Preempted ones decide nothing: their trial is still to be done.
+    Preempted ones decide nothing: their trial is still to be done. Neither do those of a superseded origin.
 
     Does not depend on the order of the records, so that a merged or sorted ledger gives the same table.
     """
     deciding: dict[str, _Attempt] = {}
+    not_counted = {(origin.data, origin.code, origin.software) for origin in superseded}
     for record in records:
         if record.status == "preempted":
+            continue
+        if not_counted and (record.data, record.code, record.software) in not_counted:
             continue
         other = deciding.setdefault(record.trial_id, record)
         if other is not record and _decides_over(record, other):
@@ -103,8 +123,8 @@ def _tie_break(record: Attempt) -> tuple[str, str]:
     # Two records of one second: any order will do, as long as summaries and whole records agree on it.
     assert isinstance(record, TrialRecord | RecordSummary)
     summary = summarize(record)
-    *fields, failure = msgspec.structs.astuple(summary)
-    fields.append(failure and failure.model_dump())
+    fields = msgspec.structs.asdict(summary)
+    fields["failure"] = summary.failure and summary.failure.model_dump()
     # Without the curve, which a table does not read.
     rest = record.model_dump_json(exclude={"curve"}) if isinstance(record, TrialRecord) else ""
     return json.dumps(fields, sort_keys=True), rest

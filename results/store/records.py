@@ -19,6 +19,7 @@ __all__ = [
     "RECORD_VERSION",
     "Analysis",
     "Failure",
+    "Origin",
     "PlannedVariant",
     "PublishedRow",
     "Retuned",
@@ -121,6 +122,23 @@ class TrialRecord(_Stored):
         default="", description="the run directory whose record was taken over instead of training again"
     )
     failure: Failure | None = None
+    data: str = Field(default="", description="fingerprint of the dataset; empty: of an archsweep before 0.3")
+    code: str = Field(default="", description="version of archsweep's code that took part: common part, whole")
+    software: str = Field(default="", description="versions of the packages that compute, as text")
+
+    @property
+    def origin(self) -> Origin:
+        """Data, code and software that the trial was trained and measured with."""
+        return Origin(data=self.data, code=self.code, software=self.software)
+
+
+class Origin(_Stored):
+    """What a record is of beside its spec. Records of different data never share a mean; those of different code or
+    software only where the user asks for it (`archsweep run --changed keep`)."""
+
+    data: str = ""
+    code: str = ""
+    software: str = ""
 
 
 class PlannedVariant(_Stored):
@@ -183,4 +201,7 @@ class RunPlan(_Stored):
     dataset: str = ""
     epochs: int | None = None
     analysis: Analysis = Analysis()
+    superseded: list[Origin] = Field(
+        default_factory=list, description="origins whose records do not count: of data, code or software that changed"
+    )
     retuned: Retuned | None = None

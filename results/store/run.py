@@ -54,12 +54,12 @@ class RunView(Generic[_Record]):
     @cached_property
     def deciding(self) -> Mapping[str, _Record]:
         """Trial id -> its deciding record; trials that tuned a variant are left out."""
-        return latest_by_trial(record for record in self.records if not record.role)
+        return latest_by_trial((record for record in self.records if not record.role), self.plan.superseded)
 
     @cached_property
     def tuning(self) -> Mapping[str, _Record]:
         """Trial id -> its deciding record, of the trials that tuned a variant."""
-        return latest_by_trial(record for record in self.records if record.role)
+        return latest_by_trial((record for record in self.records if record.role), self.plan.superseded)
 
     def tunes_a_variant(self, seed: int) -> bool:
         """Whether trials of this seed tune a variant: no reported trial has a seed of `retune`."""
@@ -68,7 +68,7 @@ class RunView(Generic[_Record]):
     @cached_property
     def unfinished(self) -> tuple[UnfinishedTrial, ...]:
         """Trials that began and have no record yet: running, or interrupted if there is no driver."""
-        return unfinished_trials(self.progress, latest_by_trial(self.records))
+        return unfinished_trials(self.progress, latest_by_trial(self.records, self.plan.superseded))
 
 
 class Run(RunView[TrialRecord]):

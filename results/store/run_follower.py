@@ -18,7 +18,7 @@ from results.store.run_layout import RunDir
 
 __all__ = ["RunFollower"]
 
-_REMEMBERED = 256  # bytes before the place reached
+_REMEMBERED = 4096  # more than a line: the last fields of two records are often equal
 
 
 class RunFollower:

@@ -104,6 +104,10 @@ class RunDir:
     def sweep(self) -> Path:
         return self.path / "sweep.yaml"
 
+    def fingerprint(self, digest: str) -> Path:
+        """What the fingerprint of a dataset is of: its folders with their numbers of files."""
+        return self.path / _DATA / f"{digest}.json"
+
     # Working files of drivers.
 
     @property
@@ -190,7 +194,7 @@ class RunDir:
         return self.path / "optuna" / "journal.log"
 
 
-_STOP, _TRIALS, _TRACKING, _MLFLOW = ".stop-", "trials", "tracking", "mlflow"
+_STOP, _TRIALS, _TRACKING, _MLFLOW, _DATA = ".stop-", "trials", "tracking", "mlflow", "data"
 IN_RUN_DIR = RunDir(Path())
 """For messages: paths relative to a run directory, `IN_RUN_DIR.trials_csv` is `trials.csv`."""
 

@@ -40,7 +40,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         if name not in (*RANKED, *COST_NAMES):
             hint = did_you_mean(name, (*RANKED, *COST_NAMES))
             raise SpecError(Problem(f"unknown objective {name!r}", path="search.objectives", hint=hint))
-    trials = planned_trials(plan, latest_by_trial(records).values())
+    trials = planned_trials(plan, latest_by_trial(records, plan.superseded).values())
     selection = plan.analysis.selection
     check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)
     trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}

@@ -48,7 +48,7 @@ def resolve_operand(run: Run, text: str) -> DiffOperand:
     variants: dict[str, list[TrialRecord]] = {}
     for record in run.deciding.values():
         variants.setdefault(record.variant_id, []).append(record)
-    trials = latest_by_trial(run.records)
+    trials = latest_by_trial(run.records, run.plan.superseded)
     if named := [key for key, records in variants.items() if any(record.variant == text for record in records)]:
         return _variant(_planned(run, text, named, variants), variants, called=text)
     found = [(True, text)] if text in variants else [(False, text)] if text in trials else []

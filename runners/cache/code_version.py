@@ -20,7 +20,7 @@ import timm
 from modelzoo.attention import ATTENTION
 from runners.data.sources import source_of
 from runners.tasks import TASKS
-from search_space import TrialSpec
+from search_space.schema.trial import Setting
 
 __all__ = ["code_version", "modules_of"]
 
@@ -30,26 +30,30 @@ _ROOT = "runners.training.trial"
 _PLUG_INS = ("modelzoo.attention", "modelzoo.models", "runners.tasks", "runners.data.digits", "runners.data.shapes")
 
 
-def code_version(spec: TrialSpec) -> str:
-    """A hash of everything of archsweep that takes part in training this trial, and of the Python that reads it."""
-    return _hash_of(modules_of(spec))
+def code_version(setting: Setting) -> str:
+    """Version of everything of archsweep that takes part in training a trial, and of the Python that reads it.
+
+    Two hashes, `COMMON.WHOLE`: of the modules that every trial uses, and of those of this trial. Trials of different
+    plug-ins have different wholes; where their common parts differ, too, they were trained by different code.
+    """
+    return f"{_hash_of(_closure((_ROOT,)))}.{_hash_of(modules_of(setting))}"
 
 
-def modules_of(spec: TrialSpec) -> tuple[str, ...]:
+def modules_of(setting: Setting) -> tuple[str, ...]:
     """Names of the modules that count."""
-    return _closure(tuple(sorted({_ROOT, *_used_plug_ins(spec)})))
+    return _closure(tuple(sorted({_ROOT, *_used_plug_ins(setting)})))
 
 
-def _used_plug_ins(spec: TrialSpec) -> Iterator[str]:
-    attention = spec.arch.attention
+def _used_plug_ins(setting: Setting) -> Iterator[str]:
+    attention = setting.arch.attention
     if attention is not None:
         yield ATTENTION[attention.name].__module__
-    if timm.is_model(spec.arch.model):
-        module = timm.models.model_entrypoint(spec.arch.model).__module__
+    if timm.is_model(setting.arch.model):
+        module = timm.models.model_entrypoint(setting.arch.model).__module__
         if module.split(".")[0] in _ROOMS:
             yield module
-    yield TASKS[spec.task.name].__module__
-    yield source_of(spec.task.dataset).load.__module__
+    yield TASKS[setting.task.name].__module__
+    yield source_of(setting.task.dataset).load.__module__
 
 
 @functools.cache
@@ -105,7 +109,7 @@ def _hash_of(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for module in modules:
         digest.update(f"\n{module}\n{_normalised(module)}".encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:12]
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
 from results.store.run_layout import RunDir
+from runners.cache.origin import Origins
 from runners.planning.plan import Plan
 from runners.trials.assignment import Assignment, TrialRole, reused_record
 from search_space import TrialSpec, Variant, trial_id
@@ -24,17 +25,25 @@ RecordLookup = Callable[[TrialSpec], TrialRecord | None]
 """The completed record of an equal trial, with `cached_from`; None if there is none."""
 
 
-def from_siblings(siblings: Iterable[Path], run_dir: RunDir) -> RecordLookup:
-    """Looks into the ledgers of the other studies of a file; those that do not exist yet hold nothing."""
-    found: dict[str, TrialRecord] = {}
+def from_siblings(siblings: Iterable[Path], run_dir: RunDir, origins: Origins) -> RecordLookup:
+    """Looks into the ledgers of the other studies of a file; those that do not exist yet hold nothing.
+
+    Records of other data, code or software are not taken over.
+    """
+    found: dict[str, list[TrialRecord]] = {}
     for sibling in siblings:
         if sibling.resolve() == run_dir.path.resolve():
             continue
-        for key, record in latest_by_trial(read_ledger(RunDir.of(sibling).ledger).records).items():
+        for record in read_ledger(RunDir.of(sibling).ledger).records:
             if record.status == "completed":
-                origin = record.cached_from or sibling.name
-                found.setdefault(key, record.model_copy(update={"cached_from": origin}))
-    return lambda spec: found.get(trial_id(spec))
+                known = record.model_copy(update={"cached_from": record.cached_from or sibling.name})
+                found.setdefault(record.trial_id, []).append(known)
+
+    def lookup(spec: TrialSpec) -> TrialRecord | None:
+        present = [record for record in found.get(trial_id(spec), ()) if record.origin == origins.of(spec)]
+        return next(iter(latest_by_trial(present).values()), None)
+
+    return lookup
 
 
 def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLookup], *, role: TrialRole = "") -> int:

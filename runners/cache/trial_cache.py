@@ -1,6 +1,6 @@
 """Trial cache across sweeps: a trial that was trained before, by the same code, is not trained again.
 
-A record is served if its identity, code (`code_version`), torch, timm and kind of device are those of the trial; its
+A record is served if its identity, its origin (data, code, software) and its kind of device are those of the trial; its
 `cached_from` names the run that trained it. One small file per trial, written in one step, so that any number of
 drivers may share the folder, also over a network; what cannot be read is no entry.
 
@@ -9,18 +9,18 @@ Not served: trials that leave more than a record behind (kept weights, attention
 
 from __future__ import annotations
 
-import importlib.metadata
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from results import TrialRecord
 from results.store.files import atomic_write
-from runners.cache.code_version import code_version
-from runners.cache.directory import entries
+from runners.cache.origin import Origins
+from runners.machine.user_cache import entries
 from runners.planning.plan import Plan
 from runners.trials.assignment import Assignment
 from search_space import SpecError, Sweep, TrialSpec, trial_id
@@ -33,13 +33,14 @@ class TrialCache:
     """Completed trials below `directory`.
 
     Attributes:
+        origins: the present origin of each trial; records of another one are not served.
         device: `cpu` or the name of the GPU that this run trains on; numbers of another kind are not its own. None
             serves nothing.
     """
 
     directory: Path
     device: str | None
-    _codes: dict[str, str] = field(default_factory=dict)
+    origins: Origins
 
     def get(self, spec: TrialSpec) -> TrialRecord | None:
         """The record of an equal trial, with `cached_from`; None if there is none."""
@@ -51,7 +52,8 @@ class TrialCache:
             origin = str(entry["run"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
             return None
-        if record.trial_id != trial_id(spec) or record.status != "completed":
+        is_of_trial = record.trial_id == trial_id(spec) and record.origin == self.origins.of(spec)
+        if not is_of_trial or record.status != "completed":
             return None
         return record.model_copy(update={"cached_from": record.cached_from or origin})
 
@@ -62,7 +64,7 @@ class TrialCache:
             SpecError: it cannot be written.
         """
         path = self._path(spec, record.device)
-        if path.exists():
+        if record.origin != self.origins.of(spec) or path.exists():
             return
         entry = {"run": f"{run_dir} ({record.finished_at[:10]})", "record": record.model_dump(mode="json")}
         try:
@@ -73,12 +75,9 @@ class TrialCache:
 
     def _path(self, spec: TrialSpec, device: str) -> Path:
         key = trial_id(spec)
-        plug_ins = json.dumps([spec.arch.model, spec.arch.attention and spec.arch.attention.name, spec.task.name,
-                               spec.task.dataset.name])  # fmt: skip
-        if plug_ins not in self._codes:
-            versions = [importlib.metadata.version(package) for package in ("torch", "timm")]
-            self._codes[plug_ins] = "-".join([code_version(spec), *versions])
-        return entries(self.directory) / key[:2] / f"{key}-{self._codes[plug_ins]}-{_plain(device)}.json"
+        origin = self.origins.of(spec).model_dump_json()
+        digest = hashlib.sha256(f"{origin} {device}".encode()).hexdigest()[:16]
+        return entries(self.directory) / key[:2] / f"{key}-{digest}.json"
 
 
 class CacheWriter:
@@ -119,7 +118,3 @@ def device_of(plan: Plan, engine: str) -> str | None:
     if len(wants) > 1:
         return None
     return gpu if wants.pop() else "cpu"
-
-
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text)

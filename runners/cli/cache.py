@@ -23,8 +23,8 @@ def cache(
     `run` reuses a cached trial if its specification, the code it depends on, torch, timm and the kind of device are
     the same; `run --no-cache` trains every trial.
     """
-    from runners.cache.directory import clear as delete
-    from runners.cache.directory import default_directory, size
+    from runners.machine.user_cache import clear as delete
+    from runners.machine.user_cache import default_directory, size
 
     folder = directory or default_directory()
     if folder is None:

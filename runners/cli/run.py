@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import Annotated, Literal, TextIO, cast
 
 import typer
 
@@ -44,6 +44,11 @@ class Retry(StrEnum):
     failed = "failed"
 
 
+class Changed(StrEnum):
+    retrain = "retrain"
+    keep = "keep"
+
+
 def run(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -64,6 +69,10 @@ def run(
     retry: Annotated[Retry | None, typer.Option(help="Re-run failed trials.")] = None,
     cache: CacheFolder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the trial cache.")] = False,
+    changed: Annotated[
+        Changed | None,
+        typer.Option(help="Trials of other data, code or software: train again, or keep (never of other data)."),
+    ] = None,
     optuna_storage: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +127,7 @@ def run(
             overrides=overrides,
             cache=None if no_cache else cache,
             uses_cache=not no_cache,
+            changed=changed.value if changed else "refuse",
             quiet=quiet,
         )
         worst = max(worst, code)
@@ -161,6 +171,7 @@ def _run_one(
     overrides: list[str],
     cache: Path | None,
     uses_cache: bool,
+    changed: Literal["refuse", "retrain", "keep"],
     quiet: bool,
 ) -> tuple[int, int]:
     """Runs one sweep and prints its table; returns the exit code and how many trials were started."""
@@ -168,8 +179,9 @@ def _run_one(
     from rich.console import Console
 
     from results import EXPORTERS, Run, ablation_table
-    from runners.cache.directory import default_directory
+    from runners.cache.origin import Origins
     from runners.cache.trial_cache import TrialCache, device_of
+    from runners.machine.user_cache import default_directory
     from runners.planning.plan import make_plan
     from runners.run_sweep import run_sweep
 
@@ -177,6 +189,7 @@ def _run_one(
     console = Console(file=err)
     memory = (cache or default_directory()) if uses_cache else None
     made = make_plan(file, profile=profile)
+    origins = Origins(made.sweep.resources, say=lambda text: console.print(text, markup=False))
     for entry in made.dropped:
         text = visible(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}")
         console.print(text, style="yellow", markup=False)
@@ -189,7 +202,8 @@ def _run_one(
         limit=limit,
         overrides=overrides,
         siblings=siblings,
-        cache=TrialCache(memory.resolve(), device_of(made, engine.value)) if memory else None,
+        cache=TrialCache(memory.resolve(), device_of(made, engine.value), origins) if memory else None,
+        changed=changed,
         console=None if quiet else console,
     )
     if result.interrupted and result.signal == signal.SIGHUP:

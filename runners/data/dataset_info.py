@@ -1,8 +1,8 @@
 """Dataset interface: sizes and counts before training, batches during it.
 
-A source (one file beside this one, one line in `SOURCES`) provides `describe` (cheap: counts and sizes) and `load` (two
-splits). A split is either `Images`, all pixels in one tensor, or a PyTorch dataset of PIL images that timm's loader
-reads.
+A source (one file beside this one, one line in `SOURCES`) provides `describe` (cheap: counts and sizes), `load` (two
+splits) and `open` (the same, undecoded). A split is either `Images`, all pixels in one tensor, or a PyTorch dataset of
+PIL images that timm's loader reads.
 """
 
 from __future__ import annotations
@@ -70,13 +70,18 @@ Split = Images | Dataset | IterableDataset
 
 @dataclass(frozen=True)
 class Source:
-    """Source of images: two functions of the dataset's spec, the resources and the memory limit in bytes.
+    """Source of images: three functions of the dataset's spec and the resources.
 
-    `load` also takes the (height, width) of the model's input.
+    Attributes:
+        describe: also takes the memory limit in bytes.
+        load: the training and the test split; also takes the memory limit and the (height, width) of the model's input.
+        open: the same two splits without decoding them, for the fingerprint; images that a program draws may be a
+            sample.
     """
 
     describe: Callable[[Any, Any, int], SourceInfo]
     load: Callable[[Any, Any, int, tuple[int, int]], tuple[Split, Split]]
+    open: Callable[[Any, Any], tuple[Split, Split]]
 
 
 class TrainBatches(Protocol):

@@ -32,13 +32,14 @@ import torch
 
 from runners.data.dataset_info import Images, SourceInfo
 
-__all__ = ["describe", "draw_shapes", "load"]
+__all__ = ["describe", "draw_shapes", "load", "open_splits"]
 
 NUM_TEXTURES = 4
 NUM_CLASSES = 2 * NUM_TEXTURES
 PERIOD = 4.0
 TRAIN, TEST = 0, 1
 _DRAWN_AT_ONCE = 256
+_SAMPLE = 2 * NUM_CLASSES
 
 
 def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
@@ -52,6 +53,14 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
         mean=(0.5,) * dataset.in_chans,
         std=(0.25,) * dataset.in_chans,
     )
+
+
+def open_splits(dataset: Any, resources: Any) -> tuple[Images, Images]:
+    """The first images of each split: whatever changes them changes the later ones, too."""
+    sample = dataset.model_copy(
+        update={"num_train": min(_SAMPLE, dataset.num_train), "num_test": min(_SAMPLE, dataset.num_test)}
+    )
+    return load(sample, resources, 0, (dataset.img_size, dataset.img_size))
 
 
 def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int, int]) -> tuple[Images, Images]:

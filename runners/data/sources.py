@@ -11,9 +11,9 @@ from runners.data.dataset_info import Source
 __all__ = ["SOURCES", "source_of"]
 
 SOURCES: dict[str, Source] = {
-    "builtin/digits": Source(digits.describe, digits.load),
-    "builtin/shapes": Source(shapes.describe, shapes.load),
-    "timm": Source(timm_names.describe, timm_names.load),
+    "builtin/digits": Source(digits.describe, digits.load, digits.open_splits),
+    "builtin/shapes": Source(shapes.describe, shapes.load, shapes.open_splits),
+    "timm": Source(timm_names.describe, timm_names.load, timm_names.open_splits),
 }
 """`timm` handles every name that is not in the table."""
 

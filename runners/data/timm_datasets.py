@@ -26,7 +26,7 @@ from runners.data.dataset_info import SourceInfo, Split
 from runners.data.decoding import decode, first_image_size
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["TORCH_NAMES", "describe", "hub_offline", "load"]
+__all__ = ["TORCH_NAMES", "describe", "hub_offline", "load", "open_splits"]
 
 TORCH_NAMES = (
     "cifar10",
@@ -49,11 +49,11 @@ _GREY_MEAN, _GREY_STD = (0.449,), (0.226,)
 
 
 def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
-    return _describe(dataset, *_open_splits(dataset, resources), in_memory_bytes)
+    return _describe(dataset, *open_splits(dataset, resources), in_memory_bytes)
 
 
 def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int, int]) -> tuple[Split, Split]:
-    train, test = _open_splits(dataset, resources)
+    train, test = open_splits(dataset, resources)
     if _describe(dataset, train, test, in_memory_bytes).storage != "memory":
         return train, test
     return decode(train, img_size, dataset.in_chans), decode(test, img_size, dataset.in_chans)
@@ -81,7 +81,7 @@ def _describe(dataset: Any, train: Any, test: Any, in_memory_bytes: int) -> Sour
     )
 
 
-def _open_splits(dataset: Any, resources: Any) -> tuple[Any, Any]:
+def open_splits(dataset: Any, resources: Any) -> tuple[Any, Any]:
     if dataset.train_split == dataset.test_split:
         raise SpecError(
             _problem(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from runners.cache.directory import default_directory
 from runners.doctor.finding import GIB, Finding, Request, gib
 from runners.machine.filesystems import check_run_location
 from runners.machine.scratch import SHORT_DIRECTORY
+from runners.machine.user_cache import default_directory
 from search_space import SpecError
 
 __all__ = [

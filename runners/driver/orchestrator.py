@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from results import Failure, LedgerWriter, RecordSummary, TrialRecord
+from results.store.records import Origin
+from runners.cache.origin import Origins
 from runners.cache.reuse import RecordLookup
 from runners.driver.planned_trials import PlannedTrials
 from runners.driver.search_trials import SearchTrials
@@ -43,6 +45,7 @@ class Orchestrator:
         role: purpose of the trials (goes into every record); records of another role do not count.
         stop: once it is asked, no further trial starts.
         lookup: finds records of equal trials that were trained elsewhere, for a search.
+        origins: the data, code and software of each trial; goes into every record.
 
     Attributes:
         study: Optuna study of a search; None for a fixed design.
@@ -60,6 +63,7 @@ class Orchestrator:
         observers: Sequence[Observer] = (),
         stop: StopRequest | None = None,
         lookup: RecordLookup | None = None,
+        origins: Origins | None = None,
     ) -> None:
         self.plan = plan
         self.stop = stop
@@ -72,7 +76,9 @@ class Orchestrator:
         self._retries: deque[Assignment] = deque()  # to be trained once everything else is under way
         sweep = plan.sweep
         keeps_whole = sweep.search is not None
-        self._records = TrialRecords(ledger, retry=retry, session=session, role=role, keeps_whole=keeps_whole)
+        self._records = TrialRecords(
+            ledger, retry=retry, session=session, role=role, keeps_whole=keeps_whole, origins=origins
+        )
         self.study = Study(sweep, ledger.run_dir) if sweep.search else None
         self._trials = (
             SearchTrials(plan, self._records, self.study, lookup=lookup)
@@ -137,6 +143,10 @@ class Orchestrator:
         """Whether running trials should save themselves and end."""
         return self.stop is not None and self.stop.is_asked
 
+    def origin_of(self, assignment: Assignment) -> Origin:
+        """Data, code and software that the trial is trained with; empty where they are not recorded."""
+        return self._records.origin_of(assignment.spec)
+
     def placed(self, key: str, place: Place) -> None:
         """Record where a trial runs; called again if it moved because its worker was lost."""
         for observer in self._observers:
@@ -178,8 +188,8 @@ class Orchestrator:
             others.
         """
         progress = self._running[key]
-        record = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
-        self._records.add(record)
+        ended = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
+        record = self._records.add(progress.assignment, ended)
         del self._running[key]
         given_up: list[tuple[Assignment, TrialRecord]] = []
         if record.status == "preempted":
@@ -252,9 +262,7 @@ class Orchestrator:
         """Write records for the waiting trials of the variant, which will not be trained."""
         dropped = self._trials.drop(variant)
         given_up = [(each, given_up_record(each, self.plan.cost_of(each.variant))) for each in dropped]
-        for _, record in given_up:
-            self._records.add(record)
-        return given_up
+        return [(each, self._records.add(each, record)) for each, record in given_up]
 
     def _keeps_failing(self, variant: str) -> bool:
         return self._failures_in_a_row[variant] >= _MAX_FAILURES_OF_A_VARIANT

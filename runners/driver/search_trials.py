@@ -152,7 +152,7 @@ class SearchTrials:
                 if served is None:
                     opened.waiting.append(assignment)
                 else:
-                    self._records.add(reused_record(assignment, served))
+                    self._records.add(assignment, reused_record(assignment, served))
         self._open.append(opened)
         if not opened.waiting:
             end = self._ending(variant)
@@ -182,4 +182,5 @@ class SearchTrials:
 
     def _write_infeasible(self, proposal: Proposal, variant: Variant, reason: str, cost: Mapping[str, float]) -> None:
         spec = variant.setting.with_seed(self._sweep.seeds[0])
-        self._records.add(infeasible_record(self._records.assignment(spec, variant, proposal), reason, cost))
+        assignment = self._records.assignment(spec, variant, proposal)
+        self._records.add(assignment, infeasible_record(assignment, reason, cost))

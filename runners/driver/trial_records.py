@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
+from results.store.records import Origin
+from runners.cache.origin import Origins
 from runners.trials.assignment import Assignment, TrialRole
 from runners.trials.proposal import Proposal
 from search_space import TrialSpec, Variant, trial_id
@@ -21,6 +23,7 @@ class TrialRecords:
         session: id of this start of the driver (goes into every new record).
         role: purpose of the trials (goes into every new record); records of another role do not count.
         keeps_whole: keep whole records in memory, not their summaries alone.
+        origins: the origin of each trial, which goes into every new record.
 
     Attributes:
         decisive: the summary of the deciding record of each trial id.
@@ -34,7 +37,9 @@ class TrialRecords:
         session: str,
         role: TrialRole,
         keeps_whole: bool,
+        origins: Origins | None = None,
     ) -> None:
+        self._origins = origins
         self._ledger = ledger
         self._session = session
         self._role: TrialRole = role
@@ -56,7 +61,8 @@ class TrialRecords:
     def read(self) -> dict[str, TrialRecord]:
         """The deciding records, read from the ledger."""
         records = read_ledger(self._ledger.path).records if self.decisive else []
-        return latest_by_trial(record for record in records if record.role == self._role)
+        mine = (record for record in records if record.role == self._role)
+        return latest_by_trial(mine, self._ledger.superseded)
 
     def assignment(self, spec: TrialSpec, variant: Variant, proposal: Proposal | None = None) -> Assignment:
         """The next attempt at a trial."""
@@ -65,16 +71,26 @@ class TrialRecords:
         attempt = self._attempts[key] + 1
         return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
 
-    def add(self, record: TrialRecord) -> None:
-        """Write a record; it decides its trial, unless that was preempted."""
+    def origin_of(self, spec: TrialSpec) -> Origin:
+        """Data, code and software that a trial is trained with now."""
+        return Origin() if self._origins is None else self._origins.of(spec)
+
+    def add(self, assignment: Assignment, record: TrialRecord) -> TrialRecord:
+        """Write a record, with the trial's origin unless it was taken over; returns what was written.
+
+        It decides its trial, unless that was preempted.
+        """
+        if not record.cached_from:
+            record = record.model_copy(update=self.origin_of(assignment.spec).model_dump())
         summary = self._ledger.append(record)
         if record.status == "preempted":
-            return
+            return record
         self.decisive[record.trial_id] = summary
         if self._whole is not None:
             self._whole[record.trial_id] = record
         if record.status == "failed":
             self._attempts[record.trial_id] = max(record.attempt, self._attempts[record.trial_id])
+        return record
 
     def repeat(self, key: str) -> None:
         """Train the trial again whatever its record says."""

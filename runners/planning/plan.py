@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from modelzoo import measure_cost
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
-from results.store.records import Retuned
+from results.store.records import Origin, Retuned
 from runners.data import DataInfo, describe_dataset
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.training import check_train_options
@@ -122,8 +122,12 @@ class Plan:
             return [problem.message for problem in err.problems], {}
         return unmet_requirements(self.sweep, variant.setting, cost), cost
 
-    def as_run_plan(self) -> RunPlan:
-        """Plan in the form stored in the run directory, including dropped variants."""
+    def as_run_plan(self, *, superseded: Iterable[Origin] = ()) -> RunPlan:
+        """Plan in the form stored in the run directory, including dropped variants.
+
+        Args:
+            superseded: origins whose records do not count.
+        """
         sweep = self.sweep
         planned = [
             PlannedVariant(
@@ -152,6 +156,7 @@ class Plan:
             dataset=sweep.baseline.task.dataset.name,
             epochs=sweep.baseline.train.epochs,
             retuned=_retuned(sweep),
+            superseded=list(superseded),
         )
 
 

@@ -29,7 +29,7 @@ from search_space.schema.trial import TrialSpec
 
 __all__ = ["TrialCheckpoint"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class TrialCheckpoint:
@@ -37,6 +37,7 @@ class TrialCheckpoint:
 
     Args:
         directory: directory of the trial; without one nothing is saved.
+        origin: data, code and software of the trial, as text.
         say: prints a message for the user about a file that was ignored or could not be written.
 
     Attributes:
@@ -49,6 +50,7 @@ class TrialCheckpoint:
         directory: Path | None,
         settings: Checkpoints,
         *,
+        origin: str = "",
         processes: ProcessGroup = ALONE,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda text: print(text, flush=True),
@@ -56,6 +58,7 @@ class TrialCheckpoint:
         self._spec = spec
         self._files = TrialDir(directory) if directory else None
         self._settings = settings
+        self._origin = origin
         self._processes = processes
         self._clock = clock
         self._say = say if processes.is_first else lambda text: None
@@ -149,6 +152,7 @@ class TrialCheckpoint:
             "trial_id": trial_id(self._spec),
             "spec": canonical_json(self._spec),
             "versions": _versions(),
+            "origin": self._origin,
         }
 
     def _reason_against(self, stored: Any) -> str:
@@ -164,6 +168,8 @@ class TrialCheckpoint:
             other = theirs.get(name) if isinstance(theirs, dict) else None
             if other != version:
                 return f"it was written with {name} {other}, this is {version}"
+        if stored.get("origin") != ours["origin"]:
+            return f"it is of other data, code or software: {stored.get('origin')!r}, this is {ours['origin']!r}"
         return ""
 
 

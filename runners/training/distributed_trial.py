@@ -23,7 +23,8 @@ import torch
 import torch.distributed as dist
 
 from archsweep import own_packages
-from results.store.records import Failure
+from results.store.records import Failure, Origin
+from runners.data.fingerprint import check_data
 from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.loop import Report
@@ -48,15 +49,27 @@ def run_trial_in_processes(
     directory: Path | None = None,
     checkpoints: Checkpoints = Checkpoints(),
     metric: str = "top1",
+    origin: Origin = Origin(),
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """`run_trial` in `resources.num_processes` processes: in this one if that is 1, else in spawned ones.
 
+    Args:
+        origin: data, code and software that the driver records; without data, whatever is here is trained on.
+
     Raises:
+        DataChanged: the data here is not that of `origin`.
         TrialFailed: one of the processes failed or died; the failure says which one and why.
     """
-    options: dict[str, Any] = {"directory": directory, "checkpoints": checkpoints, "metric": metric}
+    if origin.data:
+        check_data(spec.task, resources, origin.data)
+    options: dict[str, Any] = {
+        "directory": directory,
+        "checkpoints": checkpoints,
+        "metric": metric,
+        "origin": " ".join(filter(None, (origin.data, origin.code, origin.software))),
+    }
     size = resources.num_processes
     if size == 1:
         callbacks = {"report": report, "on_resume": on_resume, "is_preempted": is_preempted}

@@ -41,6 +41,7 @@ def run_trial(
     directory: Path | None = None,
     checkpoints: Checkpoints = Checkpoints(),
     metric: str = "top1",
+    origin: str = "",
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
@@ -53,6 +54,7 @@ def run_trial(
         device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
         directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`).
         checkpoints: when to save, and which weights to keep; an interrupted trial is resumed in any case.
+        origin: data, code and software of the trial, as text; a checkpoint of another origin is not resumed.
         metric: selects the best weights, on the validation split where there is one.
         on_resume: receives the curve so far if the trial resumes from a checkpoint.
         is_preempted: polled before every update; on True the trial is saved and ends as `preempted`.
@@ -92,7 +94,7 @@ def run_trial(
         task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
         if processes.size > 1:
             task.share()
-        checkpoint = TrialCheckpoint(spec, directory, checkpoints, processes=processes)
+        checkpoint = TrialCheckpoint(spec, directory, checkpoints, origin=origin, processes=processes)
         best = BestWeights(metric) if checkpoints.keep == "best" else None
         trained = train_model(
             task,

@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from results import Run, read_ledger
+from runners.cache.origin import Origins
 from runners.cache.trial_cache import TrialCache
 from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
-from search_space import load_sweep
+from search_space import Resources, load_sweep
 
 SWEEP = """
     name: tiny
@@ -188,7 +189,7 @@ def test_a_real_optimizer_among_suggestions_is_continued(archsweep, tmp_path, wr
 def test_an_entry_of_the_cache_is_data(tmp_path, write_sweep, marker):
     """A shared cache is written by others: a pickle, a record of another trial and a link are no entry."""
     plan = make_plan(load_sweep(write_sweep(SWEEP)))
-    cache = TrialCache(tmp_path / "cache", "cpu")
+    cache = TrialCache(tmp_path / "cache", "cpu", Origins(Resources()))
     run_sweep(plan, tmp_path / "one", engine="in-process", cache=cache)
     (entry,) = (tmp_path / "cache").rglob("*.json")
     good = json.loads(entry.read_text())

@@ -112,11 +112,12 @@ def _plan_one(
 ) -> dict[str, Any]:
     from results import read_ledger
     from results.store.run_layout import RunDir
-    from runners.cache.directory import default_directory
+    from runners.cache.origin import Origins
     from runners.cache.reuse import CACHE, STUDIES, from_siblings, reuse_sources
     from runners.cache.trial_cache import TrialCache, device_of, leaves_only_records
     from runners.cli.plan.as_json import plan_as_json
     from runners.cli.plan.as_text import plan_rows, plan_sentences, plan_warnings
+    from runners.machine.user_cache import default_directory
     from runners.planning.budget import parse_budget  # imports torch, as the others here
     from runners.planning.history import read_history
     from runners.planning.plan import make_plan
@@ -134,9 +135,10 @@ def _plan_one(
     provided: dict[str, str] = {}
     is_settled = not file.sweep.retune or made is not whole  # before that the variants are not known
     if is_settled:
-        in_siblings = from_siblings(siblings, RunDir(run_dir))
+        origins = Origins(made.sweep.resources)
+        in_siblings = from_siblings(siblings, RunDir(run_dir), origins)
         lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
-        lookups |= {CACHE: TrialCache(memory, device_of(made, "ray")).get} if memory else {}
+        lookups |= {CACHE: TrialCache(memory, device_of(made, "ray"), origins).get} if memory else {}
         provided = reuse_sources(made, {record.trial_id for record in history.records}, lookups)
     probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
     forecast = _forecast(made, history, probes, concurrent, parsed, provided, trim=trim)

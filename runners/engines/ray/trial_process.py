@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from results.store.records import Failure
+from results.store.records import Failure, Origin
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.outcome import failure_of
@@ -31,7 +31,8 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
     """Train one trial and send its outcome. Never raises: a failure is a message.
 
     Args:
-        job: `trial`, `resources` and `checkpoints` as plain values, `metric`, and `log`, the path of the trial's log.
+        job: `trial`, `resources`, `checkpoints` and `origin` as plain values, `metric`, and `log`, the path of the
+            trial's log.
     """
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
@@ -60,6 +61,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
             directory=Path(job["log"]).parent if job["log"] else None,
             checkpoints=Checkpoints.model_validate(job["checkpoints"]),
             metric=job["metric"],
+            origin=Origin.model_validate(job["origin"]),
             on_resume=lambda curve: connection.send(("resumed", curve)),
             is_preempted=is_preempted,
         )

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from results import LedgerWriter, TrialRecord
+from runners.cache.origin import Origins
 from runners.cache.reuse import reuse_records, reuse_sources
 from runners.cache.trial_cache import TrialCache
 from runners.planning.forecast import make_forecast
@@ -14,7 +15,7 @@ from runners.planning.history import History, duration_key
 from runners.planning.plan import make_plan
 from runners.planning.profiling import Probe
 from runners.run_sweep import run_sweep
-from search_space import load_studies, load_sweep, trial_id
+from search_space import Resources, load_studies, load_sweep, trial_id
 
 TWO_SEEDS = """
     name: {name}
@@ -42,7 +43,7 @@ def planned(archsweep, tmp_path):
 def filled(write_sweep, tmp_path):
     """A cache that a real run of softmax and re-attention filled, and the file of another sweep."""
     earlier = write_sweep(TWO_SEEDS.format(name="earlier", mechanisms="softmax, reattention"), name="earlier.yaml")
-    cache = TrialCache(tmp_path / "cache", "cpu")
+    cache = TrialCache(tmp_path / "cache", "cpu", Origins(Resources()))
     assert (
         run_sweep(make_plan(load_sweep(earlier)), tmp_path / "earlier", engine="in-process", cache=cache).started == 4
     )

@@ -13,11 +13,12 @@ import torch
 
 from results import Run
 from runners.cache.code_version import code_version, modules_of
-from runners.cache.directory import default_directory, size
+from runners.cache.origin import Origins
 from runners.cache.trial_cache import TrialCache, device_of
+from runners.machine.user_cache import default_directory, size
 from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
-from search_space import TrialSpec, load_sweep, variants
+from search_space import Resources, TrialSpec, load_sweep, variants
 
 ROOT = Path(__file__).parents[3]
 ROOMS = ("search_space", "modelzoo", "results", "runners")
@@ -26,7 +27,7 @@ SMALL = {"depth: 2": "depth: 1", "seeds: 2": "seeds: 1", "[softmax, reattention,
 
 @pytest.fixture
 def cache(tmp_path):
-    return TrialCache(tmp_path / "cache", "cpu")
+    return TrialCache(tmp_path / "cache", "cpu", Origins(Resources()))
 
 
 @pytest.fixture
@@ -62,14 +63,14 @@ def test_without_the_cache_everything_is_trained(run):
 @pytest.mark.thorough
 def test_numbers_of_another_device_are_not_served(run, cache):
     run("first")
-    other = TrialCache(cache.directory, "NVIDIA H200")
+    other = TrialCache(cache.directory, "NVIDIA H200", cache.origins)
     assert run("second", using=other)[0].started == 2  # and on a CPU: so it is remembered, whatever was expected
     assert run("third", using=other)[0].started == 2
     for record in run("third", using=None)[1].records:
         on_gpu = record.model_copy(update={"device": "NVIDIA H200"})
         other.put(TrialSpec.model_validate(record.spec), on_gpu, cache.directory)
     assert run("fourth", using=other)[0].started == 0
-    assert run("fifth", using=TrialCache(cache.directory, None))[0].started == 2
+    assert run("fifth", using=TrialCache(cache.directory, None, cache.origins))[0].started == 2
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_failed_trials_are_not_remembered(run, cache):
 
 def test_a_cache_that_cannot_be_written_costs_no_trial(run, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    result, _ = run("first", using=TrialCache(tmp_path / "file" / "cache", "cpu"))
+    result, _ = run("first", using=TrialCache(tmp_path / "file" / "cache", "cpu", Origins(Resources())))
     assert dict(result.counts) == {"completed": 2}
     assert "archsweep: warning: the cache was not written: " in capsys.readouterr().err
 

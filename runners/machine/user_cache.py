@@ -1,4 +1,4 @@
-"""Directory of the trial cache: place, size, clearing. Its entries: `trial_cache.py`, which needs torch."""
+"""The user's cache directory: completed trials, and digests of files that were read once. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["clear", "default_directory", "entries", "size"]
+__all__ = ["clear", "default_directory", "entries", "file_digests", "size"]
 
 _VARIABLE = "ARCHSWEEP_CACHE"
 _OFF = "off"
-_VERSION = "v1"
+_VERSION = "v2"
 
 
 def default_directory() -> Path | None:
@@ -26,14 +26,20 @@ def entries(directory: Path) -> Path:
     return directory / _VERSION
 
 
+def file_digests(directory: Path) -> Path:
+    """The folder of the indexes that `FileDigests` keeps."""
+    return directory / "file_digests"
+
+
 def size(directory: Path) -> tuple[int, int]:
-    """Number of trials and of bytes."""
+    """Number of trials, and of bytes in them."""
     sizes = [path.stat().st_size for path in entries(directory).glob("*/*.json")]
     return len(sizes), sum(sizes)
 
 
 def clear(directory: Path) -> int:
-    """Delete all entries; returns their number."""
+    """Delete all trials, and the digests of files; returns the number of trials."""
     number, _ = size(directory)
-    shutil.rmtree(entries(directory), ignore_errors=True)
+    for folder in (entries(directory), file_digests(directory)):
+        shutil.rmtree(folder, ignore_errors=True)
     return number

@@ -1,0 +1,197 @@
+"""Records of a continued run that are of other data, code or software than a trial would be trained with now.
+
+One rule: data first. Records of other data never count again. Records of other code or software count only with
+`--changed keep`; with `--changed retrain` their trials are trained again. Without the flag a start that would train
+trials beside them is refused, because their seeds would share a mean. Nothing is deleted from the ledger.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
+from results.store.files import atomic_write
+from results.store.records import Origin
+from results.store.run_layout import RunDir
+from runners.cache.origin import Origins
+from runners.data.fingerprint import Fingerprint, Folder, difference
+from runners.planning.plan import Plan
+from search_space import Problem, SpecError, TrialSpec
+
+__all__ = ["Changed", "ChangedRecords", "find_changed_records", "write_fingerprints"]
+
+Changed = Literal["refuse", "retrain", "keep"]
+
+
+@dataclass(frozen=True)
+class ChangedRecords:
+    """Deciding records of the plan whose origin is not the present one.
+
+    Attributes:
+        counts: origin -> number of trials that it decides.
+        differences: one line for each thing that changed, for messages.
+        of_other_data: the origins of other data.
+        is_mixed: whether trials with the present origin are there or still to be trained.
+    """
+
+    counts: Mapping[Origin, int]
+    differences: tuple[str, ...]
+    of_other_data: tuple[Origin, ...]
+    is_mixed: bool
+
+    def superseded(self, changed: Changed, run_dir: RunDir) -> tuple[Origin, ...]:
+        """The origins whose records do not count in this start.
+
+        Raises:
+            SpecError: the start would mix, and the user has not said what to do.
+        """
+        if changed == "retrain":
+            return tuple(self.counts)
+        if changed == "keep":
+            return self.of_other_data
+        if self.counts and self.is_mixed:
+            raise SpecError(self._refusal(run_dir))
+        return ()
+
+    @property
+    def num_trials(self) -> int:
+        return sum(self.counts.values())
+
+    def notice(self, changed: Changed) -> str:
+        """What a start that goes on says about them; empty if there is nothing to say."""
+        if not self.counts:
+            return ""
+        what = "; ".join(self.differences)
+        trials = _trials(self.num_trials)
+        if changed == "retrain":
+            return f"{trials} of other data, code or software will be trained again ({what})"
+        if changed == "keep":
+            lost = sum(self.counts[origin] for origin in self.of_other_data)
+            again = f"; {_trials(lost)} of other data will be trained again" if lost else ""
+            count = _trials(self.num_trials - lost)
+            return f"{count} of other code or software count, and the table says so{again} ({what})"
+        return f"{trials} were trained with other data, code or software than is here now ({what}); --changed retrain"
+
+    def _refusal(self, run_dir: RunDir) -> Problem:
+        lines = [*self.differences, "seeds of both do not belong into one mean; choose:"]
+        lines.append(f"  --changed retrain   train {_these(self.num_trials)} again; the old records stay in the ledger")
+        if len(self.of_other_data) < len(self.counts):
+            lines.append(
+                "  --changed keep      count records of other code or software, never of other data; tables say so"
+            )
+        lines.append("  --out DIR           start a run of its own")
+        return Problem(
+            f"{_trials(self.num_trials)} were trained with other data, code or software than the others would be",
+            where=str(run_dir),
+            hint="\n".join(lines),
+        )
+
+
+def find_changed_records(plan: Plan, ledger: LedgerWriter, origins: Origins) -> ChangedRecords:
+    """Compare the origin of every deciding record of the plan with the present one.
+
+    Raises:
+        SpecError: the present data cannot be read.
+    """
+    deciding = [each for each in latest_by_trial(ledger.summaries).values() if _is_planned(plan, each)]
+    present = {_key(origins.of(variant.setting)) for variant in plan.variants}
+    if not present:
+        present = {_key(origins.of(plan.sweep.baseline))}
+    found = Counter(_key(each) for each in deciding)
+    unknown = set(found) - present
+    # A search has settings that the plan does not list: a record of each unknown origin decides.
+    examples = _examples(ledger, unknown) if unknown else {}
+    now = {key: _present_origin(origins, record) for key, record in examples.items()}
+    stale = {
+        key: Origin(data=key[0], code=key[1], software=key[2]) for key in unknown if now[key] != examples[key].origin
+    }
+    counts = {origin: found[key] for key, origin in stale.items()}
+    differences = dict.fromkeys(
+        line for key in stale for line in _differences(stale[key], now[key], ledger.run_dir, origins, examples[key])
+    )
+    of_other_data = [stale[key] for key in stale if (at := now[key]) is None or at.data != key[0]]
+    num_current = sum(found.values()) - sum(counts.values())
+    num_left = plan.num_trials - len(deciding)
+    return ChangedRecords(counts, tuple(differences), tuple(of_other_data), num_current > 0 or num_left > 0)
+
+
+def write_fingerprints(run_dir: RunDir, fingerprints: Iterable[Fingerprint]) -> None:
+    """Keep what the fingerprints are of, so that a later start can say what changed."""
+    for found in fingerprints:
+        path = run_dir.fingerprint(found.digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(path, json.dumps(dataclasses.asdict(found), indent=1) + "\n")
+
+
+def read_fingerprint(run_dir: RunDir, digest: str) -> Fingerprint | None:
+    """A fingerprint that an earlier start wrote; None where it is missing or damaged."""
+    try:
+        content = json.loads(run_dir.fingerprint(digest).read_bytes())
+        folders = {name: Folder(**folder) for name, folder in content.pop("folders").items()}
+        return Fingerprint(**content, folders=folders)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _is_planned(plan: Plan, summary: RecordSummary) -> bool:
+    if plan.sweep.search or summary.role:
+        return True
+    return summary.seed in plan.sweep.seeds and any(each.variant_id == summary.variant_id for each in plan.variants)
+
+
+def _key(of: Origin | RecordSummary | TrialRecord) -> tuple[str, str, str]:
+    return of.data, of.code, of.software
+
+
+def _examples(ledger: LedgerWriter, wanted: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], TrialRecord]:
+    found: dict[tuple[str, str, str], TrialRecord] = {}
+    for record in read_ledger(ledger.path, curves=False).records:
+        if _key(record) in wanted:
+            found.setdefault(_key(record), record)
+    return found
+
+
+def _present_origin(origins: Origins, record: TrialRecord) -> Origin | None:
+    """The origin that this trial would have now; None if its spec or its data is no longer known."""
+    try:
+        return origins.of(TrialSpec.model_validate(record.spec))
+    except (ValidationError, SpecError, KeyError):
+        return None
+
+
+def _differences(
+    old: Origin, new: Origin | None, run_dir: RunDir, origins: Origins, record: TrialRecord
+) -> Iterable[str]:
+    name = record.spec.get("task", {}).get("dataset", {}).get("name", "the dataset")
+    if new is None:
+        yield f"data of {name}: not here, or its options are no longer known"
+        return
+    if not any(_key(old)):
+        yield "an archsweep before 0.3 did not record data, code and software"
+        return
+    if old.data != new.data:
+        before, after = (read_fingerprint(run_dir, digest) for digest in (old.data, new.data))
+        after = after or next((each for each in origins.fingerprints if each.digest == new.data), None)
+        what = difference(before, after) if before and after else f"{old.data} -> {new.data}"
+        yield f"data of {name} changed: {what}"
+    if old.code != new.code:
+        yield f"archsweep's code of these trials changed: {old.code} -> {new.code}"
+    if old.software != new.software:
+        before_, after_ = set(old.software.split(", ")), set(new.software.split(", "))
+        yield f"{', '.join(sorted(before_ - after_))} -> {', '.join(sorted(after_ - before_))}"
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
+
+
+def _these(count: int) -> str:
+    return "it" if count == 1 else f"these {count} trials"
