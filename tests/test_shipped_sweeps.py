@@ -22,6 +22,7 @@ from search_space import MISSING, ArchSpec, SweepFile, Variant, load_sweep, valu
 ROOT = Path(__file__).parents[1]
 OURS = sorted((ROOT / "sweeps").glob("*.yaml"))
 OF_PAPERS = sorted((ROOT / "sweeps").glob("*/*.yaml"))
+ONE_OF_EACH = [*OURS, *{path.parent: path for path in OF_PAPERS}.values()]  # of each paper
 IMAGENET = (224, 3, 1000)
 # Published sizes are rounded, and one release differs from its own table (docs/models.md, notes 6 and 9).
 PARAMS_TOLERANCE, GMACS_TOLERANCE = 0.03, 0.06
@@ -101,7 +102,7 @@ def test_names_are_those_of_the_files(path: Path) -> None:
     assert shipped(path, None).sweep.name == f"{path.parent.name}_{path.stem}"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @everything
 def test_every_variant_of_a_small_study_sees_its_images(path: Path) -> None:
     sweep = shipped(path, None).sweep
@@ -130,7 +131,7 @@ def test_every_smoke_variant_can_be_built(path: Path) -> None:
         built_params(row.setting.arch.model_dump_json(), data.img_size, data.in_chans, data.num_classes)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @of_papers
 def test_every_variant_of_the_paper_can_be_built(path: Path) -> None:
     """Whole models see images in tests/modelzoo."""
@@ -203,8 +204,18 @@ def test_paper_rows_are_the_released_models(path: Path) -> None:
 
 
 @pytest.mark.thorough
-@everything
+@pytest.mark.parametrize("path", params(ONE_OF_EACH))
 def test_a_smoke_trial_runs(path: Path, tmp_path: Path) -> None:
+    smoke_trial_runs(path, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", params([path for path in (*OURS, *OF_PAPERS) if path not in ONE_OF_EACH]))
+def test_a_smoke_trial_of_the_other_sweeps_runs(path: Path, tmp_path: Path) -> None:
+    smoke_trial_runs(path, tmp_path)
+
+
+def smoke_trial_runs(path: Path, tmp_path: Path) -> None:
     result = run_sweep(make_plan(shipped(path, "smoke")), tmp_path / "run", engine="in-process", limit=1)
     assert dict(result.counts) == {"completed": 1}
 

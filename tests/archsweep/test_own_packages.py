@@ -96,9 +96,10 @@ def test_module_trains_on_ray_in_two_processes_with_a_tracker(command, folder):
     assert list((folder / "runs" / "shadowed" / "tensorboard").rglob("events.*"))
 
 
-@pytest.mark.parametrize("start", ["archsweep", "python -m archsweep"])
-def test_it_trains_in_process_in_two_processes(command, folder, start):
-    done = command(start, *run("--engine", "in-process", "--set", "resources.processes=2"), path=f".{os.pathsep}{ROOT}")
+def test_it_trains_in_process_in_two_processes(command, folder):
+    done = command(
+        "archsweep", *run("--engine", "in-process", "--set", "resources.processes=2"), path=f".{os.pathsep}{ROOT}"
+    )
     assert statuses(folder) == [("completed", None)], done.stderr
     assert done.returncode == 0
 

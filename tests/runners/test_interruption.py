@@ -119,7 +119,7 @@ def test_run_of_a_killed_driver_continues(whole, write_sweep, tmp_path):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("nohup", [False, True])
+@pytest.mark.parametrize("nohup", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_closed_terminal_saves_the_trial_or_is_of_no_consequence(write_sweep, tmp_path, nohup):
     """What a lost ssh connection does; `nohup` asks to go on without one."""
     run_dir = tmp_path / "run"

@@ -164,7 +164,10 @@ def test_a_real_cluster_whose_nodes_see_different_files(tmp_path):
     assert found["left behind"] == []
 
 
+# Slow, because three nodes start, one after the other. Of the default run, the test of what a trial imports holds that
+# nodes are asked for their packages.
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.skipif(not has_namespaces(), reason="needs the right to create process and mount namespaces")
 def test_nodes_without_archsweep_get_it_and_nodes_with_another_torch_get_no_trials(write_sweep, tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}

@@ -125,7 +125,9 @@ def test_a_finished_sweep_starts_no_tracker_again(tracked, run):
     assert written() == before
 
 
-@pytest.mark.thorough
+# Slow, because three trackers start twice. Of the default run, test_tracker_processes.py holds that what a tracker has
+# missed is delivered at the next start.
+@pytest.mark.slow
 def test_a_killed_driver_leaves_one_run_per_trial_that_the_next_start_continues(run, readers, home, tmp_path):
     """The second start finds the run of the interrupted trial, adds the rest of its curve and ends it."""
     text = SWEEP.replace("epochs: 4", "epochs: 60").replace("[0.003, 1.0e-9, 1.0e+30]", "[0.003]")
