@@ -41,6 +41,8 @@ def footnotes(table: AblationTable) -> tuple[str, ...]:
         *_taken_over(table),
         *_published(table),
         *_dropped(table),
+        *_mixed(table),
+        *_superseded(table),
         *_foreign(table),
     )
 
@@ -168,6 +170,31 @@ def _dropped(table: AblationTable) -> Iterable[str]:
     for variant in table.dropped:
         groups.setdefault(_first_line(variant.reason), []).append(variant.name)
     yield from _grouped("Dropped before training", groups, str(IN_RUN_DIR.plan))
+
+
+def _mixed(table: AblationTable) -> Iterable[str]:
+    """Rows of different code or software in one table, which the user asked for (`--changed keep`)."""
+    for part in table.parts:
+        counts = Counter(
+            (record.code.partition(".")[0], record.software)
+            for row in part.rows
+            for record in row.records
+            if record.status == "completed"
+        )
+        if len(counts) > 1:
+            described = [
+                f"{count} {_plural(count, 'trial')} by {software or 'software'} and code {code or 'not recorded'}"
+                for (code, software), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            ]
+            where = f" of {part.rows[0].study}" if table.studies else ""
+            yield f"Mixed: {'; '.join(described)}{where}. Their differences may be differences of code or software."
+
+
+def _superseded(table: AblationTable) -> Iterable[str]:
+    if table.num_superseded:
+        count = table.num_superseded
+        verb = "does" if count == 1 else "do"
+        yield f"{count} {_plural(count, 'record')} of other data, code or software {verb} not count."
 
 
 def _foreign(table: AblationTable) -> Iterable[str]:

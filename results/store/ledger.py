@@ -19,6 +19,7 @@ from results.store.gc_pause import gc_paused
 from results.store.ledger_line import LedgerLine, decode_line
 from results.store.record_summary import RecordSummary, summarize
 from results.store.records import RECORD_VERSION, TrialRecord
+from results.store.verification import RecordVerifier
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = [
@@ -48,24 +49,31 @@ class LedgerScan:
     """One pass over an opened ledger, or over its part after a given offset. Iterating yields its records, most of them
     as decoded lines.
 
+    Args:
+        is_verified: refuse records that cannot be the result of their trial (`RecordVerifier`), too.
+
     Attributes:
         lines, end: number of whole lines so far, and the byte offset of their end.
         has_line_feed: False once the record just given was an unterminated last line.
         torn, skipped: as in `LedgerContents`, complete after the pass.
     """
 
-    def __init__(self, path: Path, stream: IO[bytes], *, lines: int = 0, end: int = 0) -> None:
+    def __init__(
+        self, path: Path, stream: IO[bytes], *, lines: int = 0, end: int = 0, is_verified: bool = False
+    ) -> None:
         self.path = path
         self.lines, self.end = lines, end
         self.has_line_feed = True
         self.torn = False
         self.skipped = 0
         self._stream = stream
+        self._verifier = RecordVerifier() if is_verified else None
 
     def __iter__(self) -> Iterator[LedgerLine | TrialRecord]:
         """
         Raises:
-            SpecError: a line other than a torn last one is no record, or was written by a newer archsweep.
+            SpecError: a line other than a torn last one is no record, or was written by a newer archsweep; or, where
+                records are verified, one cannot be the result of its trial.
         """
         problems: list[Problem] = []
         for line in self._stream:
@@ -75,7 +83,9 @@ class LedgerScan:
                 self.has_line_feed = False
                 self.torn = not is_record(line)
                 if not self.torn:
-                    yield self._record(line, self.lines + 1)
+                    record = self._record(line, self.lines + 1)
+                    problems += self._verified(record, self.lines + 1)
+                    yield record
                 break
             self.lines += 1
             self.end += len(line)
@@ -89,9 +99,22 @@ class LedgerScan:
                 if len(problems) == _MOST_PROBLEMS:
                     break
             else:
+                problems += self._verified(record, self.lines)
+                if len(problems) == _MOST_PROBLEMS:
+                    break
                 yield record
         if problems:
             raise SpecError(problems)
+
+    def _verified(self, record: LedgerLine | TrialRecord, line: int) -> list[Problem]:
+        reason = self._verifier.problem(record, line) if self._verifier else ""
+        if not reason:
+            return []
+        hint = (
+            "a table with it would be wrong. Was the ledger edited, or merged from two runs? Move the line out of the "
+            "file; a trial without a record is run again"
+        )
+        return [Problem(f"not a result of its trial: {reason}", where=f"{self.path}:{line}", hint=hint)]
 
     def _record(self, line: bytes, number: int) -> LedgerLine | TrialRecord:
         if (found := decode_line(line)) is not None:
@@ -120,7 +143,7 @@ def read_ledger(path: str | Path, *, curves: bool = True) -> LedgerContents:
     with open_ledger(path) as stream, gc_paused():
         if stream is None:
             return LedgerContents([])
-        scan = LedgerScan(path, stream)
+        scan = LedgerScan(path, stream, is_verified=True)
         records = [_whole(found, curves=curves) for found in scan]
     return LedgerContents(records, torn=scan.torn, skipped=scan.skipped)
 

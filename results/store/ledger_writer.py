@@ -130,7 +130,7 @@ class LedgerWriter:
         """Read and check every record: a driver decides by the ledger alone."""
         with open_ledger(self.path) as stream:
             assert stream is not None
-            scan = LedgerScan(self.path, stream)
+            scan = LedgerScan(self.path, stream, is_verified=True)
             self.summaries += map(summarize, scan)
         self._size = scan.end
 

@@ -40,7 +40,8 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         if name not in (*RANKED, *COST_NAMES):
             hint = did_you_mean(name, (*RANKED, *COST_NAMES))
             raise SpecError(Problem(f"unknown objective {name!r}", path="search.objectives", hint=hint))
-    trials = planned_trials(plan, latest_by_trial(records, plan.superseded).values())
+    counted = [record for record in records if record.origin not in plan.superseded] if plan.superseded else records
+    trials = planned_trials(plan, latest_by_trial(counted).values())
     selection = plan.analysis.selection
     check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)
     trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}
@@ -79,7 +80,8 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_search=plan.design == "search"),
         dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
         ordered_by=ordered_by,
-        num_foreign=sum(record.trial_id not in mine for record in records),
+        num_foreign=sum(record.trial_id not in mine for record in counted),
+        num_superseded=len(records) - len(counted),
         without_metric=sum(row.num_completed - _num(row.metrics.get(metric.name)) for row in rows),
         unmatched=tuple(
             row for row in plan.published if not any(belongs_to(row, variant.changes, base_spec) for variant in shown)

@@ -75,6 +75,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         ),
         ordered_by=orders[0] if len(orders) == 1 else "",
         num_foreign=sum(table.num_foreign for table in tables),
+        num_superseded=sum(table.num_superseded for table in tables),
         without_metric=sum(table.without_metric for table in tables),
         unmatched=_distinct(row for table in tables for row in table.unmatched),
         studies=studies,

@@ -106,6 +106,7 @@ class AblationTable:
         components: names of the on/off components, for designs that have them.
         ordered_by: for a search, the metric that orders the rows; else empty, in the order of the plan.
         objectives: objectives of a search for a Pareto front, as measured (`val_top1`); else empty.
+        num_superseded: number of records that do not count, because data, code or software changed.
         num_foreign: number of records of the ledger that belong to no trial of the plan.
         without_metric: number of completed trials without a finite value of `metric`.
         unmatched: published rows without a matching row.
@@ -128,6 +129,7 @@ class AblationTable:
     dropped: tuple[DroppedVariant, ...]
     ordered_by: str
     num_foreign: int
+    num_superseded: int
     without_metric: int
     unmatched: tuple[PublishedRow, ...]
     analysis: Analysis

@@ -32,15 +32,17 @@ Changed = Literal["refuse", "retrain", "keep"]
 
 @dataclass(frozen=True)
 class ChangedRecords:
-    """Deciding records of the plan whose origin is not the present one.
+    """Records of the plan's trials whose origin is not the present one.
 
     Attributes:
-        counts: origin -> number of trials that it decides.
+        stale: their origins.
+        counts: origin -> number of trials that have no record of the present origin, and are decided by it.
         differences: one line for each thing that changed, for messages.
-        of_other_data: the origins of other data.
+        of_other_data: those of the origins that are of other data.
         is_mixed: whether trials with the present origin are there or still to be trained.
     """
 
+    stale: tuple[Origin, ...]
     counts: Mapping[Origin, int]
     differences: tuple[str, ...]
     of_other_data: tuple[Origin, ...]
@@ -52,11 +54,11 @@ class ChangedRecords:
         Raises:
             SpecError: the start would mix, and the user has not said what to do.
         """
-        if changed == "retrain":
-            return tuple(self.counts)
+        if changed == "retrain" or not self.counts:
+            return self.stale
         if changed == "keep":
             return self.of_other_data
-        if self.counts and self.is_mixed:
+        if self.is_mixed:
             raise SpecError(self._refusal(run_dir))
         return ()
 
@@ -73,7 +75,7 @@ class ChangedRecords:
         if changed == "retrain":
             return f"{trials} of other data, code or software will be trained again ({what})"
         if changed == "keep":
-            lost = sum(self.counts[origin] for origin in self.of_other_data)
+            lost = sum(self.counts.get(origin, 0) for origin in self.of_other_data)
             again = f"; {_trials(lost)} of other data will be trained again" if lost else ""
             count = _trials(self.num_trials - lost)
             return f"{count} of other code or software count, and the table says so{again} ({what})"
@@ -82,7 +84,7 @@ class ChangedRecords:
     def _refusal(self, run_dir: RunDir) -> Problem:
         lines = [*self.differences, "seeds of both do not belong into one mean; choose:"]
         lines.append(f"  --changed retrain   train {_these(self.num_trials)} again; the old records stay in the ledger")
-        if len(self.of_other_data) < len(self.counts):
+        if not set(self.counts) <= set(self.of_other_data):
             lines.append(
                 "  --changed keep      count records of other code or software, never of other data; tables say so"
             )
@@ -100,26 +102,25 @@ def find_changed_records(plan: Plan, ledger: LedgerWriter, origins: Origins) -> 
     Raises:
         SpecError: the present data cannot be read.
     """
-    deciding = [each for each in latest_by_trial(ledger.summaries).values() if _is_planned(plan, each)]
-    present = {_key(origins.of(variant.setting)) for variant in plan.variants}
-    if not present:
-        present = {_key(origins.of(plan.sweep.baseline))}
-    found = Counter(_key(each) for each in deciding)
-    unknown = set(found) - present
+    planned = [each for each in ledger.summaries if _is_planned(plan, each)]
+    settings = [variant.setting for variant in plan.variants] or [plan.sweep.baseline]
+    present = {_key(origins.of(setting)) for setting in settings}
     # A search has settings that the plan does not list: a record of each unknown origin decides.
-    examples = _examples(ledger, unknown) if unknown else {}
+    examples = _examples(ledger, {_key(each) for each in planned} - present)
     now = {key: _present_origin(origins, record) for key, record in examples.items()}
-    stale = {
-        key: Origin(data=key[0], code=key[1], software=key[2]) for key in unknown if now[key] != examples[key].origin
-    }
-    counts = {origin: found[key] for key, origin in stale.items()}
+    stale = {key: examples[key].origin for key in sorted(examples) if now[key] != examples[key].origin}
+    decided = latest_by_trial(planned)
+    current = latest_by_trial(planned, stale.values())
+    counts = Counter(stale[_key(each)] for trial, each in decided.items() if trial not in current)
     differences = dict.fromkeys(
-        line for key in stale for line in _differences(stale[key], now[key], ledger.run_dir, origins, examples[key])
+        line
+        for key, origin in stale.items()
+        if origin in counts
+        for line in _differences(origin, now[key], ledger.run_dir, origins, examples[key])
     )
-    of_other_data = [stale[key] for key in stale if (at := now[key]) is None or at.data != key[0]]
-    num_current = sum(found.values()) - sum(counts.values())
-    num_left = plan.num_trials - len(deciding)
-    return ChangedRecords(counts, tuple(differences), tuple(of_other_data), num_current > 0 or num_left > 0)
+    of_other_data = [stale[key] for key in stale if key[0] and ((at := now[key]) is None or at.data != key[0])]
+    is_mixed = bool(current) or len(decided) < plan.num_trials
+    return ChangedRecords(tuple(stale.values()), counts, tuple(differences), tuple(of_other_data), is_mixed)
 
 
 def write_fingerprints(run_dir: RunDir, fingerprints: Iterable[Fingerprint]) -> None:
@@ -153,6 +154,8 @@ def _key(of: Origin | RecordSummary | TrialRecord) -> tuple[str, str, str]:
 
 def _examples(ledger: LedgerWriter, wanted: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], TrialRecord]:
     found: dict[tuple[str, str, str], TrialRecord] = {}
+    if not wanted:
+        return found
     for record in read_ledger(ledger.path, curves=False).records:
         if _key(record) in wanted:
             found.setdefault(_key(record), record)

@@ -14,7 +14,7 @@ from typing import Any
 
 from search_space.schema.trial import Setting, TrialSpec
 
-__all__ = ["IDENTITY_VERSION", "canonical_json", "trial_id", "variant_id"]
+__all__ = ["IDENTITY_VERSION", "canonical_json", "trial_id", "trial_id_of", "variant_id", "variant_id_of"]
 
 IDENTITY_VERSION = 1
 
@@ -29,13 +29,23 @@ def canonical_json(spec: Setting) -> str:
 
 def trial_id(spec: TrialSpec) -> str:
     """Id of a trial: 12 hexadecimal digits, seed included."""
-    return _digest(canonical_json(spec.setting) + f"#seed={spec.seed}")
+    return trial_id_of(canonical_json(spec.setting), spec.seed)
 
 
 def variant_id(setting: Setting) -> str:
     """Id of a variant: 12 hexadecimal digits, without the seed of a `TrialSpec`."""
     bare = setting.setting if isinstance(setting, TrialSpec) else setting
-    return _digest(canonical_json(bare))
+    return variant_id_of(canonical_json(bare))
+
+
+def trial_id_of(canonical: str, seed: int) -> str:
+    """Id of the trial of a setting, given by its canonical JSON, with this seed."""
+    return _digest(f"{canonical}#seed={seed}")
+
+
+def variant_id_of(canonical: str) -> str:
+    """Id of the variant of a setting, given by its canonical JSON."""
+    return _digest(canonical)
 
 
 def _digest(text: str) -> str:

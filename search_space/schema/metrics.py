@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,20 +13,23 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(frozen=True)
 class Metric:
-    """Metric with unit and direction; one without a direction is descriptive and cannot rank variants."""
+    """Metric with unit, direction and possible values; one without a direction is descriptive and ranks no variants."""
 
     name: str
     unit: str
     direction: Direction | None
     decimals: int
     meaning: str
+    range: tuple[float, float] = (0.0, math.inf)
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct"),
-        Metric("top5", "%", "maximize", 2, "share of test images whose top five predictions contain the class"),
+        Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100)),
+        Metric(
+            "top5", "%", "maximize", 2, "share of test images whose top five predictions contain the class", (0, 100)
+        ),
         Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test images"),
         # Probes (`task.probes`): measured once, after the last epoch, on `task.probe_images` test images.
         Metric(
@@ -34,6 +38,7 @@ METRICS: dict[str, Metric] = {
             None,
             3,
             "between the same columns of the attention maps of adjacent blocks",
+            (-1, 1),
         ),
         Metric(
             "similar_blocks",
@@ -41,9 +46,19 @@ METRICS: dict[str, Metric] = {
             None,
             1,
             "blocks with more than 90 % of columns similar to those of the previous block",
+            (0, 100),
         ),
-        Metric("head_similarity", "cosine", None, 3, "between the same columns of the maps of two heads of a block"),
-        Metric("feature_similarity", "cosine", None, 3, "between tokens after a block and after the last block"),
+        Metric(
+            "head_similarity",
+            "cosine",
+            None,
+            3,
+            "between the same columns of the maps of two heads of a block",
+            (-1, 1),
+        ),
+        Metric(
+            "feature_similarity", "cosine", None, 3, "between tokens after a block and after the last block", (-1, 1)
+        ),
         Metric("attention_entropy", "nats", None, 3, "of a query's attention weights, mean over heads and blocks"),
         Metric(
             "attention_distance", "patches", None, 2, "from a query to its attended tokens, mean over heads and blocks"

@@ -34,6 +34,7 @@ def test_a_run_writes_only_what_is_known(tmp_path, archsweep):
     known = paths_of(run_dir) | {run_dir.table(format_) for format_ in ("csv", "md", "tex", "html")}
     known = known.union(*map(paths_of, run_dir.trials()))
     known = known.union(*(paths_of(run_dir.tracker(name)) for name in ("tensorboard", "optuna")))
+    known |= {run_dir.fingerprint(path.stem) for path in run_dir.path.glob("data/*")}
     written = {path for path in run_dir.path.rglob("*") if path.is_file()}
     # The files in its folder are TensorBoard's own.
     assert {path for path in written - known if run_dir.tensorboard not in path.parents} == set()

@@ -54,7 +54,9 @@ def assert_same(run_dir: Path, follower: RunFollower) -> None:
     """By summaries as by whole records, read at once or bit by bit: the same status, or the same refusal."""
     whole, refusal = opened(lambda: Run.open(run_dir))
     if whole is None:
-        assert opened(lambda: open_summary(run_dir)) == opened(follower.look) == (None, refusal)
+        # A status counts trials and shows no mean: it does not verify that a record is the result of its trial.
+        if "not a result of its trial" not in refusal:
+            assert opened(lambda: open_summary(run_dir)) == opened(follower.look) == (None, refusal)
         return
     for seen in (open_summary(run_dir), follower.look()):
         # As text: a metric that is no number is not equal to itself.
@@ -69,7 +71,7 @@ def attempts(draw) -> bytes:
     start = draw(st.integers(0, 600))
     stride = draw(st.sampled_from([1, 7, 97]))
     pattern = draw(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=5))
-    odd = draw(st.sampled_from([{}, {"metrics": {"top1": float("nan"), "val_top1": 1e308}}, {"role": "retune"}]))
+    odd = draw(st.sampled_from([{}, {"metrics": {"top1": float("nan"), "val_loss": 1e308}}, {"role": "retune"}]))
     records = [
         made(start + index * stride % 1500, status=pattern[index % len(pattern)], attempt=1 + index % 3)
         for index in range(count)
