@@ -61,7 +61,6 @@ SMALL_FOR_A_REASON = {
     "runners.engines.ray.fork_target": "imported where torch must not be",
     "runners.driver.progress_file": "an observer; the rooms below have no progress file",
     "search_space.loading.starter": "what `init` writes, read without the rest of loading",
-    "results.run_files.run_tables": "the list of what a run writes",
 }
 
 

@@ -16,7 +16,7 @@ import typer
 
 from runners.cli import cache, check, doctor, import_checkpoint, launch, models_schema_init, run
 from runners.cli.plan import command as plan
-from runners.cli.views import diff, ls, report, status_table, watch
+from runners.cli.views import bundle, diff, ls, report, status_table, watch
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -41,6 +41,8 @@ app.command("table")(status_table.table)
 app.command("report")(report.report)
 app.command("ls")(ls.ls)
 app.command("diff")(diff.diff)
+app.command("bundle")(bundle.bundle)
+app.command("verify")(bundle.verify)
 app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
 app.command("models")(models_schema_init.models)

@@ -20,8 +20,8 @@ def cache(
 ) -> None:
     """Show or clear the cache of trained trials.
 
-    `run` reuses a cached trial if its specification, the code it depends on, torch, timm and the kind of device are
-    the same; `run --no-cache` trains every trial.
+    `run` reuses a cached trial if its specification, its data, the code it depends on, the packages that compute and
+    the kind of device are the same; `run --no-cache` trains every trial.
     """
     from runners.machine.user_cache import clear as delete
     from runners.machine.user_cache import default_directory, size

@@ -151,4 +151,6 @@ def _file(path: str) -> Part:
 
 
 def _relative(path: str | Path, root: str | Path) -> str:
-    return Path(os.path.relpath(path, root)).as_posix()
+    path, root = os.fspath(path), os.fspath(root)
+    inside = path[len(root) + 1 :] if path.startswith(root + os.sep) else os.path.relpath(path, root)
+    return inside.replace(os.sep, "/")

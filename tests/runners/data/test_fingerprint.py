@@ -90,7 +90,7 @@ def test_a_change_is_seen_and_named(found, png_folder, change, expected):
     assert difference(first, found()) == expected
 
 
-def test_splits_are_told_apart(found):
+def test_exchanged_splits_are_other_data(found):
     """Training on what the other tests on, and the reverse."""
     assert found().digest != found(train_split="validation", test_split="train").digest
 

@@ -1,0 +1,52 @@
+"""`archsweep bundle` and `archsweep verify`: a run as one file for a reviewer, and its check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runners.cli.arguments import RunArgument
+
+__all__ = ["bundle", "verify"]
+
+
+def bundle(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(help="The file to write. Default: NAME.zip of the run NAME.")] = None,
+) -> None:
+    """Pack a run into one file: sweep, records, fingerprints of the data, versions and tables, with their hashes.
+
+    `archsweep verify FILE` recomputes every table from it.
+    """
+    from results.run_files.bundle import write_bundle
+
+    path = out or Path(f"{run.resolve().name}.zip")
+    found = write_bundle(run, path)
+    missing = f", {found.num_missing} of the plan missing" if found.num_missing else ""
+    print(f"{path}: {_trials(found.num_trials)}{missing}")
+    print(f"sha256 {found.digest}")
+
+
+def verify(
+    bundle_: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A file of `archsweep bundle`.", show_default=False)
+    ],
+) -> None:
+    """Check a bundle: hashes, ids of all records, and every table made again from the records.
+
+    Exit code 0: all of it holds. 2: it does not, or the file is no bundle.
+    """
+    from results.run_files.bundle import verify_bundle
+
+    found = verify_bundle(bundle_)
+    missing = f", {found.num_missing} of the plan missing" if found.num_missing else ""
+    print(f"{bundle_}: verified: {_trials(found.num_trials)}{missing}; all tables follow from the records")
+    if found.num_fingerprints != 1:
+        print(f"fingerprints of data: {found.num_fingerprints or 'none recorded'}")
+    print(f"sha256 {found.digest}")
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
