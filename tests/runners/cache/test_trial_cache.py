@@ -73,6 +73,20 @@ def test_numbers_of_another_device_are_not_served(run, cache):
     assert run("fifth", using=TrialCache(cache.directory, None, cache.origins))[0].started == 2
 
 
+def test_records_of_another_origin_are_not_served(run, cache):
+    """Images of the same name, code, or packages that differ."""
+    _, first = run("first")
+    for record in first.records:
+        spec = TrialSpec.model_validate(record.spec)
+        assert cache.get(spec) is not None
+        for name in ("data", "code", "software"):
+            cache.origins.of = lambda setting, name=name, own=record.origin: own.model_copy(update={name: "another"})
+            assert cache.get(spec) is None
+            cache.put(spec, record, cache.directory)  # of the former origin: not remembered as of the present one
+            assert cache.get(spec) is None
+            del cache.origins.of
+
+
 @pytest.mark.parametrize(
     ("resources", "device"),
     [

@@ -188,13 +188,17 @@ def spoil_half(path):
     [
         (tear, "RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory"),
         (lambda path: path.write_bytes(b""), "EOFError: "),
-        (lambda path: change(path, format=2), "it has format 2, this archsweep writes 1"),
+        (
+            lambda path: change(path, origin="other images"),
+            "it is of other data, code or software: 'other images', this is ''",
+        ),
+        (lambda path: change(path, format=1), "it has format 1, this archsweep writes 2"),
         (lambda path: change(path, trial_id="0123456789ab"), "it is of trial '0123456789ab', this is '{trial_id}'"),
         (lambda path: change(path, versions={"torch": "1.0"}), "it was written with archsweep None, this is "),
         (lambda path: torch.save([1], path), "it is no checkpoint of a trial"),
         (spoil_half, "ValueError: loaded state dict has a different number of parameter groups"),
     ],
-    ids=["torn", "empty", "format", "foreign", "versions", "list", "half"],
+    ids=["torn", "empty", "origin", "format", "foreign", "versions", "list", "half"],
 )
 def test_unusable_checkpoint_is_ignored_with_a_message(tmp_path: Path, capsys, spoil, reason):
     spec = spec_of(epochs=2, arch=DROPPING, **{**NOISY, "warmup_epochs": 0})
