@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from modelzoo import measure_cost
+from modelzoo import measure_cost, resolve_img_size
+from modelzoo.factory.sameness import build_the_same
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
 from results.store.records import Origin, Retuned
@@ -197,6 +198,8 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
             reasons, _ = plan.reasons_against(variant)
         if not reasons and (own := plan.resources_of(variant)).num_processes != sweep.resources.num_processes:
             check_train_options(variant.setting.task, variant.setting.train, own)
+        if not reasons and (twin := _twin(plan, variant)):
+            reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:
             reasons = [*reasons, "retune needs task.val_fraction > 0"]
         plan.entries.append(Entry(variant, tuple(reasons)))
@@ -224,6 +227,23 @@ def _located(file: SweepFile) -> Iterator[None]:
                 for problem in err.problems
             ]
         ) from err
+
+
+def _twin(plan: Plan, variant: Variant) -> str:
+    """Name of an earlier variant that is the same experiment under other words; empty if there is none."""
+    setting, cost = variant.setting, plan.cost_of(variant)
+    for entry in plan.entries:
+        other = entry.variant.setting
+        if entry.reasons or (other.task, other.train) != (setting.task, setting.train):
+            continue
+        if plan.cost_of(entry.variant) != cost:
+            continue
+        data = plan.dataset_of(variant)
+        size, other_size = (resolve_img_size(each.arch, data.img_size) for each in (setting, other))
+        shape = {"in_chans": data.in_chans, "num_classes": data.num_classes}
+        if size == other_size and build_the_same(other.arch, setting.arch, img_size=size, **shape):
+            return entry.variant.name
+    return ""
 
 
 def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:

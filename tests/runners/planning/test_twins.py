@@ -1,0 +1,46 @@
+"""Rows that are no experiment are dropped before training, with the row that they repeat."""
+
+from __future__ import annotations
+
+import pytest
+
+from runners.planning.plan import make_plan
+from search_space import load_sweep_text
+
+SWEEP = """
+    name: twins
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 8, num_heads: 2, patch_size: 4, mlp_ratio: 1}
+      train: {epochs: 1, batch_size: 256}
+    space: {SPACE}
+    design: one_factor
+    seeds: 1
+"""
+
+
+def dropped(space):
+    plan = make_plan(load_sweep_text(SWEEP.replace("{SPACE}", space)))
+    kept = [variant.name for variant in plan.variants]
+    return kept, {entry.variant.name: entry.reasons[0] for entry in plan.dropped}
+
+
+@pytest.mark.parametrize(
+    "space",
+    ["{arch.drop_path_rate: [0.0, 0.3]}", "{arch.options.qk_norm: [false]}"],
+)
+def test_a_value_that_changes_nothing_is_no_row(space):
+    kept, found = dropped(space)
+    assert kept == ["baseline"]
+    assert set(found.values()) == {"builds the same model as 'baseline' and trains it the same way: no experiment"}
+
+
+def test_two_values_that_build_one_model_are_one_row():
+    kept, found = dropped("{arch.options.pos_embed: [learn, none]}")
+    assert kept == ["baseline", "pos_embed=none"]
+    assert list(found) == ["pos_embed=learn"]
+
+
+def test_rows_that_train_another_way_are_kept():
+    kept, found = dropped("{train.lr: [0.003, 0.002], arch.drop_path_rate: [0.0]}")
+    assert kept == ["baseline", "lr=0.003", "lr=0.002"]
+    assert found == {}
