@@ -23,6 +23,7 @@ from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_recor
 from runners.display.live import LiveView, TrialLines, progress_view
 from runners.driver.changed_records import Changed, find_changed_records, write_fingerprints
 from runners.driver.checkpoint_cleanup import CheckpointRemover, remove_checkpoints
+from runners.driver.later_decisions import LaterDecisions
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.progress_file import ProgressFile
 from runners.driver.provenance import describe_session, new_session, write_provenance
@@ -100,7 +101,8 @@ def run_sweep(
         if notice := found.notice(changed):
             _say_to(console)(notice)
         write_fingerprints(files, origins.fingerprints)
-        write_plan(files, plan.as_run_plan(superseded=ledger.superseded))
+        decisions = LaterDecisions(files, ledger)
+        write_plan(files, decisions.of(plan.as_run_plan(superseded=ledger.superseded), is_final=not plan.sweep.retune))
         remove_checkpoints(files, ledger.summaries)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(files, description, plan.file.text)
@@ -124,7 +126,7 @@ def run_sweep(
             for stage in stages(plan, ledger, retry=retry, session=session):
                 if is_comparing := stage.role == "":
                     plan = stage.plan
-                    write_plan(files, plan.as_run_plan(superseded=ledger.superseded))
+                    write_plan(files, decisions.of(plan.as_run_plan(superseded=ledger.superseded)))
                 lookups: list[RecordLookup] = [from_siblings(siblings, files, origins), *([cache.get] if cache else [])]
                 if count := reuse_records(stage.plan, ledger, lookups, role=stage.role):
                     _report_reused(count, cache)

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 __all__ = [
     "RECORD_VERSION",
     "Analysis",
+    "Decision",
     "Failure",
     "Origin",
     "PlannedVariant",
@@ -152,9 +153,21 @@ class PlannedVariant(_Stored):
     params_m: _Amount | None = None
     gmacs: _Amount | None = None
     dropped: str = Field(default="", description="why it is not run; empty if it is")
+    added_after: int = Field(
+        default=0, ge=0, description="completed trials of the comparison when it was added; 0: planned before them"
+    )
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
     )
+
+
+class Decision(_Stored):
+    """A decision about the comparison that was made, or changed, after results were seen."""
+
+    what: str = Field(description="`seeds`, `metric`, `analysis.alpha`, ..., or `variant NAME`")
+    before: Any = Field(description="as planned before the first result; None where it was not known")
+    after: Any = Field(description="as it is now; None for a variant that was removed")
+    num_results: int = Field(ge=0, description="completed trials of the comparison when it was changed")
 
 
 class PublishedRow(_Stored):
@@ -201,6 +214,9 @@ class RunPlan(_Stored):
     dataset: str = ""
     epochs: int | None = None
     analysis: Analysis = Analysis()
+    decided_later: list[Decision] = Field(
+        default_factory=list, description="what was planned before the first result and changed after it"
+    )
     superseded: list[Origin] = Field(
         default_factory=list, description="origins whose records do not count: of data, code or software that changed"
     )
