@@ -68,10 +68,10 @@ def test_alpha_correction_and_metric(start):
 
 def test_rows_that_are_left_out_and_rows_that_are_added(start, tmp_path):
     assert start() == {}
-    assert start(lrs="[0.003, 0.001]") == {"variant lr=0.002": ("lr=0.002", None, 9)}
-    assert added(tmp_path) == {"baseline": 0, "lr=0.003": 0, "lr=0.001": 9}
-    assert start(lrs="[0.003, 0.001, 0.002]") == {}
-    assert added(tmp_path) == {"baseline": 0, "lr=0.003": 0, "lr=0.001": 9, "lr=0.002": 0}
+    assert start(lrs="[0.003, 0.004]") == {"variant lr=0.002": ("lr=0.002", None, 9)}
+    assert added(tmp_path) == {"baseline": 0, "lr=0.003": 0, "lr=0.004": 9}
+    assert start(lrs="[0.003, 0.004, 0.002]") == {}
+    assert added(tmp_path) == {"baseline": 0, "lr=0.003": 0, "lr=0.004": 9, "lr=0.002": 0}
 
 
 def test_a_plan_that_was_lost(start, tmp_path):
