@@ -13,7 +13,7 @@ from typing import Literal
 
 from results.layout.caption import DELTA, PLUS_MINUS, Sentence, caption, significance_stars
 from results.layout.footnotes import DAGGER, DOUBLE_DAGGER, footnotes, sources
-from results.stats.numbers import fixed, shared_decimals, signed, signed_percent
+from results.stats.numbers import fixed, level_percent, shared_decimals, signed, signed_percent
 from results.stats.paired import Summary
 from results.stats.verdicts import TESTED
 from results.table.comparison import emphasis
@@ -196,7 +196,9 @@ def _summary(summary: Summary | None, decimals: int, mark: Literal["", "bold", "
 
 def _delta_header(table: AblationTable) -> str:
     has_interval = any(row.delta is not None and row.delta.low is not None for row in table.rows)
-    return f"{DELTA} [95% CI]" if has_interval else DELTA
+    if not has_interval:
+        return DELTA
+    return f"{DELTA} [{level_percent(table.analysis.alpha)}% CI over seeds, {table.analysis.interval}]"
 
 
 def _delta(row: Row, decimals: int, alpha: float) -> Cell:
@@ -208,6 +210,8 @@ def _delta(row: Row, decimals: int, alpha: float) -> Cell:
         # The stars come last, so that digits stay aligned.
         spread = f" [{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]"
         spread += significance_stars(row.p_corrected, alpha)
+    if delta.num_pairs < row.num_planned:
+        spread += f" ({delta.num_pairs} pair{'s'[: delta.num_pairs - 1]})"
     spread += _MARKS.get(row.verdict or "", "")
     return Cell(signed(delta.mean, decimals), spread, sort_by=delta.mean)
 

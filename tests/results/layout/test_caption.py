@@ -31,7 +31,8 @@ def test_caption_states_retuning(table):
     retuned = {"parameters": ["train.lr", "train.weight_decay"], "num_trials": 8, "seeds": [100, 101], "sampler": "tpe"}
     expected = (
         "Every arm is tuned to its own optimum of train.lr, train.weight_decay: the best of 8 settings per arm "
-        "(tpe, seeds 100, 101, which are not reported)."
+        "(tpe, seeds 100, 101, which are not reported). Differences are conditional on the settings found: the "
+        "variance of the tuning is in no interval."
     )
     assert expected in texts(table(retuned=retuned))
     assert not any("optimum" in text for text in texts(table()))
