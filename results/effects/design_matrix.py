@@ -76,7 +76,8 @@ def design_of(table: AblationTable, rows: Sequence[Row] | None = None) -> Design
         if len(seen[name]) > 1
     }
     if not levels:
-        among = "" if rows is table.rows else f" among the {len(rows)} variants that have all seeds"
+        all_seeds = f" among the variants that have all seeds ({len(rows)} of {len(table.rows)})"
+        among = "" if rows is table.rows else all_seeds
         message = f"no factor has two levels{among}: there are no effects to estimate"
         raise SpecError(Problem(message, where=table.sweep))
     runs = {

@@ -46,7 +46,8 @@ def draw(evidence: Evidence) -> Figure | None:
         f"the others weighs the same, with the {level} % interval that the residual standard deviation gives; the "
         "dashed line is the mean of all trials. Where factors interact, a mean over the others' levels hides it: see "
         f"the interactions. Notes: effect with its {level} % interval, for this test set and not adjusted for the "
-        f"number of effects; p-values {_corrected(table)}.",
+        f"number of effects; p-values {_corrected(table)}. What the effects leave counts as noise, also "
+        "interactions of three factors and more.",
         frame=frame,
         chart=styled(_chart(frame, table)),
         notes=_notes(table, found),

@@ -48,7 +48,8 @@ def test_dunnett_with_one_arm_is_student_s_t(degrees):
 
 
 @pytest.mark.parametrize(
-    ("num_arms", "degrees", "critical"), [(2, 10, 2.57), (3, 5, 3.29), (2, 20, 2.38), (4, 20, 2.65), (9, 20, 2.95)]
+    ("num_arms", "degrees", "critical"),
+    [(2, 10, 2.57), (3, 5, 3.29), (3, 12, 2.686), (2, 20, 2.38), (4, 20, 2.65), (9, 20, 2.95)],
 )
 def test_critical_values_are_those_of_dunnett_s_table(num_arms, degrees, critical):
     """Two-sided, 5 %: Dunnett, New Tables for Multiple Comparisons with a Control (Biometrics 20, 1964)."""

@@ -74,8 +74,8 @@ def test_power_is_a_number_that_grows_with_the_effect():
 
 
 def test_dunnett_s_test_detects_more_than_holm_of_few_seeds():
-    """20,000 studies of 4 arms and 3 seeds, one arm with an effect. The critical value of 4 arms and 8 degrees of freedom
-    in tables of Dunnett's two-sided test at 5 % is 3.02."""
+    """20,000 studies of 4 arms and 3 seeds, one arm with an effect. The critical value of 4 arms and 8 degrees of
+    freedom in tables of Dunnett's two-sided test at 5 % is 3.02."""
     effect = detectable_effect(3, num_tests=4, correction="dunnett")
     assert effect is not None
     assert effect < 0.5 * (detectable_effect(3, num_tests=4) or 0)
