@@ -149,7 +149,7 @@ def _deltas(table: AblationTable) -> Iterable[Sentence]:
 
 
 def interval_name(table: AblationTable) -> str:
-    """What the intervals of the differences are, in words."""
+    """What the intervals of the differences are, as text."""
     analysis = table.analysis
     level = f"{level_percent(analysis.alpha)} %"
     if analysis.interval == "unadjusted":
