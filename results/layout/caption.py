@@ -225,7 +225,7 @@ def _equivalence(table: AblationTable, p: str) -> str:
     margin = f"{PLUS_MINUS}{analysis.margin:g} {table.metric.unit}, the margin stated in the sweep"
     if analysis.correction == "dunnett":
         level = level_percent(analysis.alpha)
-        return f"= equivalent: the simultaneous {level} interval of Dunnett's test is within {margin}."
+        return f"= equivalent: the simultaneous {level} % interval of Dunnett's test is within {margin}."
     test = f"= equivalent: two one-sided t-tests (TOST) against {margin}; {p} < {analysis.alpha:g}"
     if analysis.correction == "none":
         return f"{test}, not corrected for the number of arms."

@@ -74,7 +74,14 @@ def _pruned(table: AblationTable) -> Iterable[str]:
     if any(row.num_pruned for row in table.rows):
         unbegun = any(0 in row.pruned_epochs for row in table.rows)
         given_up = " 0: not started, because its row was given up after other seeds." if unbegun else ""
-        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference.{given_up}"
+        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference.{given_up}{_pruned_by(table)}"
+
+
+def _pruned_by(table: AblationTable) -> str:
+    shares = {
+        r.spec.get("task", {}).get("val_fraction") for row in table.rows for r in row.records if r.status == "pruned"
+    }
+    return " The pruner looked at the test split." if 0 in shares else ""
 
 
 def _unfit(table: AblationTable) -> Iterable[str]:

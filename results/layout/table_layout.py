@@ -113,7 +113,7 @@ def table_layout(table: AblationTable) -> Layout:
         _column(table, f"{metric.name} ({metric.unit}) {arrow}", "right", value),
         _column(table, _delta_header(table), "right", lambda row: _delta(row, metric.decimals, table.analysis.alpha)),
         _column(table, f"SD {DELTA}", "right", lambda row: _delta_std(row, metric.decimals), drop_priority=1),
-        _column(table, VERDICT, "left", lambda row: Cell(row.verdict or ""), drop_priority=2),
+        _column(table, VERDICT, "left", lambda row: _verdict(row, table.analysis.correction), drop_priority=2),
         *(_objective_column(table, METRICS[name]) for name in _further_objectives(table)),
         *(_probe_column(table, probe) for probe in METRICS.values() if probe.direction is None),
         _column(table, "published", "right", lambda row: _published(row, metric.name, metric.decimals, numbers)),
@@ -214,6 +214,12 @@ def _delta(row: Row, decimals: int, alpha: float) -> Cell:
         spread += f" ({delta.num_pairs} pair{'s'[: delta.num_pairs - 1]})"
     spread += _MARKS.get(row.verdict or "", "")
     return Cell(signed(delta.mean, decimals), spread, sort_by=delta.mean)
+
+
+def _verdict(row: Row, correction: str) -> Cell:
+    """A claim under the false discovery rate is a weaker one: some of several are expected to be false."""
+    is_claim = row.verdict in ("better", "worse", "equivalent")
+    return Cell(f"{row.verdict} (FDR)" if is_claim and correction == "bh" else row.verdict or "")
 
 
 def _delta_std(row: Row, decimals: int) -> Cell:

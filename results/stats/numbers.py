@@ -32,7 +32,7 @@ def signed(value: float, decimals: int) -> str:
 
 def level_percent(alpha: float) -> str:
     """Level of an interval in percent: `95` for alpha 0.05, `99.9` for 0.001."""
-    return f"{100 - 100 * alpha:.10g}"
+    return f"{100 - 100 * alpha:.14g}"
 
 
 def signed_percent(share: float) -> str:

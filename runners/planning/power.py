@@ -23,11 +23,15 @@ def power_of(
 ) -> float:
     """Power of the test for a true difference of `effect` standard deviations of the paired differences.
 
+    Zero for a single seed, which has no test.
+
     Args:
         num_tests: arms that are compared with the baseline; above 1 the result is the worst case of the correction, in
             which no other arm differs: Holm and Benjamini-Hochberg then test at the level alpha / num_tests.
         correction: as in the sweep's `analysis`.
     """
+    if num_seeds < 2:
+        return 0.0
     critical, degrees = _test(num_seeds, alpha, num_tests, correction)
     return two_sided_power(math.sqrt(num_seeds) * effect, degrees, critical)
 
