@@ -4,6 +4,8 @@
 
 Ten arms that equal the baseline are trained with the same seeds as it; a claim (`better` or `worse`) about any of them
 is false. Holm must keep the chance of at least one such claim at 5 %; without a correction it is several times that.
+With a margin, arms at it and arms without an effect: a claim `equivalent` of the former, `better` or `worse` of the
+latter is false, and Holm and Dunnett must keep the chance of any at 5 %, too.
 The 95 % interval of a difference must contain the true one 95 times in 100; the power must be the paired t-test's.
 
 A value is: effect of the arm + effect of the seed (shared by all arms, sd 1) + noise of the trial (sd 0.5), so that a
@@ -26,7 +28,15 @@ from results.stats.verdicts import judge
 from results.store.records import Analysis
 from search_space.schema.metrics import METRICS
 
-__all__ = ["NOISE", "coverage", "false_claim_rate", "power", "theoretical_power", "values_of_studies"]
+__all__ = [
+    "NOISE",
+    "coverage",
+    "false_claim_rate",
+    "false_claims_of_any_kind",
+    "power",
+    "theoretical_power",
+    "values_of_studies",
+]
 
 NOISE = 0.5
 _STD = NOISE * math.sqrt(2)
@@ -55,6 +65,33 @@ def false_claim_rate(
     for study in studies:
         judgements = judge(_deltas(study), metric=METRICS["top1"], analysis=analysis)
         false += any(judgement.verdict in _CLAIMS for judgement in judgements.values())
+    return false / num_studies
+
+
+def false_claims_of_any_kind(
+    num_studies: int, *, num_seeds: int, at_margin: int, without_effect: int, correction: str = "holm", seed: int = 0
+) -> float:
+    """Share of studies with a false claim: `equivalent` of an arm at the margin (3 standard deviations of a paired
+    difference), or a difference of an arm without effect."""
+    margin = 3 * _STD
+    analysis = Analysis.model_validate({"correction": correction, "margin": margin})
+    num_arms = at_margin + without_effect
+    far = {f"arm {index}" for index in range(at_margin)}
+    false = 0
+    for study in values_of_studies(num_studies, num_arms=num_arms, num_seeds=num_seeds, seed=seed):
+        values = {
+            name: {key: value + margin * (name in far) for key, value in found.items()} for name, found in study.items()
+        }
+        judgements = judge(
+            _deltas(values),
+            metric=METRICS["top1"],
+            analysis=analysis,
+            values={name: list(found.values()) for name, found in values.items()},
+            baseline=list(values["baseline"].values()),
+        )
+        false += any(
+            one.verdict == "equivalent" if name in far else one.verdict in _CLAIMS for name, one in judgements.items()
+        )
     return false / num_studies
 
 
@@ -107,6 +144,13 @@ def _main() -> None:
         for correction in ("none", "bh", "holm"):
             rate = false_claim_rate(num, num_seeds=seeds, correction=correction, seed=seeds)
             print(f"  {seeds:2d} seeds  {correction:5s} {error(rate)}")
+    print("arms at the margin, arms without an effect: at least one false claim")
+    for far, near in ((1, 0), (5, 0), (10, 0), (5, 5)):
+        for correction in ("none", "holm"):
+            rate = false_claims_of_any_kind(
+                num, num_seeds=5, at_margin=far, without_effect=near, correction=correction, seed=far + near
+            )
+            print(f"   {far:2d} + {near}  {correction:5s} {error(rate)}")
     print("95 % interval of a difference contains the true one")
     for seeds in (3, 5, 10):
         print(f"  {seeds:2d} seeds  t     {error(coverage(num, num_seeds=seeds, seed=seeds))}")

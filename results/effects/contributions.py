@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from results.stats.hypothesis_tests import holm, paired_t_p_value
+from results.stats.hypothesis_tests import CORRECTION_NAMES, CORRECTIONS, paired_t_p_value
 from results.stats.numbers import signed
-from results.stats.paired import PairedDelta, paired_delta
+from results.stats.paired import PairedDelta, is_measured, paired_delta
+from results.store.records import Analysis
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import Problem, SpecError
 
@@ -25,8 +26,8 @@ class Contribution:
     Attributes:
         alone: with the component minus without any.
         in_full: all components minus all but this one.
-        p_corrected: for equality of both (paired t-test over the seeds that all four arms have), Holm over the
-            components; None below 3 seeds.
+        p_corrected: for equality of both (paired t-test over the seeds that all four arms have), over the components;
+            None below 3 seeds.
         warning: a sentence where they differ; else empty.
     """
 
@@ -52,12 +53,17 @@ def contributions(leave_one_out: AblationTable, add_one_in: AblationTable) -> tu
     shared = [name for name in leave_one_out.components if name in alone and name in in_full]
     if not shared:
         raise SpecError(Problem("the two tables share no component with results", hint="compare designs of one space"))
-    deltas = {name: (_delta(alone[name]), _delta(in_full[name])) for name in shared}
-    gaps = {name: paired_delta(in_full[name], alone[name]) for name in shared}
+    analysis = leave_one_out.analysis
+    scale = max(_largest(table, metric) for table in (leave_one_out, add_one_in))
+    deltas = {
+        name: (_delta(alone[name], analysis.alpha, scale), _delta(in_full[name], analysis.alpha, scale))
+        for name in shared
+    }
+    gaps = {name: paired_delta(in_full[name], alone[name], scale=scale) for name in shared}
     raw = {name: None if gap is None else paired_t_p_value(gap) for name, gap in gaps.items()}
     known = {name: p for name, p in raw.items() if p is not None}
-    corrected = dict(zip(known, holm(list(known.values()), len(shared)), strict=True))
-    alpha = leave_one_out.analysis.alpha
+    adjust = CORRECTIONS[analysis.correction]
+    corrected = dict(zip(known, adjust(list(known.values()), len(shared), None), strict=True))
     decimals = leave_one_out.metric.decimals
     return tuple(
         Contribution(
@@ -65,7 +71,7 @@ def contributions(leave_one_out: AblationTable, add_one_in: AblationTable) -> tu
             alone=deltas[name][0],
             in_full=deltas[name][1],
             p_corrected=corrected.get(name),
-            warning=_warning(name, *deltas[name], corrected.get(name), alpha, decimals),
+            warning=_warning(name, *deltas[name], corrected.get(name), analysis, decimals),
         )
         for name in shared
     )
@@ -90,19 +96,27 @@ def _gains(table: AblationTable, metric: str, *, added: bool) -> dict[str, dict[
 
 
 def _values(row: Row, metric: str) -> Mapping[int, float]:
-    return {r.seed: r.metrics[metric] for r in row.records if r.status == "completed" and metric in r.metrics}
+    values = {r.seed: r.metrics.get(metric) for r in row.records if r.status == "completed"}
+    return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
 
 
-def _delta(gains: Mapping[int, float]) -> PairedDelta:
-    delta = paired_delta(gains, dict.fromkeys(gains, 0.0))
+def _largest(table: AblationTable, metric: str) -> float:
+    return max((abs(value) for row in table.rows for value in _values(row, metric).values()), default=0.0)
+
+
+def _delta(gains: Mapping[int, float], alpha: float, scale: float) -> PairedDelta:
+    delta = paired_delta(gains, dict.fromkeys(gains, 0.0), alpha=alpha, scale=scale)
     assert delta is not None, "a component without a seed is not shared"
     return delta
 
 
-def _warning(name: str, alone: PairedDelta, in_full: PairedDelta, p: float | None, alpha: float, decimals: int) -> str:
+def _warning(
+    name: str, alone: PairedDelta, in_full: PairedDelta, p: float | None, analysis: Analysis, decimals: int
+) -> str:
     numbers = f"{name}: {signed(alone.mean, decimals)} alone, {signed(in_full.mean, decimals)} beside the others"
-    if p is not None and p < alpha:
-        return f"{numbers}; they differ (p = {p:.2g}, Holm): it interacts with other components"
+    if p is not None and p < analysis.alpha:
+        by = CORRECTION_NAMES[analysis.correction]
+        return f"{numbers}; they differ (p = {p:.2g}, {by}): it interacts with other components"
     if p is None and alone.mean * in_full.mean < 0:
         return f"{numbers}; the signs differ, and fewer than 3 shared seeds cannot tell whether by chance"
     return ""

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from results.table.table import AblationTable
+from results.table.table import AblationTable, Row
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["Design", "Term", "design_of", "term_columns", "term_name"]
+__all__ = ["Design", "Term", "design_of", "level_coding", "term_columns", "term_name"]
 
 Term = tuple[str, ...]
 """One factor (main effect) or two (interaction)."""
@@ -43,17 +43,19 @@ class Design:
         return (*((name,) for name in self.levels), *itertools.combinations(self.levels, 2))
 
 
-def design_of(table: AblationTable) -> Design:
+def design_of(table: AblationTable, rows: Sequence[Row] | None = None) -> Design:
     """The design of the rows of the table.
+
+    Args:
+        rows: those that count, so that levels of the others do not exist; default: all.
 
     Raises:
         SpecError: no factor has two levels.
     """
+    rows = table.rows if rows is None else rows
     is_components = bool(table.components) and all(set(row.components) == set(table.components) for row in table.rows)
     if is_components:
-        settings = {
-            row.variant_id: {n: ("off", "on")[row.components[n]] for n in table.components} for row in table.rows
-        }
+        settings = {row.variant_id: {n: ("off", "on")[row.components[n]] for n in table.components} for row in rows}
         levels = dict.fromkeys(table.components, ("off", "on"))
     else:
         paths = list(dict.fromkeys(path for row in table.rows for path in row.changes))
@@ -61,7 +63,7 @@ def design_of(table: AblationTable) -> Design:
         base = {path: _label(_value_at(spec, path)) for path in paths}
         settings = {
             row.variant_id: {path: _label(row.changes[path]) if path in row.changes else base[path] for path in paths}
-            for row in table.rows
+            for row in rows
         }
         levels = {
             path: tuple(dict.fromkeys([base[path], *(setting[path] for setting in settings.values())]))
@@ -74,7 +76,10 @@ def design_of(table: AblationTable) -> Design:
         if len(seen[name]) > 1
     }
     if not levels:
-        raise SpecError(Problem("no factor has two levels: there are no effects to estimate", where=table.sweep))
+        all_seeds = f" among the variants that have all seeds ({len(rows)} of {len(table.rows)})"
+        among = "" if rows is table.rows else all_seeds
+        message = f"no factor has two levels{among}: there are no effects to estimate"
+        raise SpecError(Problem(message, where=table.sweep))
     runs = {
         key: {name: found.index(setting[name]) for name, found in levels.items()} for key, setting in settings.items()
     }
@@ -85,11 +90,14 @@ def term_columns(design: Design, term: Term, variants: list[str]) -> np.ndarray:
     """The deviation-coded columns of the term, one row per variant given."""
     columns = np.ones((len(variants), 1))
     for name in term:
-        count = len(design.levels[name])
-        coding = np.vstack([-np.ones(count - 1), np.eye(count - 1)])
-        mine = coding[[design.runs[key][name] for key in variants]]
-        columns = (columns[:, :, None] * mine[:, None, :]).reshape(len(variants), -1)
+        mine = level_coding(len(design.levels[name]))[[design.runs[key][name] for key in variants]]
+        columns = (columns[:, :, None] * mine[:, None, :]).reshape(len(variants), columns.shape[1] * mine.shape[1])
     return columns
+
+
+def level_coding(count: int) -> np.ndarray:
+    """Deviation coding, one row per level: the first is -1 in all columns, every other 1 in its own."""
+    return np.vstack([-np.ones(count - 1), np.eye(count - 1)])
 
 
 def term_name(term: Term) -> str:

@@ -4,14 +4,17 @@
     seeds_planned, seeds_completed, seeds_pruned, seeds_failed, seeds_infeasible, seeds_missing, pruned_epochs (JSON),
     <metric>_mean, <metric>_std, <metric>_delta, <metric>_delta_low, <metric>_delta_high, delta_pairs,
     <metric>_delta_std, p, p_corrected, correction, verdict, p_sign_flip, bootstrap_low, bootstrap_high,
+    p_equivalence, p_equivalence_corrected, alpha, interval, test_images, <metric>_test_error,
     published_<metric> ..., published_source, params_m, gmacs, train_seconds,
     params_m_change, gmacs_change, train_seconds_change, study, selection, front (with several objectives only),
     <other metric>_mean, <other metric>_std ...
 
-An empty cell is a missing number. `_delta_low` and `_delta_high` bound the 95 % t-interval; `p` is that of the
-paired t-test, `correction` names how `p_corrected` follows from it. `p_sign_flip` (from 6 seeds) and the percentile
-bootstrap (from 10) need no normal distribution and are listed beside; no verdict depends on them. `_change` is relative
-to the baseline: 0.1 is 10 % more.
+An empty cell is a missing number. `_delta_low` and `_delta_high` bound the interval of level 1 - `alpha` over training
+seeds on the fixed test set: `interval` says whether each by itself or all at once. `p` is that of the paired t-test,
+`correction` names how `p_corrected` follows from it (`bh`: a q-value). `p_equivalence` is that of two one-sided t-tests
+against the margin. `p_sign_flip` (from 6 seeds; from 17 on of 20,000 random patterns) and the percentile bootstrap
+(from 10) need no normal distribution and are listed beside; no verdict depends on them. `_test_error` is the standard
+error that a test set of `test_images` gives an accuracy. `_change` is relative to the baseline: 0.1 is 10 % more.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from results.layout.caption import accuracy_error
 from results.markup.csv_cells import csv_line, csv_value
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
@@ -64,8 +68,14 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         "correction": lambda row: None if row.p_corrected is None else table.analysis.correction,
         "verdict": lambda row: row.verdict,
         "p_sign_flip": lambda row: sign_flip_p_value(_tested_differences(row)),
-        "bootstrap_low": lambda row: _bootstrap(row, 0),
-        "bootstrap_high": lambda row: _bootstrap(row, 1),
+        "bootstrap_low": lambda row: _bootstrap(row, 0, table.analysis.alpha),
+        "bootstrap_high": lambda row: _bootstrap(row, 1, table.analysis.alpha),
+        "p_equivalence": lambda row: row.p_equivalence,
+        "p_equivalence_corrected": lambda row: row.p_equivalence_corrected,
+        "alpha": lambda row: None if row.delta is None else table.analysis.alpha,
+        "interval": lambda row: None if row.delta is None or row.delta.low is None else table.analysis.interval,
+        "test_images": lambda row: table.num_test_images,
+        f"{metric}_test_error": lambda row: _test_error(row, table),
         **{f"published_{name}": _published(name) for name in published},
         "published_source": lambda row: "; ".join(there.source for there in row.published),
         "params_m": lambda row: row.params_m,
@@ -88,8 +98,13 @@ def _tested_differences(row: Row) -> tuple[float, ...]:
     return row.delta.differences if row.delta is not None and row.verdict in TESTED else ()
 
 
-def _bootstrap(row: Row, end: int) -> float | None:
-    interval = bootstrap_interval(_tested_differences(row))
+def _test_error(row: Row, table: AblationTable) -> float | None:
+    mean = row.metrics.get(table.metric.name)
+    return None if mean is None else accuracy_error(mean.mean, table)
+
+
+def _bootstrap(row: Row, end: int, alpha: float) -> float | None:
+    interval = bootstrap_interval(_tested_differences(row), alpha)
     return interval[end] if interval else None
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from results.effects.contributions import Contribution, contributions
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.style import BLUE, GREY, ORANGE, WIDTH, change_title, names_axis, styled
+from results.stats.numbers import level_percent
 from results.table.table import AblationTable
 from search_space.parsing.visible import visible
 
@@ -33,9 +34,9 @@ def draw(evidence: Evidence) -> Figure | None:
     return Figure(
         name="contributions",
         title="What each component contributes",
-        caption="Paired differences with 95 % t-intervals: the gain from adding the component to none (add_one_in) and "
-        "the loss from removing it from all (leave_one_out). Where the two disagree the components interact, and "
-        "neither is the contribution.",
+        caption=f"Paired differences with {level_percent(table.analysis.alpha)} % t-intervals, unadjusted: the gain "
+        "from adding the component to none (add_one_in) and the loss from removing it from all (leave_one_out). Where "
+        "the two disagree the components interact, and neither is the contribution.",
         frame=frame,
         chart=styled(_chart(frame, table)),
         notes=tuple(f"Disagreement: {one.warning}." for one in found if one.warning),

@@ -1,4 +1,4 @@
-"""Forest plot: the mean paired difference of every arm to the baseline with its 95 % interval, by verdict."""
+"""Forest plot: the mean paired difference of every arm to the baseline with its interval, by verdict."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pandas as pd
 
 from results.figures.figure import Chart, Evidence, Figure, in_two_lines, labels, listed
 from results.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, WIDTH, change_title, names_axis, styled
+from results.layout.caption import interval_name
+from results.table.table import AblationTable
 
 __all__ = ["draw"]
 
@@ -40,6 +42,8 @@ def draw(evidence: Evidence) -> Figure | None:
                 "sd": row.delta.std,
                 "p": row.p,
                 "p_corrected": row.p_corrected,
+                "p_equivalence": row.p_equivalence,
+                "p_equivalence_corrected": row.p_equivalence_corrected,
                 "verdict": row.verdict or _UNTESTED,
             }
             for row in rows
@@ -50,12 +54,18 @@ def draw(evidence: Evidence) -> Figure | None:
     return Figure(
         name="deltas",
         title="Differences to the baseline",
-        caption="Mean of the same-seed differences and its 95 % t-interval; colour and shape give the verdict of the "
-        "corrected test. An interval is for its row alone, a verdict for all rows together, so the two may disagree.",
+        caption=f"Mean of the same-seed differences and its {interval_name(table)}, for this fixed test set; colour "
+        f"and shape give the verdict of the corrected test.{_disagreement(table)}",
         frame=frame,
         chart=styled(_chart(shown, evidence)),
         notes=notes,
     )
+
+
+def _disagreement(table: AblationTable) -> str:
+    if table.analysis.interval == "simultaneous":
+        return ""
+    return " An interval is for its row alone, a verdict for all rows together, so the two may disagree."
 
 
 def _chart(shown: pd.DataFrame, evidence: Evidence) -> Chart:

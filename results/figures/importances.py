@@ -30,7 +30,8 @@ def draw(evidence: Evidence) -> Figure | None:
         title="Importance of the parameters of the search",
         caption="Shares add up to 1 per method. PED-ANOVA: parameters that distinguish the best tenth of the trials "
         "from all; fANOVA: parameters that explain the variance over the whole space, without those that some trial "
-        "lacks. They may disagree, and neither shows that a component helps: designs with a baseline do.",
+        "lacks. Both are of the trials that the sampler chose. They may disagree, and neither shows that a component "
+        "helps: designs with a baseline do.",
         frame=frame,
         chart=styled(_chart(frame)),
     )

@@ -15,6 +15,7 @@ from results.figures.figure import Chart, Evidence, Figure
 from results.figures.main_effects import DESIGNS
 from results.figures.style import LIGHT, names_axis, styled
 from results.layout.caption import significance_stars
+from results.stats.hypothesis_tests import CORRECTION_NAMES
 from results.stats.numbers import signed
 from results.table.table import AblationTable
 from search_space.parsing.visible import visible
@@ -45,12 +46,17 @@ def draw(evidence: Evidence) -> Figure | None:
         title="Interactions of two factors",
         caption="Off the diagonal: how far the effect of one factor depends on the other; on it: the factor by itself. "
         "Colour: share of the variance that the term explains of what the others leave (partial eta squared). Text: "
-        "the effect where both factors have two levels, else that share; stars as in the table (Holm over all terms). "
+        f"the effect where both factors have two levels, else that share; stars as in the table {_corrected(table)}. "
         "Grey: not estimated, because it is confounded with another term (aliased) or for lack of trials (n/a).",
         frame=frame,
         chart=styled(_chart(frame, len(found.design.levels))),
         notes=tuple(aliased),
     )
+
+
+def _corrected(table: AblationTable) -> str:
+    name = CORRECTION_NAMES[table.analysis.correction]
+    return f"({name})" if table.analysis.correction == "none" else f"({name} over all terms)"
 
 
 def _lines(table: AblationTable, found: Effects) -> list[dict[str, object]]:
@@ -75,7 +81,10 @@ def _lines(table: AblationTable, found: Effects) -> list[dict[str, object]]:
                 "low": one.low if one else None,
                 "high": one.high if one else None,
                 "partial_eta_squared": one.share if one else None,
+                "interval_level": 1 - table.analysis.alpha if one else None,
+                "p": one.p if one else None,
                 "p_corrected": one.p_corrected if one else None,
+                "correction": CORRECTION_NAMES[table.analysis.correction] if one else None,
                 "text": text or ("aliased" if term in aliased else "n/a"),
             }
         )

@@ -1,12 +1,11 @@
-"""Main effects of a factorial or fractional design: the mean of the metric at each level of each factor.
+"""Main effects of a factorial or fractional design: the adjusted mean of the metric at each level of each factor.
 
-Every panel uses all variants and so all trials. The interval is that of the level's mean, with the residual standard
-deviation of the analysis (effects.py), in which seeds are blocks.
+Every panel uses all variants and so all trials. A raw mean over the variants at a level would contain the effects of
+other factors where variants are missing; the adjusted one (effects.py) does not, and equals it where none is.
 """
 
 from __future__ import annotations
 
-import math
 from statistics import fmean
 
 import altair as alt
@@ -15,8 +14,8 @@ import pandas as pd
 from results.effects.effects import Effects, effects
 from results.figures.figure import Evidence, Figure
 from results.figures.style import BLUE, GREY, styled, value_title
-from results.stats.numbers import signed
-from results.stats.paired import t_quantile
+from results.stats.hypothesis_tests import CORRECTION_NAMES
+from results.stats.numbers import level_percent, signed
 from results.table.table import AblationTable
 from search_space.parsing.visible import visible
 
@@ -36,49 +35,55 @@ def draw(evidence: Evidence) -> Figure | None:
     if table.design not in DESIGNS:
         return None
     found = effects(table)
+    if not found.level_means:
+        return None
     frame = pd.DataFrame(_lines(table, found))
+    level = level_percent(table.analysis.alpha)
     return Figure(
         name="main_effects",
         title="Main effects",
-        caption=f"Mean over all {found.num_trials} trials at each level of each factor, with the 95 % interval that "
-        "the residual standard deviation gives; the dashed line is the mean of all. Where factors interact, a mean "
-        "over the others' levels hides it: see the interactions.",
+        caption=f"Mean of all {found.num_trials} trials at each level of each factor, adjusted so that every level of "
+        f"the others weighs the same, with the {level} % interval that the residual standard deviation gives; the "
+        "dashed line is the mean of all trials. Where factors interact, a mean over the others' levels hides it: see "
+        f"the interactions. Notes: effect with its {level} % interval, for this test set and not adjusted for the "
+        f"number of effects; p-values {_corrected(table)}. What the effects leave counts as noise, also "
+        "interactions of three factors and more.",
         frame=frame,
         chart=styled(_chart(frame, table)),
         notes=_notes(table, found),
     )
 
 
+def _corrected(table: AblationTable) -> str:
+    name = CORRECTION_NAMES[table.analysis.correction]
+    return name if table.analysis.correction == "none" else f"corrected for all effects ({name})"
+
+
 def _lines(table: AblationTable, found: Effects) -> list[dict[str, object]]:
     metric = table.metric.name
-    whole = [row for row in table.rows if row.name not in found.left_out]
-    everything = [record.metrics[metric] for row in whole for record in row.records]
-    lines = []
-    for factor, levels in found.design.levels.items():
-        for place, index in enumerate(_in_order(levels)):
-            values = [
-                record.metrics[metric]
-                for row in whole
-                if found.design.runs[row.variant_id][factor] == index
-                for record in row.records
-            ]
-            if not values:
-                continue
-            half = t_quantile(found.residual_df) * found.residual_std / math.sqrt(len(values))
-            mean = fmean(values)
-            lines.append(
-                {
-                    "factor": visible(factor),
-                    "level": visible(levels[index]),
-                    "order": place,
-                    "mean": mean,
-                    "low": mean - half,
-                    "high": mean + half,
-                    "trials": len(values),
-                    "overall": fmean(everything),
-                }
-            )
-    return lines
+    values = [r.metrics[metric] for row in table.rows if row.name not in found.left_out for r in row.records]
+    of_factor = {effect.term[0]: effect for effect in found.effects if len(effect.term) == 1}
+    return [
+        {
+            "factor": visible(factor),
+            "level": visible(means[index].level),
+            "order": place,
+            "mean": means[index].mean,
+            "low": means[index].low,
+            "high": means[index].high,
+            "trials": means[index].num_trials,
+            "overall": fmean(values),
+            "interval_level": 1 - table.analysis.alpha,
+            "effect": of_factor[factor].estimate,
+            "effect_low": of_factor[factor].low,
+            "effect_high": of_factor[factor].high,
+            "p": of_factor[factor].p,
+            "p_corrected": of_factor[factor].p_corrected,
+            "correction": CORRECTION_NAMES[table.analysis.correction],
+        }
+        for factor, means in found.level_means.items()
+        for place, index in enumerate(_in_order(found.design.levels[factor]))
+    ]
 
 
 def _in_order(levels: tuple[str, ...]) -> list[int]:
@@ -91,15 +96,30 @@ def _in_order(levels: tuple[str, ...]) -> list[int]:
 
 def _notes(table: AblationTable, found: Effects) -> tuple[str, ...]:
     decimals = table.metric.decimals
+    name = CORRECTION_NAMES[table.analysis.correction]
     notes = []
     for one in found.effects:
-        numbers = f"p = {one.p_corrected:.2g} (Holm), {100 * one.share:.0f} % of the variance left by the others"
+        numbers = f"p = {one.p_corrected:.2g} ({name}), {100 * one.share:.0f} % of the variance left by the others"
         if one.estimate is not None and one.low is not None and one.high is not None:
             low, high = signed(one.low, decimals), signed(one.high, decimals)
             numbers = f"{signed(one.estimate, decimals)} [{low}, {high}], {numbers}"
         notes.append(f"{one.name}: {numbers}.")
+    if found.lack_of_fit is not None:
+        left = found.lack_of_fit
+        notes.append(
+            "Lack of fit, what variants differ beyond these effects (interactions of three factors and more, terms not "
+            f"estimated): F({left.df}, {left.noise_df}) = {left.f_value:.3g}, p = {left.p:.2g}. It counts as noise in "
+            "the tests above."
+        )
+    lost = [factor for factor in found.design.levels if factor not in found.level_means]
+    if lost:
+        notes.append(f"Not estimated, because other terms have the same levels: {', '.join(lost)}.")
+    if found.single_level:
+        notes.append(
+            f"Not estimated, because only one level has variants with all seeds: {', '.join(found.single_level)}."
+        )
     if found.left_out:
-        notes.append(f"Left out, because a seed is missing: {', '.join(found.left_out)}.")
+        notes.append(f"Left out, because a seed is missing or the epochs differ: {', '.join(found.left_out)}.")
     return tuple(notes)
 
 

@@ -12,19 +12,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from results.stats.numbers import level_percent
 from results.table.table import AblationTable
 
-__all__ = ["DELTA", "PLUS_MINUS", "Sentence", "caption", "significance_stars"]
+__all__ = ["DELTA", "PLUS_MINUS", "Sentence", "accuracy_error", "caption", "interval_name", "significance_stars"]
 
 PLUS_MINUS = "\u00b1"
 DELTA = "\u0394"
 _MOST_SEEDS = 20
 _LEVELS = (0.01, 0.001)
-_CORRECTIONS = {
-    "holm": "corrected after Holm for",
-    "bh": "corrected after Benjamini and Hochberg (false discovery rate) for",
-    "none": "not corrected for",
-}
+_SHARES = ("top1", "top5")
+_CORRECTIONS = {"holm": "corrected after Holm", "bh": "corrected after Benjamini and Hochberg", "none": "not corrected"}
 _SELECTIONS = {
     "last": "after the last epoch",
     "best-val": "at the epoch that was best on the validation split, measured on the test split",
@@ -117,7 +115,8 @@ def _retuned(table: AblationTable) -> Iterable[str]:
         seeds = ("seed " if len(retuned.seeds) == 1 else "seeds ") + ", ".join(map(str, retuned.seeds))
         yield (
             f"Every arm is tuned to its own optimum of {', '.join(retuned.parameters)}: the best of {settings} per arm "
-            f"({retuned.sampler}, {seeds}, which are not reported)."
+            f"({retuned.sampler}, {seeds}, which are not reported). Differences are conditional on the settings found: "
+            "the variance of the tuning is in no interval."
         )
 
 
@@ -131,10 +130,17 @@ def _deltas(table: AblationTable) -> Iterable[Sentence]:
         to = f"{table.baseline.name!r} of the same run"
     note = f"{DELTA}: mean of the same-seed differences to {to}"
     if any(delta.low is not None for delta in deltas):
-        note += ", in brackets its 95 % t-interval (n - 1 degrees of freedom, not corrected for multiple comparisons)"
+        note += f", in brackets its {interval_name(table)}"
     if any(delta.low is None for delta in deltas):
         note += "; a single pair has no interval"
     yield Sentence(note + ".")
+    if any(delta.low is not None for delta in deltas):
+        yield Sentence(_coverage(table))
+    if any(row.delta is not None and row.delta.num_pairs < row.num_planned for row in table.rows):
+        yield Sentence(
+            "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be the "
+            "difference of the two means."
+        )
     if any(delta.std is not None for delta in deltas):
         spread = (
             f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."
@@ -142,26 +148,88 @@ def _deltas(table: AblationTable) -> Iterable[Sentence]:
         yield Sentence(spread, "optional")
 
 
+def interval_name(table: AblationTable) -> str:
+    """What the intervals of the differences are, as text."""
+    analysis = table.analysis
+    level = f"{level_percent(analysis.alpha)} %"
+    if analysis.interval == "unadjusted":
+        return f"{level} t-interval (n - 1 degrees of freedom, unadjusted: not corrected for multiple comparisons)"
+    by = f"Bonferroni: of level 1 - {analysis.alpha:g} / {_arms_text(table)}"
+    if analysis.correction == "dunnett":
+        by = "Dunnett's, with the seed as a block; rows that lack seeds have none"
+    return f"simultaneous {level} interval ({by})"
+
+
+def _coverage(table: AblationTable) -> str:
+    """What the intervals cover, and the sampling error of the test set, which they do not."""
+    text = "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images"
+    baseline = table.baseline
+    shown = baseline.metrics.get(table.metric.name) if baseline is not None else None
+    error = None if shown is None else accuracy_error(shown.mean, table)
+    if shown is None or error is None:
+        return f"{text}."
+    mean, unit = f"{shown.mean:.{table.metric.decimals}f}", table.metric.unit
+    return (
+        f"{text}: of {table.num_test_images} images, which give an accuracy of {mean} {unit} a standard error of "
+        f"{error:.{table.metric.decimals}f} {unit}."
+    )
+
+
+def accuracy_error(mean: float, table: AblationTable) -> float | None:
+    """Standard error of an accuracy as a share of the test images, in percent; None for other metrics, and without
+    the number of images. An upper bound for a mean over seeds, and of no use for differences on the same images."""
+    if table.metric.name not in _SHARES or not table.num_test_images or not 0 <= mean <= 100:
+        return None
+    return math.sqrt(mean * (100 - mean) / table.num_test_images)
+
+
+def _arms_text(table: AblationTable) -> str:
+    """Number of arms of each study: `4 arms`, `2, 4 arms of each study`."""
+    studies = Counter(row.study for row in table.rows if not row.is_baseline)
+    arms = ", ".join(map(str, sorted(set(studies.values()))))
+    of = f" of each {'run' if table.studies else 'study'}" if len(studies) > 1 else ""
+    return f"{arms} {'arm' if arms == '1' else 'arms'}{of}"
+
+
 def _tests(table: AblationTable) -> Iterable[Sentence]:
     if not table.has_tests:
         return
     analysis = table.analysis
-    studies = Counter(row.study for row in table.rows if not row.is_baseline)
     if analysis.correction == "dunnett":
-        test = "Dunnett's test of all complete arms with the baseline (two-sided, unpaired)"
+        test = "Dunnett's test of all complete arms with the baseline (two-sided, the seed as a block), "
+        test += f"corrected for {_arms_text(table)}"
     else:
         test = "two-sided paired t-test on those differences, taken as normal, "
-        arms = ", ".join(map(str, sorted(set(studies.values()))))
-        test += f"{_CORRECTIONS[analysis.correction]} {arms} {'arm' if arms == '1' else 'arms'}"
-        test += f" of each {'run' if table.studies else 'study'}" if len(studies) > 1 else ""
-    levels = [f"* p < {analysis.alpha:g}"]
-    levels += [f"{'*' * count} p < {level:g}" for count, level in enumerate(_below(analysis.alpha), start=2)]
+        test += f"{_CORRECTIONS[analysis.correction]} for {_arms_text(table)}"
+    if table.studies and analysis.correction != "none":
+        test += " and not for the table as a whole"
+    p = "p"
+    if analysis.correction == "bh":
+        p = "q"
+        test += f", which bounds the false discovery rate ({100 * analysis.alpha:g} % of the claims, on average)"
+    levels = [f"* {p} < {analysis.alpha:g}"]
+    levels += [f"{'*' * count} {p} < {level:g}" for count, level in enumerate(_below(analysis.alpha), start=2)]
     yield Sentence(f"Verdict: {test}; {', '.join(levels)}; inconclusive does not mean equal.")
     if analysis.margin is not None:
-        margin = f"{PLUS_MINUS}{analysis.margin:g} {table.metric.unit}"
-        yield Sentence(f"= equivalent: the 95 % interval is within {margin}, the margin stated in the sweep.")
-    marks = "Bold: the best, underlined: the second best, of the complete rows, and only where the verdict says so."
+        yield Sentence(_equivalence(table, p))
+    marks = (
+        "Bold: the largest gain, underlined: the second largest, among the complete rows whose verdict is better (the "
+        "baseline, where all others are worse); not a claim that it beats the others, and its difference is biased "
+        "upwards by the choice."
+    )
     yield Sentence(marks, "print")
+
+
+def _equivalence(table: AblationTable, p: str) -> str:
+    analysis = table.analysis
+    margin = f"{PLUS_MINUS}{analysis.margin:g} {table.metric.unit}, the margin stated in the sweep"
+    if analysis.correction == "dunnett":
+        level = level_percent(analysis.alpha)
+        return f"= equivalent: the simultaneous {level} % interval of Dunnett's test is within {margin}."
+    test = f"= equivalent: two one-sided t-tests (TOST) against {margin}; {p} < {analysis.alpha:g}"
+    if analysis.correction == "none":
+        return f"{test}, not corrected for the number of arms."
+    return f"{test}, corrected together with the p-values of the differences."
 
 
 def _below(alpha: float) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from results.stats.hypothesis_tests import has_no_spread
+from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
 from results.store.records import PublishedRow
 from results.store.run_layout import IN_RUN_DIR
@@ -60,17 +60,30 @@ def _order(table: AblationTable) -> Iterable[str]:
         yield (
             f"Rows come from a search for the Pareto front of {', '.join(sought)}. No row is better than one of front "
             "1 in one of these and as good in the others; front 2 is the Pareto front of the rows without front 1. "
-            f"Within a front the best {table.ordered_by} comes first."
+            f"Within a front the best {table.ordered_by} comes first.{_optimism(table)}"
         )
     elif table.ordered_by:
-        yield f"Rows come from a search, the best {table.ordered_by} first."
+        yield f"Rows come from a search, the best {table.ordered_by} first.{_optimism(table)}"
+
+
+def _optimism(table: AblationTable) -> str:
+    if table.ordered_by.startswith("val_") or not table.rows:
+        return ""
+    return " They were selected on the test split, so the best values are too good."
 
 
 def _pruned(table: AblationTable) -> Iterable[str]:
     if any(row.num_pruned for row in table.rows):
         unbegun = any(0 in row.pruned_epochs for row in table.rows)
         given_up = " 0: not started, because its row was given up after other seeds." if unbegun else ""
-        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference.{given_up}"
+        yield f"{DAGGER} pruned at the epoch beside it; outside every mean and difference.{given_up}{_pruned_by(table)}"
+
+
+def _pruned_by(table: AblationTable) -> str:
+    shares = {
+        r.spec.get("task", {}).get("val_fraction") for row in table.rows for r in row.records if r.status == "pruned"
+    }
+    return " The pruner looked at the test split." if 0 in shares else ""
 
 
 def _unfit(table: AblationTable) -> Iterable[str]:
@@ -86,7 +99,7 @@ def _spreadless(table: AblationTable) -> Iterable[str]:
     names = [
         f"{row.study}: {row.name}" if table.studies else row.name
         for row in table.rows
-        if row.verdict in TESTED and row.delta and has_no_spread(row.delta)
+        if row.verdict in TESTED and row.p_corrected is None and row.delta and has_no_spread(row.delta)
     ]
     if names:
         yield f"The same difference at every seed, so that no test applies: {', '.join(names)}."

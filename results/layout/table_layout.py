@@ -13,7 +13,7 @@ from typing import Literal
 
 from results.layout.caption import DELTA, PLUS_MINUS, Sentence, caption, significance_stars
 from results.layout.footnotes import DAGGER, DOUBLE_DAGGER, footnotes, sources
-from results.stats.numbers import fixed, shared_decimals, signed, signed_percent
+from results.stats.numbers import fixed, level_percent, shared_decimals, signed, signed_percent
 from results.stats.paired import Summary
 from results.stats.verdicts import TESTED
 from results.table.comparison import emphasis
@@ -113,7 +113,7 @@ def table_layout(table: AblationTable) -> Layout:
         _column(table, f"{metric.name} ({metric.unit}) {arrow}", "right", value),
         _column(table, _delta_header(table), "right", lambda row: _delta(row, metric.decimals, table.analysis.alpha)),
         _column(table, f"SD {DELTA}", "right", lambda row: _delta_std(row, metric.decimals), drop_priority=1),
-        _column(table, VERDICT, "left", lambda row: Cell(row.verdict or ""), drop_priority=2),
+        _column(table, VERDICT, "left", lambda row: _verdict(row, table.analysis.correction), drop_priority=2),
         *(_objective_column(table, METRICS[name]) for name in _further_objectives(table)),
         *(_probe_column(table, probe) for probe in METRICS.values() if probe.direction is None),
         _column(table, "published", "right", lambda row: _published(row, metric.name, metric.decimals, numbers)),
@@ -196,7 +196,9 @@ def _summary(summary: Summary | None, decimals: int, mark: Literal["", "bold", "
 
 def _delta_header(table: AblationTable) -> str:
     has_interval = any(row.delta is not None and row.delta.low is not None for row in table.rows)
-    return f"{DELTA} [95% CI]" if has_interval else DELTA
+    if not has_interval:
+        return DELTA
+    return f"{DELTA} [{level_percent(table.analysis.alpha)}% CI over seeds, {table.analysis.interval}]"
 
 
 def _delta(row: Row, decimals: int, alpha: float) -> Cell:
@@ -208,8 +210,16 @@ def _delta(row: Row, decimals: int, alpha: float) -> Cell:
         # The stars come last, so that digits stay aligned.
         spread = f" [{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]"
         spread += significance_stars(row.p_corrected, alpha)
+    if delta.num_pairs < row.num_planned:
+        spread += f" ({delta.num_pairs} pair{'s'[: delta.num_pairs - 1]})"
     spread += _MARKS.get(row.verdict or "", "")
     return Cell(signed(delta.mean, decimals), spread, sort_by=delta.mean)
+
+
+def _verdict(row: Row, correction: str) -> Cell:
+    """A claim under the false discovery rate is a weaker one: some of several are expected to be false."""
+    is_claim = row.verdict in ("better", "worse", "equivalent")
+    return Cell(f"{row.verdict} (FDR)" if is_claim and correction == "bh" else row.verdict or "")
 
 
 def _delta_std(row: Row, decimals: int) -> Cell:

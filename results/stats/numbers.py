@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["fixed", "shared_decimals", "signed", "signed_percent"]
+__all__ = ["fixed", "level_percent", "shared_decimals", "signed", "signed_percent"]
 
 _SIGNIFICANT = 3
 
@@ -28,6 +28,11 @@ def signed(value: float, decimals: int) -> str:
     """Fixed-point text with sign: `+0.42`, `-1.30`, `0.00`."""
     text = f"{value:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text
+
+
+def level_percent(alpha: float) -> str:
+    """Level of an interval in percent: `95` for alpha 0.05, `99.9` for 0.001."""
+    return f"{100 - 100 * alpha:.14g}"
 
 
 def signed_percent(share: float) -> str:

@@ -4,20 +4,34 @@ Paired: every variant is trained with the same seeds, so the effect that a seed 
 difference. The interval is Student's t on those differences; a nominal 95 % percentile bootstrap of three seeds covers
 only 75 %. A single value has no standard deviation.
 
-Sums are exactly rounded (`math.fsum`), so the order of the values cannot change the last digit.
+Sums are exactly rounded (`math.fsum`), so the order of the values cannot change the last digit. Differences and spreads
+that are rounding errors of the compared values count as zero: a test would take the last bit for an effect.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-__all__ = ["CONFIDENCE", "PairedDelta", "Summary", "is_measured", "paired_delta", "summarise", "t_quantile"]
+from results.stats.t_distributions import t_critical
 
-CONFIDENCE = 0.95
+__all__ = [
+    "ALPHA",
+    "PairedDelta",
+    "Summary",
+    "has_no_spread",
+    "is_measured",
+    "is_rounding",
+    "paired_delta",
+    "summarise",
+    "with_half_width",
+]
+
+ALPHA = 0.05
 _LARGEST = 1e100
+_ROUNDING = 1e-12
+"""Relative error of a metric in double precision, with room for the order of some thousand additions."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +45,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedDelta:
-    """Same-seed differences, variant minus baseline: mean, its 95 % t-interval, standard deviation (n - 1).
+    """Same-seed differences, variant minus baseline: mean, its interval, standard deviation (n - 1).
 
     One pair has neither interval nor standard deviation.
 
     Attributes:
+        low, high: the t-interval of this difference by itself, or a simultaneous one (see `with_half_width`).
         std: compared with the standard deviations of the two arms, it shows how much variance pairing removes.
         differences: in the order of the seeds.
+        scale: size of the compared values, by which rounding is judged.
     """
 
     mean: float
@@ -46,6 +62,7 @@ class PairedDelta:
     num_pairs: int
     std: float | None = None
     differences: tuple[float, ...] = ()
+    scale: float = field(default=0.0, compare=False)
 
 
 def is_measured(value: float) -> bool:
@@ -65,23 +82,46 @@ def summarise(values: Iterable[float]) -> Summary | None:
     return Summary(mean, math.sqrt(variance), len(values))
 
 
-def paired_delta(variant: Mapping[int, float], baseline: Mapping[int, float]) -> PairedDelta | None:
-    """Difference to the baseline over the seeds that both have (seed -> value); None if they share none."""
-    differences = tuple(variant[seed] - baseline[seed] for seed in sorted(variant.keys() & baseline.keys()))
+def is_rounding(size: float, scale: float) -> bool:
+    """True if a difference or a spread of this size is a rounding error of values as large as `scale`."""
+    return abs(size) <= _ROUNDING * scale
+
+
+def has_no_spread(delta: PairedDelta) -> bool:
+    """True if all differences are equal up to rounding, so that no test applies."""
+    return delta.std is not None and (is_rounding(delta.std, delta.scale) or delta.std <= 1e-9 * abs(delta.mean))
+
+
+def paired_delta(
+    variant: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    alpha: float = ALPHA,
+    scale: float | None = None,
+) -> PairedDelta | None:
+    """Difference to the baseline over the seeds that both have (seed -> value); None if they share none.
+
+    Args:
+        alpha: 1 - level of the interval, which is for this difference by itself.
+        scale: size of the measured values; default: the largest of those given. Values that are differences themselves
+            carry the rounding errors of what they were computed from.
+    """
+    seeds = sorted(variant.keys() & baseline.keys())
+    if scale is None:
+        scale = max((abs(value) for seed in seeds for value in (variant[seed], baseline[seed])), default=0.0)
+    raw = (variant[seed] - baseline[seed] for seed in seeds)
+    differences = tuple(0.0 if is_rounding(difference, scale) else difference for difference in raw)
     summary = summarise(differences)
     if summary is None:
         return None
+    delta = PairedDelta(summary.mean, None, None, summary.num, summary.std, differences, scale)
     if summary.std is None:
-        return PairedDelta(summary.mean, None, None, 1, None, differences)
-    half = t_quantile(summary.num - 1) * summary.std / math.sqrt(summary.num)
-    low, high = summary.mean - half, summary.mean + half
-    return PairedDelta(summary.mean, low, high, summary.num, summary.std, differences)
+        return delta
+    return with_half_width(delta, t_critical(alpha, summary.num - 1) * summary.std / math.sqrt(summary.num))
 
 
-@functools.cache
-def t_quantile(degrees: int) -> float:
-    """97.5 % quantile of Student's t with these degrees of freedom: half width of the 95 % interval."""
-    # Imported here: scipy takes 0.2 s, and `status` and the driver do not need it.
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+def with_half_width(delta: PairedDelta, half: float | None) -> PairedDelta:
+    """The difference with the interval mean -+ half; without one if that is None."""
+    if half is None:
+        return replace(delta, low=None, high=None)
+    return replace(delta, low=delta.mean - half, high=delta.mean + half)

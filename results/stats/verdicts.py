@@ -1,21 +1,24 @@
 """Verdict on an arm against the baseline: better, worse, equivalent or inconclusive.
 
     better, worse   the corrected p-value of the difference is below alpha
-    equivalent      the 95 % interval is inside the margin that the sweep states; the difference does not matter, so
-                    this takes precedence over the two above
+    equivalent      the corrected p-value of the equivalence is below alpha: the true difference is smaller than the
+                    margin that the sweep states. It does not matter then, so this takes precedence over the two above
     inconclusive    none of these; not the same as equal
 
+Both p-values of all arms are corrected together, so alpha bounds false claims of any kind.
+
 Arms with pruned, failed or missing seeds (`incomplete`) or with another number of epochs (`unequal budget`) are neither
-tested nor ranked. They still count in the family of tests, so a star cannot vanish when they complete.
+tested nor ranked. They still count in the family of tests, which does not grow when they complete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, dunnett_p_values, paired_t_p_value
+from results.stats.dunnett import fit_blocks
+from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, equivalence_p_value, paired_t_p_value
 from results.stats.paired import PairedDelta
 from results.store.records import Analysis
 from search_space.schema.metrics import Metric
@@ -28,11 +31,18 @@ TESTED: frozenset[str] = frozenset({"better", "worse", "equivalent", "inconclusi
 
 @dataclass(frozen=True)
 class Judgement:
-    """p-value of an arm against the baseline, before and after the correction, and the verdict."""
+    """p-values of an arm before and after the correction, and the verdict.
 
-    p: float | None
-    p_corrected: float | None
-    verdict: Verdict | None
+    Attributes:
+        p: that the arm equals the baseline.
+        p_equivalence: that they differ by the margin or more; None without a margin.
+    """
+
+    p: float | None = None
+    p_corrected: float | None = None
+    verdict: Verdict | None = None
+    p_equivalence: float | None = None
+    p_equivalence_corrected: float | None = None
 
 
 def judge(
@@ -52,41 +62,55 @@ def judge(
         values, baseline: values of each arm and of the baseline, in the order of the seeds; only for Dunnett's test.
     """
     tested = {name: delta for name, delta in deltas.items() if delta.num_pairs >= MIN_SEEDS_TEST}
+    family = max(num_arms or 0, len(tested))
     if analysis.correction == "dunnett":
         assert values is not None, "Dunnett's test compares values, not differences"
-        return _dunnett(tested, {name: values[name] for name in tested}, baseline, metric, analysis)
-    raw = {name: paired_t_p_value(delta) for name, delta in tested.items()}
-    known = [p for p in raw.values() if p is not None]
-    adjust = CORRECTIONS[analysis.correction]
-    corrected = iter(adjust(known, max(num_arms or 0, len(tested))))
-    pairs = {name: (p, None if p is None else next(corrected)) for name, p in raw.items()}
-    return {name: Judgement(*pairs[name], _verdict(tested[name], pairs[name][1], metric, analysis)) for name in tested}
-
-
-def _dunnett(
-    deltas: Mapping[str, PairedDelta],
-    values: Mapping[str, Sequence[float]],
-    baseline: Sequence[float],
-    metric: Metric,
-    analysis: Analysis,
-) -> dict[str, Judgement]:
-    samples = [*values.values(), baseline]
-    if not deltas or all(len(set(sample)) == 1 for sample in samples):  # no variance in any sample: no test applies
-        found: list[float | None] = [None] * len(deltas)
+        found = _by_dunnett({name: values[name] for name in tested}, baseline, family, analysis)
     else:
-        found = list(dunnett_p_values(list(values.values()), baseline))
-    # Dunnett's p-value is already corrected; there is no uncorrected one.
+        found = _by_paired_tests(tested, family, analysis)
+    return {name: _with_verdict(one, tested[name].mean, metric, analysis.alpha) for name, one in found.items()}
+
+
+def _by_paired_tests(tested: Mapping[str, PairedDelta], family: int, analysis: Analysis) -> dict[str, Judgement]:
+    raw = {(name, "p"): paired_t_p_value(delta) for name, delta in tested.items()}
+    if analysis.margin is not None:
+        for name, delta in tested.items():
+            raw[name, "p_equivalence"] = equivalence_p_value(delta, analysis.margin)
+    num_tests = family if analysis.margin is None else 2 * family
+    known = {key: p for key, p in raw.items() if p is not None}
+    corrected = CORRECTIONS[analysis.correction](list(known.values()), num_tests, family)
+    after = dict(zip(known, corrected, strict=True))
     return {
-        name: Judgement(None, p, _verdict(delta, p, metric, analysis))
-        for (name, delta), p in zip(deltas.items(), found, strict=True)
+        name: Judgement(
+            p=raw[name, "p"],
+            p_corrected=after.get((name, "p")),
+            p_equivalence=raw.get((name, "p_equivalence")),
+            p_equivalence_corrected=after.get((name, "p_equivalence")),
+        )
+        for name in tested
     }
 
 
-def _verdict(delta: PairedDelta, p: float | None, metric: Metric, analysis: Analysis) -> Verdict:
-    margin = analysis.margin
-    ends = [end for end in (delta.low, delta.high) if end is not None]
-    if margin is not None and ends and all(abs(end) < margin for end in ends):
-        return "equivalent"
-    if p is None or p >= analysis.alpha:
-        return "inconclusive"
-    return "better" if (delta.mean > 0) == (metric.direction == "maximize") else "worse"
+def _by_dunnett(
+    values: Mapping[str, Sequence[float]], baseline: Sequence[float], family: int, analysis: Analysis
+) -> dict[str, Judgement]:
+    """Dunnett's p-values are corrected as they come; there are no uncorrected ones."""
+    fit, margin = fit_blocks(values, baseline, family), analysis.margin
+    if fit is None:
+        return {name: Judgement() for name in values}
+    return {
+        name: Judgement(
+            p_corrected=fit.p_value(name),
+            p_equivalence_corrected=None if margin is None else fit.equivalence_p_value(name, margin),
+        )
+        for name in values
+    }
+
+
+def _with_verdict(found: Judgement, difference: float, metric: Metric, alpha: float) -> Judgement:
+    verdict: Verdict = "inconclusive"
+    if found.p_equivalence_corrected is not None and found.p_equivalence_corrected < alpha:
+        verdict = "equivalent"
+    elif found.p_corrected is not None and found.p_corrected < alpha:
+        verdict = "better" if (difference > 0) == (metric.direction == "maximize") else "worse"
+    return replace(found, verdict=verdict)

@@ -187,6 +187,9 @@ class Analysis(_Stored):
         default=None, gt=0, description="smallest difference that matters, in the metric's unit"
     )
     selection: Literal["last", "best-val", "ema"] = Field(default="last", description="which weights are measured")
+    interval: Literal["unadjusted", "simultaneous"] = Field(
+        default="unadjusted", description="intervals of each difference by itself, or of all of a study together"
+    )
 
 
 class Retuned(_Stored):
@@ -213,6 +216,7 @@ class RunPlan(_Stored):
     published: list[PublishedRow] = Field(default_factory=list)
     dataset: str = ""
     epochs: int | None = None
+    num_test_images: int | None = Field(default=None, description="of every variant; None: unknown, or not the same")
     analysis: Analysis = Analysis()
     decided_later: list[Decision] = Field(
         default_factory=list, description="what was planned before the first result and changed after it"

@@ -89,6 +89,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         analysis=plan.analysis,
         retuned=plan.retuned,
         objectives=objectives,
+        num_test_images=plan.num_test_images,
     )
 
 
@@ -175,6 +176,7 @@ def _row(
     summaries = {name: summarise(found.values()) for name, found in values.items()}
     seconds = summarise(record.train_seconds for record in completed if record.train_seconds is not None)
     costs = [variant, *records]
+    mine = values.get(metric, {})
     return Row(
         name=variant.name,
         variant_id=variant.variant_id,
@@ -187,7 +189,7 @@ def _row(
         num_failed=counts["failed"],
         num_infeasible=counts["infeasible"],
         metrics={name: summary for name, summary in summaries.items() if summary is not None},
-        delta=None if variant.is_baseline else paired_delta(values.get(metric, {}), baseline),
+        delta=None if variant.is_baseline else paired_delta(mine, baseline, alpha=plan.analysis.alpha),
         params_m=next((cost.params_m for cost in costs if cost.params_m is not None), None),
         gmacs=next((cost.gmacs for cost in costs if cost.gmacs is not None), None),
         train_seconds=seconds.mean if seconds else None,

@@ -1,7 +1,8 @@
 """Comparison of the table's rows with the baseline: verdicts, emphasis, cost changes.
 
 Rules of a fair comparison: all planned seeds, the same number of epochs, one family of tests per study, and the cost
-of a gain beside the gain.
+of a gain beside the gain. The verdicts are those of `results/stats/verdicts.py`; simultaneous intervals, where the
+sweep asks for them, replace those of the rows by themselves.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from results.stats.paired import PairedDelta, is_measured
+from results.stats.dunnett import fit_blocks
+from results.stats.paired import PairedDelta, is_measured, with_half_width
+from results.stats.t_distributions import t_critical
 from results.stats.verdicts import TESTED, Judgement, Verdict, judge
 from results.store.records import Analysis, TrialRecord
 from results.table.table import Row
 from search_space.schema.metrics import Metric
 
-__all__ = ["COSTS", "emphasis", "with_comparisons"]
+__all__ = ["COSTS", "budgets", "emphasis", "with_comparisons"]
 
 COSTS = ("params_m", "gmacs", "train_seconds")
 
@@ -34,11 +37,19 @@ def with_comparisons(
     if baseline is None:
         return tuple(rows)
     judgements: dict[str, Judgement] = {}
+    intervals: dict[str, PairedDelta] = {}
     for study in dict.fromkeys(row.study for row in rows if not row.is_baseline):
         arms = [row for row in rows if row.study == study and not row.is_baseline]
         judgements |= _judged(arms, baseline, metric, analysis, is_tested=not is_search)
+        if analysis.interval == "simultaneous":
+            intervals |= _simultaneous(arms, baseline, metric, analysis)
     return tuple(
-        replace(row, cost_changes=_cost_changes(row, baseline), **vars(judgements.get(row.variant_id, _NOTHING)))
+        replace(
+            row,
+            cost_changes=_cost_changes(row, baseline),
+            delta=intervals.get(row.variant_id, row.delta),
+            **vars(judgements.get(row.variant_id, _NOTHING)),
+        )
         for row in rows
     )
 
@@ -60,7 +71,7 @@ def emphasis(rows: Sequence[Row], metric: Metric) -> dict[str, Literal["bold", "
     return {row.variant_id: mark for row, mark in zip(ranked, marks, strict=False) if row.verdict == "better"}
 
 
-_NOTHING = Judgement(None, None, None)
+_NOTHING = Judgement()
 
 
 def _judged(
@@ -77,12 +88,30 @@ def _judged(
         values={key: _values(fit[key], metric) for key in deltas},
         baseline=_values(baseline, metric),
     )
-    return {key: judged.get(key, Judgement(None, None, kind)) for key, kind in kinds.items()}
+    return {key: judged.get(key, Judgement(verdict=kind)) for key, kind in kinds.items()}
+
+
+def _simultaneous(arms: Sequence[Row], baseline: Row, metric: Metric, analysis: Analysis) -> dict[str, PairedDelta]:
+    """Differences with intervals that hold for all arms of a study at once: Bonferroni's t, or Dunnett's where the
+    sweep chose that test; its intervals are of complete arms, the others have none."""
+    deltas = {row.variant_id: row.delta for row in arms if row.delta is not None}
+    if analysis.correction == "dunnett":
+        complete = {row.variant_id: _values(row, metric) for row in arms if _unfit(row, baseline, metric) is None}
+        fit = fit_blocks(complete, _values(baseline, metric), len(arms))
+        half = fit.half_width(analysis.alpha) if fit else None
+        return {key: with_half_width(delta, half if key in complete else None) for key, delta in deltas.items()}
+    return {key: _bonferroni(delta, analysis.alpha / len(arms)) for key, delta in deltas.items()}
+
+
+def _bonferroni(delta: PairedDelta, alpha: float) -> PairedDelta:
+    if delta.std is None:
+        return delta
+    return with_half_width(delta, t_critical(alpha, delta.num_pairs - 1) * delta.std / math.sqrt(delta.num_pairs))
 
 
 def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:
     """Reason why the row must not be ranked with complete ones; None if it may."""
-    if row.num_completed and baseline.num_completed and _budgets(row) != _budgets(baseline):
+    if row.num_completed and baseline.num_completed and budgets(row) != budgets(baseline):
         return "unequal budget"
     for one in (row, baseline):
         summary = one.metrics.get(metric.name)
@@ -91,7 +120,7 @@ def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "un
     return None
 
 
-def _budgets(row: Row) -> frozenset[tuple[int, int | None]]:
+def budgets(row: Row) -> frozenset[tuple[int, int | None]]:
     """Trained epochs and scheduled epochs of the completed trials."""
     return frozenset(
         (record.epochs, record.spec.get("train", {}).get("epochs"))

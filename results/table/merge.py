@@ -51,6 +51,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
     )
     retuned = _distinct(table.retuned for table in tables)
     objectives = _distinct(table.objectives for table in tables)
+    test_sizes = _distinct(table.num_test_images for table in tables)
     found = {"seeds": seeds, "data": data, "epochs": epochs, "order": orders, "retuned": retuned}
     varies = {name for name, values in found.items() if values[1:]}
     studies = tuple(
@@ -81,6 +82,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         studies=studies,
         retuned=retuned[0] if len(retuned) == 1 else None,
         objectives=objectives[0] if len(objectives) == 1 else (),
+        num_test_images=test_sizes[0] if len(test_sizes) == 1 else None,
     )
 
 

@@ -27,6 +27,7 @@ class Row:
         metrics: name -> mean and standard deviation over the completed seeds.
         delta: difference of the table's metric to the baseline; None for the baseline itself and without a shared seed.
         p, p_corrected: p-value of the difference, before and after the correction for multiple arms; None without test.
+        p_equivalence, p_equivalence_corrected: the same of the equivalence; None without a margin.
         verdict: None for the baseline and for fewer than 3 planned seeds.
         cost_changes: `params_m`, `gmacs`, `train_seconds` relative to the baseline (0.1: 10 % more).
         study: name of the study, where a sweep holds several.
@@ -56,6 +57,8 @@ class Row:
     records: tuple[TrialRecord, ...]
     p: float | None = None
     p_corrected: float | None = None
+    p_equivalence: float | None = None
+    p_equivalence_corrected: float | None = None
     verdict: Verdict | None = None
     cost_changes: Mapping[str, float] = field(default_factory=dict)
     study: str = ""
@@ -112,6 +115,7 @@ class AblationTable:
         unmatched: published rows without a matching row.
         analysis: settings of the comparison, and the selection rule of the weights.
         retuned: tuning of every arm before the comparison; None without it, or if the runs differ in it.
+        num_test_images: size of the test set; None if unknown, or not the same for all rows.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
     """
@@ -136,6 +140,7 @@ class AblationTable:
     studies: tuple[Study, ...] = ()
     retuned: Retuned | None = None
     objectives: tuple[str, ...] = ()
+    num_test_images: int | None = None
 
     @property
     def parts(self) -> tuple[AblationTable, ...]:

@@ -18,7 +18,7 @@ from runners.planning.history import History, Spread, duration_key
 from runners.planning.plan import Entry, Plan
 from runners.planning.power import detectable_effect
 from runners.planning.profiling import Probe, activation_mib, training_mib
-from search_space import METRICS, Resources, SpecError, Variant, trial_id
+from search_space import METRICS, Resources, SpecError, Sweep, Variant, trial_id
 
 __all__ = ["DEFAULT_STD", "Detectable", "Forecast", "VariantForecast", "local_slots", "make_forecast"]
 
@@ -58,20 +58,24 @@ class VariantForecast:
 
 @dataclass(frozen=True)
 class Detectable:
-    """Minimum detectable difference at 80 % power and alpha = 0.05, in the metric's unit; None below 3 seeds.
+    """Minimum detectable difference at 80 % power and the sweep's alpha, in the metric's unit; None below 3 seeds.
 
     Attributes:
         single: for a single comparison with the baseline.
-        worst: after Holm's correction for all variants, for the variant that is tested first.
+        worst: after the sweep's correction for all variants, if no other differs from the baseline.
+        worst_holm: the same after Holm's correction, whatever the sweep's is.
         std: standard deviation of the paired differences, from `spread`; assumed where that is None.
     """
 
     num_seeds: int
     num_arms: int
+    alpha: float
+    correction: str
     std: float
     spread: Spread | None
     single: float | None
     worst: float | None
+    worst_holm: float | None
 
 
 @dataclass(frozen=True)
@@ -216,8 +220,8 @@ def make_forecast(
         num_retune=num_retune,
         num_retune_left=max(0, num_retune - history.num_tuned),
         concurrency=concurrency or slots,
-        detectable=_detectable(sweep.metric, len(chosen), len(kept) - 1, spread),
-        one_more=_detectable(sweep.metric, len(chosen) + 1, len(kept) - 1, spread),
+        detectable=_detectable(sweep, len(chosen), len(kept) - 1, spread),
+        one_more=_detectable(sweep, len(chosen) + 1, len(kept) - 1, spread),
         mean_seconds=mean,
         provided=dict(taken),
         usual=foreseen(sweep.resources, gpu_gib),
@@ -278,15 +282,23 @@ def _with_assumed_seconds(variants: list[VariantForecast]) -> list[VariantForeca
     ]
 
 
-def _detectable(metric: str, num_seeds: int, num_arms: int, spread: Spread | None) -> Detectable:
-    std = spread.std if spread and spread.std > 0 else DEFAULT_STD[METRICS[metric].unit]
-    single = detectable_effect(num_seeds) if num_arms > 0 else None
-    worst = detectable_effect(num_seeds, num_tests=num_arms) if num_arms > 0 else None
+def _detectable(sweep: Sweep, num_seeds: int, num_arms: int, spread: Spread | None) -> Detectable:
+    alpha, correction = sweep.analysis.alpha, sweep.analysis.correction
+    known = spread if spread and spread.std > 0 else None
+    std = known.std if known else DEFAULT_STD[METRICS[sweep.metric].unit]
+
+    def difference(num_tests: int, by: str) -> float | None:
+        found = detectable_effect(num_seeds, alpha=alpha, num_tests=num_tests, correction=by) if num_arms > 0 else None
+        return None if found is None else found * std
+
     return Detectable(
-        num_seeds,
-        num_arms,
-        std,
-        spread if spread and spread.std > 0 else None,
-        None if single is None else single * std,
-        None if worst is None else worst * std,
+        num_seeds=num_seeds,
+        num_arms=num_arms,
+        alpha=alpha,
+        correction=correction,
+        std=std,
+        spread=known,
+        single=difference(1, "none"),
+        worst=difference(num_arms, correction),
+        worst_holm=difference(num_arms, "holm"),
     )

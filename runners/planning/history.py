@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from results import TrialRecord, latest_by_trial, read_ledger
+from results.stats.paired import is_measured, paired_delta
 from results.store.run_layout import RunDir
 from search_space import Setting, Variant
 
@@ -58,12 +59,12 @@ class History:
         squares, degrees, pairs, num_arms = 0.0, 0, 0, 0
         for variant in variants:
             values = self._by_seed(variant.variant_id, metric)
-            differences = [values[seed] - base[seed] for seed in sorted(values.keys() & base.keys())]
-            if len(differences) < 2:
+            delta = paired_delta(values, base)
+            if delta is None or delta.std is None:
                 continue
-            squares += statistics.variance(differences) * (len(differences) - 1)
-            degrees += len(differences) - 1
-            pairs += len(differences)
+            squares += delta.std**2 * (delta.num_pairs - 1)
+            degrees += delta.num_pairs - 1
+            pairs += delta.num_pairs
             num_arms += 1
         return Spread(math.sqrt(squares / degrees), num_arms, pairs) if degrees else None
 
@@ -71,7 +72,9 @@ class History:
         return {
             record.seed: record.metrics[metric]
             for record in self.records
-            if record.variant_id == variant_id and record.status == "completed" and metric in record.metrics
+            if record.variant_id == variant_id
+            and record.status == "completed"
+            and is_measured(record.metrics.get(metric, math.nan))
         }
 
 

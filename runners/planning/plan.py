@@ -18,6 +18,7 @@ from runners.training import check_train_options
 from search_space import (
     Problem,
     Resources,
+    Setting,
     SpecError,
     Sweep,
     SweepFile,
@@ -69,9 +70,12 @@ class Plan:
         return self.sweep.num_search_trials or len(self.variants) * len(self.sweep.seeds)
 
     def dataset_of(self, variant: Variant) -> DataInfo:
-        key = variant.setting.task.model_dump_json()
+        return self._dataset_of(variant.setting)
+
+    def _dataset_of(self, setting: Setting) -> DataInfo:
+        key = setting.task.model_dump_json()
         if key not in self._datasets:
-            self._datasets[key] = describe_dataset(variant.setting.task, self.sweep.resources)
+            self._datasets[key] = describe_dataset(setting.task, self.sweep.resources)
         return self._datasets[key]
 
     def cost_of(self, variant: Variant) -> dict[str, float]:
@@ -100,6 +104,15 @@ class Plan:
     def resources_of(self, variant: Variant) -> Resources:
         """Resources of each trial of the variant."""
         return resources_for(self.sweep.resources, variant.setting, lambda: self.cost_of(variant))
+
+    def _num_test_images(self) -> int | None:
+        """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
+        settings = [variant.setting for variant in self.variants] or [self.sweep.baseline]
+        try:
+            sizes = {self._dataset_of(setting).num_test for setting in settings}
+        except SpecError:  # a search, whose trials then say what is wrong with the data
+            return None
+        return sizes.pop() if len(sizes) == 1 else None
 
     @property
     def kinds_of_resources(self) -> list[Resources]:
@@ -155,6 +168,7 @@ class Plan:
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
             dataset=sweep.baseline.task.dataset.name,
+            num_test_images=self._num_test_images(),
             epochs=sweep.baseline.train.epochs,
             retuned=_retuned(sweep),
             superseded=list(superseded),

@@ -151,13 +151,17 @@ class Analysis(Spec):
         default="holm", description="correction of the p-values for comparing several variants with one baseline"
     )
     alpha: float = Field(
-        default=0.05, gt=0, lt=1, description="significance level of the tests; intervals are always of 95 %"
+        default=0.05, gt=0, lt=1, description="significance level of the tests; intervals have the level 1 - alpha"
     )
     margin: float | None = Field(
         default=None, gt=0, description="equivalence margin in the metric's unit; allows the verdict `equivalent`"
     )
     selection: Literal["last", "best-val", "ema"] = Field(
         default="last", description="weights that represent a trial: last epoch, best validation epoch, or averaged"
+    )
+    interval: Literal["unadjusted", "simultaneous"] = Field(
+        default="unadjusted",
+        description="intervals of the differences: each by itself, or wide enough to hold for all variants at once",
     )
 
 

@@ -72,6 +72,7 @@ def quickstart_plan() -> RunPlan:
             dropped="arch.embed_dim % arch.num_heads == 0 must hold, but 95 % 4 == 3",
         ),
         sweep="quickstart",
+        num_test_images=360,
         published=[
             {
                 "when": {"arch.attention": {"name": "refiner", "expansion": 6.0}},

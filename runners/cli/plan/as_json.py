@@ -93,9 +93,11 @@ def _detectable(found: Detectable) -> dict[str, Any]:
         "num_seeds": found.num_seeds,
         "num_arms": found.num_arms,
         "power": 0.8,
-        "alpha": 0.05,
+        "alpha": found.alpha,
+        "correction": found.correction,
         "difference": found.single,
-        "difference_holm": found.worst,
+        "difference_corrected": found.worst,
+        "difference_holm": found.worst_holm,
         "std_of_differences": found.std,
         "std_source": "history" if found.spread else "assumed",
     }

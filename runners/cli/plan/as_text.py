@@ -14,6 +14,7 @@ __all__ = ["plan_rows", "plan_sentences", "plan_warnings"]
 _HEADERS = ("variant", "params (M)", "GMACs", "act. (MiB)", "mem (MiB)", "s/trial", "trials")
 _MOST_ALIASES = 12
 _MOST_NAMES = 3
+_CORRECTIONS = {"holm": "after Holm for", "bh": "after Benjamini-Hochberg for", "dunnett": "by Dunnett's test of"}
 
 
 def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
@@ -146,7 +147,8 @@ def _detection(forecast: Forecast) -> Iterator[str]:
     else:
         yield (
             f"detectable: with {now.num_seeds} seeds a true difference of {_amount(now.single, metric.unit)} is found "
-            f"with 80 % power (paired t, alpha 0.05){_worst(now, metric.unit)}"
+            f"with 80 % power (paired t, alpha {now.alpha:g}: {now.single / now.std:.3g} SD of the differences)"
+            f"{_worst(now, metric.unit)}"
         )
     yield f"  the differences of equal seeds have a standard deviation of {_std(now, metric.unit)}"
     cost = "" if forecast.seed_hours is None else f" ({_hours(forecast.seed_hours)} of trials)"
@@ -159,9 +161,10 @@ def _detection(forecast: Forecast) -> Iterator[str]:
 
 
 def _worst(found: Detectable, unit: str) -> str:
-    if found.worst is None or found.num_arms == 1:
+    if found.worst is None or found.num_arms == 1 or found.correction == "none":
         return ""
-    return f"; after Holm for {_variants(found.num_arms)}, {_amount(found.worst, unit)} in the worst case"
+    by = _CORRECTIONS[found.correction]
+    return f"; {by} {_variants(found.num_arms)}, {_amount(found.worst, unit)} in the worst case"
 
 
 def _std(found: Detectable, unit: str) -> str:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from results import ablation_table
 from results.effects.effects import effects
@@ -56,5 +57,16 @@ def test_estimates_and_intervals_are_those_of_r(case, analysed):
     for effect, want in zip(analysed(case).effects, case["estimates"], strict=True):
         assert (effect.estimate is None) == (want is None)
         if want is not None:
-            estimate, low, high = (want[f"{name}_full"] for name in ("estimate", "low", "high"))
+            estimate, low, high = (want[f"{name}_type2"] for name in ("estimate", "low", "high"))
             assert (effect.estimate, effect.low, effect.high) == pytest.approx((estimate, low, high), abs=1e-10)
+
+
+@CASES
+def test_interval_and_p_value_of_an_effect_answer_one_question(case, analysed):
+    """t^2 = F: an interval without 0 and a p-value below 0.05 go together, whatever rows are missing."""
+    found = analysed(case)
+    for effect in found.effects:
+        if effect.estimate is not None:
+            error = (effect.high - effect.estimate) / stats.t.ppf(0.975, found.residual_df)
+            assert (effect.estimate / error) ** 2 == pytest.approx(effect.f_value, rel=1e-9, abs=1e-12)
+            assert (effect.low > 0 or effect.high < 0) == (effect.p < 0.05)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import results.figures
-from results import Run, ablation_table
+from results import Analysis, Run, ablation_table
 from results.figures import FIGURES, Evidence, draw_figures
 from results.figures.figure import MOST_ROWS
 from results.figures.files import figure_csv, figure_pdf, figure_spec, figure_svg, write_figures
@@ -207,6 +207,21 @@ def test_main_effects_are_means_of_all_trials_at_a_level(two_by_two):
     assert (found["a", "on"]["low"], found["a", "on"]["high"]) == pytest.approx((96 - half, 96 + half), abs=1e-6)
     assert {line["trials"] for line in found.values()} == {6}
     assert figure.notes[0].startswith("a: +4.00 [+3.72, +4.28], p = ")
+
+
+def test_effects_state_level_and_correction(two_by_two, evidence_of):
+    """In caption, notes and CSV; the table of the fixture as if alpha had been 0.01 and nothing corrected."""
+    plan = two_by_two.run.plan.model_copy(update={"analysis": Analysis(alpha=0.01, correction="none")})
+    chosen = evidence_of(plan, two_by_two.run.records)
+    for name in ("main_effects", "interactions"):
+        before, after = (_draw(name, evidence) for evidence in (two_by_two, chosen))
+        assert set(before.frame["correction"]) == {"Holm"}
+        assert set(after.frame["correction"]) == {"not corrected"}
+        assert set(after.frame["interval_level"]) == {0.99}
+        assert ("Holm" in before.caption, "not corrected" in after.caption) == (True, True)
+    mains = _draw("main_effects", chosen)
+    assert "99 % interval" in mains.caption
+    assert all("(not corrected)" in note for note in mains.notes)
 
 
 def test_numeric_levels_are_ordered_by_size(evidence_of, plan, planned, record):

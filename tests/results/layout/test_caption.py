@@ -7,18 +7,20 @@ import pytest
 from results import ablation_table
 from results.layout.caption import caption
 from results.layout.footnotes import footnotes
+from results.layout.table_layout import table_layout
+from results.table.merge import merged_table
 
 
 @pytest.fixture
 def table(plan, planned, record):
-    def build(*, retuned=None, cached=(), dropped=()):
+    def build(*, retuned=None, cached=(), dropped=(), **fields):
         variants = [planned("baseline", is_baseline=True), planned("wide"), *dropped]
         records = [
             record(name, seed, 90.0 + seed, cached_from="runs/earlier" if (name, seed) in cached else "")
             for name in ("baseline", "wide")
             for seed in range(3)
         ]
-        return ablation_table(plan(*variants, retuned=retuned), records)
+        return ablation_table(plan(*variants, retuned=retuned, **fields), records)
 
     return build
 
@@ -31,7 +33,8 @@ def test_caption_states_retuning(table):
     retuned = {"parameters": ["train.lr", "train.weight_decay"], "num_trials": 8, "seeds": [100, 101], "sampler": "tpe"}
     expected = (
         "Every arm is tuned to its own optimum of train.lr, train.weight_decay: the best of 8 settings per arm "
-        "(tpe, seeds 100, 101, which are not reported)."
+        "(tpe, seeds 100, 101, which are not reported). Differences are conditional on the settings found: the "
+        "variance of the tuning is in no interval."
     )
     assert expected in texts(table(retuned=retuned))
     assert not any("optimum" in text for text in texts(table()))
@@ -62,3 +65,102 @@ def test_names_with_commas_are_separated_by_semicolons(table, planned):
 def test_many_consecutive_seeds_are_abbreviated(plan, planned, seeds, expected):
     first, *_ = texts(ablation_table(plan(planned("baseline", is_baseline=True), seeds=list(seeds)), []))
     assert expected in first
+
+
+def test_caption_names_the_false_discovery_rate(table, plan, planned, record):
+    """A share of the claims, not the chance of one: stars are q-values, and a verdict says so."""
+    variants = [planned("baseline", is_baseline=True), planned("wide")]
+    records = [record("baseline", seed, 90.0 + seed) for seed in range(3)]
+    records += [record("wide", seed, 92.0 + seed + 0.1 * seed**2) for seed in range(3)]
+    found = ablation_table(plan(*variants, analysis={"correction": "bh"}), records)
+    expected = (
+        "Verdict: two-sided paired t-test on those differences, taken as normal, corrected after Benjamini and "
+        "Hochberg for 1 arm, which bounds the false discovery rate (5 % of the claims, on average); * q < 0.05, "
+        "** q < 0.01, *** q < 0.001; inconclusive does not mean equal."
+    )
+    assert expected in texts(found)
+    verdicts = next(column for column in table_layout(found).columns if column.header == "verdict")
+    assert [str(cell) for cell in verdicts.cells] == ["", "better (FDR)"]
+    assert [row.verdict for row in found.rows] == [None, "better"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        (
+            {"num_test_images": 10_000},
+            ": of 10000 images, which give an accuracy of 91.00 % a standard error of 0.29 %.",
+        ),
+        ({}, "."),
+    ],
+)
+def test_caption_states_what_intervals_cover_and_the_error_of_the_test_set(table, fields, end):
+    """sqrt(91 * 9 / 10000) = 0.286 %; without a known number of images nothing is claimed."""
+    text = "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images"
+    assert text + end in texts(table(**fields))
+
+
+def test_a_loss_has_no_binomial_error(plan, planned, record):
+    variants = [planned("baseline", is_baseline=True), planned("wide")]
+    records = [
+        record(name, seed, 0.0, metrics={"loss": 0.5 + 0.1 * seed})
+        for name in ("baseline", "wide")
+        for seed in range(3)
+    ]
+    found = ablation_table(plan(*variants, metric="loss", num_test_images=100), records)
+    assert not any("standard error" in text for text in texts(found))
+
+
+@pytest.mark.parametrize(
+    ("analysis", "expected"),
+    [
+        (
+            {"margin": 0.5},
+            "= equivalent: two one-sided t-tests (TOST) against \u00b10.5 %, the margin stated in the sweep; p < 0.05, "
+            "corrected together with the p-values of the differences.",
+        ),
+        (
+            {"margin": 0.5, "correction": "none", "alpha": 0.01},
+            "= equivalent: two one-sided t-tests (TOST) against \u00b10.5 %, the margin stated in the sweep; p < 0.01, "
+            "not corrected for the number of arms.",
+        ),
+        (
+            {"margin": 0.5, "correction": "dunnett"},
+            "= equivalent: the simultaneous 95 % interval of Dunnett's test is within \u00b10.5 %, the margin stated "
+            "in the sweep.",
+        ),
+    ],
+)
+def test_caption_states_how_equivalence_is_tested(table, analysis, expected):
+    assert expected in texts(table(analysis=analysis))
+
+
+def test_several_runs_are_no_family(table, tmp_path):
+    merged = merged_table([table(), table(sweep="other")], [tmp_path / "a", tmp_path / "b"])
+    (verdict,) = (text for text in texts(merged) if text.startswith("Verdict"))
+    assert "corrected after Holm for 1 arm of each run and not for the table as a whole; " in verdict
+
+
+@pytest.mark.parametrize(("val_fraction", "is_said"), [(0, True), (0.1, False)])
+def test_pruning_by_the_test_split_is_said(plan, planned, record, val_fraction, is_said):
+    records = [
+        record(name, 0, None, status="pruned", epochs=1, spec={"task": {"val_fraction": val_fraction}})
+        for name in ("baseline", "wide")
+    ]
+    notes = footnotes(ablation_table(plan(planned("baseline", is_baseline=True), planned("wide"), seeds=[0]), records))
+    assert any(note.endswith(" The pruner looked at the test split.") for note in notes) == is_said
+
+
+def test_a_search_on_the_test_split_is_optimistic(plan, record):
+    records = [record(f"t{n}", 0, 90.0 + n, number=n) for n in range(3)]
+    notes = footnotes(ablation_table(plan(design="search", seeds=[0]), records))
+    assert (
+        "Rows come from a search, the best top1 first. They were selected on the test split, so the best values are "
+        "too good."
+    ) in notes
+    held_out = [
+        record(f"t{n}", 0, 90.0 + n, number=n, metrics={"top1": 90.0 + n, "val_top1": 91.0 + n}) for n in range(3)
+    ]
+    assert "Rows come from a search, the best val_top1 first." in footnotes(
+        ablation_table(plan(design="search", seeds=[0]), held_out)
+    )

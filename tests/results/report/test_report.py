@@ -175,6 +175,25 @@ def test_sections_without_data_are_left_out(run_of, plan, planned, quickstart_pl
     assert "vegaEmbed" not in empty.html  # no charts, no library for them
 
 
+@pytest.mark.parametrize("lost", [{"00"}, {"00", "01", "10", "11"}], ids=["the baseline", "every variant"])
+def test_a_factorial_without_complete_rows_is_left_out_with_the_reason(run_of, plan, planned, record, lost):
+    """A traceback before: four rows of one seed, whose baseline failed, and one of three seeds that all lack one."""
+    names = ["00", "01", "10", "11"]
+    variants = [
+        planned(name, components={"a": name[0] == "1", "b": name[1] == "1"}, is_baseline=name == "00") for name in names
+    ]
+    seeds = [0] if len(lost) == 1 else [0, 1, 2]
+    records = [
+        record(name, seed, None if name in lost and seed == 0 else 90.0 + index + seed)
+        for index, name in enumerate(names)
+        for seed in seeds
+    ]
+    page = make_report([Subject(run_of(plan(*variants, design="factorial", seeds=seeds), records))]).html
+    reason = "3 complete trials are too few" if len(lost) == 1 else "no variant has completed all its seeds"
+    assert "Left out of this report" in page
+    assert reason in page
+
+
 def test_failures_come_with_their_reason_and_last_lines(run_of, plan, planned, record):
     trace = "\n".join(f"line {n}" for n in range(40))
     failure = Failure(type="OutOfMemory", message="no room\nfor it", traceback=trace, epoch=3)

@@ -15,14 +15,13 @@ from statsmodels.stats.multitest import fdrcorrection, multipletests
 from results.stats.hypothesis_tests import (
     benjamini_hochberg,
     bootstrap_interval,
-    dunnett_p_values,
-    has_no_spread,
+    equivalence_p_value,
     holm,
     paired_t_p_value,
     sign_flip_p_value,
     uncorrected,
 )
-from results.stats.paired import paired_delta
+from results.stats.paired import has_no_spread, paired_delta
 
 _P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -59,6 +58,49 @@ def test_equal_differences_have_no_p_value():
     assert len(set(delta.differences)) > 1
     assert has_no_spread(delta)
     assert paired_t_p_value(delta) is None
+
+
+def test_equivalence_is_the_larger_of_two_one_sided_tests():
+    """scipy's one-sided tests against -margin and +margin as a second implementation."""
+    delta = _delta(0.3, -0.1, 0.4, 0.2)
+    for margin in (0.05, 0.2, 0.5):
+        above = stats.ttest_1samp(delta.differences, -margin, alternative="greater").pvalue
+        below = stats.ttest_1samp(delta.differences, margin, alternative="less").pvalue
+        assert equivalence_p_value(delta, margin) == pytest.approx(max(above, below), rel=1e-12)
+    assert equivalence_p_value(_delta(0.1, 0.2), 0.5) is None
+    assert equivalence_p_value(_delta(0.1, 0.1, 0.1), 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("baseline", "ulps"),
+    [((2.3025, 2.2871, 2.2914, 2.3, 2.29), (1, 1, 2, 1, 1)), ((98.89, 97.5, 98.06, 97.22, 98.61), (1, 1, 0, 1, 1))],
+)
+def test_differences_in_the_last_bit_are_no_differences(baseline, ulps):
+    """One or two units in the last place at five seeds gave p = .01: sums in another order are no effect."""
+    variant = [value + count * math.ulp(value) for value, count in zip(baseline, ulps, strict=True)]
+    assert variant != list(baseline)
+    delta = paired_delta(dict(enumerate(variant)), dict(enumerate(baseline)))
+    assert delta is not None
+    assert (delta.mean, delta.std, delta.low, delta.high) == (0.0, 0.0, 0.0, 0.0)
+    assert paired_t_p_value(delta) is None
+
+
+def test_last_bits_around_a_common_difference_have_no_spread_either():
+    """A loss that falls by 1e-6 everywhere, up to the last bit of values near 2.3."""
+    base = [2.3025, 2.2871, 2.2914, 2.3, 2.29]
+    variant = [value - 1e-6 + count * math.ulp(value) for value, count in zip(base, (0, 2, 1, 0, 3), strict=True)]
+    delta = paired_delta(dict(enumerate(variant)), dict(enumerate(base)))
+    assert delta is not None
+    assert len(set(delta.differences)) > 1
+    assert has_no_spread(delta)
+
+
+def test_small_true_differences_are_tested():
+    """1e-9 of a value is a million times its rounding error."""
+    base = [90.0, 91.0, 92.0]
+    delta = paired_delta({0: 90.0 + 1e-7, 1: 91.0 + 2e-7, 2: 92.0 + 3e-7}, dict(enumerate(base)))
+    assert delta is not None
+    assert paired_t_p_value(delta) == pytest.approx(1 - math.sqrt(12 / 14), rel=1e-5)
 
 
 def test_sign_flips_by_hand():
@@ -124,6 +166,15 @@ def test_benjamini_hochberg_by_hand():
     assert benjamini_hochberg([0.9, 0.01, 0.02], 3) == pytest.approx([0.9, 0.03, 0.03])
 
 
+def test_at_most_half_of_the_hypotheses_can_be_true():
+    """Two arms with two exclusive hypotheses each, so at most two are true: factors min(2, left) = 2, 2, 2, 1 for Holm
+    (0.02, 0.04, 0.06, 0.06), 2 / rank for Benjamini and Hochberg (0.02, 0.02, 0.03 and 0.04 / 2, but no less than p:
+    from the back 0.02, 0.02, 0.03, 0.04)."""
+    p_values = [0.01, 0.02, 0.03, 0.04]
+    assert holm(p_values, 4, 2) == pytest.approx([0.02, 0.04, 0.06, 0.06])
+    assert benjamini_hochberg(p_values, 4, 2) == pytest.approx([0.02, 0.02, 0.03, 0.04])
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("size", [1, 2, 300])
 def test_holm_is_that_of_statsmodels(size):
@@ -146,15 +197,3 @@ def test_tests_that_were_not_done_count_as_p_one(p_values, others):
 
 def test_no_correction_changes_nothing():
     assert uncorrected([0.3, 0.1], 10) == [0.3, 0.1]
-
-
-def test_dunnett_with_one_arm_is_the_unpaired_t_test():
-    """With one arm no correction is needed: Student's t with pooled variance (integrated by sampling: 1e-3)."""
-    arm, baseline = [5.0, 6.0, 8.0, 7.5], [4.0, 4.5, 6.5, 5.0]
-    assert dunnett_p_values([arm], baseline) == pytest.approx([stats.ttest_ind(arm, baseline).pvalue], abs=1e-3)
-
-
-def test_dunnett_is_reproducible():
-    """Its distribution is integrated by sampling, and a table must be byte-equal whenever it is written."""
-    arms = [[5.0, 6.0, 8.0], [4.0, 4.6, 6.0], [9.0, 9.5, 9.1]]
-    assert dunnett_p_values(arms, [4.0, 4.5, 6.5]) == dunnett_p_values(arms, [4.0, 4.5, 6.5])

@@ -1,4 +1,4 @@
-"""Tables of differences against R: intervals, p-values, corrections, sign flips and Dunnett's test.
+"""Tables of differences against R: intervals, p-values, corrections, sign flips, TOST and Dunnett's test.
 
 The numbers were computed in R, those of Dunnett's test by nested quadrature (`note` in
 tests/golden/statistics/oracle_open.json says how).
@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from results.stats.dunnett import fit_blocks
 from results.stats.hypothesis_tests import (
     benjamini_hochberg,
-    dunnett_p_values,
+    equivalence_p_value,
     holm,
     paired_t_p_value,
     sign_flip_p_value,
@@ -78,7 +79,16 @@ def test_sign_flips_are_counted_as_in_r(table):
 
 
 @TESTED
+def test_equivalence_is_that_of_r(table):
+    found = [equivalence_p_value(delta, table["margin"]) for delta in deltas_of(table)]
+    assert found == pytest.approx(listed(table["tost_p"]), rel=1e-9)
+
+
+@TESTED
 def test_dunnett_s_test_is_the_quadrature(table):
-    """scipy integrates at random points, so only to three or four decimals."""
-    found = dunnett_p_values(arms_of(table), table["baseline"])
-    assert found == pytest.approx(listed(table["dunnett_unpaired"]), abs=5e-4)
+    """With the seed as a block, `lm(y ~ arm + seed)`, exact to 1e-8, whatever the order of the arms."""
+    arms = {str(index): arm for index, arm in enumerate(arms_of(table))}
+    for order in (list(arms), list(arms)[::-1]):
+        fit = fit_blocks({name: arms[name] for name in order}, table["baseline"], len(arms))
+        assert fit is not None
+        assert [fit.p_value(name) for name in arms] == pytest.approx(listed(table["dunnett_blocked"]), abs=1e-8)

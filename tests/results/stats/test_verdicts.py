@@ -72,12 +72,57 @@ def test_a_smaller_loss_is_better(table_of):
     assert _verdicts(table) == {"a": "better"}
 
 
+def _one_sided(t):
+    """Upper tail of Student's t with two degrees of freedom."""
+    return (1 - t / math.sqrt(2 + t * t)) / 2
+
+
 def test_equivalent_needs_a_stated_margin(table_of):
-    """Differences -0.1, 0, 0.1: interval 0 -+ 4.302653 * 0.1 / sqrt(3) = 0 -+ 0.248."""
+    """Differences -0.1, 0, 0.1: t against the margin m is m / (0.1 / sqrt(3)); p = 0.05 at t = 2.92, m = 0.16858."""
     arms = {"a": _plus(-0.1, 0.0, 0.1)}
     assert _verdicts(table_of(arms)) == {"a": "inconclusive"}
-    assert _verdicts(table_of(arms, analysis={"margin": 0.25})) == {"a": "equivalent"}
-    assert _verdicts(table_of(arms, analysis={"margin": 0.24})) == {"a": "inconclusive"}
+    assert _verdicts(table_of(arms, analysis={"margin": 0.169})) == {"a": "equivalent"}
+    table = table_of(arms, analysis={"margin": 0.168})
+    assert _verdicts(table) == {"a": "inconclusive"}
+    row = _row(table, "a")
+    assert row.p_equivalence == pytest.approx(_one_sided(0.168 / 0.1 * math.sqrt(3)), rel=1e-9)
+    assert row.p_equivalence_corrected == row.p_equivalence  # of the two hypotheses of one arm, one can be true
+
+
+def test_equivalent_follows_alpha(table_of):
+    """p of the margin 0.25 is (1 - 4.330 / sqrt(20.75)) / 2 = 0.0247."""
+    arms = {"a": _plus(-0.1, 0.0, 0.1)}
+    assert _row(table_of(arms, analysis={"margin": 0.25}), "a").p_equivalence == pytest.approx(0.0247, abs=1e-4)
+    for alpha, verdict in ((0.03, "equivalent"), (0.02, "inconclusive")):
+        assert _verdicts(table_of(arms, analysis={"margin": 0.25, "alpha": alpha})) == {"a": verdict}
+
+
+def test_equivalence_and_differences_are_one_family(table_of):
+    """Two arms have four hypotheses, of which two can be true at most: factors 2, 2, 2, 1. With the margin 1:
+    near: differences -0.05, 0.01, 0.05, mean 1/300, sd 0.0503; far: 1.9, 2, 2.1, which is beyond the margin."""
+    table = table_of({"near": _plus(-0.05, 0.01, 0.05), "far": _plus(1.9, 2.0, 2.1)}, analysis={"margin": 1.0})
+    near, far = _row(table, "near"), _row(table, "far")
+    error = math.sqrt((0.0533333**2 + 0.00666667**2 + 0.0466667**2) / 2 / 3)
+    raw = {
+        "near differs": 2 * _one_sided(0.01 / 3 / error),
+        "near is equivalent": _one_sided((1 - 0.01 / 3) / error),
+        "far differs": 2 * _one_sided(2 / (0.1 / math.sqrt(3))),
+        "far is equivalent": 1 - _one_sided(1 / (0.1 / math.sqrt(3))),
+    }
+    assert [near.p, near.p_equivalence, far.p, far.p_equivalence] == pytest.approx(list(raw.values()), rel=1e-4)
+    assert sorted(raw, key=raw.__getitem__)[:2] == ["near is equivalent", "far differs"]
+    assert near.p_equivalence_corrected == pytest.approx(2 * near.p_equivalence)
+    assert far.p_corrected == pytest.approx(2 * far.p)
+    assert near.p_corrected == far.p_equivalence_corrected == 1.0
+    assert _verdicts(table) == {"near": "equivalent", "far": "better"}
+
+
+def test_ten_arms_need_more_evidence_of_equivalence_than_one(table_of):
+    """p = 0.0247 of each: alone below 0.05, one of ten 0.247."""
+    arms = {f"a{index}": _plus(-0.1, 0.0, 0.1) for index in range(10)}
+    table = table_of(arms, analysis={"margin": 0.25})
+    assert set(_verdicts(table).values()) == {"inconclusive"}
+    assert _row(table, "a0").p_equivalence_corrected == pytest.approx(10 * _row(table, "a0").p_equivalence)
 
 
 def test_a_significant_difference_within_the_margin_is_not_bold(table_of):
@@ -161,14 +206,105 @@ def test_the_correction_is_the_sweeps_choice(table_of):
         assert (_row(table, "a").p_corrected, _row(table, "b").p_corrected) == pytest.approx(values)
 
 
-def test_dunnetts_test_is_unpaired_as_its_note_states(table_of):
-    arms = {"a": _plus(1.5, 2.0, 2.5), "b": _plus(1.0, 2.0, 3.0)}
-    table = table_of(arms, analysis={"correction": "dunnett"})
-    expected = stats.dunnett(*arms.values(), control=_BASE).pvalue
-    found = [_row(table, name).p_corrected for name in arms]
-    assert found == pytest.approx(list(expected), abs=5e-3)  # both integrate by sampling
+def test_dunnetts_test_is_paired_as_its_note_states(table_of):
+    """One arm: the paired t-test. Seeds that differ by 10 points cancel; the unpaired test finds p = 0.9."""
+    base = (80.0, 90.0, 100.0, 70.0)
+    arms = {"a": _plus(1.0, 0.8, 1.1, 0.9, base=base)}
+    table = table_of(arms, base=base, analysis={"correction": "dunnett"})
+    assert _row(table, "a").p_corrected == pytest.approx(stats.ttest_rel(arms["a"], base).pvalue, rel=1e-6)
     assert _row(table, "a").p is None
-    assert any("Dunnett's test" in note and "unpaired" in note for note in table_layout(table).notes())
+    assert stats.ttest_ind(arms["a"], base).pvalue > 0.9
+    expected = (
+        "Verdict: Dunnett's test of all complete arms with the baseline (two-sided, the seed as a block), corrected"
+    )
+    assert any(note.startswith(expected) for note in table_layout(table).notes())
+
+
+def test_dunnetts_family_is_that_of_the_study_in_any_order(table_of):
+    arms = {"a": _plus(1.5, 2.0, 2.5), "b": _plus(1.0, 2.0, 3.0)}
+    both = table_of(arms, analysis={"correction": "dunnett"})
+    turned = table_of(dict(reversed(arms.items())), analysis={"correction": "dunnett"})
+    assert [_row(turned, name).p_corrected for name in arms] == [_row(both, name).p_corrected for name in arms]
+    missing = {f"m{index}": (90.0, None, None) for index in range(6)}
+    of_eight = _row(table_of({**arms, **missing}, analysis={"correction": "dunnett"}), "a").p_corrected
+    assert of_eight > 2 * _row(both, "a").p_corrected
+
+
+def test_dunnett_tests_an_arm_of_equal_differences(table_of):
+    """The spread is that of all arms, so there is a p-value and no footnote that denies it."""
+    table = table_of({"a": _plus(2.0, 2.0, 2.0), "b": _plus(0.1, 0.0, -0.1)}, analysis={"correction": "dunnett"})
+    assert _verdicts(table) == {"a": "better", "b": "inconclusive"}
+    assert not any("no test applies" in note for note in table_layout(table).footnotes)
+    all_equal = table_of({"a": _plus(2.0, 2.0, 2.0)}, analysis={"correction": "dunnett"})
+    assert _verdicts(all_equal) == {"a": "inconclusive"}
+    assert "The same difference at every seed, so that no test applies: a." in table_layout(all_equal).footnotes
+
+
+@pytest.mark.parametrize("correction", ["holm", "dunnett"])
+def test_differences_in_the_last_bit_are_inconclusive(table_of, correction):
+    """Losses summed in another order gave "worse" with p = .01."""
+    base = (2.3025, 2.2871, 2.2914, 2.3, 2.29)
+    arm = tuple(value + count * math.ulp(value) for value, count in zip(base, (1, 1, 2, 1, 1), strict=True))
+    table = table_of({"a": arm}, base=base, metric="loss", analysis={"correction": correction})
+    assert (_verdicts(table), _row(table, "a").p) == ({"a": "inconclusive"}, None)
+
+
+def test_intervals_have_the_level_of_the_tests(table_of):
+    """Differences 1, 2, 3: with two degrees of freedom the quantile of p is a / sqrt(2 p (1 - p)), a = 2 p - 1; 99 %:
+    0.99 / sqrt(2 * 0.995 * 0.005) = 9.925."""
+    table = table_of({"a": _plus(1.0, 2.0, 3.0)}, analysis={"alpha": 0.01})
+    half = 0.99 / math.sqrt(2 * 0.995 * 0.005) / math.sqrt(3)
+    delta = _row(table, "a").delta
+    assert (delta.low, delta.high) == pytest.approx((2 - half, 2 + half), rel=1e-9)
+    assert [c.header for c in table_layout(table).columns if "CI" in c.header] == [
+        "\u0394 [99% CI over seeds, unadjusted]"
+    ]
+
+
+def test_simultaneous_intervals_are_bonferronis(table_of):
+    """Two arms: each of level 97.5 %, 0.975 / sqrt(2 * 0.9875 * 0.0125) = 6.205; also of an arm that lacks a seed, with
+    one degree of freedom tan(0.4875 pi) = 25.45."""
+    arms = {"a": _plus(1.0, 2.0, 3.0), "b": (91.0, 94.0, None)}
+    table = table_of(arms, analysis={"interval": "simultaneous"})
+    half = 0.975 / math.sqrt(2 * 0.9875 * 0.0125) / math.sqrt(3)
+    delta = _row(table, "a").delta
+    assert (delta.low, delta.high) == pytest.approx((2 - half, 2 + half), rel=1e-9)
+    assert _row(table, "b").delta.high == pytest.approx(2 + math.tan(0.4875 * math.pi), rel=1e-9)
+    assert _cell(table, "\u0394 [95% CI over seeds, simultaneous]", "b").endswith("(2 pairs)")
+    assert any(
+        "simultaneous 95 % interval (Bonferroni: of level 1 - 0.05 / 2 arms)" in n for n in table_layout(table).notes()
+    )
+
+
+def test_simultaneous_intervals_of_dunnett_agree_with_its_verdicts(table_of):
+    """Equal p and alpha put an end of the interval on 0."""
+    arms = {"a": _plus(1.5, 2.0, 2.5), "b": _plus(0.5, 0.0, 0.2), "c": (95.0, None, None)}
+    chosen = {"correction": "dunnett", "interval": "simultaneous"}
+    p = _row(table_of(arms, analysis=chosen), "a").p_corrected
+    table = table_of(arms, analysis={**chosen, "alpha": p})
+    assert _row(table, "a").delta.low == pytest.approx(0.0, abs=1e-6)
+    assert _row(table, "b").delta.low < 0 < _row(table, "b").delta.high
+    assert _row(table, "c").delta.low is None
+
+
+def test_simultaneous_intervals_of_dunnett_decide_equivalence(table_of):
+    """With the margin at the end of the interval, p of the equivalence is alpha."""
+    arms = {"a": _plus(0.5, 0.0, 0.2), "b": _plus(1.5, 2.0, 2.5)}
+    chosen = {"correction": "dunnett", "interval": "simultaneous"}
+    high = _row(table_of(arms, analysis=chosen), "a").delta.high
+    table = table_of(arms, analysis={**chosen, "margin": high})
+    assert _row(table, "a").p_equivalence_corrected == pytest.approx(0.05, rel=1e-6)
+    assert _verdicts(table_of(arms, analysis={**chosen, "margin": high + 0.01})) == {"a": "equivalent", "b": "better"}
+
+
+def test_a_difference_of_fewer_pairs_says_of_how_many(table_of):
+    """mean - mean of the baseline is not the difference of the shared seeds: 92.5 - 91 = 1.5, but 1 and 2 give 1.5 only
+    by these seeds; the cell says how many there are."""
+    table = table_of({"a": (91.0, 93.0, None), "b": (91.0, None, None), "c": _plus(1, 2, 3)})
+    assert _cell(table, "\u0394", "a").endswith("] (2 pairs)")
+    assert _cell(table, "\u0394", "b") == "+1.00 (1 pair)"
+    assert "pair" not in _cell(table, "\u0394", "c")
+    assert any(note.startswith("(n pairs): seeds are missing") for note in table_layout(table).notes())
 
 
 def test_the_same_difference_at_every_seed_is_inconclusive(table_of):

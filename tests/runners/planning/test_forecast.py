@@ -64,6 +64,30 @@ def test_power_for_no_effect_is_alpha():
     assert power_of(0.0, 5, alpha=0.03) == pytest.approx(0.03)
 
 
+def test_power_is_a_number_that_grows_with_the_effect():
+    """6 seeds, 5 arms, 3 standard deviations was NaN, as were 14 of 144 ordinary cells."""
+    for num_seeds in (3, 4, 6, 20):
+        for num_tests in (1, 5, 20, 1000):
+            found = [power_of(effect / 2, num_seeds, num_tests=num_tests) for effect in range(41)]
+            assert all(0 <= value <= 1 for value in found)
+            assert found == sorted(found)
+
+
+def test_dunnett_s_test_detects_more_than_holm_of_few_seeds():
+    """20,000 studies of 4 arms and 3 seeds, one arm with an effect. The critical value of 4 arms and 8 degrees of
+    freedom in tables of Dunnett's two-sided test at 5 % is 3.02."""
+    effect = detectable_effect(3, num_tests=4, correction="dunnett")
+    assert effect is not None
+    assert effect < 0.5 * (detectable_effect(3, num_tests=4) or 0)
+    noise = np.random.default_rng(2).normal(0, 1, size=(20_000, 5, 3))
+    noise[:, 1] += effect * np.sqrt(2)  # a paired difference has a standard deviation of sqrt(2)
+    left = noise - noise.mean(axis=1, keepdims=True) - noise.mean(axis=2, keepdims=True)
+    left += noise.mean(axis=(1, 2), keepdims=True)
+    std = np.sqrt((left**2).sum(axis=(1, 2)) / 8)
+    t = (noise[:, 1] - noise[:, 0]).mean(axis=1) / (std * np.sqrt(2 / 3))
+    assert (np.abs(t) > 3.02).mean() == pytest.approx(0.8, abs=0.0125)
+
+
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_fewer_than_three_seeds_detect_nothing(num_seeds):
     assert detectable_effect(num_seeds) is None
@@ -388,6 +412,48 @@ def test_search_describes_its_parameters_and_warns_of_selecting_on_the_test_spli
     assert "  train.lr: 0.0001 .. 0.01 log\n" in shown
     assert "warning: val_fraction is 0: the search selects on the test split" in shown
     assert "warning" not in archsweep(path, "--set", "task.val_fraction=0.1")
+
+
+MANY_ARMS = """
+    name: many
+    baseline: {arch: {depth: 1, embed_dim: 8, num_heads: 2, patch_size: 4, mlp_ratio: 1}}
+    space:
+      arch.depth: [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    design: one_factor
+    seeds: 3
+    """
+
+
+@pytest.mark.thorough
+def test_difference_after_holm_is_that_of_r(write_sweep, archsweep):
+    """10 arms with 3 seeds: 10.355 standard deviations of 0.2 % each; 1.37 % was printed."""
+    path = write_sweep(MANY_ARMS)
+    (case,) = (case for case in json.loads(R_ORACLE.read_text())["detectable"] if (case["n"], case["k"]) == (3, 10))
+    assert "; after Holm for 10 variants, 2.07 % in the worst case" in archsweep(path)
+    (plan,) = json.loads(archsweep(path, "--json"))["plans"]
+    assert plan["detectable"]["difference_holm"] == pytest.approx(0.2 * case["mde"], rel=1e-6)
+    assert plan["detectable"]["difference_corrected"] == plan["detectable"]["difference_holm"]
+
+
+def test_detectable_difference_follows_the_analysis(write_sweep, archsweep):
+    path = write_sweep(**{"seeds: 2": "seeds: 5"})
+    chosen = ("--set", "analysis={alpha: 0.01, correction: none}")
+    shown = archsweep(path, *chosen)
+    single = 0.2 * (detectable_effect(5, alpha=0.01) or 0)
+    assert f"a true difference of {single:.3g} % is found with 80 % power (paired t, alpha 0.01: " in shown
+    assert "in the worst case" not in shown
+    (plan,) = json.loads(archsweep(path, *chosen, "--json"))["plans"]
+    found = plan["detectable"]
+    assert (found["alpha"], found["correction"]) == (0.01, "none")
+    assert found["difference"] == found["difference_corrected"] == pytest.approx(single)
+    assert found["difference_holm"] == pytest.approx(0.2 * (detectable_effect(5, alpha=0.01, num_tests=2) or 0))
+    assert "; by Dunnett's test of 2 variants, " in archsweep(path, "--set", "analysis.correction=dunnett")
+    assert "; after Benjamini-Hochberg for 2 variants, " in archsweep(path, "--set", "analysis.correction=bh")
+
+
+def test_run_plan_knows_the_size_of_the_test_set(write_sweep):
+    plan = make_plan(load_sweep(write_sweep()))
+    assert plan.as_run_plan().num_test_images == plan.dataset_of(plan.variants[0]).num_test == 359
 
 
 def test_fraction_states_its_aliases(write_sweep, archsweep):

@@ -13,7 +13,7 @@ import yaml
 from search_space import ATTENTION_SPECS, DESIGNS, METRICS, TRACKER_SPECS, SpecError, load_sweep, load_sweep_text
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.resources import Resources
-from search_space.schema.sweep import Design, Sweep
+from search_space.schema.sweep import Analysis, Design, Sweep
 from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -39,7 +39,19 @@ def test_every_example_of_the_format_loads(example: str) -> None:
 
 
 def test_the_format_page_names_every_option() -> None:
-    models = (Sweep, Design, Match, Retune, ArchSpec, TaskSpec, TrainSpec, ShapesSpec, TimmDatasetSpec, Resources)
+    models = (
+        Sweep,
+        Analysis,
+        Design,
+        Match,
+        Retune,
+        ArchSpec,
+        TaskSpec,
+        TrainSpec,
+        ShapesSpec,
+        TimmDatasetSpec,
+        Resources,
+    )
     models = (*models, *ATTENTION_SPECS.values(), *TRACKER_SPECS.values())
     names = (
         {name for model in models for name in model.model_fields} | set(DESIGNS) | set(METRICS) | set(ATTENTION_SPECS)
