@@ -3,12 +3,13 @@
     variant, variant_id, is_baseline, status, changes (JSON: path -> value), component.<name> ... (true/false),
     seeds_planned, seeds_completed, seeds_pruned, seeds_failed, seeds_infeasible, seeds_missing, pruned_epochs (JSON),
     <metric>_mean, <metric>_std, <metric>_delta, <metric>_delta_low, <metric>_delta_high, delta_pairs,
-    <metric>_delta_std, p, p_corrected, correction, verdict, p_sign_flip, bootstrap_low, bootstrap_high,
+    <metric>_delta_std, p, p_corrected, correction, verdict, exploratory, p_sign_flip, bootstrap_low, bootstrap_high,
     p_equivalence, p_equivalence_corrected, alpha, interval, test_images, <metric>_test_error,
     published_<metric> ..., published_source, params_m, gmacs, train_seconds,
     params_m_change, gmacs_change, train_seconds_change, study, selection, front (with several objectives only),
     <other metric>_mean, <other metric>_std ...
 
+`exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
 An empty cell is a missing number. `_delta_low` and `_delta_high` bound the interval of level 1 - `alpha` over training
 seeds on the fixed test set: `interval` says whether each by itself or all at once. `p` is that of the paired t-test,
 `correction` names how `p_corrected` follows from it (`bh`: a q-value). `p_equivalence` is that of two one-sided t-tests
@@ -67,6 +68,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         "p_corrected": lambda row: row.p_corrected,
         "correction": lambda row: None if row.p_corrected is None else table.analysis.correction,
         "verdict": lambda row: row.verdict,
+        "exploratory": lambda row: row.is_exploratory if row.verdict in TESTED else None,
         "p_sign_flip": lambda row: sign_flip_p_value(_tested_differences(row)),
         "bootstrap_low": lambda row: _bootstrap(row, 0, table.analysis.alpha),
         "bootstrap_high": lambda row: _bootstrap(row, 1, table.analysis.alpha),

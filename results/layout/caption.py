@@ -49,9 +49,18 @@ def caption(table: AblationTable) -> tuple[Sentence, ...]:
         *map(Sentence, _retuned(table)),
         *_deltas(table),
         *_tests(table),
+        *map(Sentence, _changed_later(table)),
         *_costs(table),
         *map(Sentence, _compute(table)),
     )
+
+
+def _changed_later(table: AblationTable) -> Iterable[str]:
+    if table.changed_later:
+        rest = ""
+        if any(row.is_exploratory for row in table.rows):
+            rest = " Verdicts that rest on it are exploratory: alpha does not bound their false claims."
+        yield f"Changed after results were seen: {'; '.join(table.changed_later)}.{rest}"
 
 
 def significance_stars(p_corrected: float | None, alpha: float) -> str:

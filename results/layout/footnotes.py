@@ -13,7 +13,7 @@ from typing import Any
 
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
-from results.store.records import PublishedRow
+from results.store.records import PublishedRow, TrialRecord
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable
 from search_space.parsing.errors import SpecError
@@ -34,6 +34,7 @@ def footnotes(table: AblationTable) -> tuple[str, ...]:
         *_pruned(table),
         *_unfit(table),
         *_spreadless(table),
+        *_identical(table),
         *_aliases(table),
         *_interactions(table),
         *_failures(table),
@@ -103,6 +104,24 @@ def _spreadless(table: AblationTable) -> Iterable[str]:
     ]
     if names:
         yield f"The same difference at every seed, so that no test applies: {', '.join(names)}."
+
+
+def _identical(table: AblationTable) -> Iterable[str]:
+    """Rows that trained as the baseline did, to the last bit: what they vary has no effect."""
+    names = []
+    for part in table.parts:
+        base = {record.seed: record for record in part.baseline.records} if part.baseline else {}
+        for row in part.rows:
+            pairs = [(record, base.get(record.seed)) for record in row.records if record.status == "completed"]
+            if not row.is_baseline and pairs and all(other and _same_numbers(one, other) for one, other in pairs):
+                names.append(f"{row.study}: {row.name}" if table.studies else row.name)
+    if names:
+        yield f"Bit-identical to the baseline at every seed, so that nothing was varied: {', '.join(names)}."
+
+
+def _same_numbers(one: TrialRecord, other: TrialRecord) -> bool:
+    # An accuracy alone may agree by chance; a loss, in double precision, does not.
+    return "loss" in one.metrics and one.metrics == other.metrics and one.curve == other.curve
 
 
 def _aliases(table: AblationTable) -> Iterable[str]:

@@ -219,7 +219,10 @@ def _delta(row: Row, decimals: int, alpha: float) -> Cell:
 def _verdict(row: Row, correction: str) -> Cell:
     """A claim under the false discovery rate is a weaker one: some of several are expected to be false."""
     is_claim = row.verdict in ("better", "worse", "equivalent")
-    return Cell(f"{row.verdict} (FDR)" if is_claim and correction == "bh" else row.verdict or "")
+    notes = ["FDR"] * (is_claim and correction == "bh") + ["exploratory"] * (
+        row.is_exploratory and row.verdict in TESTED
+    )
+    return Cell(f"{row.verdict} ({', '.join(notes)})" if notes else row.verdict or "")
 
 
 def _delta_std(row: Row, decimals: int) -> Cell:

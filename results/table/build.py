@@ -13,6 +13,7 @@ from results.stats.pareto import pareto_ranks
 from results.store.record_summary import AnyRecord, RecordSummary, latest_by_trial
 from results.store.records import PlannedVariant, RunPlan, TrialRecord
 from results.table.comparison import with_comparisons
+from results.table.later_changes import changes_after_results, rests_on_changes
 from results.table.published import belongs_to
 from results.table.selection import check_selection, selected_metrics
 from results.table.table import AblationTable, DroppedVariant, Row
@@ -88,6 +89,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         ),
         analysis=plan.analysis,
         retuned=plan.retuned,
+        changed_later=changes_after_results(plan),
         objectives=objectives,
         num_test_images=plan.num_test_images,
     )
@@ -197,6 +199,7 @@ def _row(
         published=tuple(row for row in plan.published if belongs_to(row, variant.changes, spec)),
         records=records,
         study=variant.study,
+        rests_on_changes=not variant.is_baseline and rests_on_changes(plan, variant),
     )
 
 

@@ -81,6 +81,9 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         unmatched=_distinct(row for table in tables for row in table.unmatched),
         studies=studies,
         retuned=retuned[0] if len(retuned) == 1 else None,
+        changed_later=tuple(
+            f"{name}: {text}" for name, table in zip(names, tables, strict=True) for text in table.changed_later
+        ),
         objectives=objectives[0] if len(objectives) == 1 else (),
         num_test_images=test_sizes[0] if len(test_sizes) == 1 else None,
     )

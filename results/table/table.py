@@ -30,6 +30,7 @@ class Row:
         p_equivalence, p_equivalence_corrected: the same of the equivalence; None without a margin.
         verdict: None for the baseline and for fewer than 3 planned seeds.
         cost_changes: `params_m`, `gmacs`, `train_seconds` relative to the baseline (0.1: 10 % more).
+        rests_on_changes: whether its comparison rests on a decision that was made after results were seen.
         study: name of the study, where a sweep holds several.
         front: in a search for several objectives, the front of a complete row (1: the Pareto front); else None.
         train_seconds: mean over the completed seeds.
@@ -62,11 +63,17 @@ class Row:
     verdict: Verdict | None = None
     cost_changes: Mapping[str, float] = field(default_factory=dict)
     study: str = ""
+    rests_on_changes: bool = False
     front: int | None = None
 
     @property
     def num_missing(self) -> int:
         return self.num_planned - self.num_completed - self.num_pruned - self.num_failed - self.num_infeasible
+
+    @property
+    def is_exploratory(self) -> bool:
+        """Whether the verdict is no test of what was planned before the first result."""
+        return self.rests_on_changes and self.verdict in TESTED
 
     @property
     def status(self) -> str:
@@ -116,6 +123,7 @@ class AblationTable:
         analysis: settings of the comparison, and the selection rule of the weights.
         retuned: tuning of every arm before the comparison; None without it, or if the runs differ in it.
         num_test_images: size of the test set; None if unknown, or not the same for all rows.
+        changed_later: what was planned before the first result and changed after it, as texts.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
     """
@@ -139,6 +147,7 @@ class AblationTable:
     analysis: Analysis
     studies: tuple[Study, ...] = ()
     retuned: Retuned | None = None
+    changed_later: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     num_test_images: int | None = None
 
