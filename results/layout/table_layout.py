@@ -14,7 +14,7 @@ from typing import Literal
 from results.layout.caption import DELTA, PLUS_MINUS, Sentence, caption, significance_stars
 from results.layout.footnotes import DAGGER, DOUBLE_DAGGER, footnotes, sources
 from results.stats.numbers import fixed, level_percent, shared_decimals, signed, signed_percent
-from results.stats.paired import Summary
+from results.stats.paired import PairedDelta, Summary
 from results.stats.verdicts import TESTED
 from results.table.comparison import emphasis
 from results.table.table import AblationTable, Row, Study
@@ -26,6 +26,7 @@ UP, DOWN = "\u2191", "\u2193"
 VERDICT = "verdict"
 CHECK, CROSS = "\u2713", "\u2717"
 _MARKS = {"equivalent": " =", "unequal budget": f" {DOUBLE_DAGGER}"}
+_MOST_DECIMALS = 12
 _Align = Literal["left", "right", "center"]
 
 
@@ -206,6 +207,8 @@ def _delta(row: Row, decimals: int, alpha: float) -> Cell:
     if delta is None:
         return Cell()
     spread = ""
+    if significance_stars(row.p_corrected, alpha):
+        decimals = _enough_decimals(delta, decimals)
     if delta.low is not None and delta.high is not None:
         # The stars come last, so that digits stay aligned.
         spread = f" [{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]"
@@ -214,6 +217,14 @@ def _delta(row: Row, decimals: int, alpha: float) -> Cell:
         spread += f" ({delta.num_pairs} pair{'s'[: delta.num_pairs - 1]})"
     spread += _MARKS.get(row.verdict or "", "")
     return Cell(signed(delta.mean, decimals), spread, sort_by=delta.mean)
+
+
+def _enough_decimals(delta: PairedDelta, decimals: int) -> int:
+    """Decimals with which no number of a claim is printed as zero: `+0.0000 [0.0000, 0.0000]*` claims nothing."""
+    sizes = [abs(value) for value in (delta.mean, delta.low, delta.high) if value]
+    if not sizes or min(sizes) >= 0.5 * 10.0**-decimals:
+        return decimals
+    return min(_MOST_DECIMALS, shared_decimals(sizes, least=decimals, most=_MOST_DECIMALS))
 
 
 def _verdict(row: Row, correction: str) -> Cell:

@@ -7,6 +7,7 @@ records reused from another study or an earlier sweep take no time.
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 from collections import Counter
@@ -18,7 +19,7 @@ from runners.planning.history import History, Spread, duration_key
 from runners.planning.plan import Entry, Plan
 from runners.planning.power import detectable_effect
 from runners.planning.profiling import Probe, activation_mib, training_mib
-from search_space import METRICS, Resources, SpecError, Sweep, Variant, trial_id
+from search_space import METRICS, Resources, SpecError, Variant, trial_id
 
 __all__ = ["DEFAULT_STD", "Detectable", "Forecast", "VariantForecast", "local_slots", "make_forecast"]
 
@@ -65,6 +66,8 @@ class Detectable:
         worst: after the sweep's correction for all variants, if no other differs from the baseline.
         worst_holm: the same after Holm's correction, whatever the sweep's is.
         std: standard deviation of the paired differences, from `spread`; assumed where that is None.
+        granularity: one image of the test set in the metric's unit, below which nothing is promised; None for metrics
+            that are no share of images.
     """
 
     num_seeds: int
@@ -73,6 +76,7 @@ class Detectable:
     correction: str
     std: float
     spread: Spread | None
+    granularity: float | None
     single: float | None
     worst: float | None
     worst_holm: float | None
@@ -220,8 +224,8 @@ def make_forecast(
         num_retune=num_retune,
         num_retune_left=max(0, num_retune - history.num_tuned),
         concurrency=concurrency or slots,
-        detectable=_detectable(sweep, len(chosen), len(kept) - 1, spread),
-        one_more=_detectable(sweep, len(chosen) + 1, len(kept) - 1, spread),
+        detectable=_detectable(plan, len(chosen), len(kept) - 1, spread),
+        one_more=_detectable(plan, len(chosen) + 1, len(kept) - 1, spread),
         mean_seconds=mean,
         provided=dict(taken),
         usual=foreseen(sweep.resources, gpu_gib),
@@ -282,14 +286,19 @@ def _with_assumed_seconds(variants: list[VariantForecast]) -> list[VariantForeca
     ]
 
 
-def _detectable(sweep: Sweep, num_seeds: int, num_arms: int, spread: Spread | None) -> Detectable:
+def _detectable(plan: Plan, num_seeds: int, num_arms: int, spread: Spread | None) -> Detectable:
+    sweep = plan.sweep
     alpha, correction = sweep.analysis.alpha, sweep.analysis.correction
     known = spread if spread and spread.std > 0 else None
-    std = known.std if known else DEFAULT_STD[METRICS[sweep.metric].unit]
+    num_images = plan.num_test_images() if METRICS[sweep.metric].unit == "%" else None
+    granularity = 100 / num_images if num_images else None
+    # An accuracy is rounded to whole images. The difference of two roundings has a variance of 2/12 of a step squared.
+    rounding = (granularity or 0.0) / math.sqrt(6)
+    std = known.std if known else max(DEFAULT_STD[METRICS[sweep.metric].unit], rounding)
 
     def difference(num_tests: int, by: str) -> float | None:
         found = detectable_effect(num_seeds, alpha=alpha, num_tests=num_tests, correction=by) if num_arms > 0 else None
-        return None if found is None else found * std
+        return None if found is None else max(found * std, granularity or 0.0)
 
     return Detectable(
         num_seeds=num_seeds,
@@ -298,6 +307,7 @@ def _detectable(sweep: Sweep, num_seeds: int, num_arms: int, spread: Spread | No
         correction=correction,
         std=std,
         spread=known,
+        granularity=granularity,
         single=difference(1, "none"),
         worst=difference(num_arms, correction),
         worst_holm=difference(num_arms, "holm"),

@@ -105,7 +105,7 @@ class Plan:
         """Resources of each trial of the variant."""
         return resources_for(self.sweep.resources, variant.setting, lambda: self.cost_of(variant))
 
-    def _num_test_images(self) -> int | None:
+    def num_test_images(self) -> int | None:
         """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
         settings = [variant.setting for variant in self.variants] or [self.sweep.baseline]
         try:
@@ -168,7 +168,7 @@ class Plan:
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
             dataset=sweep.baseline.task.dataset.name,
-            num_test_images=self._num_test_images(),
+            num_test_images=self.num_test_images(),
             epochs=sweep.baseline.train.epochs,
             retuned=_retuned(sweep),
             superseded=list(superseded),

@@ -99,5 +99,6 @@ def _detectable(found: Detectable) -> dict[str, Any]:
         "difference_corrected": found.worst,
         "difference_holm": found.worst_holm,
         "std_of_differences": found.std,
+        "granularity": found.granularity,
         "std_source": "history" if found.spread else "assumed",
     }

@@ -169,7 +169,8 @@ def _worst(found: Detectable, unit: str) -> str:
 
 def _std(found: Detectable, unit: str) -> str:
     if found.spread is None:
-        return f"{_amount(found.std, unit)}: assumed, there is no history"
+        images = "" if found.granularity is None else f"; one test image is {_amount(found.granularity, unit)}"
+        return f"{_amount(found.std, unit)}: assumed, there is no history{images}"
     pairs, variants = found.spread.num_pairs, _variants(found.spread.num_arms)
     return f"{_amount(found.std, unit)}, from {pairs} pairs of {variants} in the ledger"
 

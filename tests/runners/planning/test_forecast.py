@@ -487,6 +487,27 @@ def test_plan_with_probe_and_budget(write_sweep, archsweep, tmp_path):
         archsweep(path, "--probe", "--budget", "0.000001cpuh", "--trim")
 
 
+@pytest.mark.parametrize(
+    ("num_test", "difference", "spread"),
+    [
+        # Steps of 1.85 points. The difference of two roundings has an SD of a step / sqrt(6).
+        (54, "2.47 %", "0.756 %: assumed, there is no history; one test image is 1.85 %"),
+        (10_000, "0.653 %", "0.2 %: assumed, there is no history; one test image is 0.01 %"),
+    ],
+)
+def test_plan_promises_nothing_below_what_the_test_set_can_show(write_sweep, archsweep, num_test, difference, spread):
+    dataset = f"{{name: builtin/shapes, img_size: 8, num_train: 64, num_test: {num_test}}}"
+    shown = archsweep(write_sweep(**{"seeds: 2": "seeds: 3", "builtin/digits": dataset}))
+    assert f"a true difference of {difference} is found" in shown
+    assert f"the differences of equal seeds have a standard deviation of {spread}" in shown
+
+
+def test_a_difference_below_one_image_is_rounded_up_to_one(write_sweep, archsweep):
+    """30 seeds would find 0.1 % by the assumed spread, and digits have 359 test images of 0.279 % each."""
+    shown = archsweep(write_sweep(**{"seeds: 2": "seeds: 30"}))
+    assert "detectable: with 30 seeds a true difference of 0.279 % is found with 80 % power" in shown
+
+
 def test_plan_states_cost_and_gain_of_one_more_seed(write_sweep, archsweep):
     shown = archsweep(write_sweep(**{"seeds: 2": "seeds: 3"}))
     assert "detectable: with 3 seeds a true difference of 0.653 % is found with 80 % power" in shown
