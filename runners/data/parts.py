@@ -78,26 +78,29 @@ def _cached_tables(reader: Any) -> Iterable[Part] | None:
 def _rows(dataset: Any, table: Any) -> Iterator[Part]:
     if dataset._indices is not None:  # rows that were selected or reordered
         yield Part("indices", "", _bytes(np.asarray(dataset._indices.column(0))))
-    for name in table.column_names:
-        for number, chunk in enumerate(table.column(name).chunks):
-            paths = _paths_in(chunk)
-            if paths is None:
-                # Values as text: the buffers of equal columns differ where rows were sliced off.
-                yield Part(f"{name}/{number}", "", repr(chunk.to_pylist()).encode(errors="surrogateescape"))
-            else:
-                yield from (Part(path, "", path if os.path.isfile(path) else None) for path in paths)
+    files = {name: _files_in(table.column(name)) for name in table.column_names}
+    mapped = [str(each["filename"]) for each in dataset.cache_files]
+    if mapped and not any(files.values()):  # images inside the table: a file that is read once
+        yield from (Part(os.path.basename(path), "", path) for path in mapped)
+        return
+    for name, paths in files.items():
+        if paths:
+            root = os.path.commonpath(paths)
+            yield from (Part(_relative(path, root), "", path if os.path.isfile(path) else None) for path in paths)
+        else:
+            # Values as text: the buffers of equal columns differ where rows were sliced off.
+            yield Part(name, "", repr(table.column(name).to_pylist()).encode(errors="surrogateescape"))
 
 
-def _paths_in(chunk: Any) -> list[str] | None:
-    """Paths of an image column without bytes; None for any other column."""
+def _files_in(column: Any) -> list[str]:
+    """Paths of an image column whose images are files; empty for any other column."""
     import pyarrow
 
-    if not pyarrow.types.is_struct(chunk.type) or {field.name for field in chunk.type} != {"bytes", "path"}:
-        return None
-    rows = chunk.to_pylist()
-    if not all(row and row["bytes"] is None and row["path"] for row in rows):
-        return None
-    return [row["path"] for row in rows]
+    if not pyarrow.types.is_struct(column.type) or {field.name for field in column.type} != {"bytes", "path"}:
+        return []
+    if any(chunk.field("bytes").null_count < len(chunk) for chunk in column.chunks):
+        return []
+    return [path for chunk in column.chunks for path in chunk.field("path").to_pylist() if path]
 
 
 def _shards(reader: Any) -> Iterable[Part] | None:
