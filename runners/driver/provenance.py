@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from results.store.files import atomic_write, readable_write_errors
+from results.store.links import opener_within
 from results.store.run_layout import RunDir
 from runners.driver.code_source import code_source, git
 from runners.planning.plan import Plan
@@ -60,7 +61,8 @@ def describe_session(
 def write_provenance(run_dir: RunDir, description: dict[str, Any], sweep_text: str) -> None:
     """Appends the session and keeps the sweep file as it was written (comments and all)."""
     path = run_dir.provenance
-    with readable_write_errors(path), path.open("a", encoding="utf-8") as stream:
+    opener = opener_within(run_dir)
+    with readable_write_errors(path), open(path, "a", encoding="utf-8", opener=opener) as stream:
         stream.write(json.dumps(description, sort_keys=True) + "\n")
     atomic_write(run_dir.sweep, sweep_text)
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.store.files import readable_write_errors
+from results.store.links import opener_within
 from results.store.run_layout import RunDir
 
 if TYPE_CHECKING:  # a worker imports this package; it must start without torch
@@ -54,7 +56,7 @@ def _keep_ray_on_loopback() -> None:
 
 
 def _ray(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) -> None:
-    with _output_in(run_dir.driver_log):
+    with _output_in(run_dir.driver_log, run_dir):
         if address in (None, "local"):
             _keep_ray_on_loopback()
         from runners.engines.ray.engine import run_on_ray
@@ -63,10 +65,12 @@ def _ray(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) ->
 
 
 @contextlib.contextmanager
-def _output_in(path: Path) -> Iterator[None]:
+def _output_in(path: Path, run_dir: RunDir) -> Iterator[None]:
     """Redirect stdout and stderr to `path`: Ray prints to them whatever its settings are."""
+    with readable_write_errors(path):
+        log = open(path, "a", encoding="utf-8", buffering=1, opener=opener_within(run_dir))  # noqa: SIM115
     with (
-        path.open("a", encoding="utf-8", buffering=1) as log,
+        log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):

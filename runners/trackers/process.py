@@ -25,6 +25,7 @@ from filelock import lock_descriptor
 from pydantic import TypeAdapter
 
 from results.store.ledger import read_ledger
+from results.store.links import opener_within
 from results.store.records import TrialRecord
 from results.store.run_layout import RunDir
 from runners.trackers import TRACKERS
@@ -71,7 +72,7 @@ def _serve(lines: IO[str], replies: IO[str]) -> None:
         # tensorboardX loads torch where it can: 2 seconds and 250 MB for nothing.
         sys.modules.setdefault("torch", None)  # pyright: ignore[reportArgumentType]
     sweep = TrackedSweep(job["sweep"], RunDir(Path(job["run_dir"])), job["token"], job["settings"])
-    with _only_one(sweep.run_dir.tracker(options.name).lock):
+    with _only_one(sweep.run_dir, options.name):
         tracker = TRACKERS[options.name](options, sweep)
         for note in tracker.notes:
             _reply(replies, note=note)
@@ -98,9 +99,9 @@ def _deliver(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> 
 
 
 @contextlib.contextmanager
-def _only_one(path: Path):
+def _only_one(run_dir: RunDir, name: str):
     """Waits for the process of a killed driver, which may still deliver its last events."""
-    with path.open("w") as lock:
+    with open(run_dir.tracker(name).lock, "w", opener=opener_within(run_dir)) as lock:
         lock_descriptor(lock.fileno())
         yield
 

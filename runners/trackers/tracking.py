@@ -17,6 +17,7 @@ from typing import Any
 from archsweep.own_packages import child_command
 from results import RecordSummary, TrialRecord
 from results.store.files import atomic_write
+from results.store.links import folder_within, opener_within
 from results.store.run_layout import RunDir
 from runners.trackers.delivery import Delivered
 from runners.trials.assignment import Assignment
@@ -124,6 +125,7 @@ class _Feed:
         self.is_used = False
         self._job = job
         self._log = run_dir.tracker(self.name).log
+        self._opener = opener_within(run_dir)
         self._say = say
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._is_left_out = threading.Event()
@@ -166,7 +168,7 @@ class _Feed:
 
     def _start(self) -> None:
         try:
-            with self._log.open("a", encoding="utf-8") as log:
+            with open(self._log, "a", encoding="utf-8", opener=self._opener) as log:
                 process = subprocess.Popen(
                     child_command(_START),
                     stdin=subprocess.PIPE,
@@ -221,6 +223,6 @@ def _ids(assignment: Assignment) -> dict[str, Any]:
 def _token(run_dir: RunDir) -> str:
     path = run_dir.tracking_token
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder_within(path.parent, run_dir)
         atomic_write(path, secrets.token_hex(4) + "\n")
     return path.read_text(encoding="utf-8").strip()
