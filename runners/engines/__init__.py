@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from results.store.files import readable_write_errors
 from results.store.links import opener_within
 from results.store.run_layout import RunDir
+from search_space.parsing.secrets import MaskedOutput
 
 if TYPE_CHECKING:  # a worker imports this package; it must start without torch
     from runners.driver.orchestrator import Orchestrator
@@ -69,11 +70,8 @@ def _output_in(path: Path, run_dir: RunDir) -> Iterator[None]:
     """Redirect stdout and stderr to `path`: Ray prints to them whatever its settings are."""
     with readable_write_errors(path):
         log = open(path, "a", encoding="utf-8", buffering=1, opener=opener_within(run_dir))  # noqa: SIM115
-    with (
-        log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
+    shown = MaskedOutput(log)
+    with log, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
         yield
     sys.stdout.flush()
 

@@ -22,6 +22,7 @@ from results.store.run_layout import RunDir
 from runners.trackers.delivery import Delivered
 from runners.trials.assignment import Assignment
 from search_space import SpecError, Sweep, variant_id
+from search_space.parsing.secrets import masked
 from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["Tracking"]
@@ -58,7 +59,7 @@ class Tracking:
                 "sweep": sweep.name,
                 "run_dir": str(run_dir),
                 "token": token,
-                "settings": sweep.model_dump(mode="json", by_alias=True),
+                "settings": json.loads(masked(sweep.model_dump_json(by_alias=True))),
             }
             self._feeds.append(_Feed(options, job, run_dir, say))
         self._catch_up()
