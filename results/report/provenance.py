@@ -16,6 +16,7 @@ from results.report.trials import listing
 from results.store.run import Run
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable
+from search_space.parsing.secrets import masked
 
 __all__ = ["provenance_section", "reproduction_section", "sweep_description"]
 
@@ -61,7 +62,7 @@ def reproduction_section(prefix: str, run: Run, sessions: Sequence[Mapping[str, 
         last = sessions[-1]
         commands = [*_install(last), _command(last)]
     try:
-        sweep = run.files.sweep.read_bytes()
+        sweep = masked(run.files.sweep.read_bytes().decode(errors="surrogateescape")).encode(errors="surrogateescape")
     except OSError:
         sweep = None
     if not commands and sweep is None:

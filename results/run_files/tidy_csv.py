@@ -1,12 +1,15 @@
 """Tidy data for further analysis: every trial as one line (`trials.csv`), every epoch as one line (`curves.csv`).
 
 Both work during a run: trials without a record yet appear with what they reported so far, as `running`, or as
-`interrupted` where no driver is at work. Unlike the table they hold everything in the ledger, also variants that the
-plan no longer contains (see `in_plan`) and the trials that tuned a variant (`role` is `retune`; they are never
-`in_plan`).
+`interrupted` where no driver is at work. They hold the trials of the present plan, as the table does: a mean over the
+rows of a variant is that of the table. `archsweep ls --all --csv` has the rest of the ledger: trials of variants that
+the plan no longer contains, repeated attempts, and trials that tuned a variant.
 
-    trials.csv   trial_id, variant_id, variant, seed, role, status, in_plan, number (of a search), attempt, epochs,
-                 <path of every change> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
+Every path that some variant changes is a column, and every row has its value there, also the baseline; a row is empty
+only where its model has no such option.
+
+    trials.csv   trial_id, variant_id, variant, seed, status, number (of a search), attempt, epochs,
+                 <every changed path> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
                  finished_at, cached_from, failure_type, failure_message
     curves.csv   trial_id, variant, seed, status, epoch, <metric> ...
 """
@@ -21,7 +24,8 @@ from results.markup.csv_cells import csv_line
 from results.store.progress import UnfinishedTrial
 from results.store.records import TrialRecord
 from results.store.run import Run
-from results.table.build import planned_trials
+from results.table.in_plan import trials_in_plan
+from search_space.settings.paths import MISSING, value_at
 
 __all__ = ["write_curves_csv", "write_long_csv"]
 
@@ -34,37 +38,46 @@ class _Line:
     variant_id: str
     variant: str
     seed: int
-    role: str
     status: str
-    in_plan: bool
     epochs: int
     curve: tuple[Mapping[str, float], ...]
+    changes: Mapping[str, Any]
+    spec: Mapping[str, Any]
     record: TrialRecord | None = None
+
+    def value(self, path: str) -> Any:
+        """Value of a changed path, as `changes` has it: an attention is its name, its options have their own paths."""
+        if path in self.changes:
+            return self.changes[path]
+        found = value_at(self.spec, path)
+        if isinstance(found, Mapping) and "name" in found:
+            return found["name"]
+        return None if found is MISSING else found
 
 
 def write_long_csv(run: Run, stream: TextIO) -> None:
     """Write one line per trial, in the order of the plan, then of the seeds."""
     lines = _lines(run)
     records = [line.record for line in lines if line.record]
-    paths = sorted({path for record in records for path in record.changes})
+    paths = sorted({path for line in lines for path in line.changes} | _planned_paths(run))
     metrics = sorted({name for record in records for name in record.metrics})
 
     def cells(line: _Line) -> Iterator[Any]:
         record = line.record
-        yield from (line.trial_id, line.variant_id, line.variant, line.seed, line.role, line.status, line.in_plan)
+        yield from (line.trial_id, line.variant_id, line.variant, line.seed, line.status)
         yield from (record.number, record.attempt) if record else (None, None)
         yield line.epochs
+        yield from map(line.value, paths)
         if record is None:
-            yield from [None] * (len(paths) + len(metrics) + 10)
+            yield from [None] * (len(metrics) + 10)
             return
-        yield from (record.changes.get(path) for path in paths)
         yield from (record.metrics.get(name) for name in metrics)
         yield from (record.params_m, record.gmacs, record.train_seconds, record.total_seconds)
         yield from (record.device, record.host, record.finished_at, record.cached_from)
         yield from (record.failure.type, record.failure.message) if record.failure else (None, None)
 
     header = [
-        *("trial_id", "variant_id", "variant", "seed", "role", "status", "in_plan", "number", "attempt", "epochs"),
+        *("trial_id", "variant_id", "variant", "seed", "status", "number", "attempt", "epochs"),
         *paths,
         *metrics,
         *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "host", "finished_at", "cached_from"),
@@ -94,50 +107,56 @@ def _write(stream: TextIO, header: list[str], rows: Iterable[Iterable[Any]]) -> 
         stream.write(csv_line(row))
 
 
+def _planned_paths(run: Run) -> set[str]:
+    """Paths that the variants of the plan change, or tune."""
+    changed = {path for variant in run.plan.variants if not variant.dropped for path in variant.changes}
+    return changed | set(run.plan.retuned.parameters if run.plan.retuned else ())
+
+
 def _lines(run: Run) -> list[_Line]:
-    planned = planned_trials(run.plan, run.deciding.values())
-    mine = {record.trial_id for seeds in planned.values() for record in seeds.values()}
-    by_name = {variant.name: variant.variant_id for variant in run.plan.variants}
-    unfinished = {trial.trial_id: trial for trial in run.unfinished}
-    lines = [
-        _finished(record, in_plan=not record.role and record.trial_id in mine)
-        for record in (*run.deciding.values(), *run.tuning.values())
-        if record.trial_id not in unfinished
-    ]
-    lines += [_unfinished(trial, run, by_name.get(trial.variant, "")) for trial in unfinished.values()]
+    in_plan = trials_in_plan(run)
+    unfinished = {trial.trial_id: trial for trial in run.unfinished if trial.trial_id in in_plan}
+    finished = [run.deciding[key] for key in run.deciding if key in in_plan and key not in unfinished]
+    lines = [_finished(record) for record in finished]
+    lines += [_unfinished(trial, run) for trial in unfinished.values()]
     place = {variant.variant_id: index for index, variant in enumerate(run.plan.variants)}
 
-    def order(line: _Line) -> tuple[bool, int, int, str, int, str]:
+    def order(line: _Line) -> tuple[int, int, str, int, str]:
         number = line.record.number if line.record and line.record.number is not None else len(lines)
-        return not line.in_plan, place.get(line.variant_id, len(place)), number, line.variant, line.seed, line.trial_id
+        return place.get(line.variant_id, len(place)), number, line.variant, line.seed, line.trial_id
 
     return sorted(lines, key=order)
 
 
-def _finished(record: TrialRecord, *, in_plan: bool) -> _Line:
+def _finished(record: TrialRecord) -> _Line:
     return _Line(
         trial_id=record.trial_id,
         variant_id=record.variant_id,
         variant=record.variant,
         seed=record.seed,
-        role=record.role,
         status=record.status,
-        in_plan=in_plan,
         epochs=record.epochs,
         curve=tuple(record.curve),
+        changes=record.changes,
+        spec=record.spec,
         record=record,
     )
 
 
-def _unfinished(trial: UnfinishedTrial, run: Run, variant_id: str) -> _Line:
+def _unfinished(trial: UnfinishedTrial, run: Run) -> _Line:
+    """A trial without a record has the setting of its variant, which the plan or another seed knows."""
+    variant = next((one for one in run.plan.variants if one.name == trial.variant), None)
+    base = next((one.variant_id for one in run.plan.variants if one.is_baseline), "")
+    specs = {record.variant_id: record.spec for record in run.deciding.values()}
+    variant_id = variant.variant_id if variant else ""
     return _Line(
         trial_id=trial.trial_id,
         variant_id=variant_id,
         variant=trial.variant,
         seed=trial.seed,
-        role="retune" if run.tunes_a_variant(trial.seed) else "",
         status="running" if run.driver and not trial.has_ended else "interrupted",
-        in_plan=not run.tunes_a_variant(trial.seed),
         epochs=trial.epoch,
         curve=trial.curve,
+        changes=variant.changes if variant else {},
+        spec=specs.get(variant_id) or (specs.get(base, {}) if variant else {}),
     )

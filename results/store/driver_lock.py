@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import lock_descriptor
 
 from results.store.files import readable_write_errors
+from results.store.links import opener_within
 from results.store.run_layout import RunDir
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.visible import visible
@@ -66,7 +67,7 @@ class DriverLock:
         """
         path = RunDir.of(self.run_dir).lock
         with readable_write_errors(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = opener_within(self.run_dir)(str(path), os.O_RDWR | os.O_CREAT)
         try:
             try:
                 locked = _try_lock(descriptor)

@@ -16,7 +16,14 @@ from typing import IO
 from results.store.run_layout import RunDir, temporary_path
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["atomic_write", "atomic_writer", "fsync_directory", "readable_write_errors", "refuse_special_files"]
+__all__ = [
+    "atomic_write",
+    "atomic_writer",
+    "fsync_directory",
+    "readable_write_errors",
+    "refuse_special_files",
+    "special_file",
+]
 
 _REASONS = {
     errno.ENOSPC: (
@@ -30,6 +37,10 @@ _REASONS = {
     ),
     errno.EROFS: ("the file system is read-only", "choose a directory that can be written"),
     errno.EACCES: ("no permission to write", "choose a directory that can be written, or change its permissions"),
+    errno.ELOOP: (
+        "a symbolic link leads out of the run directory",
+        "put the file itself there, or move the link away",
+    ),
     errno.EPERM: ("no permission to write", "choose a directory that can be written, or change its permissions"),
 }
 
@@ -56,7 +67,8 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     temporary = temporary_path(path)  # of two shells at once the last rename wins, and both are whole
     with readable_write_errors(path):
         try:
-            with open(temporary, "wb") as stream:
+            temporary.unlink(missing_ok=True)  # left by a killed process of the same id
+            with open(temporary, "xb") as stream:  # which makes the file: a link of this name is not followed
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -95,8 +107,13 @@ def refuse_special_files(run_dir: RunDir) -> None:
     except OSError:
         return
     if names:
-        hint = "a pipe or a device has no place in a run directory: move it away"
-        raise SpecError([Problem("is no plain file", where=str(run_dir.path / name), hint=hint) for name in names])
+        raise SpecError([special_file(run_dir.path / name) for name in names])
+
+
+def special_file(path: Path) -> Problem:
+    """The refusal of a pipe or a device."""
+    hint = "a pipe or a device has no place in a run directory: move it away"
+    return Problem("is no plain file", where=str(path), hint=hint)
 
 
 def _is_there(entry: os.DirEntry[str]) -> bool:

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from results.store.driver_lock import DriverLock
-from results.store.files import fsync_directory, readable_write_errors, refuse_special_files
+from results.store.files import fsync_directory, readable_write_errors
 from results.store.ledger import LedgerScan, is_record, open_ledger
+from results.store.links import opener_within, refuse_unsafe_entries
 from results.store.record_summary import RecordSummary, summarize
 from results.store.records import Origin, TrialRecord
 from results.store.run_layout import RunDir
@@ -39,6 +40,7 @@ class LedgerWriter:
     def __init__(self, run_dir: str | os.PathLike[str]) -> None:
         self.run_dir = RunDir.of(run_dir)
         self.path = self.run_dir.ledger
+        self._opener = opener_within(self.run_dir)
         self.summaries: list[RecordSummary] = []
         self.superseded: tuple[Origin, ...] = ()
         self.torn_bytes = 0
@@ -51,11 +53,11 @@ class LedgerWriter:
     def __enter__(self) -> LedgerWriter:
         with readable_write_errors(self.run_dir.path):
             self.run_dir.path.mkdir(parents=True, exist_ok=True)
-        refuse_special_files(self.run_dir)
+        refuse_unsafe_entries(self.run_dir)
         self._lock.acquire()
         try:
             with readable_write_errors(self.path):
-                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                self._descriptor = self._opener(str(self.path), os.O_RDWR | os.O_CREAT | os.O_APPEND)
                 fsync_directory(self.run_dir.path)
                 self._repair()
             self._read()
@@ -118,7 +120,7 @@ class LedgerWriter:
         if tail and is_record(tail):
             _write_all(self._descriptor, b"\n")
         elif tail:
-            with open(self.run_dir.torn_ledger, "ab") as stream:
+            with open(self.run_dir.torn_ledger, "ab", opener=self._opener) as stream:
                 stream.write(tail + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 from results.store.files import readable_write_errors
+from results.store.links import opener_within
 from results.store.progress import EVENTS, ProgressEvent, events_in, unfinished_trials
 from results.store.record_summary import RecordSummary, latest_by_trial
 from results.store.run_layout import RunDir, temporary_path
@@ -43,6 +44,7 @@ class ProgressWriter:
         latest: int = _LATEST,
     ) -> None:
         self.path = RunDir.of(run_dir).progress
+        self._opener = opener_within(run_dir)
         self._summaries = summaries
         self._longest = longest
         self._latest = latest
@@ -71,7 +73,7 @@ class ProgressWriter:
             self._shorten()
 
     def _open(self) -> None:
-        self._stream = open(self.path, "a+b")  # noqa: SIM115 - closed by __exit__
+        self._stream = open(self.path, "a+b", opener=self._opener)  # noqa: SIM115 - closed by __exit__
         if self._stream.tell():
             self._stream.seek(-1, 2)
             if self._stream.read(1) != b"\n":  # torn by a killed driver: our first event starts a new line
@@ -89,7 +91,9 @@ class ProgressWriter:
             with open(self.path, "rb") as lines:
                 kept = _still_of_use(lines, latest_by_trial(self._summaries), latest=self._latest)
             try:
-                temporary.write_bytes(kept)
+                temporary.unlink(missing_ok=True)
+                with open(temporary, "xb") as stream:  # not `atomic_write`: it may be lost, and need not be synced
+                    stream.write(kept)
                 os.replace(temporary, self.path)
             except OSError:
                 temporary.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from results.store.record_summary import RecordSummary, latest_by_trial
 from results.store.records import RECORD_VERSION, RunPlan, TrialRecord
 from results.store.run_layout import IN_RUN_DIR, RunDir
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.parsing.secrets import masked
 
 __all__ = ["Run", "RunSummary", "RunView", "open_summary", "read_plan", "write_plan"]
 
@@ -120,7 +121,7 @@ def write_plan(run_dir: str | os.PathLike[str], plan: RunPlan) -> None:
     run_dir = RunDir.of(run_dir)
     with readable_write_errors(run_dir.path):
         run_dir.path.mkdir(parents=True, exist_ok=True)
-    atomic_write(run_dir.plan, plan.model_dump_json(indent=1) + "\n")
+    atomic_write(run_dir.plan, masked(plan.model_dump_json(indent=1)) + "\n")
 
 
 def read_plan(run_dir: RunDir) -> RunPlan:

@@ -23,6 +23,9 @@ class TrialDir:
 
     path: Path
 
+    def run_dir(self) -> Path:
+        return self.path.parent.parent
+
     @property
     def log(self) -> Path:
         return self.path / "train.log"
@@ -46,6 +49,9 @@ class TrackerFiles:
 
     folder: Path
     name: str
+
+    def run_dir(self) -> Path:
+        return self.folder.parent
 
     @property
     def delivered(self) -> Path:

@@ -2,6 +2,7 @@
 
 trial_id variant seed status epochs attempt ...   fields of the record
 failure failure_message                           why it failed
+in_plan                                           whether the trial is of the present plan, as those of the table
 top1 loss val_top1 ...                            final metrics
 arch.depth train.lr arch.attention.name ...       paths into the spec of the trial
 """
@@ -15,7 +16,8 @@ from typing import Any
 from results.store.progress import UnfinishedTrial
 from results.store.records import TrialRecord
 from results.store.run import Run
-from search_space.settings.paths import MISSING
+from results.table.in_plan import trials_in_plan
+from search_space.settings.paths import MISSING, value_at
 
 __all__ = ["FIELDS", "TrialRow", "flattened", "known_names", "rows_of"]
 
@@ -23,7 +25,7 @@ _FROM_RECORD = (
     "trial_id", "variant_id", "variant", "seed", "status", "epochs", "attempt", "number", "params_m", "gmacs",
     "train_seconds", "total_seconds", "device", "host", "finished_at", "session", "role", "cached_from",
 )  # fmt: skip
-FIELDS = (*_FROM_RECORD, "failure", "failure_message")
+FIELDS = (*_FROM_RECORD, "failure", "failure_message", "in_plan")
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,7 @@ class TrialRow:
             return self.fields[name]
         if name in self.metrics:
             return self.metrics[name]
-        node: Any = self.spec
-        for part in name.split("."):
-            node = node.get(part, MISSING) if isinstance(node, Mapping) else MISSING
-        return node
+        return value_at(self.spec, name)
 
     def value(self, name: str) -> Any:
         """Value by name; None where there is none."""
@@ -55,24 +54,27 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
     """Rows of a run's trials: ended ones in the order of the ledger, then started ones that have not ended.
 
     Args:
-        every_attempt: include repeated attempts and trials that tuned a variant.
+        every_attempt: include repeated attempts, trials that tuned a variant, and trials that are not in the plan.
     """
+    in_plan = trials_in_plan(run)
     begun = {trial.trial_id: trial for trial in run.unfinished}
     if every_attempt:
         records = run.records
     else:
-        begun = {key: trial for key, trial in begun.items() if not run.tunes_a_variant(trial.seed)}
-        records = tuple(record for record in run.deciding.values() if record.trial_id not in begun)
+        begun = {key: trial for key, trial in begun.items() if key in in_plan}
+        records = tuple(run.deciding[key] for key in run.deciding if key in in_plan and key not in begun)
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
     ids = {variant.name: variant.variant_id for variant in run.plan.variants}
     # An unfinished trial has no record; its spec is that of another seed of its variant.
     specs = {record.variant_id: record.spec for record in run.records} if begun else {}
-    rows = [_finished(record) for record in records]
+    rows = [_finished(record, in_plan=not record.role and record.trial_id in in_plan) for record in records]
     for key, trial in begun.items():
         is_running = run.driver is not None and not trial.has_ended
         status = "running" if is_running else "preempted" if key in preempted else "interrupted"
         variant_id = ids.get(trial.variant)
-        rows.append(_unfinished(trial, status, variant_id, specs.get(variant_id or "", {}), run))
+        rows.append(
+            _unfinished(trial, status, variant_id, specs.get(variant_id or "", {}), run, in_plan=key in in_plan)
+        )
     return rows
 
 
@@ -103,16 +105,17 @@ def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _finished(record: TrialRecord) -> TrialRow:
+def _finished(record: TrialRecord, *, in_plan: bool) -> TrialRow:
     failure = record.failure
     fields = {name: getattr(record, name) for name in _FROM_RECORD}
     fields["failure"] = failure.type if failure else None
     fields["failure_message"] = failure.message if failure else None
+    fields["in_plan"] = in_plan
     return TrialRow(fields, record.metrics, record.spec)
 
 
 def _unfinished(
-    trial: UnfinishedTrial, status: str, variant_id: str | None, spec: Mapping[str, Any], run: Run
+    trial: UnfinishedTrial, status: str, variant_id: str | None, spec: Mapping[str, Any], run: Run, *, in_plan: bool
 ) -> TrialRow:
     fields = dict.fromkeys(FIELDS) | {
         "trial_id": trial.trial_id,
@@ -123,5 +126,6 @@ def _unfinished(
         "epochs": trial.epoch,
         "host": trial.worker or None,
         "role": "retune" if run.tunes_a_variant(trial.seed) else "",
+        "in_plan": in_plan,
     }
     return TrialRow(fields, spec=dict(spec) | {"seed": trial.seed} if spec else {})

@@ -11,13 +11,14 @@ from pydantic_core import to_json
 
 from results.markup.csv_cells import csv_line
 from results.store.run import Run
+from results.table.in_plan import trials_in_plan
 from results.views.columns import FIELDS, TrialRow, known_names, rows_of
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.expressions import OPERATIONS, Expression, ExpressionError, MissingValueError
 from search_space.parsing.visible import visible, visible_json
 from search_space.settings.paths import MISSING
 
-__all__ = ["default_columns", "listed", "write_listing_csv", "write_listing_json", "write_listing_text"]
+__all__ = ["default_columns", "listed", "num_left_out", "write_listing_csv", "write_listing_json", "write_listing_text"]
 
 _LEGAL = "legal are the names of values (`archsweep ls --help`), " + OPERATIONS
 _ALIKE = 0.6
@@ -43,7 +44,7 @@ def listed(
         sort: names by decreasing priority; `-top1` is descending. Trials without a value come last.
         filter_: expression over names, such as `top1 > 90 and arch.depth == 6`. A comparison with a value that a trial
             does not have is neither true nor false, and neither is its negation.
-        every_attempt: include repeated failed attempts and trials that tuned a variant.
+        every_attempt: include trials that are not in the plan, repeated failed attempts, trials that tuned a variant.
 
     Raises:
         SpecError: a name is unknown, or the expression is invalid or cannot be evaluated.
@@ -58,6 +59,11 @@ def listed(
     for name in reversed(sort):
         kept = _sorted(kept, name.removeprefix("-"), descending=name.startswith("-"))
     return kept
+
+
+def num_left_out(run: Run) -> int:
+    """Number of trials that ended, but are not of the present plan; trials that tuned a variant do not count."""
+    return len(run.deciding.keys() - trials_in_plan(run))
 
 
 def write_listing_text(rows: Sequence[TrialRow], columns: Sequence[str], stream: TextIO) -> None:

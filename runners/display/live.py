@@ -14,7 +14,7 @@ from rich.text import Text
 
 from results import RecordSummary, TrialRecord
 from runners.trials.assignment import Assignment, Place
-from runners.trials.objectives import objective
+from runners.trials.objectives import objective, objective_name
 from search_space import METRICS
 from search_space.parsing.visible import visible
 
@@ -50,6 +50,10 @@ class _Tally:
 
     def value(self, record: TrialRecord | RecordSummary) -> float | None:
         return objective(record.metrics, self.metric.name)
+
+    def name(self, metrics: Mapping[str, float]) -> str:
+        """Name of what `value` gives: a value of the validation split is not shown as one of the test split."""
+        return objective_name(metrics, self.metric.name)
 
     def _count(self, record: TrialRecord | RecordSummary) -> None:
         self.counts[record.status] += 1
@@ -90,7 +94,7 @@ class TrialLines:
         width = len(str(tally.planned))
         parts = [f"[{tally.done:{width}}/{tally.planned}]", f"{record.status:9}", record.variant, f"seed={record.seed}"]
         if record.status == "completed":
-            parts.append(f"{tally.metric.name}={tally.show(tally.value(record))}")
+            parts.append(f"{tally.name(record.metrics)}={tally.show(tally.value(record))}")
         elif record.failure:
             first = record.failure.message.strip().partition("\n")[0]
             parts.append(f"{record.failure.type}: {first}")
@@ -155,20 +159,23 @@ class LiveView:
         lines = [head, Text("  ".join(counts))]
         if tally.best:
             best = tally.show(tally.value(tally.best))
-            lines.append(
-                Text(f"best so far: {tally.metric.name} {best}  {visible(tally.best.variant)}, seed {tally.best.seed}")
-            )
+            name = tally.name(tally.best.metrics)
+            lines.append(Text(f"best so far: {name} {best}  {visible(tally.best.variant)}, seed {tally.best.seed}"))
         if running:
             lines.append(self._workers(running))
         return Group(*lines)
 
     def _workers(self, running: Mapping[str, tuple[int, Assignment, Mapping[str, float]]]) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
-        for column in ("worker", "variant", "seed", "epoch", self._tally.metric.name):
+        names = {self._tally.name(metrics) for _, _, metrics in running.values() if metrics}
+        # Variants with and without a validation split may run side by side: then each value has its name.
+        title = names.pop() if len(names) == 1 else self._tally.metric.name
+        for column in ("worker", "variant", "seed", "epoch", title):
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for slot, assignment, metrics in sorted(running.values(), key=lambda entry: entry[0]):
             epoch = f"{int(metrics.get('epoch', 0))}/{assignment.spec.train.epochs}"
             value = self._tally.show(objective(metrics, self._tally.metric.name))
+            value = f"{self._tally.name(metrics)} {value}" if names and value else value
             table.add_row(str(slot), Text(visible(assignment.variant.name)), str(assignment.spec.seed), epoch, value)
         return table
 

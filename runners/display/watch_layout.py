@@ -19,6 +19,7 @@ from rich.text import Text
 from results import Run, RunStatus, RunSummary, format_status, run_status
 from results.store.progress import ProgressEvent, UnfinishedTrial
 from runners.machine.gpus import GpuInfo
+from runners.trials.objectives import objective, objective_name
 from search_space.parsing.visible import visible
 
 __all__ = ["BLOCKS", "PLAIN", "Screen", "sparkline", "throughput", "view"]
@@ -116,7 +117,15 @@ def _table(trials: Sequence[UnfinishedTrial], run: _Run, screen: Screen, now: fl
     curve = min(_LONGEST_CURVE, screen.width // 6)
     has_places = any(trial.gpus for trial in trials) or len({trial.worker for trial in trials}) > 1
     title = "running" if run.driver is not None else "interrupted"
-    columns = [title, "seed", "epoch", "", run.plan.metric, "curve", "for" if run.driver is not None else "after"]
+    columns = [
+        title,
+        "seed",
+        "epoch",
+        "",
+        _shown_metric(trials, run),
+        "curve",
+        "for" if run.driver is not None else "after",
+    ]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in columns + (["on"] if has_places else []):
         justify: Any = "right" if name in ("seed", "for", "after") else "left"
@@ -162,8 +171,14 @@ def _cells(
 
 def _curve(trial: UnfinishedTrial, metric: str) -> list[float]:
     """Values that searches and pruners use: the validation metric where there is one."""
-    found = (point.get(f"val_{metric}", point.get(metric)) for point in trial.curve)
+    found = (objective(point, metric) for point in trial.curve)
     return [value for value in found if value is not None]
+
+
+def _shown_metric(trials: Sequence[UnfinishedTrial], run: _Run) -> str:
+    """Name of the latest values of the trials, by their split; of both splits where trials differ."""
+    names = dict.fromkeys(objective_name(trial.curve[-1], run.plan.metric) for trial in trials if trial.curve)
+    return " or ".join(sorted(names, key=len)) or run.plan.metric
 
 
 def _gpus_in_use(status: RunStatus) -> Iterator[str]:

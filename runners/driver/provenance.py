@@ -16,12 +16,15 @@ from typing import Any
 import torch
 
 from results.store.files import atomic_write, readable_write_errors
+from results.store.links import opener_within
 from results.store.run_layout import RunDir
 from runners.driver.code_source import code_source, git
 from runners.planning.plan import Plan
+from search_space.parsing.secrets import masked
 
 __all__ = ["describe_session", "new_session", "write_provenance"]
 
+_NOTE = "# Copied by archsweep; *** stands for passwords and tokens, which are not copied."
 _PACKAGES = ("archsweep", "torch", "torchvision", "timm", "ray", "optuna", "numpy", "scikit-learn", "pydantic")
 
 
@@ -58,11 +61,13 @@ def describe_session(
 
 
 def write_provenance(run_dir: RunDir, description: dict[str, Any], sweep_text: str) -> None:
-    """Appends the session and keeps the sweep file as it was written (comments and all)."""
+    """Appends the session, and keeps the sweep file as it was written, comments and all; both without passwords."""
     path = run_dir.provenance
-    with readable_write_errors(path), path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(description, sort_keys=True) + "\n")
-    atomic_write(run_dir.sweep, sweep_text)
+    opener = opener_within(run_dir)
+    with readable_write_errors(path), open(path, "a", encoding="utf-8", opener=opener) as stream:
+        stream.write(masked(json.dumps(description, sort_keys=True)) + "\n")
+    shown = masked(sweep_text)
+    atomic_write(run_dir.sweep, shown if shown == sweep_text else f"{_NOTE}\n{shown}")
 
 
 def _version(package: str) -> str | None:

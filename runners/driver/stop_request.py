@@ -86,7 +86,7 @@ class StopRequest:
         self.signal = number
         seconds = min(self._grace_seconds, _CTRL_C_GRACE) if number == signal.SIGINT else self._grace_seconds
         try:
-            self.file.touch()
+            self.file.touch(exist_ok=False)  # so that a link of this name is not followed
         except OSError:  # workers cannot be asked
             raise KeyboardInterrupt from None
         main = threading.main_thread().ident

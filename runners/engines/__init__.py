@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.store.files import readable_write_errors
+from results.store.links import opener_within
 from results.store.run_layout import RunDir
+from search_space.parsing.secrets import MaskedOutput
 
 if TYPE_CHECKING:  # a worker imports this package; it must start without torch
     from runners.driver.orchestrator import Orchestrator
@@ -54,7 +57,7 @@ def _keep_ray_on_loopback() -> None:
 
 
 def _ray(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) -> None:
-    with _output_in(run_dir.driver_log):
+    with _output_in(run_dir.driver_log, run_dir):
         if address in (None, "local"):
             _keep_ray_on_loopback()
         from runners.engines.ray.engine import run_on_ray
@@ -63,13 +66,12 @@ def _ray(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None) ->
 
 
 @contextlib.contextmanager
-def _output_in(path: Path) -> Iterator[None]:
+def _output_in(path: Path, run_dir: RunDir) -> Iterator[None]:
     """Redirect stdout and stderr to `path`: Ray prints to them whatever its settings are."""
-    with (
-        path.open("a", encoding="utf-8", buffering=1) as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
+    with readable_write_errors(path):
+        log = open(path, "a", encoding="utf-8", buffering=1, opener=opener_within(run_dir))  # noqa: SIM115
+    shown = MaskedOutput(log)
+    with log, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
         yield
     sys.stdout.flush()
 

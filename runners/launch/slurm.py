@@ -99,13 +99,14 @@ head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 head_ip=${{ARCHSWEEP_HEAD_IP:-$(getent ahostsv4 "$head_node" | awk '{{print $1}}' | grep -v '^127[.]' | head -n 1)}}
 [ -n "$head_ip" ] || head_ip=$(hostname -I | awk '{{print $1}}')
 address="$head_ip:$((20000 + SLURM_JOB_ID % 10000))"
-pid_file="${{TMPDIR:-/tmp}}/archsweep-$SLURM_JOB_ID.pid"
+# A folder that no other user can have prepared, or can read.
+folder=$(mktemp -d) || exit 1
+pid_file="$folder/archsweep.pid"
 # Ray's ports are open to the cluster's network: clients need this job's own token.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n')
 export RAY_AUTH_TOKEN
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=${{RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT:-600}}
-rm -f -- "$pid_file" "$pid_file.code"
 
 # Slurm signals this shell alone, {{grace}} before the time is up or when the job is preempted.
 stopping=
@@ -130,12 +131,13 @@ if [ -n "$stopping" ]; then  # the signal interrupted the first wait
 fi
 
 if [ ! -e "$pid_file" ] && [ -z "$stopping" ]; then
+    rm -rf -- "$folder"
     echo "archsweep was never started: Ray did not come up on the nodes, see above" >&2
     exit 1
 fi
 # Nodes that Slurm has ended count as killed: the result of the sweep is the exit code of archsweep.
 [ -s "$pid_file.code" ] && code=$(cat -- "$pid_file.code")
-rm -f -- "$pid_file" "$pid_file.code"
+rm -rf -- "$folder"
 if [ -n "$stopping" ] && [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt "$max_requeues" ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi

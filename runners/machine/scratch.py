@@ -3,6 +3,9 @@
 A killed driver cannot clean up, so its folders are removed by the next process that creates one. A folder is locked
 while its process lives (the kernel's lock on the folder itself, released when the process ends): unlike a process id, a
 lock cannot be confused with that of another process or another container. Only folders of our own user are touched.
+
+On a shared machine a scratch folder is closed to others (mode 0700 whatever the umask), and new: its name is random,
+and a folder that another user has prepared is not used.
 """
 
 from __future__ import annotations

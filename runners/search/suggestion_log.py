@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from results.store.files import readable_write_errors
+from results.store.links import opener_within
 from results.store.run_layout import RunDir
 from search_space import Problem, SpecError
 
@@ -60,6 +61,7 @@ class Suggestions:
 
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.suggestions
+        self._opener = opener_within(run_dir)
         self.proposed: list[Suggestion] = []
         self.warm_start: list[WarmStartTrial] = []
         problems: list[Problem] = []
@@ -73,7 +75,10 @@ class Suggestions:
 
     def append(self, *entries: Mapping[str, Any]) -> None:
         """Append the entries and sync them to disk."""
-        with readable_write_errors(self._path), self._path.open("a", encoding="utf-8") as stream:
+        with (
+            readable_write_errors(self._path),
+            open(self._path, "a", encoding="utf-8", opener=self._opener) as stream,
+        ):
             stream.write("".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries))
             stream.flush()
             os.fsync(stream.fileno())
@@ -85,7 +90,8 @@ class Suggestions:
             content = self._path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
             if len(whole) < len(content):
-                os.truncate(self._path, len(whole))
+                with open(self._path, "r+b", opener=self._opener) as stream:
+                    stream.truncate(len(whole))
         yield from whole.split(b"\n")[:-1]
 
     def _take(self, line: bytes) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from results.store.links import opener_within
 from results.store.record_summary import RecordSummary
 from results.store.records import TrialRecord
 from results.store.run_layout import RunDir
@@ -27,6 +28,7 @@ class Delivered:
 
     def __init__(self, options: TrackerSpec, run_dir: RunDir) -> None:
         self._path = run_dir.tracker(options.name).delivered
+        self._opener = opener_within(run_dir)
         place = options.model_dump_json(exclude={"tags"})
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
         self._is_torn = False
@@ -47,7 +49,7 @@ class Delivered:
     def add(self, record: TrialRecord) -> None:
         key = _key(record.trial_id, record.attempt)
         self._ids.add(key)
-        with self._path.open("a", encoding="utf-8") as stream:
+        with open(self._path, "a", encoding="utf-8", opener=self._opener) as stream:
             stream.write("\n" * self._is_torn + json.dumps({"place": self._place, "run": key}) + "\n")
         self._is_torn = False
 

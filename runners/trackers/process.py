@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -25,11 +24,13 @@ from filelock import lock_descriptor
 from pydantic import TypeAdapter
 
 from results.store.ledger import read_ledger
+from results.store.links import opener_within
 from results.store.records import TrialRecord
 from results.store.run_layout import RunDir
 from runners.trackers import TRACKERS
 from runners.trackers.contract import TrackedSweep
 from runners.trackers.delivery import Delivered, Delivery
+from search_space.parsing.secrets import MaskedOutput, masked
 from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["main"]
@@ -47,11 +48,12 @@ def main() -> None:
         os.nice(5)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # libraries print to stdout; stderr is our log
+    sys.stdout, sys.stderr = MaskedOutput(sys.stdout), MaskedOutput(sys.stderr)  # where servers are named
     threading.Thread(target=_outlive_briefly, args=(os.getppid(),), daemon=True).start()
     try:
         _serve(sys.stdin, replies)
     except BaseException as err:
-        print(_without_passwords(traceback.format_exc()), file=sys.stderr, flush=True)
+        print(traceback.format_exc(), file=sys.stderr, flush=True)
         _reply(replies, problem=_error_message(err))
         os._exit(1)  # without the library's exit handlers: it has failed
     sys.stderr.flush()
@@ -71,7 +73,7 @@ def _serve(lines: IO[str], replies: IO[str]) -> None:
         # tensorboardX loads torch where it can: 2 seconds and 250 MB for nothing.
         sys.modules.setdefault("torch", None)  # pyright: ignore[reportArgumentType]
     sweep = TrackedSweep(job["sweep"], RunDir(Path(job["run_dir"])), job["token"], job["settings"])
-    with _only_one(sweep.run_dir.tracker(options.name).lock):
+    with _only_one(sweep.run_dir, options.name):
         tracker = TRACKERS[options.name](options, sweep)
         for note in tracker.notes:
             _reply(replies, note=note)
@@ -98,9 +100,9 @@ def _deliver(delivery: Delivery, sweep: TrackedSweep, event: dict[str, Any]) -> 
 
 
 @contextlib.contextmanager
-def _only_one(path: Path):
+def _only_one(run_dir: RunDir, name: str):
     """Waits for the process of a killed driver, which may still deliver its last events."""
-    with path.open("w") as lock:
+    with open(run_dir.tracker(name).lock, "w", opener=opener_within(run_dir)) as lock:
         lock_descriptor(lock.fileno())
         yield
 
@@ -112,8 +114,4 @@ def _reply(replies: IO[str], **said: str) -> None:
 
 def _error_message(err: BaseException) -> str:
     first = (str(err).strip() or type(err).__name__).splitlines()[0]
-    return f"{type(err).__name__}: {_without_passwords(first)[:300]}"
-
-
-def _without_passwords(text: str) -> str:
-    return re.sub(r"://[^/@\s]*@", "://***@", text)
+    return f"{type(err).__name__}: {masked(first)[:300]}"

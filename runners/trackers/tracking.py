@@ -17,10 +17,12 @@ from typing import Any
 from archsweep.own_packages import child_command
 from results import RecordSummary, TrialRecord
 from results.store.files import atomic_write
+from results.store.links import folder_within, opener_within
 from results.store.run_layout import RunDir
 from runners.trackers.delivery import Delivered
 from runners.trials.assignment import Assignment
 from search_space import SpecError, Sweep, variant_id
+from search_space.parsing.secrets import masked
 from search_space.schema.tracking import TrackerSpec
 
 __all__ = ["Tracking"]
@@ -57,7 +59,7 @@ class Tracking:
                 "sweep": sweep.name,
                 "run_dir": str(run_dir),
                 "token": token,
-                "settings": sweep.model_dump(mode="json", by_alias=True),
+                "settings": json.loads(masked(sweep.model_dump_json(by_alias=True))),
             }
             self._feeds.append(_Feed(options, job, run_dir, say))
         self._catch_up()
@@ -124,6 +126,7 @@ class _Feed:
         self.is_used = False
         self._job = job
         self._log = run_dir.tracker(self.name).log
+        self._opener = opener_within(run_dir)
         self._say = say
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._is_left_out = threading.Event()
@@ -166,7 +169,7 @@ class _Feed:
 
     def _start(self) -> None:
         try:
-            with self._log.open("a", encoding="utf-8") as log:
+            with open(self._log, "a", encoding="utf-8", opener=self._opener) as log:
                 process = subprocess.Popen(
                     child_command(_START),
                     stdin=subprocess.PIPE,
@@ -221,6 +224,6 @@ def _ids(assignment: Assignment) -> dict[str, Any]:
 def _token(run_dir: RunDir) -> str:
     path = run_dir.tracking_token
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder_within(path.parent, run_dir)
         atomic_write(path, secrets.token_hex(4) + "\n")
     return path.read_text(encoding="utf-8").strip()

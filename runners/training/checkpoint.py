@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from results.store.files import atomic_writer
+from results.store.links import folder_within
 from results.store.run_layout import TrialDir, left_temporaries
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.state import TrainingState
@@ -136,7 +137,7 @@ class TrialCheckpoint:
 
     def _write(self, path: Path, write: Callable[[Any], Any]) -> bool:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folder_within(path.parent, TrialDir(path.parent).run_dir())
             with atomic_writer(path) as stream:
                 write(stream)
         # PyTorch's writer raises RuntimeError on a full disk.

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from modelzoo.probes import Probed, measure_probes
+from results.store.links import folder_within, opener_within
 from results.store.run_layout import TrialDir
 from runners.data import EvalBatches
 from search_space.parsing.errors import Problem, SpecError
@@ -49,7 +50,7 @@ def probe_model(
     for note in found.notes:
         print(note, flush=True)
     if task.probe_arrays and directory is not None:
-        _write(found, TrialDir(directory).probes)
+        _write(found, TrialDir(directory))
     return {name: value for name, value in found.metrics.items() if math.isfinite(value)}
 
 
@@ -83,8 +84,9 @@ def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Tens
             yield from images[mine].split(_IMAGES_AT_A_TIME)
 
 
-def _write(found: Probed, path: Path) -> None:
+def _write(found: Probed, trial: TrialDir) -> None:
     """Write the arrays as .npz. `attentions` names the rows of attention probes; NaN where two are not comparable."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder_within(trial.path, trial.run_dir())
     arrays: dict[str, Any] = {name: array.cpu().numpy() for name, array in found.arrays.items()}
-    np.savez_compressed(path, attentions=np.array(found.names, dtype=str), **arrays)
+    with open(trial.probes, "wb", opener=opener_within(trial.run_dir())) as stream:
+        np.savez_compressed(stream, attentions=np.array(found.names, dtype=str), **arrays)

@@ -8,12 +8,17 @@ from collections.abc import Mapping, Sequence
 from results.store.records import TrialRecord
 from search_space import COST_NAMES, Direction, Sweep, direction_of
 
-__all__ = ["directions", "objective", "objective_names", "objective_values"]
+__all__ = ["directions", "objective", "objective_name", "objective_names", "objective_values"]
 
 
 def objective(metrics: Mapping[str, float], metric: str) -> float | None:
     """Value that searches and pruners use: the metric on the validation split where there is one."""
-    return metrics.get(f"val_{metric}", metrics.get(metric))
+    return metrics.get(objective_name(metrics, metric))
+
+
+def objective_name(metrics: Mapping[str, float], metric: str) -> str:
+    """Name of that value, under which it is shown: `val_top1` where there is a validation split, else `top1`."""
+    return f"val_{metric}" if f"val_{metric}" in metrics else metric
 
 
 def objective_names(sweep: Sweep) -> tuple[str, ...]:

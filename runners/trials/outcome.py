@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from results.store.records import Failure
+from search_space.parsing.secrets import masked
 
 __all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "TrialFailed", "failure_of", "too_slow"]
 
@@ -55,15 +56,15 @@ class Outcome:
 
 
 def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
-    """Failure record of an exception: its type, message and the last lines of its traceback."""
+    """Failure record of an exception: its type, message and the last lines of its traceback, without passwords."""
     if isinstance(err, TrialFailed):
         return err.failure
     is_oom = isinstance(err, MemoryError) or type(err).__name__ == "OutOfMemoryError"
     lines = "".join(traceback.format_exception(err)).splitlines()
     return Failure(
         type="OutOfMemory" if is_oom else type(err).__name__,
-        message=str(err) or type(err).__name__,
-        traceback="\n".join(lines[-_TRACEBACK_LINES:]),
+        message=masked(str(err)) or type(err).__name__,
+        traceback=masked("\n".join(lines[-_TRACEBACK_LINES:])),
         epoch=getattr(err, "epoch", epoch),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from search_space.checks.space_checks import parameter_issues
 from search_space.parsing.errors import did_you_mean
+from search_space.parsing.secrets import masked
 from search_space.schema.metrics import COST_NAMES, RANKED
 from search_space.schema.sweep import Design, Search, Sweep
 from search_space.schema.tracking import MlflowSpec, OptunaSpec
@@ -48,8 +49,8 @@ def storage_issue(storage: str, place: tuple[str | int, ...] = ()) -> Issue | No
     if scheme is not None and scheme[1] not in _DATABASES:
         hint = f"write a file, or a URL that begins with {', '.join(_DATABASES)}"
         return Issue(place, f"{storage!r} is not a storage that Optuna can write to", hint)
-    if re.search(r"://[^/@]*:[^/@]*@", storage):
-        message = "the storage is copied into the run directory, so it must not contain a password"
+    if masked(storage) != storage:
+        message = "the storage is copied into the run directory, so it must not contain a password or token"
         return Issue(place, message, "remove it: database drivers read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf")
     return None
 
@@ -60,9 +61,9 @@ def _uri(index: int, uri: str) -> Iterator[Issue]:
     if uri != "databricks" and (scheme is None or scheme[1] not in _SCHEMES):
         message = f"{uri!r} is not a tracking URI that MLflow can write to (it no longer supports plain folders)"
         yield Issue(place, message, "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT")
-    elif re.search(r"://[^/@]*:[^/@]*@|^https?://[^/@]*@", uri):
-        message = "the sweep file is copied into every run directory, so it must not contain a password"
-        hint = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
+    elif masked(uri) != uri:
+        message = "the sweep file is copied into every run directory, so it must not contain a password or token"
+        hint = "remove it and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD (or _TOKEN)"
         yield Issue(place, message, hint)
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from search_space.checks.dataset_checks import dataset_issues
 from search_space.checks.section_checks import (
     objective_issues,
     prune_issues,
@@ -48,6 +49,7 @@ def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Issue]:
     found += _published(sweep)
     found += track_issues(sweep)
     found += _rows(sweep)
+    found += dataset_issues(sweep)
     found += [] if "match" in sections else match_issues(sweep)
     found += [] if "retune" in sections else retune_issues(sweep)
     found += [] if "search" in sections else objective_issues(sweep)

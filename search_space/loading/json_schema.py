@@ -14,7 +14,7 @@ from typing import Any
 from search_space.loading.studies import STUDIES, STUDY_SECTIONS
 from search_space.parsing.type_guards import is_dict, is_list_or_tuple
 from search_space.schema.attention import ATTENTION_SPECS
-from search_space.schema.sweep import Sweep
+from search_space.schema.sweep import NAME_PATTERN, Sweep
 from search_space.schema.tracking import TRACKER_SPECS
 from search_space.schema.trial import DigitsSpec, ShapesSpec
 from search_space.settings.paths import OPEN_NODES, known_paths
@@ -37,6 +37,9 @@ def json_schema() -> dict[str, Any]:
         f"^{node.replace('.', '[.]')}[.].+$": parameter for node in OPEN_NODES
     }
     schema["properties"]["space"]["additionalProperties"] = {"$ref": "#/$defs/Component"}
+    profiles = schema["properties"]["profiles"]
+    profiles["additionalProperties"] = profiles.pop("patternProperties")[NAME_PATTERN]
+    profiles["propertyNames"]["pattern"] = NAME_PATTERN
     _add_studies(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -58,6 +61,7 @@ def _add_studies(schema: dict[str, Any]) -> None:
         "type": "object",
         "description": "several questions about one baseline; a section of a study replaces that of the file",
         "minProperties": 1,
+        "propertyNames": {"pattern": NAME_PATTERN, "maxLength": 100},
         "additionalProperties": {"$ref": "#/$defs/Study"},
     }
     schema["required"] = [name for name in schema["required"] if name != "design"]

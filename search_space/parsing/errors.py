@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from search_space.parsing.secrets import masked
 from search_space.parsing.visible import visible, visible_lines
 
 __all__ = ["Problem", "SpecError", "did_you_mean"]
@@ -24,7 +25,7 @@ class Problem:
 
     `where` is the readable location (`sweep.yaml:12:7` or `--set train.epochs`), `path` the dotted path inside the
     sweep, `excerpt` the offending line with a caret below it. All may quote untrusted input, so `str` escapes control
-    characters that a terminal would interpret.
+    characters that a terminal would interpret, and masks passwords and tokens.
     """
 
     message: str
@@ -41,7 +42,7 @@ class Problem:
         if self.hint:
             for line in visible_lines(self.hint).split("\n"):
                 lines += _wrap(line)
-        return "\n".join(lines)
+        return masked("\n".join(lines))
 
 
 def _wrap(line: str) -> list[str]:

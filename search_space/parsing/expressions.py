@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import reprlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ def _bounded(apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def bounded(left: Any, right: Any) -> Any:
         for number in (left, right):
             if not isinstance(number, int | float):
-                raise TypeError(f"arithmetic needs numbers, but got {number!r}")
+                raise TypeError(f"arithmetic needs numbers, but got {reprlib.repr(number)}")
         result = apply(left, right)
         if isinstance(result, int) and result.bit_length() > _MAX_BITS:
             raise OverflowError("the result is too large")

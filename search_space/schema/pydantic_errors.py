@@ -162,6 +162,10 @@ def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     if kind in _KINDS:
         form = form_of(path)
         return Fault(path, f"must be {form or _KINDS[kind]}, but got {quote(got)}", _type_hint(kind, got))
+    if kind in ("string_pattern_mismatch", "string_too_long") and entry["loc"][-1] == "[key]":
+        message = f"a profile cannot be named {quote(got)}"
+        hint = "at most 100 letters, digits, `-`, `_` and `.`, the first a letter or digit: it names a folder"
+        return Fault(path, message, hint, at_key=True)
     if kind == "string_pattern_mismatch":
         legal = "letters, digits, `-`, `_` and `.`, and start with a letter or digit"
         return Fault(path, f"may only contain {legal}, but got {quote(got)}", "it names the folder of the run")

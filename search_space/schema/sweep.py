@@ -223,8 +223,9 @@ class Sweep(Spec):
     published: tuple[Published, ...] = Field(
         default=(), description="published numbers, shown beside the measured ones"
     )
-    profiles: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="named overrides, applied by `--profile NAME`: path -> value"
+    profiles: dict[Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)], dict[str, Any]] = Field(
+        default_factory=dict,
+        description="named overrides, applied by `--profile NAME`: path -> value; NAME becomes part of the folder",
     )
 
     _written: dict[str, Any] | None = PrivateAttr(default=None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
@@ -56,10 +56,23 @@ ImgSize = Annotated[
 ]
 
 
+def _untagged(model: str) -> str:
+    """The name; a tag behind it (`.augreg_in21k`) names pretrained weights, and would train from scratch silently."""
+    plain, dot, _ = model.partition(".")
+    if dot and ":" not in model:  # names with a source are refused as unknown
+        raise ValueError(
+            "must be a model's name without the tag of its weights, "
+            f"because weights are not loaded and every trial trains from scratch (write {plain!r})"
+        )
+    return model
+
+
 class ArchSpec(Spec):
     """Architecture of a model; field names are timm's."""
 
-    model: str = Field(default="vit", min_length=1, description="`vit` with configurable sizes, or any timm model name")
+    model: Annotated[str, AfterValidator(_untagged)] = Field(
+        default="vit", min_length=1, description="`vit` with configurable sizes, or any timm model name without a tag"
+    )
     depth: int | None = Field(default=None, ge=1, le=1000)
     embed_dim: int | None = Field(default=None, ge=1, le=65_536)
     num_heads: int | None = Field(default=None, ge=1, le=4096)

@@ -105,8 +105,8 @@ def split(path: str) -> list[str]:
     return path.split(".")
 
 
-def value_at(setting: BaseModel, path: str) -> Any:
-    """Value of a validated setting at a path, or `MISSING`."""
+def value_at(setting: BaseModel | Mapping[str, Any], path: str) -> Any:
+    """Value of a validated setting, or of one as plain values, at a path, or `MISSING`."""
     here: Any = setting
     for key in split(path):
         if isinstance(here, BaseModel) and key in type(here).model_fields:

@@ -21,7 +21,10 @@ def ls(
     columns: Annotated[str | None, typer.Option(help="Columns, e.g. variant,seed,top1,train.lr.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv_: Annotated[bool, typer.Option("--csv", help="Print CSV with all digits.")] = False,
-    every_attempt: Annotated[bool, typer.Option("--all", help="Include repeated attempts and tuning trials.")] = False,
+    every_attempt: Annotated[
+        bool,
+        typer.Option("--all", help="Include trials that are no longer planned, repeated attempts, tuning trials."),
+    ] = False,
 ) -> None:
     """List the trials of a run.
 
@@ -31,7 +34,14 @@ def ls(
     """
     from results import Run
     from results.store.gc_pause import gc_paused
-    from results.views.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
+    from results.views.listing import (
+        default_columns,
+        listed,
+        num_left_out,
+        write_listing_csv,
+        write_listing_json,
+        write_listing_text,
+    )
 
     if json_ and csv_:
         raise typer.BadParameter("one format at a time", param_hint="--json --csv")
@@ -41,6 +51,9 @@ def ls(
         rows = listed(opened, columns=_names(columns), sort=order, filter_=filter_, every_attempt=every_attempt)
         write = write_listing_json if json_ else write_listing_csv if csv_ else write_listing_text
         write(rows, shown, sys.stdout)
+    if not every_attempt and (count := num_left_out(opened)):
+        them = "1 trial is" if count == 1 else f"{count} trials are"
+        print(f"archsweep: {them} not in the plan any more and left out; --all lists them", file=sys.stderr)
 
 
 def _names(text: str | None) -> list[str]:

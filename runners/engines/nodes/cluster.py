@@ -40,9 +40,12 @@ def cluster(address: str | None) -> Iterator[None]:
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None or address == "local":
-        with scratch_folder("ray", directory=SHORT_DIRECTORY) as session:
+        with scratch_folder("ray", directory=SHORT_DIRECTORY) as scratch:
+            # Ray opens its folders to every user, again and again. So they are inside of ours, which stays closed.
+            session = scratch / "r"
+            session.mkdir(mode=0o700)
             try:
-                with _nothing_elsewhere(session), _environment(ROOT_VARIABLE, ROOT):
+                with _nothing_elsewhere(scratch), _environment(ROOT_VARIABLE, ROOT):
                     ray.init(
                         address="local", num_cpus=_usable_cpus(), include_dashboard=False, _temp_dir=str(session),
                         object_store_memory=200 * 2**20, **quiet,
@@ -77,7 +80,7 @@ def _own_code() -> dict[str, Any]:
 
 
 @contextmanager
-def _nothing_elsewhere(session: Path) -> Iterator[None]:
+def _nothing_elsewhere(scratch: Path) -> Iterator[None]:
     """Keeps what a cluster of our own writes in its folder: temporary files of its processes, which are killed at the
     end and clear up nothing, and the token with which they know one another, which Ray would write to ~/.ray."""
     if (
@@ -86,7 +89,7 @@ def _nothing_elsewhere(session: Path) -> Iterator[None]:
     ):
         os.environ[_TOKEN] = secrets.token_hex(32)  # kept: Ray reads it once per process
     tempfile.gettempdir()  # read once per process, too: ours remains what it was
-    with _environment("TMPDIR", str(session)):
+    with _environment("TMPDIR", str(scratch)):
         yield
 
 

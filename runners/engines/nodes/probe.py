@@ -45,8 +45,8 @@ class NodeProbe:
         # A new file with new content: a directory of the same name on the node's own disk cannot have it.
         token = secrets.token_hex(16)
         self._marker = RunDir(run_dir.path.resolve()).visibility_marker(token[:8])
-        with readable_write_errors(self._marker):
-            self._marker.write_text(token, encoding="utf-8")
+        with readable_write_errors(self._marker), open(self._marker, "x", encoding="utf-8") as stream:
+            stream.write(token)
         self._asked: dict[ray.ObjectRef, str] = {}
         # By value: a node without archsweep could not import it, and it is such a node that has to answer.
         cloudpickle.register_pickle_by_value(node_facts)

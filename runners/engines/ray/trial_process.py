@@ -18,7 +18,9 @@ from typing import Any
 
 import torch
 
+from results.store.links import folder_within, opener_within
 from results.store.records import Failure, Origin
+from results.store.run_layout import TrialDir
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.outcome import failure_of
@@ -36,7 +38,6 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
     """
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
-    _redirect_output(job["log"])
     epoch = 0
 
     def report(metrics: dict[str, float]) -> bool:
@@ -51,6 +52,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
             raise
 
     try:
+        _redirect_output(job["log"])
         limits = Resources.model_validate(job["resources"])
         torch.set_num_threads(max(1, int(limits.cpus)))
         _hold_to_share(limits)
@@ -83,8 +85,9 @@ def _hold_to_share(limits: Resources) -> None:
 def _redirect_output(log_path: str) -> None:
     if not log_path:
         return
-    os.makedirs(os.path.dirname(log_path), exist_ok=True)
-    descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    trial = TrialDir(Path(log_path).parent)
+    folder_within(trial.path, trial.run_dir())
+    descriptor = opener_within(trial.run_dir())(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(descriptor, 1)

@@ -123,12 +123,6 @@ COUNT = 1 + len(timm.list_models())
             f"  `archsweep models PATTERN` searches the {COUNT} known names.",
         ),
         (
-            {"model": "vit_tiny_patch16_224.nope"},
-            "arch.model: unknown model 'vit_tiny_patch16_224.nope': "
-            "Invalid pretrained tag (nope) for vit_tiny_patch16_224.\n"
-            "  did you mean 'vit_tiny_patch16_224'?",
-        ),
-        (
             {"model": "resnet18", "depth": 3},
             "arch.depth: 'resnet18' takes no depth, but 3 is given\n"
             "  remove it, or choose a model that has it (`model: vit` has every field of `arch`)",

@@ -9,7 +9,14 @@ import json
 import pytest
 
 from results import Driver, ProgressEvent, Run
-from results.views.listing import default_columns, listed, write_listing_csv, write_listing_json, write_listing_text
+from results.views.listing import (
+    default_columns,
+    listed,
+    num_left_out,
+    write_listing_csv,
+    write_listing_json,
+    write_listing_text,
+)
 from search_space import SpecError
 
 
@@ -18,7 +25,7 @@ def spec(seed, depth, lr):
 
 
 @pytest.fixture
-def run(tmp_path, record, plan):
+def run(tmp_path, record, plan, planned):
     failure = {"type": "OutOfMemory", "message": "CUDA out of memory"}
     records = [
         record("baseline", 0, 91.5, spec=spec(0, 4, 0.01), train_seconds=3.0),
@@ -28,7 +35,7 @@ def run(tmp_path, record, plan):
         record("deep", 1, spec=spec(1, 6, 0.02), failure=failure),
         record("tuned", 7, 99.0, spec=spec(7, 6, 0.5), role="retune"),
     ]
-    return Run(tmp_path, plan(), tuple(records))
+    return Run(tmp_path, plan(planned("baseline"), planned("deep")), tuple(records))
 
 
 def names(rows):
@@ -40,6 +47,27 @@ def test_a_list_has_the_deciding_records_in_the_order_of_the_ledger(run):
     assert names(listed(run, every_attempt=True)) == [
         "baseline-0", "baseline-1", "deep-0", "deep-0", "deep-1", "tuned-7",
     ]  # fmt: skip
+
+
+def test_trials_that_the_plan_no_longer_has_are_listed_only_on_request(tmp_path, record, plan, planned):
+    """An edit of the baseline leaves trials of the same name behind, and trials that never ended."""
+    old = {"variant_id": "id-old", "spec": spec(0, 9, 0.01)}
+    records = (
+        record("baseline", 0, 50.0, trial_id="old-0", **old),
+        record("baseline", 7, 50.0, trial_id="seed-7"),
+        record("baseline", 0, 90.0),
+        record("baseline", 1, status="preempted", trial_id="old-1", **old),
+    )
+    begun = [ProgressEvent(1.0, "old-1", "baseline", 1, "start"), ProgressEvent(1.0, "new-2", "baseline", 2, "start")]
+    begun += [ProgressEvent(1.0, "dropped-0", "wide", 0, "start")]
+    edited = plan(planned("baseline"), planned("wide", dropped="why"))
+    run = Run(tmp_path, edited, records, progress=tuple(begun), driver=Driver(pid=1))
+    assert names(listed(run)) == ["baseline-0", "new-2"]
+    assert num_left_out(run) == 2  # that ended
+    shown = listed(run, columns=["in_plan"], every_attempt=True)
+    assert [row.value("trial_id") for row in shown if row.value("in_plan")] == ["baseline-0", "new-2"]
+    assert set(names(shown)) == {"old-0", "seed-7", "baseline-0", "old-1", "new-2", "dropped-0"}
+    assert names(listed(run, filter_="not in_plan and seed == 0", every_attempt=True)) == ["old-0", "dropped-0"]
 
 
 @pytest.mark.parametrize(
@@ -87,8 +115,8 @@ def test_text_is_aligned_with_numbers_to_the_right(run):
     )
 
 
-def test_a_hostile_name_stays_on_its_line(run, record, plan, tmp_path):
-    hostile = Run(tmp_path, plan(), (record("a\x1b[2J\nb", 0, 1.0),))
+def test_a_hostile_name_stays_on_its_line(run, record, plan, planned, tmp_path):
+    hostile = Run(tmp_path, plan(planned("a\x1b[2J\nb")), (record("a\x1b[2J\nb", 0, 1.0),))
     stream = io.StringIO()
     write_listing_text(listed(hostile), ["variant"], stream)
     assert stream.getvalue() == "variant\na\\x1b[2J b\n"
@@ -125,9 +153,9 @@ def test_without_a_similar_name_the_siblings_are_listed(run):
     assert str(caught.value) == "--columns: no trial has a 'arch.zzz'\n  known: arch.attention, arch.depth"
 
 
-def test_the_metric_is_known_even_if_no_trial_has_it(tmp_path, record, plan):
+def test_the_metric_is_known_even_if_no_trial_has_it(tmp_path, record, plan, planned):
     failed = record("deep", 1, failure={"type": "OutOfMemory", "message": "full"})
-    run = Run(tmp_path, plan(), (failed,))
+    run = Run(tmp_path, plan(planned(failed.variant)), (failed,))
     assert names(listed(run, sort=["-top1"], columns=default_columns(run))) == ["deep-1"]
     assert listed(run, filter_="top1 > 0") == []
 
@@ -167,7 +195,9 @@ def test_unfinished_trials_are_listed_last(tmp_path, record, plan, planned):
         ProgressEvent(4.0, "gone-2", "unheard", 2, "end"),
     ]
     done = record("baseline", 0, 90.0, spec=spec(0, 4, 0.01))
-    run = Run(tmp_path, plan(planned("baseline")), (done,), progress=tuple(begun), driver=Driver(pid=1))
+    run = Run(
+        tmp_path, plan(planned("baseline"), planned("unheard")), (done,), progress=tuple(begun), driver=Driver(pid=1)
+    )
     columns = ["trial_id", "status", "epochs", "seed", "arch.depth", "host", "top1"]
     stream = io.StringIO()
     write_listing_csv(listed(run, columns=columns), columns, stream)
@@ -180,8 +210,10 @@ def test_unfinished_trials_are_listed_last(tmp_path, record, plan, planned):
     assert names(listed(run, filter_="status == 'running'")) == ["run-1"]
 
 
-def test_json_is_valid_for_nan_and_infinity(run, tmp_path, record, plan):
-    odd = Run(tmp_path, plan(), (record("baseline", 0, float("nan"), spec=spec(0, 4, float("inf"))),))
+def test_json_is_valid_for_nan_and_infinity(run, tmp_path, record, plan, planned):
+    odd = Run(
+        tmp_path, plan(planned("baseline")), (record("baseline", 0, float("nan"), spec=spec(0, 4, float("inf"))),)
+    )
     stream = io.StringIO()
     write_listing_json(listed(odd), ["top1", "train.lr"], stream)
     assert json.loads(stream.getvalue(), parse_constant=pytest.fail) == [{"top1": "NaN", "train.lr": "Infinity"}]

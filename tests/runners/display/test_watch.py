@@ -151,6 +151,21 @@ def test_running_trials_on_a_wide_terminal(run_dir, running):
     ]
 
 
+def test_a_value_of_the_validation_split_has_its_own_name(run_dir):
+    """It is what the pruner sees, but it is not the test metric of the table."""
+    with LedgerWriter(run_dir) as ledger, ProgressWriter(run_dir) as progress:
+        ledger.append(record(2, metrics={"top1": 91.5, "val_top1": 88.0}))
+        progress.append(ProgressEvent(NOW - 90, "t0", "baseline", 0, "start"))
+        point = {"epoch": 1, "top1": 90.0, "val_top1": 70.0}
+        progress.append(ProgressEvent(NOW - 30, "t0", "baseline", 0, "epoch", point))
+        lines = words(seen(run_dir, 140))
+        assert lines[-2:] == ["running seed epoch val_top1 curve for", "baseline 0 \u2501\u2501 1/4 70 \u2585 2 min"]
+        assert "best so far: val_top1 88, baseline, seed 2" in lines
+        progress.append(ProgressEvent(NOW - 90, "t1", "other", 1, "start"))
+        progress.append(ProgressEvent(NOW - 30, "t1", "other", 1, "epoch", {"epoch": 1, "top1": 60.0}))
+        assert "running seed epoch top1 or val_top1 curve for" in words(seen(run_dir, 140))
+
+
 def test_running_trials_on_forty_columns(run_dir, running):
     """Nothing is truncated: long text wraps to the next line."""
     lines = seen(run_dir, 40)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -63,7 +64,11 @@ def listening_addresses(pids):
 
 def of_process(pid):
     """The temporary folders of the process that Ray's sockets lie in."""
-    return [path.name for path in SHORT_DIRECTORY.glob(f"{PREFIX}*-{pid}-*")]
+    return [path.name for path in folders_of(pid, SHORT_DIRECTORY)]
+
+
+def folders_of(pid, directory):
+    return sorted(directory.glob(f"{PREFIX}*-{pid}-*"))
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def start(home):
         environment = {**kept, "HOME": str(home / "home"), "TMPDIR": str(home / "tmp")}
         environment["PYTHONPATH"] = str(Path(__file__).parents[3])
         process = subprocess.Popen(
-            command, cwd=home / "work", env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+            command, cwd=home / "work", env=environment, stdout=subprocess.DEVNULL, start_new_session=True, umask=0
         )
         processes.append(process)
         return process
@@ -154,9 +159,20 @@ def start_and_kill(start, home):
 @pytest.mark.ray
 @needs_proc
 def test_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
-    """Looked at, and stopped the impatient way."""
+    """Looked at, and stopped the impatient way. Its user has no umask; other users reach nothing nevertheless."""
     stopped = start()
     wait_for_epochs(home, stopped)
+    scratch = [*folders_of(stopped.pid, SHORT_DIRECTORY), *folders_of(stopped.pid, home / "tmp")]
+    assert {folder.name.split("-")[1] for folder in scratch} == {"ray", "tune"}
+    assert {oct(stat.S_IMODE(folder.stat().st_mode)) for folder in scratch} == {"0o700"}
+    (ray,) = [folder for folder in scratch if "-ray-" in folder.name]
+    session = (ray / "r/session_latest").resolve()
+    assert ray in session.parents  # Ray opens its own folders to everybody; they are inside of a closed one
+    if os.geteuid() == 0:
+        listing = subprocess.run(
+            ["ls", session], user=65534, group=65534, extra_groups=(), capture_output=True, text=True
+        )
+        assert (listing.returncode, listing.stdout) == (2, "")
     assert_on_loopback_only(listening_addresses(descendants(stopped.pid)))
     stopped.send_signal(signal.SIGINT)
     while not list((home / "work/runs/private").glob(".stop-*")) and stopped.poll() is None:

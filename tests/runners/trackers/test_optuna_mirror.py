@@ -156,7 +156,8 @@ def test_a_study_of_another_run_is_left_alone(tracker, tmp_path):
     [
         (
             "postgresql://me:secret@host/db",
-            "--optuna-storage: the storage is copied into the run directory, so it must not contain a password\n"
+            "--optuna-storage: the storage is copied into the run directory, so it must not contain a password or "
+            "token\n"
             "  remove it: database drivers read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf\n",
         ),
         (

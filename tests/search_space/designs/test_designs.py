@@ -205,7 +205,7 @@ name: t
 baseline: {task: {dataset: builtin/shapes}}
 space:
   arch.img_size: [16, [16, 24]]
-  task.dataset.img_size: [64]
+  arch.options.img_size: [64]
   train.lr: [1e-5]
   arch.options.qk_norm: [true]
   arch.attention: [{name: refiner, blocks: {last: 5}}, {name: refiner, blocks: [0, 2]}]
@@ -216,7 +216,7 @@ design: one_factor
         "baseline",
         "arch.img_size=16",
         "arch.img_size=[16,24]",
-        "dataset.img_size=64",
+        "options.img_size=64",
         "lr=1e-05",
         "qk_norm=true",
         "attention=refiner, blocks={last: 5}",

@@ -87,6 +87,8 @@ def test_match_and_retune_satisfy_the_schema() -> None:
         {"name": "a", "design": "factorial", "baseline": {"arch": {"depth": 0}}},
         {"name": "a", "design": "factorial", "baseline": {}, "space": {"arch.depht": [1, 2]}},
         {"name": "a", "design": "factorial", "baseline": {}, "seeds": "three"},
+        {"name": "a", "design": "factorial", "baseline": {}, "profiles": {"/../esc": {"train.epochs": 2}}},
+        {"name": "a", "baseline": {}, "studies": {"../esc": {"design": "factorial"}}},
     ],
 )
 def test_the_schema_detects_mistakes(wrong: dict) -> None:

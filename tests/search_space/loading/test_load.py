@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import textwrap
@@ -480,3 +481,46 @@ def test_the_regulariser_can_be_swept_whole_and_in_parts() -> None:
     parts = text.replace("train.cosine_regulariser: [null, {pairs: 3}]", "train.cosine_regulariser.weight: [0.1, 1.0]")
     weights = [variant.setting.train.cosine_regulariser for variant in variants(load_sweep_text(parts).sweep)]
     assert 1.0 in [one.weight for one in weights if one]
+
+
+@pytest.mark.parametrize(
+    "name", ["/../../../esc", "../esc", "..", ".", ".hidden", "-x", "a/b", "a\\b", "a b", "", "a\n", "a\0", "\u00e4"]
+)
+@pytest.mark.parametrize("section", ["profiles", "studies"])
+def test_what_becomes_part_of_a_folder_is_a_name_and_no_path(name: str, section: str) -> None:
+    """A profile names `runs/SWEEP-PROFILE`, a study `runs/SWEEP-STUDY`."""
+    text = f"name: a\nbaseline: {{}}\ndesign: one_factor\n{section}:\n  {json.dumps(name)}: {{}}\n"
+    with pytest.raises(SpecError) as caught:
+        load_sweep_text(text, "s.yaml")
+    found = [(problem.where, problem.message) for problem in caught.value.problems]
+    kind = {"profiles": "profile", "studies": "study"}[section]
+    assert [where for where, message in found if message.startswith(f"a {kind} cannot be named")] == ["s.yaml:5:3"]
+
+
+@pytest.mark.parametrize("section", ["profiles", "studies"])
+def test_names_of_folders_are_no_longer_than_a_file_system_allows(section: str) -> None:
+    text = f"name: a\nbaseline: {{}}\ndesign: one_factor\n{section}:\n  {'a' * 101}: {{}}\n"
+    with pytest.raises(SpecError, match="at most 100"):
+        load_sweep_text(text, "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("baseline: {arch: {model: NAME}}\ndesign: one_factor\n", "s.yaml:2:26"),
+        ("baseline: {}\nspace: {arch.model: [vit, NAME]}\ndesign: one_factor\n", "s.yaml:3:27"),
+        ("baseline: {}\ndesign: {name: list, rows: [{arch.model: NAME}]}\n", "s.yaml:3:42"),
+        ("baseline: {}\ndesign: one_factor\nprofiles: {p: {arch.model: NAME}}\n", "s.yaml:4:28"),
+    ],
+)
+@pytest.mark.parametrize("tag", ["augreg_in21k", "nosuch", ""])
+def test_a_model_with_the_tag_of_its_weights_is_refused(text: str, place: str, tag: str) -> None:
+    """timm loads the weights of a tag; here it would train from scratch without a word."""
+    with pytest.raises(SpecError) as caught:
+        load_sweep_text("name: a\n" + text.replace("NAME", f"vit_tiny_patch16_224.{tag}"), "s.yaml")
+    (problem,) = caught.value.problems
+    assert problem.where == place
+    assert problem.message.removeprefix("with the profile 'p': ") == (
+        "must be a model's name without the tag of its weights, because weights are not loaded and every trial trains "
+        f"from scratch (write 'vit_tiny_patch16_224'), but got 'vit_tiny_patch16_224.{tag}'"
+    )

@@ -60,8 +60,10 @@ def test_a_folder_is_relative_to_the_sweep_file(tmp_path) -> None:
 KNOWN = "known: mlflow, optuna, tensorboard, wandb."
 URI_HINT = "write  sqlite:////absolute/path/mlflow.db  or  http://HOST:PORT"
 SECRET_HINT = "the sweep file is copied into every run directory: keep secrets out of it and in the environment"
-PASSWORD = "the sweep file is copied into every run directory, so it must not contain a password"
-PASSWORD_HINT = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
+PASSWORD = "the sweep file is copied into every run directory, so it must not contain a password or token"
+STORAGE = "the storage is copied into the run directory, so it must not contain a password or token"
+STORAGE_HINT = "remove it: database drivers read it from PGPASSWORD, ~/.pgpass or ~/.my.cnf"
+PASSWORD_HINT = "remove it and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and _PASSWORD (or _TOKEN)"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,10 @@ PASSWORD_HINT = "remove `tracking_uri` and set MLFLOW_TRACKING_URI, or MLFLOW_TR
             PASSWORD_HINT,
         ),
         ("{name: mlflow, tracking_uri: 'https://token@h'}", "4:37: track[0].tracking_uri", PASSWORD, PASSWORD_HINT),
+        ("{name: mlflow, tracking_uri: 'http://h/?token=t'}", "4:37: track[0].tracking_uri", PASSWORD, PASSWORD_HINT),
+        ("{name: mlflow, tracking_uri: 'http://h/?x=t'}", "4:37: track[0].tracking_uri", PASSWORD, PASSWORD_HINT),
+        ("{name: optuna, storage: 'mysql://u:p/w@h/d'}", "4:32: track[0].storage", STORAGE, STORAGE_HINT),
+        ("{name: optuna, storage: 'mysql://u@h/d?passwd=p'}", "4:32: track[0].storage", STORAGE, STORAGE_HINT),
     ],
 )
 def test_invalid_track_sections_are_refused(written: str, place: str, message: str, hint: str) -> None:
