@@ -150,7 +150,8 @@ def _tuning(run: RunView[TrialRecord | RecordSummary], running: tuple[Unfinished
     retuned = run.plan.retuned
     if retuned is None:
         return None
-    done = [record for record in run.tuning.values() if run.tunes_a_variant(record.seed)]
+    ended = (record for record in run.tuning.values() if run.tunes_a_variant(record.seed))
+    done = [record for record in ended if record.status != "infeasible"]  # these needed no training
     num_arms = sum(not variant.dropped for variant in run.plan.variants)
     num_tuning = sum(run.tunes_a_variant(trial.seed) for trial in running)
     return TuningStatus(

@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 
-from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
 
 __all__ = ["PRUNERS", "SAMPLERS", "check_objectives", "derived_seed", "make_pruner", "make_sampler"]
 
@@ -117,7 +117,7 @@ def _make(kind: str, table: Mapping[str, type], name: str, options: Mapping[str,
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return cls(**arguments)
     except (TypeError, ValueError, AttributeError, ImportError) as err:
-        raise SpecError(Problem(f"{cls.__name__} refuses its options: {err}", path=path)) from err
+        raise SpecError(Problem(f"{cls.__name__} refuses its options: {reason_of(err)}", path=path)) from err
 
 
 def _nested(key: str, value: Any, *, path: str) -> Any:

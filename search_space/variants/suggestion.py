@@ -23,6 +23,7 @@ from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, PathValue, component_values
 from search_space.settings.naming import Names, format_value
 from search_space.settings.paths import MISSING, lay, value_at
+from search_space.settings.training_relations import broken_relations
 from search_space.variants.requirements import unmet_requirements
 from search_space.variants.variant import Variant, make_variant
 
@@ -57,7 +58,8 @@ def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
     """Variant that an Optuna trial suggests.
 
     Raises:
-        InvalidVariant: it does not meet a requirement on paths, or its values are incompatible.
+        InvalidVariant: it does not meet a requirement on paths, its values are incompatible, or its training options
+            break a relation.
     """
     values: list[PathValue] = []
     for key, parameter in sweep.space.items():
@@ -71,6 +73,7 @@ def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
     if variant.variant_id == variant_id(sweep.baseline):
         variant = Variant("baseline", {}, setting, is_baseline=True)
     reasons = unmet_requirements(sweep, setting, None)
+    reasons += [broken.message for broken in broken_relations(setting)]
     if reasons:
         raise InvalidVariant("; ".join(reasons), variant.changes, variant)
     return variant
