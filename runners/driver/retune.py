@@ -16,6 +16,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import optuna
@@ -25,7 +26,7 @@ from optuna.trial import TrialState
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial
 from results.store.record_summary import summarize
 from runners.planning.plan import Entry, Plan
-from runners.search.optuna_factory import derived_seed, make_sampler
+from runners.search.optuna_factory import derived_seed, make_sampler, no_traceback_of
 from runners.trials.assignment import Assignment, TrialRole, infeasible_record
 from runners.trials.objectives import objective
 from search_space import (
@@ -140,13 +141,16 @@ def _replay(plan: Plan, variant: Variant, decided: Mapping[str, RecordSummary]) 
     values: list[tuple[Setting, float | None]] = []
     missing: dict[str, Variant] = {}
     infeasible: dict[str, tuple[Variant, str]] = {}
+    sampling = partial(no_traceback_of, "sampler", search.sampler, search.options, path="retune")
     for number in range(search.num_trials):
         study.sampler = make_sampler(search.sampler, search.options, seed=derived_seed(search.seed, number))
         if missing and number >= _independent(study.sampler, search.options):
             break
-        trial = study.ask()
+        with sampling():
+            trial = study.ask()
         try:
-            candidate = suggest(tuning, trial)
+            with sampling():
+                candidate = suggest(tuning, trial)
             reason = "; ".join(broken.message for broken in plan.training_relations(candidate.setting))
         except InvalidVariant as err:
             candidate, reason = err.variant, err.reason
@@ -164,7 +168,8 @@ def _replay(plan: Plan, variant: Variant, decided: Mapping[str, RecordSummary]) 
         if value is None:
             study.tell(trial, state=TrialState.FAIL)
         else:
-            study.tell(trial, value)
+            with sampling():
+                study.tell(trial, value)
     return _TunedVariant(variant, tuple(values), tuple(missing.values()), tuple(infeasible.values()))
 
 

@@ -14,7 +14,6 @@ from search_space.checks.section_checks import (
     track_issues,
 )
 from search_space.checks.space_checks import space_issues, value_issues
-from search_space.checks.training_checks import training_issues
 from search_space.designs import DESIGNS
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
@@ -22,7 +21,9 @@ from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
 from search_space.schema.pydantic_errors import quote
 from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import Issue, has_range
-from search_space.settings.paths import is_path, path_hint
+from search_space.settings.paths import is_path, path_hint, split
+from search_space.settings.training_relations import broken_relations
+from search_space.variants.impossible_choices import impossible_choices, impossible_rows, impossible_tuning
 from search_space.variants.matching import match_issues
 from search_space.variants.per_variant import resources_issues
 from search_space.variants.requirements import Requirement
@@ -31,6 +32,7 @@ from search_space.variants.variant import MAX_VARIANTS, count_upper, variants
 __all__ = ["issues"]
 
 Path = tuple[str | int, ...]
+_TRAINING = ("task", "train")
 
 
 def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> Iterator[Issue]:
@@ -46,7 +48,7 @@ def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> Iterator[Issue]:
             yield issue
         is_sound = False
     if is_sound:
-        found = list(training_issues(sweep))
+        found = list(_training(sweep))
         yield from found
         is_sound = not found
     yield from _requirements(sweep, check_reference=is_sound)
@@ -173,6 +175,16 @@ def _rows(sweep: Sweep) -> Iterator[Issue]:
             yield Issue((*place, path), f"unknown path {path!r}", path_hint(path), at_key=True)
         if not unknown:
             yield from value_issues(sweep, row.changes, {path: (*place, path) for path in row.changes})
+
+
+def _training(sweep: Sweep) -> Iterator[Issue]:
+    """Issues of relations between training options, in the baseline, in every value and in the rows of the design."""
+    for broken in broken_relations(sweep.baseline):
+        yield Issue(("baseline", *split(broken.path)), broken.message, broken.hint)
+    single = list(impossible_choices(sweep, broken_relations, _TRAINING))
+    yield from single
+    yield from impossible_tuning(sweep, broken_relations, _TRAINING)
+    yield from impossible_rows(sweep, broken_relations, _TRAINING, single)
 
 
 def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Issue]:
