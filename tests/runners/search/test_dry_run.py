@@ -144,7 +144,7 @@ def drive_sampler(run_dir) -> None:
 
 
 def drive_pruner_over_epochs() -> None:
-    sweep = pruned("pruner: hyperband, reduction_factor: 1")
+    sweep = pruned("pruner: hyperband, reduction_factor: 1, max_resource: 9")
     pruning = EpochPruning(sweep)
     for seed in (0, 1):
         spec = sweep.baseline.with_seed(seed)
@@ -165,7 +165,7 @@ def test_an_exception_during_a_run_is_a_message(tmp_path) -> None:
     """Also where nobody checked before."""
     with pytest.raises(SpecError, match=r"the sampler 'tpe' with gamma=0\.1 fails in this sweep: TypeError"):
         drive_sampler(tmp_path)
-    with pytest.raises(SpecError, match="the pruner 'hyperband' with reduction_factor=1 fails"):
+    with pytest.raises(SpecError, match="the pruner 'hyperband' with reduction_factor=1, max_resource=9 fails"):
         drive_pruner_over_epochs()
     with pytest.raises(SpecError, match="the pruner 'hyperband' with reduction_factor=1 fails"):
         drive_pruner_over_seeds()
