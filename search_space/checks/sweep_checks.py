@@ -153,9 +153,12 @@ def _options(sweep: Sweep) -> Iterator[Issue]:
 def _published(sweep: Sweep) -> Iterator[Issue]:
     numbers = [*METRICS, *COST_NAMES]
     for index, row in enumerate(sweep.published):
-        for path in row.when:
-            if not is_path(path):
-                yield Issue(("published", index, "when", path), f"unknown path {path!r}", path_hint(path), at_key=True)
+        places = {path: ("published", index, "when", path) for path in row.when}
+        unknown = [path for path in row.when if not is_path(path)]
+        for path in unknown:
+            yield Issue(places[path], f"unknown path {path!r}", path_hint(path), at_key=True)
+        # An unknown key may be an option of the reference, which is not the baseline in every design.
+        yield from (issue for issue in value_issues(sweep, {} if unknown else row.when, places) if not issue.at_key)
         for name, value in (row.model_extra or {}).items():
             if name not in numbers:
                 hint = did_you_mean(name, numbers)

@@ -214,3 +214,12 @@ def test_three_updates_are_enough_for_wsd(updates: int) -> None:
 def test_shipped_defaults_break_no_relation() -> None:
     sweep = load_sweep_text(HEAD + "design: one_factor\n").sweep
     assert broken_relations(sweep.baseline) == []
+
+
+def test_a_published_row_has_values_that_a_variant_can_have() -> None:
+    rest = "design: one_factor\npublished: [{when: {arch.depth: deep}, top1: 80.0, source: a paper}]\n"
+    assert problems("epochs: 4", rest) == [
+        ("7:33", "published[0].when.arch.depth", "must be a whole number, but got 'deep'")
+    ]
+    option = "published: [{when: {arch.attention.expansion: 2}, top1: 80.0, source: a paper}]\n"
+    assert problems("epochs: 4", "design: one_factor\n" + option) == []  # some row may be a refiner
