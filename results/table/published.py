@@ -1,9 +1,8 @@
 """Matching of published rows of a paper to variants of the table.
 
 A published row belongs to the variant whose setting it describes: `when` is laid over the baseline like any other
-value, and settings are compared, not spellings. `{arch.depth: 6.0}`, `{arch.attention: {name: refiner, expansion: 1}}` and
-`{arch.attention: refiner, arch.attention.expansion: 1}` describe what they say, and values equal to the baseline's
-change nothing.
+value, and settings are compared, not spellings. `{arch.attention: {name: refiner, expansion: 1}}` is
+`{arch.attention: refiner, arch.attention.expansion: 1}`, and values equal to the baseline's change nothing.
 """
 
 from __future__ import annotations

@@ -101,6 +101,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         # An infeasible proposal needs no training and does not count in the budget.
         spared = _spared(run.plan, trials, running)
         planned = (run.plan.num_trials or 0) + counts["infeasible"] - len(spared)
+        planned = max(planned, len(records))  # of a budget that was lowered
     else:
         spared = set[tuple[str, int]]()
         planned = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))

@@ -25,6 +25,7 @@ from search_space import (
     Variant,
     possible_resources,
     resources_for,
+    space_size,
     unmet_requirements,
     variants,
 )
@@ -67,7 +68,16 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        return self.sweep.num_search_trials or len(self.variants) * len(self.sweep.seeds)
+        if self.sweep.search:
+            return self.num_suggestions * len(self.sweep.seeds)
+        return len(self.variants) * len(self.sweep.seeds)
+
+    @property
+    def num_suggestions(self) -> int:
+        """Suggestions that a search trains: its budget, at most those of a finite space."""
+        assert self.sweep.search is not None
+        budget, size = self.sweep.search.num_trials, space_size(self.sweep)
+        return budget if size is None else min(budget, size)
 
     def dataset_of(self, variant: Variant) -> DataInfo:
         return self.describe(variant.setting.task)
@@ -141,8 +151,12 @@ class Plan:
             self._datasets[key] = describe_dataset(task, self.sweep.resources)
         return self._datasets[key]
 
-    def as_run_plan(self) -> RunPlan:
-        """Plan in the form stored in the run directory, including dropped variants."""
+    def as_run_plan(self, *, num_trials: int | None = None) -> RunPlan:
+        """Plan in the form stored in the run directory, including dropped variants.
+
+        Args:
+            num_trials: trials of a search that has found the end of its space; default: those that are planned.
+        """
         sweep = self.sweep
         planned = [
             PlannedVariant(
@@ -164,7 +178,7 @@ class Plan:
             metric=sweep.metric,
             seeds=list(sweep.seeds),
             variants=planned,
-            num_trials=sweep.num_search_trials or None,
+            num_trials=(num_trials or self.num_trials) if sweep.search else None,
             objectives=list(sweep.search.objectives) if sweep.search else [],
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),

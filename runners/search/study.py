@@ -94,7 +94,7 @@ class Study:
         stored = self._suggestions.proposed
         for number, suggestion in enumerate(stored):
             params = suggestion.params
-            variant, distributions = self._variant_of(params)
+            variant, distributions = self.variant_of(params)
             end = ending(variant) if variant else None
             if variant and end is None:
                 self._waiting.append(Proposal(number, params, variant))
@@ -108,7 +108,8 @@ class Study:
             self._study.enqueue_trial(first)
         return ended
 
-    def _variant_of(self, params: Mapping[str, Any]) -> tuple[Variant | None, dict[str, BaseDistribution]]:
+    def variant_of(self, params: Mapping[str, Any]) -> tuple[Variant | None, dict[str, BaseDistribution]]:
+        """Variant of a suggestion, and its distributions: None without a valid setting, empty outside of the space."""
         fixed = optuna.trial.FixedTrial(dict(params))
         try:
             with warnings.catch_warnings():
@@ -122,7 +123,7 @@ class Study:
 
     def _add(self, end: ProposalResult, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         """Add an earlier proposal in the state that it had when it ended."""
-        _, distributions = self._variant_of(params)
+        _, distributions = self.variant_of(params)
         if not distributions:  # it does not fit the edited space
             self._study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
             return
@@ -169,6 +170,15 @@ class Study:
             {"number": number, "params": trial.params, "attrs": dict(self._frozen(trial).system_attrs)}
         )
         return Proposal(number, dict(trial.params), variant, reason)
+
+    @property
+    def num_proposed(self) -> int:
+        """Suggestions so far, those of earlier starts included."""
+        return self._next_number
+
+    def ask_for(self, params: Mapping[str, Any]) -> None:
+        """Make these parameters the next suggestion."""
+        self._study.enqueue_trial(dict(params))
 
     def trial_of(self, proposal: Proposal) -> optuna.Trial:
         """Optuna trial of a proposal that has not ended."""

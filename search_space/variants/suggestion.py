@@ -27,7 +27,16 @@ from search_space.settings.training_relations import broken_relations
 from search_space.variants.requirements import unmet_requirements
 from search_space.variants.variant import Variant, make_variant
 
-__all__ = ["InvalidVariant", "SuggestingTrial", "baseline_params", "categories", "params_of", "suggest"]
+__all__ = [
+    "Category",
+    "InvalidVariant",
+    "SuggestingTrial",
+    "baseline_params",
+    "categories",
+    "inner_name",
+    "params_of",
+    "suggest",
+]
 
 Category = None | bool | int | float | str
 
@@ -133,11 +142,12 @@ def _suggest(trial: SuggestingTrial, name: str, key: str, path: str, parameter: 
     choice = parameter[index]
     values = [PathValue(key, path, choice.value, choice.name, is_stated=path != key)]
     for relative, inner in choice.with_.items():
-        values += _suggest(trial, _inner_name(name, known[index], relative), key, f"{path}.{relative}", inner)
+        values += _suggest(trial, inner_name(name, known[index], relative), key, f"{path}.{relative}", inner)
     return values
 
 
-def _inner_name(name: str, category: Category, relative: str) -> str:
+def inner_name(name: str, category: Category, relative: str) -> str:
+    """Optuna's name of a parameter that exists only with a choice."""
     return f"{name}[{format_value(category) if not isinstance(category, str) else category}].{relative}"
 
 
@@ -169,7 +179,7 @@ def _match(
     for category, choice in zip(categories(parameter), parameter, strict=True):
         laid, params = lay(data, path, choice.value), {name: category}
         for relative, inner in choice.with_.items():
-            found = _match(setting, laid, _inner_name(name, category, relative), f"{path}.{relative}", inner)
+            found = _match(setting, laid, inner_name(name, category, relative), f"{path}.{relative}", inner)
             if found is None:
                 break
             laid, params = found[0], params | found[1]
