@@ -150,6 +150,11 @@ def run_sweep(
                 if stop.is_asked and orchestrator.num_remaining:
                     is_interrupted = True
                     break
+            if is_comparing and orchestrator is not None and orchestrator.is_exhausted:
+                # Its budget is larger than its space: the run is complete with fewer trials.
+                ended = plan.as_run_plan(num_trials=orchestrator.num_planned, superseded=ledger.superseded)
+                write_plan(files, decisions.of(ended))
+                _report_end_of_space(plan, orchestrator, console)
         except KeyboardInterrupt:
             is_interrupted = True
         finally:
@@ -189,6 +194,14 @@ def _report_reused(count: int, cache: TrialCache | None) -> None:
     where = f"studies of this file or the cache ({cache.directory})" if cache else "studies of this file"
     hint = "; --no-cache trains again" if cache else ""
     print(f"archsweep: {trials} not trained but taken over from {where}{hint}", file=sys.stderr)
+
+
+def _report_end_of_space(plan: Plan, orchestrator: Orchestrator, console: Console | None) -> None:
+    assert plan.sweep.search is not None
+    num_settings = orchestrator.num_planned // len(plan.sweep.seeds)
+    variants = "1 variant" if num_settings == 1 else f"{num_settings} variants"
+    text = f"the space has only {variants} to train, so the search is complete before num_trials"
+    _say_to(console)(f"{text}={plan.sweep.search.num_trials}")
 
 
 class _StartedCount:

@@ -20,6 +20,7 @@ from search_space.schema.tracking import TRACKER_SPECS
 from search_space.schema.trial import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
 from search_space.settings.naming import describe_parameter
 from search_space.settings.paths import MISSING, value_at
+from search_space.variants.finite_space import all_params, space_size
 from search_space.variants.matching import ImpossibleValue, match_step, with_matched_value
 from search_space.variants.per_variant import possible_resources, resources_for
 from search_space.variants.requirements import needs_cost, unmet_requirements
@@ -53,6 +54,7 @@ __all__ = [
     "TrainSpec",
     "TrialSpec",
     "Variant",
+    "all_params",
     "baseline_params",
     "count_upper",
     "describe_parameter",
@@ -67,6 +69,7 @@ __all__ = [
     "params_of",
     "possible_resources",
     "resources_for",
+    "space_size",
     "suggest",
     "template",
     "trial_id",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.same_padding import SameConv2d
 from search_space.parsing.errors import Problem, SpecError
 
@@ -61,13 +62,13 @@ class DistributedLocalAttention(nn.Module):
         self.expands = expansion != 1
         if self.expands:
             self.conv_exp = nn.Conv2d(num_maps, expanded, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(expanded, eps=batch_norm_eps)
+            self.bn1 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps)
         self.depth_sep_conv = SameConv2d(expanded, expanded, kernel_size, groups=expanded, bias=False)
-        self.bn2 = nn.BatchNorm2d(expanded, eps=batch_norm_eps)
+        self.bn2 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps)
         self.reduces = num_returned is not None
         if num_returned is not None:
             self.conv_pro = nn.Conv2d(expanded, num_returned, 1, bias=False)
-            self.bn3 = nn.BatchNorm2d(num_returned, eps=batch_norm_eps)
+            self.bn3 = BatchNorm2dOfOnePass(num_returned, eps=batch_norm_eps)
         self.adds_identity = identity and num_returned == num_maps
         self.act = nn.ReLU6()
 

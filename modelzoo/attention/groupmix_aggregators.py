@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.same_padding import SameAvgPool2d, SameConv2d, SameMaxPool2d
 
 __all__ = ["Aggregator", "AggregatorKind", "ConvolutionalPosition"]
@@ -51,10 +52,10 @@ class Aggregator(nn.Module):
         self.first = 0 if identity_segment else 1
         self.act = nn.Hardswish()
         if identity_segment:
-            self.norm0 = nn.BatchNorm2d(segment_dim)
+            self.norm0 = BatchNorm2dOfOnePass(segment_dim)
         for index, kernel_size in enumerate(kernel_sizes, start=1):
             self.add_module(f"agg{index}", SeparableConvolution(segment_dim, segment_dim, kernel_size, kind=kind))
-            self.add_module(f"norm{index}", nn.BatchNorm2d(segment_dim))
+            self.add_module(f"norm{index}", BatchNorm2dOfOnePass(segment_dim))
         self.agg0 = None if local_kernel_size is None else LocalBranch(segment_dim, local_kernel_size)
 
     def forward(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
+from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["HeadLayerNorm", "Reattention"]
@@ -73,7 +74,7 @@ class Reattention(TokenAttention):
             if self.reatten_matrix.bias is not None:
                 nn.init.zeros_(self.reatten_matrix.bias)
         if norm == "batch":
-            self.var_norm = nn.BatchNorm2d(slot.num_heads, eps=batch_norm_eps, momentum=norm_momentum)
+            self.var_norm = BatchNorm2dOfOnePass(slot.num_heads, eps=batch_norm_eps, momentum=norm_momentum)
         elif norm == "layer":
             self.var_norm = HeadLayerNorm(slot.num_heads, eps=batch_norm_eps)
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
 from modelzoo.attention.distributed_local_attention import DistributedLocalAttention, expanded_maps
+from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.legal_values import listed
 from search_space.parsing.errors import Problem, SpecError
 
@@ -136,7 +137,7 @@ def _refinement(
         identity=identity,
         batch_norm_eps=batch_norm_eps,
     )
-    return refine, nn.BatchNorm2d(num_maps, eps=batch_norm_eps)
+    return refine, BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps)
 
 
 def _check_slices(slot: Slot, expansion: float, num_maps: int) -> None:

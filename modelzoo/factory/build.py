@@ -13,16 +13,13 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from modelzoo.factory.timm_models import build_timm_model, check_model_name
+from modelzoo.factory.timm_models import NOT_VALUES, RESERVED, build_timm_model, check_model_name
 from modelzoo.factory.vit import build_vit
 from modelzoo.hosts.swap import swap_attention
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["build_model", "resolve_img_size"]
-
-# Arguments that archsweep sets itself, and those that would download or load weights.
-RESERVED = ("cache_dir", "checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "scriptable")
 
 
 def build_model(
@@ -112,9 +109,7 @@ def _check_options(arch: ArchSpec) -> None:
 
 def _vit_options() -> tuple[str, ...]:
     parameters = set(inspect.signature(VisionTransformer.__init__).parameters)
-    # Arguments that are classes cannot be written in a sweep; device and dtype are set by the runner.
-    not_values = {"self", "block_fn", "device", "dtype", "embed_layer", "mlp_layer"}
-    return tuple(sorted(parameters - not_values - set(ArchSpec.model_fields) - set(RESERVED)))
+    return tuple(sorted(parameters - NOT_VALUES - set(ArchSpec.model_fields) - set(RESERVED)))
 
 
 VIT_OPTIONS = _vit_options()

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from modelzoo.factory.build import build_model, resolve_img_size
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["Cost", "measure_cost"]
@@ -50,9 +50,10 @@ def _measure(arch_json: str, img_size: tuple[int, int], in_chans: int, num_class
             model(image)
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as err:
             height, width = img_size
+            reason = reason_of(err)
             raise SpecError(
                 Problem(
-                    f"{arch.model!r} cannot process a {height}x{width} image with {in_chans} channels: {err}",
+                    f"{arch.model!r} cannot process a {height}x{width} image with {in_chans} channels: {reason}",
                     path="arch.img_size",
                     hint="choose another arch.img_size or another model",
                 )

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
+import inspect
 import re
 from typing import Any
 
 import timm
+import torch
 from timm.layers.helpers import to_2tuple
 from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from modelzoo.factory.vit import patch_problems
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["available_models", "build_timm_model", "check_model_name"]
@@ -27,6 +30,12 @@ __all__ = ["available_models", "build_timm_model", "check_model_name"]
 # the rate is not 0.
 FIELDS = ("depth", "embed_dim", "num_heads", "mlp_ratio", "patch_size", "qkv_bias", "class_token", "global_pool")
 RATES = ("drop_path_rate", "proj_drop_rate", "attn_drop_rate")
+
+# Arguments that archsweep sets itself, and those that would download or load weights.
+RESERVED = ("cache_dir", "checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "scriptable")
+
+# Arguments that cannot be written in a sweep: classes, and what the runner sets.
+NOT_VALUES = {"args", "block_fn", "cfg", "device", "dtype", "embed_layer", "kwargs", "mlp_layer", "self"}
 
 
 def available_models(pattern: str = "") -> list[str]:
@@ -109,10 +118,11 @@ def _not_needed(arch: ArchSpec, refused: str, given: dict[str, Any]) -> bool:
 
 def _problems(arch: ArchSpec, err: Exception, refused: list[str], given: dict[str, Any]) -> list[Problem]:
     if not refused:
+        reason = f"{type(err).__name__}: {reason_of(err)}"
         asked = ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in RATES or value)
         return [
             Problem(
-                f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {type(err).__name__}: {err}",
+                f"timm cannot build {arch.model!r}{f' with {asked}' if asked else ''}: {reason}",
                 path="arch.model",
                 hint="`model: vit` supports any size; `archsweep models` lists the available models",
             )
@@ -121,7 +131,18 @@ def _problems(arch: ArchSpec, err: Exception, refused: list[str], given: dict[st
         Problem(
             f"{arch.model!r} takes no {name}, but {given[name]!r} is given",
             path=f"arch.{name}" if name in ArchSpec.model_fields else f"arch.options.{name}",
-            hint="remove it, or choose a model that has it (`model: vit` has every field of `arch`)",
+            hint="remove it, or choose a model that has it (`model: vit` has every field of `arch`)"
+            if name in ArchSpec.model_fields
+            else did_you_mean(name, _option_names(arch.model)),
         )
         for name in refused
     ]
+
+
+@functools.cache
+def _option_names(model: str) -> tuple[str, ...]:
+    """Arguments that the class of a model has by name, without those that are fields of `arch`."""
+    with torch.device("meta"):
+        built = timm.create_model(model, pretrained=False)
+    parameters = inspect.signature(type(built).__init__).parameters
+    return tuple(sorted(set(parameters) - set(ArchSpec.model_fields) - NOT_VALUES - set(RESERVED)))

@@ -11,7 +11,7 @@ from typing import Any
 from timm.models.vision_transformer import VisionTransformer
 
 from modelzoo.legal_values import divisors, listed, nearest
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.schema.trial import VIT_DEFAULTS, ArchSpec
 
 __all__ = ["build_vit", "patch_problems"]
@@ -59,7 +59,7 @@ def build_vit(
         asked = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise SpecError(
             Problem(
-                f"timm cannot build 'vit' with {asked}: {type(err).__name__}: {err}",
+                f"timm cannot build 'vit' with {asked}: {type(err).__name__}: {reason_of(err)}",
                 path="arch.options",
                 hint="the options and their values are those of timm's VisionTransformer",
             )

@@ -6,6 +6,7 @@ out would falsify a table. Readers need no lock. Writing: ledger_writer.py.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from results.store.gc_pause import gc_paused
 from results.store.ledger_line import LedgerLine, decode_line
 from results.store.record_summary import RecordSummary, summarize
 from results.store.records import RECORD_VERSION, TrialRecord
@@ -25,6 +25,7 @@ from search_space.parsing.errors import Problem, SpecError
 __all__ = [
     "LedgerContents",
     "LedgerScan",
+    "gc_paused",
     "is_record",
     "newer_version",
     "open_ledger",
@@ -128,6 +129,22 @@ class LedgerScan:
         if record.version > RECORD_VERSION:
             raise SpecError(newer_version(f"{self.path}:{number}", record.version))
         return record
+
+
+@contextmanager
+def gc_paused() -> Iterator[None]:
+    """Disable the cyclic collector in the body; cycles that the body leaves are collected after it.
+
+    Records hold no cycles, but a hundred thousand are millions of objects, which the collector would traverse
+    repeatedly: reading them would take 3.4 times as long.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def read_ledger(path: str | Path, *, curves: bool = True) -> LedgerContents:

@@ -1,15 +1,23 @@
 """Matching of published rows of a paper to variants of the table.
 
-A published row belongs to the variant with the same changes. Values equal to the baseline's are not changes, so
-`when: {arch.attention.expansion: 1}` matches the baseline of a sweep that starts from expansion 1.
+A published row belongs to the variant whose setting it describes: `when` is laid over the baseline like any other
+value, and settings are compared, not spellings. `{arch.attention: {name: refiner, expansion: 1}}` is
+`{arch.attention: refiner, arch.attention.expansion: 1}`, and values equal to the baseline's change nothing.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from results.store.records import PublishedRow
+from search_space.schema.identity import variant_id
+from search_space.schema.trial import VIT_DEFAULTS, Setting
+from search_space.settings.paths import is_path, lay, split
 
 __all__ = ["belongs_to"]
 
@@ -18,24 +26,54 @@ def belongs_to(row: PublishedRow, changes: Mapping[str, Any], baseline_spec: Map
     """True if the published row describes the variant with these changes.
 
     Args:
-        baseline_spec: the baseline's TrialSpec as JSON; if empty (unknown), paths are compared as written.
+        baseline_spec: the baseline's TrialSpec as JSON; if it is empty (unknown), or has no place for the values, paths
+            are compared as written.
     """
-    return _differences(row.when, baseline_spec) == _differences(changes, baseline_spec)
+    base = json.dumps(dict(baseline_spec), sort_keys=True)
+    described, ours = _settings(base, json.dumps(row.when)), _settings(base, json.dumps(dict(changes)))
+    if not baseline_spec or not (described or ours):
+        return _plain(row.when) == _plain(changes)
+    return bool(described & ours)
 
 
-def _differences(values: Mapping[str, Any], baseline_spec: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {path: _plain(value) for path, value in values.items()}
-    return {path: value for path, value in plain.items() if value != _plain(_value_at(baseline_spec, path))}
+@functools.lru_cache(maxsize=4096)
+def _settings(baseline_json: str, values_json: str) -> frozenset[str]:
+    """Ids of the settings that values over a baseline may mean; empty if they make none.
+
+    A stored baseline no longer says which of its values were written. Those that a `vit` without them has anyway are
+    taken as written, and as left out: `class_token: false` then brings its own `global_pool`.
+    """
+    spec: dict[str, Any] = json.loads(baseline_json)
+    values: dict[str, Any] = json.loads(values_json)
+    written = {root: spec.get(root, {}) for root in ("arch", "task", "train")}
+    paths = sorted(values, key=lambda path: len(split(path)))
+    if not all(map(is_path, paths)):
+        return frozenset()
+    found: set[str] = set()
+    for data in (written, {**written, "arch": _without_implied(written["arch"])}):
+        for path in paths:
+            data = lay(data, path, values[path])
+        try:
+            found.add(variant_id(Setting.model_validate_json(json.dumps(_whole(data)), strict=True)))
+        except ValidationError:  # options of another mechanism than the baseline's, say
+            continue
+    return frozenset(found)
 
 
-def _value_at(spec: Mapping[str, Any], path: str) -> Any:
-    """Value at a dotted path; an object unequal to any other where the path does not exist."""
-    node: Any = spec
-    for key in path.split("."):
-        if not isinstance(node, Mapping) or key not in node:
-            return object()
-        node = node[key]
-    return node
+def _without_implied(arch: Mapping[str, Any]) -> dict[str, Any]:
+    implied = dict(VIT_DEFAULTS)
+    if arch.get("class_token") is False:
+        implied["global_pool"] = "avg"
+    return {name: value for name, value in arch.items() if name not in implied or value != implied[name]}
+
+
+def _whole(value: Any) -> Any:
+    """The same with 6 for 6.0: no field distinguishes them, and a field of whole numbers takes only the first."""
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _plain(value: Any) -> Any:

@@ -101,6 +101,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         # An infeasible proposal needs no training and does not count in the budget.
         spared = _spared(run.plan, trials, running)
         planned = (run.plan.num_trials or 0) + counts["infeasible"] - len(spared)
+        planned = max(planned, len(records))  # of a budget that was lowered
     else:
         spared = set[tuple[str, int]]()
         planned = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
@@ -150,7 +151,8 @@ def _tuning(run: RunView[TrialRecord | RecordSummary], running: tuple[Unfinished
     retuned = run.plan.retuned
     if retuned is None:
         return None
-    done = [record for record in run.tuning.values() if run.tunes_a_variant(record.seed)]
+    ended = (record for record in run.tuning.values() if run.tunes_a_variant(record.seed))
+    done = [record for record in ended if record.status != "infeasible"]  # these needed no training
     num_arms = sum(not variant.dropped for variant in run.plan.variants)
     num_tuning = sum(run.tunes_a_variant(trial.seed) for trial in running)
     return TuningStatus(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
-from search_space import SpecError, SweepFile, load_studies
+from search_space import Problem, SpecError, SweepFile, load_studies
 from search_space.parsing.visible import visible
 
 __all__ = ["check", "load_all_checked"]
@@ -26,7 +26,7 @@ def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None,
 def load_all_checked(
     path: SweepArgument, profile: str | None, overrides: list[str] | None, study: str | None = None
 ) -> list[SweepFile]:
-    """The sweeps of a file, one for each of its studies, with the names they give Optuna checked as well.
+    """The sweeps of a file, one for each of its studies, with sampler and pruner driven dry as well.
 
     Raises:
         SpecError: everything wrong with the file.
@@ -38,23 +38,11 @@ def load_all_checked(
     return files
 
 
-def _optuna_problems(file: SweepFile) -> list:
+def _optuna_problems(file: SweepFile) -> list[Problem]:
     sweep = file.sweep
     if not (sweep.prune or sweep.search or sweep.retune):
         return []
     # Optuna takes half a second to import: only sweeps that name its classes pay for it.
-    from runners.search.optuna_factory import make_pruner, make_sampler
+    from runners.search.dry_run import dry_run_problems
 
-    problems = []
-    for section, make in (
-        ("prune", lambda: sweep.prune and make_pruner(sweep.prune.pruner, sweep.prune.options)),
-        ("search", lambda: sweep.search and make_sampler(sweep.search.sampler, sweep.search.options, seed=0)),
-        ("retune", lambda: sweep.retune and make_sampler(sweep.retune.sampler, sweep.retune.options, seed=0)),
-    ):
-        try:
-            make()
-        except SpecError as err:
-            for problem in err.problems:
-                path = section + problem.path.removeprefix("search").removeprefix("prune")
-                problems.append(file.problem(path, problem.message, problem.hint))
-    return problems
+    return [file.problem(each.path, each.message, each.hint) for each in dry_run_problems(sweep)]

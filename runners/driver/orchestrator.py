@@ -106,6 +106,11 @@ class Orchestrator:
         return waiting if self._limit is None else min(waiting, self._limit)
 
     @property
+    def is_exhausted(self) -> bool:
+        """Whether a search ends before its budget, because its space has no further variant."""
+        return isinstance(self._trials, SearchTrials) and self._trials.is_exhausted
+
+    @property
     def records(self) -> dict[str, RecordSummary]:
         """The summary of the deciding record of each trial id, of this and earlier sessions."""
         return self._records.decisive

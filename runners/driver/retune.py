@@ -16,6 +16,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import optuna
@@ -25,8 +26,8 @@ from optuna.trial import TrialState
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial
 from results.store.record_summary import summarize
 from runners.planning.plan import Entry, Plan
-from runners.search.optuna_factory import derived_seed, make_sampler
-from runners.trials.assignment import TrialRole
+from runners.search.optuna_factory import derived_seed, make_sampler, no_traceback_of
+from runners.trials.assignment import Assignment, TrialRole, infeasible_record
 from runners.trials.objectives import objective
 from search_space import (
     METRICS,
@@ -59,11 +60,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class _TunedVariant:
-    """Candidates of a variant: candidate -> mean over the tuning seeds, None if a trial of it did not complete."""
+    """Candidates of a variant: candidate -> mean over the tuning seeds, None if a trial of it did not complete.
+
+    `infeasible` are the candidates that cannot be trained, with the reasons; they count in `num_trials`.
+    """
 
     variant: Variant
     values: tuple[tuple[Setting, float | None], ...]
     missing: tuple[Variant, ...]
+    infeasible: tuple[tuple[Variant, str], ...] = ()
 
     def best(self, direction: str | None) -> Setting | None:
         found = [(value, setting) for setting, value in self.values if value is not None]
@@ -94,7 +99,9 @@ def stages(
 
     while plan.sweep.retune:
         decided = decided_so_far()
-        missing = [candidate for tuned in _variants(plan, decided) for candidate in tuned.missing]
+        tuned_variants = _variants(plan, decided)
+        missing = [candidate for tuned in tuned_variants for candidate in tuned.missing]
+        _record_infeasible(plan, ledger, tuned_variants, decided, session=session)
         if not missing:
             plan = _tuned(plan, decided)
             break
@@ -119,10 +126,11 @@ def _decided(summaries: Iterable[RecordSummary]) -> dict[str, RecordSummary]:
 
 
 def _variants(plan: Plan, decided: Mapping[str, RecordSummary]) -> list[_TunedVariant]:
-    return [_replay(plan.sweep, variant, decided) for variant in plan.variants]
+    return [_replay(plan, variant, decided) for variant in plan.variants]
 
 
-def _replay(sweep: Sweep, variant: Variant, decided: Mapping[str, RecordSummary]) -> _TunedVariant:
+def _replay(plan: Plan, variant: Variant, decided: Mapping[str, RecordSummary]) -> _TunedVariant:
+    sweep = plan.sweep
     tuning = tuning_sweep(sweep, variant.setting)
     search = tuning.search
     assert search is not None
@@ -132,14 +140,23 @@ def _replay(sweep: Sweep, variant: Variant, decided: Mapping[str, RecordSummary]
         study.enqueue_trial(own)
     values: list[tuple[Setting, float | None]] = []
     missing: dict[str, Variant] = {}
+    infeasible: dict[str, tuple[Variant, str]] = {}
+    sampling = partial(no_traceback_of, "sampler", search.sampler, search.options, path="retune")
     for number in range(search.num_trials):
         study.sampler = make_sampler(search.sampler, search.options, seed=derived_seed(search.seed, number))
         if missing and number >= _independent(study.sampler, search.options):
             break
-        trial = study.ask()
+        with sampling():
+            trial = study.ask()
         try:
-            candidate = suggest(tuning, trial)
-        except InvalidVariant:
+            with sampling():
+                candidate = suggest(tuning, trial)
+            reason = "; ".join(broken.message for broken in plan.training_relations(candidate.setting))
+        except InvalidVariant as err:
+            candidate, reason = err.variant, err.reason
+        if candidate is None or reason:
+            if candidate is not None:
+                infeasible.setdefault(candidate.variant_id, (_named(variant, candidate), reason))
             study.tell(trial, state=TrialState.FAIL)
             continue
         records = [decided.get(key) for key in _keys(tuning, candidate.setting)]
@@ -151,8 +168,27 @@ def _replay(sweep: Sweep, variant: Variant, decided: Mapping[str, RecordSummary]
         if value is None:
             study.tell(trial, state=TrialState.FAIL)
         else:
-            study.tell(trial, value)
-    return _TunedVariant(variant, tuple(values), tuple(missing.values()))
+            with sampling():
+                study.tell(trial, value)
+    return _TunedVariant(variant, tuple(values), tuple(missing.values()), tuple(infeasible.values()))
+
+
+def _record_infeasible(
+    plan: Plan,
+    ledger: LedgerWriter,
+    tuned_variants: Sequence[_TunedVariant],
+    decided: Mapping[str, RecordSummary],
+    *,
+    session: str,
+) -> None:
+    """Write a record with the reason for each candidate that cannot be trained, once."""
+    retune = plan.sweep.retune
+    assert retune is not None
+    for candidate, reason in (pair for tuned in tuned_variants for pair in tuned.infeasible):
+        spec = candidate.setting.with_seed(retune.seeds[0])
+        if trial_id(spec) not in decided:
+            assignment = Assignment(trial_id(spec), spec, candidate, session=session, role=ROLE)
+            ledger.append(infeasible_record(assignment, reason, {}))
 
 
 def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from results import TrialRecord
 from runners.cache.reuse import RecordLookup
@@ -18,11 +19,13 @@ from runners.planning.plan import Plan
 from runners.search.study import Study
 from runners.trials.assignment import Assignment, infeasible_record, reused_record
 from runners.trials.proposal import Proposal, ProposalResult, proposal_result
-from search_space import SpecError, Variant, trial_id
+from search_space import SpecError, Variant, all_params, space_size, trial_id
 
 __all__ = ["SearchTrials"]
 
 _MAX_FRUITLESS = 1000  # proposals in a row without training, after which the search ends
+_FEW_FRUITLESS = 20  # after which the search of a finite space takes its variants one by one
+_MAX_ENUMERATED = 10_000
 
 
 @dataclass
@@ -51,19 +54,31 @@ class SearchTrials:
         self._lookup = lookup
         self._open: list[_Open] = []
         self._keys: set[str] = set()  # trials that this search proposed
-        self._budget = plan.sweep.search.num_trials
+        size = space_size(plan.sweep)
+        self._may_enumerate = size is not None and size <= _MAX_ENUMERATED
+        self._has_tried_all = False
+        self._budget = plan.num_suggestions
         ended = {variant.variant_id: variant for variant in study.replay(self._ending)}
         for variant in ended.values():
             self._keys |= set(self._trial_ids(variant))
         self._spent = sum(not self._is_infeasible(variant) for variant in ended.values())
+        if self._may_enumerate and size is not None and study.num_proposed >= size:
+            self._has_tried_all = self._untried() is None
 
     @property
     def num_planned(self) -> int:
-        return self._budget * len(self._sweep.seeds)
+        settings = self._spent if self._is_at_end else max(self._budget, self._spent)
+        return settings * len(self._sweep.seeds)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the space has no variant left that this search has not proposed, and its budget is larger."""
+        assert self._sweep.search is not None
+        return self._spent < self._sweep.search.num_trials and (self._is_at_end or self._spent >= self._budget)
 
     @property
     def num_waiting(self) -> int:
-        to_come = 0 if self._study.exhausted else self._budget - self._spent
+        to_come = 0 if self._is_at_end else max(0, self._budget - self._spent)
         return to_come * len(self._sweep.seeds) + sum(len(each.waiting) for each in self._open)
 
     def finished(self) -> list[TrialRecord]:
@@ -109,14 +124,34 @@ class SearchTrials:
         """Do nothing: the sampler has the failure already, and proposes again."""
         self._records.repeat(key)
         self._spent -= 1
+        self._has_tried_all = False
 
     # -- private --------------------------------------------------------------
 
+    @property
+    def _is_at_end(self) -> bool:
+        return self._study.exhausted or self._has_tried_all
+
+    def _untried(self) -> dict[str, Any] | None:
+        """A suggestion of a finite space that has not been proposed; None if there is none."""
+        in_training = {each.variant.variant_id for each in self._open}
+        for params in all_params(self._sweep):
+            variant, _ = self._study.variant_of(params)
+            if variant is not None and variant.variant_id not in in_training and self._ending(variant) is None:
+                return params
+        return None
+
     def _next_open(self) -> _Open | None:
         """Next proposal with trials to train; None where the space is exhausted."""
-        for _ in range(_MAX_FRUITLESS):
-            if self._study.exhausted:
+        for fruitless in range(_MAX_FRUITLESS):
+            if self._is_at_end:
                 return None
+            if self._may_enumerate and fruitless >= _FEW_FRUITLESS:  # the sampler looks where it was: lead it on
+                params = self._untried()
+                if params is None:
+                    self._has_tried_all = not self._open
+                    return None
+                self._study.ask_for(params)
             proposal = self._study.propose()
             if (opened := self._opened(proposal)) is not None:
                 return opened

@@ -21,7 +21,8 @@ from search_space import Problem
 __all__ = ["KuberayOptions", "submit", "write"]
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_QUANTITY = re.compile(r"[0-9]+([.][0-9]+)?(m|[kMGTPE]i?)?")
+# The grammar of resource.Quantity: a number with a binary suffix, a decimal one (a small k) or a decimal exponent.
+_QUANTITY = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _MOST_IN_NAME = 40  # KubeRay appends to the name of a RayJob, and Kubernetes allows 63 characters
 _MOST_IN_CONFIG_MAP = 900_000  # bytes; Kubernetes allows 1 MiB
 _SWEEP_FOLDER, _RUNS, _DATA = "/archsweep", "/runs", "/data"
@@ -64,8 +65,8 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
             if value and not _NAME.fullmatch(value):
                 hint = "lower-case letters, digits, `-` and `.`"
                 problems.append(Problem(f"not a valid Kubernetes name: {value!r}", where=name, hint=hint))
-        if not _QUANTITY.fullmatch(options.memory):
-            problems.append(Problem(f"not a quantity: {options.memory!r}", where="--memory", hint="e.g. 16Gi"))
+        if reason := _memory_problem(options.memory):
+            problems.append(Problem(reason, where="--memory", hint="e.g. 16Gi, 16384Mi, 17G or 1.7e10"))
         if len(sweep.text.encode()) > _MOST_IN_CONFIG_MAP:
             problems.append(Problem("the sweep file is larger than a ConfigMap may be", where=str(sweep.path)))
         mounted = {"resources.data_dir"} if options.data_claim else set()
@@ -96,6 +97,15 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
         },
     }
     return _HEAD.format(about=sweep.describe(nodes)) + yaml.safe_dump_all([config, job], sort_keys=False, width=120)
+
+
+def _memory_problem(memory: str) -> str:
+    """Reason why a text is no amount of memory in Kubernetes; empty if it is one."""
+    found = _QUANTITY.fullmatch(memory)
+    if found is None:
+        return f"not a quantity of Kubernetes: {memory!r}; its suffixes are Ki, Mi, Gi, Ti, Pi, Ei, k, M, G, T, P and E"
+    digits = found[1].replace(".", "")
+    return "" if digits.strip("0") and memory[0] != "-" else f"memory must be above 0, but got {memory!r}"
 
 
 def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:

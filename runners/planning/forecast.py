@@ -203,7 +203,7 @@ def make_forecast(
     variants = _with_assumed_seconds(variants)
     kept = [each for each in variants if not each.reasons]
     if sweep.search:
-        num_trials = sweep.num_search_trials
+        num_trials = plan.num_trials
         num_left = max(0, num_trials - sum(record.status != "infeasible" for record in history.records))
         probed = [probe.seconds for probe in (probes or {}).values()]
         mean = statistics.fmean(probed) if probed else history.typical_seconds

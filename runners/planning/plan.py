@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +13,8 @@ from results import Analysis, PlannedVariant, PublishedRow, RunPlan
 from results.store.records import Origin, Retuned
 from runners.data import DataInfo, describe_dataset
 from runners.planning.match_solver import Unmatched, match_variant
-from runners.training import check_train_options
+from runners.planning.refused_choices import refused_choices
+from runners.training import training_relations
 from search_space import (
     Problem,
     Resources,
@@ -22,16 +22,17 @@ from search_space import (
     SpecError,
     Sweep,
     SweepFile,
+    TaskSpec,
     Variant,
     possible_resources,
     resources_for,
+    space_size,
     unmet_requirements,
     variants,
 )
+from search_space.settings.training_relations import BrokenRelation
 
-__all__ = ["MAX_VARIANTS", "Entry", "Plan", "make_plan"]
-
-MAX_VARIANTS = 100_000  # a larger ledger or table has no use; a search samples such spaces
+__all__ = ["Entry", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Plan:
     entries: list[Entry] = field(default_factory=list)
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
     _datasets: dict[str, DataInfo] = field(default_factory=dict)
+    _relations: dict[tuple[str, str, int], list[BrokenRelation]] = field(default_factory=dict)
 
     @property
     def sweep(self) -> Sweep:
@@ -67,16 +69,31 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        return self.sweep.num_search_trials or len(self.variants) * len(self.sweep.seeds)
+        if self.sweep.search:
+            return self.num_suggestions * len(self.sweep.seeds)
+        return len(self.variants) * len(self.sweep.seeds)
+
+    @property
+    def num_suggestions(self) -> int:
+        """Suggestions that a search trains: its budget, at most those of a finite space."""
+        assert self.sweep.search is not None
+        budget, size = self.sweep.search.num_trials, space_size(self.sweep)
+        return budget if size is None else min(budget, size)
 
     def dataset_of(self, variant: Variant) -> DataInfo:
-        return self._dataset_of(variant.setting)
+        return self.describe(variant.setting.task)
 
-    def _dataset_of(self, setting: Setting) -> DataInfo:
-        key = setting.task.model_dump_json()
-        if key not in self._datasets:
-            self._datasets[key] = describe_dataset(setting.task, self.sweep.resources)
-        return self._datasets[key]
+    def training_relations(self, setting: Setting, *, num_processes: int | None = None) -> list[BrokenRelation]:
+        """Relations that the training options of a setting break, found once; empty if there are none.
+
+        Args:
+            num_processes: processes of a trial; default: those of a trial without a rule.
+        """
+        processes = self.sweep.resources.num_processes if num_processes is None else num_processes
+        key = (setting.task.model_dump_json(), setting.train.model_dump_json(), processes)
+        if key not in self._relations:
+            self._relations[key] = training_relations(setting, self.describe, num_processes=processes)
+        return self._relations[key]
 
     def cost_of(self, variant: Variant) -> dict[str, float]:
         """Cost of the variant (`params_m`, `gmacs`), measured once.
@@ -109,7 +126,7 @@ class Plan:
         """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
         settings = [variant.setting for variant in self.variants] or [self.sweep.baseline]
         try:
-            sizes = {self._dataset_of(setting).num_test for setting in settings}
+            sizes = {self.describe(setting.task).num_test for setting in settings}
         except SpecError:  # a search, whose trials then say what is wrong with the data
             return None
         return sizes.pop() if len(sizes) == 1 else None
@@ -128,6 +145,7 @@ class Plan:
     def reasons_against(self, variant: Variant) -> tuple[list[str], Mapping[str, float]]:
         """Reasons why the variant cannot run (empty if it can), and its cost where it could be measured."""
         reasons = unmet_requirements(self.sweep, variant.setting, None)
+        reasons += [broken.message for broken in self.training_relations(variant.setting)]
         if reasons:
             return reasons, {}
         try:
@@ -136,10 +154,18 @@ class Plan:
             return [problem.message for problem in err.problems], {}
         return unmet_requirements(self.sweep, variant.setting, cost), cost
 
-    def as_run_plan(self, *, superseded: Iterable[Origin] = ()) -> RunPlan:
+    def describe(self, task: TaskSpec) -> DataInfo:
+        """Sizes and counts of a task's dataset, read once."""
+        key = task.model_dump_json()
+        if key not in self._datasets:
+            self._datasets[key] = describe_dataset(task, self.sweep.resources)
+        return self._datasets[key]
+
+    def as_run_plan(self, *, num_trials: int | None = None, superseded: Iterable[Origin] = ()) -> RunPlan:
         """Plan in the form stored in the run directory, including dropped variants.
 
         Args:
+            num_trials: trials of a search that has found the end of its space; default: those that are planned.
             superseded: origins whose records do not count.
         """
         sweep = self.sweep
@@ -163,7 +189,7 @@ class Plan:
             metric=sweep.metric,
             seeds=list(sweep.seeds),
             variants=planned,
-            num_trials=sweep.num_search_trials or None,
+            num_trials=(num_trials or self.num_trials) if sweep.search else None,
             objectives=list(sweep.search.objectives) if sweep.search else [],
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
@@ -183,35 +209,33 @@ def _retuned(sweep: Sweep) -> Retuned | None:
     return Retuned(parameters=paths, num_trials=retune.num_trials, seeds=list(retune.seeds), sampler=retune.sampler)
 
 
-def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VARIANTS) -> Plan:
+def make_plan(file: SweepFile, *, profile: str = "") -> Plan:
     """Enumerate, check and cost the variants of a sweep, without training.
 
     Raises:
-        SpecError: unknown training options, missing data, a baseline that cannot be built, or no variant left.
+        SpecError: training options or model options that cannot be trained, missing data, a baseline that cannot be
+            built, or no variant left.
     """
     plan = Plan(file, profile)
     sweep = plan.sweep
-    with _located(file):
-        check_train_options(sweep.baseline.task, sweep.baseline.train, sweep.resources)
+    if of_baseline := plan.training_relations(sweep.baseline):
+        raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])
+    if refused := refused_choices(sweep, plan.training_relations, plan.cost_of):
+        raise SpecError([file.problem(each.path, each.message, each.hint, at_key=each.at_key) for each in refused])
     if sweep.search:
         return plan
-    for variant in itertools.islice(variants(sweep), max_variants + 1):
-        if len(plan.entries) >= max_variants:
-            raise SpecError(
-                file.problem(
-                    ("design",),
-                    f"the design has more than {max_variants} variants",
-                    "narrow `space`, or let `design: search` sample it",
-                )
-            )
-        if variant.setting.train != sweep.baseline.train or variant.setting.task != sweep.baseline.task:
-            check_train_options(variant.setting.task, variant.setting.train, sweep.resources)
+    untrainable: dict[str, Problem] = {}  # by message: one variant for all with the same fault
+    for variant in variants(sweep):
         if sweep.match:
             variant, reasons = _matched(plan, variant)
         else:
             reasons, _ = plan.reasons_against(variant)
-        if not reasons and (own := plan.resources_of(variant)).num_processes != sweep.resources.num_processes:
-            check_train_options(variant.setting.task, variant.setting.train, own)
+        if not unmet_requirements(sweep, variant.setting, None):
+            processes = None if reasons else plan.resources_of(variant).num_processes
+            for broken in plan.training_relations(variant.setting, num_processes=processes):
+                text = f"the variant {variant.name!r} cannot be trained: {broken.path}: {broken.message}"
+                hint = "; ".join(filter(None, (broken.hint, "or drop such variants by `require`")))
+                untrainable.setdefault(broken.message, file.problem(("space",), text, hint, at_key=True))
         if not reasons and (twin := _twin(plan, variant)):
             reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:
@@ -222,6 +246,8 @@ def make_plan(file: SweepFile, *, profile: str = "", max_variants: int = MAX_VAR
                 plan.cost_of(variant)  # raises with place and reason if the baseline cannot be built
             problems = [f"the baseline cannot run: {reason}" for reason in reasons]
             raise SpecError([file.problem(("baseline",), text, "deltas refer to the baseline") for text in problems])
+    if untrainable:
+        raise SpecError(untrainable.values())
     if not plan.variants:
         raise SpecError([Problem("no variant is left to run", hint="see `require` and `space`")])
     return plan

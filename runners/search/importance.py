@@ -23,22 +23,26 @@ from optuna.trial import TrialState
 from results.store.records import TrialRecord
 from runners.trials.objectives import objective
 from search_space import METRICS, InvalidVariant, Problem, SpecError, Sweep, suggest
+from search_space.parsing.errors import reason_of
 
 __all__ = ["MIN_TRIALS", "parameter_importances"]
 
 MIN_TRIALS = 4  # PED-ANOVA compares the best trials with all; with fewer there is nothing to compare
 _SEED = 0
+_ROUNDING = 1e-9  # of a metric: what the order of additions leaves is no effect of a parameter
 
 
 def parameter_importances(records: Iterable[TrialRecord], sweep: Sweep) -> dict[str, dict[str, float]]:
     """Importances: method -> parameter -> share; the shares of a method add up to 1, the largest comes first.
+
+    PED-ANOVA is left out where so many trials are equally good that its best tenth is all of them.
 
     Args:
         records: deciding record of each trial; completed ones with a finite metric count.
         sweep: search of the records; trials with parameters that its space no longer contains are left out.
 
     Raises:
-        SpecError: the sweep is no search, or fewer than 4 trials count.
+        SpecError: the sweep is no search, fewer than 4 trials count, or the metric is the same in all of them.
     """
     if sweep.search is None:
         raise SpecError(
@@ -53,8 +57,13 @@ def parameter_importances(records: Iterable[TrialRecord], sweep: Sweep) -> dict[
     if count < MIN_TRIALS:
         message = f"importances need {MIN_TRIALS} completed trials of the present space, but there are {count}"
         raise SpecError(Problem(message, where=sweep.name, hint="continue the search"))
+    values = [float(trial.value) for trial in study.trials if trial.value is not None]
+    if max(values) - min(values) <= _ROUNDING * max(map(abs, values)):
+        text = f"all {count} completed trials have the same {sweep.metric} ({values[0]:g}), so no parameter can matter"
+        raise SpecError(Problem(text, where=sweep.name, hint="shares would be made up; does anything train?"))
     evaluators = {"ped_anova": PedAnovaImportanceEvaluator(), "fanova": FanovaImportanceEvaluator(seed=_SEED)}
-    return {name: _importances(study, evaluator) for name, evaluator in evaluators.items()}
+    found = {name: _importances(study, evaluator) for name, evaluator in evaluators.items()}
+    return {name: shares for name, shares in found.items() if shares}
 
 
 def _trials(records: Iterable[TrialRecord], sweep: Sweep) -> list[optuna.trial.FrozenTrial]:
@@ -91,7 +100,14 @@ def _distributions(params: Mapping[str, Any], sweep: Sweep) -> dict[str, BaseDis
 
 def _importances(study: optuna.Study, evaluator: Any) -> dict[str, float]:
     with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        found = get_param_importances(study, evaluator=evaluator)
+        try:
+            found = get_param_importances(study, evaluator=evaluator)
+        except UserWarning:  # PED-ANOVA: the best tenth is no other set than all trials, so the shares would be equal
+            return {}
+        except (RuntimeError, ValueError) as err:  # differences in the last digits, which its trees do not see
+            text = f"{type(evaluator).__name__} finds no variance to explain: {reason_of(err)}"
+            raise SpecError(Problem(text, where=study.study_name)) from err
     shares = {name: float(share) for name, share in found.items()}
     return dict(sorted(shares.items(), key=lambda pair: (-pair[1], pair[0])))

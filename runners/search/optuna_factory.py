@@ -11,14 +11,27 @@ import hashlib
 import inspect
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
 
-from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space import InvalidVariant
+from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
+from search_space.schema.parameters import Parameter, Range
 
-__all__ = ["PRUNERS", "SAMPLERS", "check_objectives", "derived_seed", "make_pruner", "make_sampler"]
+__all__ = [
+    "PRUNERS",
+    "SAMPLERS",
+    "check_objectives",
+    "check_space",
+    "derived_seed",
+    "make_pruner",
+    "make_sampler",
+    "no_traceback_of",
+    "start_up_of",
+]
 
 _NEEDS_AN_OBJECT = {
     # These cannot be configured in a file; the message names an alternative.
@@ -82,6 +95,61 @@ def check_objectives(name: str, count: int) -> None:
         raise SpecError(Problem(message, path="search.sampler", hint="for several: tpe, gp, nsgaii, nsgaiii, ..."))
 
 
+def check_space(name: str, space: Mapping[str, Parameter]) -> None:
+    """Refuse CMA-ES for a space that it would search like `random`.
+
+    Raises:
+        SpecError: the sampler is unknown, or adapts to ranges that every trial has, and there are none.
+    """
+    cls = _lookup("sampler", SAMPLERS, name, path="search")
+    if issubclass(cls, optuna.samplers.CmaEsSampler) and not any(isinstance(each, Range) for each in space.values()):
+        message = f"{cls.__name__} learns from ranges only, and no parameter is one: it would draw at random"
+        raise SpecError(Problem(message, path="search.sampler", hint="for choices: tpe, gp, nsgaii, or random itself"))
+
+
+@contextmanager
+def no_traceback_of(kind: str, name: str, options: Mapping[str, Any], *, path: str) -> Iterator[None]:
+    """Turn an exception of a sampler or pruner at work into a message: Optuna checks few options in constructors.
+
+    Args:
+        kind: `sampler` or `pruner`.
+        path: section of the sweep with its options.
+
+    Raises:
+        SpecError: Optuna raised anything else.
+    """
+    try:
+        with _quiet():
+            yield
+    except (SpecError, InvalidVariant):
+        raise
+    except Exception as err:
+        given = f" with {', '.join(f'{key}={value!r}' for key, value in options.items())}" if options else ""
+        message = f"the {kind} {name!r}{given} fails in this sweep: {type(err).__name__}: {reason_of(err)}"
+        hint = f"see {'an option of it, or' if options else ''} `space`; or choose another {kind}"
+        raise SpecError(Problem(message, path=path, hint=hint.replace("  ", " "))) from err
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's warnings of experimental and ageing options, which it would repeat for every proposal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def start_up_of(name: str, options: Mapping[str, Any]) -> int:
+    """Number of first proposals that a sampler draws at random, or that make its first two generations."""
+    known = inspect.signature(_lookup("sampler", SAMPLERS, name, path="search")).parameters
+    found = [0]
+    for option, usual, times in (("n_startup_trials", 10, 1), ("population_size", 50, 2), ("popsize", 16, 2)):
+        given = options.get(option, usual)
+        if option in known:
+            found.append(times * int(given) if isinstance(given, int | float) else usual)
+    return max(found)
+
+
 def derived_seed(seed: int, number: int) -> int:
     """Seed for suggestion `number`: the same in every process and after every restart."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % (2**31)
@@ -113,11 +181,10 @@ def _make(kind: str, table: Mapping[str, type], name: str, options: Mapping[str,
         raise SpecError(problems)
     arguments = {key: _nested(key, value, path=path) for key, value in options.items()}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with _quiet():
             return cls(**arguments)
     except (TypeError, ValueError, AttributeError, ImportError) as err:
-        raise SpecError(Problem(f"{cls.__name__} refuses its options: {err}", path=path)) from err
+        raise SpecError(Problem(f"{cls.__name__} refuses its options: {reason_of(err)}", path=path)) from err
 
 
 def _nested(key: str, value: Any, *, path: str) -> Any:

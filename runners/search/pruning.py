@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,13 +18,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from results.store.records import TrialRecord
-from runners.search.optuna_factory import make_pruner
+from runners.search.optuna_factory import make_pruner, no_traceback_of
 from runners.trials.assignment import Assignment
 from runners.trials.objectives import objective
 from runners.trials.proposal import Proposal
 from search_space import Direction, Sweep, direction_of
 
-__all__ = ["EpochPruning", "Pruning", "SeedPruning", "make_study", "sweep_pruner"]
+__all__ = ["EpochPruning", "Pruning", "SeedPruning", "make_study", "pruning_guard", "sweep_pruner"]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Rungs are stored in the trials' attributes, so the replay must run these pruners on old trials in order.
@@ -96,15 +97,17 @@ class EpochPruning:
         """Start a trial; after a lost worker it keeps the epochs that it has already reported."""
         if assignment.trial_id not in self._running:
             proposal = assignment.proposal
-            trial = self._shared(proposal) if self._shared and proposal else self._study.ask()
+            with pruning_guard(self._sweep):
+                trial = self._shared(proposal) if self._shared and proposal else self._study.ask()
             self._running[assignment.trial_id] = _Running(trial)
 
     def report(self, key: str, epoch: int, value: float) -> bool:
         running = self._running[key]
-        if epoch not in running.epochs:  # a retried trial repeats epochs that Optuna already has
-            running.epochs.add(epoch)
-            running.trial.report(value, step=epoch)
-        return running.trial.should_prune()
+        with pruning_guard(self._sweep):
+            if epoch not in running.epochs:  # a retried trial repeats epochs that Optuna already has
+                running.epochs.add(epoch)
+                running.trial.report(value, step=epoch)
+            return running.trial.should_prune()
 
     def finish(self, record: TrialRecord) -> None:
         trial = self._running.pop(record.trial_id).trial
@@ -113,7 +116,8 @@ class EpochPruning:
         states = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
         state = states.get(record.status, TrialState.FAIL)
         value = objective(record.metrics, self._sweep.metric) if state == TrialState.COMPLETE else None
-        self._study.tell(trial, value, state=state)
+        with pruning_guard(self._sweep):
+            self._study.tell(trial, value, state=state)
 
     def has_given_up(self, variant_id: str) -> bool:
         return False
@@ -134,8 +138,10 @@ class SeedPruning:
         for record in records:
             if record.status == "pruned":
                 self._given_up.add(record.variant_id)
-            elif self._add(record) and isinstance(self._pruner, _WITH_RUNGS):
-                self._should_prune(record.variant_id)
+            elif record.status == "completed" and (value := objective(record.metrics, self._sweep.metric)) is not None:
+                self._values.setdefault(record.variant_id, {})[record.seed] = value
+                if isinstance(self._pruner, _WITH_RUNGS):
+                    self._should_prune(record.variant_id)
 
     def start(self, assignment: Assignment) -> None: ...
 
@@ -143,18 +149,17 @@ class SeedPruning:
         return False
 
     def finish(self, record: TrialRecord) -> None:
-        if self._add(record) and self._should_prune(record.variant_id):
+        value = objective(record.metrics, self._sweep.metric) if record.status == "completed" else None
+        if value is not None and self.add_seed(record.variant_id, record.seed, value):
             self._given_up.add(record.variant_id)
+
+    def add_seed(self, variant_id: str, seed: int, value: float) -> bool:
+        """Add the value of a finished seed; whether the pruner gives its variant up."""
+        self._values.setdefault(variant_id, {})[seed] = value
+        return self._should_prune(variant_id)
 
     def has_given_up(self, variant_id: str) -> bool:
         return variant_id in self._given_up
-
-    def _add(self, record: TrialRecord) -> bool:
-        value = objective(record.metrics, self._sweep.metric)
-        if record.status != "completed" or value is None:
-            return False
-        self._values.setdefault(record.variant_id, {})[record.seed] = value
-        return True
 
     def _should_prune(self, variant_id: str) -> bool:
         """Decision of the pruner on the variant, compared with those that have finished the same seeds."""
@@ -175,7 +180,8 @@ class SeedPruning:
                 )
             )
         number = list(self._values).index(variant_id)
-        is_pruned = self._pruner.prune(study, study.get_trials(deepcopy=False)[number])
+        with pruning_guard(self._sweep):
+            is_pruned = self._pruner.prune(study, study.get_trials(deepcopy=False)[number])
         self._attrs[variant_id] = study.get_trials(deepcopy=False)[number].system_attrs
         return is_pruned
 
@@ -184,6 +190,12 @@ class SeedPruning:
         if self._sweep.prune.is_paired_test:
             return dict(enumerate(values, start=1))
         return {number: statistics.fmean(values[:number]) for number in range(1, len(values) + 1)}
+
+
+def pruning_guard(sweep: Sweep) -> AbstractContextManager[None]:
+    """Context in which an exception of the sweep's pruner becomes a message."""
+    name, options = (sweep.prune.pruner, sweep.prune.options) if sweep.prune else ("none", {})
+    return no_traceback_of("pruner", name, options, path="prune")
 
 
 def frozen_curve(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import optuna
@@ -20,7 +21,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from results.store.run_layout import RunDir
-from runners.search.optuna_factory import check_objectives, derived_seed, make_sampler
+from runners.search.optuna_factory import check_objectives, check_space, derived_seed, make_sampler, no_traceback_of
 from runners.search.pruning import make_study, sweep_pruner
 from runners.search.suggestion_log import Suggestions
 from runners.search.warm_start import warm_trials
@@ -39,11 +40,14 @@ _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "faile
 class Study:
     """Proposals of one search.
 
+    Args:
+        run_dir: where the suggestions are logged; None for a dry run in memory.
+
     Raises:
-        SpecError: options that Optuna refuses, or a warm-start run that cannot be used.
+        SpecError: options that Optuna refuses, at once or at work, or a warm-start run that cannot be used.
     """
 
-    def __init__(self, sweep: Sweep, run_dir: RunDir) -> None:
+    def __init__(self, sweep: Sweep, run_dir: RunDir | None) -> None:
         assert sweep.search is not None
         self._sweep = sweep
         self._search = sweep.search
@@ -56,6 +60,7 @@ class Study:
         self._directions = directions(sweep)
         self.exhausted = False
         check_objectives(sweep.search.sampler, len(self._directions))
+        check_space(sweep.search.sampler, sweep.space)
         make_sampler(sweep.search.sampler, sweep.search.options, seed=0)  # refuse bad options before any training
         self._study = make_study(sweep, self._directions, sweep_pruner(sweep) if self.is_pruned_by_epoch else None)
         # BruteForceSampler calls stop() after the last combination; outside optimize() that would raise.
@@ -89,7 +94,7 @@ class Study:
         stored = self._suggestions.proposed
         for number, suggestion in enumerate(stored):
             params = suggestion.params
-            variant, distributions = self._variant_of(params)
+            variant, distributions = self.variant_of(params)
             end = ending(variant) if variant else None
             if variant and end is None:
                 self._waiting.append(Proposal(number, params, variant))
@@ -103,7 +108,8 @@ class Study:
             self._study.enqueue_trial(first)
         return ended
 
-    def _variant_of(self, params: Mapping[str, Any]) -> tuple[Variant | None, dict[str, BaseDistribution]]:
+    def variant_of(self, params: Mapping[str, Any]) -> tuple[Variant | None, dict[str, BaseDistribution]]:
+        """Variant of a suggestion, and its distributions: None without a valid setting, empty outside of the space."""
         fixed = optuna.trial.FixedTrial(dict(params))
         try:
             with warnings.catch_warnings():
@@ -117,7 +123,7 @@ class Study:
 
     def _add(self, end: ProposalResult, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         """Add an earlier proposal in the state that it had when it ended."""
-        _, distributions = self._variant_of(params)
+        _, distributions = self.variant_of(params)
         if not distributions:  # it does not fit the edited space
             self._study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
             return
@@ -143,24 +149,36 @@ class Study:
         if self._waiting:
             proposal = self._waiting.pop(0)
             self._study.enqueue_trial(dict(proposal.params))
-            trial = self._study.ask()
-            suggest(self._sweep, trial)
+            with self._sampling():
+                trial = self._study.ask()
+                suggest(self._sweep, trial)
             self._open[proposal.number] = trial
             return proposal
         search, number = self._search, self._next_number
         self._next_number += 1
         seed = search.seed if search.sampler in _ONE_SEED else derived_seed(search.seed, number)
         self._study.sampler = make_sampler(search.sampler, search.options, seed=seed)
-        trial = self._study.ask()
+        with self._sampling():
+            trial = self._study.ask()
         self._open[number] = trial
         try:
-            variant, reason = suggest(self._sweep, trial), ""
+            with self._sampling():
+                variant, reason = suggest(self._sweep, trial), ""
         except InvalidVariant as err:
             variant, reason = err.variant, err.reason
         self._suggestions.append(
             {"number": number, "params": trial.params, "attrs": dict(self._frozen(trial).system_attrs)}
         )
         return Proposal(number, dict(trial.params), variant, reason)
+
+    @property
+    def num_proposed(self) -> int:
+        """Suggestions so far, those of earlier starts included."""
+        return self._next_number
+
+    def ask_for(self, params: Mapping[str, Any]) -> None:
+        """Make these parameters the next suggestion."""
+        self._study.enqueue_trial(dict(params))
 
     def trial_of(self, proposal: Proposal) -> optuna.Trial:
         """Optuna trial of a proposal that has not ended."""
@@ -176,7 +194,11 @@ class Study:
                 if step not in known:
                     trial.report(value, step)
         state, values = self._state_and_values(end)
-        self._study.tell(trial, values, state=state)
+        with self._sampling():
+            self._study.tell(trial, values, state=state)
+
+    def _sampling(self) -> AbstractContextManager[None]:
+        return no_traceback_of("sampler", self._search.sampler, self._search.options, path="search")
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         """Trial as stored in the study, with the attributes set by its sampler."""

@@ -51,6 +51,8 @@ class WarmStartTrial(BaseModel):
 class Suggestions:
     """Suggestion log of one run directory. A torn last line is a suggestion whose trial never started: it is cut off.
 
+    Without a directory it is empty and stays so, for a dry run.
+
     Attributes:
         proposed: suggestions of earlier starts.
         warm_start: variants of earlier runs that the sampler has received.
@@ -59,9 +61,9 @@ class Suggestions:
         SpecError: another line is no suggestion, or its attributes hold a pickle that would execute code.
     """
 
-    def __init__(self, run_dir: RunDir) -> None:
-        self._path = run_dir.suggestions
-        self._opener = opener_within(run_dir)
+    def __init__(self, run_dir: RunDir | None) -> None:
+        self._path = None if run_dir is None else run_dir.suggestions
+        self._opener = None if run_dir is None else opener_within(run_dir)
         self.proposed: list[Suggestion] = []
         self.warm_start: list[WarmStartTrial] = []
         problems: list[Problem] = []
@@ -75,16 +77,19 @@ class Suggestions:
 
     def append(self, *entries: Mapping[str, Any]) -> None:
         """Append the entries and sync them to disk."""
+        lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries)
+        if self._path is None:
+            return
         with (
             readable_write_errors(self._path),
             open(self._path, "a", encoding="utf-8", opener=self._opener) as stream,
         ):
-            stream.write("".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries))
+            stream.write(lines)
             stream.flush()
             os.fsync(stream.fileno())
 
     def _lines(self) -> Iterator[bytes]:
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return
         with readable_write_errors(self._path):
             content = self._path.read_bytes()

@@ -5,6 +5,6 @@ The loop is in `loop.py`; this package exports the check of training options, wh
 
 from __future__ import annotations
 
-from runners.training.train_checks import check_train_options
+from runners.training.train_checks import check_train_options, training_relations
 
-__all__ = ["check_train_options"]
+__all__ = ["check_train_options", "training_relations"]

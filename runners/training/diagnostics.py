@@ -21,7 +21,7 @@ from runners.data import EvalBatches
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec
 
-__all__ = ["check_probe_options", "probe_model"]
+__all__ = ["probe_model"]
 
 _IMAGES_AT_A_TIME = 8
 """Attention maps of a batch are all in memory at once: 12 blocks of 12 heads over 197 tokens take 22 MB an image."""
@@ -52,22 +52,6 @@ def probe_model(
     if task.probe_arrays and directory is not None:
         _write(found, TrialDir(directory))
     return {name: value for name, value in found.metrics.items() if math.isfinite(value)}
-
-
-def check_probe_options(task: TaskSpec) -> Iterator[Problem]:
-    """Probe options without effect, because no probe or not the one concerned is listed, and duplicate probes."""
-    fields = type(task).model_fields
-    owners = {"probe_images": "probes", "probe_arrays": "probes", "similarity_threshold": "`similar_blocks` in probes"}
-    for name, owner in owners.items():
-        is_used = "similar_blocks" in task.probes if name == "similarity_threshold" else bool(task.probes)
-        if not is_used and getattr(task, name) != fields[name].default:
-            yield Problem(
-                f"without {owner}, {name}={getattr(task, name)!r} would have no effect",
-                path=f"task.{name}",
-                hint=f"leave {name} out, or list what to measure under task.probes",
-            )
-    for name in sorted({name for name in task.probes if task.probes.count(name) > 1}):
-        yield Problem(f"{name!r} is listed twice", path="task.probes", hint="list each probe once")
 
 
 def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Tensor]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
 from runners.training.best_epoch import BestOnValidation, BestWeights
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
+from runners.training.schedule import make_schedule
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["TrainingState"]
@@ -59,16 +59,7 @@ class TrainingState:
             momentum=train.momentum,
             layer_decay=train.layer_decay,
         )
-        self.schedule, _ = create_scheduler_v2(
-            self.optimizer,
-            sched=train.sched,
-            num_epochs=train.epochs,
-            warmup_epochs=train.warmup_epochs,
-            warmup_lr=train.warmup_lr,
-            min_lr=train.min_lr,
-            step_on_epochs=False,
-            updates_per_epoch=updates_per_epoch,
-        )
+        self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.curve: list[dict[str, float]] = []
         self.seconds = 0.0
         self.chosen = BestOnValidation()

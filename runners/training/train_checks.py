@@ -1,32 +1,31 @@
-"""Check of training options before any training: names unknown to timm, options without effect.
+"""Check of training options before any training: what timm and the data decide.
 
-The sweep file's schema cannot contain these checks: timm decides which optimisers exist, and whether an option applies
-depends on the dataset. An option that this dataset, optimiser or schedule would ignore is an error: two variants that
-differ only in it would be the same experiment under two names.
+Names unknown to timm, numbers that an optimizer or a schedule refuses, options that the dataset would ignore. Relations
+that need neither are those of `search_space/settings/training_relations.py`, which are checked here as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from timm.data import create_transform
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
-from runners.data import IN_MEMORY_BYTES, describe_dataset, train_batch_size
-from runners.training.diagnostics import check_probe_options
-from search_space.parsing.errors import Problem, SpecError, did_you_mean
-from search_space.schema.trial import TaskSpec, TrainSpec
+from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batch_size
+from runners.training.schedule import make_schedule, updates_of_an_epoch
+from search_space import Problem, Setting, SpecError, TaskSpec, TrainSpec, did_you_mean
+from search_space.parsing.errors import reason_of
+from search_space.settings.training_relations import (
+    BrokenRelation,
+    broken_relations,
+    loader_options_in_memory,
+    num_builtin_images,
+)
 
-__all__ = ["SCHEDULES", "check_train_options"]
+__all__ = ["check_train_options", "training_relations"]
 
-SCHEDULES = ("constant", "cosine", "multistep", "none", "poly", "rsqrt", "step", "tanh", "wsd")
-"""timm's schedules, without `plateau`, which would adapt the learning rate to the evaluation split."""
-
-_DECAYING = ("cosine", "poly", "rsqrt", "tanh", "wsd")
-_FIRST_STEP_EPOCH = 90
-"""Epoch of the first decay of timm's `step` and `multistep`."""
 _DEFAULT_MOMENTUM = TrainSpec.model_fields["momentum"].default
 
 
@@ -38,132 +37,115 @@ def check_train_options(
     Raises:
         SpecError: unknown names, options without effect, numbers that do not fit together, missing data.
     """
-    problems = [*_optimizer(train), *_schedule(train), *_mixing(train), *check_probe_options(task)]
+
+    def describe(task: TaskSpec) -> DataInfo:
+        return describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
+
+    found = training_relations(Setting(task=task, train=train), describe, num_processes=resources.num_processes)
+    if found:
+        raise SpecError([Problem(broken.message, path=broken.path, hint=broken.hint) for broken in found])
+
+
+def training_relations(
+    setting: Setting, describe: Callable[[TaskSpec], DataInfo], *, num_processes: int
+) -> list[BrokenRelation]:
+    """Relations that the training options of a setting break, those that need no torch included; empty if none.
+
+    Args:
+        describe: returns sizes and counts of the task's dataset, or raises SpecError.
+        num_processes: processes of a trial.
+    """
+    task, train = setting.task, setting.train
+    found = [*broken_relations(setting), *_optimizer(train)]
     try:
-        info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
+        info = describe(task)
     except SpecError as err:
-        problems.extend(err.problems)
-    else:
-        problems.extend(_processes(train, info.num_train, resources.num_processes))
-        problems.extend(_augmentation(train, info.name, info.storage))
-        if (train.mixup or train.cutmix) and info.storage != "stream" and info.num_train < 2:
-            problems.append(
-                Problem("mixup and cutmix mix pairs, but there is only one training image", path="train.mixup")
-            )
-    if problems:
-        raise SpecError(problems)
+        return [*found, *(BrokenRelation(each.path, each.message, each.hint, ("task",)) for each in err.problems)]
+    found += _processes(train, info.num_train, num_processes)
+    if num_builtin_images(task) is None:
+        found += _mixing(train, info)
+        found += _augmentation(train, info)
+    if not found:
+        found += _schedule(train, info)
+    return found
 
 
-def _processes(train: TrainSpec, num_train: int, num_processes: int) -> Iterator[Problem]:
+def _processes(train: TrainSpec, num_train: int, num_processes: int) -> Iterator[BrokenRelation]:
     size = train_batch_size(train, num_train)
     if num_processes > 1 and size // 2 < num_processes:
-        yield Problem(
+        yield BrokenRelation(
+            "train.batch_size",
             f"{num_processes} processes cannot share a batch of {size} images: each takes pairs of them",
-            path="train.batch_size",
-            hint=f"write at least {2 * num_processes}, or lower resources.gpus or resources.processes",
+            f"write at least {2 * num_processes}, or lower resources.gpus or resources.processes",
+            ("train.batch_size", "train.mixup", "train.cutmix", "task"),
         )
 
 
-def _optimizer(train: TrainSpec) -> Iterator[Problem]:
+def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
+    path = "train.opt"
     known = [str(name) for name in list_optimizers()]
     prefix, _, bare = train.opt.lower().rpartition("_")
     if bare not in known or prefix not in ("", "lookahead"):
-        yield Problem(f"unknown optimizer {train.opt!r}", path="train.opt", hint=did_you_mean(train.opt, known))
+        yield BrokenRelation(path, f"unknown optimizer {train.opt!r}", did_you_mean(train.opt, known), (path,))
         return
+    numbers = (path, "train.lr", "train.weight_decay", "train.momentum")
     try:
         create_optimizer_v2(
             nn.Linear(2, 2), opt=train.opt, lr=train.lr, weight_decay=train.weight_decay, momentum=train.momentum
         )
     except ImportError as err:
-        yield Problem(f"{train.opt!r} needs a package that is missing: {err}", path="train.opt")
+        yield BrokenRelation(path, f"{train.opt!r} needs a package that is missing: {err}", "", (path,))
     # Optimisers raise many types for numbers that they do not accept.
     except (AssertionError, RuntimeError, TypeError, ValueError) as err:
-        yield Problem(f"{train.opt!r} cannot be made with these options: {err}", path="train.opt")
+        message = f"{train.opt!r} cannot be made with these options: {reason_of(err)}"
+        yield BrokenRelation(path, message, "", numbers)
     if train.momentum != _DEFAULT_MOMENTUM and not get_optimizer_info(bare).has_momentum:
-        yield Problem(
+        yield BrokenRelation(
+            "train.momentum",
             f"{train.opt!r} has no momentum, so {train.momentum:g} would have no effect",
-            path="train.momentum",
-            hint="leave momentum out, or choose an optimizer that has it, such as sgd",
+            "leave momentum out, or choose an optimizer that has it, such as sgd",
+            ("train.momentum", path),
         )
 
 
-def _schedule(train: TrainSpec) -> Iterator[Problem]:
-    sched, path = train.sched, "train.sched"
-    if sched == "plateau":
-        yield Problem(
-            "'plateau' would adapt the learning rate to the split that is evaluated",
-            path=path,
-            hint=f"known: {', '.join(SCHEDULES)}.",
-        )
-        return
-    if sched not in SCHEDULES:
-        yield Problem(f"unknown schedule {sched!r}", path=path, hint=did_you_mean(sched, SCHEDULES))
-        return
-    if sched in ("step", "multistep") and train.epochs <= _FIRST_STEP_EPOCH:
-        yield Problem(
-            f"{sched!r} decays first after epoch {_FIRST_STEP_EPOCH}, but epochs={train.epochs}",
-            path=path,
-            hint="write constant, or choose cosine",
-        )
-    if sched == "none" and train.warmup_epochs:
-        yield Problem(
-            f"'none' has no warmup, so warmup_epochs={train.warmup_epochs} would have no effect",
-            path=path,
-            hint="write constant",
-        )
-    if sched == "none" and train.layer_decay is not None:
-        yield Problem(
-            "'none' leaves every layer its full learning rate, so layer_decay would have no effect",
-            path=path,
-            hint="write constant",
-        )
-    if train.warmup_epochs >= train.epochs:
-        yield Problem(
-            f"warmup_epochs < epochs must hold, but got warmup_epochs={train.warmup_epochs}, epochs={train.epochs}",
-            path="train.warmup_epochs",
-        )
-    if sched in _DECAYING and train.min_lr > train.lr:
-        yield Problem(
-            f"min_lr <= lr must hold, but got min_lr={train.min_lr:g}, lr={train.lr:g}",
-            path="train.min_lr",
-            hint=f"{sched} goes from lr down to min_lr",
+def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
+    """The schedule is built once: timm refuses lengths of its own."""
+    updates = updates_of_an_epoch(train, info.num_train)
+    optimizer = create_optimizer_v2(
+        nn.Linear(2, 2), opt=train.opt, lr=train.lr, weight_decay=train.weight_decay, momentum=train.momentum
+    )
+    try:
+        make_schedule(optimizer, train, updates_per_epoch=updates)
+    except (AssertionError, ArithmeticError, TypeError, ValueError) as err:
+        yield BrokenRelation(
+            "train.sched",
+            f"{train.sched!r} cannot be made for {train.epochs} epochs of {updates} updates: {reason_of(err)}",
+            "train for more epochs, with a smaller batch_size or less warm-up, or choose cosine",
+            ("train.sched", "train.epochs", "train.warmup_epochs", "train.batch_size", "task"),
         )
 
 
-def _mixing(train: TrainSpec) -> Iterator[Problem]:
-    if (train.mixup or train.cutmix) and train.batch_size % 2:
-        yield Problem(
-            f"mixup and cutmix mix pairs: batch_size must be even, but got {train.batch_size}", path="train.batch_size"
-        )
+def _mixing(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
+    if (train.mixup or train.cutmix) and info.storage != "stream" and info.num_train < 2:
+        message = "mixup and cutmix mix pairs, but there is only one training image"
+        yield BrokenRelation("train.mixup", message, "", ("train.mixup", "train.cutmix", "task"))
 
 
-def _augmentation(train: TrainSpec, dataset: str, storage: str) -> Iterator[Problem]:
-    if storage == "memory":
-        for option, is_set in (("aa", train.aa is not None), ("color_jitter", train.color_jitter > 0)):
-            if is_set:
-                yield Problem(
-                    f"{option} works on images read by timm's loader, but {dataset!r} is held in memory",
-                    path=f"train.{option}",
-                    hint="datasets held in memory have crop_padding, hflip, reprob, mixup and cutmix",
-                )
+def _augmentation(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
+    if info.storage == "memory":
+        yield from loader_options_in_memory(train, info.name)
         return
     if train.crop_padding:
-        yield Problem(
-            f"crop_padding works on datasets held in memory, but {dataset!r} is read by timm's loader",
-            path="train.crop_padding",
-            hint="timm's loader crops and resizes at random by itself",
+        yield BrokenRelation(
+            "train.crop_padding",
+            f"crop_padding works on datasets held in memory, but {info.name!r} is read by timm's loader",
+            "timm's loader crops and resizes at random by itself",
+            ("train.crop_padding", "task.dataset"),
         )
     if train.aa is None:
         return
     try:
         create_transform(32, is_training=True, auto_augment=train.aa)
     except (AssertionError, IndexError, KeyError, ValueError) as err:
-        yield Problem(
-            f"timm cannot read {train.aa!r}: {err}", path="train.aa", hint="for example rand-m9-mstd0.5 or original"
-        )
-    if train.color_jitter and "3a" not in train.aa:
-        yield Problem(
-            f"timm leaves color_jitter out where aa is set, so {train.color_jitter:g} would have no effect",
-            path="train.color_jitter",
-            hint="set one of the two",
-        )
+        message = f"timm cannot read {train.aa!r}: {reason_of(err)}"
+        yield BrokenRelation("train.aa", message, "for example rand-m9-mstd0.5 or original", ("train.aa",))

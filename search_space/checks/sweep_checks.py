@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,49 +21,67 @@ from search_space.parsing.expressions import ExpressionError
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
 from search_space.schema.pydantic_errors import quote
 from search_space.schema.sweep import Sweep
-from search_space.settings.candidates import Issue
-from search_space.settings.paths import is_path, path_hint
+from search_space.settings.candidates import Issue, has_range
+from search_space.settings.paths import is_path, path_hint, split
+from search_space.settings.training_relations import broken_relations
+from search_space.variants.impossible_choices import impossible_choices, impossible_rows, impossible_tuning
 from search_space.variants.matching import match_issues
 from search_space.variants.per_variant import resources_issues
 from search_space.variants.requirements import Requirement
-from search_space.variants.variant import variants
+from search_space.variants.variant import MAX_VARIANTS, count_upper, variants
 
 __all__ = ["issues"]
 
 Path = tuple[str | int, ...]
+_TRAINING = ("task", "train")
 
 
-def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> list[Issue]:
-    """Semantic issues of a sweep.
+def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> Iterator[Issue]:
+    """Semantic issues of a sweep; an iterator, so that a caller can stop at a file with thousands.
 
     Args:
         sweep: A well-typed sweep.
         broken: Paths that were removed because of their types; issues below them are suppressed.
     """
+    is_sound = not broken
+    for issue in _issues(sweep, broken):
+        if not any(issue.path[: len(path)] == path for path in broken if path):
+            yield issue
+        is_sound = False
+    if is_sound:
+        found = list(_training(sweep))
+        yield from found
+        is_sound = not found
+    yield from _requirements(sweep, check_reference=is_sound)
+
+
+def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
+    """Issues of the sections one by one, and of how they fit together."""
     sections = {path[0] for path in broken if path}
-    found = list(space_issues(sweep))
-    found += _metric(sweep)
-    found += _seeds(sweep)
-    found += _options(sweep)
-    found += resources_issues(sweep, broken)
-    found += _selection(sweep)
-    found += _published(sweep)
-    found += track_issues(sweep)
-    found += _rows(sweep)
-    found += dataset_issues(sweep)
-    found += [] if "match" in sections else match_issues(sweep)
-    found += [] if "retune" in sections else retune_issues(sweep)
-    found += [] if "search" in sections else objective_issues(sweep)
-    found += [] if sections & {"prune", "seeds"} else prune_issues(sweep)
+    yield from space_issues(sweep)
+    yield from _metric(sweep)
+    yield from _seeds(sweep)
+    yield from _options(sweep)
+    yield from resources_issues(sweep, broken)
+    yield from _selection(sweep)
+    yield from _published(sweep)
+    yield from track_issues(sweep)
+    yield from _rows(sweep)
+    yield from dataset_issues(sweep)
+    yield from () if "match" in sections else match_issues(sweep)
+    yield from () if "retune" in sections else retune_issues(sweep)
+    yield from () if "search" in sections else objective_issues(sweep)
+    yield from () if sections & {"prune", "seeds"} else prune_issues(sweep)
     if not sections & {"design", "search", "seeds", "space"}:
-        found += _design(sweep)
-    found += _requirements(sweep, check_reference=not broken and not found)
-    return [one for one in found if not any(one.path[: len(path)] == path for path in broken if path)]
+        yield from _design(sweep)
 
 
 def _design(sweep: Sweep) -> Iterator[Issue]:
     name = sweep.design.name
-    yield from DESIGNS[name].issues(sweep)
+    of_design = list(DESIGNS[name].issues(sweep))
+    yield from of_design
+    if not of_design:
+        yield from _size(sweep)
     if sweep.design.rows and name != "list":
         hint = "remove them, or write  design: {name: list, rows: [...]}"
         yield Issue(("design", "rows"), f"`rows` have no effect in the design {name!r}", hint)
@@ -73,6 +92,23 @@ def _design(sweep: Sweep) -> Iterator[Issue]:
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
         yield Issue(("search",), f"a `search` section has no effect in the design {name!r}", hint, at_key=True)
+
+
+def _size(sweep: Sweep) -> Iterator[Issue]:
+    """Issue of a design with too many rows, by multiplication: enumerating them would take minutes."""
+    if sweep.design.name == "search" or any(has_range(parameter) for parameter in sweep.space.values()):
+        return
+    size = count_upper(sweep)
+    if size > MAX_VARIANTS:
+        factors = [len(sweep.parameter_choices(key)) for key in sweep.space]
+        is_product = sweep.design.name == "factorial" and math.prod(factors) == size - 1
+        product = f" ({' x '.join(map(str, factors))} and the baseline)" if is_product else ""
+        message = f"the design has {_count(size)} variants{product}, but at most {MAX_VARIANTS:,} are possible"
+        yield Issue(("design",), message, "narrow `space`, or let `design: search` sample it")
+
+
+def _count(size: int) -> str:
+    return f"{size:,}" if size < 10**15 else f"about 10^{len(str(size)) - 1}"
 
 
 def _metric(sweep: Sweep) -> Iterator[Issue]:
@@ -119,9 +155,12 @@ def _options(sweep: Sweep) -> Iterator[Issue]:
 def _published(sweep: Sweep) -> Iterator[Issue]:
     numbers = [*METRICS, *COST_NAMES]
     for index, row in enumerate(sweep.published):
-        for path in row.when:
-            if not is_path(path):
-                yield Issue(("published", index, "when", path), f"unknown path {path!r}", path_hint(path), at_key=True)
+        places = {path: ("published", index, "when", path) for path in row.when}
+        unknown = [path for path in row.when if not is_path(path)]
+        for path in unknown:
+            yield Issue(places[path], f"unknown path {path!r}", path_hint(path), at_key=True)
+        # An unknown key may be an option of the reference, which is not the baseline in every design.
+        yield from (issue for issue in value_issues(sweep, {} if unknown else row.when, places) if not issue.at_key)
         for name, value in (row.model_extra or {}).items():
             if name not in numbers:
                 hint = did_you_mean(name, numbers)
@@ -141,6 +180,16 @@ def _rows(sweep: Sweep) -> Iterator[Issue]:
             yield Issue((*place, path), f"unknown path {path!r}", path_hint(path), at_key=True)
         if not unknown:
             yield from value_issues(sweep, row.changes, {path: (*place, path) for path in row.changes})
+
+
+def _training(sweep: Sweep) -> Iterator[Issue]:
+    """Issues of relations between training options, in the baseline, in every value and in the rows of the design."""
+    for broken in broken_relations(sweep.baseline):
+        yield Issue(("baseline", *split(broken.path)), broken.message, broken.hint)
+    single = list(impossible_choices(sweep, broken_relations, _TRAINING))
+    yield from single
+    yield from impossible_tuning(sweep, broken_relations, _TRAINING)
+    yield from impossible_rows(sweep, broken_relations, _TRAINING, single)
 
 
 def _requirements(sweep: Sweep, *, check_reference: bool) -> Iterator[Issue]:

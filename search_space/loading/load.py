@@ -7,6 +7,7 @@ checks, so that all problems of a file are reported in one pass.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from search_space.loading.overlay import apply_override, apply_profile, profile_
 from search_space.loading.studies import STUDIES, choose_study, split_studies
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.type_guards import is_dict, is_tuple
-from search_space.parsing.yaml_source import Mark, Node, read_file, read_text
+from search_space.parsing.yaml_source import MAX_PROBLEMS, Mark, Node, read_file, read_text
 from search_space.schema.pydantic_errors import Fault, dotted, explain
 from search_space.schema.sweep import Sweep
 from search_space.schema.tracking import OptunaSpec, TensorBoardSpec, TrackerSpec
@@ -139,7 +140,11 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
         if other != profile:
             found += _of_profile(written, other)
     if found or sweep is None:
-        raise SpecError(_in_order(found))
+        shown = _in_order(found)
+        if len(shown) >= MAX_PROBLEMS:
+            rest = Problem(f"these are the first {MAX_PROBLEMS} problems; there may be more", root.mark.source.name)
+            shown = [*shown[:MAX_PROBLEMS], rest]
+        raise SpecError(shown)
     return SweepFile(_with_absolute_folders(sweep, name), root.mark.source.text, name, root)
 
 
@@ -180,19 +185,21 @@ def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
             sweep = Sweep.model_validate(data, strict=True)
             break
         except ValidationError as err:
-            fresh = explain(err, Sweep, data)
+            fresh = explain(err, Sweep, data, limit=MAX_PROBLEMS)
             known = {fault.path for fault in faults}  # a required value that was removed here is not missing
             faults += [
                 fault
                 for fault in fresh
                 if fault.path not in known and not any(_holds(fault, other) for other in [*faults, *fresh])
             ]
+            if len(faults) >= MAX_PROBLEMS:
+                break
             for fault in fresh:
                 data = _without(data, fault.path)
     found = [_locate(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]
     if sweep is not None:
         broken = [fault.path for fault in faults]
-        for issue in issues(sweep, broken):
+        for issue in itertools.islice(issues(sweep, broken), MAX_PROBLEMS):
             found.append(_locate(root, issue.path, issue.message, issue.hint, at_key=issue.at_key))
     return sweep, found
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import textwrap
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from search_space.parsing.secrets import masked
 from search_space.parsing.visible import visible, visible_lines
 
-__all__ = ["Problem", "SpecError", "did_you_mean"]
+__all__ = ["Problem", "SpecError", "did_you_mean", "reason_of"]
 
 _WIDTH = 112
 
@@ -82,3 +83,13 @@ def did_you_mean(came: str, legal: Iterable[str]) -> str:
     close = difflib.get_close_matches(came, names, n=1, cutoff=0.6) or sorted(starts, key=len, reverse=True)
     known = f"known: {', '.join(names)}."
     return f"{known}  Did you mean {close[0]!r}?" if close else known
+
+
+def reason_of(err: BaseException) -> str:
+    """Message of another library's exception; where it has none, the line that raised it: `assert depth > 0`."""
+    text = str(err).strip()
+    if text and text != "None":
+        return text
+    frames = traceback.extract_tb(err.__traceback__)
+    line = frames[-1].line if frames else None
+    return f"without a message, at the line `{line}`" if line else "without a message"

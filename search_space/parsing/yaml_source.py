@@ -20,11 +20,12 @@ import yaml
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.yaml_scalars import CORE_TAGS, Scalar, resolve_scalar
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Mark", "Node", "Source", "read_file", "read_text"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "MAX_PROBLEMS", "Mark", "Node", "Source", "read_file", "read_text"]
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 64
 MAX_NODES = 100_000
+MAX_PROBLEMS = 100  # a file with more is hardly a sweep, and no reader goes on
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # the line breaks of libyaml, so that line numbers agree
 _EXCERPT_WIDTH = 100
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -61,11 +62,11 @@ class Mark:
         """Source line with a caret below the location; long lines are cut around it."""
         if not self.source.is_file or self.line >= len(self.source.lines):
             return ""
-        # One visible character for each invisible one, so that the caret stays aligned.
-        line = "".join(char if char.isprintable() else " " if char.isspace() else "?"
-                       for char in self.source.lines[self.line])  # fmt: skip
+        line = self.source.lines[self.line]
         start = max(0, self.column - _EXCERPT_WIDTH // 2) if len(line) > _EXCERPT_WIDTH else 0
-        shown = line[start : start + _EXCERPT_WIDTH]
+        # One visible character for each invisible one, so that the caret stays aligned.
+        shown = "".join(char if char.isprintable() else " " if char.isspace() else "?"
+                        for char in line[start : start + _EXCERPT_WIDTH])  # fmt: skip
         before = shown[: self.column - start]
         width = sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in before)
         return f"{shown.rstrip()}\n{' ' * width}^" if shown.strip() else ""
@@ -247,6 +248,8 @@ class _Reader:
 
     def _note(self, mark: Mark, message: str, hint: str = "") -> None:
         self.problems.append(self._problem(mark, message, hint))
+        if len(self.problems) == MAX_PROBLEMS:
+            self._refuse(mark, f"{MAX_PROBLEMS} problems so far: the rest of the file was not read")
 
     def _refuse(self, mark: Mark, message: str, hint: str = "") -> None:
         raise SpecError([*self.problems, self._problem(mark, message, hint)])

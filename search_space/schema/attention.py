@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticKnownError
 
 from search_space.parsing.type_guards import is_dict
 
@@ -22,6 +23,7 @@ __all__ = [
     "FirstBlocks",
     "GroupMixSpec",
     "LastBlocks",
+    "OnlyWhole",
     "ReattentionSpec",
     "RefinerSpec",
     "SoftmaxSpec",
@@ -33,6 +35,16 @@ class Spec(BaseModel):
     """Base class of all sections of a sweep file: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+def _only_whole(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+OnlyWhole = BeforeValidator(_only_whole)
+"""For a `Literal` of numbers, which by itself takes `true` and `1.0` for 1: they compare equal in Python."""
 
 
 class LastBlocks(Spec):

@@ -9,7 +9,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
 
-__all__ = ["Choice", "Component", "Conditional", "Number", "Parameter", "Range"]
+__all__ = ["MAX_VALUES", "Choice", "Component", "Conditional", "Number", "Parameter", "Range"]
+
+MAX_VALUES = 10_000
+"""Values of one list; a range, or more parameters, are the way to more variants."""
 
 Number = int | float
 
@@ -66,7 +69,8 @@ def _parameter_tag(value: Any) -> str | None:
 
 
 Choices = Annotated[
-    tuple[Annotated[Choice, BeforeValidator(_as_choice, json_schema_input_type=Any)], ...], Field(min_length=1)
+    tuple[Annotated[Choice, BeforeValidator(_as_choice, json_schema_input_type=Any)], ...],
+    Field(min_length=1, max_length=MAX_VALUES),
 ]
 Conditional = Annotated[
     Annotated[Choices, Tag("list")] | Annotated[Range, Tag("range")],

@@ -86,16 +86,19 @@ def quote(value: Any) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
-def explain(error: ValidationError, model: type[BaseModel], data: Any = None) -> list[Fault]:
+def explain(
+    error: ValidationError, model: type[BaseModel], data: Any = None, *, limit: int | None = None
+) -> list[Fault]:
     """Faults of a pydantic error, in its order; the alternatives of a union are merged into one fault.
 
     Args:
         error: The error that `model` raised.
         model: The validating model, for the legal keys of each node.
         data: The validated data; without it, paths contain union branches.
+        limit: Number of errors that are explained; default: all.
     """
     merged: dict[tuple[Path, str], list[Fault]] = {}
-    for entry in error.errors(include_url=False):
+    for entry in error.errors(include_url=False)[:limit]:
         path = (
             _real_path(entry["loc"], data, is_key=entry["type"] == "missing")
             if data is not None
@@ -176,7 +179,8 @@ def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     if kind == "too_short":
         return Fault(path, f"needs at least {context['min_length']} values, but got {quote(got)}")
     if kind == "too_long":
-        return Fault(path, f"may have at most {context['max_length']} values, but has {context['actual_length']}")
+        length = context["actual_length"] or len(got or ())
+        return Fault(path, f"may have at most {context['max_length']} values, but has {length}")
     message = str(entry["msg"]).removeprefix("Value error, ")
     return Fault(path, f"{message}, but got {quote(got)}")
 

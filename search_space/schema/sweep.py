@@ -14,9 +14,9 @@ from pydantic import (
 )
 
 from search_space.parsing.type_guards import is_dict
-from search_space.schema.attention import Spec
+from search_space.schema.attention import OnlyWhole, Spec
 from search_space.schema.match_retune import Match, Retune
-from search_space.schema.parameters import Choice, Component, Parameter, Range
+from search_space.schema.parameters import MAX_VALUES, Choice, Component, Parameter, Range
 from search_space.schema.resources import Resources
 from search_space.schema.tracking import Track
 from search_space.schema.trial import Setting
@@ -60,8 +60,10 @@ class Design(Spec):
     """Experimental design: how parameters become variants. `design: NAME` is short for `design: {name: NAME}`."""
 
     name: DesignName
-    rows: tuple[Row, ...] = Field(default=(), description="only for `list`: the variants, each as path -> value")
-    resolution: Literal[3, 4, 5] | None = Field(
+    rows: tuple[Row, ...] = Field(
+        default=(), max_length=MAX_VALUES, description="only for `list`: the variants, each as path -> value"
+    )
+    resolution: Annotated[Literal[3, 4, 5], OnlyWhole] | None = Field(
         default=None, description="only for `fractional`: the smallest fraction of at least that resolution"
     )
     generators: tuple[str, ...] = Field(
@@ -202,14 +204,16 @@ class Sweep(Spec):
     description: str = Field(default="", description="free text for the table's caption")
     baseline: Setting = Field(description="a trial without its seed, the reference of all differences")
     space: dict[str, Parameter] = Field(
-        default_factory=dict, description="path into the baseline (or a component's name) -> values"
+        default_factory=dict, max_length=1000, description="path into the baseline (or a component's name) -> values"
     )
     design: Annotated[Design, BeforeValidator(_named, json_schema_input_type=DesignName | Design)] = Field(
         description="how parameters become variants"
     )
     seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
     metric: str = Field(default="top1", description="metric of the table and objective of a search")
-    require: tuple[str, ...] = Field(default=(), description="conditions that a variant must meet to be trained")
+    require: tuple[str, ...] = Field(
+        default=(), max_length=1000, description="conditions that a variant must meet to be trained"
+    )
     prune: Prune | None = Field(default=None, description="early stopping of unpromising trials")
     search: Search | None = Field(default=None, description="only for `design: search`")
     match: Match | None = Field(default=None, description="variants of equal cost")
@@ -221,7 +225,7 @@ class Sweep(Spec):
         default=(), description="experiment trackers of the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
     )
     published: tuple[Published, ...] = Field(
-        default=(), description="published numbers, shown beside the measured ones"
+        default=(), max_length=MAX_VALUES, description="published numbers, shown beside the measured ones"
     )
     profiles: dict[Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)], dict[str, Any]] = Field(
         default_factory=dict,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from search_space.parsing.type_guards import is_dict
-from search_space.schema.attention import Attention, SoftmaxSpec, Spec
+from search_space.schema.attention import Attention, OnlyWhole, SoftmaxSpec, Spec
 
 __all__ = [
     "VIT_DEFAULTS",
@@ -118,7 +118,7 @@ class ShapesSpec(Spec):
     img_size: int = Field(default=32, ge=8, le=1024)
     num_train: int = Field(default=2000, ge=1, le=10_000_000)
     num_test: int = Field(default=500, ge=1, le=10_000_000)
-    in_chans: Literal[1, 3] = 3
+    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
     noise: float = Field(
         default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels are in [0, 1]"
     )
@@ -132,7 +132,7 @@ class TimmDatasetSpec(Spec):
     train_split: str = "train"
     test_split: str = "validation"
     num_classes: int | None = Field(default=None, ge=1, description="required if timm's reader does not provide it")
-    in_chans: Literal[1, 3] = 3
+    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
 
 
 def _named(value: Any) -> Any:
@@ -208,6 +208,11 @@ class TrainSpec(Spec):
     sched: str = "cosine"
     warmup_epochs: int = Field(default=0, ge=0)
     warmup_lr: float = Field(default=1e-6, ge=0)
+    warmup_prefix: bool = Field(
+        default=False,
+        description="the schedule begins after the warm-up, within `epochs`, so that the two join at `lr`; "
+        "false (timm's default): it runs under the warm-up",
+    )
     min_lr: float = Field(default=1e-5, ge=0)
     clip_grad: float | None = Field(default=None, gt=0)
     smoothing: float = Field(default=0.0, ge=0, lt=1)

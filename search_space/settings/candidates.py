@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from search_space.parsing.type_guards import is_tuple
-from search_space.schema.parameters import Choice, Component
+from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.sweep import Sweep
 from search_space.settings.paths import is_path, split
 
@@ -19,6 +19,7 @@ __all__ = [
     "PathValue",
     "count_combinations",
     "count_one_at_a_time",
+    "has_range",
     "lazy_product",
     "unfold",
     "unfold_one_at_a_time",
@@ -130,6 +131,14 @@ def count_one_at_a_time(choices: Sequence[Choice]) -> int:
     return sum(
         1 + sum(count_one_at_a_time(_choices(inner)) - 1 for inner in choice.with_.values()) for choice in choices
     )
+
+
+def has_range(parameter: Any) -> bool:
+    """Whether a parameter, or a conditional parameter of one of its choices, is a range."""
+    if not is_tuple(parameter):
+        return isinstance(parameter, Range)
+    choices: Sequence[Choice] = parameter
+    return any(has_range(inner) for choice in choices for inner in choice.with_.values())
 
 
 def _choices(parameter: Any) -> Sequence[Choice]:

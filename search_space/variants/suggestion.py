@@ -23,10 +23,20 @@ from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, PathValue, component_values
 from search_space.settings.naming import Names, format_value
 from search_space.settings.paths import MISSING, lay, value_at
+from search_space.settings.training_relations import broken_relations
 from search_space.variants.requirements import unmet_requirements
 from search_space.variants.variant import Variant, make_variant
 
-__all__ = ["InvalidVariant", "SuggestingTrial", "baseline_params", "categories", "params_of", "suggest"]
+__all__ = [
+    "Category",
+    "InvalidVariant",
+    "SuggestingTrial",
+    "baseline_params",
+    "categories",
+    "inner_name",
+    "params_of",
+    "suggest",
+]
 
 Category = None | bool | int | float | str
 
@@ -57,7 +67,8 @@ def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
     """Variant that an Optuna trial suggests.
 
     Raises:
-        InvalidVariant: it does not meet a requirement on paths, or its values are incompatible.
+        InvalidVariant: it does not meet a requirement on paths, its values are incompatible, or its training options
+            break a relation.
     """
     values: list[PathValue] = []
     for key, parameter in sweep.space.items():
@@ -71,6 +82,7 @@ def suggest(sweep: Sweep, trial: SuggestingTrial) -> Variant:
     if variant.variant_id == variant_id(sweep.baseline):
         variant = Variant("baseline", {}, setting, is_baseline=True)
     reasons = unmet_requirements(sweep, setting, None)
+    reasons += [broken.message for broken in broken_relations(setting)]
     if reasons:
         raise InvalidVariant("; ".join(reasons), variant.changes, variant)
     return variant
@@ -130,11 +142,12 @@ def _suggest(trial: SuggestingTrial, name: str, key: str, path: str, parameter: 
     choice = parameter[index]
     values = [PathValue(key, path, choice.value, choice.name, is_stated=path != key)]
     for relative, inner in choice.with_.items():
-        values += _suggest(trial, _inner_name(name, known[index], relative), key, f"{path}.{relative}", inner)
+        values += _suggest(trial, inner_name(name, known[index], relative), key, f"{path}.{relative}", inner)
     return values
 
 
-def _inner_name(name: str, category: Category, relative: str) -> str:
+def inner_name(name: str, category: Category, relative: str) -> str:
+    """Optuna's name of a parameter that exists only with a choice."""
     return f"{name}[{format_value(category) if not isinstance(category, str) else category}].{relative}"
 
 
@@ -166,7 +179,7 @@ def _match(
     for category, choice in zip(categories(parameter), parameter, strict=True):
         laid, params = lay(data, path, choice.value), {name: category}
         for relative, inner in choice.with_.items():
-            found = _match(setting, laid, _inner_name(name, category, relative), f"{path}.{relative}", inner)
+            found = _match(setting, laid, inner_name(name, category, relative), f"{path}.{relative}", inner)
             if found is None:
                 break
             laid, params = found[0], params | found[1]

@@ -18,7 +18,9 @@ from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, PathValue
 from search_space.settings.naming import Names, difference
 
-__all__ = ["Variant", "count_upper", "make_variant", "variants"]
+__all__ = ["MAX_VARIANTS", "Variant", "count_upper", "make_variant", "variants"]
+
+MAX_VARIANTS = 100_000  # a larger ledger or table has no use; a search samples such spaces
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runners.cache.reuse import CACHE, STUDIES
 from runners.planning.forecast import Detectable, Forecast
+from runners.training.schedule import peak_learning_rate, updates_of_an_epoch
 from search_space import METRICS, Resources
 from search_space.designs.fractional import alias_structure
 
@@ -47,6 +48,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
     if forecast.num_left < forecast.num_trials:
         yield f"{forecast.num_trials - forecast.num_left} trials are done in {run_dir}, {forecast.num_left} are left"
     yield from _taken_over(forecast, cache_dir)
+    yield _peak(forecast)
     yield from _other_resources(forecast)
     yield from _time(forecast)
     if forecast.peak_mib is not None:
@@ -88,6 +90,23 @@ def _trials(forecast: Forecast) -> Iterator[str]:
         assert retune is not None
         each = retune.num_trials * len(retune.seeds)
         yield f"retune: {kept} variants x {each} tuning trials = {forecast.num_retune} more trials before them"
+
+
+def _peak(forecast: Forecast) -> str:
+    """Largest learning rate of the trainings; below `lr` where the schedule runs under the warm-up."""
+    plan = forecast.plan
+    trained = [each.variant.setting for each in forecast.kept] or [plan.sweep.baseline]
+    distinct = {(each.task.model_dump_json(), each.train.model_dump_json()): each for each in trained}
+    rates: list[float] = []
+    is_reached = True
+    for setting in distinct.values():
+        updates = updates_of_an_epoch(setting.train, plan.describe(setting.task).num_train)
+        rates.append(peak_learning_rate(setting.train, updates_per_epoch=updates))
+        is_reached = is_reached and rates[-1] > 0.9995 * setting.train.lr
+    low, high = f"{min(rates):.3g}", f"{max(rates):.3g}"
+    of = "" if not plan.sweep.search else " (of the baseline)"
+    why = "" if is_reached else "; the schedule runs under the warm-up and does not reach lr, see train.warmup_prefix"
+    return f"peak learning rate{of}: {low if low == high else f'{low} to {high}'}{why}"
 
 
 def _taken_over(forecast: Forecast, cache_dir: str | None) -> Iterator[str]:

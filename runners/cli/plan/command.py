@@ -19,7 +19,15 @@ from runners.cli.arguments import (
     study_run_dirs,
 )
 from runners.cli.check import load_all_checked
-from search_space import SweepFile, describe_parameter, needs_cost, trial_id, unmet_requirements, variants
+from search_space import (
+    SweepFile,
+    describe_parameter,
+    needs_cost,
+    space_size,
+    trial_id,
+    unmet_requirements,
+    variants,
+)
 from search_space.parsing.visible import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -225,6 +233,9 @@ def _print_search(file: SweepFile) -> None:
     print(f"{file.sweep.name}: a {search.sampler} search{sought}, {size} trials")
     for run in search.warm_start:
         print(visible(f"It starts from what {run} found."))
+    most = space_size(file.sweep)
+    if most is not None and most < search.num_trials:
+        print(f"The space has only {most} variants: the search is complete with these.")
     print("The variants are chosen while it runs, so this plan is incomplete. It varies:")
     for path, parameter in file.sweep.space.items():
         print(visible(f"  {path}: {describe_parameter(parameter)}"))

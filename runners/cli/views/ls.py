@@ -33,7 +33,7 @@ def ls(
     condition on it.
     """
     from results import Run
-    from results.store.gc_pause import gc_paused
+    from results.store.ledger import gc_paused
     from results.views.listing import (
         default_columns,
         listed,

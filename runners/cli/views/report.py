@@ -38,7 +38,7 @@ def report(
     from results.figures.files import write_figures
     from results.report import make_report
     from results.store.files import atomic_write, readable_write_errors
-    from results.store.gc_pause import gc_paused
+    from results.store.ledger import gc_paused
 
     with gc_paused():
         opened = [Run.open(run) for run in runs]

@@ -41,7 +41,7 @@ def table(
     """
     from results import EXPORTERS, Run, table_of_runs
     from results.store.files import readable_write_errors
-    from results.store.gc_pause import gc_paused
+    from results.store.ledger import gc_paused
 
     with gc_paused():
         made = table_of_runs([Run.open(run, curves=False) for run in runs])

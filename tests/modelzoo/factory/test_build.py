@@ -7,6 +7,7 @@ import timm
 import torch
 
 from modelzoo import build_model, resolve_img_size
+from modelzoo.factory.build import VIT_OPTIONS
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
@@ -148,7 +149,7 @@ COUNT = 1 + len(timm.list_models())
         (
             {"model": "vit_tiny_patch16_224", "options": {"bogus": 1}},
             "arch.options.bogus: 'vit_tiny_patch16_224' takes no bogus, but 1 is given\n"
-            "  remove it, or choose a model that has it (`model: vit` has every field of `arch`)",
+            f"  known: {', '.join(VIT_OPTIONS)}.",
         ),
         (
             {"patch_size": 2, "options": {"depth": 3, "pretrained": True}},

@@ -220,6 +220,19 @@ def test_grad_checkpointing_changes_no_gradient(name):
 
 
 @pytest.mark.parametrize("name", sorted(TOYS))
+def test_grad_checkpointing_changes_no_running_statistics(name):
+    buffers = []
+    for enable in (False, True):
+        torch.manual_seed(0)
+        model = toy(name).train()
+        model.set_grad_checkpointing(enable)
+        for _ in range(2):
+            model(images()).sum().backward()
+        buffers.append(dict(model.named_buffers()))
+    assert all(torch.equal(buffers[1][key], value) for key, value in buffers[0].items())
+
+
+@pytest.mark.parametrize("name", sorted(TOYS))
 def test_layer_decay_falls_from_head_to_stem(name):
     model = toy(name)
     groups = param_groups_layer_decay(model, layer_decay=0.5, no_weight_decay_list=model.no_weight_decay())

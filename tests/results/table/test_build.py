@@ -102,6 +102,22 @@ def test_a_completed_trial_without_a_finite_metric_is_outside_the_mean_with_a_fo
         ({"arch.depth": 4, "arch.embed_dim": 96}, {"arch.embed_dim": 96}, True),
         ({}, {}, True),
         ({}, {"arch.depth": 6}, False),
+        # One setting, written in two ways.
+        (
+            {"arch.attention": {"name": "refiner", "expansion": 2}},
+            {"arch.attention": "refiner", "arch.attention.expansion": 2},
+            True,
+        ),
+        ({"arch.attention": {"name": "refiner", "expansion": 3}}, {"arch.attention": "refiner"}, True),  # the default
+        ({"arch.attention": {"name": "refiner", "expansion": 2}}, {"arch.attention": "refiner"}, False),
+        ({"arch.attention.name": "refiner"}, {"arch.attention": "refiner"}, True),
+        ({"arch.class_token": False}, {"arch.class_token": False, "arch.global_pool": "avg"}, True),
+        ({"arch.class_token": False, "arch.global_pool": "avg"}, {"arch.class_token": False}, True),
+        ({"task.dataset": "builtin/shapes"}, {"task.dataset": {"name": "builtin/shapes", "noise": 0.1}}, True),
+        ({"arch.img_size": [8, 8]}, {"arch.img_size": [8.0, 8]}, True),
+        ({"train.mixup": 0}, {}, True),
+        ({"arch.options.qk_norm": True}, {"arch.options": {"qk_norm": True}}, True),
+        ({"arch.attention": {"name": "softmax"}, "arch.depth": 6}, {"arch.depth": 6}, True),
     ],
 )
 def test_published_numbers_belong_to_the_row_with_the_same_changes(plan, planned, record, when, changes, fits):

@@ -182,6 +182,7 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
         "modelzoo.attention.softmax",
         "modelzoo.attention.refiner",
         "modelzoo.attention.distributed_local_attention",
+        "modelzoo.attention.recomputed_batchnorm",
         "modelzoo.attention.same_padding",
     }
     assert {

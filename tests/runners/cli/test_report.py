@@ -132,6 +132,23 @@ def test_a_search_shows_importances_or_says_why_not(archsweep, tmp_path):
     assert "importances need 4 completed trials of the present space, but there are 3" in page
 
 
+@pytest.mark.thorough
+def test_a_search_in_which_nothing_mattered_has_a_report(archsweep, tmp_path):
+    """Every trial has the same metric: the report says so instead of shares of no variance."""
+    (tmp_path / "seek.yaml").write_text(SEARCH)
+    assert archsweep("run", "seek.yaml", "--engine", "in-process", cwd=tmp_path).returncode == 0
+    ledger = tmp_path / "runs" / "seek" / "ledger.jsonl"
+    records = [json.loads(line) for line in ledger.read_text().splitlines()]
+    for record in records:
+        record["metrics"] = dict.fromkeys(record["metrics"], 50.0)
+    ledger.write_text("".join(json.dumps(record) + "\n" for record in records))
+    done = archsweep("report", "runs/seek", "-o", "seek.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "seek.html").read_text()
+    assert 'id="importances"' not in page
+    assert f"all {len(records)} completed trials have the same top1 (50), so no parameter can matter" in page
+
+
 def test_errors_are_reported_with_a_message(archsweep, tmp_path):
     done = archsweep("report", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

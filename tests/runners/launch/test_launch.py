@@ -334,6 +334,53 @@ RAY_JOB = {
 }
 
 
+@pytest.mark.parametrize(
+    "memory",
+    [
+        "16777216Ki",
+        "16Gi",
+        "16384Mi",
+        "0.5Ti",
+        ".5Pi",
+        "1Ei",
+        "1e9",
+        "1E9",
+        "2.5e+9",
+        "17179869184",
+        "17G",
+        "64000k",
+        "1T",
+        "1P",
+        "1E",
+        "+16Gi",
+        "16.Gi",
+        "128974848000m",
+        "9000000000000000u",
+        "9000000000000000000n",
+    ],
+)
+def test_quantities_of_kubernetes_are_memory(launch, memory):
+    """Kubernetes' own documentation has `129e6`, `129M`, `128974848000m` and `123Mi` as examples."""
+    _, job = yaml.safe_load_all(launch("kuberay", *ENOUGH["kuberay"], "--memory", memory))
+    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["memory"] == memory
+
+
+@pytest.mark.parametrize(
+    "memory", ["16ki", "16gi", "16K", "16Ki ", "16 Gi", "16GB", "16GiB", "1e", "e9", "", ".", "1e9Gi", "1.5.5"]
+)
+def test_other_texts_are_no_quantities(launch, memory):
+    with pytest.raises(SpecError, match="not a quantity of Kubernetes"):
+        launch("kuberay", *ENOUGH["kuberay"], "--memory", memory)
+
+
+@pytest.mark.parametrize("memory", ["0", "0Gi", "0.0", "-16Gi"])
+def test_memory_is_above_zero(launch, memory):
+    with pytest.raises(SpecError, match="memory must be above 0, but got"):
+        launch("kuberay", *ENOUGH["kuberay"], f"--memory={memory}")
+
+
 def test_the_rayjob_has_the_fields_of_kuberay(launch, tmp_path):
     options = [*ENOUGH["kuberay"], "--data-claim", "imagenet", "--nodes", "3", "--gpus-per-node", "4"]
     resources = "resources: {gpus: 0.5}\n"

@@ -99,6 +99,29 @@ def test_too_few_trials_are_an_error(sweep):
     )
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-14, 1e-11])
+def test_nothing_can_matter_where_all_trials_have_the_same_metric(sweep, noise):
+    """fANOVA divides by the variance, and PED-ANOVA would share 1 among the parameters."""
+    records = _records(lambda p: 50.0 + noise * (p["arch.depth"] - 2), count=20)
+    with pytest.raises(SpecError) as caught:
+        parameter_importances(records, sweep)
+    assert str(caught.value) == (
+        "toy: all 20 completed trials have the same top1 (50), so no parameter can matter\n"
+        "  shares would be made up; does anything train?"
+    )
+
+
+@pytest.mark.parametrize(("other", "methods"), [(50.1, ["fanova"]), (49.9, ["ped_anova", "fanova"])])
+def test_one_other_trial_is_a_variance_but_not_always_a_best_tenth(sweep, other, methods):
+    """One better trial among 20: the best two are all of them, and PED-ANOVA would draw equal shares. One worse is
+    distinguished from the others."""
+    records = _records(lambda p: 50.0, count=20)
+    records[7] = records[7].model_copy(update={"metrics": {"top1": other}})
+    found = parameter_importances(records, sweep)
+    assert list(found) == methods
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in found.values())
+
+
 def test_a_fixed_design_has_no_importances():
     fixed = load_sweep_text(
         "name: toy\nbaseline: {arch: {model: vit}}\nspace: {arch.depth: [1, 2]}\ndesign: one_factor\n"

@@ -7,10 +7,10 @@ import importlib.util
 import pytest
 
 from runners.training import check_train_options
-from runners.training.train_checks import SCHEDULES
 from search_space.parsing.errors import SpecError
 from search_space.schema.resources import Resources
 from search_space.schema.trial import ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.settings.training_relations import SCHEDULES
 
 SMALL = TaskSpec(dataset=ShapesSpec(img_size=8, num_train=16, num_test=8))
 
@@ -63,7 +63,7 @@ def test_momentum_without_effect():
 
 @pytest.mark.parametrize("sched", SCHEDULES)
 def test_timms_schedules_are_known(sched):
-    assert _problems(sched=sched, epochs=100) == []
+    assert _problems(sched=sched, epochs=100, warmup_epochs=0 if sched == "none" else 1) == []
 
 
 def test_unknown_schedule():

@@ -1,0 +1,42 @@
+"""BatchNorm2d whose running statistics are those of one forward pass, also under gradient checkpointing.
+
+A checkpointed block is computed twice, in the forward pass and again while gradients flow back. A plain BatchNorm
+counts both: `num_batches_tracked` is doubled, and the running statistics have another momentum. Everything else is as
+in `nn.BatchNorm2d`, including parameter names.
+
+Whether autograd is at work is asked with a function of PyTorch that its own modules use and its documentation does not
+mention (decision 3): a `context_fn` would tell, but timm calls `torch.utils.checkpoint` without one. Reentrant
+checkpointing also computes the block inside the backward pass, and is covered.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+__all__ = ["BatchNorm2dOfOnePass"]
+
+
+class BatchNorm2dOfOnePass(nn.BatchNorm2d):
+    """BatchNorm2d that leaves its running statistics alone while a checkpointed block is computed again."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if not self.training or not _is_recomputing():
+            return super().forward(input)
+        # A momentum of 0 keeps the statistics; without them the pass would save fewer tensors than the first one.
+        return functional.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=True,
+            momentum=0.0,
+            eps=self.eps,
+        )
+
+
+def _is_recomputing() -> bool:
+    """Whether this runs inside a backward pass. Compiled graphs recompute without running modules again."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1

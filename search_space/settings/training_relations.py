@@ -1,0 +1,187 @@
+"""Relations between training options: names of schedules, options without effect, numbers that do not fit together.
+
+They need no torch, so a sweep file, a profile and every proposal of a search are checked alike. An option that dataset,
+probes or schedule would ignore is an error: two variants that differ only in it would be one experiment under two
+names. What timm and the data decide is checked by `runners/training/train_checks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from search_space.parsing.errors import did_you_mean
+from search_space.schema.trial import DigitsSpec, Setting, ShapesSpec, TaskSpec, TrainSpec
+
+__all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "loader_options_in_memory", "num_builtin_images"]
+
+SCHEDULES = ("constant", "cosine", "multistep", "none", "poly", "rsqrt", "step", "tanh", "wsd")
+"""timm's schedules, without `plateau`, which would adapt the learning rate to the evaluation split."""
+
+_DECAYING = ("cosine", "poly", "rsqrt", "tanh", "wsd")
+_JOINED = ("constant", "rsqrt", "wsd")
+"""Schedules that begin where the warm-up ends, with or without `warmup_prefix`."""
+_FIRST_STEP_EPOCH = 90
+"""Epoch of the first decay of timm's `step` and `multistep`."""
+_NUM_DIGITS = 1438
+
+
+@dataclass(frozen=True)
+class BrokenRelation:
+    """Relation that a setting breaks. `paths` are those that it depends on, `path` the one to change."""
+
+    path: str
+    message: str
+    hint: str
+    paths: tuple[str, ...]
+
+
+def broken_relations(setting: Setting) -> list[BrokenRelation]:
+    """Relations that a setting breaks, in the order of its sections; empty if it can be trained."""
+    task, train = setting.task, setting.train
+    return [*_probes(task), *_schedule(task, train), *_mixing(task, train), *_augmentation(task, train)]
+
+
+def num_builtin_images(task: TaskSpec) -> int | None:
+    """Training images of a built-in dataset, without the validation split; None for other datasets."""
+    dataset = task.dataset
+    if isinstance(dataset, DigitsSpec | ShapesSpec):
+        total = dataset.num_train if isinstance(dataset, ShapesSpec) else _NUM_DIGITS
+        return total - round(total * task.val_fraction)
+    return None
+
+
+def _probes(task: TaskSpec) -> Iterator[BrokenRelation]:
+    fields = type(task).model_fields
+    owners = {"probe_images": "probes", "probe_arrays": "probes", "similarity_threshold": "`similar_blocks` in probes"}
+    for name, owner in owners.items():
+        is_used = "similar_blocks" in task.probes if name == "similarity_threshold" else bool(task.probes)
+        if not is_used and getattr(task, name) != fields[name].default:
+            yield BrokenRelation(
+                f"task.{name}",
+                f"without {owner}, {name}={getattr(task, name)!r} would have no effect",
+                f"leave {name} out, or list what to measure under task.probes",
+                (f"task.{name}", "task.probes"),
+            )
+    for name in sorted({name for name in task.probes if task.probes.count(name) > 1}):
+        yield BrokenRelation("task.probes", f"{name!r} is listed twice", "list each probe once", ("task.probes",))
+
+
+def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
+    sched, path = train.sched, "train.sched"
+    if sched == "plateau":
+        message = "'plateau' would adapt the learning rate to the split that is evaluated"
+        yield BrokenRelation(path, message, f"known: {', '.join(SCHEDULES)}.", (path,))
+        return
+    if sched not in SCHEDULES:
+        yield BrokenRelation(path, f"unknown schedule {sched!r}", did_you_mean(sched, SCHEDULES), (path,))
+        return
+    yield from _warmup(train)
+    decaying_epochs = train.epochs - (train.warmup_epochs if train.warmup_prefix else 0)
+    if sched in ("step", "multistep") and decaying_epochs <= _FIRST_STEP_EPOCH:
+        after = f" after warmup_epochs={train.warmup_epochs}" if train.warmup_prefix else ""
+        yield BrokenRelation(
+            path,
+            f"{sched!r} decays first after epoch {_FIRST_STEP_EPOCH}{after}, but epochs={train.epochs}",
+            "write constant, or choose cosine",
+            (path, "train.epochs", *(("train.warmup_epochs", "train.warmup_prefix") if after else ())),
+        )
+    if sched == "none" and train.layer_decay is not None:
+        yield BrokenRelation(
+            path,
+            "'none' leaves every layer its full learning rate, so layer_decay would have no effect",
+            "write constant",
+            (path, "train.layer_decay"),
+        )
+    if sched in _DECAYING and train.min_lr > train.lr:
+        yield BrokenRelation(
+            "train.min_lr",
+            f"min_lr <= lr must hold, but got min_lr={train.min_lr:g}, lr={train.lr:g}",
+            f"{sched} goes from lr down to min_lr",
+            ("train.min_lr", "train.lr", path),
+        )
+    if sched in ("wsd", "rsqrt") and (num_images := num_builtin_images(task)) and train.warmup_epochs < train.epochs:
+        updates = (train.epochs - train.warmup_epochs) * max(1, num_images // min(train.batch_size, num_images))
+        if round(0.2 * updates) < 1:
+            yield BrokenRelation(
+                path,
+                f"{sched!r} needs at least 3 updates after the warm-up, but there {_are(updates)}",
+                "train for more epochs, with a smaller batch_size or less warm-up, or choose cosine",
+                (path, "train.epochs", "train.warmup_epochs", "train.batch_size", "task"),
+            )
+
+
+def _warmup(train: TrainSpec) -> Iterator[BrokenRelation]:
+    sched, epochs = train.sched, train.warmup_epochs
+    if sched == "none" and epochs:
+        yield BrokenRelation(
+            "train.sched",
+            f"'none' has no warmup, so warmup_epochs={epochs} would have no effect",
+            "write constant",
+            ("train.sched", "train.warmup_epochs"),
+        )
+    if sched == "rsqrt" and not epochs:
+        yield BrokenRelation(
+            "train.warmup_epochs",
+            "'rsqrt' decays on the time scale of its warm-up, so warmup_epochs >= 1 must hold, but got 0",
+            "add a warm-up, or choose cosine",
+            ("train.warmup_epochs", "train.sched"),
+        )
+    if epochs >= train.epochs:
+        yield BrokenRelation(
+            "train.warmup_epochs",
+            f"warmup_epochs < epochs must hold, but got warmup_epochs={epochs}, epochs={train.epochs}",
+            "",
+            ("train.warmup_epochs", "train.epochs"),
+        )
+    if not train.warmup_prefix:
+        return
+    reason = "without warmup_epochs" if not epochs else f"{sched!r} begins after the warm-up anyway, so"
+    if not epochs or sched in _JOINED:
+        yield BrokenRelation(
+            "train.warmup_prefix",
+            f"{reason} warmup_prefix would have no effect",
+            "remove it",
+            ("train.warmup_prefix", "train.warmup_epochs", "train.sched"),
+        )
+
+
+def _are(number: int) -> str:
+    return f"is {number}" if number == 1 else f"are {number}"
+
+
+def _mixing(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
+    if not (train.mixup or train.cutmix):
+        return
+    mixing = ("train.mixup", "train.cutmix")
+    if train.batch_size % 2:
+        message = f"mixup and cutmix mix pairs: batch_size must be even, but got {train.batch_size}"
+        yield BrokenRelation("train.batch_size", message, "", ("train.batch_size", *mixing))
+    num_images = num_builtin_images(task)
+    if num_images is not None and num_images < 2:
+        message = "mixup and cutmix mix pairs, but there is only one training image"
+        yield BrokenRelation("train.mixup", message, "", (*mixing, "task"))
+
+
+def _augmentation(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
+    if num_builtin_images(task) is not None:
+        yield from loader_options_in_memory(train, task.dataset.name)
+    elif train.color_jitter and train.aa is not None and "3a" not in train.aa:
+        yield BrokenRelation(
+            "train.color_jitter",
+            f"timm leaves color_jitter out where aa is set, so {train.color_jitter:g} would have no effect",
+            "set one of the two",
+            ("train.color_jitter", "train.aa", "task.dataset"),
+        )
+
+
+def loader_options_in_memory(train: TrainSpec, dataset: str) -> Iterator[BrokenRelation]:
+    """Options of timm's loader, which have no effect on a dataset that is held in memory."""
+    for option, is_set in (("aa", train.aa is not None), ("color_jitter", train.color_jitter > 0)):
+        if is_set:
+            yield BrokenRelation(
+                f"train.{option}",
+                f"{option} works on images read by timm's loader, but {dataset!r} is held in memory",
+                "datasets held in memory have crop_padding, hflip, reprob, mixup and cutmix",
+                (f"train.{option}", "task.dataset"),
+            )

@@ -1,0 +1,94 @@
+"""Learning rates: the table of the documentation against timm, the peak, and the warm-up that joins its schedule."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from timm.scheduler import create_scheduler_v2
+
+from runners.training.schedule import learning_rates, peak_learning_rate, updates_of_an_epoch
+from search_space import Setting, TrainSpec, variant_id
+from search_space.settings.training_relations import SCHEDULES
+
+DOCS = Path(__file__).parents[3] / "docs"
+ROWS = re.findall(r"^\| (\w+) \| (-|true|false) \| (.*) \|$", (DOCS / "sweep_format.md").read_text(), re.MULTILINE)
+EPOCHS, WARM_UP, UPDATES = 200, 20, 10  # as the page says
+
+
+def timms(sched: str, *, has_prefix: bool) -> list[float]:
+    """Rates of all updates, straight from timm; `has_prefix` shortens the schedule by the warm-up."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1e-3)
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        sched=sched,
+        num_epochs=EPOCHS - (WARM_UP if has_prefix else 0),
+        warmup_epochs=WARM_UP,
+        warmup_prefix=has_prefix,
+        warmup_lr=1e-6,
+        min_lr=1e-5,
+        step_on_epochs=False,
+        updates_per_epoch=UPDATES,
+    )
+    rates = []
+    for update in range(EPOCHS * UPDATES):
+        rates.append(optimizer.param_groups[0]["lr"])
+        if schedule is not None:
+            schedule.step_update(update + 1)
+    return rates
+
+
+def train_of(sched: str, *, has_prefix: bool) -> TrainSpec:
+    return TrainSpec(
+        epochs=EPOCHS, warmup_epochs=0 if sched == "none" else WARM_UP, sched=sched, warmup_prefix=has_prefix
+    )
+
+
+@pytest.mark.parametrize(("sched", "prefix", "cells"), ROWS)
+def test_the_table_of_rates_is_timms(sched: str, prefix: str, cells: str) -> None:
+    rates = timms(sched, has_prefix=prefix == "true")
+    end = WARM_UP * UPDATES
+    shown = [rates[update] for update in (0, end - 1, end, len(rates) // 2, -1)]
+    assert cells.split(" | ") == [f"{rate:.3g}" for rate in shown]
+
+
+def test_the_table_has_every_schedule() -> None:
+    twice = {"cosine", "multistep", "poly", "step", "tanh"}
+    expected = {(sched, prefix) for sched in twice for prefix in ("false", "true")}
+    assert {(sched, prefix) for sched, prefix, _ in ROWS} == expected | {(sched, "-") for sched in {*SCHEDULES} - twice}
+
+
+@pytest.mark.parametrize(("sched", "prefix", "cells"), ROWS)
+def test_a_trial_trains_with_these_rates_and_their_peak_is_known(sched: str, prefix: str, cells: str) -> None:
+    train = train_of(sched, has_prefix=prefix == "true")
+    rates = timms(sched, has_prefix=prefix == "true")
+    assert learning_rates(train, range(len(rates)), updates_per_epoch=UPDATES) == pytest.approx(rates, rel=1e-12)
+    assert peak_learning_rate(train, updates_per_epoch=UPDATES) == pytest.approx(max(rates), rel=1e-12)
+
+
+def test_a_cosine_with_a_warm_up_reaches_lr_only_as_its_prefix() -> None:
+    """The numbers of the issue: half of the epochs are warm-up, and the rate drops from 0.98 to 0.50 behind it."""
+    under = TrainSpec(epochs=10, warmup_epochs=5, lr=1.0, warmup_lr=0.0, min_lr=0.0)
+    joined = under.model_copy(update={"warmup_prefix": True})
+    around = [49, 50]
+    assert learning_rates(under, around, updates_per_epoch=10) == pytest.approx([0.98, 0.5])
+    assert learning_rates(joined, around, updates_per_epoch=10) == pytest.approx([0.98, 1.0])
+    # half of a cosine over the 50 updates that are left
+    assert learning_rates(joined, [75], updates_per_epoch=10) == pytest.approx([0.5])
+
+
+def test_the_default_keeps_the_ids_of_earlier_runs() -> None:
+    plain = Setting(train=TrainSpec(epochs=10, warmup_epochs=5))
+    stated = Setting(train=TrainSpec(epochs=10, warmup_epochs=5, warmup_prefix=False))
+    other = Setting(train=TrainSpec(epochs=10, warmup_epochs=5, warmup_prefix=True))
+    assert variant_id(plain) == variant_id(stated) == "ae367a7f6cf8"
+    assert variant_id(other) != variant_id(plain)
+
+
+@pytest.mark.parametrize(
+    ("num_train", "train", "updates"), [(1438, {}, 11), (5, {}, 1), (0, {}, 1), (7, {"mixup": 1.0}, 1)]
+)
+def test_updates_of_an_epoch(num_train: int, train: dict[str, float], updates: int) -> None:
+    assert updates_of_an_epoch(TrainSpec(**train), num_train) == updates
