@@ -134,6 +134,7 @@ class PlannedVariant(_Stored):
     params_m: _Amount | None = None
     gmacs: _Amount | None = None
     dropped: str = Field(default="", description="why it is not run; empty if it is")
+    num_tried: int | None = Field(default=None, description="different settings that `retune` tried for it")
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
     )
@@ -162,7 +163,8 @@ class Retuned(_Stored):
     """The tuning of every variant's own training parameters before the comparison."""
 
     parameters: list[str] = Field(description="paths below the setting")
-    num_trials: int = Field(description="settings tried for every variant")
+    space: dict[str, str] = Field(default_factory=dict, description="path -> the values to try, in words")
+    num_trials: int = Field(description="settings to try for every variant; equal ones are trained once")
     seeds: list[int] = Field(description="of the tuning trials; none of the reported ones")
     sampler: str
 

@@ -193,6 +193,7 @@ def _row(
         published=tuple(row for row in plan.published if belongs_to(row, variant.changes, spec)),
         records=records,
         study=variant.study,
+        num_tried=variant.num_tried,
     )
 
 
