@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from results import LedgerWriter, Run, ablation_table
+from results import LedgerWriter, Run, ablation_table, read_ledger
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.retune import plan_so_far, stages
 from runners.planning.plan import make_plan
@@ -126,7 +126,7 @@ def test_settings_that_were_tried_are_counted_once(write_sweep, tmp_path):
     assert Counter((spec.arch.attention.name, role) for role, _, spec in ended) == {
         ("softmax", "retune"): 2, ("reattention", "retune"): 2, ("softmax", ""): 2, ("reattention", ""): 2,
     }  # fmt: skip
-    tuned = plan_so_far(plan, Run.open(tmp_path / "run").records).as_run_plan()
+    tuned = plan_so_far(plan, read_ledger(tmp_path / "run" / "ledger.jsonl").records).as_run_plan()
     assert [variant.num_tried for variant in tuned.variants] == [2, 2]
     assert tuned.retuned.space == {"train.lr": "0.001 | 0.01"}
     assert [variant.num_tried for variant in plan.as_run_plan().variants] == [None, None]  # before
