@@ -125,7 +125,7 @@ def _retuned(table: AblationTable) -> Iterable[str]:
     if not arms:
         tried = f"at most {retuned.num_trials} settings per arm"
     elif len(arms) == 1:
-        tried = f"the best of {_trained(*arms, retuned)} per arm"
+        tried = f"the best of {_trained(next(iter(arms)), retuned)} per arm"
     else:
         each = "; ".join(f"{_trained(number, retuned)} for {', '.join(names)}" for number, names in arms.items())
         tried = f"the best of the different settings tried: {each}"
