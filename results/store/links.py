@@ -7,7 +7,7 @@ because a link can be made later. Files that are replaced (`results/store/files.
 replaces a link and does not follow it.
 
 Legal are links that stay inside, and a run directory that is a link itself (to another disk). Reading follows links,
-since it changes nothing. Hard links cannot be told from the file itself.
+since it changes nothing. Hard links cannot be distinguished from the file itself.
 """
 
 from __future__ import annotations

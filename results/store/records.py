@@ -163,7 +163,7 @@ class Retuned(_Stored):
     """The tuning of every variant's own training parameters before the comparison."""
 
     parameters: list[str] = Field(description="paths below the setting")
-    space: dict[str, str] = Field(default_factory=dict, description="path -> the values to try, in words")
+    space: dict[str, str] = Field(default_factory=dict, description="path -> the values to try, as text")
     num_trials: int = Field(description="settings to try for every variant; equal ones are trained once")
     seeds: list[int] = Field(description="of the tuning trials; none of the reported ones")
     sampler: str

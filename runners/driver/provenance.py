@@ -24,7 +24,7 @@ from search_space.parsing.secrets import masked
 
 __all__ = ["describe_session", "new_session", "write_provenance"]
 
-_NOTE = "# Copied by archsweep; *** stands for passwords and tokens, which are not copied."
+_NOTE = "# Copied by archsweep; *** replaces passwords and tokens, which are not copied."
 _PACKAGES = ("archsweep", "torch", "torchvision", "timm", "ray", "optuna", "numpy", "scikit-learn", "pydantic")
 
 

@@ -1,4 +1,4 @@
-"""No password and no token of a sweep file, the command line or an error lies in the run directory or its report."""
+"""No password and no token of a sweep file, the command line or an error is in the run directory or its report."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_no_file_of_the_run_holds_a_secret(run_dir):
 
 def test_the_copy_of_the_sweep_says_that_it_is_masked_and_is_a_sweep(run_dir):
     first, *lines = run_dir.sweep.read_text().splitlines()
-    assert first == "# Copied by archsweep; *** stands for passwords and tokens, which are not copied."
+    assert first == "# Copied by archsweep; *** replaces passwords and tokens, which are not copied."
     assert lines[0] == "# see http://***@wiki/page"
     assert "https://openreview.net/forum?id=abc" in lines[2]
     assert load_sweep(run_dir.sweep).sweep.name == "tiny"

@@ -13,7 +13,7 @@ import pytest
 from results import LedgerWriter, write_plan, write_tables
 
 ROOT = Path(__file__).parents[3]
-WRITE_FOR_EVER = """
+WRITE_ENDLESSLY = """
 import sys
 from results import write_tables
 from results.store.run_layout import RunDir
@@ -44,7 +44,7 @@ def test_a_table_is_whole_whenever_its_writer_is_killed(tmp_path, quickstart_pla
     assert {name for name in old if old[name] != new[name]} >= {"table.csv", "table.tex", "trials.csv"}
     draw = random.Random(0)
     for _ in range(6):
-        command = [sys.executable, "-c", WRITE_FOR_EVER, tmp_path / "run", tmp_path / "new"]
+        command = [sys.executable, "-c", WRITE_ENDLESSLY, tmp_path / "run", tmp_path / "new"]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "begin\n"

@@ -128,7 +128,7 @@ def test_a_long_text_is_refused_before_it_is_read(text: str) -> None:
 
 
 def test_values_of_the_limits_are_computed() -> None:
-    """The bounds refuse no expression that anybody needs."""
+    """The bounds refuse no expression that a sweep needs."""
     assert attempt("2 ** 511 * 2 ** 511 > 0") is True
     assert attempt("2 ** 512 * 2 ** 512 * 2 > 0") is None
     assert attempt("n ** 3 == 343 and (0 - n) ** 2 == 49 and n ** -1 < 0.2") is True
@@ -144,7 +144,7 @@ def test_a_message_shortens_a_long_value() -> None:
 
 
 def test_random_expressions_are_bounded() -> None:
-    """Of the whole grammar, with the values above: what nobody has thought of."""
+    """Of the whole grammar, with the values above: more than the list above."""
     draw = random.Random(0)
     names = list(VALUES)
 
