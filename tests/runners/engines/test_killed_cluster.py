@@ -1,4 +1,4 @@
-"""Parts of a private cluster are killed in the middle of a run: it goes on, or ends with a message, and nothing is lost."""
+"""Parts of a private cluster are killed during a run: it goes on, or ends with a message, and nothing is lost."""
 
 from __future__ import annotations
 
