@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.stats.numbers import level_percent
+from results.store.records import Retuned
 from results.table.table import AblationTable
 
 __all__ = ["DELTA", "PLUS_MINUS", "Sentence", "accuracy_error", "caption", "interval_name", "significance_stars"]
@@ -119,14 +120,34 @@ def _seeds(table: AblationTable) -> Iterable[str]:
 
 
 def _retuned(table: AblationTable) -> Iterable[str]:
-    if retuned := table.retuned:
-        settings = "1 setting" if retuned.num_trials == 1 else f"{retuned.num_trials} settings"
-        seeds = ("seed " if len(retuned.seeds) == 1 else "seeds ") + ", ".join(map(str, retuned.seeds))
-        yield (
-            f"Every arm is tuned to its own optimum of {', '.join(retuned.parameters)}: the best of {settings} per arm "
-            f"({retuned.sampler}, {seeds}, which are not reported). Differences are conditional on the settings found: "
-            "the variance of the tuning is in no interval."
-        )
+    """The tuning of every arm: its space, the settings really tried, and the seeds."""
+    if not (retuned := table.retuned):
+        return
+    known = retuned.space
+    space = ", ".join(f"{path} ({known[path]})" if path in known else path for path in retuned.parameters)
+    arms: dict[int, list[str]] = {}
+    for row in table.rows:
+        if row.num_tried is not None:
+            arms.setdefault(row.num_tried, []).append(row.name)
+    if not arms:
+        tried = f"at most {retuned.num_trials} settings per arm"
+    elif len(arms) == 1:
+        tried = f"the best of {_trained(next(iter(arms)), retuned)} per arm"
+    else:
+        each = "; ".join(f"{_trained(number, retuned)} for {', '.join(names)}" for number, names in arms.items())
+        tried = f"the best of the different settings tried: {each}"
+    seeds = ", ".join(map(str, retuned.seeds))
+    seeds = f"seed {seeds}, which is" if len(retuned.seeds) == 1 else f"seeds {seeds}, which are"
+    yield (
+        f"Every arm is tuned to its own optimum of {space}: {tried} ({retuned.sampler}, {seeds} not reported). "
+        "Differences are conditional on the settings found: the variance of the tuning is in no interval."
+    )
+
+
+def _trained(num_settings: int, retuned: Retuned) -> str:
+    trials = num_settings * len(retuned.seeds)
+    settings = "1 setting" if num_settings == 1 else f"{num_settings} settings"
+    return f"{settings} ({'1 trial' if trials == 1 else f'{trials} trials'})"
 
 
 def _deltas(table: AblationTable) -> Iterable[Sentence]:

@@ -156,6 +156,7 @@ class PlannedVariant(_Stored):
     added_after: int = Field(
         default=0, ge=0, description="completed trials of the comparison when it was added; 0: planned before them"
     )
+    num_tried: int | None = Field(default=None, description="different settings that `retune` tried for it")
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
     )
@@ -196,7 +197,8 @@ class Retuned(_Stored):
     """The tuning of every variant's own training parameters before the comparison."""
 
     parameters: list[str] = Field(description="paths below the setting")
-    num_trials: int = Field(description="settings tried for every variant")
+    space: dict[str, str] = Field(default_factory=dict, description="path -> the values to try, as text")
+    num_trials: int = Field(description="settings to try for every variant; equal ones are trained once")
     seeds: list[int] = Field(description="of the tuning trials; none of the reported ones")
     sampler: str
 

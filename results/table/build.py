@@ -200,6 +200,7 @@ def _row(
         records=records,
         study=variant.study,
         rests_on_changes=not variant.is_baseline and rests_on_changes(plan, variant),
+        num_tried=variant.num_tried,
     )
 
 

@@ -36,6 +36,7 @@ class Row:
         train_seconds: mean over the completed seeds.
         pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
         records: deciding record of each seed, in the order of the seeds.
+        num_tried: different settings that `retune` tried for the variant; None without it, or before it ended.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Row:
     study: str = ""
     rests_on_changes: bool = False
     front: int | None = None
+    num_tried: int | None = None
 
     @property
     def num_missing(self) -> int:

@@ -42,6 +42,7 @@ from search_space import (
     trial_id,
     tuning_sweep,
     value_at,
+    variant_id,
 )
 
 __all__ = ["ROLE", "Stage", "plan_so_far", "stages"]
@@ -69,6 +70,11 @@ class _TunedVariant:
     values: tuple[tuple[Setting, float | None], ...]
     missing: tuple[Variant, ...]
     infeasible: tuple[tuple[Variant, str], ...] = ()
+
+    @property
+    def num_tried(self) -> int:
+        """Number of different settings: a sampler may propose one again, which is not trained again."""
+        return len({variant_id(setting) for setting, _ in self.values})
 
     def best(self, direction: str | None) -> Setting | None:
         found = [(value, setting) for setting, value in self.values if value is not None]
@@ -238,7 +244,8 @@ def _tuned(plan: Plan, decided: Mapping[str, RecordSummary]) -> Plan:
     retune = plan.sweep.retune
     assert retune is not None
     direction = METRICS[plan.sweep.metric].direction
-    best = {tuned.variant.variant_id: tuned.best(direction) for tuned in _variants(plan, decided)}
+    arms = {tuned.variant.variant_id: tuned for tuned in _variants(plan, decided)}
+    best = {key: tuned.best(direction) for key, tuned in arms.items()}
     reference = best[plan.variants[0].variant_id]
     if reference is None:
         message = f"no tuning trial of the reference {plan.variants[0].name!r} completed"
@@ -247,15 +254,17 @@ def _tuned(plan: Plan, decided: Mapping[str, RecordSummary]) -> Plan:
     entries = []
     for entry in plan.entries:
         setting = best.get(entry.variant.variant_id)
+        num_tried = arms[entry.variant.variant_id].num_tried if entry.variant.variant_id in arms else None
         if entry.reasons:
             entries.append(entry)
         elif setting is None:
-            entries.append(Entry(entry.variant, ("no tuning trial of it completed",)))
+            entries.append(Entry(entry.variant, ("no tuning trial of it completed",), num_tried))
         else:
             tuned = {
                 path: value_at(setting, path)
                 for path in retune.parameters
                 if value_at(setting, path) != value_at(reference, path)
             }
-            entries.append(Entry(replace(entry.variant, setting=setting, changes={**entry.variant.changes, **tuned})))
+            variant = replace(entry.variant, setting=setting, changes={**entry.variant.changes, **tuned})
+            entries.append(Entry(variant, num_tried=num_tried))
     return replace(plan, entries=entries)

@@ -30,6 +30,7 @@ from search_space import (
     unmet_requirements,
     variants,
 )
+from search_space.settings.naming import describe_parameter
 from search_space.settings.training_relations import BrokenRelation
 
 __all__ = ["Entry", "Plan", "make_plan"]
@@ -37,10 +38,11 @@ __all__ = ["Entry", "Plan", "make_plan"]
 
 @dataclass(frozen=True)
 class Entry:
-    """Variant of the design; it is dropped if there are `reasons`."""
+    """Variant of the design; it is dropped if there are `reasons`. `num_tried`: settings that `retune` tried for it."""
 
     variant: Variant
     reasons: tuple[str, ...] = ()
+    num_tried: int | None = None
 
 
 @dataclass
@@ -177,6 +179,7 @@ class Plan:
                 components=dict(entry.variant.components),
                 is_baseline=entry.variant.is_baseline,
                 dropped="; ".join(entry.reasons),
+                num_tried=entry.num_tried,
                 params_m=self._costs.get(entry.variant.variant_id, {}).get("params_m"),
                 gmacs=self._costs.get(entry.variant.variant_id, {}).get("gmacs"),
             )
@@ -205,8 +208,13 @@ def _retuned(sweep: Sweep) -> Retuned | None:
     retune = sweep.retune
     if retune is None:
         return None
-    paths = list(retune.parameters)
-    return Retuned(parameters=paths, num_trials=retune.num_trials, seeds=list(retune.seeds), sampler=retune.sampler)
+    return Retuned(
+        parameters=list(retune.parameters),
+        space={path: describe_parameter(parameter) for path, parameter in retune.parameters.items()},
+        num_trials=retune.num_trials,
+        seeds=list(retune.seeds),
+        sampler=retune.sampler,
+    )
 
 
 def make_plan(file: SweepFile, *, profile: str = "") -> Plan:

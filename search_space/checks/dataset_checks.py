@@ -52,7 +52,7 @@ def _test_set(setting: Setting) -> Mapping[str, Any]:
     match dataset:
         case DigitsSpec():
             return {"name": dataset.name}
-        case ShapesSpec():  # drawn again from these
+        case ShapesSpec():  # generated from these
             return dataset.model_dump(exclude={"num_train"})
         case TimmDatasetSpec():
             return {"name": dataset.name, "test_split": dataset.test_split}

@@ -8,7 +8,7 @@ come from anywhere (a comment of a sweep file, an error message of a library, th
     WANDB_API_KEY=KEY            Authorization: Bearer TOKEN
 
 Of the query of a URL every value is masked whose name is not known to be harmless: names of secrets cannot be listed.
-A secret that is part of the path of a URL looks like any other path.
+A secret that is part of the path of a URL cannot be distinguished from other paths.
 """
 
 from __future__ import annotations

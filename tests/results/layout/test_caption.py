@@ -32,12 +32,36 @@ def texts(table):
 def test_caption_states_retuning(table):
     retuned = {"parameters": ["train.lr", "train.weight_decay"], "num_trials": 8, "seeds": [100, 101], "sampler": "tpe"}
     expected = (
-        "Every arm is tuned to its own optimum of train.lr, train.weight_decay: the best of 8 settings per arm "
+        "Every arm is tuned to its own optimum of train.lr, train.weight_decay: at most 8 settings per arm "
         "(tpe, seeds 100, 101, which are not reported). Differences are conditional on the settings found: the "
         "variance of the tuning is in no interval."
     )
     assert expected in texts(table(retuned=retuned))
     assert not any("optimum" in text for text in texts(table()))
+
+
+@pytest.mark.parametrize(
+    ("tried", "seeds", "expected"),
+    [
+        (
+            (6, 6),
+            [100, 101],
+            "the best of 6 settings (12 trials) per arm (random, seeds 100, 101, which are not reported).",
+        ),
+        (
+            (6, 1),
+            [100],
+            "the best of the different settings tried: 6 settings (6 trials) for baseline; "
+            "1 setting (1 trial) for wide (random, seed 100, which is not reported).",
+        ),
+    ],
+)
+def test_caption_counts_the_settings_that_were_really_tried(plan, planned, record, tried, seeds, expected):
+    """The budget is 8, but a space of six values has six settings."""
+    retuned = {"parameters": ["train.lr"], "space": {"train.lr": "0.1 | 0.2"}, "num_trials": 8, "sampler": "random"}
+    variants = [planned("baseline", is_baseline=True, num_tried=tried[0]), planned("wide", num_tried=tried[1])]
+    table = ablation_table(plan(*variants, retuned={**retuned, "seeds": seeds}), [record("baseline", 0, 90.0)])
+    assert f"Every arm is tuned to its own optimum of train.lr (0.1 | 0.2): {expected}" in texts(table)
 
 
 def test_trials_that_were_not_trained_again_are_counted(table):

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from results import LedgerWriter, Run, ablation_table
+from results import LedgerWriter, Run, ablation_table, read_ledger
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.retune import plan_so_far, stages
 from runners.planning.plan import make_plan
@@ -114,6 +114,22 @@ def test_every_arm_gets_its_own_optimum(write_sweep, tmp_path):
         mine = [(role, spec) for role, _, spec in ended if spec.arch.attention.name == name]
         tried = {spec.train.lr: peaked(spec) for role, spec in mine if role == "retune"}
         assert {spec.train.lr for role, spec in mine if not role} == {max(tried, key=tried.get)}
+
+
+def test_settings_that_were_tried_are_counted_once(write_sweep, tmp_path):
+    """Two values are two settings, however many proposals there are."""
+    text = RETUNE.replace("{min: 1e-4, max: 3e-2, log: true}", "[0.001, 0.01]").replace(
+        "num_trials: 5", "num_trials: 12"
+    )
+    plan = make_plan(load_sweep(write_sweep(text)))
+    ended = play(plan, tmp_path / "run", peaked)
+    assert Counter((spec.arch.attention.name, role) for role, _, spec in ended) == {
+        ("softmax", "retune"): 2, ("reattention", "retune"): 2, ("softmax", ""): 2, ("reattention", ""): 2,
+    }  # fmt: skip
+    tuned = plan_so_far(plan, read_ledger(tmp_path / "run" / "ledger.jsonl").records).as_run_plan()
+    assert [variant.num_tried for variant in tuned.variants] == [2, 2]
+    assert tuned.retuned.space == {"train.lr": "0.001 | 0.01"}
+    assert [variant.num_tried for variant in plan.as_run_plan().variants] == [None, None]  # before
 
 
 def test_arms_start_with_equal_candidates_their_own_setting_first(write_sweep, tmp_path):

@@ -144,7 +144,7 @@ def test_a_message_shortens_a_long_value() -> None:
 
 
 def test_random_expressions_are_bounded() -> None:
-    """Of the whole grammar, with the values above: what no list has."""
+    """Of the whole grammar, with the values above: more than the list above."""
     draw = random.Random(0)
     names = list(VALUES)
 
