@@ -1,7 +1,7 @@
 """Search spaces without continuous ranges: how many suggestions they have, and each of them.
 
 Such a search ends by itself. Its budget may be larger than the space, and a sampler that draws at random would look for
-the last variants for ever.
+the last variants without end.
 """
 
 from __future__ import annotations
