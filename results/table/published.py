@@ -68,7 +68,7 @@ def _without_implied(arch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-    """The same with 6 for 6.0: no field distinguishes them, and a field of whole numbers takes only the first."""
+    """The same with 6 for 6.0: they are equal in every field, and a field of whole numbers takes only the first."""
     if isinstance(value, Mapping):
         return {key: _whole(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -232,7 +232,7 @@ def make_plan(file: SweepFile, *, profile: str = "") -> Plan:
         raise SpecError([file.problem(each.path, each.message, each.hint, at_key=each.at_key) for each in refused])
     if sweep.search:
         return plan
-    untrainable: dict[str, Problem] = {}  # by message: one variant for all with the same fault
+    untrainable: dict[str, Problem] = {}  # by message: only the first variant with a fault is named
     for variant in variants(sweep):
         if sweep.match:
             variant, reasons = _matched(plan, variant)

@@ -162,7 +162,7 @@ def drive_pruner_over_seeds() -> None:
 
 
 def test_an_exception_during_a_run_is_a_message(tmp_path) -> None:
-    """Also where `check` was not called before."""
+    """Also without a check before."""
     with pytest.raises(SpecError, match=r"the sampler 'tpe' with gamma=0\.1 fails in this sweep: TypeError"):
         drive_sampler(tmp_path)
     with pytest.raises(SpecError, match="the pruner 'hyperband' with reduction_factor=1, max_resource=9 fails"):

@@ -113,8 +113,8 @@ def test_nothing_can_matter_where_all_trials_have_the_same_metric(sweep, noise):
 
 @pytest.mark.parametrize(("other", "methods"), [(50.1, ["fanova"]), (49.9, ["ped_anova", "fanova"])])
 def test_one_other_trial_is_a_variance_but_not_always_a_best_tenth(sweep, other, methods):
-    """One better trial among 20: the best two are all of them, and PED-ANOVA would draw equal shares. One worse is
-    distinguished from the others."""
+    """One better trial among 20: the best two are all of them, and PED-ANOVA would draw equal shares. One worse
+    trial can be separated from the others."""
     records = _records(lambda p: 50.0, count=20)
     records[7] = records[7].model_copy(update={"metrics": {"top1": other}})
     found = parameter_importances(records, sweep)
