@@ -26,7 +26,7 @@ def paths_of(place: RunDir | TrialDir | TrackerFiles) -> list[Path]:
 def every_path(run_dir: RunDir) -> list[Path]:
     """All that `RunDir` names, with the folders above, and a temporary file."""
     files = [*paths_of(run_dir), *map(run_dir.table, ("csv", "md", "tex", "html"))]
-    files += [run_dir.stop_request("s"), run_dir.visibility_marker("t"), temporary_path(run_dir.trials_csv)]
+    files += [run_dir.stop_request("s"), run_dir.visibility_marker("t"), run_dir.path / ".trials.csv.1.tmp"]
     files += [*paths_of(run_dir.trial("T")), *paths_of(run_dir.tracker("mlflow"))]
     folders = {folder for file in files for folder in file.parents if run_dir.path in folder.parents}
     return sorted({*files, *folders})
