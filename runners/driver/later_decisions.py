@@ -19,7 +19,7 @@ from search_space import SpecError
 
 __all__ = ["LaterDecisions"]
 
-_COMPARED = ("seeds", "metric", "objectives", "num_trials")
+_COMPARED = ("seeds", "metric", "objectives")
 
 
 class LaterDecisions:

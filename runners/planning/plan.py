@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from modelzoo import measure_cost, resolve_img_size
 from modelzoo.factory.sameness import build_the_same
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
 from results.store.records import Origin, Retuned
-from runners.data import DataInfo, describe_dataset
+from runners.data import DataInfo, describe_dataset, train_batch_size
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.training import training_relations
@@ -30,6 +31,7 @@ from search_space import (
     unmet_requirements,
     variants,
 )
+from search_space.schema.trial import TrainSpec
 from search_space.settings.naming import describe_parameter
 from search_space.settings.training_relations import BrokenRelation
 
@@ -282,7 +284,7 @@ def _twin(plan: Plan, variant: Variant) -> str:
     setting, cost = variant.setting, plan.cost_of(variant)
     for entry in plan.entries:
         other = entry.variant.setting
-        if entry.reasons or (other.task, other.train) != (setting.task, setting.train):
+        if entry.reasons or other.task != setting.task or _in_effect(plan, other) != _in_effect(plan, setting):
             continue
         if plan.cost_of(entry.variant) != cost:
             continue
@@ -292,6 +294,17 @@ def _twin(plan: Plan, variant: Variant) -> str:
         if size == other_size and build_the_same(other.arch, setting.arch, img_size=size, **shape):
             return entry.variant.name
     return ""
+
+
+def _in_effect(plan: Plan, setting: Setting) -> TrainSpec:
+    """The training options as they take effect: no batch has more images than the dataset, and without a warm-up its
+    options are unused."""
+    train, update = setting.train, dict[str, Any]()
+    if not train.recalibrate_bn:  # which draws its sample by the batch size as it is written
+        update["batch_size"] = train_batch_size(train, plan.describe(setting.task).num_train)
+    if not train.warmup_epochs:
+        update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
+    return train.model_copy(update=update)
 
 
 def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:

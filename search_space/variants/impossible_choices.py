@@ -106,7 +106,7 @@ def impossible_rows(
                     message = f"the variant {variant.name!r} cannot be trained: {broken.path}: {broken.message}"
                     hint = "remove one of its values, or drop such variants by `require`"
                     yield Issue(("space",), message, hint, at_key=True)
-    except SpecError:  # reported with the plan
+    except (SpecError, ExpressionError):  # reported with the plan, and with the requirements
         return
 
 

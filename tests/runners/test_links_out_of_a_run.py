@@ -158,6 +158,7 @@ def test_a_loop_of_links_is_an_error_with_a_message(run_dir):
 
 ELSEWHERE = {  # where files of a user's choice are written, or none of a run
     "results/store/files.py": "`xb` makes the file",
+    "results/run_files/bundle.py": "a temporary folder",
     "runners/cli/app.py": "/dev/null",
     "runners/cli/import_checkpoint.py": "-o FILE",
     "runners/cli/launch.py": "launch files",

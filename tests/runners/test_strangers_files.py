@@ -218,7 +218,9 @@ def test_a_trial_id_names_no_file_outside(archsweep, tmp_path, write_sweep, name
         (folder / "checkpoint.pt").write_text("mine")
         numpy.savez(folder / "probes.npz", cross_layer_similarity=numpy.full((2, 2), 0.123456789))
     (run / "checkpoint.pt").write_text("mine")
-    lines = [record.model_copy(update={"trial_id": name, "variant": name or "x"}).model_dump_json()]
+    # Without a spec the id cannot be verified; with one the ledger is refused.
+    changed = {"trial_id": name, "variant": name or "x", "spec": {}}
+    lines = [record.model_copy(update=changed).model_dump_json()]
     (run / "ledger.jsonl").write_text("\n".join(lines) + "\n")
     for verb in (["status"], ["table"], ["ls"], ["report"], ["diff", name, record.variant_id]):
         done = archsweep(verb[0], run, *verb[1:], cwd=tmp_path)

@@ -61,7 +61,8 @@ def test_caption_counts_the_settings_that_were_really_tried(plan, planned, recor
     retuned = {"parameters": ["train.lr"], "space": {"train.lr": "0.1 | 0.2"}, "num_trials": 8, "sampler": "random"}
     variants = [planned("baseline", is_baseline=True, num_tried=tried[0]), planned("wide", num_tried=tried[1])]
     table = ablation_table(plan(*variants, retuned={**retuned, "seeds": seeds}), [record("baseline", 0, 90.0)])
-    assert f"Every arm is tuned to its own optimum of train.lr (0.1 | 0.2): {expected}" in texts(table)
+    (found,) = [text for text in texts(table) if "optimum" in text]
+    assert found.startswith(f"Every arm is tuned to its own optimum of train.lr (0.1 | 0.2): {expected} ")
 
 
 def test_trials_that_were_not_trained_again_are_counted(table):

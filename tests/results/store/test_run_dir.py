@@ -26,17 +26,6 @@ from results import (
 from search_space.parsing.errors import SpecError
 
 
-@pytest.fixture
-def quickstart_records(quickstart_records):
-    """Without the 101 % that make its table easy to work out by hand: no ledger with that is read."""
-    return [
-        record.model_copy(update={"metrics": {**record.metrics, "top1": min(100.0, record.metrics["top1"])}})
-        if record.metrics
-        else record
-        for record in quickstart_records
-    ]
-
-
 def _make_run(path, plan, records, events=()):
     write_plan(path, plan)
     with LedgerWriter(path) as ledger, ProgressWriter(path) as progress:

@@ -11,7 +11,7 @@ SWEEP = """
     name: twins
     baseline:
       arch: {model: vit, depth: 1, embed_dim: 8, num_heads: 2, patch_size: 4, mlp_ratio: 1}
-      train: {epochs: 1, batch_size: 256}
+      train: {epochs: 1, batch_size: 256, recalibrate_bn: 0}
     space: {SPACE}
     design: one_factor
     seeds: 1
@@ -44,3 +44,11 @@ def test_rows_that_train_another_way_are_kept():
     kept, found = dropped("{train.lr: [0.003, 0.002], arch.drop_path_rate: [0.0]}")
     assert kept == ["baseline", "lr=0.003", "lr=0.002"]
     assert found == {}
+
+
+def test_training_options_without_effect_are_no_rows():
+    """1,438 training images: a batch of 2,000 has 1,438, and so has one of 3,000. There is no warm-up."""
+    kept, found = dropped("{train.batch_size: [2000, 3000], train.warmup_lr: [0.1]}")
+    assert kept == ["baseline", "batch_size=2000"]
+    assert list(found) == ["batch_size=3000", "warmup_lr=0.1"]
+    assert found["batch_size=3000"].startswith("builds the same model as 'batch_size=2000'")

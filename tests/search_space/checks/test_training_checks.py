@@ -223,3 +223,11 @@ def test_a_published_row_has_values_that_a_variant_can_have() -> None:
     ]
     option = "published: [{when: {arch.attention.expansion: 2}, top1: 80.0, source: a paper}]\n"
     assert problems("epochs: 4", "design: one_factor\n" + option) == []  # some row may be a refiner
+
+
+def test_an_unreadable_requirement_is_reported_beside_the_rows_of_a_factorial():
+    """Rows are checked after `require`, which must be read first."""
+    rest = 'design: factorial\nspace: {train.lr: [0.001, 0.002], arch.depth: [1, 2]}\nrequire: ["train.lr < 09"]\n'
+    (found,) = problems("epochs: 1", rest)
+    assert found[1] == "require[0]"
+    assert found[2].startswith("'train.lr < 09' is not a requirement: it cannot be read: ")
