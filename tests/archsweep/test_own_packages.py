@@ -72,8 +72,8 @@ def statuses(folder):
     return [(record.status, record.failure and record.failure.message) for record in opened.records]
 
 
-# Slow, because a cluster starts. Of the default run, the next test holds it for the other start of the command, and the
-# one after it this start without Ray.
+# These two are slow, because a cluster starts. Of the default run, the test after them holds that spawned processes find
+# our packages, and the last ones of this file that our finder comes before the path of the process.
 @pytest.mark.ray
 @pytest.mark.slow
 def test_console_script_trains_on_ray(command, folder):
@@ -86,6 +86,7 @@ def test_console_script_trains_on_ray(command, folder):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_module_trains_on_ray_in_two_processes_with_a_tracker(command, folder):
     """Forked trial, spawned ranks, tracker process: each finds our packages, also where the folder is on PYTHONPATH."""
     track = ["--set", "track=[tensorboard]", "--set", "resources.cpus=2", "--set", "resources.processes=2"]

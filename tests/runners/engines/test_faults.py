@@ -183,6 +183,8 @@ def test_a_node_that_joins_is_put_to_use_and_its_trial_runs_again_when_it_is_los
     assert results_of(run)[trial] == expected
 
 
+# Slow, because a node joins and fails several workers. Of the default run, test_placement.py holds the rule.
+@pytest.mark.slow
 def test_a_node_that_fails_everything_is_set_aside(start, add_node, tmp_path):
     """Its installation is broken: scikit-learn, which brings the digits, cannot be imported there."""
     broken = tmp_path / "broken" / "sklearn"
@@ -213,6 +215,9 @@ def test_a_trial_whose_worker_is_killed_runs_again(start, tmp_path):
     assert results_of(run) == undisturbed(SWEEP, tmp_path)
 
 
+# Slow, because a worker of Ray starts twice. Of the default run, test_orchestrator.py holds that such a trial is tried
+# once more, and alone.
+@pytest.mark.slow
 @needs_proc
 def test_trial_that_memory_ran_out_for_runs_once_more_alone(start, while_training):
     """What the kernel's memory killer does: a record says so, and the second attempt does not share its node."""
