@@ -72,8 +72,8 @@ def statuses(folder):
     return [(record.status, record.failure and record.failure.message) for record in opened.records]
 
 
-# These two are slow, because a cluster starts. Of the default run, the test after them holds that spawned processes find
-# our packages, and the last ones of this file that our finder comes before the path of the process.
+# These two are slow, because a cluster starts. Of the default run, the test after them holds that spawned processes
+# find our packages, and the last ones of this file that our finder comes before the path of the process.
 @pytest.mark.ray
 @pytest.mark.slow
 def test_console_script_trains_on_ray(command, folder):

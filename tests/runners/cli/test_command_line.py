@@ -168,7 +168,8 @@ def test_sweep_without_a_runnable_variant_does_not_end_with_0(archsweep, write_s
     assert "params_m <= 1e-06 does not hold" in done.stderr or "params_m <= 0.000001 does not hold" in done.stderr
 
 
-# Slow, because two clusters start. Of the default run, test_interruption.py holds that the run of a killed driver goes on.
+# Slow, because two clusters start. Of the default run, test_interruption.py holds that the run of a killed driver
+# goes on.
 @pytest.mark.slow
 def test_killed_ray_run_continues_and_leaves_no_trial_behind(archsweep, write_sweep, tmp_path, ray_cluster):
     """The cluster outlives its driver; what the dead driver trained there must end with it. The table is that of a run
