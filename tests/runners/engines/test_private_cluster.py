@@ -218,7 +218,7 @@ def test_at_its_end_it_leaves_the_cache_alone_outside(start, home):
     assert_on_loopback_only(seen)
     assert of_process(ended.pid) == []
     (entry,) = [name for name in written(home) if name != "work/sweep.yaml"]
-    assert entry.startswith("home/.cache/archsweep/v1/")
+    assert entry.startswith("home/.cache/archsweep/v2/")
     assert_no_process_left(ended.pid)
 
 
