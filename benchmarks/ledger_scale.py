@@ -22,6 +22,8 @@ from pathlib import Path
 from unittest import mock
 
 from results import LedgerWriter, ProgressEvent, ProgressWriter, Run, TrialRecord, write_plan
+from search_space import TrialSpec
+from search_space.schema.identity import canonical_json, trial_id_of
 
 SWEEP = """
 name: ledger_scale
@@ -59,12 +61,14 @@ def trained(directory: Path) -> Run:
 def multiplied(run: Run, count: int) -> Iterator[TrialRecord]:
     """As many records: those of the run, with other seeds and so other ids and values."""
     originals = list(run.deciding.values())
+    canonical = {one.variant_id: canonical_json(TrialSpec.model_validate(one.spec).setting) for one in originals}
     for number in range(count):
         one = originals[number % len(originals)]
         seed = number // len(originals)
         spec = {**one.spec, "seed": seed}
         metrics = {**one.metrics, "top1": 50 + (number * 7919 % 5000) / 100}
-        yield one.model_copy(update={"trial_id": f"{number:012x}", "seed": seed, "spec": spec, "metrics": metrics})
+        key = trial_id_of(canonical[one.variant_id], seed)
+        yield one.model_copy(update={"trial_id": key, "seed": seed, "spec": spec, "metrics": metrics})
 
 
 def write_run(directory: Path, run: Run, count: int) -> None:
