@@ -16,7 +16,7 @@ from results.store.driver_lock import DriverLock
 from results.store.files import fsync_directory, readable_write_errors
 from results.store.ledger import LedgerScan, is_record, open_ledger
 from results.store.links import opener_within, refuse_unsafe_entries
-from results.store.record_summary import RecordSummary, summarize
+from results.store.record_summary import RecordSummary, counting, summarize
 from results.store.records import Origin, TrialRecord
 from results.store.run_layout import RunDir
 
@@ -104,8 +104,7 @@ class LedgerWriter:
     def supersede(self, origins: Iterable[Origin]) -> None:
         """Leave the records of these origins out of `summaries`: they stay in the file and count no more."""
         self.superseded = tuple(origins)
-        left_out = {(origin.data, origin.code, origin.software) for origin in self.superseded}
-        self.summaries[:] = [each for each in self.summaries if (each.data, each.code, each.software) not in left_out]
+        self.summaries[:] = list(counting(self.summaries, self.superseded))
 
     def _truncate(self) -> None:
         assert self._descriptor is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 from results.stats.paired import Summary, is_measured, paired_delta, summarise
 from results.stats.pareto import pareto_ranks
-from results.store.record_summary import AnyRecord, RecordSummary, latest_by_trial
+from results.store.record_summary import AnyRecord, RecordSummary, counting, latest_by_trial
 from results.store.records import PlannedVariant, RunPlan, TrialRecord
 from results.table.comparison import with_comparisons
 from results.table.later_changes import changes_after_results, rests_on_changes
@@ -41,7 +41,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         if name not in (*RANKED, *COST_NAMES):
             hint = did_you_mean(name, (*RANKED, *COST_NAMES))
             raise SpecError(Problem(f"unknown objective {name!r}", path="search.objectives", hint=hint))
-    counted = [record for record in records if record.origin not in plan.superseded] if plan.superseded else records
+    counted = tuple(counting(records, plan.superseded))
     trials = planned_trials(plan, latest_by_trial(counted).values())
     selection = plan.analysis.selection
     check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)

@@ -86,7 +86,7 @@ def _rows(dataset: Any, table: Any) -> Iterator[Part]:
     for name, paths in files.items():
         if paths:
             root = os.path.commonpath(paths)
-            yield from (Part(_relative(path, root), "", path if os.path.isfile(path) else None) for path in paths)
+            yield from (_file(path, _relative(path, root)) for path in paths)
         else:
             # Values as text: the buffers of equal columns differ where rows were sliced off.
             yield Part(name, "", repr(table.column(name).to_pylist()).encode(errors="surrogateescape"))
@@ -109,10 +109,7 @@ def _shards(reader: Any) -> Iterable[Part] | None:
     if filenames is None:
         return None
     places = [name if "::" in name or "://" in name else os.path.join(reader.root or "", name) for name in filenames]
-    return (
-        Part(str(name), "", place if os.path.isfile(place) else None)
-        for name, place in zip(filenames, places, strict=True)
-    )
+    return (_file(place, str(name)) for name, place in zip(filenames, places, strict=True))
 
 
 def _hub_builder(reader: Any) -> Iterable[Part] | None:
@@ -141,7 +138,7 @@ def _arrays_of(dataset: Any) -> Iterable[Part] | None:
 
 def _arrays(**arrays: Any) -> Iterator[Part]:
     for name, array in arrays.items():
-        values = np.ascontiguousarray(array)
+        values = np.asarray(array)
         yield Part(f"{name} {values.dtype} {values.shape}", "", _bytes(values))
 
 
@@ -149,8 +146,9 @@ def _bytes(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values).tobytes()
 
 
-def _file(path: str) -> Part:
-    return Part(path, "", path if os.path.isfile(path) else None)
+def _file(path: str, name: str = "") -> Part:
+    """A file that is known by content where it is here, else by its name (default: the path)."""
+    return Part(name or path, "", path if os.path.isfile(path) else None)
 
 
 def _relative(path: str | Path, root: str | Path) -> str:

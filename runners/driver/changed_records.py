@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
 from results.store.files import atomic_write
+from results.store.record_summary import origin_key
 from results.store.records import Origin
 from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
@@ -104,14 +105,14 @@ def find_changed_records(plan: Plan, ledger: LedgerWriter, origins: Origins) -> 
     """
     planned = [each for each in ledger.summaries if _is_planned(plan, each)]
     settings = [variant.setting for variant in plan.variants] or [plan.sweep.baseline]
-    present = {_key(origins.of(setting)) for setting in settings}
+    present = {origin_key(origins.of(setting)) for setting in settings}
     # A search has settings that the plan does not list: a record of each unknown origin decides.
-    examples = _examples(ledger, {_key(each) for each in planned} - present)
+    examples = _examples(ledger, {origin_key(each) for each in planned} - present)
     now = {key: _present_origin(origins, record) for key, record in examples.items()}
     stale = {key: examples[key].origin for key in sorted(examples) if now[key] != examples[key].origin}
     decided = latest_by_trial(planned)
     current = latest_by_trial(planned, stale.values())
-    counts = Counter(stale[_key(each)] for trial, each in decided.items() if trial not in current)
+    counts = Counter(stale[origin_key(each)] for trial, each in decided.items() if trial not in current)
     differences = dict.fromkeys(
         line
         for key, origin in stale.items()
@@ -148,17 +149,13 @@ def _is_planned(plan: Plan, summary: RecordSummary) -> bool:
     return summary.seed in plan.sweep.seeds and any(each.variant_id == summary.variant_id for each in plan.variants)
 
 
-def _key(of: Origin | RecordSummary | TrialRecord) -> tuple[str, str, str]:
-    return of.data, of.code, of.software
-
-
 def _examples(ledger: LedgerWriter, wanted: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], TrialRecord]:
     found: dict[tuple[str, str, str], TrialRecord] = {}
     if not wanted:
         return found
     for record in read_ledger(ledger.path, curves=False).records:
-        if _key(record) in wanted:
-            found.setdefault(_key(record), record)
+        if origin_key(record) in wanted:
+            found.setdefault(origin_key(record), record)
     return found
 
 
@@ -177,7 +174,7 @@ def _differences(
     if new is None:
         yield f"data of {name}: not here, or its options are no longer known"
         return
-    if not any(_key(old)):
+    if not any(origin_key(old)):
         yield "an archsweep before 0.3 did not record data, code and software"
         return
     if old.data != new.data:
