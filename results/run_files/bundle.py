@@ -30,6 +30,7 @@ from results.store.run import Run, read_plan
 from results.store.run_layout import IN_RUN_DIR, RunDir
 from results.table.build import planned_trials
 from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.secrets import masked
 
 __all__ = ["Bundled", "verify_bundle", "write_bundle"]
 
@@ -68,7 +69,7 @@ def write_bundle(run_dir: str | os.PathLike[str], path: Path) -> Bundled:
         ):
             if (files.path / name).is_file():
                 (stage.path / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(files.path / name, stage.path / name)
+                _copy_masked(files.path / name, stage.path / name)
         _drop_torn_line(stage.ledger)
         run = Run.open(stage, curves=False)
         if not run.records:
@@ -163,6 +164,12 @@ def _is_known(name: str) -> bool:
 def _table_paths() -> list[Path]:
     formats = [IN_RUN_DIR.table(name) for name in ("csv", "md", "tex", "html")]
     return [*formats, IN_RUN_DIR.trials_csv, IN_RUN_DIR.curves_csv]
+
+
+def _copy_masked(source: Path, target: Path) -> None:
+    """Copy a text of the run; runs of earlier versions hold what is masked today where it is written."""
+    with open(source, encoding="utf-8", newline="") as lines, open(target, "w", encoding="utf-8", newline="") as copy:
+        copy.writelines(map(masked, lines))
 
 
 def _drop_torn_line(ledger: Path) -> None:

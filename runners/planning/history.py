@@ -16,6 +16,8 @@ from typing import Any
 
 from results import TrialRecord, latest_by_trial, read_ledger
 from results.stats.paired import is_measured, paired_delta
+from results.store.record_summary import counting
+from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from search_space import Setting, Variant
 
@@ -79,12 +81,14 @@ class History:
 
 
 def read_history(run_dir: Path) -> History:
-    """Read the history of a run directory.
+    """Read the history of a run directory, without the records that a `run --changed retrain` left out.
 
     Raises:
-        SpecError: there is a ledger that cannot be read.
+        SpecError: there is a ledger or a plan that cannot be read.
     """
-    records = read_ledger(RunDir.of(run_dir).ledger).records
+    files = RunDir.of(run_dir)
+    superseded = read_plan(files).superseded if files.plan.exists() else ()
+    records = list(counting(read_ledger(files.ledger).records, superseded))
     main = tuple(latest_by_trial(record for record in records if not record.role).values())
     seconds: dict[str, list[float]] = {}
     for record in records:

@@ -72,6 +72,17 @@ def test_it_holds_the_tables_of_the_run_and_its_sources(packed):
     assert any(name.startswith("data/") for name in names)
 
 
+def test_secrets_of_a_run_of_an_earlier_version_are_masked(packed, tmp_path):
+    from results.run_files.bundle import verify_bundle, write_bundle
+
+    shutil.copytree(packed / "run", tmp_path / "run")
+    with open(tmp_path / "run" / "sweep.yaml", "a") as sweep:
+        sweep.write("# tracked at http://host/?token=hunter2\n")
+    write_bundle(tmp_path / "run", tmp_path / "run.zip")
+    assert "# tracked at http://host/?token=***\n" in text(tmp_path / "run.zip", "sweep.yaml")
+    assert verify_bundle(tmp_path / "run.zip").num_trials == 4
+
+
 def test_equal_runs_give_equal_bundles(packed, archsweep):
     first = (packed / "run.zip").read_bytes()
     done = archsweep("bundle", "run", "--out", "again.zip", cwd=packed)

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from modelzoo import build_model
 from results import LedgerWriter
+from results.store.records import Origin
+from results.store.run import write_plan
 from runners.cli.app import app
 from runners.cli.plan.as_text import plan_sentences
 from runners.driver.orchestrator import Orchestrator
@@ -202,6 +204,17 @@ def test_history_has_seconds_and_spread(write_sweep, tmp_path):
         update={"train": plan.variants[0].setting.train.model_copy(update={"epochs": 99})}
     )
     assert history.seconds(longer) is None
+
+
+def test_records_that_a_run_left_out_are_no_history(write_sweep, tmp_path):
+    """`run --changed retrain` lists their origin in plan.json; `plan` must not take them for done."""
+    plan = fill(write_sweep(), tmp_path / "run", {("baseline", 0): 90.0})
+    write_plan(tmp_path / "run", plan.as_run_plan())
+    assert len(read_history(tmp_path / "run").records) == 1
+    write_plan(tmp_path / "run", plan.as_run_plan(superseded=[Origin()]))
+    history = read_history(tmp_path / "run")
+    assert history.records == ()
+    assert history.typical_seconds is None
 
 
 def test_forecast_counts_remaining_trials(write_sweep, tmp_path):
