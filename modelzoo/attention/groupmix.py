@@ -25,7 +25,7 @@ from torch import nn
 
 from modelzoo.attention.contract import KeyTap, Slot, TokenAttention
 from modelzoo.attention.groupmix_aggregators import Aggregator, AggregatorKind, ConvolutionalPosition
-from modelzoo.attention.groupmix_segments import Segments, check_windows, spread_windows
+from modelzoo.attention.groupmix_segments import KERNEL_SIZES, Segments, check_windows, spread_windows
 
 __all__ = ["GroupMixAttention", "spread_windows"]
 
@@ -34,7 +34,7 @@ class GroupMixAttention(TokenAttention):
     """Group-Mix attention with one segment of tokens, one per aggregator kernel, and a local branch without attention.
 
     Args:
-        kernel_sizes: Side of each group segment's neighbourhood. 1: only the 1x1 convolution.
+        kernel_sizes: Side of each group segment's neighbourhood. 1: only the 1x1 convolution. None: (3, 5, 7).
         num_segments: Total number of segments; `kernel_sizes` is repeated or truncated to fit. None: given by
             `kernel_sizes`.
         aggregator: Aggregation of a group segment's neighbourhood: `dwconv`, a depthwise convolution; `maxpool` or
@@ -62,7 +62,7 @@ class GroupMixAttention(TokenAttention):
         self,
         slot: Slot,
         *,
-        kernel_sizes: tuple[int, ...] = (3, 5, 7),
+        kernel_sizes: tuple[int, ...] | None = None,
         num_segments: int | None = None,
         aggregator: AggregatorKind = "dwconv",
         identity_segment: bool = True,
@@ -76,7 +76,10 @@ class GroupMixAttention(TokenAttention):
         qk_scale: float | None = None,
     ) -> None:
         segments = Segments.of(
-            kernel_sizes, num_segments=num_segments, identity_segment=identity_segment, local_branch=local_branch
+            KERNEL_SIZES if kernel_sizes is None else kernel_sizes,
+            num_segments=num_segments,
+            identity_segment=identity_segment,
+            local_branch=local_branch,
         )
         segments.check(slot, local_kernel_size=local_kernel_size, aggregator=aggregator)
         windows = check_windows(slot, crpe, position_windows, crpe_windows)
@@ -110,8 +113,12 @@ class GroupMixAttention(TokenAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Tokens after attention, and no map; `grid_size` is the input's patch grid if it differs from the slot's."""
         B, N, _ = x_BND.shape
-        grid_size = self._grid_of(N, grid_size)
         qkv_3BND = self.qkv(x_BND).reshape(B, N, 3, -1).permute(2, 0, 1, 3)
+        return self.proj_drop(self.proj(self.mix(qkv_3BND, grid_size))), None
+
+    def mix(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
+        """Mixed values (B, N, D) before the output projection, for hosts that keep their own linear layers."""
+        grid_size = self._grid_of(qkv_3BND.shape[2], grid_size)
         mixed_3BNT, local_BNS = self.aggregator(qkv_3BND, grid_size)
         if self.straddles:
             # Segment-major -> channel-major: the first channels of all segments, then the second ones.
@@ -124,8 +131,7 @@ class GroupMixAttention(TokenAttention):
         out_BNT = out_BHNE.transpose(1, 2).flatten(2)
         if self.straddles:
             out_BNT = out_BNT.unflatten(-1, (-1, self.num_attending)).transpose(-1, -2).flatten(-2)
-        out_BND = out_BNT if local_BNS is None else torch.cat([out_BNT, local_BNS], dim=-1)
-        return self.proj_drop(self.proj(out_BND)), None
+        return out_BNT if local_BNS is None else torch.cat([out_BNT, local_BNS], dim=-1)
 
     def _grid_of(self, num_tokens: int, grid_size: tuple[int, int] | None) -> tuple[int, int]:
         grid_size = grid_size or self.slot.grid_size

@@ -5,14 +5,17 @@ Separate from `groupmix.py` because most of the code composes error messages.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelzoo.attention.contract import Slot
 from modelzoo.legal_values import divisors, listed, nearest
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["Segments", "check_windows", "spread_windows"]
+__all__ = ["KERNEL_SIZES", "Segments", "check_windows", "fitting_kernel_sizes", "spread_windows"]
 
+KERNEL_SIZES = (3, 5, 7)
+"""The released kernels, where none are asked for and their segments fit."""
 POSITION_WINDOWS = (3, 5, 7)
 _LOCAL_KERNEL_SIZE = 3
 
@@ -147,6 +150,22 @@ class Segments:
             path="arch.attention",
             hint=hint,
         )
+
+
+def fitting_kernel_sizes(
+    slots: Iterable[Slot], *, num_segments: int | None, identity_segment: bool, local_branch: bool
+) -> tuple[int, ...]:
+    """Kernels where none are asked for, the same for all slots: the first of (3, 5, 7), (3, 5) and (3,) that fits them.
+
+    The released kernels if none fits, for the message about them, or if their number is given.
+    """
+    slots = list(slots)
+    if num_segments is None:
+        for number in range(len(KERNEL_SIZES), 0, -1):
+            segments = Segments(KERNEL_SIZES[:number], identity_segment, local_branch, are_counted=False)
+            if all(segments.fit(slot.dim, slot.num_heads) for slot in slots):
+                return segments.kernel_sizes
+    return KERNEL_SIZES
 
 
 def spread_windows(num_heads: int, windows: tuple[int, ...] = POSITION_WINDOWS) -> dict[int, int]:

@@ -48,9 +48,13 @@ class CoatSite:
             return f"uses {FactorAttnConvRelPosEnc.__module__}.FactorAttnConvRelPosEnc, which forms no attention map"
         return "has parallel blocks that share one attention over three scales" if self._model.parallel_blocks else None
 
-    def put(self, name: str, options: Mapping[str, Any]) -> None:
+    def replaces(self, name: str) -> list[str]:
+        return [] if self._host.crpe is None else ["convolutional position term of its stage (crpe)"]
+
+    @property
+    def slot(self) -> Slot:
         host = self._host
-        slot = Slot(
+        return Slot(
             dim=host.qkv.in_features,
             num_heads=host.num_heads,
             num_prefix_tokens=1,
@@ -58,7 +62,10 @@ class CoatSite:
             attn_drop=host.attn_drop.p,
             proj_drop=host.proj_drop.p,
         )
-        mechanism = make_mechanism(name, slot, options, host.qkv)
+
+    def put(self, name: str, options: Mapping[str, Any]) -> None:
+        host = self._host
+        mechanism = make_mechanism(name, self.slot, options, host.qkv)
         assert isinstance(mechanism, GroupMixAttention)
         mechanism.qkv = host.qkv
         if isinstance(mechanism.proj, nn.Linear):

@@ -11,7 +11,16 @@ from torch import nn
 
 from modelzoo.attention.groupmix import GroupMixAttention
 
-__all__ = ["GridAttention", "WindowGridAttention"]
+__all__ = ["GridAttention", "WindowGridAttention", "refuse_window_mask"]
+
+
+def refuse_window_mask(mask: torch.Tensor | None) -> None:
+    """Raise ValueError for the mask of a shifted window."""
+    if mask is not None:
+        raise ValueError(
+            "Group-Mix attention does not support the mask of a shifted window: "
+            "its aggregators would mix pixels that the mask separates"
+        )
 
 
 class GridAttention(nn.Module):
@@ -38,9 +47,5 @@ class WindowGridAttention(nn.Module):
         self.window_size = window_size
 
     def forward(self, x_WTD: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        if mask is not None:
-            raise ValueError(
-                "Group-Mix attention does not support the mask of a shifted window: "
-                "its aggregators would mix pixels that the mask separates"
-            )
+        refuse_window_mask(mask)
         return self.mechanism.attend(x_WTD, grid_size=self.window_size)[0]

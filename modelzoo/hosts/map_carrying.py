@@ -56,19 +56,25 @@ def swap_carrying(
         SpecError: another host, blocks that are no neighbours where they must be, or maps that cannot be added.
     """
     which = "sharing" if spec.sharing != "none" else "residual_map"
-    plain = [site for site in sites if isinstance(site, PlainSite)]
-    if len(plain) < len(sites) or not isinstance(model, VisionTransformer):
+    plain = {index: site for index in chosen if isinstance(site := sites[index], PlainSite)}
+    if len(plain) < len(chosen) or not isinstance(model, VisionTransformer):
+        has_same_tokens = hasattr(model, "blocks")
+        reason = (
+            "have more than plain attention, and only timm's plain `Block` is rebuilt to hand on maps"
+            if has_same_tokens
+            else "do not attend over the same tokens"
+        )
         raise SpecError(
             Problem(
-                f"{which} hands attention maps from block to block, "
-                f"but the blocks of {arch.model!r} do not attend over the same tokens",
+                f"{which} hands attention maps from block to block, but the blocks of {arch.model!r} {reason}",
                 path=f"arch.attention.{which}",
                 hint="legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*)",
             )
         )
-    reasons = [_reason_against(plain[index]) for index in chosen]
-    if any(reasons):
-        raise SpecError(foreign_host(arch, next(reason for reason in reasons if reason)))
+    other = next((site.block for site in plain.values() if type(site.block) is not Block), None)
+    if other is not None:
+        kind = type(other).__name__
+        raise SpecError(foreign_host(arch, f"has blocks of kind {kind}, which cannot hand on attention maps"))
     num_heads = plain[chosen[0]].slot.num_heads
     num_maps = num_heads if spec.reduction else expanded_maps(num_heads, spec.expansion)
     for carrier in carriers(spec, chosen, num_heads, num_maps):
@@ -180,14 +186,6 @@ class MapCarryingBlock(nn.Module):
                 "with use_reentrant=False"
             )
         return incoming_BHNN
-
-
-def _reason_against(site: PlainSite) -> str | None:
-    """Why no block that passes maps can replace the block of `site`; None: nothing is against it."""
-    reason = site.why_not("refiner")
-    if reason is None and type(site.block) is not Block:
-        reason = f"has blocks of kind {type(site.block).__name__}, which cannot hand on attention maps"
-    return reason
 
 
 def _sharing_problems(chosen: Sequence[int]) -> list[Problem]:

@@ -1,4 +1,8 @@
-"""Plain vision transformers as hosts: timm's `VisionTransformer`, whose blocks call `attn(x)` with all tokens."""
+"""Plain attention as a host: timm's `Attention` without extras, in blocks that call `attn(x)` with all tokens.
+
+The mechanism takes its place whole, with the host's linear layers. Attention with extras (norms of q and k, a gate, a
+norm of the output), rotary positions or a position bias is in `tokens.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,35 @@ from typing import Any
 
 import torch
 from timm.layers.attention import Attention
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from modelzoo.attention import Slot, TokenAttention
-from modelzoo.hosts.site import AttentionSite, make_mechanism
+from modelzoo.attention import ATTENTION, Slot, TokenAttention
+from modelzoo.hosts.site import NO_GRID, fixed_grid, make_mechanism
 
-__all__ = ["PlainSite", "plain_sites"]
+__all__ = ["PlainSite", "is_plain"]
 
 
-def plain_sites(model: VisionTransformer) -> list[AttentionSite]:
-    """Attention sites of a plain vision transformer: one per block."""
-    return [PlainSite(model, block) for block in model.blocks]
+def is_plain(attention: object) -> bool:
+    """Whether this is timm's `Attention` and computes what the mechanisms compute around their own middle."""
+    # Exactly this class: a subclass computes a different function.
+    return (
+        type(attention) is Attention
+        and all(isinstance(part, nn.Identity) for part in (attention.q_norm, attention.k_norm, attention.norm))
+        and attention.gate is None
+        and attention.attn_dim == attention.qkv.in_features == attention.proj.out_features
+    )
 
 
 class PlainSite:
-    """Attention site of one block of a `VisionTransformer`."""
+    """Attention site of one block with plain attention.
 
-    def __init__(self, model: VisionTransformer, block: nn.Module) -> None:
+    Args:
+        owner: the module that has it as `attn`: the block, or a branch of it.
+    """
+
+    def __init__(self, model: nn.Module, block: nn.Module, owner: nn.Module | None = None) -> None:
         self.block = block
+        self._owner = block if owner is None else owner
         self._model = model
 
     @property
@@ -34,9 +48,9 @@ class PlainSite:
 
     @property
     def host(self) -> Attention:
-        """The host's own attention; only if `why_not` returns None."""
-        assert isinstance(self.block.attn, Attention)
-        return self.block.attn
+        """The host's own attention."""
+        assert isinstance(self._owner.attn, Attention)
+        return self._owner.attn
 
     @property
     def slot(self) -> Slot:
@@ -44,8 +58,8 @@ class PlainSite:
         return Slot(
             dim=host.qkv.in_features,
             num_heads=host.num_heads,
-            grid_size=self._model.patch_embed.grid_size,
-            num_prefix_tokens=self._model.num_prefix_tokens,
+            grid_size=fixed_grid(self._model),
+            num_prefix_tokens=int(getattr(self._model, "num_prefix_tokens", 0)),
             qkv_bias=host.qkv.bias is not None,
             proj_bias=host.proj.bias is not None,
             attn_drop=host.attn_drop.p,
@@ -53,25 +67,13 @@ class PlainSite:
         )
 
     def why_not(self, name: str) -> str | None:
-        """Reason against a swap: every mechanism can replace timm's plain attention, but no other attention."""
-        host = getattr(self.block, "attn", None)
-        if host is None:
-            return f"has blocks of kind {type(self.block).__name__}, without one attention of their own"
-        # Exactly this class: a subclass computes a different function.
-        if type(host) is not Attention:
-            return f"uses {type(host).__module__}.{type(host).__qualname__}"
-        extras = {
-            "qk_norm": not isinstance(host.q_norm, nn.Identity),
-            "scale_attn_norm": not isinstance(host.norm, nn.Identity),
-            "gated": host.gate is not None,
-            "attn_head_dim": host.attn_dim != host.qkv.in_features,
-            "dim_out": host.proj.out_features != host.qkv.in_features,
-        }
-        present = [name for name, is_there in extras.items() if is_there]
-        return f"has attention with {', '.join(present)}" if present else None
+        return NO_GRID if ATTENTION[name].needs_grid and fixed_grid(self._model) is None else None
+
+    def replaces(self, name: str) -> list[str]:
+        return []
 
     def put(self, name: str, options: Mapping[str, Any]) -> None:
-        self.block.attn = self.with_hosts_linears(make_mechanism(name, self.slot, options, self.host.qkv))
+        self._owner.attn = self.with_hosts_linears(make_mechanism(name, self.slot, options, self.host.qkv))
 
     def with_hosts_linears(self, attention: TokenAttention) -> TokenAttention:
         """`attention` with the host's linear layers. One that computes only V gets a copy of the rows for V."""

@@ -53,16 +53,24 @@ class PvtSite:
             return None
         return "takes its keys from a smaller map"
 
-    def put(self, name: str, options: Mapping[str, Any]) -> None:
+    def replaces(self, name: str) -> list[str]:
+        is_reduced = self._host.sr is not None or self._host.pool is not None
+        return ["spatial reduction of keys and values"] if name == "groupmix" and is_reduced else []
+
+    @property
+    def slot(self) -> Slot:
         host = self._host
-        slot = Slot(
+        return Slot(
             dim=host.dim,
             num_heads=host.num_heads,
             qkv_bias=host.q.bias is not None,
             attn_drop=host.attn_drop.p,
             proj_drop=host.proj_drop.p,
         )
-        mechanism = make_mechanism(name, slot, options, host.q)
+
+    def put(self, name: str, options: Mapping[str, Any]) -> None:
+        host = self._host
+        mechanism = make_mechanism(name, self.slot, options, host.q)
         if not isinstance(mechanism, GroupMixAttention):
             self._block.attn = ReducedMapAttention(host, mechanism)
             return

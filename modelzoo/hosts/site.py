@@ -14,13 +14,35 @@ from modelzoo.attention import ATTENTION, Slot, TokenAttention
 from search_space.parsing.errors import Problem
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["AttentionSite", "foreign_host", "make_mechanism", "own_random_numbers"]
+__all__ = [
+    "NO_GRID",
+    "AttentionSite",
+    "fixed_grid",
+    "foreign_host",
+    "make_mechanism",
+    "own_random_numbers",
+    "unknown_attention",
+]
+
+NO_GRID = "takes images of any size, so that its blocks do not know the grid of their patches"
 
 _LEGAL_HOSTS = (
-    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras, "
-    "swin_* and pvt_v2_* for every mechanism, coat_lite_* for groupmix; "
+    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*), eva*, beit*, naflexvit_*, "
+    "swin_*, swinv2_*, pvt_v2_*, and coat_lite_* for groupmix (docs/hosts.md has the table); "
     "`softmax` keeps the attention that a model has"
 )
+
+# Why a kind of attention has no map that the mechanisms could take, by the name of its class.
+_WHY = {
+    "ChannelAttention": "attends between channels, so it forms no map between tokens",
+    "ChannelAttentionV2": "attends between channels, so it forms no map between tokens",
+    "ClassAttn": "lets only the class token attend, so its maps have one row",
+    "CrossCovarianceAttn": "attends between channels, so it forms no map between tokens",
+    "DiffAttention": "weighs V by the difference of two softmax maps, and the mechanisms are defined for one",
+    "FactorAttnConvRelPosEnc": "forms no attention map",
+    "TalkingHeadAttn": "mixes its heads before and after the softmax by itself",
+    "XCA": "attends between channels, so it forms no map between tokens",
+}
 
 
 class AttentionSite(Protocol):
@@ -29,6 +51,15 @@ class AttentionSite(Protocol):
     @property
     def weight(self) -> torch.Tensor:
         """A weight of the current attention, for the device and dtype of the site."""
+        ...
+
+    @property
+    def slot(self) -> Slot:
+        """Sizes that a mechanism gets here; only if `why_not` returns None."""
+        ...
+
+    def replaces(self, name: str) -> list[str]:
+        """What else of the host the mechanism takes the place of, beside its attention map; only if it fits."""
         ...
 
     def why_not(self, name: str) -> str | None:
@@ -47,6 +78,18 @@ class AttentionSite(Protocol):
 def make_mechanism(name: str, slot: Slot, options: Mapping[str, Any], like: nn.Linear) -> TokenAttention:
     """Build a mechanism with the dtype and training mode of a linear layer of the host."""
     return ATTENTION[name](slot, **options).to(dtype=like.weight.dtype).train(like.training)
+
+
+def fixed_grid(model: nn.Module) -> tuple[int, int] | None:
+    """Patch grid (height, width) that a model was built for; None if its patch embedding has none."""
+    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    return None if grid is None else (int(grid[0]), int(grid[1]))
+
+
+def unknown_attention(host: nn.Module) -> str:
+    """Reason against an attention that no file of this folder adapts."""
+    why = _WHY.get(type(host).__name__, "which archsweep has no adapter for")
+    return f"uses {type(host).__module__}.{type(host).__qualname__}, which {why.removeprefix('which ')}"
 
 
 @contextmanager

@@ -8,19 +8,21 @@ numbers are not touched. The families of hosts are the files beside this one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from modelzoo.attention import ATTENTION
+from modelzoo.attention.groupmix_segments import KERNEL_SIZES, fitting_kernel_sizes
 from modelzoo.hosts import AttentionSite, PlainSite, attention_sites
-from modelzoo.hosts.map_carrying import swap_carrying
-from modelzoo.hosts.site import foreign_host, own_random_numbers
+from modelzoo.hosts.map_carrying import carriers, swap_carrying
+from modelzoo.hosts.site import foreign_host, own_random_numbers, unknown_attention
 from search_space.parsing.errors import Problem, SpecError
-from search_space.schema.attention import EveryBlocks, FirstBlocks, LastBlocks, RefinerSpec
+from search_space.schema.attention import EveryBlocks, FirstBlocks, GroupMixSpec, LastBlocks, RefinerSpec
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["swap_attention"]
+__all__ = ["swap_attention", "swap_notes"]
 
 
 def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
@@ -36,24 +38,79 @@ def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
     sites = attention_sites(model)
     if spec.name == "softmax":
         for index, site in enumerate(sites):
-            if isinstance(site, PlainSite) and site.why_not(spec.name) is None:
+            if isinstance(site, PlainSite) and isinstance(model, VisionTransformer):
                 with own_random_numbers(site, seed, index):
                     site.put(spec.name, {})
         return
-    if not sites:
-        raise SpecError(foreign_host(arch, _attention_of(model)))
-    chosen = _chosen_indices(spec.blocks, len(sites))
-    _check_sites(arch, sites, chosen)
-    if ATTENTION[spec.name].needs_grid and isinstance(model, VisionTransformer):
-        _check_fixed_grid(model, arch)
+    chosen = _checked_indices(model, arch, spec.blocks, sites)
     if isinstance(spec, RefinerSpec) and (spec.sharing != "none" or spec.residual_map):
         swap_carrying(model, arch, spec, sites, chosen, seed)
         return
-    left_out = {"name", "blocks"} | ATTENTION[spec.name].layout
-    options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
+    options = _options(arch, [sites[index] for index in chosen])
     for index in chosen:
         with own_random_numbers(sites[index], seed, index):
             sites[index].put(spec.name, options)
+
+
+def swap_notes(model: nn.Module, arch: ArchSpec) -> list[str]:
+    """What `swap_attention` would do to `model`, its host, beside the replacement of attention maps; empty for nothing.
+
+    Raises:
+        SpecError: the mechanism does not fit the host.
+    """
+    spec = arch.attention
+    if spec.name == "softmax":
+        return []
+    sites = attention_sites(model)
+    chosen = _checked_indices(model, arch, spec.blocks, sites)
+    places: dict[str, list[int]] = {}
+    for index in chosen:
+        for part in sites[index].replaces(spec.name):
+            places.setdefault(part, []).append(index)
+    notes = [f"{spec.name} takes the place of the {part}{_in(found, len(sites))}" for part, found in places.items()]
+    if isinstance(spec, RefinerSpec) and spec.sharing == "alternate":
+        sharing = [carrier.index for carrier in carriers(spec, chosen, 1, 1) if carrier.shares]
+        notes.append(f"refiner with sharing has no queries and keys{_in(sharing, len(sites))}")
+    kernels = _options(arch, [sites[index] for index in chosen]).get("kernel_sizes")
+    if isinstance(spec, GroupMixSpec) and spec.kernel_sizes is None and kernels not in (None, KERNEL_SIZES):
+        shown, default = list(kernels), list(KERNEL_SIZES)
+        notes.append(f"groupmix has kernel_sizes {shown}: {default} do not fit the channels or heads of this host")
+    return notes
+
+
+def _in(places: Sequence[int], num_blocks: int) -> str:
+    if len(places) == num_blocks:
+        return " in all blocks"
+    return f" in block{'s' if len(places) > 1 else ''} {', '.join(map(str, places))}"
+
+
+def _checked_indices(model: nn.Module, arch: ArchSpec, blocks: object, sites: Sequence[AttentionSite]) -> list[int]:
+    """Indices of the chosen sites.
+
+    Raises:
+        SpecError: the mechanism cannot replace their attention.
+    """
+    if not sites:
+        raise SpecError(foreign_host(arch, _attention_of(model)))
+    chosen = _chosen_indices(blocks, len(sites))
+    _check_sites(arch, sites, chosen)
+    if ATTENTION[arch.attention.name].needs_grid:
+        _check_fixed_grid(model, arch)
+    return chosen
+
+
+def _options(arch: ArchSpec, sites: Sequence[AttentionSite]) -> dict[str, Any]:
+    """Options of the mechanism for all of these sites, which share them."""
+    spec = arch.attention
+    left_out = {"name", "blocks"} | ATTENTION[spec.name].layout
+    options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
+    # Only for the model's own width: a `match` over widths looks for those that the released kernels fit.
+    has_own_width = arch.embed_dim is None and arch.num_heads is None
+    if isinstance(spec, GroupMixSpec) and spec.kernel_sizes is None and has_own_width:
+        counts = ("num_segments", "identity_segment", "local_branch")
+        fitting = fitting_kernel_sizes((site.slot for site in sites), **{name: options[name] for name in counts})
+        options["kernel_sizes"] = fitting
+    return options
 
 
 def _check_sites(arch: ArchSpec, sites: Sequence[AttentionSite], chosen: Sequence[int]) -> None:
@@ -77,27 +134,33 @@ def _check_sites(arch: ArchSpec, sites: Sequence[AttentionSite], chosen: Sequenc
 
 def _attention_of(model: nn.Module) -> str:
     found = {
-        f"{type(module).__module__}.{type(module).__qualname__}"
+        unknown_attention(module).removeprefix("uses ")
         for name, module in model.named_modules()
         if name.rpartition(".")[2] == "attn" or _sounds_like_attention(type(module).__name__)
     }
-    return f"uses {', '.join(sorted(found))}" if found else "has no attention"
+    return f"uses {'; '.join(sorted(found))}" if found else "has no attention"
 
 
 def _sounds_like_attention(name: str) -> bool:
     return "Att" in name and "Block" not in name
 
 
-def _check_fixed_grid(model: VisionTransformer, arch: ArchSpec) -> None:
-    if model.dynamic_img_size or not isinstance(model.patch_drop, nn.Identity):
-        what = "dynamic_img_size" if model.dynamic_img_size else "patch_drop_rate"
-        raise SpecError(
-            Problem(
-                f"attention {arch.attention.name!r} needs every patch of a fixed grid, which {what} takes away",
-                path=f"arch.options.{what}",
-                hint=f"remove {what}",
-            )
+def _check_fixed_grid(model: nn.Module, arch: ArchSpec) -> None:
+    takes_any_size = bool(getattr(model, "dynamic_img_size", False))
+    if not takes_any_size and isinstance(getattr(model, "patch_drop", None), nn.Identity | None):
+        return
+    what, off = ("dynamic_img_size", "false") if takes_any_size else ("patch_drop_rate", "0")
+    is_written = what in arch.options
+    raise SpecError(
+        Problem(
+            f"attention {arch.attention.name!r} needs every patch of a fixed grid, which {what} takes away"
+            if is_written
+            else f"attention {arch.attention.name!r} needs every patch of a fixed grid, "
+            f"which {what}, a default of {arch.model!r}, takes away",
+            path=f"arch.options.{what}",
+            hint=f"remove {what}" if is_written else f"write arch.options: {{{what}: {off}}}",
         )
+    )
 
 
 def _chosen_indices(blocks: object, depth: int) -> list[int]:

@@ -25,7 +25,7 @@ from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import WindowGridAttention
 from modelzoo.hosts.site import AttentionSite, make_mechanism
 
-__all__ = ["WindowMapAttention", "swin_sites"]
+__all__ = ["WindowMapAttention", "mix_windows", "swin_sites", "why_not_in_windows"]
 
 
 def swin_sites(model: SwinTransformer) -> list[AttentionSite]:
@@ -55,20 +55,18 @@ class SwinSite:
         return int(height), int(width)
 
     def why_not(self, name: str) -> str | None:
-        host = self._host
-        if host.qkv.out_features != 3 * host.dim:
+        if self._host.qkv.out_features != 3 * self._host.dim:
             return "has attention with head_dim"
-        if ATTENTION[name].mixes_maps:
-            return None
-        if name != "groupmix":
-            return "attends in windows, with relative positions"
-        if any(self._block.shift_size):
-            return "has shifted windows in this block, and aggregators would mix pixels that their mask separates"
-        return None
+        return why_not_in_windows(name, any(self._block.shift_size))
 
-    def put(self, name: str, options: Mapping[str, Any]) -> None:
+    def replaces(self, name: str) -> list[str]:
+        has_bias = self._host.relative_position_bias_table is not None
+        return ["relative position bias of its windows"] if name == "groupmix" and has_bias else []
+
+    @property
+    def slot(self) -> Slot:
         host = self._host
-        slot = Slot(
+        return Slot(
             dim=host.dim,
             num_heads=host.num_heads,
             grid_size=self._window_size,
@@ -77,7 +75,10 @@ class SwinSite:
             attn_drop=host.attn_drop.p,
             proj_drop=host.proj_drop.p,
         )
-        mechanism = make_mechanism(name, slot, options, host.qkv)
+
+    def put(self, name: str, options: Mapping[str, Any]) -> None:
+        host = self._host
+        mechanism = make_mechanism(name, self.slot, options, host.qkv)
         if isinstance(mechanism, GroupMixAttention):
             mechanism.qkv = host.qkv
             if isinstance(mechanism.proj, nn.Linear):
@@ -86,6 +87,31 @@ class SwinSite:
         else:
             attention = WindowMapAttention(host, mechanism, self._window_size)
         self._block.register_module("attn", attention)
+
+
+def why_not_in_windows(name: str, is_shifted: bool) -> str | None:
+    """Reason why a mechanism does not fit the windows of a block; None if it fits."""
+    if ATTENTION[name].mixes_maps:
+        return None
+    if name != "groupmix":
+        return "attends in windows, with relative positions"
+    if is_shifted:
+        return "has shifted windows in this block, and aggregators would mix pixels that their mask separates"
+    return None
+
+
+def mix_windows(
+    mechanism: TokenAttention, dropout: nn.Module, logits: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Values (B * W, T, D) of all windows from logits (B * W, H, T, T), V (B * W, H, T, E) and mask (W, T, T)."""
+    if mask is not None:
+        # (B * W, H, T, T): the windows of one image are adjacent.
+        logits = (logits.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
+    attn = mechanism.transform(dropout(logits.softmax(dim=-1)))
+    if mask is not None:
+        together = (mask == 0).to(attn.dtype)
+        attn = (attn.unflatten(0, (-1, mask.shape[0])) * together[:, None]).flatten(0, 1)
+    return mechanism.weigh(attn, v).transpose(1, 2).flatten(2)
 
 
 class WindowMapAttention(WindowAttention):
@@ -102,18 +128,10 @@ class WindowMapAttention(WindowAttention):
         self.train(host.training)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        num_windows, T, D = x.shape
+        num_windows, T, _ = x.shape
         q, k, v = self.qkv(x).reshape(num_windows, T, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         logits = (q * self.scale) @ k.transpose(-2, -1)
         index = self.get_buffer("relative_position_index").flatten()
         bias_TTH = self.relative_position_bias_table[index].view(T, T, -1)
         logits = logits + bias_TTH.permute(2, 0, 1)
-        if mask is not None:
-            # (B * W, H, T, T): the windows of one image are adjacent.
-            logits = (logits.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
-        attn = self.mechanism.transform(self.attn_drop(logits.softmax(dim=-1)))
-        if mask is not None:
-            together = (mask == 0).to(attn.dtype)
-            attn = (attn.unflatten(0, (-1, mask.shape[0])) * together[:, None]).flatten(0, 1)
-        out = self.mechanism.weigh(attn, v).transpose(1, 2).reshape(num_windows, T, D)
-        return self.proj_drop(self.proj(out))
+        return self.proj_drop(self.proj(mix_windows(self.mechanism, self.attn_drop, logits, v, mask)))

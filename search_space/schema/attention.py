@@ -146,10 +146,11 @@ class GroupMixSpec(Spec):
 
     name: Literal["groupmix"] = "groupmix"
     blocks: Blocks = "all"
-    kernel_sizes: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
-        default=(3, 5, 7),
+    kernel_sizes: tuple[Annotated[int, Field(ge=1, le=31)], ...] | None = Field(
+        default=None,
         description="neighbourhood of each group segment (1: none); "
-        "segments = 1 (tokens) + len(kernel_sizes) + 1 (local branch)",
+        "segments = 1 (tokens) + len(kernel_sizes) + 1 (local branch); default: [3, 5, 7], or in a timm model of "
+        "its own width and heads that these do not fit the first of [3, 5] and [3] that does",
     )
     num_segments: int | None = Field(
         default=None, ge=1, le=64, description="total number of segments; repeats or truncates `kernel_sizes` to fit"

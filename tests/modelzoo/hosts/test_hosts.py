@@ -149,8 +149,9 @@ def test_blocks_are_counted_through_all_stages():
 
 
 HOSTS = (
-    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras, "
-    "swin_* and pvt_v2_* for every mechanism, coat_lite_* for groupmix; `softmax` keeps the attention that a model has"
+    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*), eva*, beit*, naflexvit_*, "
+    "swin_*, swinv2_*, pvt_v2_*, and coat_lite_* for groupmix (docs/hosts.md has the table); "
+    "`softmax` keeps the attention that a model has"
 )
 
 

@@ -163,28 +163,31 @@ def test_dropouts_and_biases_of_the_host_reach_the_mechanism():
 
 
 HINT = (
-    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*) without such extras, "
-    "swin_* and pvt_v2_* for every mechanism, coat_lite_* for groupmix; "
+    "legal hosts: `vit` and timm's plain vision transformers (vit_*, deit_*, deit3_*), eva*, beit*, naflexvit_*, "
+    "swin_*, swinv2_*, pvt_v2_*, and coat_lite_* for groupmix (docs/hosts.md has the table); "
     "`softmax` keeps the attention that a model has"
 )
+
+
+NO_ADAPTER = "uses timm.models.{}, which archsweep has no adapter for"
 
 
 @pytest.mark.parametrize(
     ("arch", "reason"),
     [
-        ({"model": "swinv2_tiny_window8_256"}, "uses timm.models.swin_transformer_v2.WindowAttention"),
-        ({"model": "beit_base_patch16_224"}, "uses timm.models.beit.Attention"),
-        ({"model": "cait_xxs24_224"}, "uses timm.models.cait.ClassAttn, timm.models.cait.TalkingHeadAttn"),
-        ({"model": "eva02_tiny_patch14_224"}, "uses timm.models.eva.EvaAttention"),
+        ({"model": "swinv2_cr_tiny_224"}, NO_ADAPTER.format("swin_transformer_v2_cr.WindowMultiHeadAttention")),
+        (
+            {"model": "cait_xxs24_224"},
+            "uses timm.models.cait.ClassAttn, which lets only the class token attend, so its maps have one row; "
+            "timm.models.cait.TalkingHeadAttn, which mixes its heads before and after the softmax by itself",
+        ),
         ({"model": "coat_tiny"}, "uses timm.models.coat.FactorAttnConvRelPosEnc, which forms no attention map"),
         ({"model": "resnet18"}, "has no attention"),
         (
-            {"model": "vit_small_patch16_18x2_224"},
-            "has blocks of kind ParallelThingsBlock, without one attention of their own",
+            {**TINY, "options": {"attn_layer": "diff"}},
+            "uses timm.layers.diff_attention.DiffAttention, which weighs V by the difference of two softmax maps, and "
+            "the mechanisms are defined for one",
         ),
-        ({**TINY, "options": {"qk_norm": True}}, "has attention with qk_norm"),
-        ({**TINY, "options": {"scale_attn_norm": True}}, "has attention with scale_attn_norm"),
-        ({**TINY, "options": {"attn_layer": "diff"}}, "uses timm.layers.diff_attention.DiffAttention"),
     ],
 )
 def test_hosts_with_other_attention_are_refused(arch, reason):
@@ -222,6 +225,40 @@ def test_groupmix_needs_all_patches_of_a_fixed_grid(option, value):
         f"  remove {option}"
     )
     assert build("refiner", **TINY, options={option: value}) is not None
+
+
+def kernels(model: str, attention="groupmix", **arch) -> set[tuple[int, ...]]:
+    """Sides of the aggregators' kernels, for every block; agg0 is the local branch."""
+    with torch.device("meta"):
+        built = build(attention, model=model, img_size=None, in_chans=3, **arch)
+    found: dict[str, list[int]] = {}
+    for name, weight in built.state_dict().items():
+        block, _, rest = name.partition(".aggregator.agg")
+        if rest.endswith(".conv1.weight") and not rest.startswith("0"):
+            found.setdefault(block, []).append(weight.shape[-1])
+    return {tuple(sides) for sides in found.values()}
+
+
+@pytest.mark.parametrize(
+    ("model", "fitting"),
+    [
+        ("vit_tiny_patch16_224", (3, 5)),  # 192 channels, 3 heads: five segments do not divide them, four do
+        ("pvt_v2_b0", (3, 5)),
+        ("deit3_huge_patch14_224", (3, 5, 7)),  # 1280 channels, 16 heads
+    ],
+)
+def test_without_kernel_sizes_a_named_model_gets_those_that_fit_all_its_blocks(model, fitting):
+    assert kernels(model) == {fitting}
+    assert kernels(model, {"name": "groupmix", "kernel_sizes": list(fitting)}) == {fitting}
+
+
+@pytest.mark.parametrize("arch", [{"embed_dim": 192}, {"num_heads": 3}])
+def test_explicit_kernels_and_a_chosen_width_keep_their_meaning(arch):
+    """A `match` over widths looks for those that fit, and an ablation of kernels must not train others."""
+    want = "arch.attention: Group-Mix attention needs embed_dim % segments == 0, but got embed_dim=192, num_heads=3, "
+    explicit = {"name": "groupmix", "kernel_sizes": [3, 5, 7]}
+    assert refusal(explicit, model="vit_tiny_patch16_224", img_size=None, in_chans=3).startswith(want)
+    assert refusal("groupmix", model="vit_tiny_patch16_224", img_size=None, in_chans=3, **arch).startswith(want)
 
 
 @pytest.mark.parametrize(

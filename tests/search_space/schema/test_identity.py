@@ -72,6 +72,17 @@ def test_ids_are_frozen() -> None:
     assert trial_id(setting.with_seed(1)) == "f289fec00399"
 
 
+def test_the_released_kernels_are_no_other_experiment_than_the_default() -> None:
+    """Golden values of the version in which [3, 5, 7] was the default of Group-Mix."""
+
+    def identity(attention: object) -> str:
+        return variant_id(Setting.model_validate({"arch": {"attention": attention}}))
+
+    assert identity("groupmix") == identity({"name": "groupmix", "kernel_sizes": [3, 5, 7]}) == "cd31deca1fca"
+    assert identity({"name": "groupmix", "kernel_sizes": [3, 5]}) == "8882abf92a4f"
+    assert identity({"name": "groupmix", "kernel_sizes": [3, 5, 7], "num_segments": 4}) == "6be9a8a39302"
+
+
 def test_the_seed_changes_the_trial_and_not_the_variant() -> None:
     setting = Setting()
     assert trial_id(setting.with_seed(0)) != trial_id(setting.with_seed(1))
