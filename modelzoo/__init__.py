@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelzoo.attention import ATTENTION, Slot, TokenAttention
 from modelzoo.attention.contract import attention_batchnorms
-from modelzoo.factory.build import build_model, resolve_img_size
+from modelzoo.factory.build import build_model, notes_on_host, resolve_img_size
 from modelzoo.factory.cost import Cost, measure_cost
 from modelzoo.factory.timm_models import available_models
 from modelzoo.official.official import from_official
@@ -19,5 +19,6 @@ __all__ = [
     "build_model",
     "from_official",
     "measure_cost",
+    "notes_on_host",
     "resolve_img_size",
 ]

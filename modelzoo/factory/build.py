@@ -15,11 +15,11 @@ from torch import nn
 
 from modelzoo.factory.timm_models import NOT_VALUES, RESERVED, build_timm_model, check_model_name
 from modelzoo.factory.vit import build_vit
-from modelzoo.hosts.swap import swap_attention
+from modelzoo.hosts.swap import swap_attention, swap_notes
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["build_model", "resolve_img_size"]
+__all__ = ["build_model", "notes_on_host", "resolve_img_size"]
 
 
 def build_model(
@@ -44,6 +44,23 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return _build(arch, img_size, in_chans, num_classes, seed=seed)
+
+
+def notes_on_host(
+    arch: ArchSpec, *, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int
+) -> list[str]:
+    """What the mechanism takes the place of in its host, beside the attention map, and defaults that fit the host.
+
+    Found on a host without weights; empty for `softmax`, and for a mechanism that leaves all of its host in place.
+
+    Raises:
+        SpecError: the architecture cannot be built.
+    """
+    if arch.attention.name == "softmax":
+        return []
+    with torch.device("meta"):
+        host = _build_host(arch, img_size, in_chans, num_classes)
+    return swap_notes(host, arch)
 
 
 def resolve_img_size(arch: ArchSpec, img_size: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -73,16 +90,20 @@ def resolve_img_size(arch: ArchSpec, img_size: int | tuple[int, int] | None) -> 
 def _build(
     arch: ArchSpec, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int, *, seed: int
 ) -> nn.Module:
+    model = _build_host(arch, img_size, in_chans, num_classes)
+    swap_attention(model, arch, seed=seed)
+    return model
+
+
+def _build_host(arch: ArchSpec, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int) -> nn.Module:
+    """The model with its own attention."""
     _check_options(arch)
     options: dict[str, Any] = dict(arch.options)
     if arch.model == "vit":
         size = resolve_img_size(arch, img_size)
-        model = build_vit(arch, img_size=size, in_chans=in_chans, num_classes=num_classes, options=options)
-    else:
-        asked = None if arch.img_size is None else _pair(arch.img_size)
-        model = build_timm_model(arch, img_size=asked, in_chans=in_chans, num_classes=num_classes, options=options)
-    swap_attention(model, arch, seed=seed)
-    return model
+        return build_vit(arch, img_size=size, in_chans=in_chans, num_classes=num_classes, options=options)
+    asked = None if arch.img_size is None else _pair(arch.img_size)
+    return build_timm_model(arch, img_size=asked, in_chans=in_chans, num_classes=num_classes, options=options)
 
 
 def _check_options(arch: ArchSpec) -> None:

@@ -38,6 +38,7 @@ class VariantForecast:
     Attributes:
         num_left: trials missing in the ledger; `num_provided` of them would be reused, not trained.
         resources: resources of each trial; `gpus` is an upper bound where the share is not known yet.
+        notes: what its mechanism takes the place of in its host, a phrase each.
     """
 
     variant: Variant
@@ -51,6 +52,7 @@ class VariantForecast:
     num_left: int = 0
     num_provided: int = 0
     resources: Resources = field(default_factory=Resources)
+    notes: tuple[str, ...] = ()
 
     @property
     def num_to_train(self) -> int:
@@ -265,6 +267,7 @@ def _variant(
         seconds=seconds,
         source=source if seconds is not None else "",
         resources=foreseen(plan.resources_of(variant), gpu_gib),
+        notes=tuple(plan.notes_on(variant)),
     )
 
 

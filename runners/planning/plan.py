@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelzoo import measure_cost, resolve_img_size
+from modelzoo import measure_cost, notes_on_host, resolve_img_size
 from modelzoo.factory.sameness import build_the_same
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
@@ -121,6 +121,13 @@ class Plan:
                 )
             self._costs[variant.variant_id] = {"params_m": cost.params_m, "gmacs": cost.gmacs}
         return self._costs[variant.variant_id]
+
+    def notes_on(self, variant: Variant) -> list[str]:
+        """What the variant's mechanism takes the place of in its host, a phrase each; only of one that can be built."""
+        data = self.dataset_of(variant)
+        return notes_on_host(
+            variant.setting.arch, img_size=data.img_size, in_chans=data.in_chans, num_classes=data.num_classes
+        )
 
     def resources_of(self, variant: Variant) -> Resources:
         """Resources of each trial of the variant."""

@@ -61,6 +61,7 @@ def _variant(each: VariantForecast, num_seeds: int) -> dict[str, Any]:
         "changes": dict(each.variant.changes),
         "components": dict(each.variant.components),
         "dropped": "; ".join(each.reasons),
+        "notes": list(each.notes),
         "num_trials": 0 if each.reasons else num_seeds,
         "num_left": each.num_left,
         "num_provided": each.num_provided,

@@ -43,6 +43,9 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
     for each in forecast.variants:
         if each.reasons:
             yield f"dropped: {each.variant.name}: {'; '.join(each.reasons)}"
+    for each in forecast.variants:
+        if each.notes:
+            yield f"note: {each.variant.name}: {'; '.join(each.notes)}"
     if not sweep.search:
         yield from _trials(forecast)
     if forecast.num_left < forecast.num_trials:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from modelzoo import ATTENTION, Slot, attention_batchnorms, build_model, measure_cost
+from modelzoo import ATTENTION, Slot, attention_batchnorms, build_model, measure_cost, notes_on_host
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.attention.refiner import RefinedAttention
 from search_space.parsing.errors import SpecError
@@ -127,6 +127,92 @@ def test_groupmix_keeps_the_weights_that_it_has_a_place_for(host):
     gone = {key for key in own if key not in swapped}
     of_logits = ("rel_pos", "relative_position", "q_norm", "k_norm", "rope", "logit_scale", "cpb_mlp")
     assert [key for key in gone if not any(part in key for part in of_logits)] == []
+
+
+def notes(arch: dict, attention) -> list[str]:
+    spec = ArchSpec.model_validate({**arch, "attention": attention})
+    return notes_on_host(spec, img_size=32, in_chans=3, num_classes=5)
+
+
+OTHERS = {
+    "swin": {"model": "swin_tiny_patch4_window7_224"},
+    "pvt": {"model": "pvt_v2_b0"},
+    "linear pvt": {"model": "pvt_v2_b2_li"},
+    "coat": {"model": "coat_lite_tiny"},
+    "vit": {"model": "vit", "embed_dim": 40, "num_heads": 4},
+}
+GM = "groupmix takes the place of the "
+FIT = "groupmix has kernel_sizes [3, 5]: [3, 5, 7] do not fit the channels or heads of this host"
+QK = "norm of queries and keys (q_norm, k_norm) in all blocks"
+ROPE = "rotary positions of queries and keys (rope) in all blocks"
+
+
+@pytest.mark.parametrize(
+    ("host", "attention", "want"),
+    [
+        ("eva02", groupmix("eva02"), [GM + ROPE]),
+        ("beit", "groupmix", [GM + "relative position bias in all blocks"]),
+        ("beit", {"name": "groupmix", "blocks": [1]}, [GM + "relative position bias in block 1"]),
+        (
+            "shared relpos",
+            "groupmix",
+            [GM + "relative position bias that all blocks share (shared_rel_pos) in all blocks"],
+        ),
+        ("qk_norm", "groupmix", [GM + QK]),
+        ("parallel scaling", "groupmix", [GM + QK]),
+        ("scale_attn_norm", "groupmix", []),
+        ("parallel things", "groupmix", []),
+        (
+            "swinv2",
+            {**GROUPMIX["swinv2"], "blocks": [0, 2]},
+            [
+                GM + "cosine similarity of queries and keys and its scale (logit_scale) in blocks 0, 2",
+                GM + "continuous relative position bias (cpb_mlp) in blocks 0, 2",
+            ],
+        ),
+        ("swin", {"name": "groupmix", "blocks": [0]}, [GM + "relative position bias of its windows in block 0", FIT]),
+        ("pvt", "groupmix", [GM + "spatial reduction of keys and values in blocks 0, 1, 2, 3, 4, 5", FIT]),
+        ("coat", "groupmix", [GM + "convolutional position term of its stage (crpe) in all blocks", FIT]),
+        ("vit", "groupmix", []),
+        (
+            "vit",
+            {"name": "refiner", "sharing": "alternate", "blocks": {"first": 4}},
+            ["refiner with sharing has no queries and keys in blocks 1, 3"],
+        ),
+        ("swin", "refiner", []),
+        ("vit", "softmax", []),
+    ],
+)
+def test_what_a_mechanism_takes_the_place_of_is_named(host, attention, want):
+    assert notes((HOSTS | OTHERS)[host], attention) == want
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        (host, name)
+        for host in [*HOSTS, *OTHERS]
+        for name in ("groupmix", "refiner")
+        if (host, name) != ("coat", "refiner") and (host not in NO_GRID or name == "refiner")
+    ],
+)
+def test_weights_go_only_with_what_is_named(host, name):
+    """The softmax map has no weights, and Group-Mix in a pyramid has the projections under other names."""
+    arch, attention = (HOSTS | OTHERS)[host], groupmix(host) if name == "groupmix" else name
+    if host == "swin" and name == "groupmix":
+        attention = {"name": "groupmix", "blocks": [0, 2, 4, 6, 8, 10, 11]}
+    with torch.device("meta"):
+        models = []
+        for each in ("softmax", attention):
+            spec = ArchSpec.model_validate({**arch, "attention": each})
+            models.append(build_model(spec, img_size=32, in_chans=3, num_classes=5, seed=0))
+    own, swapped = (model.state_dict() for model in models)
+    projections = (".q.", ".kv.", ".qkv.", ".proj.")
+    gone = [key for key in own if key not in swapped and not any(part in key for part in projections)]
+    named = [note for note in notes(arch, attention) if "takes the place" in note]
+    # Only learned rotary positions have weights.
+    weightless = "rotary" if host != "mixed rotary" else "nothing"
+    assert bool(gone) == any(weightless not in note for note in named)
 
 
 def gradients_of(host: str, attention) -> list[str]:

@@ -406,6 +406,25 @@ def test_json_has_the_documented_keys(write_sweep, archsweep):
     assert undescribed == set()
 
 
+def test_plan_names_what_a_mechanism_takes_the_place_of(write_sweep, archsweep):
+    path = write_sweep(
+        """
+        name: s
+        baseline:
+          arch: {depth: 2, embed_dim: 20, num_heads: 2, patch_size: 4, options: {qk_norm: true}}
+          task: {dataset: builtin/digits}
+        space: {arch.attention: [softmax, reattention, groupmix]}
+        design: one_factor
+        seeds: 3
+        """
+    )
+    note = "groupmix takes the place of the norm of queries and keys (q_norm, k_norm) in all blocks"
+    shown = archsweep(path).split("\n")
+    assert [line for line in shown if line.startswith("note: ")] == [f"note: attention=groupmix: {note}"]
+    (plan,) = json.loads(archsweep(path, "--json"))["plans"]
+    assert [row["notes"] for row in plan["variants"]] == [[], [], [note]]
+
+
 def test_search_describes_its_parameters_and_warns_of_selecting_on_the_test_split(write_sweep, archsweep):
     path = write_sweep(
         """
