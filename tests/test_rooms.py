@@ -27,7 +27,17 @@ ARROWS = {
 ROOMS = {  # from the ground up: a room imports only from rooms before it
     "archsweep": ["own_packages", "version", "__main__"],
     "search_space": ["parsing", "schema", "settings", "designs", "variants", "checks", "loading"],
-    "modelzoo": ["legal_values", "attention", "hosts", "factory", "models", "official", "probes", "model_table"],
+    "modelzoo": [
+        "legal_values",
+        "attention",
+        "hosts",
+        "factory",
+        "models",
+        "official",
+        "probes",
+        "model_table",
+        "host_table",
+    ],
     "results": [
         *("store", "markup", "stats", "table", "effects", "layout"),
         *("exporters", "run_files", "views", "figures", "report"),

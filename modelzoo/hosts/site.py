@@ -88,8 +88,8 @@ def fixed_grid(model: nn.Module) -> tuple[int, int] | None:
 
 def unknown_attention(host: nn.Module) -> str:
     """Reason against an attention that no file of this folder adapts."""
-    why = _WHY.get(type(host).__name__, "which archsweep has no adapter for")
-    return f"uses {type(host).__module__}.{type(host).__qualname__}, which {why.removeprefix('which ')}"
+    why = "is a mechanism already" if isinstance(host, TokenAttention) else "archsweep has no adapter for"
+    return f"uses {type(host).__module__}.{type(host).__qualname__}, which {_WHY.get(type(host).__name__, why)}"
 
 
 @contextmanager
