@@ -57,7 +57,7 @@ def positions_of(
         grid = (int(window[0]), int(window[1])) if not isinstance(window, int) else (window, window)
         if num_queries == num_keys == grid[0] * grid[1]:
             return Positions(grid, grid, 0, num_windows, _is_shifted(root, site))
-        return None
+        # BEiT's window is the whole grid, without the class token.
     if num_windows != 1:
         return None
     found = _grid_and_prefix(root, site, size, image)
@@ -75,7 +75,7 @@ def _grid_and_prefix(
 ) -> tuple[tuple[int, int], int] | None:
     if isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size):
         return (size[0], size[1]), 0
-    embed = getattr(root, "patch_embed", None)
+    embed = getattr(root, "patch_embed", getattr(root, "embeds", None))
     if hasattr(embed, "dynamic_feat_size") and isinstance(getattr(root, "num_prefix_tokens", None), int):
         height, width = embed.dynamic_feat_size(image)  # pyright: ignore[reportOptionalMemberAccess]
         return (int(height), int(width)), int(root.num_prefix_tokens)  # pyright: ignore[reportArgumentType]

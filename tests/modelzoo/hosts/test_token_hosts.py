@@ -15,6 +15,8 @@ from torch import nn
 from modelzoo import ATTENTION, Slot, attention_batchnorms, build_model, measure_cost, notes_on_host
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.attention.refiner import RefinedAttention
+from modelzoo.hosts import attention_sites
+from modelzoo.probes.maps import attention_maps
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
@@ -103,6 +105,20 @@ def test_reattention_at_the_identity_is_the_host(host, training):
     """timm computes it by a fused kernel, so it may differ by rounding."""
     own, swapped = side_by_side(host, IDENTITY, training=training)
     torch.testing.assert_close(swapped, own, rtol=1e-4, atol=1e-5)
+
+
+@for_every_host
+def test_probes_see_the_maps_of_the_host_where_they_are(host):
+    """The map after the softmax, of the same attention, with the same positions in the image."""
+    own, swapped = build(host), build(host, IDENTITY)
+    stir(swapped, own)
+    stir(own, own)
+    wanted, found = attention_maps(own, images(host)), attention_maps(swapped, images(host))
+    assert [each.name for each in found] == [each.name for each in wanted]
+    for want, got in zip(wanted, found, strict=True):
+        torch.testing.assert_close(got.weights, want.weights, rtol=1e-4, atol=1e-5)
+        assert got.positions == want.positions
+    assert wanted[0].positions is not None
 
 
 @for_every_host
@@ -419,6 +435,33 @@ def refusal(host: str, attention, **arch) -> str:
 def test_what_the_mathematics_does_not_allow_is_refused_with_the_reason(host, attention, message):
     got = refusal(host, attention)
     assert got == message if "\n" in message else got.split("\n")[0] == message
+
+
+def test_a_part_of_a_later_timm_is_not_ignored():
+    model = build("eva02")
+    model.blocks[0].attn.temperature = nn.Linear(2, 2)
+    assert attention_sites(model)[0].why_not("refiner") == (
+        "has attention with a part that archsweep does not know (temperature)"
+    )
+    assert attention_sites(model)[1].why_not("refiner") is None
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("host", ["dinov3", "beit", "parallel scaling", "swinv2"])
+def test_compiles_into_one_graph(host):
+    model, x = build(host, "refiner").eval(), images(host)
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+@for_every_host
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # of the host's own RMS norm
+def test_runs_under_autocast(host):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = build(host, "refiner")(images(host))
+    assert y.isfinite().all()
+    y.float().sum().backward()
 
 
 def test_the_advice_about_image_sizes_works():
