@@ -25,7 +25,8 @@ from torch import nn
 
 from modelzoo.attention.contract import KeyTap, Slot, TokenAttention
 from modelzoo.attention.groupmix_aggregators import Aggregator, AggregatorKind, ConvolutionalPosition
-from modelzoo.attention.groupmix_segments import KERNEL_SIZES, Segments, check_windows, spread_windows
+from modelzoo.attention.groupmix_segments import Segments, check_windows, spread_windows
+from search_space.schema.attention import RELEASED_KERNELS
 
 __all__ = ["GroupMixAttention", "spread_windows"]
 
@@ -76,7 +77,7 @@ class GroupMixAttention(TokenAttention):
         qk_scale: float | None = None,
     ) -> None:
         segments = Segments.of(
-            KERNEL_SIZES if kernel_sizes is None else kernel_sizes,
+            RELEASED_KERNELS if kernel_sizes is None else kernel_sizes,
             num_segments=num_segments,
             identity_segment=identity_segment,
             local_branch=local_branch,

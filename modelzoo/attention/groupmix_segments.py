@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from modelzoo.attention.contract import Slot
 from modelzoo.legal_values import divisors, listed, nearest
 from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.attention import RELEASED_KERNELS
 
-__all__ = ["KERNEL_SIZES", "Segments", "check_windows", "fitting_kernel_sizes", "spread_windows"]
+__all__ = ["Segments", "check_windows", "fitting_kernel_sizes", "spread_windows"]
 
-KERNEL_SIZES = (3, 5, 7)
-"""The released kernels, where none are asked for and their segments fit."""
 POSITION_WINDOWS = (3, 5, 7)
 _LOCAL_KERNEL_SIZE = 3
 
@@ -161,11 +160,11 @@ def fitting_kernel_sizes(
     """
     slots = list(slots)
     if num_segments is None:
-        for number in range(len(KERNEL_SIZES), 0, -1):
-            segments = Segments(KERNEL_SIZES[:number], identity_segment, local_branch, are_counted=False)
+        for number in range(len(RELEASED_KERNELS), 0, -1):
+            segments = Segments(RELEASED_KERNELS[:number], identity_segment, local_branch, are_counted=False)
             if all(segments.fit(slot.dim, slot.num_heads) for slot in slots):
                 return segments.kernel_sizes
-    return KERNEL_SIZES
+    return RELEASED_KERNELS
 
 
 def spread_windows(num_heads: int, windows: tuple[int, ...] = POSITION_WINDOWS) -> dict[int, int]:

@@ -14,12 +14,19 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from modelzoo.attention import ATTENTION
-from modelzoo.attention.groupmix_segments import KERNEL_SIZES, fitting_kernel_sizes
+from modelzoo.attention.groupmix_segments import fitting_kernel_sizes
 from modelzoo.hosts import AttentionSite, PlainSite, attention_sites
 from modelzoo.hosts.map_carrying import carriers, swap_carrying
 from modelzoo.hosts.site import foreign_host, own_random_numbers, unknown_attention
 from search_space.parsing.errors import Problem, SpecError
-from search_space.schema.attention import EveryBlocks, FirstBlocks, GroupMixSpec, LastBlocks, RefinerSpec
+from search_space.schema.attention import (
+    RELEASED_KERNELS,
+    EveryBlocks,
+    FirstBlocks,
+    GroupMixSpec,
+    LastBlocks,
+    RefinerSpec,
+)
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["swap_attention", "swap_notes"]
@@ -72,8 +79,8 @@ def swap_notes(model: nn.Module, arch: ArchSpec) -> list[str]:
         sharing = [carrier.index for carrier in carriers(spec, chosen, 1, 1) if carrier.shares]
         notes.append(f"refiner with sharing has no queries and keys{_in(sharing, len(sites))}")
     kernels = _options(arch, [sites[index] for index in chosen]).get("kernel_sizes")
-    if isinstance(spec, GroupMixSpec) and spec.kernel_sizes is None and kernels not in (None, KERNEL_SIZES):
-        shown, default = list(kernels), list(KERNEL_SIZES)
+    if isinstance(spec, GroupMixSpec) and spec.kernel_sizes is None and kernels not in (None, RELEASED_KERNELS):
+        shown, default = list(kernels), list(RELEASED_KERNELS)
         notes.append(f"groupmix has kernel_sizes {shown}: {default} do not fit the channels or heads of this host")
     return notes
 

@@ -17,6 +17,7 @@ from search_space.parsing.type_guards import is_dict
 
 __all__ = [
     "ATTENTION_SPECS",
+    "RELEASED_KERNELS",
     "Attention",
     "Blocks",
     "EveryBlocks",
@@ -139,6 +140,11 @@ class RefinerSpec(Spec):
     residual_map: bool = Field(
         default=False, description="add head_dim ** -0.5 times the previous block's map after the softmax (as released)"
     )
+
+
+RELEASED_KERNELS = (3, 5, 7)
+"""Kernels of Group-Mix's release. Written, they are the same experiment as the default: where they fit a host, the
+default is these, and where they do not, nothing can be trained with them."""
 
 
 class GroupMixSpec(Spec):

@@ -12,6 +12,7 @@ import hashlib
 import json
 from typing import Any
 
+from search_space.schema.attention import RELEASED_KERNELS
 from search_space.schema.trial import Setting, TrialSpec
 
 __all__ = ["IDENTITY_VERSION", "canonical_json", "trial_id", "trial_id_of", "variant_id", "variant_id_of"]
@@ -54,12 +55,9 @@ def _digest(text: str) -> str:
 
 
 def _omit_released_kernels(content: dict[str, Any]) -> None:
-    """Remove `kernel_sizes: [3, 5, 7]` of Group-Mix, which were its default before the default fitted the host.
-
-    Where they fit they are the default's model; where they do not, no trial can be trained with them.
-    """
+    """Remove the released kernels of Group-Mix, which are its default wherever they fit."""
     attention = content.get("arch", {}).get("attention", {})
-    if attention.get("name") == "groupmix" and attention.get("kernel_sizes") == [3, 5, 7]:
+    if attention.get("name") == "groupmix" and attention.get("kernel_sizes") == list(RELEASED_KERNELS):
         del attention["kernel_sizes"]
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from search_space.parsing.type_guards import is_dict, is_mapping
+from search_space.schema.attention import RELEASED_KERNELS, GroupMixSpec
 from search_space.schema.trial import Setting
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "path_hint",
     "split",
     "value_at",
+    "value_in_effect",
 ]
 
 SHORT_FORMS: dict[str, str] = {"arch.attention": "softmax", "task.dataset": "builtin/digits"}
@@ -116,6 +118,14 @@ def value_at(setting: BaseModel | Mapping[str, Any], path: str) -> Any:
         else:
             return MISSING
     return here
+
+
+def value_in_effect(setting: BaseModel, path: str) -> Any:
+    """`value_at` with the released kernels of Group-Mix where none are written, which are the same experiment."""
+    found = value_at(setting, path)
+    if isinstance(found, GroupMixSpec) and found.kernel_sizes is None:
+        return found.model_copy(update={"kernel_sizes": RELEASED_KERNELS})
+    return RELEASED_KERNELS if found is None and path == "arch.attention.kernel_sizes" else found
 
 
 def _lay(data: Mapping[str, Any], keys: list[str], value: Any, prefix: str) -> dict[str, Any]:

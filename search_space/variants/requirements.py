@@ -17,7 +17,7 @@ from search_space.schema.metrics import COST_NAMES
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.naming import format_value
-from search_space.settings.paths import MISSING, OPEN_NODES, is_node, is_path, leaf_paths, path_hint, value_at
+from search_space.settings.paths import MISSING, OPEN_NODES, is_node, is_path, leaf_paths, path_hint, value_in_effect
 
 __all__ = ["LEGAL", "Requirement", "needs_cost", "unmet_requirements"]
 
@@ -134,7 +134,7 @@ def _check_path(path: str) -> None:
 def _value_of(name: str, setting: Setting, cost: Mapping[str, float] | None) -> Any:
     if cost and name in COST_NAMES:
         return cost[name]
-    found = value_at(setting, name)
+    found = value_in_effect(setting, name)
     if found is MISSING or found is None:
         raise _NotApplicableError
     return found.model_dump() if isinstance(found, BaseModel) else found

@@ -22,7 +22,7 @@ from search_space.schema.trial import Setting
 from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, PathValue, component_values
 from search_space.settings.naming import Names, format_value
-from search_space.settings.paths import MISSING, lay, value_at
+from search_space.settings.paths import MISSING, lay, value_at, value_in_effect
 from search_space.settings.training_relations import broken_relations
 from search_space.variants.requirements import unmet_requirements
 from search_space.variants.variant import Variant, make_variant
@@ -191,7 +191,7 @@ def _match(
 
 def _agree(data: dict[str, Any], setting: Setting, paths: Sequence[str]) -> bool:
     found = _setting(data)
-    return found is not None and all(value_at(found, path) == value_at(setting, path) for path in paths)
+    return found is not None and all(value_in_effect(found, path) == value_in_effect(setting, path) for path in paths)
 
 
 def _setting(data: dict[str, Any]) -> Setting | None:

@@ -57,6 +57,12 @@ def test_a_reason_quotes_the_requirement_and_its_values() -> None:
     )
 
 
+def test_a_requirement_on_the_default_kernels_is_about_the_released_ones() -> None:
+    default = Setting.model_validate({"arch": {"attention": "groupmix"}})
+    statement = Requirement.parse("len(arch.attention.kernel_sizes) < 3")
+    assert statement.unmet(default, None) == statement.unmet(GROUPMIX, None)
+
+
 def test_a_requirement_on_a_missing_option_is_met() -> None:
     statement = Requirement.parse("arch.attention.expansion <= 4")
     assert statement.unmet(VIT, None) is None

@@ -129,6 +129,13 @@ def test_the_baseline_is_found_inside_a_conditional_choice() -> None:
     assert params["arch.attention[groupmix].kernel_sizes"] == "[3,3,3]"
 
 
+def test_a_baseline_with_the_default_kernels_is_the_choice_of_the_released_ones() -> None:
+    """Both have one id, and a ledger may have stored either."""
+    params = baseline_params(sweep_of(SEARCH.replace("attention: softmax}", "attention: groupmix}")))
+    assert params is not None
+    assert params["arch.attention[groupmix].kernel_sizes"] == "[3,5,7]"
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
