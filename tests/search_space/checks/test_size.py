@@ -9,14 +9,14 @@ import pytest
 from search_space import SpecError, load_sweep_text
 
 HEAD = "name: t\nbaseline: {arch: {depth: 1, embed_dim: 8, num_heads: 2}}\n"
-SECONDS = 3.0
+SECONDS = 15.0  # of this process; a product that is built, or a quadratic search, takes minutes
 
 
 def problems(text: str) -> list[str]:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SpecError) as caught:
         load_sweep_text(HEAD + text, "s")
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     return [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
 
 
@@ -56,9 +56,9 @@ def test_a_list_of_60000_values_is_answered_at_once(value: str, design: str) -> 
 
 def test_the_longest_list_is_checked_in_time() -> None:
     values = ", ".join(f"{1e-3 + index * 1e-7:.7f}" for index in range(10_000))
-    start = time.perf_counter()
+    start = time.process_time()
     load_sweep_text(f"{HEAD}space: {{train.lr: [{values}]}}\ndesign: one_factor\n")
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 def test_100000_duplicate_keys_are_answered_at_once() -> None:
