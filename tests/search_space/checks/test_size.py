@@ -45,8 +45,15 @@ def test_conditional_parameters_multiply_within_their_choice() -> None:
     assert problem == "design: the design has 101,011 variants, but at most 100,000 are possible"
 
 
-@pytest.mark.parametrize("value", ["{index}", "{index}.5", "bad", "1"])
-@pytest.mark.parametrize("design", ["one_factor", "search\nsearch: {sampler: random, num_trials: 3}"])
+@pytest.mark.parametrize(
+    ("value", "design"),
+    [
+        ("{index}", "one_factor"),
+        ("bad", "one_factor"),
+        ("{index}.5", "search\nsearch: {sampler: random, num_trials: 3}"),
+        ("1", "search\nsearch: {sampler: random, num_trials: 3}"),
+    ],
+)
 def test_a_list_of_60000_values_is_answered_at_once(value: str, design: str) -> None:
     values = ", ".join(value.format(index=index) for index in range(1, 60_001))
     assert problems(f"space: {{arch.depth: [{values}]}}\ndesign: {design}\n") == [
