@@ -86,6 +86,25 @@ class ProcessGroup:
             for buffer in module.buffers():
                 dist.broadcast(buffer, src=0)
 
+    def in_order(self, values: Tensor, *, batch_size: int) -> Tensor:
+        """Values of all images in their order, from those of this process's shards of every batch, on the CPU.
+
+        A collective: the shards of all processes together have every image once.
+
+        Args:
+            values: one per image, in the order in which this process saw them.
+        """
+        shares = self.gather(values.cpu())
+        num = sum(map(len, shares))
+        if self.size == 1 or num == 0:
+            return shares[0]
+        ordered = values.new_empty(num, device="cpu")
+        for rank, share in enumerate(shares):
+            shard_of = ProcessGroup(rank, self.size).shard_of
+            begins = range(0, num, batch_size)
+            ordered[torch.cat([begin + shard_of(min(batch_size, num - begin)) for begin in begins])] = share
+        return ordered
+
     def gather(self, value: Any) -> list[Any]:
         """Values of all processes, on all of them."""
         if self.size == 1:
