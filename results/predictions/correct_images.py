@@ -1,6 +1,6 @@
 """Which images of the test split a trial classified right, as one text in its record.
 
-    360:q83v...     the number of images, a colon, and base64 of one bit per image
+    359:q83v...     the number of images, a colon, and base64 of one bit per image
 
 The bits are in the order of the dataset, 1 where top-1 was right, packed as `numpy.packbits` does: the first image is
 the highest bit of the first byte, and the last byte is filled with zeros. 50,000 images take 8.3 kB. In a room of its
