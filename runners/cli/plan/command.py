@@ -146,8 +146,8 @@ def _plan_one(
         origins = Origins(made.sweep.resources)
         in_siblings = for_sweep(from_siblings(siblings, RunDir(run_dir), origins), made.sweep)
         lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
-        if memory:
-            lookups[CACHE] = for_sweep(TrialCache(memory, device_of(made, "ray"), origins).get, made.sweep)
+        in_cache = for_sweep(TrialCache(memory, device_of(made, "ray"), origins).get, made.sweep) if memory else None
+        lookups |= {CACHE: in_cache} if in_cache else {}
         provided = reuse_sources(made, {record.trial_id for record in history.records}, lookups)
     probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
     forecast = _forecast(made, history, probes, concurrent, parsed, provided, trim=trim)
