@@ -23,7 +23,7 @@ from runners.training.best_epoch import BestWeights
 from runners.training.bn_recalibration import recalibrate
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.precision import Precision
-from runners.training.process_group import ALONE, ProcessGroup
+from runners.training.process_group import ALONE, ProcessGroup, in_order
 from runners.training.state import TrainingState
 from runners.trials.outcome import NonFiniteLoss
 from search_space.schema.metrics import METRICS
@@ -189,7 +189,7 @@ def _measure_last(state: TrainingState, data: Data, train: TrainSpec) -> dict[st
     found = _measure(state.task, data.test, state.precision, train.epochs, correct=parts)
     mine = torch.cat([torch.zeros(0, dtype=torch.bool), *(part.cpu() for part in parts)])
     # Evaluation has batches of `train.batch_size`, whatever the number of training images is.
-    correct = state.processes.in_order(mine, batch_size=train.batch_size)
+    correct = in_order(state.processes.gather(mine), batch_size=train.batch_size)
     assert len(correct) in (0, data.info.num_test), "predictions of other images than those of the test split"
     state.correct = correct if len(correct) else None
     return found
