@@ -29,7 +29,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
     "search_space": ["parsing", "schema", "settings", "designs", "variants", "checks", "loading"],
     "modelzoo": ["legal_values", "attention", "hosts", "factory", "models", "official", "probes", "model_table"],
     "results": [
-        *("store", "markup", "stats", "table", "effects", "layout"),
+        *("predictions", "store", "markup", "stats", "table", "effects", "layout"),
         *("exporters", "run_files", "views", "figures", "report"),
     ],
     "runners": [
