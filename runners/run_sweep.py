@@ -18,7 +18,7 @@ from rich.console import Console
 from results import LedgerWriter, ProgressWriter, RecordSummary, write_plan, write_tables
 from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
-from runners.cache.reuse import RecordLookup, from_siblings, reuse_records
+from runners.cache.reuse import for_sweep, from_siblings, reuse_records
 from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_records
 from runners.display.live import LiveView, TrialLines, progress_view
 from runners.driver.changed_records import Changed, find_changed_records, write_fingerprints
@@ -127,7 +127,9 @@ def run_sweep(
                 if is_comparing := stage.role == "":
                     plan = stage.plan
                     write_plan(files, decisions.of(plan.as_run_plan(superseded=ledger.superseded)))
-                lookups: list[RecordLookup] = [from_siblings(siblings, files, origins), *([cache.get] if cache else [])]
+                cached = for_sweep(cache.get, stage.plan.sweep) if cache else None
+                lookups = [for_sweep(from_siblings(siblings, files, origins), stage.plan.sweep)]
+                lookups += [cached] if cached else []
                 if count := reuse_records(stage.plan, ledger, lookups, role=stage.role):
                     _report_reused(count, cache)
                 followers = [*observers]
@@ -140,7 +142,7 @@ def run_sweep(
                     role=stage.role,
                     observers=followers,
                     stop=stop,
-                    lookup=cache.get if cache else None,
+                    lookup=cached,
                     origins=origins,
                 )
                 if orchestrator.num_startable > 0:

@@ -39,7 +39,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
         "host_table",
     ],
     "results": [
-        *("store", "markup", "stats", "table", "effects", "layout"),
+        *("predictions", "store", "markup", "stats", "table", "effects", "layout"),
         *("exporters", "run_files", "views", "figures", "report"),
     ],
     "runners": [

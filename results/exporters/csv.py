@@ -5,8 +5,9 @@
     <metric>_mean, <metric>_std, <metric>_delta, <metric>_delta_low, <metric>_delta_high, delta_pairs,
     <metric>_delta_std, p, p_corrected, correction, verdict, exploratory, p_sign_flip, bootstrap_low, bootstrap_high,
     p_equivalence, p_equivalence_corrected, alpha, interval, test_images, <metric>_test_error,
-    published_<metric> ..., published_source, params_m, gmacs, train_seconds,
-    params_m_change, gmacs_change, train_seconds_change, study, selection, front (with several objectives only),
+    <metric>_delta_test_error (with kept predictions only), published_<metric> ..., published_source,
+    params_m, gmacs, train_seconds, params_m_change, gmacs_change, train_seconds_change, study, selection,
+    front (with several objectives only),
     <other metric>_mean, <other metric>_std ...
 
 `exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
@@ -15,7 +16,8 @@ seeds on the fixed test set: `interval` says whether each by itself or all at on
 `correction` names how `p_corrected` follows from it (`bh`: a q-value). `p_equivalence` is that of two one-sided t-tests
 against the margin. `p_sign_flip` (from 6 seeds; from 17 on of 20,000 random patterns) and the percentile bootstrap
 (from 10) need no normal distribution and are listed beside; no verdict depends on them. `_test_error` is the standard
-error that a test set of `test_images` gives an accuracy. `_change` is relative to the baseline: 0.1 is 10 % more.
+error that a test set of `test_images` gives an accuracy, `_delta_test_error` the one that it gives the difference,
+paired over its images, for these trained models. `_change` is relative to the baseline: 0.1 is 10 % more.
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         "interval": lambda row: None if row.delta is None or row.delta.low is None else table.analysis.interval,
         "test_images": lambda row: table.num_test_images,
         f"{metric}_test_error": lambda row: _test_error(row, table),
+        **({f"{metric}_delta_test_error": lambda row: row.image_error} if _has_predictions(table) else {}),
         **{f"published_{name}": _published(name) for name in published},
         "published_source": lambda row: "; ".join(there.source for there in row.published),
         "params_m": lambda row: row.params_m,
@@ -103,6 +106,10 @@ def _tested_differences(row: Row) -> tuple[float, ...]:
 def _test_error(row: Row, table: AblationTable) -> float | None:
     mean = row.metrics.get(table.metric.name)
     return None if mean is None else accuracy_error(mean.mean, table)
+
+
+def _has_predictions(table: AblationTable) -> bool:
+    return any(row.image_error is not None for row in table.rows)
 
 
 def _bootstrap(row: Row, end: int, alpha: float) -> float | None:

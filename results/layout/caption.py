@@ -166,6 +166,7 @@ def _deltas(table: AblationTable) -> Iterable[Sentence]:
     yield Sentence(note + ".")
     if any(delta.low is not None for delta in deltas):
         yield Sentence(_coverage(table))
+    yield from map(Sentence, _image_errors(table))
     if any(row.delta is not None and row.delta.num_pairs < row.num_planned for row in table.rows):
         yield Sentence(
             "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be the "
@@ -202,6 +203,22 @@ def _coverage(table: AblationTable) -> str:
     return (
         f"{text}: of {table.num_test_images} images, which give an accuracy of {mean} {unit} a standard error of "
         f"{error:.{table.metric.decimals}f} {unit}."
+    )
+
+
+def _image_errors(table: AblationTable) -> Iterable[str]:
+    """The range of the sampling errors of the differences over the test images, where predictions are kept."""
+    arms = [row for row in table.rows if not row.is_baseline]
+    errors = sorted(row.image_error for row in arms if row.image_error is not None)
+    if not errors:
+        return
+    decimals, unit = table.metric.decimals, table.metric.unit
+    ends = list(dict.fromkeys(f"{error:.{decimals}f}" for error in (errors[0], errors[-1])))
+    images = f"{table.num_test_images} images" if table.num_test_images else "images"
+    lacking = "" if len(errors) == len(arms) else f" ({len(errors)} of {len(arms)} arms; the others lack predictions)"
+    yield (
+        f"Sampling error of this test set, paired over its {images}: {DELTA} has a standard error of "
+        f"{' to '.join(ends)} {unit}{lacking}, for these trained models; it is in no interval."
     )
 
 

@@ -61,6 +61,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     data: str = ""
     code: str = ""
     software: str = ""
+    correct: str = ""
 
     def record(self) -> TrialRecord:
         """The record that pydantic makes of the same line, without a second validation."""

@@ -126,6 +126,13 @@ class TrialRecord(_Stored):
     data: str = Field(default="", description="fingerprint of the dataset; empty: of an archsweep before 0.3")
     code: str = Field(default="", description="version of archsweep's code that took part: common part, whole")
     software: str = Field(default="", description="versions of the packages that compute, as text")
+    correct: str = Field(
+        default="",
+        # Not written where it is empty: records of sweeps that keep no predictions are as they always were.
+        exclude_if=lambda text: not text,
+        description="with `keep_predictions`, which test images were right in the evaluation that gave `top1`: number "
+        "of images, colon, base64 of one bit per image in the order of the dataset, packed as by numpy.packbits",
+    )
 
     @property
     def origin(self) -> Origin:

@@ -13,6 +13,7 @@ from results.stats.pareto import pareto_ranks
 from results.store.record_summary import AnyRecord, RecordSummary, counting, latest_by_trial
 from results.store.records import PlannedVariant, RunPlan, TrialRecord
 from results.table.comparison import with_comparisons
+from results.table.image_errors import check_predictions, with_image_errors
 from results.table.later_changes import changes_after_results, rests_on_changes
 from results.table.published import belongs_to
 from results.table.selection import check_selection, selected_metrics
@@ -33,7 +34,8 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     the baseline.
 
     Raises:
-        SpecError: the plan's metric is unknown, or a completed trial lacks it under the plan's selection rule.
+        SpecError: the plan's metric is unknown, or a completed trial lacks it under the plan's selection rule; or
+            predictions are not of the plan's test set.
     """
     records = tuple(record for record in records if not record.role)
     metric = metric_of(plan)
@@ -45,6 +47,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     trials = planned_trials(plan, latest_by_trial(counted).values())
     selection = plan.analysis.selection
     check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)
+    check_predictions(plan, [record for seeds in trials.values() for record in seeds.values()])
     trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}
     variants = list(plan.variants)
     if plan.design == "search":
@@ -58,6 +61,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         _row(variant, trials.get(variant.variant_id, {}), base_values, plan=plan, metric=metric.name, spec=base_spec)
         for variant in shown
     ]
+    rows = with_image_errors(rows, plan, metric=metric.name)
     ordered_by = ""
     objectives: tuple[str, ...] = ()
     if plan.design == "search":

@@ -37,6 +37,7 @@ class Row:
         pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
         records: deciding record of each seed, in the order of the seeds.
         num_tried: different settings that `retune` tried for the variant; None without it, or before it ended.
+        image_error: standard error of `delta` over the test images, for these trained models; None without predictions.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Row:
     rests_on_changes: bool = False
     front: int | None = None
     num_tried: int | None = None
+    image_error: float | None = None
 
     @property
     def num_missing(self) -> int:

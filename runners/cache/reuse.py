@@ -15,9 +15,9 @@ from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
 from runners.planning.plan import Plan
 from runners.trials.assignment import Assignment, TrialRole, reused_record
-from search_space import TrialSpec, Variant, trial_id
+from search_space import Sweep, TrialSpec, Variant, trial_id
 
-__all__ = ["CACHE", "STUDIES", "RecordLookup", "from_siblings", "reuse_records", "reuse_sources"]
+__all__ = ["CACHE", "STUDIES", "RecordLookup", "for_sweep", "from_siblings", "reuse_records", "reuse_sources"]
 
 STUDIES, CACHE = "studies", "cache"  # who may provide a record
 
@@ -28,7 +28,7 @@ RecordLookup = Callable[[TrialSpec], TrialRecord | None]
 def from_siblings(siblings: Iterable[Path], run_dir: RunDir, origins: Origins) -> RecordLookup:
     """Looks into the ledgers of the other studies of a file; those that do not exist yet hold nothing.
 
-    Records of other data, code or software are not taken over.
+    Records of other data, code or software are not taken over. Of several, one with predictions comes first.
     """
     found: dict[str, list[TrialRecord]] = {}
     for sibling in siblings:
@@ -41,9 +41,25 @@ def from_siblings(siblings: Iterable[Path], run_dir: RunDir, origins: Origins) -
 
     def lookup(spec: TrialSpec) -> TrialRecord | None:
         present = [record for record in found.get(trial_id(spec), ()) if record.origin == origins.of(spec)]
-        return next(iter(latest_by_trial(present).values()), None)
+        whole = [record for record in present if record.correct]
+        return next(iter(latest_by_trial(whole or present).values()), None)
 
     return lookup
+
+
+def for_sweep(lookup: RecordLookup, sweep: Sweep) -> RecordLookup:
+    """The same lookup, with records as this sweep would have made them.
+
+    Where it keeps predictions, those without are not taken over; where it keeps none, records come without theirs.
+    """
+
+    def found(spec: TrialSpec) -> TrialRecord | None:
+        record = lookup(spec)
+        if record is None or (sweep.keep_predictions and not record.correct):
+            return None
+        return record if sweep.keep_predictions else record.model_copy(update={"correct": ""})
+
+    return found
 
 
 def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLookup], *, role: TrialRole = "") -> int:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from results import TrialRecord
 from results.store.files import atomic_write
+from results.store.verification import RecordVerifier
 from runners.cache.origin import Origins
 from runners.machine.user_cache import entries
 from runners.planning.plan import Plan
@@ -46,25 +47,26 @@ class TrialCache:
         """The record of an equal trial, with `cached_from`; None if there is none."""
         if self.device is None:
             return None
-        try:
-            entry = json.loads(self._path(spec, self.device).read_bytes())
-            record = TrialRecord.model_validate(entry["record"])
-            origin = str(entry["run"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+        entry = self._read(self._path(spec, self.device))
+        if entry is None:
             return None
+        record, origin = entry
         is_of_trial = record.trial_id == trial_id(spec) and record.origin == self.origins.of(spec)
-        if not is_of_trial or record.status != "completed":
+        # A record that no ledger could be read with is no entry.
+        if not is_of_trial or record.status != "completed" or RecordVerifier().problem(record, 0):
             return None
         return record.model_copy(update={"cached_from": record.cached_from or origin})
 
     def put(self, spec: TrialSpec, record: TrialRecord, run_dir: Path) -> None:
-        """Write a completed record.
+        """Write a completed record, also over one without predictions if it has them.
 
         Raises:
             SpecError: it cannot be written.
         """
         path = self._path(spec, record.device)
-        if record.origin != self.origins.of(spec) or path.exists():
+        if record.origin != self.origins.of(spec):
+            return
+        if path.exists() and not (record.correct and (known := self._read(path)) and not known[0].correct):
             return
         entry = {"run": f"{run_dir} ({record.finished_at[:10]})", "record": record.model_dump(mode="json")}
         try:
@@ -72,6 +74,14 @@ class TrialCache:
         except OSError as err:
             raise SpecError(f"{path.parent}: cannot write: {err.strerror}") from err
         atomic_write(path, json.dumps(entry) + "\n")
+
+    def _read(self, path: Path) -> tuple[TrialRecord, str] | None:
+        """The record of an entry and the run that trained it; None if it cannot be read."""
+        try:
+            entry = json.loads(path.read_bytes())
+            return TrialRecord.model_validate(entry["record"]), str(entry["run"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+            return None
 
     def _path(self, spec: TrialSpec, device: str) -> Path:
         key = trial_id(spec)

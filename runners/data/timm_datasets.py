@@ -42,7 +42,6 @@ TORCH_NAMES = (
     "places365",
     "qmnist",
 )
-_STREAMED = ("hfids", "tfds", "wds")
 _EXTRAS = {"hfds": "datasets", "hfids": "datasets", "tfds": "tensorflow-datasets", "wds": "webdataset"}
 _GREY_MEAN, _GREY_STD = (0.449,), (0.226,)
 """ImageNet's mean and standard deviation, averaged over the colours."""

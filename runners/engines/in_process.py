@@ -58,6 +58,7 @@ def _train(
                 directory=directory,
                 checkpoints=orchestrator.plan.sweep.checkpoints,
                 metric=orchestrator.plan.sweep.metric,
+                keep_predictions=orchestrator.plan.sweep.keep_predictions,
                 origin=orchestrator.origin_of(assignment),
                 on_resume=lambda curve: error.guard(lambda: orchestrator.resume(assignment.trial_id, curve)),
                 is_preempted=lambda: orchestrator.is_stopping,

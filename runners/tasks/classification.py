@@ -103,15 +103,27 @@ class Classification:
         self._task.update_ema(step=num_updates)
 
     @torch.inference_mode()
-    def metrics(self, batches: Iterable[Batch], autocast: AbstractContextManager) -> dict[str, float]:
+    def metrics(
+        self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
+    ) -> dict[str, float]:
         model = self.evaluated_model
         was_training = model.training
         model.eval()
         evaluator = self._task.create_evaluator()
         with autocast:
             for images, labels in batches:
-                evaluator.update(model(images), labels)
+                logits = model(images)
+                evaluator.update(logits, labels)
+                if correct is not None:
+                    correct.append(_is_right(logits, labels))
         model.train(was_training)
         found = evaluator.compute(distributed=self._is_shared)
         names = ("top1", "top5", "loss") if self._has_top5 else ("top1", "loss")
         return {name: float(found[name]) for name in names}
+
+
+def _is_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which images the evaluator counts as right at top-1, (B,) bool. Its `topk`, because an argmax may choose another
+    class among equal logits, which are common in half precision."""
+    best = logits.float().topk(min(5, logits.shape[-1]), dim=-1).indices[:, 0]
+    return best.eq(labels)

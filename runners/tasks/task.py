@@ -57,6 +57,13 @@ class Task(Protocol):
         """Callback after every optimiser step, with the number of steps so far."""
         ...
 
-    def metrics(self, batches: Iterable[Batch], autocast: AbstractContextManager) -> dict[str, float]:
-        """Metrics of `evaluated_model` over all batches, by their names in `search_space.schema.metrics`."""
+    def metrics(
+        self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
+    ) -> dict[str, float]:
+        """Metrics of `evaluated_model` over all batches, by their names in `search_space.schema.metrics`.
+
+        Args:
+            correct: receives one tensor per batch: which of its images are right at top-1, (B,) bool. A task whose
+                images are not simply right or wrong leaves it empty: its trials then keep no predictions.
+        """
         ...

@@ -49,6 +49,7 @@ def run_trial_in_processes(
     directory: Path | None = None,
     checkpoints: Checkpoints = Checkpoints(),
     metric: str = "top1",
+    keep_predictions: bool = False,
     origin: Origin = Origin(),
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
@@ -68,6 +69,7 @@ def run_trial_in_processes(
         "directory": directory,
         "checkpoints": checkpoints,
         "metric": metric,
+        "keep_predictions": keep_predictions,
         "origin": " ".join(filter(None, (origin.data, origin.code, origin.software))),
     }
     size = resources.num_processes

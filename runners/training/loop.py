@@ -23,7 +23,7 @@ from runners.training.best_epoch import BestWeights
 from runners.training.bn_recalibration import recalibrate
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.precision import Precision
-from runners.training.process_group import ALONE, ProcessGroup
+from runners.training.process_group import ALONE, ProcessGroup, in_order
 from runners.training.state import TrainingState
 from runners.trials.outcome import NonFiniteLoss
 from search_space.schema.metrics import METRICS
@@ -39,12 +39,16 @@ _CHECK_LOSS_EVERY = 100
 
 @dataclass(frozen=True)
 class Trained:
-    """Result of a training. `metrics` is empty unless it is completed."""
+    """Result of a training. `metrics` is empty unless it is completed.
+
+    `correct`: which test images were right, in the order of the dataset; None if that is not kept.
+    """
 
     status: Literal["completed", "pruned", "preempted"]
     metrics: dict[str, float]
     curve: list[dict[str, float]]
     train_seconds: float
+    correct: torch.Tensor | None = None
 
 
 def train_model(
@@ -57,6 +61,7 @@ def train_model(
     report: Report,
     checkpoint: TrialCheckpoint | None = None,
     best_weights: BestWeights | None = None,
+    keep_predictions: bool = False,
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
@@ -71,6 +76,7 @@ def train_model(
     Args:
         checkpoint: restores an interrupted training and saves this one.
         best_weights: receives the weights of every epoch for model selection.
+        keep_predictions: keep which test images are right in the evaluation that gives `top1`.
         on_resume: receives the curve so far before the first epoch of a resumed training.
         is_preempted: polled before every update; on True the training is saved and returns as `preempted`.
         processes: the process group that trains together; `data` is this process's shard, rank 0 calls `report`.
@@ -85,6 +91,7 @@ def train_model(
         updates_per_epoch=len(data.train),
         device=device,
         best_weights=best_weights,
+        keeps_predictions=keep_predictions,
         processes=processes,
     )
     is_preempted = processes.now_and_then(is_preempted)
@@ -102,7 +109,7 @@ def train_model(
         train_loss = processes.mean(state.loss_sum).item() / state.batches
         processes.copy_buffers(task.evaluated_model)
         _recalibrate(task, data, train, state.precision)
-        found = _measure_epoch(state, data, epoch)
+        found = _measure_epoch(state, data, train, epoch)
         if best_weights is not None:
             best_weights.consider(epoch, {name.removeprefix("val_"): found[name] for name in found}, task.weights)
         state.curve.append({"epoch": epoch, "train_loss": train_loss, **found})
@@ -111,7 +118,8 @@ def train_model(
             return Trained("pruned", {}, state.curve, state.seconds)
         if checkpoint is not None:
             checkpoint.save_if_due(state)
-    return Trained("completed", _final_metrics(state, data, train), state.curve, state.seconds)
+    metrics = _final_metrics(state, data, train)
+    return Trained("completed", metrics, state.curve, state.seconds, state.correct)
 
 
 def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempted: Callable[[], bool]) -> bool:
@@ -153,8 +161,10 @@ def _batches_left(state: TrainingState, data: Data) -> Iterator[Batch]:
     return batches
 
 
-def _measure_epoch(state: TrainingState, data: Data, epoch: int) -> dict[str, float]:
+def _measure_epoch(state: TrainingState, data: Data, train: TrainSpec, epoch: int) -> dict[str, float]:
     """Metrics of the validation split, else of the test split; at a best validation epoch the test split, too."""
+    if data.val is None and epoch == train.epochs:
+        return _measure_last(state, data, train)
     if data.val is None:
         return _measure(state.task, data.test, state.precision, epoch)
     on_val = _measure(state.task, data.val, state.precision, epoch)
@@ -165,10 +175,23 @@ def _measure_epoch(state: TrainingState, data: Data, epoch: int) -> dict[str, fl
 def _final_metrics(state: TrainingState, data: Data, train: TrainSpec) -> dict[str, float]:
     found = {name: value for name, value in state.curve[-1].items() if name not in ("epoch", "train_loss")}
     if data.val is not None:
-        on_test = _measure(state.task, data.test, state.precision, train.epochs)
-        found = {**on_test, **found, **state.chosen.test_metrics}
+        found = {**_measure_last(state, data, train), **found, **state.chosen.test_metrics}
     if train.ema_decay is not None:
         found |= {f"{name}@ema": found[name] for name in METRICS if name in found}
+    return found
+
+
+def _measure_last(state: TrainingState, data: Data, train: TrainSpec) -> dict[str, float]:
+    """Metrics of the test split after the last epoch: those that the trial reports, and its predictions."""
+    if not state.keeps_predictions:
+        return _measure(state.task, data.test, state.precision, train.epochs)
+    parts: list[torch.Tensor] = []
+    found = _measure(state.task, data.test, state.precision, train.epochs, correct=parts)
+    mine = torch.cat([torch.zeros(0, dtype=torch.bool), *(part.cpu() for part in parts)])
+    # Evaluation has batches of `train.batch_size`, whatever the number of training images is.
+    correct = in_order(state.processes.gather(mine), batch_size=train.batch_size)
+    assert len(correct) in (0, data.info.num_test), "predictions of other images than those of the test split"
+    state.correct = correct if len(correct) else None
     return found
 
 
@@ -189,8 +212,10 @@ def _recalibrate(task: Task, data: Data, train: TrainSpec, precision: Precision)
     )
 
 
-def _measure(task: Task, batches: EvalBatches, precision: Precision, epoch: int) -> dict[str, float]:
-    found = task.metrics(batches, precision.autocast())
+def _measure(
+    task: Task, batches: EvalBatches, precision: Precision, epoch: int, *, correct: list[torch.Tensor] | None = None
+) -> dict[str, float]:
+    found = task.metrics(batches, precision.autocast(), correct=correct)
     if not all(math.isfinite(value) for value in found.values()):
         raise NonFiniteLoss(epoch, found.get("loss", math.nan))
     return found

@@ -8,7 +8,7 @@ group of a single process, for which all of this does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["ALONE", "ProcessGroup"]
+__all__ = ["ALONE", "ProcessGroup", "in_order"]
 
 _LOOK_EVERY = 10
 """Updates between two polls whether to stop: each is a collective, so the processes wait for one another."""
@@ -93,6 +93,22 @@ class ProcessGroup:
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
+
+
+def in_order(shares: Sequence[Tensor], *, batch_size: int) -> Tensor:
+    """Values of all images in the order of the images.
+
+    Args:
+        shares: by rank, one value per image in the order in which the process saw its shards of the batches; together
+            they have every image once.
+    """
+    num = sum(map(len, shares))
+    ordered = shares[0].new_empty((num, *shares[0].shape[1:]))
+    for rank, share in enumerate(shares):
+        shard_of = ProcessGroup(rank, len(shares)).shard_of
+        shards = [begin + shard_of(min(batch_size, num - begin)) for begin in range(0, num, batch_size)]
+        ordered[torch.cat([torch.zeros(0, dtype=torch.int64), *shards])] = share
+    return ordered
 
 
 ALONE = ProcessGroup()

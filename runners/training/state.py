@@ -8,6 +8,7 @@ is the number of batches done.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class TrainingState:
         mixing: random number stream for mixup in that epoch.
         seconds: time spent on optimisation.
         best_weights: None unless `checkpoints.keep` is `best`.
+        correct: which test images were right after the last epoch, (N,) bool on the CPU; None before, or if not kept.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class TrainingState:
         updates_per_epoch: int,
         device: torch.device,
         best_weights: BestWeights | None = None,
+        keeps_predictions: bool = False,
         processes: ProcessGroup = ALONE,
     ) -> None:
         self.task = task
@@ -64,6 +67,8 @@ class TrainingState:
         self.seconds = 0.0
         self.chosen = BestOnValidation()
         self.best_weights = best_weights
+        self.keeps_predictions = keeps_predictions
+        self.correct: torch.Tensor | None = None
         self._train, self._seed, self._updates_per_epoch = train, seed, updates_per_epoch
         self.begin_epoch(0)
 
@@ -101,7 +106,11 @@ class TrainingState:
             "precision": self.precision.state_dict(),
             "chosen": self.chosen.state_dict(),
         }
-        return state if self.best_weights is None else state | {"best_weights": self.best_weights.state_dict()}
+        if self.best_weights is not None:
+            state["best_weights"] = self.best_weights.state_dict()
+        if self.correct is not None:
+            state["correct"] = self.correct
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the result of `state_dict`, including the states of the global generators.
@@ -124,11 +133,15 @@ class TrainingState:
             raise ValueError(f"{len(curve)} epochs in its curve, but its position is after epoch {epoch}")
         if not 0 <= batches < self._updates_per_epoch:
             raise ValueError(f"its position is after batch {batches} of an epoch of {self._updates_per_epoch}")
+        correct = state.get("correct") if self.keeps_predictions else None
+        if self.keeps_predictions and epoch == self._train.epochs:
+            _check_predictions(correct, curve[-1].get("top1"))
         self.begin_epoch(epoch)
         self.batches = batches
         self.loss_sum.copy_(state["loss_sum"])
         self.mixing.set_state(state["mixing"])
         self.curve, self.seconds = curve, float(state["seconds"])
+        self.correct = correct
         self.task.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load_state_dict(state["precision"])
@@ -142,3 +155,14 @@ class TrainingState:
             restore_generators(generators[self.processes.rank], self.device)
         else:  # saved by another number of processes: new streams, so that no number is drawn twice
             torch.manual_seed(stream_seed(self._seed, "continued", self.processes.rank, self.updates))
+
+
+def _check_predictions(correct: Any, top1: float | None) -> None:
+    """Refuse predictions after the last epoch that are not those of its `top1`. With a validation split the test split
+    is still to be measured, so that there is neither."""
+    if top1 is None:
+        return
+    if correct is None:
+        raise ValueError("it does not hold which test images were right, which `keep_predictions` needs")
+    if correct.dtype != torch.bool or correct.ndim != 1 or not math.isclose(100 * correct.double().mean(), top1):
+        raise ValueError("which test images were right does not agree with its metrics")

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from modelzoo import build_model, resolve_img_size
+from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
 from runners.tasks import TASKS
@@ -41,6 +42,7 @@ def run_trial(
     directory: Path | None = None,
     checkpoints: Checkpoints = Checkpoints(),
     metric: str = "top1",
+    keep_predictions: bool = False,
     origin: str = "",
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
@@ -55,6 +57,7 @@ def run_trial(
         directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`).
         checkpoints: when to save, and which weights to keep; an interrupted trial is resumed in any case.
         origin: data, code and software of the trial, as text; a checkpoint of another origin is not resumed.
+        keep_predictions: keep which test images are right, for the record.
         metric: selects the best weights, on the validation split where there is one.
         on_resume: receives the curve so far if the trial resumes from a checkpoint.
         is_preempted: polled before every update; on True the trial is saved and ends as `preempted`.
@@ -105,6 +108,7 @@ def run_trial(
             report=report,
             checkpoint=checkpoint,
             best_weights=best,
+            keep_predictions=keep_predictions,
             on_resume=on_resume,
             is_preempted=is_preempted,
             processes=processes,
@@ -127,6 +131,7 @@ def run_trial(
         total_seconds=checkpoint.earlier_seconds + time.perf_counter() - start,
         device=_device_name(where),
         host=socket.gethostname(),
+        correct="" if trained.correct is None else encode_correct(trained.correct.tolist()),
     )
 
 

@@ -103,7 +103,7 @@ def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Map
     elif result.status == "preempted":
         update |= {"status": "preempted", "version": 2}
     else:
-        update |= {"status": "completed", "metrics": dict(result.metrics)}
+        update |= {"status": "completed", "metrics": dict(result.metrics), "correct": result.correct}
     if isinstance(result, Outcome):
         update |= {
             "train_seconds": result.train_seconds,

@@ -43,6 +43,7 @@ class Outcome:
     """Outcome of a training that ended without an error.
 
     `completed`: all epochs done; `pruned`: stopped by the pruner; `preempted`: interrupted, to be continued later.
+    `correct`: which test images were right, as in `TrialRecord.correct`; empty unless predictions are kept.
     """
 
     status: Literal["completed", "pruned", "preempted"]
@@ -53,6 +54,7 @@ class Outcome:
     total_seconds: float = 0.0
     device: str = ""
     host: str = ""
+    correct: str = ""
 
 
 def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,10 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
     unreadable = {problem.where for problem in found}  # the placeholder of an unreadable value is not a second problem
     sweep, of_sweep = _validate(root)
     found += [problem for problem in of_sweep if problem.where not in unreadable]
+    without = cache(lambda: _validate(written)[1])
     for other in profile_names(written):
         if other != profile:
-            found += _of_profile(written, other)
+            found += _of_profile(written, other, without)
     if found or sweep is None:
         shown = _in_order(found)
         if len(shown) >= MAX_PROBLEMS:
@@ -167,12 +169,11 @@ def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
     return sweep.model_copy(update={"resources": resources, "track": track})
 
 
-def _of_profile(root: Node, name: str) -> list[Problem]:
-    """Problems that a profile would add to those of the file."""
+def _of_profile(root: Node, name: str, without: Callable[[], list[Problem]]) -> list[Problem]:
+    """Problems that a profile would add to those of the file, which `without` gives."""
     laid, problems = apply_profile(root, name)
-    _, without = _validate(root)
     _, with_it = _validate(laid)
-    new = [problem for problem in with_it if problem not in without]
+    new = [problem for problem in with_it if problem not in without()]
     return problems + [replace(problem, message=f"with the profile {name!r}: {problem.message}") for problem in new]
 
 

@@ -221,6 +221,10 @@ class Sweep(Spec):
     analysis: Analysis = Analysis()
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
+    keep_predictions: bool = Field(
+        default=False,
+        description="records hold which test images were right at top-1, for the sampling error of differences",
+    )
     track: Track = Field(
         default=(), description="experiment trackers of the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
     )

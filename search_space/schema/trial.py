@@ -125,6 +125,9 @@ class ShapesSpec(Spec):
     data_seed: int = Field(default=0, ge=0)
 
 
+_STREAMED = ("hfids", "tfds", "wds")
+
+
 class TimmDatasetSpec(Spec):
     """Dataset of `timm.data.create_dataset`, by its name: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
 
@@ -133,6 +136,12 @@ class TimmDatasetSpec(Spec):
     test_split: str = "validation"
     num_classes: int | None = Field(default=None, ge=1, description="required if timm's reader does not provide it")
     in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether timm reads it as a stream: without random access, in no order that can be relied on."""
+        prefix, _, rest = self.name.partition("/")
+        return bool(rest) and prefix.lower() in _STREAMED
 
 
 def _named(value: Any) -> Any:

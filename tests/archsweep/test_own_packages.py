@@ -97,6 +97,7 @@ def test_module_trains_on_ray_in_two_processes_with_a_tracker(command, folder):
     assert list((folder / "runs" / "shadowed" / "tensorboard").rglob("events.*"))
 
 
+@pytest.mark.slow
 def test_it_trains_in_process_in_two_processes(command, folder):
     done = command(
         "archsweep", *run("--engine", "in-process", "--set", "resources.processes=2"), path=f".{os.pathsep}{ROOT}"

@@ -234,7 +234,7 @@ def test_what_prints_may_itself_be_interrupted(tmp_path):
 def test_trial_saves_itself_when_every_process_of_the_machine_is_asked_to_end(write_sweep, tmp_path):
     """What Slurm does: Ray's own processes die of the SIGTERM, and the driver cannot learn what became of the trial."""
     run_dir = tmp_path / "run"
-    options = ["--set", "checkpoints.min_seconds=1000", "--set", "checkpoints.grace_seconds=2", "--out", str(run_dir)]
+    options = ["--set", "checkpoints.min_seconds=1000", "--set", "checkpoints.grace_seconds=10", "--out", str(run_dir)]
     command = [sys.executable, "-m", "runners.cli", "run", str(write_sweep(SWEEP.replace("40", "4000"))), *options]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     when_an_epoch_is_done(run_dir, 5, lambda: os.killpg(driver.pid, signal.SIGTERM)).join()

@@ -121,7 +121,7 @@ def _plan_one(
     from results import read_ledger
     from results.store.run_layout import RunDir
     from runners.cache.origin import Origins
-    from runners.cache.reuse import CACHE, STUDIES, from_siblings, reuse_sources
+    from runners.cache.reuse import CACHE, STUDIES, for_sweep, from_siblings, reuse_sources
     from runners.cache.trial_cache import TrialCache, device_of, leaves_only_records
     from runners.cli.plan.as_json import plan_as_json
     from runners.cli.plan.as_text import plan_rows, plan_sentences, plan_warnings
@@ -144,9 +144,10 @@ def _plan_one(
     is_settled = not file.sweep.retune or made is not whole  # before that the variants are not known
     if is_settled:
         origins = Origins(made.sweep.resources)
-        in_siblings = from_siblings(siblings, RunDir(run_dir), origins)
+        in_siblings = for_sweep(from_siblings(siblings, RunDir(run_dir), origins), made.sweep)
         lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
-        lookups |= {CACHE: TrialCache(memory, device_of(made, "ray"), origins).get} if memory else {}
+        in_cache = for_sweep(TrialCache(memory, device_of(made, "ray"), origins).get, made.sweep) if memory else None
+        lookups |= {CACHE: in_cache} if in_cache else {}
         provided = reuse_sources(made, {record.trial_id for record in history.records}, lookups)
     probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
     forecast = _forecast(made, history, probes, concurrent, parsed, provided, trim=trim)

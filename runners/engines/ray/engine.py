@@ -273,6 +273,7 @@ def _worker_config(
         "resources": resources.model_dump(mode="json"),
         "checkpoints": sweep.checkpoints.model_dump(mode="json"),
         "metric": sweep.metric,
+        "keep_predictions": sweep.keep_predictions,
         "origin": orchestrator.origin_of(assignment).model_dump(),
         "log": str(run_dir.trial(assignment.trial_id).log),
     }

@@ -33,8 +33,8 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
     """Train one trial and send its outcome. Never raises: a failure is a message.
 
     Args:
-        job: `trial`, `resources`, `checkpoints` and `origin` as plain values, `metric`, and `log`, the path of the
-            trial's log.
+        job: `trial`, `resources`, `checkpoints` and `origin` as plain values, `metric`, `keep_predictions`, and `log`,
+            the path of the trial's log.
     """
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
@@ -63,6 +63,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
             directory=Path(job["log"]).parent if job["log"] else None,
             checkpoints=Checkpoints.model_validate(job["checkpoints"]),
             metric=job["metric"],
+            keep_predictions=job["keep_predictions"],
             origin=Origin.model_validate(job["origin"]),
             on_resume=lambda curve: connection.send(("resumed", curve)),
             is_preempted=is_preempted,

@@ -86,6 +86,20 @@ def test_every_record_is_one_line_with_its_version(tmp_path, record):
     assert [line.startswith('{"version":1,') for line in lines] == [True, True]
 
 
+def test_a_record_without_predictions_has_no_key_for_them(tmp_path, record):
+    """Records of sweeps that keep no predictions are as those of an archsweep that knew none."""
+    nine = record("a", 1, 500 / 9, correct="9:rIA=")
+    with LedgerWriter(tmp_path) as ledger:
+        ledger.append(record("a", 0, 90.0))
+        ledger.append(nine)
+    first, second = map(json.loads, ledger.path.read_text().splitlines())
+    assert "correct" not in first
+    assert second["correct"] == "9:rIA="
+    again = read_ledger(ledger.path, curves=False).records
+    assert [one.correct for one in again] == ["", "9:rIA="]
+    assert "".join(one.model_dump_json() + "\n" for one in again) == ledger.path.read_text()
+
+
 def test_a_diverged_curve_keeps_its_nan_and_stays_json(tmp_path, record):
     with LedgerWriter(tmp_path) as ledger:
         ledger.append(record("a", 0, curve=[{"epoch": 1, "train_loss": math.nan, "peak": math.inf}]))

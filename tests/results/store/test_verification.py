@@ -116,3 +116,49 @@ def test_specs_that_give_no_id_are_not_compared(refusal):
     record = made(0.1, 0)
     spec = {**record.spec, "train": {**record.spec["train"], "an_option_of_tomorrow": 1}}
     assert refusal(record.model_copy(update={"spec": spec, "trial_id": "0123456789ab"})) is None
+
+
+# Computed by hand: 1010 1100 1 is ac 80, 5 of 9 images are right.
+NINE, OF_NINE = "9:rIA=", 500 / 9
+
+
+def test_predictions_that_give_the_accuracy(refusal):
+    in_single_precision = float(f"{OF_NINE:.7g}")
+    records = [made(0.1, seed, correct=NINE, data="d", metrics={"top1": OF_NINE}) for seed in range(2)]
+    records.append(made(0.1, 2, correct=NINE, data="d", metrics={"top1": in_single_precision}))
+    assert refusal(*records, made(0.1, 3)) is None
+
+
+@pytest.mark.parametrize(
+    ("correct", "reason"),
+    [
+        ("9:7IA=", "`correct` has 66.6667 % right of 9 images, and top1 is 55.5556 %"),
+        ("10:rIA=", "`correct` has 50 % right of 10 images, and top1 is 55.5556 %"),
+        ("9:rMA=", "`correct` is bits behind those of its 9 images"),
+        ("9:rA==", "`correct` is 1 bytes, and 9 images take 2"),
+        ("17:rIA=", "`correct` is 2 bytes, and 17 images take 3"),
+        ("9:rIA", "`correct` is not base64: Incorrect padding"),
+        ("0:", "`correct` is not a number of images, a colon and base64"),
+        ("rIA=", "`correct` is not a number of images, a colon and base64"),
+        ("9:rIA=\n", "`correct` is not a number of images, a colon and base64"),
+    ],
+)
+def test_edited_predictions(refusal, correct, reason):
+    edited = made(0.1, 0, correct=correct, metrics={"top1": OF_NINE})
+    assert refusal(edited) == [f"1: not a result of its trial: {reason}"]
+
+
+@pytest.mark.parametrize("fields", [{"status": "pruned"}, {"metrics": {"loss": 0.5}}, {"metrics": {}}])
+def test_predictions_without_an_accuracy(refusal, fields):
+    (found,) = refusal(made(0.1, 0, **{"correct": NINE, "metrics": {"top1": OF_NINE}, **fields}))
+    assert found.endswith("`correct` has predictions, and only a completed trial with the metric top1 has any")
+
+
+def test_predictions_of_another_number_of_images(refusal):
+    """Records of the same data have the same test set; those of other data, as after a change of it, need not."""
+    nine = made(0.1, 0, correct=NINE, data="d", metrics={"top1": OF_NINE})
+    four = {"correct": "4:gA==", "metrics": {"top1": 25.0}}
+    assert refusal(nine, made(0.1, 1, **four, data="other")) is None
+    assert refusal(nine, made(0.1, 1, **four, data="d")) == [
+        "2: not a result of its trial: `correct` is of 4 images, and of 9 in line 1, which has the same data"
+    ]

@@ -112,6 +112,51 @@ def test_trials_that_leave_files_behind_are_not_served(run):
     assert run("second", **keeps)[0].started == 2
 
 
+PREDICTIONS = {"design: one_factor": "design: one_factor\nkeep_predictions: true"}
+
+
+def test_a_sweep_that_keeps_predictions_is_served_records_that_have_them(run):
+    run("first")
+    trained, second = run("second", **PREDICTIONS)
+    assert trained.started == 2  # the entries had none; now they have
+    served, third = run("third", **PREDICTIONS)
+    assert served.started == 0
+    as_trained = {record.trial_id: record.model_copy(update={"session": ""}) for record in second.records}
+    for record in third.records:
+        assert record.correct
+        assert record.model_copy(update={"cached_from": "", "session": ""}) == as_trained[record.trial_id]
+
+
+def test_a_sweep_without_predictions_is_served_records_as_it_would_make_them(run, tmp_path):
+    _, first = run("first", **PREDICTIONS)
+    assert all(record.correct for record in first.records)
+    assert run("second")[0].started == 0
+    assert "correct" not in (tmp_path / "second" / "ledger.jsonl").read_text()
+
+
+def test_predictions_that_were_edited_are_not_served(run, cache):
+    """A run that took them over could not be read any more."""
+    run("first", **PREDICTIONS)
+    for path in cache.directory.rglob("*.json"):
+        entry = json.loads(path.read_text())
+        entry["record"]["correct"] = "9:rIA="
+        path.write_text(json.dumps(entry))
+    assert run("second", **PREDICTIONS)[0].started == 2
+
+
+def test_studies_of_a_file_share_records_with_predictions_only(write_sweep, tmp_path):
+    def started(name, siblings, **replacements):
+        plan = make_plan(load_sweep(write_sweep(**{**SMALL, **replacements})))
+        return run_sweep(plan, tmp_path / name, engine="in-process", siblings=siblings).started
+
+    assert started("without", []) == 2
+    assert started("with", [tmp_path / "without"], **PREDICTIONS) == 2
+    assert started("again", [tmp_path / "without", tmp_path / "with"], **PREDICTIONS) == 0
+    assert started("neither", [tmp_path / "with"]) == 0
+    found = {name: {bool(r.correct) for r in Run.open(tmp_path / name).records} for name in ("again", "neither")}
+    assert found == {"again": {True}, "neither": {False}}
+
+
 def test_a_search_is_served_too(run):
     text = """
     name: searched

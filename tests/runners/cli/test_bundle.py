@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -17,6 +18,7 @@ SWEEP = """
     space: {train.lr: [0.003, 0.001]}
     design: one_factor
     seeds: 2
+    keep_predictions: true
 """
 
 
@@ -70,6 +72,22 @@ def test_it_holds_the_tables_of_the_run_and_its_sources(packed):
     assert names >= {"MANIFEST.json", "sweep.yaml", "plan.json", "ledger.jsonl", "provenance.jsonl", "trials.csv"}
     assert text(packed / "run.zip", "table.csv") == (packed / "run" / "table.csv").read_text()
     assert any(name.startswith("data/") for name in names)
+
+
+def test_predictions_are_in_it_and_edited_ones_are_refused(packed, archsweep, tmp_path):
+    lines = text(packed / "run.zip", "ledger.jsonl").splitlines()
+    record = json.loads(lines[0])
+    number, bits = record["correct"].split(":")
+    assert number == "359"
+    assert "top1_delta_test_error" in text(packed / "run.zip", "table.csv").partition("\n")[0]
+    right = int.from_bytes(base64.b64decode(bits)) ^ 2  # of the last image; one bit is filling
+    record["correct"] = f"359:{base64.b64encode(right.to_bytes(45)).decode()}"
+    ledger = "".join(line + "\n" for line in (json.dumps(record), *lines[1:]))
+    with_own_hashes(packed / "run.zip", tmp_path / "edited.zip", ledger_jsonl=ledger)
+    done = archsweep("verify", "edited.zip", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "ledger.jsonl:1" in done.stderr
+    assert "% right of 359 images, and top1 is" in done.stderr
 
 
 def test_secrets_of_a_run_of_an_earlier_version_are_masked(packed, tmp_path):

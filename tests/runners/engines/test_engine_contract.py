@@ -27,6 +27,7 @@ MIXED = """
     design: one_factor
     seeds: [3]
     metric: top1
+    keep_predictions: true
     # Half a GPU each, so that two trials share the one of the cluster. A limit for the variant of many epochs alone,
     # which no other trial would keep either.
     resources:
@@ -108,6 +109,8 @@ def test_engines_produce_the_same_records(mixed):
     in_process, ray = (what_happened(mixed[engine][1].records) for engine in ("in-process", "ray"))
     assert in_process == ray
     assert len(ray) == 6
+    # Predictions crossed the borders of the processes: of completed trials only, as `what_happened` compares them.
+    assert {(found["status"], "correct" in found) for found in ray.values()} == {("completed", True), ("failed", False)}
     for result, _ in mixed.values():
         assert dict(result.counts) == {"completed": 4, "failed": 2}
 

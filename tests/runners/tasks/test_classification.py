@@ -59,6 +59,32 @@ def test_metrics_weigh_every_image_alike_over_batches_of_different_size():
     assert found["loss"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_which_images_are_right_comes_in_their_order():
+    right, second, last = [5, 4, 3, 2, 1, 0.0], [4, 5, 3, 2, 1, 0.0], [0, 5, 4, 3, 2, 1.0]
+    images = [right, second, right, last, right]
+    correct: list[torch.Tensor] = []
+    for batches in ([_batch(images, [0] * 5)], [_batch(images[:3], [0] * 3), _batch(images[3:], [0] * 2)]):
+        correct = []
+        found = _task().metrics(batches, nullcontext(), correct=correct)
+        assert torch.cat(correct).tolist() == [True, False, True, False, True]
+        assert [len(part) for part in correct] == [len(labels) for _, labels in batches]
+        assert found == _task().metrics(batches, nullcontext())
+    assert correct[0].dtype == torch.bool
+
+
+@pytest.mark.parametrize("num_classes", [3, 6, 40])
+def test_among_equal_logits_the_one_that_top1_counts_is_right(num_classes):
+    """Rounded to few values, as in half precision, most images have several largest logits."""
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 3, (500, num_classes), generator=random).float()
+    labels = torch.randint(0, num_classes, (500,), generator=random)
+    correct: list[torch.Tensor] = []
+    found = _task(num_classes).metrics([(logits.view(500, 1, 1, -1), labels)], nullcontext(), correct=correct)
+    assert 100 * correct[0].sum().item() / 500 == found["top1"]
+    is_largest = logits.gather(1, labels[:, None])[:, 0] == logits.max(1).values
+    assert not (correct[0] & ~is_largest).any()
+
+
 def test_top5_is_left_out_for_five_classes():
     assert set(_task(5).metrics([_batch([[1, 0, 0, 0, 0.0]], [0])], nullcontext())) == {"top1", "loss"}
 

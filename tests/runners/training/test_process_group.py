@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from runners.training.distributed_trial import run_trial_in_processes
-from runners.training.process_group import ProcessGroup
+from runners.training.process_group import ProcessGroup, in_order
 from runners.trials.outcome import TrialFailed
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
@@ -54,7 +54,7 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path):
     """Same global batches: sums over processes differ from sums over a batch in their rounding alone. That holds where
     the two are interrupted and continue, and where one process continues what two began."""
     spec, seen = spec_of(**NOISY), []
-    alone = run(spec, tmp_path / "alone")
+    alone = run(spec, tmp_path / "alone", keep_predictions=True)
 
     def note(entry):
         seen.append(entry)
@@ -65,10 +65,13 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path):
     assert 2 <= left.epochs < 4
     shutil.copytree(tmp_path / "parts", tmp_path / "by_one")
     curves = []
-    shared = run(spec, tmp_path / "parts", processes=2, on_resume=curves.append)
+    shared = run(spec, tmp_path / "parts", processes=2, on_resume=curves.append, keep_predictions=True)
     assert (shared.status, shared.epochs) == ("completed", 4)
     assert_close(shared.curve, alone.curve)
     assert shared.metrics == pytest.approx(alone.metrics, rel=1e-5)
+    # The same images: 4 batches of 10 and 1, whose shards were put in order, without a copy of the single last one.
+    assert shared.correct.startswith("31:")
+    assert shared.correct == alone.correct
     ours, theirs = (load_file(tmp_path / name / "weights.safetensors") for name in ("alone", "parts"))
     # The gradient of a key's bias is rounding alone, which AdamW enlarges; an update of a weight is about 1e-3.
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)
@@ -136,3 +139,14 @@ def test_shards_are_disjoint_complete_and_made_of_mixup_pairs(num, size):
     for share in shares:
         # Mixup pairs the first with the last image of its input.
         assert [num - 1 - index for index in share] == share[::-1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize(("num", "batch_size"), [(31, 10), (30, 10), (4, 10), (1, 10), (12, 1), (0, 10)])
+def test_values_of_shards_are_put_in_the_order_of_the_images(num, batch_size, size):
+    """As the loaders take them: each rank its shard of every batch, none where that is empty."""
+    images = torch.arange(num)
+    ranks = [ProcessGroup(rank, size) for rank in range(size)]
+    seen = [[batch[rank.shard_of(len(batch))] for batch in images.split(batch_size) if num] for rank in ranks]
+    shares = [torch.cat([images[:0], *batches]) for batches in seen]
+    assert in_order(shares, batch_size=batch_size).tolist() == list(range(num))

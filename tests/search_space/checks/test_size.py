@@ -9,14 +9,14 @@ import pytest
 from search_space import SpecError, load_sweep_text
 
 HEAD = "name: t\nbaseline: {arch: {depth: 1, embed_dim: 8, num_heads: 2}}\n"
-SECONDS = 3.0
+SECONDS = 15.0  # of this process; a product that is built, or a quadratic search, takes minutes
 
 
 def problems(text: str) -> list[str]:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SpecError) as caught:
         load_sweep_text(HEAD + text, "s")
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     return [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
 
 
@@ -45,8 +45,15 @@ def test_conditional_parameters_multiply_within_their_choice() -> None:
     assert problem == "design: the design has 101,011 variants, but at most 100,000 are possible"
 
 
-@pytest.mark.parametrize("value", ["{index}", "{index}.5", "bad", "1"])
-@pytest.mark.parametrize("design", ["one_factor", "search\nsearch: {sampler: random, num_trials: 3}"])
+@pytest.mark.parametrize(
+    ("value", "design"),
+    [
+        ("{index}", "one_factor"),
+        ("bad", "one_factor"),
+        ("{index}.5", "search\nsearch: {sampler: random, num_trials: 3}"),
+        ("1", "search\nsearch: {sampler: random, num_trials: 3}"),
+    ],
+)
 def test_a_list_of_60000_values_is_answered_at_once(value: str, design: str) -> None:
     values = ", ".join(value.format(index=index) for index in range(1, 60_001))
     assert problems(f"space: {{arch.depth: [{values}]}}\ndesign: {design}\n") == [
@@ -56,9 +63,9 @@ def test_a_list_of_60000_values_is_answered_at_once(value: str, design: str) -> 
 
 def test_the_longest_list_is_checked_in_time() -> None:
     values = ", ".join(f"{1e-3 + index * 1e-7:.7f}" for index in range(10_000))
-    start = time.perf_counter()
+    start = time.process_time()
     load_sweep_text(f"{HEAD}space: {{train.lr: [{values}]}}\ndesign: one_factor\n")
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 def test_100000_duplicate_keys_are_answered_at_once() -> None:

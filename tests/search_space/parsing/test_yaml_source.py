@@ -168,10 +168,10 @@ def test_an_alias_bomb_is_refused_without_delay() -> None:
     """Nine lines that would expand to 10^9 values."""
     lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 9)]
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SpecError) as caught:
         read_text("\n".join(lines), "f.yaml")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 10
     assert caught.value.problems[0].message == "aliases and lists expand to more than 100000 values"
     # l0 to l3 have 1 + 10 * n values each (11, 111, 1111, 11111); the ninth alias to l3 exceeds the limit
     assert caught.value.problems[0].where.startswith("f.yaml:5:")
