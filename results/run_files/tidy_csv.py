@@ -5,8 +5,8 @@ Both work during a run: trials without a record yet appear with what they report
 rows of a variant is that of the table. `archsweep ls --all --csv` has the rest of the ledger: trials of variants that
 the plan no longer contains, repeated attempts, and trials that tuned a variant.
 
-Every path that some variant changes is a column, and every row has its value there, also the baseline; a row is empty
-only where its model has no such option.
+Every path that some variant changes is a column, and every row has its value there, also the baseline: `default` where
+the setting leaves it to the model. A row is empty only where its setting has no such path.
 
     trials.csv   trial_id, variant_id, variant, seed, status, number (of a search), attempt, epochs,
                  <every changed path> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
@@ -25,7 +25,7 @@ from results.store.progress import UnfinishedTrial
 from results.store.records import TrialRecord
 from results.store.run import Run
 from results.table.in_plan import trials_in_plan
-from search_space.settings.paths import MISSING, value_at
+from search_space.settings.paths import MISSING, OPEN_NODES, value_at
 
 __all__ = ["write_curves_csv", "write_long_csv"]
 
@@ -46,13 +46,18 @@ class _Line:
     record: TrialRecord | None = None
 
     def value(self, path: str) -> Any:
-        """Value of a changed path, as `changes` has it: an attention is its name, its options have their own paths."""
+        """Value of a changed path, as `changes` has it: an attention is its name, its options have their own paths.
+
+        `default` where the model decides, because an empty cell is lost when rows are grouped by it; None where the
+        setting has no such path.
+        """
         if path in self.changes:
             return self.changes[path]
         found = value_at(self.spec, path)
         if isinstance(found, Mapping) and "name" in found:
             return found["name"]
-        return None if found is MISSING else found
+        is_left_out = found is MISSING and path.startswith(tuple(f"{node}." for node in OPEN_NODES))
+        return "default" if found is None or is_left_out else None if found is MISSING else found
 
 
 def write_long_csv(run: Run, stream: TextIO) -> None:

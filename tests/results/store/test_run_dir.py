@@ -150,6 +150,28 @@ def test_trials_csv_has_one_line_per_planned_trial_with_what_it_changed(tmp_path
     )
 
 
+def test_what_the_model_decides_is_a_value_of_trials_csv(tmp_path, plan, planned, record):
+    """An empty cell is lost in a groupby: `depth` and an option of timm's that the baseline does not write."""
+    settings = {
+        "baseline": ({"depth": None, "options": {}, "attention": {"name": "softmax"}}, {}),
+        "depth=6": ({"depth": 6, "options": {}, "attention": {"name": "softmax"}}, {"arch.depth": 6}),
+        "qk_norm": ({"depth": None, "options": {"qk_norm": True}}, {"arch.options.qk_norm": True}),
+        "expansion=2": ({"attention": {"expansion": 2.0}}, {"arch.attention.expansion": 2.0}),
+    }
+    variants = [planned(name, changes=changes, is_baseline=not changes) for name, (_, changes) in settings.items()]
+    write_plan(tmp_path, plan(*variants, seeds=[0]))
+    with LedgerWriter(tmp_path) as ledger:
+        for name, (arch, changes) in settings.items():
+            ledger.append(record(name, 0, 80.0, spec={"seed": 0, "arch": arch}, changes=changes))
+        write_tables(tmp_path)
+    rows = {row["variant"]: row for row in _rows(tmp_path / "trials.csv")}
+    assert [rows[name]["arch.depth"] for name in ("baseline", "depth=6", "qk_norm")] == ["default", "6", "default"]
+    assert [rows[name]["arch.options.qk_norm"] for name in ("baseline", "depth=6", "qk_norm")] == [
+        *("default", "default", "true")
+    ]
+    assert rows["baseline"]["arch.attention.expansion"] == ""  # softmax has none
+
+
 def test_means_of_trials_csv_are_those_of_the_table_and_no_row_lacks_a_setting(tmp_path, plan, planned, record):
     """Earlier forms of the sweep left trials of the same name; the baseline has what the variants change, too."""
 
