@@ -7,7 +7,6 @@ folder, splits with different classes, labels that are not numbers of classes, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,7 +96,8 @@ def _opened(dataset: Any, resources: Any, *, is_training: bool) -> tuple[Any, An
     place = place_of(dataset, resources)
     _check_package(dataset, place)
     _check_has_splits(dataset, place)
-    problems = list(_same_images(dataset, place))
+    _check_different_images(dataset, place)
+    problems: list[Problem] = []
     opened: list[Any] = []
     said = set[str]()  # of a dataset that is missing as a whole, once and not for each split
     for split, trains in ((dataset.train_split, is_training), (dataset.test_split, False)):
@@ -119,6 +119,8 @@ def _open(dataset: Any, resources: Any, place: Place, split: str, *, is_training
     try:
         with hub_offline() if is_offline else nullcontext():
             return _read_split(dataset, resources, place, split, is_training=is_training)
+    except SpecError:
+        raise
     except ImportError as err:
         raise SpecError(problem(dataset, f"needs a package that is missing: {err}", _install(place.prefix))) from err
     except SplitNotFound as err:
@@ -182,8 +184,8 @@ def _open_folder(dataset: Any, folder: Path, *, may_nest: bool) -> Any:
     return LabelledImages(contents.reader(), dataset.in_chans)
 
 
-def _same_images(dataset: Any, place: Place) -> Iterator[Problem]:
-    """The two splits by their places: the same, or one inside the other."""
+def _check_different_images(dataset: Any, place: Place) -> None:
+    """Refuse splits that are one place, or of which one is inside the other; by content the survey compares them."""
     names, text = (dataset.train_split, dataset.test_split), ""
     try:
         if _is_folder(place):
@@ -193,11 +195,8 @@ def _same_images(dataset: Any, place: Place) -> Iterator[Problem]:
     except SplitNotFound:
         pass  # said by the split itself
     if text:
-        yield problem(
-            dataset,
-            f"the splits {names[0]!r} and {names[1]!r} {text}: training and testing on the same images",
-            "name two different splits with train_split and test_split",
-        )
+        text = f"the splits {names[0]!r} and {names[1]!r} {text}: training and testing on the same images"
+        raise SpecError(problem(dataset, text, "name two different splits with train_split and test_split"))
 
 
 def _check_has_splits(dataset: Any, place: Place) -> None:

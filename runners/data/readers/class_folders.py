@@ -146,7 +146,7 @@ def _count(found: list[str], what: str) -> str:
 
 
 def _named(paths: list[str], folder: Path) -> str:
-    return _listed([os.path.relpath(path, folder) for path in paths])
+    return _listed(sorted((os.path.relpath(path, folder) for path in paths), key=natural_order))
 
 
 def _listed(names: list[str]) -> str:
