@@ -61,21 +61,17 @@ def class_folders(folder: Path, *, may_nest: bool = False) -> Contents:
     for entry in sorted(os.scandir(folder), key=lambda entry: natural_order(entry.name)):
         is_folder = entry.is_dir()
         if entry.name.startswith("."):
-            hidden += [entry.path] if not is_folder else [path for path in _files(entry.path) if _is_image(path)]
+            hidden += [entry.path] if not is_folder else _images_below(entry.path)
         elif not is_folder:
             (beside if _is_image(entry.path) else other).append(entry.path)
         else:
             images = found.files.setdefault(entry.name, [])
-            for path in _files(entry.path):
-                parts = os.path.relpath(path, entry.path).split(os.sep)
-                if any(part.startswith(".") for part in parts):
-                    hidden.append(path)
-                elif not _is_image(path):
-                    other.append(path)
-                elif len(parts) > 1 and not may_nest:
-                    nested.append(path)
-                else:
-                    images.append(path)
+            for root, names in _folders(entry.path):
+                is_hidden = any(part.startswith(".") for part in root[len(entry.path) :].split(os.sep))
+                right = images if may_nest or root == entry.path else nested
+                for name in names:
+                    into = hidden if is_hidden or name[0] == "." else right if _is_image(name) else other
+                    into.append(f"{root}{os.sep}{name}")
     is_nested = {_class_of(path, folder) for path in nested}
     empty = [name for name, images in found.files.items() if not images and name not in is_nested]
     found.faults += _faults(folder, beside, nested, empty, other)
@@ -116,8 +112,8 @@ def _faults(folder: Path, beside: list[str], nested: list[str], empty: list[str]
         yield f"{_count(empty, 'class folder')} without an image that can be read: {_listed(empty)}{has}"
 
 
-def _files(folder: str) -> Iterator[str]:
-    """Paths of all files below, links followed, each folder once."""
+def _folders(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """The folder and those below with the names of their files, links followed, each folder once."""
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -125,7 +121,11 @@ def _files(folder: str) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        yield from (os.path.join(root, name) for name in files)
+        yield root, files
+
+
+def _images_below(folder: str) -> list[str]:
+    return [os.path.join(root, name) for root, names in _folders(folder) for name in names if _is_image(name)]
 
 
 def _class_of(path: str, folder: Path) -> str:

@@ -20,7 +20,7 @@ from runners.data.readers.labelled_images import DECODING_ERRORS
 from runners.machine.file_digests import FAULT, FileFacts
 from runners.machine.user_cache import default_directory, image_facts
 
-__all__ = ["ImageFact", "facts_of_files", "known_sizes", "pixel_digest"]
+__all__ = ["ImageFact", "facts_of_files", "forget", "known_sizes", "pixel_digest"]
 
 _MANY = 5000
 
@@ -68,6 +68,11 @@ def pixel_digest(image: Image.Image) -> str:
     """Digest of size and pixels; a grey image has that of the same image in colours."""
     pixels = in_mode(image, 3)
     return hashlib.blake2b(f"{pixels.size}".encode() + pixels.tobytes(), digest_size=16).hexdigest()
+
+
+def forget() -> None:
+    """Forget what this process knows of image files; what is kept in the cache directory stays."""
+    _store.cache_clear()
 
 
 @functools.cache

@@ -109,7 +109,7 @@ def survey_dataset(
     )
     if seen_train.classes < 2:
         text = f"all images of the split {names[0]!r} have one class: every answer would be right"
-        raise SpecError(problem(dataset, text, "train on images of two classes or more"))
+        raise SpecError(problem(dataset, text, "put the images of each class in a folder of its own"))
     classes = getattr(getattr(train_split, "reader", train_split), "class_to_idx", None) or {}
     all_notes = (
         *notes,

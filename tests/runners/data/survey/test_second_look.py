@@ -34,11 +34,11 @@ def decoded(monkeypatch, tmp_path):
 @pytest.fixture
 def survey(png_folder):
     def survey_(**options):
-        image_facts._store.cache_clear()
+        image_facts.forget()
         return survey_dataset(TASK, Resources(data_dir=str(png_folder)), **options)
 
     yield survey_
-    image_facts._store.cache_clear()
+    image_facts.forget()
 
 
 @pytest.mark.thorough
