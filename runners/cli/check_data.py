@@ -33,7 +33,7 @@ def check_data(
     trained on, for the reasons that are printed.
     """
     from runners.data.survey.report import survey_as_json, survey_lines  # imports torch, as the others here
-    from runners.data.survey.survey import survey_dataset
+    from runners.data.survey.survey import look_at_dataset
 
     overrides = [*(set_ or ()), *([f"resources.data_dir={data_dir.resolve()}"] if data_dir else [])]
     surveys: dict[str, Survey] = {}
@@ -44,9 +44,11 @@ def check_data(
             if key in surveys:
                 continue
             try:
-                surveys[key] = survey_dataset(task, file.sweep.resources, say=_say)
+                surveys[key] = look_at_dataset(task, file.sweep.resources, say=_say)
+                faults = surveys[key].faults
             except SpecError as err:
-                problems += [file.problem(f"baseline.{each.path}", each.message, each.hint) for each in err.problems]
+                faults = tuple(err.problems)
+            problems += [file.problem(f"baseline.{each.path}", each.message, each.hint) for each in faults]
     if as_json:
         found: list[dict[str, Any]] = [survey_as_json(each) for each in surveys.values()]
         print(json.dumps({"version": 1, "datasets": found}, indent=1))

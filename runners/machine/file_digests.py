@@ -109,7 +109,8 @@ class FileFacts:
             path = self._path(name)
             try:
                 if path is not None:
-                    self._known[name] = msgspec.msgpack.decode(path.read_bytes(), type=dict[str, _Known])
+                    kept = msgspec.msgpack.decode(path.read_bytes(), type=dict[bytes, _Known])
+                    self._known[name] = {os.fsdecode(each): fact for each, fact in kept.items()}
             except (OSError, msgspec.DecodeError):
                 pass  # no index, or none of ours: the files are read
         return self._known[name]
@@ -120,7 +121,8 @@ class FileFacts:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, msgspec.msgpack.encode(known))
+            # As bytes: names of files need not be text.
+            atomic_write(path, msgspec.msgpack.encode({os.fsencode(each): fact for each, fact in known.items()}))
         except (OSError, SpecError):
             pass  # a cache that cannot be written costs time only
 

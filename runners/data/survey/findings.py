@@ -6,8 +6,7 @@ splits of which one holds all images of the other. Counted: images that are in b
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from runners.data.readers.labels import label_faults
 from runners.data.survey.split_facts import SplitFacts
 
-__all__ = ["Duplicates", "duplicates_between", "faults_of", "notes_of"]
+__all__ = ["Duplicates", "as_text", "duplicates_between", "faults_of", "notes_of"]
 
 _MOST_NAMED = 5
 
@@ -46,7 +45,9 @@ def duplicates_between(train: SplitFacts, test: SplitFacts) -> Duplicates:
     theirs = [fact.digest for fact in test.images if fact.digest]
     common = ours.keys() & set(theirs)
     pairs = [
-        (train.names(ours[fact.digest]), test.names(at)) for at, fact in enumerate(test.images) if fact.digest in common
+        (as_text(train.names(ours[fact.digest])), as_text(test.names(at)))
+        for at, fact in enumerate(test.images)
+        if fact.digest in common
     ]
     own = [fact.digest for fact in train.images if fact.digest]
     return Duplicates(
@@ -96,13 +97,12 @@ def notes_of(train: SplitFacts, test: SplitFacts, shared: Duplicates, *, names: 
             f"training images: {_pairs(shared)}"
         )
     for facts, name in zip((train, test), names, strict=True):
-        yield from (f"split {name!r}: {note}" for note in facts.notes)
+        yield from (f"split {name!r}: {as_text(note)}" for note in facts.notes)
 
 
-def majority(labels: Sequence[int] | np.ndarray) -> float | None:
-    """Share of the most frequent label."""
-    found = Counter(np.asarray(labels).tolist())
-    return max(found.values()) / sum(found.values()) if found else None
+def as_text(name: str) -> str:
+    """Names of files need not be text; these are written into files that are."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _readable(facts: SplitFacts) -> list[object] | np.ndarray:

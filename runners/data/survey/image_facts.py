@@ -108,10 +108,12 @@ def _fact(text: str) -> ImageFact:
 
 def _size_by_header(path: str) -> tuple[int, int] | None:
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
+        if os.path.isfile(path):  # a pipe would never end
+            with Image.open(path) as image:
+                return image.height, image.width
     except DECODING_ERRORS:
-        return None
+        pass
+    return None
 
 
 def _name(root: str) -> str:

@@ -16,15 +16,16 @@ import numpy as np
 
 from runners.data.dataset_info import DataInfo
 from runners.data.loading import describe_dataset
+from runners.data.readers.labels import counts_of, label_faults
 from runners.data.readers.place import problem
 from runners.data.sources import SOURCES
-from runners.data.survey.findings import Duplicates, duplicates_between, faults_of, notes_of
+from runners.data.survey.findings import Duplicates, as_text, duplicates_between, faults_of, notes_of
 from runners.data.survey.split_facts import SplitFacts, look_at
 from runners.data.timm_datasets import open_for_survey
-from search_space.parsing.errors import SpecError
+from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec
 
-__all__ = ["SplitSurvey", "Survey", "survey_dataset"]
+__all__ = ["SplitSurvey", "Survey", "look_at_dataset", "survey_dataset"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class SplitSurvey:
 class Survey:
     """What a dataset holds, and what a reader of its numbers must know (`notes`).
 
-    `name`: of the dataset, with its splits where it has names for them.
+    `name`: of the dataset, with its splits where it has names for them. `faults`: why it is refused.
     """
 
     name: str
@@ -68,12 +69,13 @@ class Survey:
     class_names: tuple[str, ...] = ()
     duplicates: Duplicates | None = None
     notes: tuple[str, ...] = ()
+    faults: tuple[Problem, ...] = ()
 
 
 def survey_dataset(
     task: TaskSpec, resources: Any, *, say: Callable[[str], None] = lambda text: None, info: DataInfo | None = None
 ) -> Survey:
-    """The survey of a task's dataset.
+    """The survey of a task's dataset, which can be trained on.
 
     Args:
         say: called with a message before much is read.
@@ -81,6 +83,20 @@ def survey_dataset(
 
     Raises:
         SpecError: the data is missing, cannot be read, or its numbers would not be what they say; all reasons at once.
+    """
+    found = look_at_dataset(task, resources, say=say, info=info)
+    if found.faults:
+        raise SpecError(found.faults)
+    return found
+
+
+def look_at_dataset(
+    task: TaskSpec, resources: Any, *, say: Callable[[str], None] = lambda text: None, info: DataInfo | None = None
+) -> Survey:
+    """The survey of a task's dataset with its faults, for `survey_dataset` and for users who look for them.
+
+    Raises:
+        SpecError: the data is missing or cannot be opened at all.
     """
     info = describe_dataset(task, resources) if info is None else info
     dataset: Any = task.dataset
@@ -102,28 +118,29 @@ def survey_dataset(
         )
         return Survey(title, info, unseen_train, unseen_test, notes=(*notes, unseen))
     shared = duplicates_between(train, test)
-    if faults := list(faults_of(train, test, shared, names=names, num_classes=info.num_classes)):
-        raise SpecError(problem(dataset, text, hint) for text, hint in faults)
+    faults = list(faults_of(train, test, shared, names=names, num_classes=info.num_classes))
     seen_train, seen_test = (
         _survey(name, facts, info.num_classes) for name, facts in zip(names, (train, test), strict=True)
     )
-    if seen_train.classes < 2:
+    if not faults and seen_train.classes < 2:
         text = f"all images of the split {names[0]!r} have one class: every answer would be right"
-        raise SpecError(problem(dataset, text, "put the images of each class in a folder of its own"))
+        faults.append((text, "put the images of each class in a folder of its own"))
     classes = getattr(getattr(train_split, "reader", train_split), "class_to_idx", None) or {}
     all_notes = (
         *notes,
         *notes_of(train, test, shared, names=names),
         *_unused((seen_train, seen_test), info.num_classes),
     )
-    class_names = tuple(sorted(classes, key=classes.__getitem__))
-    return Survey(title, info, seen_train, seen_test, class_names, shared, all_notes)
+    class_names = tuple(as_text(name) for name in sorted(classes, key=classes.__getitem__))
+    problems = tuple(problem(dataset, as_text(text), hint) for text, hint in faults)
+    return Survey(title, info, seen_train, seen_test, class_names, shared, all_notes, problems)
 
 
 def _survey(name: str, facts: SplitFacts, num_classes: int) -> SplitSurvey:
-    labels = np.asarray(facts.labels, dtype=np.int64)
-    counts = tuple(np.bincount(labels, minlength=num_classes).tolist())
-    return SplitSurvey(name, len(facts.images), counts, facts.sizes)
+    labels = facts.labels
+    if label_faults(labels, num_classes):  # said by `faults_of`
+        labels = [label for label in labels if not label_faults([label], num_classes)]
+    return SplitSurvey(name, len(facts.images), counts_of(np.asarray(labels, dtype=np.int64), num_classes), facts.sizes)
 
 
 def _unused(found: tuple[SplitSurvey, SplitSurvey], num_classes: int) -> list[str]:

@@ -122,6 +122,17 @@ def test_what_is_refused_has_its_place(sweep):
             run(command, sweep)
 
 
+def test_what_is_refused_is_shown_as_far_as_it_goes(sweep):
+    """Two broken images: the others are counted."""
+    for name in ("0", "1"):
+        (sweep.parent / f"data/toy/train/dog/{name}.png").write_bytes(b"")
+    found = CliRunner().invoke(app, ["check-data", str(sweep)])
+    assert isinstance(found.exception, SpecError)
+    lines = found.stdout.splitlines()
+    assert lines[2] == "  train                   8        2         75.0 %              12 x 16"
+    assert "  1 dog      2     1" in lines
+
+
 def test_plan_states_the_images_of_the_splits(sweep):
     lines = run("plan", sweep).splitlines()
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -95,3 +96,10 @@ def test_repeats_within_a_split_are_counted(survey, decoded, png_folder):
     (folder / "7.png").write_bytes((folder / "0.png").read_bytes())
     found = survey()
     assert (found.duplicates.within_train, found.duplicates.within_test, found.duplicates.test) == (1, 0, 0)
+
+
+def test_a_pipe_is_no_image(survey, decoded, png_folder):
+    """Opening it would wait for a writer."""
+    os.mkfifo(png_folder / "toy/train/cat/9.png")
+    with pytest.raises(SpecError, match=r"9\.png: it is no file"):
+        survey()
