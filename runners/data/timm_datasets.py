@@ -149,7 +149,7 @@ def _read_split(dataset: Any, resources: Any, place: Place, split: str, *, is_tr
         return open_stream(place, split, is_training=is_training, **options)
     more: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
     more |= {"download": True} if resources.download else {}
-    return create_dataset(
+    found = create_dataset(
         f"{place.prefix}/{place.name}",
         root=place.root,
         split=split,
@@ -157,6 +157,19 @@ def _read_split(dataset: Any, resources: Any, place: Place, split: str, *, is_tr
         input_img_mode=mode,
         **more,
     )
+    if place.prefix == "wds":
+        _check_shards(found, place, split)
+    return found
+
+
+def _check_shards(found: Any, place: Place, split: str) -> None:
+    """timm leaves a shard out that is not there."""
+    names = [name for name in found.reader.split_info.filenames if "://" not in name and "::" not in name]
+    missing = [name for name in names if not name.startswith("pipe:") and not (Path(str(place.root)) / name).is_file()]
+    if missing:
+        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        text = f"{len(missing)} of {len(names)} shards of the split {split!r} are not below {place.root}: {listed}"
+        raise SplitNotFound(text, "complete them, or correct _info.json")
 
 
 def _is_folder(place: Place) -> bool:
