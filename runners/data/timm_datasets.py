@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from timm.data import create_dataset
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 from torch.utils.data import IterableDataset
 
 from runners.data.dataset_info import SourceInfo, Split
@@ -27,6 +26,7 @@ from runners.data.readers.labels import counts_of, label_faults, labels_of, raw_
 from runners.data.readers.place import Place, place_of, problem
 from runners.data.readers.sizes import common_size
 from runners.data.readers.split_folders import SplitNotFound, overlapping, split_folder
+from runners.data.readers.tar_files import tar_file
 from runners.data.readers.torchvision_sets import open_torchvision, part_of
 from search_space.parsing.errors import Problem, SpecError
 
@@ -177,13 +177,14 @@ def _is_folder(place: Place) -> bool:
 
 
 def _open_folder(dataset: Any, folder: Path, *, may_nest: bool) -> Any:
+    hint = f"images are in SPLIT/CLASS/image.png; formats: {', '.join(sorted(kind[1:] for kind in IMAGE_TYPES))}"
     if folder.is_file():
-        reader: Any = ReaderImageInTar(str(folder))
-        reader.class_to_idx = reader.class_name_to_idx
+        reader, faults = tar_file(folder)
+        if faults:
+            raise SpecError(problem(dataset, f"{folder} has {fault}", hint) for fault in faults)
         return LabelledImages(reader, dataset.in_chans)
     contents = class_folders(folder, may_nest=may_nest)
     if contents.faults:
-        hint = f"images lie in SPLIT/CLASS/image.png; formats: {', '.join(sorted(kind[1:] for kind in IMAGE_TYPES))}"
         raise SpecError(problem(dataset, f"{folder} has {fault}", hint) for fault in contents.faults)
     if not contents.files:
         raise SpecError(
