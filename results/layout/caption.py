@@ -46,6 +46,7 @@ def caption(table: AblationTable) -> tuple[Sentence, ...]:
     """Sentences of the caption, the most important first."""
     return (
         Sentence(_means(table)),
+        *map(Sentence, _data(table)),
         *map(Sentence, _seeds(table)),
         *map(Sentence, _retuned(table)),
         *_deltas(table),
@@ -89,6 +90,20 @@ def _means(table: AblationTable) -> str:
         + _averaged(table)
         + (f"; {setting}." if setting else ".")
     )
+
+
+def _data(table: AblationTable) -> Iterable[str]:
+    """Images of the splits, what a constant answer reaches, and what is odd about the data."""
+    for each in table.data:
+        name = f" of {each.dataset}" if len(table.data) > 1 else ""
+        splits = (("training", each.train_images), ("validation", each.val_images), ("test", each.test_images))
+        *most, last = [f"{count} {split}" for split, count in splits if count or split != "validation"]
+        text = f"Data{name}: {', '.join(most)} and {last} images of {each.num_classes} classes"
+        if each.majority is not None:
+            text += f"; the most frequent class is {100 * each.majority:.1f} % of the test images"
+        yield f"{text}."
+        for note in each.notes:
+            yield f"Data{name}: {note}."
 
 
 def _seeds_text(seeds: Sequence[int]) -> str:

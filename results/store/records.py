@@ -200,6 +200,20 @@ class Analysis(_Stored):
     )
 
 
+class DataSummary(_Stored):
+    """A dataset that trials of the run train on and are measured on, as it was when the run was started."""
+
+    dataset: str = Field(description="its name, with what it varies in where there are several")
+    num_classes: int
+    train_images: int = Field(description="without those of the validation split")
+    val_images: int = 0
+    test_images: int
+    majority: float | None = Field(
+        default=None, ge=0, le=1, description="share of the most frequent class of the test split; None: not looked at"
+    )
+    notes: list[str] = Field(default_factory=list, description="what a reader of the numbers must know, as sentences")
+
+
 class Retuned(_Stored):
     """The tuning of every variant's own training parameters before the comparison."""
 
@@ -234,3 +248,4 @@ class RunPlan(_Stored):
         default_factory=list, description="origins whose records do not count: of data, code or software that changed"
     )
     retuned: Retuned | None = None
+    data: list[DataSummary] = Field(default_factory=list, description="the datasets of the variants")

@@ -96,6 +96,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         changed_later=changes_after_results(plan),
         objectives=objectives,
         num_test_images=plan.num_test_images,
+        data=tuple(plan.data),
     )
 
 

@@ -85,6 +85,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
             f"{name}: {text}" for name, table in zip(names, tables, strict=True) for text in table.changed_later
         ),
         objectives=objectives[0] if len(objectives) == 1 else (),
+        data=_distinct(each for table in tables for each in table.data),
         num_test_images=test_sizes[0] if len(test_sizes) == 1 else None,
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from results.stats.paired import PairedDelta, Summary
 from results.stats.verdicts import TESTED, Verdict
-from results.store.records import Analysis, PublishedRow, Retuned, TrialRecord
+from results.store.records import Analysis, DataSummary, PublishedRow, Retuned, TrialRecord
 from search_space.schema.metrics import Metric
 
 __all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
@@ -127,6 +127,7 @@ class AblationTable:
         analysis: settings of the comparison, and the selection rule of the weights.
         retuned: tuning of every arm before the comparison; None without it, or if the runs differ in it.
         num_test_images: size of the test set; None if unknown, or not the same for all rows.
+        data: images, classes and particulars of the datasets; empty for runs of an archsweep before 0.3.
         changed_later: what was planned before the first result and changed after it, as texts.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
@@ -154,6 +155,7 @@ class AblationTable:
     changed_later: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     num_test_images: int | None = None
+    data: tuple[DataSummary, ...] = ()
 
     @property
     def parts(self) -> tuple[AblationTable, ...]:

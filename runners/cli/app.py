@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runners.cli import cache, check, doctor, import_checkpoint, launch, models_schema_init, run
+from runners.cli import cache, check, check_data, doctor, import_checkpoint, launch, models_schema_init, run
 from runners.cli.plan import command as plan
 from runners.cli.views import bundle, diff, ls, report, status_table, watch
 from search_space import SpecError
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.command("init")(models_schema_init.init)
 app.command("check")(check.check)
+app.command("check-data")(check_data.check_data)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("status")(status_table.status)

@@ -188,8 +188,14 @@ def _run_one(
     out, err = (cast("TextIO", TolerantStdout(stream)) for stream in (sys.stdout, sys.stderr))
     console = Console(file=err)
     memory = (cache or default_directory()) if uses_cache else None
-    made = make_plan(file, profile=profile)
-    origins = Origins(made.sweep.resources, say=lambda text: console.print(text, markup=False))
+
+    def say(text: str) -> None:
+        console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+
+    made = make_plan(file, profile=profile, say=say)
+    origins = Origins(made.sweep.resources, say=say)
+    for note in dict.fromkeys(note for each in made.data() for note in each.notes):
+        console.print(visible(f"data: {note}"), style="yellow", markup=False, soft_wrap=True)
     for entry in made.dropped:
         text = visible(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}")
         console.print(text, style="yellow", markup=False)

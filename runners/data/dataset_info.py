@@ -35,6 +35,10 @@ class DataInfo:
     std: tuple[float, ...]
     storage: Literal["memory", "loader", "stream"] = "memory"
     """`memory`: one tensor, batched augmentation; `loader`: timm's; `stream`: timm's, without random access."""
+    train_counts: tuple[int, ...] = ()
+    """Images of every class, before a validation split is held out; empty for a stream, whose labels are not known
+    before it is read."""
+    test_counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class SourceInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     storage: Literal["memory", "loader", "stream"] = "memory"
+    train_counts: tuple[int, ...] = ()
+    test_counts: tuple[int, ...] = ()
+    """Images of every class; empty for a stream."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,14 @@ class Source:
 
     Attributes:
         describe: also takes the memory limit in bytes.
-        load: the training and the test split; also takes the memory limit and the (height, width) of the model's input.
+        load: the training and the test split; also takes what `describe` found and the (height, width) of the model's
+            input.
         open: the same two splits without decoding them, for the fingerprint; images that a program draws may be a
             sample.
     """
 
     describe: Callable[[Any, Any, int], SourceInfo]
-    load: Callable[[Any, Any, int, tuple[int, int]], tuple[Split, Split]]
+    load: Callable[[Any, Any, SourceInfo, tuple[int, int]], tuple[Split, Split]]
     open: Callable[[Any, Any], tuple[Split, Split]]
 
 

@@ -1,8 +1,9 @@
-"""Decoding of datasets of PIL images into one tensor; image size and labels without decoding everything.
+"""Decoding of images into one mode, and of datasets of PIL images into one tensor.
 
-Images of differing sizes are resized to cover the common size, then cropped in the middle. A dataset is kept in its own
-size where the model needs a larger one; `resize` enlarges batch by batch, so that memory is bounded by the dataset
-and not by the model. All resizing is bilinear with antialiasing.
+Images of differing sizes are resized to cover the common size, then cropped in the middle. The common size is that of
+the dataset (`readers/sizes.py`), the same for both splits. A dataset is kept in its own size where the model needs a
+larger one; `resize` enlarges batch by batch, so that memory is bounded by the dataset and not by the model. All
+resizing is bilinear with antialiasing.
 """
 
 from __future__ import annotations
@@ -16,44 +17,45 @@ from torch import Tensor
 from torch.nn import functional
 
 from runners.data.dataset_info import Images
+from runners.data.readers.labels import labels_of
 
-__all__ = ["decode", "first_image_size", "labels_of", "pil_mode", "resize"]
+__all__ = ["decode", "in_mode", "pil_mode", "resize"]
+
+_OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit images Pillow opens with 32 bits
 
 
 def pil_mode(in_chans: int) -> str:
     return "L" if in_chans == 1 else "RGB"
 
 
-def first_image_size(dataset: Any) -> tuple[int, int]:
-    """(height, width) of the first image, taken as the size of all."""
-    image, _ = next(iter(dataset))
-    return image.height, image.width
+def in_mode(image: Image.Image, in_chans: int) -> Image.Image:
+    """The image, decoded, with 8 bits a channel: 16 bits are scaled (65,535 becomes 255), where Pillow would clip them.
+
+    Raises:
+        ValueError: the range of the pixels is not known (32 bits, floating-point numbers).
+        OSError: the image cannot be decoded.
+    """
+    if image.mode.startswith("I"):
+        if image.mode == "I" and image.format not in _OF_16_BITS:
+            raise ValueError("pixels of 32 bits, whose range is not known")
+        scaled = np.rint(np.asarray(image).astype(np.float64) / 257)
+        image = Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("pixels are floating-point numbers, whose range is not known")
+    # Also a copy of an image that has the mode: it is decoded by then, and the file may be closed.
+    return image.convert(pil_mode(in_chans))
 
 
-def labels_of(dataset: Any) -> np.ndarray:
-    """Labels of a dataset with random access, without decoding images where the reader allows it."""
-    reader = getattr(dataset, "reader", None)
-    if hasattr(dataset, "targets"):
-        labels = dataset.targets
-    elif hasattr(reader, "iter_targets"):
-        labels = list(reader.iter_targets())  # pyright: ignore[reportOptionalMemberAccess]
-    elif hasattr(reader, "samples"):
-        labels = [sample[1] for sample in reader.samples]  # pyright: ignore[reportOptionalMemberAccess]
-    else:
-        labels = [dataset[index][1] for index in range(len(dataset))]
-    return np.asarray(labels, dtype=np.int64)
-
-
-def decode(dataset: Any, img_size: tuple[int, int], in_chans: int) -> Images:
-    """All images as uint8, in `img_size` or in the size of the first image, whichever has fewer pixels."""
+def decode(dataset: Any, size: tuple[int, int], in_chans: int) -> Images:
+    """All images as uint8, cut to `size` (height, width)."""
     labels = torch.from_numpy(labels_of(dataset))
     arrays = _arrays(dataset, in_chans)
     if arrays is not None:
         return Images(arrays, labels)
-    height, width = min(img_size, first_image_size(dataset), key=lambda size: size[0] * size[1])
+    height, width = size
     pixels = torch.empty((len(dataset), in_chans, height, width), dtype=torch.uint8)
     for index in range(len(dataset)):
-        image = dataset[index][0].convert(pil_mode(in_chans))
+        image = in_mode(dataset[index][0], in_chans)
         array = torch.from_numpy(np.array(_fit(image, height, width)))
         pixels[index] = array.reshape(height, width, in_chans).permute(2, 0, 1)
     return Images(pixels, labels)

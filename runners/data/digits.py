@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from runners.data.dataset_info import Images, SourceInfo
 from runners.data.holdout import stratified_holdout
+from runners.data.readers.labels import counts_of
 
 __all__ = ["describe", "load", "open_splits"]
 
@@ -42,6 +43,8 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
         num_test=len(test),
         mean=(train.pixels.double().mean().item(),),
         std=(train.pixels.double().std(correction=0).item(),),
+        train_counts=counts_of(train.labels.numpy(), 10),
+        test_counts=counts_of(test.labels.numpy(), 10),
     )
 
 
@@ -49,5 +52,5 @@ def open_splits(dataset: Any, resources: Any) -> tuple[Images, Images]:
     return _splits()
 
 
-def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int, int]) -> tuple[Images, Images]:
+def load(dataset: Any, resources: Any, found: SourceInfo, img_size: tuple[int, int]) -> tuple[Images, Images]:
     return _splits()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Split, TrainBatches
-from runners.data.decoding import labels_of
+from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, SourceInfo, Split, TrainBatches
 from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
 from runners.data.random_streams import generator
+from runners.data.readers.labels import labels_of
 from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
 from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
@@ -28,15 +29,19 @@ IN_MEMORY_BYTES = 1 << 30
 
 
 def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> DataInfo:
-    """Sizes and counts of the task's dataset; reads at most one image of a dataset on disk.
+    """Sizes and counts of the task's dataset; reads the labels and the headers of the images, and decodes none.
 
     Raises:
-        SpecError: the data is missing or cannot be split as requested; the message says what to do.
+        SpecError: the data is missing, its labels are no numbers of classes, or it cannot be split as requested; the
+            message says what to do.
     """
-    found = source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes)
+    return _described(task, source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes))
+
+
+def _described(task: TaskSpec, found: SourceInfo) -> DataInfo:
     num_val = num_held_out(found.num_train, task.val_fraction)
     if task.val_fraction > 0:
-        _check_validation(task, found.storage, found.num_train, num_val)
+        _check_validation(task, found, num_val)
     return DataInfo(
         name=task.dataset.name,
         img_size=found.img_size,
@@ -48,6 +53,8 @@ def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = I
         mean=found.mean,
         std=found.std,
         storage=found.storage,
+        train_counts=found.train_counts,
+        test_counts=found.test_counts,
     )
 
 
@@ -70,15 +77,16 @@ def load_data(
         share: positions of this process's images in every batch, where several processes train together; calibration is
             not sharded, so that it gives all of them the same statistics.
     """
-    info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     source = source_of(task.dataset)
-    train_split, test_split = source.load(task.dataset, resources, in_memory_bytes, img_size)
+    found = source.describe(task.dataset, resources, in_memory_bytes)
+    info = _described(task, found)
+    train_split, test_split = source.load(task.dataset, resources, found, img_size)
     val_split: Split | None = None
     if info.num_val:
         train_split, val_split = _hold_out(train_split, task.val_fraction)
     # A stream has one read position: calibration must not share it with training.
     calibration = (
-        source.load(task.dataset, resources, in_memory_bytes, img_size)[0]
+        source.load(task.dataset, resources, found, img_size)[0]
         if isinstance(train_split, IterableDataset)
         else _fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
     )
@@ -145,9 +153,9 @@ def _pick(split: Split, indices: Any) -> Split:
     return subset(split, indices)
 
 
-def _check_validation(task: TaskSpec, storage: str, num_train: int, num_val: int) -> None:
-    path = "task.val_fraction"
-    if storage == "stream":
+def _check_validation(task: TaskSpec, found: SourceInfo, num_val: int) -> None:
+    path, num_train = "task.val_fraction", found.num_train
+    if found.storage == "stream":
         raise SpecError(
             Problem(
                 f"{task.dataset.name!r} is a stream: images cannot be held out of it",
@@ -161,5 +169,17 @@ def _check_validation(task: TaskSpec, storage: str, num_train: int, num_val: int
                 f"{task.val_fraction} of {num_train} training images holds out {num_val}, which leaves a split empty",
                 path=path,
                 hint="write 0 for no validation split, or a share that leaves images in both",
+            )
+        )
+    labels = np.repeat(np.arange(len(found.train_counts)), found.train_counts)
+    kept = labels[stratified_holdout(labels, task.val_fraction, seed=VAL_SEED)[0]]
+    if emptied := np.setdiff1d(labels, kept).tolist():
+        shown = ", ".join(map(str, emptied[:5])) + (" and more" if len(emptied) > 5 else "")
+        raise SpecError(
+            Problem(
+                f"{task.val_fraction} of {num_train} training images holds out all images of {len(emptied)} of "
+                f"{len(set(labels.tolist()))} classes (labels {shown})",
+                path=path,
+                hint="write a smaller share, or 0 for no validation split",
             )
         )

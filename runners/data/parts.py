@@ -49,7 +49,8 @@ def parts_of(split: Any) -> list[Part]:
 
 def _samples(reader: Any) -> Iterable[Part] | None:
     """Class folders (timm, torchvision's ImageFolder, ImageNet, Places365), and iNaturalist's index."""
-    samples = getattr(reader, "samples", None) or getattr(reader, "imgs", None)
+    samples = getattr(reader, "samples", None)
+    samples = getattr(reader, "imgs", None) if samples is None else samples
     if samples is None and hasattr(reader, "index") and hasattr(reader, "all_categories"):
         folders = [os.path.join(reader.root, name) for name in reader.all_categories]
         samples = [(os.path.join(folders[index], name), index) for index, name in reader.index]

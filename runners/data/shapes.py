@@ -31,6 +31,7 @@ import numpy as np
 import torch
 
 from runners.data.dataset_info import Images, SourceInfo
+from runners.data.readers.labels import counts_of
 
 __all__ = ["describe", "draw_shapes", "load", "open_splits"]
 
@@ -52,6 +53,8 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
         num_test=dataset.num_test,
         mean=(0.5,) * dataset.in_chans,
         std=(0.25,) * dataset.in_chans,
+        train_counts=counts_of(_labels(dataset.num_train), NUM_CLASSES),
+        test_counts=counts_of(_labels(dataset.num_test), NUM_CLASSES),
     )
 
 
@@ -60,10 +63,10 @@ def open_splits(dataset: Any, resources: Any) -> tuple[Images, Images]:
     sample = dataset.model_copy(
         update={"num_train": min(_SAMPLE, dataset.num_train), "num_test": min(_SAMPLE, dataset.num_test)}
     )
-    return load(sample, resources, 0, (dataset.img_size, dataset.img_size))
+    return load(sample, resources, describe(sample, resources, 0), (dataset.img_size, dataset.img_size))
 
 
-def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int, int]) -> tuple[Images, Images]:
+def load(dataset: Any, resources: Any, found: SourceInfo, img_size: tuple[int, int]) -> tuple[Images, Images]:
     options = {
         "side": dataset.img_size,
         "in_chans": dataset.in_chans,
@@ -75,13 +78,17 @@ def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int
 
 def draw_shapes(num_images: int, *, split: int, side: int, in_chans: int, noise: float, seed: int) -> Images:
     """First `num_images` images of a split (0: train, 1: test)."""
-    labels = np.arange(num_images) % NUM_CLASSES
+    labels = _labels(num_images)
     pixels = np.empty((num_images, in_chans, side, side), dtype=np.uint8)
     for start in range(0, num_images, _DRAWN_AT_ONCE):
         part = slice(start, min(start + _DRAWN_AT_ONCE, num_images))
         streams = [_stream(seed, split, index) for index in range(part.start, part.stop)]
         pixels[part] = _draw(labels[part], streams, side=side, in_chans=in_chans, noise=noise)
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels))
+
+
+def _labels(num_images: int) -> np.ndarray:
+    return np.arange(num_images) % NUM_CLASSES
 
 
 def _stream(seed: int, split: int, index: int) -> np.random.RandomState:

@@ -1,189 +1,303 @@
-"""Datasets by any name of `timm.data.create_dataset`, opened without downloading unless requested.
+"""Datasets by the names of `timm.data.create_dataset`, opened without downloading unless requested.
 
-    folder/NAME, NAME          images in class folders (or a .tar) below <data_dir>/NAME; `folder`: <data_dir> itself
-    torch/cifar10, ...         torchvision's datasets below data_dir
-    hfds/NAME, hfids/NAME      Hugging Face datasets: <data_dir>/NAME where it exists, else the local cache or the Hub;
-                               hfids streams
-    wds/..., tfds/...          WebDataset shards and TensorFlow datasets below data_dir; streams
-
-timm opens the dataset; this file reports missing data as one message, and refuses what would silently be wrong: a
-folder without separate splits (timm would train and test on the same images), or splits with different classes.
+The libraries answer a missing split, a misspelt name or an unknown label with something else; this file opens the two
+splits of every reader (`readers/place.py` lists them) and refuses what would silently be wrong: splits that are one
+folder, splits with different classes, labels that are not numbers of classes, a single class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from importlib import import_module
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from timm.data import create_dataset
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import IterableDataset
 
 from runners.data.dataset_info import SourceInfo, Split
-from runners.data.decoding import decode, first_image_size
-from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from runners.data.decoding import decode, pil_mode
+from runners.data.readers.class_folders import IMAGE_TYPES, class_folders
+from runners.data.readers.hugging_face import MissingColumn, hub_offline, open_rows, open_stream
+from runners.data.readers.labelled_images import LabelledImages
+from runners.data.readers.labels import counts_of, label_faults, labels_of, raw_labels
+from runners.data.readers.place import Place, place_of, problem
+from runners.data.readers.sizes import common_size
+from runners.data.readers.split_folders import SplitNotFound, overlapping, split_folder
+from runners.data.readers.tar_files import tar_file
+from runners.data.readers.torchvision_sets import open_torchvision, part_of
+from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["TORCH_NAMES", "describe", "hub_offline", "load", "open_splits"]
+__all__ = ["describe", "load", "open_for_survey", "open_splits"]
 
-TORCH_NAMES = (
-    "cifar10",
-    "cifar100",
-    "fashion_mnist",
-    "folder",
-    "image_folder",
-    "imagenet",
-    "inat",
-    "inaturalist",
-    "kmnist",
-    "mnist",
-    "places365",
-    "qmnist",
-)
-_EXTRAS = {"hfds": "datasets", "hfids": "datasets", "tfds": "tensorflow-datasets", "wds": "webdataset"}
+_PACKAGES = {  # prefix -> module, what pip calls it
+    "hfds": ("datasets", "datasets"),
+    "hfids": ("datasets", "datasets"),
+    "tfds": ("tensorflow_datasets", "tensorflow-datasets tensorflow"),
+    "wds": ("webdataset", "webdataset"),
+}
+_FOLDERS = ("folder", "image_folder")  # names of torch/ that are class folders
 _GREY_MEAN, _GREY_STD = (0.449,), (0.226,)
 """ImageNet's mean and standard deviation, averaged over the colours."""
 
 
 def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
-    return _describe(dataset, *open_splits(dataset, resources), in_memory_bytes)
-
-
-def load(dataset: Any, resources: Any, in_memory_bytes: int, img_size: tuple[int, int]) -> tuple[Split, Split]:
     train, test = open_splits(dataset, resources)
-    if _describe(dataset, train, test, in_memory_bytes).storage != "memory":
-        return train, test
-    return decode(train, img_size, dataset.in_chans), decode(test, img_size, dataset.in_chans)
-
-
-def _describe(dataset: Any, train: Any, test: Any, in_memory_bytes: int) -> SourceInfo:
-    num_classes = dataset.num_classes or _num_classes(train)
-    if num_classes is None:
-        raise SpecError(_problem(dataset, "the reader does not report the number of classes", "write num_classes: N"))
-    _check_same_classes(dataset, train, test)
     is_stream = isinstance(train, IterableDataset)
+    num_classes, counts = _classes(dataset, train, test)
     # The training split of a stream fills a shuffle buffer before its first image.
-    height, width = first_image_size(test if is_stream else train)
-    decoded_bytes = (len(train) + len(test)) * dataset.in_chans * height * width  # pyright: ignore[reportArgumentType]
+    height, width = _first_size(dataset, test) if is_stream else common_size(train)
+    num_train, num_test = len(train), len(test)  # pyright: ignore[reportArgumentType]
+    decoded_bytes = (num_train + num_test) * dataset.in_chans * height * width
     is_small = not is_stream and decoded_bytes <= in_memory_bytes
     return SourceInfo(
         img_size=(height, width),
         in_chans=dataset.in_chans,
         num_classes=num_classes,
-        num_train=len(train),  # pyright: ignore[reportArgumentType]
-        num_test=len(test),  # pyright: ignore[reportArgumentType]
+        num_train=num_train,
+        num_test=num_test,
         mean=tuple(IMAGENET_DEFAULT_MEAN) if dataset.in_chans == 3 else _GREY_MEAN,
         std=tuple(IMAGENET_DEFAULT_STD) if dataset.in_chans == 3 else _GREY_STD,
         storage="stream" if is_stream else "memory" if is_small else "loader",
+        train_counts=counts[0],
+        test_counts=counts[1],
     )
 
 
+def load(dataset: Any, resources: Any, found: SourceInfo, img_size: tuple[int, int]) -> tuple[Split, Split]:
+    train, test = open_splits(dataset, resources)
+    if found.storage != "memory":
+        return train, test
+    # Both splits are cut alike: to the size of the model's input, or to their own where that has fewer pixels.
+    size = min(img_size, found.img_size, key=lambda size: size[0] * size[1])
+    return decode(train, size, dataset.in_chans), decode(test, size, dataset.in_chans)
+
+
 def open_splits(dataset: Any, resources: Any) -> tuple[Any, Any]:
+    return _opened(dataset, resources, is_training=True)
+
+
+def open_for_survey(dataset: Any, resources: Any) -> tuple[Any, Any, tuple[str, ...]]:
+    """Both splits in order, without shuffling, and what a reader would not expect of the place of the data."""
+    return *_opened(dataset, resources, is_training=False), place_of(dataset, resources).notes
+
+
+def _opened(dataset: Any, resources: Any, *, is_training: bool) -> tuple[Any, Any]:
     if dataset.train_split == dataset.test_split:
         raise SpecError(
-            _problem(
+            problem(
                 dataset,
                 f"train_split and test_split are both {dataset.train_split!r}: training and testing on the same images",
                 "name two different splits",
             )
         )
-    train = _open(dataset, resources, dataset.train_split, is_training=True)
-    test = _open(dataset, resources, dataset.test_split, is_training=False)
-    roots = [_folder(split) for split in (train, test)]
-    if roots[0] is not None and roots[0] == roots[1]:
+    place = place_of(dataset, resources)
+    _check_package(dataset, place)
+    _check_has_splits(dataset, place)
+    _check_different_images(dataset, place)
+    problems: list[Problem] = []
+    opened: list[Any] = []
+    said = set[str]()  # of a dataset that is missing as a whole, once and not for each split
+    for split, trains in ((dataset.train_split, is_training), (dataset.test_split, False)):
+        try:
+            opened.append(_open(dataset, resources, place, split, is_training=trains))
+        except SpecError as err:
+            found = {each.message.replace(repr(split), ""): each for each in err.problems}
+            problems += [each for text, each in found.items() if text not in said]
+            said |= found.keys()
+    if problems:
+        raise SpecError(problems)
+    train, test = opened
+    _check_same_classes(dataset, train, test)
+    return train, test
+
+
+def _open(dataset: Any, resources: Any, place: Place, split: str, *, is_training: bool) -> Any:
+    is_offline = place.prefix in ("hfds", "hfids") and not resources.download
+    try:
+        with hub_offline() if is_offline else nullcontext():
+            return _read_split(dataset, resources, place, split, is_training=is_training)
+    except SpecError:
+        raise
+    except ImportError as err:
+        raise SpecError(problem(dataset, f"needs a package that is missing: {err}", _install(place.prefix))) from err
+    except SplitNotFound as err:
+        raise SpecError(problem(dataset, str(err), err.hint)) from err
+    except MissingColumn as err:
+        raise SpecError(problem(dataset, f"split {split!r} {err}", err.hint)) from err
+    # timm and the libraries below it raise many types for missing data; the user gets one message.
+    except (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError) as err:
+        root = place.root or (place.name if Path(place.name).exists() else "the default cache")
+        message = f"split {split!r} cannot be read below {root}: {_first_line(err)}"
+        raise SpecError(problem(dataset, message, _how_to_get(place, resources, _first_line(err)))) from err
+
+
+def _read_split(dataset: Any, resources: Any, place: Place, split: str, *, is_training: bool) -> Any:
+    keys = {"input_key": dataset.input_key, "target_key": dataset.target_key}
+    if _is_folder(place):
+        return _open_folder(dataset, split_folder(Path(str(place.root)), split), may_nest=place.prefix == "torch")
+    if place.prefix == "torch":
+        options = {"in_chans": dataset.in_chans, "download": resources.download}
+        return open_torchvision(place.name, str(place.root), split, **options)
+    if place.prefix == "hfds":
+        return open_rows(place, split, in_chans=dataset.in_chans, **keys)
+    mode = pil_mode(dataset.in_chans)
+    if place.prefix == "hfids":
+        options = {"mode": mode, "download": resources.download, **keys}
+        return open_stream(place, split, is_training=is_training, **options)
+    more: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
+    more |= {"download": True} if resources.download else {}
+    found = create_dataset(
+        f"{place.prefix}/{place.name}",
+        root=place.root,
+        split=split,
+        is_training=is_training,
+        input_img_mode=mode,
+        **more,
+    )
+    if place.prefix == "wds":
+        _check_shards(found, place, split)
+    return found
+
+
+def _check_shards(found: Any, place: Place, split: str) -> None:
+    """timm leaves a shard out that is not there."""
+    names = [name for name in found.reader.split_info.filenames if "://" not in name and "::" not in name]
+    missing = [name for name in names if not name.startswith("pipe:") and not (Path(str(place.root)) / name).is_file()]
+    if missing:
+        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        text = f"{len(missing)} of {len(names)} shards of the split {split!r} are not below {place.root}: {listed}"
+        raise SplitNotFound(text, "complete them, or correct _info.json")
+
+
+def _is_folder(place: Place) -> bool:
+    return place.prefix == "folder" or (place.prefix == "torch" and place.name in _FOLDERS)
+
+
+def _open_folder(dataset: Any, folder: Path, *, may_nest: bool) -> Any:
+    hint = f"images are in SPLIT/CLASS/image.png; formats: {', '.join(sorted(kind[1:] for kind in IMAGE_TYPES))}"
+    if folder.is_file():
+        reader, faults = tar_file(folder)
+        if faults:
+            raise SpecError(problem(dataset, f"{folder} has {fault}", hint) for fault in faults)
+        return LabelledImages(reader, dataset.in_chans)
+    contents = class_folders(folder, may_nest=may_nest)
+    if contents.faults:
+        raise SpecError(problem(dataset, f"{folder} has {fault}", hint) for fault in contents.faults)
+    if not contents.files:
         raise SpecError(
-            _problem(
+            problem(
                 dataset,
-                f"{roots[0]} has no folders for the splits {dataset.train_split!r} and {dataset.test_split!r}: "
-                "training and testing on the same images",
+                f"{folder} has no class folder with images",
                 "put the images below train/CLASS/ and validation/CLASS/, or name the folders with train_split and "
                 "test_split",
             )
         )
-    return train, test
+    return LabelledImages(contents.reader(), dataset.in_chans)
 
 
-def _open(dataset: Any, resources: Any, split: str, *, is_training: bool) -> Any:
-    prefix, name, root = _resolve(dataset, resources)
-    options: dict[str, Any] = {"download": True} if resources.download else {}
-    if prefix != "torch":
-        options["input_img_mode"] = "L" if dataset.in_chans == 1 else "RGB"
-    is_offline = prefix in ("hfds", "hfids") and not resources.download
+def _check_different_images(dataset: Any, place: Place) -> None:
+    """Refuse splits that are one place, or of which one is inside the other; by content the survey compares them."""
+    names, text = (dataset.train_split, dataset.test_split), ""
     try:
-        with hub_offline() if is_offline else nullcontext():
-            return create_dataset(name, root=root, split=split, is_training=is_training, **options)
-    except ImportError as err:
-        raise SpecError(_problem(dataset, f"needs a package that is missing: {err}", _install(prefix))) from err
-    # timm and the libraries below it raise many types for missing data; the user gets one message.
-    except (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError) as err:
-        message = f"split {split!r} cannot be read below {root or 'the default cache'}: {_first_line(err)}"
-        hint = "check the name and the split" if resources.download else _how_to_get(prefix, root)
-        raise SpecError(_problem(dataset, message, hint)) from err
+        if _is_folder(place):
+            text = overlapping(*(split_folder(Path(str(place.root)), name) for name in names))
+        elif place.prefix == "torch" and len({part_of(place.name, name) for name in names}) == 1:
+            text = f"both mean the part {part_of(place.name, names[0])!r}"
+    except SplitNotFound:
+        pass  # said by the split itself
+    if text:
+        text = f"the splits {names[0]!r} and {names[1]!r} {text}: training and testing on the same images"
+        raise SpecError(problem(dataset, text, "name two different splits with train_split and test_split"))
 
 
-def _resolve(dataset: Any, resources: Any) -> tuple[str, str, str | None]:
-    """Prefix, timm's name and root directory of the dataset."""
-    name, data_dir = dataset.name, resources.data_dir
-    prefix, _, rest = name.partition("/")
-    prefix = prefix.lower() if rest else ""
-    if prefix == "builtin":
-        raise SpecError(
-            _problem(dataset, "unknown built-in dataset", did_you_mean(name, ["builtin/digits", "builtin/shapes"]))
+def _check_has_splits(dataset: Any, place: Place) -> None:
+    """A folder that has neither of the two splits: one message."""
+    names = (dataset.train_split, dataset.test_split)
+    if not _is_folder(place) or any("[" in name for name in names):
+        return
+    for name in names:
+        try:
+            split_folder(Path(str(place.root)), name)
+            return
+        except SplitNotFound:
+            pass
+    text = f"{place.root} has no folders for the splits {names[0]!r} and {names[1]!r}"
+    hint = (
+        "put the images below train/CLASS/ and validation/CLASS/, or name the folders with train_split and test_split"
+    )
+    raise SpecError(problem(dataset, f"{text}: training and testing on the same images", hint))
+
+
+def _check_package(dataset: Any, place: Place) -> None:
+    module, _ = _PACKAGES.get(place.prefix, ("", ""))
+    if module and find_spec(module) is None:
+        message = f"needs the package {module!r}, which is not installed"
+        raise SpecError(problem(dataset, message, _install(place.prefix)))
+
+
+def _classes(dataset: Any, train: Any, test: Any) -> tuple[int, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Number of classes, and images of every class in both splits (empty for streams)."""
+    is_stream = isinstance(train, IterableDataset)
+    labels = [] if is_stream else [raw_labels(train), raw_labels(test)]
+    num_classes = dataset.num_classes or _num_classes(train)
+    problems = []
+    for values, split in zip(labels, (dataset.train_split, dataset.test_split), strict=False):
+        if wrong := label_faults(values, num_classes):
+            text = f"labels of the split {split!r} are not numbers of classes: {'; '.join(wrong)}"
+            hint = "a label is a number from 0 to num_classes - 1"
+            if place_of_labels := _columns(train):
+                hint += f"; name another column with target_key ({place_of_labels})"
+            problems.append(problem(dataset, text, hint))
+    if problems:
+        raise SpecError(problems)
+    if num_classes is None:
+        highest = max((int(np.max(values)) for values in labels if len(values)), default=None)
+        hint = (
+            "write num_classes: N"
+            if highest is None
+            else f"write num_classes: {highest + 1}, if the labels 0 to " + (f"{highest} are all there are")
         )
-    if prefix == "torch" and rest.lower() not in TORCH_NAMES:
-        known = [f"torch/{known}" for known in TORCH_NAMES]
-        raise SpecError(_problem(dataset, "unknown torchvision dataset", did_you_mean(name, known)))
-    if prefix in ("hfds", "hfids"):
-        local = None if data_dir is None else Path(data_dir) / rest
-        if local is not None and local.exists():
-            return prefix, f"{prefix}/{local}", None
-        if prefix == "hfids" and not resources.download:
-            hint = "allow it with --download, or put the files below resources.data_dir"
-            raise SpecError(_problem(dataset, "streams from the Hugging Face Hub", hint))
-        return prefix, name, data_dir
-    places = (name, data_dir or "", dataset.train_split, dataset.test_split)
-    if not resources.download and any("://" in place or place.startswith("pipe:") for place in places):
-        raise SpecError(_problem(dataset, "would be read over the network", "allow it with --download"))
-    if data_dir is None:
-        raise SpecError(_problem(dataset, "no data directory is given", "set resources.data_dir or --data-dir DIR"))
-    if prefix in ("torch", "wds", "tfds"):
-        return prefix, name, data_dir
-    below = rest if prefix == "folder" else "" if name == "folder" else name
-    root = Path(data_dir) / below
-    if not root.exists():
-        raise SpecError(
-            _problem(
-                dataset,
-                f"there is no {root}",
-                "put the images below train/CLASS/ and validation/CLASS/ there, or change resources.data_dir; "
-                "datasets that are not folders start with torch/, hfds/, hfids/, wds/ or tfds/",
-            )
-        )
-    return "folder", "", str(root)
+        raise SpecError(problem(dataset, "the reader does not report the number of classes", hint))
+    if is_stream:
+        return num_classes, ((), ())
+    return num_classes, (counts_of(labels_of(train), num_classes), counts_of(labels_of(test), num_classes))
 
 
-def _how_to_get(prefix: str, root: str | None) -> str:
-    if prefix in ("torch", "tfds", "hfds", "hfids"):
+def _columns(split: Any) -> str:
+    dataset = getattr(getattr(split, "reader", None), "dataset", None)
+    return ", ".join(getattr(dataset, "column_names", ()))
+
+
+def _first_size(dataset: Any, split: Any) -> tuple[int, int]:
+    """(height, width) of the first image of a stream."""
+    image = next(iter(split), (None,))[0]
+    if image is None:
+        text = f"the split {dataset.test_split!r} holds no image that can be read"
+        raise SpecError(problem(dataset, text, "check its shards, and the names of images and labels in them"))
+    return image.height, image.width
+
+
+def _how_to_get(place: Place, resources: Any, reason: str) -> str:
+    if "split" in reason.lower():
+        return "name the splits with train_split and test_split"
+    if resources.download:
+        return "check the name and the split"
+    if place.prefix in ("torch", "tfds", "hfds", "hfids"):
         return "set resources.data_dir to the directory of the data, or download it with --download"
-    return f"check the contents of {root}; class folders are read as train/CLASS/image.png"
+    if place.prefix == "wds":
+        return "_info.json names the shards of every split; or write the shards themselves: train-{000..009}.tar|10000"
+    return f"check the contents of {place.root}; class folders are read as train/CLASS/image.png"
 
 
 def _install(prefix: str) -> str:
-    return f"pip install {_EXTRAS[prefix]}" if prefix in _EXTRAS else "install the package named above"
+    return f"pip install {_PACKAGES[prefix][1]}" if prefix in _PACKAGES else "install the package named above"
 
 
 def _first_line(err: BaseException) -> str:
     return next(iter(str(err).strip().splitlines()), "") or type(err).__name__
-
-
-def _folder(split: Any) -> str | None:
-    reader = getattr(split, "reader", None)
-    root = getattr(reader, "root", None) if reader is not None and hasattr(reader, "samples") else None
-    if root is None and hasattr(split, "samples"):
-        root = getattr(split, "root", None)
-    return None if root is None else str(root)
 
 
 def _class_names(split: Any) -> list[str] | None:
@@ -202,38 +316,10 @@ def _check_same_classes(dataset: Any, train: Any, test: Any) -> None:
     if ours is not None and theirs is not None and ours != theirs:
         odd = sorted(set(ours) ^ set(theirs))
         raise SpecError(
-            _problem(
+            problem(
                 dataset,
                 f"the splits have different classes ({len(ours)} in {dataset.train_split!r}, {len(theirs)} in "
                 f"{dataset.test_split!r}); only in one of them: {', '.join(odd[:10])}",
                 "both splits need the same class folders",
             )
         )
-
-
-def _problem(dataset: Any, message: str, hint: str) -> Problem:
-    return Problem(f"dataset {dataset.name!r}: {message}", path="task.dataset", hint=hint)
-
-
-_SWITCHES = (("datasets.config", "HF_HUB_OFFLINE"), ("huggingface_hub.constants", "HF_HUB_OFFLINE"))
-
-
-@contextmanager
-def hub_offline() -> Iterator[None]:
-    """Restrict the Hugging Face Hub's libraries to local files and their cache.
-
-    `datasets.load_dataset` downloads by default. Its switch, the environment variable HF_HUB_OFFLINE, is read when the
-    libraries are imported, and timm has imported them long before; so the module constants are set instead.
-
-    Raises:
-        ImportError: the package `datasets` is not installed.
-    """
-    modules = [(import_module(module), name) for module, name in _SWITCHES]
-    before = [getattr(module, name) for module, name in modules]
-    for module, name in modules:
-        setattr(module, name, True)
-    try:
-        yield
-    finally:
-        for (module, name), value in zip(modules, before, strict=True):
-            setattr(module, name, value)

@@ -48,6 +48,7 @@ def describe_session(
         "overrides": overrides,
         "seeds": list(plan.sweep.seeds),
         "sweep_file": str(plan.file.path) if plan.file.path else None,
+        "data": [each.model_dump(mode="json") for each in plan.data()],
         "sweep": plan.sweep.model_dump(mode="json"),
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The user's cache directory: completed trials, and digests of files that were read once. Needs no torch."""
+"""The user's cache directory: completed trials, and facts about files that were read once. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["clear", "default_directory", "entries", "file_digests", "size"]
+__all__ = ["clear", "default_directory", "entries", "file_digests", "image_facts", "size"]
 
 _VARIABLE = "ARCHSWEEP_CACHE"
 _OFF = "off"
@@ -31,6 +31,11 @@ def file_digests(directory: Path) -> Path:
     return directory / "file_digests"
 
 
+def image_facts(directory: Path) -> Path:
+    """The folder of what the survey of datasets found in their images."""
+    return directory / "image_facts"
+
+
 def size(directory: Path) -> tuple[int, int]:
     """Number of trials, and of bytes in them."""
     sizes = [path.stat().st_size for path in entries(directory).glob("*/*.json")]
@@ -38,8 +43,8 @@ def size(directory: Path) -> tuple[int, int]:
 
 
 def clear(directory: Path) -> int:
-    """Delete all trials, and the digests of files; returns the number of trials."""
+    """Delete all trials, and the facts about files; returns the number of trials."""
     number, _ = size(directory)
-    for folder in (entries(directory), file_digests(directory)):
+    for folder in (entries(directory), file_digests(directory), image_facts(directory)):
         shutil.rmtree(folder, ignore_errors=True)
     return number

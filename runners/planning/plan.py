@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +11,9 @@ from modelzoo import measure_cost, notes_on_host, resolve_img_size
 from modelzoo.factory.sameness import build_the_same
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
-from results.store.records import Origin, Retuned
+from results.store.records import DataSummary, Origin, Retuned
 from runners.data import DataInfo, describe_dataset, train_batch_size
+from runners.data.survey.survey import Survey, survey_dataset
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.training import training_relations
@@ -49,13 +50,18 @@ class Entry:
 
 @dataclass
 class Plan:
-    """Variants of a sweep in table order, with cached costs and datasets. Without entries for a search."""
+    """Variants of a sweep in table order, with cached costs and datasets. Without entries for a search.
+
+    `say` is called with a message before much data is read.
+    """
 
     file: SweepFile
     profile: str = ""
     entries: list[Entry] = field(default_factory=list)
+    say: Callable[[str], None] = lambda text: None
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
     _datasets: dict[str, DataInfo] = field(default_factory=dict)
+    _surveys: dict[str, Survey] = field(default_factory=dict)
     _relations: dict[tuple[str, str, int], list[BrokenRelation]] = field(default_factory=dict)
 
     @property
@@ -166,11 +172,45 @@ class Plan:
         return unmet_requirements(self.sweep, variant.setting, cost), cost
 
     def describe(self, task: TaskSpec) -> DataInfo:
-        """Sizes and counts of a task's dataset, read once."""
+        """Sizes and counts of a task's dataset, read once.
+
+        Raises:
+            SpecError: the data is missing, or its numbers would not be what they say.
+        """
         key = task.model_dump_json()
         if key not in self._datasets:
-            self._datasets[key] = describe_dataset(task, self.sweep.resources)
+            info = describe_dataset(task, self.sweep.resources)
+            self._survey(task, info)
+            self._datasets[key] = info
         return self._datasets[key]
+
+    def data(self) -> list[DataSummary]:
+        """The datasets of the variants (of a search, of its baseline); empty where one cannot be read."""
+        tasks = [variant.setting.task for variant in self.variants] or [self.sweep.baseline.task]
+        try:
+            found = [self._summary(task) for task in tasks]
+        except SpecError:  # a search, whose trials then say what is wrong with the data
+            return []
+        return list({each.model_dump_json(): each for each in found}.values())
+
+    def _survey(self, task: TaskSpec, info: DataInfo) -> Survey:
+        key = task.dataset.model_dump_json()
+        if key not in self._surveys:
+            self._surveys[key] = survey_dataset(task, self.sweep.resources, say=self.say, info=info)
+        return self._surveys[key]
+
+    def _summary(self, task: TaskSpec) -> DataSummary:
+        info = self.describe(task)
+        survey = self._survey(task, info)
+        return DataSummary(
+            dataset=survey.name,
+            num_classes=info.num_classes,
+            train_images=info.num_train,
+            val_images=info.num_val,
+            test_images=info.num_test,
+            majority=survey.test.majority,
+            notes=list(survey.notes),
+        )
 
     def as_run_plan(self, *, num_trials: int | None = None, superseded: Iterable[Origin] = ()) -> RunPlan:
         """Plan in the form stored in the run directory, including dropped variants.
@@ -210,6 +250,7 @@ class Plan:
             epochs=sweep.baseline.train.epochs,
             retuned=_retuned(sweep),
             superseded=list(superseded),
+            data=self.data(),
         )
 
 
@@ -226,14 +267,17 @@ def _retuned(sweep: Sweep) -> Retuned | None:
     )
 
 
-def make_plan(file: SweepFile, *, profile: str = "") -> Plan:
-    """Enumerate, check and cost the variants of a sweep, without training.
+def make_plan(file: SweepFile, *, profile: str = "", say: Callable[[str], None] = lambda text: None) -> Plan:
+    """Enumerate, check and cost the variants of a sweep, and look at their data, without training.
+
+    Args:
+        say: called with a message before much data is read.
 
     Raises:
         SpecError: training options or model options that cannot be trained, missing data, a baseline that cannot be
             built, or no variant left.
     """
-    plan = Plan(file, profile)
+    plan = Plan(file, profile, say=say)
     sweep = plan.sweep
     if of_baseline := plan.training_relations(sweep.baseline):
         raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])

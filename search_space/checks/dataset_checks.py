@@ -76,7 +76,9 @@ def _test_set(setting: Setting) -> Mapping[str, Any]:
         case ShapesSpec():  # generated from these
             return dataset.model_dump(exclude={"num_train"})
         case TimmDatasetSpec():
-            return {"name": dataset.name, "test_split": dataset.test_split}
+            keys = {"input_key": dataset.input_key, "target_key": dataset.target_key}
+            named = {name: key for name, key in keys.items() if key is not None}
+            return {"name": dataset.name, "test_split": dataset.test_split, **named}
 
 
 def _shown(test_set: Mapping[str, Any]) -> str:

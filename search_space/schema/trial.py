@@ -136,6 +136,16 @@ class TimmDatasetSpec(Spec):
     test_split: str = "validation"
     num_classes: int | None = Field(default=None, ge=1, description="required if timm's reader does not provide it")
     in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+    input_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="column of the images of hfds/, hfids/ (default `image`), wds/ and tfds/",
+    )
+    target_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="column of the labels of hfds/, hfids/ (default `label`), wds/ and tfds/",
+    )
 
     @property
     def is_stream(self) -> bool:

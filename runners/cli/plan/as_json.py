@@ -29,6 +29,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "seeds": list(forecast.seeds),
         "variants": [_variant(each, len(forecast.seeds)) for each in forecast.variants],
         "aliases": _aliases(forecast),
+        "data": [each.model_dump(mode="json") for each in plan.data()],
         "trials": {
             "total": forecast.num_trials,
             "left": forecast.num_left,

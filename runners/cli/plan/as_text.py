@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from results.store.records import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
 from runners.planning.forecast import Detectable, Forecast
 from runners.training.schedule import peak_learning_rate, updates_of_an_epoch
 from search_space import METRICS, Resources
 from search_space.designs.fractional import alias_structure
 
-__all__ = ["plan_rows", "plan_sentences", "plan_warnings"]
+__all__ = ["data_lines", "plan_rows", "plan_sentences", "plan_warnings"]
 
 _HEADERS = ("variant", "params (M)", "GMACs", "act. (MiB)", "mem (MiB)", "s/trial", "trials")
 _MOST_ALIASES = 12
@@ -46,6 +47,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
     for each in forecast.variants:
         if each.notes:
             yield f"note: {each.variant.name}: {'; '.join(each.notes)}"
+    yield from data_lines(forecast.plan.data())
     if not sweep.search:
         yield from _trials(forecast)
     if forecast.num_left < forecast.num_trials:
@@ -66,9 +68,19 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
         yield from _aliases(forecast)
 
 
+def data_lines(data: Sequence[DataSummary]) -> Iterator[str]:
+    """Images of the splits of every dataset, and what a constant answer reaches."""
+    for each in data:
+        held_out = f"{each.val_images} validation, " if each.val_images else ""
+        text = f"data: {each.dataset}: {each.train_images} training, {held_out}{each.test_images} test images"
+        share = "" if each.majority is None else f"; {100 * each.majority:.1f} % of the test images are of one class"
+        yield f"{text} of {each.num_classes} classes{share}"
+
+
 def plan_warnings(forecast: Forecast) -> list[str]:
     """What makes the numbers of such a run worse than they look."""
-    sweep, found = forecast.plan.sweep, []
+    sweep = forecast.plan.sweep
+    found = [f"data: {note}" for each in forecast.plan.data() for note in each.notes]
     if sweep.search and sweep.baseline.task.val_fraction == 0:
         found.append(
             "val_fraction is 0: the search selects on the test split, so the numbers of its best trials are too good; "

@@ -131,7 +131,7 @@ def _plan_one(
     from runners.planning.plan import make_plan
 
     parsed = parse_budget(budget) if budget else None
-    made = make_plan(file, profile=profile)
+    made = make_plan(file, profile=profile, say=lambda text: typer.echo(f"archsweep: {visible(text)}", err=True))
     history = read_history(run_dir)
     whole = made
     if file.sweep.retune:

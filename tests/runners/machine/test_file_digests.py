@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from runners.machine.file_digests import FileDigests
+from runners.machine.file_digests import FileDigests, FileFacts
 from search_space import SpecError
 
 
@@ -86,3 +86,34 @@ def test_an_index_that_cannot_be_written_costs_time_only(tmp_path):
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(SpecError, match="gone"):
         FileDigests(None).of("set", [str(tmp_path / "gone")])
+
+
+def test_names_of_files_need_not_be_text(tmp_path):
+    """A name in the encoding of another system; Python holds it as a lone surrogate."""
+    path = os.path.join(os.fsencode(tmp_path), b"\xff.png")
+    try:
+        with open(path, "wb") as stream:
+            stream.write(b"abc")
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    paths = [os.fsdecode(path)]
+    expected = FileDigests(tmp_path / "index").of("set", paths)
+    assert FileDigests(tmp_path / "index").of("set", paths) == expected
+
+
+def test_a_fault_is_not_kept(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    facts = ["!broken", "whole"]
+    found = FileFacts(tmp_path / "index", lambda _: facts.pop(0), lambda *_: "")
+    assert [found.of("set", [str(path)])[0][1] for _ in range(2)] == ["!broken", "whole"]
+
+
+def test_what_is_known_is_given_without_reading(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    os.utime(path, ns=(0, 0))
+    found = FileFacts(None, lambda _: "fact", lambda *_: "")
+    assert found.known("set", [str(path)]) == [None]
+    found.of("set", [str(path)])
+    assert found.known("set", [str(tmp_path / "gone")]) == [None]

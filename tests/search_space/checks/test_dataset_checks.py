@@ -38,6 +38,7 @@ def test_values_of_another_test_set_are_refused_with_their_place(design: str) ->
         (SHAPES + "space: {task.dataset.noise: [0.1, 0.2, 0.3]}\n", ["s.yaml:3:35", "s.yaml:3:40"]),
         (SHAPES + "space: {task.dataset.data_seed: [0, 1]}\n", ["s.yaml:3:37"]),
         (FOLDER + "space: {task.dataset.name: [folder/a, folder/b]}\n", ["s.yaml:3:39"]),
+        (FOLDER + "space: {task.dataset.target_key: [fine, coarse]}\n", ["s.yaml:3:35", "s.yaml:3:41"]),
         (FOLDER + "space: {task.dataset.test_split: [validation, test]}\n", ["s.yaml:3:47"]),
         (SHAPES + "space: {task: [{dataset: builtin/digits}, {dataset: builtin/shapes}]}\n", ["s.yaml:3:16"]),
         (SHAPES + "space: {task.dataset: [{value: builtin/shapes, with: {noise: [0.1, 0.2]}}]}\n", ["s.yaml:3:68"]),

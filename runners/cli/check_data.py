@@ -1,0 +1,71 @@
+"""`archsweep check-data`: classes, counts, sizes and duplicates of the data of a sweep. Trains nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.check import load_all_checked
+from search_space import SpecError, SweepFile, TaskSpec, variants
+from search_space.parsing.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    from runners.data.survey.survey import Survey
+
+__all__ = ["check_data"]
+
+
+def check_data(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    study: Study = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what the datasets of a sweep hold: classes, counts, sizes, duplicates.
+
+    Every image is decoded and every label read; the next time, only what changed. Exit code 2: a dataset cannot be
+    trained on, for the reasons that are printed.
+    """
+    from runners.data.survey.report import survey_as_json, survey_lines  # imports torch, as the others here
+    from runners.data.survey.survey import look_at_dataset
+
+    overrides = [*(set_ or ()), *([f"resources.data_dir={data_dir.resolve()}"] if data_dir else [])]
+    surveys: dict[str, Survey] = {}
+    problems = []
+    for file in load_all_checked(sweep, profile, overrides, study):
+        for task in _tasks(file):
+            key = task.model_dump_json(include={"dataset", "val_fraction"})
+            if key in surveys:
+                continue
+            try:
+                surveys[key] = look_at_dataset(task, file.sweep.resources, say=_say)
+                faults = surveys[key].faults
+            except SpecError as err:
+                faults = tuple(err.problems)
+            problems += [file.problem(f"baseline.{each.path}", each.message, each.hint) for each in faults]
+    if as_json:
+        found: list[dict[str, Any]] = [survey_as_json(each) for each in surveys.values()]
+        print(json.dumps({"version": 1, "datasets": found}, indent=1))
+    else:
+        for each in surveys.values():
+            print(visible_lines("\n".join(survey_lines(each))))
+    if problems:
+        raise SpecError(dict.fromkeys(problems))
+
+
+def _say(text: str) -> None:
+    typer.echo(f"archsweep: {visible(text)}", err=True)
+
+
+def _tasks(file: SweepFile) -> list[TaskSpec]:
+    """Tasks of the baseline and of the variants; a search has no variants before it runs."""
+    tasks = [file.sweep.baseline.task]
+    if not file.sweep.search:
+        tasks += [variant.setting.task for variant in variants(file.sweep)]
+    return tasks

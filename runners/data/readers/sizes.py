@@ -1,0 +1,53 @@
+"""Common size of the images of a dataset: the medians of their heights and of their widths.
+
+It decides to what both splits are cut, so it must not depend on which file is the first: one thumbnail or one strip
+among photographs leaves the medians where they are. Only headers are read: those of all files, and of tables and
+archives those of 2,000 images at equal distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from runners.data.readers.labelled_images import DECODING_ERRORS
+from runners.data.survey.image_facts import known_sizes
+
+__all__ = ["common_size"]
+
+_MOST_ROWS = 2000
+
+
+def common_size(split: Any) -> tuple[int, int]:
+    """(height, width): lower medians over the images of a split with random access.
+
+    Images that cannot be opened are left to the survey, which refuses them.
+    """
+    data = getattr(split, "data", None)
+    if data is not None and hasattr(data, "shape") and len(data.shape) >= 3:
+        return int(data.shape[1]), int(data.shape[2])
+    reader = split.reader
+    samples = getattr(reader, "samples", None)
+    if samples is not None and len(samples) and isinstance(samples[0][0], str):
+        return _medians([size for size in known_sizes([path for path, _ in samples], reader.root) if size is not None])
+    rows = np.unique(np.linspace(0, len(reader) - 1, min(len(reader), _MOST_ROWS)).round().astype(int)).tolist()
+    return _medians([size for index in rows if (size := _size(reader, index)) is not None])
+
+
+def _size(reader: Any, index: int) -> tuple[int, int] | None:
+    try:
+        stream, _ = reader[index]
+        with stream, Image.open(stream) as image:
+            return image.height, image.width
+    except DECODING_ERRORS:
+        return None
+
+
+def _medians(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    if not sizes:
+        return 1, 1  # no image can be opened, which the survey refuses
+    heights, widths = np.sort(np.asarray(sizes), axis=0)[(len(sizes) - 1) // 2]
+    return int(heights), int(widths)
