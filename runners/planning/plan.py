@@ -188,7 +188,7 @@ class Plan:
         """The datasets of the variants (of a search, of its baseline); empty where one cannot be read."""
         tasks = [variant.setting.task for variant in self.variants] or [self.sweep.baseline.task]
         try:
-            found = [self._summary(task) for task in tasks]
+            found = [self._summary(task) for task in {task.model_dump_json(): task for task in tasks}.values()]
         except SpecError:  # a search, whose trials then say what is wrong with the data
             return []
         return list({each.model_dump_json(): each for each in found}.values())

@@ -118,8 +118,8 @@ def test_run_of_a_killed_driver_continues(whole, write_sweep, tmp_path):
     assert run.records[1].resumed_from_epoch >= 4
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("nohup", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("nohup", [False, True])
 def test_a_closed_terminal_saves_the_trial_or_is_of_no_consequence(write_sweep, tmp_path, nohup):
     """What a lost ssh connection does; `nohup` asks to go on without one."""
     run_dir = tmp_path / "run"

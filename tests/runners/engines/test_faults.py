@@ -160,6 +160,7 @@ def undisturbed(text, folder):
     return results_of(Run.open(folder / "undisturbed"))
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_is_put_to_use_and_its_trial_runs_again_when_it_is_lost(start, add_node, ray_nodes, tmp_path):
     # The baseline trains until the other node has joined, started a worker and is gone again.
     lost = "{arch.attention: reattention, train.epochs: 100}"

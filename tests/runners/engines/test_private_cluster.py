@@ -157,6 +157,7 @@ def start_and_kill(start, home):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @needs_proc
 def test_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
     """Looked at, and stopped the impatient way. Its user has no umask; other users reach nothing nevertheless."""

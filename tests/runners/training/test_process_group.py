@@ -108,7 +108,7 @@ def children():
     return sorted(found)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's processes in /proc")
 def test_dead_process_fails_the_trial_with_a_message_and_ends_the_others(tmp_path: Path):
     def kill_the_last(entry):
