@@ -45,7 +45,7 @@ def changed(text: str, diff: str) -> str:
     return text
 
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -156,6 +156,7 @@ def worker_of(log):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
+@pytest.mark.slow
 def test_trial_that_lost_its_worker_continues(plan, whole, tmp_path, ray_cluster):
     run_dir = tmp_path / "run"
 

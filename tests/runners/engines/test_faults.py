@@ -233,6 +233,7 @@ def test_trial_that_memory_ran_out_for_runs_once_more_alone(start, while_trainin
     assert opened.records[-1] == second  # after everything else
 
 
+@pytest.mark.slow
 @needs_proc
 def test_trial_that_hangs_is_ended_and_its_worker_goes_on(start):
     """A stopped process answers nothing, not even a request to end."""
