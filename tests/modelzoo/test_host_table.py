@@ -17,6 +17,8 @@ from modelzoo.host_table import HOST_ROWS, MECHANISMS, hosts_page
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
+pytestmark = pytest.mark.thorough
+
 PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
 # Sizes with which an example is small enough to train here: the widths are the model's own where they matter.
 SMALL = {

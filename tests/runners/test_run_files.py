@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from results.store.run_layout import RunDir, TrackerFiles, TrialDir
+
+pytestmark = pytest.mark.thorough
 
 SWEEP = """
 name: tiny

@@ -23,6 +23,8 @@ from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import Resources, load_sweep
 
+pytestmark = pytest.mark.thorough
+
 SWEEP = """
     name: tiny
     baseline:

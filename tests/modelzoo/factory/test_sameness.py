@@ -9,6 +9,8 @@ from modelzoo import build_model
 from modelzoo.factory.sameness import build_the_same
 from search_space import ArchSpec
 
+pytestmark = pytest.mark.thorough
+
 TIMM = {"model": "vit_tiny_patch16_224", "img_size": 32}
 OURS = {"model": "vit", "depth": 1, "embed_dim": 8, "num_heads": 2, "patch_size": 4, "img_size": 32}
 SHAPE = {"img_size": (32, 32), "in_chans": 3, "num_classes": 4}

@@ -12,6 +12,8 @@ from modelzoo.attention.softmax import SoftmaxAttention
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
+pytestmark = pytest.mark.thorough
+
 TINY = {"depth": 3, "embed_dim": 40, "num_heads": 4, "patch_size": 2, "mlp_ratio": 2}
 NAMES = sorted(set(ATTENTION) - {"softmax"})
 

@@ -20,6 +20,8 @@ from modelzoo.probes.maps import attention_maps
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
+pytestmark = pytest.mark.thorough
+
 IDENTITY = {"name": "reattention", "theta_init": "identity", "norm": "none"}
 SIZED = {"depth": 2, "embed_dim": 40, "num_heads": 4}
 TINY = {**SIZED, "img_size": 32}

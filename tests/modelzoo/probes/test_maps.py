@@ -16,6 +16,8 @@ from modelzoo import ATTENTION, Slot, build_model
 from modelzoo.probes import Positions, attention_maps, block_features, record_maps
 from search_space.schema.trial import ArchSpec
 
+pytestmark = pytest.mark.thorough
+
 TINY = {"depth": 3, "embed_dim": 24, "num_heads": 3, "patch_size": 2, "mlp_ratio": 2}
 
 

@@ -19,6 +19,8 @@ from results.layout.footnotes import footnotes
 from search_space.designs.aliasing import alias_structure
 from search_space.parsing.errors import SpecError
 
+pytestmark = pytest.mark.thorough
+
 _NOISE = np.random.default_rng(7).normal(0, 0.2, (64, 8))
 
 

@@ -16,6 +16,8 @@ from results import ablation_table
 from results.effects.effects import effects
 from search_space.parsing.errors import SpecError
 
+pytestmark = pytest.mark.thorough
+
 _NOISE = np.random.default_rng(7).normal(0, 0.2, (64, 8))
 
 

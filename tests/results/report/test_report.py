@@ -20,6 +20,8 @@ from results.markup.html_templates import block, script_json, text
 from results.report import Subject, make_report
 from search_space.parsing.errors import SpecError
 
+pytestmark = pytest.mark.thorough
+
 _HOSTILE = [
     "</script><img src=x onerror=alert(1)>",
     "<!--<script>",

@@ -13,6 +13,8 @@ import pytest
 
 from results import ablation_table
 
+pytestmark = pytest.mark.thorough
+
 _FILE = Path(__file__).parents[3] / "benchmarks" / "false_claims.py"
 _spec = importlib.util.spec_from_file_location("false_claims", _FILE)
 assert _spec is not None

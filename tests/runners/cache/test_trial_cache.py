@@ -20,6 +20,8 @@ from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import Resources, TrialSpec, load_sweep, variants
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[3]
 ROOMS = ("search_space", "modelzoo", "results", "runners")
 SMALL = {"depth: 2": "depth: 1", "seeds: 2": "seeds: 1", "[softmax, reattention, groupmix]": "[softmax, reattention]"}

@@ -10,6 +10,8 @@ import zipfile
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 SWEEP = """
     name: tiny
     baseline:

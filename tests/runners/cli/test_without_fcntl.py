@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[3]
 BLOCKED = (
     "import sys; sys.modules['fcntl'] = None\n"

@@ -13,6 +13,8 @@ from PIL import Image
 from results import Run
 from results.store.run_layout import RunDir
 
+pytestmark = pytest.mark.thorough
+
 SWEEP = """
     name: changed
     baseline:

@@ -12,6 +12,8 @@ from runners.planning.plan import make_plan
 from runners.trials.outcome import Failure, Outcome
 from search_space import load_sweep_text
 
+pytestmark = pytest.mark.thorough
+
 HEAD = """name: t
 baseline:
   arch: {model: vit, depth: 1, embed_dim: 8, num_heads: 2, patch_size: 4, mlp_ratio: 1}

@@ -9,6 +9,8 @@ from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import load_sweep_text
 
+pytestmark = pytest.mark.thorough
+
 SWEEP = """
     name: later
     baseline:

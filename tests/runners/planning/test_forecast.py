@@ -29,6 +29,8 @@ from runners.trials.outcome import Outcome
 from search_space import Resources, SpecError, load_sweep
 from search_space.schema.trial import ArchSpec
 
+pytestmark = pytest.mark.thorough
+
 DOCS = Path(__file__).parents[3] / "docs"
 R_ORACLE = Path(__file__).parents[2] / "golden" / "statistics" / "oracle_open.json"
 TWO_CPUS = "resources: {cpus: 1, max_concurrent: 2}"

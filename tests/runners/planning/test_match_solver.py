@@ -9,6 +9,8 @@ from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.plan import make_plan
 from search_space import SpecError, load_sweep, load_sweep_text, variants
 
+pytestmark = pytest.mark.thorough
+
 MATCHED = """
     name: matched
     baseline:

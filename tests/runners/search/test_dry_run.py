@@ -15,6 +15,8 @@ from runners.trials.assignment import Assignment
 from runners.trials.proposal import ProposalResult
 from search_space import SpecError, Variant, load_sweep_text, trial_id
 
+pytestmark = pytest.mark.thorough
+
 BASELINE = """name: t
 baseline:
   arch: {model: vit, depth: 1, embed_dim: 8, num_heads: 2, patch_size: 4, mlp_ratio: 1}

@@ -14,6 +14,8 @@ from runners.search.optuna_factory import SAMPLERS
 from runners.trials.outcome import Outcome
 from search_space import SpecError
 
+pytestmark = pytest.mark.thorough
+
 SEARCH = """
     name: searched
     baseline:

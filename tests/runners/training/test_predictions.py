@@ -22,6 +22,8 @@ from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
 from search_space.schema.trial import ArchSpec, DigitsSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
 
+pytestmark = pytest.mark.thorough
+
 TINY = {"depth": 1, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
 SHAPES = ShapesSpec(img_size=8, num_train=64, num_test=50, in_chans=1)
 OFTEN = Checkpoints(min_seconds=0, keep="last")

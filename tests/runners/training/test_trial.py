@@ -17,6 +17,8 @@ from search_space.parsing.errors import SpecError
 from search_space.schema.resources import Resources
 from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
 
+pytestmark = pytest.mark.thorough
+
 TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
 SHAPES = ShapesSpec(img_size=8, num_train=64, num_test=32, in_chans=1)
 

@@ -8,6 +8,8 @@ import pytest
 
 from search_space import SpecError, load_sweep_text
 
+pytestmark = pytest.mark.thorough
+
 HEAD = "name: t\nbaseline: {arch: {depth: 1, embed_dim: 8, num_heads: 2}}\n"
 SECONDS = 15.0  # of this process; a product that is built, or a quadratic search, takes minutes
 
