@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from runners.data import describe_dataset
-from runners.data.survey import image_facts
+from runners.data.readers import image_facts
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources
 from search_space.schema.trial import TaskSpec

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from results.layout.table_layout import VERDICT, Column, Layout, table_layout
 from results.table.table import AblationTable
+from search_space.parsing.errors import first_of
 from search_space.parsing.visible import visible
 
 __all__ = ["WIDTH", "write"]
@@ -78,13 +79,8 @@ def _fitting(layout: Layout) -> tuple[tuple[Column, ...], bool, tuple[str, ...]]
     for cell, name in zip(verdict.cells, columns[0].cells, strict=True):
         if cell.value:
             names.setdefault(cell.value, []).append(name.value)
-    listed = "; ".join(f"{word}: {_list(found)}" for word, found in names.items())
+    listed = "; ".join(f"{word}: {first_of(found, _MOST_LISTED)}" for word, found in names.items())
     return tuple(column for column in columns if column is not verdict), False, (f"Verdicts: {listed}.", *left_out)
-
-
-def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(names[:_MOST_LISTED]) + more
 
 
 def _fit(headers: Sequence[str], columns: Sequence[Sequence[str]], aligns: Sequence[str]) -> list[int]:

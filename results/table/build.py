@@ -46,8 +46,9 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     counted = tuple(counting(records, plan.superseded))
     trials = planned_trials(plan, latest_by_trial(counted).values())
     selection = plan.analysis.selection
-    check_selection((record for seeds in trials.values() for record in seeds.values()), metric.name, selection)
-    check_predictions(plan, [record for seeds in trials.values() for record in seeds.values()])
+    deciding = [record for seeds in trials.values() for record in seeds.values()]
+    check_selection(deciding, metric.name, selection)
+    check_predictions(plan, deciding)
     trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}
     variants = list(plan.variants)
     if plan.design == "search":

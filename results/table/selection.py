@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from results.store.records import TrialRecord
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, first_of
 
 __all__ = ["SUFFIXES", "check_selection", "selected_metrics"]
 
@@ -44,11 +44,9 @@ def check_selection(records: Iterable[TrialRecord], metric: str, selection: str)
         return
     lacking = [f"{r.variant} seed {r.seed}" for r in records if r.status == "completed" and key not in r.metrics]
     if lacking:
-        more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
         raise SpecError(
             Problem(
-                f"{selection!r} needs {key!r} of every completed trial; without it: "
-                f"{', '.join(lacking[:_MOST_NAMED])}{more}",
+                f"{selection!r} needs {key!r} of every completed trial; without it: " + first_of(lacking, _MOST_NAMED),
                 path="analysis.selection",
                 hint=_HINTS[selection],
             )

@@ -22,13 +22,13 @@ from runners.data.decoding import decode, pil_mode
 from runners.data.readers.class_folders import IMAGE_TYPES, class_folders
 from runners.data.readers.hugging_face import MissingColumn, hub_offline, open_rows, open_stream
 from runners.data.readers.labelled_images import LabelledImages
-from runners.data.readers.labels import counts_of, label_faults, labels_of, raw_labels
+from runners.data.readers.labels import as_numbers, counts_of, label_faults, raw_labels
 from runners.data.readers.place import Place, place_of, problem
 from runners.data.readers.sizes import common_size
 from runners.data.readers.split_folders import SplitNotFound, overlapping, split_folder
 from runners.data.readers.tar_files import tar_file
 from runners.data.readers.torchvision_sets import open_torchvision, part_of
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, first_of
 
 __all__ = ["describe", "load", "open_for_survey", "open_splits"]
 
@@ -38,6 +38,7 @@ _PACKAGES = {  # prefix -> module, what pip calls it
     "tfds": ("tensorflow_datasets", "tensorflow-datasets tensorflow"),
     "wds": ("webdataset", "webdataset"),
 }
+_MOST_NAMED = 5
 _FOLDERS = ("folder", "image_folder")  # names of torch/ that are class folders
 _GREY_MEAN, _GREY_STD = (0.449,), (0.226,)
 """ImageNet's mean and standard deviation, averaged over the colours."""
@@ -167,7 +168,7 @@ def _check_shards(found: Any, place: Place, split: str) -> None:
     names = [name for name in found.reader.split_info.filenames if "://" not in name and "::" not in name]
     missing = [name for name in names if not name.startswith("pipe:") and not (Path(str(place.root)) / name).is_file()]
     if missing:
-        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        listed = first_of(missing, _MOST_NAMED)
         text = f"{len(missing)} of {len(names)} shards of the split {split!r} are not below {place.root}: {listed}"
         raise SplitNotFound(text, "complete them, or correct _info.json")
 
@@ -263,7 +264,8 @@ def _classes(dataset: Any, train: Any, test: Any) -> tuple[int, tuple[tuple[int,
         raise SpecError(problem(dataset, "the reader does not report the number of classes", hint))
     if is_stream:
         return num_classes, ((), ())
-    return num_classes, (counts_of(labels_of(train), num_classes), counts_of(labels_of(test), num_classes))
+    in_train, in_test = (counts_of(as_numbers(values), num_classes) for values in labels)
+    return num_classes, (in_train, in_test)
 
 
 def _columns(split: Any) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import textwrap
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from search_space.parsing.secrets import masked
 from search_space.parsing.visible import visible, visible_lines
 
-__all__ = ["Problem", "SpecError", "did_you_mean", "reason_of"]
+__all__ = ["Problem", "SpecError", "did_you_mean", "first_of", "reason_of"]
 
 _WIDTH = 112
 
@@ -83,6 +83,12 @@ def did_you_mean(came: str, legal: Iterable[str]) -> str:
     close = difflib.get_close_matches(came, names, n=1, cutoff=0.6) or sorted(starts, key=len, reverse=True)
     known = f"known: {', '.join(names)}."
     return f"{known}  Did you mean {close[0]!r}?" if close else known
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first names, and how many are left out: `a, b, c and 4 more`."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def reason_of(err: BaseException) -> str:

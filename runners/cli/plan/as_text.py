@@ -10,6 +10,7 @@ from runners.planning.forecast import Detectable, Forecast
 from runners.training.schedule import peak_learning_rate, updates_of_an_epoch
 from search_space import METRICS, Resources
 from search_space.designs.fractional import alias_structure
+from search_space.parsing.errors import first_of
 
 __all__ = ["data_lines", "plan_rows", "plan_sentences", "plan_warnings"]
 
@@ -137,8 +138,7 @@ def _other_resources(forecast: Forecast) -> Iterator[str]:
         if (text := _resources(each.resources)) != _resources(forecast.usual):
             names.setdefault(text, []).append(each.variant.name)
     for text, own in names.items():
-        more = f" and {len(own) - _MOST_NAMES} more" if len(own) > _MOST_NAMES else ""
-        yield f"resources: a trial of {', '.join(own[:_MOST_NAMES])}{more} takes {text}"
+        yield f"resources: a trial of {first_of(own, _MOST_NAMES)} takes {text}"
     if names:
         yield f"  every other takes {_resources(forecast.usual)}"
 
@@ -220,8 +220,7 @@ def _aliases(forecast: Forecast) -> Iterator[str]:
     pairs = {frozenset((e, a.effect)) for e, al in found.aliases.items() for a in al if len(e) == len(a.effect) == 2}
     shown = sorted(" = ".join(" x ".join(effect) for effect in sorted(pair)) for pair in pairs)
     if shown and found.resolution == 4:
-        more = f" and {len(shown) - _MOST_ALIASES} more" if len(shown) > _MOST_ALIASES else ""
-        yield f"  interactions: {', '.join(shown[:_MOST_ALIASES])}{more}"
+        yield f"  interactions: {first_of(shown, _MOST_ALIASES)}"
 
 
 def _variants(number: int) -> str:

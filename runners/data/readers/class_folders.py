@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runners.data.readers.labelled_images import Samples
+from search_space.parsing.errors import first_of
 
-__all__ = ["IMAGE_TYPES", "Contents", "class_folders", "natural_order"]
+__all__ = ["IMAGE_TYPES", "Contents", "class_folders", "is_image", "natural_order"]
 
 IMAGE_TYPES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 """Extensions of files that are read as images; of a file with several images the first."""
@@ -63,20 +64,20 @@ def class_folders(folder: Path, *, may_nest: bool = False) -> Contents:
         if entry.name.startswith("."):
             hidden += [entry.path] if not is_folder else _images_below(entry.path)
         elif not is_folder:
-            (beside if _is_image(entry.path) else other).append(entry.path)
+            (beside if is_image(entry.path) else other).append(entry.path)
         else:
             images = found.files.setdefault(entry.name, [])
             for root, names in _folders(entry.path):
                 is_hidden = any(part.startswith(".") for part in root[len(entry.path) :].split(os.sep))
                 right = images if may_nest or root == entry.path else nested
                 for name in names:
-                    into = hidden if is_hidden or name[0] == "." else right if _is_image(name) else other
+                    into = hidden if is_hidden or name[0] == "." else right if is_image(name) else other
                     into.append(f"{root}{os.sep}{name}")
     is_nested = {_class_of(path, folder) for path in nested}
     empty = [name for name, images in found.files.items() if not images and name not in is_nested]
     found.faults += _faults(folder, beside, nested, empty, other)
     found.files = {name: images for name, images in found.files.items() if images}
-    if hidden := [path for path in hidden if _is_image(path)]:
+    if hidden := [path for path in hidden if is_image(path)]:
         found.notes.append(f"{_count(hidden, 'hidden file')} not read: {_named(hidden, folder)}")
     unsupported = [path for path in other if _extension(path) in _OTHER_IMAGES]
     if unsupported:
@@ -109,7 +110,7 @@ def _faults(folder: Path, beside: list[str], nested: list[str], empty: list[str]
     if empty:
         types = Counter(_extension(path) or "no extension" for path in other if _class_of(path, folder) in set(empty))
         has = f" (their files: {', '.join(f'{n} {kind}' for kind, n in sorted(types.items()))})" if types else ""
-        yield f"{_count(empty, 'class folder')} without an image that can be read: {_listed(empty)}{has}"
+        yield f"{_count(empty, 'class folder')} without an image that can be read: {first_of(empty, _MOST_NAMED)}{has}"
 
 
 def _folders(folder: str) -> Iterator[tuple[str, list[str]]]:
@@ -125,7 +126,7 @@ def _folders(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _images_below(folder: str) -> list[str]:
-    return [os.path.join(root, name) for root, names in _folders(folder) for name in names if _is_image(name)]
+    return [os.path.join(root, name) for root, names in _folders(folder) for name in names if is_image(name)]
 
 
 def _class_of(path: str, folder: Path) -> str:
@@ -136,7 +137,8 @@ def _extension(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-def _is_image(path: str) -> bool:
+def is_image(path: str) -> bool:
+    """Whether a file of this name is read as an image."""
     return _extension(path) in IMAGE_TYPES
 
 
@@ -146,9 +148,4 @@ def _count(found: list[str], what: str) -> str:
 
 
 def _named(paths: list[str], folder: Path) -> str:
-    return _listed(sorted((os.path.relpath(path, folder) for path in paths), key=natural_order))
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return first_of(sorted((os.path.relpath(path, folder) for path in paths), key=natural_order), _MOST_NAMED)

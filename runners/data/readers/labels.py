@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["counts_of", "label_faults", "labels_of", "raw_labels"]
+__all__ = ["as_numbers", "counts_of", "label_faults", "labels_of", "raw_labels"]
 
 _KINDS = (
     (str, "text"),
@@ -44,7 +44,12 @@ def raw_labels(dataset: Any) -> Sequence[Any] | np.ndarray:
 
 def labels_of(dataset: Any) -> np.ndarray:
     """Labels (N,), int64, of a dataset whose labels have been checked."""
-    values = np.asarray(raw_labels(dataset))
+    return as_numbers(raw_labels(dataset))
+
+
+def as_numbers(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Labels (N,), int64, that have been checked."""
+    values = np.asarray(labels)
     assert values.dtype.kind in "iu", f"labels of type {values.dtype} were not refused"
     return values.astype(np.int64)
 

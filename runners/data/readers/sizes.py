@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from runners.data.readers.image_facts import known_sizes
 from runners.data.readers.labelled_images import DECODING_ERRORS
-from runners.data.survey.image_facts import known_sizes
 
 __all__ = ["common_size"]
 

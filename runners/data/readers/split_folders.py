@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from search_space.parsing.errors import did_you_mean
+from search_space.parsing.errors import did_you_mean, first_of
 
 __all__ = ["EVAL_NAMES", "TRAIN_NAMES", "SplitNotFound", "overlapping", "split_folder"]
 
@@ -45,11 +45,10 @@ def split_folder(root: Path, split: str) -> Path:
         if name and (root / name).exists():
             return root / name
     here = _names(root)
-    others = ", ".join(here[:_MOST_NAMES]) + (f" and {len(here) - _MOST_NAMES} more" if len(here) > _MOST_NAMES else "")
     close = did_you_mean(split, here) if here else ""
     meant = close[close.index("Did you mean") :] if "Did you mean" in close else ""
     raise SplitNotFound(
-        f"there is no folder for the split {split!r} below {root}, only {others or 'files'}",
+        f"there is no folder for the split {split!r} below {root}, only {first_of(here, _MOST_NAMES) or 'files'}",
         " ".join(filter(None, (meant, "name the folders with train_split and test_split"))),
     )
 

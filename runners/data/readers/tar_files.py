@@ -14,7 +14,8 @@ from typing import IO
 
 import numpy as np
 
-from runners.data.readers.class_folders import IMAGE_TYPES, natural_order
+from runners.data.readers.class_folders import is_image, natural_order
+from search_space.parsing.errors import first_of
 
 __all__ = ["TarFile", "tar_file"]
 
@@ -27,7 +28,7 @@ class TarFile:
     Attributes:
         root: path of the file.
         samples: (member, label) in the order of reading.
-        targets: labels, in the same order.
+        targets: labels (N,), int64, in the same order.
         class_to_idx: name of a class -> its label.
         notes: what is in the file and is not read, as sentences.
     """
@@ -38,9 +39,12 @@ class TarFile:
         self.class_to_idx = {name: index for index, name in enumerate(classes)}
         ordered = sorted(labelled, key=lambda each: natural_order(each[0].name))
         self.samples = [(member, self.class_to_idx[name]) for member, name in ordered]
-        self.targets = np.array([label for _, label in self.samples], dtype=np.int64)
         self.notes = tuple(notes)
         self._opened: tuple[int, tarfile.TarFile] | None = None
+
+    @property
+    def targets(self) -> np.ndarray:
+        return np.array([label for _, label in self.samples], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -76,15 +80,15 @@ def tar_file(path: Path) -> tuple[TarFile, list[str]]:
                 if not member.isfile():
                     continue
                 if any(part.startswith(".") or part == "__MACOSX" for part in parts):
-                    hidden += [member.name] if _is_image(member.name) else []
-                elif _is_image(member.name):
+                    hidden += [member.name] if is_image(member.name) else []
+                elif is_image(member.name):
                     images.append((member, parts))
                 else:
                     other.append(member.name)
     except tarfile.TarError as err:
         raise OSError(f"{path}: {err}") from err
-    notes = [f"{len(hidden)} hidden files not read: {_listed(hidden)}"] if hidden else []
-    notes += [f"{len(other)} other files not read: {_listed(other)}"] if other else []
+    notes = [f"{len(hidden)} hidden files not read: {first_of(hidden, _MOST_NAMED)}"] if hidden else []
+    notes += [f"{len(other)} other files not read: {first_of(other, _MOST_NAMED)}"] if other else []
     faults = list(_faults(images))
     labelled = [] if faults else [(member, parts[-2]) for member, parts in images]
     return TarFile(str(path), labelled, notes), faults
@@ -97,17 +101,8 @@ def _faults(images: Sequence[tuple[tarfile.TarInfo, list[str]]]) -> Iterator[str
     depth = min(len(parts) for _, parts in images)
     if depth == 1:
         beside = [member.name for member, parts in images if len(parts) == 1]
-        yield f"images beside the class folders ({len(beside)}): {_listed(beside)}"
+        yield f"images beside the class folders ({len(beside)}): {first_of(beside, _MOST_NAMED)}"
     elif deeper := sorted({os.path.dirname(member.name) for member, parts in images if len(parts) > depth}):
-        yield f"folders of images inside a class folder ({len(deeper)}): {_listed(deeper)}"
+        yield f"folders of images inside a class folder ({len(deeper)}): {first_of(deeper, _MOST_NAMED)}"
     elif above := sorted({"/".join(parts[:-2]) for _, parts in images})[1:]:
-        yield f"class folders in several folders, among them {_listed(above)}"
-
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_TYPES
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        yield f"class folders in several folders, among them {first_of(above, _MOST_NAMED)}"

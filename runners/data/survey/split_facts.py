@@ -24,9 +24,9 @@ from torch.utils.data import IterableDataset
 from results.store.files import atomic_write
 from runners.data.dataset_info import Images
 from runners.data.parts import parts_of
+from runners.data.readers.image_facts import ImageFact, facts_of_files, pixel_digest, reason
 from runners.data.readers.labelled_images import DECODING_ERRORS, UnreadableImage
 from runners.data.readers.labels import raw_labels
-from runners.data.survey.image_facts import ImageFact, facts_of_files, pixel_digest, reason
 from runners.machine.file_digests import user_file_digests
 from runners.machine.user_cache import default_directory, image_facts
 from search_space.parsing.errors import SpecError

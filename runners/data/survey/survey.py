@@ -1,8 +1,8 @@
 """Survey of a dataset: what is on disk, compared with what is read, before anything trains.
 
 Every image of both splits is decoded once, every label looked at once, and the two splits compared by content. What a
-survey found is kept by content (`image_facts.py`, `split_facts.py`), so that the next start of the same data costs a
-look at the times of the files.
+survey found is kept by content (`readers/image_facts.py`, `split_facts.py`), so that the next start of the same data
+costs a look at the times of the files.
 """
 
 from __future__ import annotations

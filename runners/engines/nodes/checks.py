@@ -18,6 +18,7 @@ from runners.engines.nodes import facts as node_facts
 from runners.engines.nodes.capacity import demand_of, fits
 from runners.engines.nodes.probe import NodeProbe, NodeReport, data_dir_of, local_packages
 from search_space import Problem, Resources, SpecError
+from search_space.parsing.errors import first_of
 
 __all__ = [
     "JoiningNodes",
@@ -131,9 +132,7 @@ def run_dir_warnings(run_dir: RunDir, reports: Sequence[NodeReport]) -> list[str
 
 def _names(nodes: Sequence[str]) -> str:
     unique = list(dict.fromkeys(nodes))
-    shown = ", ".join(unique[:_MOST_NAMES])
-    more = len(unique) - _MOST_NAMES
-    return ("node " if len(unique) == 1 else "nodes ") + shown + (f" and {more} more" if more > 0 else "")
+    return ("node " if len(unique) == 1 else "nodes ") + first_of(unique, _MOST_NAMES)
 
 
 class JoiningNodes:

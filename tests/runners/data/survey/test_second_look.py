@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runners.data.survey import image_facts
+from runners.data.readers import image_facts
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources, SpecError
 from search_space.schema.trial import TaskSpec, TimmDatasetSpec
