@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.sweep import Sweep
-from search_space.schema.trial import DigitsSpec, Setting, ShapesSpec, TimmDatasetSpec
+from search_space.schema.trial import Setting, TimmDatasetSpec
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import format_value
 from search_space.settings.paths import is_path, lay, overlap, split
@@ -69,16 +69,8 @@ def prediction_issues(sweep: Sweep) -> Iterator[Issue]:
 
 def _test_set(setting: Setting) -> Mapping[str, Any]:
     """What decides which images the trial is measured on."""
-    dataset = setting.task.dataset
-    match dataset:
-        case DigitsSpec():
-            return {"name": dataset.name}
-        case ShapesSpec():  # generated from these
-            return dataset.model_dump(exclude={"num_train"})
-        case TimmDatasetSpec():
-            keys = {"input_key": dataset.input_key, "target_key": dataset.target_key}
-            named = {name: key for name, key in keys.items() if key is not None}
-            return {"name": dataset.name, "test_split": dataset.test_split, **named}
+    task = setting.task
+    return {**task.evaluation(), **({} if task.name == "classification" else {"task": task.name})}
 
 
 def _shown(test_set: Mapping[str, Any]) -> str:

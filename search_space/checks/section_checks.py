@@ -82,9 +82,9 @@ def retune_issues(sweep: Sweep) -> Iterator[Issue]:
         elif not path.startswith("train.") or path not in leaf_paths():
             message = f"only training parameters can be retuned, not {path!r}"
             yield Issue(place, message, "a changed architecture would be another variant; for example  train.lr", True)
-        elif path == "train.epochs":
+        elif path in ("train.epochs", "train.steps"):
             hint = "all variants must train equally long, or the longer ones would win"
-            yield Issue(place, "the number of epochs cannot be retuned", hint, at_key=True)
+            yield Issue(place, f"the number of {path.removeprefix('train.')} cannot be retuned", hint, at_key=True)
         elif any(overlap(path, other) for other in varied):
             yield Issue(place, f"{path!r} is also varied by the sweep", "remove it here or there", at_key=True)
         else:
@@ -126,7 +126,7 @@ def objective_issues(sweep: Sweep) -> Iterator[Issue]:
     if sweep.search is None or not sweep.search.objectives:
         return
     names, place = sweep.search.objectives, ("search", "objectives")
-    known = (*RANKED, *COST_NAMES)
+    known = (*sweep.baseline.task.metrics, *COST_NAMES)
     for index, name in enumerate(names):
         if name not in known:
             yield Issue((*place, index), f"unknown objective {name!r}", did_you_mean(name, known))

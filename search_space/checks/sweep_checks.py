@@ -69,6 +69,7 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     yield from _rows(sweep)
     yield from dataset_issues(sweep)
     yield from prediction_issues(sweep)
+    yield from _predictions(sweep)
     yield from () if "match" in sections else match_issues(sweep)
     yield from () if "retune" in sections else retune_issues(sweep)
     yield from () if "search" in sections else objective_issues(sweep)
@@ -113,12 +114,16 @@ def _count(size: int) -> str:
 
 
 def _metric(sweep: Sweep) -> Iterator[Issue]:
+    task = sweep.baseline.task
     if sweep.metric not in METRICS:
-        yield Issue(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, RANKED))
+        yield Issue(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, task.metrics))
+    elif sweep.metric in RANKED and sweep.metric not in task.metrics:
+        text = f"the task {task.name!r} has no metric {sweep.metric!r}"
+        yield Issue(("metric",), text, f"known: {', '.join(sorted(task.metrics))}.")
     elif sweep.metric not in RANKED:
         text = f"{sweep.metric!r} is neither maximised nor minimised, so it cannot rank variants"
         yield Issue(
-            ("metric",), text, f"known: {', '.join(sorted(RANKED))}.  `task.probes` measures it beside the metric"
+            ("metric",), text, f"known: {', '.join(sorted(task.metrics))}.  `task.probes` measures it beside the metric"
         )
 
 
@@ -136,6 +141,13 @@ def _selection(sweep: Sweep) -> Iterator[Issue]:
         yield Issue(place, "'best-val' needs a validation split", "add  task: {val_fraction: 0.1}  to the baseline")
     if sweep.analysis.selection == "ema" and sweep.baseline.train.ema_decay is None:
         yield Issue(place, "'ema' needs averaged weights", "add  train: {ema_decay: 0.999}  to the baseline")
+
+
+def _predictions(sweep: Sweep) -> Iterator[Issue]:
+    task = sweep.baseline.task
+    if sweep.keep_predictions and not task.has_right_answers:
+        message = f"images of the task {task.name!r} are not simply right or wrong, so there is nothing to keep"
+        yield Issue(("keep_predictions",), message, "remove `keep_predictions`")
 
 
 def _options(sweep: Sweep) -> Iterator[Issue]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.parsing.yaml_source import Mark, Node, read_text
 from search_space.schema.sweep import Sweep
-from search_space.settings.paths import SHORT_FORMS, is_path, path_hint, split
+from search_space.settings.paths import SHORT_FORMS, default_name, is_path, path_hint, split
 
 __all__ = ["apply_override", "apply_profile", "profile_names"]
 
@@ -84,9 +84,10 @@ def _lay(node: Node, keys: Iterable[str], value: Node, mark: Mark, prefix: str) 
     path = f"{prefix}{head}"
     if rest:
         below = items.get(head, Node({}, mark))
-        short = SHORT_FORMS.get(path.removeprefix("baseline."))
-        if short is not None and (head not in items or isinstance(below.value, str)):
-            name = below if isinstance(below.value, str) else Node(short, mark)
+        short = path.removeprefix("baseline.")
+        if short in SHORT_FORMS and (head not in items or isinstance(below.value, str)):
+            written = {key: each.value for key, each in items.items()}
+            name = below if isinstance(below.value, str) else Node(default_name(short, written), mark)
             below = Node({"name": name}, below.mark, {"name": name.mark})
         value = _lay(below, rest, value, mark, path + ".")
     # an existing key keeps its location: a problem with the value is shown at the value

@@ -65,7 +65,9 @@ def _name_nodes(content: dict[str, Any], spec: Setting) -> dict[str, Any]:
     attention = spec.arch.attention
     if attention.name != "softmax":
         content.setdefault("arch", {}).setdefault("attention", {})["name"] = attention.name
-    dataset = spec.task.dataset
+    task, dataset = spec.task, spec.task.dataset
+    if task.name != "classification":
+        content.setdefault("task", {})["name"] = task.name
     if dataset.name != "builtin/digits":
         content.setdefault("task", {}).setdefault("dataset", {})["name"] = dataset.name
     return content

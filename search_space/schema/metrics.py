@@ -31,6 +31,10 @@ METRICS: dict[str, Metric] = {
             "top5", "%", "maximize", 2, "share of test images whose top five predictions contain the class", (0, 100)
         ),
         Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test images"),
+        # Segmentation, from one confusion matrix over all pixels of the test images.
+        Metric("miou", "%", "maximize", 2, "intersection over union of a class's pixels, mean over classes", (0, 100)),
+        Metric("macc", "%", "maximize", 2, "share of a class's pixels that are found, mean over classes", (0, 100)),
+        Metric("pixel_acc", "%", "maximize", 2, "share of labelled pixels whose class is right", (0, 100)),
         # Probes (`task.probes`): measured once, after the last epoch, on `task.probe_images` test images.
         Metric(
             "cross_layer_similarity",

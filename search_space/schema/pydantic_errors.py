@@ -18,12 +18,14 @@ from pydantic import BaseModel, ValidationError
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
 from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
+from search_space.schema.datasets import DATASET_SPECS, TimmDatasetSpec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
 from search_space.schema.sweep import MAX_SEEDS, Checkpoints, Design, DesignName, Prune, Published, Row, Search, Sweep
+from search_space.schema.task import TASK_SPECS
 from search_space.schema.tracking import TRACKER_SPECS
-from search_space.schema.trial import ArchSpec, DigitsSpec, Setting, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ArchSpec, Setting, TrainSpec
 
 __all__ = ["NODE_FORMS", "PARAMETER_FORM", "Fault", "explain", "form_of", "missing_hint", "quote"]
 
@@ -148,6 +150,9 @@ def _real_path(loc: tuple[str | int, ...], data: Any, *, is_key: bool) -> Path:
 
 def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     kind, got, context = entry["type"], entry.get("input"), entry.get("ctx", {})
+    if kind == "missing" and isinstance(_at(data, path), str):  # a plain name, where options are required
+        key = entry["loc"][-1]
+        return Fault(path, f"needs {key}", f"write {{name: {_at(data, path)}, {key}: VALUE}}")
     if kind == "missing":
         return Fault(path, "is missing", _slip(path, data) or missing_hint(path))
     if kind == "extra_forbidden":
@@ -226,6 +231,9 @@ def _wrong_form(path: Path, got: Any, has_keys: bool) -> Fault:
         if isinstance(name, str):
             where = (*path, "name") if has_keys and path[-1] == "attention" else path
             return Fault(where, f"unknown attention {name!r}", did_you_mean(name, ATTENTION_SPECS))
+    if path and path[-1] == "task" and is_mapping(got):
+        name = got.get("name")
+        return Fault((*path, "name"), f"unknown task {quote(name)}", did_you_mean(str(name), TASK_SPECS))
     if path and path[0] == "track":
         return _wrong_tracker(path, got)
     if path and path[0] == "space":
@@ -252,7 +260,6 @@ def _unknown_key(loc: tuple[str | int, ...], path: Path) -> Fault:
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "arch": ArchSpec,
-    "task": TaskSpec,
     "train": TrainSpec,
     "baseline": Setting,
     "design": Design,
@@ -282,10 +289,12 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
         return f"attention {names[-1]!r}", [name for name in model.model_fields if name != "name"]
     if len(names) >= 2 and names[-2] == "track" and names[-1] in TRACKER_SPECS:
         return f"tracker {names[-1]!r}", [name for name in TRACKER_SPECS[names[-1]].model_fields if name != "name"]
+    if len(names) >= 2 and names[-2] == "task" and names[-1] in TASK_SPECS:
+        return f"task {names[-1]!r}", list(TASK_SPECS[names[-1]].model_fields)
     if len(names) >= 2 and names[-2] == "dataset":
-        datasets = {"builtin/digits": DigitsSpec, "builtin/shapes": ShapesSpec, "timm": TimmDatasetSpec}
-        model = datasets.get(names[-1], TimmDatasetSpec)
-        owner = f"dataset {names[-1]!r}" if names[-1] != "timm" else "a dataset of timm"
+        model = DATASET_SPECS.get(names[-1], TimmDatasetSpec)
+        kinds = {"timm": "a dataset of timm", "masks": "a folder of label maps"}
+        owner = kinds.get(names[-1], f"dataset {names[-1]!r}")
         return owner, [name for name in model.model_fields if name != "name"]
     if not names:
         return "the sweep", [*Sweep.model_fields, "studies"] if loc and loc[0] not in ("arch", "task", "train") else []

@@ -210,7 +210,9 @@ class Sweep(Spec):
         description="how parameters become variants"
     )
     seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
-    metric: str = Field(default="top1", description="metric of the table and objective of a search")
+    metric: str = Field(
+        default="top1", description="metric of the table and objective of a search; default: the task's first"
+    )
     require: tuple[str, ...] = Field(
         default=(), max_length=1000, description="conditions that a variant must meet to be trained"
     )
@@ -242,6 +244,8 @@ class Sweep(Spec):
     @classmethod
     def _keep_what_was_written(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Sweep:
         sweep = handler(data)
+        if "metric" not in sweep.model_fields_set:
+            sweep = sweep.model_copy(update={"metric": sweep.baseline.task.metrics[0]})
         if is_dict(data) and is_dict(data.get("baseline")):
             sweep._written = data["baseline"]
         return sweep

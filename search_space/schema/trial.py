@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from search_space.parsing.type_guards import is_dict
-from search_space.schema.attention import Attention, OnlyWhole, SoftmaxSpec, Spec
+from search_space.schema.attention import Attention, SoftmaxSpec, Spec
+from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDatasetSpec
+from search_space.schema.task import Task, TaskSpec
 
 __all__ = [
     "VIT_DEFAULTS",
@@ -105,108 +107,6 @@ class ArchSpec(Spec):
         return data
 
 
-class DigitsSpec(Spec):
-    """scikit-learn's `load_digits`: 1,797 real 8x8 images of 10 classes; a fixed stratified fifth is the test split."""
-
-    name: Literal["builtin/digits"] = "builtin/digits"
-
-
-class ShapesSpec(Spec):
-    """Procedural images whose class depends on local texture and on global arrangement; any size, seeded."""
-
-    name: Literal["builtin/shapes"] = "builtin/shapes"
-    img_size: int = Field(default=32, ge=8, le=1024)
-    num_train: int = Field(default=2000, ge=1, le=10_000_000)
-    num_test: int = Field(default=500, ge=1, le=10_000_000)
-    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
-    noise: float = Field(
-        default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels are in [0, 1]"
-    )
-    data_seed: int = Field(default=0, ge=0)
-
-
-_STREAMED = ("hfids", "tfds", "wds")
-
-
-class TimmDatasetSpec(Spec):
-    """Dataset of `timm.data.create_dataset`, by its name: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
-
-    name: str = Field(min_length=1)
-    train_split: str = "train"
-    test_split: str = "validation"
-    num_classes: int | None = Field(default=None, ge=1, description="required if timm's reader does not provide it")
-    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
-    input_key: str | None = Field(
-        default=None,
-        min_length=1,
-        description="column of the images of hfds/, hfids/ (default `image`), wds/ and tfds/",
-    )
-    target_key: str | None = Field(
-        default=None,
-        min_length=1,
-        description="column of the labels of hfds/, hfids/ (default `label`), wds/ and tfds/",
-    )
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether timm reads it as a stream: without random access, in no order that can be relied on."""
-        prefix, _, rest = self.name.partition("/")
-        return bool(rest) and prefix.lower() in _STREAMED
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _dataset_tag(value: Any) -> str:
-    name = value.get("name") if is_dict(value) else getattr(value, "name", None)
-    return name if name in ("builtin/digits", "builtin/shapes") else "timm"
-
-
-_Source = Annotated[
-    Annotated[DigitsSpec, Tag("builtin/digits")]
-    | Annotated[ShapesSpec, Tag("builtin/shapes")]
-    | Annotated[TimmDatasetSpec, Tag("timm")],
-    Discriminator(_dataset_tag),
-]
-Dataset = Annotated[_Source, BeforeValidator(_named, json_schema_input_type=str | _Source)]
-"""`dataset: NAME` or `dataset: {name: NAME, ...options}`."""
-
-
-ProbeName = Literal[
-    "cross_layer_similarity",
-    "similar_blocks",
-    "head_similarity",
-    "feature_similarity",
-    "attention_entropy",
-    "attention_distance",
-]
-
-
-class TaskSpec(Spec):
-    """Task of a trial: dataset, validation split, and diagnostics of the trained model beside its metrics."""
-
-    name: Literal["classification"] = "classification"
-    dataset: Dataset = DigitsSpec()
-    val_fraction: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of the training split held out for validation (stratified, the same for all seeds); "
-        "searches and pruners then use it instead of the test split",
-    )
-    probes: tuple[ProbeName, ...] = Field(
-        default=(), description="diagnostics of the trained model's attention, as further metrics"
-    )
-    probe_images: int = Field(
-        default=32, ge=1, le=100_000, description="test images for the probes, evenly spread over the test split"
-    )
-    similarity_threshold: float = Field(
-        default=0.9, ge=-1, lt=1, description="cosine above which `similar_blocks` counts two columns as similar"
-    )
-    probe_arrays: bool = Field(default=False, description="also write the probes' arrays, trials/<id>/probes.npz")
-
-
 class CosineRegulariserSpec(Spec):
     """Cosine regulariser of DeepViT: loss + weight * similarity of the maps of adjacent blocks over the heads."""
 
@@ -218,6 +118,13 @@ class TrainSpec(Spec):
     """Training of a trial; names and meanings of the fields are timm's."""
 
     epochs: int = Field(default=10, ge=1, le=1_000_000)
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="updates of the whole training, in `epochs` equal parts with an evaluation after each; default: an "
+        "epoch is once through the training images",
+    )
     batch_size: int = Field(default=128, ge=1, le=1_000_000)
     opt: str = "adamw"
     lr: float = Field(default=1e-3, gt=0)
@@ -233,6 +140,12 @@ class TrainSpec(Spec):
         "false (timm's default): it runs under the warm-up",
     )
     min_lr: float = Field(default=1e-5, ge=0)
+    decay_rate: float = Field(
+        default=0.1,
+        gt=0,
+        le=10,
+        description="factor of each decay of `step` and `multistep`; the power of `poly`",
+    )
     clip_grad: float | None = Field(default=None, gt=0)
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0)
@@ -265,7 +178,7 @@ class Setting(Spec):
     """Trial without its seed: architecture, task and training of a variant or of the baseline."""
 
     arch: ArchSpec = ArchSpec()
-    task: TaskSpec = TaskSpec()
+    task: Task = TaskSpec()
     train: TrainSpec = TrainSpec()
 
     def with_seed(self, seed: int) -> TrialSpec:

@@ -15,11 +15,13 @@ from pydantic import BaseModel
 
 from search_space.parsing.type_guards import is_dict, is_mapping
 from search_space.schema.attention import RELEASED_KERNELS, GroupMixSpec
+from search_space.schema.task import TASK_SPECS, TaskSpec
 from search_space.schema.trial import Setting
 
 __all__ = [
     "MISSING",
     "SHORT_FORMS",
+    "default_name",
     "is_node",
     "is_path",
     "known_paths",
@@ -32,8 +34,8 @@ __all__ = [
     "value_in_effect",
 ]
 
-SHORT_FORMS: dict[str, str] = {"arch.attention": "softmax", "task.dataset": "builtin/digits"}
-"""Nodes that may be written as a plain name, and their default name."""
+SHORT_FORMS = ("arch.attention", "task.dataset")
+"""Nodes that may be written as a plain name."""
 
 OPEN_NODES = ("arch.options",)  # any key is legal below
 
@@ -94,6 +96,16 @@ def overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(other + ".") or other.startswith(one + ".")
 
 
+def default_name(path: str, owner: Mapping[str, Any]) -> str | None:
+    """Name of the node of `SHORT_FORMS` at a path where its owner, as written, has none; None for other paths."""
+    if path == "arch.attention":
+        return "softmax"
+    if path != "task.dataset":
+        return None
+    task = TASK_SPECS.get(str(owner.get("name", "classification")), TaskSpec)
+    return task.model_fields["dataset"].default.name
+
+
 def lay(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     """Copy of a written setting with `value` at `path`; plain names along the path become mappings."""
     return _lay(data, split(path), value, "")
@@ -133,7 +145,7 @@ def _lay(data: Mapping[str, Any], keys: list[str], value: Any, prefix: str) -> d
     if not rest:
         return {**data, head: value}
     path = f"{prefix}{head}"
-    below = data.get(head, SHORT_FORMS.get(path))
+    below = data[head] if head in data else default_name(path, data)
     if isinstance(below, str) and path in SHORT_FORMS:
         below = {"name": below}
     inner: Mapping[str, Any] = below if is_mapping(below) else {}

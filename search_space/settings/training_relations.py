@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from search_space.parsing.errors import did_you_mean
-from search_space.schema.trial import DigitsSpec, Setting, ShapesSpec, TaskSpec, TrainSpec
+from search_space.schema.trial import Setting, TaskSpec, TrainSpec
 
 __all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "loader_options_in_memory", "num_builtin_images"]
 
@@ -19,11 +19,12 @@ SCHEDULES = ("constant", "cosine", "multistep", "none", "poly", "rsqrt", "step",
 """timm's schedules, without `plateau`, which would adapt the learning rate to the evaluation split."""
 
 _DECAYING = ("cosine", "poly", "rsqrt", "tanh", "wsd")
+_WITH_RATE = ("multistep", "poly", "step")
+"""Schedules that `decay_rate` changes."""
 _JOINED = ("constant", "rsqrt", "wsd")
 """Schedules that begin where the warm-up ends, with or without `warmup_prefix`."""
 _FIRST_STEP_EPOCH = 90
 """Epoch of the first decay of timm's `step` and `multistep`."""
-_NUM_DIGITS = 1438
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,20 @@ class BrokenRelation:
 def broken_relations(setting: Setting) -> list[BrokenRelation]:
     """Relations that a setting breaks, in the order of its sections; empty if it can be trained."""
     task, train = setting.task, setting.train
-    return [*_probes(task), *_schedule(task, train), *_mixing(task, train), *_augmentation(task, train)]
+    return [
+        *_probes(task),
+        *_without_effect(task, train),
+        *_steps(train),
+        *_schedule(task, train),
+        *_mixing(task, train),
+        *_augmentation(task, train),
+    ]
 
 
 def num_builtin_images(task: TaskSpec) -> int | None:
     """Training images of a built-in dataset, without the validation split; None for other datasets."""
-    dataset = task.dataset
-    if isinstance(dataset, DigitsSpec | ShapesSpec):
-        total = dataset.num_train if isinstance(dataset, ShapesSpec) else _NUM_DIGITS
-        return total - round(total * task.val_fraction)
-    return None
+    total = task.dataset.num_built_in
+    return None if total is None else total - round(total * task.val_fraction)
 
 
 def _probes(task: TaskSpec) -> Iterator[BrokenRelation]:
@@ -65,6 +70,30 @@ def _probes(task: TaskSpec) -> Iterator[BrokenRelation]:
             )
     for name in sorted({name for name in task.probes if task.probes.count(name) > 1}):
         yield BrokenRelation("task.probes", f"{name!r} is listed twice", "list each probe once", ("task.probes",))
+
+
+def _without_effect(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
+    """Options of training that the task does not have."""
+    for name in task.without_effect:
+        value = getattr(train, name)
+        if value != TrainSpec.model_fields[name].default:
+            yield BrokenRelation(
+                f"train.{name}",
+                f"{name} has no meaning in the task {task.name!r}, so {name}={value} would have no effect",
+                f"leave {name} out",
+                (f"train.{name}", "task.name"),
+            )
+
+
+def _steps(train: TrainSpec) -> Iterator[BrokenRelation]:
+    if train.steps is not None and train.steps % train.epochs:
+        low = train.steps // train.epochs * train.epochs
+        yield BrokenRelation(
+            "train.steps",
+            f"steps are done in `epochs` equal parts, but {train.steps} cannot be divided by epochs={train.epochs}",
+            f"write {' or '.join(str(each) for each in (low, low + train.epochs) if each)}, or other epochs",
+            ("train.steps", "train.epochs"),
+        )
 
 
 def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
@@ -86,6 +115,18 @@ def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
             "write constant, or choose cosine",
             (path, "train.epochs", *(("train.warmup_epochs", "train.warmup_prefix") if after else ())),
         )
+    if sched not in _WITH_RATE and train.decay_rate != TrainSpec.model_fields["decay_rate"].default:
+        yield BrokenRelation(
+            "train.decay_rate",
+            f"{sched!r} has no decay_rate, so {train.decay_rate:g} would have no effect",
+            f"leave it out, or choose {', '.join(_WITH_RATE)}",
+            ("train.decay_rate", path),
+        )
+    if sched in ("step", "multistep") and train.decay_rate > 1:
+        message = f"{sched!r} multiplies the learning rate by decay_rate, which must be at most 1"
+        yield BrokenRelation(
+            "train.decay_rate", f"{message}, but got {train.decay_rate:g}", "", ("train.decay_rate", path)
+        )
     if sched == "none" and train.layer_decay is not None:
         yield BrokenRelation(
             path,
@@ -101,7 +142,9 @@ def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
             ("train.min_lr", "train.lr", path),
         )
     if sched in ("wsd", "rsqrt") and (num_images := num_builtin_images(task)) and train.warmup_epochs < train.epochs:
-        updates = (train.epochs - train.warmup_epochs) * max(1, num_images // min(train.batch_size, num_images))
+        of_an_epoch = max(1, num_images // min(train.batch_size, num_images))
+        of_an_epoch = of_an_epoch if train.steps is None else train.steps // train.epochs
+        updates = (train.epochs - train.warmup_epochs) * of_an_epoch
         if round(0.2 * updates) < 1:
             yield BrokenRelation(
                 path,
@@ -165,7 +208,7 @@ def _mixing(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
 
 def _augmentation(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
     if num_builtin_images(task) is not None:
-        yield from loader_options_in_memory(train, task.dataset.name)
+        yield from loader_options_in_memory(train, task)
     elif train.color_jitter and train.aa is not None and "3a" not in train.aa:
         yield BrokenRelation(
             "train.color_jitter",
@@ -175,13 +218,13 @@ def _augmentation(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
         )
 
 
-def loader_options_in_memory(train: TrainSpec, dataset: str) -> Iterator[BrokenRelation]:
+def loader_options_in_memory(train: TrainSpec, task: TaskSpec) -> Iterator[BrokenRelation]:
     """Options of timm's loader, which have no effect on a dataset that is held in memory."""
     for option, is_set in (("aa", train.aa is not None), ("color_jitter", train.color_jitter > 0)):
-        if is_set:
+        if is_set and option not in task.without_effect:
             yield BrokenRelation(
                 f"train.{option}",
-                f"{option} works on images read by timm's loader, but {dataset!r} is held in memory",
+                f"{option} works on images read by timm's loader, but {task.dataset.name!r} is held in memory",
                 "datasets held in memory have crop_padding, hflip, reprob, mixup and cutmix",
                 (f"train.{option}", "task.dataset"),
             )

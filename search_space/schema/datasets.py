@@ -1,0 +1,196 @@
+"""Specs of the datasets: the options below `task.dataset` of a sweep.
+
+A dataset is known by its name; where it is stored belongs to `Resources`. Each task has its own union of datasets.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+
+from search_space.parsing.type_guards import is_dict
+from search_space.schema.attention import OnlyWhole, Spec
+
+__all__ = [
+    "BUILTIN_SPECS",
+    "DATASET_SPECS",
+    "Dataset",
+    "DatasetSpec",
+    "DigitsSpec",
+    "LabelMapFolderSpec",
+    "LabelMaps",
+    "ScenesSpec",
+    "ShapesSpec",
+    "TimmDatasetSpec",
+]
+
+_NUM_DIGITS = 1438
+"""Training images of `builtin/digits`: four fifths of 1,797."""
+
+
+class DatasetSpec(Spec):
+    """Base of the datasets' specs."""
+
+    @property
+    def num_built_in(self) -> int | None:
+        """Training images of a dataset that is built in; None of others, which have to be looked at."""
+        return None
+
+    def test_set(self) -> dict[str, Any]:
+        """What decides which images and labels a trial is measured on: the dataset's name, and further options."""
+        raise NotImplementedError
+
+
+class DigitsSpec(DatasetSpec):
+    """scikit-learn's `load_digits`: 1,797 real 8x8 images of 10 classes; a fixed stratified fifth is the test split."""
+
+    name: Literal["builtin/digits"] = "builtin/digits"
+
+    @property
+    def num_built_in(self) -> int:
+        return _NUM_DIGITS
+
+    def test_set(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+class ShapesSpec(DatasetSpec):
+    """Procedural images whose class depends on local texture and on global arrangement; any size, seeded."""
+
+    name: Literal["builtin/shapes"] = "builtin/shapes"
+    img_size: int = Field(default=32, ge=8, le=1024)
+    num_train: int = Field(default=2000, ge=1, le=10_000_000)
+    num_test: int = Field(default=500, ge=1, le=10_000_000)
+    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+    noise: float = Field(
+        default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels are in [0, 1]"
+    )
+    data_seed: int = Field(default=0, ge=0)
+
+    @property
+    def num_built_in(self) -> int:
+        return self.num_train
+
+    def test_set(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"num_train"})  # drawn from these
+
+
+class ScenesSpec(DatasetSpec):
+    """Procedural images of one to four overlapping disks, squares and triangles, with a label for every pixel."""
+
+    name: Literal["builtin/scenes"] = "builtin/scenes"
+    img_size: int = Field(default=64, ge=32, le=1024)
+    num_train: int = Field(default=600, ge=1, le=1_000_000)
+    num_test: int = Field(default=150, ge=1, le=1_000_000)
+    context: bool = Field(
+        default=False, description="a fourth class: triangles in images with a bright mark in the top left corner"
+    )
+    data_seed: int = Field(default=0, ge=0)
+
+    @property
+    def num_built_in(self) -> int:
+        return self.num_train
+
+    def test_set(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"num_train"})  # drawn from these
+
+
+_STREAMED = ("hfids", "tfds", "wds")
+
+
+class TimmDatasetSpec(DatasetSpec):
+    """Dataset of `timm.data.create_dataset`, by its name: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
+
+    name: str = Field(min_length=1)
+    train_split: str = "train"
+    test_split: str = "validation"
+    num_classes: int | None = Field(default=None, ge=1, description="required if timm's reader does not provide it")
+    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+    input_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="column of the images of hfds/, hfids/ (default `image`), wds/ and tfds/",
+    )
+    target_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="column of the labels of hfds/, hfids/ (default `label`), wds/ and tfds/",
+    )
+
+    def test_set(self) -> dict[str, Any]:
+        keys = {"input_key": self.input_key, "target_key": self.target_key}
+        named = {name: key for name, key in keys.items() if key is not None}
+        return {"name": self.name, "test_split": self.test_split, **named}
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether timm reads it as a stream: without random access, in no order that can be relied on."""
+        prefix, _, rest = self.name.partition("/")
+        return bool(rest) and prefix.lower() in _STREAMED
+
+
+def _is_label_maps(name: str) -> str:
+    prefix, slash, rest = name.partition("/")
+    if prefix != "masks" or not slash or not rest.strip("/"):
+        raise ValueError("must be builtin/scenes, or masks/NAME for a folder of images and label maps")
+    return name
+
+
+class LabelMapFolderSpec(DatasetSpec):
+    """Images with a PNG label map each, below `<data_dir>/NAME`, in the folders of ADE20K or Cityscapes."""
+
+    name: Annotated[str, AfterValidator(_is_label_maps)] = Field(description="masks/NAME")
+    train_split: str = "train"
+    test_split: str = "validation"
+    num_classes: int = Field(ge=1, le=255, description="labels are numbers from 0 to num_classes - 1")
+    reduce_zero_label: bool = Field(
+        default=False, description="as ADE20K is read: the stored label 0 is ignored, and the others are one less"
+    )
+    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+
+    def test_set(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"train_split", "in_chans"})
+
+
+BUILTIN_SPECS: dict[str, type[DatasetSpec]] = {
+    "builtin/digits": DigitsSpec,
+    "builtin/shapes": ShapesSpec,
+    "builtin/scenes": ScenesSpec,
+}
+DATASET_SPECS: dict[str, type[DatasetSpec]] = {**BUILTIN_SPECS, "timm": TimmDatasetSpec, "masks": LabelMapFolderSpec}
+"""Name of a dataset, or of a kind of datasets, -> spec."""
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _name_of(value: Any) -> Any:
+    return value.get("name") if is_dict(value) else getattr(value, "name", None)
+
+
+def _dataset_tag(value: Any) -> str:
+    name = _name_of(value)
+    return name if name in ("builtin/digits", "builtin/shapes") else "timm"
+
+
+def _label_maps_tag(value: Any) -> str:
+    return "builtin/scenes" if _name_of(value) == "builtin/scenes" else "masks"
+
+
+_Source = Annotated[
+    Annotated[DigitsSpec, Tag("builtin/digits")]
+    | Annotated[ShapesSpec, Tag("builtin/shapes")]
+    | Annotated[TimmDatasetSpec, Tag("timm")],
+    Discriminator(_dataset_tag),
+]
+Dataset = Annotated[_Source, BeforeValidator(_named, json_schema_input_type=str | _Source)]
+"""`dataset: NAME` or `dataset: {name: NAME, ...options}`."""
+
+_MapSource = Annotated[
+    Annotated[ScenesSpec, Tag("builtin/scenes")] | Annotated[LabelMapFolderSpec, Tag("masks")],
+    Discriminator(_label_maps_tag),
+]
+LabelMaps = Annotated[_MapSource, BeforeValidator(_named, json_schema_input_type=str | _MapSource)]
+"""Datasets whose images have a label for every pixel."""

@@ -1,0 +1,142 @@
+"""Specs of the tasks: the options below `task` of a sweep, and the names of each task's metrics.
+
+A task is what a model is trained for and measured by. `task.name` decides which options, datasets and metrics there
+are; without a name it is classification. The tasks are implemented in `runners/tasks/<name>.py`, and a contract test
+keeps the two tables consistent.
+
+To add a task: one class here, one line in `TASK_SPECS` and one in `Task`, its metrics in `metrics.py`, one file in
+`runners/tasks/`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from search_space.parsing.type_guards import is_dict
+from search_space.schema.attention import Spec
+from search_space.schema.datasets import Dataset, DigitsSpec, LabelMaps, ScenesSpec
+
+__all__ = ["TASK_SPECS", "ProbeName", "SegmentationSpec", "Task", "TaskSpec"]
+
+
+ProbeName = Literal[
+    "cross_layer_similarity",
+    "similar_blocks",
+    "head_similarity",
+    "feature_similarity",
+    "attention_entropy",
+    "attention_distance",
+]
+
+
+class TaskSpec(Spec):
+    """Classification, and the options that all tasks share: validation split, diagnostics of the trained model.
+
+    Class attributes:
+        metrics: names of the task's metrics; the first one ranks variants unless the sweep names another.
+        without_effect: options of `train` that the task cannot use, so that writing them is an error.
+        has_right_answers: whether an image is simply right or wrong, so that `keep_predictions` has a meaning.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
+    without_effect: ClassVar[tuple[str, ...]] = ()
+    has_right_answers: ClassVar[bool] = True
+
+    name: Literal["classification"] = "classification"
+    dataset: Dataset = DigitsSpec()
+    val_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the training split held out for validation (the same for all seeds; of classification "
+        "stratified); searches and pruners then use it instead of the test split",
+    )
+    probes: tuple[ProbeName, ...] = Field(
+        default=(), description="diagnostics of the trained model's attention, as further metrics"
+    )
+    probe_images: int = Field(
+        default=32, ge=1, le=100_000, description="test images for the probes, evenly spread over the test split"
+    )
+    similarity_threshold: float = Field(
+        default=0.9, ge=-1, lt=1, description="cosine above which `similar_blocks` counts two columns as similar"
+    )
+    probe_arrays: bool = Field(default=False, description="also write the probes' arrays, trials/<id>/probes.npz")
+
+    def evaluation(self) -> dict[str, Any]:
+        """What decides which numbers a trial is measured by: the images of the test split and what counts as right."""
+        return self.dataset.test_set()
+
+
+class SegmentationSpec(TaskSpec):
+    """Semantic segmentation: a class for every pixel, by a decode head on the pyramid of the model's features."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("miou", "macc", "pixel_acc", "loss")
+    without_effect: ClassVar[tuple[str, ...]] = (
+        *("smoothing", "mixup", "cutmix", "aa", "color_jitter", "reprob", "cosine_regulariser"),
+    )
+    has_right_answers: ClassVar[bool] = False
+
+    name: Literal["segmentation"] = "segmentation"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: LabelMaps = ScenesSpec()  # pyright: ignore[reportIncompatibleVariableOverride]
+    head: Literal["upernet", "semantic_fpn"] = Field(
+        default="upernet", description="decode head: UperNet (as with Swin) or Semantic FPN (as with PVT)"
+    )
+    head_dim: int | None = Field(
+        default=None, ge=1, le=8192, description="channels of the head; default: 512 (`upernet`), 128 (`semantic_fpn`)"
+    )
+    pool_scales: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        default=(1, 2, 3, 6), min_length=1, max_length=8, description="grids of `upernet`'s pyramid pooling"
+    )
+    pyramid: Literal["fpn", "simple"] | None = Field(
+        default=None,
+        description="`simple` makes the levels from the last map of a model of one scale; default: by the model",
+    )
+    pyramid_dim: int = Field(
+        default=256, ge=1, le=8192, description="channels of the levels of `semantic_fpn` and of a simple pyramid"
+    )
+    head_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the head's last map")
+    aux_weight: float = Field(
+        default=0.4, ge=0, le=100, description="weight of the loss of an auxiliary FCN head on the third level; 0: none"
+    )
+    aux_dim: int = Field(default=256, ge=1, le=8192, description="channels of the auxiliary head")
+    ignore_label: Annotated[int, Field(ge=0, le=255)] = Field(
+        default=255, description="label of pixels that neither the loss nor the metrics count"
+    )
+    scale: tuple[Annotated[float, Field(gt=0, le=16)], Annotated[float, Field(gt=0, le=16)]] = Field(
+        default=(1.0, 1.0), description="range of the random scale of training images (datasets read from files)"
+    )
+    max_class_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="training crops are drawn again, up to ten times, while one class covers more than this share "
+        "(datasets read from files)",
+    )
+    photometric: bool = Field(
+        default=False,
+        description="random brightness, contrast, saturation and hue of training images (datasets read from files)",
+    )
+
+    def evaluation(self) -> dict[str, Any]:
+        ignored = {} if self.ignore_label == 255 else {"ignore_label": self.ignore_label}
+        return {**super().evaluation(), **ignored}
+
+
+TASK_SPECS: dict[str, type[TaskSpec]] = {
+    "classification": TaskSpec,
+    "segmentation": SegmentationSpec,
+}
+"""`task.name` -> spec."""
+
+
+def _task_tag(value: Any) -> Any:
+    return value.get("name", "classification") if is_dict(value) else getattr(value, "name", None)
+
+
+Task = Annotated[
+    Annotated[TaskSpec, Tag("classification")] | Annotated[SegmentationSpec, Tag("segmentation")],
+    Discriminator(_task_tag),
+]
+"""`task: {name: NAME, ...options}`; without a name: classification."""
