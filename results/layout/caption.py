@@ -22,7 +22,6 @@ PLUS_MINUS = "\u00b1"
 DELTA = "\u0394"
 _MOST_SEEDS = 20
 _LEVELS = (0.01, 0.001)
-_SHARES = ("top1", "top5")
 _CORRECTIONS = {"holm": "corrected after Holm", "bh": "corrected after Benjamini and Hochberg", "none": "not corrected"}
 _SELECTIONS = {
     "last": "after the last epoch",
@@ -82,7 +81,8 @@ def _means(table: AblationTable) -> str:
         over = f"of a single seed ({seeds}), so there is no standard deviation"
     else:
         over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds (planned: {seeds})"
-    epochs = _varies(table, "train.epochs") or (f"{table.epochs} epochs" if table.epochs else "")
+    length = f"{table.steps} updates" if table.steps else f"{table.epochs} epochs" if table.epochs else ""
+    epochs = _varies(table, "train.steps") or _varies(table, "train.epochs") or length
     dataset = _varies(table, "task.dataset") or table.dataset
     setting = ", ".join(part for part in (dataset, epochs) if part)
     return (
@@ -100,7 +100,7 @@ def _data(table: AblationTable) -> Iterable[str]:
         *most, last = [f"{count} {split}" for split, count in splits if count or split != "validation"]
         text = f"Data{name}: {', '.join(most)} and {last} images of {each.num_classes} classes"
         if each.majority is not None:
-            text += f"; the most frequent class is {100 * each.majority:.1f} % of the test images"
+            text += f"; the most frequent class is {100 * each.majority:.1f} % of the test {each.labelled}"
         yield f"{text}."
         for note in each.notes:
             yield f"Data{name}: {note}."
@@ -240,7 +240,7 @@ def _image_errors(table: AblationTable) -> Iterable[str]:
 def accuracy_error(mean: float, table: AblationTable) -> float | None:
     """Standard error of an accuracy as a share of the test images, in percent; None for other metrics, and without
     the number of images. An upper bound for a mean over seeds, and of no use for differences on the same images."""
-    if table.metric.name not in _SHARES or not table.num_test_images or not 0 <= mean <= 100:
+    if not table.metric.is_of_images or not table.num_test_images or not 0 <= mean <= 100:
         return None
     return math.sqrt(mean * (100 - mean) / table.num_test_images)
 

@@ -211,6 +211,7 @@ class DataSummary(_Stored):
     majority: float | None = Field(
         default=None, ge=0, le=1, description="share of the most frequent class of the test split; None: not looked at"
     )
+    labelled: Literal["images", "pixels"] = Field(default="images", description="what has one label each")
     notes: list[str] = Field(default_factory=list, description="what a reader of the numbers must know, as sentences")
 
 
@@ -239,6 +240,7 @@ class RunPlan(_Stored):
     published: list[PublishedRow] = Field(default_factory=list)
     dataset: str = ""
     epochs: int | None = None
+    steps: int | None = Field(default=None, description="updates of a training; None: its epochs go through the data")
     num_test_images: int | None = Field(default=None, description="of every variant; None: unknown, or not the same")
     analysis: Analysis = Analysis()
     decided_later: list[Decision] = Field(

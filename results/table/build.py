@@ -83,6 +83,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         seeds=tuple(plan.seeds),
         dataset=plan.dataset,
         epochs=plan.epochs,
+        steps=plan.steps,
         rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_search=plan.design == "search"),
         dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
         ordered_by=ordered_by,
@@ -137,10 +138,13 @@ def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
     """False for records of an earlier form of the search: trials of other epochs or data are not comparable."""
     assert isinstance(record, TrialRecord), "summaries of a search"
     spec = record.spec
-    epochs = spec.get("train", {}).get("epochs")
+    train = spec.get("train", {})
+    epochs, steps = train.get("epochs"), train.get("steps")
     dataset = spec.get("task", {}).get("dataset", {}).get("name")
     varied = tuple(record.changes)
     if plan.epochs and epochs and epochs != plan.epochs and not any("train.epochs".startswith(path) for path in varied):
+        return False
+    if epochs and steps != plan.steps and "train.steps" not in varied:
         return False
     return not plan.dataset or not dataset or dataset == plan.dataset or any(p.startswith("task") for p in varied)
 

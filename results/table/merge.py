@@ -46,13 +46,14 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
     names = _names(tables, paths)
     title = _common_prefix([table.sweep for table in tables])
     seeds, data, epochs = (_distinct(getattr(table, key) for table in tables) for key in ("seeds", "dataset", "epochs"))
+    steps = _distinct(table.steps for table in tables)
     designs, profiles, orders = (
         _distinct(getattr(table, key) for table in tables) for key in ("design", "profile", "ordered_by")
     )
     retuned = _distinct(table.retuned for table in tables)
     objectives = _distinct(table.objectives for table in tables)
     test_sizes = _distinct(table.num_test_images for table in tables)
-    found = {"seeds": seeds, "data": data, "epochs": epochs, "order": orders, "retuned": retuned}
+    found = {"seeds": seeds, "data": data, "epochs": epochs, "steps": steps, "order": orders, "retuned": retuned}
     varies = {name for name, values in found.items() if values[1:]}
     studies = tuple(
         Study(name, table.design, _particulars(table, varies)) for name, table in zip(names, tables, strict=True)
@@ -68,6 +69,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         seeds=seeds[0] if len(seeds) == 1 else (),
         dataset=data[0] if len(data) == 1 else "",
         epochs=epochs[0] if len(epochs) == 1 else None,
+        steps=steps[0] if len(steps) == 1 else None,
         rows=tuple(replace(row, study=name) for name, table in zip(names, tables, strict=True) for row in table.rows),
         dropped=tuple(
             DroppedVariant(f"{name}: {one.name}", one.reason)
@@ -140,6 +142,7 @@ def _common_prefix(sweeps: Sequence[str]) -> str:
 def _particulars(table: AblationTable, varies: Collection[str]) -> str:
     parts = [table.dataset] if "data" in varies and table.dataset else []
     parts += [f"{table.epochs} epochs"] if "epochs" in varies and table.epochs else []
+    parts += [f"{table.steps} updates"] if "steps" in varies and table.steps else []
     parts += [f"seed{'s'[: len(table.seeds) - 1]} {', '.join(map(str, table.seeds))}"] if "seeds" in varies else []
     parts += [f"a search, the best {table.ordered_by} first"] if "order" in varies and table.ordered_by else []
     if "retuned" in varies and table.retuned:

@@ -142,6 +142,7 @@ class AblationTable:
     seeds: tuple[int, ...]
     dataset: str
     epochs: int | None
+    steps: int | None
     rows: tuple[Row, ...]
     dropped: tuple[DroppedVariant, ...]
     ordered_by: str

@@ -273,7 +273,7 @@ def _variant(
 
 def _activation(plan: Plan, variant: Variant) -> float | None:
     try:
-        return activation_mib(variant.setting.arch, plan.dataset_of(variant))
+        return activation_mib(variant.setting, plan.dataset_of(variant))
     except (SpecError, RuntimeError, NotImplementedError):
         return None  # an operation without a meta kernel in training mode: the rest of the plan is still useful
 
@@ -293,7 +293,7 @@ def _detectable(plan: Plan, num_seeds: int, num_arms: int, spread: Spread | None
     sweep = plan.sweep
     alpha, correction = sweep.analysis.alpha, sweep.analysis.correction
     known = spread if spread and spread.std > 0 else None
-    num_images = plan.num_test_images() if METRICS[sweep.metric].unit == "%" else None
+    num_images = plan.num_test_images() if METRICS[sweep.metric].is_of_images else None
     granularity = 100 / num_images if num_images else None
     # An accuracy is rounded to whole images. The difference of two roundings has a variance of 2/12 of a step squared.
     rounding = (granularity or 0.0) / math.sqrt(6)

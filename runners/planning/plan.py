@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelzoo import measure_cost, notes_on_host, resolve_img_size
+from modelzoo import notes_on_host, resolve_img_size
 from modelzoo.factory.sameness import build_the_same
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
@@ -16,6 +16,7 @@ from runners.data import DataInfo, describe_dataset, train_batch_size
 from runners.data.survey.survey import Survey, survey_dataset
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
+from runners.tasks import TASKS
 from runners.training import training_relations
 from search_space import (
     Problem,
@@ -113,9 +114,7 @@ class Plan:
         """
         if variant.variant_id not in self._costs:
             data = self.dataset_of(variant)
-            cost = measure_cost(
-                variant.setting.arch, img_size=data.img_size, in_chans=data.in_chans, num_classes=data.num_classes
-            )
+            cost = TASKS[variant.setting.task.name].cost(variant.setting, data)
             regulariser = variant.setting.train.cosine_regulariser
             if regulariser is not None:
                 check_cosine_regulariser(
@@ -209,6 +208,7 @@ class Plan:
             val_images=info.num_val,
             test_images=info.num_test,
             majority=survey.test.majority,
+            labelled=task.labelled,
             notes=list(survey.notes),
         )
 
@@ -248,6 +248,7 @@ class Plan:
             dataset=sweep.baseline.task.dataset.name,
             num_test_images=self.num_test_images(),
             epochs=sweep.baseline.train.epochs,
+            steps=sweep.baseline.train.steps,
             retuned=_retuned(sweep),
             superseded=list(superseded),
             data=self.data(),

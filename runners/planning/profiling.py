@@ -12,20 +12,19 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from modelzoo import attention_batchnorms, build_model, resolve_img_size
+from modelzoo import attention_batchnorms, resolve_img_size
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator, global_streams
 from runners.tasks import TASKS
 from runners.training.precision import Precision
 from search_space import Resources, Setting
-from search_space.schema.trial import ArchSpec
+from search_space.schema.task import TaskSpec
 
 __all__ = ["Probe", "activation_mib", "probe_trial", "training_mib"]
 
@@ -33,6 +32,8 @@ _SEED = 2**31 - 1  # not used by reported trials
 _WARM_UP = 2
 _MIN_STEPS = 3
 _MIB = 2**20
+_NOT_OF_THE_NETWORK = set(TaskSpec.model_fields) - {"name"}
+"""Options that all tasks have: which data there is and what is measured."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,26 @@ class Probe:
     device: str
 
 
-def activation_mib(arch: ArchSpec, info: DataInfo) -> float:
+def activation_mib(setting: Setting, info: DataInfo) -> float:
     """Activation memory of one training step in MiB per image of the batch, in float32.
 
     The difference between batches of three and two images, so that constant parts (weights) cancel out.
     """
-    size = resolve_img_size(arch, info.img_size)
-    return _activation_mib(arch.model_dump_json(), size, info.in_chans, info.num_classes)
+    task = setting.task.model_dump_json(exclude=_NOT_OF_THE_NETWORK)
+    return _activation_mib(setting.arch.model_dump_json(), task, info)
 
 
 @functools.lru_cache(maxsize=4096)
-def _activation_mib(arch_json: str, img_size: tuple[int, int], in_chans: int, num_classes: int) -> float:
-    arch = ArchSpec.model_validate_json(arch_json)
+def _activation_mib(arch_json: str, task_json: str, info: DataInfo) -> float:
+    setting = Setting.model_validate_json(f'{{"arch": {arch_json}, "task": {task_json}}}')
+    size = resolve_img_size(setting.arch, info.img_size)
     with torch.device("meta"):
-        model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).train()
-        one, two = (_saved_bytes(lambda n=n: model(torch.empty(n, in_chans, *img_size))) for n in (2, 3))
+        model = TASKS[setting.task.name].build(setting, info).train()
+        one, two = (_saved_bytes(lambda n=n: model(torch.empty(n, info.in_chans, *size))) for n in (2, 3))
     return (two - one) / _MIB
 
 
-def _saved_bytes(forward: Callable[[], Tensor]) -> int:
+def _saved_bytes(forward: Callable[[], object]) -> int:
     """Bytes of the distinct storages that autograd saves."""
     held: list[torch.UntypedStorage] = []  # kept alive, so that no two of them share an id
 
@@ -114,11 +116,11 @@ def probe_trial(
     info = describe_dataset(setting.task, resources)
     arch, train = setting.arch, setting.train
     size = resolve_img_size(arch, info.img_size)
-    shape: dict[str, Any] = {"in_chans": info.in_chans, "num_classes": info.num_classes}
-    model = build_model(arch, img_size=info.img_size, seed=_SEED, **shape).to(where)
+    kind = TASKS[setting.task.name]
+    model = kind.build(setting, info, seed=_SEED).to(where)
     data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED)
     with global_streams(_SEED):
-        task = TASKS[setting.task.name](model, info=info, train=train, device=where)
+        task = kind(model, info=info, spec=setting.task, train=train, device=where)
         optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)
         precision = Precision(train.amp, where)
         mixing = generator(_SEED, "mixing", 1)
@@ -137,18 +139,18 @@ def probe_trial(
             lambda: task.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
         )
     peak = torch.cuda.max_memory_allocated(where) / _MIB if where.type == "cuda" else None
-    seconds = setup + _work_seconds(setting, data, model, step_seconds, eval_seconds)
+    seconds = setup + _work_seconds(setting, data, task.encoder, step_seconds, eval_seconds)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
     return Probe(seconds, step_seconds, peak, name)
 
 
 def _work_seconds(
-    setting: Setting, data: Data, model: torch.nn.Module, step_seconds: float, eval_seconds: float
+    setting: Setting, data: Data, encoder: torch.nn.Module, step_seconds: float, eval_seconds: float
 ) -> float:
     train = setting.train
     evaluated = data.test if data.val is None else data.val
     epoch = len(data.train) * step_seconds + len(evaluated) * eval_seconds
-    if attention_batchnorms(model):
+    if attention_batchnorms(encoder):
         epoch += min(train.recalibrate_bn, len(data.calibration)) * eval_seconds
     return train.epochs * epoch + (0 if data.val is None else len(data.test) * eval_seconds)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from runners.tasks.classification import Classification
+from runners.tasks.segmentation import Segmentation
 from runners.tasks.task import Task
 
 __all__ = ["TASKS", "Task"]
 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
+    "segmentation": Segmentation,
 }
 """`task.name` -> class."""

@@ -20,10 +20,12 @@ from timm.utils import ModelEmaV3
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from modelzoo import Cost, build_model, measure_cost
 from modelzoo.probes import cosine_penalty, record_maps
 from runners.data import Batch, DataInfo
 from runners.data.random_streams import global_streams
-from search_space.schema.trial import TrainSpec
+from search_space.schema.task import TaskSpec
+from search_space.schema.trial import Setting, TrainSpec
 
 __all__ = ["Classification"]
 
@@ -31,7 +33,9 @@ __all__ = ["Classification"]
 class Classification:
     """Single-label classification (`Task`)."""
 
-    def __init__(self, model: nn.Module, *, info: DataInfo, train: TrainSpec, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, *, info: DataInfo, spec: TaskSpec, train: TrainSpec, device: torch.device
+    ) -> None:
         mixes = train.mixup > 0 or train.cutmix > 0
         self._mixup = (
             Mixup(
@@ -51,6 +55,15 @@ class Classification:
         if train.ema_decay is not None:
             self._task.setup_ema(decay=train.ema_decay)
 
+    @staticmethod
+    def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
+        shape = {"img_size": info.img_size, "in_chans": info.in_chans, "num_classes": info.num_classes}
+        return build_model(setting.arch, seed=seed, **shape)
+
+    @staticmethod
+    def cost(setting: Setting, info: DataInfo) -> Cost:
+        return measure_cost(setting.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes)
+
     @property
     def model(self) -> nn.Module:
         module = self._task.get_trainable_module()
@@ -64,6 +77,10 @@ class Classification:
         average = self._task.get_eval_model(ema=True)
         assert average is not None
         return average
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.evaluated_model
 
     def share(self) -> None:
         self._is_shared = True

@@ -1,6 +1,7 @@
-"""Task interface of the training loop: a loss to minimise, a model to evaluate, and its metrics.
+"""Task interface: the network of a setting and its cost, a loss to minimise, a model to evaluate, and its metrics.
 
-The loop handles neither labels nor logits; everything specific to image classification is behind this interface.
+Plan, loop and engines handle neither labels nor logits nor heads: everything that is specific to one task is behind
+this interface, and in the task's data (`runners/data/task_data.py`).
 """
 
 from __future__ import annotations
@@ -12,16 +13,44 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
+from modelzoo import Cost
 from runners.data import Batch, DataInfo
-from search_space.schema.trial import TrainSpec
+from search_space.schema.task import TaskSpec
+from search_space.schema.trial import Setting, TrainSpec
 
 __all__ = ["Task"]
 
 
 class Task(Protocol):
-    """A model with its loss and metrics. Constructed with the model already on its device."""
+    """A model with its loss and metrics. Constructed with the model of `build`, already on its device."""
 
-    def __init__(self, model: nn.Module, *, info: DataInfo, train: TrainSpec, device: torch.device) -> None: ...
+    def __init__(
+        self, model: nn.Module, *, info: DataInfo, spec: TaskSpec, train: TrainSpec, device: torch.device
+    ) -> None: ...
+
+    @staticmethod
+    def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
+        """The network of a setting in training mode, with fresh weights, on the current default device.
+
+        It takes images (B, C, H, W) of the size of `resolve_img_size`. At equal seed, two settings that differ in the
+        mechanism have equal weights wherever both have one.
+
+        Args:
+            seed: seed of the weights; None draws from torch's global generator.
+
+        Raises:
+            SpecError: it cannot be built; the problems have their path below the setting.
+        """
+        ...
+
+    @staticmethod
+    def cost(setting: Setting, info: DataInfo) -> Cost:
+        """Parameters, and multiply-accumulates of one image in evaluation mode; nothing is allocated.
+
+        Raises:
+            SpecError: the network cannot be built, or cannot process an image.
+        """
+        ...
 
     @property
     def model(self) -> nn.Module:
@@ -33,12 +62,18 @@ class Task(Protocol):
         """Model that is evaluated: the moving average of the weights where `ema_decay` is set, else `model`."""
         ...
 
+    @property
+    def encoder(self) -> nn.Module:
+        """Part of `evaluated_model` that has the attention: probes look at it, and the BatchNorms inside its attention
+        maps are recalibrated. It takes the same images."""
+        ...
+
     def share(self) -> None:
         """Prepare for distributed training: gradients of `loss` are averaged and `metrics` summed over processes."""
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """Weights that are evaluated, by their names in the model of `modelzoo.build_model`."""
+        """Weights that are evaluated, by their names in the model of `build`."""
         ...
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
@@ -60,7 +95,8 @@ class Task(Protocol):
     def metrics(
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
-        """Metrics of `evaluated_model` over all batches, by their names in `search_space.schema.metrics`.
+        """Metrics of `evaluated_model` over all batches (where training is distributed, over those of all processes),
+        by their names in `spec.metrics`. A metric that is undefined on these batches is left out.
 
         Args:
             correct: receives one tensor per batch: which of its images are right at top-1, (B,) bool. A task whose

@@ -29,7 +29,8 @@ class BestOnValidation:
             return
         measured = on_test()
         self._best |= {name: on_val[name] for name in better}
-        self.test_metrics |= {f"{name}@best_val": measured[name] for name in better}
+        # A metric may be undefined on one of the splits.
+        self.test_metrics |= {f"{name}@best_val": measured[name] for name in better if name in measured}
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self._best, "test_metrics": self.test_metrics}

@@ -25,7 +25,7 @@ from runners.training.checkpoint import TrialCheckpoint
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup, in_order
 from runners.training.state import TrainingState
-from runners.trials.outcome import NonFiniteLoss
+from runners.trials.outcome import NonFiniteLoss, UndefinedMetric
 from search_space.schema.metrics import METRICS
 from search_space.schema.trial import TrainSpec
 
@@ -59,6 +59,7 @@ def train_model(
     seed: int,
     device: torch.device,
     report: Report,
+    metric: str | None = None,
     checkpoint: TrialCheckpoint | None = None,
     best_weights: BestWeights | None = None,
     keep_predictions: bool = False,
@@ -74,6 +75,7 @@ def train_model(
     average is evaluated, and the metrics are repeated as `top1@ema`, ... Stopping after the last epoch is completion.
 
     Args:
+        metric: must be defined in every evaluation; others may be undefined, and are then left out.
         checkpoint: restores an interrupted training and saves this one.
         best_weights: receives the weights of every epoch for model selection.
         keep_predictions: keep which test images are right in the evaluation that gives `top1`.
@@ -83,10 +85,12 @@ def train_model(
 
     Raises:
         NonFiniteLoss: the training loss, or the loss on the evaluated split, is NaN or infinite.
+        UndefinedMetric: `metric` has no value on the evaluated split.
     """
     state = TrainingState(
         task,
         train,
+        metric=metric,
         seed=seed,
         updates_per_epoch=len(data.train),
         device=device,
@@ -166,9 +170,9 @@ def _measure_epoch(state: TrainingState, data: Data, train: TrainSpec, epoch: in
     if data.val is None and epoch == train.epochs:
         return _measure_last(state, data, train)
     if data.val is None:
-        return _measure(state.task, data.test, state.precision, epoch)
-    on_val = _measure(state.task, data.val, state.precision, epoch)
-    state.chosen.consider(on_val, lambda: _measure(state.task, data.test, state.precision, epoch))
+        return _measure(state, data.test, epoch)
+    on_val = _measure(state, data.val, epoch)
+    state.chosen.consider(on_val, lambda: _measure(state, data.test, epoch))
     return {f"val_{name}": value for name, value in on_val.items()}
 
 
@@ -184,9 +188,9 @@ def _final_metrics(state: TrainingState, data: Data, train: TrainSpec) -> dict[s
 def _measure_last(state: TrainingState, data: Data, train: TrainSpec) -> dict[str, float]:
     """Metrics of the test split after the last epoch: those that the trial reports, and its predictions."""
     if not state.keeps_predictions:
-        return _measure(state.task, data.test, state.precision, train.epochs)
+        return _measure(state, data.test, train.epochs)
     parts: list[torch.Tensor] = []
-    found = _measure(state.task, data.test, state.precision, train.epochs, correct=parts)
+    found = _measure(state, data.test, train.epochs, correct=parts)
     mine = torch.cat([torch.zeros(0, dtype=torch.bool), *(part.cpu() for part in parts)])
     # Evaluation has batches of `train.batch_size`, whatever the number of training images is.
     correct = in_order(state.processes.gather(mine), batch_size=train.batch_size)
@@ -202,10 +206,10 @@ def _check_finite(total: torch.Tensor, epoch: int) -> None:
 
 
 def _recalibrate(task: Task, data: Data, train: TrainSpec, precision: Precision) -> None:
-    model = task.evaluated_model
+    encoder = task.encoder
     recalibrate(
-        model,
-        attention_batchnorms(model),
+        encoder,
+        attention_batchnorms(encoder),
         data.calibration,
         num_batches=train.recalibrate_bn,
         autocast=precision.autocast(),
@@ -213,11 +217,13 @@ def _recalibrate(task: Task, data: Data, train: TrainSpec, precision: Precision)
 
 
 def _measure(
-    task: Task, batches: EvalBatches, precision: Precision, epoch: int, *, correct: list[torch.Tensor] | None = None
+    state: TrainingState, batches: EvalBatches, epoch: int, *, correct: list[torch.Tensor] | None = None
 ) -> dict[str, float]:
-    found = task.metrics(batches, precision.autocast(), correct=correct)
+    found = state.task.metrics(batches, state.precision.autocast(), correct=correct)
     if not all(math.isfinite(value) for value in found.values()):
         raise NonFiniteLoss(epoch, found.get("loss", math.nan))
+    if state.metric is not None and state.metric not in found:
+        raise UndefinedMetric(state.metric, epoch)
     return found
 
 

@@ -21,7 +21,9 @@ __all__ = ["learning_rates", "make_schedule", "peak_learning_rate", "updates_of_
 
 
 def updates_of_an_epoch(train: TrainSpec, num_train: int) -> int:
-    """Optimiser steps of an epoch over `num_train` images; of a stream, which may not report its length, at least 1."""
+    """Optimiser steps of an epoch: those of `train.steps`, else of `num_train` images (at least 1)."""
+    if train.steps is not None:
+        return train.steps // train.epochs
     return max(1, num_train // max(1, train_batch_size(train, num_train)))
 
 
@@ -39,6 +41,7 @@ def make_schedule(optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -
         warmup_prefix=train.warmup_prefix,
         warmup_lr=train.warmup_lr,
         min_lr=train.min_lr,
+        decay_rate=train.decay_rate,
         step_on_epochs=False,
         updates_per_epoch=updates_per_epoch,
     )

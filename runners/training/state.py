@@ -29,6 +29,7 @@ class TrainingState:
     """State of a training between two updates.
 
     Attributes:
+        metric: name of the metric that every evaluation must give; None: none must.
         epoch: epochs that are finished, measured and in `curve`.
         batches: updates done in the epoch after those.
         loss_sum: sum of the losses of these updates, float64.
@@ -46,11 +47,13 @@ class TrainingState:
         seed: int,
         updates_per_epoch: int,
         device: torch.device,
+        metric: str | None = None,
         best_weights: BestWeights | None = None,
         keeps_predictions: bool = False,
         processes: ProcessGroup = ALONE,
     ) -> None:
         self.task = task
+        self.metric = metric
         self.processes = processes
         self.device = device
         self.precision = Precision(train.amp, device)

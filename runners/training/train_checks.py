@@ -64,7 +64,7 @@ def training_relations(
     found += _processes(train, info.num_train, num_processes)
     if num_builtin_images(task) is None:
         found += _mixing(train, info)
-        found += _augmentation(train, info)
+        found += _augmentation(task, train, info)
     if not found:
         found += _schedule(train, info)
     return found
@@ -131,9 +131,9 @@ def _mixing(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
         yield BrokenRelation("train.mixup", message, "", ("train.mixup", "train.cutmix", "task"))
 
 
-def _augmentation(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
+def _augmentation(task: TaskSpec, train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
     if info.storage == "memory":
-        yield from loader_options_in_memory(train, info.name)
+        yield from loader_options_in_memory(train, task)
         return
     if train.crop_padding:
         yield BrokenRelation(

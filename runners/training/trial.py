@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from modelzoo import build_model, resolve_img_size
+from modelzoo import resolve_img_size
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
@@ -58,13 +58,15 @@ def run_trial(
         checkpoints: when to save, and which weights to keep; an interrupted trial is resumed in any case.
         origin: data, code and software of the trial, as text; a checkpoint of another origin is not resumed.
         keep_predictions: keep which test images are right, for the record.
-        metric: selects the best weights, on the validation split where there is one.
+        metric: the one that must be defined in every evaluation; it selects the best weights, on the validation split
+            where there is one.
         on_resume: receives the curve so far if the trial resumes from a checkpoint.
         is_preempted: polled before every update; on True the trial is saved and ends as `preempted`.
         processes: rank and size of the process group; all ranks return the same outcome, rank 0 writes files.
 
     Raises:
         NonFiniteLoss: the training diverged.
+        UndefinedMetric: `metric` has no value on the evaluated split.
         SpecError: the model cannot be built, or the data is missing.
     """
     start = time.perf_counter()
@@ -72,9 +74,8 @@ def run_trial(
     if processes.size > 1 and where.type == "cuda":
         where = torch.device("cuda", processes.rank)
     info = describe_dataset(spec.task, resources)
-    model = build_model(
-        spec.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes, seed=spec.seed
-    )
+    kind = TASKS[spec.task.name]
+    model = kind.build(spec, info, seed=spec.seed)
     load = functools.partial(
         load_data,
         spec.task,
@@ -94,7 +95,7 @@ def run_trial(
     with global_streams(training_seed):
         if where.type == "cuda":
             torch.cuda.manual_seed_all(training_seed)
-        task = TASKS[spec.task.name](model.to(where), info=info, train=spec.train, device=where)
+        task = kind(model.to(where), info=info, spec=spec.task, train=spec.train, device=where)
         if processes.size > 1:
             task.share()
         checkpoint = TrialCheckpoint(spec, directory, checkpoints, origin=origin, processes=processes)
@@ -106,6 +107,7 @@ def run_trial(
             seed=spec.seed,
             device=where,
             report=report,
+            metric=metric,
             checkpoint=checkpoint,
             best_weights=best,
             keep_predictions=keep_predictions,
@@ -116,7 +118,7 @@ def run_trial(
         probed: dict[str, float] = {}
         if spec.task.probes and trained.status == "completed" and processes.is_first:
             test = data.test if processes.size == 1 else load().test
-            probed = probe_model(task.evaluated_model, test, spec.task, num_images=info.num_test, directory=directory)
+            probed = probe_model(task.encoder, test, spec.task, num_images=info.num_test, directory=directory)
         if trained.status == "completed" and best is not None and processes.is_first:
             watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
             checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)

@@ -9,7 +9,7 @@ from typing import Literal
 from results.store.records import Failure
 from search_space.parsing.secrets import masked
 
-__all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "TrialFailed", "failure_of", "too_slow"]
+__all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "TrialFailed", "UndefinedMetric", "failure_of", "too_slow"]
 
 _TRACEBACK_LINES = 30
 
@@ -24,6 +24,20 @@ class NonFiniteLoss(ArithmeticError):
 
     def __reduce__(self):
         return (NonFiniteLoss, (self.epoch, self.value))
+
+
+class UndefinedMetric(ArithmeticError):
+    """The metric of the sweep has no value on the evaluated split, such as a mean over no class."""
+
+    def __init__(self, metric: str, epoch: int) -> None:
+        super().__init__(
+            f"{metric} is undefined on the evaluated split in epoch {epoch}: nothing there can be measured"
+        )
+        self.metric = metric
+        self.epoch = epoch
+
+    def __reduce__(self):
+        return (UndefinedMetric, (self.metric, self.epoch))
 
 
 class TimeLimit(Exception):

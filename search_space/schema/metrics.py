@@ -21,15 +21,15 @@ class Metric:
     decimals: int
     meaning: str
     range: tuple[float, float] = (0.0, math.inf)
+    is_of_images: bool = False
+    """Whether it is a share of the test images, so that it changes in steps of one image."""
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100)),
-        Metric(
-            "top5", "%", "maximize", 2, "share of test images whose top five predictions contain the class", (0, 100)
-        ),
+        Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100), True),
+        Metric("top5", "%", "maximize", 2, "share of test images with their class in the top five", (0, 100), True),
         Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test images"),
         # Segmentation, from one confusion matrix over all pixels of the test images.
         Metric("miou", "%", "maximize", 2, "intersection over union of a class's pixels, mean over classes", (0, 100)),

@@ -37,11 +37,13 @@ class TaskSpec(Spec):
     Class attributes:
         metrics: names of the task's metrics; the first one ranks variants unless the sweep names another.
         without_effect: options of `train` that the task cannot use, so that writing them is an error.
+        labelled: what has one label each: images, or pixels.
         has_right_answers: whether an image is simply right or wrong, so that `keep_predictions` has a meaning.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
     without_effect: ClassVar[tuple[str, ...]] = ()
+    labelled: ClassVar[Literal["images", "pixels"]] = "images"
     has_right_answers: ClassVar[bool] = True
 
     name: Literal["classification"] = "classification"
@@ -76,6 +78,7 @@ class SegmentationSpec(TaskSpec):
     without_effect: ClassVar[tuple[str, ...]] = (
         *("smoothing", "mixup", "cutmix", "aa", "color_jitter", "reprob", "cosine_regulariser"),
     )
+    labelled: ClassVar[Literal["images", "pixels"]] = "pixels"
     has_right_answers: ClassVar[bool] = False
 
     name: Literal["segmentation"] = "segmentation"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -97,8 +100,12 @@ class SegmentationSpec(TaskSpec):
         default=256, ge=1, le=8192, description="channels of the levels of `semantic_fpn` and of a simple pyramid"
     )
     head_dropout: float = Field(default=0.1, ge=0, lt=1, description="of the head's last map")
-    aux_weight: float = Field(
-        default=0.4, ge=0, le=100, description="weight of the loss of an auxiliary FCN head on the third level; 0: none"
+    aux_weight: float | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="weight of the loss of an auxiliary FCN head on the second coarsest level, 0: no such head; default: "
+        "0.4 (`upernet`), 0 (`semantic_fpn`)",
     )
     aux_dim: int = Field(default=256, ge=1, le=8192, description="channels of the auxiliary head")
     ignore_label: Annotated[int, Field(ge=0, le=255)] = Field(
@@ -118,6 +125,13 @@ class SegmentationSpec(TaskSpec):
         default=False,
         description="random brightness, contrast, saturation and hue of training images (datasets read from files)",
     )
+
+    @property
+    def aux_weight_in_use(self) -> float:
+        """Weight of the auxiliary loss, that of the published heads where none is written."""
+        if self.aux_weight is not None:
+            return self.aux_weight
+        return 0.4 if self.head == "upernet" else 0.0
 
     def evaluation(self) -> dict[str, Any]:
         ignored = {} if self.ignore_label == 255 else {"ignore_label": self.ignore_label}

@@ -74,8 +74,8 @@ def data_lines(data: Sequence[DataSummary]) -> Iterator[str]:
     for each in data:
         held_out = f"{each.val_images} validation, " if each.val_images else ""
         text = f"data: {each.dataset}: {each.train_images} training, {held_out}{each.test_images} test images"
-        share = "" if each.majority is None else f"; {100 * each.majority:.1f} % of the test images are of one class"
-        yield f"{text} of {each.num_classes} classes{share}"
+        most = "" if each.majority is None else f"; {100 * each.majority:.1f} % of the test {each.labelled}"
+        yield f"{text} of {each.num_classes} classes{most}" + (" are of one class" if most else "")
 
 
 def plan_warnings(forecast: Forecast) -> list[str]:

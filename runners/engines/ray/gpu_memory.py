@@ -98,7 +98,7 @@ class GpuShares:
 
     def _estimate(self, variant: Variant) -> float:
         params_m = self._plan.cost_of(variant)["params_m"]
-        activation = activation_mib(variant.setting.arch, self._plan.dataset_of(variant))
+        activation = activation_mib(variant.setting, self._plan.dataset_of(variant))
         return training_mib(variant.setting, params_m=params_m, activation=activation) / _MIB_PER_GIB
 
 

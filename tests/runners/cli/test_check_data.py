@@ -149,6 +149,7 @@ def test_plan_states_the_images_of_the_splits(sweep):
             "val_images": 2,
             "test_images": 4,
             "majority": 0.75,
+            "labelled": "images",
             "notes": NOTES,
         }
     ]

@@ -133,7 +133,7 @@ def test_the_regulariser_is_added_to_the_loss(attention):
     losses = []
     for regulariser in (None, CosineRegulariserSpec(pairs=2, weight=0.3)):
         train = TrainSpec(cosine_regulariser=regulariser)
-        task = Classification(model.train(), info=INFO, train=train, device=device)
+        task = Classification(model.train(), info=INFO, spec=TaskSpec(), train=train, device=device)
         losses.append(task.loss(batch, torch.Generator()))
     with record_maps(model) as maps:
         model(images)
