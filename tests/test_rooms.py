@@ -33,6 +33,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
         "hosts",
         "factory",
         "models",
+        "dense",
         "official",
         "probes",
         "model_table",

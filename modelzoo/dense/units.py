@@ -1,0 +1,47 @@
+"""Units that the decode heads share: convolution + BatchNorm + ReLU, bilinear resizing, and the classifier of pixels.
+
+Parameters are named as in mmsegmentation (`conv`, `bn`, `conv_seg`), so that its weights load without renaming.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+__all__ = ["ConvUnit", "PixelClassifier", "resize"]
+
+
+def resize(x_BCHW: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
+    """Bilinear, with corners that are not aligned: pixel centres are at half-integer positions."""
+    return F.interpolate(x_BCHW, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+class ConvUnit(nn.Module):
+    """Convolution of the same size without bias, BatchNorm, ReLU: (B, in_dim, H, W) -> (B, dim, H, W)."""
+
+    def __init__(self, in_dim: int, dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_dim, dim, kernel_size, padding=kernel_size // 2, bias=False)
+        self.bn = nn.BatchNorm2d(dim)
+        # As in the reference: variance by the outputs, for a ReLU behind it.
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
+class PixelClassifier(nn.Module):
+    """Dropout of whole channels and a 1x1 convolution: (B, dim, H, W) -> (B, num_classes, H, W)."""
+
+    def __init__(self, dim: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.dropout = nn.Dropout2d(dropout)
+        self.conv_seg = nn.Conv2d(dim, num_classes, 1)
+        nn.init.normal_(self.conv_seg.weight, std=0.01)
+        nn.init.zeros_(self.conv_seg.bias)  # pyright: ignore[reportArgumentType]
+
+    def classify(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of every pixel."""
+        return self.conv_seg(self.dropout(x))
