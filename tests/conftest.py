@@ -1,13 +1,22 @@
-"""What every test shares: none reads or writes the user's memory of earlier trials."""
+"""What tests share: none reads or writes the user's memory of earlier trials, and one runs once for each golden case.
+
+Golden cases were recorded from the official implementations: `<family>/<name>.json` (system, configuration, mode)
+beside `<family>/<name>.safetensors` (state, input, output, intermediates, gradients). A compact set is part of this
+repository, `tests/golden/`; the environment variable ARCHSWEEP_GOLDEN names a directory of more.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,3 +34,74 @@ def imports_of_a_trial():
     code = f"import sys, runners.engines.ray.trial_process; {report}; import runners.engines.ray.worker; {report}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+OWN_CASES = Path(__file__).parent / "golden"
+
+
+def golden_roots() -> list[Path]:
+    """The directory of this repository, and the one that ARCHSWEEP_GOLDEN names."""
+    named = os.environ.get("ARCHSWEEP_GOLDEN")
+    if named and next(Path(named).rglob("*.json"), None) is None:
+        # Not a skip: who sets it wants these cases compared.
+        pytest.fail(
+            f"ARCHSWEEP_GOLDEN is {named!r}, where no <family>/<name>.json can be found; correct or unset it",
+            pytrace=False,
+        )
+    return [OWN_CASES, *([Path(named)] if named else [])]
+
+
+def golden_cases(*systems: str, **options: bool) -> list[Path]:
+    """Every case of these systems, whatever its name; one of the same family and name is taken once.
+
+    Args:
+        options: of the configuration; only cases that have set these (True) or have not (False).
+    """
+    found: dict[tuple[str, str], Path] = {}
+    for root in golden_roots():
+        for path in sorted(root.rglob("*.json")):
+            found.setdefault((path.parent.name, path.stem), path)
+    return [path for path in found.values() if _is_asked_for(json.loads(path.read_text()), systems, options)]
+
+
+def _is_asked_for(meta: object, systems: tuple[str, ...], options: dict[str, bool]) -> bool:
+    if not isinstance(meta, dict) or meta.get("system") not in systems:
+        return False
+    return all(bool(meta["config"].get(option)) is is_set for option, is_set in options.items())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`@pytest.mark.golden(system, ..., option=True)`: one test per case; an error where there is none."""
+    marker = metafunc.definition.get_closest_marker("golden")
+    if marker is None:
+        return
+    cases = golden_cases(*marker.args, **marker.kwargs)
+    if not cases:
+        asked = [*marker.args, *(f"{option}={is_set}" for option, is_set in marker.kwargs.items())]
+        pytest.fail(f"no golden case of {', '.join(asked)}; add one to {OWN_CASES}", pytrace=False)
+    metafunc.parametrize("golden", [pytest.param(path, id=path.stem) for path in cases], indirect=True)
+
+
+@pytest.fixture
+def find_golden_cases() -> Callable[..., list[Path]]:
+    return golden_cases
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "golden(*systems, **options): run once per golden case of these systems")
+
+
+class GoldenCase:
+    """One recorded case: what was asked of the official module, and what it answered."""
+
+    def __init__(self, path: Path) -> None:
+        self.meta = json.loads(path.read_text())
+        self.tensors = load_file(path.with_suffix(".safetensors"))
+
+    def group(self, prefix: str) -> dict[str, torch.Tensor]:
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> GoldenCase:
+    return GoldenCase(request.param)

@@ -3,8 +3,8 @@
 For small images this is two orders of magnitude faster than reading them one by one: a batch is one indexing operation.
 
 Order of operations: index, scale to 0..1, random crop after padding with black, flip, resize to the model's size,
-normalise, erase. Random numbers come from a CPU stream per trial seed and epoch, so that they are the same on every
-device and for every architecture.
+normalise, erase. Label maps are cropped and flipped with their images. Random numbers come from a CPU stream per trial
+seed and epoch, so that they are the same on every device and for every architecture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runners.data.dataset_info import Batch, DataInfo, Images
 from runners.data.decoding import resize
 from runners.data.random_streams import generator, global_streams
 
-__all__ = ["TensorBatches", "TensorTrainBatches", "random_crop", "random_hflip"]
+__all__ = ["TensorBatches", "TensorTrainBatches", "crop_offsets", "flipped", "flips", "shifted"]
 
 
 class TensorBatches:
@@ -67,7 +67,9 @@ class TensorTrainBatches:
         crop_padding: int = 0,
         hflip: float = 0.0,
         reprob: float = 0.0,
+        ignore_label: int | None = None,
     ) -> None:
+        assert (images.labels.ndim == 1) == (ignore_label is None), "label maps are padded with the ignored label"
         self._pixels = images.pixels.to(device)
         self._labels = images.labels.to(device)
         self._prepare = _Prepare(info, img_size, device)
@@ -76,6 +78,7 @@ class TensorTrainBatches:
         self._seed = seed
         self._crop_padding = crop_padding
         self._hflip = hflip
+        self._ignore_label = ignore_label
         self._erase = RandomErasing(reprob, device=str(device)) if reprob > 0 else None
 
     def __len__(self) -> int:
@@ -86,34 +89,50 @@ class TensorTrainBatches:
         stream = generator(self._seed, "augmentation", number)
         for index in range(len(self)):
             picked = order[index * self._batch_size : (index + 1) * self._batch_size]
-            images = _unit(self._pixels[picked])
+            images, labels = _unit(self._pixels[picked]), self._labels[picked]
             if self._crop_padding:
-                images = random_crop(images, self._crop_padding, stream)
+                offsets = crop_offsets(len(images), self._crop_padding, stream)
+                images = shifted(images, offsets, self._crop_padding)
+                if self._ignore_label is not None:
+                    maps = labels.unsqueeze(1)
+                    labels = shifted(maps, offsets, self._crop_padding, fill=self._ignore_label).squeeze(1)
             if self._hflip:
-                images = random_hflip(images, self._hflip, stream)
+                is_flipped = flips(len(images), self._hflip, stream)
+                images = flipped(images, is_flipped)
+                labels = labels if self._ignore_label is None else flipped(labels, is_flipped)
             images = self._prepare.normalised(self._prepare.resized(images))
             if self._erase is not None:
                 with global_streams(int(torch.randint(2**62, (), generator=stream))):
                     images = self._erase(images)
-            yield images, self._labels[picked]
+            yield images, labels
 
 
-def random_crop(images: Tensor, padding: int, stream: Generator) -> Tensor:
-    """Random crop of each image: shifted by its own offset of up to `padding` pixels per axis, filled with black."""
+def crop_offsets(num: int, padding: int, stream: Generator) -> Tensor:
+    """Random offsets (2, N), down and right, of crops after padding each side; `padding` is the middle."""
+    return torch.randint(0, 2 * padding + 1, (2, num), generator=stream)
+
+
+def shifted(images: Tensor, offsets: Tensor, padding: int, *, fill: float = 0) -> Tensor:
+    """Crop of each image (N, C, H, W) at its own offset after padding each side by `padding` pixels of `fill`."""
     num, _, height, width = images.shape
-    offset = torch.randint(0, 2 * padding + 1, (2, num), generator=stream).to(images.device)
+    offset = offsets.to(images.device)
     rows = offset[0][:, None] + torch.arange(height, device=images.device)
     columns = offset[1][:, None] + torch.arange(width, device=images.device)
-    padded = functional.pad(images, (padding, padding, padding, padding))
+    padded = functional.pad(images, (padding, padding, padding, padding), value=fill)
     each = torch.arange(num, device=images.device)[:, None, None]
     # Indices on both sides of the channel axis put it last: (B, H, W, C)
     return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def random_hflip(images: Tensor, probability: float, stream: Generator) -> Tensor:
-    """Random horizontal flip, drawn for each image."""
-    is_flipped = (torch.rand(len(images), generator=stream) < probability).to(images.device)
-    return torch.where(is_flipped[:, None, None, None], images.flip(-1), images)
+def flips(num: int, probability: float, stream: Generator) -> Tensor:
+    """Which of N images are flipped, (N,) bool."""
+    return torch.rand(num, generator=stream) < probability
+
+
+def flipped(images: Tensor, is_flipped: Tensor) -> Tensor:
+    """Images (N, ..., W), the marked ones flipped from left to right."""
+    marked = is_flipped.to(images.device).reshape(-1, *(1,) * (images.ndim - 1))
+    return torch.where(marked, images.flip(-1), images)
 
 
 class _Prepare:

@@ -1,8 +1,8 @@
 """Semantic segmentation: a class for every pixel.
 
 Loss: cross-entropy over the labelled pixels of a batch, plus `aux_weight` times that of the auxiliary head. Metrics:
-`miou`, `macc` and `pixel_acc` in % from one confusion matrix over all pixels of the split (`confusion.py`), `loss` the
-cross-entropy over all labelled pixels in nats. Labels are never resized: logits are, to the size of the labels.
+`miou`, `macc` and `pixel_acc` in % from one confusion matrix over all pixels of the split (`metrics/confusion.py`),
+`loss` the cross-entropy over all labelled pixels in nats. Labels are never resized: logits are, to their size.
 
 Shapes:  B images, K classes, H x W pixels of the labels.
 """
@@ -20,9 +20,11 @@ from torch.nn import functional as F
 
 from modelzoo import Cost, resolve_img_size
 from modelzoo.dense import SegmenterOptions, build_segmenter, measure_segmenter_cost, segmentation_loss
+from modelzoo.dense.inference import image_logits
 from modelzoo.dense.segmenter import Segmentation as Output
+from modelzoo.dense.segmenter import Segmenter
 from runners.data import Batch, DataInfo
-from runners.tasks.confusion import confusion_matrix, confusion_metrics
+from runners.tasks.metrics.confusion import confusion_matrix, confusion_metrics
 from runners.tasks.trained_network import TrainedNetwork
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import SegmentationSpec, TaskSpec
@@ -81,6 +83,7 @@ class Segmentation(TrainedNetwork):
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
         model = self.evaluated_model
+        assert isinstance(model, Segmenter)
         was_training = model.training
         model.eval()
         ignored = self._spec.ignore_label
@@ -88,7 +91,7 @@ class Segmentation(TrainedNetwork):
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         for images, labels in batches:
             with autocast:
-                logits = model(images).logits
+                logits = image_logits(model, images)
             logits = _resized(logits.float(), labels.shape[-2:])
             loss += F.cross_entropy(logits, labels.long(), ignore_index=ignored, reduction="sum")
             predicted = logits.argmax(dim=1)

@@ -104,8 +104,8 @@ class SegmentationSpec(TaskSpec):
         default=None,
         ge=0,
         le=100,
-        description="weight of the loss of an auxiliary FCN head on the second coarsest level, 0: no such head; default: "
-        "0.4 (`upernet`), 0 (`semantic_fpn`)",
+        description="weight of the loss of an auxiliary FCN head on the second coarsest level, 0: no such head; "
+        "default: 0.4 (`upernet`), 0 (`semantic_fpn`)",
     )
     aux_dim: int = Field(default=256, ge=1, le=8192, description="channels of the auxiliary head")
     ignore_label: Annotated[int, Field(ge=0, le=255)] = Field(

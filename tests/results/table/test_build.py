@@ -224,7 +224,10 @@ def test_long_lists_of_failures_are_cut_with_their_number(plan, planned, record)
 def test_an_unknown_metric_is_an_error(plan):
     with pytest.raises(SpecError) as caught:
         ablation_table(plan(metric="top2"), [])
-    assert str(caught.value) == "metric: unknown metric 'top2'\n  known: loss, macc, miou, pixel_acc, top1, top5.  Did you mean 'top5'?"
+    assert (
+        str(caught.value)
+        == "metric: unknown metric 'top2'\n  known: loss, macc, miou, pixel_acc, top1, top5.  Did you mean 'top5'?"
+    )
 
 
 def test_a_value_beyond_the_range_of_measurements_is_left_out(plan, planned, record):

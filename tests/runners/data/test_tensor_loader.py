@@ -7,7 +7,7 @@ import torch
 
 from runners.data import DataInfo, Images
 from runners.data.random_streams import generator
-from runners.data.tensor_loader import TensorBatches, TensorTrainBatches, random_crop, random_hflip
+from runners.data.tensor_loader import TensorBatches, TensorTrainBatches, crop_offsets, flipped, flips, shifted
 
 CPU = torch.device("cpu")
 
@@ -101,7 +101,7 @@ def test_augmentation_leaves_the_stored_images_alone():
 
 def test_crop_moves_each_image_by_its_own_offset_and_fills_with_black():
     images = torch.rand(40, 2, 5, 6) + 1  # no pixel is black
-    moved = random_crop(images, 2, generator(0, "test"))
+    moved = shifted(images, crop_offsets(40, 2, generator(0, "test")), 2)
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
     offsets = set()
     for image, source in zip(moved, padded, strict=True):
@@ -116,9 +116,9 @@ def test_crop_moves_each_image_by_its_own_offset_and_fills_with_black():
 @pytest.mark.parametrize(("probability", "low", "high"), [(0.0, 0, 0), (0.3, 200, 400), (1.0, 1000, 1000)])
 def test_flip_mirrors_each_image_with_the_given_probability(probability, low, high):
     images = torch.arange(3.0).expand(1000, 1, 2, 3)
-    flipped = random_hflip(images, probability, generator(0, "test"))
-    is_mirrored = (flipped == torch.tensor([2.0, 1.0, 0.0])).all((1, 2, 3))
-    is_same = (flipped == torch.tensor([0.0, 1.0, 2.0])).all((1, 2, 3))
+    turned = flipped(images, flips(1000, probability, generator(0, "test")))
+    is_mirrored = (turned == torch.tensor([2.0, 1.0, 0.0])).all((1, 2, 3))
+    is_same = (turned == torch.tensor([0.0, 1.0, 2.0])).all((1, 2, 3))
     assert (is_mirrored | is_same).all()
     assert low <= is_mirrored.sum().item() <= high
 
@@ -130,3 +130,18 @@ def test_erasing_replaces_a_rectangle_by_the_mean_colour():
     assert set(pixels.unique().tolist()) == {0.0, 2.0}
     is_erased = (pixels == 0).any(-1).any(-1).squeeze(1)
     assert 16 < is_erased.sum().item() < 48
+
+
+def test_label_maps_move_and_flip_with_their_images():
+    """Each pixel has the colour of its label: afterwards it still has, and pixels from outside are ignored."""
+    maps = torch.randint(1, 200, (32, 6, 7), dtype=torch.uint8)
+    batches = _train(
+        Images(maps.unsqueeze(1), maps), batch_size=32, img_size=(6, 7), crop_padding=2, hflip=0.5, ignore_label=255
+    )
+    (pixels, labels), *_ = batches.epoch(1)
+    colours = (pixels.squeeze(1) * 0.25 + 0.5) * 255
+    is_outside = labels == 255
+    assert torch.allclose(colours[~is_outside], labels[~is_outside].float(), atol=1e-3)
+    assert torch.allclose(colours[is_outside], torch.zeros(1), atol=1e-3)
+    assert 0.1 < is_outside.float().mean() < 0.6
+    assert labels.dtype == torch.uint8
