@@ -10,7 +10,8 @@ The validation split (`task.val_fraction`) is held out of the training split, st
 from __future__ import annotations
 
 from runners.data.dataset_info import Batch, Data, DataInfo, EvalBatches, Images, TrainBatches
-from runners.data.loading import IN_MEMORY_BYTES, describe_dataset, load_data, train_batch_size
+from runners.data.epochs import train_batch_size
+from runners.data.loading import IN_MEMORY_BYTES, describe_dataset, load_data
 from runners.data.sources import SOURCES
 
 __all__ = [

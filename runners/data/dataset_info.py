@@ -88,7 +88,7 @@ class Source:
     """
 
     describe: Callable[[Any, Any, int], SourceInfo]
-    load: Callable[[Any, Any, SourceInfo, tuple[int, int]], tuple[Split, Split]]
+    load: Callable[[Any, Any, Any, tuple[int, int]], tuple[Split, Split]]
     open: Callable[[Any, Any], tuple[Split, Split]]
 
 

@@ -13,15 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.nn import functional
 
 from runners.data.dataset_info import Images
 from runners.data.readers.labels import labels_of
 
-__all__ = ["decode", "in_mode", "pil_mode", "resize"]
+__all__ = ["decode", "imagenet_statistics", "in_mode", "pil_mode", "resize"]
 
 _OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit images Pillow opens with 32 bits
+
+
+def imagenet_statistics(in_chans: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """ImageNet's mean and standard deviation of each channel, for pixels in 0..1; of grey images averaged."""
+    if in_chans == 1:
+        return (0.449,), (0.226,)
+    return tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD)
 
 
 def pil_mode(in_chans: int) -> str:

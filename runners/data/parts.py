@@ -40,6 +40,8 @@ def parts_of(split: Any) -> list[Part]:
     """The parts of a split that `Source.load` or timm returns, in the order in which it is read."""
     if isinstance(split, Images):
         return list(_arrays(pixels=split.pixels, labels=split.labels))
+    if hasattr(split, "parts"):
+        return split.parts()
     reader = getattr(split, "reader", split)
     for kind in (_samples, _archives, _cached_tables, _shards, _hub_builder, _arrays_of):
         if (found := kind(reader)) is not None:

@@ -7,16 +7,19 @@ from typing import Any
 from runners.data import digits, shapes
 from runners.data import timm_datasets as timm_names
 from runners.data.dataset_info import Source
+from runners.data.dense import sources as label_maps
 
 __all__ = ["SOURCES", "source_of"]
 
 SOURCES: dict[str, Source] = {
     "builtin/digits": Source(digits.describe, digits.load, digits.open_splits),
     "builtin/shapes": Source(shapes.describe, shapes.load, shapes.open_splits),
+    "builtin/scenes": Source(label_maps.describe_scenes, label_maps.load_scenes, label_maps.open_scenes),
+    "masks": Source(label_maps.describe_folder, label_maps.load_folder, label_maps.open_folder),
     "timm": Source(timm_names.describe, timm_names.load, timm_names.open_splits),
 }
-"""`timm` handles every name that is not in the table."""
+"""Names of the built-in datasets, and the kinds of all others (`kind` of their spec)."""
 
 
 def source_of(dataset: Any) -> Source:
-    return SOURCES.get(dataset.name, SOURCES["timm"])
+    return SOURCES[dataset.kind or dataset.name]

@@ -5,7 +5,7 @@ A dataset is known by its name; where it is stored belongs to `Resources`. Each 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
@@ -30,7 +30,9 @@ _NUM_DIGITS = 1438
 
 
 class DatasetSpec(Spec):
-    """Base of the datasets' specs."""
+    """Base of the datasets' specs. `kind` of datasets that share a reader; empty for those that are built in."""
+
+    kind: ClassVar[str] = ""
 
     @property
     def num_built_in(self) -> int | None:
@@ -102,6 +104,8 @@ _STREAMED = ("hfids", "tfds", "wds")
 class TimmDatasetSpec(DatasetSpec):
     """Dataset of `timm.data.create_dataset`, by its name: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
 
+    kind: ClassVar[str] = "timm"
+
     name: str = Field(min_length=1)
     train_split: str = "train"
     test_split: str = "validation"
@@ -139,6 +143,8 @@ def _is_label_maps(name: str) -> str:
 
 class LabelMapFolderSpec(DatasetSpec):
     """Images with a PNG label map each, below `<data_dir>/NAME`, in the folders of ADE20K or Cityscapes."""
+
+    kind: ClassVar[str] = "masks"
 
     name: Annotated[str, AfterValidator(_is_label_maps)] = Field(description="masks/NAME")
     train_split: str = "train"

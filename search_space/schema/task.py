@@ -111,6 +111,13 @@ class SegmentationSpec(TaskSpec):
     ignore_label: Annotated[int, Field(ge=0, le=255)] = Field(
         default=255, description="label of pixels that neither the loss nor the metrics count"
     )
+    short_side: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_536,
+        description="shorter side of images at scale 1, in training and evaluation (datasets read from files); "
+        "default: that of the model's input",
+    )
     scale: tuple[Annotated[float, Field(gt=0, le=16)], Annotated[float, Field(gt=0, le=16)]] = Field(
         default=(1.0, 1.0), description="range of the random scale of training images (datasets read from files)"
     )

@@ -8,10 +8,11 @@ names. What timm and the data decide is checked by `runners/training/train_check
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from search_space.parsing.errors import did_you_mean
 from search_space.schema.trial import Setting, TaskSpec, TrainSpec
+from search_space.settings.broken_relation import BrokenRelation
+from search_space.settings.segmentation_relations import segmentation_relations
 
 __all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "loader_options_in_memory", "num_builtin_images"]
 
@@ -27,22 +28,13 @@ _FIRST_STEP_EPOCH = 90
 """Epoch of the first decay of timm's `step` and `multistep`."""
 
 
-@dataclass(frozen=True)
-class BrokenRelation:
-    """Relation that a setting breaks. `paths` are those that it depends on, `path` the one to change."""
-
-    path: str
-    message: str
-    hint: str
-    paths: tuple[str, ...]
-
-
 def broken_relations(setting: Setting) -> list[BrokenRelation]:
     """Relations that a setting breaks, in the order of its sections; empty if it can be trained."""
     task, train = setting.task, setting.train
     return [
         *_probes(task),
         *_without_effect(task, train),
+        *segmentation_relations(task),
         *_steps(train),
         *_schedule(task, train),
         *_mixing(task, train),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch.utils.data import Dataset
 
 from runners.data.decoding import in_mode
 from runners.data.dense.label_map_folders import Pairs, pairs_below
@@ -29,7 +30,7 @@ from search_space.parsing.errors import Problem, SpecError
 __all__ = ["LabelMaps", "open_label_maps"]
 
 
-class LabelMaps:
+class LabelMaps(Dataset):
     """Split of images and label maps with random access.
 
     Attributes:
@@ -47,6 +48,9 @@ class LabelMaps:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        return self.pair(index)
 
     @property
     def names(self) -> Sequence[str]:

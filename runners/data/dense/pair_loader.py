@@ -93,7 +93,11 @@ class PairTrainBatches:
 
 
 class PairBatches:
-    """Every pair once, in order, un-augmented (`EvalBatches`); batches of one, because images differ in size."""
+    """Every pair once, in order, un-augmented (`EvalBatches`).
+
+    Args:
+        batch_size: 1 where the transform gives images of different sizes.
+    """
 
     def __init__(
         self,
@@ -102,12 +106,17 @@ class PairBatches:
         *,
         device: torch.device,
         num_workers: int,
+        batch_size: int = 1,
         share: Share | None = None,
     ) -> None:
         self._device = device
         pairs = SeededPairs(source, transform, 0)
         self._loader = DataLoader(
-            pairs, 1, sampler=SequentialSampler(pairs), num_workers=num_workers, pin_memory=device.type == "cuda"
+            pairs,
+            batch_size,
+            sampler=SequentialSampler(pairs),
+            num_workers=num_workers,
+            pin_memory=device.type == "cuda",
         )
         if share is not None:
             self._loader = reading_shares(self._loader, share, drop_last=False)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from runners.data.survey.survey import SplitSurvey, Survey
+from runners.data.survey.result import SplitSurvey, Survey
 
 __all__ = ["survey_as_json", "survey_lines"]
 

@@ -35,8 +35,8 @@ def test_rows_are_labels_and_columns_predictions():
 
 
 def test_totals_of_the_set_and_not_means_over_images():
-    """Two 2 x 2 images, A all class 0 and right, B with labels 0 0 1 1 and predictions 0 1 1 1: over the set class 0 has
-    5 / 6 and class 1 has 2 / 3; the mean over images and classes would be (1 + 1/2 + 2/3) / 3."""
+    """Two 2 x 2 images, A all class 0 and right, B with labels 0 0 1 1 and predictions 0 1 1 1: over the set class 0
+    has 5 / 6 and class 1 has 2 / 3; the mean over images and classes would be (1 + 1/2 + 2/3) / 3."""
     labels = torch.tensor([[[0, 0], [0, 0]], [[0, 0], [1, 1]]])
     predicted = torch.tensor([[[0, 0], [0, 0]], [[0, 1], [1, 1]]])
     found = confusion_metrics(confusion_matrix(predicted, labels, num_classes=2, ignore_label=255))

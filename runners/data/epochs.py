@@ -1,7 +1,8 @@
-"""Training of a given number of updates, in equal parts (`train.steps`).
+"""What an epoch is: the size of its batches, and their number.
 
-An epoch is then a number of batches and not once through the images: it may end in the middle of a pass, and may have
-several. Each epoch begins with a pass of its own, so that it depends on its number and the trial's seed only.
+By default an epoch is once through the training images. With `train.steps` it is a number of batches: it may end in the
+middle of a pass, and may have several. Each epoch begins with a pass of its own, so that it depends on its number and
+the trial's seed only.
 """
 
 from __future__ import annotations
@@ -10,8 +11,15 @@ from collections.abc import Iterator
 from itertools import islice
 
 from runners.data.dataset_info import Batch, TrainBatches
+from search_space.schema.trial import TrainSpec
 
-__all__ = ["EqualParts"]
+__all__ = ["EqualParts", "train_batch_size"]
+
+
+def train_batch_size(train: TrainSpec, num_train: int) -> int:
+    """Batch size of training: `batch_size`, at most the number of images; even for mixup, which pairs images."""
+    size = min(train.batch_size, num_train)
+    return size // 2 * 2 if train.mixup or train.cutmix else size
 
 
 class EqualParts:

@@ -1,0 +1,164 @@
+"""Data of a trial of classification: hold out the validation split, choose between tensor and timm's loader.
+
+A dataset that fits into memory (`IN_MEMORY_BYTES` decoded, in its own size) is held as one tensor. The limit is a
+constant and not a resource: the two ways augment differently, so the choice must follow from the dataset alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, SourceInfo, Split, TrainBatches
+from runners.data.epochs import train_batch_size
+from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
+from runners.data.random_streams import generator
+from runners.data.readers.labels import labels_of
+from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
+from runners.data.sources import source_of
+from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
+from runners.data.timm_loader import LoaderBatches, LoaderTrainBatches, subset
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.trial import TaskSpec, TrainSpec
+
+__all__ = ["describe_images", "load_images"]
+
+
+def describe_images(task: TaskSpec, resources: Any, *, in_memory_bytes: int) -> DataInfo:
+    """Sizes and counts of a dataset whose images have a class each; see `describe_dataset`."""
+    return _described(task, source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes))
+
+
+def _described(task: TaskSpec, found: SourceInfo) -> DataInfo:
+    num_val = num_held_out(found.num_train, task.val_fraction)
+    if task.val_fraction > 0:
+        _check_validation(task, found, num_val)
+    return DataInfo(
+        name=task.dataset.name,
+        img_size=found.img_size,
+        in_chans=found.in_chans,
+        num_classes=found.num_classes,
+        num_train=found.num_train - num_val,
+        num_val=num_val,
+        num_test=found.num_test,
+        mean=found.mean,
+        std=found.std,
+        storage=found.storage,
+        train_counts=found.train_counts,
+        test_counts=found.test_counts,
+    )
+
+
+def load_images(
+    task: TaskSpec,
+    train: TrainSpec,
+    resources: Any,
+    device: torch.device,
+    *,
+    img_size: tuple[int, int],
+    seed: int,
+    share: Share | None,
+    info: DataInfo,
+) -> Data:
+    """Batches of one trial: images (B, C, H, W), labels (B,); see `load_data`."""
+    source = source_of(task.dataset)
+    train_split, test_split = source.load(task.dataset, resources, info, img_size)
+    val_split: Split | None = None
+    if info.num_val:
+        train_split, val_split = _hold_out(train_split, task.val_fraction)
+    # A stream has one read position: calibration must not share it with training.
+    calibration = (
+        source.load(task.dataset, resources, info, img_size)[0]
+        if isinstance(train_split, IterableDataset)
+        else _fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
+    )
+    batch_size = train_batch_size(train, info.num_train)
+    shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
+
+    def evaluation(split: Split, *, share: Share | None = None, batch_size: int = train.batch_size) -> EvalBatches:
+        is_shared_while_reading = not isinstance(split, Images | IterableDataset)
+        if isinstance(split, Images):
+            batches = TensorBatches(split, batch_size=batch_size, **shape)
+        else:
+            options = {"num_workers": resources.num_workers, "share": share if is_shared_while_reading else None}
+            batches = LoaderBatches(split, batch_size=batch_size, **options, **shape)
+        return ShardedEvalBatches(batches, share) if share and not is_shared_while_reading else batches
+
+    return Data(
+        info=info,
+        train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, share=share, **shape),
+        calibration=evaluation(calibration, batch_size=batch_size),
+        val=None if val_split is None else evaluation(val_split, share=share),
+        test=evaluation(test_split, share=share),
+    )
+
+
+def _train_batches(
+    split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, share: Share | None, **shape: Any
+) -> TrainBatches:
+    is_shared_while_reading = not isinstance(split, Images | IterableDataset)
+    if isinstance(split, Images):
+        options = {"crop_padding": train.crop_padding, "hflip": train.hflip, "reprob": train.reprob}
+        batches = TensorTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
+    else:
+        options = {
+            "train": train,
+            "num_workers": resources.num_workers,
+            "share": share if is_shared_while_reading else None,
+        }
+        batches = LoaderTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
+    return ShardedTrainBatches(batches, share) if share and not is_shared_while_reading else batches
+
+
+def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
+    labels = split.labels.numpy() if isinstance(split, Images) else labels_of(split)
+    kept, held_out = stratified_holdout(labels, fraction, seed=VAL_SEED)
+    return _pick(split, kept), _pick(split, held_out)
+
+
+def _fixed_sample(split: Split, num_images: int) -> Split:
+    """First images of one shuffled order, the same for all seeds and variants."""
+    order = torch.randperm(len(split), generator=generator(0, "calibration"))  # pyright: ignore[reportArgumentType]
+    return _pick(split, order[: max(num_images, 1)])
+
+
+def _pick(split: Split, indices: Any) -> Split:
+    if isinstance(split, Images):
+        return split.subset(torch.as_tensor(indices))
+    assert isinstance(split, Dataset)
+    return subset(split, indices)
+
+
+def _check_validation(task: TaskSpec, found: SourceInfo, num_val: int) -> None:
+    path, num_train = "task.val_fraction", found.num_train
+    if found.storage == "stream":
+        raise SpecError(
+            Problem(
+                f"{task.dataset.name!r} is a stream: images cannot be held out of it",
+                path=path,
+                hint="set val_fraction: 0",
+            )
+        )
+    if num_val == 0 or num_val == num_train:
+        raise SpecError(
+            Problem(
+                f"{task.val_fraction} of {num_train} training images holds out {num_val}, which leaves a split empty",
+                path=path,
+                hint="write 0 for no validation split, or a share that leaves images in both",
+            )
+        )
+    labels = np.repeat(np.arange(len(found.train_counts)), found.train_counts)
+    kept = labels[stratified_holdout(labels, task.val_fraction, seed=VAL_SEED)[0]]
+    if emptied := np.setdiff1d(labels, kept).tolist():
+        shown = ", ".join(map(str, emptied[:5])) + (" and more" if len(emptied) > 5 else "")
+        raise SpecError(
+            Problem(
+                f"{task.val_fraction} of {num_train} training images holds out all images of {len(emptied)} of "
+                f"{len(set(labels.tolist()))} classes (labels {shown})",
+                path=path,
+                hint="write a smaller share, or 0 for no validation split",
+            )
+        )
