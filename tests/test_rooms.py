@@ -64,6 +64,7 @@ PEERS = {  # folders whose modules are one of a kind, however small each is
     "search_space/designs": "one design a file",
     "results/exporters": "one format a file",
     "runners/cli": "one verb a file",
+    "runners/tasks/metrics": "the metrics of one task a file",
     "runners/cli/views": "one verb a file",
 }
 SMALL_FOR_A_REASON = {

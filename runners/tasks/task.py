@@ -1,7 +1,7 @@
 """Task interface: the network of a setting and its cost, a loss to minimise, a model to evaluate, and its metrics.
 
 Plan, loop and engines handle neither labels nor logits nor heads: everything that is specific to one task is behind
-this interface, and in the task's data (`runners/data/task_data.py`).
+this interface, and in the task's data (`runners/data/loading.py`).
 """
 
 from __future__ import annotations
