@@ -125,6 +125,17 @@ def test_compiles_as_one_graph(arch):
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_dropout_before_the_classifiers_acts_in_training_only(head):
+    model = build(VIT, head=head, head_dropout=0.5)
+    one, two = model(images()), model(images())
+    assert not torch.equal(one.logits, two.logits)
+    assert not torch.equal(one.auxiliary, two.auxiliary)
+    assert torch.equal(model.eval()(images()).logits, model(images()).logits)
+    model = build(VIT, head=head, head_dropout=0.0)
+    assert torch.equal(model(images()).logits, model(images()).logits)
+
+
 def test_weight_decay_spares_what_the_backbone_names():
     model = build(VIT)
     names = set(dict(model.named_parameters()))
