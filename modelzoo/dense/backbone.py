@@ -17,6 +17,7 @@ from torch import nn
 
 from modelzoo.dense.input_sizes import Features, intermediate_maps, measured_features
 from modelzoo.dense.levels import is_isotropic
+from modelzoo.dense.parameter_groups import matcher_with_prefix
 from modelzoo.factory.build import build_model
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import ArchSpec
@@ -51,6 +52,10 @@ class Backbone(nn.Module):
         """Names of parameters without weight decay, as the model states them."""
         names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
         return {f"model.{name}" for name in names}
+
+    def group_matcher(self, coarse: bool = False) -> Any:
+        """Parameter groups by depth, for layer-wise learning rates: those of the model."""
+        return matcher_with_prefix(self.model.group_matcher(coarse=coarse), "model.")
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""

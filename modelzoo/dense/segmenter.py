@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from torch import nn
 from modelzoo.dense.backbone import Backbone, build_backbone
 from modelzoo.dense.fcn import FCNHead
 from modelzoo.dense.options import Layout, SegmenterOptions, resolve_options
+from modelzoo.dense.parameter_groups import matcher_with_prefix
 from modelzoo.dense.pyramid import LevelNorms, build_pyramid
 from modelzoo.dense.semantic_fpn import SemanticFPNHead
 from modelzoo.dense.units import resize
@@ -68,6 +69,10 @@ class Segmenter(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names of parameters without weight decay: those of the backbone; norms and biases timm excludes itself."""
         return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
+
+    def group_matcher(self, coarse: bool = False) -> Any:
+        """Parameter groups by depth, for layer-wise learning rates; neck and heads are the last group."""
+        return matcher_with_prefix(self.backbone.group_matcher(coarse=coarse), "backbone.")
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block of the backbone in the backward pass instead of keeping its activations."""

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from search_space.parsing.errors import Problem, SpecError
+
 __all__ = ["ConvUnit", "PixelClassifier", "resize"]
 
 
@@ -18,7 +20,11 @@ def resize(x_BCHW: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Te
 
 
 class ConvUnit(nn.Module):
-    """Convolution of the same size without bias, BatchNorm, ReLU: (B, in_dim, H, W) -> (B, dim, H, W)."""
+    """Convolution of the same size without bias, BatchNorm, ReLU: (B, in_dim, H, W) -> (B, dim, H, W).
+
+    Raises:
+        SpecError: one value per channel in training, of which a BatchNorm has no statistics.
+    """
 
     def __init__(self, in_dim: int, dim: int, kernel_size: int) -> None:
         super().__init__()
@@ -28,6 +34,16 @@ class ConvUnit(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            raise SpecError(
+                Problem(
+                    "the head cannot train on a batch of one image whose map is 1x1, as UperNet's average of the "
+                    "coarsest map: a BatchNorm needs more than one value per channel",
+                    path="train.batch_size",
+                    hint="use at least 2 images per process and drop a last batch of one; for larger maps use larger "
+                    "images, and pool_scales without 1",
+                )
+            )
         return F.relu(self.bn(self.conv(x)))
 
 

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from modelzoo.dense.units import ConvUnit, PixelClassifier, resize
-from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["UperNetHead"]
 
@@ -52,13 +51,7 @@ class UperNetHead(PixelClassifier):
         self.fpn_bottleneck = ConvUnit(len(in_channels) * head_dim, head_dim, 3)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Logits.
-
-        Raises:
-            SpecError: a batch of one image in training, of whose 1x1 map a BatchNorm has no statistics.
-        """
         *finer, coarsest = maps
-        self._check_batch(coarsest)
         laterals = [lateral(each) for lateral, each in zip(self.lateral_convs, finer, strict=True)]
         laterals.append(self._with_context(coarsest))
         for level in range(len(laterals) - 1, 0, -1):
@@ -70,16 +63,3 @@ class UperNetHead(PixelClassifier):
     def _with_context(self, x: torch.Tensor) -> torch.Tensor:
         pooled = [resize(pool(x), x.shape[-2:]) for pool in self.psp_modules]
         return self.bottleneck(torch.cat([x, *pooled], dim=1))
-
-    def _check_batch(self, coarsest: torch.Tensor) -> None:
-        is_one_pixel = 1 in self.pool_scales or coarsest.shape[-2:].numel() == 1
-        if self.training and len(coarsest) == 1 and is_one_pixel:
-            raise SpecError(
-                Problem(
-                    "UperNet cannot train on a batch of one image: it averages the coarsest map to 1x1, and a "
-                    "BatchNorm needs more than one value per channel",
-                    path="train.batch_size",
-                    hint="use at least 2 images per process and drop a last batch of one, or choose pool_scales "
-                    "without 1, or head: semantic_fpn",
-                )
-            )

@@ -83,6 +83,7 @@ def test_simple_pyramid():
     assert as_numbers(seen.neck) == neck.numbers
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arch", "final"),
     [(VIT, (2 * 16, 0)), ({**VIT, "attention": "reattention"}, (2 * 16, 0)), (PVT, (0, 0))],

@@ -95,21 +95,45 @@ def test_without_a_seed_torchs_own_decides():
     assert "decode_head.conv_seg.weight" in differing(one, build(VIT, seed=None))
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_upernet_refuses_to_train_on_a_batch_of_one(training):
-    model = build(PVT).train(training)
-    if not training:
-        assert model(images(1)).logits.shape == (1, 5, 32, 48)
-        return
+@pytest.mark.parametrize(("head", "size"), [("upernet", 64), ("semantic_fpn", 32)])
+def test_a_batch_of_one_is_refused_where_a_map_has_one_pixel(head, size):
+    """UperNet averages to one pixel; a 32x32 image has one at the coarsest level."""
+    model = build(PVT, head=head, img_size=size)
     with pytest.raises(SpecError) as caught:
-        model(images(1))
+        model(images(1, (size, size)))
     assert str(caught.value) == (
-        "train.batch_size: UperNet cannot train on a batch of one image: it averages the coarsest map to 1x1, and a "
-        "BatchNorm needs more than one value per channel\n"
-        "  use at least 2 images per process and drop a last batch of one, or choose pool_scales without 1, or "
-        "head:\n    semantic_fpn"
+        "train.batch_size: the head cannot train on a batch of one image whose map is 1x1, as UperNet's average of the "
+        "coarsest map: a BatchNorm needs more than one value per channel\n"
+        "  use at least 2 images per process and drop a last batch of one; for larger maps use larger images, and\n"
+        "    pool_scales without 1"
     )
-    assert build(PVT, pool_scales=(2, 3), img_size=64)(images(1, (64, 64))).logits.shape == (1, 5, 64, 64)
+    assert model.eval()(images(1, (size, size))).logits.shape == (1, 5, size, size)
+
+
+def test_a_batch_of_one_trains_where_every_map_is_larger():
+    model = build(PVT, pool_scales=(2, 3), img_size=64)
+    assert model(images(1, (64, 64))).logits.shape == (1, 5, 64, 64)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("arch", [VIT, PVT], ids=["vit", "pvt"])
+def test_compiles_as_one_graph(arch):
+    torch.compiler.reset()
+    model = build(arch, head_dropout=0.0)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for mine, theirs in zip(compiled(images()), model(images()), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_dropout_before_the_classifiers_acts_in_training_only(head):
+    model = build(VIT, head=head, head_dropout=0.5)
+    one, two = model(images()), model(images())
+    assert not torch.equal(one.logits, two.logits)
+    assert not torch.equal(one.auxiliary, two.auxiliary)
+    assert torch.equal(model.eval()(images()).logits, model(images()).logits)
+    model = build(VIT, head=head, head_dropout=0.0)
+    assert torch.equal(model(images()).logits, model(images()).logits)
 
 
 def test_weight_decay_spares_what_the_backbone_names():
@@ -129,8 +153,7 @@ def test_recomputed_blocks_change_no_gradient():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("arch", [VIT, PVT], ids=["vit", "pvt"])
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("arch", "head"), [(VIT, "upernet"), (PVT, "semantic_fpn")], ids=["vit", "pvt"])
 def test_learns_what_two_images_show(arch, head):
     """Bright squares on dark ground: after some steps nearly every pixel is right, which a constant is not."""
     model = build(arch, head=head, num_classes=2, head_dropout=0.0)
