@@ -105,7 +105,7 @@ def test_scales_cover_the_range_and_labels_are_never_blended():
 
 @pytest.mark.parametrize("factor", [0.7, 1.3, 1.7])
 def test_scaled_labels_are_not_shifted_against_the_scaled_image(factor):
-    """Centre of gravity of a bar, on average over 20 places; `nearest` is off by 0.26 to 0.64 pixels of the original."""
+    """Centre of gravity of a bar, over 20 places; `nearest` is off by 0.26 to 0.64 pixels of the original."""
     shifts = []
     transform = training((80, 80), scale=(factor, factor), hflip=0.0)
     for left in range(5, 25):
