@@ -37,8 +37,8 @@ class LabelSurvey:
     Attributes:
         pixels: of every class, (num_classes,) int64.
         ignored: pixels without a class.
-        images: size and digest of every image, in the order of the split: for the common size, and for images that are in
-            both splits (`survey/findings.py`).
+        images: size and digest of every image in the order of the split, from which follow the common size and which
+            images are in both splits (`survey/findings.py`).
         faults: why the split cannot be used, as sentences.
         notes: what is odd about it, as sentences.
     """
