@@ -14,7 +14,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runners.cli import cache, check, check_data, doctor, import_checkpoint, launch, models_schema_init, run
+from runners.cli import (
+    cache,
+    check,
+    check_data,
+    doctor,
+    export_dataset,
+    import_checkpoint,
+    launch,
+    models_schema_init,
+    run,
+)
 from runners.cli.plan import command as plan
 from runners.cli.views import bundle, diff, ls, report, status_table, watch
 from search_space import SpecError
@@ -49,6 +59,7 @@ app.command("doctor")(doctor.doctor)
 app.command("models")(models_schema_init.models)
 app.add_typer(launch.app, name="launch")
 app.command("schema")(models_schema_init.schema)
+app.command("export-dataset")(export_dataset.export_dataset)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 
 

@@ -37,14 +37,15 @@ class LabelSurvey:
     Attributes:
         pixels: of every class, (num_classes,) int64.
         ignored: pixels without a class.
-        sizes: (height, width) of every image in the order of the split; (0, 0) where it cannot be read.
+        images: size and digest of every image in the order of the split, from which follow the common size and which
+            images are in both splits (`survey/findings.py`).
         faults: why the split cannot be used, as sentences.
         notes: what is odd about it, as sentences.
     """
 
     pixels: np.ndarray
     ignored: int
-    sizes: tuple[tuple[int, int], ...]
+    images: tuple[ImageFact, ...]
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -102,8 +103,7 @@ def survey_label_maps(split: LabelMaps, *, say: Callable[[str], None] = lambda t
     if missing := [str(label) for label in np.flatnonzero(pixels == 0)]:
         what = f"{len(missing)} of {rules.num_classes} classes without a pixel"
         notes.append(f"split {split.split!r}: {what} (labels {', '.join(missing[:8])}{' ...' * (len(missing) > 8)})")
-    sizes = tuple((fact.height, fact.width) for fact in images)
-    return LabelSurvey(pixels, ignored, sizes, tuple(faults), tuple(notes))
+    return LabelSurvey(pixels, ignored, tuple(images), tuple(faults), tuple(notes))
 
 
 def _counts(maps: Sequence[_MapFact], rules: LabelRules) -> tuple[np.ndarray, int, int]:

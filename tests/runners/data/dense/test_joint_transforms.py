@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from runners.data.dense.joint_transforms import EvaluationTransform, TrainingTransform
+from runners.data.dense.photometric import PhotometricDistortion
 from runners.data.random_streams import global_streams
 
 PLAIN = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -105,7 +106,7 @@ def test_scales_cover_the_range_and_labels_are_never_blended():
 
 @pytest.mark.parametrize("factor", [0.7, 1.3, 1.7])
 def test_scaled_labels_are_not_shifted_against_the_scaled_image(factor):
-    """Centre of gravity of a bar, on average over 20 places; `nearest` is off by 0.26 to 0.64 original pixels."""
+    """Centre of gravity of a bar, over 20 places; `nearest` is off by 0.26 to 0.64 pixels of the original."""
     shifts = []
     transform = training((80, 80), scale=(factor, factor), hflip=0.0)
     for left in range(5, 25):
@@ -161,6 +162,14 @@ def test_equal_streams_give_equal_bits():
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
+
+
+def test_colours_are_distorted_before_the_normalisation_and_labels_never():
+    half = PhotometricDistortion(0.0, (0.5, 0.5), (1.0, 1.0), 0.0, probability=1.0)
+    transform = training((12, 16), hflip=0.0, distortion=half, mean=(0.5,) * 3, std=(0.25,) * 3)
+    image, labels = transformed(transform, LABELS, 0)
+    assert np.allclose(image[0].numpy(), (0.5 * LABELS * 40 / 255 - 0.5) / 0.25, atol=1e-5)
+    assert np.array_equal(labels.numpy(), LABELS)
 
 
 def test_grey_images_have_one_channel():

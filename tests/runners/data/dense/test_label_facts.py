@@ -26,7 +26,8 @@ def test_pixels_of_every_class_and_the_majority_share(plain):
     assert found.pixels.tolist() == expected
     assert found.majority_share == max(expected) / 144
     assert (found.ignored, found.faults, found.notes) == (0, (), ())
-    assert found.sizes == ((6, 8),) * 3
+    assert [(fact.height, fact.width) for fact in found.images] == [(6, 8)] * 3
+    assert len({fact.digest for fact in found.images}) == 3
 
 
 def test_ignored_pixels_leave_the_shares(plain):

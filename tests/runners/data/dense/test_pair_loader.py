@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from runners.data.dense.joint_transforms import EvaluationTransform, TrainingTransform
-from runners.data.dense.pair_loader import PairBatches, PairTrainBatches
+from runners.data.dense.pair_loader import PairBatches, PairTrainBatches, SeededPairs
+from runners.data.random_streams import generator
 
 PLAIN = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 CPU = torch.device("cpu")
@@ -53,6 +54,36 @@ def test_an_epoch_depends_on_its_number_and_the_seed_only():
     assert equal(first, list(batches.epoch(0)))
     assert not equal(first, list(batches.epoch(1)))
     assert not equal(first, list(train(seed=4).epoch(0)))
+
+
+def test_the_order_is_that_of_images_in_memory():
+    """A permutation by the stream "order" of seed and epoch; the label that is not 10 is the number of the pair."""
+    for seed, epoch in ((3, 0), (3, 1), (4, 0)):
+        found = [int(each[each != 255].min()) for _, labels in train(seed=seed).epoch(epoch) for each in labels]
+        assert found == torch.randperm(7, generator=generator(seed, "order", epoch)).tolist()[:6]
+
+
+def test_a_pair_is_transformed_otherwise_in_another_epoch_and_by_another_seed():
+    def pairs(seed: int, epoch: int) -> SeededPairs:
+        found = SeededPairs(Pairs(), TrainingTransform((8, 8), **PLAIN), seed)
+        found.epoch = epoch
+        return found
+
+    first = pairs(3, 0)[1]
+    assert torch.equal(first[0], pairs(3, 0)[1][0])
+    assert not torch.equal(first[0], pairs(3, 1)[1][0])
+    assert not torch.equal(first[0], pairs(4, 0)[1][0])
+
+
+def test_the_epoch_reaches_the_pairs():
+    """Batches of all pairs in two epochs, in the order of the pairs: the pictures differ."""
+    batches = train(batch_size=7)
+    epochs = []
+    for number in (0, 1):
+        ((images, _),) = batches.epoch(number)
+        order = torch.randperm(7, generator=generator(3, "order", number))
+        epochs.append(images[torch.argsort(order)])
+    assert not (epochs[0] == epochs[1]).flatten(1).all(1).any()
 
 
 def test_reading_leaves_the_global_generator_where_it_was():
