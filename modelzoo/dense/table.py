@@ -76,9 +76,9 @@ reductions (side of the image / side of the map), or of one.
   (arXiv:2203.16527). The patch size must be 4, 8, 16 or 32.
 
 A model is built for the canvas, the image size of the task; `arch.img_size` is not written. Some models take other
-sizes as well: positions are interpolated or windows padded (`dynamic_img_size`, `strict_img_size`, set automatically
-unless `arch.options` has them). All others need images of exactly the canvas. Images must also be large enough for the
-model's own windows and convolutions.
+sizes as well: positions are interpolated or windows padded (`dynamic_img_size`, set automatically unless
+`arch.options` has it or `strict_img_size`). All others need images of exactly the canvas. Images must also be large
+enough for the model's own windows and convolutions.
 
 Each row was found on its example.
 """
