@@ -1,9 +1,11 @@
-"""Logits of whole images of any size, from a network that was built for one canvas.
+"""Logits of images of any size, from a network that was built for one canvas.
 
-A backbone that takes other sizes sees the whole image, padded at the right and below to a legal size. One that does not
-sees windows of the size of its canvas, each moved by two thirds of its side, and the logits of overlapping windows are
-averaged: `whole` and `slide` of published segmentation results (windows of 512 moved by 341). Images are padded with 0,
-the mean colour after normalisation.
+    slide    windows of the size of the canvas, each moved by two thirds of its side; the logits of overlapping windows
+             are averaged. For every backbone.
+    whole    the whole image at once, padded to a legal size. For backbones that take other sizes than the canvas.
+
+Both are used for published results (windows of 512 moved by 341), and they give other numbers. Images are padded at the
+right and below with 0, the mean colour after normalisation.
 
 Shapes:  B images, C channels, K classes, H x W pixels.
 """
@@ -19,11 +21,12 @@ from modelzoo.dense.segmenter import Segmenter
 __all__ = ["image_logits", "window_starts"]
 
 
-def image_logits(model: Segmenter, images: Tensor) -> Tensor:
+def image_logits(model: Segmenter, images: Tensor, *, whole: bool) -> Tensor:
     """Logits (B, K, H, W) of images (B, C, H, W) in evaluation mode."""
     height, width = images.shape[-2:]
     canvas, multiple = model.backbone.canvas, model.backbone.multiple_of
-    if multiple is not None:
+    if whole:
+        assert multiple is not None, "refused where the network is built"
         logits = model(_padded(images, -(-height // multiple) * multiple, -(-width // multiple) * multiple)).logits
     else:
         logits = _slid(model, _padded(images, max(height, canvas[0]), max(width, canvas[1])), canvas)

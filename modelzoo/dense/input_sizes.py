@@ -1,8 +1,8 @@
 """Image sizes that a backbone takes: found by feature maps on the meta device, not from a list of models.
 
 A model is built for one canvas. Some take any other size by themselves, some with `dynamic_img_size` (positions are
-interpolated) or `strict_img_size: false` (windows are padded and masked), and some never do. Neither option changes a
-weight or a result at the canvas.
+interpolated; windows are padded and masked), and some never do. The option changes no weight, and no result at the
+canvas.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from search_space.schema.trial import ArchSpec
 
 __all__ = ["Features", "intermediate_maps", "measured_features"]
 
-LOOSE_SIZES: tuple[dict[str, bool], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
+LOOSE: dict[str, bool] = {"dynamic_img_size": True}
+SIZE_OPTIONS = {"dynamic_img_size", "strict_img_size"}  # a sweep that writes one of them means it
 _FAILURES = (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 
 
@@ -74,9 +75,9 @@ def _measure(arch_json: str, canvas: tuple[int, int], in_chans: int, out_indices
         raise SpecError(_no_features(arch, f"{type(err).__name__}: {reason_of(err)}")) from err
     check_maps(arch.model, maps, channels, reductions, canvas)
     found = Features(levels, channels, reductions, (), None)
-    for options in LOOSE_SIZES:
-        if set(options) & set(arch.options):
-            continue  # a sweep that writes it means it
+    for options in ({}, LOOSE):
+        if options and SIZE_OPTIONS & set(arch.options):
+            continue
         try:
             candidate = _on_meta(_with_options(arch, options), canvas, in_chans) if options else model
         except SpecError:

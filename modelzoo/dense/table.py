@@ -75,10 +75,10 @@ reductions (side of the image / side of the map), or of one.
 - **One reduction** (pyramid `simple`): levels 4, 8, 16 and 32 are made of the last map, as in ViTDet
   (arXiv:2203.16527). The patch size must be 4, 8, 16 or 32.
 
-A model is built for the canvas: `arch.img_size`, else its own size, of `vit` that of the dataset. Some models take other
-sizes as well: positions are interpolated or windows padded (`dynamic_img_size`, `strict_img_size`, set automatically
-unless `arch.options` has them). All others are trained on images of the canvas, and larger ones are evaluated in
-windows of that size. Images must also be large enough for the model's own windows and convolutions.
+A model is built for the canvas: `arch.img_size`, else its own size, of `vit` that of the dataset. Some models take
+other sizes as well, which `task.inference: whole` needs: positions are interpolated or windows padded
+(`dynamic_img_size`, set automatically unless `arch.options` has it). With the default, `slide`, all models see windows
+of the canvas. Images must also be large enough for the model's own windows and convolutions.
 
 Each row was found on its example.
 """

@@ -9,7 +9,7 @@ Shapes:  B images, K classes, H x W pixels of the labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -47,11 +47,8 @@ class Segmentation(TrainedNetwork):
     @staticmethod
     def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
         model = build_segmenter(setting.arch, options=_options(setting.task), seed=seed, **_shape(setting, info))
-        if model.layout.notes:
-            raise SpecError(
-                Problem(note, path=note.split(" ")[0], hint="leave it out, or write it only where it has an effect")
-                for note in model.layout.notes
-            )
+        if problems := list(_problems(model, setting)):
+            raise SpecError(problems)
         return model
 
     @staticmethod
@@ -91,7 +88,7 @@ class Segmentation(TrainedNetwork):
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         for images, labels in batches:
             with autocast:
-                logits = image_logits(model, images)
+                logits = image_logits(model, images, whole=self._spec.inference == "whole")
             logits = _resized(logits.float(), labels.shape[-2:])
             loss += F.cross_entropy(logits, labels.long(), ignore_index=ignored, reduction="sum")
             predicted = logits.argmax(dim=1)
@@ -103,6 +100,18 @@ class Segmentation(TrainedNetwork):
         num_labelled = matrix.sum().item()
         found = confusion_metrics(matrix.cpu())
         return found | {"loss": loss.item() / num_labelled} if num_labelled else found
+
+
+def _problems(model: Segmenter, setting: Setting) -> Iterator[Problem]:
+    for note in model.layout.notes:
+        yield Problem(note, path=note.split(" ")[0], hint="leave it out, or write it only where it has an effect")
+    assert isinstance(setting.task, SegmentationSpec)
+    if setting.task.inference == "whole" and model.backbone.multiple_of is None:
+        height, width = model.backbone.canvas
+        only = f"takes images of {height}x{width} only"
+        message = f"{setting.arch.model!r} {only}, so it cannot see whole images of any size"
+        hint = "write inference: slide, which all models can; docs/dense.md lists those that take other sizes"
+        yield Problem(message, path="task.inference", hint=hint)
 
 
 def _shape(setting: Setting, info: DataInfo) -> dict[str, Any]:

@@ -111,6 +111,11 @@ class SegmentationSpec(TaskSpec):
     ignore_label: Annotated[int, Field(ge=0, le=255)] = Field(
         default=255, description="label of pixels that neither the loss nor the metrics count"
     )
+    inference: Literal["slide", "whole"] = Field(
+        default="slide",
+        description="images of other sizes than the model's input in windows that overlap, or at once, which not all "
+        "models can (datasets read from files)",
+    )
     short_side: int | None = Field(
         default=None,
         ge=1,

@@ -12,7 +12,7 @@ from search_space.settings.broken_relation import BrokenRelation
 
 __all__ = ["segmentation_relations"]
 
-_OF_FILES = ("short_side", "scale", "max_class_share", "photometric")
+_OF_FILES = ("inference", "short_side", "scale", "max_class_share", "photometric")
 
 
 def segmentation_relations(task: TaskSpec) -> Iterator[BrokenRelation]:

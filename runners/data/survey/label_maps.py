@@ -6,17 +6,17 @@ A drawn dataset is counted as it is drawn, up to 2,000 images of a split.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from runners.data.dataset_info import DataInfo, Images
-from runners.data.dense.label_facts import survey_label_maps
+from runners.data.dense.label_facts import LabelSurvey, survey_label_maps
 from runners.data.dense.label_maps import LabelMaps
 from runners.data.dense.sources import load_folder, load_scenes
-from runners.data.readers.image_facts import facts_of_files
+from runners.data.readers.image_facts import ImageFact
 from runners.data.readers.place import problem
 from runners.data.survey.findings import as_text, duplicates_between, faults_of, notes_of
 from runners.data.survey.result import SplitSurvey, Survey
@@ -47,12 +47,12 @@ def look_at_label_maps(task: TaskSpec, resources: Any, *, say: Callable[[str], N
     faults = [(text, hint) for each in (train, test) for text in each.faults]
     notes, shared = [*train.notes, *test.notes], None
     if not faults:
-        ours, theirs = (_facts(each, say) for each in opened)
+        ours, theirs = (_facts(each, split) for each, split in zip((train, test), opened, strict=True))
         shared = duplicates_between(ours, theirs)
         faults += faults_of(ours, theirs, shared, names=names, num_classes=1)
         notes += notes_of(ours, theirs, shared, names=names)
     of_train, of_test = (
-        SplitSurvey(name, len(each.sizes), tuple(each.pixels.tolist()), Counter(each.sizes))
+        SplitSurvey(name, len(each.images), tuple(each.pixels.tolist()), _sizes(each.images))
         for name, each in zip(names, (train, test), strict=True)
     )
     return Survey(
@@ -78,8 +78,11 @@ def _pixels(split: Images, info: DataInfo) -> tuple[int, ...]:
     return tuple(torch.bincount(split.labels.flatten().int(), minlength=info.num_classes).tolist())
 
 
-def _facts(split: LabelMaps, say: Callable[[str], None]) -> SplitFacts:
+def _sizes(images: Sequence[ImageFact]) -> Counter[tuple[int, int]]:
+    return Counter((fact.height, fact.width) for fact in images if not fact.fault)
+
+
+def _facts(found: LabelSurvey, split: LabelMaps) -> SplitFacts:
     """The images of a split, to be compared with those of the other one."""
-    images = facts_of_files(split.pairs.images, split.pairs.image_root, say=say)
-    labels = np.zeros(len(images), dtype=np.int64)
-    return SplitFacts(labels, images, split.names.__getitem__, len(images))
+    labels = np.zeros(len(found.images), dtype=np.int64)
+    return SplitFacts(labels, found.images, split.names.__getitem__, len(found.images))

@@ -30,7 +30,7 @@ def test_a_network_of_any_size_sees_the_whole_image_once():
     model = segmenter((64, 64), model="pvt_v2_b0", options={"depths": [1, 1, 1, 1]})
     assert model.backbone.multiple_of is not None
     images = torch.randn(2, 3, 64, 96)
-    assert torch.equal(image_logits(model, images), model(images).logits)
+    assert torch.equal(image_logits(model, images, whole=True), model(images).logits)
 
 
 @torch.inference_mode()
@@ -38,20 +38,18 @@ def test_sides_are_padded_at_the_right_and_below():
     model = segmenter((32, 32), model="vit", depth=1, embed_dim=24, num_heads=3, patch_size=8)
     images = torch.randn(1, 3, 37, 45)
     multiple = model.backbone.multiple_of
-    if multiple is None:
-        pytest.skip("takes one size only")
+    assert multiple is not None
     height, width = (-(-side // multiple) * multiple for side in (37, 45))
     whole = torch.zeros(1, 3, height, width)
     whole[..., :37, :45] = images
-    assert torch.equal(image_logits(model, images), model(whole).logits[..., :37, :45])
+    assert torch.equal(image_logits(model, images, whole=True), model(whole).logits[..., :37, :45])
 
 
 @torch.inference_mode()
 def test_a_network_of_one_size_slides_and_averages_overlaps():
     model = segmenter((32, 32), model="vit", depth=1, embed_dim=24, num_heads=3, patch_size=8)
-    model.backbone.multiple_of = None
     images = torch.randn(1, 3, 32, 40)
-    found = image_logits(model, images)
+    found = image_logits(model, images, whole=False)
     first, last = model(images[..., :32]).logits, model(images[..., 8:]).logits
     assert torch.equal(found[..., :8], first[..., :8])
     assert torch.equal(found[..., 32:], last[..., 24:])
@@ -61,8 +59,7 @@ def test_a_network_of_one_size_slides_and_averages_overlaps():
 @torch.inference_mode()
 def test_an_image_smaller_than_the_canvas_is_padded_to_it():
     model = segmenter((32, 32), model="vit", depth=1, embed_dim=24, num_heads=3, patch_size=8)
-    model.backbone.multiple_of = None
     images = torch.randn(1, 3, 20, 32)
     whole = torch.zeros(1, 3, 32, 32)
     whole[..., :20, :] = images
-    assert torch.equal(image_logits(model, images), model(whole).logits[..., :20, :])
+    assert torch.equal(image_logits(model, images, whole=False), model(whole).logits[..., :20, :])

@@ -117,10 +117,16 @@ def test_descending_indices_are_refused():
     assert "must be ascending indices" in message(out_indices=(1, 0))
 
 
-def test_a_written_size_option_is_respected():
+@pytest.mark.parametrize(
+    ("asked", "option"),
+    [({}, {"dynamic_img_size": False}), ({"model": "swin_tiny_patch4_window7_224"}, {"strict_img_size": True})],
+    ids=["vit", "swin"],
+)
+def test_a_written_size_option_is_respected(asked, option):
     """A sweep that asks for one size gets it; without the option the same model takes other sizes."""
-    assert build().multiple_of == 8
-    fixed = build(options={"dynamic_img_size": False})
+    with torch.device("meta"):
+        assert build(**asked).multiple_of is not None
+        fixed = build(**asked, options=option)
     assert fixed.multiple_of is None
     with pytest.raises(SpecError, match="legal: only 32x32"):
         fixed(torch.zeros(1, 1, 40, 40))
