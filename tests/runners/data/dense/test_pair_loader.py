@@ -91,6 +91,7 @@ def test_reading_leaves_the_global_generator_where_it_was():
     expected = torch.rand(3)
     torch.manual_seed(5)
     list(train().epoch(0))
+    list(PairBatches(Pairs(), EvaluationTransform(**PLAIN), device=CPU, num_workers=0))
     assert torch.equal(torch.rand(3), expected)
 
 
