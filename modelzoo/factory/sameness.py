@@ -9,50 +9,39 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from modelzoo.factory.build import build_model
-from search_space.schema.trial import ArchSpec
-
-__all__ = ["build_the_same", "structure_of"]
+__all__ = ["Builder", "build_the_same", "structure_of"]
 
 _DEPTH = 4  # of attributes inside attributes
 
 
-def build_the_same(
-    one: ArchSpec, other: ArchSpec, *, img_size: tuple[int, int], in_chans: int, num_classes: int
-) -> bool:
-    """Whether both architectures, which can be built, give the same model with the same initial weights."""
-    shape = (img_size, in_chans, num_classes)
-    if one == other:
-        return True
-    if structure_of(one.model_dump_json(), *shape) != structure_of(other.model_dump_json(), *shape):
+Builder = Callable[[int | None], nn.Module]
+"""Builds a model from the seed of its weights."""
+
+
+def build_the_same(one: Builder, other: Builder) -> bool:
+    """Whether both builders give the same model with the same initial weights."""
+    if structure_of(one) != structure_of(other):
         return False
-    weights = [_build(arch, *shape, seed=0).state_dict() for arch in (one, other)]
+    weights = [build(0).state_dict() for build in (one, other)]
     return all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-@functools.lru_cache(maxsize=4096)
-def structure_of(arch_json: str, img_size: tuple[int, int], in_chans: int, num_classes: int) -> str:
-    """Digest of a model's modules, their plain attributes, and the shapes of its weights."""
+def structure_of(build: Builder) -> str:
+    """Digest of a model's modules, their plain attributes, and the shapes of its weights; nothing is allocated."""
     with torch.device("meta"):
-        model = _build(ArchSpec.model_validate_json(arch_json), img_size, in_chans, num_classes, seed=None)
+        model = build(None)
     digest = hashlib.sha256()
     for name, module in model.named_modules():
         digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__} {_plain(_own(module))}\n".encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
     return digest.hexdigest()
-
-
-def _build(
-    arch: ArchSpec, img_size: tuple[int, int], in_chans: int, num_classes: int, *, seed: int | None
-) -> nn.Module:
-    return build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes, seed=seed)
 
 
 def _own(module: nn.Module) -> dict[str, Any]:

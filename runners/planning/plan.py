@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelzoo import notes_on_host, resolve_img_size
+from torch import nn
+
 from modelzoo.factory.sameness import build_the_same
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
@@ -129,10 +131,7 @@ class Plan:
 
     def notes_on(self, variant: Variant) -> list[str]:
         """What the variant's mechanism takes the place of in its host, a phrase each; only of one that can be built."""
-        data = self.dataset_of(variant)
-        return notes_on_host(
-            variant.setting.arch, img_size=data.img_size, in_chans=data.in_chans, num_classes=data.num_classes
-        )
+        return TASKS[variant.setting.task.name].notes(variant.setting, self.dataset_of(variant))
 
     def resources_of(self, variant: Variant) -> Resources:
         """Resources of each trial of the variant."""
@@ -340,12 +339,16 @@ def _twin(plan: Plan, variant: Variant) -> str:
             continue
         if plan.cost_of(entry.variant) != cost:
             continue
-        data = plan.dataset_of(variant)
-        size, other_size = (resolve_img_size(each.arch, data.img_size) for each in (setting, other))
-        shape = {"in_chans": data.in_chans, "num_classes": data.num_classes}
-        if size == other_size and build_the_same(other.arch, setting.arch, img_size=size, **shape):
+        task, data = TASKS[setting.task.name], plan.dataset_of(variant)
+        if task.input_size(setting, data) == task.input_size(other, data) and build_the_same(
+            *(functools.partial(_built, each, data) for each in (other, setting))
+        ):
             return entry.variant.name
     return ""
+
+
+def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
+    return TASKS[setting.task.name].build(setting, info, seed=seed)
 
 
 def _in_effect(plan: Plan, setting: Setting) -> TrainSpec:

@@ -18,7 +18,7 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from modelzoo import attention_batchnorms, resolve_img_size
+from modelzoo import attention_batchnorms
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator, global_streams
 from runners.tasks import TASKS
@@ -63,10 +63,10 @@ def activation_mib(setting: Setting, info: DataInfo) -> float:
 @functools.lru_cache(maxsize=4096)
 def _activation_mib(arch_json: str, task_json: str, info: DataInfo) -> float:
     setting = Setting.model_validate_json(f'{{"arch": {arch_json}, "task": {task_json}}}')
-    size = resolve_img_size(setting.arch, info.img_size)
+    task = TASKS[setting.task.name]
     with torch.device("meta"):
-        model = TASKS[setting.task.name].build(setting, info).train()
-        one, two = (_saved_bytes(lambda n=n: model(torch.empty(n, info.in_chans, *size))) for n in (2, 3))
+        model = task.build(setting, info).train()
+        one, two = (_saved_bytes(lambda n=n: model(*task.example(setting, info, n))) for n in (2, 3))
     return (two - one) / _MIB
 
 
@@ -114,11 +114,10 @@ def probe_trial(
         torch.cuda.reset_peak_memory_stats(where)
     start = time.perf_counter()
     info = describe_dataset(setting.task, resources)
-    arch, train = setting.arch, setting.train
-    size = resolve_img_size(arch, info.img_size)
+    train = setting.train
     kind = TASKS[setting.task.name]
     model = kind.build(setting, info, seed=_SEED).to(where)
-    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED)
+    data = load_data(setting.task, train, resources, where, img_size=kind.input_size(setting, info), seed=_SEED)
     with global_streams(_SEED):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)
         optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)

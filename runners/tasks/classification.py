@@ -24,13 +24,14 @@ from modelzoo import Cost, build_model, measure_cost
 from modelzoo.probes import cosine_penalty, record_maps
 from runners.data import Batch, DataInfo
 from runners.data.random_streams import global_streams
+from runners.tasks.image_network import ImageNetwork
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 
 __all__ = ["Classification"]
 
 
-class Classification:
+class Classification(ImageNetwork):
     """Single-label classification (`Task`)."""
 
     def __init__(

@@ -24,6 +24,7 @@ from modelzoo.dense.inference import image_logits
 from modelzoo.dense.segmenter import Segmentation as Output
 from modelzoo.dense.segmenter import Segmenter
 from runners.data import Batch, DataInfo
+from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.confusion import confusion_matrix, confusion_metrics
 from runners.tasks.trained_network import TrainedNetwork
 from search_space.parsing.errors import Problem, SpecError
@@ -33,7 +34,7 @@ from search_space.schema.trial import Setting, TrainSpec
 __all__ = ["Segmentation"]
 
 
-class Segmentation(TrainedNetwork):
+class Segmentation(TrainedNetwork, ImageNetwork):
     """Semantic segmentation (`Task`)."""
 
     def __init__(

@@ -32,8 +32,8 @@ class Task(Protocol):
     def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
         """The network of a setting in training mode, with fresh weights, on the current default device.
 
-        It takes images (B, C, H, W) of the size of `resolve_img_size`. At equal seed, two settings that differ in the
-        mechanism have equal weights wherever both have one.
+        It takes what `example` gives. At equal seed, two settings that differ in the mechanism have equal weights
+        wherever both have one.
 
         Args:
             seed: seed of the weights; None draws from torch's global generator.
@@ -41,6 +41,21 @@ class Task(Protocol):
         Raises:
             SpecError: it cannot be built; the problems have their path below the setting.
         """
+        ...
+
+    @staticmethod
+    def input_size(setting: Setting, info: DataInfo) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        ...
+
+    @staticmethod
+    def example(setting: Setting, info: DataInfo, number: int) -> tuple[Tensor, ...]:
+        """Arguments of the network for so many samples, on the current default device; their values mean nothing."""
+        ...
+
+    @staticmethod
+    def notes(setting: Setting, info: DataInfo) -> list[str]:
+        """What a reader must know of the network, a phrase each: what the mechanism takes the place of in its host."""
         ...
 
     @staticmethod

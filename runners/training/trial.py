@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from modelzoo import resolve_img_size
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
@@ -82,7 +81,7 @@ def run_trial(
         spec.train,
         resources,
         where,
-        img_size=resolve_img_size(spec.arch, info.img_size),
+        img_size=kind.input_size(spec, info),
         seed=spec.seed,
     )
     data = load(share=processes.shard_of if processes.size > 1 else None)

@@ -17,7 +17,10 @@ SHAPE = {"img_size": (32, 32), "in_chans": 3, "num_classes": 4}
 
 
 def same(base, **changes):
-    return build_the_same(ArchSpec.model_validate(base), ArchSpec.model_validate({**base, **changes}), **SHAPE)
+    one, other = (ArchSpec.model_validate(arch) for arch in (base, {**base, **changes}))
+    return build_the_same(
+        lambda seed: build_model(one, seed=seed, **SHAPE), lambda seed: build_model(other, seed=seed, **SHAPE)
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from runners.planning.power import detectable_effect, power_of
 from runners.planning.profiling import Probe, activation_mib, probe_trial, training_mib
 from runners.trials.outcome import Outcome
 from search_space import Resources, SpecError, load_sweep
-from search_space.schema.trial import ArchSpec
+from search_space.schema.trial import ArchSpec, Setting
 
 pytestmark = pytest.mark.thorough
 
@@ -127,12 +127,12 @@ def test_activation_memory_is_that_of_a_real_forward_pass(attention, write_sweep
             model(torch.zeros(num_images, 1, *data.img_size))
         return sum(bytes_at.values())
 
-    assert activation_mib(arch, data) * 2**20 == pytest.approx(saved(5) - saved(4), rel=0.02)
+    assert activation_mib(Setting(arch=arch), data) * 2**20 == pytest.approx(saved(5) - saved(4), rel=0.02)
 
 
 def test_every_block_adds_the_same_activation_memory(write_sweep):
     data = info(write_sweep)
-    one, two, three = (activation_mib(ArchSpec(depth=depth, **SMALL), data) for depth in (1, 2, 3))
+    one, two, three = (activation_mib(Setting(arch=ArchSpec(depth=depth, **SMALL)), data) for depth in (1, 2, 3))
     assert 0 < one < two
     assert three - two == pytest.approx(two - one)
 
