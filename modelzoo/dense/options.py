@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from modelzoo.dense.pyramid import PYRAMIDS, default_pyramid
+from modelzoo.dense.pyramid import PYRAMIDS, fitting_pyramid
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
 __all__ = ["HEADS", "Layout", "SegmenterOptions", "resolve_options"]
@@ -75,7 +75,7 @@ def resolve_options(options: SegmenterOptions, reductions: Sequence[int]) -> Lay
     ]
     if problems:
         raise SpecError(problems)
-    is_upernet, pyramid = options.head == "upernet", options.pyramid or default_pyramid(reductions)
+    is_upernet, pyramid = options.head == "upernet", fitting_pyramid(options.pyramid, reductions)
     has_pyramid = not is_upernet or pyramid == "simple"
     unused = {
         "pyramid_dim": not has_pyramid and "UperNet takes the maps of a multi-stage backbone as they are",

@@ -22,7 +22,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from modelzoo.dense.simple_pyramid import SimplePyramid
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["PYRAMIDS", "FeaturePyramid", "LevelNorms", "build_pyramid", "default_pyramid"]
+__all__ = ["PYRAMIDS", "FeaturePyramid", "LevelNorms", "build_pyramid", "default_pyramid", "fitting_pyramid"]
 
 PYRAMIDS = ("fpn", "simple")
 
@@ -60,6 +60,27 @@ def default_pyramid(reductions: Sequence[int]) -> str:
     return "fpn" if len(set(reductions)) > 1 else "simple"
 
 
+def fitting_pyramid(kind: str | None, reductions: Sequence[int]) -> str:
+    """The kind, or the default by the reductions.
+
+    Raises:
+        SpecError: an unknown pyramid, or one that the levels do not allow.
+    """
+    fitting = default_pyramid(reductions)
+    if kind is None or kind == fitting:
+        return fitting
+    if kind not in PYRAMIDS:
+        raise SpecError(Problem(f"unknown pyramid {kind!r}", path="task.pyramid", hint=did_you_mean(kind, PYRAMIDS)))
+    found = "one reduction" if fitting == "simple" else "several reductions"
+    raise SpecError(
+        Problem(
+            f"pyramid {kind!r} does not fit a backbone with {found}: {list(reductions)}",
+            path="task.pyramid",
+            hint=f"write pyramid: {fitting}, or leave it out",
+        )
+    )
+
+
 def build_pyramid(
     kind: str | None, channels: Sequence[int], reductions: Sequence[int], *, dim: int
 ) -> FeaturePyramid | SimplePyramid:
@@ -68,19 +89,6 @@ def build_pyramid(
     Raises:
         SpecError: an unknown pyramid, or one that the levels do not allow.
     """
-    fitting = default_pyramid(reductions)
-    kind = fitting if kind is None else kind
-    if kind not in PYRAMIDS:
-        raise SpecError(Problem(f"unknown pyramid {kind!r}", path="task.pyramid", hint=did_you_mean(kind, PYRAMIDS)))
-    if kind != fitting:
-        found = "one reduction" if fitting == "simple" else "several reductions"
-        raise SpecError(
-            Problem(
-                f"pyramid {kind!r} does not fit a backbone with {found}: {list(reductions)}",
-                path="task.pyramid",
-                hint=f"write pyramid: {fitting}, or leave it out",
-            )
-        )
-    if kind == "fpn":
+    if fitting_pyramid(kind, reductions) == "fpn":
         return FeaturePyramid(channels, reductions, dim)
     return SimplePyramid(channels[-1], reductions[-1], dim)

@@ -1,0 +1,273 @@
+"""The contract of a task, held by every task of the table on its built-in data.
+
+To add a task: a smallest setting of it in `SETTINGS`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from runners.data import describe_dataset, load_data
+from runners.data.loading import TASK_DATA
+from runners.data.random_streams import generator
+from runners.data.survey.survey import LOOKS, survey_dataset
+from runners.tasks import TASKS
+from runners.training.trial import NonFiniteLoss, run_trial
+from search_space.schema.identity import canonical_json
+from search_space.schema.metrics import METRICS
+from search_space.schema.resources import Resources
+from search_space.schema.sweep import Checkpoints
+from search_space.schema.task import TASK_SPECS
+from search_space.schema.trial import Setting
+
+TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 8, "mlp_ratio": 2.0}
+TRAIN = {"epochs": 4, "batch_size": 8, "lr": 3e-3, "ema_decay": 0.5}
+SETTINGS = {
+    "classification": {
+        "arch": {**TINY, "patch_size": 4, "attention": {"name": "reattention"}},
+        "task": {"dataset": {"name": "builtin/shapes", "img_size": 8, "num_train": 40, "num_test": 20}},
+        "train": TRAIN,
+    },
+    "segmentation": {
+        "arch": {**TINY, "attention": {"name": "reattention"}},
+        "task": {
+            "name": "segmentation",
+            "dataset": {"name": "builtin/scenes", "img_size": 32, "num_train": 40, "num_test": 20},
+            **{"head_dim": 8, "pyramid_dim": 8, "aux_dim": 8, "pool_scales": [1, 2]},
+        },
+        "train": {**TRAIN, "hflip": 0.5, "crop_padding": 2},
+    },
+}
+CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[3]
+KEEP = Checkpoints(min_seconds=0, keep="last")
+every_task = pytest.mark.parametrize("name", sorted(TASKS))
+
+
+def setting_of(name, *, train=None, task=None) -> Setting:
+    written = SETTINGS[name]
+    return Setting.model_validate(
+        {
+            "arch": written["arch"],
+            "task": {**written["task"], **(task or {})},
+            "train": {**written["train"], **(train or {})},
+        }
+    )
+
+
+def made(setting: Setting):
+    """The task on its untrained network, its data and what is known of it."""
+    info = describe_dataset(setting.task, Resources())
+    kind = TASKS[setting.task.name]
+    model = kind.build(setting, info, seed=0)
+    size = kind.input_size(setting, info)
+    data = load_data(setting.task, setting.train, Resources(), CPU, img_size=size, seed=0, info=info)
+    return kind(model, info=info, spec=setting.task, train=setting.train, device=CPU), data, info
+
+
+def run(setting: Setting, directory: Path, *, report=lambda entry: False, **options):
+    spec = setting.with_seed(0)
+    metric = setting.task.metrics[0]
+    return run_trial(
+        spec,
+        report=report,
+        resources=Resources(),
+        device="cpu",
+        directory=directory,
+        checkpoints=KEEP,
+        metric=metric,
+        **options,
+    )
+
+
+class Killed(BaseException):
+    """In place of a kill signal; no code of archsweep catches it."""
+
+
+def test_the_tables_name_the_same_tasks():
+    assert set(TASKS) == set(TASK_SPECS) == set(TASK_DATA) == set(LOOKS) == set(SETTINGS)
+
+
+@every_task
+def test_metrics_are_declared_and_the_first_one_ranks(name):
+    metrics = TASK_SPECS[name].metrics
+    assert set(metrics) <= set(METRICS)
+    assert all(METRICS[metric].direction is not None for metric in metrics)
+    assert METRICS[metrics[0]].direction == "maximize"
+
+
+@every_task
+def test_the_identity_names_the_task_unless_it_is_classification(name):
+    assert (f'"name":"{name}"' in canonical_json(setting_of(name))) == (name != "classification")
+
+
+@every_task
+def test_example_and_cost_are_those_of_the_network(name):
+    setting = setting_of(name)
+    task, data, info = made(setting)
+    kind = TASKS[name]
+    example = kind.example(setting, info, 2)
+    images, labels = next(iter(data.train.epoch(1)))
+    assert [one.shape[1:] for one in example] == [images.shape[1:]]
+    assert len(labels) == len(images) == 8
+    cost = kind.cost(setting, info)
+    assert cost.params_m * 1e6 == pytest.approx(sum(each.numel() for each in task.model.parameters()))
+    assert cost.gmacs > 0
+    assert kind.notes(setting, info) == []
+
+
+@every_task
+def test_equal_seeds_build_equal_networks(name):
+    setting = setting_of(name)
+    info = describe_dataset(setting.task, Resources())
+    one, same, other = (TASKS[name].build(setting, info, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@every_task
+def test_every_parameter_gets_a_gradient(name):
+    task, data, _ = made(setting_of(name))
+    task.loss(next(iter(data.train.epoch(1))), generator(0, "mixing", 1)).backward()
+    assert [key for key, weight in task.model.named_parameters() if weight.grad is None] == []
+
+
+@every_task
+def test_metrics_leave_the_training_as_it_was(name):
+    """Names of the task, finite, the same twice; modes, weights and random numbers unchanged."""
+    task, data, _ = made(setting_of(name, train={"ema_decay": None}))
+    task.model.train()
+    before = {key: value.clone() for key, value in task.model.state_dict().items()}
+    state = torch.get_rng_state()
+    one, two = (task.metrics(data.test, nullcontext()) for _ in range(2))
+    assert one == two
+    assert set(one) <= set(TASK_SPECS[name].metrics)
+    assert TASK_SPECS[name].metrics[0] in one
+    assert task.model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[key], value) for key, value in task.model.state_dict().items())
+
+
+@every_task
+def test_the_encoder_is_inside_the_evaluated_model(name):
+    task, data, _ = made(setting_of(name))
+    assert any(module is task.encoder for module in task.evaluated_model.modules())
+    images, _ = next(iter(data.test))
+    with torch.inference_mode():
+        task.encoder(images)
+
+
+@every_task
+def test_the_data_can_be_surveyed(name):
+    setting = setting_of(name)
+    survey = survey_dataset(setting.task, Resources())
+    assert (survey.info.num_train, survey.info.num_test) == (40, 20)
+    assert 0 < survey.test.majority < 1
+
+
+@every_task
+def test_the_loss_falls(name, tmp_path):
+    curve = run(setting_of(name, train={"epochs": 12, "lr": 1e-2, "ema_decay": None}), tmp_path).curve
+    assert curve[-1]["train_loss"] < 0.9 * curve[0]["train_loss"]
+
+
+@every_task
+def test_a_diverged_training_is_an_error(name, tmp_path):
+    with pytest.raises(NonFiniteLoss):
+        run(setting_of(name, train={"lr": 1e30, "opt": "sgd", "min_lr": 1e30}), tmp_path)
+
+
+@pytest.mark.thorough
+@every_task
+def test_an_interrupted_trial_continues_bit_for_bit(name, tmp_path):
+    """Killed in epoch 2, preempted in the middle of epoch 3, then completed; a validation split is held out."""
+    setting = setting_of(name, task={"val_fraction": 0.2})
+
+    def dies(entry):
+        if entry["epoch"] == 2:
+            raise Killed
+        return False
+
+    whole = run(setting, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(setting, tmp_path / "parts", report=dies)
+    calls = iter(range(1000))
+    left = run(setting, tmp_path / "parts", is_preempted=lambda: next(calls) >= 6)  # 4 updates an epoch
+    assert (left.status, left.epochs) == ("preempted", 2)
+    ended = run(setting, tmp_path / "parts")
+    assert ended.curve == whole.curve
+    assert ended.metrics == whole.metrics
+    ours, theirs = (load_file(tmp_path / each / "weights.safetensors") for each in ("parts", "whole"))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert f"val_{setting.task.metrics[0]}" in whole.metrics
+
+
+@pytest.mark.thorough
+@every_task
+def test_kept_weights_are_those_that_were_measured(name, tmp_path):
+    """Loaded into the network of `build`, they give the metrics of the record."""
+    setting = setting_of(name)
+    ended = run(setting, tmp_path)
+    task, data, _ = made(setting_of(name, train={"ema_decay": None}))
+    task.model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    found = task.metrics(data.test, nullcontext())
+    assert found == {metric: ended.metrics[metric] for metric in found}
+
+
+RANK = """
+import json, sys
+from contextlib import nullcontext
+import torch
+import torch.distributed as dist
+from runners.data import describe_dataset, load_data
+from runners.tasks import TASKS
+from runners.training.process_group import ProcessGroup
+from search_space.schema.resources import Resources
+from search_space.schema.trial import Setting
+
+store, rank, written = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
+setting = Setting.model_validate_json(written)
+info = describe_dataset(setting.task, Resources())
+kind = TASKS[setting.task.name]
+options = {"img_size": kind.input_size(setting, info), "seed": 0, "info": info, "share": ProcessGroup(rank, 2).shard_of}
+data = load_data(setting.task, setting.train, Resources(), torch.device("cpu"), **options)
+model = kind.build(setting, info, seed=0)
+task = kind(model, info=info, spec=setting.task, train=setting.train, device=torch.device("cpu"))
+task.share()
+print(json.dumps(task.metrics(data.test, nullcontext())), flush=True)
+dist.barrier()
+"""
+
+
+@pytest.mark.thorough
+@every_task
+def test_two_processes_measure_what_one_measures(name, tmp_path):
+    """Each has its share of the test images; both have the metrics of all. 19 images: the last batch has 3."""
+    setting = setting_of(name, task={"dataset": {**SETTINGS[name]["task"]["dataset"], "num_test": 19}})
+    task, data, _ = made(setting)
+    alone = task.metrics(data.test, nullcontext())
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(tmp_path / "store"), str(rank), setting.model_dump_json()],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        printed, _ = rank.communicate(timeout=300)
+        assert rank.returncode == 0
+        assert json.loads(printed) == pytest.approx(alone, rel=1e-5)
