@@ -116,7 +116,7 @@ def probe_trial(
     size = resolve_img_size(arch, info.img_size)
     shape: dict[str, Any] = {"in_chans": info.in_chans, "num_classes": info.num_classes}
     model = build_model(arch, img_size=info.img_size, seed=_SEED, **shape).to(where)
-    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED)
+    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info)
     with global_streams(_SEED):
         task = TASKS[setting.task.name](model, info=info, train=train, device=where)
         optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)

@@ -83,6 +83,7 @@ def run_trial(
         where,
         img_size=resolve_img_size(spec.arch, info.img_size),
         seed=spec.seed,
+        info=info,
     )
     data = load(share=processes.shard_of if processes.size > 1 else None)
     if processes.size > 1 and where.type == "cuda":

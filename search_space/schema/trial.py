@@ -125,9 +125,6 @@ class ShapesSpec(Spec):
     data_seed: int = Field(default=0, ge=0)
 
 
-_STREAMED = ("hfids", "tfds", "wds")
-
-
 class TimmDatasetSpec(Spec):
     """Dataset of `timm.data.create_dataset`, by its name: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
 
@@ -146,12 +143,6 @@ class TimmDatasetSpec(Spec):
         min_length=1,
         description="column of the labels of hfds/, hfids/ (default `label`), wds/ and tfds/",
     )
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether timm reads it as a stream: without random access, in no order that can be relied on."""
-        prefix, _, rest = self.name.partition("/")
-        return bool(rest) and prefix.lower() in _STREAMED
 
 
 def _named(value: Any) -> Any:
