@@ -36,7 +36,7 @@ class TensorFlowStream(SampleStream):
         self.input_key, self.target_key = keys
         self.num_samples = found.num_examples
         self.num_shards = min(_MOST_SHARDS, found.num_shards) if split in list(builder.info.splits) else 1
-        self.class_to_idx = names_of_classes(builder.info.features, self.target_key)
+        self.class_to_idx = names_of_classes(dict(builder.info.features), self.target_key)
         self._num_files = found.num_shards
 
     def shard(self, number: int) -> Iterator[Sample]:

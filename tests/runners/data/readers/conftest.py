@@ -185,19 +185,22 @@ def _tensorflow(root: Path, classes: Sequence[str], train: Split, test: Split) -
         "label": tfds.features.ClassLabel(names=list(classes)),
     }
 
-    class Toy(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
+    with tfds.core.registered.skip_registration():
 
-        def _info(self):
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+        class Toy(tfds.core.GeneratorBasedBuilder):
+            VERSION = tfds.core.Version("1.0.0")
 
-        def _split_generators(self, manager):
-            return {"train": self._generate_examples(train), "validation": self._generate_examples(test)}
+            def _info(self):
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-        def _generate_examples(self, split):
-            for index, (label, image) in enumerate(split):
-                yield index, {"image": np.array(Image.open(io.BytesIO(image))), "label": label}
+            def _split_generators(self, manager):
+                return {"train": self._generate_examples(train), "validation": self._generate_examples(test)}
 
+            def _generate_examples(self, split):
+                for index, (label, image) in enumerate(split):
+                    yield index, {"image": np.array(Image.open(io.BytesIO(image))), "label": label}
+
+    root.mkdir(parents=True, exist_ok=True)
     Toy(data_dir=str(root)).download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=2))
 
 

@@ -150,7 +150,7 @@ def kind_key(kind: Kind) -> str:
     return next(key for key, each in KINDS.items() if each is kind)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.thorough)])
 def test_a_broken_image_of_a_stream_is_an_error_that_names_it(stream, tmp_path, num_workers):
     train, test = splits(NUM_TRAIN, NUM_TEST)
     train[2] = (0, train[2][1][:200])
@@ -185,9 +185,7 @@ class TestPipe:
     def load(self, tmp_path) -> Load:
         pytest.importorskip("webdataset")
 
-        def load_(
-            train: Any = None, *, says: int | str = NUM_TRAIN, shards: str = "train-{0..1}.tar", **options: Any
-        ) -> Data:
+        def load_(train: Any = None, *, says: int = NUM_TRAIN, shards="train-{0..1}.tar", **options: Any) -> Data:
             normal, test = splits(NUM_TRAIN, NUM_TEST)
             root = tmp_path / "data"
             KINDS["wds/pipe"].write(root, (), train or normal, test)
