@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,9 @@ from runners.data import Data, load_data
 from runners.data.readers.labelled_images import UnreadableImage
 from runners.data.streams.sample_stream import UnreadableStream, WrongCount
 from runners.training.process_group import ProcessGroup, in_order
-from search_space import Resources, SpecError
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
+from runners.training.trial import run_trial
+from search_space import Checkpoints, Resources, SpecError
+from search_space.schema.trial import ArchSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
 
 from .conftest import KINDS, Kind, png, splits
 
@@ -176,6 +178,39 @@ def test_the_size_of_a_stream_is_the_median_of_its_training_images(stream, tmp_p
     small = png(np.zeros((3, 5, 3), np.uint8))
     stream.write(tmp_path / "data", ("ant", "bee"), [(0, small), *train], [(0, small), *test])
     assert load_from(stream, tmp_path / "data").info.img_size == (16, 16)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["wds/toy", *STREAMS])
+def test_a_trial_that_is_stopped_in_an_epoch_continues_with_the_same_bits(name, tmp_path, monkeypatch):
+    """The second half of the trial has other workers, too."""
+    kind = KINDS[name]
+    if kind.package:
+        pytest.importorskip(kind.package)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    kind.write(tmp_path / "data", ("ant", "bee"), *splits(NUM_TRAIN, NUM_TEST))
+    dataset = TimmDatasetSpec.model_validate({"name": kind.name, **kind.options})
+    arch = ArchSpec(depth=1, embed_dim=16, num_heads=2, patch_size=4, mlp_ratio=2.0)
+    spec = TrialSpec(arch=arch, task=TaskSpec(dataset=dataset), train=TrainSpec(epochs=3, batch_size=BATCH, hflip=0.5))
+
+    def run(directory: str, num_workers: int, stop_after: int = 0) -> Any:
+        polls = itertools.count(1)
+        return run_trial(
+            spec,
+            report=lambda metrics: False,
+            resources=Resources(data_dir=str(tmp_path / "data"), num_workers=num_workers, download=kind.is_remote),
+            device="cpu",
+            directory=tmp_path / directory,
+            checkpoints=Checkpoints(min_seconds=0),
+            keep_predictions=True,
+            is_preempted=lambda: next(polls) == stop_after,
+        )
+
+    whole = run("whole", 0)
+    assert run("stopped", 2, stop_after=10).status == "preempted"
+    resumed = run("stopped", 0)
+    assert (resumed.status, resumed.curve, resumed.metrics) == ("completed", whole.curve, whole.metrics)
+    assert resumed.correct == whole.correct != ""
 
 
 class TestPipe:

@@ -104,16 +104,19 @@ def test_a_split_that_contains_the_other_is_refused(seen, tmp_path, inner):
         survey_dataset(task_of(seen), resources)
 
 
-@pytest.mark.parametrize("at", [0, 2])
-def test_a_broken_image_is_refused_and_no_other_is_read_in_its_place(seen, tmp_path, at):
+@pytest.mark.parametrize("broken", [[0], [2], [1, 4]])
+def test_broken_images_are_refused_by_name_and_no_others_are_read_in_their_place(seen, tmp_path, broken):
     if not seen.has_files:
         pytest.skip("one array has no broken image")
     train, test = splits()
-    train[at] = (train[at][0], train[at][1][:200])
+    for at in broken:
+        train[at] = (train[at][0], train[at][1][:200])
     with pytest.raises(SpecError) as caught:
         survey_dataset(task_of(seen), written(seen, tmp_path, train, test))
-    assert "can" in caught.value.problems[0].message  # `cannot be read`, or how many can
-    assert "train" in caught.value.problems[0].message
+    count = "1 image" if len(broken) == 1 else f"{len(broken)} images"
+    message = caught.value.problems[0].message.removeprefix(f"dataset {seen.options.get('name', seen.name)!r}: ")
+    assert message.startswith(f"{count} of the split '{seen.options.get('train_split', 'train')}' cannot be read: ")
+    assert message.count(".png: ") == len(broken)
 
 
 def test_classes_of_one_split_only_are_refused(seen, tmp_path):
