@@ -23,7 +23,7 @@ from runners.data.readers.sizes import common_size
 from runners.data.readers.split_folders import SplitNotFound, overlapping, split_folder
 from runners.data.readers.torchvision_sets import part_of
 from runners.data.streams.images import common_size_of_stream
-from runners.data.streams.sample_stream import SampleStream
+from runners.data.streams.sample_stream import SampleStream, UnreadableStream
 from search_space.parsing.errors import Problem, SpecError, first_of
 
 __all__ = ["describe", "load", "open_for_survey", "open_splits"]
@@ -37,7 +37,11 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
     train, test = open_splits(dataset, resources)
     is_stream = isinstance(train, SampleStream)
     num_classes, counts = _classes(dataset, train, test)
-    height, width = common_size_of_stream(train) if is_stream else common_size(train)
+    try:
+        height, width = common_size_of_stream(train) if is_stream else common_size(train)
+    except UnreadableStream as err:
+        text = f"the split {dataset.train_split!r} cannot be read: {err}"
+        raise SpecError(problem(dataset, text, "check its files, or the connection")) from err
     num_train, num_test = len(train), len(test)  # pyright: ignore[reportArgumentType]
     decoded_bytes = (num_train + num_test) * dataset.in_chans * height * width
     is_small = not is_stream and decoded_bytes <= in_memory_bytes

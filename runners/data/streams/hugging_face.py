@@ -18,7 +18,7 @@ from runners.data.readers.hugging_face import (
     names_of_classes,
 )
 from runners.data.readers.place import Place
-from runners.data.streams.sample_stream import Sample, SampleStream
+from runners.data.streams.sample_stream import Sample, SampleStream, rows_of
 
 __all__ = ["HuggingFaceStream", "open_hugging_face_stream"]
 
@@ -46,7 +46,7 @@ class HuggingFaceStream(SampleStream):
 
     def shard(self, number: int) -> Iterator[Sample]:
         rows = self._rows if self.num_shards == 1 else self._rows.shard(num_shards=self.num_shards, index=number)
-        for index, row in enumerate(rows):
+        for index, row in enumerate(rows_of(self.name, rows)):
             image, label = row[self.input_key] or {}, row[self.target_key]
             name = (image.get("path") or f"image {index} of part {number}").removeprefix(self._root)
             try:

@@ -14,11 +14,9 @@ from importlib import import_module
 from runners.data.readers.shard_info import ShardSplit
 from runners.data.readers.shard_samples import Member, SampleFault, SampleKeys, grouped
 from runners.data.readers.split_folders import SplitNotFound
-from runners.data.streams.sample_stream import Sample, SampleStream, UnreadableStream
+from runners.data.streams.sample_stream import Sample, SampleStream, rows_of
 
 __all__ = ["NetworkShards", "is_address", "read_beside_shards"]
-
-_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 
 
 class NetworkShards(SampleStream):
@@ -78,14 +76,15 @@ def _below(root: str, name: str) -> str:
 
 
 def _members(address: str) -> Iterator[Member]:
-    try:
-        with import_module("webdataset").gopen(address) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
-            for each in archive:
-                content = archive.extractfile(each) if each.isreg() else None
-                if content is not None:
-                    yield _held(each, content.read())
-    except _ERRORS as err:
-        raise UnreadableStream(f"{address}: {err}") from err
+    return rows_of(address, _opened_members(address), tarfile.TarError)
+
+
+def _opened_members(address: str) -> Iterator[Member]:
+    with import_module("webdataset").gopen(address) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+        for each in archive:
+            content = archive.extractfile(each) if each.isreg() else None
+            if content is not None:
+                yield _held(each, content.read())
 
 
 def _held(member: tarfile.TarInfo, content: bytes) -> Member:

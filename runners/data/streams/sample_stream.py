@@ -8,11 +8,14 @@ be counted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Sample", "SampleStream", "UnreadableStream", "WrongCount", "in_file_order"]
+__all__ = ["Sample", "SampleStream", "UnreadableStream", "WrongCount", "in_file_order", "rows_of"]
+
+
+_Row = TypeVar("_Row")
 
 
 class UnreadableStream(Exception):
@@ -66,6 +69,23 @@ class SampleStream(ABC):
     @abstractmethod
     def shard(self, number: int) -> Iterator[Sample]:
         """The samples of a shard, always in the same order."""
+
+
+def rows_of(name: str, rows: Iterable[_Row], *errors: type[Exception]) -> Iterator[_Row]:
+    """The rows that a library reads, of which it raises many types where they cannot be read.
+
+    Args:
+        name: of what is read, for the message.
+        errors: of the library, beside those of Python.
+
+    Raises:
+        UnreadableStream: in their place.
+    """
+    try:
+        yield from rows
+    except (OSError, EOFError, ValueError, RuntimeError, LookupError, OverflowError, *errors) as err:
+        reason = next(iter(str(err).strip().splitlines()), "") or type(err).__name__
+        raise UnreadableStream(f"{name}: {reason}") from err
 
 
 def in_file_order(stream: SampleStream) -> Iterator[Sample]:

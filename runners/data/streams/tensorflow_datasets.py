@@ -12,7 +12,7 @@ from typing import Any
 
 from runners.data.readers.hugging_face import IMAGE_COLUMN, LABEL_COLUMN, check_columns, names_of_classes
 from runners.data.readers.place import Place
-from runners.data.streams.sample_stream import Sample, SampleStream
+from runners.data.streams.sample_stream import Sample, SampleStream, rows_of
 
 __all__ = ["TensorFlowStream", "open_tensorflow_stream"]
 
@@ -50,7 +50,8 @@ class TensorFlowStream(SampleStream):
             decoders={self.input_key: package.decode.SkipDecoding()},
             read_config=package.ReadConfig(add_tfds_id=True, interleave_cycle_length=1, try_autocache=False),
         )
-        for index, row in enumerate(package.as_numpy(rows)):
+        errors = import_module("tensorflow").errors.OpError
+        for index, row in enumerate(rows_of(self.name, package.as_numpy(rows), errors)):
             label = row[self.target_key]
             value = label.item() if getattr(label, "ndim", 1) == 0 else label
             yield Sample(number, index, row[_ID].decode(), row[self.input_key], value)

@@ -27,7 +27,7 @@ from runners.data.parts import parts_of
 from runners.data.readers.image_facts import ImageFact, facts_of_files, pixel_digest, reason
 from runners.data.readers.labelled_images import DECODING_ERRORS, UnreadableImage
 from runners.data.readers.labels import raw_labels
-from runners.data.streams.sample_stream import Sample, SampleStream, in_file_order
+from runners.data.streams.sample_stream import Sample, SampleStream, UnreadableStream, in_file_order
 from runners.machine.file_digests import user_file_digests
 from runners.machine.user_cache import default_directory, image_facts
 from search_space.parsing.errors import SpecError
@@ -159,7 +159,10 @@ def _read(split: Any, name: str, say: _Say) -> _Found:
 def _images(split: Any) -> Iterator[tuple[Image.Image | None, Any, str, str]]:
     """Image, or None, label, why there is no image, and name of each sample of a stream."""
     if isinstance(split, SampleStream):
-        yield from map(_of_sample, in_file_order(split))
+        try:
+            yield from map(_of_sample, in_file_order(split))
+        except UnreadableStream as err:
+            yield None, None, "its images end here", str(err)
         return
     labels = raw_labels(split)
     for index in range(len(split)):

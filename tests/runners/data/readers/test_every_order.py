@@ -252,9 +252,15 @@ class TestPipe:
         with pytest.raises(UnreadableImage, match=rf"train-\{{?0.*00003: it.*{why}"):
             list(load(train).train.epoch(1))
 
-    def test_a_shard_that_is_not_there_is_an_error(self, load):
-        with pytest.raises(UnreadableStream, match=r"train-2\.tar"):
-            list(load(shards="train-{0..2}.tar").train.epoch(1))
+    def test_a_shard_that_is_gone_is_an_error(self, load, tmp_path):
+        data = load()
+        (tmp_path / "data/toy/train-1.tar").unlink()
+        with pytest.raises(UnreadableStream, match=r"cat .*/train-1\.tar: "):
+            list(data.train.epoch(1))
+
+    def test_one_of_the_first_shards_that_is_not_there_is_said_before_anything_trains(self, load):
+        with pytest.raises(SpecError, match=r"cannot be read: pipe:cat .*/train-2\.tar: "):
+            load(shards="train-{0..2}.tar")
 
     def test_a_number_of_images_must_be_promised(self, load):
         with pytest.raises(SpecError, match="the number of samples in its shards is not said"):
