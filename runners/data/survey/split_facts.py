@@ -134,8 +134,10 @@ def _kept(split: Any, reader: Any, name: str, notes: tuple[str, ...], say: _Say)
         found = _read(split, name, say)
         _save(path, found)
     facts = [ImageFact(*each) for each in found.images]
-    names = found.names.__getitem__ if is_stream else lambda at: reader.filename(at) or f"image {at}"
-    return SplitFacts(found.labels, facts, names, len(split), notes)
+    places = found.names.__getitem__ if is_stream else lambda at: reader.filename(at) or f"image {at}"
+    root = getattr(reader, "root", None)
+    above = f"{os.path.dirname(os.path.abspath(root))}{os.sep}" if root else ""
+    return SplitFacts(found.labels, facts, lambda at: places(at).removeprefix(above), len(split), notes, places)
 
 
 def _is_remote(parts: Any) -> bool:
