@@ -21,7 +21,7 @@ from runners.training.trial import run_trial
 from search_space import Checkpoints, Resources, SpecError
 from search_space.schema.trial import ArchSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
 
-from .conftest import KINDS, Kind, png, splits
+from .conftest import KINDS, Kind, noise, png, splits
 
 CPU = torch.device("cpu")
 NUM_TRAIN, NUM_TEST, BATCH = 26, 9, 4
@@ -81,6 +81,15 @@ def test_epochs_and_seeds_have_orders_of_their_own(marked):
     data, other = marked(), marked(seed=1)
     orders = [marks(data.train.epoch(1)), marks(data.train.epoch(2)), marks(other.train.epoch(1))]
     assert len(set(map(tuple, [*orders, sorted(orders[0])]))) == 4
+
+
+def test_every_image_is_augmented_in_its_own_way_and_in_another_one_every_epoch(kind, tmp_path):
+    """All images are one, so that only their augmentation differs."""
+    images = [(index % 2, png(noise(0))) for index in range(NUM_TRAIN)]
+    kind.write(tmp_path / "data", ("ant", "bee"), images, images[:NUM_TEST])
+    data = load_from(kind, tmp_path / "data", **NOISE)
+    seen = {image.numpy().tobytes() for number in (1, 2) for image in pixels(data.train.epoch(number))}
+    assert len(seen) == 2 * 24
 
 
 def test_an_epoch_alone_is_that_epoch_after_others(load):
