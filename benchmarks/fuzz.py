@@ -1,25 +1,30 @@
-"""Mutated sweeps and run directories by the thousand: each is read or refused with a message, fast, in little memory.
+"""Mutated sweeps, runs and datasets by the thousand: each is read or refused with a message, fast, in little memory.
 
 A mutation changes real files: bytes, lines, values swapped for hostile ones (huge numbers, NaN, deep nesting, odd
-Unicode, wrong types), lines doubled, cut or moved. Run directories go through the verbs (damaged_runs.py). What must
-not happen: an exception other than SpecError, an exit code that means nothing, a character that steers a terminal, an
+Unicode, wrong types), lines doubled, cut or moved. Run directories go through the verbs (damaged_runs.py), image
+folders and shards through the survey and the loader (damaged_data.py). What must not happen: a dataset that is not read
+whole, an exception other than SpecError, an exit code that means nothing, a character that steers a terminal, an
 example of more than ten seconds of computing, memory that grows without bound (the process runs under a limit).
 
     python benchmarks/fuzz.py --examples 10000
+    python benchmarks/fuzz.py --examples 2000 --kinds data
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import os
 import random
 import resource
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from damaged_data import try_data
 from damaged_runs import make_runs, try_verb
 
 from search_space import SpecError, load_sweep_text, variants
@@ -83,22 +88,26 @@ def try_run(dice: random.Random, runs: list[Path], directory: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--examples", type=int, default=1000, help="half of them sweeps, half of them runs")
+    parser.add_argument("--examples", type=int, default=1000, help="of all kinds in turn")
+    parser.add_argument("--kinds", nargs="+", choices=("run", "sweep", "data"), default=["run", "sweep"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    os.environ["ARCHSWEEP_CACHE"] = "off"
+    warnings.simplefilter("ignore")  # Pillow's, of damaged images
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
     texts = [path.read_text() for path in sorted((ROOT / "sweeps").rglob("*.yaml"))]
     counts: collections.Counter[str] = collections.Counter()
     slowest = 0.0
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        runs = make_runs(directory)
+        runs = make_runs(directory) if "run" in arguments.kinds else []
         kinds: dict[str, Callable[[random.Random], None]] = {
             "sweep": lambda dice: try_sweep(dice, texts, directory),
             "run": lambda dice: try_run(dice, runs, directory),
+            "data": lambda dice: try_data(dice, directory),
         }
         for number in range(arguments.examples):
-            kind = "sweep" if number % 2 else "run"
+            kind = arguments.kinds[number % len(arguments.kinds)]
             dice = random.Random(f"{arguments.seed}:{number}")
             began = time.process_time()
             try:

@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from modelzoo.dense.backbone import Backbone, build_backbone
-from modelzoo.dense.fcn import FCNHead
+from modelzoo.dense.heads.fcn import FCNHead
+from modelzoo.dense.heads.semantic_fpn import SemanticFPNHead
+from modelzoo.dense.heads.units import resize
+from modelzoo.dense.heads.upernet import UperNetHead
 from modelzoo.dense.options import Layout, SegmenterOptions, resolve_options
 from modelzoo.dense.parameter_groups import matcher_with_prefix
 from modelzoo.dense.pyramid import LevelNorms, build_pyramid
-from modelzoo.dense.semantic_fpn import SemanticFPNHead
-from modelzoo.dense.units import resize
-from modelzoo.dense.upernet import UperNetHead
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["Segmentation", "Segmenter", "build_segmenter"]

@@ -1,8 +1,8 @@
 """Dataset interface: sizes and counts before training, batches during it.
 
 A source (one file beside this one, one line in `SOURCES`) provides `describe` (cheap: counts and sizes), `load` (two
-splits) and `open` (the same, undecoded). A split is either `Images`, all pixels in one tensor, or a PyTorch dataset of
-PIL images that timm's loader reads.
+splits) and `open` (the same, undecoded). A split is `Images`, all pixels in one tensor, or a PyTorch dataset of PIL
+images that timm's loader reads, or a `SampleStream`, without random access.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
+
+from runners.data.streams.sample_stream import SampleStream
 
 __all__ = ["Batch", "Data", "DataInfo", "EvalBatches", "Images", "Source", "SourceInfo", "Split", "TrainBatches"]
 
@@ -34,7 +36,7 @@ class DataInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     storage: Literal["memory", "loader", "stream"] = "memory"
-    """`memory`: one tensor, batched augmentation; `loader`: timm's; `stream`: timm's, without random access."""
+    """`memory`: one tensor, batched augmentation; `loader`: timm's; `stream`: without random access."""
     train_counts: tuple[int, ...] = ()
     """Images of every class, before a validation split is held out; empty for a stream, whose labels are not known
     before it is read."""
@@ -72,7 +74,7 @@ class Images:
         return Images(self.pixels[indices], self.labels[indices])
 
 
-Split = Images | Dataset | IterableDataset
+Split = Images | Dataset | SampleStream
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Source:
 
     Attributes:
         describe: also takes the memory limit in bytes.
-        load: the training and the test split; also takes what `describe` found and the (height, width) of the model's
-            input.
+        load: the training and the test split; also takes what `describe` found, as `SourceInfo` or in a `DataInfo`, and
+            the (height, width) of the model's input.
         open: the same two splits without decoding them, for the fingerprint; images that a program draws may be a
             sample.
     """

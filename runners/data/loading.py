@@ -15,7 +15,7 @@ import torch
 from runners.data.dataset_info import Data, DataInfo
 from runners.data.dense.loading import describe_label_maps, load_label_maps
 from runners.data.epochs import EqualParts
-from runners.data.image_loading import describe_images, load_images
+from runners.data.images.loading import describe_images, load_images
 from runners.data.sharding import Share
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import TrainSpec

@@ -108,11 +108,8 @@ def _files_in(column: Any) -> list[str]:
 
 def _shards(reader: Any) -> Iterable[Part] | None:
     """WebDataset: the shards of the split, by content where they are files."""
-    filenames = getattr(getattr(reader, "split_info", None), "filenames", None)
-    if filenames is None:
-        return None
-    places = [name if "::" in name or "://" in name else os.path.join(reader.root or "", name) for name in filenames]
-    return (_file(place, str(name)) for name, place in zip(filenames, places, strict=True))
+    files = getattr(reader, "shard_files", None)
+    return None if files is None else (_file(place, name) for name, place in files)
 
 
 def _hub_builder(reader: Any) -> Iterable[Part] | None:
@@ -124,7 +121,7 @@ def _hub_builder(reader: Any) -> Iterable[Part] | None:
     files = getattr(getattr(builder, "config", None), "data_files", None) or {}
     found += [_file(str(path)) for path in files.get(reader.split, ())]
     if hasattr(builder, "data_path") and os.path.isdir(builder.data_path):
-        prefix = f"{builder.name}-{reader.split}."
+        prefix = f"{builder.name}-{reader.split.partition('[')[0]}."
         found += [
             _file(str(path)) for path in sorted(Path(builder.data_path).iterdir()) if path.name.startswith(prefix)
         ]

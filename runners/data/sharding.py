@@ -1,7 +1,7 @@
 """Sharding of every batch over the processes that train one trial together (data parallelism).
 
 Images in memory are augmented a batch at a time with one stream, so the whole batch is made and the shard taken from
-it. Images that a loader reads one by one have streams of their own: only those of the shard are read.
+it. Images that a loader reads one by one have streams of their own: only those of the shard are decoded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from runners.data.dataset_info import Batch, EvalBatches, TrainBatches
 
-__all__ = ["ShardedEvalBatches", "ShardedTrainBatches", "Share", "reading_shares"]
+__all__ = ["ShardedEvalBatches", "ShardedTrainBatches", "Share", "reading"]
 
 Share = Callable[[int], Tensor]
 """Function from a batch size to the positions of this process's images in the batch."""
@@ -55,12 +55,18 @@ class ShardedEvalBatches:
                 yield images, labels
 
 
-def reading_shares(loader: DataLoader, share: Share, *, drop_last: bool) -> DataLoader:
-    """Loader of the same batches that reads only this process's images; empty shards are skipped."""
+def reading(loader: DataLoader, order: Sampler, share: Share | None, *, drop_last: bool) -> DataLoader:
+    """Loader like another one that reads in this order, and of every batch only this process's images.
+
+    Args:
+        order: indices of the loader's dataset, or what it takes as such.
+        share: None: all images; empty shards of a batch are skipped.
+    """
     assert loader.batch_size is not None
+    batches = BatchSampler(order, loader.batch_size, drop_last)
     return DataLoader(
         loader.dataset,
-        batch_sampler=_ShardSampler(BatchSampler(loader.sampler, loader.batch_size, drop_last), share),
+        batch_sampler=batches if share is None else _ShardSampler(batches, share),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
@@ -68,7 +74,7 @@ def reading_shares(loader: DataLoader, share: Share, *, drop_last: bool) -> Data
     )
 
 
-class _ShardSampler(Sampler[list[int]]):
+class _ShardSampler(Sampler[list]):
     def __init__(self, batches: BatchSampler, share: Share) -> None:
         self._batches = batches
         self._share = share
@@ -76,7 +82,7 @@ class _ShardSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list]:
         for batch in self._batches:
             mine = [batch[at] for at in self._share(len(batch)).tolist()]
             if mine:

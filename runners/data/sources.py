@@ -1,13 +1,13 @@
-"""Registry of image sources. To add one: a file beside this one and a line here."""
+"""Registry of image sources. To add one: a file in the room of its task and a line here."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from runners.data import digits, shapes
-from runners.data import timm_datasets as timm_names
 from runners.data.dataset_info import Source
 from runners.data.dense import sources as label_maps
+from runners.data.images import digits, shapes
+from runners.data.images import timm_datasets as timm_names
 
 __all__ = ["SOURCES", "source_of"]
 

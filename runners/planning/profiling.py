@@ -117,7 +117,8 @@ def probe_trial(
     train = setting.train
     kind = TASKS[setting.task.name]
     model = kind.build(setting, info, seed=_SEED).to(where)
-    data = load_data(setting.task, train, resources, where, img_size=kind.input_size(setting, info), seed=_SEED)
+    size = kind.input_size(setting, info)
+    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info)
     with global_streams(_SEED):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)
         optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)

@@ -126,7 +126,7 @@ def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
 
 
 def _mixing(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
-    if (train.mixup or train.cutmix) and info.storage != "stream" and info.num_train < 2:
+    if (train.mixup or train.cutmix) and info.num_train < 2:
         message = "mixup and cutmix mix pairs, but there is only one training image"
         yield BrokenRelation("train.mixup", message, "", ("train.mixup", "train.cutmix", "task"))
 

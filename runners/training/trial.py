@@ -83,6 +83,7 @@ def run_trial(
         where,
         img_size=kind.input_size(spec, info),
         seed=spec.seed,
+        info=info,
     )
     data = load(share=processes.shard_of if processes.size > 1 else None)
     if processes.size > 1 and where.type == "cuda":

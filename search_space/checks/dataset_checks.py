@@ -1,4 +1,4 @@
-"""Checks of the test set: that a design does not vary it, and that kept predictions have an order.
+"""Checks of the test set: that a design does not vary it.
 
 An accuracy on one test set minus that on another means nothing.
 All differences of a table refer to one baseline, so every variant must be measured on the images of the baseline.
@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.sweep import Sweep
-from search_space.schema.trial import Setting, TimmDatasetSpec
+from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import format_value
 from search_space.settings.paths import is_path, lay, overlap, split
 
-__all__ = ["dataset_issues", "prediction_issues"]
+__all__ = ["dataset_issues"]
 
 _DATASET = "task.dataset"
 _HINT = (
@@ -45,26 +45,6 @@ def dataset_issues(sweep: Sweep) -> Iterator[Issue]:
             f"and the design {sweep.design.name!r} takes their difference"
         )
         yield Issue(place, message, _HINT)
-
-
-def prediction_issues(sweep: Sweep) -> Iterator[Issue]:
-    """Streamed test sets of a sweep that keeps predictions: two trials may read their images in different orders."""
-    if not sweep.keep_predictions:
-        return
-    settings = [sweep.baseline]
-    for _, values in _assignments(sweep):
-        changed = any(is_path(path) and overlap(path, _DATASET) for path in values)
-        if changed and (setting := _setting(sweep, values)) is not None:
-            settings.append(setting)
-    datasets = [setting.task.dataset for setting in settings]
-    streams = sorted({one.name for one in datasets if isinstance(one, TimmDatasetSpec) and one.is_stream})
-    if streams:
-        message = (
-            f"predictions are paired image by image, but the images of {', '.join(map(repr, streams))} are streamed "
-            "and have no fixed order"
-        )
-        hint = "remove `keep_predictions`, or use a copy of the data with random access: class folders, torch/ or hfds/"
-        yield Issue(("keep_predictions",), message, hint)
 
 
 def _test_set(setting: Setting) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from search_space.checks.dataset_checks import dataset_issues, prediction_issues
+from search_space.checks.dataset_checks import dataset_issues
 from search_space.checks.section_checks import (
     objective_issues,
     prune_issues,
@@ -68,7 +68,6 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     yield from track_issues(sweep)
     yield from _rows(sweep)
     yield from dataset_issues(sweep)
-    yield from prediction_issues(sweep)
     yield from _predictions(sweep)
     yield from () if "match" in sections else match_issues(sweep)
     yield from () if "retune" in sections else retune_issues(sweep)

@@ -98,9 +98,6 @@ class ScenesSpec(DatasetSpec):
         return self.model_dump(exclude={"num_train"})  # drawn from these
 
 
-_STREAMED = ("hfids", "tfds", "wds")
-
-
 class TimmDatasetSpec(DatasetSpec):
     """Dataset of `timm.data.create_dataset`, by its name: `torch/cifar10`, `hfds/...`, `wds/...`, `folder/NAME`, ..."""
 
@@ -126,12 +123,6 @@ class TimmDatasetSpec(DatasetSpec):
         keys = {"input_key": self.input_key, "target_key": self.target_key}
         named = {name: key for name, key in keys.items() if key is not None}
         return {"name": self.name, "test_split": self.test_split, **named}
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether timm reads it as a stream: without random access, in no order that can be relied on."""
-        prefix, _, rest = self.name.partition("/")
-        return bool(rest) and prefix.lower() in _STREAMED
 
 
 def _is_label_maps(name: str) -> str:

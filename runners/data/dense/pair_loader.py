@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampl
 
 from runners.data.dataset_info import Batch
 from runners.data.random_streams import generator, global_streams, stream_seed
-from runners.data.sharding import Share, reading_shares
+from runners.data.sharding import Share, reading
 
 __all__ = ["PairBatches", "PairTrainBatches", "SeededPairs"]
 
@@ -79,7 +79,7 @@ class PairTrainBatches:
             pin_memory=device.type == "cuda",
         )
         if share is not None:
-            self._loader = reading_shares(self._loader, share, drop_last=True)
+            self._loader = reading(self._loader, self._sampler, share, drop_last=True)
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -111,15 +111,16 @@ class PairBatches:
     ) -> None:
         self._device = device
         pairs = SeededPairs(source, transform, 0)
+        order = SequentialSampler(pairs)
         self._loader = DataLoader(
             pairs,
             batch_size,
-            sampler=SequentialSampler(pairs),
+            sampler=order,
             num_workers=num_workers,
             pin_memory=device.type == "cuda",
         )
         if share is not None:
-            self._loader = reading_shares(self._loader, share, drop_last=False)
+            self._loader = reading(self._loader, order, share, drop_last=False)
 
     def __len__(self) -> int:
         return len(self._loader)

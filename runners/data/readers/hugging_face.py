@@ -1,7 +1,6 @@
-"""Hugging Face datasets: rows with random access (`hfds/`) and streams (`hfids/`), by the names of their columns.
+"""Hugging Face datasets with random access (`hfds/`), by the names of their columns.
 
-Written on the public functions of `datasets`, because timm's readers ask for columns called `image` and `label`, and
-for the length of a stream, which a folder of files does not know before its files are counted.
+Written on the public functions of `datasets`, because timm's reader asks for columns called `image` and `label`.
 """
 
 from __future__ import annotations
@@ -12,14 +11,21 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, BinaryIO
 
-from timm.data import create_dataset
-
 from runners.data.readers.labelled_images import LabelledImages
 from runners.data.readers.place import Place
 
-__all__ = ["MissingColumn", "Rows", "hub_offline", "open_rows", "open_stream"]
+__all__ = [
+    "IMAGE_COLUMN",
+    "LABEL_COLUMN",
+    "MissingColumn",
+    "Rows",
+    "check_columns",
+    "hub_offline",
+    "names_of_classes",
+    "open_rows",
+]
 
-_IMAGE, _LABEL = "image", "label"
+IMAGE_COLUMN, LABEL_COLUMN = "image", "label"
 
 
 class MissingColumn(Exception):
@@ -42,11 +48,11 @@ class Rows:
     def __init__(self, dataset: Any, image_key: str, label_key: str) -> None:
         import datasets  # pyright: ignore[reportMissingImports]  # an optional package
 
-        _check_columns(dataset.column_names, image_key, label_key)
+        check_columns(dataset.column_names, image_key, label_key)
         self.dataset = dataset.cast_column(image_key, datasets.Image(decode=False))
         self.image_key = image_key
         self.label_key = label_key
-        self.class_to_idx = _class_names(dataset.features, label_key)
+        self.class_to_idx = names_of_classes(dataset.features, label_key)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -74,51 +80,7 @@ def open_rows(place: Place, split: str, *, in_chans: int, input_key: str | None,
     """
     datasets = import_module("datasets")
     found = datasets.load_dataset(place.name, split=split, cache_dir=place.root)
-    return LabelledImages(Rows(found, input_key or _IMAGE, target_key or _LABEL), in_chans)
-
-
-def open_stream(
-    place: Place,
-    split: str,
-    *,
-    is_training: bool,
-    mode: str,
-    download: bool,
-    input_key: str | None,
-    target_key: str | None,
-) -> Any:
-    """A split as a stream of timm's, whose length and classes are known.
-
-    Raises:
-        MissingColumn: it has no such columns.
-        ImportError, OSError, ValueError, ...: `datasets` cannot load it.
-    """
-    datasets = import_module("datasets")
-    image_key, label_key = input_key or _IMAGE, target_key or _LABEL
-    builder = datasets.load_dataset_builder(place.name, cache_dir=place.root)
-    options: dict[str, Any] = {"download": True} if download else {}
-    features = builder.info.features
-    if not download:
-        stream = builder.as_streaming_dataset(split=split)
-        features = stream.features or features
-        if not getattr((builder.info.splits or {}).get(split), "num_examples", 0):
-            # Without the images: rows of a table, or names of files.
-            labels = stream.select_columns([label_key]) if features and label_key in features else stream
-            options["num_samples"] = sum(1 for _ in labels)
-    if features:
-        _check_columns(features, image_key, label_key)
-    found: Any = create_dataset(
-        f"hfids/{place.name}",
-        root=place.root,
-        split=split,
-        is_training=is_training,
-        input_img_mode=mode,
-        input_key=image_key,
-        target_key=label_key,
-        **options,
-    )
-    found.reader.class_to_idx = found.reader.class_to_idx or _class_names(features, label_key)
-    return found
+    return LabelledImages(Rows(found, input_key or IMAGE_COLUMN, target_key or LABEL_COLUMN), in_chans)
 
 
 _SWITCHES = (("datasets.config", "HF_HUB_OFFLINE"), ("huggingface_hub.constants", "HF_HUB_OFFLINE"))
@@ -145,7 +107,12 @@ def hub_offline() -> Iterator[None]:
             setattr(module, name, value)
 
 
-def _check_columns(columns: Sequence[str] | Mapping[str, Any], image_key: str, label_key: str) -> None:
+def check_columns(columns: Sequence[str] | Mapping[str, Any], image_key: str, label_key: str) -> None:
+    """Refuse a dataset without these columns.
+
+    Raises:
+        MissingColumn: the message names those there are.
+    """
     names = [str(name) for name in columns]
     missing = [(what, key) for what, key in (("input_key", image_key), ("target_key", label_key)) if key not in names]
     if missing:
@@ -156,6 +123,7 @@ def _check_columns(columns: Sequence[str] | Mapping[str, Any], image_key: str, l
         )
 
 
-def _class_names(features: Any, label_key: str) -> dict[str, int]:
+def names_of_classes(features: Any, label_key: str) -> dict[str, int]:
+    """Name of a class -> its label; empty where the labels have no names."""
     names = getattr(features.get(label_key) if features else None, "names", None)
     return {name: index for index, name in enumerate(names or ())}

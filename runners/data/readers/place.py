@@ -87,6 +87,8 @@ def place_of(dataset: Any, resources: Any) -> Place:
         raise SpecError(problem(dataset, "no data directory is given", "set resources.data_dir or --data-dir DIR"))
     if prefix == "wds" and not is_remote:
         return _shards(dataset, rest, Path(data_dir))
+    if prefix == "wds" and "://" not in data_dir and (Path(data_dir) / rest).is_dir():
+        return Place("wds", rest, str(Path(data_dir) / rest))
     if prefix in ("torch", "wds", "tfds"):
         return Place(prefix, rest.lower() if prefix == "torch" else rest, data_dir)
     root = Path(data_dir) / (rest if prefix == "folder" else "" if name == "folder" else name)

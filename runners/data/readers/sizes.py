@@ -16,7 +16,7 @@ from PIL import Image
 from runners.data.readers.image_facts import known_sizes
 from runners.data.readers.labelled_images import DECODING_ERRORS
 
-__all__ = ["common_size"]
+__all__ = ["common_size", "median_size"]
 
 _MOST_ROWS = 2000
 
@@ -32,9 +32,11 @@ def common_size(split: Any) -> tuple[int, int]:
     reader = split.reader
     samples = getattr(reader, "samples", None)
     if samples is not None and len(samples) and isinstance(samples[0][0], str):
-        return _medians([size for size in known_sizes([path for path, _ in samples], reader.root) if size is not None])
+        return median_size(
+            [size for size in known_sizes([path for path, _ in samples], reader.root) if size is not None]
+        )
     rows = np.unique(np.linspace(0, len(reader) - 1, min(len(reader), _MOST_ROWS)).round().astype(int)).tolist()
-    return _medians([size for index in rows if (size := _size(reader, index)) is not None])
+    return median_size([size for index in rows if (size := _size(reader, index)) is not None])
 
 
 def _size(reader: Any, index: int) -> tuple[int, int] | None:
@@ -46,7 +48,8 @@ def _size(reader: Any, index: int) -> tuple[int, int] | None:
         return None
 
 
-def _medians(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def median_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """(height, width): lower medians; of no sizes 1 x 1."""
     if not sizes:
         return 1, 1  # no image can be opened, which the survey refuses
     heights, widths = np.sort(np.asarray(sizes), axis=0)[(len(sizes) - 1) // 2]

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from runners.data.dataset_info import DataInfo
+from runners.data.images.timm_datasets import open_for_survey
 from runners.data.readers.labels import counts_of, label_faults
 from runners.data.readers.place import problem
 from runners.data.sources import SOURCES
 from runners.data.survey.findings import as_text, duplicates_between, faults_of, notes_of
 from runners.data.survey.result import SplitSurvey, Survey
 from runners.data.survey.split_facts import SplitFacts, look_at
-from runners.data.timm_datasets import open_for_survey
 from search_space.schema.trial import TaskSpec
 
 __all__ = ["look_at_images"]

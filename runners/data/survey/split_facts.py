@@ -8,6 +8,7 @@ all of CIFAR.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,6 @@ import msgspec
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import IterableDataset
 
 from results.store.files import atomic_write
 from runners.data.dataset_info import Images
@@ -27,6 +27,7 @@ from runners.data.parts import parts_of
 from runners.data.readers.image_facts import ImageFact, facts_of_files, pixel_digest, reason
 from runners.data.readers.labelled_images import DECODING_ERRORS, UnreadableImage
 from runners.data.readers.labels import raw_labels
+from runners.data.streams.sample_stream import Sample, SampleStream, UnreadableStream, in_file_order
 from runners.machine.file_digests import user_file_digests
 from runners.machine.user_cache import default_directory, image_facts
 from search_space.parsing.errors import SpecError
@@ -104,16 +105,18 @@ def _of_array(pixels: Any, labels: Any) -> SplitFacts:
 
 
 class _Found(msgspec.Struct):
-    """What was found in tables, archives or shards. Labels are those of the reader where they are numbers."""
+    """What was found in tables, archives, shards or streams. Labels are as the reader has them; names of streams only,
+    because the other readers tell them."""
 
     labels: list[Any]
     images: list[tuple[int, int, str, str]]
+    names: list[str] = []
 
 
 def _kept(split: Any, reader: Any, name: str, notes: tuple[str, ...], say: _Say) -> SplitFacts | None:
     parts = parts_of(split)
     paths = [part.content for part in parts if isinstance(part.content, str)]
-    is_stream = isinstance(split, IterableDataset)
+    is_stream = isinstance(split, SampleStream)
     is_local = bool(paths) or any(part.content is not None for part in parts)
     if is_stream and (not is_local or _is_remote(parts)):
         return None
@@ -131,20 +134,23 @@ def _kept(split: Any, reader: Any, name: str, notes: tuple[str, ...], say: _Say)
         found = _read(split, name, say)
         _save(path, found)
     facts = [ImageFact(*each) for each in found.images]
-    names = "image {}".format if is_stream else lambda at: reader.filename(at) or f"image {at}"
-    return SplitFacts(found.labels, facts, names, len(split), notes)  # pyright: ignore[reportArgumentType]
+    places = found.names.__getitem__ if is_stream else lambda at: reader.filename(at) or f"image {at}"
+    root = getattr(reader, "root", None)
+    above = f"{os.path.dirname(os.path.abspath(root))}{os.sep}" if root else ""
+    return SplitFacts(found.labels, facts, lambda at: places(at).removeprefix(above), len(split), notes, places)
 
 
 def _is_remote(parts: Any) -> bool:
-    """Whether a shard is read over a network: it has a name and no file."""
-    return any(part.content is None and ("://" in part.name or "::" in part.name) for part in parts)
+    """Whether a shard is read over a network or from a command: it has a name and no file."""
+    return any(part.content is None and ("://" in part.name or part.name.startswith("pipe:")) for part in parts)
 
 
 def _read(split: Any, name: str, say: _Say) -> _Found:
     say(f"reading the images of {name}, once, to see whether all can be read")
     found = _Found([], [])
-    for image, label, fault in _images(split):
+    for image, label, fault, name in _images(split):
         found.labels.append(label)
+        found.names += [name] * isinstance(split, SampleStream)
         if image is None:
             found.images.append((0, 0, "", fault))
         else:
@@ -152,13 +158,13 @@ def _read(split: Any, name: str, say: _Say) -> _Found:
     return found
 
 
-def _images(split: Any) -> Iterator[tuple[Image.Image | None, Any, str]]:
-    if isinstance(split, IterableDataset):
+def _images(split: Any) -> Iterator[tuple[Image.Image | None, Any, str, str]]:
+    """Image, or None, label, why there is no image, and name of each sample of a stream."""
+    if isinstance(split, SampleStream):
         try:
-            for image, label in split:
-                yield image, label, ""
-        except DECODING_ERRORS as err:
-            yield None, None, f"the stream ends here: {reason(err)}"
+            yield from map(_of_sample, in_file_order(split))
+        except UnreadableStream as err:
+            yield None, None, "its images end here", str(err)
         return
     labels = raw_labels(split)
     for index in range(len(split)):
@@ -168,9 +174,18 @@ def _images(split: Any) -> Iterator[tuple[Image.Image | None, Any, str]]:
             stream, _ = split.reader[index]
             with stream, Image.open(stream) as image:
                 image.load()
-                yield image, value, ""
+                yield image, value, "", ""
         except (*DECODING_ERRORS, UnreadableImage) as err:
-            yield None, value, reason(err)
+            yield None, value, reason(err), ""
+
+
+def _of_sample(sample: Sample) -> tuple[Image.Image | None, Any, str, str]:
+    try:
+        with Image.open(io.BytesIO(sample.encoded)) as opened:
+            opened.load()
+            return opened.copy(), sample.label, "", sample.name
+    except DECODING_ERRORS as err:
+        return None, sample.label, sample.fault or reason(err), sample.name
 
 
 def _load(path: Path | None) -> _Found | None:

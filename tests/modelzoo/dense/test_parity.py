@@ -7,13 +7,13 @@ import re
 import pytest
 import torch
 
-from modelzoo.dense.fcn import FCNHead
+from modelzoo.dense.heads.fcn import FCNHead
+from modelzoo.dense.heads.semantic_fpn import SemanticFPNHead
+from modelzoo.dense.heads.units import resize
+from modelzoo.dense.heads.upernet import UperNetHead
 from modelzoo.dense.loss import pixel_cross_entropy, segmentation_loss
 from modelzoo.dense.pyramid import FeaturePyramid
 from modelzoo.dense.segmenter import Segmentation
-from modelzoo.dense.semantic_fpn import SemanticFPNHead
-from modelzoo.dense.units import resize
-from modelzoo.dense.upernet import UperNetHead
 
 IGNORED = 255
 RELATIVE = 1e-5

@@ -235,7 +235,7 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
     assert {
         "runners.training.trial",
         "runners.training.loop",
-        "runners.data.digits",
+        "runners.data.images.digits",
         "modelzoo.factory.build",
     } <= softmax & refiner
     assert not any(name.startswith(("runners.engines", "runners.cli", "results")) for name in softmax)

@@ -139,11 +139,10 @@ def test_an_archive_is_known_by_content(png_folder, found):
 
 
 class Shards:
-    """What timm's reader of WebDatasets knows before it reads: root and file names of the split."""
+    """What a reader of shards knows before it reads: names of the shards and where they are."""
 
     def __init__(self, root, *names):
-        self.root = str(root)
-        self.split_info = type("SplitInfo", (), {"filenames": names})()
+        self.shard_files = [(name, name if "://" in name else str(root / name)) for name in names]
 
 
 def test_shards_are_known_by_content_here_and_by_name_elsewhere(tmp_path):

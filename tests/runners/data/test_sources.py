@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,13 @@ def _load(dataset, img_size=(8, 8), seed=0, val_fraction=0.25, **train):
 
 
 def test_every_source_file_is_in_the_table():
+    folder = Path(runners.data.__file__).parent
     with_describe = {
-        path.stem for path in Path(runners.data.__file__).parent.glob("*.py") if "\ndef describe(" in path.read_text()
+        ".".join(["runners.data", *path.relative_to(folder).with_suffix("").parts])
+        for path in folder.rglob("*.py")
+        if re.search(r"^def describe(_scenes|_folder)?\(", path.read_text(), re.MULTILINE)
     }
-    assert with_describe == {source.describe.__module__.rpartition(".")[2] for source in SOURCES.values()}
+    assert with_describe == {source.describe.__module__ for source in SOURCES.values()}
 
 
 @pytest.mark.parametrize("dataset", BUILTIN, ids=lambda dataset: dataset.name)

@@ -45,6 +45,7 @@ class Kind:
     options: dict[str, Any] = field(default_factory=dict)
     package: str = ""
     is_stream: bool = False
+    is_remote: bool = False
     has_names: bool = True
     has_files: bool = True
     side: int = 16
@@ -106,11 +107,16 @@ def _qmnist(root: Path, classes: Sequence[str], train: Split, test: Split) -> No
 
 
 def write_parquet(
-    root: Path, splits: dict[str, Split], label_type: Any, *, columns: tuple[str, str] = ("image", "label")
+    root: Path,
+    splits: dict[str, Split],
+    label_type: Any,
+    *,
+    columns: tuple[str, str] = ("image", "label"),
+    file: str = "{}-00000-of-00001.parquet",
 ) -> None:
     """A Hugging Face dataset of Parquet files; labels of -1 and others are written as they are."""
     datasets = pytest.importorskip("datasets")
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     image_key, label_key = columns
     features = datasets.Features({image_key: datasets.Image(), label_key: label_type})
     for name, split in splits.items():
@@ -118,7 +124,7 @@ def write_parquet(
             image_key: [{"bytes": image, "path": f"{index}.png"} for index, (_, image) in enumerate(split)],
             label_key: [label for label, _ in split],
         }
-        datasets.Dataset.from_dict(rows, features=features).to_parquet(str(root / f"{name}-00000-of-00001.parquet"))
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(str(root / file.format(name)))
 
 
 def _parquet(root: Path, classes: Sequence[str], train: Split, test: Split) -> None:
@@ -126,24 +132,76 @@ def _parquet(root: Path, classes: Sequence[str], train: Split, test: Split) -> N
     write_parquet(root / "toy", {"train": train, "validation": test}, datasets.ClassLabel(names=list(classes)))
 
 
-def write_shard(path: Path, split: Split, *, key: str = "png") -> None:
-    """A shard of WebDataset: `00000.png`, `00000.cls`, ... in a tar file."""
+def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as out:
-        for index, (label, image) in enumerate(split):
-            for name, content in ((f"{index:05}.{key}", image), (f"{index:05}.cls", str(label).encode())):
-                entry = tarfile.TarInfo(name)
-                entry.size = len(content)
-                out.addfile(entry, io.BytesIO(content))
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            out.addfile(entry, io.BytesIO(content))
 
 
-def _shards(root: Path, classes: Sequence[str], train: Split, test: Split) -> None:
+def write_shard(path: Path, split: Split, *, key: str = "png", first: int = 0) -> None:
+    """A shard of WebDataset: `00000.png`, `00000.cls`, ... in a tar file."""
+    pairs = [
+        ((f"{index:05}.{key}", image), (f"{index:05}.cls", str(label).encode()))
+        for index, (label, image) in enumerate(split, first)
+    ]
+    write_tar(path, [member for pair in pairs for member in pair])
+
+
+def _shards(root: Path, classes: Sequence[str], train: Split, test: Split, address: str = "{}") -> None:
+    """Two shards for each split; `address` is how `_info.json` writes the path of one."""
     found = {}
     for name, split in (("train", train), ("validation", test)):
-        write_shard(root / "toy" / f"{name}-0.tar", split)
-        lengths, files = [len(split)], [f"{name}-0.tar"]
+        half = len(split) // 2
+        parts = split[:half], split[half:]
+        for number, part in enumerate(parts):
+            write_shard(root / "toy" / f"{name}-{number}.tar", part, first=number * half)
+        files = [address.format(root / "toy" / f"{name}-{number}.tar") for number in range(2)]
+        lengths = list(map(len, parts))
         found[name] = {"name": name, "num_samples": len(split), "filenames": files, "shard_lengths": lengths}
     (root / "toy/_info.json").write_text(json.dumps({"splits": found}))
+
+
+def _piped(root: Path, classes: Sequence[str], train: Split, test: Split) -> None:
+    _shards(root, classes, train, test, "pipe:cat {}")
+
+
+def _parquet_parts(root: Path, classes: Sequence[str], train: Split, test: Split) -> None:
+    datasets = pytest.importorskip("datasets")
+    kind = datasets.ClassLabel(names=list(classes))
+    for name, split in (("train", train), ("validation", test)):
+        for number in range(3):
+            part = f"{name}-{number:05}-of-00003"
+            write_parquet(root / "toy", {part: split[number::3]}, kind, file="{}.parquet")
+
+
+def _tensorflow(root: Path, classes: Sequence[str], train: Split, test: Split) -> None:
+    """Written by TensorFlow Datasets itself, which encodes the pixels again and shuffles them once."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    features = {
+        "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+        "label": tfds.features.ClassLabel(names=list(classes)),
+    }
+
+    with tfds.core.registered.skip_registration():
+
+        class Toy(tfds.core.GeneratorBasedBuilder):
+            VERSION = tfds.core.Version("1.0.0")
+
+            def _info(self):
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, manager):
+                return {"train": self._generate_examples(train), "validation": self._generate_examples(test)}
+
+            def _generate_examples(self, split):
+                for index, (label, image) in enumerate(split):
+                    yield index, {"image": np.array(Image.open(io.BytesIO(image))), "label": label}
+
+    root.mkdir(parents=True, exist_ok=True)
+    Toy(data_dir=str(root)).download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=2))
 
 
 KINDS = {
@@ -157,13 +215,25 @@ KINDS = {
         Kind("torch/qmnist", _qmnist, {"in_chans": 1}, has_names=False, has_files=False, side=28),
         Kind("hfds/toy", _parquet, package="datasets"),
         Kind("hfids/toy", _below("toy"), {"test_split": "validation"}, package="datasets", is_stream=True),
-        Kind("wds/toy", _shards, {"num_classes": 2}, package="webdataset", is_stream=True, has_names=False),
+        Kind("hfids/parts", _parquet_parts, {"name": "hfids/toy"}, package="datasets", is_stream=True),
+        Kind("wds/toy", _shards, {"num_classes": 2}, has_names=False),
+        Kind(
+            "wds/pipe",
+            _piped,
+            {"name": "wds/toy", "num_classes": 2},
+            package="webdataset",
+            is_stream=True,
+            is_remote=True,
+            has_names=False,
+        ),
+        Kind("tfds/toy", _tensorflow, package="tensorflow_datasets", is_stream=True, has_files=False),
     )
 }
 
 
 @pytest.fixture(params=sorted(KINDS))
 def kind(request, tmp_path, monkeypatch) -> Kind:
+    """Every kind of dataset whose package is installed."""
     found = KINDS[request.param]
     if found.package:
         pytest.importorskip(found.package)

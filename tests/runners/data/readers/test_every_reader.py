@@ -29,7 +29,15 @@ def task_of(kind: Kind, **options: Any) -> TaskSpec:
 
 def written(kind: Kind, root, train, test, classes=("ant", "bee")) -> Resources:
     kind.write(root / "data", classes, train, test)
-    return Resources(data_dir=str(root / "data"))
+    return Resources(data_dir=str(root / "data"), download=kind.is_remote)
+
+
+@pytest.fixture
+def seen(kind) -> Kind:
+    """Every kind that is looked at before anything trains: not what is read over a network."""
+    if kind.is_remote:
+        pytest.skip("it is not looked at")
+    return kind
 
 
 def pixels_of(kind: Kind, images: list[bytes]) -> list[np.ndarray]:
@@ -60,68 +68,75 @@ def test_images_and_labels_are_those_of_the_files(kind, tmp_path, limit):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_survey_counts_classes_sizes_and_the_most_frequent_class(kind, tmp_path):
+def test_survey_counts_classes_sizes_and_the_most_frequent_class(seen, tmp_path):
     train, test = splits(6, 5)  # labels of the test split: 0 1 0 1 0
-    survey = survey_dataset(task_of(kind), written(kind, tmp_path, train, test))
+    survey = survey_dataset(task_of(seen), written(seen, tmp_path, train, test))
     assert (survey.train.images, survey.train.counts[:2]) == (6, (3, 3))
     assert (survey.test.images, survey.test.counts[:2], survey.test.majority) == (5, (3, 2), 0.6)
-    assert survey.test.sizes == {(kind.side, kind.side): 5}
-    assert survey.class_names == (("ant", "bee") if kind.has_names else survey.class_names)
+    assert survey.test.sizes == {(seen.side, seen.side): 5}
+    assert survey.class_names == (("ant", "bee") if seen.has_names else survey.class_names)
     assert (survey.duplicates.train, survey.duplicates.test) == (0, 0)
 
 
-def test_an_image_of_both_splits_is_counted_and_named(kind, tmp_path):
+def test_an_image_of_both_splits_is_counted_and_named(seen, tmp_path):
     train, test = splits()
-    survey = survey_dataset(task_of(kind), written(kind, tmp_path, train, [*test, (0, train[0][1])]))
+    survey = survey_dataset(task_of(seen), written(seen, tmp_path, train, [*test, (0, train[0][1])]))
     assert (survey.duplicates.train, survey.duplicates.test) == (1, 1)
     assert sum("1 of 5 test images is also among the training images: " in note for note in survey.notes) == 1
     ((ours, theirs),) = survey.duplicates.pairs
-    if kind.name == "folder/toy":
+    if seen.name == "folder/toy" or seen.name == "hfids/toy":
         assert (ours, theirs) == ("train/ant/0.png", "val/ant/4.png")
-    elif not kind.has_files or kind.name == "wds/toy":
+    elif seen.name == "hfids/parts":
+        assert (ours, theirs) == ("0.png", "1.png")  # as the tables name them
+    elif seen.name == "wds/toy":
+        assert (ours, theirs) == ("toy/train-0.tar/00000.png", "toy/validation-1.tar/00004.png")
+    elif not seen.is_stream and not seen.has_files:
         assert (ours, theirs) == ("image 0", "image 4")
 
 
 @pytest.mark.parametrize("inner", ["test", "train"])
-def test_a_split_that_contains_the_other_is_refused(kind, tmp_path, inner):
+def test_a_split_that_contains_the_other_is_refused(seen, tmp_path, inner):
     train, test = splits()
     larger = [*train, *test]
-    resources = written(kind, tmp_path, *((larger, test) if inner == "test" else (train, larger)))
+    resources = written(seen, tmp_path, *((larger, test) if inner == "test" else (train, larger)))
     with pytest.raises(SpecError, match=r"all images of the split .* are also in"):
-        survey_dataset(task_of(kind), resources)
+        survey_dataset(task_of(seen), resources)
 
 
-@pytest.mark.parametrize("at", [0, 2])
-def test_a_broken_image_is_refused_and_no_other_is_read_in_its_place(kind, tmp_path, at):
-    if not kind.has_files:
+@pytest.mark.parametrize("broken", [[0], [2], [1, 4]])
+def test_broken_images_are_refused_by_name_and_no_others_are_read_in_their_place(seen, tmp_path, broken):
+    if not seen.has_files:
         pytest.skip("one array has no broken image")
     train, test = splits()
-    train[at] = (train[at][0], train[at][1][:200])
+    for at in broken:
+        train[at] = (train[at][0], train[at][1][:200])
     with pytest.raises(SpecError) as caught:
-        survey_dataset(task_of(kind), written(kind, tmp_path, train, test))
-    assert "can" in caught.value.problems[0].message  # `cannot be read`, or how many can
-    assert "train" in caught.value.problems[0].message
+        survey_dataset(task_of(seen), written(seen, tmp_path, train, test))
+    count = "1 image" if len(broken) == 1 else f"{len(broken)} images"
+    message = caught.value.problems[0].message.removeprefix(f"dataset {seen.options.get('name', seen.name)!r}: ")
+    assert message.startswith(f"{count} of the split '{seen.options.get('train_split', 'train')}' cannot be read: ")
+    assert message.count(".png: ") == len(broken)
 
 
-def test_classes_of_one_split_only_are_refused(kind, tmp_path):
-    if kind.name not in ("folder/toy", "torch/folder", "folder/toy.tar", "torch/imagenet"):
+def test_classes_of_one_split_only_are_refused(seen, tmp_path):
+    if seen.name not in ("folder/toy", "torch/folder", "folder/toy.tar", "torch/imagenet"):
         pytest.skip("its classes are one list for both splits")
     train, test = splits()
     train = [*train, (2, png(noise(50)))]
     with pytest.raises(SpecError, match=r"only in one of them: cow"):
-        describe_dataset(task_of(kind), written(kind, tmp_path, train, test, ("ant", "bee", "cow")))
+        describe_dataset(task_of(seen), written(seen, tmp_path, train, test, ("ant", "bee", "cow")))
 
 
-def test_fewer_classes_than_labels_are_refused(kind, tmp_path):
+def test_fewer_classes_than_labels_are_refused(seen, tmp_path):
     train, test = splits()
-    if kind.name == "hfids/toy":
+    if seen.name == "hfids/toy":
         pytest.skip("it numbers the classes that there are")
-    resources = written(kind, tmp_path, [(label * 3, image) for label, image in train], test, "abcd")
+    resources = written(seen, tmp_path, [(label * 3, image) for label, image in train], test, "abcd")
     with pytest.raises(SpecError, match=r"not below num_classes|different classes"):
-        survey_dataset(task_of(kind, num_classes=3), resources)
+        survey_dataset(task_of(seen, num_classes=3), resources)
 
 
-def test_one_class_is_no_task(kind, tmp_path):
+def test_one_class_is_no_task(seen, tmp_path):
     train, test = ([(0, image) for _, image in split] for split in splits())
     with pytest.raises(SpecError, match=r"every answer would be right|no column 'label'"):
-        survey_dataset(task_of(kind), written(kind, tmp_path, train, test))
+        survey_dataset(task_of(seen), written(seen, tmp_path, train, test))

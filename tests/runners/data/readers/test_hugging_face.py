@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from runners.data import describe_dataset, load_data
+from runners.data.survey.survey import survey_dataset
 from search_space import Resources, SpecError, variant_id
 from search_space.schema.trial import Setting, TaskSpec, TimmDatasetSpec, TrainSpec
 
@@ -112,3 +113,15 @@ def test_without_names_of_classes_their_number_is_asked_for(toy):
     message, hint = refusal(toy, [0, 1, 2, 1] * 2, num_classes=None)
     assert message == "the reader does not report the number of classes"
     assert hint == "write num_classes: 3, if the labels 0 to 2 are all there are"
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_damaged_table_of_a_stream_is_refused(toy, tmp_path, split):
+    """The length of a stream is counted without its images, so that the damage is met later."""
+    toy([0, 1] * 4)
+    path = tmp_path / "toy" / f"{split}-00000-of-00001.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(500) + content[600:])
+    task = TaskSpec(dataset=TimmDatasetSpec(name="hfids/toy", num_classes=2))
+    with pytest.raises(SpecError, match=f"{split}.* cannot be read|{split}.*can be read"):
+        survey_dataset(task, Resources(data_dir=str(tmp_path)))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from runners.data import describe_dataset, load_data
+from runners.data.images import opening
 from runners.data.readers.split_folders import SplitNotFound
 from runners.data.readers.torchvision_sets import part_of
 from search_space import Resources, SpecError
@@ -19,9 +20,9 @@ from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
 from .conftest import KINDS, noise, png, splits
 
 
-def describe(root: Path, name: str, **options: Any):
+def describe(root: Path, name: str, *, download: bool = False, **options: Any):
     dataset = TimmDatasetSpec.model_validate({"name": name, **options})
-    return describe_dataset(TaskSpec(dataset=dataset), Resources(data_dir=str(root)))
+    return describe_dataset(TaskSpec(dataset=dataset), Resources(data_dir=str(root), download=download))
 
 
 def refusal(root: Path, name: str, **options: Any) -> str:
@@ -174,7 +175,6 @@ def test_a_single_tar_file_is_not_both_splits(tmp_path):
 class TestPlaces:
     def test_the_name_of_shards_is_their_folder(self, tmp_path):
         """It was ignored: a typo read the same data."""
-        pytest.importorskip("webdataset")
         KINDS["wds/toy"].write(tmp_path, ("a", "b"), *splits())
         assert describe(tmp_path, "wds/toy", num_classes=2).num_train == 6
         assert refusal(tmp_path, "wds/tyo", num_classes=2) == (
@@ -183,15 +183,27 @@ class TestPlaces:
         )
 
     @pytest.mark.parametrize(
-        ("prefix", "package"), [("wds", "webdataset"), ("hfds", "datasets"), ("hfids", "datasets")]
+        ("prefix", "package", "install"),
+        [
+            ("hfds", "datasets", "'archsweep[hub]'"),
+            ("hfids", "datasets", "'archsweep[hub]'"),
+            ("tfds", "tensorflow_datasets", "tensorflow-datasets tensorflow"),
+        ],
     )
-    def test_a_missing_package_is_named(self, tmp_path, monkeypatch, prefix, package):
-        import runners.data.timm_datasets as module
-
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    def test_a_missing_package_is_named(self, tmp_path, monkeypatch, prefix, package, install):
+        monkeypatch.setattr(opening, "find_spec", lambda name: None)
         (tmp_path / "toy").mkdir()
         assert refusal(tmp_path, f"{prefix}/toy", num_classes=2) == (
-            f"needs the package '{package}', which is not installed\npip install {package}"
+            f"needs the package '{package}', which is not installed\npip install {install}"
+        )
+
+    def test_shards_need_a_package_only_where_they_are_read_over_a_network(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(opening, "find_spec", lambda name: None)
+        KINDS["wds/toy"].write(tmp_path, ("a", "b"), *splits())
+        assert describe(tmp_path, "wds/toy", num_classes=2).num_test == 4
+        address = {"train_split": "https://host.invalid/a.tar|8", "test_split": "https://host.invalid/b.tar|8"}
+        assert refusal(tmp_path, "wds/toy", download=True, num_classes=2, **address) == (
+            "needs the package 'webdataset', which is not installed\npip install 'archsweep[shards]'"
         )
 
     @pytest.mark.parametrize("option", ["input_key", "target_key"])

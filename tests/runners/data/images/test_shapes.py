@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from runners.data import describe_dataset
-from runners.data.shapes import draw_shapes
+from runners.data.images.shapes import draw_shapes
 from search_space.schema.resources import Resources
 from search_space.schema.trial import ShapesSpec, TaskSpec
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from modelzoo.dense.units import ConvUnit, PixelClassifier, resize
+from modelzoo.dense.heads.units import ConvUnit, PixelClassifier, resize
 
 __all__ = ["SemanticFPNHead"]
 

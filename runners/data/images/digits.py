@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from runners.data.dataset_info import Images, SourceInfo
+from runners.data.dataset_info import DataInfo, Images, SourceInfo
 from runners.data.holdout import stratified_holdout
 from runners.data.readers.labels import counts_of
 
@@ -52,5 +52,7 @@ def open_splits(dataset: Any, resources: Any) -> tuple[Images, Images]:
     return _splits()
 
 
-def load(dataset: Any, resources: Any, found: SourceInfo, img_size: tuple[int, int]) -> tuple[Images, Images]:
+def load(
+    dataset: Any, resources: Any, found: DataInfo | SourceInfo, img_size: tuple[int, int]
+) -> tuple[Images, Images]:
     return _splits()

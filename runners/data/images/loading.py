@@ -1,8 +1,4 @@
-"""Data of a trial of classification: hold out the validation split, choose between tensor and timm's loader.
-
-A dataset that fits into memory (`IN_MEMORY_BYTES` decoded, in its own size) is held as one tensor. The limit is a
-constant and not a resource: the two ways augment differently, so the choice must follow from the dataset alone.
-"""
+"""Data of a trial of classification: hold out the validation split, choose between tensor and timm's loader."""
 
 from __future__ import annotations
 
@@ -10,17 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, SourceInfo, Split, TrainBatches
 from runners.data.epochs import train_batch_size
 from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
+from runners.data.images.timm_loader import LoaderBatches, LoaderTrainBatches, subset
 from runners.data.random_streams import generator
 from runners.data.readers.labels import labels_of
 from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
 from runners.data.sources import source_of
+from runners.data.streams.order import FirstSamples
+from runners.data.streams.sample_stream import SampleStream
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
-from runners.data.timm_loader import LoaderBatches, LoaderTrainBatches, subset
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec, TrainSpec
 
@@ -64,28 +62,19 @@ def load_images(
     info: DataInfo,
 ) -> Data:
     """Batches of one trial: images (B, C, H, W), labels (B,); see `load_data`."""
-    source = source_of(task.dataset)
-    train_split, test_split = source.load(task.dataset, resources, info, img_size)
+    train_split, test_split = source_of(task.dataset).load(task.dataset, resources, info, img_size)
     val_split: Split | None = None
     if info.num_val:
         train_split, val_split = _hold_out(train_split, task.val_fraction)
-    # A stream has one read position: calibration must not share it with training.
-    calibration = (
-        source.load(task.dataset, resources, info, img_size)[0]
-        if isinstance(train_split, IterableDataset)
-        else _fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
-    )
+    calibration = _fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
     batch_size = train_batch_size(train, info.num_train)
     shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
 
     def evaluation(split: Split, *, share: Share | None = None, batch_size: int = train.batch_size) -> EvalBatches:
-        is_shared_while_reading = not isinstance(split, Images | IterableDataset)
         if isinstance(split, Images):
             batches = TensorBatches(split, batch_size=batch_size, **shape)
-        else:
-            options = {"num_workers": resources.num_workers, "share": share if is_shared_while_reading else None}
-            batches = LoaderBatches(split, batch_size=batch_size, **options, **shape)
-        return ShardedEvalBatches(batches, share) if share and not is_shared_while_reading else batches
+            return ShardedEvalBatches(batches, share) if share else batches
+        return LoaderBatches(split, batch_size=batch_size, num_workers=resources.num_workers, share=share, **shape)
 
     return Data(
         info=info,
@@ -99,18 +88,12 @@ def load_images(
 def _train_batches(
     split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, share: Share | None, **shape: Any
 ) -> TrainBatches:
-    is_shared_while_reading = not isinstance(split, Images | IterableDataset)
     if isinstance(split, Images):
         options = {"crop_padding": train.crop_padding, "hflip": train.hflip, "reprob": train.reprob}
         batches = TensorTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
-    else:
-        options = {
-            "train": train,
-            "num_workers": resources.num_workers,
-            "share": share if is_shared_while_reading else None,
-        }
-        batches = LoaderTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
-    return ShardedTrainBatches(batches, share) if share and not is_shared_while_reading else batches
+        return ShardedTrainBatches(batches, share) if share else batches
+    options = {"train": train, "num_workers": resources.num_workers, "share": share}
+    return LoaderTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
 
 
 def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
@@ -121,6 +104,8 @@ def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
 
 def _fixed_sample(split: Split, num_images: int) -> Split:
     """First images of one shuffled order, the same for all seeds and variants."""
+    if isinstance(split, SampleStream):
+        return FirstSamples(split, max(num_images, 1))
     order = torch.randperm(len(split), generator=generator(0, "calibration"))  # pyright: ignore[reportArgumentType]
     return _pick(split, order[: max(num_images, 1)])
 

@@ -2,8 +2,8 @@
 
 timm's transforms draw from global generators. Each image gets its own stream, named by the trial's seed, the epoch
 and the image, so that augmentation depends neither on the number of loader workers nor on the dropout of the
-architecture. Streamed datasets have no image numbers; there the images that a worker has read are counted instead, and
-the order is that of the reader, the same for all seeds of a sweep.
+architecture. The images of a stream are known by their shard and their position in it; this process reads them in its
+own order (`streams/order.py`), and the loader's workers decode and augment them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 from timm.data import create_loader
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Subset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
 
 from runners.data.dataset_info import Batch, DataInfo
 from runners.data.decoding import pil_mode
 from runners.data.random_streams import generator, global_streams, stream_seed
-from runners.data.sharding import Share, reading_shares
+from runners.data.sharding import Share, reading
+from runners.data.streams.images import StreamImages
+from runners.data.streams.order import EpochOrder, FileOrder
+from runners.data.streams.sample_stream import Sample, SampleStream
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["LoaderBatches", "LoaderTrainBatches", "subset"]
@@ -29,7 +32,7 @@ class LoaderTrainBatches:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | SampleStream,
         *,
         info: DataInfo,
         img_size: tuple[int, int],
@@ -42,11 +45,9 @@ class LoaderTrainBatches:
     ) -> None:
         self._seed = seed
         self._device = device
-        self._dataset = dataset
-        is_stream = isinstance(dataset, IterableDataset)
-        self._images = None if is_stream else _SeededImages(dataset, info.in_chans, seed)
+        self._images = _SeededImages(dataset, info, seed)
         self._loader: Any = create_loader(
-            dataset if self._images is None else self._images,  # pyright: ignore[reportArgumentType]
+            self._images,  # pyright: ignore[reportArgumentType]
             input_size=(info.in_chans, *img_size),
             batch_size=batch_size,
             is_training=True,
@@ -56,26 +57,21 @@ class LoaderTrainBatches:
             auto_augment=train.aa,
             **_shared(info, num_workers, device),
         )
-        self._sampler = self._loader.sampler
-        if share is not None:
-            assert not is_stream, "streams are sharded batch by batch"
-            self._loader = reading_shares(self._loader, share, drop_last=True)
-        self._stream_transform = _SeededTransform(dataset.transform, seed) if is_stream else None  # pyright: ignore
-        if is_stream:
-            dataset.transform = self._stream_transform  # pyright: ignore[reportAttributeAccessIssue]
+        is_stream = isinstance(dataset, SampleStream)
+        self._order: Any = EpochOrder(dataset, seed) if is_stream else self._loader.sampler
+        if is_stream or share is not None:
+            self._loader = reading(self._loader, self._order, share, drop_last=True)
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        if self._images is not None:
-            self._images.epoch = number
-            assert isinstance(self._sampler, RandomSampler)
-            self._sampler.generator = generator(self._seed, "order", number)
-        elif hasattr(self._dataset, "set_epoch"):
-            assert self._stream_transform is not None
-            self._stream_transform.begin(number)
-            self._dataset.set_epoch(number)  # pyright: ignore[reportAttributeAccessIssue]
+        self._images.epoch = number
+        if isinstance(self._order, EpochOrder):
+            self._order.epoch = number
+        else:
+            assert isinstance(self._order, RandomSampler)
+            self._order.generator = generator(self._seed, "order", number)
         self._loader.generator = generator(self._seed, "workers", number)
         yield from _on_device(self._loader, self._device)
 
@@ -85,7 +81,7 @@ class LoaderBatches:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | SampleStream,
         *,
         info: DataInfo,
         img_size: tuple[int, int],
@@ -95,17 +91,18 @@ class LoaderBatches:
         share: Share | None = None,
     ) -> None:
         self._device = device
-        is_stream = isinstance(dataset, IterableDataset)
         self._loader: Any = create_loader(
-            dataset if is_stream else _SeededImages(dataset, info.in_chans, 0),  # pyright: ignore[reportArgumentType]
+            _SeededImages(dataset, info, 0),  # pyright: ignore[reportArgumentType]
             input_size=(info.in_chans, *img_size),
             batch_size=batch_size,
             is_training=False,
             crop_pct=1.0,
             **_shared(info, num_workers, device),
         )
-        if share is not None:
-            self._loader = reading_shares(self._loader, share, drop_last=False)
+        is_stream = isinstance(dataset, SampleStream)
+        if is_stream or share is not None:
+            order = FileOrder(dataset) if is_stream else self._loader.sampler
+            self._loader = reading(self._loader, order, share, drop_last=False)
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -117,11 +114,12 @@ class LoaderBatches:
 
 
 class _SeededImages(Dataset):
-    """Dataset whose item i is transformed with the stream of (seed, epoch, i)."""
+    """Dataset whose item i is transformed with the stream of (seed, epoch, i); of a stream, i is a sample."""
 
-    def __init__(self, dataset: Any, in_chans: int, seed: int) -> None:
-        self._dataset = dataset
-        self._mode = pil_mode(in_chans)
+    def __init__(self, dataset: Any, info: DataInfo, seed: int) -> None:
+        is_stream = isinstance(dataset, SampleStream)
+        self._dataset: Any = StreamImages(dataset, info.in_chans, info.num_classes) if is_stream else dataset
+        self._mode = pil_mode(info.in_chans)
         self._seed = seed
         self.epoch = 0
         self.transform: Callable[[Any], Any] | None = None  # set by create_loader
@@ -129,33 +127,12 @@ class _SeededImages(Dataset):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int | Sample) -> tuple[Any, int]:
         image, label = self._dataset[index]
         assert self.transform is not None
-        with global_streams(stream_seed(self._seed, "augmentation", self.epoch, index)):
+        names = (index.shard, index.index) if isinstance(index, Sample) else (index,)
+        with global_streams(stream_seed(self._seed, "augmentation", self.epoch, *names)):
             return self.transform(image.convert(self._mode)), label
-
-
-class _SeededTransform:
-    """Transform for streamed datasets: image k of a worker uses the stream of (seed, epoch, worker, k)."""
-
-    def __init__(self, transform: Callable[[Any], Any], seed: int) -> None:
-        self._transform = transform
-        self._seed = seed
-        self._seen = 0
-        self._epoch = 0
-
-    def begin(self, epoch: int) -> None:
-        """Start `epoch` and count its images from 0, so that an epoch depends on its number only."""
-        self._epoch = epoch
-        self._seen = 0
-
-    def __call__(self, image: Any) -> Any:
-        worker = get_worker_info()
-        self._seen += 1
-        names = ("augmentation", self._epoch, 0 if worker is None else worker.id, self._seen)
-        with global_streams(stream_seed(self._seed, *names)):
-            return self._transform(image)
 
 
 def _shared(info: DataInfo, num_workers: int, device: torch.device) -> dict[str, Any]:

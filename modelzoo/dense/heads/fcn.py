@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from modelzoo.dense.units import ConvUnit, PixelClassifier
+from modelzoo.dense.heads.units import ConvUnit, PixelClassifier
 
 __all__ = ["FCNHead"]
 

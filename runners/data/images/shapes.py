@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from runners.data.dataset_info import Images, SourceInfo
+from runners.data.dataset_info import DataInfo, Images, SourceInfo
 from runners.data.readers.labels import counts_of
 
 __all__ = ["describe", "draw_shapes", "load", "open_splits"]
@@ -66,7 +66,9 @@ def open_splits(dataset: Any, resources: Any) -> tuple[Images, Images]:
     return load(sample, resources, describe(sample, resources, 0), (dataset.img_size, dataset.img_size))
 
 
-def load(dataset: Any, resources: Any, found: SourceInfo, img_size: tuple[int, int]) -> tuple[Images, Images]:
+def load(
+    dataset: Any, resources: Any, found: DataInfo | SourceInfo, img_size: tuple[int, int]
+) -> tuple[Images, Images]:
     options = {
         "side": dataset.img_size,
         "in_chans": dataset.in_chans,
