@@ -103,6 +103,7 @@ def test_an_epoch_alone_is_that_epoch_after_others(load):
 
 
 @pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on fewer cores than workers
 def test_the_number_of_workers_changes_no_bit(load):
     alone = load(**NOISE)
     expected = [pixels(batches) for batches in (alone.train.epoch(3), alone.test, alone.calibration)]
