@@ -112,10 +112,16 @@ class EvalBatches(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """Batches of one trial. `calibration`: fixed un-augmented training batches, shuffled once."""
+    """Batches of one trial.
+
+    Attributes:
+        calibration: fixed un-augmented training batches, shuffled once.
+        samples: test images at the size of the network's input, for its probes; None: those of `test` have it.
+    """
 
     info: DataInfo
     train: TrainBatches
     calibration: EvalBatches
     val: EvalBatches | None
     test: EvalBatches
+    samples: EvalBatches | None = None

@@ -117,8 +117,9 @@ def run_trial(
         )
         probed: dict[str, float] = {}
         if spec.task.probes and trained.status == "completed" and processes.is_first:
-            test = data.test if processes.size == 1 else load().test
-            probed = probe_model(task.encoder, test, spec.task, num_images=info.num_test, directory=directory)
+            whole = data if processes.size == 1 else load()
+            images = whole.test if whole.samples is None else whole.samples
+            probed = probe_model(task.encoder, images, spec.task, num_images=info.num_test, directory=directory)
         if trained.status == "completed" and best is not None and processes.is_first:
             watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
             checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)

@@ -90,6 +90,7 @@ def load_label_maps(
         calibration=make.calibration(sample),
         val=None if val_split is None else make.evaluation(val_split),
         test=make.evaluation(test_split),
+        samples=None if info.storage == "memory" else make.calibration(test_split),
     )
 
 
