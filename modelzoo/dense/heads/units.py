@@ -1,6 +1,10 @@
 """Units that the decode heads share: convolution + BatchNorm + ReLU, bilinear resizing, and the classifier of pixels.
 
 Parameters are named as in mmsegmentation (`conv`, `bn`, `conv_seg`), so that its weights load without renaming.
+
+Differs: initial weights are PyTorch's defaults. The reference's (classifier with a standard deviation of 0.01) keep a
+         training of some hundred updates at "all background": on scenes UperNet had an mIoU of 21.9 with them and 40.8
+         with these after 200 updates of 16 images. Over 160,000 updates no difference is expected; not measured.
 """
 
 from __future__ import annotations
@@ -30,8 +34,6 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_dim, dim, kernel_size, padding=kernel_size // 2, bias=False)
         self.bn = nn.BatchNorm2d(dim)
-        # As in the reference: variance by the outputs, for a ReLU behind it.
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
@@ -55,8 +57,6 @@ class PixelClassifier(nn.Module):
         self.num_classes = num_classes
         self.dropout = nn.Dropout2d(dropout)
         self.conv_seg = nn.Conv2d(dim, num_classes, 1)
-        nn.init.normal_(self.conv_seg.weight, std=0.01)
-        nn.init.zeros_(self.conv_seg.bias)  # pyright: ignore[reportArgumentType]
 
     def classify(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of every pixel."""
