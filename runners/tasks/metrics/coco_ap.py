@@ -6,10 +6,10 @@ Definition:  mean over categories, and over IoU thresholds 0.50, 0.55, ..., 0.95
 Source:      faster-coco-eval (numpy only); every golden case agrees with pycocotools 2.0.11 to 1e-12.
 
 Traps of the evaluators that cannot happen here: annotations are renumbered from 1 (both lose one with id 0: an exact
-match counts as a miss and a false alarm), missing areas are those of the boxes and missing `iscrowd` is 0, image ids may
-be of any kind, no detection at all is AP 0, masks are compared without boxes beside them (which would decide the area),
-and a score that is not a number is refused. Equal scores rank in the order of the images and of the detections in
-them. -1, which means that there is no object to find, is left out.
+match counts as a miss and a false alarm), missing areas are those of the boxes and missing `iscrowd` is 0, image ids
+may be of any kind, no detection at all is AP 0, masks are compared without boxes beside them (which would decide the
+area), and a score that is not a number is refused. Equal scores rank in the order of the images and of the detections
+in them. -1, which means that there is no object to find, is left out.
 
 Shapes:  N objects or detections of one image.
 """
@@ -81,7 +81,7 @@ def require_evaluator() -> None:
 def average_precision(
     truth: Mapping[Hashable, Objects], found: Mapping[Hashable, Detections], *, of: Literal["boxes", "masks"]
 ) -> dict[str, float]:
-    """`AP`, `AP50`, `AP75`, `AP_small`, ..., `AR_1`, ..., and `AP/7` of category 7, from 0 to 1; undefined ones are absent.
+    """`AP`, `AP50`, `AP_small`, ..., `AR_1`, ..., and `AP/7` of category 7, from 0 to 1; undefined ones are absent.
 
     Args:
         truth: all images by any ids, also those without objects; their order ranks detections of equal score.
