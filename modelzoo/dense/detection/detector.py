@@ -26,6 +26,20 @@ __all__ = ["Detector", "build_detector"]
 _BODY = "network.backbone.body."
 
 
+class Encoder(nn.Module):
+    """Images (C, H, W) of any sizes -> feature maps of the batch that a detector makes of them.
+
+    The backbone as a module by itself, for what looks at attention; it shares all weights with the detector.
+    """
+
+    def __init__(self, transform: InputTransform, body: Backbone) -> None:
+        super().__init__()
+        self.transform, self.body = transform, body
+
+    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
+        return self.body(self.transform(list(images))[0].tensors)
+
+
 class Detector(nn.Module):
     """Images -> losses by name (training), or the detections of each image (evaluation).
 
@@ -45,6 +59,13 @@ class Detector(nn.Module):
         body = self.network.backbone.body  # pyright: ignore[reportAttributeAccessIssue]
         assert isinstance(body, Backbone)
         return body
+
+    @property
+    def encoder(self) -> Encoder:
+        """Images -> feature maps, scaled and padded as the detector sees them."""
+        transform = self.network.transform
+        assert isinstance(transform, InputTransform)
+        return Encoder(transform, self.backbone)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters without weight decay: those of the backbone; norms and biases timm excludes itself."""

@@ -11,45 +11,25 @@ may be of any kind, no detection at all is AP 0, masks are compared without boxe
 area), and a score that is not a number is refused. Equal scores rank in the order of the images and of the detections
 in them. -1, which means that there is no object to find, is left out.
 
-Shapes:  N objects or detections of one image.
+Shapes:  N detections in one image.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from runners.data.detection.objects import Objects
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["Detections", "Objects", "average_precision", "require_evaluator"]
+__all__ = ["Detections", "average_precision", "require_evaluator"]
 
 _INSTALL = "pip install 'archsweep[dense]'"
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Objects of one image: what is to be found.
-
-    Attributes:
-        size: (height, width) of the image.
-        boxes: x, y, width, height in pixels, (N, 4).
-        labels: category of each, (N,) integers.
-        areas: in pixels, (N,); None: width times height.
-        is_crowd: regions of many objects, whose detections are neither right nor wrong, (N,); None: none is.
-        masks: polygons or RLE as in COCO's `segmentation`, N of them; None: boxes only.
-    """
-
-    size: tuple[int, int]
-    boxes: np.ndarray
-    labels: np.ndarray
-    areas: np.ndarray | None = None
-    is_crowd: np.ndarray | None = None
-    masks: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +59,12 @@ def require_evaluator() -> None:
 
 
 def average_precision(
-    truth: Mapping[Hashable, Objects], found: Mapping[Hashable, Detections], *, of: Literal["boxes", "masks"]
+    truth: Mapping[Any, Objects], found: Mapping[Any, Detections], *, of: Literal["boxes", "masks"]
 ) -> dict[str, float]:
     """`AP`, `AP50`, `AP_small`, ..., `AR_1`, ..., and `AP/7` of category 7, from 0 to 1; undefined ones are absent.
 
     Args:
-        truth: all images by any ids, also those without objects; their order ranks detections of equal score.
+        truth: all images by ids of any kind, also those without objects; their order ranks detections of equal score.
         found: detections by the same ids; images without any may be absent.
 
     Raises:
@@ -121,7 +101,7 @@ def average_precision(
     return {name: value for name, value in _named(evaluator, categories) if value >= 0}
 
 
-def _check(truth: Mapping[Hashable, Objects], found: Mapping[Hashable, Detections]) -> None:
+def _check(truth: Mapping[Any, Objects], found: Mapping[Any, Detections]) -> None:
     for image, each in found.items():
         if image not in truth:
             raise ValueError(f"detections in the image {image!r}, which is not among the {len(truth)} images")
@@ -129,9 +109,7 @@ def _check(truth: Mapping[Hashable, Objects], found: Mapping[Hashable, Detection
             raise ValueError(f"{wrong} of {len(each.scores)} scores in the image {image!r} are not finite")
 
 
-def _annotations(
-    truth: Mapping[Hashable, Objects], number: Mapping[Hashable, int], of: str
-) -> Iterator[dict[str, Any]]:
+def _annotations(truth: Mapping[Any, Objects], number: Mapping[Any, int], of: str) -> Iterator[dict[str, Any]]:
     next_id = 1
     for image, each in truth.items():
         areas = np.prod(np.asarray(each.boxes, dtype=float).reshape(-1, 4)[:, 2:], axis=1)
@@ -147,7 +125,7 @@ def _annotations(
             next_id += 1
 
 
-def _results(found: Mapping[Hashable, Detections], number: Mapping[Hashable, int], of: str) -> Iterator[dict[str, Any]]:
+def _results(found: Mapping[Any, Detections], number: Mapping[Any, int], of: str) -> Iterator[dict[str, Any]]:
     for image in sorted(found, key=number.__getitem__):
         each = found[image]
         for at, label in enumerate(each.labels):

@@ -7,7 +7,8 @@ import builtins
 import numpy as np
 import pytest
 
-from runners.tasks.metrics.coco_ap import Detections, Objects, average_precision, require_evaluator
+from runners.data.detection.objects import Objects
+from runners.tasks.metrics.coco_ap import Detections, average_precision, require_evaluator
 from search_space.parsing.errors import SpecError
 
 
