@@ -17,6 +17,7 @@ from runners.planning.plan import make_plan
 from runners.planning.profiling import activation_mib
 from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
+from runners.training.distributed_trial import run_trial_in_processes
 from runners.training.precision import Precision
 from runners.training.trial import run_trial
 from search_space import load_sweep
@@ -232,3 +233,28 @@ def test_a_sweep_ranks_detectors(write_sweep, tmp_path):
     assert ["mask_ap" in each.metrics for each in records.values()] == [True, False]
     assert all({"box_ap", "box_ap@ema"} <= set(each.metrics) for each in records.values())
     assert plan.as_run_plan().metric == "box_ap"
+
+
+@pytest.mark.thorough
+def test_two_processes_compute_what_one_computes(tmp_path):
+    """RetinaNet samples nothing at random, and its loss is a mean over images: sums differ in their rounding alone.
+    The detections of both processes are measured together, five images in the order of the split."""
+    scenes = ScenesSpec(img_size=32, num_train=16, num_test=5)
+    vit = {"model": "vit", "depth": 1, "embed_dim": 16, "num_heads": 2, "patch_size": 8}  # without BatchNorm
+    spec = spec_of("retinanet", arch=vit, dataset=scenes, train={"hflip": 0.5}, score_threshold=0.0)
+    one, two = (
+        run_trial_in_processes(
+            spec,
+            report=lambda point: False,
+            resources=Resources(cpus=2, processes=processes),
+            directory=tmp_path / str(processes),
+            metric="box_ap",
+        )
+        for processes in (1, 2)
+    )
+    assert [point["train_loss"] for point in two.curve] == pytest.approx(
+        [point["train_loss"] for point in one.curve], rel=1e-4
+    )
+    assert one.metrics["box_ap50"] > 0
+    # Scores that are equal up to rounding may rank otherwise.
+    assert two.metrics == pytest.approx(one.metrics, abs=0.2)
