@@ -27,6 +27,7 @@ from runners.data.detection.objects import Truth
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.coco_ap import Detections, average_precision, require_evaluator
 from runners.tasks.trained_network import TrainedNetwork
+from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import DetectionSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 
@@ -54,11 +55,24 @@ class Detection(TrainedNetwork, ImageNetwork):
 
     @staticmethod
     def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
-        return build_detector(setting.arch, seed=seed, **_shape(setting, info))
+        model = build_detector(setting.arch, seed=seed, **_shape(setting, info))
+        canvas = model.backbone.canvas
+        assert isinstance(setting.task, DetectionSpec)
+        _, longest = setting.task.train_sides(canvas)
+        if model.backbone.multiple_of is None and longest > min(canvas):
+            message = (
+                f"{setting.arch.model!r} takes images of {canvas[0]}x{canvas[1]} only, but training images have a "
+            )
+            hint = f"write train_short_side: [..., {min(canvas)}], long_side: {min(canvas)} or a larger arch.img_size"
+            text = f"{message}longer side of up to {longest}"
+            raise SpecError(Problem(text, path="task.train_short_side", hint=hint))
+        return model
 
     @staticmethod
     def cost(setting: Setting, info: DataInfo) -> Cost:
         require_evaluator()  # before anything is trained that could not be measured
+        with torch.device("meta"):
+            Detection.build(setting, info)  # refuses what the count would not notice
         return measure_detector_cost(setting.arch, **_shape(setting, info)).total
 
     @property

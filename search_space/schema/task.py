@@ -224,6 +224,12 @@ class DetectionSpec(TaskSpec):
         short = self.short_side or min(img_size)
         return short, self.long_side or short
 
+    def train_sides(self, img_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
+        """Range of the shorter side of training images, and most of the longer one."""
+        short, _ = self.sides(img_size)
+        chosen = self.train_short_side or (short, short)
+        return chosen, self.long_side or max(short, chosen[1])
+
     def evaluation(self) -> dict[str, Any]:
         # Masks are further metrics, and the limit of detections is part of what COCO measures.
         limit = {} if self.detections == 100 else {"detections": self.detections}

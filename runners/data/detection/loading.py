@@ -104,12 +104,12 @@ def load_objects(
     train_split, test_split = _open(task, resources, info, img_size)
     order = np.random.RandomState(VAL_SEED).permutation(len(train_split))
     held_out, kept = np.sort(order[: info.num_val]), np.sort(order[info.num_val :])
-    sides = task.sides(img_size)
+    short_sides, long_side = task.train_sides(img_size)
     training = TrainingTransform(
         info.mean,
         info.std,
-        short_sides=task.train_short_side or (sides[0], sides[0]),
-        long_side=sides[1],
+        short_sides=short_sides,
+        long_side=long_side,
         hflip=train.hflip,
         masks=task.has_masks,
     )

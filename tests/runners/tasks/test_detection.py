@@ -20,7 +20,7 @@ from runners.tasks import TASKS
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.training.precision import Precision
 from runners.training.trial import run_trial
-from search_space import load_sweep
+from search_space import SpecError, load_sweep
 from search_space.schema.datasets import ScenesSpec
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
@@ -171,6 +171,17 @@ def test_options_without_effect_are_refused():
         "train.mixup",
         "train.crop_padding",
     ]
+
+
+def test_training_images_that_do_not_fit_a_model_of_one_size_are_refused():
+    focal = {"model": "focal_tiny_patch4_window7_224", "img_size": 32, "options": {"depths": [1, 1, 1, 1]}}
+    spec = spec_of(arch=focal, train_short_side=[24, 40])
+    with pytest.raises(SpecError) as caught:
+        TASKS["detection"].cost(spec, describe_dataset(spec.task, Resources()))
+    assert str(caught.value) == (
+        "task.train_short_side: 'focal_tiny_patch4_window7_224' takes images of 32x32 only, but training images have a "
+        "longer side of up to 40\n  write train_short_side: [..., 32], long_side: 32 or a larger arch.img_size"
+    )
 
 
 def trained(spec: TrialSpec, directory: Path | None = None, **options):
