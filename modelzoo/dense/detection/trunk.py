@@ -1,8 +1,9 @@
 """Trunk of a detector: backbone, norms and pyramid, and the levels that a detector adds beyond stride 32.
 
-torchvision's detectors take any module from images to named maps of equal width. The further levels are made from the
-coarsest map of the pyramid (P5), which isotropic models have as well: the pooled level of Mask R-CNN serves the
-proposals only, P6 and P7 of RetinaNet are convolutions. (RetinaNet's paper makes P6 from the backbone's last map.)
+torchvision's detectors take any module from images to named maps of equal width. The further level of Mask R-CNN is
+pooled from the coarsest map of the pyramid (P5) and serves the proposals only. P6 and P7 of RetinaNet are convolutions
+on the last map of the backbone, as in the paper; on P5 where that map is as wide as the pyramid (torchvision's rule),
+and under a simple pyramid, whose backbone has no map of stride 32.
 
 Shapes:  B images, C channels, D pyramid_dim.
 """
@@ -34,31 +35,48 @@ class Trunk(nn.Module):
 
     Attributes:
         body: Images -> maps, as `Backbone`.
-        neck: Maps -> maps of equal width.
-        further: Adds the levels beyond the neck's; None: none.
+        norms: Maps -> normalised maps; None: as they are.
+        pyramid: Those maps -> maps of equal width.
+        further: Adds the levels beyond the pyramid's; None: none.
         out_channels: D, as torchvision calls it.
-        names: Names of the neck's levels, which boxes are pooled from.
+        names: Names of the pyramid's levels, which boxes are pooled from.
         num_levels: With the further ones.
     """
 
-    def __init__(self, body: nn.Module, neck: nn.Module, further: ExtraFPNBlock | None, *, dim: int, levels: int):
+    def __init__(
+        self,
+        body: nn.Module,
+        norms: nn.Module | None,
+        pyramid: nn.Module,
+        further: ExtraFPNBlock | None,
+        *,
+        dim: int,
+        levels: int,
+    ) -> None:
         super().__init__()
-        self.body, self.neck, self.further = body, neck, further
+        self.body, self.norms, self.pyramid, self.further = body, norms, pyramid, further
         self.out_channels = dim
         self.names = tuple(str(level) for level in range(levels))
         self.num_levels = levels + (0 if further is None else 2 if isinstance(further, LastLevelP6P7) else 1)
 
     def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
-        maps: list[torch.Tensor] = self.neck(self.body(images))
+        given: list[torch.Tensor] = self.body(images)
+        if self.norms is not None:
+            given = self.norms(given)
+        maps: list[torch.Tensor] = self.pyramid(given)
         names = list(self.names)
         if self.further is not None:
-            maps, names = self.further(maps, maps, names)
+            maps, names = self.further(maps, given, names)
         return OrderedDict(zip(names, maps, strict=True))
 
 
-def further_levels(detector: str, dim: int) -> ExtraFPNBlock:
-    """The levels beyond the pyramid that a detector has, as a module of torchvision."""
-    return LastLevelP6P7(dim, dim) if detector == "retinanet" else LastLevelMaxPool()
+def further_levels(detector: str, in_dim: int, dim: int) -> ExtraFPNBlock:
+    """The levels beyond the pyramid that a detector has, as a module of torchvision.
+
+    Args:
+        in_dim: Channels of the map of which RetinaNet makes P6; those of the pyramid: P5.
+    """
+    return LastLevelP6P7(in_dim, dim) if detector == "retinanet" else LastLevelMaxPool()
 
 
 def build_trunk(
@@ -79,14 +97,14 @@ def build_trunk(
     seed = torch.initial_seed() if seed is None else seed
     kind, channels, reductions = options.pyramid, backbone.channels, backbone.reductions
     with own_random_numbers(seed, "neck"):
-        norms = [] if backbone.is_isotropic else [LevelNorms(channels)]
+        norms = None if backbone.is_isotropic else LevelNorms(channels)
         pyramid = build_pyramid(kind, channels, reductions, dim=options.pyramid_dim, finest=options.finest)
-        neck = nn.Sequential(*norms, pyramid)
     further = None
     if options.coarse_levels:
         with own_random_numbers(seed, "further_levels"):
-            further = further_levels(options.detector, options.pyramid_dim)
-    return Trunk(backbone, neck, further, dim=options.pyramid_dim, levels=len(pyramid.reductions))
+            in_dim = options.pyramid_dim if backbone.is_isotropic else channels[-1]
+            further = further_levels(options.detector, in_dim, options.pyramid_dim)
+    return Trunk(backbone, norms, pyramid, further, dim=options.pyramid_dim, levels=len(pyramid.reductions))
 
 
 def _levels_from(arch: ArchSpec, canvas: tuple[int, int], in_chans: int, finest: int) -> tuple[int, ...] | None:

@@ -37,9 +37,9 @@ def built(golden) -> nn.Module:
     name, backbone = golden.meta["system"], config["backbone"]
     skipped, dim = int(name == "retinanet"), backbone["fpn_out"]
     channels = backbone["channels"][skipped:]
-    neck = FeaturePyramid(channels, [4 << level for level in range(skipped, 4)], dim)
+    pyramid = FeaturePyramid(channels, [4 << level for level in range(skipped, 4)], dim)
     body = ToyBackbone(backbone["channels"], skipped)
-    trunk = Trunk(body, neck, further_levels(name, dim), dim=dim, levels=len(channels))
+    trunk = Trunk(body, None, pyramid, further_levels(name, channels[-1], dim), dim=dim, levels=len(channels))
     options = {
         "detector": name,
         "anchor_size": config["anchor_sizes"][0],
@@ -87,7 +87,7 @@ def renamed(key: str) -> str:
     """Our name of a tensor of torchvision's network."""
     key = re.sub(r"^backbone\.(stem|downs)\.", r"backbone.body.\1.", key)
     key = re.sub(r"^backbone\.fpn\.extra_blocks\.", "backbone.further.", key)
-    return re.sub(r"^backbone\.fpn\.", "backbone.neck.fpn.", key)
+    return re.sub(r"^backbone\.fpn\.", "backbone.pyramid.fpn.", key)
 
 
 @pytest.mark.golden("mask_rcnn", "retinanet")
