@@ -82,13 +82,16 @@ def fitting_pyramid(kind: str | None, reductions: Sequence[int]) -> str:
 
 
 def build_pyramid(
-    kind: str | None, channels: Sequence[int], reductions: Sequence[int], *, dim: int
+    kind: str | None, channels: Sequence[int], reductions: Sequence[int], *, dim: int, finest: int = 4
 ) -> FeaturePyramid | SimplePyramid:
     """Build a pyramid on a backbone with these levels; None: the default by its reductions.
+
+    Args:
+        finest: Reduction of the finest level of a simple pyramid; a feature pyramid has the levels of the backbone.
 
     Raises:
         SpecError: an unknown pyramid, or one that the levels do not allow.
     """
     if fitting_pyramid(kind, reductions) == "fpn":
         return FeaturePyramid(channels, reductions, dim)
-    return SimplePyramid(channels[-1], reductions[-1], dim)
+    return SimplePyramid(channels[-1], reductions[-1], dim, finest=finest)

@@ -8,9 +8,7 @@ Shapes:  B images, K classes, H x W pixels.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +22,7 @@ from modelzoo.dense.heads.upernet import UperNetHead
 from modelzoo.dense.options import Layout, SegmenterOptions, resolve_options
 from modelzoo.dense.parameter_groups import matcher_with_prefix
 from modelzoo.dense.pyramid import LevelNorms, build_pyramid
+from modelzoo.factory.part_streams import own_random_numbers
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["Segmentation", "Segmenter", "build_segmenter"]
@@ -113,14 +112,14 @@ def build_segmenter(
     backbone = build_backbone(arch, img_size=img_size, in_chans=in_chans, seed=seed)
     seed = torch.initial_seed() if seed is None else seed
     layout = resolve_options(options or SegmenterOptions(), backbone.reductions)
-    with _own_random_numbers(seed, "neck"):
+    with own_random_numbers(seed, "neck"):
         neck, channels, reductions = _build_neck(backbone, layout)
-    with _own_random_numbers(seed, "decode_head"):
+    with own_random_numbers(seed, "decode_head"):
         decode_head = _build_head(channels, reductions, num_classes, layout)
     auxiliary_head = None
     if layout.aux_dim is not None:
         in_dim = channels[_auxiliary_level(channels)]
-        with _own_random_numbers(seed, "auxiliary_head"):
+        with own_random_numbers(seed, "auxiliary_head"):
             auxiliary_head = FCNHead(in_dim, num_classes, head_dim=layout.aux_dim, dropout=layout.head_dropout)
     return Segmenter(backbone, neck, decode_head, auxiliary_head, layout)
 
@@ -148,12 +147,3 @@ def _build_head(
     return UperNetHead(
         channels, num_classes, head_dim=layout.head_dim, pool_scales=layout.pool_scales, dropout=layout.head_dropout
     )
-
-
-@contextmanager
-def _own_random_numbers(seed: int, part: str) -> Iterator[None]:
-    """Random numbers of one part; torch's generator is unchanged afterwards."""
-    own = int.from_bytes(hashlib.sha256(f"{seed}:{part}".encode()).digest()[:7], "big")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(own)
-        yield

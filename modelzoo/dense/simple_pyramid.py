@@ -26,13 +26,16 @@ LEVELS = (4, 8, 16, 32)
 
 
 class SimplePyramid(nn.Module):
-    """Maps of an isotropic backbone, of which the last (B, C, H, W) is used -> four maps (B, D, h, w), finest first.
+    """Maps of an isotropic backbone, of which the last (B, C, H, W) is used -> maps (B, D, h, w), the finest first.
+
+    Args:
+        finest: Reduction of the first map; the last one is 32.
 
     Raises:
         SpecError: a patch size from which the levels cannot be made by doubling and halving.
     """
 
-    def __init__(self, in_dim: int, reduction: int, dim: int) -> None:
+    def __init__(self, in_dim: int, reduction: int, dim: int, *, finest: int = LEVELS[0]) -> None:
         super().__init__()
         if reduction not in LEVELS:
             raise SpecError(
@@ -42,8 +45,9 @@ class SimplePyramid(nn.Module):
                     hint=f"patch sizes with a simple pyramid: {', '.join(map(str, LEVELS))}",
                 )
             )
-        self.channels, self.reductions = (dim,) * len(LEVELS), LEVELS
-        self.levels = nn.ModuleList(_level(in_dim, reduction, level, dim) for level in LEVELS)
+        self.reductions = tuple(level for level in LEVELS if level >= finest)
+        self.channels = (dim,) * len(self.reductions)
+        self.levels = nn.ModuleList(_level(in_dim, reduction, level, dim) for level in self.reductions)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         return [level(maps[-1]) for level in self.levels]

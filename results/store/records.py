@@ -211,7 +211,7 @@ class DataSummary(_Stored):
     majority: float | None = Field(
         default=None, ge=0, le=1, description="share of the most frequent class of the test split; None: not looked at"
     )
-    labelled: Literal["images", "pixels"] = Field(default="images", description="what has one label each")
+    labelled: Literal["images", "pixels", "objects"] = Field(default="images", description="what has one label each")
     notes: list[str] = Field(default_factory=list, description="what a reader of the numbers must know, as sentences")
 
 

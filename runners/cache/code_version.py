@@ -30,7 +30,7 @@ _ROOMS = ("modelzoo", "runners")
 _ROOT = "runners.training.trial"
 _PLUG_INS = (
     *("modelzoo.attention", "modelzoo.models", "runners.tasks"),
-    *("runners.data.images.digits", "runners.data.images.shapes", "runners.data.dense"),
+    *("runners.data.images.digits", "runners.data.images.shapes", "runners.data.dense", "runners.data.detection"),
 )
 
 

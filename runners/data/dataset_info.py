@@ -18,8 +18,11 @@ from runners.data.streams.sample_stream import SampleStream
 
 __all__ = ["Batch", "Data", "DataInfo", "EvalBatches", "Images", "Source", "SourceInfo", "Split", "TrainBatches"]
 
-Batch = tuple[Tensor, Tensor]
-"""Images (B, C, H, W), float32, normalised; labels (B,), int64. Both on the trial's device."""
+Batch = tuple[Any, Any]
+"""Inputs and targets of B samples on the trial's device; the targets have the length B.
+
+Images (B, C, H, W), float32, normalised, and labels (B,), int64, or label maps (B, H, W). Where samples differ in size,
+lists of B: detection has images (C, H, W) and dicts of tensors."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 
 from runners.data.dataset_info import Data, DataInfo
 from runners.data.dense.loading import describe_label_maps, load_label_maps
+from runners.data.detection.loading import describe_objects, load_objects
 from runners.data.epochs import EqualParts
 from runners.data.images.loading import describe_images, load_images
 from runners.data.sharding import Share
@@ -36,6 +37,7 @@ class TaskData:
 TASK_DATA: dict[str, TaskData] = {
     "classification": TaskData(describe_images, load_images),
     "segmentation": TaskData(describe_label_maps, load_label_maps),
+    "detection": TaskData(describe_objects, load_objects),
 }
 """`task.name` -> its data."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from runners.data.dataset_info import Source
 from runners.data.dense import sources as label_maps
+from runners.data.detection import sources as objects
 from runners.data.images import digits, shapes
 from runners.data.images import timm_datasets as timm_names
 
@@ -16,6 +17,7 @@ SOURCES: dict[str, Source] = {
     "builtin/shapes": Source(shapes.describe, shapes.load, shapes.open_splits),
     "builtin/scenes": Source(label_maps.describe_scenes, label_maps.load_scenes, label_maps.open_scenes),
     "masks": Source(label_maps.describe_folder, label_maps.load_folder, label_maps.open_folder),
+    "coco": Source(objects.describe_coco, objects.load_coco, objects.open_coco_folder),
     "timm": Source(timm_names.describe, timm_names.load, timm_names.open_splits),
 }
 """Names of the built-in datasets, and the kinds of all others (`kind` of their spec)."""

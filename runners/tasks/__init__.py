@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runners.tasks.classification import Classification
+from runners.tasks.detection import Detection
 from runners.tasks.segmentation import Segmentation
 from runners.tasks.task import Task
 
@@ -11,5 +12,6 @@ __all__ = ["TASKS", "Task"]
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "segmentation": Segmentation,
+    "detection": Detection,
 }
 """`task.name` -> class."""

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 __all__ = ["recalibrate"]
 
@@ -24,7 +25,7 @@ __all__ = ["recalibrate"]
 def recalibrate(
     model: nn.Module,
     batchnorms: Sequence[nn.Module],
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Any, Any]],
     *,
     num_batches: int,
     autocast: AbstractContextManager | None = None,

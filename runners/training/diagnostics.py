@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from modelzoo.probes import Probed, measure_probes
 from results.store.links import folder_within, opener_within
@@ -54,7 +54,7 @@ def probe_model(
     return {name: value for name, value in found.metrics.items() if math.isfinite(value)}
 
 
-def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Tensor]:
+def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Any]:
     """`wanted` evenly spaced images, or all if there are fewer: many test splits are sorted by class."""
     # A stream may not report its length: then the first images.
     num_images = max(num_images, wanted) if num_images <= 0 else num_images
@@ -64,7 +64,9 @@ def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Tens
     for images, _ in batches:
         mine = [index - seen for index in range(seen, seen + len(images)) if index in chosen]
         seen += len(images)
-        if mine:
+        if mine and isinstance(images, list):
+            yield from ([images[index]] for index in mine)
+        elif mine:
             yield from images[mine].split(_IMAGES_AT_A_TIME)
 
 

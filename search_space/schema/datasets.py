@@ -15,11 +15,13 @@ from search_space.schema.attention import OnlyWhole, Spec
 __all__ = [
     "BUILTIN_SPECS",
     "DATASET_SPECS",
+    "CocoSpec",
     "Dataset",
     "DatasetSpec",
     "DigitsSpec",
     "LabelMapFolderSpec",
     "LabelMaps",
+    "ObjectImages",
     "ScenesSpec",
     "ShapesSpec",
     "TimmDatasetSpec",
@@ -150,12 +152,42 @@ class LabelMapFolderSpec(DatasetSpec):
         return self.model_dump(exclude={"train_split", "in_chans"})
 
 
+def _is_coco(name: str) -> str:
+    prefix, slash, rest = name.partition("/")
+    if prefix != "coco" or not slash or not rest.strip("/"):
+        raise ValueError("must be builtin/scenes, or coco/NAME for a folder of images and annotations as COCO has them")
+    return name
+
+
+class CocoSpec(DatasetSpec):
+    """Images with boxes, classes and masks of objects below `<data_dir>/NAME`, in the format of COCO."""
+
+    kind: ClassVar[str] = "coco"
+
+    name: Annotated[str, AfterValidator(_is_coco)] = Field(description="coco/NAME")
+    train_split: str = "train"
+    test_split: str = "val"
+    empty_boxes: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="annotations whose box has no width or no height; COCO itself has a few, which `skip` leaves out",
+    )
+    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+
+    def test_set(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"train_split", "in_chans"})
+
+
 BUILTIN_SPECS: dict[str, type[DatasetSpec]] = {
     "builtin/digits": DigitsSpec,
     "builtin/shapes": ShapesSpec,
     "builtin/scenes": ScenesSpec,
 }
-DATASET_SPECS: dict[str, type[DatasetSpec]] = {**BUILTIN_SPECS, "timm": TimmDatasetSpec, "masks": LabelMapFolderSpec}
+DATASET_SPECS: dict[str, type[DatasetSpec]] = {
+    **BUILTIN_SPECS,
+    "timm": TimmDatasetSpec,
+    "masks": LabelMapFolderSpec,
+    "coco": CocoSpec,
+}
 """Name of a dataset, or of a kind of datasets, -> spec."""
 
 
@@ -170,6 +202,10 @@ def _name_of(value: Any) -> Any:
 def _dataset_tag(value: Any) -> str:
     name = _name_of(value)
     return name if name in ("builtin/digits", "builtin/shapes") else "timm"
+
+
+def _object_images_tag(value: Any) -> str:
+    return "builtin/scenes" if _name_of(value) == "builtin/scenes" else "coco"
 
 
 def _label_maps_tag(value: Any) -> str:
@@ -191,3 +227,10 @@ _MapSource = Annotated[
 ]
 LabelMaps = Annotated[_MapSource, BeforeValidator(_named, json_schema_input_type=str | _MapSource)]
 """Datasets whose images have a label for every pixel."""
+
+_ObjectSource = Annotated[
+    Annotated[ScenesSpec, Tag("builtin/scenes")] | Annotated[CocoSpec, Tag("coco")],
+    Discriminator(_object_images_tag),
+]
+ObjectImages = Annotated[_ObjectSource, BeforeValidator(_named, json_schema_input_type=str | _ObjectSource)]
+"""Datasets whose images have objects: boxes, classes and masks."""

@@ -35,6 +35,19 @@ METRICS: dict[str, Metric] = {
         Metric("miou", "%", "maximize", 2, "intersection over union of a class's pixels, mean over classes", (0, 100)),
         Metric("macc", "%", "maximize", 2, "share of a class's pixels that are found, mean over classes", (0, 100)),
         Metric("pixel_acc", "%", "maximize", 2, "share of labelled pixels whose class is right", (0, 100)),
+        # Detection, as COCO measures it: over 10 IoU thresholds, at most 100 detections per image and category.
+        Metric("box_ap", "%", "maximize", 2, "average precision of boxes, mean over IoU 0.50 to 0.95", (0, 100)),
+        Metric("box_ap50", "%", "maximize", 2, "average precision of boxes at IoU 0.50", (0, 100)),
+        Metric("box_ap75", "%", "maximize", 2, "average precision of boxes at IoU 0.75", (0, 100)),
+        Metric("box_ap_small", "%", "maximize", 2, "box_ap of objects below 32 x 32 pixels", (0, 100)),
+        Metric("box_ap_medium", "%", "maximize", 2, "box_ap of objects from 32 x 32 to 96 x 96 pixels", (0, 100)),
+        Metric("box_ap_large", "%", "maximize", 2, "box_ap of objects above 96 x 96 pixels", (0, 100)),
+        Metric("mask_ap", "%", "maximize", 2, "average precision of masks, mean over IoU 0.50 to 0.95", (0, 100)),
+        Metric("mask_ap50", "%", "maximize", 2, "average precision of masks at IoU 0.50", (0, 100)),
+        Metric("mask_ap75", "%", "maximize", 2, "average precision of masks at IoU 0.75", (0, 100)),
+        Metric("mask_ap_small", "%", "maximize", 2, "mask_ap of objects below 32 x 32 pixels", (0, 100)),
+        Metric("mask_ap_medium", "%", "maximize", 2, "mask_ap of objects from 32 x 32 to 96 x 96 pixels", (0, 100)),
+        Metric("mask_ap_large", "%", "maximize", 2, "mask_ap of objects above 96 x 96 pixels", (0, 100)),
         # Probes (`task.probes`): measured once, after the last epoch, on `task.probe_images` test images.
         Metric(
             "cross_layer_similarity",

@@ -1,4 +1,4 @@
-"""Batches of images and label maps that are read one by one.
+"""Batches of images and label maps, or images and objects, that are read one by one.
 
 Each pair has its own random stream, named by the trial's seed, the epoch and the pair, so that the augmentation depends
 neither on the number of loader workers nor on the dropout of the architecture.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
@@ -20,7 +19,8 @@ from runners.data.sharding import Share, reading
 
 __all__ = ["PairBatches", "PairTrainBatches", "SeededPairs"]
 
-Transform = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
+Transform = Callable[[Any, Any], tuple[Tensor, Any]]
+Collate = Callable[[list[Any]], Any]
 
 
 class PairSource(Protocol):
@@ -28,7 +28,7 @@ class PairSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def pair(self, index: int) -> tuple[Any, np.ndarray]: ...
+    def pair(self, index: int) -> tuple[Any, Any]: ...
 
 
 class SeededPairs(Dataset):
@@ -43,16 +43,19 @@ class SeededPairs(Dataset):
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image, label_map = self._source.pair(index)
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        image, target = self._source.pair(index)
         with global_streams(stream_seed(self._seed, "augmentation", self.epoch, index)):
-            return self._transform(image, label_map)
+            return self._transform(image, target)
 
 
 class PairTrainBatches:
     """Shuffled, augmented batches of equal size (`TrainBatches`): images (B, C, H, W), classes (B, H, W) int64.
 
     Pairs that fill no batch are left out that epoch.
+
+    Args:
+        collate: makes a batch of a list of pairs; None: stacks their tensors.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class PairTrainBatches:
         seed: int,
         num_workers: int,
         share: Share | None = None,
+        collate: Collate | None = None,
     ) -> None:
         self._pairs = SeededPairs(source, transform, seed)
         self._sampler = RandomSampler(self._pairs)
@@ -76,6 +80,7 @@ class PairTrainBatches:
             sampler=self._sampler,
             drop_last=True,
             num_workers=num_workers,
+            collate_fn=collate,
             pin_memory=device.type == "cuda",
         )
         if share is not None:
@@ -97,6 +102,7 @@ class PairBatches:
 
     Args:
         batch_size: 1 where the transform gives images of different sizes.
+        collate: makes a batch of a list of pairs; None: stacks their tensors.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class PairBatches:
         num_workers: int,
         batch_size: int = 1,
         share: Share | None = None,
+        collate: Collate | None = None,
     ) -> None:
         self._device = device
         pairs = SeededPairs(source, transform, 0)
@@ -117,6 +124,7 @@ class PairBatches:
             batch_size,
             sampler=order,
             num_workers=num_workers,
+            collate_fn=collate,
             pin_memory=device.type == "cuda",
         )
         if share is not None:
@@ -131,5 +139,14 @@ class PairBatches:
 
 
 def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
-    for images, labels in loader:
-        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    for images, targets in loader:
+        yield _moved(images, device), _moved(targets, device)
+
+
+def _moved(content: Any, device: torch.device) -> Any:
+    """The same with its tensors on the device."""
+    if isinstance(content, Tensor):
+        return content.to(device, non_blocking=True)
+    if type(content) is list:
+        return [_moved(each, device) for each in content]
+    return {key: _moved(each, device) for key, each in content.items()} if isinstance(content, dict) else content
