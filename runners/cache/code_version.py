@@ -18,6 +18,7 @@ from pathlib import Path
 import timm
 
 from modelzoo.attention import ATTENTION
+from runners.data.loading import TASK_DATA
 from runners.data.sources import source_of
 from runners.tasks import TASKS
 from search_space.schema.trial import Setting
@@ -27,7 +28,10 @@ __all__ = ["code_version", "modules_of"]
 # What a spec says is in its identity, and how records are stored changes no number: the other rooms do not count.
 _ROOMS = ("modelzoo", "runners")
 _ROOT = "runners.training.trial"
-_PLUG_INS = ("modelzoo.attention", "modelzoo.models", "runners.tasks", "runners.data.digits", "runners.data.shapes")
+_PLUG_INS = (
+    *("modelzoo.attention", "modelzoo.models", "runners.tasks"),
+    *("modelzoo.text", "runners.data.digits", "runners.data.shapes", "runners.data.text"),
+)
 
 
 def code_version(setting: Setting) -> str:
@@ -54,6 +58,7 @@ def _used_plug_ins(setting: Setting) -> Iterator[str]:
             yield module
     yield TASKS[setting.task.name].__module__
     yield source_of(setting.task.dataset).load.__module__
+    yield TASK_DATA[setting.task.name].load.__module__
 
 
 @functools.cache

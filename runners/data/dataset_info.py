@@ -17,7 +17,8 @@ from torch.utils.data import Dataset, IterableDataset
 __all__ = ["Batch", "Data", "DataInfo", "EvalBatches", "Images", "Source", "SourceInfo", "Split", "TrainBatches"]
 
 Batch = tuple[Tensor, Tensor]
-"""Images (B, C, H, W), float32, normalised; labels (B,), int64. Both on the trial's device."""
+"""Images (B, C, H, W), float32, normalised; labels (B,), int64. Both on the trial's device. Of text: tokens (B, 3, L),
+int64 (ids, sentence of each token, 1 for real tokens), and labels (B,), int64 or float32."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class DataInfo:
     """Images of every class, before a validation split is held out; empty for a stream, whose labels are not known
     before it is read."""
     test_counts: tuple[int, ...] = ()
+    vocabulary: int = 0
+    """Number of token ids of a dataset of text, whose `img_size` is (1, most tokens) and whose numbers to predict have
+    0 classes; 0 of images."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class SourceInfo:
     train_counts: tuple[int, ...] = ()
     test_counts: tuple[int, ...] = ()
     """Images of every class; empty for a stream."""
+    vocabulary: int = 0
+    """Number of token ids of a dataset of text; 0 of images."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from runners.data.dense.loading import describe_label_maps, load_label_maps
 from runners.data.epochs import EqualParts
 from runners.data.image_loading import describe_images, load_images
 from runners.data.sharding import Share
+from runners.data.text.loading import describe_text, load_text
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import TrainSpec
 
@@ -36,6 +37,7 @@ class TaskData:
 TASK_DATA: dict[str, TaskData] = {
     "classification": TaskData(describe_images, load_images),
     "segmentation": TaskData(describe_label_maps, load_label_maps),
+    "text": TaskData(describe_text, load_text),
 }
 """`task.name` -> its data."""
 

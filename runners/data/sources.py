@@ -8,6 +8,7 @@ from runners.data import digits, shapes
 from runners.data import timm_datasets as timm_names
 from runners.data.dataset_info import Source
 from runners.data.dense import sources as label_maps
+from runners.data.text import sources as texts
 
 __all__ = ["SOURCES", "source_of"]
 
@@ -16,6 +17,9 @@ SOURCES: dict[str, Source] = {
     "builtin/shapes": Source(shapes.describe, shapes.load, shapes.open_splits),
     "builtin/scenes": Source(label_maps.describe_scenes, label_maps.load_scenes, label_maps.open_scenes),
     "masks": Source(label_maps.describe_folder, label_maps.load_folder, label_maps.open_folder),
+    "builtin/recall": Source(texts.describe_recall, texts.load_recall, texts.open_recall),
+    "glue": Source(texts.describe_texts, texts.load_texts, texts.open_texts),
+    "text": Source(texts.describe_texts, texts.load_texts, texts.open_texts),
     "timm": Source(timm_names.describe, timm_names.load, timm_names.open_splits),
 }
 """Names of the built-in datasets, and the kinds of all others (`kind` of their spec)."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from runners.tasks.classification import Classification
 from runners.tasks.segmentation import Segmentation
 from runners.tasks.task import Task
+from runners.tasks.text import Text
 
 __all__ = ["TASKS", "Task"]
 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "segmentation": Segmentation,
+    "text": Text,
 }
 """`task.name` -> class."""

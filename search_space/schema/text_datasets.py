@@ -79,13 +79,13 @@ class _TokenizedSpec(TextDatasetSpec):
         default=4000,
         ge=32,
         le=1_000_000,
-        description="tokens of the WordPiece tokenizer that is trained on the training split",
+        description="tokens of the WordPiece vocabulary that is trained on the training split",
     )
     lower: bool = Field(default=True, description="texts are lower-cased, and accents removed")
     tokenizer: str | None = Field(
         default=None,
         min_length=1,
-        description="a tokenizer.json below `data_dir` instead of one that is trained",
+        description="a vocab.txt below `data_dir`, as BERT's, instead of a vocabulary that is trained",
     )
 
 

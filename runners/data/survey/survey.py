@@ -14,12 +14,17 @@ from runners.data.loading import describe_dataset
 from runners.data.survey.images import look_at_images
 from runners.data.survey.label_maps import look_at_label_maps
 from runners.data.survey.result import Survey
+from runners.data.survey.texts import look_at_texts
 from search_space.parsing.errors import SpecError
 from search_space.schema.task import TaskSpec
 
 __all__ = ["LOOKS", "look_at_dataset", "survey_dataset"]
 
-LOOKS: dict[str, Callable[..., Survey]] = {"classification": look_at_images, "segmentation": look_at_label_maps}
+LOOKS: dict[str, Callable[..., Survey]] = {
+    "classification": look_at_images,
+    "segmentation": look_at_label_maps,
+    "text": look_at_texts,
+}
 """`task.name` -> function that looks at its data."""
 
 
