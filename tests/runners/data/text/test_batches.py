@@ -106,10 +106,10 @@ def test_a_vocab_txt_is_read_and_counts_as_data(films):
     path.write_text("\n".join([*words, "more"]) + "\n")
     assert digest() != before
     path.write_text("good\nbad\n")
-    with pytest.raises(SpecError, match=r"vocab.txt has no \[PAD\], \[UNK\], \[CLS\], \[SEP\]"):
+    with pytest.raises(SpecError, match=r"vocab\.txt has no \[PAD\], \[UNK\], \[CLS\], \[SEP\]"):
         load(dataset, data_dir=films)
     path.unlink()
-    with pytest.raises(SpecError, match="vocab.txt does not exist, which tokenizer names"):
+    with pytest.raises(SpecError, match=r"vocab\.txt does not exist, which tokenizer names"):
         load(dataset, data_dir=films)
 
 

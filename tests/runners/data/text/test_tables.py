@@ -69,11 +69,11 @@ def test_numbers_as_names_of_classes_keep_their_order(write_table, tmp_path):
 
 def test_parquet_files_are_tables_too(films):
     pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
+    parquet = pytest.importorskip("pyarrow.parquet")
 
     table = pyarrow.table({"text": ["so", "so so"], "label": ["neg", "pos"]})
     (films / "films" / "test.csv").unlink()
-    pyarrow.parquet.write_table(table, films / "films" / "test.parquet")
+    parquet.write_table(table, films / "films" / "test.parquet")
     assert read(films)[1].texts == [("so",), ("so so",)]
 
 
@@ -81,8 +81,8 @@ def test_parquet_files_are_tables_too(films):
     ("name", "rows", "options", "message"),
     [
         ("test.csv", [("good", "great")], {}, (
-            "task.dataset: DIR/films/test.csv has labels in the column 'label' that are no classes of the training split: "
-            "'great' (1 rows)\n  its classes: 'neg', 'pos'"
+            "task.dataset: DIR/films/test.csv has labels in the column 'label' that are no classes of the training "
+            "split: 'great' (1 rows)\n  its classes: 'neg', 'pos'"
         )),
         ("test.csv", [("", "pos")], {}, (
             "task.dataset: DIR/films/test.csv has an empty text in line 2, column 'text'\n  remove the row"
