@@ -46,9 +46,9 @@ def test_statistics_are_those_of_the_valid_entries_alone(momentum):
     norm, x, valid = norm_with_numbers(momentum), maps().requires_grad_(), validity()
     expected, plain = on_entries_alone(norm, x, valid)
     weights = torch.linspace(-1, 1, expected.numel()).reshape(expected.shape)
-    (by_torch,) = torch.autograd.grad((expected * weights).sum(), x)
+    by_torch = torch.autograd.grad((expected * weights).sum(), (x, plain.weight, plain.bias))
     found = normalised(norm, x, valid).movedim(1, -1)[valid[:, 0].bool()]
-    (ours,) = torch.autograd.grad((found * weights).sum(), x)
+    ours = torch.autograd.grad((found * weights).sum(), (x, norm.weight, norm.bias))
     torch.testing.assert_close(found, expected, **TOLERANCE)
     torch.testing.assert_close(ours, by_torch, **TOLERANCE)
     torch.testing.assert_close(norm.state_dict(), plain.state_dict(), **TOLERANCE)
