@@ -1,6 +1,6 @@
 """Survey of a dataset of text: classes, lengths, and texts that are in both splits.
 
-Lengths are counted in words between white space, whatever cuts the texts into tokens. A text is a duplicate if it is
+Lengths are numbers of words between white space, whatever cuts the texts into tokens. A text is a duplicate if it is
 the same, character by character, and a pair if both of its sentences are.
 """
 

@@ -88,7 +88,7 @@ def words_of(text: str, *, lower: bool) -> list[str]:
             spaced.append(" ")
         elif ord(char) in (0, 0xFFFD) or unicodedata.category(char).startswith("C"):
             continue
-        elif _stands_alone(char):
+        elif _is_a_word(char):
             spaced.append(f" {char} ")
         else:
             spaced.append(char)
@@ -171,7 +171,7 @@ def _merge(
     return set(old) | set(new)
 
 
-def _stands_alone(char: str) -> bool:
+def _is_a_word(char: str) -> bool:
     """Punctuation, all ASCII signs that are no letters or digits, and Chinese characters."""
     code = ord(char)
     if 33 <= code <= 126 and not char.isalnum():

@@ -1,4 +1,4 @@
-"""The task `text`: from a sweep file to a table, resumed bit for bit, and what does not fit it refused in words."""
+"""The task `text`: from a sweep file to a table, resumed bit for bit, and what does not fit it refused."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_interrupted_trial_continues_bit_for_bit(tmp_path, arch, train):
 
 @pytest.mark.thorough
 def test_numbers_are_predicted_by_their_squared_error(tmp_path):
-    """The number is the length of a text in words: a model that learns it correlates with it."""
+    """The number is the number of words of a text: a model that learns it correlates with it."""
     folder = tmp_path / "data" / "lengths"
     folder.mkdir(parents=True)
     for split, texts in (("train", 96), ("test", 32)):
@@ -188,7 +188,7 @@ def test_what_does_not_fit_text_is_a_broken_relation(options, path, message):
         ("{name: text/own, tokeniser: a}", "unknown key 'tokeniser' in a folder of tables of text"),
     ],
 )
-def test_unknown_datasets_and_keys_are_refused_in_words(dataset, message):
+def test_unknown_datasets_and_keys_are_refused(dataset, message):
     with pytest.raises(SpecError) as caught:
         load_sweep_text(SWEEP.replace("{name: builtin/recall, num_train: 64, num_test: 32}", dataset))
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""The survey of text: classes, lengths in words, duplicates between the splits."""
+"""The survey of text: classes, numbers of words, duplicates between the splits."""
 
 from __future__ import annotations
 

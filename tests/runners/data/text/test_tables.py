@@ -1,4 +1,4 @@
-"""Users' tables of text: what is read, in which order classes are numbered, and every error in words."""
+"""Users' tables of text: what is read, in which order classes are numbered, and the message of every error."""
 
 from __future__ import annotations
 
