@@ -26,7 +26,9 @@ def test_every_source_file_is_in_the_table():
     with_describe = {
         path.stem for path in Path(runners.data.__file__).parent.glob("*.py") if "\ndef describe(" in path.read_text()
     }
-    assert with_describe == {source.describe.__module__.rpartition(".")[2] for source in SOURCES.values()}
+    modules = {source.describe.__module__ for source in SOURCES.values()}
+    # Sources of other tasks are in a folder of their own.
+    assert with_describe == {name.rpartition(".")[2] for name in modules if name.count(".") == 2}
 
 
 @pytest.mark.parametrize("dataset", BUILTIN, ids=lambda dataset: dataset.name)
