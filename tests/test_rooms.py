@@ -34,6 +34,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
         "factory",
         "models",
         "dense",
+        "text",
         "official",
         "probes",
         "model_table",
@@ -68,6 +69,7 @@ PEERS = {  # folders whose modules are one of a kind, however small each is
     "runners/cli/views": "one verb a file",
 }
 SMALL_FOR_A_REASON = {
+    "modelzoo.text.cost": "as the cost of the other networks, in a file of its own",
     "archsweep.__main__": "what `python -m archsweep` carries out",
     "runners.machine.forkserver_signals": "the forkserver imports it for its effect",
     "runners.engines.ray.fork_target": "imported where torch must not be",

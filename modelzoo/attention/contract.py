@@ -5,6 +5,10 @@ fits into timm's `Block` because `forward` has the signature of `timm.layers.Att
 computation for callers that pass attention maps from block to block. If a mechanism forms a map that weights V, the map
 passes through `seen`, an identity module to which probes attach forward hooks.
 
+Sequences of different lengths are padded. A mechanism that mixes maps is then given the valid entries: those of a real
+query and a real key. It must not let the others change the valid ones, so that a result does not depend on the
+amount of padding.
+
 Shapes:  B images, N tokens (prefix tokens first, then patches in row-major order), D dim, H heads, E head_dim.
 """
 
@@ -93,8 +97,13 @@ class TokenAttention(nn.Module):
         """
         raise NotImplementedError
 
-    def transform(self, softmax_BHNK: torch.Tensor) -> torch.Tensor:
-        """Attention map that weights V, from softmax maps of N queries over K keys; only if `mixes_maps`."""
+    def transform(self, softmax_BHNK: torch.Tensor, valid_B1NK: torch.Tensor | None = None) -> torch.Tensor:
+        """Attention map that weights V, from softmax maps of N queries over K keys; only if `mixes_maps`.
+
+        Args:
+            valid_B1NK: 1 where query and key are real tokens, 0 where one is padding, in the dtype of the map; the
+                result is 0 there. None: all are real.
+        """
         raise NotImplementedError
 
     def drop_linears(self) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.same_padding import SameConv2d
+from modelzoo.attention.valid_entries import normalised, times
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["DenseMapConvolution", "DistributedLocalAttention", "expanded_maps"]
@@ -72,13 +73,16 @@ class DistributedLocalAttention(nn.Module):
         self.adds_identity = identity and num_returned == num_maps
         self.act = nn.ReLU6()
 
-    def forward(self, map_BMNN: torch.Tensor) -> torch.Tensor:
-        x = map_BMNN
+    def forward(self, map_BMNN: torch.Tensor, valid_B1NN: torch.Tensor | None = None) -> torch.Tensor:
+        """Refined maps (B, R, N, N). With `valid_B1NN` (see the contract) the entries of padding never reach the valid
+        ones; what is returned in their places means nothing."""
+        map_BMNN = x = times(map_BMNN, valid_B1NN)
         if self.expands:
-            x = self.act(self.bn1(self.conv_exp(x)))
-        x = self.act(self.bn2(self.depth_sep_conv(x)))
+            # Norm and ReLU6 turn the zeros of padding into ReLU6(bias): zero again, before the convolution sees them.
+            x = times(self.act(normalised(self.bn1, self.conv_exp(x), valid_B1NN)), valid_B1NN)
+        x = self.act(normalised(self.bn2, self.depth_sep_conv(x), valid_B1NN))
         if self.reduces:
-            x = self.bn3(self.conv_pro(x))
+            x = normalised(self.bn3, self.conv_pro(x), valid_B1NN)
         return x + map_BMNN if self.adds_identity else x
 
 

@@ -20,6 +20,7 @@ from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
+from modelzoo.attention.valid_entries import normalised, times
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["HeadLayerNorm", "Reattention"]
@@ -86,13 +87,15 @@ class Reattention(TokenAttention):
         attn_BHNN = self.transform(self.attn_drop(softmax_map(q_BHNE, k_BHNE, self.scale)))
         return self.merge(self.weigh(attn_BHNN, v_BHNE)), attn_BHNN
 
-    def transform(self, softmax_BHNK: torch.Tensor) -> torch.Tensor:
+    def transform(self, softmax_BHNK: torch.Tensor, valid_B1NK: torch.Tensor | None = None) -> torch.Tensor:
         if self.reatten_matrix is None:
-            return softmax_BHNK
+            return times(softmax_BHNK, valid_B1NK)
         mixed_BHNK = self.reatten_matrix(softmax_BHNK)
-        if self.var_norm is not None:
+        if isinstance(self.var_norm, HeadLayerNorm):  # of each pair of tokens by itself
             mixed_BHNK = self.var_norm(mixed_BHNK)
-        return mixed_BHNK * self.map_scale
+        elif self.var_norm is not None:
+            mixed_BHNK = normalised(self.var_norm, mixed_BHNK, valid_B1NK)
+        return times(mixed_BHNK * self.map_scale, valid_B1NK)
 
 
 class HeadLayerNorm(nn.LayerNorm):

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["BatchNorm2dOfOnePass"]
+__all__ = ["BatchNorm2dOfOnePass", "is_recomputing"]
 
 
 class BatchNorm2dOfOnePass(nn.BatchNorm2d):
     """BatchNorm2d that leaves its running statistics alone while a checkpointed block is computed again."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if not self.training or not _is_recomputing():
+        if not self.training or not is_recomputing():
             return super().forward(input)
         # A momentum of 0 keeps the statistics; without them the pass would save fewer tensors than the first one.
         return functional.batch_norm(
@@ -37,6 +37,6 @@ class BatchNorm2dOfOnePass(nn.BatchNorm2d):
         )
 
 
-def _is_recomputing() -> bool:
+def is_recomputing() -> bool:
     """Whether this runs inside a backward pass. Compiled graphs recompute without running modules again."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1

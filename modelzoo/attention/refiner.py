@@ -19,6 +19,7 @@ from torch import nn
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
 from modelzoo.attention.distributed_local_attention import DistributedLocalAttention, expanded_maps
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
+from modelzoo.attention.valid_entries import normalised, times
 from modelzoo.legal_values import listed
 from search_space.parsing.errors import Problem, SpecError
 
@@ -71,10 +72,11 @@ class RefinedAttention(TokenAttention):
         attn_BMNN = self.transform(self.attn_drop(attn_BHNN))
         return self.merge(self.weigh(attn_BMNN, v_BHNE)), attn_BMNN
 
-    def transform(self, softmax_BHNK: torch.Tensor) -> torch.Tensor:
+    def transform(self, softmax_BHNK: torch.Tensor, valid_B1NK: torch.Tensor | None = None) -> torch.Tensor:
         if self.DLA is None or self.adapt_bn is None:
-            return softmax_BHNK
-        return self.adapt_bn(self.DLA(softmax_BHNK))
+            return times(softmax_BHNK, valid_B1NK)
+        refined_BMNK = self.DLA(softmax_BHNK, valid_B1NK)
+        return times(normalised(self.adapt_bn, refined_BMNK, valid_B1NK), valid_B1NK)
 
 
 class MapSharingAttention(TokenAttention):

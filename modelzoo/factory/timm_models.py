@@ -49,6 +49,10 @@ def check_model_name(name: str) -> None:
     # Names with a source (`hf-hub:...`, `local-dir:...`) would access files or the network: refused like unknown ones.
     if timm.is_model(name):
         return
+    if name == "bert":
+        message = "'bert' reads text, and this task has images"
+        hint = "write task: {name: text, ...}, or choose a model of images"
+        raise SpecError(Problem(message, path="arch.model", hint=hint))
     known = available_models()
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     guess = f"Did you mean {' or '.join(repr(c) for c in close)}?  " if close else ""

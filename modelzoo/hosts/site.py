@@ -93,7 +93,7 @@ def unknown_attention(host: nn.Module) -> str:
 
 
 @contextmanager
-def own_random_numbers(site: AttentionSite, seed: int, index: int) -> Iterator[None]:
+def own_random_numbers(site: AttentionSite | nn.Linear, seed: int, index: int) -> Iterator[None]:
     """Random numbers of one block, on the device of its site: they depend on seed and block alone, and leave torch's
     generator as it was."""
     own = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")

@@ -29,7 +29,7 @@ from search_space.schema.attention import (
 )
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["swap_attention", "swap_notes"]
+__all__ = ["chosen_indices", "swap_attention", "swap_notes"]
 
 
 def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
@@ -99,7 +99,7 @@ def _checked_indices(model: nn.Module, arch: ArchSpec, blocks: object, sites: Se
     """
     if not sites:
         raise SpecError(foreign_host(arch, _attention_of(model)))
-    chosen = _chosen_indices(blocks, len(sites))
+    chosen = chosen_indices(blocks, len(sites))
     _check_sites(arch, sites, chosen)
     if ATTENTION[arch.attention.name].needs_grid:
         _check_fixed_grid(model, arch)
@@ -170,7 +170,12 @@ def _check_fixed_grid(model: nn.Module, arch: ArchSpec) -> None:
     )
 
 
-def _chosen_indices(blocks: object, depth: int) -> list[int]:
+def chosen_indices(blocks: object, depth: int) -> list[int]:
+    """Indices of the blocks that `arch.attention.blocks` names, of a model with this number of blocks.
+
+    Raises:
+        SpecError: there are no such blocks.
+    """
     if blocks == "all":
         return list(range(depth))
     for kind, name in ((LastBlocks, "last"), (FirstBlocks, "first"), (EveryBlocks, "every")):

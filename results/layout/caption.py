@@ -98,7 +98,9 @@ def _data(table: AblationTable) -> Iterable[str]:
         name = f" of {each.dataset}" if len(table.data) > 1 else ""
         splits = (("training", each.train_images), ("validation", each.val_images), ("test", each.test_images))
         *most, last = [f"{count} {split}" for split, count in splits if count or split != "validation"]
-        text = f"Data{name}: {', '.join(most)} and {last} images of {each.num_classes} classes"
+        unit = "texts" if each.labelled == "texts" else "images"
+        labels = f"of {each.num_classes} classes" if each.num_classes else "with a number each"
+        text = f"Data{name}: {', '.join(most)} and {last} {unit} {labels}"
         if each.majority is not None:
             text += f"; the most frequent class is {100 * each.majority:.1f} % of the test {each.labelled}"
         yield f"{text}."

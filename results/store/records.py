@@ -204,14 +204,16 @@ class DataSummary(_Stored):
     """A dataset that trials of the run train on and are measured on, as it was when the run was started."""
 
     dataset: str = Field(description="its name, with what it varies in where there are several")
-    num_classes: int
+    num_classes: int = Field(description="0: labels are numbers to predict")
     train_images: int = Field(description="without those of the validation split")
     val_images: int = 0
     test_images: int
     majority: float | None = Field(
         default=None, ge=0, le=1, description="share of the most frequent class of the test split; None: not looked at"
     )
-    labelled: Literal["images", "pixels", "objects"] = Field(default="images", description="what has one label each")
+    labelled: Literal["images", "pixels", "objects", "texts"] = Field(
+        default="images", description="what has one label each"
+    )
     notes: list[str] = Field(default_factory=list, description="what a reader of the numbers must know, as sentences")
 
 

@@ -22,7 +22,8 @@ Batch = tuple[Any, Any]
 """Inputs and targets of B samples on the trial's device; the targets have the length B.
 
 Images (B, C, H, W), float32, normalised, and labels (B,), int64, or label maps (B, H, W). Where samples differ in size,
-lists of B: detection has images (C, H, W) and dicts of tensors."""
+lists of B: detection has images (C, H, W) and dicts of tensors. Text: tokens (B, 3, L),
+int64 (ids, sentence of each token, 1 for real tokens), and labels (B,), int64 or float32."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class DataInfo:
     """Images of every class, before a validation split is held out; empty for a stream, whose labels are not known
     before it is read."""
     test_counts: tuple[int, ...] = ()
+    vocabulary: int = 0
+    """Number of token ids of a dataset of text, whose `img_size` is (1, most tokens) and whose numbers to predict have
+    0 classes; 0 of images."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class SourceInfo:
     train_counts: tuple[int, ...] = ()
     test_counts: tuple[int, ...] = ()
     """Images of every class; empty for a stream."""
+    vocabulary: int = 0
+    """Number of token ids of a dataset of text; 0 of images."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from runners.data.detection.loading import describe_objects, load_objects
 from runners.data.epochs import EqualParts
 from runners.data.images.loading import describe_images, load_images
 from runners.data.sharding import Share
+from runners.data.text.loading import describe_text, load_text
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import TrainSpec
 
@@ -38,6 +39,7 @@ TASK_DATA: dict[str, TaskData] = {
     "classification": TaskData(describe_images, load_images),
     "segmentation": TaskData(describe_label_maps, load_label_maps),
     "detection": TaskData(describe_objects, load_objects),
+    "text": TaskData(describe_text, load_text),
 }
 """`task.name` -> its data."""
 

@@ -9,6 +9,7 @@ from runners.data.dense import sources as label_maps
 from runners.data.detection import sources as objects
 from runners.data.images import digits, shapes
 from runners.data.images import timm_datasets as timm_names
+from runners.data.text import sources as texts
 
 __all__ = ["SOURCES", "source_of"]
 
@@ -18,6 +19,9 @@ SOURCES: dict[str, Source] = {
     "builtin/scenes": Source(label_maps.describe_scenes, label_maps.load_scenes, label_maps.open_scenes),
     "masks": Source(label_maps.describe_folder, label_maps.load_folder, label_maps.open_folder),
     "coco": Source(objects.describe_coco, objects.load_coco, objects.open_coco_folder),
+    "builtin/recall": Source(texts.describe_recall, texts.load_recall, texts.open_recall),
+    "glue": Source(texts.describe_texts, texts.load_texts, texts.open_texts),
+    "text": Source(texts.describe_texts, texts.load_texts, texts.open_texts),
     "timm": Source(timm_names.describe, timm_names.load, timm_names.open_splits),
 }
 """Names of the built-in datasets, and the kinds of all others (`kind` of their spec)."""

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["clear", "default_directory", "entries", "file_digests", "image_facts", "size"]
+__all__ = ["clear", "default_directory", "entries", "file_digests", "image_facts", "size", "vocabularies"]
 
 _VARIABLE = "ARCHSWEEP_CACHE"
 _OFF = "off"
@@ -36,6 +36,11 @@ def image_facts(directory: Path) -> Path:
     return directory / "image_facts"
 
 
+def vocabularies(directory: Path) -> Path:
+    """The folder of the vocabularies that were trained on datasets of text."""
+    return directory / "vocabularies"
+
+
 def size(directory: Path) -> tuple[int, int]:
     """Number of trials, and of bytes in them."""
     sizes = [path.stat().st_size for path in entries(directory).glob("*/*.json")]
@@ -45,6 +50,6 @@ def size(directory: Path) -> tuple[int, int]:
 def clear(directory: Path) -> int:
     """Delete all trials, and the facts about files; returns the number of trials."""
     number, _ = size(directory)
-    for folder in (entries(directory), file_digests(directory), image_facts(directory)):
+    for folder in (entries(directory), file_digests(directory), image_facts(directory), vocabularies(directory)):
         shutil.rmtree(folder, ignore_errors=True)
     return number

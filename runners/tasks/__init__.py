@@ -6,6 +6,7 @@ from runners.tasks.classification import Classification
 from runners.tasks.detection import Detection
 from runners.tasks.segmentation import Segmentation
 from runners.tasks.task import Task
+from runners.tasks.text import Text
 
 __all__ = ["TASKS", "Task"]
 
@@ -13,5 +14,6 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "segmentation": Segmentation,
     "detection": Detection,
+    "text": Text,
 }
 """`task.name` -> class."""

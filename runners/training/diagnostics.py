@@ -18,6 +18,7 @@ from modelzoo.probes import Probed, measure_probes
 from results.store.links import folder_within, opener_within
 from results.store.run_layout import TrialDir
 from runners.data import EvalBatches
+from runners.data.text.batches import unpadded
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec
 
@@ -43,7 +44,7 @@ def probe_model(
         raise SpecError(Problem("probe arrays need a run directory", path="task.probe_arrays"))
     found = measure_probes(
         model,
-        _spread(batches, num_images, task.probe_images),
+        _spread(batches, num_images, task.probe_images, one_by_one=task.labelled == "texts"),
         task.probes,
         similarity_threshold=task.similarity_threshold,
     )
@@ -54,8 +55,12 @@ def probe_model(
     return {name: value for name, value in found.metrics.items() if math.isfinite(value)}
 
 
-def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Any]:
-    """`wanted` evenly spaced images, or all if there are fewer: many test splits are sorted by class."""
+def _spread(batches: EvalBatches, num_images: int, wanted: int, *, one_by_one: bool) -> Iterator[Any]:
+    """`wanted` evenly spaced images, or all if there are fewer: many test splits are sorted by class.
+
+    Args:
+        one_by_one: of text, each by itself and without its padding, which is no token that attends.
+    """
     # A stream may not report its length: then the first images.
     num_images = max(num_images, wanted) if num_images <= 0 else num_images
     wanted = min(wanted, num_images)
@@ -67,7 +72,7 @@ def _spread(batches: EvalBatches, num_images: int, wanted: int) -> Iterator[Any]
         if mine and isinstance(images, list):
             yield from ([images[index]] for index in mine)
         elif mine:
-            yield from images[mine].split(_IMAGES_AT_A_TIME)
+            yield from unpadded(images[mine]) if one_by_one else images[mine].split(_IMAGES_AT_A_TIME)
 
 
 def _write(found: Probed, trial: TrialDir) -> None:

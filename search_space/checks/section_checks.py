@@ -126,7 +126,7 @@ def objective_issues(sweep: Sweep) -> Iterator[Issue]:
     if sweep.search is None or not sweep.search.objectives:
         return
     names, place = sweep.search.objectives, ("search", "objectives")
-    known = (*sweep.baseline.task.metrics, *COST_NAMES)
+    known = (*sweep.baseline.task.measured, *COST_NAMES)
     for index, name in enumerate(names):
         if name not in known:
             yield Issue((*place, index), f"unknown objective {name!r}", did_you_mean(name, known))

@@ -115,14 +115,16 @@ def _count(size: int) -> str:
 def _metric(sweep: Sweep) -> Iterator[Issue]:
     task = sweep.baseline.task
     if sweep.metric not in METRICS:
-        yield Issue(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, task.metrics))
-    elif sweep.metric in RANKED and sweep.metric not in task.metrics:
+        yield Issue(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, task.measured))
+    elif sweep.metric in RANKED and sweep.metric not in task.measured:
         text = f"the task {task.name!r} has no metric {sweep.metric!r}"
-        yield Issue(("metric",), text, f"known: {', '.join(sorted(task.metrics))}.")
+        yield Issue(("metric",), text, f"known: {', '.join(sorted(task.measured))}.")
     elif sweep.metric not in RANKED:
         text = f"{sweep.metric!r} is neither maximised nor minimised, so it cannot rank variants"
         yield Issue(
-            ("metric",), text, f"known: {', '.join(sorted(task.metrics))}.  `task.probes` measures it beside the metric"
+            ("metric",),
+            text,
+            f"known: {', '.join(sorted(task.measured))}.  `task.probes` measures it beside the metric",
         )
 
 

@@ -16,13 +16,15 @@ from search_space.parsing.type_guards import is_dict, is_list_or_tuple
 from search_space.schema.attention import ATTENTION_SPECS
 from search_space.schema.datasets import BUILTIN_SPECS
 from search_space.schema.sweep import NAME_PATTERN, Sweep
+from search_space.schema.text_datasets import RecallSpec
 from search_space.schema.tracking import TRACKER_SPECS
 from search_space.settings.paths import OPEN_NODES, known_paths
 
 __all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
 
 SCHEMA_FILE = files("search_space") / "sweep.schema.json"
-_NAMED = [model.__name__ for model in (*ATTENTION_SPECS.values(), *BUILTIN_SPECS.values(), *TRACKER_SPECS.values())]
+_SPECS = (*ATTENTION_SPECS.values(), *BUILTIN_SPECS.values(), RecallSpec, *TRACKER_SPECS.values())
+_NAMED = [model.__name__ for model in _SPECS]
 
 
 def json_schema() -> dict[str, Any]:

@@ -30,7 +30,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100), True),
         Metric("top5", "%", "maximize", 2, "share of test images with their class in the top five", (0, 100), True),
-        Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test images"),
+        Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test split"),
         # Segmentation, from one confusion matrix over all pixels of the test images.
         Metric("miou", "%", "maximize", 2, "intersection over union of a class's pixels, mean over classes", (0, 100)),
         Metric("macc", "%", "maximize", 2, "share of a class's pixels that are found, mean over classes", (0, 100)),
@@ -48,6 +48,13 @@ METRICS: dict[str, Metric] = {
         Metric("mask_ap_small", "%", "maximize", 2, "mask_ap of objects below 32 x 32 pixels", (0, 100)),
         Metric("mask_ap_medium", "%", "maximize", 2, "mask_ap of objects from 32 x 32 to 96 x 96 pixels", (0, 100)),
         Metric("mask_ap_large", "%", "maximize", 2, "mask_ap of objects above 96 x 96 pixels", (0, 100)),
+        # Text: over the whole test split, by scikit-learn and scipy.
+        Metric("accuracy", "%", "maximize", 2, "share of test texts whose class is right", (0, 100), True),
+        Metric("f1", "%", "maximize", 2, "F1 of class 1", (0, 100)),
+        Metric("mcc", "%", "maximize", 2, "Matthews correlation of predicted and right classes", (-100, 100)),
+        Metric("pearson", "%", "maximize", 2, "Pearson correlation of predicted and right numbers", (-100, 100)),
+        Metric("spearman", "%", "maximize", 2, "Spearman correlation of predicted and right numbers", (-100, 100)),
+        Metric("mse", "", "minimize", 4, "mean squared error of the predicted numbers"),
         # Probes (`task.probes`): measured once, after the last epoch, on `task.probe_images` test images.
         Metric(
             "cross_layer_similarity",

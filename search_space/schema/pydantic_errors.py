@@ -24,6 +24,7 @@ from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
 from search_space.schema.sweep import MAX_SEEDS, Checkpoints, Design, DesignName, Prune, Published, Row, Search, Sweep
 from search_space.schema.task import TASK_SPECS
+from search_space.schema.text_datasets import TEXT_SPECS
 from search_space.schema.tracking import TRACKER_SPECS
 from search_space.schema.trial import ArchSpec, Setting, TrainSpec
 
@@ -292,8 +293,13 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     if len(names) >= 2 and names[-2] == "task" and names[-1] in TASK_SPECS:
         return f"task {names[-1]!r}", list(TASK_SPECS[names[-1]].model_fields)
     if len(names) >= 2 and names[-2] == "dataset":
-        model = DATASET_SPECS.get(names[-1], TimmDatasetSpec)
-        kinds = {"timm": "a dataset of timm", "masks": "a folder of label maps"}
+        model = {**DATASET_SPECS, **TEXT_SPECS}.get(names[-1], TimmDatasetSpec)
+        kinds = {
+            "timm": "a dataset of timm",
+            "masks": "a folder of label maps",
+            "glue": "a task of GLUE",
+            "text": "a folder of tables of text",
+        }
         owner = kinds.get(names[-1], f"dataset {names[-1]!r}")
         return owner, [name for name in model.model_fields if name != "name"]
     if not names:

@@ -245,7 +245,7 @@ class Sweep(Spec):
     def _keep_what_was_written(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Sweep:
         sweep = handler(data)
         if "metric" not in sweep.model_fields_set:
-            sweep = sweep.model_copy(update={"metric": sweep.baseline.task.metrics[0]})
+            sweep = sweep.model_copy(update={"metric": sweep.baseline.task.measured[0]})
         if is_dict(data) and is_dict(data.get("baseline")):
             sweep._written = data["baseline"]
         return sweep

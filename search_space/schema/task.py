@@ -17,8 +17,9 @@ from pydantic import Discriminator, Field, Tag
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
 from search_space.schema.datasets import Dataset, DigitsSpec, LabelMaps, ObjectImages, ScenesSpec
+from search_space.schema.text_datasets import RecallSpec, Texts
 
-__all__ = ["TASK_SPECS", "DetectionSpec", "ProbeName", "SegmentationSpec", "Task", "TaskSpec"]
+__all__ = ["TASK_SPECS", "DetectionSpec", "ProbeName", "SegmentationSpec", "Task", "TaskSpec", "TextSpec"]
 
 
 ProbeName = Literal[
@@ -35,15 +36,15 @@ class TaskSpec(Spec):
     """Classification, and the options that all tasks share: validation split, diagnostics of the trained model.
 
     Class attributes:
-        metrics: names of the task's metrics; the first one ranks variants unless the sweep names another.
+        metrics: names of the task's metrics, whatever the dataset is; `measured` are those of the dataset.
         without_effect: options of `train` that the task cannot use, so that writing them is an error.
-        labelled: what has one label each: images, pixels, or objects.
+        labelled: what has one label each: images, pixels, objects, or texts.
         has_right_answers: whether an image is simply right or wrong, so that `keep_predictions` has a meaning.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
     without_effect: ClassVar[tuple[str, ...]] = ()
-    labelled: ClassVar[Literal["images", "pixels", "objects"]] = "images"
+    labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "images"
     has_right_answers: ClassVar[bool] = True
 
     name: Literal["classification"] = "classification"
@@ -66,6 +67,11 @@ class TaskSpec(Spec):
     )
     probe_arrays: bool = Field(default=False, description="also write the probes' arrays, trials/<id>/probes.npz")
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the metrics on the task's dataset; the first one ranks variants unless the sweep names another."""
+        return self.metrics
+
     def evaluation(self) -> dict[str, Any]:
         """What decides which numbers a trial is measured by: the images of the test split and what counts as right."""
         return self.dataset.test_set()
@@ -78,7 +84,7 @@ class SegmentationSpec(TaskSpec):
     without_effect: ClassVar[tuple[str, ...]] = (
         *("smoothing", "mixup", "cutmix", "aa", "color_jitter", "reprob", "cosine_regulariser"),
     )
-    labelled: ClassVar[Literal["images", "pixels", "objects"]] = "pixels"
+    labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "pixels"
     has_right_answers: ClassVar[bool] = False
 
     name: Literal["segmentation"] = "segmentation"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -160,7 +166,7 @@ class DetectionSpec(TaskSpec):
     without_effect: ClassVar[tuple[str, ...]] = (
         *("smoothing", "mixup", "cutmix", "aa", "color_jitter", "reprob", "crop_padding", "cosine_regulariser"),
     )
-    labelled: ClassVar[Literal["images", "pixels", "objects"]] = "objects"
+    labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "objects"
     has_right_answers: ClassVar[bool] = False
 
     name: Literal["detection"] = "detection"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -236,10 +242,34 @@ class DetectionSpec(TaskSpec):
         return {**super().evaluation(), **limit}
 
 
+class TextSpec(TaskSpec):
+    """A class or a number for every text, or pair of texts, by a BERT encoder (`arch.model: bert`)."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc", "pearson", "spearman", "mse", "loss")
+    without_effect: ClassVar[tuple[str, ...]] = (
+        *("mixup", "cutmix", "hflip", "crop_padding", "aa", "color_jitter", "reprob", "cosine_regulariser"),
+    )
+    labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "texts"
+    has_right_answers: ClassVar[bool] = False
+
+    name: Literal["text"] = "text"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Texts = RecallSpec()  # pyright: ignore[reportIncompatibleVariableOverride]
+    head_dropout: float = Field(default=0.1, ge=0, lt=1, description="before the classifier")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return self.dataset.metrics
+
+    @property
+    def is_regression(self) -> bool:
+        return self.dataset.has_numbers
+
+
 TASK_SPECS: dict[str, type[TaskSpec]] = {
     "classification": TaskSpec,
     "segmentation": SegmentationSpec,
     "detection": DetectionSpec,
+    "text": TextSpec,
 }
 """`task.name` -> spec."""
 
@@ -251,7 +281,8 @@ def _task_tag(value: Any) -> Any:
 Task = Annotated[
     Annotated[TaskSpec, Tag("classification")]
     | Annotated[SegmentationSpec, Tag("segmentation")]
-    | Annotated[DetectionSpec, Tag("detection")],
+    | Annotated[DetectionSpec, Tag("detection")]
+    | Annotated[TextSpec, Tag("text")],
     Discriminator(_task_tag),
 ]
 """`task: {name: NAME, ...options}`; without a name: classification."""

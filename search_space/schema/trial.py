@@ -3,7 +3,7 @@
 Every field is part of a trial's identity (see `identity.py`): a field belongs here exactly if changing it makes another
 experiment. Where a trial runs, where its data is stored and how many workers load it belong to `Resources`.
 
-`None` means "the model's own default" (timm's, for a timm name). For `model: vit` the defaults are written into the
+`None` means "the model's own default" (timm's, for a timm name). For `vit` and `bert` the defaults are written into the
 spec, so that `require` can refer to them and explicit defaults do not change the identity.
 """
 
@@ -19,6 +19,7 @@ from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDa
 from search_space.schema.task import Task, TaskSpec
 
 __all__ = [
+    "BERT_DEFAULTS",
     "VIT_DEFAULTS",
     "ArchSpec",
     "CosineRegulariserSpec",
@@ -47,6 +48,10 @@ VIT_DEFAULTS: dict[str, Any] = {
 }
 
 
+BERT_DEFAULTS: dict[str, Any] = {"depth": 4, "embed_dim": 128, "num_heads": 4, "mlp_ratio": 4.0}
+"""A BERT that a CPU trains. BERT-small of the papers is 4, 512, 8, 4.0."""
+
+
 def _img_size_tag(value: Any) -> str:
     return "pair" if isinstance(value, list | tuple) else "side"
 
@@ -73,7 +78,9 @@ class ArchSpec(Spec):
     """Architecture of a model; field names are timm's."""
 
     model: Annotated[str, AfterValidator(_untagged)] = Field(
-        default="vit", min_length=1, description="`vit` with configurable sizes, or any timm model name without a tag"
+        default="vit",
+        min_length=1,
+        description="`vit` with configurable sizes, any timm model name without a tag, or `bert` (task `text`)",
     )
     depth: int | None = Field(default=None, ge=1, le=1000)
     embed_dim: int | None = Field(default=None, ge=1, le=65_536)
@@ -98,13 +105,14 @@ class ArchSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _spell_out_vit(cls, data: Any) -> Any:
-        if is_dict(data) and data.get("model", "vit") == "vit":
-            defaults = dict(VIT_DEFAULTS)
-            if data.get("class_token") is False:
-                defaults["global_pool"] = "avg"
-            data = {**data, **{key: value for key, value in defaults.items() if data.get(key) is None}}
-        return data
+    def _spell_out_sizes(cls, data: Any) -> Any:
+        model = data.get("model", "vit") if is_dict(data) else None
+        if not is_dict(data) or model not in ("vit", "bert"):
+            return data
+        defaults = dict(BERT_DEFAULTS if model == "bert" else VIT_DEFAULTS)
+        if model == "vit" and data.get("class_token") is False:
+            defaults["global_pool"] = "avg"
+        return {**data, **{key: value for key, value in defaults.items() if data.get(key) is None}}
 
 
 class CosineRegulariserSpec(Spec):

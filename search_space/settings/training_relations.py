@@ -13,6 +13,7 @@ from search_space.parsing.errors import did_you_mean
 from search_space.schema.trial import Setting, TaskSpec, TrainSpec
 from search_space.settings.broken_relation import BrokenRelation
 from search_space.settings.task_relations import task_relations
+from search_space.settings.text_relations import text_relations
 
 __all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "loader_options_in_memory", "num_builtin_images"]
 
@@ -35,6 +36,7 @@ def broken_relations(setting: Setting) -> list[BrokenRelation]:
         *_probes(task),
         *_without_effect(task, train),
         *task_relations(task),
+        *text_relations(setting),
         *_steps(train),
         *_schedule(task, train),
         *_mixing(task, train),

@@ -53,6 +53,8 @@ WITH_TENSORS = [path for path, meta in own_cases().items() if "expected" not in 
 def test_tensors_are_the_recorded_bytes(path):
     """Git must not have converted them. (Some cases state their number of bytes, but no checksum.)"""
     meta = json.loads(path.read_text())
+    if "cases" in meta:  # numbers only, which are in the JSON itself
+        return
     content = path.with_suffix(".safetensors").read_bytes()
     assert len(content) == meta.get("bytes", len(content))
     checksum = meta.get("sha256") or meta.get("safetensors_sha256")

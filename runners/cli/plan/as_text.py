@@ -73,9 +73,11 @@ def data_lines(data: Sequence[DataSummary]) -> Iterator[str]:
     """Images of the splits of every dataset, and what a constant answer reaches."""
     for each in data:
         held_out = f"{each.val_images} validation, " if each.val_images else ""
-        text = f"data: {each.dataset}: {each.train_images} training, {held_out}{each.test_images} test images"
+        unit = "texts" if each.labelled == "texts" else "images"
+        labels = f"of {each.num_classes} classes" if each.num_classes else "with a number each"
+        text = f"data: {each.dataset}: {each.train_images} training, {held_out}{each.test_images} test {unit}"
         most = "" if each.majority is None else f"; {100 * each.majority:.1f} % of the test {each.labelled}"
-        yield f"{text} of {each.num_classes} classes{most}" + (" are of one class" if most else "")
+        yield f"{text} {labels}{most}" + (" are of one class" if most else "")
 
 
 def plan_warnings(forecast: Forecast) -> list[str]:

@@ -17,17 +17,22 @@ _MOST_SIZES = 3
 def survey_lines(survey: Survey) -> Iterator[str]:
     """The survey as text: one table of the splits, one of the classes, and the notes."""
     yield survey.name
-    rows = [("", "images", "classes", "most frequent", "sizes (high x wide)")]
+    sizes = "sizes (high x wide)" if survey.unit == "images" else "sizes (1 x words)"
+    rows = [("", survey.unit, "classes", "most frequent", sizes)]
     rows += [_row(role, split) for role, split in (("train", survey.train), ("test", survey.test))]
     yield from _aligned(rows)
     if survey.info.num_val:
-        yield f"  validation: {survey.info.num_val} of the training images are held out"
+        yield f"  validation: {survey.info.num_val} of the training {survey.unit} are held out"
     height, width = survey.info.img_size
-    yield f"  images are read as {height} x {width}, {'grey' if survey.info.in_chans == 1 else 'in colours'}"
+    if survey.unit == "images":
+        yield f"  images are read as {height} x {width}, {'grey' if survey.info.in_chans == 1 else 'in colours'}"
+    else:
+        yield f"  texts are read as at most {width} of {survey.info.vocabulary} tokens"
     if shared := survey.duplicates:
-        yield f"  in both splits: {shared.test} of the test images, {shared.train} of the training images"
-        within = f"{shared.within_train} training images, {shared.within_test} test images"
-        yield f"  repeats of an image of the same split: {within}"
+        yield f"  in both splits: {shared.test} of the test {survey.unit}, {shared.train} of the training {survey.unit}"
+        within = f"{shared.within_train} training {survey.unit}, {shared.within_test} test {survey.unit}"
+        one = "an image" if survey.unit == "images" else "a text"
+        yield f"  repeats of {one} of the same split: {within}"
     if survey.train.counts:
         yield from _aligned([("class", "train", "test"), *_classes(survey)])
     for note in survey.notes:

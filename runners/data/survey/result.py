@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 from runners.data.dataset_info import DataInfo
 from runners.data.survey.findings import Duplicates
@@ -44,6 +45,7 @@ class Survey:
     """What a dataset holds, and what a reader of its numbers must know (`notes`).
 
     `name`: of the dataset, with its splits where it has names for them. `faults`: why it is refused.
+    `unit`: what the splits hold.
     """
 
     name: str
@@ -54,3 +56,4 @@ class Survey:
     duplicates: Duplicates | None = None
     notes: tuple[str, ...] = ()
     faults: tuple[Problem, ...] = ()
+    unit: Literal["images", "texts"] = "images"

@@ -15,6 +15,7 @@ from runners.data.survey.images import look_at_images
 from runners.data.survey.label_maps import look_at_label_maps
 from runners.data.survey.objects import look_at_objects
 from runners.data.survey.result import Survey
+from runners.data.survey.texts import look_at_texts
 from search_space.parsing.errors import SpecError
 from search_space.schema.task import TaskSpec
 
@@ -24,6 +25,7 @@ LOOKS: dict[str, Callable[..., Survey]] = {
     "classification": look_at_images,
     "segmentation": look_at_label_maps,
     "detection": look_at_objects,
+    "text": look_at_texts,
 }
 """`task.name` -> function that looks at its data."""
 

@@ -231,6 +231,7 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
         "modelzoo.attention.distributed_local_attention",
         "modelzoo.attention.recomputed_batchnorm",
         "modelzoo.attention.same_padding",
+        "modelzoo.attention.valid_entries",
     }
     assert {
         "runners.training.trial",

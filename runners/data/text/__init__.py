@@ -1,0 +1,1 @@
+"""Text: drawn sentences, tables and tasks of GLUE on disk, tokens, and batches of them."""

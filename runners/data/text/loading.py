@@ -1,0 +1,99 @@
+"""Data of a trial of the task `text`: hold out the validation split, and make batches of tokens.
+
+Of classes the validation split is stratified; of numbers it is drawn at random. It is the same for all seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from runners.data.dataset_info import Data, DataInfo, EvalBatches
+from runners.data.epochs import train_batch_size
+from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
+from runners.data.random_streams import generator
+from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
+from runners.data.sources import source_of
+from runners.data.text.batches import TokenBatches, TokenTrainBatches
+from runners.data.text.splits import Tokens
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.task import TaskSpec
+from search_space.schema.trial import TrainSpec
+
+__all__ = ["describe_text", "load_text"]
+
+
+def describe_text(task: TaskSpec, resources: Any, *, in_memory_bytes: int) -> DataInfo:
+    """Sizes and counts of a dataset of text: `img_size` is (1, most tokens of a text).
+
+    Raises:
+        SpecError: the data is missing, or it cannot be split as requested.
+    """
+    found = source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes)
+    num_val = num_held_out(found.num_train, task.val_fraction)
+    if task.val_fraction and num_val in (0, found.num_train):
+        text = (
+            f"{task.val_fraction} of {found.num_train} training texts holds out {num_val}, which leaves a split empty"
+        )
+        hint = "write 0 for no validation split, or a share that leaves texts in both"
+        raise SpecError(Problem(text, path="task.val_fraction", hint=hint))
+    return DataInfo(
+        name=task.dataset.name,
+        img_size=found.img_size,
+        in_chans=found.in_chans,
+        num_classes=found.num_classes,
+        num_train=found.num_train - num_val,
+        num_val=num_val,
+        num_test=found.num_test,
+        mean=found.mean,
+        std=found.std,
+        vocabulary=found.vocabulary,
+    )
+
+
+def load_text(
+    task: TaskSpec,
+    train: TrainSpec,
+    resources: Any,
+    device: torch.device,
+    *,
+    img_size: tuple[int, int],
+    seed: int,
+    share: Share | None,
+    info: DataInfo,
+) -> Data:
+    """Batches of one trial: tokens (B, 3, L) int64, labels (B,) int64 or float32. See `load_data`."""
+    train_split, test_split = source_of(task.dataset).load(task.dataset, resources, info, img_size)
+    assert isinstance(train_split, Tokens)
+    assert isinstance(test_split, Tokens)
+    val_split = None
+    if info.num_val:
+        train_split, val_split = _held_out(train_split, task.val_fraction, info.num_val)
+    batch_size = train_batch_size(train, info.num_train)
+    sample = torch.randperm(len(train_split), generator=generator(0, "calibration"))
+    sample = train_split.subset(sample[: max(1, train.recalibrate_bn * train.batch_size)])
+    training = TokenTrainBatches(train_split, batch_size=batch_size, device=device, seed=seed)
+
+    def in_order(split: Tokens) -> EvalBatches:
+        batches = TokenBatches(split, batch_size=train.batch_size, device=device)
+        return batches if share is None else ShardedEvalBatches(batches, share)
+
+    return Data(
+        info=info,
+        train=training if share is None else ShardedTrainBatches(training, share),
+        calibration=TokenBatches(sample, batch_size=batch_size, device=device),
+        val=None if val_split is None else in_order(val_split),
+        test=in_order(test_split),
+    )
+
+
+def _held_out(split: Tokens, fraction: float, number: int) -> tuple[Tokens, Tokens]:
+    """What is kept for training, and the validation split."""
+    if split.labels.dtype == torch.int64:
+        kept, held = stratified_holdout(split.labels.numpy(), fraction, seed=VAL_SEED)
+    else:
+        order = np.random.RandomState(VAL_SEED).permutation(len(split))
+        held, kept = np.sort(order[:number]), np.sort(order[number:])
+    return split.subset(kept), split.subset(held)
