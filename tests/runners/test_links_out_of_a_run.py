@@ -167,6 +167,7 @@ ELSEWHERE = {  # where files of a user's choice are written, or none of a run
     "runners/cli/views/status_table.py": "-o FILE",
     "runners/cli/terminal.py": "/dev/null",
     "results/figures/files.py": "--figures DIR",
+    "runners/data/dense/scene_export.py": "a new folder of the user's choice",
     "runners/trackers/optuna.py": "a journal wherever the sweep says; one in the run is checked at the start",
 }
 

@@ -91,7 +91,7 @@ def _of_one_process(rank: int, port: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_processes_that_train_together_share_the_statistics(tmp_path):
     """One process has one map, the other two, of other numbers of valid entries, against all three at once."""
     norm, x, valid = norm_with_numbers(), maps().requires_grad_(), validity()

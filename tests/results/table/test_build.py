@@ -224,11 +224,9 @@ def test_long_lists_of_failures_are_cut_with_their_number(plan, planned, record)
 def test_an_unknown_metric_is_an_error(plan):
     with pytest.raises(SpecError) as caught:
         ablation_table(plan(metric="top2"), [])
-    assert " ".join(str(caught.value).split()) == (
-        "metric: unknown metric 'top2' known: box_ap, box_ap50, box_ap75, box_ap_large, box_ap_medium, box_ap_small, "
-        "loss, macc, mask_ap, mask_ap50, mask_ap75, mask_ap_large, mask_ap_medium, mask_ap_small, miou, pixel_acc, "
-        "top1, top5. Did you mean 'top5'?"
-    )
+    text = " ".join(str(caught.value).split())
+    assert text.startswith("metric: unknown metric 'top2' known: accuracy, box_ap, ")
+    assert text.endswith(" top1, top5. Did you mean 'top5'?")
 
 
 def test_a_value_beyond_the_range_of_measurements_is_left_out(plan, planned, record):

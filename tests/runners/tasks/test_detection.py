@@ -246,7 +246,7 @@ def test_a_sweep_ranks_detectors(write_sweep, tmp_path):
     assert plan.as_run_plan().metric == "box_ap"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_two_processes_compute_what_one_computes(tmp_path):
     """RetinaNet samples nothing at random, and its loss is a mean over images: sums differ in their rounding alone.
     The detections of both processes are measured together, five images in the order of the split."""

@@ -267,7 +267,7 @@ dist.barrier()
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @every_task
 def test_two_processes_measure_what_one_measures(name, tmp_path):
     """Each has its share of the test images; both have the metrics of all. 19 images: the last batch has 3."""

@@ -162,7 +162,7 @@ def kind_key(kind: Kind) -> str:
     return next(key for key, each in KINDS.items() if each is kind)
 
 
-@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_broken_image_of_a_stream_is_an_error_that_names_it(stream, tmp_path, num_workers):
     train, test = splits(NUM_TRAIN, NUM_TEST)
     train[2] = (0, train[2][1][:200])

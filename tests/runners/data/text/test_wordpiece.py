@@ -29,6 +29,7 @@ def test_a_smaller_vocabulary_is_the_beginning_of_a_larger_one():
     assert train_vocabulary(TEXTS, size=16, lower=True) == large[:16]
 
 
+@pytest.mark.slow
 def test_a_vocabulary_is_the_same_in_every_process():
     """Hashes of strings differ between processes; the order of pieces must not depend on them."""
     code = (
