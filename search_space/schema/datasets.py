@@ -25,6 +25,7 @@ __all__ = [
     "ScenesSpec",
     "ShapesSpec",
     "TimmDatasetSpec",
+    "below",
 ]
 
 _NUM_DIGITS = 1438
@@ -127,11 +128,20 @@ class TimmDatasetSpec(DatasetSpec):
         return {"name": self.name, "test_split": self.test_split, **named}
 
 
-def _is_label_maps(name: str) -> str:
-    prefix, slash, rest = name.partition("/")
-    if prefix != "masks" or not slash or not rest.strip("/"):
-        raise ValueError("must be builtin/scenes, or masks/NAME for a folder of images and label maps")
-    return name
+def below(prefix: str, message: str) -> AfterValidator:
+    """Check that a name is `PREFIX/NAME`; `message` says what is legal."""
+
+    def check(name: str) -> str:
+        first, _, rest = name.partition("/")
+        if first != prefix or not rest.strip("/"):
+            raise ValueError(message)
+        return name
+
+    return AfterValidator(check)
+
+
+_MASKS = below("masks", "must be builtin/scenes, or masks/NAME for a folder of images and label maps")
+_COCO = below("coco", "must be builtin/scenes, or coco/NAME for a folder of images and annotations as COCO has them")
 
 
 class LabelMapFolderSpec(DatasetSpec):
@@ -139,7 +149,7 @@ class LabelMapFolderSpec(DatasetSpec):
 
     kind: ClassVar[str] = "masks"
 
-    name: Annotated[str, AfterValidator(_is_label_maps)] = Field(description="masks/NAME")
+    name: Annotated[str, _MASKS] = Field(description="masks/NAME")
     train_split: str = "train"
     test_split: str = "validation"
     num_classes: int = Field(ge=1, le=255, description="labels are numbers from 0 to num_classes - 1")
@@ -152,19 +162,12 @@ class LabelMapFolderSpec(DatasetSpec):
         return self.model_dump(exclude={"train_split", "in_chans"})
 
 
-def _is_coco(name: str) -> str:
-    prefix, slash, rest = name.partition("/")
-    if prefix != "coco" or not slash or not rest.strip("/"):
-        raise ValueError("must be builtin/scenes, or coco/NAME for a folder of images and annotations as COCO has them")
-    return name
-
-
 class CocoSpec(DatasetSpec):
     """Images with boxes, classes and masks of objects below `<data_dir>/NAME`, in the format of COCO."""
 
     kind: ClassVar[str] = "coco"
 
-    name: Annotated[str, AfterValidator(_is_coco)] = Field(description="coco/NAME")
+    name: Annotated[str, _COCO] = Field(description="coco/NAME")
     train_split: str = "train"
     test_split: str = "val"
     empty_boxes: Literal["refuse", "skip"] = Field(

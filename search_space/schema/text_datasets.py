@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from search_space.parsing.type_guards import is_dict
-from search_space.schema.datasets import DatasetSpec
+from search_space.schema.datasets import DatasetSpec, below
 
 __all__ = ["GLUE_METRICS", "TEXT_SPECS", "GlueSpec", "RecallSpec", "TextDatasetSpec", "TextTableSpec", "Texts"]
 
@@ -89,11 +89,7 @@ class _TokenizedSpec(TextDatasetSpec):
     )
 
 
-def _is_table(name: str) -> str:
-    prefix, slash, rest = name.partition("/")
-    if prefix != "text" or not slash or not rest.strip("/"):
-        raise ValueError("must be builtin/recall, glue/TASK for a task of GLUE, or text/NAME for a folder of tables")
-    return name
+_TABLES = below("text", "must be builtin/recall, glue/TASK for a task of GLUE, or text/NAME for a folder of tables")
 
 
 class TextTableSpec(_TokenizedSpec):
@@ -101,7 +97,7 @@ class TextTableSpec(_TokenizedSpec):
 
     kind: ClassVar[str] = "text"
 
-    name: Annotated[str, AfterValidator(_is_table)] = Field(description="text/NAME")
+    name: Annotated[str, _TABLES] = Field(description="text/NAME")
     train_split: str = Field(default="train", min_length=1)
     test_split: str = Field(default="test", min_length=1)
     input_key: Annotated[tuple[str, ...], BeforeValidator(lambda key: (key,) if isinstance(key, str) else key)] = Field(

@@ -18,12 +18,11 @@ from runners.data.dense.pair_loader import PairBatches, PairTrainBatches
 from runners.data.dense.photometric import PhotometricDistortion
 from runners.data.dense.sources import load_folder
 from runners.data.epochs import train_batch_size
-from runners.data.holdout import VAL_SEED, num_held_out
+from runners.data.holdout import after_holdout, random_holdout
 from runners.data.random_streams import generator
 from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
 from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
-from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import SegmentationSpec, TaskSpec
 from search_space.schema.trial import TrainSpec
 
@@ -39,26 +38,7 @@ def describe_label_maps(task: TaskSpec, resources: Any, *, in_memory_bytes: int)
     Raises:
         SpecError: the data is missing, or it cannot be split as requested.
     """
-    found = source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes)
-    num_val = num_held_out(found.num_train, task.val_fraction)
-    if task.val_fraction and num_val in (0, found.num_train):
-        text = (
-            f"{task.val_fraction} of {found.num_train} training images holds out {num_val}, which leaves a split empty"
-        )
-        hint = "write 0 for no validation split, or a share that leaves images in both"
-        raise SpecError(Problem(text, path="task.val_fraction", hint=hint))
-    return DataInfo(
-        name=task.dataset.name,
-        img_size=found.img_size,
-        in_chans=found.in_chans,
-        num_classes=found.num_classes,
-        num_train=found.num_train - num_val,
-        num_val=num_val,
-        num_test=found.num_test,
-        mean=found.mean,
-        std=found.std,
-        storage=found.storage,
-    )
+    return after_holdout(task, source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes))
 
 
 def load_label_maps(
@@ -77,8 +57,7 @@ def load_label_maps(
     train_split, test_split = _open(task, resources, info)
     val_split = None
     if info.num_val:
-        order = np.random.RandomState(VAL_SEED).permutation(len(train_split))
-        held_out, kept = np.sort(order[: info.num_val]), np.sort(order[info.num_val :])
+        kept, held_out = random_holdout(len(train_split), info.num_val)
         train_split, val_split = _subset(train_split, kept), _subset(train_split, held_out)
     sample = torch.randperm(len(train_split), generator=generator(0, "calibration"))
     sample = _subset(train_split, sample[: max(1, train.recalibrate_bn * train.batch_size)].numpy())

@@ -17,11 +17,11 @@ from runners.data.detection.objects import Objects, Truth
 from runners.data.detection.sources import describe_coco, describe_drawn, load_coco, load_drawn
 from runners.data.detection.transforms import EvaluationTransform, TrainingTransform
 from runners.data.epochs import train_batch_size
-from runners.data.holdout import VAL_SEED, num_held_out
+from runners.data.holdout import after_holdout, random_holdout
 from runners.data.random_streams import generator
 from runners.data.readers.place import problem
 from runners.data.sharding import Share
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import SpecError
 from search_space.schema.task import DetectionSpec, TaskSpec
 from search_space.schema.trial import TrainSpec
 
@@ -63,25 +63,7 @@ def describe_objects(task: TaskSpec, resources: Any, *, in_memory_bytes: int) ->
     assert isinstance(task, DetectionSpec)
     is_drawn = task.dataset.num_built_in is not None
     found = describe_drawn(task.dataset) if is_drawn else describe_coco(task.dataset, resources, in_memory_bytes)
-    num_val = num_held_out(found.num_train, task.val_fraction)
-    if task.val_fraction and num_val in (0, found.num_train):
-        text = (
-            f"{task.val_fraction} of {found.num_train} training images holds out {num_val}, which leaves a split empty"
-        )
-        hint = "write 0 for no validation split, or a share that leaves images in both"
-        raise SpecError(Problem(text, path="task.val_fraction", hint=hint))
-    return DataInfo(
-        name=task.dataset.name,
-        img_size=found.img_size,
-        in_chans=found.in_chans,
-        num_classes=found.num_classes,
-        num_train=found.num_train - num_val,
-        num_val=num_val,
-        num_test=found.num_test,
-        mean=found.mean,
-        std=found.std,
-        storage=found.storage,
-    )
+    return after_holdout(task, found)
 
 
 def load_objects(
@@ -102,8 +84,7 @@ def load_objects(
     """
     assert isinstance(task, DetectionSpec)
     train_split, test_split = _open(task, resources, info, img_size)
-    order = np.random.RandomState(VAL_SEED).permutation(len(train_split))
-    held_out, kept = np.sort(order[: info.num_val]), np.sort(order[info.num_val :])
+    kept, held_out = random_holdout(len(train_split), info.num_val)
     short_sides, long_side = task.train_sides(img_size)
     training = TrainingTransform(
         info.mean,

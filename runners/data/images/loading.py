@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, SourceInfo, Split, TrainBatches
 from runners.data.epochs import train_batch_size
-from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
+from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout
 from runners.data.images.timm_loader import LoaderBatches, LoaderTrainBatches, subset
 from runners.data.random_streams import generator
 from runners.data.readers.labels import labels_of
@@ -27,27 +27,14 @@ __all__ = ["describe_images", "load_images"]
 
 def describe_images(task: TaskSpec, resources: Any, *, in_memory_bytes: int) -> DataInfo:
     """Sizes and counts of a dataset whose images have a class each; see `describe_dataset`."""
-    return _described(task, source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes))
-
-
-def _described(task: TaskSpec, found: SourceInfo) -> DataInfo:
-    num_val = num_held_out(found.num_train, task.val_fraction)
-    if task.val_fraction > 0:
-        _check_validation(task, found, num_val)
-    return DataInfo(
-        name=task.dataset.name,
-        img_size=found.img_size,
-        in_chans=found.in_chans,
-        num_classes=found.num_classes,
-        num_train=found.num_train - num_val,
-        num_val=num_val,
-        num_test=found.num_test,
-        mean=found.mean,
-        std=found.std,
-        storage=found.storage,
-        train_counts=found.train_counts,
-        test_counts=found.test_counts,
-    )
+    found = source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes)
+    if task.val_fraction > 0 and found.storage == "stream":
+        text = f"{task.dataset.name!r} is a stream: images cannot be held out of it"
+        raise SpecError(Problem(text, path="task.val_fraction", hint="set val_fraction: 0"))
+    info = after_holdout(task, found)
+    if info.num_val:
+        _check_classes(task, found)
+    return info
 
 
 def load_images(
@@ -117,33 +104,17 @@ def _pick(split: Split, indices: Any) -> Split:
     return subset(split, indices)
 
 
-def _check_validation(task: TaskSpec, found: SourceInfo, num_val: int) -> None:
-    path, num_train = "task.val_fraction", found.num_train
-    if found.storage == "stream":
-        raise SpecError(
-            Problem(
-                f"{task.dataset.name!r} is a stream: images cannot be held out of it",
-                path=path,
-                hint="set val_fraction: 0",
-            )
-        )
-    if num_val == 0 or num_val == num_train:
-        raise SpecError(
-            Problem(
-                f"{task.val_fraction} of {num_train} training images holds out {num_val}, which leaves a split empty",
-                path=path,
-                hint="write 0 for no validation split, or a share that leaves images in both",
-            )
-        )
+def _check_classes(task: TaskSpec, found: SourceInfo) -> None:
+    """Every class keeps a training image."""
     labels = np.repeat(np.arange(len(found.train_counts)), found.train_counts)
     kept = labels[stratified_holdout(labels, task.val_fraction, seed=VAL_SEED)[0]]
     if emptied := np.setdiff1d(labels, kept).tolist():
         shown = ", ".join(map(str, emptied[:5])) + (" and more" if len(emptied) > 5 else "")
         raise SpecError(
             Problem(
-                f"{task.val_fraction} of {num_train} training images holds out all images of {len(emptied)} of "
+                f"{task.val_fraction} of {found.num_train} training images holds out all images of {len(emptied)} of "
                 f"{len(set(labels.tolist()))} classes (labels {shown})",
-                path=path,
+                path="task.val_fraction",
                 hint="write a smaller share, or 0 for no validation split",
             )
         )

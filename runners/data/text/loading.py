@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from runners.data.dataset_info import Data, DataInfo, EvalBatches
 from runners.data.epochs import train_batch_size
-from runners.data.holdout import VAL_SEED, num_held_out, stratified_holdout
+from runners.data.holdout import VAL_SEED, after_holdout, random_holdout, stratified_holdout
 from runners.data.random_streams import generator
 from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
 from runners.data.sources import source_of
 from runners.data.text.batches import TokenBatches, TokenTrainBatches
 from runners.data.text.splits import Tokens
-from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import TrainSpec
 
@@ -31,26 +29,7 @@ def describe_text(task: TaskSpec, resources: Any, *, in_memory_bytes: int) -> Da
     Raises:
         SpecError: the data is missing, or it cannot be split as requested.
     """
-    found = source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes)
-    num_val = num_held_out(found.num_train, task.val_fraction)
-    if task.val_fraction and num_val in (0, found.num_train):
-        text = (
-            f"{task.val_fraction} of {found.num_train} training texts holds out {num_val}, which leaves a split empty"
-        )
-        hint = "write 0 for no validation split, or a share that leaves texts in both"
-        raise SpecError(Problem(text, path="task.val_fraction", hint=hint))
-    return DataInfo(
-        name=task.dataset.name,
-        img_size=found.img_size,
-        in_chans=found.in_chans,
-        num_classes=found.num_classes,
-        num_train=found.num_train - num_val,
-        num_val=num_val,
-        num_test=found.num_test,
-        mean=found.mean,
-        std=found.std,
-        vocabulary=found.vocabulary,
-    )
+    return after_holdout(task, source_of(task.dataset).describe(task.dataset, resources, in_memory_bytes))
 
 
 def load_text(
@@ -94,6 +73,5 @@ def _held_out(split: Tokens, fraction: float, number: int) -> tuple[Tokens, Toke
     if split.labels.dtype == torch.int64:
         kept, held = stratified_holdout(split.labels.numpy(), fraction, seed=VAL_SEED)
     else:
-        order = np.random.RandomState(VAL_SEED).permutation(len(split))
-        held, kept = np.sort(order[:number]), np.sort(order[number:])
+        kept, held = random_holdout(len(split), number)
     return split.subset(kept), split.subset(held)
