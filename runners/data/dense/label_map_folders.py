@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runners.data.dense.layouts import Layout
-from runners.data.readers.class_folders import is_image, natural_order
+from runners.data.readers.class_folders import files_by_folder, is_image, natural_order
 from search_space.parsing.errors import first_of
 
 __all__ = ["Pairs", "pairs_below"]
@@ -131,14 +131,7 @@ def _stem(path: str, root: str, end: str) -> str:
 
 def _files_below(folder: Path) -> list[str]:
     """Paths of all files below a folder; links are followed, each folder once."""
-    found, seen = [], set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        found += [os.path.join(root, name) for name in files]
+    found = [os.path.join(root, name) for root, names in files_by_folder(str(folder)) for name in names]
     return sorted(found, key=natural_order)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from runners.data.readers.labelled_images import Samples
 from search_space.parsing.errors import first_of
 
-__all__ = ["IMAGE_TYPES", "Contents", "class_folders", "is_image", "natural_order"]
+__all__ = ["IMAGE_TYPES", "Contents", "class_folders", "files_by_folder", "is_image", "natural_order"]
 
 IMAGE_TYPES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 """Extensions of files that are read as images; of a file with several images the first."""
@@ -67,7 +67,7 @@ def class_folders(folder: Path, *, may_nest: bool = False) -> Contents:
             (beside if is_image(entry.path) else other).append(entry.path)
         else:
             images = found.files.setdefault(entry.name, [])
-            for root, names in _folders(entry.path):
+            for root, names in files_by_folder(entry.path):
                 is_hidden = any(part.startswith(".") for part in root[len(entry.path) :].split(os.sep))
                 right = images if may_nest or root == entry.path else nested
                 for name in names:
@@ -113,7 +113,7 @@ def _faults(folder: Path, beside: list[str], nested: list[str], empty: list[str]
         yield f"{_count(empty, 'class folder')} without an image that can be read: {first_of(empty, _MOST_NAMED)}{has}"
 
 
-def _folders(folder: str) -> Iterator[tuple[str, list[str]]]:
+def files_by_folder(folder: str) -> Iterator[tuple[str, list[str]]]:
     """The folder and those below with the names of their files, links followed, each folder once."""
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
@@ -126,7 +126,7 @@ def _folders(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _images_below(folder: str) -> list[str]:
-    return [os.path.join(root, name) for root, names in _folders(folder) for name in names if is_image(name)]
+    return [os.path.join(root, name) for root, names in files_by_folder(folder) for name in names if is_image(name)]
 
 
 def _class_of(path: str, folder: Path) -> str:
