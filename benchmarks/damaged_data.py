@@ -24,7 +24,7 @@ from PIL import Image
 from runners.data import load_data
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, TimmDatasetSpec, TrainSpec
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "tif": "TIFF", "ppm": "PPM"}
 CLASSES = ("ant", "bee")
@@ -46,7 +46,7 @@ def try_data(dice: random.Random, directory: Path) -> None:
     kind = dice.choice((_folders, _shards, _shards))
     count = kind(dice, root / "toy")
     name = "folder/toy" if kind is _folders else "wds/toy"
-    task = TaskSpec(dataset=TimmDatasetSpec(name=name, num_classes=2))
+    task = ClassificationSpec(dataset=TimmDatasetSpec(name=name, num_classes=2))
     resources = Resources(data_dir=str(root))
     survey = survey_dataset(task, resources)
     found = survey.train.images, survey.test.images

@@ -23,7 +23,7 @@ from runners.data import describe_dataset
 from runners.data.readers import image_facts, shard_index
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources
-from search_space.schema.trial import TaskSpec
+from search_space.schema.trial import ClassificationSpec
 
 IN_A_SHARD = 5000
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--shards", action="store_true", help=f"WebDataset shards of {IN_A_SHARD} images")
     arguments = parser.parse_args()
     dataset = {"name": "wds/many", "num_classes": 100} if arguments.shards else {"name": "folder/many"}
-    task = TaskSpec.model_validate({"dataset": dataset})
+    task = ClassificationSpec.model_validate({"dataset": dataset})
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         os.environ["ARCHSWEEP_CACHE"] = str(root / "cache")

@@ -15,7 +15,7 @@ from runners.data.fingerprint import fingerprint
 from runners.data.sources import source_of
 from runners.machine.file_digests import FileDigests
 from search_space import Resources
-from search_space.schema.trial import TaskSpec
+from search_space.schema.trial import ClassificationSpec
 
 
 def make(root: Path, files: int, size: int) -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--bytes", type=int, default=4096, help="of each file")
     arguments = parser.parse_args()
-    task = TaskSpec.model_validate({"dataset": {"name": "folder/many"}})
+    task = ClassificationSpec.model_validate({"dataset": {"name": "folder/many"}})
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make(root / "data", arguments.files, arguments.bytes)

@@ -17,7 +17,7 @@ from search_space.schema.metrics import COST_NAMES, METRICS, Direction, Metric, 
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints, Design, Prune, Published, Search, Sweep
 from search_space.schema.tracking import TRACKER_SPECS
-from search_space.schema.trial import ArchSpec, Setting, TaskSpec, TrainSpec, TrialSpec
+from search_space.schema.trial import ArchSpec, ClassificationSpec, Setting, TaskSpec, TrainSpec, TrialSpec
 from search_space.settings.naming import describe_parameter
 from search_space.settings.paths import MISSING, value_at
 from search_space.variants.finite_space import all_params, space_size
@@ -36,6 +36,7 @@ __all__ = [
     "TRACKER_SPECS",
     "ArchSpec",
     "Checkpoints",
+    "ClassificationSpec",
     "Design",
     "Direction",
     "ImpossibleValue",

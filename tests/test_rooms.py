@@ -64,6 +64,7 @@ MOST_LINES, FEWEST_LINES = 400, 45
 PEERS = {  # folders whose modules are one of a kind, however small each is
     "search_space/designs": "one design a file",
     "results/exporters": "one format a file",
+    "search_space/schema/tasks": "one task a file",
     "runners/cli": "one verb a file",
     "runners/tasks/metrics": "the metrics of one task a file",
     "runners/cli/views": "one verb a file",

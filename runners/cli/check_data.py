@@ -10,8 +10,9 @@ import typer
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.check import load_all_checked
-from search_space import SpecError, SweepFile, TaskSpec, variants
+from search_space import SpecError, SweepFile, variants
 from search_space.parsing.visible import visible, visible_lines
+from search_space.schema.task import Task
 
 if TYPE_CHECKING:
     from runners.data.survey.survey import Survey
@@ -63,7 +64,7 @@ def _say(text: str) -> None:
     typer.echo(f"archsweep: {visible(text)}", err=True)
 
 
-def _tasks(file: SweepFile) -> list[TaskSpec]:
+def _tasks(file: SweepFile) -> list[Task]:
     """Tasks of the baseline and of the variants; a search has no variants before it runs."""
     tasks = [file.sweep.baseline.task]
     if not file.sweep.search:

@@ -17,6 +17,7 @@ from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batc
 from runners.training.schedule import make_schedule, updates_of_an_epoch
 from search_space import Problem, Setting, SpecError, TaskSpec, TrainSpec, did_you_mean
 from search_space.parsing.errors import reason_of
+from search_space.schema.task import Task
 from search_space.settings.training_relations import (
     BrokenRelation,
     broken_relations,
@@ -30,7 +31,7 @@ _DEFAULT_MOMENTUM = TrainSpec.model_fields["momentum"].default
 
 
 def check_train_options(
-    task: TaskSpec, train: TrainSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES
+    task: Task, train: TrainSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES
 ) -> None:
     """Check `train` for the dataset of `task`; report all problems at once.
 

@@ -37,6 +37,8 @@ class DatasetSpec(Spec):
 
     kind: ClassVar[str] = ""
 
+    name: str
+
     @property
     def num_built_in(self) -> int | None:
         """Training images of a dataset that is built in; None of others, which have to be looked at."""
@@ -50,7 +52,7 @@ class DatasetSpec(Spec):
 class DigitsSpec(DatasetSpec):
     """scikit-learn's `load_digits`: 1,797 real 8x8 images of 10 classes; a fixed stratified fifth is the test split."""
 
-    name: Literal["builtin/digits"] = "builtin/digits"
+    name: Literal["builtin/digits"] = "builtin/digits"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def num_built_in(self) -> int:
@@ -63,7 +65,7 @@ class DigitsSpec(DatasetSpec):
 class ShapesSpec(DatasetSpec):
     """Procedural images whose class depends on local texture and on global arrangement; any size, seeded."""
 
-    name: Literal["builtin/shapes"] = "builtin/shapes"
+    name: Literal["builtin/shapes"] = "builtin/shapes"  # pyright: ignore[reportIncompatibleVariableOverride]
     img_size: int = Field(default=32, ge=8, le=1024)
     num_train: int = Field(default=2000, ge=1, le=10_000_000)
     num_test: int = Field(default=500, ge=1, le=10_000_000)
@@ -84,7 +86,7 @@ class ShapesSpec(DatasetSpec):
 class ScenesSpec(DatasetSpec):
     """Procedural images of one to four overlapping disks, squares and triangles, with a label for every pixel."""
 
-    name: Literal["builtin/scenes"] = "builtin/scenes"
+    name: Literal["builtin/scenes"] = "builtin/scenes"  # pyright: ignore[reportIncompatibleVariableOverride]
     img_size: int = Field(default=64, ge=32, le=1024)
     num_train: int = Field(default=600, ge=1, le=1_000_000)
     num_test: int = Field(default=150, ge=1, le=1_000_000)

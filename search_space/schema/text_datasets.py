@@ -53,7 +53,7 @@ class TextDatasetSpec(DatasetSpec):
 class RecallSpec(TextDatasetSpec):
     """Drawn sentences: three to six pairs of a key and a value, and the question which value a key had; 4 classes."""
 
-    name: Literal["builtin/recall"] = "builtin/recall"
+    name: Literal["builtin/recall"] = "builtin/recall"  # pyright: ignore[reportIncompatibleVariableOverride]
     num_train: int = Field(default=8000, ge=1, le=10_000_000)
     num_test: int = Field(default=1000, ge=1, le=10_000_000)
     max_length: int = Field(default=40, ge=28, le=512, description="tokens of a padded sentence; the longest has 28")

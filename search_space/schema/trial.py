@@ -16,12 +16,13 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
 from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDatasetSpec
-from search_space.schema.task import Task, TaskSpec
+from search_space.schema.task import ClassificationSpec, Task, TaskSpec
 
 __all__ = [
     "BERT_DEFAULTS",
     "VIT_DEFAULTS",
     "ArchSpec",
+    "ClassificationSpec",
     "CosineRegulariserSpec",
     "Dataset",
     "DigitsSpec",
@@ -186,7 +187,7 @@ class Setting(Spec):
     """Trial without its seed: architecture, task and training of a variant or of the baseline."""
 
     arch: ArchSpec = ArchSpec()
-    task: Task = TaskSpec()
+    task: Task = ClassificationSpec()
     train: TrainSpec = TrainSpec()
 
     def with_seed(self, seed: int) -> TrialSpec:

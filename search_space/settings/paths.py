@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from search_space.parsing.type_guards import is_dict, is_mapping
 from search_space.schema.attention import RELEASED_KERNELS, GroupMixSpec
-from search_space.schema.task import TASK_SPECS, TaskSpec
+from search_space.schema.task import TASK_SPECS, ClassificationSpec
 from search_space.schema.trial import Setting
 
 __all__ = [
@@ -102,7 +102,7 @@ def default_name(path: str, owner: Mapping[str, Any]) -> str | None:
         return "softmax"
     if path != "task.dataset":
         return None
-    task = TASK_SPECS.get(str(owner.get("name", "classification")), TaskSpec)
+    task = TASK_SPECS.get(str(owner.get("name", "classification")), ClassificationSpec)
     return task.model_fields["dataset"].default.name
 
 

@@ -22,7 +22,7 @@ from modelzoo.probes import (
     similar_blocks,
 )
 from search_space.schema.metrics import METRICS
-from search_space.schema.trial import ArchSpec, TaskSpec
+from search_space.schema.trial import ArchSpec, ClassificationSpec
 
 
 def build(attention="softmax", depth=3, num_heads=4):
@@ -43,7 +43,7 @@ def test_probes_are_the_metrics_without_a_direction():
 
 
 def test_every_probe_can_be_written_in_a_sweep():
-    assert TaskSpec(probes=tuple(PROBES)).probes == tuple(PROBES)
+    assert ClassificationSpec(probes=tuple(PROBES)).probes == tuple(PROBES)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "reattention"])

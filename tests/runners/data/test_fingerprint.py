@@ -17,11 +17,11 @@ from runners.data.fingerprint import DataChanged, check_data, difference, finger
 from runners.data.parts import parts_of
 from runners.machine.file_digests import FileDigests
 from search_space import Resources, SpecError
-from search_space.schema.trial import TaskSpec
+from search_space.schema.trial import ClassificationSpec
 
 
 def task(name, **options):
-    return TaskSpec.model_validate({"dataset": {"name": name, **options}})
+    return ClassificationSpec.model_validate({"dataset": {"name": name, **options}})
 
 
 @pytest.fixture

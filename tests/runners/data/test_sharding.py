@@ -9,7 +9,7 @@ from PIL import Image
 from runners.data import load_data
 from runners.training.process_group import ProcessGroup, in_order
 from search_space.schema.resources import Resources
-from search_space.schema.trial import ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, ShapesSpec, TimmDatasetSpec, TrainSpec
 
 NOISE = {"hflip": 0.5, "reprob": 0.5}
 
@@ -32,7 +32,7 @@ def load(request, tmp_path):
 
     def load_(share=None):
         return load_data(
-            TaskSpec(dataset=dataset), train, Resources(data_dir=str(tmp_path)), torch.device("cpu"),
+            ClassificationSpec(dataset=dataset), train, Resources(data_dir=str(tmp_path)), torch.device("cpu"),
             img_size=(8, 8), seed=3, share=share, in_memory_bytes=memory,
         )  # fmt: skip
 

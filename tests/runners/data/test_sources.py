@@ -10,14 +10,14 @@ import torch
 import runners.data
 from runners.data import SOURCES, describe_dataset, load_data
 from search_space.schema.resources import Resources
-from search_space.schema.trial import DigitsSpec, ShapesSpec, TaskSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, DigitsSpec, ShapesSpec, TrainSpec
 
 BUILTIN = [DigitsSpec(), ShapesSpec(img_size=8, num_train=40, num_test=24, in_chans=1)]
 CPU = torch.device("cpu")
 
 
 def _load(dataset, img_size=(8, 8), seed=0, val_fraction=0.25, **train):
-    task = TaskSpec(dataset=dataset, val_fraction=val_fraction)
+    task = ClassificationSpec(dataset=dataset, val_fraction=val_fraction)
     train = TrainSpec(**{"batch_size": 8, "recalibrate_bn": 2, **train})
     return load_data(task, train, Resources(), CPU, img_size=img_size, seed=seed)
 
@@ -35,7 +35,7 @@ def test_every_source_file_is_in_the_table():
 @pytest.mark.parametrize("dataset", BUILTIN, ids=lambda dataset: dataset.name)
 class TestEverySource:
     def test_description_agrees_with_what_is_loaded(self, dataset):
-        info = describe_dataset(TaskSpec(dataset=dataset, val_fraction=0.25), Resources())
+        info = describe_dataset(ClassificationSpec(dataset=dataset, val_fraction=0.25), Resources())
         data = _load(dataset)
         assert data.info == info
         assert data.val is not None

@@ -6,7 +6,7 @@ import pytest
 
 from runners.planning.plan import make_plan
 from runners.training import training_relations
-from search_space import Setting, SpecError, TaskSpec, load_sweep_text
+from search_space import ClassificationSpec, Setting, SpecError, load_sweep_text
 from search_space.schema.trial import DigitsSpec, ShapesSpec
 from search_space.settings.training_relations import num_builtin_images
 
@@ -125,7 +125,7 @@ def test_the_number_of_built_in_images_is_that_of_the_data(dataset: DigitsSpec |
     from runners.data import describe_dataset
     from search_space import Resources
 
-    task = TaskSpec(dataset=dataset, val_fraction=fraction)
+    task = ClassificationSpec(dataset=dataset, val_fraction=fraction)
     assert num_builtin_images(task) == describe_dataset(task, Resources()).num_train
 
 
@@ -135,7 +135,7 @@ def test_what_timm_refuses_of_other_datasets_is_found_by_building_the_schedule()
     from search_space.schema.trial import TimmDatasetSpec, TrainSpec
 
     info = DataInfo("folder/toy", (8, 8), 3, 2, 15, 0, 4, (0.5,) * 3, (0.5,) * 3, "loader")
-    task = TaskSpec(dataset=TimmDatasetSpec(name="folder/toy"))
+    task = ClassificationSpec(dataset=TimmDatasetSpec(name="folder/toy"))
     train = TrainSpec(sched="wsd", epochs=2, batch_size=8)
     (broken,) = training_relations(Setting(task=task, train=train), lambda task: info, num_processes=1)
     assert broken.path == "train.sched"

@@ -13,7 +13,7 @@ import runners.tasks
 from runners.data import DataInfo
 from runners.data.random_streams import generator
 from runners.tasks import TASKS
-from search_space.schema.trial import TaskSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, TrainSpec
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ class _Echo(nn.Module):
 
 def _task(num_classes: int = 6, **train):
     info = DataInfo("toy", (1, num_classes), 1, num_classes, 8, 0, 8, (0.0,), (1.0,))
-    return TASKS["classification"](_Echo(), info=info, spec=TaskSpec(), train=TrainSpec(**train), device=CPU)
+    return TASKS["classification"](_Echo(), info=info, spec=ClassificationSpec(), train=TrainSpec(**train), device=CPU)
 
 
 def _batch(logits: list[list[float]], labels: list[int]):

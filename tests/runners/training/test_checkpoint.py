@@ -16,7 +16,7 @@ from runners.data import describe_dataset, load_data
 from runners.training.trial import run_trial
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
-from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
+from search_space.schema.trial import ArchSpec, ClassificationSpec, ShapesSpec, TrainSpec, TrialSpec
 
 TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
 SHAPES = ShapesSpec(img_size=8, num_train=64, num_test=32, in_chans=1)
@@ -31,7 +31,7 @@ DROPPING = {"drop_path_rate": 0.3, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1}
 def spec_of(seed=0, arch=None, val_fraction=0.25, **train):
     return TrialSpec(
         arch=ArchSpec(**{**TINY, **(arch or {})}),
-        task=TaskSpec(dataset=SHAPES, val_fraction=val_fraction),
+        task=ClassificationSpec(dataset=SHAPES, val_fraction=val_fraction),
         train=TrainSpec(**{"epochs": 4, "batch_size": 8, "lr": 1e-3, **train}),
         seed=seed,
     )

@@ -17,7 +17,14 @@ from runners.training.diagnostics import probe_model
 from runners.training.trial import run_trial
 from search_space.parsing.errors import SpecError
 from search_space.schema.resources import Resources
-from search_space.schema.trial import ArchSpec, CosineRegulariserSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
+from search_space.schema.trial import (
+    ArchSpec,
+    ClassificationSpec,
+    CosineRegulariserSpec,
+    ShapesSpec,
+    TrainSpec,
+    TrialSpec,
+)
 
 SIZES = {"depth": 3, "embed_dim": 40, "num_heads": 4, "patch_size": 4, "mlp_ratio": 1.0}
 SHAPES = ShapesSpec(img_size=8, num_train=32, num_test=20, in_chans=1)
@@ -31,7 +38,7 @@ def model_of(attention="softmax"):
 def trial(attention="softmax", cosine_regulariser=None, **task) -> TrialSpec:
     return TrialSpec(
         arch=ArchSpec.model_validate({**SIZES, "attention": attention}),
-        task=TaskSpec(dataset=SHAPES, **task),
+        task=ClassificationSpec(dataset=SHAPES, **task),
         train=TrainSpec(epochs=1, batch_size=16, cosine_regulariser=cosine_regulariser),
     )
 
@@ -59,7 +66,7 @@ def test_probes_are_metrics_of_a_completed_trial():
 
 
 def test_probes_use_images_spread_over_the_split():
-    model, task = model_of().eval(), TaskSpec(probes=("attention_entropy",), probe_images=5)
+    model, task = model_of().eval(), ClassificationSpec(probes=("attention_entropy",), probe_images=5)
     found = probe_model(model, Numbered(), task, num_images=20, directory=None)
     images = torch.tensor([0.0, 4.0, 8.0, 12.0, 16.0])[:, None, None, None].expand(5, 1, 8, 8)
     want = measure_probes(model, [images], task.probes).metrics
@@ -67,7 +74,7 @@ def test_probes_use_images_spread_over_the_split():
 
 
 def test_probes_use_all_images_where_there_are_fewer():
-    model, task = model_of().eval(), TaskSpec(probes=("attention_entropy",), probe_images=100)
+    model, task = model_of().eval(), ClassificationSpec(probes=("attention_entropy",), probe_images=100)
     found = probe_model(model, Numbered(), task, num_images=20, directory=None)
     images = torch.arange(20.0)[:, None, None, None].expand(20, 1, 8, 8)
     want = measure_probes(model, [images], task.probes).metrics
@@ -102,7 +109,7 @@ def test_a_probe_that_does_not_apply_is_missing_and_logged(capsys):
 
 def refusal(**task) -> str:
     with pytest.raises(SpecError) as caught:
-        check_train_options(TaskSpec(dataset=SHAPES, **task), TrainSpec(), Resources())
+        check_train_options(ClassificationSpec(dataset=SHAPES, **task), TrainSpec(), Resources())
     return str(caught.value)
 
 
@@ -133,7 +140,7 @@ def test_the_regulariser_is_added_to_the_loss(attention):
     losses = []
     for regulariser in (None, CosineRegulariserSpec(pairs=2, weight=0.3)):
         train = TrainSpec(cosine_regulariser=regulariser)
-        task = Classification(model.train(), info=INFO, spec=TaskSpec(), train=train, device=device)
+        task = Classification(model.train(), info=INFO, spec=ClassificationSpec(), train=train, device=device)
         losses.append(task.loss(batch, torch.Generator()))
     with record_maps(model) as maps:
         model(images)

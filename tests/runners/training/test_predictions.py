@@ -20,7 +20,15 @@ from runners.data.holdout import stratified_holdout
 from runners.training.trial import run_trial
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
-from search_space.schema.trial import ArchSpec, DigitsSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
+from search_space.schema.trial import (
+    ArchSpec,
+    ClassificationSpec,
+    DigitsSpec,
+    ShapesSpec,
+    TimmDatasetSpec,
+    TrainSpec,
+    TrialSpec,
+)
 
 pytestmark = pytest.mark.thorough
 
@@ -32,7 +40,7 @@ OFTEN = Checkpoints(min_seconds=0, keep="last")
 def spec_of(dataset=SHAPES, val_fraction=0.0, **train):
     return TrialSpec(
         arch=ArchSpec(**TINY),
-        task=TaskSpec(dataset=dataset, val_fraction=val_fraction),
+        task=ClassificationSpec(dataset=dataset, val_fraction=val_fraction),
         train=TrainSpec(**{"epochs": 3, "batch_size": 16, "lr": 3e-3, **train}),
     )
 

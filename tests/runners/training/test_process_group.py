@@ -16,7 +16,7 @@ from runners.training.process_group import ProcessGroup, in_order
 from runners.trials.outcome import TrialFailed
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
-from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TrainSpec, TrialSpec
+from search_space.schema.trial import ArchSpec, ClassificationSpec, ShapesSpec, TrainSpec, TrialSpec
 
 TINY = {"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
 KEEP = Checkpoints(min_seconds=0, keep="last")
@@ -24,7 +24,7 @@ KEEP = Checkpoints(min_seconds=0, keep="last")
 
 def spec_of(**train):
     # Two processes shard 10 images into 4 and 6. 31 test images: the last batch has one, for one of the processes.
-    task = TaskSpec(dataset=ShapesSpec(img_size=8, num_train=64, num_test=31, in_chans=1), val_fraction=0.2)
+    task = ClassificationSpec(dataset=ShapesSpec(img_size=8, num_train=64, num_test=31, in_chans=1), val_fraction=0.2)
     return TrialSpec(
         arch=ArchSpec(**TINY), task=task, train=TrainSpec(**{"epochs": 4, "batch_size": 10, "lr": 1e-3, **train})
     )

@@ -9,10 +9,10 @@ import pytest
 from runners.training import check_train_options
 from search_space.parsing.errors import SpecError
 from search_space.schema.resources import Resources
-from search_space.schema.trial import ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 from search_space.settings.training_relations import SCHEDULES
 
-SMALL = TaskSpec(dataset=ShapesSpec(img_size=8, num_train=16, num_test=8))
+SMALL = ClassificationSpec(dataset=ShapesSpec(img_size=8, num_train=16, num_test=8))
 
 
 def _problems(
@@ -108,7 +108,7 @@ def test_odd_batches_cannot_be_mixed():
 
 
 def test_a_single_image_cannot_be_mixed():
-    task = TaskSpec(dataset=ShapesSpec(img_size=8, num_train=1, num_test=8))
+    task = ClassificationSpec(dataset=ShapesSpec(img_size=8, num_train=1, num_test=8))
     assert _problems(task, cutmix=1.0) == [
         "train.mixup: mixup and cutmix mix pairs, but there is only one training image"
     ]
@@ -133,7 +133,7 @@ def folder(tmp_path) -> Resources:
     return Resources(data_dir=str(tmp_path))
 
 
-FOLDER = TaskSpec(dataset=TimmDatasetSpec(name="folder/toy"))
+FOLDER = ClassificationSpec(dataset=TimmDatasetSpec(name="folder/toy"))
 
 
 def test_options_of_tensors_on_data_read_by_the_loader(folder):

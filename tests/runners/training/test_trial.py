@@ -15,7 +15,15 @@ from PIL import Image
 from runners.training.trial import NonFiniteLoss, run_trial
 from search_space.parsing.errors import SpecError
 from search_space.schema.resources import Resources
-from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
+from search_space.schema.trial import (
+    ArchSpec,
+    ClassificationSpec,
+    ShapesSpec,
+    TaskSpec,
+    TimmDatasetSpec,
+    TrainSpec,
+    TrialSpec,
+)
 
 pytestmark = pytest.mark.thorough
 
@@ -26,7 +34,7 @@ SHAPES = ShapesSpec(img_size=8, num_train=64, num_test=32, in_chans=1)
 def _spec(seed: int = 0, task: TaskSpec | None = None, arch: dict | None = None, **train) -> TrialSpec:
     return TrialSpec(
         arch=ArchSpec(**{**TINY, **(arch or {})}),
-        task=task or TaskSpec(dataset=SHAPES),
+        task=task or ClassificationSpec(dataset=SHAPES),
         train=TrainSpec(**{"epochs": 2, "batch_size": 16, "lr": 1e-3, **train}),
         seed=seed,
     )
@@ -105,7 +113,7 @@ def test_all_architectures_see_the_same_images_in_the_same_order():
 
 
 def test_every_epoch_reports_the_validation_split_and_the_last_one_the_test_split():
-    outcome = _run(_spec(task=TaskSpec(dataset=SHAPES, val_fraction=0.25)))
+    outcome = _run(_spec(task=ClassificationSpec(dataset=SHAPES, val_fraction=0.25)))
     watched = {"val_top1", "val_top5", "val_loss"}
     assert all(set(entry) == {"epoch", "train_loss", *watched} for entry in outcome.curve)
     chosen = {"top1@best_val", "top5@best_val", "loss@best_val"}
@@ -181,7 +189,7 @@ def test_a_folder_of_images(tmp_path: Path):
             folder.mkdir(parents=True)
             for index in range(count):
                 Image.new("RGB", (8, 8), (value + index, value, value)).save(folder / f"{index}.png")
-    task = TaskSpec(dataset=TimmDatasetSpec(name="folder/toy"))
+    task = ClassificationSpec(dataset=TimmDatasetSpec(name="folder/toy"))
     outcome = _run(_spec(task=task, epochs=15, batch_size=8, lr=3e-3), data_dir=str(tmp_path))
     assert outcome.metrics["top1"] == 100.0  # dark cats, bright dogs
     assert "top5" not in outcome.metrics
@@ -191,5 +199,7 @@ def test_a_folder_of_images(tmp_path: Path):
 @pytest.mark.parametrize(("attention", "epochs"), [("softmax", 8), ("reattention", 6), ("refiner", 3), ("groupmix", 2)])
 def test_every_mechanism_learns_handwritten_digits(attention, epochs):
     arch = {"depth": 2, "embed_dim": 40, "num_heads": 4, "patch_size": 2, "attention": attention}
-    spec = _spec(task=TaskSpec(), arch=arch, epochs=epochs, batch_size=32, lr=4e-3, warmup_epochs=1, recalibrate_bn=4)
+    spec = _spec(
+        task=ClassificationSpec(), arch=arch, epochs=epochs, batch_size=32, lr=4e-3, warmup_epochs=1, recalibrate_bn=4
+    )
     assert _run(spec).metrics["top1"] > 70.0

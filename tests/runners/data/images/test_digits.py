@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from runners.data import SOURCES, describe_dataset
 from search_space.schema.resources import Resources
-from search_space.schema.trial import DigitsSpec, TaskSpec
+from search_space.schema.trial import ClassificationSpec, DigitsSpec
 
 GOLDEN_LABELS = 293451
 GOLDEN_PIXELS = 20012843
@@ -19,7 +19,7 @@ def _splits():
 
 
 def test_facts_are_those_of_the_dataset():
-    info = describe_dataset(TaskSpec(), Resources())
+    info = describe_dataset(ClassificationSpec(), Resources())
     assert (info.img_size, info.in_chans, info.num_classes) == ((8, 8), 1, 10)
     assert (info.num_train, info.num_val, info.num_test) == (1438, 0, 359)  # a fifth of 1797 is 359.4
 
@@ -47,6 +47,6 @@ def test_test_split_never_changes():
 
 
 def test_mean_and_std_are_those_of_the_training_split():
-    info = describe_dataset(TaskSpec(), Resources())
+    info = describe_dataset(ClassificationSpec(), Resources())
     pixels = _splits()[0].pixels.double().numpy()
     np.testing.assert_allclose([info.mean[0], info.std[0]], [np.mean(pixels), np.std(pixels)], rtol=1e-12)

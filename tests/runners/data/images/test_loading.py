@@ -9,7 +9,7 @@ import torch
 
 from runners.data import describe_dataset, load_data, sources
 from search_space.schema.resources import Resources
-from search_space.schema.trial import DigitsSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, DigitsSpec, ShapesSpec, TimmDatasetSpec, TrainSpec
 
 TASKS = {
     "builtin/digits": DigitsSpec(),
@@ -20,7 +20,7 @@ TASKS = {
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_what_was_described_is_not_described_again(name, png_folder, monkeypatch):
-    task, resources = TaskSpec(dataset=TASKS[name], val_fraction=0.25), Resources(data_dir=str(png_folder))
+    task, resources = ClassificationSpec(dataset=TASKS[name], val_fraction=0.25), Resources(data_dir=str(png_folder))
     shape = {"img_size": (8, 8), "seed": 0}
     expected = load_data(task, TrainSpec(batch_size=4), resources, torch.device("cpu"), **shape)
     info = describe_dataset(task, resources)

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from runners.data import describe_dataset
 from runners.data.images.shapes import draw_shapes
 from search_space.schema.resources import Resources
-from search_space.schema.trial import ShapesSpec, TaskSpec
+from search_space.schema.trial import ClassificationSpec, ShapesSpec
 
 OPTIONS = {"side": 16, "in_chans": 3, "noise": 0.1, "seed": 0}
 
@@ -50,7 +50,7 @@ def test_any_size_and_number_of_channels(side, in_chans):
 
 def test_facts_follow_the_spec():
     spec = ShapesSpec(img_size=24, num_train=80, num_test=16, in_chans=1)
-    info = describe_dataset(TaskSpec(dataset=spec), Resources())
+    info = describe_dataset(ClassificationSpec(dataset=spec), Resources())
     assert (info.img_size, info.in_chans, info.num_classes) == ((24, 24), 1, 8)
     assert (info.num_train, info.num_test, info.mean, info.std) == (80, 16, (0.5,), (0.25,))
 

@@ -12,13 +12,13 @@ from PIL import Image
 from runners.data import describe_dataset, load_data
 from search_space.parsing.errors import SpecError
 from search_space.schema.resources import Resources
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 
 CPU = torch.device("cpu")
 
 
 def _task(name: str = "folder/toy", val_fraction: float = 0.0, **options) -> TaskSpec:
-    return TaskSpec(dataset=TimmDatasetSpec(name=name, **options), val_fraction=val_fraction)
+    return ClassificationSpec(dataset=TimmDatasetSpec(name=name, **options), val_fraction=val_fraction)
 
 
 def _load(folder, task, train=None, **options):

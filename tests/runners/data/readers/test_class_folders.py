@@ -18,14 +18,14 @@ from runners.data.readers.class_folders import class_folders, natural_order
 from runners.data.readers.labelled_images import UnreadableImage
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources, SpecError
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 
 CPU = torch.device("cpu")
 
 
 def task(**options) -> TaskSpec:
     val = options.pop("val_fraction", 0.0)
-    return TaskSpec(dataset=TimmDatasetSpec(**{"name": "folder/toy", **options}), val_fraction=val)
+    return ClassificationSpec(dataset=TimmDatasetSpec(**{"name": "folder/toy", **options}), val_fraction=val)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from runners.data.streams.sample_stream import UnreadableStream, WrongCount
 from runners.training.process_group import ProcessGroup, in_order
 from runners.training.trial import run_trial
 from search_space import Checkpoints, Resources, SpecError
-from search_space.schema.trial import ArchSpec, TaskSpec, TimmDatasetSpec, TrainSpec, TrialSpec
+from search_space.schema.trial import ArchSpec, ClassificationSpec, TimmDatasetSpec, TrainSpec, TrialSpec
 
 from .conftest import KINDS, Kind, noise, png, splits
 
@@ -35,7 +35,7 @@ def load_from(kind: Kind, root: Any, *, num_workers: int = 0, seed: int = 0, sha
     resources = Resources(data_dir=str(root), num_workers=num_workers, download=kind.is_remote)
     train = TrainSpec(batch_size=BATCH, recalibrate_bn=2, **options)
     shape = {"img_size": (8, 8), "seed": seed, "share": share, "in_memory_bytes": 0}
-    return load_data(TaskSpec(dataset=dataset), train, resources, CPU, **shape)
+    return load_data(ClassificationSpec(dataset=dataset), train, resources, CPU, **shape)
 
 
 @pytest.fixture
@@ -201,7 +201,9 @@ def test_a_trial_that_is_stopped_in_an_epoch_continues_with_the_same_bits(name, 
     kind.write(tmp_path / "data", ("ant", "bee"), *splits(NUM_TRAIN, NUM_TEST))
     dataset = TimmDatasetSpec.model_validate({"name": kind.name, **kind.options})
     arch = ArchSpec(depth=1, embed_dim=16, num_heads=2, patch_size=4, mlp_ratio=2.0)
-    spec = TrialSpec(arch=arch, task=TaskSpec(dataset=dataset), train=TrainSpec(epochs=3, batch_size=BATCH, hflip=0.5))
+    spec = TrialSpec(
+        arch=arch, task=ClassificationSpec(dataset=dataset), train=TrainSpec(epochs=3, batch_size=BATCH, hflip=0.5)
+    )
 
     def run(directory: str, num_workers: int, stop_after: int = 0) -> Any:
         polls = itertools.count(1)

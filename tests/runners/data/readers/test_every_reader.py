@@ -16,7 +16,7 @@ from PIL import Image
 from runners.data import describe_dataset, load_data
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources, SpecError
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 
 from .conftest import Kind, noise, png, splits
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def task_of(kind: Kind, **options: Any) -> TaskSpec:
-    return TaskSpec(dataset=TimmDatasetSpec.model_validate({"name": kind.name, **kind.options, **options}))
+    return ClassificationSpec(dataset=TimmDatasetSpec.model_validate({"name": kind.name, **kind.options, **options}))
 
 
 def written(kind: Kind, root, train, test, classes=("ant", "bee")) -> Resources:

@@ -10,7 +10,7 @@ import torch
 from runners.data import describe_dataset, load_data
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources, SpecError, variant_id
-from search_space.schema.trial import Setting, TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, Setting, TimmDatasetSpec, TrainSpec
 
 from .conftest import noise, png, write_parquet
 
@@ -28,7 +28,9 @@ def toy(tmp_path, monkeypatch):
         rows = list(zip(labels, IMAGES, strict=True))
         parts = dict(zip(names, (rows[:half], rows[half:]), strict=True))
         write_parquet(tmp_path / "toy", parts, kind or datasets.Value("int64"), columns=columns)
-        task = TaskSpec(dataset=TimmDatasetSpec.model_validate({"name": "hfds/toy", "num_classes": 2, **options}))
+        task = ClassificationSpec(
+            dataset=TimmDatasetSpec.model_validate({"name": "hfds/toy", "num_classes": 2, **options})
+        )
         return describe_dataset(task, Resources(data_dir=str(tmp_path))), task
 
     return described
@@ -88,7 +90,7 @@ def test_columns_of_other_names_are_named(toy, tmp_path, columns, keys, hint):
     assert message.startswith("split 'train' has no column '")
     assert message.endswith(f"only {', '.join(columns)}")
     assert found == hint
-    task = TaskSpec(dataset=TimmDatasetSpec.model_validate({"name": "hfds/toy", "num_classes": 2, **keys}))
+    task = ClassificationSpec(dataset=TimmDatasetSpec.model_validate({"name": "hfds/toy", "num_classes": 2, **keys}))
     resources = Resources(data_dir=str(tmp_path))
     data = load_data(task, TrainSpec(batch_size=4), resources, torch.device("cpu"), img_size=(16, 16), seed=0)
     assert [labels.tolist() for _, labels in data.test] == [[0, 1, 0, 1]]
@@ -97,7 +99,7 @@ def test_columns_of_other_names_are_named(toy, tmp_path, columns, keys, hint):
 def test_columns_are_part_of_the_identity_and_their_defaults_are_not():
     def id_of(**keys):
         dataset = TimmDatasetSpec.model_validate({"name": "hfds/toy", **keys})
-        return variant_id(Setting(task=TaskSpec(dataset=dataset)))
+        return variant_id(Setting(task=ClassificationSpec(dataset=dataset)))
 
     assert len({id_of(), id_of(input_key="img"), id_of(target_key="fine"), id_of(target_key="coarse")}) == 4
     assert id_of() == id_of(input_key=None)
@@ -122,6 +124,6 @@ def test_a_damaged_table_of_a_stream_is_refused(toy, tmp_path, split):
     path = tmp_path / "toy" / f"{split}-00000-of-00001.parquet"
     content = path.read_bytes()
     path.write_bytes(content[:100] + bytes(500) + content[600:])
-    task = TaskSpec(dataset=TimmDatasetSpec(name="hfids/toy", num_classes=2))
+    task = ClassificationSpec(dataset=TimmDatasetSpec(name="hfids/toy", num_classes=2))
     with pytest.raises(SpecError, match=f"{split}.* cannot be read|{split}.*can be read"):
         survey_dataset(task, Resources(data_dir=str(tmp_path)))

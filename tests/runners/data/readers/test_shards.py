@@ -21,7 +21,7 @@ from runners.data.readers.shard_info import expand_braces, shard_split
 from runners.data.readers.split_folders import SplitNotFound
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources, SpecError
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 
 from .conftest import noise, png, write_shard, write_tar
 
@@ -36,7 +36,7 @@ def cache(tmp_path, monkeypatch) -> None:
 
 def task(**options) -> TaskSpec:
     dataset = {"name": "wds/toy", "num_classes": 2, **options}
-    return TaskSpec(dataset=TimmDatasetSpec.model_validate(dataset), val_fraction=0)
+    return ClassificationSpec(dataset=TimmDatasetSpec.model_validate(dataset), val_fraction=0)
 
 
 def write(root: Path, train: list, test: list, *, key: str = "png", says: int | None = None) -> Resources:

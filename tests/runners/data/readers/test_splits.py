@@ -15,14 +15,14 @@ from runners.data.images import opening
 from runners.data.readers.split_folders import SplitNotFound
 from runners.data.readers.torchvision_sets import part_of
 from search_space import Resources, SpecError
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec, TrainSpec
+from search_space.schema.trial import ClassificationSpec, TimmDatasetSpec, TrainSpec
 
 from .conftest import KINDS, noise, png, splits
 
 
 def describe(root: Path, name: str, *, download: bool = False, **options: Any):
     dataset = TimmDatasetSpec.model_validate({"name": name, **options})
-    return describe_dataset(TaskSpec(dataset=dataset), Resources(data_dir=str(root), download=download))
+    return describe_dataset(ClassificationSpec(dataset=dataset), Resources(data_dir=str(root), download=download))
 
 
 def refusal(root: Path, name: str, **options: Any) -> str:
@@ -157,7 +157,7 @@ def test_a_tar_file_can_be_held_out_of(tmp_path):
     """Its labels were taken for file names: a TypeError in memory, and with `val_fraction`."""
     kind = KINDS["folder/toy.tar"]
     kind.write(tmp_path, ("ant", "bee"), *splits(8, 4))
-    task = TaskSpec(dataset=TimmDatasetSpec.model_validate(kind.options), val_fraction=0.25)
+    task = ClassificationSpec(dataset=TimmDatasetSpec.model_validate(kind.options), val_fraction=0.25)
     train, resources = TrainSpec(batch_size=4), Resources(data_dir=str(tmp_path))
     for limit in (0, 1 << 30):
         shape = {"img_size": (16, 16), "seed": 0, "in_memory_bytes": limit}

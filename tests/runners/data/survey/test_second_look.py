@@ -12,9 +12,9 @@ from PIL import Image
 from runners.data.readers import image_facts
 from runners.data.survey.survey import survey_dataset
 from search_space import Resources, SpecError
-from search_space.schema.trial import TaskSpec, TimmDatasetSpec
+from search_space.schema.trial import ClassificationSpec, TimmDatasetSpec
 
-TASK = TaskSpec(dataset=TimmDatasetSpec(name="folder/toy"))
+TASK = ClassificationSpec(dataset=TimmDatasetSpec(name="folder/toy"))
 
 
 @pytest.fixture

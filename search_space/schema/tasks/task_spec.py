@@ -1,0 +1,67 @@
+"""What all tasks share: a dataset, a validation split, diagnostics of the trained model."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from search_space.schema.attention import Spec
+from search_space.schema.datasets import DatasetSpec
+
+__all__ = ["ProbeName", "TaskSpec"]
+
+
+ProbeName = Literal[
+    "cross_layer_similarity",
+    "similar_blocks",
+    "head_similarity",
+    "feature_similarity",
+    "attention_entropy",
+    "attention_distance",
+]
+
+
+class TaskSpec(Spec):
+    """Options that all tasks share: dataset, validation split, diagnostics of the trained model.
+
+    Class attributes:
+        metrics: names of the task's metrics, whatever the dataset is; `measured` are those of the dataset.
+        without_effect: options of `train` that the task cannot use, so that writing them is an error.
+        labelled: what has one label each: images, pixels, objects, or texts.
+        has_right_answers: whether an image is simply right or wrong, so that `keep_predictions` has a meaning.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+    without_effect: ClassVar[tuple[str, ...]] = ()
+    labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "images"
+    has_right_answers: ClassVar[bool] = False
+
+    name: str
+    dataset: DatasetSpec
+    val_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the training split held out for validation (the same for all seeds; of classification "
+        "stratified); searches and pruners then use it instead of the test split",
+    )
+    probes: tuple[ProbeName, ...] = Field(
+        default=(), description="diagnostics of the trained model's attention, as further metrics"
+    )
+    probe_images: int = Field(
+        default=32, ge=1, le=100_000, description="test images for the probes, evenly spread over the test split"
+    )
+    similarity_threshold: float = Field(
+        default=0.9, ge=-1, lt=1, description="cosine above which `similar_blocks` counts two columns as similar"
+    )
+    probe_arrays: bool = Field(default=False, description="also write the probes' arrays, trials/<id>/probes.npz")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the metrics on the task's dataset; the first one ranks variants unless the sweep names another."""
+        return self.metrics
+
+    def evaluation(self) -> dict[str, Any]:
+        """What decides which numbers a trial is measured by: the images of the test split and what counts as right."""
+        return self.dataset.test_set()
