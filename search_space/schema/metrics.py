@@ -55,6 +55,19 @@ METRICS: dict[str, Metric] = {
         Metric("pearson", "%", "maximize", 2, "Pearson correlation of predicted and right numbers", (-100, 100)),
         Metric("spearman", "%", "maximize", 2, "Spearman correlation of predicted and right numbers", (-100, 100)),
         Metric("mse", "", "minimize", 4, "mean squared error of the predicted numbers"),
+        # Self-supervision: features of the teacher's backbone, measured by the labels of the training images.
+        Metric(
+            "knn_top1", "%", "maximize", 2, "share of test images whose nearest neighbours vote right", (0, 100), True
+        ),
+        Metric(
+            "linear_top1", "%", "maximize", 2, "share of test images that a linear probe gets right", (0, 100), True
+        ),
+        Metric("knn_top1_untrained", "%", None, 2, "knn_top1 of the network before its training", (0, 100), True),
+        Metric("linear_top1_untrained", "%", None, 2, "linear_top1 of the network before its training", (0, 100), True),
+        Metric("knn_top1_pixels", "%", None, 2, "knn_top1 of the images' pixels", (0, 100), True),
+        Metric("linear_top1_pixels", "%", None, 2, "linear_top1 of the images' pixels", (0, 100), True),
+        Metric("teacher_entropy", "nats", None, 3, "of the teacher's mean output over the test images"),
+        Metric("target_entropy", "nats", None, 3, "of the teacher's output for an image, mean over the test images"),
         # Probes (`task.probes`): measured once, after the last epoch, on `task.probe_images` test images.
         Metric(
             "cross_layer_similarity",
