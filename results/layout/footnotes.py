@@ -37,6 +37,7 @@ def footnotes(table: AblationTable) -> tuple[str, ...]:
         *_identical(table),
         *_aliases(table),
         *_interactions(table),
+        *_noted(table),
         *_failures(table),
         *_missing(table),
         *_taken_over(table),
@@ -145,6 +146,17 @@ def _interactions(table: AblationTable) -> Iterable[str]:
         for added in of["add_one_in"]:
             with contextlib.suppress(SpecError):  # no component that both have has a result yet
                 yield from (f"{found.warning}." for found in contributions(without, added) if found.warning)
+
+
+def _noted(table: AblationTable) -> Iterable[str]:
+    """What trials say of themselves, by what they say."""
+    groups: dict[str, list[str]] = {}
+    for row in table.rows:
+        for record in row.records:
+            for note in record.notes if record.status == "completed" else ():
+                name = f"{row.study}: {row.name}" if table.studies else row.name
+                groups.setdefault(_first_line(note), []).append(f"{name} seed {record.seed}")
+    yield from _grouped("Noted", groups, str(IN_RUN_DIR.ledger))
 
 
 def _failures(table: AblationTable) -> Iterable[str]:

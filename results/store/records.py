@@ -133,6 +133,11 @@ class TrialRecord(_Stored):
         description="with `keep_predictions`, which test images were right in the evaluation that gave `top1`: number "
         "of images, colon, base64 of one bit per image in the order of the dataset, packed as by numpy.packbits",
     )
+    notes: list[_ForeignText] = Field(
+        default_factory=list,
+        exclude_if=lambda notes: not notes,
+        description="what a reader of the numbers must know, a phrase each: a collapse, weights that were left out",
+    )
 
     @property
     def origin(self) -> Origin:

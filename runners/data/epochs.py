@@ -13,13 +13,20 @@ from itertools import islice
 from runners.data.dataset_info import Batch, TrainBatches
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["EqualParts", "train_batch_size"]
+__all__ = ["EqualParts", "train_batch_size", "updates_of_an_epoch"]
 
 
 def train_batch_size(train: TrainSpec, num_train: int) -> int:
     """Batch size of training: `batch_size`, at most the number of images; even for mixup, which pairs images."""
     size = min(train.batch_size, num_train)
     return size // 2 * 2 if train.mixup or train.cutmix else size
+
+
+def updates_of_an_epoch(train: TrainSpec, num_train: int) -> int:
+    """Optimiser steps of an epoch: those of `train.steps`, else of `num_train` images (at least 1)."""
+    if train.steps is not None:
+        return train.steps // train.epochs
+    return max(1, num_train // max(1, train_batch_size(train, num_train)))
 
 
 class EqualParts:

@@ -130,7 +130,7 @@ def probe_trial(
         def step() -> None:
             with precision.autocast():
                 loss = task.loss(next(batches), mixing)
-            precision.update(loss, optimizer, task.model, clip_grad=train.clip_grad)
+            precision.update(loss, optimizer, task.model, train)
 
         task.model.train()
         step_seconds = _seconds_of(step, where, max_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runners.tasks.classification import Classification
 from runners.tasks.detection import Detection
 from runners.tasks.segmentation import Segmentation
+from runners.tasks.self_supervised import SelfSupervised
 from runners.tasks.task import Task
 from runners.tasks.text import Text
 
@@ -15,5 +16,6 @@ TASKS: dict[str, type[Task]] = {
     "segmentation": Segmentation,
     "detection": Detection,
     "text": Text,
+    "self_supervised": SelfSupervised,
 }
 """`task.name` -> class."""

@@ -117,6 +117,9 @@ class Classification(ImageNetwork):
         weights = [one.weights for one in maps if one.weights is not None]
         return loss + self._regulariser.weight * cosine_penalty(weights, pairs=self._regulariser.pairs)
 
+    def remarks(self) -> list[str]:
+        return []
+
     def after_update(self, num_updates: int) -> None:
         self._task.update_ema(step=num_updates)
 

@@ -49,7 +49,7 @@ class Task(Protocol):
         ...
 
     @staticmethod
-    def example(setting: Setting, info: DataInfo, number: int) -> tuple[Tensor, ...]:
+    def example(setting: Setting, info: DataInfo, number: int) -> tuple[Any, ...]:
         """Arguments of the network for so many samples, on the current default device; their values mean nothing."""
         ...
 
@@ -101,6 +101,10 @@ class Task(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the state of an equal task."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What a reader of the trial's numbers must know, a phrase each, after the last evaluation: a collapse."""
         ...
 
     def after_update(self, num_updates: int) -> None:

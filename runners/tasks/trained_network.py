@@ -55,6 +55,9 @@ class TrainedNetwork:
         if self._average is not None:
             self._average.module.load_state_dict(state["average"])
 
+    def remarks(self) -> list[str]:
+        return []
+
     def after_update(self, num_updates: int) -> None:
         if self._average is not None:
             self._average.update(self.model, step=num_updates)

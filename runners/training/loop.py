@@ -139,11 +139,12 @@ def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempte
             loss = task.loss(batch, state.mixing)
         if processes.size > 1:
             loss = loss * processes.weight(len(batch[1]), of=batch_size)
-        state.precision.update(loss, state.optimizer, task.model, clip_grad=train.clip_grad)
+        state.precision.update(loss, state.optimizer, task.model, train)
         state.batches += 1
         task.after_update(state.updates)
         if state.schedule is not None:
             state.schedule.step_update(state.updates)
+        state.weight_decay.step_update(state.updates)
         state.loss_sum += loss.detach()
         # Reading the loss synchronises with the GPU; once in 100 updates is enough to stop a diverged epoch early.
         if state.batches % _CHECK_LOSS_EVERY == 0:

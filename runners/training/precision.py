@@ -12,11 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from modelzoo.self_supervised import clip_each_gradient
 from timm.utils import NativeScaler, dispatch_clip_grad
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.trial import TrainSpec
 
 __all__ = ["Precision"]
 
@@ -51,17 +53,34 @@ class Precision:
         if self._scaler is not None:
             self._scaler.load_state_dict(state)
 
-    def update(self, loss: Tensor, optimizer: Optimizer, model: nn.Module, *, clip_grad: float | None) -> None:
-        """One optimiser step with the gradient of `loss`, its norm clipped to `clip_grad`."""
+    def update(self, loss: Tensor, optimizer: Optimizer, model: nn.Module, train: TrainSpec) -> None:
+        """One optimiser step with the gradient of `loss`, clipped as `train.clip_grad` and `train.clip_mode` say."""
+        most = train.clip_grad
+        if most is None or train.clip_mode != "parameter":
+            self._update(loss, optimizer, model, clip_grad=most, clip_mode=train.clip_mode)
+            return
+        # timm has no such mode. In a hook, because only then is the gradient without the scale of its loss.
+        clip = optimizer.register_step_pre_hook(lambda *_: clip_each_gradient(model.parameters(), most))
+        self._update(loss, optimizer, model, clip_grad=None, clip_mode="norm")
+        clip.remove()
+
+    def _update(
+        self, loss: Tensor, optimizer: Optimizer, model: nn.Module, *, clip_grad: float | None, clip_mode: str
+    ) -> None:
         optimizer.zero_grad(set_to_none=True)
         # timm marks optimisers that differentiate the gradient (adahessian).
         is_second_order = getattr(optimizer, "is_second_order", False)
         if self._scaler is not None:
             self._scaler(
-                loss, optimizer, clip_grad=clip_grad, parameters=model.parameters(), create_graph=is_second_order
+                loss,
+                optimizer,
+                clip_grad=clip_grad,
+                clip_mode=clip_mode,
+                parameters=model.parameters(),
+                create_graph=is_second_order,
             )
             return
         loss.backward(create_graph=is_second_order)
         if clip_grad is not None:
-            dispatch_clip_grad(model.parameters(), clip_grad)
+            dispatch_clip_grad(model.parameters(), clip_grad, mode=clip_mode)
         optimizer.step()

@@ -2,37 +2,75 @@
 
 timm runs its schedules under the warm-up: a cosine is already on its way down when the warm-up ends, at less than `lr`.
 With `train.warmup_prefix` it begins there. Unlike timm's option of that name, the training keeps its `epochs`: the
-schedule is shortened by the warm-up, so that variants with and without it train equally long.
+schedule is shortened by the warm-up, so that variants with and without it train equally long. `sched: dino` is that of
+DINO's code: its warm-up includes `lr` as the last value, and the cosine counts updates, not epochs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from modelzoo.self_supervised import cosine_schedule
 from timm.scheduler import create_scheduler_v2
-from timm.scheduler.scheduler import Scheduler
 
-from runners.data import train_batch_size
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["learning_rates", "make_schedule", "peak_learning_rate", "updates_of_an_epoch"]
+__all__ = ["WeightDecay", "learning_rates", "make_schedule", "peak_learning_rate"]
 
 
-def updates_of_an_epoch(train: TrainSpec, num_train: int) -> int:
-    """Optimiser steps of an epoch: those of `train.steps`, else of `num_train` images (at least 1)."""
-    if train.steps is not None:
-        return train.steps // train.epochs
-    return max(1, num_train // max(1, train_batch_size(train, num_train)))
+class Schedule(Protocol):
+    """Learning rates of an optimiser as a function of the number of updates; constructed, it has set the first."""
+
+    def step_update(self, num_updates: int) -> None: ...
 
 
-def make_schedule(optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> Scheduler | None:
-    """timm's schedule over all updates of the training; None for `sched: none`.
+class _DinoSchedule:
+    def __init__(self, optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> None:
+        self._groups = optimizer.param_groups
+        self._values = {
+            "base": train.lr,
+            "final": train.min_lr,
+            "start": train.warmup_lr,
+            "num_updates": train.epochs * updates_per_epoch,
+            "warmup_updates": train.warmup_epochs * updates_per_epoch,
+        }
+        self.step_update(0)
+
+    def step_update(self, num_updates: int) -> None:
+        rate = cosine_schedule(num_updates, **self._values)
+        for group in self._groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)  # timm's, of layer decay
+
+
+class WeightDecay:
+    """Weight decay that goes from `weight_decay` to `weight_decay_end` by a cosine over all updates (DINO).
+
+    Groups of parameters without weight decay keep none. `step_update` as of a schedule.
+    """
+
+    def __init__(self, optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> None:
+        self._groups = [group for group in optimizer.param_groups if group.get("weight_decay")]
+        self._first, self._last = train.weight_decay, train.weight_decay_end
+        self._num_updates = train.epochs * updates_per_epoch
+
+    def step_update(self, num_updates: int) -> None:
+        if self._last is None:
+            return
+        value = cosine_schedule(num_updates, base=self._first, final=self._last, num_updates=self._num_updates)
+        for group in self._groups:
+            group["weight_decay"] = value
+
+
+def make_schedule(optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> Schedule | None:
+    """Schedule over all updates of the training; None for `sched: none`.
 
     Raises:
         ValueError: timm refuses the lengths.
     """
+    if train.sched == "dino":
+        return _DinoSchedule(optimizer, train, updates_per_epoch=updates_per_epoch)
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched=train.sched,

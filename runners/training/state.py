@@ -19,7 +19,7 @@ from runners.tasks import Task
 from runners.training.best_epoch import BestOnValidation, BestWeights
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
-from runners.training.schedule import make_schedule
+from runners.training.schedule import WeightDecay, make_schedule
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["TrainingState"]
@@ -66,6 +66,7 @@ class TrainingState:
             layer_decay=train.layer_decay,
         )
         self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch)
+        self.weight_decay = WeightDecay(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.curve: list[dict[str, float]] = []
         self.seconds = 0.0
         self.chosen = BestOnValidation()

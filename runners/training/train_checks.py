@@ -14,7 +14,8 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
 from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batch_size
-from runners.training.schedule import make_schedule, updates_of_an_epoch
+from runners.data.epochs import updates_of_an_epoch
+from runners.training.schedule import make_schedule
 from search_space import Problem, Setting, SpecError, TaskSpec, TrainSpec, did_you_mean
 from search_space.parsing.errors import reason_of
 from search_space.schema.task import Task

@@ -135,6 +135,7 @@ def run_trial(
         device=_device_name(where),
         host=socket.gethostname(),
         correct="" if trained.correct is None else encode_correct(trained.correct.tolist()),
+        notes=task.remarks() if trained.status == "completed" else [],
     )
 
 

@@ -103,7 +103,12 @@ def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Map
     elif result.status == "preempted":
         update |= {"status": "preempted", "version": 2}
     else:
-        update |= {"status": "completed", "metrics": dict(result.metrics), "correct": result.correct}
+        update |= {
+            "status": "completed",
+            "metrics": dict(result.metrics),
+            "correct": result.correct,
+            "notes": list(result.notes),
+        }
     if isinstance(result, Outcome):
         update |= {
             "train_seconds": result.train_seconds,

@@ -58,6 +58,7 @@ class Outcome:
 
     `completed`: all epochs done; `pruned`: stopped by the pruner; `preempted`: interrupted, to be continued later.
     `correct`: which test images were right, as in `TrialRecord.correct`; empty unless predictions are kept.
+    `notes`: what a reader of its numbers must know, a phrase each.
     """
 
     status: Literal["completed", "pruned", "preempted"]
@@ -69,6 +70,7 @@ class Outcome:
     device: str = ""
     host: str = ""
     correct: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:

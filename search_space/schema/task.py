@@ -18,6 +18,7 @@ from search_space.parsing.type_guards import is_dict
 from search_space.schema.tasks.classification import ClassificationSpec
 from search_space.schema.tasks.detection import DetectionSpec
 from search_space.schema.tasks.segmentation import SegmentationSpec
+from search_space.schema.tasks.self_supervised import SelfSupervisedSpec
 from search_space.schema.tasks.task_spec import ProbeName, TaskSpec
 from search_space.schema.tasks.text import TextSpec
 
@@ -27,6 +28,7 @@ __all__ = [
     "DetectionSpec",
     "ProbeName",
     "SegmentationSpec",
+    "SelfSupervisedSpec",
     "Task",
     "TaskSpec",
     "TextSpec",
@@ -38,6 +40,7 @@ TASK_SPECS: dict[str, type[TaskSpec]] = {
     "segmentation": SegmentationSpec,
     "detection": DetectionSpec,
     "text": TextSpec,
+    "self_supervised": SelfSupervisedSpec,
 }
 """`task.name` -> spec."""
 
@@ -50,7 +53,8 @@ Task = Annotated[
     Annotated[ClassificationSpec, Tag("classification")]
     | Annotated[SegmentationSpec, Tag("segmentation")]
     | Annotated[DetectionSpec, Tag("detection")]
-    | Annotated[TextSpec, Tag("text")],
+    | Annotated[TextSpec, Tag("text")]
+    | Annotated[SelfSupervisedSpec, Tag("self_supervised")],
     Discriminator(_task_tag),
 ]
 """`task: {name: NAME, ...options}`; without a name: classification."""

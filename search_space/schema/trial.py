@@ -138,6 +138,9 @@ class TrainSpec(Spec):
     opt: str = "adamw"
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
+    weight_decay_end: float | None = Field(
+        default=None, ge=0, description="weight decay goes there by a cosine over all updates; default: it is constant"
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1)
     layer_decay: float | None = Field(default=None, gt=0, le=1)
     sched: str = "cosine"
@@ -156,6 +159,11 @@ class TrainSpec(Spec):
         description="factor of each decay of `step` and `multistep`; the power of `poly`",
     )
     clip_grad: float | None = Field(default=None, gt=0)
+    clip_mode: Literal["norm", "value", "agc", "parameter"] = Field(
+        default="norm",
+        description="what `clip_grad` bounds: the norm of the whole gradient, every entry, a share of each weight's "
+        "norm (AGC), or the norm of each parameter's gradient (DINO)",
+    )
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0)
     cutmix: float = Field(default=0.0, ge=0)

@@ -12,18 +12,19 @@ from collections.abc import Iterator
 from search_space.parsing.errors import did_you_mean
 from search_space.schema.trial import Setting, TaskSpec, TrainSpec
 from search_space.settings.broken_relation import BrokenRelation
+from search_space.settings.self_supervised_relations import self_supervised_relations
 from search_space.settings.task_relations import task_relations
 from search_space.settings.text_relations import text_relations
 
 __all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "loader_options_in_memory", "num_builtin_images"]
 
-SCHEDULES = ("constant", "cosine", "multistep", "none", "poly", "rsqrt", "step", "tanh", "wsd")
-"""timm's schedules, without `plateau`, which would adapt the learning rate to the evaluation split."""
+SCHEDULES = ("constant", "cosine", "dino", "multistep", "none", "poly", "rsqrt", "step", "tanh", "wsd")
+"""timm's schedules and DINO's, without `plateau`, which would adapt the learning rate to the evaluation split."""
 
-_DECAYING = ("cosine", "poly", "rsqrt", "tanh", "wsd")
+_DECAYING = ("cosine", "dino", "poly", "rsqrt", "tanh", "wsd")
 _WITH_RATE = ("multistep", "poly", "step")
 """Schedules that `decay_rate` changes."""
-_JOINED = ("constant", "rsqrt", "wsd")
+_JOINED = ("constant", "dino", "rsqrt", "wsd")
 """Schedules that begin where the warm-up ends, with or without `warmup_prefix`."""
 _FIRST_STEP_EPOCH = 90
 """Epoch of the first decay of timm's `step` and `multistep`."""
@@ -37,6 +38,8 @@ def broken_relations(setting: Setting) -> list[BrokenRelation]:
         *_without_effect(task, train),
         *task_relations(task),
         *text_relations(setting),
+        *self_supervised_relations(setting),
+        *_optimizer(train),
         *_steps(train),
         *_schedule(task, train),
         *_mixing(task, train),
@@ -77,6 +80,18 @@ def _without_effect(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation
                 f"leave {name} out",
                 (f"train.{name}", "task.name"),
             )
+
+
+def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
+    """Options of the update that another one needs."""
+    if train.clip_grad is None and train.clip_mode != "norm":
+        message = f"nothing is clipped, so clip_mode={train.clip_mode} would have no effect"
+        hint = "write clip_grad: a number, or leave clip_mode out"
+        yield BrokenRelation("train.clip_mode", message, hint, ("train.clip_mode", "train.clip_grad"))
+    if train.weight_decay_end is not None and not train.weight_decay:
+        message = "weight_decay=0 decays no weights, so weight_decay_end has nothing to begin with"
+        hint = "write a weight_decay above 0, however small"
+        yield BrokenRelation("train.weight_decay_end", message, hint, ("train.weight_decay_end", "train.weight_decay"))
 
 
 def _steps(train: TrainSpec) -> Iterator[BrokenRelation]:

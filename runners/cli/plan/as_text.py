@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from results.store.records import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
+from runners.data.epochs import updates_of_an_epoch
 from runners.planning.forecast import Detectable, Forecast
-from runners.training.schedule import peak_learning_rate, updates_of_an_epoch
+from runners.training.schedule import peak_learning_rate
 from search_space import METRICS, Resources
 from search_space.designs.fractional import alias_structure
 from search_space.parsing.errors import first_of

@@ -59,7 +59,7 @@ class SelfSupervisedSpec(TaskSpec):
         default=None,
         ge=1,
         le=65_536,
-        description="side of small crops; default: 3/7 of the model's input (96 for 224), as near as the model takes",
+        description="side of small crops; default: 3/7 of the model's input (96 for 224)",
     )
     global_scale: tuple[Share, Share] = Field(default=(0.4, 1.0), description="range of a global crop's share of area")
     local_scale: tuple[Share, Share] = Field(default=(0.05, 0.4), description="range of a small crop's share of area")
@@ -89,6 +89,13 @@ class SelfSupervisedSpec(TaskSpec):
     )
     linear_epochs: int = Field(default=100, ge=1, le=100_000, description="epochs of a linear probe")
     linear_lr: float = Field(default=0.1, gt=0, description="learning rate of a linear probe on standardised features")
+
+    def view_sizes(self, img_size: tuple[int, int]) -> list[tuple[int, int]]:
+        """(height, width) of every view of an image, the two global ones first, for that of the model's input."""
+        local = (
+            (self.local_size, self.local_size) if self.local_size else tuple(round(3 * side / 7) for side in img_size)
+        )
+        return [img_size] * 2 + [(local[0], local[1])] * self.local_crops
 
     @property
     def measured(self) -> tuple[str, ...]:

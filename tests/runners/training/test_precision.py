@@ -8,6 +8,7 @@ from torch import nn
 
 from runners.training.precision import Precision
 from search_space.parsing.errors import SpecError
+from search_space.schema.trial import TrainSpec
 
 CPU = torch.device("cpu")
 
@@ -35,5 +36,5 @@ def test_gradient_is_clipped_to_the_given_norm(clip_grad, step):
     nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     loss = model(torch.tensor([3.0, 4.0])).sum()
-    Precision("off", CPU).update(loss, optimizer, model, clip_grad=clip_grad)
+    Precision("off", CPU).update(loss, optimizer, model, TrainSpec(clip_grad=clip_grad))
     torch.testing.assert_close(model.weight.detach().norm().item(), step, rtol=1e-5, atol=0)

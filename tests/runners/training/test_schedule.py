@@ -9,7 +9,8 @@ import pytest
 import torch
 from timm.scheduler import create_scheduler_v2
 
-from runners.training.schedule import learning_rates, peak_learning_rate, updates_of_an_epoch
+from runners.data.epochs import updates_of_an_epoch
+from runners.training.schedule import learning_rates, peak_learning_rate
 from search_space import Setting, TrainSpec, variant_id
 from search_space.settings.training_relations import SCHEDULES
 

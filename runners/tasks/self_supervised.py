@@ -1,0 +1,264 @@
+"""Self-supervised pre-training: DINO, and EsViT with a second loss between regions.
+
+A student learns, on all views of an image, the outputs of its teacher on the two global ones; the teacher is the moving
+average of the student's weights. What is measured is the teacher's backbone, by labels that neither of them sees:
+nearest neighbours and a linear probe, fitted on the training images without augmentation. Beside them are the same
+numbers of the network before its training and of the images' pixels, without which they say little.
+
+`teacher_entropy` is the entropy of the teacher's mean output, `target_entropy` the mean entropy of its outputs, in nats
+over the images of the split. With K prototypes there are two collapses: the teacher answers every image with the
+uniform distribution (target_entropy and loss near ln K), or with one and the same prototype (teacher_entropy near 0).
+
+Shapes:  B images, V views, K prototypes, D features.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from modelzoo.self_supervised import (
+    SelfSupervisedNetwork,
+    build_self_supervised,
+    cosine_schedule,
+    entropy,
+    mean_logits,
+    measure_feature_cost,
+    region_loss,
+    teacher_of,
+    teacher_probabilities,
+    teacher_temperature,
+    update_center,
+    update_teacher,
+    view_loss,
+)
+from torch import Generator, Tensor, nn
+from torch.distributed import all_reduce
+
+from modelzoo import Cost, resolve_img_size
+from runners.data import Batch, DataInfo
+from runners.data.epochs import updates_of_an_epoch
+from runners.tasks.image_network import ImageNetwork
+from runners.tasks.metrics.features import BANK, Rows, feature_metrics, rows_of_all_processes
+from runners.tasks.trained_network import TrainedNetwork
+from search_space.schema.task import SelfSupervisedSpec, TaskSpec
+from search_space.schema.trial import Setting, TrainSpec
+
+__all__ = ["SelfSupervised"]
+
+NUM_GLOBAL = 2
+_COLLAPSED = 0.01
+"""Share of ln K within which an entropy is that of a collapse."""
+_PIXELS_A_SIDE = 32
+"""Images are scaled down to it before their pixels are compared."""
+
+
+class SelfSupervised(TrainedNetwork, ImageNetwork):
+    """Self-distillation without labels (`Task`)."""
+
+    model: SelfSupervisedNetwork
+
+    def __init__(
+        self, model: nn.Module, *, info: DataInfo, spec: TaskSpec, train: TrainSpec, device: torch.device
+    ) -> None:
+        super().__init__(model, train=train, device=device)
+        assert isinstance(spec, SelfSupervisedSpec)
+        assert isinstance(model, SelfSupervisedNetwork)
+        self._spec, self._num_classes = spec, info.num_classes
+        self._updates_per_epoch = updates_of_an_epoch(train, info.num_train)
+        self._num_updates = train.epochs * self._updates_per_epoch
+        self._updates = 0
+        self.teacher = teacher_of(model)
+        self._untrained = copy.deepcopy(self.teacher.backbone).eval()
+        self._centers = torch.zeros(2, 1, spec.prototypes, device=device)  # of views, of regions
+        self._references: dict[int, dict[str, float]] = {}
+        self._entropies: dict[str, float] = {}
+
+    @staticmethod
+    def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
+        spec = _spec_of(setting)
+        return build_self_supervised(
+            setting.arch,
+            **_shape(setting, info),
+            prototypes=spec.prototypes,
+            hidden_dim=spec.head_hidden_dim,
+            bottleneck_dim=spec.head_dim,
+            num_layers=spec.head_layers,
+            batch_norm=spec.head_batch_norm,
+            norm_last_layer=spec.norm_last_layer,
+            regions=spec.method == "esvit",
+            seed=seed,
+        )
+
+    @staticmethod
+    def example(setting: Setting, info: DataInfo, number: int) -> tuple[Any, ...]:
+        sizes = _spec_of(setting).view_sizes(resolve_img_size(setting.arch, info.img_size))
+        return ([torch.empty(number, info.in_chans, *size) for size in sizes],)
+
+    @staticmethod
+    def cost(setting: Setting, info: DataInfo) -> Cost:
+        with torch.device("meta"):
+            SelfSupervised.build(setting, info)  # refuses what the count of a backbone would not notice
+        return measure_feature_cost(setting.arch, **_shape(setting, info))
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The teacher's backbone, as the model that `arch.model` names."""
+        return self.teacher.backbone.model
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.evaluated_model
+
+    def loss(self, batch: Batch, stream: Generator) -> Tensor:
+        spec, views = self._spec, batch[0].views
+        epoch = self._updates // self._updates_per_epoch
+        for weight in self.model.last_layers():
+            weight.requires_grad_(epoch >= spec.freeze_last_layer)
+        temperatures = {
+            "student_temp": spec.student_temp,
+            "teacher_temp": teacher_temperature(
+                epoch, start=spec.teacher_temp[0], final=spec.teacher_temp[1], warmup_epochs=spec.teacher_temp_epochs
+            ),
+        }
+        with torch.no_grad():
+            target = self.teacher(views[:NUM_GLOBAL])
+        output = self.forward(views)
+        loss = view_loss(output.logits, target.logits, center=self._centers[0], num_views=len(views), **temperatures)
+        if spec.method == "esvit":
+            of_regions = region_loss(
+                output.region_logits,
+                target.region_logits,
+                student_features=output.region_features,
+                teacher_features=target.region_features,
+                num_regions=output.num_regions,
+                center=self._centers[1],
+                **temperatures,
+            )
+            loss = 0.5 * loss + 0.5 * of_regions
+            self._move_center(1, target.region_logits)
+        self._move_center(0, target.logits)
+        return loss
+
+    def _move_center(self, which: int, logits: Tensor) -> None:
+        """After the loss, which used the centre as it was: towards the mean over the rows of all processes."""
+        mean = mean_logits(logits)
+        if self.is_shared:
+            count = torch.tensor(float(len(logits)), device=self.device)
+            mean = mean * count
+            all_reduce(mean)
+            all_reduce(count)
+            mean = mean / count
+        update_center(self._centers[which], mean, momentum=self._spec.center_momentum)
+
+    def after_update(self, num_updates: int) -> None:
+        first, last = self._spec.momentum
+        momentum = cosine_schedule(num_updates - 1, base=first, final=last, num_updates=self._num_updates)
+        update_teacher(self.teacher, self.model, momentum)
+        self._updates = num_updates
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.evaluated_model.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"teacher": self.teacher.state_dict(), "centers": self._centers, "updates": self._updates}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.teacher.load_state_dict(state["teacher"])
+        self._centers.copy_(state["centers"])
+        self._updates = int(state["updates"])
+
+    @torch.inference_mode()
+    def metrics(
+        self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
+    ) -> dict[str, float]:
+        was_training = self.teacher.training
+        self.teacher.eval()
+        is_known = id(batches) in self._references  # what is measured once of each split
+        parts: dict[str, list[tuple[dict[str, Tensor], Tensor]]] = {"": [], "untrained": [], "pixels": []}
+        outputs = torch.zeros(self._spec.prototypes + 2, dtype=torch.float64, device=self.device)
+        for images, targets in batches:
+            with autocast:
+                pooled = self.teacher.backbone(images)
+                logits = self.teacher.head(pooled[targets[:, 1] != BANK])
+                parts[""].append((self._features(self.teacher.backbone, images, pooled), targets.cpu()))
+                if not is_known:
+                    parts["untrained"].append(
+                        (self._features(self._untrained, images, self._untrained(images)), targets.cpu())
+                    )
+            if not is_known:
+                parts["pixels"].append((_pixels(images), targets.cpu()))
+            outputs += self._output_sums(logits)
+        self.teacher.train(was_training)
+        if not is_known:
+            self._references[id(batches)] = {
+                f"{name}_{of}": value for of in ("untrained", "pixels") for name, value in self._read(parts[of]).items()
+            }
+        self._entropies = self._measured_entropies(outputs)
+        return {**self._read(parts[""]), **self._references[id(batches)], **self._entropies}
+
+    def _features(self, backbone: Any, images: Tensor, pooled: Tensor) -> dict[str, Tensor]:
+        found = {"knn": pooled.float().cpu(), "linear": pooled.float().cpu()}
+        if self._spec.linear_blocks > 1 and "linear" in self._spec.evaluate:
+            found["linear"] = backbone.last_blocks(images, self._spec.linear_blocks).float().cpu()
+        return found
+
+    def _read(self, parts: list[tuple[dict[str, Tensor], Tensor]]) -> dict[str, float]:
+        """Metrics of the features of batches. Features that are not finite make them NaN: the trial has diverged."""
+        names = ("knn", "linear")
+        empty = torch.zeros(0, 1), torch.zeros(0, 3, dtype=torch.int64)
+        features = {name: torch.cat([each[name] for each, _ in parts]) if parts else empty[0] for name in names}
+        targets = torch.cat([each for _, each in parts]) if parts else empty[1]
+        rows = rows_of_all_processes(Rows(features, targets), is_shared=self.is_shared)
+        if not all(each.isfinite().all() for each in rows.features.values()):
+            return {"knn_top1": math.nan}
+        return feature_metrics(rows, spec=self._spec, num_classes=self._num_classes)
+
+    def _output_sums(self, logits: Tensor) -> Tensor:
+        """Sum of the teacher's outputs (K), of their entropies, and their number."""
+        probabilities = teacher_probabilities(logits, self._centers[0], self._spec.teacher_temp[1]).double()
+        count = torch.tensor([float(len(logits))], dtype=torch.float64, device=self.device)
+        return torch.cat([probabilities.sum(dim=0), entropy(probabilities).sum()[None], count])
+
+    def _measured_entropies(self, sums: Tensor) -> dict[str, float]:
+        if self.is_shared:
+            all_reduce(sums)
+        count = sums[-1].item()
+        if not count:
+            return {}
+        of_mean = entropy(sums[:-2] / count).item()
+        return {"teacher_entropy": of_mean, "target_entropy": sums[-2].item() / count}
+
+    def remarks(self) -> list[str]:
+        most = math.log(self._spec.prototypes)
+        if self._entropies.get("target_entropy", 0.0) > (1 - _COLLAPSED) * most:
+            return ["collapsed: the teacher answers every image with the uniform distribution"]
+        if self._entropies.get("teacher_entropy", most) < _COLLAPSED * most:
+            return ["collapsed: the teacher answers every image with the same prototype"]
+        return []
+
+
+def _pixels(images: Tensor) -> dict[str, Tensor]:
+    """Pixels of images in place of features, of at most 32 x 32."""
+    side = max(images.shape[-2:])
+    if side > _PIXELS_A_SIDE:
+        size = [max(1, round(each * _PIXELS_A_SIDE / side)) for each in images.shape[-2:]]
+        images = nn.functional.interpolate(images, size=size, mode="area")
+    flat = images.flatten(1).float().cpu()
+    return {"knn": flat, "linear": flat}
+
+
+def _spec_of(setting: Setting) -> SelfSupervisedSpec:
+    assert isinstance(setting.task, SelfSupervisedSpec)
+    return setting.task
+
+
+def _shape(setting: Setting, info: DataInfo) -> dict[str, Any]:
+    size = resolve_img_size(setting.arch, info.img_size)
+    return {"img_size": size, "local_size": _spec_of(setting).view_sizes(size)[-1], "in_chans": info.in_chans}
