@@ -189,9 +189,8 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
                 logits = self.teacher.head(pooled[targets[:, 1] != BANK])
                 parts[""].append((self._features(self.teacher.backbone, images, pooled), targets.cpu()))
                 if not is_known:
-                    parts["untrained"].append(
-                        (self._features(self._untrained, images, self._untrained(images)), targets.cpu())
-                    )
+                    before = self._features(self._untrained, images, self._untrained(images))
+                    parts["untrained"].append((before, targets.cpu()))
             if not is_known:
                 parts["pixels"].append((_pixels(images), targets.cpu()))
             outputs += self._output_sums(logits)

@@ -1,4 +1,4 @@
-"""Relations between the options of self-supervision: ranges, and options of views, heads and readouts that are not there.
+"""Relations between the options of self-supervision: ranges, and options of views and readouts that are not there.
 
 What depends on the model (which sizes of crops it takes, whether it has features of regions) is checked where the
 network is built.
@@ -6,6 +6,7 @@ network is built.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from search_space.schema.task import SelfSupervisedSpec
@@ -53,6 +54,6 @@ def _unused(task: SelfSupervisedSpec, names: tuple[str, ...], why: str, owner: s
     for name in names:
         value = getattr(task, name)
         if value != type(task).model_fields[name].default:
-            path, shown = f"task.{name}", list(value) if isinstance(value, tuple) else value
+            path, shown = f"task.{name}", json.dumps(value)
             message = f"{why}, so {name}={shown} would have no effect"
             yield BrokenRelation(path, message, f"leave {name} out", (path, owner))

@@ -92,10 +92,8 @@ class SelfSupervisedSpec(TaskSpec):
 
     def view_sizes(self, img_size: tuple[int, int]) -> list[tuple[int, int]]:
         """(height, width) of every view of an image, the two global ones first, for that of the model's input."""
-        local = (
-            (self.local_size, self.local_size) if self.local_size else tuple(round(3 * side / 7) for side in img_size)
-        )
-        return [img_size] * 2 + [(local[0], local[1])] * self.local_crops
+        height, width = (self.local_size or round(3 * side / 7) for side in img_size)
+        return [img_size] * 2 + [(height, width)] * self.local_crops
 
     @property
     def measured(self) -> tuple[str, ...]:
