@@ -1,8 +1,8 @@
 """Conversion of released checkpoints to weights of a named model.
 
-Files differ in their wrapping (`state_dict`, `state_dict_ema`, `model`, `model_ema`, or none), in a `module.` prefix,
-and in the image size of their position embedding. No code in a file is executed: torch reads tensors and plain values
-only.
+Files differ in their wrapping (`state_dict`, `state_dict_ema`, `model`, `model_ema`, `student`, `teacher`, or none), in a
+`module.` prefix, and in the image size of their position embedding. No code in a file is executed: torch reads tensors
+and plain values only.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from modelzoo.models.regionvit.model import RegionViT
 from modelzoo.models.regionvit.state_dict_adapter import released_state as regionvit_state
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["convert_checkpoint", "read_checkpoint", "zoo_models"]
+__all__ = ["convert_checkpoint", "read_checkpoint", "resized_positions", "zoo_models"]
 
-PLAIN, EMA = ("state_dict", "model"), ("state_dict_ema", "model_ema")
+PLAIN, EMA = ("state_dict", "model", "student"), ("state_dict_ema", "model_ema", "teacher")
 # timm's training scripts save their arguments with the weights; a Namespace contains values and executes no code.
 HARMLESS: tuple[Callable[..., Any], ...] = (argparse.Namespace,)
 MOST_PROBLEMS = 12
@@ -112,7 +112,7 @@ def convert_checkpoint(
     convert = OWN_KEYS.get(type(model))
     renamed = dict(convert(state, model) if convert else state)
     if isinstance(model, VisionTransformer) and "pos_embed" in renamed:
-        renamed["pos_embed"] = _resized(renamed["pos_embed"], model)
+        renamed["pos_embed"] = resized_positions(renamed["pos_embed"], model)
     try:
         checked = same_keys(name, renamed, model)
     except SpecError as err:
@@ -157,7 +157,8 @@ def _why_unreadable(path: Path) -> Problem:
     )
 
 
-def _resized(pos_embed: torch.Tensor, model: VisionTransformer) -> torch.Tensor:
+def resized_positions(pos_embed: torch.Tensor, model: VisionTransformer) -> torch.Tensor:
+    """Position embedding for the grid of a model, as timm resizes it; what is not of a square image is returned."""
     num_prefix, grid_size = model.num_prefix_tokens, model.patch_embed.grid_size
     assert grid_size is not None
     if pos_embed.ndim != 3 or pos_embed.shape[1] == num_prefix + grid_size[0] * grid_size[1]:

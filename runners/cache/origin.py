@@ -13,9 +13,10 @@ from collections.abc import Callable
 from results.store.records import Origin
 from runners.cache.code_version import code_version
 from runners.data.fingerprint import Fingerprint, fingerprint
+from runners.data.weights import WEIGHTS_MARK, weights_digest
 from runners.machine.file_digests import FileDigests, user_file_digests
 from search_space import Resources
-from search_space.schema.trial import Setting, TaskSpec
+from search_space.schema.trial import Setting, TaskSpec, TrialSpec
 
 __all__ = ["COMPUTING_PACKAGES", "Origins", "software"]
 
@@ -50,14 +51,21 @@ class Origins:
         Raises:
             SpecError: its data cannot be read.
         """
-        key = f"{_data_key(setting.task)} {_plug_ins_key(setting)}"
+        weights = self._weights_of(setting)
+        key = f"{_data_key(setting.task)} {_plug_ins_key(setting)} {weights}"
         if key not in self._known:
             self._known[key] = Origin(
-                data=self.fingerprint_of(setting.task).digest,
+                data=self.fingerprint_of(setting.task).digest + weights,
                 code=code_version(setting),
                 software=software(),
             )
         return self._known[key]
+
+    def _weights_of(self, setting: Setting) -> str:
+        """What the first weights add to the data's digest; nothing of a setting without them, or without a seed."""
+        if setting.arch.weights is None or not isinstance(setting, TrialSpec):
+            return ""
+        return WEIGHTS_MARK + weights_digest(setting, self._resources, self._digests)
 
     def fingerprint_of(self, task: TaskSpec) -> Fingerprint:
         """The fingerprint of the task's dataset when it was first asked for.

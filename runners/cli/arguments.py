@@ -60,8 +60,9 @@ def run_dir_of(file: SweepFile, profile: str | None) -> Path:
 
 def study_run_dirs(
     sweep: Path, files: Sequence[SweepFile], profile: str | None, overrides: Sequence[str]
-) -> list[Path]:
-    """Run directories of all studies of the sweep file, of which `files` are some; empty where it has no studies."""
+) -> dict[str, Path]:
+    """Run directory of every study of the sweep file, of which `files` are some; empty where it has no studies."""
     if not files[0].study:
-        return []
-    return [run_dir_of(file, profile) for file in load_studies(sweep, profile=profile, overrides=overrides)]
+        return {}
+    every = load_studies(sweep, profile=profile, overrides=overrides)
+    return {file.study: run_dir_of(file, profile) for file in every}

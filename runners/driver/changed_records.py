@@ -23,6 +23,7 @@ from results.store.records import Origin
 from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
 from runners.data.fingerprint import Fingerprint, Folder, difference
+from runners.data.weights import WEIGHTS_MARK
 from runners.planning.plan import Plan
 from search_space import Problem, SpecError, TrialSpec
 
@@ -178,9 +179,17 @@ def _differences(
         yield "an archsweep before 0.3 did not record data, code and software"
         return
     if old.data != new.data:
-        before, after = (read_fingerprint(run_dir, digest) for digest in (old.data, new.data))
-        after = after or next((each for each in origins.fingerprints if each.digest == new.data), None)
-        what = difference(before, after) if before and after else f"{old.data} -> {new.data}"
+        (old_data, _, old_weights), (new_data, _, new_weights) = (
+            each.data.partition(WEIGHTS_MARK) for each in (old, new)
+        )
+        if old_weights != new_weights:
+            weights = record.spec.get("arch", {}).get("weights")
+            yield f"first weights ({weights}) changed: {old_weights or 'none'} -> {new_weights or 'none'}"
+        if old_data == new_data:
+            return
+        before, after = (read_fingerprint(run_dir, digest) for digest in (old_data, new_data))
+        after = after or next((each for each in origins.fingerprints if each.digest == new_data), None)
+        what = difference(before, after) if before and after else f"{old_data} -> {new_data}"
         yield f"data of {name} changed: {what}"
     if old.code != new.code:
         yield f"archsweep's code of these trials changed: {old.code} -> {new.code}"

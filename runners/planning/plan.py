@@ -335,7 +335,9 @@ def _twin(plan: Plan, variant: Variant) -> str:
     setting, cost = variant.setting, plan.cost_of(variant)
     for entry in plan.entries:
         other = entry.variant.setting
-        if entry.reasons or other.task != setting.task or _in_effect(plan, other) != _in_effect(plan, setting):
+        if entry.reasons or other.task != setting.task or other.arch.weights != setting.arch.weights:
+            continue
+        if _in_effect(plan, other) != _in_effect(plan, setting):
             continue
         if plan.cost_of(entry.variant) != cost:
             continue

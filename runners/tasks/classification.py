@@ -65,6 +65,10 @@ class Classification(ImageNetwork):
     def cost(setting: Setting, info: DataInfo) -> Cost:
         return measure_cost(setting.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes)
 
+    @staticmethod
+    def pretrained_part(model: nn.Module) -> nn.Module:
+        return model
+
     @property
     def model(self) -> nn.Module:
         module = self._task.get_trainable_module()

@@ -75,6 +75,11 @@ class Detection(TrainedNetwork, ImageNetwork):
             Detection.build(setting, info)  # refuses what the count would not notice
         return measure_detector_cost(setting.arch, **_shape(setting, info)).total
 
+    @staticmethod
+    def pretrained_part(model: nn.Module) -> nn.Module:
+        assert isinstance(model, Detector)
+        return model.backbone.model
+
     @property
     def encoder(self) -> nn.Module:
         model = self.evaluated_model

@@ -58,6 +58,10 @@ class Segmentation(TrainedNetwork, ImageNetwork):
             Segmentation.build(setting, info)  # refuses what the count would not notice
         return measure_segmenter_cost(setting.arch, options=_options(setting.task), **_shape(setting, info)).total
 
+    @staticmethod
+    def pretrained_part(model: nn.Module) -> nn.Module:
+        return model.get_submodule("backbone.model")
+
     @property
     def encoder(self) -> nn.Module:
         encoder = self.evaluated_model.backbone

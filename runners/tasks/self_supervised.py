@@ -105,6 +105,10 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
             SelfSupervised.build(setting, info)  # refuses what the count of a backbone would not notice
         return measure_feature_cost(setting.arch, **_shape(setting, info))
 
+    @staticmethod
+    def pretrained_part(model: nn.Module) -> nn.Module:
+        return model.get_submodule("backbone.model")
+
     @property
     def evaluated_model(self) -> nn.Module:
         """The teacher's backbone, as the model that `arch.model` names."""

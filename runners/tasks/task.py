@@ -67,6 +67,11 @@ class Task(Protocol):
         """
         ...
 
+    @staticmethod
+    def pretrained_part(model: nn.Module) -> nn.Module:
+        """Part of the network of `build` that `arch.weights` are for: the model of `arch.model`."""
+        ...
+
     @property
     def model(self) -> nn.Module:
         """Model whose weights are optimised."""
@@ -88,7 +93,7 @@ class Task(Protocol):
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """Weights that are evaluated, by their names in the model of `build`."""
+        """Weights that are evaluated, by their names in `evaluated_model`."""
         ...
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:

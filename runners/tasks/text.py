@@ -61,6 +61,10 @@ class Text(TrainedNetwork):
     def cost(setting: Setting, info: DataInfo) -> Cost:
         return measure_text_cost(setting.arch, **_sizes(info))
 
+    @staticmethod
+    def pretrained_part(model: nn.Module) -> nn.Module:
+        return model.get_submodule("bert")
+
     @property
     def encoder(self) -> nn.Module:
         encoder = self.evaluated_model.bert

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from archsweep import own_packages
 from results.store.records import Failure, Origin
 from runners.data.fingerprint import check_data
+from runners.data.weights import WEIGHTS_MARK, check_weights
 from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.loop import Report
@@ -64,7 +65,10 @@ def run_trial_in_processes(
         TrialFailed: one of the processes failed or died; the failure says which one and why.
     """
     if origin.data:
-        check_data(spec.task, resources, origin.data)
+        data, _, weights = origin.data.partition(WEIGHTS_MARK)
+        check_data(spec.task, resources, data)
+        if weights:
+            check_weights(spec, resources, weights)
     options: dict[str, Any] = {
         "directory": directory,
         "checkpoints": checkpoints,

@@ -15,9 +15,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
+from runners.data.weights import find_weights
 from runners.tasks import TASKS
 from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
@@ -75,6 +77,9 @@ def run_trial(
     info = describe_dataset(spec.task, resources)
     kind = TASKS[spec.task.name]
     model = kind.build(spec, info, seed=spec.seed)
+    notes = []
+    if spec.arch.weights is not None:
+        notes = initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
     load = functools.partial(
         load_data,
         spec.task,
@@ -135,7 +140,7 @@ def run_trial(
         device=_device_name(where),
         host=socket.gethostname(),
         correct="" if trained.correct is None else encode_correct(trained.correct.tolist()),
-        notes=task.remarks() if trained.status == "completed" else [],
+        notes=[*notes, *task.remarks()] if trained.status == "completed" else [],
     )
 
 

@@ -61,6 +61,14 @@ class Resources(TrialShare):
         default=(), description="other resources for some variants; if several rules apply, the last one wins"
     )
     data_dir: str | None = Field(default=None, description="folder of the dataset")
+    runs_dir: str | None = Field(
+        default=None,
+        description="folder of the run directories of `arch.weights: run:...`; default: where `archsweep run` is called",
+    )
+    study_runs: dict[str, str] = Field(
+        default_factory=dict,
+        description="study -> run directory, of `arch.weights: study:...`; default: those of this file",
+    )
     download: bool = Field(default=False, description="allow the dataset to be downloaded")
 
     @property

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
 from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDatasetSpec
+from search_space.schema.pretrained import weights_text
 from search_space.schema.task import ClassificationSpec, Task, TaskSpec
 
 __all__ = [
@@ -100,6 +101,12 @@ class ArchSpec(Spec):
     proj_drop_rate: float = Field(default=0.0, ge=0, lt=1)
     attn_drop_rate: float = Field(default=0.0, ge=0, lt=1)
     attention: Attention = SoftmaxSpec()
+    weights: Annotated[str, AfterValidator(weights_text)] | None = Field(
+        default=None,
+        min_length=1,
+        description="first weights: a file, or `run:DIRECTORY/VARIANT` or `study:STUDY/VARIANT` for what a trial of "
+        "the same seed kept (`@SEED` behind it: of that seed); default: fresh ones",
+    )
     options: dict[str, Option] = Field(
         default_factory=dict, description="further constructor arguments of the timm model; lists as in YAML"
     )

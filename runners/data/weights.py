@@ -1,0 +1,119 @@
+"""First weights of a trial: the file that `arch.weights` means, and what stands for its content.
+
+A run keeps the weights of a trial where its sweep says `checkpoints: {keep: last}` (or `best`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results.store.ledger import read_summaries
+from results.store.record_summary import latest_by_trial
+from results.store.run_layout import RunDir
+from runners.data.fingerprint import DataChanged
+from runners.machine.file_digests import FileDigests, user_file_digests
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.schema.pretrained import WeightsSource, parse_weights
+from search_space.schema.resources import Resources
+from search_space.schema.trial import TrialSpec
+
+__all__ = ["WEIGHTS_MARK", "check_weights", "find_weights", "weights_digest"]
+
+WEIGHTS_MARK = "+weights:"
+"""Between the digest of a trial's data and that of its first weights, in its origin."""
+
+_DIGITS = 16
+_IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
+"""Names under which Hugging Face's libraries save a model."""
+
+
+def find_weights(spec: TrialSpec, resources: Resources) -> Path:
+    """The file with the first weights of a trial, which has `arch.weights`.
+
+    Raises:
+        SpecError: there is none, or the trial that should have kept them has not.
+    """
+    assert spec.arch.weights is not None
+    source = parse_weights(spec.arch.weights)
+    if source.kind == "file":
+        return _file(Path(resources.data_dir or "") / Path(source.place).expanduser())
+    return _kept(source, _run_of(source, resources), spec.seed if source.seed is None else source.seed)
+
+
+def weights_digest(spec: TrialSpec, resources: Resources, digests: FileDigests) -> str:
+    """Digest of the content of a trial's first weights; `missing` where they are not there (yet).
+
+    The trial itself then fails with the reason, and those with weights are trained.
+    """
+    try:
+        path = find_weights(spec, resources)
+    except SpecError:
+        return "missing"
+    ((_, digest),) = digests.of(str(path), [str(path)])
+    return digest[:_DIGITS]
+
+
+def check_weights(spec: TrialSpec, resources: Resources, expected: str) -> None:
+    """Compare the first weights on this machine with those that the driver saw when it started.
+
+    Raises:
+        DataChanged: they are others.
+    """
+    found = weights_digest(spec, resources, user_file_digests())
+    if found != expected:
+        raise DataChanged(
+            f"{spec.arch.weights} has the digest {found} here, and had {expected} when the driver started: the file "
+            "was changed, or this node has another one"
+        )
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        for name in _IN_FOLDERS:
+            if (path / name).is_file():
+                return (path / name).resolve()
+        raise _problem(f"the folder {path} has none of {', '.join(_IN_FOLDERS)}", "name the file itself")
+    if not path.is_file():
+        raise _problem(f"there is no file {path}", "relative paths are below resources.data_dir")
+    return path.resolve()
+
+
+def _run_of(source: WeightsSource, resources: Resources) -> RunDir:
+    if source.kind == "run":
+        return RunDir.of(Path(resources.runs_dir or "") / Path(source.place).expanduser())
+    study_runs = resources.study_runs
+    if source.place not in study_runs:
+        hint = did_you_mean(source.place, list(study_runs)) if study_runs else "the file has no studies"
+        raise _problem(f"unknown study {source.place!r}", hint)
+    return RunDir(Path(study_runs[source.place]))
+
+
+def _kept(source: WeightsSource, run_dir: RunDir, seed: int) -> Path:
+    """The weights that the trial of the variant with this seed kept."""
+    summaries = latest_by_trial(each for each in read_summaries(run_dir.ledger)[0] if not each.role)
+    completed = [each for each in summaries.values() if each.status == "completed"]
+    of_variant = [each for each in completed if source.variant in (each.variant, each.variant_id)]
+    if not of_variant:
+        names = sorted({each.variant for each in completed})
+        hint = did_you_mean(source.variant, names) if names else _first(source)
+        raise _problem(f"{run_dir.path} has no completed trial of {source.variant!r}", hint)
+    of_seed = [each for each in of_variant if each.seed == seed]
+    if not of_seed:
+        seeds = ", ".join(str(each.seed) for each in of_variant)
+        hint = f"completed seeds: {seeds}; train that one as well, or write @{of_variant[0].seed} behind the variant"
+        raise _problem(f"{run_dir.path} has no completed trial of {source.variant!r} with seed {seed}", hint)
+    path = run_dir.trial(of_seed[0].trial_id).weights
+    if not path.is_file():
+        text = f"the trial {of_seed[0].trial_id} of {run_dir.path} kept no weights"
+        raise _problem(text, "write checkpoints: {keep: last} for that run, and train it again with --no-cache")
+    return path.resolve()
+
+
+def _first(source: WeightsSource) -> str:
+    if source.kind == "study":
+        return f"run the study {source.place!r} first: without --study, studies run in the order of the file"
+    return "run it first"
+
+
+def _problem(text: str, hint: str) -> SpecError:
+    return SpecError(Problem(text, path="arch.weights", hint=hint))

@@ -1,0 +1,64 @@
+"""Where a trial's first weights come from: what `arch.weights` says, taken apart.
+
+    FILE                         a file of weights, or a folder with one of BERT; absolute, or below resources.data_dir
+    run:DIRECTORY/VARIANT        what a trial of another run kept
+    study:STUDY/VARIANT          the same of another study of this file
+
+A trial takes the weights of the trial with its own seed; `@SEED` behind the variant names one seed for all of them.
+The text is part of a trial's identity; the content of the file belongs to its origin, as the content of its data does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["WeightsSource", "parse_weights", "weights_text"]
+
+_LEGAL = "write a file, run:DIRECTORY/VARIANT or study:STUDY/VARIANT, with @SEED behind it for the weights of one seed"
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Place of first weights.
+
+    Attributes:
+        place: the file, the run directory or the name of the study.
+        variant: name or id of the variant; empty of a file.
+        seed: of the trial whose weights they are; None: the seed of the trial that begins with them.
+    """
+
+    kind: Literal["file", "run", "study"]
+    place: str
+    variant: str = ""
+    seed: int | None = None
+
+
+def parse_weights(text: str) -> WeightsSource:
+    """The parts of a text of `arch.weights`.
+
+    Raises:
+        ValueError: it has none of the legal forms; the message says which there are.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind not in ("run", "study") or not colon:
+        if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:.*", text):
+            raise ValueError(f"weights are read from this machine only, but got {text!r}: {_LEGAL}")
+        return WeightsSource("file", text)
+    rest, seed = _split_seed(rest)
+    place, slash, variant = rest.partition("/") if kind == "study" else rest.rpartition("/")
+    if not slash or not place or not variant:
+        raise ValueError(f"{text!r} names no variant: {_LEGAL}")
+    return WeightsSource("run" if kind == "run" else "study", place, variant, seed)
+
+
+def weights_text(text: str) -> str:
+    """The text itself, if it is legal (a validator of pydantic's)."""
+    parse_weights(text)
+    return text
+
+
+def _split_seed(text: str) -> tuple[str, int | None]:
+    found = re.fullmatch(r"(.*)@([0-9]+)", text)
+    return (found[1], int(found[2])) if found else (text, None)
