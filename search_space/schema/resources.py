@@ -63,7 +63,7 @@ class Resources(TrialShare):
     data_dir: str | None = Field(default=None, description="folder of the dataset")
     runs_dir: str | None = Field(
         default=None,
-        description="folder of the run directories of `arch.weights: run:...`; default: where `archsweep run` is called",
+        description="folder of the runs of `arch.weights: run:...`; default: where `archsweep run` is called",
     )
     study_runs: dict[str, str] = Field(
         default_factory=dict,

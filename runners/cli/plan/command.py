@@ -86,7 +86,7 @@ def plan(
             file,
             profile or "",
             run_dir=out or run_dir_of(file, profile),
-            siblings=siblings,
+            siblings=list(siblings.values()),
             planned=planned,
             cache=cache,
             uses_cache=not no_cache,
