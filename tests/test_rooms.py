@@ -35,6 +35,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
         "models",
         "dense",
         "text",
+        "self_supervised",
         "official",
         "probes",
         "model_table",

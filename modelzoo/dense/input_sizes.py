@@ -8,6 +8,7 @@ canvas.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,12 @@ from modelzoo.factory.build import build_model
 from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["Features", "intermediate_maps", "measured_features"]
+__all__ = ["FAILURES", "Features", "intermediate_maps", "measured_features", "on_meta", "variants_by_size_options"]
 
 LOOSE: dict[str, bool] = {"dynamic_img_size": True}
 SIZE_OPTIONS = {"dynamic_img_size", "strict_img_size"}  # a sweep that writes one of them means it
-_FAILURES = (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError)
+# What a model raises for an image of a size that it does not take.
+FAILURES = (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def intermediate_maps(model: Any, images: torch.Tensor, levels: tuple[int, ...])
 @functools.lru_cache(maxsize=1024)
 def _measure(arch_json: str, canvas: tuple[int, int], in_chans: int, out_indices: tuple[int, ...] | None) -> Features:
     arch = ArchSpec.model_validate_json(arch_json)
-    model = _on_meta(arch, canvas, in_chans)
+    model = on_meta(arch, canvas=canvas, in_chans=in_chans)
     info = _feature_info(arch, model)
     every = [int(one["reduction"]) for one in info]
     levels = default_levels(arch.model, every) if out_indices is None else chosen_levels(arch.model, every, out_indices)
@@ -71,28 +73,37 @@ def _measure(arch_json: str, canvas: tuple[int, int], in_chans: int, out_indices
         check_pyramid(arch.model, reductions)
     try:
         maps = _maps_on_meta(model, canvas, in_chans, levels)
-    except _FAILURES as err:
+    except FAILURES as err:
         raise SpecError(_no_features(arch, f"{type(err).__name__}: {reason_of(err)}")) from err
     check_maps(arch.model, maps, channels, reductions, canvas)
     found = Features(levels, channels, reductions, (), None)
-    for options in ({}, LOOSE):
-        if options and SIZE_OPTIONS & set(arch.options):
-            continue
-        try:
-            candidate = _on_meta(_with_options(arch, options), canvas, in_chans) if options else model
-        except SpecError:
-            continue  # no such argument, or the mechanism needs a fixed grid
+    for candidate, options in variants_by_size_options(arch, model, canvas=canvas, in_chans=in_chans):
         multiple = _multiple(arch, candidate, found, canvas, in_chans)
         if multiple is not None:
             return Features(levels, channels, reductions, tuple(options.items()), multiple)
     return found
 
 
-def _with_options(arch: ArchSpec, options: dict[str, bool]) -> ArchSpec:
-    return arch.model_copy(update={"options": {**arch.options, **options}})
+def variants_by_size_options(
+    arch: ArchSpec, model: nn.Module, *, canvas: tuple[int, int], in_chans: int
+) -> Iterator[tuple[nn.Module, dict[str, bool]]]:
+    """The model as it is, then with the options by which it may take further image sizes, where it has them; on meta.
+
+    Each with those options, to be added to `arch.options`.
+    """
+    yield model, {}
+    if SIZE_OPTIONS & set(arch.options):
+        return
+    loose = arch.model_copy(update={"options": {**arch.options, **LOOSE}})
+    try:
+        candidate = on_meta(loose, canvas=canvas, in_chans=in_chans)
+    except SpecError:
+        return  # no such argument, or the mechanism needs a fixed grid
+    yield candidate, dict(LOOSE)
 
 
-def _on_meta(arch: ArchSpec, canvas: tuple[int, int], in_chans: int) -> nn.Module:
+def on_meta(arch: ArchSpec, *, canvas: tuple[int, int], in_chans: int) -> nn.Module:
+    """The model without classifier, in evaluation mode, with weights that are not allocated."""
     with torch.device("meta"):
         return build_model(arch, img_size=canvas, in_chans=in_chans, num_classes=0, seed=0).eval()
 
@@ -129,7 +140,7 @@ def _multiple(arch: ArchSpec, model: nn.Module, found: Features, canvas: tuple[i
         try:
             maps = _maps_on_meta(model, other, in_chans, found.levels)
             check_maps(arch.model, maps, found.channels, found.reductions, other)
-        except _FAILURES:  # SpecError is a ValueError
+        except FAILURES:  # SpecError is a ValueError
             continue
         return multiple
     return None

@@ -1,0 +1,112 @@
+"""Projection head of DINO: an MLP to a bottleneck, L2 normalisation, and cosine-like logits of the prototypes.
+
+Paper:   DINO, Caron et al. 2021, arXiv:2104.14294, appendix C.
+Source:  written from a description of the released head; names of weights are the released ones. Checked against
+         recorded outputs.
+Differs: the weight-normalised layer is a module of its own instead of torch's deprecated hook. Where its lengths are
+         fixed they are a buffer, so that every parameter of the head gets a gradient.
+
+Shapes:  R rows (views or regions), D in_dim, H hidden_dim, P bottleneck_dim, K prototypes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from search_space.parsing.errors import Problem, SpecError
+
+__all__ = ["ProjectionHead", "PrototypeLayer"]
+
+
+class PrototypeLayer(nn.Module):
+    """Linear layer without bias whose rows have the lengths `weight_g` and the directions of `weight_v`.
+
+    Args:
+        fixed_lengths: All lengths stay 1: `weight_g` is a buffer; False: a parameter.
+    """
+
+    weight_g: torch.Tensor
+
+    def __init__(self, in_dim: int, prototypes: int, *, fixed_lengths: bool) -> None:
+        super().__init__()
+        self.weight_v = nn.Parameter(torch.empty(prototypes, in_dim))
+        lengths = torch.ones(prototypes, 1)
+        if fixed_lengths:
+            self.register_buffer("weight_g", lengths)
+        else:
+            self.weight_g = nn.Parameter(lengths)
+        nn.init.kaiming_uniform_(self.weight_v, a=math.sqrt(5))  # as torch's linear layers
+
+    def forward(self, x_RP: torch.Tensor) -> torch.Tensor:
+        """Logits (R, K)."""
+        return F.linear(x_RP, self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True)))
+
+
+class ProjectionHead(nn.Module):
+    """Features (R, D) -> logits (R, K).
+
+    Attributes:
+        mlp: D -> H -> ... -> P with GELU; with one layer, a single linear layer D -> P.
+        last_layer: Logits of L2-normalised features.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        prototypes: int,
+        *,
+        hidden_dim: int = 2048,
+        bottleneck_dim: int = 256,
+        num_layers: int = 3,
+        batch_norm: bool = False,
+        norm_last_layer: bool = True,
+    ) -> None:
+        """Initialise as released: truncated normal of std 0.02, biases 0, prototypes of length 1.
+
+        Args:
+            num_layers: Linear layers of the MLP.
+            batch_norm: Normalise hidden features over the rows of a batch.
+            norm_last_layer: The prototypes keep the length 1.
+
+        Raises:
+            SpecError: a number below 1.
+        """
+        super().__init__()
+        counts = {
+            "prototypes": prototypes,
+            "hidden_dim": hidden_dim,
+            "bottleneck_dim": bottleneck_dim,
+            "num_layers": num_layers,
+        }
+        problems = [
+            Problem(f"{name} is {value!r}", path=f"task.{name}", hint="legal: whole numbers of at least 1")
+            for name, value in counts.items()
+            if value < 1
+        ]
+        if problems:
+            raise SpecError(problems)
+        widths = [in_dim, *[hidden_dim] * (num_layers - 1)]
+        layers: list[nn.Module] = []
+        for given, width in itertools.pairwise(widths):
+            norms = [nn.BatchNorm1d(width)] if batch_norm else []
+            layers += [nn.Linear(given, width), *norms, nn.GELU()]
+        layers.append(nn.Linear(widths[-1], bottleneck_dim))
+        self.mlp = layers[0] if num_layers == 1 else nn.Sequential(*layers)
+        self.mlp.apply(_init_linear)
+        self.last_layer = PrototypeLayer(bottleneck_dim, prototypes, fixed_lengths=norm_last_layer)
+
+    def forward(self, x_RD: torch.Tensor) -> torch.Tensor:
+        x_RP = self.mlp(x_RD)
+        # At least float32: the smallest length of normalisation is 0 in float16.
+        return self.last_layer(F.normalize(x_RP.to(torch.promote_types(x_RP.dtype, torch.float32)), dim=-1))
+
+
+def _init_linear(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,96 @@
+"""Region loss of EsViT: every region of a student's view follows the teacher's most similar region of the same image.
+
+    L = 1 / T  sum over q < G, v != q  of  mean over images and regions i of v  of  - sum_k P_q,j(i),k log S_v,i,k
+    j(i) = argmax over the regions j of q  of  cos(student feature i, teacher feature j)
+
+Similar are features of the backbones, before the heads. P, S and T as in the view loss, with a centre of its own. The
+total loss of the released code is half the view loss plus half this one.
+
+Paper:   EsViT, Li et al. 2022, arXiv:2106.09785, equation 2 (which has the sum of both losses, without halves).
+Source:  written from the equations; checked against recorded losses, gradients and centres.
+Differs: works without local views, where the released code raises IndexError, and with views of any sizes.
+
+Shapes:  V views of B images, the first G of them global; view v has N_v regions; D features; K prototypes. Rows are
+         those of view 0, then 1, ...; within a view all regions of image 0, then of image 1, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from modelzoo.self_supervised.view_loss import num_terms, student_log_probabilities, teacher_probabilities
+
+__all__ = ["most_similar_regions", "region_loss"]
+
+
+def region_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    student_features: Tensor,
+    teacher_features: Tensor,
+    num_regions: Sequence[int],
+    center: Tensor,
+    student_temp: float,
+    teacher_temp: float,
+    num_global: int = 2,
+) -> Tensor:
+    """The loss, a scalar; no gradient flows to the teacher, nor through the matching.
+
+    Args:
+        student: Logits (sum of B * N_v over all views, K).
+        teacher: Logits (sum of B * N_v over the global views, K).
+        student_features, teacher_features: Features (rows as the logits, D) before the heads.
+        num_regions: N_v of all views.
+        center: (1, K) or (K,), as it was before this batch.
+
+    Raises:
+        ValueError: numbers of rows that are not those of these views.
+    """
+    terms = num_terms(len(num_regions), num_global)
+    num_images = len(student) // sum(num_regions)
+    of_global = num_regions[:num_global]
+    for rows, regions in ((student, num_regions), (student_features, num_regions)):
+        _check_rows(rows, regions, num_images)
+    for rows in (teacher, teacher_features):
+        _check_rows(rows, of_global, num_images)
+    with torch.autocast(student.device.type, enabled=False):
+        log_probabilities = _per_view(student_log_probabilities(student, student_temp), num_regions, num_images)
+        targets = _per_view(teacher_probabilities(teacher, center, teacher_temp), of_global, num_images)
+        seen = _per_view(student_features.detach(), num_regions, num_images)
+        looked_up = _per_view(teacher_features.detach(), of_global, num_images)
+        total = student.new_zeros((), dtype=log_probabilities[0].dtype)
+        for q, target_BMK in enumerate(targets):
+            for v, log_BNK in enumerate(log_probabilities):
+                if v == q:
+                    continue
+                best_BN = most_similar_regions(seen[v], looked_up[q])
+                matched_BNK = target_BMK.gather(1, best_BN[..., None].expand(-1, -1, target_BMK.shape[-1]))
+                total = total - (matched_BNK * log_BNK).sum(dim=-1).mean()
+    return total / terms
+
+
+def most_similar_regions(of_BND: Tensor, among_BMD: Tensor) -> Tensor:
+    """Index (B, N) of the region among M with the largest cosine, per image; the first of equal ones."""
+    unit_BND, unit_BMD = (
+        F.normalize(each.to(torch.promote_types(each.dtype, torch.float32)), dim=-1) for each in (of_BND, among_BMD)
+    )
+    return (unit_BND @ unit_BMD.transpose(1, 2)).argmax(dim=2)
+
+
+def _per_view(rows: Tensor, num_regions: Sequence[int], num_images: int) -> list[Tensor]:
+    """Rows of each view as (B, N_v, ...)."""
+    views = rows.split([num_images * count for count in num_regions])
+    return [view.unflatten(0, (num_images, count)) for view, count in zip(views, num_regions, strict=True)]
+
+
+def _check_rows(rows: Tensor, num_regions: Sequence[int], num_images: int) -> None:
+    if len(rows) != num_images * sum(num_regions):
+        raise ValueError(
+            f"{num_images} images with {list(num_regions)} regions cannot have {len(rows)} rows: rows are those of all "
+            "views in their order"
+        )
