@@ -7,7 +7,7 @@ from typing import Any
 from runners.data.dataset_info import Source
 from runners.data.dense import sources as label_maps
 from runners.data.detection import sources as objects
-from runners.data.images import digits, shapes
+from runners.data.images import digits, grains, shapes
 from runners.data.images import timm_datasets as timm_names
 from runners.data.text import sources as texts
 
@@ -16,6 +16,7 @@ __all__ = ["SOURCES", "source_of"]
 SOURCES: dict[str, Source] = {
     "builtin/digits": Source(digits.describe, digits.load, digits.open_splits),
     "builtin/shapes": Source(shapes.describe, shapes.load, shapes.open_splits),
+    "builtin/grains": Source(grains.describe, grains.load, grains.open_splits),
     "builtin/scenes": Source(label_maps.describe_scenes, label_maps.load_scenes, label_maps.open_scenes),
     "masks": Source(label_maps.describe_folder, label_maps.load_folder, label_maps.open_folder),
     "coco": Source(objects.describe_coco, objects.load_coco, objects.open_coco_folder),

@@ -19,6 +19,7 @@ __all__ = [
     "Dataset",
     "DatasetSpec",
     "DigitsSpec",
+    "GrainsSpec",
     "LabelMapFolderSpec",
     "LabelMaps",
     "ObjectImages",
@@ -73,6 +74,23 @@ class ShapesSpec(DatasetSpec):
     noise: float = Field(
         default=0.1, ge=0, le=1, description="standard deviation of the pixel noise; pixels are in [0, 1]"
     )
+    data_seed: int = Field(default=0, ge=0)
+
+    @property
+    def num_built_in(self) -> int:
+        return self.num_train
+
+    def test_set(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"num_train"})  # drawn from these
+
+
+class GrainsSpec(DatasetSpec):
+    """Procedural textures of random colour whose class is their orientation; seeded. Flips exchange the classes."""
+
+    name: Literal["builtin/grains"] = "builtin/grains"
+    img_size: int = Field(default=32, ge=16, le=1024)
+    num_train: int = Field(default=1600, ge=1, le=10_000_000)
+    num_test: int = Field(default=400, ge=1, le=10_000_000)
     data_seed: int = Field(default=0, ge=0)
 
     @property
@@ -185,6 +203,7 @@ class CocoSpec(DatasetSpec):
 BUILTIN_SPECS: dict[str, type[DatasetSpec]] = {
     "builtin/digits": DigitsSpec,
     "builtin/shapes": ShapesSpec,
+    "builtin/grains": GrainsSpec,
     "builtin/scenes": ScenesSpec,
 }
 DATASET_SPECS: dict[str, type[DatasetSpec]] = {
@@ -206,7 +225,7 @@ def _name_of(value: Any) -> Any:
 
 def _dataset_tag(value: Any) -> str:
     name = _name_of(value)
-    return name if name in ("builtin/digits", "builtin/shapes") else "timm"
+    return name if name in ("builtin/digits", "builtin/shapes", "builtin/grains") else "timm"
 
 
 def _object_images_tag(value: Any) -> str:
@@ -220,6 +239,7 @@ def _label_maps_tag(value: Any) -> str:
 _Source = Annotated[
     Annotated[DigitsSpec, Tag("builtin/digits")]
     | Annotated[ShapesSpec, Tag("builtin/shapes")]
+    | Annotated[GrainsSpec, Tag("builtin/grains")]
     | Annotated[TimmDatasetSpec, Tag("timm")],
     Discriminator(_dataset_tag),
 ]

@@ -6,19 +6,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, SourceInfo, Split, TrainBatches
 from runners.data.epochs import train_batch_size
 from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout
-from runners.data.images.timm_loader import LoaderBatches, LoaderTrainBatches, subset
-from runners.data.random_streams import generator
-from runners.data.readers.labels import labels_of
-from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
+from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out
+from runners.data.images.timm_loader import LoaderTrainBatches
+from runners.data.sharding import ShardedTrainBatches, Share
 from runners.data.sources import source_of
-from runners.data.streams.order import FirstSamples
-from runners.data.streams.sample_stream import SampleStream
-from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
+from runners.data.tensor_loader import TensorTrainBatches
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec, TrainSpec
 
@@ -52,23 +48,21 @@ def load_images(
     train_split, test_split = source_of(task.dataset).load(task.dataset, resources, info, img_size)
     val_split: Split | None = None
     if info.num_val:
-        train_split, val_split = _hold_out(train_split, task.val_fraction)
-    calibration = _fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
+        train_split, val_split = hold_out(train_split, task.val_fraction)
+    calibration = fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
     batch_size = train_batch_size(train, info.num_train)
     shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
+    evaluated: dict[str, Any] = {**shape, "num_workers": resources.num_workers}
 
-    def evaluation(split: Split, *, share: Share | None = None, batch_size: int = train.batch_size) -> EvalBatches:
-        if isinstance(split, Images):
-            batches = TensorBatches(split, batch_size=batch_size, **shape)
-            return ShardedEvalBatches(batches, share) if share else batches
-        return LoaderBatches(split, batch_size=batch_size, num_workers=resources.num_workers, share=share, **shape)
+    def evaluation(split: Split) -> EvalBatches:
+        return evaluation_batches(split, batch_size=train.batch_size, share=share, **evaluated)
 
     return Data(
         info=info,
         train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, share=share, **shape),
-        calibration=evaluation(calibration, batch_size=batch_size),
-        val=None if val_split is None else evaluation(val_split, share=share),
-        test=evaluation(test_split, share=share),
+        calibration=evaluation_batches(calibration, batch_size=batch_size, share=None, **evaluated),
+        val=None if val_split is None else evaluation(val_split),
+        test=evaluation(test_split),
     )
 
 
@@ -81,27 +75,6 @@ def _train_batches(
         return ShardedTrainBatches(batches, share) if share else batches
     options = {"train": train, "num_workers": resources.num_workers, "share": share}
     return LoaderTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
-
-
-def _hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
-    labels = split.labels.numpy() if isinstance(split, Images) else labels_of(split)
-    kept, held_out = stratified_holdout(labels, fraction, seed=VAL_SEED)
-    return _pick(split, kept), _pick(split, held_out)
-
-
-def _fixed_sample(split: Split, num_images: int) -> Split:
-    """First images of one shuffled order, the same for all seeds and variants."""
-    if isinstance(split, SampleStream):
-        return FirstSamples(split, max(num_images, 1))
-    order = torch.randperm(len(split), generator=generator(0, "calibration"))  # pyright: ignore[reportArgumentType]
-    return _pick(split, order[: max(num_images, 1)])
-
-
-def _pick(split: Split, indices: Any) -> Split:
-    if isinstance(split, Images):
-        return split.subset(torch.as_tensor(indices))
-    assert isinstance(split, Dataset)
-    return subset(split, indices)
 
 
 def _check_classes(task: TaskSpec, found: SourceInfo) -> None:

@@ -32,6 +32,7 @@ TORCH_NAMES = (
 )
 KEYED = ("hfds", "hfids", "tfds", "wds")
 """Prefixes whose images and labels have names of their own (`input_key`, `target_key`)."""
+_BUILT_IN = ("builtin/digits", "builtin/grains", "builtin/shapes")
 _SHARDS = ("_info.json", "info.json", "*.tar")
 
 
@@ -65,9 +66,7 @@ def place_of(dataset: Any, resources: Any) -> Place:
         message = "input_key and target_key name the columns of hfds/, hfids/, wds/ and tfds/; here they have no effect"
         raise SpecError(problem(dataset, message, "leave them out"))
     if prefix == "builtin":
-        raise SpecError(
-            problem(dataset, "unknown built-in dataset", did_you_mean(name, ["builtin/digits", "builtin/shapes"]))
-        )
+        raise SpecError(problem(dataset, "unknown built-in dataset", did_you_mean(name, _BUILT_IN)))
     if prefix == "torch" and rest.lower() not in TORCH_NAMES:
         known = [f"torch/{known}" for known in TORCH_NAMES]
         raise SpecError(problem(dataset, "unknown torchvision dataset", did_you_mean(name, known)))

@@ -9,10 +9,15 @@ import torch
 
 import runners.data
 from runners.data import SOURCES, describe_dataset, load_data
+from search_space.schema.datasets import GrainsSpec
 from search_space.schema.resources import Resources
 from search_space.schema.trial import ClassificationSpec, DigitsSpec, ShapesSpec, TrainSpec
 
-BUILTIN = [DigitsSpec(), ShapesSpec(img_size=8, num_train=40, num_test=24, in_chans=1)]
+BUILTIN = [
+    DigitsSpec(),
+    ShapesSpec(img_size=8, num_train=40, num_test=24, in_chans=1),
+    GrainsSpec(img_size=16, num_train=40, num_test=24),
+]
 CPU = torch.device("cpu")
 
 
@@ -36,7 +41,7 @@ def test_every_source_file_is_in_the_table():
 class TestEverySource:
     def test_description_agrees_with_what_is_loaded(self, dataset):
         info = describe_dataset(ClassificationSpec(dataset=dataset, val_fraction=0.25), Resources())
-        data = _load(dataset)
+        data = _load(dataset, img_size=info.img_size)
         assert data.info == info
         assert data.val is not None
         assert sum(len(labels) for _, labels in data.val) == info.num_val

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from search_space import ATTENTION_SPECS, DESIGNS, METRICS, TRACKER_SPECS, SpecError, load_sweep, load_sweep_text
+from search_space.schema.datasets import GrainsSpec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Analysis, Design, Sweep
@@ -49,6 +50,7 @@ def test_the_format_page_names_every_option() -> None:
         TaskSpec,
         TrainSpec,
         ShapesSpec,
+        GrainsSpec,
         TimmDatasetSpec,
         Resources,
     )

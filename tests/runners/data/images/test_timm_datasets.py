@@ -189,7 +189,7 @@ def test_missing_folder(tmp_path):
 def test_misspelt_builtin():
     assert _message(_task("builtin/digts")) == (
         "task.dataset: dataset 'builtin/digts': unknown built-in dataset\n"
-        "  known: builtin/digits, builtin/shapes.  Did you mean 'builtin/digits'?"
+        "  known: builtin/digits, builtin/grains, builtin/shapes.  Did you mean 'builtin/digits'?"
     )
 
 

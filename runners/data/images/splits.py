@@ -1,0 +1,64 @@
+"""Parts of a split of images that have a class each, and their batches in order, un-augmented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from runners.data.dataset_info import DataInfo, EvalBatches, Images, Split
+from runners.data.holdout import VAL_SEED, stratified_holdout
+from runners.data.images.timm_loader import LoaderBatches, subset
+from runners.data.random_streams import generator
+from runners.data.readers.labels import labels_of
+from runners.data.sharding import ShardedEvalBatches, Share
+from runners.data.streams.order import FirstSamples
+from runners.data.streams.sample_stream import SampleStream
+from runners.data.tensor_loader import TensorBatches
+
+__all__ = ["evaluation_batches", "fixed_sample", "hold_out"]
+
+
+def hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
+    """The images to keep and those held out for validation, stratified, the same for all seeds."""
+    labels = split.labels.numpy() if isinstance(split, Images) else labels_of(split)
+    kept, held_out = stratified_holdout(labels, fraction, seed=VAL_SEED)
+    return _pick(split, kept), _pick(split, held_out)
+
+
+def fixed_sample(split: Split, num_images: int) -> Split:
+    """First images, at least one, of one shuffled order, the same for all seeds and variants."""
+    if isinstance(split, SampleStream):
+        return FirstSamples(split, max(num_images, 1))
+    order = torch.randperm(len(split), generator=generator(0, "calibration"))  # pyright: ignore[reportArgumentType]
+    return _pick(split, order[: max(num_images, 1)])
+
+
+def evaluation_batches(
+    split: Split,
+    *,
+    info: DataInfo,
+    img_size: tuple[int, int],
+    device: torch.device,
+    batch_size: int,
+    num_workers: int,
+    share: Share | None,
+) -> EvalBatches:
+    """Every image once, in order: images (B, C, H, W), labels (B,).
+
+    Args:
+        share: positions of this process's images in every batch; None: all.
+    """
+    shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device, "batch_size": batch_size}
+    if isinstance(split, Images):
+        batches = TensorBatches(split, **shape)
+        return ShardedEvalBatches(batches, share) if share else batches
+    return LoaderBatches(split, num_workers=num_workers, share=share, **shape)
+
+
+def _pick(split: Split, indices: Any) -> Split:
+    if isinstance(split, Images):
+        return split.subset(torch.as_tensor(indices))
+    assert isinstance(split, Dataset)
+    return subset(split, indices)

@@ -1,0 +1,1 @@
+"""Views of images for learning without labels: random crops of two sizes, and banks for nearest neighbours."""

@@ -1,0 +1,143 @@
+"""Data of a trial of self-supervision: views of the training images, and banks to measure features by.
+
+A bank is every training image that is left after the validation split, once and un-augmented; nearest neighbours and
+linear probes are fitted on it and measured on the images of a split.
+
+Views are cut out of images at their own size. So images are held in memory only where all of them have the same size;
+classification, which cuts all to one size first, holds more kinds of datasets in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from runners.data.dataset_info import Batch, Data, DataInfo, EvalBatches, Images, Split, TrainBatches
+from runners.data.epochs import train_batch_size
+from runners.data.images.loading import describe_images
+from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out
+from runners.data.readers.sizes import have_one_size
+from runners.data.sharding import Share
+from runners.data.sources import source_of
+from runners.data.views.drawing import MultiCrop
+from runners.data.views.loader_batches import LoaderViewBatches
+from runners.data.views.memory_batches import MemoryViewBatches
+from search_space.schema.task import TaskSpec
+from search_space.schema.tasks.self_supervised import SelfSupervisedSpec
+from search_space.schema.trial import TrainSpec
+
+__all__ = ["BANK", "SPLIT", "BankedBatches", "describe_views", "load_views", "multi_crop"]
+
+BANK, SPLIT = 0, 1
+"""Part of an image in the targets of `BankedBatches`."""
+
+
+class BankedBatches:
+    """All images of a bank, then all of a split (`EvalBatches`): images (B, C, H, W), targets (B, 2), int64.
+
+    A target is the label and the part, `BANK` or `SPLIT`. No batch has images of both.
+    """
+
+    def __init__(self, bank: EvalBatches, split: EvalBatches) -> None:
+        self._parts = ((BANK, bank), (SPLIT, split))
+
+    def __len__(self) -> int:
+        return sum(len(batches) for _, batches in self._parts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for part, batches in self._parts:
+            for images, labels in batches:
+                yield images, torch.stack([labels, torch.full_like(labels, part)], dim=1)
+
+
+def describe_views(task: TaskSpec, resources: Any, *, in_memory_bytes: int) -> DataInfo:
+    """Sizes and counts as for classification; `storage` is `memory` only for images of one size.
+
+    Raises:
+        SpecError: as `describe_dataset`.
+    """
+    info = describe_images(task, resources, in_memory_bytes=in_memory_bytes)
+    if info.storage != "memory" or task.dataset.num_built_in is not None:
+        return info
+    splits = source_of(task.dataset).open(task.dataset, resources)
+    return info if all(map(have_one_size, splits)) else replace(info, storage="loader")
+
+
+def multi_crop(task: SelfSupervisedSpec, train: TrainSpec, img_size: tuple[int, int]) -> MultiCrop:
+    """Distribution of the views of a task for a model's input of this (height, width)."""
+    side = task.local_size
+    return MultiCrop(
+        global_size=img_size,
+        # 96 pixels for 224; a task whose model takes only some sizes names one.
+        local_size=(round(img_size[0] * 3 / 7), round(img_size[1] * 3 / 7)) if side is None else (side, side),
+        num_local=task.local_crops,
+        global_scale=task.global_scale,
+        local_scale=task.local_scale,
+        aspect=task.aspect,
+        hflip=train.hflip,
+        color_jitter=task.color_jitter,
+        grayscale=task.grayscale,
+        blur=task.blur,
+        solarize=task.solarize,
+        channel_jitter=task.channel_jitter,
+    )
+
+
+def load_views(
+    task: TaskSpec,
+    train: TrainSpec,
+    resources: Any,
+    device: torch.device,
+    *,
+    img_size: tuple[int, int],
+    seed: int,
+    share: Share | None,
+    info: DataInfo,
+) -> Data:
+    """Batches of one trial: `Crops` and labels (B,) in training, `BankedBatches` in evaluation; see `load_data`.
+
+    `samples` and `calibration` have images (B, C, H, W) and labels (B,): those of the test split, and a fixed sample of
+    the training images.
+    """
+    assert isinstance(task, SelfSupervisedSpec)
+    # At their own size, whatever the model's is.
+    train_split, test_split = (
+        _on_device(split, device)
+        for split in source_of(task.dataset).load(task.dataset, resources, info, info.img_size)
+    )
+    val_split: Split | None = None
+    if info.num_val:
+        train_split, val_split = hold_out(train_split, task.val_fraction)
+    calibration = fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
+    batch_size = train_batch_size(train, info.num_train)
+    evaluated: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
+    evaluated["num_workers"] = resources.num_workers
+
+    def whole(split: Split, batch_size: int, share: Share | None) -> EvalBatches:
+        return evaluation_batches(split, batch_size=batch_size, share=share, **evaluated)
+
+    bank = whole(train_split, train.batch_size, share)
+    crop = multi_crop(task, train, img_size)
+    options: dict[str, Any] = {"info": info, "batch_size": batch_size, "device": device, "seed": seed, "share": share}
+    return Data(
+        info=info,
+        train=_train_batches(train_split, crop, resources.num_workers, options),
+        calibration=whole(calibration, batch_size, None),
+        val=None if val_split is None else BankedBatches(bank, whole(val_split, train.batch_size, share)),
+        test=BankedBatches(bank, whole(test_split, train.batch_size, share)),
+        samples=whole(test_split, train.batch_size, None),
+    )
+
+
+def _train_batches(split: Split, crop: MultiCrop, num_workers: int, options: dict[str, Any]) -> TrainBatches:
+    if isinstance(split, Images):
+        return MemoryViewBatches(split, crop, **options)
+    return LoaderViewBatches(split, crop, num_workers=num_workers, **options)
+
+
+def _on_device(split: Split, device: torch.device) -> Split:
+    """Images in memory on the device, so that they are there once and not for each kind of batches."""
+    return Images(split.pixels.to(device), split.labels) if isinstance(split, Images) else split
