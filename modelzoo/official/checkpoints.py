@@ -1,8 +1,8 @@
 """Conversion of released checkpoints to weights of a named model.
 
 Files differ in their wrapping (`state_dict`, `state_dict_ema`, `model`, `model_ema`, `student`, `teacher`, or none), in
-a `module.` prefix, and in the image size of their position embedding. No code in a file is executed: torch reads tensors
-and plain values only.
+a `module.` prefix, and in the image size of their position embedding. No code in a file is executed: torch reads
+tensors and plain values only.
 """
 
 from __future__ import annotations

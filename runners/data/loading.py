@@ -19,6 +19,7 @@ from runners.data.epochs import EqualParts
 from runners.data.images.loading import describe_images, load_images
 from runners.data.sharding import Share
 from runners.data.text.loading import describe_text, load_text
+from runners.data.views.loading import describe_views, load_views
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import TrainSpec
 
@@ -40,6 +41,7 @@ TASK_DATA: dict[str, TaskData] = {
     "segmentation": TaskData(describe_label_maps, load_label_maps),
     "detection": TaskData(describe_objects, load_objects),
     "text": TaskData(describe_text, load_text),
+    "self_supervised": TaskData(describe_views, load_views),
 }
 """`task.name` -> its data."""
 

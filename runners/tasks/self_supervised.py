@@ -21,6 +21,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch import Generator, Tensor, nn
+from torch.distributed import all_reduce
+
+from modelzoo import Cost, resolve_img_size
 from modelzoo.self_supervised import (
     SelfSupervisedNetwork,
     build_self_supervised,
@@ -36,12 +40,9 @@ from modelzoo.self_supervised import (
     update_teacher,
     view_loss,
 )
-from torch import Generator, Tensor, nn
-from torch.distributed import all_reduce
-
-from modelzoo import Cost, resolve_img_size
 from runners.data import Batch, DataInfo
 from runners.data.epochs import updates_of_an_epoch
+from runners.data.views.crops import NUM_GLOBAL
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.features import BANK, Rows, feature_metrics, rows_of_all_processes
 from runners.tasks.trained_network import TrainedNetwork
@@ -50,7 +51,6 @@ from search_space.schema.trial import Setting, TrainSpec
 
 __all__ = ["SelfSupervised"]
 
-NUM_GLOBAL = 2
 _COLLAPSED = 0.01
 """Share of ln K within which an entropy is that of a collapse."""
 _PIXELS_A_SIDE = 32
@@ -123,12 +123,9 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         epoch = self._updates // self._updates_per_epoch
         for weight in self.model.last_layers():
             weight.requires_grad_(epoch >= spec.freeze_last_layer)
-        temperatures = {
-            "student_temp": spec.student_temp,
-            "teacher_temp": teacher_temperature(
-                epoch, start=spec.teacher_temp[0], final=spec.teacher_temp[1], warmup_epochs=spec.teacher_temp_epochs
-            ),
-        }
+        first, last = spec.teacher_temp
+        temperature = teacher_temperature(epoch, start=first, final=last, warmup_epochs=spec.teacher_temp_epochs)
+        temperatures: dict[str, Any] = {"student_temp": spec.student_temp, "teacher_temp": temperature}
         with torch.no_grad():
             target = self.teacher(views[:NUM_GLOBAL])
         output = self.forward(views)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from search_space.checks.sweep_checks import issues
 from search_space.loading.overlay import apply_override, apply_profile, profile_names
+from search_space.loading.pretraining import pretraining_problems
 from search_space.loading.studies import STUDIES, choose_study, split_studies
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.type_guards import is_dict, is_tuple
@@ -109,11 +110,18 @@ def _load_all(
     studies, of_studies = split_studies(root)
     files: list[SweepFile] = []
     found = list(of_studies)
-    for chosen in choose_study(list(studies), study):
+    chosen = choose_study(list(studies), study)
+    sweeps: dict[str, Sweep] = {}
+    for each in studies:
         try:
-            files.append(replace(_load(studies[chosen], problems, name, profile, overrides), study=chosen))
+            file = replace(_load(studies[each], problems, name, profile, overrides), study=each)
         except SpecError as err:
-            found += err.problems
+            found += err.problems if each in chosen else ()
+            continue
+        sweeps[each] = file.sweep
+        files += [file] if each in chosen else []
+    for file in files:
+        found += pretraining_problems(file.study, file.root, file.sweep, sweeps)
     if found:
         raise SpecError(_in_order(found))
     return files

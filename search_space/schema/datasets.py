@@ -87,7 +87,7 @@ class ShapesSpec(DatasetSpec):
 class GrainsSpec(DatasetSpec):
     """Procedural textures of random colour whose class is their orientation; seeded. Flips exchange the classes."""
 
-    name: Literal["builtin/grains"] = "builtin/grains"
+    name: Literal["builtin/grains"] = "builtin/grains"  # pyright: ignore[reportIncompatibleVariableOverride]
     img_size: int = Field(default=32, ge=16, le=1024)
     num_train: int = Field(default=1600, ge=1, le=10_000_000)
     num_test: int = Field(default=400, ge=1, le=10_000_000)

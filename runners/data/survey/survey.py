@@ -26,6 +26,7 @@ LOOKS: dict[str, Callable[..., Survey]] = {
     "segmentation": look_at_label_maps,
     "detection": look_at_objects,
     "text": look_at_texts,
+    "self_supervised": look_at_images,
 }
 """`task.name` -> function that looks at its data."""
 

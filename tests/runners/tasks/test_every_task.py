@@ -56,6 +56,27 @@ SETTINGS = {
         },
         "train": {**TRAIN, "hflip": 0.5},
     },
+    "self_supervised": {
+        "arch": {**TINY, "patch_size": 4, "attention": {"name": "reattention"}},
+        "task": {
+            "name": "self_supervised",
+            "method": "esvit",
+            "dataset": {"name": "builtin/grains", "img_size": 16, "num_train": 40, "num_test": 20},
+            **{"prototypes": 16, "head_hidden_dim": 16, "head_dim": 8, "freeze_last_layer": 0, "center_momentum": 0.5},
+            **{"local_crops": 1, "local_size": 8, "teacher_temp": [0.04, 0.04], "teacher_temp_epochs": 30},
+            **{"linear_epochs": 5, "momentum": [0.9, 1.0]},
+        },
+        "train": {
+            "epochs": 4,
+            "batch_size": 8,
+            "lr": 3e-3,
+            "weight_decay_end": 0.4,
+            "clip_grad": 1.0,
+            "clip_mode": "parameter",
+            "sched": "dino",
+            "warmup_epochs": 1,
+        },
+    },
     "text": {
         "arch": {"model": "bert", "depth": 2, "embed_dim": 16, "num_heads": 2, "attention": {"name": "reattention"}},
         "task": {"name": "text", "dataset": {"name": "builtin/recall", "num_train": 40, "num_test": 20}},
