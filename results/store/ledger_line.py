@@ -62,6 +62,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     code: str = ""
     software: str = ""
     correct: str = ""
+    notes: list[str] = []
 
     def record(self) -> TrialRecord:
         """The record that pydantic makes of the same line, without a second validation."""

@@ -31,7 +31,7 @@ _ROOT = "runners.training.trial"
 _PLUG_INS = (
     *("modelzoo.attention", "modelzoo.models", "runners.tasks"),
     *("runners.data.images.digits", "runners.data.images.shapes", "runners.data.dense", "runners.data.detection"),
-    *("modelzoo.text", "runners.data.text"),
+    *("modelzoo.text", "runners.data.text", "runners.data.images.grains", "runners.data.views"),
 )
 
 

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from modelzoo.self_supervised import clip_each_gradient
 from timm.utils import NativeScaler, dispatch_clip_grad
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from modelzoo.self_supervised.optimisation import clip_each_gradient
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TrainSpec
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import torch
-from modelzoo.self_supervised import cosine_schedule
 from timm.scheduler import create_scheduler_v2
 
+from modelzoo.self_supervised.schedules import cosine_schedule
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["WeightDecay", "learning_rates", "make_schedule", "peak_learning_rate"]

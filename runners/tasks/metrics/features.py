@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.distributed import all_gather_object, get_world_size
 
-from runners.tasks.metrics.knn import knn_predict
-from runners.tasks.metrics.linear_probe import linear_probe_predict
+from runners.tasks.metrics.knn import nearest_neighbours
+from runners.tasks.metrics.linear_probe import linear_probe
 from search_space.schema.tasks.self_supervised import SelfSupervisedSpec
 
 __all__ = ["BANK", "Rows", "feature_metrics", "rows_of_all_processes"]
@@ -55,30 +55,28 @@ def rows_of_all_processes(rows: Rows, *, is_shared: bool) -> Rows:
 
 
 def feature_metrics(rows: Rows, *, spec: SelfSupervisedSpec, num_classes: int) -> dict[str, float]:
-    """`knn_top1` of the features `knn` and `linear_top1` of the features `linear`, in %, where there are such.
-
-    None of a split without an image.
-    """
+    """`knn_top1` of the features `knn` and `linear_top1` of the features `linear`, in %, as `spec.evaluate` lists them;
+    none of a split without an image."""
     bank, bank_labels = rows.part(BANK)
     measured, labels = rows.part(MEASURED)
     if not len(labels):
         return {}
     found: dict[str, float] = {}
-    if "knn" in bank and "knn" in spec.evaluate:
-        predicted = knn_predict(bank["knn"], bank_labels, measured["knn"], num_classes=num_classes, k=spec.knn_k)
-        found["knn_top1"] = _share(predicted, labels)
-    if "linear" in bank and "linear" in spec.evaluate:
-        predicted = linear_probe_predict(
+    if "knn" in spec.evaluate:
+        voted = nearest_neighbours(
+            bank["knn"], bank_labels, measured["knn"], labels, num_classes=num_classes, k=spec.knn_k
+        )
+        found["knn_top1"] = voted.top1
+    if "linear" in spec.evaluate:
+        fitted = linear_probe(
             bank["linear"],
             bank_labels,
             measured["linear"],
+            labels,
             num_classes=num_classes,
-            epochs=spec.linear_epochs,
+            seed=0,  # one draw of its weights and its order for all trials
             lr=spec.linear_lr,
+            epochs=spec.linear_epochs,
         )
-        found["linear_top1"] = _share(predicted, labels)
+        found["linear_top1"] = fitted.top1
     return found
-
-
-def _share(predicted: Tensor, labels: Tensor) -> float:
-    return 100 * predicted.eq(labels).double().mean().item()
