@@ -9,19 +9,19 @@ classification, which cuts all to one size first, holds more kinds of datasets i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from runners.data.dataset_info import Batch, Data, DataInfo, EvalBatches, Images, Split, TrainBatches
+from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Split, TrainBatches
 from runners.data.epochs import train_batch_size
 from runners.data.images.loading import describe_images
 from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out
 from runners.data.readers.sizes import have_one_size
 from runners.data.sharding import Share
 from runners.data.sources import source_of
+from runners.data.views.banks import BankedBatches
 from runners.data.views.drawing import MultiCrop
 from runners.data.views.loader_batches import LoaderViewBatches
 from runners.data.views.memory_batches import MemoryViewBatches
@@ -29,28 +29,7 @@ from search_space.schema.task import TaskSpec
 from search_space.schema.tasks.self_supervised import SelfSupervisedSpec
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["BANK", "SPLIT", "BankedBatches", "describe_views", "load_views", "multi_crop"]
-
-BANK, SPLIT = 0, 1
-"""Part of an image in the targets of `BankedBatches`."""
-
-
-class BankedBatches:
-    """All images of a bank, then all of a split (`EvalBatches`): images (B, C, H, W), targets (B, 2), int64.
-
-    A target is the label and the part, `BANK` or `SPLIT`. No batch has images of both.
-    """
-
-    def __init__(self, bank: EvalBatches, split: EvalBatches) -> None:
-        self._parts = ((BANK, bank), (SPLIT, split))
-
-    def __len__(self) -> int:
-        return sum(len(batches) for _, batches in self._parts)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for part, batches in self._parts:
-            for images, labels in batches:
-                yield images, torch.stack([labels, torch.full_like(labels, part)], dim=1)
+__all__ = ["describe_views", "load_views", "multi_crop"]
 
 
 def describe_views(task: TaskSpec, resources: Any, *, in_memory_bytes: int) -> DataInfo:
@@ -68,11 +47,9 @@ def describe_views(task: TaskSpec, resources: Any, *, in_memory_bytes: int) -> D
 
 def multi_crop(task: SelfSupervisedSpec, train: TrainSpec, img_size: tuple[int, int]) -> MultiCrop:
     """Distribution of the views of a task for a model's input of this (height, width)."""
-    side = task.local_size
     return MultiCrop(
         global_size=img_size,
-        # 96 pixels for 224; a task whose model takes only some sizes names one.
-        local_size=(round(img_size[0] * 3 / 7), round(img_size[1] * 3 / 7)) if side is None else (side, side),
+        local_size=task.view_sizes(img_size)[-1],
         num_local=task.local_crops,
         global_scale=task.global_scale,
         local_scale=task.local_scale,
@@ -116,19 +93,22 @@ def load_views(
     evaluated: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
     evaluated["num_workers"] = resources.num_workers
 
-    def whole(split: Split, batch_size: int, share: Share | None) -> EvalBatches:
+    def in_order(split: Split, batch_size: int = train.batch_size, share: Share | None = None) -> EvalBatches:
         return evaluation_batches(split, batch_size=batch_size, share=share, **evaluated)
 
-    bank = whole(train_split, train.batch_size, share)
-    crop = multi_crop(task, train, img_size)
+    def banked(split: Split, number: int) -> EvalBatches:
+        parts = bank, in_order(split, share=share)
+        return BankedBatches(*parts, num_images=(info.num_train, number), batch_size=train.batch_size, share=share)
+
+    bank = in_order(train_split, share=share)
     options: dict[str, Any] = {"info": info, "batch_size": batch_size, "device": device, "seed": seed, "share": share}
     return Data(
         info=info,
-        train=_train_batches(train_split, crop, resources.num_workers, options),
-        calibration=whole(calibration, batch_size, None),
-        val=None if val_split is None else BankedBatches(bank, whole(val_split, train.batch_size, share)),
-        test=BankedBatches(bank, whole(test_split, train.batch_size, share)),
-        samples=whole(test_split, train.batch_size, None),
+        train=_train_batches(train_split, multi_crop(task, train, img_size), resources.num_workers, options),
+        calibration=in_order(calibration, batch_size),
+        val=None if val_split is None else banked(val_split, info.num_val),
+        test=banked(test_split, info.num_test),
+        samples=in_order(test_split),
     )
 
 
