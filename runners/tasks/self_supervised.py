@@ -42,9 +42,10 @@ from modelzoo.self_supervised import (
 )
 from runners.data import Batch, DataInfo
 from runners.data.epochs import updates_of_an_epoch
+from runners.data.views.banks import MEASURED
 from runners.data.views.crops import NUM_GLOBAL
 from runners.tasks.image_network import ImageNetwork
-from runners.tasks.metrics.features import BANK, Rows, feature_metrics, rows_of_all_processes
+from runners.tasks.metrics.features import Rows, feature_metrics, rows_of_all_processes
 from runners.tasks.trained_network import TrainedNetwork
 from search_space.schema.task import SelfSupervisedSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
@@ -187,7 +188,7 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         for images, targets in batches:
             with autocast:
                 pooled = self.teacher.backbone(images)
-                logits = self.teacher.head(pooled[targets[:, 1] != BANK])
+                logits = self.teacher.head(pooled[targets[:, 1] == MEASURED])
                 parts[""].append((self._features(self.teacher.backbone, images, pooled), targets.cpu()))
                 if not is_known:
                     before = self._features(self._untrained, images, self._untrained(images))

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from search_space.schema.metrics import METRICS
+from search_space.schema.metrics import METRICS, RANKED
 
 __all__ = ["BestOnValidation", "BestWeights"]
 
@@ -24,7 +24,8 @@ class BestOnValidation:
 
     def consider(self, on_val: Mapping[str, float], on_test: Callable[[], dict[str, float]]) -> None:
         """Measure the test split if the epoch is the best so far in some metric; of equal ones the earliest counts."""
-        better = [name for name, value in on_val.items() if _is_better(name, value, self._best.get(name))]
+        ranked = {name: value for name, value in on_val.items() if name in RANKED}
+        better = [name for name, value in ranked.items() if _is_better(name, value, self._best.get(name))]
         if not better:
             return
         measured = on_test()

@@ -28,7 +28,7 @@ class Schedule(Protocol):
 
 class _DinoSchedule:
     def __init__(self, optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> None:
-        self._groups = optimizer.param_groups
+        self._optimizer = optimizer
         self._values = {
             "base": train.lr,
             "final": train.min_lr,
@@ -40,7 +40,7 @@ class _DinoSchedule:
 
     def step_update(self, num_updates: int) -> None:
         rate = cosine_schedule(num_updates, **self._values)
-        for group in self._groups:
+        for group in self._optimizer.param_groups:  # other objects after a resume
             group["lr"] = rate * group.get("lr_scale", 1.0)  # timm's, of layer decay
 
 
@@ -51,7 +51,8 @@ class WeightDecay:
     """
 
     def __init__(self, optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> None:
-        self._groups = [group for group in optimizer.param_groups if group.get("weight_decay")]
+        self._optimizer = optimizer
+        self._has_any = [bool(group.get("weight_decay")) for group in optimizer.param_groups]
         self._first, self._last = train.weight_decay, train.weight_decay_end
         self._num_updates = train.epochs * updates_per_epoch
 
@@ -59,8 +60,8 @@ class WeightDecay:
         if self._last is None:
             return
         value = cosine_schedule(num_updates, base=self._first, final=self._last, num_updates=self._num_updates)
-        for group in self._groups:
-            group["weight_decay"] = value
+        for group, has_any in zip(self._optimizer.param_groups, self._has_any, strict=True):
+            group["weight_decay"] = value if has_any else 0.0
 
 
 def make_schedule(optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> Schedule | None:

@@ -16,14 +16,12 @@ import torch
 from torch import Tensor
 from torch.distributed import all_gather_object, get_world_size
 
+from runners.data.views.banks import BANK, MEASURED
 from runners.tasks.metrics.knn import nearest_neighbours
 from runners.tasks.metrics.linear_probe import linear_probe
 from search_space.schema.tasks.self_supervised import SelfSupervisedSpec
 
-__all__ = ["BANK", "Rows", "feature_metrics", "rows_of_all_processes"]
-
-BANK, MEASURED = 0, 1
-"""What an image is for: second column of the targets."""
+__all__ = ["Rows", "feature_metrics", "rows_of_all_processes"]
 
 
 @dataclass(frozen=True)
