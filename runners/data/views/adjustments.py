@@ -135,5 +135,5 @@ def _convolved(x: Tensor, weights_RN: Tensor, axis: int) -> Tensor:
     result = x * _column(weights_RN[0])
     for at in range(1, _BLUR_RADIUS + 1):
         before, after = (padded.narrow(axis, _BLUR_RADIUS + sign * at, side) for sign in (-1, 1))
-        result = result + (before + after) * _column(weights_RN[at])
+        result += (before + after).mul_(_column(weights_RN[at]))
     return result

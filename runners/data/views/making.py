@@ -82,22 +82,23 @@ def cut_out(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
 
 def adjusted(x: Tensor, draws: ViewDraws) -> Tensor:
     """Views (N, C, H, W) in 0..1, flipped and with other colours, as was drawn for each of them."""
-    x = _where(x, draws.flipped, lambda part, rows: part.flip(-1))
+    x = x.clone()
+    _change(x, draws.flipped, lambda part, rows: part.flip(-1))
     channels = torch.from_numpy(draws.channels[:, : x.shape[1]]).to(x.device)
-    x = _where(x, draws.channels_jittered, lambda part, rows: with_jittered_channels(part, channels[rows]))
+    _change(x, draws.channels_jittered, lambda part, rows: with_jittered_channels(part, channels[rows]))
     factors = torch.from_numpy(draws.factors).to(x.device)
     for position in range(len(_ADJUSTMENTS)):
         for kind, adjust in _ADJUSTMENTS.items():
             chosen = draws.jittered & (draws.order[:, position] == kind)
-            x = _where(x, chosen, lambda part, rows, kind=kind, adjust=adjust: adjust(part, factors[rows, kind]))
-    x = _where(x, draws.grey, lambda part, rows: gray(part).expand_as(part))
-    x = _where(x, draws.sigma > 0, lambda part, rows: blurred(part, draws.sigma[draws.sigma > 0]))
-    return _where(x, draws.solarized, lambda part, rows: solarized(part))
+            _change(x, chosen, lambda part, rows, kind=kind, adjust=adjust: adjust(part, factors[rows, kind]))
+    _change(x, draws.grey, lambda part, rows: gray(part).expand_as(part))
+    _change(x, draws.sigma > 0, lambda part, rows: blurred(part, draws.sigma[draws.sigma > 0]))
+    _change(x, draws.solarized, lambda part, rows: solarized(part))
+    return x
 
 
-def _where(x: Tensor, chosen: np.ndarray, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The views with the chosen ones changed; `change` also takes their positions."""
-    if not chosen.any():
-        return x
-    rows = torch.from_numpy(np.flatnonzero(chosen)).to(x.device)
-    return x.index_copy(0, rows, change(x[rows], rows))
+def _change(x: Tensor, chosen: np.ndarray, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Change the chosen views, in place; `change` also takes their positions."""
+    if chosen.any():
+        rows = torch.from_numpy(np.flatnonzero(chosen)).to(x.device)
+        x[rows] = change(x[rows], rows)
