@@ -1,4 +1,4 @@
-"""First weights of a trial: the file that `arch.weights` means, and what stands for its content.
+"""First weights of a trial: the file that `arch.weights` means, and the digest of its content.
 
 A run keeps the weights of a trial where its sweep says `checkpoints: {keep: last}` (or `best`).
 """
