@@ -65,6 +65,7 @@ def test_region_loss_is_the_mean_over_pairs_images_and_regions(num_regions):
         student_features=seen,
         teacher_features=looked_up,
         num_regions=num_regions,
+        teacher_num_regions=num_regions[:2],
         center=center,
         **TEMPERATURES,
     )
@@ -80,6 +81,7 @@ def test_gradient_reaches_logits_of_the_student_only():
         student_features=seen,
         teacher_features=looked_up,
         num_regions=[2, 2],
+        teacher_num_regions=[2, 2],
         center=torch.zeros(K),
         **TEMPERATURES,
     ).backward()
@@ -94,7 +96,12 @@ def test_autocast_does_not_make_the_losses_half_precision():
     for name, dtype in (("half", torch.bfloat16), ("single", torch.float32)):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "half"):
             s, t, f = (each.to(dtype) for each in (student, teacher, features))
-            regions = {"student_features": f, "teacher_features": f.flip(0), "num_regions": [2, 2]}
+            regions = {
+                "student_features": f,
+                "teacher_features": f.flip(0),
+                "num_regions": [2, 2],
+                "teacher_num_regions": [2, 2],
+            }
             found[name] = torch.stack(
                 [
                     view_loss(s, t, center=torch.zeros(K), num_views=2, **TEMPERATURES),
@@ -120,6 +127,7 @@ def test_regions_of_other_views_are_refused():
             student_features=rows(12, D),
             teacher_features=rows(12, D),
             num_regions=[2, 2],
+            teacher_num_regions=[2, 2],
             center=torch.zeros(K),
             **TEMPERATURES,
         )
