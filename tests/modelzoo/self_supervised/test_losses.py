@@ -112,6 +112,28 @@ def test_autocast_does_not_make_the_losses_half_precision():
     torch.testing.assert_close(found["half"], found["single"], rtol=1e-6, atol=0)
 
 
+def test_autocast_does_not_change_which_regions_match():
+    """Two regions whose cosines differ by 1e-4, which bfloat16 does not resolve."""
+    seen = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
+    looked_up = torch.tensor([[1.0, 0.02], [1.0, 0.01]]).repeat(2, 1)
+    teacher = torch.eye(2).repeat(2, 1)
+    found = []
+    for is_half in (True, False):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half):
+            loss = region_loss(
+                rows(4, 2).float(),
+                teacher,
+                student_features=seen,
+                teacher_features=looked_up,
+                num_regions=[2, 2],
+                teacher_num_regions=[2, 2],
+                center=torch.zeros(2),
+                **TEMPERATURES,
+            )
+        found.append(loss.item())
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(("student", "teacher", "num_views"), [(7, 4, 3), (6, 3, 3)])
 def test_rows_that_are_no_whole_views_are_refused(student, teacher, num_views):
     message = f"{num_views} and 2 views cannot have {student} and {teacher} rows"

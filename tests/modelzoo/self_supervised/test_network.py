@@ -79,7 +79,10 @@ def test_checkpointed_blocks_give_the_same_gradients():
     for is_checkpointed in (False, True):
         network = build()
         network.set_grad_checkpointing(is_checkpointed)
+        runs = []
+        network.backbone.model.blocks[0].register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
         network(views(32, 16)).logits.square().sum().backward()
+        assert len(runs) == (4 if is_checkpointed else 2)
         grads.append([weight.grad for weight in network.parameters()])
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modelzoo.self_supervised import build_feature_backbone
-from modelzoo.self_supervised.positions import interpolated_positions
+from modelzoo.self_supervised.positions import interpolated_positions, last_tokens
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
@@ -57,6 +57,28 @@ def test_linear_positions_are_sampled_on_a_slightly_larger_grid():
     torch.testing.assert_close(columns[2:-2], want[2:-2], rtol=0, atol=0.05)
     without_margin = (torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5
     assert (columns - without_margin)[2:-2].abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pre_norm": True},
+        {"reg_tokens": 2},
+        {"reg_tokens": 2, "no_embed_class": True},
+        {"pos_embed": "none"},
+        {"pos_drop_rate": 0.3, "patch_drop_rate": 0.4},
+    ],
+    ids=str,
+)
+def test_tokens_at_the_models_own_size_are_timms(options):
+    """In training, with the same random numbers; there nothing is interpolated."""
+    model, given = backbone({**VIT, "options": {**options, "dynamic_img_size": True}}).model.train(), images(32, 32)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        ours = last_tokens(model, given)
+        torch.manual_seed(1)
+        torch.testing.assert_close(ours, model.forward_features(given))
 
 
 def test_canvas_that_is_not_square_takes_other_sizes():

@@ -71,3 +71,11 @@ def test_gradients_are_clipped_one_by_one():
     torch.testing.assert_close(long.grad, torch.tensor([0.6, 0.8]), rtol=1e-6, atol=0)
     assert torch.equal(short.grad, torch.tensor([0.3, 0.4]))
     assert none.grad is None
+
+
+def test_tiny_gradients_are_clipped_a_little_too_short():
+    """As released: the divisor is larger by 1e-6, which is noticed at a norm of 5e-5."""
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3e-5, 4e-5])
+    clip_each_gradient([weight], 1e-5)
+    torch.testing.assert_close(weight.grad.norm().item(), 5e-5 * 1e-5 / 5.1e-5, rtol=1e-5, atol=0)
