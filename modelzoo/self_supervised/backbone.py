@@ -137,6 +137,17 @@ def _regions(model: Any, features: Any) -> torch.Tensor:
     return tokens if norm is None else norm(tokens)
 
 
+def _has_regions(model: nn.Module, features: Any) -> bool:
+    """Whether it is known which of the features are those of regions."""
+    if isinstance(model, CoaT):
+        return True
+    if not isinstance(features, torch.Tensor) or features.ndim not in (3, 4):
+        return False
+    # PiT returns its class token alone, and states no number of prefix tokens.
+    has_unstated_token = isinstance(getattr(model, "cls_token", None), nn.Parameter)
+    return hasattr(model, "num_prefix_tokens") or not has_unstated_token
+
+
 def _intermediate_tokens(model: VisionTransformer, images: torch.Tensor, num_blocks: int) -> list[torch.Tensor]:
     taken: Any = model.forward_intermediates(
         images, indices=num_blocks, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
@@ -153,8 +164,7 @@ def _measured_dims(arch: ArchSpec, model: Any, *, canvas: tuple[int, int], in_ch
         raise SpecError(_no_feature(arch, f"{type(err).__name__}: {reason_of(err)}")) from err
     if not isinstance(pooled, torch.Tensor) or pooled.ndim != 2:
         raise SpecError(_no_feature(arch, "its head pools nothing"))
-    is_known = isinstance(model, CoaT) or (isinstance(features, torch.Tensor) and features.ndim in (3, 4))
-    return pooled.shape[1], _regions(model, features).shape[2] if is_known else None
+    return pooled.shape[1], _regions(model, features).shape[2] if _has_regions(model, features) else None
 
 
 def _options_for(

@@ -34,10 +34,10 @@ def region_loss(
     student_features: Tensor,
     teacher_features: Tensor,
     num_regions: Sequence[int],
+    teacher_num_regions: Sequence[int],
     center: Tensor,
     student_temp: float,
     teacher_temp: float,
-    num_global: int = 2,
 ) -> Tensor:
     """The loss, a scalar; no gradient flows to the teacher, nor through the matching.
 
@@ -45,24 +45,23 @@ def region_loss(
         student: Logits (sum of B * N_v over all views, K).
         teacher: Logits (sum of B * N_v over the global views, K).
         student_features, teacher_features: Features (rows as the logits, D) before the heads.
-        num_regions: N_v of all views.
+        num_regions: N_v of all views, of the student.
+        teacher_num_regions: N_v of the global views, of the teacher: it differs where the student drops patches.
         center: (1, K) or (K,), as it was before this batch.
 
     Raises:
         ValueError: numbers of rows that are not those of these views.
     """
-    terms = num_terms(len(num_regions), num_global)
+    terms = num_terms(len(num_regions), len(teacher_num_regions))
     num_images = len(student) // sum(num_regions)
-    of_global = num_regions[:num_global]
-    for rows, regions in ((student, num_regions), (student_features, num_regions)):
-        _check_rows(rows, regions, num_images)
-    for rows in (teacher, teacher_features):
-        _check_rows(rows, of_global, num_images)
+    for rows, of_teacher in ((student, teacher), (student_features, teacher_features)):
+        _check_rows(rows, num_regions, num_images)
+        _check_rows(of_teacher, teacher_num_regions, num_images)
     with torch.autocast(student.device.type, enabled=False):
         log_probabilities = _per_view(student_log_probabilities(student, student_temp), num_regions, num_images)
-        targets = _per_view(teacher_probabilities(teacher, center, teacher_temp), of_global, num_images)
+        targets = _per_view(teacher_probabilities(teacher, center, teacher_temp), teacher_num_regions, num_images)
         seen = _per_view(student_features.detach(), num_regions, num_images)
-        looked_up = _per_view(teacher_features.detach(), of_global, num_images)
+        looked_up = _per_view(teacher_features.detach(), teacher_num_regions, num_images)
         total = student.new_zeros((), dtype=log_probabilities[0].dtype)
         for q, target_BMK in enumerate(targets):
             for v, log_BNK in enumerate(log_probabilities):

@@ -55,11 +55,17 @@ def view_loss(
     if len(student) != num_views * num_images or len(teacher) != num_global * num_images:
         raise ValueError(f"{num_views} and {num_global} views cannot have {len(student)} and {len(teacher)} rows")
     with torch.autocast(student.device.type, enabled=False):
-        target_GBK = teacher_probabilities(teacher, center, teacher_temp).unflatten(0, (num_global, num_images))
-        log_VBK = student_log_probabilities(student, student_temp).unflatten(0, (num_views, num_images))
-        # A product of all pairs, without those of a view with itself.
-        pairs_GV = -torch.einsum("gbk,vbk->gv", target_GBK, log_VBK) / num_images
-        return (pairs_GV.sum() - pairs_GV.diagonal().sum()) / terms
+        targets_BK = teacher_probabilities(teacher, center, teacher_temp).chunk(num_global)
+        logs_BK = student_log_probabilities(student, student_temp).chunk(num_views)
+        # Sums of products, not a matrix product: that one may be computed in TF32.
+        total = sum(
+            -(target_BK * log_BK).sum(dim=-1).mean()
+            for q, target_BK in enumerate(targets_BK)
+            for v, log_BK in enumerate(logs_BK)
+            if v != q
+        )
+        assert isinstance(total, Tensor)
+        return total / terms
 
 
 def num_terms(num_views: int, num_global: int) -> int:

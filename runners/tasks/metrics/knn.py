@@ -1,4 +1,4 @@
-"""Weighted k nearest neighbours on frozen features: how well images are told apart without any training.
+"""Weighted k nearest neighbours on frozen features: how well they separate the classes without any training.
 
 Definition:  the k features of the bank with the largest cosine vote for their class with exp(cosine / temperature); the
              class with most votes is the prediction, the first of equal ones.

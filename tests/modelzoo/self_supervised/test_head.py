@@ -48,6 +48,14 @@ def test_logits_with_fixed_lengths_are_cosines():
     torch.testing.assert_close(ours(x), want)
 
 
+def test_features_of_length_0_have_finite_logits_in_float16():
+    """The smallest length that normalisation divides by is 0 in float16."""
+    ours = head()
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert ours.mlp(torch.zeros(2, 6)).dtype == torch.float16
+        assert ours(torch.zeros(2, 6)).isfinite().all()
+
+
 def test_last_layer_is_torchs_weight_norm():
     ours, x = head(norm_last_layer=False).last_layer, features()[:, :4]
     theirs = nn.utils.parametrizations.weight_norm(nn.Linear(4, 9, bias=False))

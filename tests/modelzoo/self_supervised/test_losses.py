@@ -65,6 +65,7 @@ def test_region_loss_is_the_mean_over_pairs_images_and_regions(num_regions):
         student_features=seen,
         teacher_features=looked_up,
         num_regions=num_regions,
+        teacher_num_regions=num_regions[:2],
         center=center,
         **TEMPERATURES,
     )
@@ -80,6 +81,7 @@ def test_gradient_reaches_logits_of_the_student_only():
         student_features=seen,
         teacher_features=looked_up,
         num_regions=[2, 2],
+        teacher_num_regions=[2, 2],
         center=torch.zeros(K),
         **TEMPERATURES,
     ).backward()
@@ -94,7 +96,12 @@ def test_autocast_does_not_make_the_losses_half_precision():
     for name, dtype in (("half", torch.bfloat16), ("single", torch.float32)):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "half"):
             s, t, f = (each.to(dtype) for each in (student, teacher, features))
-            regions = {"student_features": f, "teacher_features": f.flip(0), "num_regions": [2, 2]}
+            regions = {
+                "student_features": f,
+                "teacher_features": f.flip(0),
+                "num_regions": [2, 2],
+                "teacher_num_regions": [2, 2],
+            }
             found[name] = torch.stack(
                 [
                     view_loss(s, t, center=torch.zeros(K), num_views=2, **TEMPERATURES),
@@ -103,6 +110,28 @@ def test_autocast_does_not_make_the_losses_half_precision():
             )
     assert found["half"].dtype == torch.float32
     torch.testing.assert_close(found["half"], found["single"], rtol=1e-6, atol=0)
+
+
+def test_autocast_does_not_change_which_regions_match():
+    """Two regions whose cosines differ by 1e-4, which bfloat16 does not resolve."""
+    seen = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
+    looked_up = torch.tensor([[1.0, 0.02], [1.0, 0.01]]).repeat(2, 1)
+    teacher = torch.eye(2).repeat(2, 1)
+    found = []
+    for is_half in (True, False):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half):
+            loss = region_loss(
+                rows(4, 2).float(),
+                teacher,
+                student_features=seen,
+                teacher_features=looked_up,
+                num_regions=[2, 2],
+                teacher_num_regions=[2, 2],
+                center=torch.zeros(2),
+                **TEMPERATURES,
+            )
+        found.append(loss.item())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(("student", "teacher", "num_views"), [(7, 4, 3), (6, 3, 3)])
@@ -120,6 +149,7 @@ def test_regions_of_other_views_are_refused():
             student_features=rows(12, D),
             teacher_features=rows(12, D),
             num_regions=[2, 2],
+            teacher_num_regions=[2, 2],
             center=torch.zeros(K),
             **TEMPERATURES,
         )

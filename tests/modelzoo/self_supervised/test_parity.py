@@ -87,6 +87,7 @@ def test_view_and_region_loss_equal_the_released_ones(golden):
             student_features=found["student_fea"],
             teacher_features=found["teacher_fea"],
             num_regions=num_regions,
+            teacher_num_regions=num_regions[:2],
             center=centers[1],
             **temperatures,
         )
