@@ -1,7 +1,8 @@
 """Studies of a sweep file: several questions about one baseline, each of which becomes a sweep of its own.
 
-A section of a study replaces that section of the file; baseline and profiles are shared. The sweep of a study is named
-`<sweep>-<study>`, so it has its own run directory. Trials that two studies share are trained once.
+A section of a study replaces that section of the file; profiles are shared, and of the baseline what a study does not
+write itself: its `baseline` may have another `task` or `train`. The sweep of a study is named `<sweep>-<study>`, so it
+has its own run directory. Trials that two studies share are trained once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from search_space.schema.sweep import NAME_PATTERN, Sweep
 __all__ = ["STUDIES", "STUDY_SECTIONS", "choose_study", "split_studies"]
 
 STUDIES = "studies"
-STUDY_SECTIONS = sorted(set(Sweep.model_fields) - {"name", "baseline", "profiles"})
+STUDY_SECTIONS = sorted(set(Sweep.model_fields) - {"name", "profiles"})
 
 
 def split_studies(root: Node) -> tuple[dict[str, Node], list[Problem]]:
@@ -38,6 +39,8 @@ def split_studies(root: Node) -> tuple[dict[str, Node], list[Problem]]:
         known = {key: node for key, node in sections.items() if key in STUDY_SECTIONS}
         keys = {**root.keys, **{key: study.keys[key] for key in known}}
         merged = {**rest, **known}
+        if "baseline" in known and "baseline" in rest:
+            merged["baseline"] = _laid_over(rest["baseline"], known["baseline"])
         sweep_name = rest.get("name")
         if sweep_name is not None and isinstance(sweep_name.value, str) and re.fullmatch(NAME_PATTERN, name):
             merged["name"] = Node(f"{sweep_name.value}-{name}", sweep_name.mark)
@@ -59,6 +62,13 @@ def choose_study(names: list[str], study: str | None) -> list[str]:
     return [study]
 
 
+def _laid_over(shared: Node, own: Node) -> Node:
+    """The sections of a study's baseline in place of those of the file's."""
+    if not isinstance(shared.value, dict) or not isinstance(own.value, dict):
+        return own
+    return Node({**shared.value, **own.value}, own.mark, {**shared.keys, **own.keys})
+
+
 def _problems(section: Node, name: str, study: Node) -> Iterator[Problem]:
     mark, path = section.keys[name], f"{STUDIES}.{name}"
     if not re.fullmatch(NAME_PATTERN, name):
@@ -72,6 +82,6 @@ def _problems(section: Node, name: str, study: Node) -> Iterator[Problem]:
         if key not in STUDY_SECTIONS:
             mark = study.keys[key]
             hint = did_you_mean(key, STUDY_SECTIONS)
-            if key in ("baseline", "profiles", "name"):
+            if key in ("profiles", "name"):
                 hint = f"`{key}` is shared by all studies: write it at the top of the file"
             yield Problem(f"unknown key {key!r} in a study", mark.where, f"{path}.{key}", hint, mark.excerpt)

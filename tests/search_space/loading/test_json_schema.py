@@ -59,10 +59,10 @@ def test_short_forms_satisfy_the_schema() -> None:
 
 
 def test_studies_satisfy_the_schema() -> None:
-    """A file with studies needs no top-level design; a study has no baseline of its own."""
+    """A file with studies needs no top-level design; a study has no profiles of its own."""
     study = {"space": {"arch.depth": [2, 4]}, "design": {"name": "fractional", "resolution": 3}, "seeds": 3}
     assert errors({"name": "a", "baseline": {}, "studies": {"depth": study}}) == []
-    assert errors({"name": "a", "baseline": {}, "studies": {"depth": study | {"baseline": {}}}}) != []
+    assert errors({"name": "a", "baseline": {}, "studies": {"depth": study | {"profiles": {}}}}) != []
     assert errors({"name": "a", "baseline": {}, "studies": {}}) != []
     assert errors({"name": "a", "baseline": {}}) != []
 
