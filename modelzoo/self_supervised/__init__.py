@@ -7,7 +7,6 @@ from modelzoo.self_supervised.build import build_self_supervised
 from modelzoo.self_supervised.cost import measure_feature_cost
 from modelzoo.self_supervised.head import ProjectionHead
 from modelzoo.self_supervised.network import SelfSupervisedNetwork, ViewOutputs
-from modelzoo.self_supervised.optimisation import clip_each_gradient, skip_last_layers, undecayed_parameters
 from modelzoo.self_supervised.region_loss import region_loss
 from modelzoo.self_supervised.schedules import cosine_schedule, teacher_temperature
 from modelzoo.self_supervised.teacher import teacher_of, update_teacher
@@ -27,17 +26,14 @@ __all__ = [
     "ViewOutputs",
     "build_feature_backbone",
     "build_self_supervised",
-    "clip_each_gradient",
     "cosine_schedule",
     "entropy",
     "mean_logits",
     "measure_feature_cost",
     "region_loss",
-    "skip_last_layers",
     "teacher_of",
     "teacher_probabilities",
     "teacher_temperature",
-    "undecayed_parameters",
     "update_center",
     "update_teacher",
     "view_loss",

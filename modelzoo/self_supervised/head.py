@@ -84,7 +84,7 @@ class ProjectionHead(nn.Module):
             "num_layers": num_layers,
         }
         problems = [
-            Problem(f"{name} is {value!r}", path=f"task.{name}", hint="legal: whole numbers of at least 1")
+            Problem(f"{name} is {value!r}", path="task", hint="legal: whole numbers of at least 1")
             for name, value in counts.items()
             if value < 1
         ]

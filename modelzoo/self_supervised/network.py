@@ -4,7 +4,7 @@ Views of one size are one batch of the backbone, as released: batch norms see al
 forward passes, of the global and of the local views. Each head then takes the features of all views at once.
 
 Weight decay: there is no `no_weight_decay`, on purpose. The released loop decays everything but biases and parameters
-of one dimension, class token and position embedding included (`optimisation.py`).
+of one dimension, class token and position embedding included.
 
 Shapes:  V views (global ones first) of B images, D features, K prototypes; N_v regions of view v.
 """

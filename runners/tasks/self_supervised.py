@@ -138,6 +138,7 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
                 student_features=output.region_features,
                 teacher_features=target.region_features,
                 num_regions=output.num_regions,
+                teacher_num_regions=target.num_regions,
                 center=self._centers[1],
                 **temperatures,
             )

@@ -8,6 +8,7 @@ float16    autocast to float16 with loss scaling; only on a GPU, an error elsewh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,7 +17,6 @@ from timm.utils import NativeScaler, dispatch_clip_grad
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from modelzoo.self_supervised.optimisation import clip_each_gradient
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TrainSpec
 
@@ -60,7 +60,7 @@ class Precision:
             self._update(loss, optimizer, model, clip_grad=most, clip_mode=train.clip_mode)
             return
         # timm has no such mode. In a hook, because only then is the gradient without the scale of its loss.
-        clip = optimizer.register_step_pre_hook(lambda *_: clip_each_gradient(model.parameters(), most))
+        clip = optimizer.register_step_pre_hook(lambda *_: _clip_each(model.parameters(), most))
         self._update(loss, optimizer, model, clip_grad=None, clip_mode="norm")
         clip.remove()
 
@@ -84,3 +84,12 @@ class Precision:
         if clip_grad is not None:
             dispatch_clip_grad(model.parameters(), clip_grad, mode=clip_mode)
         optimizer.step()
+
+
+@torch.no_grad()
+def _clip_each(weights: Iterable[nn.Parameter], most: float) -> None:
+    """Scale every gradient whose norm is above `most` to it, each by itself, as DINO's code does; nothing is read back
+    from the device."""
+    for weight in weights:
+        if weight.grad is not None:
+            weight.grad.mul_((most / (weight.grad.norm() + 1e-6)).clamp(max=1.0))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from timm.scheduler import create_scheduler_v2
 
 from runners.data.epochs import updates_of_an_epoch
-from runners.training.schedule import learning_rates, peak_learning_rate
+from runners.training.schedule import WeightDecay, learning_rates, make_schedule, peak_learning_rate
 from search_space import Setting, TrainSpec, variant_id
 from search_space.settings.training_relations import SCHEDULES
 
@@ -20,7 +21,13 @@ EPOCHS, WARM_UP, UPDATES = 200, 20, 10  # as the page says
 
 
 def timms(sched: str, *, has_prefix: bool) -> list[float]:
-    """Rates of all updates, straight from timm; `has_prefix` shortens the schedule by the warm-up."""
+    """Rates of all updates, straight from timm; `has_prefix` shortens the schedule by the warm-up.
+
+    Those of `dino` from its definition: a line that includes both ends, then half a cosine over the updates left."""
+    if sched == "dino":
+        end = WARM_UP * UPDATES
+        left = np.arange(EPOCHS * UPDATES - end) / (EPOCHS * UPDATES - end)
+        return [*np.linspace(1e-6, 1e-3, end), *(1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + np.cos(np.pi * left)))]
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1e-3)
     schedule, _ = create_scheduler_v2(
         optimizer,
@@ -93,3 +100,55 @@ def test_the_default_keeps_the_ids_of_earlier_runs() -> None:
 )
 def test_updates_of_an_epoch(num_train: int, train: dict[str, float], updates: int) -> None:
     assert updates_of_an_epoch(TrainSpec(**train), num_train) == updates
+
+
+@pytest.mark.golden("dino_schedules")
+def test_learning_rates_and_weight_decay_are_those_of_dinos_code(golden) -> None:
+    config = golden.meta["config"]
+    lr, wd, per_epoch = config["lr"], config["wd"], config["niter_per_ep"]
+    train = TrainSpec(
+        epochs=config["epochs"],
+        sched="dino",
+        lr=lr["base"],
+        min_lr=lr["final"],
+        warmup_epochs=lr["warmup_epochs"],
+        warmup_lr=lr["start_warmup_value"],
+        weight_decay=wd["base"],
+        weight_decay_end=wd["final"],
+    )
+    updates = range(config["epochs"] * per_epoch)
+    found = learning_rates(train, updates, updates_per_epoch=per_epoch)
+    torch.testing.assert_close(
+        torch.tensor(found, dtype=torch.float64), golden.tensors["lr"].double(), rtol=1e-9, atol=1e-12
+    )
+    weights = torch.nn.Linear(2, 2)
+    groups = [{"params": [weights.weight], "weight_decay": wd["base"]}, {"params": [weights.bias], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups)
+    decay = WeightDecay(optimizer, train, updates_per_epoch=per_epoch)
+    found = []
+    for update in updates:
+        found.append(optimizer.param_groups[0]["weight_decay"])
+        assert optimizer.param_groups[1]["weight_decay"] == 0
+        decay.step_update(update + 1)
+    torch.testing.assert_close(
+        torch.tensor(found, dtype=torch.float64), golden.tensors["wd"].double(), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("options", [{"weight_decay_end": 0.4}, {"sched": "dino", "warmup_epochs": 1}])
+def test_schedules_go_on_after_the_state_of_an_optimiser_was_loaded(options) -> None:
+    """torch then has other parameter groups, which a schedule of its own must not miss."""
+    train = TrainSpec(epochs=2, weight_decay=0.04, **options)
+    weights = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(weights.parameters(), lr=train.lr, weight_decay=0.04)
+    schedule, decay = (
+        make_schedule(optimizer, train, updates_per_epoch=4),
+        WeightDecay(optimizer, train, updates_per_epoch=4),
+    )
+    optimizer.load_state_dict(optimizer.state_dict())
+    before = dict(optimizer.param_groups[0])
+    assert schedule is not None
+    schedule.step_update(6)
+    decay.step_update(6)
+    name = "lr" if "sched" in options else "weight_decay"
+    assert optimizer.param_groups[0][name] != before[name]

@@ -245,6 +245,17 @@ def test_each_study_is_a_sweep_of_its_own(studies) -> None:
     assert [file.study for file in load_studies(studies, study="heads")] == ["heads"]
 
 
+def test_a_study_may_have_another_task_or_training(tmp_path) -> None:
+    path = tmp_path / "s.yaml"
+    own = "  own: {design: one_factor, space: {arch.depth: [2]}, baseline: {train: {epochs: 7}}}\n"
+    path.write_text(HEAD + STUDIES.replace("profiles:", own + "profiles:"))
+    depth, _, other = load_studies(path)
+    assert other.sweep.baseline.train.epochs == 7
+    assert other.sweep.baseline.arch == depth.sweep.baseline.arch
+    assert other.sweep.baseline.task == depth.sweep.baseline.task
+    assert load_studies(path, profile="smoke")[2].sweep.baseline.train.epochs == 1
+
+
 def test_profiles_and_overrides_reach_every_study(studies) -> None:
     files = load_studies(studies, profile="smoke", overrides=["train.lr=0.01"])
     found = [(file.sweep.seeds, file.sweep.baseline.train.epochs, file.sweep.baseline.train.lr) for file in files]
@@ -258,7 +269,7 @@ def test_problems_of_all_studies_are_reported_at_their_place() -> None:
             "baseline: {arch: {dept: 2}}\n"
             "studies:\n"
             "  a b: {design: one_factor}\n"
-            "  depth: {space: {arch.depth: [0]}, design: one_factor, baseline: {}}\n"
+            "  depth: {space: {arch.depth: [0]}, design: one_factor, profiles: {}}\n"
             "  heads: {space: {arch.heads: [2]}}\n",
             "s.yaml",
         )
@@ -266,7 +277,7 @@ def test_problems_of_all_studies_are_reported_at_their_place() -> None:
         ("s.yaml:2:19", "unknown key 'dept' in `arch`"),
         ("s.yaml:4:3", "a study cannot be named 'a b'"),
         ("s.yaml:5:32", "must be at least 1, but got 0"),
-        ("s.yaml:5:57", "unknown key 'baseline' in a study"),
+        ("s.yaml:5:57", "unknown key 'profiles' in a study"),
         ("s.yaml:6:10", "is missing"),
         ("s.yaml:6:19", "unknown path 'arch.heads'"),
     ]
