@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -22,6 +23,7 @@ from modelzoo import attention_batchnorms
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator, global_streams
 from runners.tasks import TASKS
+from runners.tasks.classification import evaluation_crop_of
 from runners.training.precision import Precision
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -118,9 +120,11 @@ def probe_trial(
     kind = TASKS[setting.task.name]
     model = kind.build(setting, info, seed=_SEED).to(where)
     size = kind.input_size(setting, info)
-    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info)
+    options: dict[str, Any] = {"crops": [evaluation_crop_of(setting, info)]} if setting.task.evaluation_only else {}
+    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info, **options)
     with global_streams(_SEED):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)
+        measured = task.measured_as(setting.task)
         optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)
         precision = Precision(train.amp, where)
         mixing = generator(_SEED, "mixing", 1)
@@ -136,7 +140,7 @@ def probe_trial(
         step_seconds = _seconds_of(step, where, max_seconds)
         images = itertools.cycle(itertools.islice(data.test, 4))
         eval_seconds = _seconds_of(
-            lambda: task.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
+            lambda: measured.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
         )
     peak = torch.cuda.max_memory_allocated(where) / _MIB if where.type == "cuda" else None
     seconds = setup + _work_seconds(setting, data, task.encoder, step_seconds, eval_seconds)

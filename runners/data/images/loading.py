@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, SourceInfo, Split, TrainBatches
+from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Measured, SourceInfo, Split, TrainBatches
 from runners.data.epochs import train_batch_size
+from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout
 from runners.data.images.timm_loader import LoaderBatches, LoaderTrainBatches, subset
 from runners.data.random_streams import generator
@@ -47,8 +49,13 @@ def load_images(
     seed: int,
     share: Share | None,
     info: DataInfo,
+    crops: Sequence[EvaluationCrop] = (),
 ) -> Data:
-    """Batches of one trial: images (B, C, H, W), labels (B,); see `load_data`."""
+    """Batches of one training: images (B, C, H, W), labels (B,); see `load_data`.
+
+    Args:
+        crops: of every trial that is measured by this training, the first one's first; default: one, of whole images.
+    """
     train_split, test_split = source_of(task.dataset).load(task.dataset, resources, info, img_size)
     val_split: Split | None = None
     if info.num_val:
@@ -57,19 +64,46 @@ def load_images(
     batch_size = train_batch_size(train, info.num_train)
     shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
 
-    def evaluation(split: Split, *, share: Share | None = None, batch_size: int = train.batch_size) -> EvalBatches:
+    def evaluation(
+        split: Split,
+        *,
+        crop: EvaluationCrop | None = None,
+        share: Share | None = None,
+        batch_size: int = train.batch_size,
+    ) -> EvalBatches:
         if isinstance(split, Images):
-            batches = TensorBatches(split, batch_size=batch_size, **shape)
+            batches = TensorBatches(split, batch_size=batch_size, crop=crop, **shape)
             return ShardedEvalBatches(batches, share) if share else batches
-        return LoaderBatches(split, batch_size=batch_size, num_workers=resources.num_workers, share=share, **shape)
+        options = {"num_workers": resources.num_workers, "share": share, "crop": crop}
+        return LoaderBatches(split, batch_size=batch_size, **options, **shape)
 
+    def measured(crop: EvaluationCrop) -> Measured:
+        size = info.img_size if crop.mode else _fewer_pixels(crop.scaled, info.img_size)
+        is_other = size != _fewer_pixels(img_size, info.img_size)
+        val, test = val_split, test_split
+        # Training images never depend on how a model is measured, so others are decoded a second time.
+        if is_other and isinstance(test_split, Images) and task.dataset.num_built_in is None:
+            again, test = source_of(task.dataset).load(task.dataset, resources, info, size)
+            val = _hold_out(again, task.val_fraction)[1] if info.num_val else None
+        return Measured(
+            val=None if val is None else evaluation(val, crop=crop, share=share),
+            test=evaluation(test, crop=crop, share=share),
+        )
+
+    first, *further = (measured(crop) for crop in crops or (EvaluationCrop(img_size),))
     return Data(
         info=info,
         train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, share=share, **shape),
         calibration=evaluation(calibration, batch_size=batch_size),
-        val=None if val_split is None else evaluation(val_split, share=share),
-        test=evaluation(test_split, share=share),
+        val=first.val,
+        test=first.test,
+        further=tuple(further),
     )
+
+
+def _fewer_pixels(size: tuple[int, int], native: tuple[int, int]) -> tuple[int, int]:
+    """The size at which a dataset in memory is decoded for an input of `size`."""
+    return min(size, native, key=lambda each: each[0] * each[1])
 
 
 def _train_batches(
