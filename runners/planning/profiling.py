@@ -44,6 +44,7 @@ class Probe:
 
     Attributes:
         seconds: set-up, all epochs with their evaluations, and the final evaluation on the test split.
+        measuring_seconds: all evaluations, which a trial that is measured in another's training takes alone.
         peak_mib: peak memory allocated on a GPU; None on a CPU, where it is not measured.
     """
 
@@ -51,6 +52,7 @@ class Probe:
     step_seconds: float
     peak_mib: float | None
     device: str
+    measuring_seconds: float = 0.0
 
 
 def activation_mib(setting: Setting, info: DataInfo) -> float:
@@ -145,18 +147,23 @@ def probe_trial(
     peak = torch.cuda.max_memory_allocated(where) / _MIB if where.type == "cuda" else None
     seconds = setup + _work_seconds(setting, data, task.encoder, step_seconds, eval_seconds)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
-    return Probe(seconds, step_seconds, peak, name)
+    return Probe(seconds, step_seconds, peak, name, _measuring(setting, data, eval_seconds))
 
 
 def _work_seconds(
     setting: Setting, data: Data, encoder: torch.nn.Module, step_seconds: float, eval_seconds: float
 ) -> float:
     train = setting.train
-    evaluated = data.test if data.val is None else data.val
-    epoch = len(data.train) * step_seconds + len(evaluated) * eval_seconds
+    epoch = len(data.train) * step_seconds
     if attention_batchnorms(encoder):
         epoch += min(train.recalibrate_bn, len(data.calibration)) * eval_seconds
-    return train.epochs * epoch + (0 if data.val is None else len(data.test) * eval_seconds)
+    return train.epochs * epoch + _measuring(setting, data, eval_seconds)
+
+
+def _measuring(setting: Setting, data: Data, eval_seconds: float) -> float:
+    evaluated = data.test if data.val is None else data.val
+    last = 0 if data.val is None else len(data.test)
+    return (setting.train.epochs * len(evaluated) + last) * eval_seconds
 
 
 def _seconds_of(work: Callable[[], object], device: torch.device, max_seconds: float) -> float:
