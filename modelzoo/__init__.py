@@ -6,6 +6,7 @@ from modelzoo.attention import ATTENTION, Slot, TokenAttention
 from modelzoo.attention.contract import attention_batchnorms
 from modelzoo.factory.build import build_model, notes_on_host, resolve_img_size
 from modelzoo.factory.cost import Cost, measure_cost
+from modelzoo.factory.other_size import at_size, evaluation_crop
 from modelzoo.factory.timm_models import available_models
 from modelzoo.official.official import from_official
 
@@ -14,9 +15,11 @@ __all__ = [
     "Cost",
     "Slot",
     "TokenAttention",
+    "at_size",
     "attention_batchnorms",
     "available_models",
     "build_model",
+    "evaluation_crop",
     "from_official",
     "measure_cost",
     "notes_on_host",

@@ -32,6 +32,7 @@ from runners.driver.stop_request import StopRequest
 from runners.engines import run_trials
 from runners.planning.plan import Plan
 from runners.trackers.tracking import Tracking
+from runners.trials.assignment import Assignment
 from runners.trials.observer import Observer
 from search_space import trial_id
 from search_space.parsing.visible import visible
@@ -50,6 +51,7 @@ class SweepOutcome:
 
     Attributes:
         counts: trials of the present plan, by status.
+        started: trainings.
         signal: the signal that interrupted it, if one did.
     """
 
@@ -78,7 +80,7 @@ def run_sweep(
 
     Args:
         retry: statuses that run again; `failed` is the only useful one.
-        limit: start at most this many trials.
+        limit: start at most this many trainings.
         siblings: run directories of the other studies of the file, whose completed trials are reused.
         changed: what happens to records of other data, code or software: `refuse` a start that would mix them with
             others, `retrain` their trials, `keep` those of other code or software.
@@ -207,13 +209,13 @@ def _report_end_of_space(plan: Plan, orchestrator: Orchestrator, console: Consol
 
 
 class _StartedCount:
-    """Observer that counts the trials that this session started."""
+    """Observer that counts the trainings that this session started."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def on_trial_start(self, assignment: object) -> None:
-        self.count += 1
+    def on_trial_start(self, assignment: Assignment) -> None:
+        self.count += not assignment.trained_by
 
     def on_trial_placed(self, assignment: object, place: object) -> None: ...
     def on_epoch_end(self, assignment: object, metrics: object) -> None: ...

@@ -13,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from modelzoo.factory.build import build_model, resolve_img_size
+from modelzoo.factory.other_size import model_at_size
 from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.schema.trial import ArchSpec
 
@@ -27,29 +28,43 @@ class Cost:
     gmacs: float
 
 
-def measure_cost(arch: ArchSpec, *, img_size: int | tuple[int, int] | None, in_chans: int, num_classes: int) -> Cost:
+def measure_cost(
+    arch: ArchSpec,
+    *,
+    img_size: int | tuple[int, int] | None,
+    in_chans: int,
+    num_classes: int,
+    test_size: tuple[int, int] | None = None,
+) -> Cost:
     """Parameters and multiply-accumulates of one image in evaluation mode; results are cached.
 
+    Args:
+        test_size: (height, width) at which the model is evaluated, where it is not that of its training.
+
     Raises:
-        SpecError: the architecture cannot be built.
+        SpecError: the architecture cannot be built, or not be evaluated at `test_size`.
     """
     size = resolve_img_size(arch, img_size)
-    return _measure(arch.model_dump_json(), size, in_chans, num_classes)
+    return _measure(arch.model_dump_json(), size, in_chans, num_classes, test_size)
 
 
 @functools.lru_cache(maxsize=4096)
-def _measure(arch_json: str, img_size: tuple[int, int], in_chans: int, num_classes: int) -> Cost:
+def _measure(
+    arch_json: str, img_size: tuple[int, int], in_chans: int, num_classes: int, test_size: tuple[int, int] | None
+) -> Cost:
     arch = ArchSpec.model_validate_json(arch_json)
+    shape = {"img_size": img_size, "in_chans": in_chans, "num_classes": num_classes}
     with torch.device("meta"):
-        model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).eval()
-        image = torch.empty(1, in_chans, *img_size)
+        model = build_model(arch, **shape) if test_size is None else model_at_size(arch, test_size, **shape)
+        model.eval()
+        image = torch.empty(1, in_chans, *(test_size or img_size))
     # The counter tracks modules by gradient hooks, which fail for weights that are passed to modules as inputs.
     model.requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
             model(image)
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as err:
-            height, width = img_size
+            height, width = test_size or img_size
             reason = reason_of(err)
             raise SpecError(
                 Problem(

@@ -318,10 +318,17 @@ def _costs(table: AblationTable) -> Iterable[Sentence]:
 
 def _compute(table: AblationTable) -> Iterable[str]:
     records = [record for row in table.rows for record in row.records]
-    seconds = [record.train_seconds for record in records if record.train_seconds is not None]
-    if not seconds:
+    timed = [record for record in records if record.train_seconds is not None]
+    if not timed:
         return
-    trials = "1 trial" if len(seconds) == 1 else f"{len(seconds)} trials"
+    # Trials that were measured in one training have its seconds in common: those of another trial of the table.
+    own = {record.trial_id for record in timed if not record.trained_by}
+    shared = {record.trained_by: record for record in timed if record.trained_by and record.trained_by not in own}
+    trained = [record for record in timed if not record.trained_by] + list(shared.values())
+    seconds = [record.train_seconds or 0.0 for record in trained]
+    trials = "1 trial" if len(timed) == 1 else f"{len(timed)} trials"
+    if len(trained) < len(timed):
+        trials += ", 1 training" if len(trained) == 1 else f", {len(trained)} trainings"
     devices = sorted({record.device for record in records if record.device})
     where = f", on {', '.join(devices)}" if devices else ""
     yield f"Compute: {_hours(math.fsum(seconds))} of optimisation in all ({trials}){where}."

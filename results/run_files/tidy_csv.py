@@ -10,7 +10,7 @@ the setting leaves it to the model. A row is empty only where its setting has no
 
     trials.csv   trial_id, variant_id, variant, seed, status, number (of a search), attempt, epochs,
                  <every changed path> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device, host,
-                 finished_at, cached_from, failure_type, failure_message
+                 finished_at, cached_from, trained_by, failure_type, failure_message
     curves.csv   trial_id, variant, seed, status, epoch, <metric> ...
 """
 
@@ -74,11 +74,12 @@ def write_long_csv(run: Run, stream: TextIO) -> None:
         yield line.epochs
         yield from map(line.value, paths)
         if record is None:
-            yield from [None] * (len(metrics) + 10)
+            yield from [None] * (len(metrics) + 11)
             return
         yield from (record.metrics.get(name) for name in metrics)
         yield from (record.params_m, record.gmacs, record.train_seconds, record.total_seconds)
         yield from (record.device, record.host, record.finished_at, record.cached_from)
+        yield record.trained_by
         yield from (record.failure.type, record.failure.message) if record.failure else (None, None)
 
     header = [
@@ -86,7 +87,7 @@ def write_long_csv(run: Run, stream: TextIO) -> None:
         *paths,
         *metrics,
         *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "host", "finished_at", "cached_from"),
-        *("failure_type", "failure_message"),
+        *("trained_by", "failure_type", "failure_message"),
     ]
     _write(stream, header, map(cells, lines))
 

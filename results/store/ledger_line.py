@@ -57,6 +57,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     role: Literal["", "retune"] = ""
     resumed_from_epoch: int | None = None
     cached_from: str = ""
+    trained_by: str = ""
     failure: _Failure | None = None
     data: str = ""
     code: str = ""

@@ -122,6 +122,12 @@ class TrialRecord(_Stored):
     cached_from: str = Field(
         default="", description="the run directory whose record was taken over instead of training again"
     )
+    trained_by: str = Field(
+        default="",
+        # Not written where it is empty: records of sweeps without evaluation-only axes are as they always were.
+        exclude_if=lambda text: not text,
+        description="the trial in whose training this one was measured, with the same `train_seconds`; empty: its own",
+    )
     failure: Failure | None = None
     data: str = Field(default="", description="fingerprint of the dataset; empty: of an archsweep before 0.3")
     code: str = Field(default="", description="version of archsweep's code that took part: common part, whole")

@@ -16,7 +16,18 @@ from torch.utils.data import Dataset
 
 from runners.data.streams.sample_stream import SampleStream
 
-__all__ = ["Batch", "Data", "DataInfo", "EvalBatches", "Images", "Source", "SourceInfo", "Split", "TrainBatches"]
+__all__ = [
+    "Batch",
+    "Data",
+    "DataInfo",
+    "EvalBatches",
+    "Images",
+    "Measured",
+    "Source",
+    "SourceInfo",
+    "Split",
+    "TrainBatches",
+]
 
 Batch = tuple[Any, Any]
 """Inputs and targets of B samples on the trial's device; the targets have the length B.
@@ -120,11 +131,20 @@ class EvalBatches(Protocol):
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a trial is measured on."""
+
+    val: EvalBatches | None
+    test: EvalBatches
+
+
+@dataclass(frozen=True)
 class Data:
-    """Batches of one trial.
+    """Batches of one training.
 
     Attributes:
         calibration: fixed un-augmented training batches, shuffled once.
+        further: what further trials that share this training are measured on; `val` and `test` are the first one's.
         samples: test images at the size of the network's input, for its probes; None: those of `test` have it.
     """
 
@@ -134,3 +154,9 @@ class Data:
     val: EvalBatches | None
     test: EvalBatches
     samples: EvalBatches | None = None
+    further: tuple[Measured, ...] = ()
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """What every trial of the training is measured on, the first one's first."""
+        return (Measured(self.val, self.test), *self.further)

@@ -67,8 +67,9 @@ def load_data(
     share: Share | None = None,
     in_memory_bytes: int = IN_MEMORY_BYTES,
     info: DataInfo | None = None,
+    **options: Any,
 ) -> Data:
-    """Batches for one trial.
+    """Batches for one training.
 
     Args:
         img_size: (height, width) of the model's input.
@@ -76,11 +77,12 @@ def load_data(
         share: positions of this process's images in every batch, where several processes train together; calibration is
             not sharded, so that it gives all of them the same statistics.
         info: what `describe_dataset` found, where it is known already.
+        options: those of the task's data alone: `crops` of classification.
     """
     if info is None:
         info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
-    options = {"img_size": img_size, "seed": seed, "share": share, "info": info}
-    data = TASK_DATA[task.name].load(task, train, resources, device, **options)
+    shared = {"img_size": img_size, "seed": seed, "share": share, "info": info}
+    data = TASK_DATA[task.name].load(task, train, resources, device, **shared, **options)
     if train.steps is None:
         return data
     return replace(data, train=EqualParts(data.train, train.steps // train.epochs))

@@ -18,13 +18,18 @@ from torch.nn import functional
 
 from runners.data.dataset_info import Batch, DataInfo, Images
 from runners.data.decoding import resize
+from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.random_streams import generator, global_streams
 
 __all__ = ["TensorBatches", "TensorTrainBatches", "crop_offsets", "flipped", "flips", "shifted"]
 
 
 class TensorBatches:
-    """Batches with every image once, in order (`EvalBatches`). With `drop_last` only whole batches."""
+    """Batches with every image once, in order (`EvalBatches`). With `drop_last` only whole batches.
+
+    Args:
+        crop: of an evaluation; default: whole images, resized to `img_size`.
+    """
 
     def __init__(
         self,
@@ -35,10 +40,12 @@ class TensorBatches:
         batch_size: int,
         device: torch.device,
         drop_last: bool = False,
+        crop: EvaluationCrop | None = None,
     ) -> None:
         self._pixels = images.pixels.to(device)
         self._labels = images.labels.to(device)
         self._prepare = _Prepare(info, img_size, device)
+        self._crop = crop
         self._batch_size = batch_size
         self._drop_last = drop_last
 
@@ -49,7 +56,9 @@ class TensorBatches:
     def __iter__(self) -> Iterator[Batch]:
         for index in range(len(self)):
             part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-            yield self._prepare.normalised(self._prepare.resized(_unit(self._pixels[part]))), self._labels[part]
+            images = _unit(self._pixels[part])
+            images = self._prepare.resized(images) if self._crop is None else self._prepare.cropped(images, self._crop)
+            yield self._prepare.normalised(images), self._labels[part]
 
 
 class TensorTrainBatches:
@@ -145,6 +154,9 @@ class _Prepare:
 
     def resized(self, images: Tensor) -> Tensor:
         return resize(images, self._img_size)
+
+    def cropped(self, images: Tensor, crop: EvaluationCrop) -> Tensor:
+        return crop.of(images, self._mean.flatten())
 
     def normalised(self, images: Tensor) -> Tensor:
         return (images - self._mean) / self._std

@@ -129,6 +129,8 @@ class LiveView:
     def on_trial_start(self, assignment: Assignment) -> None:
         taken = {slot for slot, _, _ in self._running.values()}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        if assignment.trained_by in self._running:  # measured by the worker that trains
+            slot = self._running[assignment.trained_by][0]
         self._running = {**self._running, assignment.trial_id: (slot, assignment, {})}
 
     def on_trial_placed(self, assignment: Assignment, place: Place) -> None:

@@ -40,7 +40,7 @@ class Orchestrator:
         plan: the planned variants and the sweep.
         ledger: opened and locked by the caller.
         retry: statuses that run again (`failed`).
-        limit: start at most this many trials now.
+        limit: start at most this many trainings now.
         session: id of this start of the driver (goes into every record).
         role: purpose of the trials (goes into every record); records of another role do not count.
         stop: once it is asked, no further trial starts.
@@ -97,12 +97,13 @@ class Orchestrator:
     @property
     def num_remaining(self) -> int:
         """Trials still to be started or finished."""
-        return self._trials.num_waiting + len(self._retries) + len(self._running)
+        repeated = sum(1 + len(each.also) for each in self._retries)
+        return self._trials.num_waiting + repeated + len(self._running)
 
     @property
     def num_startable(self) -> int:
-        """Trials that this session may still start, `--limit` considered."""
-        waiting = self.num_remaining - len(self._running)
+        """Trainings that this session may still start, `--limit` considered."""
+        waiting = self._trials.num_trainings + len(self._retries)
         return waiting if self._limit is None else min(waiting, self._limit)
 
     @property
@@ -122,13 +123,14 @@ class Orchestrator:
         return [self.records[key] for key in self._trials.trial_ids if key in self.records]
 
     def running(self) -> list[Assignment]:
-        """Trials that were begun and not finished."""
+        """Trials that were begun and not finished, those that are measured in another's training included."""
         return [progress.assignment for progress in self._running.values()]
 
     # -- one trial -------------------------------------------------------------
 
     def ask(self) -> Assignment | None:
-        """The next trial to train; None when there is nothing (more) to start."""
+        """The next trial to train, with those that are measured in its training; None when there is nothing (more)
+        to start. Each of them is running from now on."""
         if self.is_stopping:
             return None
         assignment = self._ask_new()
@@ -138,9 +140,10 @@ class Orchestrator:
             return None
         if self._pruning:
             self._pruning.start(assignment)
-        self._running[assignment.trial_id] = RunningTrial(assignment)
-        for observer in self._observers:
-            observer.on_trial_start(assignment)
+        for each in (assignment, *assignment.also):
+            self._running[each.trial_id] = RunningTrial(each)
+            for observer in self._observers:
+                observer.on_trial_start(each)
         return assignment
 
     @property
@@ -154,8 +157,10 @@ class Orchestrator:
 
     def placed(self, key: str, place: Place) -> None:
         """Record where a trial runs; called again if it moved because its worker was lost."""
-        for observer in self._observers:
-            observer.on_trial_placed(self._running[key].assignment, place)
+        assignment = self._running[key].assignment
+        for each in (assignment, *assignment.also):
+            for observer in self._observers:
+                observer.on_trial_placed(each, place)
 
     def resume(self, key: str, curve: Sequence[Mapping[str, float]]) -> None:
         """Record that a trial continues after the epochs of `curve`, which an earlier start of it has trained."""
@@ -185,23 +190,38 @@ class Orchestrator:
         progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
         return progress.pruned
 
+    def report_other(self, key: str, metrics: Mapping[str, float]) -> None:
+        """Record an epoch of a trial that is measured in another's training, which alone decides whether to stop."""
+        progress = self._running[key]
+        point = dict(metrics)
+        if point in progress.curve:  # brought over an interruption
+            return
+        progress.curve = [known for known in progress.curve if known["epoch"] < point["epoch"]] + [point]
+        for observer in self._observers:
+            observer.on_epoch_end(progress.assignment, point)
+
     def finish(self, key: str, result: Outcome | Failure | None, *, may_retry_exclusively: bool = False) -> TrialRecord:
-        """Writes the record of a trial. `None`: the engine stopped it because `report` said so.
+        """Writes the records of a trial and of those that were measured in its training, whose own is returned.
+
+        That one is written last: killed before it, a driver continues from its checkpoint. `None`: the engine stopped
+        it because `report` said so.
 
         Args:
             may_retry_exclusively: a trial that ran out of memory runs once more, because it shared its device with
             others.
         """
         progress = self._running[key]
+        others = [self._end_other(each, progress, result) for each in progress.assignment.also]
         ended = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
         record = self._records.add(progress.assignment, ended)
-        del self._running[key]
+        for each in (progress.assignment, *progress.assignment.also):
+            del self._running[each.trial_id]
         given_up: list[tuple[Assignment, TrialRecord]] = []
         if record.status == "preempted":
             self._retries.append(progress.assignment)
         else:
             given_up = self._note_end(record, progress.assignment, may_retry_exclusively=may_retry_exclusively)
-        for assignment, ended in [(progress.assignment, record), *given_up]:
+        for assignment, ended in [*others, (progress.assignment, record), *given_up]:
             for observer in self._observers:
                 observer.on_trial_end(assignment, ended)
         return record
@@ -240,19 +260,33 @@ class Orchestrator:
         return wants_stop and not self._is_reference(assignment)
 
     def _is_reference(self, assignment: Assignment) -> bool:
-        """Whether the trial is of the reference row, which is never pruned: every difference refers to it."""
-        return assignment.proposal is None and assignment.variant.is_baseline
+        """Whether the training is of the reference row, which is never pruned: every difference refers to it."""
+        trained = (assignment, *assignment.also)
+        return assignment.proposal is None and any(each.variant.is_baseline for each in trained)
+
+    def _end_other(
+        self, assignment: Assignment, trained: RunningTrial, result: Outcome | Failure | None
+    ) -> tuple[Assignment, TrialRecord]:
+        """Write the record of a trial that was measured in the training of another."""
+        progress = self._running[assignment.trial_id]
+        progress.pruned, progress.resumed_from_epoch = trained.pruned, trained.resumed_from_epoch
+        if isinstance(result, Outcome):
+            assert result.status != "completed" or assignment.trial_id in result.others, "a trial was not measured"
+            result = result.others.get(assignment.trial_id, Outcome(result.status))
+        record = self._records.add(assignment, record_of(progress, result, self.plan.cost_of(assignment.variant)))
+        if record.status != "preempted":
+            self._count_failure(record)
+        return assignment, record
 
     def _note_end(
         self, record: TrialRecord, assignment: Assignment, *, may_retry_exclusively: bool
     ) -> list[tuple[Assignment, TrialRecord]]:
         """Let the record decide its trial, unless that is repeated; returns the trials given up because of it."""
-        self._failures_in_a_row[record.variant_id] += 1
-        if record.status != "failed":
-            self._failures_in_a_row[record.variant_id] = 0
+        self._count_failure(record)
         is_retried = may_retry_exclusively and self._ran_out_of_memory(assignment, record)
         if is_retried:
-            self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True))
+            others = tuple(replace(each, attempt=each.attempt + 1) for each in assignment.also)
+            self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True, also=others))
             if assignment.proposal:
                 return []  # a failure reported now would mark the point as infeasible
         given_up: list[tuple[Assignment, TrialRecord]] = []
@@ -268,6 +302,11 @@ class Orchestrator:
         dropped = self._trials.drop(variant)
         given_up = [(each, given_up_record(each, self.plan.cost_of(each.variant))) for each in dropped]
         return [(each, self._records.add(each, record)) for each, record in given_up]
+
+    def _count_failure(self, record: TrialRecord) -> None:
+        self._failures_in_a_row[record.variant_id] += 1
+        if record.status != "failed":
+            self._failures_in_a_row[record.variant_id] = 0
 
     def _keeps_failing(self, variant: str) -> bool:
         return self._failures_in_a_row[variant] >= _MAX_FAILURES_OF_A_VARIANT

@@ -1,15 +1,22 @@
-"""Trials of a fixed design, seed by seed: after the first one the table is complete, if unreplicated."""
+"""Trials of a fixed design, seed by seed: after the first one the table is complete, if unreplicated.
+
+Trials that differ in evaluation-only options alone are handed out together: the first one trains, the others are
+measured in its training. A driver that is killed between the records of two of them trains once more for those that
+have none, because weights are not kept.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 from results import TrialRecord
 from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
+from runners.planning.trainings import Training, trainings_left
 from runners.trials.assignment import Assignment
-from search_space import TrialSpec, Variant, trial_id
+from search_space import TrialSpec, trial_id
 
 __all__ = ["PlannedTrials"]
 
@@ -21,12 +28,8 @@ class PlannedTrials:
         self._plan = plan
         self._records = records
         # Variants and seeds only: an assignment takes a kilobyte, and ten thousand may be waiting.
-        self._queue = deque(
-            (variant, seed)
-            for seed in plan.sweep.seeds
-            for variant in plan.variants
-            if records.find(trial_id(variant.setting.with_seed(seed))) is None
-        )
+        self._queue = deque(trainings_left(plan, plan.sweep.seeds, lambda key: records.find(key) is None))
+        self._given: dict[str, Training] = {}  # by the id of the trial that trains
 
     @property
     def num_planned(self) -> int:
@@ -34,35 +37,50 @@ class PlannedTrials:
 
     @property
     def num_waiting(self) -> int:
+        return sum(len(training.variants) for training in self._queue)
+
+    @property
+    def num_trainings(self) -> int:
+        """Trainings that the waiting trials take."""
         return len(self._queue)
 
     def next(self) -> Assignment | None:
-        return self._assignment(*self._queue.popleft()) if self._queue else None
+        if not self._queue:
+            return None
+        training = self._queue.popleft()
+        assignment = self._assignment(training)
+        self._given[assignment.trial_id] = training
+        return assignment
 
     def finished(self) -> list[TrialRecord]:
-        """The records of the plan's trials, read from the ledger in the order of the plan."""
+        """The records of the plan's trials that were trained, read from the ledger in the order of the plan.
+
+        Those that were measured in the training of another are left out: a pruner sees one curve of each training.
+        """
         whole = self._records.read()
         keys = [trial_id(spec) for spec in self._specs()]
-        return [whole[key] for key in keys if key in whole and self._records.find(key)]
+        found = [whole[key] for key in keys if key in whole and self._records.find(key)]
+        return [record for record in found if not record.trained_by]
 
     def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         pass
 
     def drop(self, variant_id: str) -> list[Assignment]:
-        """Remove and return the waiting trials of a variant."""
-        dropped = [self._assignment(variant, seed) for variant, seed in self._queue if variant.variant_id == variant_id]
-        self._queue = deque((variant, seed) for variant, seed in self._queue if variant.variant_id != variant_id)
-        return dropped
+        """Remove and return the waiting trials of a variant, and those that would be measured in its trainings."""
+        dropped = [training for training in self._queue if training.variants[0].variant_id == variant_id]
+        self._queue = deque(training for training in self._queue if training.variants[0].variant_id != variant_id)
+        assignments = map(self._assignment, dropped)
+        return [each for one in assignments for each in (replace(one, also=()), *one.also)]
 
     def put_back(self, key: str) -> None:
-        """Queue a trial again that did not fail by its own fault; it is next."""
-        for variant in self._plan.variants:
-            for seed in self._plan.sweep.seeds:
-                if trial_id(variant.setting.with_seed(seed)) == key:
-                    self._queue.appendleft((variant, seed))
+        """Queue a training again that did not fail by its own fault; it is next."""
+        self._queue.appendleft(self._given[key])
 
-    def _assignment(self, variant: Variant, seed: int) -> Assignment:
-        return self._records.assignment(variant.setting.with_seed(seed), variant)
+    def _assignment(self, training: Training) -> Assignment:
+        first, *others = (
+            self._records.assignment(variant.setting.with_seed(training.seed), variant) for variant in training.variants
+        )
+        return replace(first, also=tuple(replace(each, trained_by=first.trial_id) for each in others))
 
     def _specs(self) -> Iterator[TrialSpec]:
         for seed in self._plan.sweep.seeds:

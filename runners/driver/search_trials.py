@@ -81,6 +81,11 @@ class SearchTrials:
         to_come = 0 if self._is_at_end else max(0, self._budget - self._spent)
         return to_come * len(self._sweep.seeds) + sum(len(each.waiting) for each in self._open)
 
+    @property
+    def num_trainings(self) -> int:
+        """Trainings that the waiting trials take: one each."""
+        return self.num_waiting
+
     def finished(self) -> list[TrialRecord]:
         """Records of the trials that this search proposed."""
         return [record for key in self.trial_ids if (record := self._records.find_whole(key))]

@@ -53,7 +53,9 @@ def _train(
         with _alarm(resources.time_limit):
             outcome = run_trial_in_processes(
                 assignment.spec,
+                also=[each.spec for each in assignment.also],
                 report=report,
+                report_other=lambda key, point: error.guard(lambda: orchestrator.report_other(key, point)),
                 resources=resources,
                 directory=directory,
                 checkpoints=orchestrator.plan.sweep.checkpoints,

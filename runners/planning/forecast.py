@@ -11,7 +11,7 @@ import math
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runners.planning.gpu_share import foreseen, is_bound
@@ -19,6 +19,7 @@ from runners.planning.history import History, Spread, duration_key
 from runners.planning.plan import Entry, Plan
 from runners.planning.power import detectable_effect
 from runners.planning.profiling import Probe, activation_mib, training_mib
+from runners.planning.trainings import Training, trainings_left, variants_by_training
 from search_space import METRICS, Resources, SpecError, Variant, trial_id
 
 __all__ = ["DEFAULT_STD", "Detectable", "Forecast", "VariantForecast", "local_slots", "make_forecast"]
@@ -36,7 +37,8 @@ class VariantForecast:
     """Forecast of one variant. Memory in MiB, `activation_mib` per image of the batch; `seconds` of one trial.
 
     Attributes:
-        num_left: trials missing in the ledger; `num_provided` of them would be reused, not trained.
+        num_left: trials missing in the ledger; `num_provided` of them would be reused, not trained, and `num_measured`
+            of the others are measured in the training of another variant, which takes `measuring_seconds` each.
         resources: resources of each trial; `gpus` is an upper bound where the share is not known yet.
         notes: what its mechanism takes the place of in its host, a phrase each.
     """
@@ -51,12 +53,20 @@ class VariantForecast:
     source: str = ""
     num_left: int = 0
     num_provided: int = 0
+    num_measured: int = 0
+    measuring_seconds: float | None = None
     resources: Resources = field(default_factory=Resources)
     notes: tuple[str, ...] = ()
 
     @property
     def num_to_train(self) -> int:
         return self.num_left - self.num_provided
+
+    @property
+    def seconds_left(self) -> float:
+        """Time of all its trials that are left, one after the other."""
+        trained = self.num_to_train - self.num_measured
+        return trained * (self.seconds or 0.0) + self.num_measured * (self.measuring_seconds or 0.0)
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,8 @@ class Forecast:
     """Forecast of a plan.
 
     Attributes:
+        trainings: variants that are trained together, for each seed once; `num_trainings_left` are left.
+        num_trained_again: trials left whose training has ended, for other trials, so that it is done again.
         provided: source of records -> number of remaining trials that it would provide.
         usual: resources of trials to which no rule applies, `gpus` as far as they are known.
         is_gpu_bound: whether some share of a GPU is not known yet and counted as a whole GPU.
@@ -106,6 +118,9 @@ class Forecast:
     one_more: Detectable
     mean_seconds: float | None
     provided: Mapping[str, int]
+    trainings: tuple[tuple[Variant, ...], ...]
+    num_trainings_left: int
+    num_trained_again: int
     usual: Resources
     is_gpu_bound: bool
 
@@ -140,7 +155,7 @@ class Forecast:
         """Hours of all trials to be trained, each weighted by its resources."""
         if self.mean_seconds is None:
             return None if self.num_to_train or self.num_retune_left else 0.0
-        seconds = sum((each.seconds or 0.0) * each.num_to_train * weight(each.resources) for each in self.kept)
+        seconds = sum(each.seconds_left * weight(each.resources) for each in self.kept)
         if not self.variants:
             seconds = self.mean_seconds * self.num_to_train * weight(self.usual)
         if self.num_retune_left:
@@ -157,7 +172,11 @@ class Forecast:
         """Hours of trials that one more seed adds, sequentially."""
         if self.mean_seconds is None or not self.variants:
             return None
-        return sum(each.seconds or 0.0 for each in self.kept) / 3600
+        first = {group[0].variant_id for group in self.trainings}
+        trained = [each for each in self.kept if each.variant.variant_id in first]
+        measured = [each for each in self.kept if each.variant.variant_id not in first]
+        whole = sum(each.seconds or 0.0 for each in trained)
+        return (whole + sum(each.measuring_seconds or 0.0 for each in measured)) / 3600
 
     @property
     def peak_mib(self) -> float | None:
@@ -196,13 +215,18 @@ def make_forecast(
     done = {record.trial_id for record in history.records}
     taken: Counter[str] = Counter()
     variants = []
+    missing = list(trainings_left(plan, chosen, lambda key: key not in done and key not in provided))
+    measured = Counter(each.variant_id for training in missing for each in training.variants[1:])
     for entry in plan.entries:
         left = [key for seed in chosen if (key := trial_id(entry.variant.setting.with_seed(seed))) not in done]
         sources = [] if entry.reasons else [provided[key] for key in left if key in provided]
         taken.update(sources)
         variant = _variant(plan, entry, history, probes or {}, gpu_gib)
-        variants.append(variant if entry.reasons else replace(variant, num_left=len(left), num_provided=len(sources)))
+        counts = {"num_left": len(left), "num_provided": len(sources)}
+        counts["num_measured"] = measured[entry.variant.variant_id]
+        variants.append(variant if entry.reasons else replace(variant, **counts))
     variants = _with_assumed_seconds(variants)
+    groups = variants_by_training(plan)
     kept = [each for each in variants if not each.reasons]
     if sweep.search:
         num_trials = plan.num_trials
@@ -230,6 +254,9 @@ def make_forecast(
         one_more=_detectable(plan, len(chosen) + 1, len(kept) - 1, spread),
         mean_seconds=mean,
         provided=dict(taken),
+        trainings=tuple(groups),
+        num_trainings_left=len(missing),
+        num_trained_again=_trained_again(groups, missing, done),
         usual=foreseen(sweep.resources, gpu_gib),
         is_gpu_bound=any(is_bound(kind, gpu_gib) for kind in kinds),
     )
@@ -257,6 +284,7 @@ def _variant(
     activation = _activation(plan, variant)
     probe = probes.get(duration_key(setting.model_dump(mode="json")))
     seconds, source = (probe.seconds, f"probe on {probe.device}") if probe else (history.seconds(setting), "history")
+    measuring = probe.measuring_seconds if probe else history.measuring_seconds(setting)
     memory = None if activation is None else training_mib(setting, params_m=cost["params_m"], activation=activation)
     return VariantForecast(
         variant,
@@ -266,8 +294,21 @@ def _variant(
         training_mib=probe.peak_mib if probe and probe.peak_mib else memory,
         seconds=seconds,
         source=source if seconds is not None else "",
+        measuring_seconds=measuring,
         resources=foreseen(plan.resources_of(variant), gpu_gib),
         notes=tuple(plan.notes_on(variant)),
+    )
+
+
+def _trained_again(groups: Sequence[tuple[Variant, ...]], missing: Sequence[Training], done: Collection[str]) -> int:
+    """Trials left beside which a trial of the same training has ended: no weights are kept for them."""
+    whole = {each.variant_id: group for group in groups for each in group}
+    return sum(
+        len(training.variants)
+        for training in missing
+        if any(
+            trial_id(each.setting.with_seed(training.seed)) in done for each in whole[training.variants[0].variant_id]
+        )
     )
 
 

@@ -20,12 +20,14 @@ from results.store.record_summary import counting
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from search_space import Setting, Variant
+from search_space.schema.task import TASK_SPECS
 
 __all__ = ["History", "Spread", "duration_key", "read_history"]
 
 _COSTS_NO_TIME = frozenset(
     {"lr", "weight_decay", "momentum", "sched", "warmup_epochs", "warmup_lr", "min_lr", "smoothing", "layer_decay"}
 )
+_MEASURED_BY = frozenset(name for task in TASK_SPECS.values() for name in task.evaluation_only)
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,16 @@ class History:
     records: tuple[TrialRecord, ...] = ()
     num_tuned: int = 0
     _seconds: dict[str, list[float]] = field(default_factory=dict)
+    _measuring: dict[str, list[float]] = field(default_factory=dict)
 
     def seconds(self, setting: Setting) -> float | None:
         """Median duration in seconds of trials of this setting or of one with the same `duration_key`."""
         found = self._seconds.get(duration_key(setting.model_dump(mode="json")))
+        return statistics.median(found) if found else None
+
+    def measuring_seconds(self, setting: Setting) -> float | None:
+        """Median time in seconds that trials of this setting took which were measured in another's training."""
+        found = self._measuring.get(_measuring_key(setting.model_dump(mode="json")))
         return statistics.median(found) if found else None
 
     @property
@@ -91,13 +99,24 @@ def read_history(run_dir: Path) -> History:
     records = list(counting(read_ledger(files.ledger).records, superseded))
     main = tuple(latest_by_trial(record for record in records if not record.role).values())
     seconds: dict[str, list[float]] = {}
+    measuring: dict[str, list[float]] = {}
     for record in records:
-        if record.status == "completed" and record.total_seconds is not None and not record.cached_from:
+        if record.status != "completed" or record.total_seconds is None or record.cached_from:
+            continue
+        if record.trained_by:
+            measuring.setdefault(_measuring_key(record.spec), []).append(record.total_seconds)
+        else:
             seconds.setdefault(duration_key(record.spec), []).append(record.total_seconds)
-    return History(main, len({record.trial_id for record in records if record.role == "retune"}), seconds)
+    num_tuned = len({record.trial_id for record in records if record.role == "retune"})
+    return History(main, num_tuned, seconds, measuring)
 
 
 def duration_key(spec: Mapping[str, Any]) -> str:
-    """Key that is equal for trials of equal duration."""
+    """Key that is equal for trials of equal duration, whatever a classifier is measured by."""
+    task = {name: value for name, value in spec.get("task", {}).items() if name not in _MEASURED_BY}
+    return _measuring_key({**spec, "task": task})
+
+
+def _measuring_key(spec: Mapping[str, Any]) -> str:
     train = {name: value for name, value in spec.get("train", {}).items() if name not in _COSTS_NO_TIME}
     return json.dumps({"arch": spec.get("arch"), "task": spec.get("task"), "train": train}, sort_keys=True)

@@ -103,7 +103,9 @@ class Plan:
             num_processes: processes of a trial; default: those of a trial without a rule.
         """
         processes = self.sweep.resources.num_processes if num_processes is None else num_processes
-        key = (setting.task.model_dump_json(), setting.train.model_dump_json(), processes)
+        # The evaluation's sizes depend on the model's input.
+        arch = setting.arch.model_dump_json(include={"model", "img_size"})
+        key = (arch + setting.task.model_dump_json(), setting.train.model_dump_json(), processes)
         if key not in self._relations:
             self._relations[key] = training_relations(setting, self.describe, num_processes=processes)
         return self._relations[key]

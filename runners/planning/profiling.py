@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -22,6 +23,7 @@ from modelzoo import attention_batchnorms
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator, global_streams
 from runners.tasks import TASKS
+from runners.tasks.classification import evaluation_crop_of
 from runners.training.precision import Precision
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -42,6 +44,7 @@ class Probe:
 
     Attributes:
         seconds: set-up, all epochs with their evaluations, and the final evaluation on the test split.
+        measuring_seconds: all evaluations, which a trial that is measured in another's training takes alone.
         peak_mib: peak memory allocated on a GPU; None on a CPU, where it is not measured.
     """
 
@@ -49,6 +52,7 @@ class Probe:
     step_seconds: float
     peak_mib: float | None
     device: str
+    measuring_seconds: float = 0.0
 
 
 def activation_mib(setting: Setting, info: DataInfo) -> float:
@@ -118,9 +122,11 @@ def probe_trial(
     kind = TASKS[setting.task.name]
     model = kind.build(setting, info, seed=_SEED).to(where)
     size = kind.input_size(setting, info)
-    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info)
+    options: dict[str, Any] = {"crops": [evaluation_crop_of(setting, info)]} if setting.task.evaluation_only else {}
+    data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info, **options)
     with global_streams(_SEED):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)
+        measured = task.measured_as(setting.task)
         optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)
         precision = Precision(train.amp, where)
         mixing = generator(_SEED, "mixing", 1)
@@ -136,23 +142,28 @@ def probe_trial(
         step_seconds = _seconds_of(step, where, max_seconds)
         images = itertools.cycle(itertools.islice(data.test, 4))
         eval_seconds = _seconds_of(
-            lambda: task.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
+            lambda: measured.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
         )
     peak = torch.cuda.max_memory_allocated(where) / _MIB if where.type == "cuda" else None
     seconds = setup + _work_seconds(setting, data, task.encoder, step_seconds, eval_seconds)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
-    return Probe(seconds, step_seconds, peak, name)
+    return Probe(seconds, step_seconds, peak, name, _measuring(setting, data, eval_seconds))
 
 
 def _work_seconds(
     setting: Setting, data: Data, encoder: torch.nn.Module, step_seconds: float, eval_seconds: float
 ) -> float:
     train = setting.train
-    evaluated = data.test if data.val is None else data.val
-    epoch = len(data.train) * step_seconds + len(evaluated) * eval_seconds
+    epoch = len(data.train) * step_seconds
     if attention_batchnorms(encoder):
         epoch += min(train.recalibrate_bn, len(data.calibration)) * eval_seconds
-    return train.epochs * epoch + (0 if data.val is None else len(data.test) * eval_seconds)
+    return train.epochs * epoch + _measuring(setting, data, eval_seconds)
+
+
+def _measuring(setting: Setting, data: Data, eval_seconds: float) -> float:
+    evaluated = data.test if data.val is None else data.val
+    last = 0 if data.val is None else len(data.test)
+    return (setting.train.epochs * len(evaluated) + last) * eval_seconds
 
 
 def _seconds_of(work: Callable[[], object], device: torch.device, max_seconds: float) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from timm.data import Mixup
@@ -20,15 +20,18 @@ from timm.utils import ModelEmaV3
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from modelzoo import Cost, build_model, measure_cost
+from modelzoo import Cost, at_size, build_model, evaluation_crop, measure_cost, resolve_img_size
 from modelzoo.probes import cosine_penalty, record_maps
 from runners.data import Batch, DataInfo
+from runners.data.evaluation_crop import CropMode, EvaluationCrop
 from runners.data.random_streams import global_streams
 from runners.tasks.image_network import ImageNetwork
-from search_space.schema.task import TaskSpec
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.img_size import as_pair
+from search_space.schema.task import ClassificationSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 
-__all__ = ["Classification"]
+__all__ = ["Classification", "MeasuredClassification", "evaluation_crop_of"]
 
 
 class Classification(ImageNetwork):
@@ -63,7 +66,10 @@ class Classification(ImageNetwork):
 
     @staticmethod
     def cost(setting: Setting, info: DataInfo) -> Cost:
-        return measure_cost(setting.arch, img_size=info.img_size, in_chans=info.in_chans, num_classes=info.num_classes)
+        size = evaluation_crop_of(setting, info).img_size
+        own = resolve_img_size(setting.arch, info.img_size)
+        shape = {"img_size": info.img_size, "in_chans": info.in_chans, "num_classes": info.num_classes}
+        return measure_cost(setting.arch, test_size=None if size == own else size, **shape)
 
     @staticmethod
     def pretrained_part(model: nn.Module) -> nn.Module:
@@ -127,17 +133,37 @@ class Classification(ImageNetwork):
     def after_update(self, num_updates: int) -> None:
         self._task.update_ema(step=num_updates)
 
-    @torch.inference_mode()
+    def measured_as(self, spec: TaskSpec) -> MeasuredClassification:
+        return MeasuredClassification(self, spec)
+
     def metrics(
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
-        model = self.evaluated_model
+        return self.metrics_of(self.evaluated_model, batches, autocast, correct=correct)
+
+    @torch.inference_mode()
+    def metrics_of(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        autocast: AbstractContextManager,
+        *,
+        flips: bool = False,
+        correct: list[Tensor] | None = None,
+    ) -> dict[str, float]:
+        """Metrics of a model in the place of `evaluated_model`.
+
+        Args:
+            flips: measure the mean of the logits of every image and its mirror image.
+        """
         was_training = model.training
         model.eval()
         evaluator = self._task.create_evaluator()
         with autocast:
             for images, labels in batches:
                 logits = model(images)
+                if flips:
+                    logits = (logits.float() + model(images.flip(-1)).float()) / 2
                 evaluator.update(logits, labels)
                 if correct is not None:
                     correct.append(_is_right(logits, labels))
@@ -145,6 +171,48 @@ class Classification(ImageNetwork):
         found = evaluator.compute(distributed=self._is_shared)
         names = ("top1", "top5", "loss") if self._has_top5 else ("top1", "loss")
         return {name: float(found[name]) for name in names}
+
+
+class MeasuredClassification:
+    """A classifier under the evaluation-only options of one trial (`MeasuredModel`)."""
+
+    def __init__(self, task: Classification, spec: TaskSpec) -> None:
+        assert isinstance(spec, ClassificationSpec)
+        self._task = task
+        self._flips = spec.tta == "hflip"
+        self._size = None if spec.test_img_size is None else as_pair(spec.test_img_size)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """At a test size a copy of the weights of now, with positions of that size."""
+        model = self._task.evaluated_model
+        if self._size is None:
+            return model
+        return at_size(model.module if isinstance(model, ModelEmaV3) else model, self._size)
+
+    def metrics(
+        self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
+    ) -> dict[str, float]:
+        return self._task.metrics_of(self.encoder, batches, autocast, flips=self._flips, correct=correct)
+
+
+def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
+    """Crop and input size by which a setting of classification is measured.
+
+    Raises:
+        SpecError: the model states no crop of its own.
+    """
+    task = setting.task
+    assert isinstance(task, ClassificationSpec)
+    own = resolve_img_size(setting.arch, info.img_size)
+    size = own if task.test_img_size is None else as_pair(task.test_img_size)
+    if task.crop_pct != "model":
+        return EvaluationCrop(size, task.crop_pct, task.crop_mode)
+    crop_pct, mode = evaluation_crop(setting.arch)
+    if mode not in get_args(CropMode):
+        text = f"timm evaluates {setting.arch.model!r} with a crop that is not known here: {mode!r}"
+        raise SpecError(Problem(text, path="task.crop_pct", hint="write a number, and crop_mode"))
+    return EvaluationCrop(size, crop_pct, mode)  # pyright: ignore[reportArgumentType]
 
 
 def _is_right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -18,7 +18,28 @@ from runners.data import Batch, DataInfo
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 
-__all__ = ["Task"]
+__all__ = ["MeasuredModel", "Task"]
+
+
+class MeasuredModel(Protocol):
+    """The evaluated model of a training as one trial measures it: evaluation-only options take effect here."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What the probes look at: as `Task.encoder`, at the size of the evaluation."""
+        ...
+
+    def metrics(
+        self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
+    ) -> dict[str, float]:
+        """Metrics of `evaluated_model` over all batches (where training is distributed, over those of all processes),
+        by their names in `spec.metrics`. A metric that is undefined on these batches is left out.
+
+        Args:
+            correct: receives one tensor per batch: which of its images are right at top-1, (B,) bool. A task whose
+                images are not simply right or wrong leaves it empty: its trials then keep no predictions.
+        """
+        ...
 
 
 class Task(Protocol):
@@ -116,14 +137,12 @@ class Task(Protocol):
         """Callback after every optimiser step, with the number of steps so far."""
         ...
 
+    def measured_as(self, spec: TaskSpec) -> MeasuredModel:
+        """This training's model under another spec, which differs in evaluation-only options alone."""
+        ...
+
     def metrics(
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
-        """Metrics of `evaluated_model` over all batches (where training is distributed, over those of all processes),
-        by their names in `spec.metrics`. A metric that is undefined on these batches is left out.
-
-        Args:
-            correct: receives one tensor per batch: which of its images are right at top-1, (B,) bool. A task whose
-                images are not simply right or wrong leaves it empty: its trials then keep no predictions.
-        """
+        """As `MeasuredModel.metrics`, of the model as it is trained."""
         ...

@@ -12,6 +12,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from search_space.schema.task import TaskSpec
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["TrainedNetwork"]
@@ -57,6 +58,10 @@ class TrainedNetwork:
 
     def remarks(self) -> list[str]:
         return []
+
+    def measured_as(self, spec: TaskSpec) -> Any:
+        assert not spec.evaluation_only, "a task that cannot be measured in several ways"
+        return self
 
     def after_update(self, num_updates: int) -> None:
         if self._average is not None:

@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.loop import Report
 from runners.training.process_group import ProcessGroup
-from runners.training.trial import run_trial
+from runners.training.trial import ReportOther, run_trial
 from runners.trials.outcome import Outcome, TrialFailed, failure_of
 from search_space import Checkpoints, Resources, TrialSpec
 
@@ -45,7 +45,9 @@ _LONGEST_WAIT = datetime.timedelta(minutes=30)
 def run_trial_in_processes(
     spec: TrialSpec,
     *,
+    also: Sequence[TrialSpec] = (),
     report: Report,
+    report_other: ReportOther = lambda key, point: None,
     resources: Resources,
     directory: Path | None = None,
     checkpoints: Checkpoints = Checkpoints(),
@@ -70,6 +72,7 @@ def run_trial_in_processes(
         if weights:
             check_weights(spec, resources, weights)
     options: dict[str, Any] = {
+        "also": tuple(also),
         "directory": directory,
         "checkpoints": checkpoints,
         "metric": metric,
@@ -78,12 +81,19 @@ def run_trial_in_processes(
     }
     size = resources.num_processes
     if size == 1:
-        callbacks = {"report": report, "on_resume": on_resume, "is_preempted": is_preempted}
+        callbacks = {
+            "report": report,
+            "report_other": report_other,
+            "on_resume": on_resume,
+            "is_preempted": is_preempted,
+        }
         return run_trial(spec, resources=resources, **options, **callbacks)
     with scratch_folder("processes") as meeting:
         processes = _Processes(size, meeting / "store", {"spec": spec, "resources": resources, **options})
         try:
-            return processes.watch(report=report, on_resume=on_resume, is_preempted=is_preempted)
+            return processes.watch(
+                report=report, report_other=report_other, on_resume=on_resume, is_preempted=is_preempted
+            )
         finally:
             processes.end()
 
@@ -104,7 +114,14 @@ class _Processes:
             self._connections.append(ours)
             self._processes.append(process)
 
-    def watch(self, *, report: Report, on_resume: Callable[[Any], None], is_preempted: Callable[[], bool]) -> Outcome:
+    def watch(
+        self,
+        *,
+        report: Report,
+        report_other: ReportOther,
+        on_resume: Callable[[Any], None],
+        is_preempted: Callable[[], bool],
+    ) -> Outcome:
         """Wait for the outcome of rank 0 or the failure of any rank; pass a preemption on to rank 0 once."""
         is_notified = False
         while True:
@@ -123,9 +140,11 @@ class _Processes:
                 if kind == "failure":
                     raise TrialFailed(self._cause(Failure.model_validate(content)))
                 if kind == "outcome":
-                    return Outcome(**content)
+                    return Outcome.of(content)
                 if kind == "resumed":
                     on_resume(content)
+                elif kind == "other":
+                    report_other(*content)
                 else:
                     connection.send(report(content))
 
@@ -174,6 +193,7 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
         outcome = run_trial(
             **job,
             report=report,
+            report_other=lambda key, point: connection.send(("other", (key, point))) if processes.is_first else None,
             on_resume=lambda curve: connection.send(("resumed", curve)) if processes.is_first else None,
             is_preempted=is_preempted,
             processes=processes,

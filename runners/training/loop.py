@@ -9,46 +9,46 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from modelzoo import attention_batchnorms
-from runners.data import Batch, Data, EvalBatches, train_batch_size
+from runners.data import Batch, Data, train_batch_size
 from runners.data.random_streams import generator_states, restore_generators
 from runners.tasks import Task
-from runners.training.best_epoch import BestWeights
 from runners.training.bn_recalibration import recalibrate
 from runners.training.checkpoint import TrialCheckpoint
+from runners.training.evaluation import Evaluation
 from runners.training.precision import Precision
-from runners.training.process_group import ALONE, ProcessGroup, in_order
+from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.state import TrainingState
-from runners.trials.outcome import NonFiniteLoss, UndefinedMetric
-from search_space.schema.metrics import METRICS
+from runners.trials.outcome import NonFiniteLoss
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["Report", "Trained", "train_model"]
+__all__ = ["Curves", "Report", "Trained", "train_model"]
 
 Report = Callable[[dict[str, float]], bool]
 """Callback with `{"epoch": n, "train_loss": ..., metrics}` after every epoch; True stops the training."""
+
+Curves = list[list[dict[str, float]]]
+"""A curve for every trial of a training."""
 
 _CHECK_LOSS_EVERY = 100
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Result of a training. `metrics` is empty unless it is completed.
+    """Result of a training; what was measured is in its evaluations.
 
-    `correct`: which test images were right, in the order of the dataset; None if that is not kept.
+    `metrics`: of every evaluation, in their order; empty unless the training is completed.
     """
 
     status: Literal["completed", "pruned", "preempted"]
-    metrics: dict[str, float]
-    curve: list[dict[str, float]]
     train_seconds: float
-    correct: torch.Tensor | None = None
+    metrics: tuple[dict[str, float], ...] = ()
 
 
 def train_model(
@@ -58,12 +58,10 @@ def train_model(
     *,
     seed: int,
     device: torch.device,
-    report: Report,
-    metric: str | None = None,
+    evaluations: Sequence[Evaluation],
+    report: Callable[[list[dict[str, float]]], bool],
     checkpoint: TrialCheckpoint | None = None,
-    best_weights: BestWeights | None = None,
-    keep_predictions: bool = False,
-    on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
+    on_resume: Callable[[Curves], None] = lambda curves: None,
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
 ) -> Trained:
@@ -75,32 +73,29 @@ def train_model(
     average is evaluated, and the metrics are repeated as `top1@ema`, ... Stopping after the last epoch is completion.
 
     Args:
-        metric: must be defined in every evaluation; others may be undefined, and are then left out.
+        evaluations: of the trial, and of further trials that share its training; every epoch is measured for each.
+        report: receives the epoch's entry of every evaluation.
         checkpoint: restores an interrupted training and saves this one.
-        best_weights: receives the weights of every epoch for model selection.
-        keep_predictions: keep which test images are right in the evaluation that gives `top1`.
-        on_resume: receives the curve so far before the first epoch of a resumed training.
+        on_resume: receives the curves so far before the first epoch of a resumed training.
         is_preempted: polled before every update; on True the training is saved and returns as `preempted`.
         processes: the process group that trains together; `data` is this process's shard, rank 0 calls `report`.
 
     Raises:
         NonFiniteLoss: the training loss, or the loss on the evaluated split, is NaN or infinite.
-        UndefinedMetric: `metric` has no value on the evaluated split.
+        UndefinedMetric: the metric of an evaluation has no value on the evaluated split.
     """
     state = TrainingState(
         task,
         train,
-        metric=metric,
         seed=seed,
         updates_per_epoch=len(data.train),
         device=device,
-        best_weights=best_weights,
-        keeps_predictions=keep_predictions,
+        evaluations=evaluations,
         processes=processes,
     )
     is_preempted = processes.now_and_then(is_preempted)
     if checkpoint is not None and checkpoint.resume(state):
-        on_resume([dict(point) for point in state.curve])
+        on_resume([[dict(point) for point in each.curve] for each in evaluations])
     while state.epoch < train.epochs:
         epoch = state.epoch + 1
         start = _now(device)
@@ -109,21 +104,19 @@ def train_model(
         if not is_whole:
             if checkpoint is not None:
                 checkpoint.save(state)
-            return Trained("preempted", {}, state.curve, state.seconds)
+            return Trained("preempted", state.seconds)
         train_loss = processes.mean(state.loss_sum).item() / state.batches
         processes.copy_buffers(task.evaluated_model)
         _recalibrate(task, data, train, state.precision)
-        found = _measure_epoch(state, data, train, epoch)
-        if best_weights is not None:
-            best_weights.consider(epoch, {name.removeprefix("val_"): found[name] for name in found}, task.weights)
-        state.curve.append({"epoch": epoch, "train_loss": train_loss, **found})
+        for each in evaluations:
+            each.measure_epoch(train_loss, state.precision, task.weights)
         state.begin_epoch(epoch)
-        if processes.agree(lambda: report(dict(state.curve[-1]))) and epoch < train.epochs:
-            return Trained("pruned", {}, state.curve, state.seconds)
+        if processes.agree(lambda: report([dict(each.curve[-1]) for each in evaluations])) and epoch < train.epochs:
+            return Trained("pruned", state.seconds)
         if checkpoint is not None:
             checkpoint.save_if_due(state)
-    metrics = _final_metrics(state, data, train)
-    return Trained("completed", metrics, state.curve, state.seconds, state.correct)
+    metrics = tuple(each.final_metrics(state.precision) for each in evaluations)
+    return Trained("completed", state.seconds, metrics)
 
 
 def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempted: Callable[[], bool]) -> bool:
@@ -166,40 +159,6 @@ def _batches_left(state: TrainingState, data: Data) -> Iterator[Batch]:
     return batches
 
 
-def _measure_epoch(state: TrainingState, data: Data, train: TrainSpec, epoch: int) -> dict[str, float]:
-    """Metrics of the validation split, else of the test split; at a best validation epoch the test split, too."""
-    if data.val is None and epoch == train.epochs:
-        return _measure_last(state, data, train)
-    if data.val is None:
-        return _measure(state, data.test, epoch)
-    on_val = _measure(state, data.val, epoch)
-    state.chosen.consider(on_val, lambda: _measure(state, data.test, epoch))
-    return {f"val_{name}": value for name, value in on_val.items()}
-
-
-def _final_metrics(state: TrainingState, data: Data, train: TrainSpec) -> dict[str, float]:
-    found = {name: value for name, value in state.curve[-1].items() if name not in ("epoch", "train_loss")}
-    if data.val is not None:
-        found = {**_measure_last(state, data, train), **found, **state.chosen.test_metrics}
-    if train.ema_decay is not None:
-        found |= {f"{name}@ema": found[name] for name in METRICS if name in found}
-    return found
-
-
-def _measure_last(state: TrainingState, data: Data, train: TrainSpec) -> dict[str, float]:
-    """Metrics of the test split after the last epoch: those that the trial reports, and its predictions."""
-    if not state.keeps_predictions:
-        return _measure(state, data.test, train.epochs)
-    parts: list[torch.Tensor] = []
-    found = _measure(state, data.test, train.epochs, correct=parts)
-    mine = torch.cat([torch.zeros(0, dtype=torch.bool), *(part.cpu() for part in parts)])
-    # Evaluation has batches of `train.batch_size`, whatever the number of training images is.
-    correct = in_order(state.processes.gather(mine), batch_size=train.batch_size)
-    assert len(correct) in (0, data.info.num_test), "predictions of other images than those of the test split"
-    state.correct = correct if len(correct) else None
-    return found
-
-
 def _check_finite(total: torch.Tensor, epoch: int) -> None:
     value = total.item()
     if not math.isfinite(value):
@@ -215,17 +174,6 @@ def _recalibrate(task: Task, data: Data, train: TrainSpec, precision: Precision)
         num_batches=train.recalibrate_bn,
         autocast=precision.autocast(),
     )
-
-
-def _measure(
-    state: TrainingState, batches: EvalBatches, epoch: int, *, correct: list[torch.Tensor] | None = None
-) -> dict[str, float]:
-    found = state.task.metrics(batches, state.precision.autocast(), correct=correct)
-    if not all(math.isfinite(value) for value in found.values()):
-        raise NonFiniteLoss(epoch, found.get("loss", math.nan))
-    if state.metric is not None and state.metric not in found:
-        raise UndefinedMetric(state.metric, epoch)
-    return found
 
 
 def _now(device: torch.device) -> float:

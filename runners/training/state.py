@@ -8,7 +8,7 @@ is the number of batches done.
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from timm.optim import create_optimizer_v2
 
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
-from runners.training.best_epoch import BestOnValidation, BestWeights
+from runners.training.evaluation import Evaluation
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.schedule import WeightDecay, make_schedule
@@ -29,14 +29,12 @@ class TrainingState:
     """State of a training between two updates.
 
     Attributes:
-        metric: name of the metric that every evaluation must give; None: none must.
-        epoch: epochs that are finished, measured and in `curve`.
+        evaluations: of every trial that shares this training; the first one's are those of the trial itself.
+        epoch: epochs that are finished and measured.
         batches: updates done in the epoch after those.
         loss_sum: sum of the losses of these updates, float64.
         mixing: random number stream for mixup in that epoch.
         seconds: time spent on optimisation.
-        best_weights: None unless `checkpoints.keep` is `best`.
-        correct: which test images were right after the last epoch, (N,) bool on the CPU; None before, or if not kept.
     """
 
     def __init__(
@@ -47,13 +45,11 @@ class TrainingState:
         seed: int,
         updates_per_epoch: int,
         device: torch.device,
-        metric: str | None = None,
-        best_weights: BestWeights | None = None,
-        keeps_predictions: bool = False,
+        evaluations: Sequence[Evaluation],
         processes: ProcessGroup = ALONE,
     ) -> None:
         self.task = task
-        self.metric = metric
+        self.evaluations = evaluations
         self.processes = processes
         self.device = device
         self.precision = Precision(train.amp, device)
@@ -67,12 +63,7 @@ class TrainingState:
         )
         self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.weight_decay = WeightDecay(self.optimizer, train, updates_per_epoch=updates_per_epoch)
-        self.curve: list[dict[str, float]] = []
         self.seconds = 0.0
-        self.chosen = BestOnValidation()
-        self.best_weights = best_weights
-        self.keeps_predictions = keeps_predictions
-        self.correct: torch.Tensor | None = None
         self._train, self._seed, self._updates_per_epoch = train, seed, updates_per_epoch
         self.begin_epoch(0)
 
@@ -98,23 +89,21 @@ class TrainingState:
         return {**self._content(), "loss_sum": self.processes.mean(self.loss_sum), "generators": generators}
 
     def _content(self) -> dict[str, Any]:
+        first, *others = self.evaluations
         state = {
             "epoch": self.epoch,
             "batches": self.batches,
             "loss_sum": self.loss_sum,
             "mixing": self.mixing.get_state(),
-            "curve": self.curve,
             "seconds": self.seconds,
             "task": self.task.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
-            "chosen": self.chosen.state_dict(),
+            **first.state_dict(),
         }
-        if self.best_weights is not None:
-            state["best_weights"] = self.best_weights.state_dict()
-        if self.correct is not None:
-            state["correct"] = self.correct
-        return state
+        # Beside the first one's, so that the checkpoint of a trial by itself is as it always was.
+        shares = {each.trial_id: {**each.state_dict(), "seconds": each.seconds} for each in others}
+        return {**state, "others": shares} if others else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the result of `state_dict`, including the states of the global generators.
@@ -132,41 +121,28 @@ class TrainingState:
 
     def _load(self, state: dict[str, Any]) -> None:
         epoch, batches = int(state["epoch"]), int(state["batches"])
-        curve = [{str(name): value + 0 for name, value in point.items()} for point in state["curve"]]
-        if not 0 <= epoch <= self._train.epochs or [point["epoch"] for point in curve] != list(range(1, epoch + 1)):
-            raise ValueError(f"{len(curve)} epochs in its curve, but its position is after epoch {epoch}")
+        if not 0 <= epoch <= self._train.epochs:
+            raise ValueError(f"its position is after epoch {epoch} of {self._train.epochs}")
         if not 0 <= batches < self._updates_per_epoch:
             raise ValueError(f"its position is after batch {batches} of an epoch of {self._updates_per_epoch}")
-        correct = state.get("correct") if self.keeps_predictions else None
-        if self.keeps_predictions and epoch == self._train.epochs:
-            _check_predictions(correct, curve[-1].get("top1"))
+        first, *others = self.evaluations
+        first.load_state_dict(state, epoch=epoch)
+        for each in others:
+            if each.trial_id not in state.get("others", {}):
+                raise ValueError(f"it does not hold what was measured for the trial {each.trial_id}")
+            share = state["others"][each.trial_id]
+            each.load_state_dict(share, epoch=epoch)
+            each.seconds = float(share["seconds"])
         self.begin_epoch(epoch)
         self.batches = batches
         self.loss_sum.copy_(state["loss_sum"])
         self.mixing.set_state(state["mixing"])
-        self.curve, self.seconds = curve, float(state["seconds"])
-        self.correct = correct
+        self.seconds = float(state["seconds"])
         self.task.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load_state_dict(state["precision"])
-        self.chosen.load_state_dict(state["chosen"])
-        if self.best_weights is not None:
-            if "best_weights" not in state:
-                raise ValueError("it does not hold the best weights, which `keep: best` needs")
-            self.best_weights.load_state_dict(state["best_weights"])
         generators = state["generators"]
         if len(generators) == self.processes.size:
             restore_generators(generators[self.processes.rank], self.device)
         else:  # saved by another number of processes: new streams, so that no number is drawn twice
             torch.manual_seed(stream_seed(self._seed, "continued", self.processes.rank, self.updates))
-
-
-def _check_predictions(correct: Any, top1: float | None) -> None:
-    """Refuse predictions after the last epoch that are not those of its `top1`. With a validation split the test split
-    is still to be measured, so that there is neither."""
-    if top1 is None:
-        return
-    if correct is None:
-        raise ValueError("it does not hold which test images were right, which `keep_predictions` needs")
-    if correct.dtype != torch.bool or correct.ndim != 1 or not math.isclose(100 * correct.double().mean(), top1):
-        raise ValueError("which test images were right does not agree with its metrics")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,23 +22,31 @@ from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
 from runners.data.weights import find_weights
 from runners.tasks import TASKS
+from runners.tasks.classification import evaluation_crop_of
 from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.diagnostics import probe_model
-from runners.training.loop import Report, train_model
+from runners.training.evaluation import Evaluation
+from runners.training.loop import Curves, Report, train_model
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.trials.outcome import NonFiniteLoss, Outcome
+from search_space.schema.identity import training_id, trial_id
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
 from search_space.schema.trial import TrialSpec
 
-__all__ = ["NonFiniteLoss", "Outcome", "run_trial"]
+__all__ = ["NonFiniteLoss", "Outcome", "ReportOther", "run_trial"]
+
+ReportOther = Callable[[str, dict[str, float]], None]
+"""Callback with the id of a trial that shares a training, and its entry of the curve."""
 
 
 def run_trial(
     spec: TrialSpec,
     *,
+    also: Sequence[TrialSpec] = (),
     report: Report,
+    report_other: ReportOther = lambda key, point: None,
     resources: Resources,
     device: str | None = None,
     directory: Path | None = None,
@@ -49,13 +58,18 @@ def run_trial(
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
 ) -> Outcome:
-    """Train and evaluate the trial of `spec`.
+    """Train and evaluate the trial of `spec`, and evaluate the trials of `also` with it.
 
     Args:
+        also: further trials that differ from it in evaluation-only options; they get the outcomes that their own
+            trainings would have given, in `Outcome.others`. If an evaluation fails, all of them fail.
         report: callback with `{"epoch": n, "train_loss": ..., "top1": ..., ...}` once per epoch (`val_top1`, ... where
             the task holds out a validation split); returning True stops the training.
+        report_other: callback with the id of each further trial and its own entry, before `report` has that epoch's;
+            after a resume, with the entries so far.
         device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
-        directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`).
+        directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`);
+            further trials have theirs beside it.
         checkpoints: when to save, and which weights to keep; an interrupted trial is resumed in any case.
         origin: data, code and software of the trial, as text; a checkpoint of another origin is not resumed.
         keep_predictions: keep which test images are right, for the record.
@@ -74,6 +88,8 @@ def run_trial(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if processes.size > 1 and where.type == "cuda":
         where = torch.device("cuda", processes.rank)
+    assert {training_id(each) for each in also} <= {training_id(spec)}, "trials that do not share a training"
+    specs = (spec, *also)
     info = describe_dataset(spec.task, resources)
     kind = TASKS[spec.task.name]
     model = kind.build(spec, info, seed=spec.seed)
@@ -89,6 +105,7 @@ def run_trial(
         img_size=kind.input_size(spec, info),
         seed=spec.seed,
         info=info,
+        **({"crops": [evaluation_crop_of(each, info) for each in specs]} if spec.task.evaluation_only else {}),
     )
     data = load(share=processes.shard_of if processes.size > 1 else None)
     if processes.size > 1 and where.type == "cuda":
@@ -103,45 +120,93 @@ def run_trial(
         task = kind(model.to(where), info=info, spec=spec.task, train=spec.train, device=where)
         if processes.size > 1:
             task.share()
-        checkpoint = TrialCheckpoint(spec, directory, checkpoints, origin=origin, processes=processes)
-        best = BestWeights(metric) if checkpoints.keep == "best" else None
+        folders = [_folder_of(each, spec, directory) for each in specs]
+        kept = [
+            TrialCheckpoint(each, folder, checkpoints, origin=origin, processes=processes)
+            for each, folder in zip(specs, folders, strict=True)
+        ]
+        evaluations = [
+            Evaluation(
+                trial_id(each),
+                task.measured_as(each.task),
+                on,
+                spec.train,
+                num_test=info.num_test,
+                metric=metric,
+                best_weights=BestWeights(metric) if checkpoints.keep == "best" else None,
+                keeps_predictions=keep_predictions,
+                processes=processes,
+            )
+            for each, on in zip(specs, data.measured, strict=True)
+        ]
+
+        def tell_others(points: Iterable[dict[str, float]]) -> None:
+            for each, point in zip(evaluations[1:], points, strict=True):
+                report_other(each.trial_id, point)
+
+        def report_all(points: list[dict[str, float]]) -> bool:
+            tell_others(points[1:])
+            return report(points[0])
+
+        def resumed(curves: Curves) -> None:
+            on_resume(curves[0])
+            for points in zip(*curves[1:], strict=True):
+                tell_others(points)
+
         trained = train_model(
             task,
             data,
             spec.train,
             seed=spec.seed,
             device=where,
-            report=report,
-            metric=metric,
-            checkpoint=checkpoint,
-            best_weights=best,
-            keep_predictions=keep_predictions,
-            on_resume=on_resume,
+            evaluations=evaluations,
+            report=report_all,
+            checkpoint=kept[0],
+            on_resume=resumed,
             is_preempted=is_preempted,
             processes=processes,
         )
-        probed: dict[str, float] = {}
-        if spec.task.probes and trained.status == "completed" and processes.is_first:
+        is_completed = trained.status == "completed"
+        probed: list[dict[str, float]] = [{} for _ in specs]
+        if spec.task.probes and is_completed and processes.is_first:
             whole = data if processes.size == 1 else load()
-            images = whole.test if whole.samples is None else whole.samples
-            probed = probe_model(task.encoder, images, spec.task, num_images=info.num_test, directory=directory)
-        if trained.status == "completed" and best is not None and processes.is_first:
-            watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
-            checkpoint.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
-        elif trained.status == "completed" and checkpoints.keep == "last" and processes.is_first:
-            checkpoint.keep_weights(task.weights(), epoch=len(trained.curve), chosen_by="last epoch")
-    return Outcome(
-        status=trained.status,
-        metrics={**trained.metrics, **probed},
-        curve=trained.curve,
-        epochs=len(trained.curve),
-        train_seconds=trained.train_seconds,
-        total_seconds=checkpoint.earlier_seconds + time.perf_counter() - start,
-        device=_device_name(where),
-        host=socket.gethostname(),
-        correct="" if trained.correct is None else encode_correct(trained.correct.tolist()),
-        notes=[*notes, *task.remarks()] if trained.status == "completed" else [],
+            for found, each, on, folder in zip(probed, evaluations, whole.measured, folders, strict=True):
+                images = on.test if whole.samples is None else whole.samples
+                began = time.perf_counter()
+                found |= probe_model(each.model.encoder, images, spec.task, num_images=info.num_test, directory=folder)
+                each.seconds += time.perf_counter() - began
+        for files, each in zip(kept, evaluations, strict=True):
+            best = each.best_weights
+            if is_completed and best is not None and processes.is_first:
+                watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
+                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
+            elif is_completed and checkpoints.keep == "last" and processes.is_first:
+                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch")
+    seconds = [each.seconds for each in evaluations]
+    seconds[0] = kept[0].earlier_seconds + time.perf_counter() - start - sum(seconds[1:])
+    first, *others = (
+        Outcome(
+            status=trained.status,
+            metrics={**metrics, **found},
+            curve=each.curve,
+            epochs=len(each.curve),
+            train_seconds=trained.train_seconds,
+            total_seconds=took,
+            device=_device_name(where),
+            host=socket.gethostname(),
+            correct="" if each.correct is None or not is_completed else encode_correct(each.correct.tolist()),
+            notes=[*notes, *task.remarks()] if is_completed else [],
+        )
+        for each, metrics, found, took in zip(
+            evaluations, trained.metrics or [{} for _ in specs], probed, seconds, strict=True
+        )
     )
+    return replace(first, others={each.trial_id: other for each, other in zip(evaluations[1:], others, strict=True)})
+
+
+def _folder_of(spec: TrialSpec, first: TrialSpec, directory: Path | None) -> Path | None:
+    """The directory of a trial, beside that of the one that trains."""
+    return directory if directory is None or spec is first else directory.with_name(trial_id(spec))
 
 
 def _device_name(device: torch.device) -> str:

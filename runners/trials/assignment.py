@@ -37,6 +37,8 @@ class Assignment:
         session: id of this start of the driver.
         role: `retune` for a trial that tunes a variant; else empty.
         alone: it ran out of memory beside other trials, so it gets its device to itself.
+        also: further trials that are measured in this one's training; they start and end with it.
+        trained_by: of such a trial, the id of the one that trains; else empty.
     """
 
     trial_id: str
@@ -47,6 +49,8 @@ class Assignment:
     session: str = ""
     role: TrialRole = ""
     alone: bool = False
+    also: tuple[Assignment, ...] = ()
+    trained_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Map
             "correct": result.correct,
             "notes": list(result.notes),
         }
+    if running.assignment.trained_by:
+        update["total_seconds"] = 0.0  # the time until the end is that of the trial that trained
     if isinstance(result, Outcome):
         update |= {
             "train_seconds": result.train_seconds,
@@ -134,5 +140,6 @@ def _base_record(assignment: Assignment) -> TrialRecord:
         attempt=assignment.attempt,
         session=assignment.session,
         role=assignment.role,
+        trained_by=assignment.trained_by,
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )

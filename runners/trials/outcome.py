@@ -1,10 +1,11 @@
-"""Outcome of one training, before the driver makes a record of it. Crosses the process boundary as JSON."""
+"""Outcome of one training, before the driver makes records of it. Crosses the process boundary as JSON."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from results.store.records import Failure
 from search_space.parsing.secrets import masked
@@ -59,6 +60,8 @@ class Outcome:
     `completed`: all epochs done; `pruned`: stopped by the pruner; `preempted`: interrupted, to be continued later.
     `correct`: which test images were right, as in `TrialRecord.correct`; empty unless predictions are kept.
     `notes`: what a reader of its numbers must know, a phrase each.
+    `others`: trial id -> outcome of each further trial that shared the training; their `total_seconds` are those of
+    their own evaluations, which the trial's own do not contain.
     """
 
     status: Literal["completed", "pruned", "preempted"]
@@ -71,6 +74,13 @@ class Outcome:
     host: str = ""
     correct: str = ""
     notes: list[str] = field(default_factory=list)
+    others: dict[str, Outcome] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Outcome:
+        """The outcome of its plain values, as `dataclasses.asdict` gives them."""
+        others = {key: cls.of(each) for key, each in content.get("others", {}).items()}
+        return cls(**{**content, "others": others})
 
 
 def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:

@@ -15,7 +15,15 @@ from typing import Any
 from search_space.schema.attention import RELEASED_KERNELS
 from search_space.schema.trial import Setting, TrialSpec
 
-__all__ = ["IDENTITY_VERSION", "canonical_json", "trial_id", "trial_id_of", "variant_id", "variant_id_of"]
+__all__ = [
+    "IDENTITY_VERSION",
+    "canonical_json",
+    "training_id",
+    "trial_id",
+    "trial_id_of",
+    "variant_id",
+    "variant_id_of",
+]
 
 IDENTITY_VERSION = 1
 
@@ -38,6 +46,16 @@ def variant_id(setting: Setting) -> str:
     """Id of a variant: 12 hexadecimal digits, without the seed of a `TrialSpec`."""
     bare = setting.setting if isinstance(setting, TrialSpec) else setting
     return variant_id_of(canonical_json(bare))
+
+
+def training_id(setting: Setting) -> str:
+    """Id of what is trained: that of the variant without its evaluation-only options, so equal ids at equal seeds are
+    one training, whatever it is measured by."""
+    bare = setting.setting if isinstance(setting, TrialSpec) else setting
+    fields = type(bare.task).model_fields
+    defaults = {name: fields[name].get_default() for name in bare.task.evaluation_only}
+    task = bare.task.model_copy(update=defaults) if defaults else bare.task
+    return variant_id(bare.model_copy(update={"task": task}))
 
 
 def trial_id_of(canonical: str, seed: int) -> str:

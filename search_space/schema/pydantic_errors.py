@@ -321,6 +321,8 @@ NODE_FORMS = {
     "retune.seeds": "a list of seeds",
     "seeds": f"a count from 1 to {MAX_SEEDS}, or a list of seeds",
     "img_size": "a side, or [height, width]",
+    "test_img_size": "a side, or [height, width]",
+    "crop_pct": "a number above 0 and at most 2, or model",
 }
 _SECTION_FORMS = {
     "prune": "{pruner: median, ...options}",

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
 from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDatasetSpec
+from search_space.schema.img_size import ImgSize
 from search_space.schema.pretrained import weights_text
 from search_space.schema.task import ClassificationSpec, Task, TaskSpec
 
@@ -52,17 +53,6 @@ VIT_DEFAULTS: dict[str, Any] = {
 
 BERT_DEFAULTS: dict[str, Any] = {"depth": 4, "embed_dim": 128, "num_heads": 4, "mlp_ratio": 4.0}
 """A BERT that a CPU trains. BERT-small of the papers is 4, 512, 8, 4.0."""
-
-
-def _img_size_tag(value: Any) -> str:
-    return "pair" if isinstance(value, list | tuple) else "side"
-
-
-Side = Annotated[int, Field(ge=1, le=65_536)]
-ImgSize = Annotated[
-    Annotated[Side, Tag("side")] | Annotated[tuple[Side, Side], Tag("pair")],
-    Discriminator(_img_size_tag),
-]
 
 
 def _untagged(model: str) -> str:

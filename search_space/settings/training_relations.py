@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from search_space.parsing.errors import did_you_mean
 from search_space.schema.trial import Setting, TaskSpec, TrainSpec
 from search_space.settings.broken_relation import BrokenRelation
+from search_space.settings.evaluation_relations import evaluation_relations
 from search_space.settings.self_supervised_relations import self_supervised_relations
 from search_space.settings.task_relations import task_relations
 from search_space.settings.text_relations import text_relations
@@ -37,6 +38,7 @@ def broken_relations(setting: Setting) -> list[BrokenRelation]:
         *_probes(task),
         *_without_effect(task, train),
         *task_relations(task),
+        *evaluation_relations(setting),
         *text_relations(setting),
         *self_supervised_relations(setting),
         *_optimizer(train),

@@ -33,6 +33,8 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "trials": {
             "total": forecast.num_trials,
             "left": forecast.num_left,
+            "trainings_total": _trainings(forecast),
+            "trainings_left": forecast.num_left if plan.sweep.search else forecast.num_trainings_left,
             "from_studies": forecast.provided.get(STUDIES, 0),
             "from_cache": forecast.provided.get(CACHE, 0),
             "retune_total": forecast.num_retune,
@@ -54,6 +56,11 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
     }
 
 
+def _trainings(forecast: Forecast) -> int:
+    """Trainings of all trials: a search trains each, and a design those that are measured alike together."""
+    return forecast.num_trials if forecast.plan.sweep.search else len(forecast.trainings) * len(forecast.seeds)
+
+
 def _variant(each: VariantForecast, num_seeds: int) -> dict[str, Any]:
     return {
         "name": each.variant.name,
@@ -66,12 +73,14 @@ def _variant(each: VariantForecast, num_seeds: int) -> dict[str, Any]:
         "num_trials": 0 if each.reasons else num_seeds,
         "num_left": each.num_left,
         "num_provided": each.num_provided,
+        "num_measured": each.num_measured,
         "params_m": each.params_m,
         "gmacs": each.gmacs,
         "activation_mib": each.activation_mib,
         "training_mib": each.training_mib,
         "seconds_per_trial": each.seconds,
         "seconds_source": each.source,
+        "measuring_seconds": each.measuring_seconds,
     }
 
 

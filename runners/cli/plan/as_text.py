@@ -54,6 +54,12 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
         yield from _trials(forecast)
     if forecast.num_left < forecast.num_trials:
         yield f"{forecast.num_trials - forecast.num_left} trials are done in {run_dir}, {forecast.num_left} are left"
+    if forecast.num_trained_again:
+        number = forecast.num_trained_again
+        yield (
+            f"{number} of them {'is' if number == 1 else 'are'} of trainings that have ended, which are done again: "
+            "weights are not kept for other ways of measuring"
+        )
     yield from _taken_over(forecast, cache_dir)
     yield _peak(forecast)
     yield from _other_resources(forecast)
@@ -104,6 +110,10 @@ def _trials(forecast: Forecast) -> Iterator[str]:
     text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials"
     dropped = len(forecast.variants) - kept
     yield text + (f"; {dropped} variants dropped" if dropped else "")
+    ways = sorted({len(group) for group in forecast.trainings})
+    if ways and ways[-1] > 1:
+        number = f"{ways[0]} to {ways[-1]}" if len(ways) > 1 else str(ways[0])
+        yield f"{kept * seeds} trials take {len(forecast.trainings) * seeds} trainings, each measured {number} ways"
     if forecast.num_retune:
         retune = forecast.plan.sweep.retune
         assert retune is not None

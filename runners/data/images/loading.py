@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, SourceInfo, Split, TrainBatches
+from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Measured, SourceInfo, Split, TrainBatches
 from runners.data.epochs import train_batch_size
+from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout
 from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out
 from runners.data.images.timm_loader import LoaderTrainBatches
@@ -43,8 +45,13 @@ def load_images(
     seed: int,
     share: Share | None,
     info: DataInfo,
+    crops: Sequence[EvaluationCrop] = (),
 ) -> Data:
-    """Batches of one trial: images (B, C, H, W), labels (B,); see `load_data`."""
+    """Batches of one training: images (B, C, H, W), labels (B,); see `load_data`.
+
+    Args:
+        crops: of every trial that is measured by this training, the first one's first; default: one, of whole images.
+    """
     train_split, test_split = source_of(task.dataset).load(task.dataset, resources, info, img_size)
     val_split: Split | None = None
     if info.num_val:
@@ -54,16 +61,36 @@ def load_images(
     shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
     evaluated: dict[str, Any] = {**shape, "num_workers": resources.num_workers}
 
-    def evaluation(split: Split) -> EvalBatches:
-        return evaluation_batches(split, batch_size=train.batch_size, share=share, **evaluated)
+    def evaluation(split: Split, crop: EvaluationCrop) -> EvalBatches:
+        return evaluation_batches(split, batch_size=train.batch_size, share=share, crop=crop, **evaluated)
 
+    def measured(crop: EvaluationCrop) -> Measured:
+        size = info.img_size if crop.mode else _fewer_pixels(crop.scaled, info.img_size)
+        is_other = size != _fewer_pixels(img_size, info.img_size)
+        val, test = val_split, test_split
+        # Training images never depend on how a model is measured, so others are decoded a second time.
+        if is_other and isinstance(test_split, Images) and task.dataset.num_built_in is None:
+            again, test = source_of(task.dataset).load(task.dataset, resources, info, size)
+            val = hold_out(again, task.val_fraction)[1] if info.num_val else None
+        return Measured(
+            val=None if val is None else evaluation(val, crop),
+            test=evaluation(test, crop),
+        )
+
+    first, *further = (measured(crop) for crop in crops or (EvaluationCrop(img_size),))
     return Data(
         info=info,
         train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, share=share, **shape),
         calibration=evaluation_batches(calibration, batch_size=batch_size, share=None, **evaluated),
-        val=None if val_split is None else evaluation(val_split),
-        test=evaluation(test_split),
+        val=first.val,
+        test=first.test,
+        further=tuple(further),
     )
+
+
+def _fewer_pixels(size: tuple[int, int], native: tuple[int, int]) -> tuple[int, int]:
+    """The size at which a dataset in memory is decoded for an input of `size`."""
+    return min(size, native, key=lambda each: each[0] * each[1])
 
 
 def _train_batches(

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from runners.data.dataset_info import DataInfo, EvalBatches, Images, Split
+from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.holdout import VAL_SEED, stratified_holdout
 from runners.data.images.timm_loader import LoaderBatches, subset
 from runners.data.random_streams import generator
@@ -44,13 +45,21 @@ def evaluation_batches(
     batch_size: int,
     num_workers: int,
     share: Share | None,
+    crop: EvaluationCrop | None = None,
 ) -> EvalBatches:
     """Every image once, in order: images (B, C, H, W), labels (B,).
 
     Args:
+        crop: what of an image is seen, and at which size; None: all of it, at `img_size`.
         share: positions of this process's images in every batch; None: all.
     """
-    shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device, "batch_size": batch_size}
+    shape: dict[str, Any] = {
+        "info": info,
+        "img_size": img_size,
+        "device": device,
+        "batch_size": batch_size,
+        "crop": crop,
+    }
     if isinstance(split, Images):
         batches = TensorBatches(split, **shape)
         return ShardedEvalBatches(batches, share) if share else batches

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
 
 from runners.data.dataset_info import Batch, DataInfo
 from runners.data.decoding import pil_mode
+from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.random_streams import generator, global_streams, stream_seed
 from runners.data.sharding import Share, reading
 from runners.data.streams.images import StreamImages
@@ -77,7 +78,11 @@ class LoaderTrainBatches:
 
 
 class LoaderBatches:
-    """Batches with every image once, in order, with timm's evaluation transform (`EvalBatches`)."""
+    """Batches with every image once, in order, with timm's evaluation transform (`EvalBatches`).
+
+    Args:
+        crop: of an evaluation; default: the middle of the image, its shorter side scaled to `img_size`.
+    """
 
     def __init__(
         self,
@@ -89,14 +94,17 @@ class LoaderBatches:
         device: torch.device,
         num_workers: int,
         share: Share | None = None,
+        crop: EvaluationCrop | None = None,
     ) -> None:
+        crop = crop or EvaluationCrop(img_size)
         self._device = device
         self._loader: Any = create_loader(
             _SeededImages(dataset, info, 0),  # pyright: ignore[reportArgumentType]
-            input_size=(info.in_chans, *img_size),
+            input_size=(info.in_chans, *crop.img_size),
             batch_size=batch_size,
             is_training=False,
-            crop_pct=1.0,
+            crop_pct=crop.crop_pct,
+            crop_mode=crop.mode,
             **_shared(info, num_workers, device),
         )
         is_stream = isinstance(dataset, SampleStream)

@@ -148,7 +148,7 @@ class _OrchestratorScheduler(FIFOScheduler):
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
-        if result.get("kind") not in ("placed", "epoch", "resumed"):
+        if result.get("kind") not in ("placed", "epoch", "other", "resumed"):
             return TrialScheduler.CONTINUE
         content = json.loads(result["content"])
         if result["kind"] == "placed":
@@ -158,6 +158,9 @@ class _OrchestratorScheduler(FIFOScheduler):
         self._placement.record_node(trial.config["key"], result["node"])
         if result["kind"] == "resumed":
             self._error.guard(lambda: self._orchestrator.resume(trial.config["key"], content))
+            return TrialScheduler.CONTINUE
+        if result["kind"] == "other":
+            self._error.guard(lambda: self._orchestrator.report_other(content["key"], content["metrics"]))
             return TrialScheduler.CONTINUE
         stop = self._error.guard(lambda: self._orchestrator.report(trial.config["key"], content), otherwise=True)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
@@ -253,7 +256,7 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
         message = f"its worker failed {times}: {cause}" if cause else f"its worker was lost {times} ({_GUESS})"
         return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
     content = json.loads(result["content"])
-    return Outcome(**content) if result["kind"] == "outcome" else Failure.model_validate(content)
+    return Outcome.of(content) if result["kind"] == "outcome" else Failure.model_validate(content)
 
 
 def _error_in(reason: str) -> str:
@@ -270,6 +273,7 @@ def _worker_config(
     resources = orchestrator.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
     job = {
         "trial": assignment.spec.model_dump(mode="json"),
+        "also": [each.spec.model_dump(mode="json") for each in assignment.also],
         "resources": resources.model_dump(mode="json"),
         "checkpoints": sweep.checkpoints.model_dump(mode="json"),
         "metric": sweep.metric,

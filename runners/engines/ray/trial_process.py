@@ -3,8 +3,9 @@
 This module imports torch and timm but never ray: a forkserver preloads it once per worker, so that every trial starts
 in milliseconds with everything imported and nothing shared but code. A crash of the child is one failed trial.
 
-Messages, child to parent: ("resumed", curve), ("epoch", metrics), ("outcome", dict), ("failure", dict). Parent to
-child, after each epoch: True to stop, False to go on. SIGTERM asks the trial to save itself and end as `preempted`.
+Messages, child to parent: ("resumed", curve), ("other", {key, metrics}) of a trial that is measured in this training,
+("epoch", metrics), ("outcome", dict), ("failure", dict). Parent to child, after each epoch: True to stop, False to go
+on. SIGTERM asks the trial to save itself and end as `preempted`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
     """Train one trial and send its outcome. Never raises: a failure is a message.
 
     Args:
-        job: `trial`, `resources`, `checkpoints` and `origin` as plain values, `metric`, `keep_predictions`, and `log`,
-            the path of the trial's log.
+        job: `trial`, `also`, `resources`, `checkpoints` and `origin` as plain values, `metric`, `keep_predictions`,
+            and `log`, the path of the trial's log.
     """
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
@@ -51,6 +52,13 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
                 return False
             raise
 
+    def report_other(key: str, metrics: dict[str, float]) -> None:
+        try:
+            connection.send(("other", {"key": key, "metrics": metrics}))
+        except OSError:
+            if not is_preempted():
+                raise
+
     try:
         _redirect_output(job["log"])
         limits = Resources.model_validate(job["resources"])
@@ -58,7 +66,9 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
         _hold_to_share(limits)
         outcome = run_trial_in_processes(
             TrialSpec.model_validate(job["trial"]),
+            also=[TrialSpec.model_validate(each) for each in job["also"]],
             report=report,
+            report_other=report_other,
             resources=limits,
             directory=Path(job["log"]).parent if job["log"] else None,
             checkpoints=Checkpoints.model_validate(job["checkpoints"]),

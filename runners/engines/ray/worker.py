@@ -69,7 +69,7 @@ class TrialWorker(tune.Trainable):
             kind, content = self._exit_description()
         if kind == "epoch":
             self._unanswered = True
-        if kind in ("epoch", "resumed"):
+        if kind in ("epoch", "other", "resumed"):
             return {"kind": kind, "content": json.dumps(content), "node": self._node}
         self._end_child()
         return {"kind": kind, "content": json.dumps(content), "node": self._node, DONE: True}
