@@ -13,6 +13,7 @@ from runners.data import Data, DataInfo
 from runners.data.views.banks import BANK, MEASURED
 from runners.data.views.crops import Crops
 from runners.tasks import TASKS
+from runners.training.evaluation import Evaluation
 from runners.training.loop import train_model
 from search_space.schema.trial import Setting
 
@@ -96,14 +97,15 @@ def test_trainings_equal_the_released_loop(golden):
     task = TASKS["self_supervised"](model, info=info, spec=setting.task, train=setting.train, device=CPU)
     centers = []
 
-    def keep_center(entry):
+    def keep_center(entries):
         centers.append(task.state_dict()["centers"][0].clone())
         return False
 
     data = Data(info, Recorded(golden, config), [], None, measured_images(side))
-    ended = train_model(task, data, setting.train, seed=0, device=CPU, report=keep_center)
+    measured = Evaluation("golden", task, data.measured[0], setting.train, num_test=2)
+    train_model(task, data, setting.train, seed=0, device=CPU, evaluations=[measured], report=keep_center)
     losses = golden.tensors["losses"].view(config["epochs"], updates).mean(dim=1).tolist()
-    assert [point["train_loss"] for point in ended.curve] == pytest.approx(losses, rel=0, abs=tolerance["losses"])
+    assert [point["train_loss"] for point in measured.curve] == pytest.approx(losses, rel=0, abs=tolerance["losses"])
     for epoch, center in enumerate(centers):
         want = golden.tensors[f"step.{(epoch + 1) * updates - 1}.center"]
         torch.testing.assert_close(center, want, rtol=0, atol=tolerance["center"])

@@ -69,14 +69,14 @@ def test_timms_schedules_are_known(sched):
 def test_unknown_schedule():
     assert _problems(sched="cosin") == [
         "train.sched: unknown schedule 'cosin'\n"
-        "  known: constant, cosine, multistep, none, poly, rsqrt, step, tanh, wsd.  Did you mean 'cosine'?"
+        "  known: constant, cosine, dino, multistep, none, poly, rsqrt, step, tanh, wsd.  Did you mean 'cosine'?"
     ]
 
 
 def test_plateau_is_refused():
     assert _problems(sched="plateau") == [
         "train.sched: 'plateau' would adapt the learning rate to the split that is evaluated\n"
-        "  known: constant, cosine, multistep, none, poly, rsqrt, step, tanh, wsd."
+        "  known: constant, cosine, dino, multistep, none, poly, rsqrt, step, tanh, wsd."
     ]
 
 
