@@ -299,6 +299,10 @@ def make_plan(file: SweepFile, *, profile: str = "", say: Callable[[str], None] 
                 text = f"the variant {variant.name!r} cannot be trained: {broken.path}: {broken.message}"
                 hint = "; ".join(filter(None, (broken.hint, "or drop such variants by `require`")))
                 untrainable.setdefault(broken.message, file.problem(("space",), text, hint, at_key=True))
+        if sweep.metric not in variant.setting.task.measured:
+            text = f"the variant {variant.name!r} has no metric {sweep.metric!r}, by which the sweep compares"
+            hint = f"it has {', '.join(variant.setting.task.measured)}"
+            untrainable.setdefault(sweep.metric, file.problem(("metric",), text, hint))
         if not reasons and (twin := _twin(plan, variant)):
             reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:

@@ -72,6 +72,9 @@ def make_schedule(optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -
     """
     if train.sched == "dino":
         return _DinoSchedule(optimizer, train, updates_per_epoch=updates_per_epoch)
+    decays: dict[str, Any] = {} if train.decay_epochs is None else {"decay_epochs": train.decay_epochs}
+    if train.decay_milestones:
+        decays["decay_milestones"] = train.decay_milestones
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched=train.sched,
@@ -81,6 +84,7 @@ def make_schedule(optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -
         warmup_lr=train.warmup_lr,
         min_lr=train.min_lr,
         decay_rate=train.decay_rate,
+        **decays,
         step_on_epochs=False,
         updates_per_epoch=updates_per_epoch,
     )

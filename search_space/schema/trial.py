@@ -155,6 +155,12 @@ class TrainSpec(Spec):
         le=10,
         description="factor of each decay of `step` and `multistep`; the power of `poly`",
     )
+    decay_epochs: int | None = Field(
+        default=None, ge=1, description="epochs between two decays of `step`; default: timm's 90"
+    )
+    decay_milestones: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = Field(
+        default=(), max_length=100, description="epochs of the decays of `multistep`; default: timm's 90, 180, 270"
+    )
     clip_grad: float | None = Field(default=None, gt=0)
     clip_mode: Literal["norm", "value", "agc", "parameter"] = Field(
         default="norm",

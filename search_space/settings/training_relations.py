@@ -7,6 +7,7 @@ names. What timm and the data decide is checked by `runners/training/train_check
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from search_space.parsing.errors import did_you_mean
@@ -117,15 +118,7 @@ def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
         yield BrokenRelation(path, f"unknown schedule {sched!r}", did_you_mean(sched, SCHEDULES), (path,))
         return
     yield from _warmup(train)
-    decaying_epochs = train.epochs - (train.warmup_epochs if train.warmup_prefix else 0)
-    if sched in ("step", "multistep") and decaying_epochs <= _FIRST_STEP_EPOCH:
-        after = f" after warmup_epochs={train.warmup_epochs}" if train.warmup_prefix else ""
-        yield BrokenRelation(
-            path,
-            f"{sched!r} decays first after epoch {_FIRST_STEP_EPOCH}{after}, but epochs={train.epochs}",
-            "write constant, or choose cosine",
-            (path, "train.epochs", *(("train.warmup_epochs", "train.warmup_prefix") if after else ())),
-        )
+    yield from _steps_down(train)
     if sched not in _WITH_RATE and train.decay_rate != TrainSpec.model_fields["decay_rate"].default:
         yield BrokenRelation(
             "train.decay_rate",
@@ -163,6 +156,40 @@ def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
                 "train for more epochs, with a smaller batch_size or less warm-up, or choose cosine",
                 (path, "train.epochs", "train.warmup_epochs", "train.batch_size", "task"),
             )
+
+
+def _steps_down(train: TrainSpec) -> Iterator[BrokenRelation]:
+    """When `step` and `multistep` decay."""
+    sched, path, own = train.sched, "train.sched", {"step": "decay_epochs", "multistep": "decay_milestones"}
+    for owner, name in own.items():
+        value = getattr(train, name)
+        if value and sched != owner:
+            message = f"{sched!r} has no {name}, so {json.dumps(value)} would have no effect"
+            yield BrokenRelation(f"train.{name}", message, f"leave it out, or choose {owner}", (f"train.{name}", path))
+    if sched not in own:
+        return
+    if list(train.decay_milestones) != sorted(set(train.decay_milestones)):
+        message = f"milestones are epochs in rising order, but got {list(train.decay_milestones)}"
+        hint = f"write {sorted(set(train.decay_milestones))}"
+        yield BrokenRelation("train.decay_milestones", message, hint, ("train.decay_milestones",))
+        return
+    at = train.decay_epochs if sched == "step" else next(iter(train.decay_milestones), None)
+    last = at if sched == "step" else next(reversed(train.decay_milestones), None)
+    first = _FIRST_STEP_EPOCH if at is None else at
+    after = f" after warmup_epochs={train.warmup_epochs}" if train.warmup_prefix else ""
+    decaying_epochs = train.epochs - (train.warmup_epochs if train.warmup_prefix else 0)
+    if decaying_epochs <= (first if last is None else last):
+        what = "first" if decaying_epochs <= first else "last"
+        epoch = first if what == "first" else last
+        yield BrokenRelation(
+            path if at is None else f"train.{own[sched]}",
+            f"{sched!r} decays {what} after epoch {epoch}{after}, but epochs={train.epochs}",
+            "write constant, or choose cosine" if at is None else f"write smaller {own[sched]}, or more epochs",
+            (
+                *(path, "train.epochs", f"train.{own[sched]}"),
+                *(("train.warmup_epochs", "train.warmup_prefix") if after else ()),
+            ),
+        )
 
 
 def _warmup(train: TrainSpec) -> Iterator[BrokenRelation]:

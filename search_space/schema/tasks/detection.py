@@ -76,6 +76,10 @@ class DetectionSpec(TaskSpec):
     )
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        return tuple(name for name in self.metrics if self.has_masks or not name.startswith("mask_"))
+
+    @property
     def has_masks(self) -> bool:
         """Whether there are masks, in training and in the metrics."""
         return self.detector == "mask_rcnn"

@@ -13,7 +13,7 @@ from timm.scheduler import create_scheduler_v2
 from runners.data.epochs import updates_of_an_epoch
 from runners.training.schedule import WeightDecay, learning_rates, make_schedule, peak_learning_rate
 from search_space import Setting, TrainSpec, variant_id
-from search_space.settings.training_relations import SCHEDULES
+from search_space.settings.training_relations import SCHEDULES, broken_relations
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROWS = re.findall(r"^\| (\w+) \| (-|true|false) \| (.*) \|$", (DOCS / "sweep_format.md").read_text(), re.MULTILINE)
@@ -152,3 +152,33 @@ def test_schedules_go_on_after_the_state_of_an_optimiser_was_loaded(options) -> 
     decay.step_update(6)
     name = "lr" if "sched" in options else "weight_decay"
     assert optimizer.param_groups[0][name] != before[name]
+
+
+def test_the_two_decays_of_a_detectors_recipe() -> None:
+    """Mask R-CNN 1x: 12 epochs, a tenth of the rate after 8 and again after 11. timm decays one update early."""
+    train = TrainSpec(epochs=12, sched="multistep", decay_milestones=(8, 11), lr=1e-4)
+    found = learning_rates(train, range(0, 1200, 50), updates_per_epoch=100)
+    assert found == pytest.approx([1e-4] * 16 + [1e-5] * 6 + [1e-6] * 2, rel=1e-9)
+    steps = TrainSpec(epochs=9, sched="step", decay_epochs=3, decay_rate=0.5, lr=1.0)
+    assert learning_rates(steps, [0, 25, 35, 65, 89], updates_per_epoch=10) == pytest.approx([1, 1, 0.5, 0.25, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("train", "path", "message"),
+    [
+        ({"sched": "cosine", "decay_milestones": (3,)}, "train.decay_milestones", "'cosine' has no decay_milestones"),
+        (
+            {"sched": "multistep", "decay_epochs": 3},
+            "train.decay_epochs",
+            "'multistep' has no decay_epochs, so 3 would",
+        ),
+        ({"sched": "multistep", "decay_milestones": (8, 3)}, "train.decay_milestones", "in rising order"),
+        ({"sched": "multistep", "decay_milestones": (3, 10)}, "train.decay_milestones", "last after epoch 10, but"),
+        ({"sched": "step", "decay_epochs": 12}, "train.decay_epochs", "first after epoch 12, but epochs=10"),
+        ({"sched": "multistep"}, "train.sched", "first after epoch 90, but epochs=10"),
+    ],
+)
+def test_decays_that_never_come_are_refused(train, path, message) -> None:
+    (found,) = broken_relations(Setting(train=TrainSpec(epochs=10, **train)))
+    assert found.path == path
+    assert message in found.message
