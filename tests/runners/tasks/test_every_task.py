@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from results import Run
 from runners.data import describe_dataset, load_data
 from runners.data.loading import TASK_DATA
 from runners.data.random_streams import generator
 from runners.data.survey.survey import LOOKS, survey_dataset
+from runners.planning.plan import make_plan
+from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
 from runners.training.trial import NonFiniteLoss, run_trial
+from search_space import load_sweep
 from search_space.schema.identity import canonical_json
 from search_space.schema.metrics import METRICS
 from search_space.schema.resources import Resources
@@ -87,21 +94,27 @@ SETTINGS = {
         "train": TRAIN,
     },
 }
+"""Beside the sections of a setting: `falls`, options of the task with which its loss must fall; `not_of_weights`,
+metrics that do not depend on the weights that are kept alone."""
+
+
+def written_setting(
+    name: str, *, train: dict[str, Any] | None = None, task: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The setting of a task as it is written in a sweep, with other options of training or of the task."""
+    written = SETTINGS[name]
+    sections = {"task": {**written["task"], **(task or {})}, "train": {**written["train"], **(train or {})}}
+    return {"arch": written["arch"], **sections}
+
+
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]
 KEEP = Checkpoints(min_seconds=0, keep="last")
 every_task = pytest.mark.parametrize("name", sorted(TASKS))
 
 
-def setting_of(name, *, train=None, task=None) -> Setting:
-    written = SETTINGS[name]
-    return Setting.model_validate(
-        {
-            "arch": written["arch"],
-            "task": {**written["task"], **(task or {})},
-            "train": {**written["train"], **(train or {})},
-        }
-    )
+def setting_of(name, **changes) -> Setting:
+    return Setting.model_validate(written_setting(name, **changes))
 
 
 def made(setting: Setting):
@@ -315,3 +328,55 @@ def test_two_processes_measure_what_one_measures(name, tmp_path):
         printed, _ = rank.communicate(timeout=300)
         assert rank.returncode == 0
         assert json.loads(printed) == pytest.approx(alone, rel=1e-5)
+
+
+def written_sweep(name: str, folder: Path, **train) -> Path:
+    """A sweep of one variant and two seeds. JSON is YAML."""
+    sweep = {
+        "name": "every",
+        "baseline": written_setting(name, train=train),
+        "design": "factorial",
+        "seeds": 2,
+        "metric": TASK_SPECS[name].metrics[0],
+        "checkpoints": {"min_seconds": 0},
+    }
+    path = folder / "sweep.yaml"
+    path.write_text(json.dumps(sweep))
+    return path
+
+
+def what_came_of_it(run_dir: Path):
+    return {key: (record.curve, record.metrics) for key, record in Run.open(run_dir).deciding.items()}
+
+
+def in_process(path: Path, run_dir: Path):
+    run_sweep(make_plan(load_sweep(path)), run_dir, engine="in-process")
+    return what_came_of_it(run_dir)
+
+
+@pytest.mark.slow
+@every_task
+def test_a_killed_run_continues_with_the_same_digits(name, tmp_path):
+    """kill -9 of the driver, which trains in its own process, in the third epoch or later."""
+    path, run_dir = written_sweep(name, tmp_path, epochs=24), tmp_path / "run"
+    command = [sys.executable, "-m", "runners.cli", "run", str(path), "--out", str(run_dir), "--engine", "in-process"]
+    driver = subprocess.Popen([*command, "--no-cache"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    progress, deadline = run_dir / "progress.jsonl", time.monotonic() + 300
+    while not (progress.exists() and '"epoch": 3,' in progress.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
+    assert len(what_came_of_it(run_dir)) < 2
+    continued = in_process(path, run_dir)
+    assert max(record.resumed_from_epoch or 0 for record in Run.open(run_dir).records) >= 2
+    assert continued == in_process(path, tmp_path / "whole")
+
+
+@pytest.mark.slow
+@every_task
+def test_both_engines_give_the_same_records(name, tmp_path, ray_cluster):
+    path = written_sweep(name, tmp_path, epochs=2)
+    run_sweep(make_plan(load_sweep(path)), tmp_path / "ray", engine="ray")
+    found = what_came_of_it(tmp_path / "ray")
+    assert len(found) == 2
+    assert found == in_process(path, tmp_path / "in-process")
