@@ -72,7 +72,7 @@ def test_trials_that_were_not_trained_again_are_counted(table):
 
 
 def test_a_training_that_trials_share_is_counted_once(plan, planned, record):
-    """Three trials of 3,600 s each: b was measured in the training of a; c in one of a trial that is not in the table."""
+    """Trials of 3,600 s: b was measured in the training of a; c in one of a trial that is not in the table."""
     rows = (("a", ""), ("b", "id-a"), ("c", "elsewhere"))
     records = [
         record(name, 0, 90.0, train_seconds=3600.0, trained_by=by).model_copy(update={"trial_id": f"id-{name}"})
