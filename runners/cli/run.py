@@ -66,7 +66,7 @@ def run(
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trainings.")] = None,
     retry: Annotated[Retry | None, typer.Option(help="Re-run failed trials.")] = None,
     cache: CacheFolder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the trial cache.")] = False,

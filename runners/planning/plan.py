@@ -19,6 +19,7 @@ from runners.data.survey.survey import Survey, survey_dataset
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.tasks import TASKS
+from runners.tasks.classification import measured_in_effect
 from runners.training import training_relations
 from search_space import (
     Problem,
@@ -341,7 +342,7 @@ def _twin(plan: Plan, variant: Variant) -> str:
     setting, cost = variant.setting, plan.cost_of(variant)
     for entry in plan.entries:
         other = entry.variant.setting
-        if entry.reasons or other.task != setting.task or other.arch.weights != setting.arch.weights:
+        if entry.reasons or other.arch.weights != setting.arch.weights:
             continue
         if _in_effect(plan, other) != _in_effect(plan, setting):
             continue
@@ -359,15 +360,15 @@ def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
     return TASKS[setting.task.name].build(setting, info, seed=seed)
 
 
-def _in_effect(plan: Plan, setting: Setting) -> TrainSpec:
-    """The training options as they take effect: no batch has more images than the dataset, and without a warm-up its
-    options are unused."""
+def _in_effect(plan: Plan, setting: Setting) -> tuple[object, TrainSpec]:
+    """The options of task and training as they take effect: no batch has more images than the dataset, without a
+    warm-up its options are unused, and crops may give the same input."""
     train, update = setting.train, dict[str, Any]()
     if not train.recalibrate_bn:  # which draws its sample by the batch size as it is written
         update["batch_size"] = train_batch_size(train, plan.describe(setting.task).num_train)
     if not train.warmup_epochs:
         update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
-    return train.model_copy(update=update)
+    return measured_in_effect(setting, plan.describe(setting.task)), train.model_copy(update=update)
 
 
 def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:

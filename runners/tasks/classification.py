@@ -31,7 +31,7 @@ from search_space.schema.img_size import as_pair
 from search_space.schema.task import ClassificationSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 
-__all__ = ["Classification", "MeasuredClassification", "evaluation_crop_of"]
+__all__ = ["Classification", "MeasuredClassification", "evaluation_crop_of", "measured_in_effect"]
 
 
 class Classification(ImageNetwork):
@@ -213,6 +213,16 @@ def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
         text = f"timm evaluates {setting.arch.model!r} with a crop that is not known here: {mode!r}"
         raise SpecError(Problem(text, path="task.crop_pct", hint="write a number, and crop_mode"))
     return EvaluationCrop(size, crop_pct, mode)  # pyright: ignore[reportArgumentType]
+
+
+def measured_in_effect(setting: Setting, info: DataInfo) -> object:
+    """The task as its evaluation takes effect: settings with equal answers are measured alike."""
+    task = setting.task
+    if not isinstance(task, ClassificationSpec):
+        return task
+    bare = task.model_copy(update=dict.fromkeys(task.evaluation_only))
+    native = info.img_size if info.storage == "memory" else None
+    return bare, task.tta, evaluation_crop_of(setting, info).in_effect(native)
 
 
 def _is_right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -71,6 +71,18 @@ def test_trials_that_were_not_trained_again_are_counted(table):
     assert not any("taken over" in note for note in footnotes(table()))
 
 
+def test_a_training_that_trials_share_is_counted_once(plan, planned, record):
+    """Trials of 3,600 s: b was measured in the training of a; c in one of a trial that is not in the table."""
+    rows = (("a", ""), ("b", "id-a"), ("c", "elsewhere"))
+    records = [
+        record(name, 0, 90.0, train_seconds=3600.0, trained_by=by).model_copy(update={"trial_id": f"id-{name}"})
+        for name, by in rows
+    ]
+    variants = [planned(name, is_baseline=name == "a") for name, _ in rows]
+    found = texts(ablation_table(plan(*variants, seeds=[0]), records))
+    assert any("Compute: 2 h of optimisation in all (3 trials, 2 trainings)" in text for text in found)
+
+
 def test_names_with_commas_are_separated_by_semicolons(table, planned):
     dropped = [planned("depth=1, heads=3", dropped="too small"), planned("depth=2, heads=3", dropped="too small")]
     notes = footnotes(table(dropped=dropped))

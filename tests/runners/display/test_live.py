@@ -19,7 +19,7 @@ def record(variant, metrics):
 
 def assignment(variant):
     spec = SimpleNamespace(seed=0, train=SimpleNamespace(epochs=2))
-    return SimpleNamespace(trial_id=variant, variant=SimpleNamespace(name=variant), spec=spec)
+    return SimpleNamespace(trial_id=variant, variant=SimpleNamespace(name=variant), spec=spec, trained_by="")
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,14 @@ def test_of_trials_with_and_without_a_validation_split_each_value_is_named():
             view.on_epoch_end(assignment(name), {"epoch": 1, **metrics})
     assert "val_top1 40.00 %" in out.getvalue()
     assert "top1 60.00 %" in out.getvalue()
+
+
+def test_trials_that_are_measured_in_one_training_are_running_on_one_worker():
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True, color_system=None)
+    with LiveView(console, title="t", planned=3, earlier={}, metric="top1") as view:
+        for name, trained_by in (("a", ""), ("b", "a"), ("c", "")):
+            view.on_trial_start(SimpleNamespace(**{**vars(assignment(name)), "trained_by": trained_by}))
+    assert "3 running" in out.getvalue()
+    rows = [line.split()[:2] for line in out.getvalue().splitlines() if "0/2" in line][-3:]
+    assert rows == [["0", "a"], ["0", "b"], ["1", "c"]]

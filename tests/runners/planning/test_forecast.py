@@ -400,7 +400,8 @@ def test_json_has_the_documented_keys(write_sweep, archsweep):
         ("attention=groupmix", {"arch.attention": "groupmix"}, 3),
     ]
     assert plan["trials"] == {
-        "total": 9, "left": 9, "from_studies": 0, "from_cache": 0, "retune_total": 0, "retune_left": 0
+        "total": 9, "left": 9, "trainings_total": 9, "trainings_left": 9, "from_studies": 0, "from_cache": 0,
+        "retune_total": 0, "retune_left": 0,
     }  # fmt: skip
     page = (DOCS / "plan.md").read_text(encoding="utf-8")
     described = set(re.findall(r"`(\w+)`", page))

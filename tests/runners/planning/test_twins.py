@@ -46,6 +46,16 @@ def test_rows_that_train_another_way_are_kept():
     assert found == {}
 
 
+def test_crops_that_give_the_same_input_are_one_row(tmp_path):
+    """Of images that timm's loader reads, `center` is the mode without a written one; in memory the size is one."""
+    text = SWEEP.replace("train: {", "task: {dataset: {name: builtin/shapes, img_size: 16}}\n      train: {")
+    text = text.replace("{SPACE}", "{task.crop_pct: [1.0, 0.9, 0.91, 1.2]}")  # 16 / 0.9 and 16 / 0.91 are 17 pixels
+    plan = make_plan(load_sweep_text(text))
+    assert [variant.name for variant in plan.variants] == ["baseline", "crop_pct=0.9", "crop_pct=1.2"]
+    assert [entry.variant.name for entry in plan.dropped] == ["crop_pct=0.91"]
+    assert plan.dropped[0].reasons[0].startswith("builds the same model as 'crop_pct=0.9' ")
+
+
 def test_training_options_without_effect_are_no_rows():
     """1,438 training images: a batch of 2,000 has 1,438, and so has one of 3,000. There is no warm-up."""
     kept, found = dropped("{train.batch_size: [2000, 3000], train.warmup_lr: [0.1]}")

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from runners.data import describe_dataset
 from runners.tasks import TASKS
+from runners.training.distributed_trial import run_trial_in_processes
 from runners.training.trial import run_trial
 from runners.trials.outcome import NonFiniteLoss, Outcome
 from search_space import trial_id
@@ -173,3 +174,24 @@ def test_flips_average_the_logits_of_an_image_and_its_mirror_image(tmp_path) -> 
     symmetric = torch.cat([images[..., :8], images[..., :8].flip(-1)], dim=-1)
     plain, mean = (way([(symmetric, labels)], nullcontext())["loss"] for way in ways)
     assert plain == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_several_processes_share_a_training_among_trials_too() -> None:
+    """The further trials have the outcomes that training them by two processes gives; rank 0 reports."""
+    specs = [spec_of(way) for way in WAYS[:3]]
+    resources = Resources(cpus=2, processes=2)
+    points = []
+    shared = run_trial_in_processes(
+        specs[0],
+        also=specs[1:],
+        report=lambda point: False,
+        report_other=lambda key, point: points.append((key, point)),
+        resources=resources,
+        keep_predictions=True,
+    )
+    for spec in specs[1:]:
+        found = shared.others[trial_id(spec)]
+        assert [point for key, point in points if key == trial_id(spec)] == found.curve
+    alone = run_trial_in_processes(specs[2], report=lambda point: False, resources=resources, keep_predictions=True)
+    assert measured(shared.others[trial_id(specs[2])]) == measured(alone)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from search_space import load_sweep_text, trial_id, variant_id
+from search_space.schema.identity import training_id
 from search_space.schema.trial import Setting, TrialSpec
 
 PLAIN = """
@@ -95,3 +96,30 @@ def test_ids_survive_json() -> None:
     )
     trial = spec.with_seed(3)
     assert trial_id(TrialSpec.model_validate(json.loads(json.dumps(trial.model_dump(mode="json"))))) == trial_id(trial)
+
+
+MEASURED = {"crop_pct": 1.13, "crop_mode": "border", "test_img_size": [12, 12], "tta": "hflip"}
+
+
+@pytest.mark.parametrize("name", sorted(MEASURED))
+def test_how_a_trial_is_measured_is_part_of_it_but_not_of_its_training(name: str) -> None:
+    plain = Setting.model_validate({"arch": {"depth": 4}})
+    other = Setting.model_validate({"arch": {"depth": 4}, "task": {name: MEASURED[name]}})
+    assert trial_id(other.with_seed(3)) != trial_id(plain.with_seed(3))
+    assert training_id(other) == training_id(other.with_seed(3)) == training_id(plain) == variant_id(plain)
+
+
+def test_another_training_has_another_id_however_it_is_measured() -> None:
+    settings = [
+        {"task": {"crop_pct": 0.9}},
+        {"task": {"crop_pct": 0.9, "dataset": "builtin/shapes"}},
+        {"task": {"crop_pct": 0.9, "val_fraction": 0.1}},
+        {"task": {"crop_pct": 0.9}, "train": {"lr": 0.5}},
+        {"task": {"crop_pct": 0.9}, "arch": {"img_size": 16}},
+    ]
+    assert len({training_id(Setting.model_validate(each)) for each in settings}) == len(settings)
+
+
+def test_the_default_crop_may_be_written_without_another_id() -> None:
+    written = Setting.model_validate({"task": {"crop_pct": 1, "crop_mode": None, "test_img_size": None, "tta": "none"}})
+    assert variant_id(written) == variant_id(Setting())
