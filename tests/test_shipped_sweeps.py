@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from modelzoo import build_model, measure_cost, resolve_img_size
+from modelzoo import build_model, measure_cost
 from results.store.records import PublishedRow
 from results.table.published import belongs_to
 from runners.data import DataInfo, describe_dataset
 from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
-from search_space import MISSING, ArchSpec, SweepFile, Variant, load_sweep, value_at, variants
+from search_space import MISSING, ArchSpec, SweepFile, Variant, load_studies, load_sweep, value_at, variants
 
 ROOT = Path(__file__).parents[1]
 OURS = sorted((ROOT / "sweeps").glob("*.yaml"))
-OF_PAPERS = sorted((ROOT / "sweeps").glob("*/*.yaml"))
+WITH_STUDIES = [path for path in sorted((ROOT / "sweeps").glob("*/*.yaml")) if "\nstudies:" in path.read_text()]
+OF_PAPERS = sorted(set((ROOT / "sweeps").glob("*/*.yaml")) - set(WITH_STUDIES))
 ON_IMAGENET = [path for path in OF_PAPERS if "name: classification" in path.read_text()]
 ONE_OF_EACH = [*OURS, *{path.parent: path for path in OF_PAPERS}.values()]  # of each paper
 IMAGENET = (224, 3, 1000)
@@ -41,6 +42,14 @@ RELEASED = {
     ],
     "regionvit/scale": [30_586_618, 13_842_676, 41_215_906, 72_747_232, 31_354_714, 31_367_674, 73_825_120],
 }  # fmt: skip
+
+# Task -> size of the paper's data; epochs and updates of the papers' trainings.
+OF_THE_PAPER: dict[str, tuple[DataInfo, set[int], int | None]] = {
+    "segmentation": (DataInfo("", (512, 683), 3, 150, 1000, 0, 100, (0.0,) * 3, (1.0,) * 3), {16}, 160_000),
+    "detection": (DataInfo("", (480, 640), 3, 80, 1000, 0, 100, (0.0,) * 3, (1.0,) * 3), {12}, 90_000),
+    "text": (DataInfo("", (1, 128), 1, 3, 1000, 0, 100, (), (), vocabulary=30_000), {10}, None),
+    "self_supervised": (DataInfo("", (224, 224), 3, 1000, 1000, 0, 100, (0.0,) * 3, (1.0,) * 3), {100, 300}, None),
+}
 
 
 def params(paths: list[Path]) -> list[Any]:
@@ -88,7 +97,8 @@ def gmacs_on_imagenet(row: Variant) -> float:
 
 
 def test_there_are_sweeps_for_every_paper() -> None:
-    assert {path.parent.name for path in OF_PAPERS} == {"deepvit", "focal", "groupmix", "lg", "refiner", "regionvit"}
+    papers = {"deepvit", "dino", "esvit", "focal", "groupmix", "lg", "refiner", "regionvit"}
+    assert {path.parent.name for path in OF_PAPERS} == papers
 
 
 @everything
@@ -173,18 +183,49 @@ def test_small_studies_need_no_data_and_no_gpu_and_enlarge_no_images(path: Path,
     assert len(sweep.seeds) == (3 if profile is None else 1)
     data = describe_dataset(sweep.baseline.task, sweep.resources)
     for row in variants(sweep):
-        assert resolve_img_size(row.setting.arch, data.img_size) == data.img_size
+        assert TASKS[row.setting.task.name].input_size(row.setting, data) == data.img_size
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("path", params([path for path in OF_PAPERS if path not in ON_IMAGENET]))
-def test_every_dense_variant_of_the_paper_can_be_built(path: Path) -> None:
-    """At the size of the paper's images; the data is not here."""
+def test_every_variant_of_another_task_of_the_paper_can_be_built(path: Path) -> None:
+    """At the size of the paper's images or texts; the data is not here."""
     for row in variants(shipped(path, "paper").sweep):
-        task = row.setting.task
-        info = DataInfo("paper", (512, 683), 3, task.dataset.num_classes, 1000, 0, 100, (0.0,) * 3, (1.0,) * 3)
+        task, train = row.setting.task, row.setting.train
+        info, epochs, steps = OF_THE_PAPER[task.name]
         assert built_network_params(row, info) > 1e6
-        assert row.setting.train.steps == 160_000
+        assert (train.epochs in epochs, train.steps) == (True, steps)
+
+
+@pytest.mark.parametrize("path", params([path for path in OF_PAPERS if path not in ON_IMAGENET]))
+def test_every_published_number_of_another_task_has_a_source_and_one_row(path: Path) -> None:
+    for profile in load_sweep(path).sweep.profiles:
+        sweep = shipped(path, profile).sweep
+        rows = list(variants(sweep))
+        baseline = rows[0].setting.model_dump(mode="json")
+        for published in sweep.published:
+            assert re.search("table|figure|appendix|README", published.source)
+            theirs = PublishedRow(when=published.when, values=published.values, source=published.source)
+            owners = [row for row in rows if belongs_to(theirs, row.changes, baseline)]
+            assert len(owners) == 1, published.when
+
+
+@pytest.mark.parametrize("path", params(WITH_STUDIES))
+@pytest.mark.parametrize("profile", [None, "smoke"])
+def test_studies_of_a_file_are_built(path: Path, profile: str | None) -> None:
+    text = path.read_text(encoding="utf-8")
+    for word in ("Question", "Expected", "Published", "Cost", "Paper", "Run"):
+        assert re.search(rf"^# {word}: +\S", text, re.MULTILINE), word
+    files = load_studies(path, profile=profile)
+    assert len(files) >= 2
+    for file in files:
+        sweep = file.sweep
+        assert sweep.name == f"{path.parent.name}_{path.stem}-{file.study}"
+        assert len(sweep.seeds) == (3 if profile is None else 1)
+        assert sweep.baseline.task.dataset.name.startswith("builtin/")
+        data = describe_dataset(sweep.baseline.task, sweep.resources)
+        for row in variants(sweep):
+            assert built_network_params(row, data) > 0
 
 
 @on_imagenet
@@ -260,11 +301,17 @@ def test_the_page_about_shipped_sweeps_has_variants_trials_and_published_numbers
         small, paper = (shipped(path, profile).sweep for profile in (None, "paper"))
         rows = [len(list(variants(sweep))) for sweep in (small, paper)]
         trials = [rows[0] * len(small.seeds), rows[1] * len(paper.seeds)]
-        top1 = [f"{row.values[paper.metric]:g}" for row in paper.published]
+        shown = [f"{row.values.get(paper.metric, next(iter(row.values.values()))):g}" for row in paper.published]
         found[f"{path.parent.name}/{path.stem}"] = (
             " / ".join(map(str, rows)),
             " / ".join(map(str, trials)),
-            ", ".join(top1) or "none",
+            ", ".join(shown) or "none",
         )
+    for path in WITH_STUDIES:
+        studies = [file.sweep for file in load_studies(path)]
+        rows = [len(list(variants(sweep))) for sweep in studies]
+        trials = [count * len(sweep.seeds) for count, sweep in zip(rows, studies, strict=True)]
+        counts = (" + ".join(map(str, each)) for each in (rows, trials))
+        found[f"{path.parent.name}/{path.stem}"] = (*counts, "none")
     assert listed == found
     assert all(len(cells) == 6 and all(cells) for cells in lines)
