@@ -19,7 +19,6 @@ from runners.data.survey.survey import Survey, survey_dataset
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.tasks import TASKS
-from runners.tasks.classification import measured_in_effect
 from runners.training import training_relations
 from search_space import (
     Problem,
@@ -368,7 +367,8 @@ def _in_effect(plan: Plan, setting: Setting) -> tuple[object, TrainSpec]:
         update["batch_size"] = train_batch_size(train, plan.describe(setting.task).num_train)
     if not train.warmup_epochs:
         update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
-    return measured_in_effect(setting, plan.describe(setting.task)), train.model_copy(update=update)
+    measured = TASKS[setting.task.name].measured_in_effect(setting, plan.describe(setting.task))
+    return measured, train.model_copy(update=update)
 
 
 def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:

@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -23,7 +22,6 @@ from modelzoo import attention_batchnorms
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator, global_streams
 from runners.tasks import TASKS
-from runners.tasks.classification import evaluation_crop_of
 from runners.training.precision import Precision
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -122,7 +120,7 @@ def probe_trial(
     kind = TASKS[setting.task.name]
     model = kind.build(setting, info, seed=_SEED).to(where)
     size = kind.input_size(setting, info)
-    options: dict[str, Any] = {"crops": [evaluation_crop_of(setting, info)]} if setting.task.evaluation_only else {}
+    options = kind.data_options([setting], info)
     data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info, **options)
     with global_streams(_SEED):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)

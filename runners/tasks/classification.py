@@ -9,7 +9,7 @@ correctly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, get_args
 
@@ -30,8 +30,9 @@ from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
 from search_space.schema.task import ClassificationSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
+from search_space.settings.broken_relation import BrokenRelation
 
-__all__ = ["Classification", "MeasuredClassification", "evaluation_crop_of", "measured_in_effect"]
+__all__ = ["Classification", "MeasuredClassification"]
 
 
 class Classification(ImageNetwork):
@@ -70,6 +71,40 @@ class Classification(ImageNetwork):
         own = resolve_img_size(setting.arch, info.img_size)
         shape = {"img_size": info.img_size, "in_chans": info.in_chans, "num_classes": info.num_classes}
         return measure_cost(setting.arch, test_size=None if size == own else size, **shape)
+
+    @staticmethod
+    def data_options(settings: Sequence[Setting], info: DataInfo) -> dict[str, Any]:
+        return {"crops": [evaluation_crop_of(each, info) for each in settings]}
+
+    @staticmethod
+    def relations(setting: Setting, info: DataInfo) -> Iterator[BrokenRelation]:
+        """Sizes that an evaluation does not change; that a model cannot be built or has no crop is said by its cost."""
+        task = setting.task
+        assert isinstance(task, ClassificationSpec)
+        if task.test_img_size is None and task.crop_pct == 1:
+            return
+        try:
+            own, crop = resolve_img_size(setting.arch, info.img_size), evaluation_crop_of(setting, info)
+        except SpecError:
+            return
+        shown = "x".join(map(str, crop.img_size))
+        if task.test_img_size is not None and crop.img_size == own and setting.arch.img_size is None:
+            path = "task.test_img_size"
+            message = f"the model is trained at {shown} already, so test_img_size would have no effect"
+            yield BrokenRelation(path, message, "leave test_img_size out", (path, "arch.model", "task.dataset"))
+        if task.crop_pct not in (1, "model") and crop.scaled == crop.img_size:
+            path = "task.crop_pct"
+            message = f"crop_pct={task.crop_pct:g} of {shown} pixels is less than one pixel, so it would have no effect"
+            paths = (path, "task.test_img_size", "arch.img_size", "arch.model", "task.dataset")
+            yield BrokenRelation(path, message, "leave crop_pct out, or write a number further from 1", paths)
+
+    @staticmethod
+    def measured_in_effect(setting: Setting, info: DataInfo) -> object:
+        task = setting.task
+        assert isinstance(task, ClassificationSpec)
+        bare = task.model_copy(update=dict.fromkeys(task.evaluation_only))
+        native = info.img_size if info.storage == "memory" else None
+        return bare, task.tta, evaluation_crop_of(setting, info).in_effect(native)
 
     @staticmethod
     def pretrained_part(model: nn.Module) -> nn.Module:
@@ -213,16 +248,6 @@ def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
         text = f"timm evaluates {setting.arch.model!r} with a crop that is not known here: {mode!r}"
         raise SpecError(Problem(text, path="task.crop_pct", hint="write a number, and crop_mode"))
     return EvaluationCrop(size, crop_pct, mode)  # pyright: ignore[reportArgumentType]
-
-
-def measured_in_effect(setting: Setting, info: DataInfo) -> object:
-    """The task as its evaluation takes effect: settings with equal answers are measured alike."""
-    task = setting.task
-    if not isinstance(task, ClassificationSpec):
-        return task
-    bare = task.model_copy(update=dict.fromkeys(task.evaluation_only))
-    native = info.img_size if info.storage == "memory" else None
-    return bare, task.tta, evaluation_crop_of(setting, info).in_effect(native)
 
 
 def _is_right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ this interface, and in the task's data (`runners/data/loading.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from modelzoo import Cost
 from runners.data import Batch, DataInfo
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
+from search_space.settings.broken_relation import BrokenRelation
 
 __all__ = ["MeasuredModel", "Task"]
 
@@ -86,6 +87,22 @@ class Task(Protocol):
         Raises:
             SpecError: the network cannot be built, or cannot process an image.
         """
+        ...
+
+    @staticmethod
+    def data_options(settings: Sequence[Setting], info: DataInfo) -> dict[str, Any]:
+        """Arguments of `load_data` that this task alone has: how each of the settings, which share a training, is
+        measured."""
+        ...
+
+    @staticmethod
+    def relations(setting: Setting, info: DataInfo) -> Iterable[BrokenRelation]:
+        """Relations that a setting breaks in the light of its data and its model; others are in `search_space`."""
+        ...
+
+    @staticmethod
+    def measured_in_effect(setting: Setting, info: DataInfo) -> object:
+        """The task as its evaluation takes effect: settings with equal answers are measured alike."""
         ...
 
     @staticmethod

@@ -5,6 +5,7 @@ What every task needs that computes loss and metrics by itself. Classification h
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from runners.data import DataInfo
 from search_space.schema.task import TaskSpec
-from search_space.schema.trial import TrainSpec
+from search_space.schema.trial import Setting, TrainSpec
+from search_space.settings.broken_relation import BrokenRelation
 
 __all__ = ["TrainedNetwork"]
 
@@ -33,6 +36,18 @@ class TrainedNetwork:
         self.is_shared = False
         self.device = device
         self._average = None if train.ema_decay is None else ModelEmaV3(model, decay=train.ema_decay)
+
+    @staticmethod
+    def data_options(settings: Sequence[Setting], info: DataInfo) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def relations(setting: Setting, info: DataInfo) -> Iterable[BrokenRelation]:
+        return ()
+
+    @staticmethod
+    def measured_in_effect(setting: Setting, info: DataInfo) -> object:
+        return setting.task
 
     @property
     def evaluated_model(self) -> nn.Module:

@@ -13,14 +13,13 @@ from timm.data import create_transform
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
-from modelzoo import resolve_img_size
 from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batch_size
 from runners.data.epochs import updates_of_an_epoch
-from runners.tasks.classification import evaluation_crop_of
+from runners.tasks import TASKS
 from runners.training.schedule import make_schedule
 from search_space import Problem, Setting, SpecError, TaskSpec, TrainSpec, did_you_mean
 from search_space.parsing.errors import reason_of
-from search_space.schema.task import ClassificationSpec, Task
+from search_space.schema.task import Task
 from search_space.settings.training_relations import (
     BrokenRelation,
     broken_relations,
@@ -69,7 +68,7 @@ def training_relations(
     if num_builtin_images(task) is None:
         found += _mixing(train, info)
         found += _augmentation(task, train, info)
-    found += _evaluation(setting, info)
+    found += TASKS[task.name].relations(setting, info)
     if not found:
         found += _schedule(train, info)
     return found
@@ -111,27 +110,6 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
             "leave momentum out, or choose an optimizer that has it, such as sgd",
             ("train.momentum", path),
         )
-
-
-def _evaluation(setting: Setting, info: DataInfo) -> Iterator[BrokenRelation]:
-    """Sizes that an evaluation does not change; that a model cannot be built or has no crop is said by its cost."""
-    task = setting.task
-    if not isinstance(task, ClassificationSpec) or (task.test_img_size is None and task.crop_pct == 1):
-        return
-    try:
-        own, crop = resolve_img_size(setting.arch, info.img_size), evaluation_crop_of(setting, info)
-    except SpecError:
-        return
-    shown = "x".join(map(str, crop.img_size))
-    if task.test_img_size is not None and crop.img_size == own and setting.arch.img_size is None:
-        path = "task.test_img_size"
-        message = f"the model is trained at {shown} already, so test_img_size would have no effect"
-        yield BrokenRelation(path, message, "leave test_img_size out", (path, "arch.model", "task.dataset"))
-    if task.crop_pct not in (1, "model") and crop.scaled == crop.img_size:
-        path = "task.crop_pct"
-        message = f"crop_pct={task.crop_pct:g} of {shown} pixels is less than one pixel, so it would have no effect"
-        paths = (path, "task.test_img_size", "arch.img_size", "arch.model", "task.dataset")
-        yield BrokenRelation(path, message, "leave crop_pct out, or write a number further from 1", paths)
 
 
 def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:

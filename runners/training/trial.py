@@ -22,7 +22,6 @@ from runners.data import describe_dataset, load_data
 from runners.data.random_streams import global_streams, stream_seed
 from runners.data.weights import find_weights
 from runners.tasks import TASKS
-from runners.tasks.classification import evaluation_crop_of
 from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.diagnostics import probe_model
@@ -105,7 +104,7 @@ def run_trial(
         img_size=kind.input_size(spec, info),
         seed=spec.seed,
         info=info,
-        **({"crops": [evaluation_crop_of(each, info) for each in specs]} if spec.task.evaluation_only else {}),
+        **kind.data_options(specs, info),
     )
     data = load(share=processes.shard_of if processes.size > 1 else None)
     if processes.size > 1 and where.type == "cuda":
