@@ -168,7 +168,7 @@ def test_the_two_decays_of_a_detectors_recipe() -> None:
     [
         ({"sched": "cosine", "decay_milestones": (3,)}, "train.decay_milestones", "'cosine' has no decay_milestones"),
         (
-            {"sched": "multistep", "decay_epochs": 3},
+            {"sched": "multistep", "decay_milestones": (3,), "decay_epochs": 3},
             "train.decay_epochs",
             "'multistep' has no decay_epochs, so 3 would",
         ),
