@@ -18,6 +18,7 @@ from results.store.records import Analysis, Failure, PlannedVariant, PublishedRo
 from results.store.run import Run, RunSummary, open_summary, write_plan
 from results.store.run_follower import RunFollower
 from results.table.build import ablation_table
+from results.table.glue_average import glue_table
 from results.table.merge import merged_table, table_of_runs
 from results.table.table import AblationTable, DroppedVariant, Row, Study
 from results.views.status import BestTrial, RunStatus, TuningStatus, format_status, run_status
@@ -50,6 +51,7 @@ __all__ = [
     "UnfinishedTrial",
     "ablation_table",
     "format_status",
+    "glue_table",
     "latest_by_trial",
     "merged_table",
     "open_summary",

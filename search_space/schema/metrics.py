@@ -54,6 +54,7 @@ METRICS: dict[str, Metric] = {
         Metric("mcc", "%", "maximize", 2, "Matthews correlation of predicted and right classes", (-100, 100)),
         Metric("pearson", "%", "maximize", 2, "Pearson correlation of predicted and right numbers", (-100, 100)),
         Metric("spearman", "%", "maximize", 2, "Spearman correlation of predicted and right numbers", (-100, 100)),
+        Metric("glue", "%", "maximize", 2, "mean over tasks of GLUE, each by its own metrics", (-100, 100)),
         Metric("mse", "", "minimize", 4, "mean squared error of the predicted numbers"),
         # Self-supervision: features of the teacher's backbone, measured by the labels of the training images.
         Metric(

@@ -33,18 +33,22 @@ def status(run: RunArgument) -> None:
 def table(
     runs: RunsArgument,
     format_: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.text,
+    glue: Annotated[
+        bool, typer.Option("--glue", help="The average over runs of single tasks of GLUE, as one table.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
 ) -> None:
     """Print the ablation table of one or several runs.
 
     In a table of several runs each is compared with its own baseline.
     """
-    from results import EXPORTERS, Run, table_of_runs
+    from results import EXPORTERS, Run, glue_table, table_of_runs
     from results.store.files import readable_write_errors
     from results.store.ledger import gc_paused
 
     with gc_paused():
-        made = table_of_runs([Run.open(run, curves=False) for run in runs])
+        opened = [Run.open(run, curves=False) for run in runs]
+        made = glue_table(opened) if glue else table_of_runs(opened)
         if output is None:
             EXPORTERS[format_.value](made, sys.stdout)
             return
