@@ -104,7 +104,7 @@ CHECKS: dict[str, Check] = {
         floor=95,
         trivial="chance 25",
     ),
-    # The aim is 8 points above the untrained network; no recipe that was tried reaches it (docs/tasks.md).
+    # No recipe that was tried reaches this floor (docs/tasks.md).
     "esvit": Check(
         {
             "arch": {**GROUPMIX, "img_size": 32},
@@ -121,7 +121,7 @@ CHECKS: dict[str, Check] = {
             },
         },
         metric="knn_top1",
-        floor=0,
+        floor=8,
         above="knn_top1_untrained",
         trivial="chance 12.5",
     ),
