@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from modelzoo import build_model, measure_cost
 from results.store.records import PublishedRow
 from results.table.published import belongs_to
+from runners.cli.app import app
 from runners.data import DataInfo, describe_dataset
 from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
@@ -186,7 +188,7 @@ def test_small_studies_need_no_data_and_no_gpu_and_enlarge_no_images(path: Path,
         assert TASKS[row.setting.task.name].input_size(row.setting, data) == data.img_size
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("path", params([path for path in OF_PAPERS if path not in ON_IMAGENET]))
 def test_every_variant_of_another_task_of_the_paper_can_be_built(path: Path) -> None:
     """At the size of the paper's images or texts; the data is not here."""
@@ -272,6 +274,16 @@ def test_a_smoke_trial_runs(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", params([path for path in (*OURS, *OF_PAPERS) if path not in ONE_OF_EACH]))
 def test_a_smoke_trial_of_the_other_sweeps_runs(path: Path, tmp_path: Path) -> None:
     smoke_trial_runs(path, tmp_path)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("path", params(WITH_STUDIES))
+def test_all_studies_of_a_smoke_file_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the command line, which passes the runs of the other studies to each."""
+    monkeypatch.chdir(tmp_path)
+    options = ["--profile", "smoke", "--engine", "in-process", "--no-cache", "-q"]
+    done = CliRunner().invoke(app, ["run", str(path), *options])
+    assert done.exit_code == 0, done.output
 
 
 def smoke_trial_runs(path: Path, tmp_path: Path) -> None:
