@@ -121,7 +121,7 @@ def _load_all(
         sweeps[each] = file.sweep
         files += [file] if each in chosen else []
     for file in files:
-        found += pretraining_problems(file.study, file.root, file.sweep, sweeps)
+        found += pretraining_problems(file.study, file.root, file.sweep, {each: sweeps.get(each) for each in studies})
     if found:
         raise SpecError(_in_order(found))
     return files

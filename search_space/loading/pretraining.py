@@ -22,12 +22,12 @@ _MOST_VARIANTS = 1000
 """A space with more is not searched for a name."""
 
 
-def pretraining_problems(study: str, root: Node, sweep: Sweep, others: Mapping[str, Sweep]) -> Iterator[Problem]:
+def pretraining_problems(study: str, root: Node, sweep: Sweep, others: Mapping[str, Sweep | None]) -> Iterator[Problem]:
     """What is wrong with the weights of other studies that a study names.
 
     Args:
         root: tree of the study's sweep.
-        others: sweeps of the file by study, in its order; those that are themselves wrong are missing.
+        others: sweeps of the file by study, in its order; None for one that is itself wrong.
     """
     order = list(others)
     for node, text in _weights_texts(root, is_here=False):
@@ -41,7 +41,7 @@ def pretraining_problems(study: str, root: Node, sweep: Sweep, others: Mapping[s
 
 
 def _wrong(
-    study: str, source: WeightsSource, sweep: Sweep, others: Mapping[str, Sweep], order: list[str]
+    study: str, source: WeightsSource, sweep: Sweep, others: Mapping[str, Sweep | None], order: list[str]
 ) -> tuple[str, str] | None:
     name = source.place
     if name not in others:
@@ -49,6 +49,8 @@ def _wrong(
     if order.index(name) >= order.index(study):
         return f"the study {name!r} is not trained before {study!r}", f"write it above {study!r}: studies run in order"
     first = others[name]
+    if first is None:
+        return None
     if first.checkpoints.keep == "none":
         return f"the study {name!r} keeps no weights", "add checkpoints: {keep: last} to it"
     wanted = set(sweep.seeds) if source.seed is None else {source.seed}

@@ -102,3 +102,9 @@ def test_a_study_may_name_one_seed_for_all(tmp_path):
     text = SWEEP.replace("study:pretrain/baseline", "study:pretrain/baseline@0")
     text = text.replace("checkpoints: {keep: last}", "checkpoints: {keep: last}\n    seeds: 1")
     assert [file.study for file in load_studies(written(tmp_path, text))] == ["pretrain", "finetune"]
+
+
+def test_a_study_that_is_wrong_is_not_called_unknown(tmp_path):
+    with pytest.raises(SpecError) as raised:
+        load_studies(written(tmp_path, SWEEP.replace("prototypes: 8", "prototypes: 0")))
+    assert [problem.message for problem in raised.value.problems] == ["must be at least 2, but got 0"]
