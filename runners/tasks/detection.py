@@ -44,7 +44,7 @@ _SHOWN = {
 }
 
 
-_LEAST_SCORE = 0.5
+_LEAST_SCORE = 0.3
 """Of objects that are drawn; the metrics count all detections, of which most have a low score."""
 
 
@@ -151,7 +151,7 @@ class Detection(TrainedNetwork, ImageNetwork):
         order = found["scores"].argsort(descending=True, stable=True)
         kept = order[found["scores"][order] >= self.least_score]
         masks = found["masks"][kept, 0] > 0.5 if self._spec.has_masks else None
-        return _objects(*(found[name][kept] for name in ("boxes", "labels", "scores")), masks)
+        return _objects(found["boxes"][kept], found["labels"][kept], found["scores"][kept], masks)
 
 
 def _shape(setting: Setting, info: DataInfo) -> dict[str, Any]:

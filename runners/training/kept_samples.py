@@ -79,9 +79,9 @@ def _drawn(
     for inputs, targets in batches:
         mine = [index for index in range(len(targets)) if seen + index in chosen]
         if mine:
-            picked = [_picked(each, mine) for each in (inputs, targets)]
-            found = model.drawn(*picked, precision.autocast())
-            for index, image, drawn in zip(mine, picked[0], found, strict=True):
+            images = _picked(inputs, mine)
+            found = model.drawn(images, _picked(targets, mine), precision.autocast())
+            for index, image, drawn in zip(mine, images, found, strict=True):
                 yield seen + index, _pixels(image, info), drawn
         seen += len(targets)
         if seen > last:
