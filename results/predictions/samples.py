@@ -20,10 +20,11 @@ __all__ += ["Sample", "Samples"]
 Kind = Literal["one_class", "label_map", "objects"]
 
 MOST_SAMPLES = 64
-MOST_OBJECTS = 100
+MOST_OBJECTS = 50
 """Of one image: of the truth the first ones, of predictions those with the highest scores."""
-MOST_PIXELS = 1 << 21
-"""Of all images together: 6 MiB before compression. An image has at most an equal share, and is scaled down to it."""
+MOST_PIXELS: Mapping[Kind, int] = {"one_class": 1 << 21, "label_map": 1 << 21, "objects": 1 << 19}
+"""Of all images together: 6 MiB before compression; fewer where every image may have fifty masks. An image has at most
+an equal share, and is scaled down to it."""
 
 
 @dataclass(frozen=True)

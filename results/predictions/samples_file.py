@@ -119,14 +119,14 @@ class _Arrays:
 
 
 def _samples(arrays: _Arrays) -> Samples:
-    kind = str(arrays.read("kind", "U"))
+    kind: Any = str(arrays.read("kind", "U"))
     _require(kind in get_args(Kind), "it is of no known kind")
     positions = arrays.read("positions", "iu", None)
     num = len(positions)
     _require(num <= MOST_SAMPLES and bool((np.diff(positions) > 0).all()), "its positions are not those of samples")
     sizes = arrays.read("sizes", "iu", num, 2).astype(np.int64)
-    areas = sizes.prod(axis=1)
-    is_sound = bool((sizes > 0).all() and (sizes <= MOST_PIXELS).all()) and int(areas.sum()) <= MOST_PIXELS
+    areas, most = sizes.prod(axis=1), MOST_PIXELS[kind]
+    is_sound = bool((sizes > 0).all() and (sizes <= most).all()) and int(areas.sum()) <= most
     _require(is_sound, "its images are larger than samples are")
     pixels = _split(arrays.read("pixels", "u", 3 * int(areas.sum())), 3 * areas)
     _require(all(each.itemsize == 1 for each in pixels), "its images do not have 8 bits")
@@ -134,7 +134,7 @@ def _samples(arrays: _Arrays) -> Samples:
     named = arrays.read("named", "iu", None).tolist()
     names = arrays.read("names", "U", len(named)).tolist()
     return Samples(
-        kind=kind,  # pyright: ignore[reportArgumentType]
+        kind=kind,
         samples=tuple(
             Sample(int(position), image.reshape(*size, 3), truth, prediction)
             for position, size, image, truth, prediction in zip(
@@ -186,7 +186,7 @@ def _drawables(arrays: _Arrays, part: str, kind: str, sizes: np.ndarray) -> list
     if f"{part}_masks" in arrays:
         bits = counts * areas
         packed = arrays.read(f"{part}_masks", "u", (int(bits.sum()) + 7) // 8)
-        flat = _split(np.unpackbits(packed, count=int(bits.sum())).astype(bool), bits)
+        flat = _split(np.unpackbits(packed, count=int(bits.sum())).view(bool), bits)
         masks = [each.reshape(-1, *size) for each, size in zip(flat, sizes.tolist(), strict=True)]
     return [Objects(*each) for each in zip(*split, masks, strict=True)]
 

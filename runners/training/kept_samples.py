@@ -53,7 +53,7 @@ def keep_predicted(
     num_images = info.num_test if info.num_test > 0 else wanted
     wanted = min(wanted, num_images)
     chosen = {index * num_images // wanted for index in range(wanted)}
-    most = MOST_PIXELS // len(chosen)
+    most = MOST_PIXELS[model.draws] // len(chosen)
     samples = tuple(
         Sample(position, _smaller_image(image, most), *(_smaller(each, image, most) for each in drawn))
         for position, image, drawn in _drawn(model, batches, chosen, info, precision)

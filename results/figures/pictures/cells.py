@@ -123,7 +123,9 @@ def _tag(root: Element, place: Place, corners: list[float], one: int, score: flo
     y = corners[1] - _TAG_HEIGHT if corners[1] - _TAG_HEIGHT >= place.y else corners[1]
     colour = colours.colours.get(one, GREY)
     shape(root, "rect", x=x, y=y, width=width, height=_TAG_HEIGHT, fill=colour)
-    label(root, words, x + 2, y + _TAG_HEIGHT - 2.5, size=_TAG_SIZE, fill=text_on(colour))
+    # Readers have other fonts than the one measured with: the text is made as wide as its ground.
+    fitted = {"textLength": width - 4, "lengthAdjust": "spacingAndGlyphs"}
+    label(root, words, x + 2, y + _TAG_HEIGHT - 2.5, size=_TAG_SIZE, fill=text_on(colour), **fitted)
 
 
 def _draw_masks(root: Element, place: Place, masks: np.ndarray, labels: np.ndarray, colours: ClassColours) -> None:

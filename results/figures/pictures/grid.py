@@ -17,7 +17,9 @@ __all__ = ["Cell", "GridRow", "draw_grid"]
 _HEIGHT = 118
 _NARROWEST, _WIDEST = 0.5, 2.0
 _GAP, _MARGIN, _HEAD = 4, 6, 16
-_NAMES = 136
+_NAMES = 140
+_ROOM = 1.12
+"""Widths of texts are multiplied by it, for readers with wider fonts than the one measured with."""
 _MOST_IN_LEGEND = 48
 
 
@@ -90,9 +92,10 @@ def _draw_name(root: Element, row: GridRow, y: float) -> None:
 
 def _cut(line: str) -> str:
     """The line as far as there is room for it."""
-    if text_width(line) <= _NAMES - _GAP:
+    most = (_NAMES - _GAP) / _ROOM
+    if text_width(line) <= most:
         return line
-    while line and text_width(f"{line}...") > _NAMES - _GAP:
+    while line and text_width(f"{line}...") > most:
         line = line[:-1]
     return f"{line}..."
 
@@ -112,7 +115,7 @@ def _legend(
     lines: list[list[tuple[float, str, str]]] = [[]]
     x = float(_MARGIN + _NAMES)
     for colour, words in entries:
-        width = 17 * bool(colour) + text_width(words) + 14
+        width = 17 * bool(colour) + _ROOM * text_width(words) + 12
         if lines[-1] and x + width > total:
             lines.append([])
             x = _MARGIN + _NAMES

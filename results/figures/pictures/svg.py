@@ -43,10 +43,18 @@ def shape(parent: Element, tag: str, **attributes: float | str) -> Element:
 
 
 def label(
-    parent: Element, words: str, x: float, y: float, *, size: float = 12, fill: str = INK, anchor: str = "start"
+    parent: Element,
+    words: str,
+    x: float,
+    y: float,
+    *,
+    size: float = 12,
+    fill: str = INK,
+    anchor: str = "start",
+    **attributes: float | str,
 ) -> None:
     """A line of text whose base line begins, ends or has its middle at a point."""
-    shape(parent, "text", x=x, y=y, font_size=size, fill=fill, text_anchor=anchor).text = words
+    shape(parent, "text", x=x, y=y, font_size=size, fill=fill, text_anchor=anchor, **attributes).text = words
 
 
 def text_width(words: str, size: float = 12) -> float:

@@ -160,6 +160,9 @@ HOSTILE = {
     "a negative number of pixels": with_header((-1,)),
     "a bomb": bomb(),
     "images larger than samples": changed("label_map", sizes=np.int32([[1 << 16, 1 << 16], [1, 3]])),
+    "more pixels than with masks": changed(
+        "objects", sizes=np.int32([[1024, 513], [2, 2]]), pixels=np.zeros(3 * (1024 * 513 + 4), dtype=np.uint8)
+    ),
     "images of no pixel": changed("label_map", sizes=np.int32([[0, 2], [1, 3]])),
     "sizes whose product overflows": changed("label_map", sizes=np.int64([[1 << 62, 4], [1, 3]])),
     "too few pixels": changed("label_map", pixels=np.zeros(5, dtype=np.uint8)),
