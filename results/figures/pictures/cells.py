@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.figures.pictures.class_colours import ClassColours, rgb, text_on
-from results.figures.pictures.svg import Element, image, label, overlay, shape, text_width
+from results.figures.pictures.svg import Element, grey_image, image, label, overlay, shape, text_width
 from results.figures.style import BLUE, GREY, INK, LIGHT, ORANGE
 from results.predictions.samples import Drawable, LabelMap, Objects, OneClass, Sample
 
@@ -26,8 +26,6 @@ _OVER_PIXELS, _OVER_MASKS, _EDGE = 165, 90, 255
 """Opacity of 255: of classes of pixels, of masks, of the edges of both."""
 _BOX, _HALO = 1.6, 3.2
 _TAG_HEIGHT, _TAG_SIZE = 10.5, 8.5
-_GREYS = np.array([0.299, 0.587, 0.114])
-"""Luma of ITU-R BT.601."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +55,14 @@ def draw_sample(
     root: Element, place: Place, sample: Sample, drawn: Drawable | None, colours: ClassColours, *, ignored: int = -1
 ) -> None:
     """An image with its truth or its prediction, or by itself."""
-    pixels = _pale(sample.image) if isinstance(drawn, LabelMap) else sample.image
-    image(root, pixels, place.x, place.y, place.width, place.height)
+    show = grey_image if isinstance(drawn, LabelMap) else image
+    show(root, sample.image, place.x, place.y, place.width, place.height)
     if isinstance(drawn, LabelMap):
         _draw_map(root, place, drawn.labels, colours, ignored)
     elif isinstance(drawn, Objects):
         _draw_objects(root, place, drawn, sample.image.shape[:2], colours)
     elif drawn is not None:
         _draw_class(root, place, sample, drawn, colours)
-
-
-def _pale(pixels: np.ndarray) -> np.ndarray:
-    """The image in light grey."""
-    grey = 70 + 0.7 * (pixels @ _GREYS)
-    return grey.round().astype(np.uint8)[..., None].repeat(3, axis=2)
 
 
 def _draw_class(root: Element, place: Place, sample: Sample, drawn: OneClass, colours: ClassColours) -> None:

@@ -9,15 +9,17 @@ import numpy as np
 from results.figures.style import FONT, INK
 from results.markup.png import indexed_png, png_uri, rgb_png
 
-__all__ = ["Element", "image", "label", "new_svg", "overlay", "shape", "svg_text", "text_width"]
+__all__ = ["Element", "grey_image", "image", "label", "new_svg", "overlay", "shape", "svg_text", "text_width"]
 
 Element = ElementTree.Element
 
 _NARROW, _WIDE, _LATIN = frozenset("fijlrtI.,:;'!|()[] "), frozenset("mwMW@%"), 0x24F
 
+_LUMA = np.array([0.299, 0.587, 0.114])
+"""Shares of red, green and blue in what is seen as brightness (ITU-R BT.601)."""
 _SHARP = 240
 """Pixels of a side up to which images are enlarged by whole numbers: viewers would blur small ones."""
-_LARGEST = 480
+_LARGEST = 360
 """Pixels of a side above which images are made smaller: more are not seen in a cell."""
 
 
@@ -68,6 +70,14 @@ def image(parent: Element, pixels: np.ndarray, x: float, y: float, width: float,
     _placed(parent, rgb_png(_enlarged(_smaller(pixels))), x, y, width, height)
 
 
+def grey_image(parent: Element, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
+    """Pixels (H, W, 3) uint8 in light grey in a rectangle."""
+    greys = (_smaller(pixels) @ _LUMA).round().astype(np.uint8)
+    shades = (70 + 0.7 * np.arange(256)).round().astype(np.uint8)
+    palette = np.stack([shades, shades, shades, np.full(256, 255, dtype=np.uint8)], axis=1)
+    _placed(parent, indexed_png(_enlarged(greys), palette), x, y, width, height)
+
+
 def overlay(
     parent: Element, indices: np.ndarray, palette: np.ndarray, x: float, y: float, width: float, height: float
 ) -> None:
@@ -92,8 +102,16 @@ def _smaller(pixels: np.ndarray) -> np.ndarray:
 
 
 def _placed(parent: Element, png: bytes, x: float, y: float, width: float, height: float) -> None:
+    """An image in a rectangle. Rows show the same images: an equal one is used again, and the file stays small."""
+    address, size = png_uri(png), (_number(width), _number(height))
+    for index, known in enumerate(parent.findall("image")):
+        if known.get("xlink:href") == address and (known.get("width"), known.get("height")) == size:
+            known.set("id", f"image{index}")
+            again = shape(parent, "use", x=x - float(known.attrib["x"]), y=y - float(known.attrib["y"]))
+            again.set("xlink:href", f"#image{index}")
+            return
     placed = shape(parent, "image", x=x, y=y, width=width, height=height, preserveAspectRatio="none")
-    placed.set("xlink:href", png_uri(png))
+    placed.set("xlink:href", address)
 
 
 def _number(value: float) -> str:

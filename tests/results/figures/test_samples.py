@@ -82,8 +82,10 @@ def texts(picture):
 def pixels_of(picture):
     """Every image of the picture, as RGBA at its first corner of each of 2 x 2 pixels."""
     found = []
-    for node in picture.iter(f"{SVG}image"):
-        png = Image.open(io.BytesIO(base64.b64decode(node.attrib[HREF].partition(",")[2]))).convert("RGBA")
+    addresses = {f"#{node.get('id')}": node.attrib[HREF] for node in picture.iter(f"{SVG}image")}
+    for node in (each for each in picture if each.tag in (f"{SVG}image", f"{SVG}use")):
+        address = addresses.get(node.attrib[HREF], node.attrib[HREF])
+        png = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGBA")
         array = np.asarray(png)
         found.append(array[:: len(array) // 2, :: array.shape[1] // 2].tolist())
     return found
@@ -98,6 +100,8 @@ def test_rows_are_image_truth_baseline_and_arms_on_the_same_images(evidence):
     # One image a cell, and a layer of colours in all rows but the first.
     assert len(pixels_of(picture)) == 2 + 3 * 2 * 2
     assert figure_spec(figure) is None
+    # Of each image one in colour and one in grey, of the truth and each prediction a layer: equal ones are shared.
+    assert len(list(picture.iter(f"{SVG}image"))) == 2 + 2 + 1 + 2
 
 
 def test_classes_of_pixels_have_the_colours_of_the_legend(evidence):
@@ -115,7 +119,8 @@ def test_classes_of_pixels_have_the_colours_of_the_legend(evidence):
 
 def test_hostile_names_are_text(evidence):
     _, picture = drawn(evidence({"baseline": MAPS, HOSTILE: MAPS}))
-    assert {node.tag.removeprefix(SVG) for node in picture.iter()} == {"svg", "rect", "text", "image"}
+    assert {node.tag.removeprefix(SVG) for node in picture.iter()} == {"svg", "rect", "text", "image", "use"}
+    assert all(node.attrib[HREF].startswith("#image") for node in picture.iter(f"{SVG}use"))
     assert all(node.attrib[HREF].startswith("data:image/png;base64,") for node in picture.iter(f"{SVG}image"))
     assert any("<script>" in (text or "") for text in texts(picture))
     assert not any("\u202e" in (text or "") for text in texts(picture))
