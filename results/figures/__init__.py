@@ -16,6 +16,7 @@ from results.figures import (
     importances,
     interactions,
     main_effects,
+    samples,
     search_history,
     seeds,
 )
@@ -35,6 +36,7 @@ FIGURES: dict[str, Callable[[Evidence], Figure | None]] = {
     "contributions": contributions.draw,
     "curves": curves.draw,
     "attention_similarity": attention_similarity.draw,
+    "samples": samples.draw,
 }
 
 

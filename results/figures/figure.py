@@ -16,7 +16,15 @@ from results.store.run import Run
 from results.table.table import AblationTable, Row
 from search_space.parsing.visible import visible
 
-__all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "in_two_lines", "labels", "listed", "only"]
+__all__ = ["MOST_ROWS", "Chart", "Evidence", "Figure", "Picture", "in_two_lines", "labels", "listed", "only"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Drawn images, as the text of an SVG: where pixels are shown, there is nothing for a chart to be live about."""
+
+    svg: str
+
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 _LONG = 24
@@ -47,7 +55,7 @@ class Figure:
     title: str
     caption: str
     frame: pd.DataFrame
-    chart: Chart
+    chart: Chart | Picture
     notes: tuple[str, ...] = ()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from results.figures.figure import Figure
+from results.figures.figure import Figure, Picture
 from results.markup.csv_cells import csv_line
 from results.store.files import atomic_write, readable_write_errors
 
@@ -19,8 +19,10 @@ __all__ = ["figure_csv", "figure_pdf", "figure_spec", "figure_svg", "write_figur
 _DIGITS = 6
 
 
-def figure_spec(figure: Figure) -> dict[str, Any]:
-    """Vega-Lite specification of a figure, including its data."""
+def figure_spec(figure: Figure) -> dict[str, Any] | None:
+    """Vega-Lite specification of a figure, including its data; None of a picture."""
+    if isinstance(figure.chart, Picture):
+        return None
     with alt.data_transformers.disable_max_rows():  # figures limit their rows themselves
         spec = figure.chart.to_dict()
     return _lean(spec)
@@ -32,7 +34,10 @@ def figure_svg(figure: Figure, *, room: int = 0) -> str:
     Args:
         room: free pixels beside long names, for readers with wider fonts than the ones measured with.
     """
+    if isinstance(figure.chart, Picture):
+        return figure.chart.svg
     spec = figure_spec(figure)
+    assert spec is not None
     spec["config"]["aria"] = False  # descriptions of every mark would be most of the file
     if room:
         spec["padding"] = {"left": room, "top": 5, "right": 5, "bottom": 5}
@@ -42,7 +47,11 @@ def figure_svg(figure: Figure, *, room: int = 0) -> str:
 
 def figure_pdf(figure: Figure) -> bytes:
     """PDF of a figure, with embedded fonts."""
-    return vl_convert.vegalite_to_pdf(figure_spec(figure), allowed_base_urls=[])
+    if isinstance(figure.chart, Picture):
+        return vl_convert.svg_to_pdf(figure.chart.svg)
+    spec = figure_spec(figure)
+    assert spec is not None
+    return vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[])
 
 
 def figure_csv(figure: Figure) -> str:

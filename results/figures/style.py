@@ -17,8 +17,10 @@ from search_space.schema.metrics import METRICS, Metric
 __all__ = [
     "BLACK",
     "BLUE",
+    "FONT",
     "GREEN",
     "GREY",
+    "INK",
     "LIGHT",
     "ORANGE",
     "PALETTE",
@@ -39,22 +41,22 @@ WIDTH = 520
 """Default width in pixels of a chart with one panel; an HTML page stretches it."""
 PANEL = 250
 """Width in pixels of one panel of several."""
-_INK = "#222222"
+INK = "#222222"
 # vl-convert measures with the first font; the next two have the same widths, so text is not cut on other machines.
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
 
 def styled(chart: Chart) -> Chart:
     """Chart with the common style."""
     return (
-        chart.configure(font=_FONT, background="white", padding=5)
+        chart.configure(font=FONT, background="white", padding=5)
         .configure_view(stroke="#dddddd")
         .configure_axis(
             labelFontSize=12,
             titleFontSize=12,
             titleFontWeight="normal",
-            labelColor=_INK,
-            titleColor=_INK,
+            labelColor=INK,
+            titleColor=INK,
             gridColor="#ececec",
             domainColor="#888888",
             tickColor="#888888",
@@ -64,12 +66,12 @@ def styled(chart: Chart) -> Chart:
             labelFontSize=12,
             titleFontSize=12,
             titleFontWeight="normal",
-            labelColor=_INK,
-            titleColor=_INK,
+            labelColor=INK,
+            titleColor=INK,
             labelLimit=230,
         )
-        .configure_header(labelFontSize=12, titleFontSize=12, labelColor=_INK, titleColor=_INK, labelLimit=PANEL)
-        .configure_title(fontSize=13, color=_INK)
+        .configure_header(labelFontSize=12, titleFontSize=12, labelColor=INK, titleColor=INK, labelLimit=PANEL)
+        .configure_title(fontSize=13, color=INK)
     )
 
 

@@ -30,8 +30,8 @@ def figure_section(key: str, figure: Figure) -> Section:
         figure=figure,
         spec=spec,
         # Heatmaps have cells of fixed size; a chart with continuous axes may take the full width.
-        is_stretchable=_is_stretchable(spec),
-        panels=figure.frame[spec["facet"]["field"]].nunique() if "facet" in spec else None,
+        is_stretchable=spec is not None and _is_stretchable(spec),
+        panels=figure.frame[spec["facet"]["field"]].nunique() if spec is not None and "facet" in spec else None,
         picture=figure_svg(figure, room=_ROOM),
         notes=figure.notes[:_MOST_NOTES],
         more_notes=len(figure.notes) - _MOST_NOTES,

@@ -42,6 +42,10 @@ class TrialDir:
     def probes(self) -> Path:
         return self.path / "probes.npz"
 
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.npz"
+
 
 @dataclass(frozen=True)
 class TrackerFiles:

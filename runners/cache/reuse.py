@@ -51,10 +51,11 @@ def for_sweep(lookup: RecordLookup, sweep: Sweep) -> RecordLookup:
     """The same lookup, with records as this sweep would have made them.
 
     Where it keeps predictions, those without are not taken over; where it keeps none, records come without theirs.
+    Where its trials keep samples, nothing is taken over: a record does not hold them.
     """
 
     def found(spec: TrialSpec) -> TrialRecord | None:
-        record = lookup(spec)
+        record = None if sweep.keep_samples else lookup(spec)
         if record is None or (sweep.keep_predictions and not record.correct):
             return None
         return record if sweep.keep_predictions else record.model_copy(update={"correct": ""})

@@ -4,7 +4,7 @@ A record is served if its identity, its origin (data, code, software) and its ki
 `cached_from` names the run that trained it. One small file per trial, written in one step, so that any number of
 drivers may share the folder, also over a network; what cannot be read is no entry.
 
-Not served: trials that leave more than a record behind (kept weights, attention maps for plots).
+Not served: trials that leave more than a record behind (kept weights, attention maps or predictions for plots).
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class CacheWriter:
 
 def leaves_only_records(sweep: Sweep) -> bool:
     """Whether the trials of this sweep leave nothing but a record."""
-    return sweep.checkpoints.keep == "none" and not sweep.baseline.task.probe_arrays
+    keeps_files = sweep.checkpoints.keep != "none" or sweep.keep_samples > 0
+    return not keeps_files and not sweep.baseline.task.probe_arrays
 
 
 def device_of(plan: Plan, engine: str) -> str | None:

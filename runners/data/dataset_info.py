@@ -56,6 +56,8 @@ class DataInfo:
     """Images of every class, before a validation split is held out; empty for a stream, whose labels are not known
     before it is read."""
     test_counts: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+    """Names of the classes in the order of their labels; empty where they are not known."""
     vocabulary: int = 0
     """Number of token ids of a dataset of text, whose `img_size` is (1, most tokens) and whose numbers to predict have
     0 classes; 0 of images."""
@@ -76,6 +78,7 @@ class SourceInfo:
     train_counts: tuple[int, ...] = ()
     test_counts: tuple[int, ...] = ()
     """Images of every class; empty for a stream."""
+    class_names: tuple[str, ...] = ()
     vocabulary: int = 0
     """Number of token ids of a dataset of text; 0 of images."""
 

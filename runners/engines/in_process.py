@@ -61,6 +61,7 @@ def _train(
                 checkpoints=orchestrator.plan.sweep.checkpoints,
                 metric=orchestrator.plan.sweep.metric,
                 keep_predictions=orchestrator.plan.sweep.keep_predictions,
+                keep_samples=orchestrator.plan.sweep.keep_samples,
                 origin=orchestrator.origin_of(assignment),
                 on_resume=lambda curve: error.guard(lambda: orchestrator.resume(assignment.trial_id, curve)),
                 is_preempted=lambda: orchestrator.is_stopping,

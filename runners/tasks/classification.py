@@ -9,7 +9,7 @@ correctly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, get_args
 
@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from modelzoo import Cost, at_size, build_model, evaluation_crop, measure_cost, resolve_img_size
 from modelzoo.probes import cosine_penalty, record_maps
+from results.predictions.samples import Drawable, Kind, OneClass
 from runners.data import Batch, DataInfo
 from runners.data.evaluation_crop import CropMode, EvaluationCrop
 from runners.data.random_streams import global_streams
@@ -177,6 +178,21 @@ class Classification(ImageNetwork):
         return self.metrics_of(self.evaluated_model, batches, autocast, correct=correct)
 
     @torch.inference_mode()
+    def drawn_of(
+        self, model: nn.Module, images: Tensor, labels: Tensor, autocast: AbstractContextManager, *, flips: bool
+    ) -> list[tuple[Drawable, Drawable]]:
+        """`DrawnModel.drawn` of a model in the place of `evaluated_model`."""
+        was_training = model.training
+        model.eval()
+        with autocast:
+            logits = _logits_of(model, flips)(images).float()
+        model.train(was_training)
+        best = _best(logits)
+        likely = logits.softmax(dim=-1).gather(1, best[:, None])[:, 0]
+        rows = zip(labels.tolist(), best.tolist(), likely.tolist(), strict=True)
+        return [(OneClass(label), OneClass(found, probability)) for label, found, probability in rows]
+
+    @torch.inference_mode()
     def metrics_of(
         self,
         model: nn.Module,
@@ -194,11 +210,10 @@ class Classification(ImageNetwork):
         was_training = model.training
         model.eval()
         evaluator = self._task.create_evaluator()
+        logits_of = _logits_of(model, flips)
         with autocast:
             for images, labels in batches:
-                logits = model(images)
-                if flips:
-                    logits = (logits.float() + model(images.flip(-1)).float()) / 2
+                logits = logits_of(images)
                 evaluator.update(logits, labels)
                 if correct is not None:
                     correct.append(_is_right(logits, labels))
@@ -209,7 +224,11 @@ class Classification(ImageNetwork):
 
 
 class MeasuredClassification:
-    """A classifier under the evaluation-only options of one trial (`MeasuredModel`)."""
+    """A classifier under the evaluation-only options of one trial (`MeasuredModel`, `DrawnModel`)."""
+
+    draws: Kind = "one_class"
+    ignored = -1
+    least_score = 0.0
 
     def __init__(self, task: Classification, spec: TaskSpec) -> None:
         assert isinstance(spec, ClassificationSpec)
@@ -229,6 +248,11 @@ class MeasuredClassification:
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
         return self._task.metrics_of(self.encoder, batches, autocast, flips=self._flips, correct=correct)
+
+    def drawn(
+        self, inputs: Tensor, targets: Tensor, autocast: AbstractContextManager
+    ) -> list[tuple[Drawable, Drawable]]:
+        return self._task.drawn_of(self.encoder, inputs, targets, autocast, flips=self._flips)
 
 
 def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
@@ -251,7 +275,20 @@ def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
 
 
 def _is_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which images the evaluator counts as right at top-1, (B,) bool. Its `topk`, because an argmax may choose another
-    class among equal logits, which are common in half precision."""
-    best = logits.float().topk(min(5, logits.shape[-1]), dim=-1).indices[:, 0]
-    return best.eq(labels)
+    """Which images the evaluator counts as right at top-1, (B,) bool."""
+    return _best(logits).eq(labels)
+
+
+def _best(logits: Tensor) -> Tensor:
+    """Class with the largest logit, (B,). By the evaluator's `topk`, because an argmax may choose another class among
+    equal logits, which are common in half precision."""
+    return logits.float().topk(min(5, logits.shape[-1]), dim=-1).indices[:, 0]
+
+
+def _logits_of(model: nn.Module, flips: bool) -> Callable[[Tensor], Tensor]:
+    """The logits (B, K) of images, with `flips` the mean of those of every image and its mirror image."""
+
+    def mean_of_both(images: Tensor) -> Tensor:
+        return (model(images).float() + model(images.flip(-1)).float()) / 2
+
+    return mean_of_both if flips else model

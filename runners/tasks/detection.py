@@ -22,8 +22,9 @@ from torch.distributed import all_gather_object, get_world_size
 
 from modelzoo import Cost, resolve_img_size
 from modelzoo.dense.detection import Detector, DetectorOptions, InputSides, build_detector, measure_detector_cost
+from results.predictions.samples import MOST_OBJECTS, Drawable, Kind, Objects
 from runners.data import Batch, DataInfo
-from runners.data.detection.objects import Truth
+from runners.data.detection.objects import Truth, target_of
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.coco_ap import Detections, average_precision, require_evaluator
 from runners.tasks.trained_network import TrainedNetwork
@@ -43,8 +44,16 @@ _SHOWN = {
 }
 
 
+_LEAST_SCORE = 0.5
+"""Of objects that are drawn; the metrics count all detections, of which most have a low score. At 0.3, two or three
+classes are drawn over each other at most places, because each class is suppressed by itself."""
+
+
 class Detection(TrainedNetwork, ImageNetwork):
-    """Detection (`Task`)."""
+    """Detection (`Task`, `DrawnModel`)."""
+
+    draws: Kind = "objects"
+    ignored = -1
 
     def __init__(
         self, model: nn.Module, *, info: DataInfo, spec: TaskSpec, train: TrainSpec, device: torch.device
@@ -115,6 +124,36 @@ class Detection(TrainedNetwork, ImageNetwork):
             metrics |= {f"{prefix}_{_SHOWN[name]}": 100 * measured[name] for name in _SHOWN if name in measured}
         return metrics
 
+    @property
+    def least_score(self) -> float:
+        return max(_LEAST_SCORE, self._spec.score_threshold)
+
+    @torch.inference_mode()
+    def drawn(
+        self, inputs: list[Tensor], targets: list[Truth], autocast: AbstractContextManager
+    ) -> list[tuple[Drawable, Drawable]]:
+        model = self.evaluated_model
+        was_training = model.training
+        model.eval()
+        pairs = zip(targets, model(inputs), strict=True)
+        drawn: list[tuple[Drawable, Drawable]] = [(self._truth(truth), self._found(found)) for truth, found in pairs]
+        model.train(was_training)
+        return drawn
+
+    def _truth(self, truth: Truth) -> Objects:
+        """What can be found in an image; crowds are left out."""
+        target = target_of(truth.objects, masks=self._spec.has_masks)
+        masks = target["masks"].bool() if self._spec.has_masks else None
+        scores = torch.full((len(target["labels"]),), float("nan"))
+        return _objects(target["boxes"], target["labels"], scores, masks)
+
+    def _found(self, found: dict[str, Tensor]) -> Objects:
+        """Detections by falling score, as far as they have the least score."""
+        order = found["scores"].argsort(descending=True, stable=True)
+        kept = order[found["scores"][order] >= self.least_score]
+        masks = found["masks"][kept, 0] > 0.5 if self._spec.has_masks else None
+        return _objects(found["boxes"][kept], found["labels"][kept], found["scores"][kept], masks)
+
 
 def _shape(setting: Setting, info: DataInfo) -> dict[str, Any]:
     spec, canvas = setting.task, resolve_img_size(setting.arch, info.img_size)
@@ -141,6 +180,16 @@ def _shape(setting: Setting, info: DataInfo) -> dict[str, Any]:
             nms_threshold=spec.nms_threshold,
         ),
     }
+
+
+def _objects(boxes: Tensor, labels: Tensor, scores: Tensor, masks: Tensor | None) -> Objects:
+    first = slice(0, MOST_OBJECTS)
+    return Objects(
+        boxes=boxes[first].float().cpu().numpy(),
+        labels=labels[first].int().cpu().numpy(),
+        scores=scores[first].float().cpu().numpy(),
+        masks=None if masks is None else masks[first].cpu().numpy(),
+    )
 
 
 def _as_coco(found: dict[str, Tensor]) -> Detections:

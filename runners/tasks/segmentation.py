@@ -23,6 +23,7 @@ from modelzoo.dense import SegmenterOptions, build_segmenter, measure_segmenter_
 from modelzoo.dense.inference import image_logits
 from modelzoo.dense.segmenter import Segmentation as Output
 from modelzoo.dense.segmenter import Segmenter
+from results.predictions.samples import Drawable, Kind, LabelMap
 from runners.data import Batch, DataInfo
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.confusion import confusion_matrix, confusion_metrics
@@ -35,7 +36,10 @@ __all__ = ["Segmentation"]
 
 
 class Segmentation(TrainedNetwork, ImageNetwork):
-    """Semantic segmentation (`Task`)."""
+    """Semantic segmentation (`Task`, `DrawnModel`)."""
+
+    draws: Kind = "label_map"
+    least_score = 0.0
 
     def __init__(
         self, model: nn.Module, *, info: DataInfo, spec: TaskSpec, train: TrainSpec, device: torch.device
@@ -44,6 +48,10 @@ class Segmentation(TrainedNetwork, ImageNetwork):
         assert isinstance(spec, SegmentationSpec)
         self._spec = spec
         self._num_classes = info.num_classes
+
+    @property
+    def ignored(self) -> int:
+        return self._spec.ignore_label
 
     @staticmethod
     def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
@@ -92,9 +100,7 @@ class Segmentation(TrainedNetwork, ImageNetwork):
         matrix = torch.zeros(self._num_classes, self._num_classes, dtype=torch.int64, device=self.device)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         for images, labels in batches:
-            with autocast:
-                logits = image_logits(model, images, whole=self._spec.inference == "whole")
-            logits = _resized(logits.float(), labels.shape[-2:])
+            logits = self._logits(model, images, labels, autocast)
             loss += F.cross_entropy(logits, labels.long(), ignore_index=ignored, reduction="sum")
             predicted = logits.argmax(dim=1)
             matrix += confusion_matrix(predicted, labels, num_classes=self._num_classes, ignore_label=ignored)
@@ -105,6 +111,25 @@ class Segmentation(TrainedNetwork, ImageNetwork):
         num_labelled = matrix.sum().item()
         found = confusion_metrics(matrix.cpu())
         return found | {"loss": loss.item() / num_labelled} if num_labelled else found
+
+    @torch.inference_mode()
+    def drawn(
+        self, inputs: Tensor, targets: Tensor, autocast: AbstractContextManager
+    ) -> list[tuple[Drawable, Drawable]]:
+        model = self.evaluated_model
+        assert isinstance(model, Segmenter)
+        was_training = model.training
+        model.eval()
+        predicted = self._logits(model, inputs, targets, autocast).argmax(dim=1)
+        model.train(was_training)
+        maps = [each.byte().cpu().numpy() for each in (targets, predicted)]
+        return [(LabelMap(truth), LabelMap(found)) for truth, found in zip(*maps, strict=True)]
+
+    def _logits(self, model: Segmenter, images: Tensor, labels: Tensor, autocast: AbstractContextManager) -> Tensor:
+        """Logits (B, K, H, W) float32 of the size of the labels."""
+        with autocast:
+            logits = image_logits(model, images, whole=self._spec.inference == "whole")
+        return _resized(logits.float(), labels.shape[-2:])
 
 
 def _problems(model: Segmenter, setting: Setting) -> Iterator[Problem]:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
 
 from modelzoo import Cost
+from results.predictions.samples import Drawable, Kind
 from runners.data import Batch, DataInfo
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 from search_space.settings.broken_relation import BrokenRelation
 
-__all__ = ["MeasuredModel", "Task"]
+__all__ = ["DrawnModel", "MeasuredModel", "Task"]
 
 
 class MeasuredModel(Protocol):
@@ -40,6 +41,26 @@ class MeasuredModel(Protocol):
             correct: receives one tensor per batch: which of its images are right at top-1, (B,) bool. A task whose
                 images are not simply right or wrong leaves it empty: its trials then keep no predictions.
         """
+        ...
+
+
+@runtime_checkable
+class DrawnModel(Protocol):
+    """The measured model of a task whose spec `is_drawn`: what it predicts can be drawn over the image.
+
+    Attributes:
+        draws: what is drawn of an image.
+        ignored: label of pixels that count as neither right nor wrong; -1 where there are none.
+        least_score: score below which objects are left out; 0 where there are no objects.
+    """
+
+    draws: Kind
+    ignored: int
+    least_score: float
+
+    def drawn(self, inputs: Any, targets: Any, autocast: AbstractContextManager) -> list[tuple[Drawable, Drawable]]:
+        """Truth and prediction of each image of a part of an evaluated batch, as its metrics count them. Objects and
+        masks are in pixels of the image; a label map may have another size."""
         ...
 
 

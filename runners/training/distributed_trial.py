@@ -53,6 +53,7 @@ def run_trial_in_processes(
     checkpoints: Checkpoints = Checkpoints(),
     metric: str = "top1",
     keep_predictions: bool = False,
+    keep_samples: int = 0,
     origin: Origin = Origin(),
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
@@ -77,6 +78,7 @@ def run_trial_in_processes(
         "checkpoints": checkpoints,
         "metric": metric,
         "keep_predictions": keep_predictions,
+        "keep_samples": keep_samples,
         "origin": " ".join(filter(None, (origin.data, origin.code, origin.software))),
     }
     size = resources.num_processes

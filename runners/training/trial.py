@@ -26,7 +26,9 @@ from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.diagnostics import probe_model
 from runners.training.evaluation import Evaluation
+from runners.training.kept_samples import keep_predicted
 from runners.training.loop import Curves, Report, train_model
+from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.trials.outcome import NonFiniteLoss, Outcome
 from search_space.schema.identity import training_id, trial_id
@@ -52,6 +54,7 @@ def run_trial(
     checkpoints: Checkpoints = Checkpoints(),
     metric: str = "top1",
     keep_predictions: bool = False,
+    keep_samples: int = 0,
     origin: str = "",
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
@@ -67,11 +70,12 @@ def run_trial(
         report_other: callback with the id of each further trial and its own entry, before `report` has that epoch's;
             after a resume, with the entries so far.
         device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
-        directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`);
-            further trials have theirs beside it.
+        directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`,
+            `keep_samples`); further trials have theirs beside it.
         checkpoints: when to save, and which weights to keep; an interrupted trial is resumed in any case.
         origin: data, code and software of the trial, as text; a checkpoint of another origin is not resumed.
         keep_predictions: keep which test images are right, for the record.
+        keep_samples: test images whose predictions after the last epoch are kept beside the record.
         metric: the one that must be defined in every evaluation; it selects the best weights, on the validation split
             where there is one.
         on_resume: receives the curve so far if the trial resumes from a checkpoint.
@@ -167,12 +171,17 @@ def run_trial(
         )
         is_completed = trained.status == "completed"
         probed: list[dict[str, float]] = [{} for _ in specs]
-        if spec.task.probes and is_completed and processes.is_first:
+        if (spec.task.probes or keep_samples) and is_completed and processes.is_first:
             whole = data if processes.size == 1 else load()
             for found, each, on, folder in zip(probed, evaluations, whole.measured, folders, strict=True):
                 images = on.test if whole.samples is None else whole.samples
                 began = time.perf_counter()
-                found |= probe_model(each.model.encoder, images, spec.task, num_images=info.num_test, directory=folder)
+                if spec.task.probes:
+                    shown = {"num_images": info.num_test, "directory": folder}
+                    found |= probe_model(each.model.encoder, images, spec.task, **shown)
+                if keep_samples:
+                    precision = Precision(spec.train.amp, where)
+                    keep_predicted(each.model, on.test, keep_samples, info=info, precision=precision, directory=folder)
                 each.seconds += time.perf_counter() - began
         for files, each in zip(kept, evaluations, strict=True):
             best = each.best_weights

@@ -21,6 +21,7 @@ from search_space.parsing.expressions import ExpressionError
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
 from search_space.schema.pydantic_errors import quote
 from search_space.schema.sweep import Sweep
+from search_space.schema.task import TASK_SPECS
 from search_space.settings.candidates import Issue, has_range
 from search_space.settings.paths import is_path, path_hint, split
 from search_space.settings.training_relations import broken_relations
@@ -149,6 +150,10 @@ def _predictions(sweep: Sweep) -> Iterator[Issue]:
     if sweep.keep_predictions and not task.has_right_answers:
         message = f"images of the task {task.name!r} are not simply right or wrong, so there is nothing to keep"
         yield Issue(("keep_predictions",), message, "remove `keep_predictions`")
+    if sweep.keep_samples and not task.is_drawn:
+        message = f"predictions of the task {task.name!r} cannot be drawn over images, so there is nothing to keep"
+        drawn = ", ".join(sorted(name for name, kind in TASK_SPECS.items() if kind.is_drawn))
+        yield Issue(("keep_samples",), message, f"remove `keep_samples`; tasks that can be drawn: {drawn}")
 
 
 def _options(sweep: Sweep) -> Iterator[Issue]:

@@ -227,6 +227,13 @@ class Sweep(Spec):
         default=False,
         description="records hold which test images were right at top-1, for the sampling error of differences",
     )
+    keep_samples: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="test images, evenly spread over the test split, whose predictions every completed trial keeps for "
+        "the pictures of the report, trials/<id>/samples.npz",
+    )
     track: Track = Field(
         default=(), description="experiment trackers of the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
     )

@@ -17,6 +17,7 @@ baseline:
 space: {train.lr: [0.001, 1.0e+30]}
 design: one_factor
 seeds: 1
+keep_samples: 2
 metric: top1
 checkpoints: {keep: last, every_epochs: 1, min_seconds: 0}
 track: [tensorboard, optuna]
@@ -45,5 +46,5 @@ def test_a_run_writes_only_what_is_known(tmp_path, archsweep):
     must = {run_dir.ledger, run_dir.plan, run_dir.sweep, run_dir.provenance, run_dir.progress, run_dir.lock}
     must |= {run_dir.trials_csv, run_dir.curves_csv, run_dir.report, run_dir.tracking_token, run_dir.optuna_journal}
     (trained,) = [trial for trial in run_dir.trials() if trial.weights.exists()]
-    assert written >= must | {run_dir.table("csv"), trained.probes}
+    assert written >= must | {run_dir.table("csv"), trained.probes, trained.samples}
     assert not any(trial.checkpoint.exists() for trial in run_dir.trials())

@@ -5,13 +5,14 @@ function narrow(node) {
   if (node.legend && node.legend.columns > 1) node.legend.columns = 1;
   Object.values(node).forEach(narrow);
 }
-for (const box of document.querySelectorAll(".chart[data-spec]")) {
-  const spec = JSON.parse(document.getElementById(box.dataset.spec).textContent);
+for (const box of document.querySelectorAll(".chart[data-name]")) {
   const still = box.querySelector("img");
-  const file = document.getElementById(box.dataset.spec + "-svg");
+  const file = document.getElementById(box.dataset.name + "-spec-svg");
   file.href = still.src;
   file.hidden = false;
-  if (!window.vegaEmbed) continue;
+  const content = document.getElementById(box.dataset.name + "-spec");
+  if (!window.vegaEmbed || !content) continue;
+  const spec = JSON.parse(content.textContent);
   const room = box.clientWidth - 20;
   if ("facet" in spec) {
     const panels = Number(box.dataset.panels);

@@ -145,7 +145,8 @@ def _plan_one(
     if is_settled:
         origins = Origins(made.sweep.resources)
         in_siblings = for_sweep(from_siblings(siblings, RunDir(run_dir), origins), made.sweep)
-        lookups = {STUDIES: lambda spec: trial_id(spec) in planned or in_siblings(spec)}
+        earlier = frozenset[str]() if made.sweep.keep_samples else frozenset(planned)  # a record holds no samples
+        lookups = {STUDIES: lambda spec: trial_id(spec) in earlier or in_siblings(spec)}
         in_cache = for_sweep(TrialCache(memory, device_of(made, "ray"), origins).get, made.sweep) if memory else None
         lookups |= {CACHE: in_cache} if in_cache else {}
         provided = reuse_sources(made, {record.trial_id for record in history.records}, lookups)

@@ -34,6 +34,7 @@ def describe_scenes(dataset: Any, resources: Any, in_memory_bytes: int) -> Sourc
         num_test=dataset.num_test,
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
+        class_names=class_names(context=dataset.context),
     )
 
 

@@ -35,6 +35,7 @@ def describe_drawn(dataset: Any) -> SourceInfo:
         num_test=dataset.num_test,
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
+        class_names=names_of_scenes(dataset),
     )
 
 
@@ -56,6 +57,7 @@ def describe_coco(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceI
         mean=mean,
         std=std,
         storage="loader",
+        class_names=train.categories,
     )
 
 

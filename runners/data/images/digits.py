@@ -45,6 +45,7 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
         std=(train.pixels.double().std(correction=0).item(),),
         train_counts=counts_of(train.labels.numpy(), 10),
         test_counts=counts_of(test.labels.numpy(), 10),
+        class_names=tuple("0123456789"),
     )
 
 

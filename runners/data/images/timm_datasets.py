@@ -56,6 +56,7 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
         storage="stream" if is_stream else "memory" if is_small else "loader",
         train_counts=counts[0],
         test_counts=counts[1],
+        class_names=tuple(names) if (names := _class_names(train)) and len(names) == num_classes else (),
     )
 
 

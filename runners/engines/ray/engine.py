@@ -278,6 +278,7 @@ def _worker_config(
         "checkpoints": sweep.checkpoints.model_dump(mode="json"),
         "metric": sweep.metric,
         "keep_predictions": sweep.keep_predictions,
+        "keep_samples": sweep.keep_samples,
         "origin": orchestrator.origin_of(assignment).model_dump(),
         "log": str(run_dir.trial(assignment.trial_id).log),
     }

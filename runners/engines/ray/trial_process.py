@@ -35,7 +35,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
 
     Args:
         job: `trial`, `also`, `resources`, `checkpoints` and `origin` as plain values, `metric`, `keep_predictions`,
-            and `log`, the path of the trial's log.
+            `keep_samples`, and `log`, the path of the trial's log.
     """
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
@@ -74,6 +74,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
             checkpoints=Checkpoints.model_validate(job["checkpoints"]),
             metric=job["metric"],
             keep_predictions=job["keep_predictions"],
+            keep_samples=job["keep_samples"],
             origin=Origin.model_validate(job["origin"]),
             on_resume=lambda curve: connection.send(("resumed", curve)),
             is_preempted=is_preempted,

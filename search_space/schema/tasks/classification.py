@@ -28,6 +28,7 @@ class ClassificationSpec(TaskSpec):
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
     has_right_answers: ClassVar[bool] = True
+    is_drawn: ClassVar[bool] = True
     evaluation_only: ClassVar[tuple[str, ...]] = ("crop_pct", "crop_mode", "test_img_size", "tta")
 
     name: Literal["classification"] = "classification"  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -23,6 +23,7 @@ class DetectionSpec(TaskSpec):
         *("smoothing", "mixup", "cutmix", "aa", "color_jitter", "reprob", "crop_padding", "cosine_regulariser"),
     )
     labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "objects"
+    is_drawn: ClassVar[bool] = True
 
     name: Literal["detection"] = "detection"  # pyright: ignore[reportIncompatibleVariableOverride]
     dataset: ObjectImages = ScenesSpec()  # pyright: ignore[reportIncompatibleVariableOverride]

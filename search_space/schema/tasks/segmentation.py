@@ -20,6 +20,7 @@ class SegmentationSpec(TaskSpec):
         *("smoothing", "mixup", "cutmix", "aa", "color_jitter", "reprob", "cosine_regulariser"),
     )
     labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "pixels"
+    is_drawn: ClassVar[bool] = True
 
     name: Literal["segmentation"] = "segmentation"  # pyright: ignore[reportIncompatibleVariableOverride]
     dataset: LabelMaps = ScenesSpec()  # pyright: ignore[reportIncompatibleVariableOverride]

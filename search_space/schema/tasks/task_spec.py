@@ -30,6 +30,7 @@ class TaskSpec(Spec):
         without_effect: options of `train` that the task cannot use, so that writing them is an error.
         labelled: what has one label each: images, pixels, objects, or texts.
         has_right_answers: whether an image is simply right or wrong, so that `keep_predictions` has a meaning.
+        is_drawn: whether predictions can be drawn over their images, so that `keep_samples` has a meaning.
         evaluation_only: options that change how a trained model is measured and nothing before that: trials that
             differ in no others are trained once and measured under each (`training_id`).
     """
@@ -38,6 +39,7 @@ class TaskSpec(Spec):
     without_effect: ClassVar[tuple[str, ...]] = ()
     labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "images"
     has_right_answers: ClassVar[bool] = False
+    is_drawn: ClassVar[bool] = False
     evaluation_only: ClassVar[tuple[str, ...]] = ()
 
     name: str

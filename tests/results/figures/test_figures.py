@@ -16,6 +16,8 @@ from results import Analysis, Run, ablation_table
 from results.figures import FIGURES, Evidence, draw_figures
 from results.figures.figure import MOST_ROWS
 from results.figures.files import figure_csv, figure_pdf, figure_spec, figure_svg, write_figures
+from results.predictions.samples import LabelMap, Sample, Samples
+from results.predictions.samples_file import write_samples
 
 
 @pytest.fixture
@@ -92,6 +94,21 @@ def probed(evidence_of, plan, planned, record, tmp_path):
 
 
 @pytest.fixture
+def kept(evidence_of, plan, planned, record, tmp_path):
+    """Two variants that drew classes of four pixels; the file of the second one is broken."""
+    maps = [LabelMap(np.uint8(each)) for each in ([[0, 1], [1, 1]], [[0, 0], [1, 1]])]
+    samples = Samples("label_map", (Sample(4, np.zeros((2, 2, 3), dtype=np.uint8), *maps),), {1: "disk"})
+    for name in ("baseline-0", "other-0"):
+        (tmp_path / "trials" / name).mkdir(parents=True)
+        with open(tmp_path / "trials" / name / "samples.npz", "wb") as stream:
+            write_samples(stream, samples)
+    (tmp_path / "trials" / "other-0" / "samples.npz").write_bytes(b"PK no archive")
+    variants = [planned("baseline", is_baseline=True), planned("other", changes={"arch.depth": 3})]
+    records = [record(name, seed, 90.0) for name in ("baseline", "other") for seed in (0, 1)]
+    return evidence_of(plan(*variants, seeds=[0, 1]), records)
+
+
+@pytest.fixture
 def curved(evidence_of, plan, planned, record):
     """Two seeds with values 10 and 14, then 20 and 30; and a variant whose only seed was pruned after epoch 1."""
     curves = {0: (10.0, 20.0), 1: (14.0, 30.0)}
@@ -120,6 +137,7 @@ MATERIAL = {
     "search_history": "search",
     "importances": "search",
     "attention_similarity": "probed",
+    "samples": "kept",
 }
 """Figure -> fixture with its data."""
 

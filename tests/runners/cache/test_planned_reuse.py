@@ -156,3 +156,8 @@ def test_a_record_of_a_search_is_taken_over_under_the_names_of_this_run(filled, 
     assert (record.variant, record.changes, record.number, record.params) == (variant.name, {}, None, {})
     assert (record.trial_id, record.seed, record.metrics) == (trial_id(spec), 1, cache.get(spec).metrics)
     assert record.cached_from == cache.get(spec).cached_from
+
+
+def test_studies_that_keep_samples_provide_nothing(write_sweep, planned, studies):
+    """A record does not hold the pictures."""
+    assert "taken over" not in planned(write_sweep(studies), "--set", "keep_samples=2")

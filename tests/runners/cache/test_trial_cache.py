@@ -114,6 +114,20 @@ def test_trials_that_leave_files_behind_are_not_served(run):
     assert run("second", **keeps)[0].started == 2
 
 
+SAMPLES = {"design: one_factor": "design: one_factor\nkeep_samples: 2"}
+
+
+def test_trials_that_keep_samples_are_trained_whatever_is_known(run, write_sweep, tmp_path):
+    """Neither the cache nor another study of the file has the pictures, which are no part of a record."""
+    run("first", **SAMPLES)
+    assert run("second", **SAMPLES)[0].started == 2
+    plan = make_plan(load_sweep(write_sweep(**{**SMALL, **SAMPLES})))
+    assert run_sweep(plan, tmp_path / "third", engine="in-process", siblings=[tmp_path / "first"]).started == 2
+    assert len(list((tmp_path / "third").glob("trials/*/samples.npz"))) == 2
+    without = make_plan(load_sweep(write_sweep(**SMALL)))
+    assert run_sweep(without, tmp_path / "fourth", engine="in-process", siblings=[tmp_path / "first"]).started == 0
+
+
 PREDICTIONS = {"design: one_factor": "design: one_factor\nkeep_predictions: true"}
 
 

@@ -28,6 +28,7 @@ MIXED = """
     seeds: [3]
     metric: top1
     keep_predictions: true
+    keep_samples: 2
     # Half a GPU each, so that two trials share the one of the cluster. A limit for the variant of many epochs alone,
     # which no other trial would keep either.
     resources:
@@ -108,6 +109,12 @@ def test_engines_produce_the_same_records(mixed):
     """Four mechanisms and two trials that fail, bit for bit: on the CPU an engine may not change a digit."""
     in_process, ray = (what_happened(mixed[engine][1].records) for engine in ("in-process", "ray"))
     assert in_process == ray
+    kept = [
+        {path.parent.name: path.read_bytes() for path in mixed[engine][1].files.path.glob("trials/*/samples.npz")}
+        for engine in ("in-process", "ray")
+    ]
+    assert kept[0] == kept[1]
+    assert set(kept[0]) == {key for key, record in ray.items() if record["status"] == "completed"}
     assert len(ray) == 6
     # Predictions crossed the borders of the processes: of completed trials only, as `what_happened` compares them.
     assert {(found["status"], "correct" in found) for found in ray.values()} == {("completed", True), ("failed", False)}

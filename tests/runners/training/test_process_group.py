@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from results.predictions.samples_file import read_samples
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.training.process_group import ProcessGroup, in_order
 from runners.trials.outcome import TrialFailed
@@ -54,7 +55,7 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path):
     """Same global batches: sums over processes differ from sums over a batch in their rounding alone. That holds where
     the two are interrupted and continue, and where one process continues what two began."""
     spec, seen = spec_of(**NOISY), []
-    alone = run(spec, tmp_path / "alone", keep_predictions=True)
+    alone = run(spec, tmp_path / "alone", keep_predictions=True, keep_samples=3)
 
     def note(entry):
         seen.append(entry)
@@ -65,13 +66,17 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path):
     assert 2 <= left.epochs < 4
     shutil.copytree(tmp_path / "parts", tmp_path / "by_one")
     curves = []
-    shared = run(spec, tmp_path / "parts", processes=2, on_resume=curves.append, keep_predictions=True)
+    shared = run(spec, tmp_path / "parts", processes=2, on_resume=curves.append, keep_predictions=True, keep_samples=3)
     assert (shared.status, shared.epochs) == ("completed", 4)
     assert_close(shared.curve, alone.curve)
     assert shared.metrics == pytest.approx(alone.metrics, rel=1e-5)
     # The same images: 4 batches of 10 and 1, whose shards were put in order, without a copy of the single last one.
     assert shared.correct.startswith("31:")
     assert shared.correct == alone.correct
+    drawn = [read_samples(tmp_path / name / "samples.npz").samples for name in ("alone", "parts")]
+    assert [(each.position, each.truth.label, each.prediction.label) for each in drawn[0]] == [
+        (each.position, each.truth.label, each.prediction.label) for each in drawn[1]
+    ]
     ours, theirs = (load_file(tmp_path / name / "weights.safetensors") for name in ("alone", "parts"))
     # The gradient of a key's bias is rounding alone, which AdamW enlarges; an update of a weight is about 1e-3.
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)

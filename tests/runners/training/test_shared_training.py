@@ -69,13 +69,15 @@ def outcomes_of(shared: Outcome, specs) -> list[Outcome]:
 def test_a_shared_training_gives_the_records_of_separate_ones(tmp_path, arch, task, train) -> None:
     arch = {key: value for key, value in arch.items() if value is not None or key in TINY}
     specs = [spec_of(way, arch=arch, task=task, **train) for way in WAYS]
-    shared = run(specs[0], also=specs[1:], directory=folder(tmp_path / "shared", specs[0]))
+    shared = run(specs[0], also=specs[1:], directory=folder(tmp_path / "shared", specs[0]), keep_samples=2)
     for spec, found in zip(specs, outcomes_of(shared, specs), strict=True):
-        alone = run(spec, directory=folder(tmp_path / "alone", spec))
+        alone = run(spec, directory=folder(tmp_path / "alone", spec), keep_samples=2)
         assert measured(found) == measured(alone)
         kept = [load_file(folder(tmp_path / name, spec) / "weights.safetensors") for name in ("shared", "alone")]
         assert kept[0].keys() == kept[1].keys()
         assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+        drawn = [(folder(tmp_path / name, spec) / "samples.npz").read_bytes() for name in ("shared", "alone")]
+        assert drawn[0] == drawn[1]
     # The ways are different ways, so that the equalities above say something.
     assert len({str(each.curve) for each in outcomes_of(shared, specs)}) == len(specs)
 
