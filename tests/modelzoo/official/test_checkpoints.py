@@ -101,7 +101,7 @@ def test_other_content_is_refused(tmp_path):
     path = saved(tmp_path / "text.pth", {"weights": "here", "b": torch.ones(1)})
     assert refusal(read_checkpoint, path) == (
         f"{path}: contains more than weights: 'weights'\n"
-        "  known wrappings: model, model_ema, state_dict, state_dict_ema, or the weights themselves"
+        "  known wrappings: model, model_ema, state_dict, state_dict_ema, student, teacher, or the weights themselves"
     )
     assert refusal(read_checkpoint, tmp_path / "none.pth") == f"{tmp_path / 'none.pth'}: no such file"
 

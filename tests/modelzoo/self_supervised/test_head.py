@@ -76,6 +76,6 @@ def test_counts_below_1_are_refused_all_at_once():
     with pytest.raises(SpecError) as caught:
         ProjectionHead(6, 0, num_layers=0)
     assert str(caught.value) == (
-        "task.prototypes: prototypes is 0\n  legal: whole numbers of at least 1\n"
-        "task.num_layers: num_layers is 0\n  legal: whole numbers of at least 1"
+        "task: prototypes is 0\n  legal: whole numbers of at least 1\n"
+        "task: num_layers is 0\n  legal: whole numbers of at least 1"
     )

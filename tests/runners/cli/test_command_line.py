@@ -323,7 +323,7 @@ def test_init_names_the_shipped_sweeps(archsweep, tmp_path):
     done = archsweep("init", "--from", "deepvit/dept", cwd=tmp_path)
     assert done.returncode == 2
     assert "--from: no shipped sweep is called 'deepvit/dept'\n  known: deepvit/alternatives, " in done.stderr
-    assert done.stderr.rstrip().endswith("Did you mean 'deepvit/depth'?")
+    assert " ".join(done.stderr.split()).endswith("Did you mean 'deepvit/depth'?")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import load_sweep
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.thorough]
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow]
 
 CROPS = """
     name: crops
