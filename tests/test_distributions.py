@@ -33,7 +33,8 @@ def sdist(tmp_path_factory):
     """The unpacked sdist."""
     folder = tmp_path_factory.mktemp("sdist")
     with tarfile.open(build(ROOT, "sdist", folder / "built")) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+        # Python before 3.11.4 has no filters.
+        archive.extractall(folder / "unpacked", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (unpacked,) = (folder / "unpacked").iterdir()
     return unpacked
 

@@ -36,6 +36,7 @@ _UNREADABLE = (
     NotImplementedError,
     zipfile.BadZipFile,
     zlib.error,
+    MemoryError,
 )
 
 

@@ -205,6 +205,15 @@ class Visited:
     run_dir: Path
 
 
+def wait_for_a_running_trial(run_dir, process):
+    """Until a trial that has no record was started: between two trials, for a moment, there is none."""
+    while process.poll() is None:
+        started = (run_dir / "progress.jsonl").read_text().count('"event": "start"')
+        if started > len((run_dir / "ledger.jsonl").read_text().splitlines()):
+            return
+        time.sleep(0.01)
+
+
 def visit(archsweep, folder, *options):
     """Start SLOW, look at it from other shells after its first trial, interrupt it, and resume it."""
     (folder / "sweep.yaml").write_text(textwrap.dedent(SLOW))
@@ -212,6 +221,7 @@ def visit(archsweep, folder, *options):
     process = start("run", "sweep.yaml", *options, cwd=folder)
     try:
         wait_for_records(run_dir, 1, process)
+        wait_for_a_running_trial(run_dir, process)
         os.kill(process.pid, signal.SIGSTOP)  # it must not be over before it was looked at
         others = [
             archsweep("status", "runs/slow", cwd=folder),
