@@ -7,17 +7,13 @@ not.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from modelzoo.dense.options import SegmenterOptions
 from modelzoo.dense.segmenter import build_segmenter
-from modelzoo.factory.cost import Cost
+from modelzoo.factory.cost import Cost, counted
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["SegmenterCost", "measure_segmenter_cost"]
@@ -72,20 +68,10 @@ def _measure(
             arch, num_classes=num_classes, img_size=canvas, in_chans=in_chans, options=options
         ).eval()
         images = torch.empty(1, in_chans, *canvas)
-        model.requires_grad_(False)  # as in the cost of classifiers
-        backbone, maps = _part(model.backbone, images)
-        neck, levels = _part(model.neck, maps)
-        decode_head, _ = _part(model.decode_head, levels)
+        backbone, maps = counted(model.backbone, images)
+        neck, levels = counted(model.neck, maps)
+        decode_head, _ = counted(model.decode_head, levels)
         auxiliary_head = Cost(params_m=0.0, gmacs=0.0)
         if model.auxiliary_head is not None:
-            auxiliary_head, _ = _part(model.auxiliary_head, model.auxiliary_map(levels))
+            auxiliary_head, _ = counted(model.auxiliary_head, model.auxiliary_map(levels))
     return SegmenterCost(backbone, neck, decode_head, auxiliary_head)
-
-
-def _part(module: nn.Module, given: Any) -> tuple[Cost, Any]:
-    """Cost of a part, and what it gives to the next."""
-    call: Callable[..., Any] = module
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        result = call(given)
-    params = sum(parameter.numel() for parameter in module.parameters())
-    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9), result

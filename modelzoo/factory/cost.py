@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from modelzoo.factory.build import build_model, resolve_img_size
@@ -17,7 +19,7 @@ from modelzoo.factory.other_size import model_at_size
 from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["Cost", "measure_cost"]
+__all__ = ["Cost", "counted", "measure_cost"]
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,25 @@ def _measure(
         model = build_model(arch, **shape) if test_size is None else model_at_size(arch, test_size, **shape)
         model.eval()
         image = torch.empty(1, in_chans, *(test_size or img_size))
-    # The counter tracks modules by gradient hooks, which fail for weights that are passed to modules as inputs.
-    model.requires_grad_(False)
+    try:
+        return counted(model, image)[0]
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as err:
+        height, width = test_size or img_size
+        reason = reason_of(err)
+        raise SpecError(
+            Problem(
+                f"{arch.model!r} cannot process a {height}x{width} image with {in_chans} channels: {reason}",
+                path="arch.img_size",
+                hint="choose another arch.img_size or another model",
+            )
+        ) from err
+
+
+def counted(module: nn.Module, given: Any) -> tuple[Cost, Any]:
+    """Cost of a module by one forward pass, and what that returns. Its parameters lose their `requires_grad`: the
+    counter tracks modules by gradient hooks, which fail for weights that are passed to modules as inputs."""
+    module.requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        try:
-            model(image)
-        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as err:
-            height, width = test_size or img_size
-            reason = reason_of(err)
-            raise SpecError(
-                Problem(
-                    f"{arch.model!r} cannot process a {height}x{width} image with {in_chans} channels: {reason}",
-                    path="arch.img_size",
-                    hint="choose another arch.img_size or another model",
-                )
-            ) from err
-    params = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9)
+        result = module(given)
+    params = sum(parameter.numel() for parameter in module.parameters())
+    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9), result

@@ -8,9 +8,8 @@ from __future__ import annotations
 import functools
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from modelzoo.factory.cost import Cost
+from modelzoo.factory.cost import Cost, counted
 from modelzoo.self_supervised.backbone import build_feature_backbone
 from search_space.schema.trial import ArchSpec
 
@@ -42,9 +41,5 @@ def _measure(
     arch = ArchSpec.model_validate_json(arch_json)
     with torch.device("meta"):
         model = build_feature_backbone(arch, img_size=img_size, local_size=local_size, in_chans=in_chans).eval()
-        model.requires_grad_(False)  # as in the cost of classifiers
         image = torch.empty(1, in_chans, *model.canvas)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    params = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9)
+    return counted(model, image)[0]

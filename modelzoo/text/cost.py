@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from modelzoo.factory.cost import Cost
+from modelzoo.factory.cost import Cost, counted
 from modelzoo.text.build import build_text_encoder
 from search_space.schema.trial import ArchSpec
 
@@ -32,9 +31,6 @@ def _measure(arch_json: str, vocabulary: int, max_length: int, num_outputs: int)
     arch = ArchSpec.model_validate_json(arch_json)
     with torch.device("meta"):
         sizes = {"vocabulary": vocabulary, "max_length": max_length, "num_outputs": num_outputs}
-        model = build_text_encoder(arch, **sizes).eval().requires_grad_(False)
+        model = build_text_encoder(arch, **sizes).eval()
         text = torch.ones(1, 3, max_length, dtype=torch.int64)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(text)
-    params = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9)
+    return counted(model, text)[0]

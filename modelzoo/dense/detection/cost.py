@@ -12,12 +12,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from modelzoo.dense.detection.detector import build_detector
 from modelzoo.dense.detection.options import DetectorOptions, InputSides
-from modelzoo.factory.cost import Cost
+from modelzoo.factory.cost import Cost, counted
 from search_space.schema.trial import ArchSpec
 
 __all__ = ["DetectorCost", "measure_detector_cost"]
@@ -78,23 +76,14 @@ def _measure(
     arch = ArchSpec.model_validate_json(arch_json)
     shape = {"num_classes": num_classes, "img_size": canvas, "in_chans": in_chans}
     with torch.device("meta"):
-        model = build_detector(arch, sides=sides, options=options, **shape).eval().requires_grad_(False)
+        model = build_detector(arch, sides=sides, options=options, **shape).eval()
         size = canvas
         if model.backbone.multiple_of is not None:
             multiple = math.lcm(32, model.backbone.multiple_of)
             height, width = (-(-side // multiple) * multiple for side in (sides.short, sides.long))
             size = (height, width)
         images = torch.empty(1, in_chans, *size)
-        backbone = Cost(_params_m(model.backbone), _gmacs(model.backbone, images))
-        dense = Cost(_params_m(model.network.backbone), _gmacs(model, images))
-    return DetectorCost(backbone, dense, _params_m(model), size)
-
-
-def _params_m(module: nn.Module) -> float:
-    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
-
-
-def _gmacs(module: nn.Module, images: torch.Tensor) -> float:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(images)
-    return counter.get_total_flops() / 2e9
+        backbone, _ = counted(model.backbone, images)
+        whole, _ = counted(model, images)
+    trunk = sum(parameter.numel() for parameter in model.network.backbone.parameters()) / 1e6
+    return DetectorCost(backbone, Cost(trunk, whole.gmacs), whole.params_m, size)
