@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from timm.data import create_loader
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from runners.data.dataset_info import Batch, DataInfo
 from runners.data.decoding import pil_mode
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.random_streams import generator, global_streams, stream_seed
 from runners.data.sharding import Share, reading
+from runners.data.shuffled_loader import begin_epoch
 from runners.data.streams.images import StreamImages
 from runners.data.streams.order import EpochOrder, FileOrder
 from runners.data.streams.sample_stream import Sample, SampleStream
@@ -67,13 +68,7 @@ class LoaderTrainBatches:
         return len(self._loader)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        self._images.epoch = number
-        if isinstance(self._order, EpochOrder):
-            self._order.epoch = number
-        else:
-            assert isinstance(self._order, RandomSampler)
-            self._order.generator = generator(self._seed, "order", number)
-        self._loader.generator = generator(self._seed, "workers", number)
+        begin_epoch(self._loader, self._images, self._order, seed=self._seed, number=number)
         yield from _on_device(self._loader, self._device)
 
 

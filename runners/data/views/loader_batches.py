@@ -5,18 +5,16 @@ The images of a stream are known by their shard and their position in it, as in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import Dataset
 
-from runners.data.dataset_info import Batch, DataInfo
+from runners.data.dataset_info import DataInfo
 from runners.data.decoding import in_mode
-from runners.data.random_streams import generator
-from runners.data.sharding import Share, reading
+from runners.data.shuffled_loader import ShuffledLoader
 from runners.data.streams.images import StreamImages
 from runners.data.streams.order import EpochOrder
 from runners.data.streams.sample_stream import Sample, SampleStream
@@ -27,58 +25,20 @@ from runners.data.views.making import make_views
 __all__ = ["LoaderViewBatches"]
 
 
-class LoaderViewBatches:
-    """Shuffled batches of equal size (`TrainBatches`): `Crops` and labels (B,); images that fill no batch are left out
-    that epoch.
+class LoaderViewBatches(ShuffledLoader):
+    """Shuffled batches of equal size (`TrainBatches`): `Crops` and labels (B,).
 
     Args:
         dataset: of PIL images and labels, with random access, or a stream.
-        batch_size: of all processes together.
-        share: positions of this process's images in every batch; None: all.
+        options: as of `ShuffledLoader`.
     """
 
     def __init__(
-        self,
-        dataset: Dataset | SampleStream,
-        crop: MultiCrop,
-        *,
-        info: DataInfo,
-        batch_size: int,
-        device: torch.device,
-        seed: int,
-        num_workers: int,
-        share: Share | None = None,
+        self, dataset: Dataset | SampleStream, crop: MultiCrop, *, info: DataInfo, seed: int, **options: Any
     ) -> None:
-        self._seed = seed
-        self._device = device
-        self._views = _ViewsOfImages(dataset, crop, info, seed)
-        is_stream = isinstance(dataset, SampleStream)
-        self._order = EpochOrder(dataset, seed) if is_stream else RandomSampler(self._views)
-        self._loader: Any = DataLoader(
-            self._views,
-            batch_size,
-            sampler=self._order,
-            drop_last=True,
-            num_workers=num_workers,
-            collate_fn=_collated,
-            pin_memory=device.type == "cuda",
-        )
-        if share is not None:
-            self._loader = reading(self._loader, self._order, share, drop_last=True)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        self._views.epoch = number  # workers are forked again every epoch, so that they have it
-        if isinstance(self._order, EpochOrder):
-            self._order.epoch = number
-        else:
-            self._order.generator = generator(self._seed, "order", number)
-        # The loader draws a seed for its workers from the global generator unless it has one of its own.
-        self._loader.generator = generator(self._seed, "workers", number)
-        for crops, labels in self._loader:
-            yield crops.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+        order = EpochOrder(dataset, seed) if isinstance(dataset, SampleStream) else None
+        views = _ViewsOfImages(dataset, crop, info, seed)
+        super().__init__(views, seed=seed, collate=_collated, order=order, **options)
 
 
 class _ViewsOfImages(Dataset):
