@@ -6,12 +6,11 @@ network is built.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from search_space.schema.task import SelfSupervisedSpec
 from search_space.schema.trial import Setting
-from search_space.settings.broken_relation import BrokenRelation
+from search_space.settings.broken_relation import BrokenRelation, is_written, without_effect
 
 __all__ = ["self_supervised_relations"]
 
@@ -51,9 +50,4 @@ def self_supervised_relations(setting: Setting) -> Iterator[BrokenRelation]:
 
 
 def _unused(task: SelfSupervisedSpec, names: tuple[str, ...], why: str, owner: str) -> Iterator[BrokenRelation]:
-    for name in names:
-        value = getattr(task, name)
-        if value != type(task).model_fields[name].default:
-            path, shown = f"task.{name}", json.dumps(value)
-            message = f"{why}, so {name}={shown} would have no effect"
-            yield BrokenRelation(path, message, f"leave {name} out", (path, owner))
+    yield from (without_effect(task, name, why, owner) for name in names if is_written(task, name))

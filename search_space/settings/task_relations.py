@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.schema.task import DetectionSpec, SegmentationSpec, TaskSpec
-from search_space.settings.broken_relation import BrokenRelation
+from search_space.settings.broken_relation import BrokenRelation, is_written, without_effect
 
 __all__ = ["task_relations"]
 
@@ -26,16 +26,16 @@ def task_relations(task: TaskSpec) -> Iterator[BrokenRelation]:
 
 
 def _of_segmentation(task: SegmentationSpec) -> Iterator[BrokenRelation]:
-    if task.head != "upernet" and _is_written(task, "pool_scales"):
-        yield _without_effect(task, "pool_scales", f"{task.head!r} does not pool", "task.head")
-    if not task.aux_weight_in_use and _is_written(task, "aux_dim"):
+    if task.head != "upernet" and is_written(task, "pool_scales"):
+        yield without_effect(task, "pool_scales", f"{task.head!r} does not pool", "task.head")
+    if not task.aux_weight_in_use and is_written(task, "aux_dim"):
         why = "without aux_weight there is no auxiliary head"
-        yield _without_effect(task, "aux_dim", why, "task.aux_weight", "task.head")
+        yield without_effect(task, "aux_dim", why, "task.aux_weight", "task.head")
     if task.dataset.num_built_in is not None:
         for name in _OF_LABEL_MAP_FILES:
-            if _is_written(task, name):
+            if is_written(task, name):
                 why = f"{task.dataset.name!r} is drawn at one size and held in memory"
-                yield _without_effect(task, name, why, "task.dataset")
+                yield without_effect(task, name, why, "task.dataset")
     low, high = task.scale
     if low > high:
         message = f"the smaller scale comes first, but got [{low:g}, {high:g}]"
@@ -45,8 +45,8 @@ def _of_segmentation(task: SegmentationSpec) -> Iterator[BrokenRelation]:
 def _of_detection(task: DetectionSpec) -> Iterator[BrokenRelation]:
     if not task.has_masks:
         for name in _OF_MASK_RCNN:
-            if _is_written(task, name):
-                yield _without_effect(task, name, f"{task.detector!r} has one dense head", "task.detector")
+            if is_written(task, name):
+                yield without_effect(task, name, f"{task.detector!r} has one dense head", "task.detector")
     if task.probes and task.dataset.num_built_in is None:
         yield BrokenRelation(
             "task.probes",
@@ -65,13 +65,3 @@ def _of_detection(task: DetectionSpec) -> Iterator[BrokenRelation]:
     elif chosen is not None and long is not None and chosen[0] > long:
         message = f"no short side can be over long_side={long}, but got {list(chosen)}"
         yield BrokenRelation(path, message, "", (path, "task.long_side"))
-
-
-def _is_written(task: TaskSpec, name: str) -> bool:
-    return getattr(task, name) != type(task).model_fields[name].default
-
-
-def _without_effect(task: TaskSpec, name: str, why: str, *depends_on: str) -> BrokenRelation:
-    path = f"task.{name}"
-    message = f"{why}, so {name}={getattr(task, name)} would have no effect"
-    return BrokenRelation(path, message, f"leave {name} out", (path, *depends_on))
