@@ -184,18 +184,18 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         was_training = self.teacher.training
         self.teacher.eval()
         is_known = id(batches) in self._references  # what is measured once of each split
-        parts: dict[str, list[tuple[dict[str, Tensor], Tensor]]] = {"": [], "untrained": [], "pixels": []}
+        parts: dict[str, list[Rows]] = {"": [], "untrained": [], "pixels": []}
         outputs = torch.zeros(self._spec.prototypes + 2, dtype=torch.float64, device=self.device)
         for images, targets in batches:
             with autocast:
                 pooled = self.teacher.backbone(images)
                 logits = self.teacher.head(pooled[targets[:, 1] == MEASURED])
-                parts[""].append((self._features(self.teacher.backbone, images, pooled), targets.cpu()))
+                parts[""].append(self._rows(self.teacher.backbone, images, pooled, targets))
                 if not is_known:
-                    before = self._features(self._untrained, images, self._untrained(images))
-                    parts["untrained"].append((before, targets.cpu()))
+                    before = self._untrained(images)
+                    parts["untrained"].append(self._rows(self._untrained, images, before, targets))
             if not is_known:
-                parts["pixels"].append((_pixels(images), targets.cpu()))
+                parts["pixels"].append(Rows(_pixels(images), targets.cpu()))
             outputs += self._output_sums(logits)
         self.teacher.train(was_training)
         if not is_known:
@@ -205,20 +205,16 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         self._entropies = self._measured_entropies(outputs)
         return {**self._read(parts[""]), **self._references[id(batches)], **self._entropies}
 
-    def _features(self, backbone: Any, images: Tensor, pooled: Tensor) -> dict[str, Tensor]:
-        found = {"knn": pooled.float().cpu(), "linear": pooled.float().cpu()}
+    def _rows(self, backbone: Any, images: Tensor, pooled: Tensor, targets: Tensor) -> Rows:
+        blocks = None
         if self._spec.linear_blocks > 1 and "linear" in self._spec.evaluate:
-            found["linear"] = backbone.last_blocks(images, self._spec.linear_blocks).float().cpu()
-        return found
+            blocks = backbone.last_blocks(images, self._spec.linear_blocks).float().cpu()
+        return Rows(pooled.float().cpu(), targets.cpu(), blocks)
 
-    def _read(self, parts: list[tuple[dict[str, Tensor], Tensor]]) -> dict[str, float]:
+    def _read(self, parts: list[Rows]) -> dict[str, float]:
         """Metrics of the features of batches. Features that are not finite make them NaN: the trial has diverged."""
-        names = ("knn", "linear")
-        empty = torch.zeros(0, 1), torch.zeros(0, 3, dtype=torch.int64)
-        features = {name: torch.cat([each[name] for each, _ in parts]) if parts else empty[0] for name in names}
-        targets = torch.cat([each for _, each in parts]) if parts else empty[1]
-        rows = rows_of_all_processes(Rows(features, targets), is_shared=self.is_shared)
-        if not all(each.isfinite().all() for each in rows.features.values()):
+        rows = rows_of_all_processes(Rows.joined(parts), is_shared=self.is_shared)
+        if not (rows.features.isfinite().all() and rows.probed.isfinite().all()):
             return {"knn_top1": math.nan}
         return feature_metrics(rows, spec=self._spec, num_classes=self._num_classes)
 
@@ -246,14 +242,13 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         return []
 
 
-def _pixels(images: Tensor) -> dict[str, Tensor]:
-    """Pixels of images in place of features, of at most 32 x 32."""
+def _pixels(images: Tensor) -> Tensor:
+    """Pixels (B, P) of images in place of features, of at most 32 x 32."""
     side = max(images.shape[-2:])
     if side > _PIXELS_A_SIDE:
         size = [max(1, round(each * _PIXELS_A_SIDE / side)) for each in images.shape[-2:]]
         images = nn.functional.interpolate(images, size=size, mode="area")
-    flat = images.flatten(1).float().cpu()
-    return {"knn": flat, "linear": flat}
+    return images.flatten(1).float().cpu()
 
 
 def _spec_of(setting: Setting) -> SelfSupervisedSpec:
