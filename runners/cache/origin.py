@@ -43,6 +43,7 @@ class Origins:
         self._digests = user_file_digests() if digests is None else digests
         self._say = say
         self._fingerprints: dict[str, Fingerprint] = {}
+        self._weights: dict[tuple[str, int], str] = {}
         self._known: dict[str, Origin] = {}
 
     def of(self, setting: Setting) -> Origin:
@@ -65,7 +66,10 @@ class Origins:
         """What the first weights add to the data's digest; nothing of a setting without them, or without a seed."""
         if setting.arch.weights is None or not isinstance(setting, TrialSpec):
             return ""
-        return WEIGHTS_MARK + weights_digest(setting, self._resources, self._digests)
+        key = setting.arch.weights, setting.seed
+        if key not in self._weights:
+            self._weights[key] = WEIGHTS_MARK + weights_digest(setting, self._resources, self._digests)
+        return self._weights[key]
 
     def fingerprint_of(self, task: TaskSpec) -> Fingerprint:
         """The fingerprint of the task's dataset when it was first asked for.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ __all__ = [
     "RunsArgument",
     "Study",
     "SweepArgument",
+    "knowing_runs",
     "reject_conflicting_flags",
     "run_dir_of",
     "study_run_dirs",
@@ -66,3 +68,11 @@ def study_run_dirs(
         return {}
     every = load_studies(sweep, profile=profile, overrides=overrides)
     return {file.study: run_dir_of(file, profile) for file in every}
+
+
+def knowing_runs(file: SweepFile, siblings: Mapping[str, Path]) -> SweepFile:
+    """The sweep with the places of runs whose weights it may begin with: workers have another working directory."""
+    written = file.sweep.resources
+    runs = {**{name: str(path.resolve()) for name, path in siblings.items()}, **written.study_runs}
+    resources = written.model_copy(update={"study_runs": runs, "runs_dir": written.runs_dir or str(Path.cwd())})
+    return replace(file, sweep=file.sweep.model_copy(update={"resources": resources}))

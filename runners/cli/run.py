@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +18,7 @@ from runners.cli.arguments import (
     Profile,
     Study,
     SweepArgument,
+    knowing_runs,
     reject_conflicting_flags,
     run_dir_of,
     study_run_dirs,
@@ -114,7 +114,7 @@ def run(
         if warning := check_run_location(out or run_dir_of(file, profile)):
             print(f"archsweep: warning: {warning}", file=sys.stderr)
     siblings = study_run_dirs(sweep, files, profile, overrides)
-    files = [_knowing_runs(file, siblings) for file in files]
+    files = [knowing_runs(file, siblings) for file in files]
     worst, left = 0, limit
     for file in files:
         code, started = _run_one(
@@ -149,14 +149,6 @@ def _mirrored(file: SweepFile, storage: str) -> SweepFile:
     others = [tracker for tracker in file.sweep.track if not isinstance(tracker, OptunaSpec)]
     track = (*others, own.model_copy(update={"storage": place}))
     return replace(file, sweep=file.sweep.model_copy(update={"track": track}))
-
-
-def _knowing_runs(file: SweepFile, siblings: Mapping[str, Path]) -> SweepFile:
-    """The sweep with the places of runs whose weights it may begin with: workers have another working directory."""
-    written = file.sweep.resources
-    runs = {**{name: str(path.resolve()) for name, path in siblings.items()}, **written.study_runs}
-    resources = written.model_copy(update={"study_runs": runs, "runs_dir": written.runs_dir or str(Path.cwd())})
-    return replace(file, sweep=file.sweep.model_copy(update={"resources": resources}))
 
 
 def _check_trackers(files: list[SweepFile]) -> None:

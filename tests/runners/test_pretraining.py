@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,12 @@ def written(folder: Path, text: str = SWEEP) -> Path:
     return path
 
 
+def command(path: Path) -> list[str]:
+    return ["run", str(path), "--engine", "in-process", "-q"]
+
+
 def run(path: Path, *options: str):
-    return CliRunner().invoke(app, ["run", str(path), "--engine", "in-process", "--no-cache", "-q", *options])
+    return CliRunner().invoke(app, [*command(path), "--no-cache", *options])
 
 
 @pytest.mark.thorough
@@ -67,6 +73,15 @@ def test_a_study_begins_with_the_weights_of_another(tmp_path, monkeypatch):
     assert all(record.notes == ["weights initialised afresh: head.weight, head.bias"] for record in begun)
     table = CliRunner().invoke(app, ["table", str(then.path), "--format", "md"]).output
     assert "weights initialised afresh" in table
+
+    # The plan knows the weights, too: where the records are gone, it finds those of the trial cache.
+    cache = ("--cache", str(tmp_path / "cache"))
+    shutil.rmtree(then.path)
+    assert CliRunner().invoke(app, [*command(written(tmp_path)), *cache, "--study", "finetune"]).exit_code == 0
+    shutil.rmtree(then.path)
+    planned = CliRunner().invoke(app, ["plan", str(written(tmp_path)), *cache, "--study", "finetune", "--json"])
+    (document,) = json.loads(planned.stdout)["plans"]
+    assert (document["trials"]["from_cache"], document["trials"]["trainings_left"]) == (4, 0)
 
 
 @pytest.mark.thorough

@@ -14,6 +14,7 @@ from runners.cli.arguments import (
     Profile,
     Study,
     SweepArgument,
+    knowing_runs,
     reject_conflicting_flags,
     run_dir_of,
     study_run_dirs,
@@ -75,6 +76,7 @@ def plan(
     documents = []
     planned: set[str] = set()  # by the studies before, which run first
     siblings = study_run_dirs(sweep, files, profile, set_ or ())
+    files = [knowing_runs(file, siblings) for file in files]
     for file in files:
         if not as_json and file.sweep.search:
             _print_search(file)
