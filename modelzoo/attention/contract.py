@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from modelzoo.attention.map_precision import Arithmetic, MapPrecision, map_arithmetic
 from modelzoo.legal_values import divisors, listed
 from search_space.parsing.errors import Problem, SpecError
 
@@ -64,12 +65,16 @@ class TokenAttention(nn.Module):
         needs_grid: Whether the mechanism depends on which tokens are neighbours in the image.
         mixes_maps: Whether `transform` turns a softmax map into the map that weights V, so that the mechanism fits
             hosts that compute the softmax map in their own way.
+        has_kinks: Whether the rounding of q and k decides between different gradients (ReLU6 behind a norm, a maximum),
+            so that they are computed in `map_precision`, too.
+        map_precision: Precision of the maps under autocast, see `map_precision.py`.
     """
 
     unswept: ClassVar[frozenset[str]] = frozenset()
     layout: ClassVar[frozenset[str]] = frozenset()
     needs_grid: ClassVar[bool] = False
     mixes_maps: ClassVar[bool] = False
+    has_kinks: bool = False
 
     def __init__(self, slot: Slot) -> None:
         super().__init__()
@@ -79,6 +84,7 @@ class TokenAttention(nn.Module):
         self.proj: nn.Module = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias)
         self.proj_drop = nn.Dropout(slot.proj_drop)
         self.seen: nn.Module = MapTap()
+        self.map_precision: MapPrecision = "float32"
 
     def forward(
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
@@ -105,6 +111,14 @@ class TokenAttention(nn.Module):
                 result is 0 there. None: all are real.
         """
         raise NotImplementedError
+
+    def in_map_precision(self, like: torch.Tensor) -> Arithmetic:
+        """Context for all arithmetic between q k^T and the product with V; `like` is on the device of the maps."""
+        return map_arithmetic(self.map_precision, like)
+
+    def in_query_precision(self, like: torch.Tensor) -> Arithmetic:
+        """Context for the layers that compute q and k from tokens such as `like`."""
+        return map_arithmetic(self.map_precision if self.has_kinks else "as_amp", like)
 
     def drop_linears(self) -> None:
         """Remove the linear layers, for hosts that keep their own and use only `transform` and `weigh`."""

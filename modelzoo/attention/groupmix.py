@@ -88,6 +88,7 @@ class GroupMixAttention(TokenAttention):
         if not token_ensemble:
             self.proj = nn.Identity()
         self.seen = KeyTap()
+        self.has_kinks = aggregator == "maxpool"
         segment_dim = slot.dim // segments.total
         # From the full width, rounded down to whole channels, as in the official code: (60 // 8) ** -0.5 == 7 ** -0.5.
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
@@ -114,7 +115,8 @@ class GroupMixAttention(TokenAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Tokens after attention, and no map; `grid_size` is the input's patch grid if it differs from the slot's."""
         B, N, _ = x_BND.shape
-        qkv_3BND = self.qkv(x_BND).reshape(B, N, 3, -1).permute(2, 0, 1, 3)
+        with self.in_query_precision(x_BND) as wide:
+            qkv_3BND = self.qkv(wide(x_BND)).reshape(B, N, 3, -1).permute(2, 0, 1, 3)
         return self.proj_drop(self.proj(self.mix(qkv_3BND, grid_size))), None
 
     def mix(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:

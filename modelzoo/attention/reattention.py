@@ -84,7 +84,8 @@ class Reattention(TokenAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
         # Dropout acts before the heads are mixed, so a dropped entry is missing from all mixed maps.
-        attn_BHNN = self.transform(self.attn_drop(softmax_map(q_BHNE, k_BHNE, self.scale)))
+        with self.in_map_precision(q_BHNE) as wide:
+            attn_BHNN = self.transform(self.attn_drop(softmax_map(wide(q_BHNE), wide(k_BHNE), self.scale)))
         return self.merge(self.weigh(attn_BHNN, v_BHNE)), attn_BHNN
 
     def transform(self, softmax_BHNK: torch.Tensor, valid_B1NK: torch.Tensor | None = None) -> torch.Tensor:

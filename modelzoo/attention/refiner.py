@@ -41,6 +41,7 @@ class RefinedAttention(TokenAttention):
     unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
     layout = frozenset({"sharing", "residual_map"})
     mixes_maps = True
+    has_kinks = True
 
     def __init__(
         self,
@@ -65,11 +66,13 @@ class RefinedAttention(TokenAttention):
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
-        attn_BHNN = softmax_map(q_BHNE, k_BHNE, self.scale)
-        if incoming_BHNN is not None:
-            attn_BHNN = attn_BHNN + incoming_BHNN * self.scale
-        attn_BMNN = self.transform(self.attn_drop(attn_BHNN))
+        with self.in_query_precision(x_BND) as wide:
+            q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(wide(x_BND)))
+        with self.in_map_precision(q_BHNE) as wide:
+            attn_BHNN = softmax_map(wide(q_BHNE), wide(k_BHNE), self.scale)
+            if incoming_BHNN is not None:
+                attn_BHNN = attn_BHNN + wide(incoming_BHNN) * self.scale
+            attn_BMNN = self.transform(self.attn_drop(attn_BHNN))
         return self.merge(self.weigh(attn_BMNN, v_BHNE)), attn_BMNN
 
     def transform(self, softmax_BHNK: torch.Tensor, valid_B1NK: torch.Tensor | None = None) -> torch.Tensor:
@@ -112,7 +115,8 @@ class MapSharingAttention(TokenAttention):
             raise ValueError("a map-sharing attention needs the map of the block before it, and none came")
         B, N, _ = x_BND.shape
         v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
-        attn_BMNN = self.adapt_bn(self.DLA(incoming_BHNN)) * self.scale
+        with self.in_map_precision(incoming_BHNN) as wide:
+            attn_BMNN = self.adapt_bn(self.DLA(wide(incoming_BHNN))) * self.scale
         return self.merge(self.weigh(attn_BMNN, v_BHNE)), incoming_BHNN
 
 

@@ -43,5 +43,6 @@ class SoftmaxAttention(TokenAttention):
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
-        attn_BHNN = self.attn_drop(softmax_map(q_BHNE, k_BHNE, q_BHNE.shape[-1] ** -0.5))
+        with self.in_map_precision(q_BHNE) as wide:  # the next block may transform this map
+            attn_BHNN = self.attn_drop(softmax_map(wide(q_BHNE), wide(k_BHNE), q_BHNE.shape[-1] ** -0.5))
         return self.merge(self.weigh(attn_BHNN, v_BHNE)), attn_BHNN

@@ -128,12 +128,14 @@ class HostedMapAttention(HostedAttention):
         shared_rel_pos: torch.Tensor | None = None,
     ) -> torch.Tensor:
         refuse_mask(self.mechanism, attn_mask, is_causal)
-        q_BHNE, k_BHNE, v_BHNE = self._heads(x_BND, rope)
-        logits = (q_BHNE * self.scale) @ k_BHNE.transpose(-2, -1)
+        with self.mechanism.in_query_precision(x_BND) as wide:
+            q_BHNE, k_BHNE, v_BHNE = self._heads(wide(x_BND), rope)
         bias = self._position_bias(shared_rel_pos if shared_rel_pos_bias is None else shared_rel_pos_bias)
-        if bias is not None:
-            logits = logits + bias
-        attn_BMNN = self.mechanism.transform(self.attn_drop(logits.softmax(dim=-1)))
+        with self.mechanism.in_map_precision(q_BHNE) as wide:
+            logits = (wide(q_BHNE) * self.scale) @ wide(k_BHNE).transpose(-2, -1)
+            if bias is not None:
+                logits = logits + wide(bias)
+            attn_BMNN = self.mechanism.transform(self.attn_drop(logits.softmax(dim=-1)))
         return self.finish(x_BND, self.mechanism.weigh(attn_BMNN, v_BHNE).transpose(1, 2).flatten(2))
 
     def _heads(self, x_BND: torch.Tensor, rope: torch.Tensor | None) -> list[torch.Tensor]:
@@ -174,7 +176,9 @@ class HostedGroupMixAttention(HostedAttention):
 def mix_groups(attention: HostedAttention, x_BND: torch.Tensor) -> torch.Tensor:
     """Tokens after Group-Mix between the projections and the output of a host's attention."""
     assert isinstance(attention.mechanism, GroupMixAttention)
-    return attention.finish(x_BND, attention.mechanism.mix(torch.stack(attention.project(x_BND))))
+    with attention.mechanism.in_query_precision(x_BND) as wide:
+        qkv_3BND = torch.stack(attention.project(wide(x_BND)))
+    return attention.finish(x_BND, attention.mechanism.mix(qkv_3BND))
 
 
 def refuse_mask(mechanism: TokenAttention, attn_mask: torch.Tensor | None, is_causal: bool) -> None:

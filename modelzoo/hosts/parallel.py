@@ -142,7 +142,9 @@ class _ParallelBlock(nn.Module):
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
     ) -> torch.Tensor:
         refuse_mask(self.mechanism, attn_mask, is_causal)
-        mlp_BNF, q_BND, k_BND, v_BND = self.in_proj(self.in_norm(x_BND)).split(self.in_split, dim=-1)
+        with self.mechanism.in_query_precision(x_BND) as wide:
+            projected = self.in_proj(wide(self.in_norm(x_BND)))
+        mlp_BNF, q_BND, k_BND, v_BND = projected.split(self.in_split, dim=-1)
         if self.mlp_bias is not None:
             mlp_BNF = mlp_BNF + self.mlp_bias
         mlp_BNF = self.mlp_drop(self.mlp_act(mlp_BNF))
@@ -172,8 +174,9 @@ class ParallelMapBlock(_ParallelBlock):
     def values(self, q_BND: torch.Tensor, k_BND: torch.Tensor, v_BND: torch.Tensor) -> torch.Tensor:
         heads = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in (q_BND, k_BND, v_BND))
         q_BHNE, k_BHNE, v_BHNE = heads
-        softmax_BHNN = softmax_map(self.q_norm(q_BHNE), self.k_norm(k_BHNE), self.scale)
-        attn_BMNN = self.mechanism.transform(self.attn_drop(softmax_BHNN))
+        with self.mechanism.in_map_precision(q_BHNE) as wide:
+            softmax_BHNN = softmax_map(self.q_norm(wide(q_BHNE)), self.k_norm(wide(k_BHNE)), self.scale)
+            attn_BMNN = self.mechanism.transform(self.attn_drop(softmax_BHNN))
         return self.mechanism.weigh(attn_BMNN, v_BHNE).transpose(1, 2).flatten(2)
 
 

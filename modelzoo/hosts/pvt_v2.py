@@ -20,7 +20,7 @@ from timm.models.pvt_v2 import Attention, PyramidVisionTransformerV2
 from torch import nn
 
 from modelzoo.attention import ATTENTION, Slot
-from modelzoo.attention.contract import TokenAttention
+from modelzoo.attention.contract import TokenAttention, softmax_map
 from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import GridAttention
 from modelzoo.hosts.site import AttentionSite, make_mechanism
@@ -98,11 +98,13 @@ class ReducedMapAttention(nn.Module):
 
     def forward(self, x_BND: torch.Tensor, feat_size: tuple[int, int]) -> torch.Tensor:
         B, N, D = x_BND.shape
-        q_BHNE = self.q(x_BND).reshape(B, N, self.num_heads, -1).transpose(1, 2)
-        kv_BK2D = self.kv(self._reduced(x_BND, feat_size))
+        with self.mechanism.in_query_precision(x_BND) as wide:
+            q_BHNE = self.q(wide(x_BND)).reshape(B, N, self.num_heads, -1).transpose(1, 2)
+            kv_BK2D = self.kv(self._reduced(wide(x_BND), feat_size))
         k_BHKE, v_BHKE = kv_BK2D.reshape(B, -1, 2, self.num_heads, D // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
-        softmax_BHNK = ((q_BHNE * self.scale) @ k_BHKE.transpose(-2, -1)).softmax(dim=-1)
-        attn_BMNK = self.mechanism.transform(self.attn_drop(softmax_BHNK))
+        with self.mechanism.in_map_precision(q_BHNE) as wide:
+            softmax_BHNK = softmax_map(wide(q_BHNE), wide(k_BHKE), self.scale)
+            attn_BMNK = self.mechanism.transform(self.attn_drop(softmax_BHNK))
         out_BND = self.mechanism.weigh(attn_BMNK, v_BHKE).transpose(1, 2).reshape(B, N, D)
         return self.proj_drop(self.proj(out_BND))
 

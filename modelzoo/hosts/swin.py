@@ -25,7 +25,7 @@ from modelzoo.attention.groupmix import GroupMixAttention
 from modelzoo.hosts.grid_attention import WindowGridAttention
 from modelzoo.hosts.site import AttentionSite, make_mechanism
 
-__all__ = ["WindowMapAttention", "mix_windows", "swin_sites", "why_not_in_windows"]
+__all__ = ["WindowMapAttention", "refined_windows", "swin_sites", "why_not_in_windows"]
 
 
 def swin_sites(model: SwinTransformer) -> list[AttentionSite]:
@@ -100,10 +100,10 @@ def why_not_in_windows(name: str, is_shifted: bool) -> str | None:
     return None
 
 
-def mix_windows(
-    mechanism: TokenAttention, dropout: nn.Module, logits: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
+def refined_windows(
+    mechanism: TokenAttention, dropout: nn.Module, logits: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Values (B * W, T, D) of all windows from logits (B * W, H, T, T), V (B * W, H, T, E) and mask (W, T, T)."""
+    """Maps (B * W, M, T, T) of all windows from logits (B * W, H, T, T) and mask (W, T, T)."""
     if mask is not None:
         # (B * W, H, T, T): the windows of one image are adjacent.
         logits = (logits.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
@@ -111,7 +111,7 @@ def mix_windows(
     if mask is not None:
         together = (mask == 0).to(attn.dtype)
         attn = (attn.unflatten(0, (-1, mask.shape[0])) * together[:, None]).flatten(0, 1)
-    return mechanism.weigh(attn, v).transpose(1, 2).flatten(2)
+    return attn
 
 
 class WindowMapAttention(WindowAttention):
@@ -129,9 +129,12 @@ class WindowMapAttention(WindowAttention):
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         num_windows, T, _ = x.shape
-        q, k, v = self.qkv(x).reshape(num_windows, T, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        logits = (q * self.scale) @ k.transpose(-2, -1)
+        with self.mechanism.in_query_precision(x) as wide:
+            qkv = self.qkv(wide(x))
+        q, k, v = qkv.reshape(num_windows, T, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         index = self.get_buffer("relative_position_index").flatten()
         bias_TTH = self.relative_position_bias_table[index].view(T, T, -1)
-        logits = logits + bias_TTH.permute(2, 0, 1)
-        return self.proj_drop(self.proj(mix_windows(self.mechanism, self.attn_drop, logits, v, mask)))
+        with self.mechanism.in_map_precision(q) as wide:
+            logits = (wide(q) * self.scale) @ wide(k).transpose(-2, -1) + bias_TTH.permute(2, 0, 1)
+            attn = refined_windows(self.mechanism, self.attn_drop, logits, mask)
+        return self.proj_drop(self.proj(self.mechanism.weigh(attn, v).transpose(1, 2).flatten(2)))

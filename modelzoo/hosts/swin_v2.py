@@ -25,7 +25,7 @@ from modelzoo.attention.contract import TokenAttention
 from modelzoo.hosts.grid_attention import refuse_window_mask
 from modelzoo.hosts.hosted_attention import HostedAttention, adopt, mix_groups
 from modelzoo.hosts.site import AttentionSite, make_mechanism
-from modelzoo.hosts.swin import mix_windows, why_not_in_windows
+from modelzoo.hosts.swin import refined_windows, why_not_in_windows
 
 __all__ = ["swin_v2_sites"]
 
@@ -98,10 +98,13 @@ class CosineMapAttention(HostedAttention):
         self.window_size = host.window_size
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in self.project(x))
+        with self.mechanism.in_query_precision(x) as wide:
+            q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in self.project(wide(x)))
         scale = self.logit_scale.clamp(max=_LARGEST_SCALE).exp()
-        logits = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)) * scale + self._position_bias()
-        return self.finish(x, mix_windows(self.mechanism, self.attn_drop, logits, v, mask))
+        with self.mechanism.in_map_precision(q) as wide:
+            cosines = F.normalize(wide(q), dim=-1) @ F.normalize(wide(k), dim=-1).transpose(-2, -1)
+            attn = refined_windows(self.mechanism, self.attn_drop, cosines * scale + self._position_bias(), mask)
+        return self.finish(x, self.mechanism.weigh(attn, v).transpose(1, 2).flatten(2))
 
     def _position_bias(self) -> torch.Tensor:
         """Bias (H, T, T) of every pair of positions, from their distances."""

@@ -47,19 +47,24 @@ class BertSelfAttention(nn.Module):
         Args:
             keep_BN: bool, True for real tokens; every text has one.
         """
-        q_BHNE, k_BHNE, v_BHNE = (self._heads(layer(x_BND)) for layer in (self.query, self.key, self.value))
         if self.mechanism is None:
+            q_BHNE, k_BHNE, v_BHNE = self._projected(x_BND)
             drop = self.dropout.p if self.training else 0.0
             mask_B11N = keep_BN[:, None, None, :]
             out_BHNE = F.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, attn_mask=mask_B11N, dropout_p=drop)
             return out_BHNE.transpose(1, 2).flatten(2)
-        attn_BHNN = self.dropout(attend_to_real_tokens(q_BHNE, k_BHNE, keep_BN))
-        valid_B1NN = (keep_BN[:, None, :, None] & keep_BN[:, None, None, :]).to(attn_BHNN.dtype)
-        attn_BMNN = self.mechanism.transform(attn_BHNN, valid_B1NN)
+        with self.mechanism.in_query_precision(x_BND) as wide:
+            q_BHNE, k_BHNE, v_BHNE = self._projected(wide(x_BND))
+        with self.mechanism.in_map_precision(q_BHNE) as wide:
+            attn_BHNN = self.dropout(attend_to_real_tokens(wide(q_BHNE), wide(k_BHNE), keep_BN))
+            valid_B1NN = (keep_BN[:, None, :, None] & keep_BN[:, None, None, :]).to(attn_BHNN.dtype)
+            attn_BMNN = self.mechanism.transform(attn_BHNN, valid_B1NN)
         return self.mechanism.weigh(attn_BMNN, v_BHNE).transpose(1, 2).flatten(2)
 
-    def _heads(self, x_BND: Tensor) -> Tensor:
-        return x_BND.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+    def _projected(self, x_BND: Tensor) -> list[Tensor]:
+        """q, k and v, each (B, H, N, E)."""
+        layers = (self.query, self.key, self.value)
+        return [layer(x_BND).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for layer in layers]
 
 
 def attend_to_real_tokens(q_BHNE: Tensor, k_BHNE: Tensor, keep_BN: Tensor) -> Tensor:
