@@ -49,6 +49,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     total_seconds: _Amount | None = None
     finished_at: str = ""
     device: str = ""
+    precision: str = ""
     host: str = ""
     number: int | None = None
     params: dict[str, Any] = {}
@@ -87,7 +88,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
 
 
 # The same few texts in a hundred thousand records: one copy of each.
-_SHARED = ("variant_id", "variant", "device", "host", "session", "cached_from", "data", "code", "software")
+_SHARED = ("variant_id", "variant", "device", "precision", "host", "session", "cached_from", "data", "code", "software")
 _ALL_FIELDS = set(TrialRecord.model_fields)
 _decode = msgspec.json.Decoder(LedgerLine).decode
 

@@ -108,6 +108,12 @@ class TrialRecord(_Stored):
     total_seconds: _Amount | None = None
     finished_at: str = Field(default="", description="ISO 8601, UTC")
     device: str = ""
+    precision: str = Field(
+        default="",
+        # Not written where it is empty: trials without an outcome have none, as those of older versions.
+        exclude_if=lambda text: not text,
+        description="`float32`, `tf32`, `bfloat16` or `float16`: what `train.amp` became on the device; empty: unknown",
+    )
     host: str = ""
     number: int | None = Field(default=None, description="Optuna's trial number in a search")
     params: dict[str, Any] = Field(default_factory=dict, description="Optuna's parameters in a search")

@@ -19,9 +19,11 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from modelzoo import attention_batchnorms
+from modelzoo.attention.map_precision import set_map_precision
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator, global_streams
 from runners.tasks import TASKS
+from runners.training.numerics import numerics
 from runners.training.precision import Precision
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -119,10 +121,11 @@ def probe_trial(
     train = setting.train
     kind = TASKS[setting.task.name]
     model = kind.build(setting, info, seed=_SEED).to(where)
+    set_map_precision(model, train.map_precision)
     size = kind.input_size(setting, info)
     options = kind.data_options([setting], info)
     data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info, **options)
-    with global_streams(_SEED):
+    with global_streams(_SEED), numerics(train, where):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)
         measured = task.measured_as(setting.task)
         optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from modelzoo.attention.map_precision import float32_products
 from modelzoo.probes import Probed, measure_probes
 from results.store.links import folder_within, opener_within
 from results.store.run_layout import TrialDir
@@ -42,12 +43,9 @@ def probe_model(
     """
     if task.probe_arrays and directory is None:
         raise SpecError(Problem("probe arrays need a run directory", path="task.probe_arrays"))
-    found = measure_probes(
-        model,
-        _spread(batches, num_images, task.probe_images, one_by_one=task.labelled == "texts"),
-        task.probes,
-        similarity_threshold=task.similarity_threshold,
-    )
+    images = _spread(batches, num_images, task.probe_images, one_by_one=task.labelled == "texts")
+    with float32_products("ieee"):
+        found = measure_probes(model, images, task.probes, similarity_threshold=task.similarity_threshold)
     for note in found.notes:
         print(note, flush=True)
     if task.probe_arrays and directory is not None:

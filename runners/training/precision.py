@@ -1,9 +1,13 @@
 """Numerical precision of a trial (`train.amp`).
 
-off        float32
+off        float32, in every operation
 auto       bfloat16 on a GPU, float32 on a CPU
+tf32       float32 whose products a GPU rounds to 10 bits; only on a GPU, an error elsewhere
 bfloat16   autocast to bfloat16, on a CPU as well
 float16    autocast to float16 with loss scaling; only on a GPU, an error elsewhere
+
+Maps that a mechanism transforms are in float32 in any case, unless `train.map_precision` leaves them to autocast. What
+float32 means is set by `numerics.py`.
 """
 
 from __future__ import annotations
@@ -20,26 +24,31 @@ from torch.optim import Optimizer
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["Precision"]
+__all__ = ["Precision", "resolved"]
+
+
+def resolved(amp: str, device: torch.device) -> str:
+    """The precision of a trial on this device, as its record states it: `float32`, `tf32`, `bfloat16` or `float16`."""
+    if amp == "auto":
+        amp = "bfloat16" if device.type == "cuda" else "off"
+    return "float32" if amp == "off" else amp
 
 
 class Precision:
     """Autocast for forward passes, and the matching optimiser step."""
 
     def __init__(self, amp: str, device: torch.device) -> None:
-        is_gpu = device.type == "cuda"
-        if amp == "auto":
-            amp = "bfloat16" if is_gpu else "off"
-        if amp == "float16" and not is_gpu:
+        amp = resolved(amp, device)
+        if amp in ("tf32", "float16") and device.type != "cuda":
             raise SpecError(
                 Problem(
-                    f"'float16' needs a GPU, but the trial runs on {device.type!r}",
+                    f"{amp!r} needs a GPU, but the trial runs on {device.type!r}",
                     path="train.amp",
                     hint="write auto, bfloat16 or off",
                 )
             )
         self._device = device
-        self._dtype = {"off": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[amp]
+        self._dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(amp)
         self._scaler = NativeScaler(device=device.type) if amp == "float16" else None
 
     def autocast(self) -> AbstractContextManager:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from modelzoo.attention.map_precision import set_map_precision
 from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
@@ -28,7 +29,8 @@ from runners.training.diagnostics import probe_model
 from runners.training.evaluation import Evaluation
 from runners.training.kept_samples import keep_predicted
 from runners.training.loop import Curves, Report, train_model
-from runners.training.precision import Precision
+from runners.training.numerics import numerics
+from runners.training.precision import Precision, resolved
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.trials.outcome import NonFiniteLoss, Outcome
 from search_space.schema.identity import training_id, trial_id
@@ -96,6 +98,7 @@ def run_trial(
     info = describe_dataset(spec.task, resources)
     kind = TASKS[spec.task.name]
     model = kind.build(spec, info, seed=spec.seed)
+    set_map_precision(model, spec.train.map_precision)
     notes = []
     if spec.arch.weights is not None:
         notes = initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
@@ -117,7 +120,7 @@ def run_trial(
     # Seeded again: variants draw different amounts of noise at initialisation, and training must not depend on that.
     # Dropout must differ between ranks.
     training_seed = stream_seed(spec.seed, "training", *([processes.rank] if processes.rank else []))
-    with global_streams(training_seed):
+    with global_streams(training_seed), numerics(spec.train, where):
         if where.type == "cuda":
             torch.cuda.manual_seed_all(training_seed)
         task = kind(model.to(where), info=info, spec=spec.task, train=spec.train, device=where)
@@ -201,6 +204,7 @@ def run_trial(
             train_seconds=trained.train_seconds,
             total_seconds=took,
             device=_device_name(where),
+            precision=resolved(spec.train.amp, where),
             host=socket.gethostname(),
             correct="" if each.correct is None or not is_completed else encode_correct(each.correct.tolist()),
             notes=[*notes, *task.remarks()] if is_completed else [],

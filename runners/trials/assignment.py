@@ -120,6 +120,7 @@ def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Map
             "train_seconds": result.train_seconds,
             "total_seconds": result.total_seconds,
             "device": result.device,
+            "precision": result.precision,
             "host": result.host,
         }
     return _base_record(running.assignment).model_copy(update=update)

@@ -71,6 +71,7 @@ class Outcome:
     train_seconds: float = 0.0
     total_seconds: float = 0.0
     device: str = ""
+    precision: str = ""
     host: str = ""
     correct: str = ""
     notes: list[str] = field(default_factory=list)

@@ -180,8 +180,17 @@ class TrainSpec(Spec):
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="evaluate an exponential moving average of the weights"
     )
-    amp: Literal["auto", "off", "bfloat16", "float16"] = Field(
-        default="auto", description="`auto`: bfloat16 on a GPU, off on a CPU"
+    amp: Literal["auto", "off", "tf32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="`auto`: bfloat16 on a GPU, off (float32) on a CPU; `tf32`: float32 whose products a GPU "
+        "rounds to 10 bits",
+    )
+    map_precision: Literal["float32", "as_amp"] = Field(
+        default="float32",
+        description="precision of attention maps that a mechanism transforms: `as_amp` lets `amp` round them, too",
+    )
+    deterministic: bool = Field(
+        default=False, description="only kernels that give the same bits every time; one that has none is an error"
     )
     recalibrate_bn: int = Field(
         default=16,

@@ -165,7 +165,7 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "s.yaml:2:25: baseline.train.amp: unknown value 'on'\n"
             "    baseline: {train: {amp: on}}\n"
             "                            ^\n"
-            "  known: auto, bfloat16, float16, off.",
+            "  known: auto, bfloat16, float16, off, tf32.",
         ),
         (
             "name: a\nbaseline: {arch: {img_size: big, options: {x: {y: 1}}}}\ndesign: factorial\n",

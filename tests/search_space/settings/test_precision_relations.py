@@ -1,0 +1,35 @@
+"""`map_precision: as_amp` is refused where it would change nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from search_space.schema.trial import Setting
+from search_space.settings.training_relations import broken_relations
+
+LEFT = {"map_precision": "as_amp"}
+
+
+def messages(arch, train) -> list[str]:
+    found = broken_relations(Setting.model_validate({"arch": arch, "train": train}))
+    return [broken.message for broken in found if broken.path == "train.map_precision"]
+
+
+@pytest.mark.parametrize("arch", [{"attention": "refiner"}, {"model": "refined_vit_small_patch16_224"}])
+@pytest.mark.parametrize("amp", ["auto", "bfloat16", "float16", "tf32"])
+def test_maps_may_be_left_to_whatever_rounds(arch, amp):
+    assert messages(arch, {"amp": amp, **LEFT}) == []
+
+
+def test_nothing_is_rounded_in_float32():
+    assert messages({"attention": "reattention"}, {"amp": "off", **LEFT}) == [
+        "`amp: off` rounds nothing, so map_precision=as_amp would have no effect"
+    ]
+
+
+@pytest.mark.parametrize(("attention", "model"), [("softmax", "vit"), ("groupmix", "pvt_v2_b0")])
+def test_some_attention_transforms_no_map(attention, model):
+    assert messages({"attention": attention, "model": model}, LEFT) == [
+        f"{attention!r} attention transforms no map, so map_precision=as_amp would have no effect"
+    ]
+    assert messages({"attention": attention, "model": model}, {}) == []
