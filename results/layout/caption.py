@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.stats.numbers import level_percent
-from results.store.records import Retuned
+from results.store.records import Retuned, TrialRecord
 from results.table.table import AblationTable
 
 __all__ = ["DELTA", "PLUS_MINUS", "Sentence", "accuracy_error", "caption", "interval_name", "significance_stars"]
@@ -331,7 +331,24 @@ def _compute(table: AblationTable) -> Iterable[str]:
         trials += ", 1 training" if len(trained) == 1 else f", {len(trained)} trainings"
     devices = sorted({record.device for record in records if record.device})
     where = f", on {', '.join(devices)}" if devices else ""
-    yield f"Compute: {_hours(math.fsum(seconds))} of optimisation in all ({trials}){where}."
+    yield f"Compute: {_hours(math.fsum(seconds))} of optimisation in all ({trials}){where}{_precision(records)}."
+    yield from _repeatable(records)
+
+
+def _precision(records: Sequence[TrialRecord]) -> str:
+    """What was computed with; nothing where it is float32 alone, which a reader expects."""
+    found = sorted({record.precision for record in records if record.precision})
+    if found in ([], ["float32"]):
+        return ""
+    maps = {record.spec.get("train", {}).get("map_precision", "float32") for record in records}
+    exact = "; attention maps that a mechanism transforms in float32" if maps == {"float32"} else ""
+    return f", in {' and '.join(found)}{exact}"
+
+
+def _repeatable(records: Sequence[TrialRecord]) -> Iterable[str]:
+    on_gpus = [record for record in records if record.device not in ("", "cpu")]
+    if any(not record.spec.get("train", {}).get("deterministic", False) for record in on_gpus):
+        yield "Kernels of a GPU could add in any order (deterministic: false), so a seed repeats to rounding only."
 
 
 def _hours(seconds: float) -> str:

@@ -44,6 +44,7 @@ def footnotes(table: AblationTable) -> tuple[str, ...]:
         *_published(table),
         *_dropped(table),
         *_mixed(table),
+        *_mixed_devices(table),
         *_superseded(table),
         *_foreign(table),
     )
@@ -232,6 +233,20 @@ def _mixed(table: AblationTable) -> Iterable[str]:
             ]
             where = f" of {part.rows[0].study}" if table.studies else ""
             yield f"Mixed: {'; '.join(described)}{where}. Their differences may be differences of code or software."
+
+
+def _mixed_devices(table: AblationTable) -> Iterable[str]:
+    """Rows that were not computed on one kind of device, which also decides what `amp: auto` is."""
+    for part in table.parts:
+        done = [record for row in part.rows for record in row.records if record.status == "completed"]
+        counts = Counter((record.device, record.precision) for record in done if record.device)
+        if len({device for device, _ in counts}) > 1:
+            described = [
+                f"{count} {_plural(count, 'trial')} on {device}" + (f" in {precision}" if precision else "")
+                for (device, precision), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            ]
+            where = f" of {part.rows[0].study}" if table.studies else ""
+            yield f"Mixed: {'; '.join(described)}{where}. Their differences may be differences of device or precision."
 
 
 def _superseded(table: AblationTable) -> Iterable[str]:

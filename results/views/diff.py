@@ -25,7 +25,7 @@ __all__ = ["Difference", "Differences", "Paired", "format_differences", "run_dif
 # Fields that differ between sessions without influence on results.
 _NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
 
-_PLACE = ("device", "host")  # unknown for a failed trial
+_PLACE = ("device", "precision", "host")  # unknown for a failed trial
 # Besides the place: whether the results were reused, or come from an interrupted and resumed training.
 _OWN = (*_PLACE, "cached_from", "resumed_from_epoch")
 
