@@ -68,15 +68,16 @@ def set_map_precision(model: nn.Module, precision: MapPrecision) -> None:
     """Choose the precision of the maps of every mechanism in `model`."""
     for module in model.modules():
         if hasattr(module, "map_precision"):
-            module.map_precision = precision
+            vars(module)["map_precision"] = precision
 
 
 _are_products_rounded = False
 """As `float32_products` has set it; torch.compile cannot read the switches themselves."""
-_SWITCHES: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+_CUDNN: Any = torch.backends.cudnn
+_SWITCHES: tuple[Any, ...] = (torch.backends.cuda.matmul, _CUDNN)
 _SWITCH, _VALUES = "allow_tf32", {"ieee": False, "tf32": True}
-if hasattr(torch.backends.cudnn, "conv"):  # torch 2.9 has a switch for each operation, and refuses a mixture
-    _SWITCHES = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+if hasattr(_CUDNN, "conv"):  # torch 2.9 has a switch for each operation, and refuses a mixture
+    _SWITCHES = (torch.backends.cuda.matmul, _CUDNN.conv, _CUDNN.rnn)
     _SWITCH, _VALUES = "fp32_precision", {"ieee": "ieee", "tf32": "tf32"}
 
 

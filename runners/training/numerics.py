@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 
@@ -35,7 +36,8 @@ def _deterministic(device: torch.device) -> Iterator[None]:
         # cuBLAS reads it when it starts in this process, so it stays.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     was, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn, filling = torch.backends.cudnn, torch.utils.deterministic
+    cudnn: Any = torch.backends.cudnn
+    filling: Any = torch.utils.deterministic
     before = cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory that nothing has written, and filling it costs a pass over every tensor.
