@@ -1,7 +1,7 @@
 """Device of a trial: it follows from the trial's resources, never from what a machine happens to show.
 
-A trial without GPUs trains on the CPU also where there are some: nobody has reserved one for it, its numbers would be
-those of another precision, and all such trials would meet on the first GPU. A trial that has reserved one and does not
+A trial without GPUs trains on the CPU also where there are some: none is reserved for it, its numbers would be those of
+another precision, and all such trials would meet on the first GPU. A trial that has reserved one and does not
 find it fails, for the same reasons (docs/decisions/0017-device-by-resources.md).
 """
 
@@ -27,7 +27,7 @@ class DeviceMissing(RuntimeError):
 
 
 def kind_of_device(resources: Resources) -> DeviceKind:
-    """Kind of device that trials with these resources train on; `cuda` also stands for AMD's GPUs, as in PyTorch."""
+    """Kind of device that trials with these resources train on; AMD's GPUs are `cuda`, too, as in PyTorch."""
     return resources.device or ("cuda" if resources.asks_for_gpu else "cpu")
 
 

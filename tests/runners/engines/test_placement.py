@@ -96,7 +96,7 @@ def test_a_node_is_set_aside_by_the_first_trial_that_misses_its_gpu_there():
     health = NodeHealth()
     assert health.record_result("bad", missing, alive=frozenset({"good", "bad"})) == [missing]
     assert health.set_aside == ("bad",)
-    alone = NodeHealth()  # no other node can hold the trial: without this one the sweep would wait for ever
+    alone = NodeHealth()  # no other node can hold the trial: without this one the sweep could not go on
     assert alone.record_result("bad", missing, alive=frozenset({"bad"})) == []
     assert alone.record_result("worse", other, alive=frozenset({"bad", "worse"})) == []  # neither has its GPU
     assert alone.set_aside == ()

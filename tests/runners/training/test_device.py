@@ -1,4 +1,4 @@
-"""A trial trains on the device that its resources reserve, whatever the machine has, or fails in words."""
+"""A trial trains on the device that its resources reserve, whatever the machine has, or fails and says why."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_device_follows_from_the_resources(two_gpus, resources, rank, size, 
         ({"gpu_memory": "auto"}, "a GPU by its memory"),
     ],
 )
-def test_a_reserved_gpu_that_is_not_there_is_missed_in_words(monkeypatch, resources, reserved):
+def test_a_reserved_gpu_that_is_not_there_is_missed_and_the_message_says_why(monkeypatch, resources, reserved):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "init", lambda: (_ for _ in ()).throw(RuntimeError("The driver is too old\nmore")))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
