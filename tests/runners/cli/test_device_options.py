@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 import runners.machine.gpus
 
@@ -57,3 +58,13 @@ def test_auto_without_gpus_trains_on_the_cpu_and_says_so(run, tmp_path, monkeypa
     assert "gpus: auto: no GPUs here, so trials train on the CPU" in ended.stderr
     (record,) = (json.loads(line) for line in (tmp_path / "runs" / "tiny" / "ledger.jsonl").read_text().splitlines())
     assert record["device"] == "cpu"
+
+
+def test_a_probe_of_trials_with_a_gpu_is_refused_where_there_is_none(archsweep, write_sweep, tmp_path, monkeypatch):
+    """It timed them on the CPU, and the plan was of hours that no run would take."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    write_sweep(**SMALL)
+    ended = archsweep("plan", "sweep.yaml", "--probe", "--set", "resources.gpus=1", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "--probe: the trial reserved 1 GPU, but on" in ended.stderr
+    assert "or --set resources.gpus=0 to time them on this CPU" in " ".join(ended.stderr.split())

@@ -121,6 +121,14 @@ def test_gpus_are_hidden_from_the_process_of_a_trial_without_one(monkeypatch, re
     assert found == expected
 
 
+@pytest.mark.parametrize("device", ["mps", "xpu"])
+def test_other_devices_have_what_a_training_calls(device):
+    """None was at hand: of a training there, this is what can be known."""
+    module = torch.get_device_module(device)
+    for name in ("manual_seed", "get_rng_state", "set_rng_state", "synchronize", "empty_cache"):
+        assert callable(getattr(module, name)), name
+
+
 CHILD = """
 import os
 from search_space import Checkpoints
