@@ -74,7 +74,6 @@ SMALL_FOR_A_REASON = {
     "modelzoo.text.cost": "as the cost of the other networks, in a file of its own",
     "archsweep.__main__": "what `python -m archsweep` carries out",
     "runners.machine.forkserver_signals": "the forkserver imports it for its effect",
-    "runners.engines.ray.fork_target": "imported where torch must not be",
     "runners.driver.progress_file": "an observer; the rooms below have no progress file",
     "search_space.loading.starter": "what `init` writes, read without the rest of loading",
 }

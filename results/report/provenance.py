@@ -44,6 +44,7 @@ def provenance_section(key: str, table: AblationTable, sessions: Sequence[Mappin
         *_lines("platform", (str(one.get("platform") or "") for one in sessions)),
         *_lines("Python", (str(one.get("python") or "") for one in sessions)),
         *_lines("CUDA", (str(one.get("cuda") or "") for one in sessions)),
+        *_lines("ROCm", (str(one.get("hip") or "") for one in sessions)),
         *_lines("engine", (str(one.get("engine") or "") for one in sessions)),
         *_lines("archsweep", (_source(one.get("source")) for one in sessions)),
         *_lines("repository of the sweep", (_git(one.get("git")) for one in sessions)),

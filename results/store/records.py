@@ -54,7 +54,7 @@ _ForeignText = Annotated[str, BeforeValidator(_encodable)]
 
 class Failure(_Stored):
     """Why a trial failed or is infeasible. `type` is the exception's name, `NonFiniteLoss`, `OutOfMemory`, `Killed`,
-    `WorkerDied`, `TimeLimit` or `Infeasible`; `traceback` holds its last lines."""
+    `WorkerDied`, `DeviceMissing`, `TimeLimit` or `Infeasible`; `traceback` holds its last lines."""
 
     type: str
     message: _ForeignText

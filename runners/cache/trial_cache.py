@@ -21,8 +21,10 @@ from results import TrialRecord
 from results.store.files import atomic_write
 from results.store.verification import RecordVerifier
 from runners.cache.origin import Origins
+from runners.machine.gpus import visible_gpus
 from runners.machine.user_cache import entries
 from runners.planning.plan import Plan
+from runners.training.device import kind_of_device
 from runners.trials.assignment import Assignment
 from search_space import SpecError, Sweep, TrialSpec, trial_id
 
@@ -117,15 +119,16 @@ def leaves_only_records(sweep: Sweep) -> bool:
     return not keeps_files and not sweep.baseline.task.probe_arrays
 
 
-def device_of(plan: Plan, engine: str) -> str | None:
-    """Device of all trials of this run: `cpu`, or the name of this machine's first GPU. None if it is not the same for
-    all, or unknown because the GPUs are on other machines."""
-    import torch
+def device_of(plan: Plan) -> str | None:
+    """Device of all trials of this run: `cpu`, or the name of this machine's GPUs.
 
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    if engine == "in-process":
-        return gpu or "cpu"
-    wants = {kind.gpus > 0 or kind.gpu_memory is not None for kind in plan.kinds_of_resources}
-    if len(wants) > 1:
-        return None
-    return gpu if wants.pop() else "cpu"
+    None if it is not the same for all, or not known here: the GPUs are on other machines or of several kinds, or split
+    by MIG, or only a process that uses them could name them (ROCm, MPS, XPU). By `nvidia-smi`, whose names are those
+    that CUDA gives in a trial: asking CUDA would take memory of every GPU.
+    """
+    kinds = {kind_of_device(kind) for kind in plan.kinds_of_resources}
+    if kinds == {"cpu"}:
+        return "cpu"
+    gpus = visible_gpus() if kinds == {"cuda"} else ()
+    names = {gpu.name for gpu in gpus}
+    return names.pop() if len(names) == 1 and not any(gpu.is_split for gpu in gpus) else None

@@ -41,6 +41,13 @@ class Engine(StrEnum):
     in_process = "in-process"
 
 
+class Device(StrEnum):
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+    xpu = "xpu"
+
+
 class Retry(StrEnum):
     failed = "failed"
 
@@ -62,7 +69,15 @@ def run(
         str | None, typer.Option(help="Ray cluster, e.g. auto or HOST:6379. Default: a private one.")
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, help="GPUs per trial; a fraction shares a GPU. Overrides resources.gpus.")
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="GPUs per trial; a fraction shares a GPU; auto: one where there are any. Overrides resources.gpus.",
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None,
+        typer.Option(help="Device of every trial. Overrides resources.device; without both it follows from the GPUs."),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")] = False,
@@ -95,7 +110,9 @@ def run(
         raise SpecError([Problem(text) for text in problems])
     overrides = list(set_ or ())
     if gpus_per_trial is not None:
-        overrides.append(f"resources.gpus={gpus_per_trial:g}")
+        overrides.append(f"resources.gpus={_checked(gpus_per_trial)}")
+    if device is not None:
+        overrides.append(f"resources.device={device.value}")
     if data_dir is not None:
         overrides.append(f"resources.data_dir={data_dir.resolve()}")
     if download:
@@ -115,6 +132,13 @@ def run(
             print(f"archsweep: warning: {warning}", file=sys.stderr)
     siblings = study_run_dirs(sweep, files, profile, overrides)
     files = [knowing_runs(file, siblings) for file in files]
+    from runners.machine.gpus import num_gpus_here
+    from runners.planning.auto_gpus import hide_unused_gpus, unused_gpus  # imports torch
+
+    if address is None and not quiet and (unused := unused_gpus(files, num_gpus_here)):
+        print(f"archsweep: {unused}", file=sys.stderr)
+    if engine is Engine.in_process:
+        hide_unused_gpus(files)  # this process trains
     worst, left = 0, limit
     for file in files:
         code, started = _run_one(
@@ -138,6 +162,17 @@ def run(
             break
     if worst:
         raise typer.Exit(worst)
+
+
+def _checked(gpus: str) -> str:
+    """A number of GPUs as it is written in a sweep file."""
+    try:
+        if gpus == "auto" or float(gpus) >= 0:
+            return gpus
+    except ValueError:
+        pass
+    text = f"{gpus!r} is no number of GPUs: write 0, 0.5, 1, 4 or auto"
+    raise typer.BadParameter(text, param_hint="--gpus-per-trial")
 
 
 def _mirrored(file: SweepFile, storage: str) -> SweepFile:
@@ -183,6 +218,7 @@ def _run_one(
     from results import EXPORTERS, Run, ablation_table
     from runners.cache.origin import Origins
     from runners.cache.trial_cache import TrialCache, device_of
+    from runners.engines import gpus_of_engine
     from runners.machine.user_cache import default_directory
     from runners.planning.plan import make_plan
     from runners.run_sweep import run_sweep
@@ -194,7 +230,7 @@ def _run_one(
     def say(text: str) -> None:
         console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
-    made = make_plan(file, profile=profile, say=say)
+    made = make_plan(file, profile=profile, say=say, num_gpus=lambda: gpus_of_engine(engine.value, address))
     origins = Origins(made.sweep.resources, say=say)
     for note in dict.fromkeys(note for each in made.data() for note in each.notes):
         console.print(visible(f"data: {note}"), style="yellow", markup=False, soft_wrap=True)
@@ -210,7 +246,7 @@ def _run_one(
         limit=limit,
         overrides=overrides,
         siblings=siblings,
-        cache=TrialCache(memory.resolve(), device_of(made, engine.value), origins) if memory else None,
+        cache=TrialCache(memory.resolve(), device_of(made), origins) if memory else None,
         changed=changed,
         console=None if quiet else console,
     )

@@ -59,6 +59,8 @@ def generator_states(device: torch.device) -> dict[str, Any]:
     }
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state()
     return states
 
 
@@ -71,3 +73,5 @@ def restore_generators(states: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type != "cpu" and device.type in states:
+        torch.get_device_module(device).set_rng_state(states[device.type])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 
 from archsweep.own_packages import ROOT, child_command, shadowed
-from runners.doctor.finding import GIB, Finding, Request
+from runners.doctor.finding import Finding, Request
 from runners.machine.gpus import GpuInfo, local_gpus
 
 __all__ = [
@@ -39,6 +40,17 @@ _OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 _MIB_PER_GIB = 1024
 _TAKEN_GIB = 1.0
 _RAY_SECONDS = 120
+_TORCH_SECONDS = 120
+_ASK_TORCH = """
+import json
+import torch
+seen = []
+if torch.cuda.is_available():
+    for index in range(torch.cuda.device_count()):
+        found = torch.cuda.get_device_properties(index)
+        seen.append((found.name, found.total_memory / 2**30, (found.major, found.minor)))
+print(json.dumps([torch.version.cuda, torch.version.hip, torch.cuda.get_arch_list(), seen]))
+"""
 _START_RAY = """
 import os
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -59,12 +71,18 @@ class Package:
 
 @dataclass(frozen=True)
 class TorchFacts:
-    """torch's build and the GPUs it finds: `cuda` its CUDA version, None for a CPU build; `archs` such as
-    `sm_90`; the GPUs it sees, `(name, GiB, (major, minor))`."""
+    """torch's build and the GPUs it finds: `cuda` or `hip` its version of CUDA or ROCm, both None for a CPU build;
+    `archs` such as `sm_90`; the GPUs it sees, `(name, GiB, (major, minor))`."""
 
     cuda: str | None = None
     archs: tuple[str, ...] = ()
     gpus: tuple[tuple[str, float, tuple[int, int]], ...] = ()
+    hip: str | None = None
+
+    @property
+    def platform(self) -> str:
+        """`CUDA 13.0` or `ROCm 7.1`."""
+        return f"ROCm {self.hip}" if self.hip else f"CUDA {self.cuda}"
 
 
 def check_python(request: Request) -> Finding:
@@ -115,15 +133,23 @@ def judge_own_packages(problems: Sequence[str]) -> Finding:
 
 
 def check_gpus(request: Request) -> Finding:
-    import torch
-
-    seen = ()
-    if torch.cuda.is_available():
-        properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-        seen = tuple((found.name, found.total_memory / GIB, (found.major, found.minor)) for found in properties)
-    facts = TorchFacts(torch.version.cuda, tuple(torch.cuda.get_arch_list()), seen)
+    try:
+        facts = _torch_facts()
+    except (OSError, subprocess.SubprocessError, ValueError) as err:
+        return Finding("gpus", "problem", f"torch does not say what it finds: {err}", "python -c 'import torch'")
     has_driver = shutil.which("nvidia-smi") is not None
     return judge_gpus(local_gpus(), facts, has_driver=has_driver, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _torch_facts() -> TorchFacts:
+    """What torch finds, asked in a process of its own: CUDA takes memory of every GPU as long as its process lives."""
+    environment = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as in trials
+    done = subprocess.run(
+        child_command(_ASK_TORCH), capture_output=True, text=True, timeout=_TORCH_SECONDS, check=True, env=environment
+    )
+    cuda, hip, archs, seen = json.loads(done.stdout.strip().splitlines()[-1])
+    gpus = tuple((name, size, (major, minor)) for name, size, (major, minor) in seen)
+    return TorchFacts(cuda, tuple(archs), gpus, hip)
 
 
 def judge_gpus(here: Sequence[GpuInfo], torch: TorchFacts, *, has_driver: bool, visible: str | None) -> Finding:
@@ -131,7 +157,7 @@ def judge_gpus(here: Sequence[GpuInfo], torch: TorchFacts, *, has_driver: bool, 
     name = "gpus"
     if torch.gpus:
         shown = ", ".join(f"{gpu} ({size:.0f} GiB)" for gpu, size, _ in torch.gpus)
-        shown += (f", driver {here[0].driver}" if here else "") + f", CUDA {torch.cuda}"
+        shown += (f", driver {here[0].driver}" if here else "") + f", {torch.platform}"
         return _warned(here, torch, shown, visible)
     if not has_driver:
         return Finding(name, "ok", "none; trials run on the CPU")
@@ -140,7 +166,7 @@ def judge_gpus(here: Sequence[GpuInfo], torch: TorchFacts, *, has_driver: bool, 
         return Finding(name, "warning", text, "call nvidia-smi; containers need --gpus all and the NVIDIA runtime")
     count = f"{len(here)} GPU{'s' if len(here) > 1 else ''} ({here[0].name}, driver {here[0].driver})"
     if torch.cuda is None:
-        text = f"{count}, but this torch is a CPU build"
+        text = f"{count}, but this torch is {f'built for {torch.platform}' if torch.hip else 'a CPU build'}"
         return Finding(name, "problem", text, "install torch with CUDA: https://pytorch.org/get-started/locally")
     if visible is not None and visible.strip() in ("", "-1", "NoDevFiles"):
         return Finding(name, "warning", f"{count}, hidden by CUDA_VISIBLE_DEVICES={visible!r}", "unset it to use them")
@@ -172,7 +198,7 @@ def check_ray(request: Request) -> Finding:
 def _warned(here: Sequence[GpuInfo], torch: TorchFacts, shown: str, visible: str | None) -> Finding:
     """The finding for usable GPUs, with warnings."""
     for gpu, _, capability in torch.gpus:
-        if torch.archs and not _has_kernels(torch.archs, capability):
+        if torch.archs and torch.hip is None and not _has_kernels(torch.archs, capability):
             text = f"{gpu} (compute capability {capability[0]}.{capability[1]}): this torch has no kernels for it"
             return Finding("gpus", "problem", text, f"install a torch that has; this one: {', '.join(torch.archs)}")
     split = [gpu.index for gpu in here if gpu.is_split]
@@ -191,7 +217,7 @@ def _warned(here: Sequence[GpuInfo], torch: TorchFacts, shown: str, visible: str
     if visible is None and len(here) > len(torch.gpus):
         text = f"{shown}; the driver has {len(here)}, torch finds {len(torch.gpus)}"
         return Finding("gpus", "warning", text, "nvidia-smi -q shows the state of the others")
-    return Finding("gpus", "ok", shown)
+    return Finding("gpus", "ok", f"{shown}; trials use none unless asked to: --gpus-per-trial 1")
 
 
 def _has_kernels(archs: Sequence[str], capability: tuple[int, int]) -> bool:

@@ -19,6 +19,7 @@ from results.store.files import atomic_write, readable_write_errors
 from results.store.links import opener_within
 from results.store.run_layout import RunDir
 from runners.driver.code_source import code_source, git
+from runners.machine.gpus import num_gpus_here, visible_gpus
 from runners.planning.plan import Plan
 from search_space.parsing.secrets import masked
 
@@ -37,6 +38,7 @@ def describe_session(
     plan: Plan, *, session: str, engine: str, address: str | None, overrides: list[str]
 ) -> dict[str, Any]:
     """Provenance of this start: resolved sweep, versions, origin of archsweep, device, seeds, command line, git."""
+    num_gpus = num_gpus_here()
     return {
         "session": session,
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -54,8 +56,9 @@ def describe_session(
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "gpus": [gpu.name for gpu in visible_gpus()],
+        "cuda": torch.version.cuda if num_gpus else None,
+        "hip": torch.version.hip if num_gpus else None,
         "source": code_source(),
         "git": _git_state(Path(plan.file.path).resolve().parent if plan.file.path else Path.cwd()),
     }

@@ -22,7 +22,7 @@ from search_space.parsing.secrets import MaskedOutput
 if TYPE_CHECKING:  # a worker imports this package; it must start without torch
     from runners.driver.orchestrator import Orchestrator
 
-__all__ = ["ENGINES", "run_trials"]
+__all__ = ["ENGINES", "gpus_of_engine", "run_trials"]
 
 # Read by Ray at import: they are set before any module of this package can import it.
 _ENVIRONMENT = {
@@ -85,6 +85,34 @@ def _in_process(orchestrator: Orchestrator, *, run_dir: RunDir, address: str | N
 ENGINES: dict[str, Callable[..., None]] = {"in-process": _in_process, "ray": _ray}
 
 
+def gpus_of_engine(engine: str, address: str | None) -> int:
+    """GPUs that trials on this engine may use: of the cluster at `address` (of its nodes that are there now), or of a
+    cluster that this process is connected to, else of this machine.
+
+    Raises:
+        SpecError: there is no cluster at `address`.
+    """
+    if engine == "ray" and (address not in (None, "local") or _is_connected()):
+        from runners.engines.nodes.cluster import num_cluster_gpus
+
+        return num_cluster_gpus(address)
+    from runners.machine.gpus import num_gpus_here
+
+    return num_gpus_here()
+
+
+def _is_connected() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
 def run_trials(engine: str, orchestrator: Orchestrator, *, run_dir: RunDir, address: str | None = None) -> None:
-    """Train the trials that are left in the orchestrator on the named engine."""
+    """Train the trials that are left in the orchestrator on the named engine.
+
+    Raises:
+        SpecError: a trial needs a device, or more of a node, than the engine has.
+    """
+    from runners.engines.device_checks import check_devices  # imports torch
+
+    check_devices(engine, orchestrator.plan)
     ENGINES[engine](orchestrator, run_dir=run_dir, address=address)

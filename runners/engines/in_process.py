@@ -1,14 +1,17 @@
 """In-process engine: one trial after the other in this process, for debuggers, profilers and comparison with Ray.
 
 A trial that kills its process (a segfault, the kernel's out-of-memory killer) kills the run; the ledger keeps its
-records.
+records. One that kills the CUDA context of this process (a device-side assert) ends with its own failure: every later
+call of CUDA here would fail, too, so each later trial gets a process of its own.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,6 +23,9 @@ from results.store.records import Failure
 from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.engines.ray.engine import DriverError
+from runners.engines.ray.fork_target import TRIAL_ENV
+from runners.machine.gpus import num_gpus_here
+from runners.training.device import kind_of_device
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.assignment import Assignment, Place
 from runners.trials.outcome import Outcome, TimeLimit, failure_of, too_slow
@@ -30,19 +36,21 @@ __all__ = ["run_in_process"]
 
 def run_in_process(orchestrator: Orchestrator, *, run_dir: RunDir) -> None:
     """Train the trials of the orchestrator. KeyboardInterrupt passes through; the trial it hit leaves no record."""
+    os.environ["CUDA_DEVICE_ORDER"] = TRIAL_ENV["CUDA_DEVICE_ORDER"]  # before CUDA starts
+    gpu = _Gpu()
     with orchestrator.stop.listening() if orchestrator.stop else nullcontext():
         while (assignment := orchestrator.ask()) is not None:
             directory = run_dir.trial(assignment.trial_id).path
             resources = orchestrator.plan.resources_of(assignment.variant)
             torch.set_num_threads(max(1, int(resources.cpus)))
             orchestrator.placed(assignment.trial_id, Place(socket.gethostname(), _gpus(resources)))
-            result, error = _train(orchestrator, assignment, resources, directory)
+            result, error = _train(orchestrator, assignment, resources, directory, gpu)
             error.raise_caught()
             orchestrator.finish(assignment.trial_id, result)
 
 
 def _train(
-    orchestrator: Orchestrator, assignment: Assignment, resources: Resources, directory: Path
+    orchestrator: Orchestrator, assignment: Assignment, resources: Resources, directory: Path, gpu: _Gpu
 ) -> tuple[Outcome | Failure, DriverError]:
     error = DriverError()
 
@@ -65,20 +73,72 @@ def _train(
                 origin=orchestrator.origin_of(assignment),
                 on_resume=lambda curve: error.guard(lambda: orchestrator.resume(assignment.trial_id, curve)),
                 is_preempted=lambda: orchestrator.is_stopping,
+                spawns=gpu.is_lost and kind_of_device(resources) == "cuda",
             )
             return outcome, error
     except TimeLimit:
         return too_slow(resources.time_limit), error
     except Exception as err:
-        return failure_of(err), error
+        failure = failure_of(err)
+        gpu.look_at(err, failure)
+        return failure, error
+    finally:
+        gpu.return_memory(resources)
+
+
+class _Gpu:
+    """CUDA in this process, between trials.
+
+    Attributes:
+        is_lost: whether its context has ended by an error, after which CUDA answers this process with errors only.
+    """
+
+    def __init__(self) -> None:
+        self.is_lost = False
+
+    def look_at(self, err: BaseException, failure: Failure) -> None:
+        """Find out whether the error of a trial has ended the context; says so once."""
+        if self.is_lost or failure.type == "OutOfMemory" or not (_is_of_device(err) or _is_context_lost()):
+            return
+        self.is_lost = True
+        text = "an error has ended CUDA in this process; each later trial trains in a process of its own"
+        print(f"archsweep: warning: {text}", file=sys.stderr, flush=True)
+
+    def return_memory(self, resources: Resources) -> None:
+        """Return the memory that PyTorch keeps of the last trial: the next one may need another division of it."""
+        device = kind_of_device(resources)
+        if device == "cpu" or self.is_lost or (device == "cuda" and not torch.cuda.is_initialized()):
+            return
+        gc.collect()  # a network is a circle of references, above all one whose training ended by an exception
+        torch.get_device_module(device).empty_cache()
+
+
+def _is_of_device(err: BaseException | None) -> bool:
+    """Whether an exception, or one that it came from, is CUDA's own."""
+    while err is not None:
+        if isinstance(err, torch.AcceleratorError):
+            return True
+        err = err.__cause__ or err.__context__
+    return False
+
+
+def _is_context_lost() -> bool:
+    """Whether CUDA, once started here, still answers: a library may have reported its error as one of its own."""
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _gpus(resources: Resources) -> tuple[str, ...]:
-    """GPUs that a trial in this process uses, whatever it requests."""
-    if not torch.cuda.is_available():
+    """GPUs that a trial in this process uses, by CUDA's numbers or ids: the first of those that it sees."""
+    if kind_of_device(resources) != "cuda":
         return ()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    ids = named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+    ids = named.split(",") if named else [str(index) for index in range(num_gpus_here())]
     return tuple(ids[: resources.num_processes])
 
 

@@ -37,6 +37,7 @@ class LaunchedSweep:
     Attributes:
         options: `--profile`, `--set` and `--study` as given by the user, for `archsweep run`.
         run_dir: absolute path; None where several studies have one each.
+        takes_any_gpu: whether some trials take one GPU where there are any (`gpus: auto`); `gpus` has them at 0.
         num_trials: upper bound, since `require` is not evaluated.
         trial_seconds: duration of one trial according to the run's ledger; None where it is unknown.
         time_limit: time limit of one trial in seconds, where the sweep sets it.
@@ -53,6 +54,7 @@ class LaunchedSweep:
     folder: Path
     cpus: float
     gpus: float
+    takes_any_gpu: bool
     max_concurrent: int | None
     num_trials: int
     trial_seconds: float | None = None
@@ -73,6 +75,7 @@ class LaunchedSweep:
         Raises:
             SpecError: the CPUs or GPUs of a node are not given, or a trial does not fit on a node.
         """
+        asked = max(self.gpus, 1.0 if self.takes_any_gpu and gpus else 0.0)
         with refusing() as problems:
             if self.gpus and not gpus:
                 text = f"a trial needs {self.gpus:g} GPUs, but the number per node is not given"
@@ -80,13 +83,13 @@ class LaunchedSweep:
             elif gpus and self.gpus > gpus:
                 text = f"a trial needs {self.gpus:g} GPUs, a node has {gpus}"
                 problems.append(Problem(text, where="--gpus-per-node", hint="a trial never spans nodes"))
-            if not self.gpus and not cpus:
+            if not asked and not cpus:
                 text = f"a trial needs {self.cpus:g} CPUs, but the number per node is not given"
                 problems.append(Problem(text, where="--cpus-per-node", hint="e.g. --cpus-per-node 16"))
             elif cpus and self.cpus > cpus:
                 text = f"a trial needs {self.cpus:g} CPUs, a node has {cpus}"
                 problems.append(Problem(text, where="--cpus-per-node", hint="a trial never spans nodes"))
-        by_gpu = int((gpus or 0) / self.gpus + 1e-9) if self.gpus else None
+        by_gpu = int((gpus or 0) / asked + 1e-9) if asked else None
         cpus = cpus or max(1, math.ceil((by_gpu or 1) * self.cpus))
         fits = [by_gpu] if by_gpu is not None else []
         fits += [int(cpus / self.cpus + 1e-9)] if self.cpus else []
@@ -109,6 +112,7 @@ class LaunchedSweep:
     def describe(self, nodes: Nodes | None = None) -> str:
         """Description for the head of a launch file."""
         text = f"at most {self.num_trials} trials of {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        text += ", and one GPU where there are any" if self.takes_any_gpu else ""
         return text + (f"; {nodes.slots} at a time on a node" if nodes else "")
 
 
@@ -130,6 +134,7 @@ def launched_sweep(
         folder=Path.cwd(),
         cpus=max(each.cpus for each in resources),
         gpus=max(_gpus(each) for each in resources),
+        takes_any_gpu=any(each.gpus == "auto" for each in resources),
         max_concurrent=None if None in together else max(each for each in together if each),
         num_trials=sum(_num_trials(file) for file in files),
         trial_seconds=trial_seconds,
@@ -150,7 +155,9 @@ def refusing() -> Iterator[list[Problem]]:
 
 def _gpus(resources: Resources) -> float:
     # Trials packed by memory share a GPU; the share is measured later, and a whole GPU is always sufficient.
-    return float(resources.gpus) or (1.0 if resources.gpu_memory is not None else 0.0)
+    if resources.gpus == "auto":
+        return 0.0
+    return resources.num_gpus or (1.0 if resources.gpu_memory is not None else 0.0)
 
 
 def _relative_folders(file: SweepFile) -> Iterator[tuple[str, Problem]]:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from runners.machine.gpus import num_gpus_here
 from runners.planning.gpu_share import foreseen, is_bound
 from runners.planning.history import History, Spread, duration_key
 from runners.planning.plan import Entry, Plan
@@ -149,7 +150,7 @@ class Forecast:
 
     @property
     def gpu_hours(self) -> float | None:
-        return self._weighed(lambda resources: resources.gpus)
+        return self._weighed(lambda resources: resources.num_gpus)
 
     def _weighed(self, weight: Callable[[Resources], float]) -> float | None:
         """Hours of all trials to be trained, each weighted by its resources."""
@@ -165,7 +166,7 @@ class Forecast:
 
     @property
     def uses_gpus(self) -> bool:
-        return any(resources.gpus > 0 for resources in (self.usual, *(each.resources for each in self.kept)))
+        return any(resources.num_gpus > 0 for resources in (self.usual, *(each.resources for each in self.kept)))
 
     @property
     def seed_hours(self) -> float | None:
@@ -266,10 +267,8 @@ def local_slots(resources: Resources) -> int:
     """Number of trials that fit on this machine at once; at least one."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fits = [int(cpus / resources.cpus + 1e-9)] if resources.cpus > 0 else []
-    if resources.gpus > 0:
-        import torch
-
-        fits.append(int(torch.cuda.device_count() / resources.gpus + 1e-9))
+    if resources.num_gpus > 0:
+        fits.append(int(num_gpus_here() / resources.num_gpus + 1e-9))
     return max(1, min([*fits, resources.max_concurrent or max(fits, default=1)]))
 
 

@@ -16,6 +16,8 @@ from results import Analysis, PlannedVariant, PublishedRow, RunPlan
 from results.store.records import DataSummary, Origin, Retuned
 from runners.data import DataInfo, describe_dataset, train_batch_size
 from runners.data.survey.survey import Survey, survey_dataset
+from runners.machine.gpus import num_gpus_here
+from runners.planning.auto_gpus import Say, with_gpus_found
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.tasks import TASKS
@@ -61,7 +63,7 @@ class Plan:
     file: SweepFile
     profile: str = ""
     entries: list[Entry] = field(default_factory=list)
-    say: Callable[[str], None] = lambda text: None
+    say: Say = lambda text: None
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
     _datasets: dict[str, DataInfo] = field(default_factory=dict)
     _surveys: dict[str, Survey] = field(default_factory=dict)
@@ -269,17 +271,20 @@ def _retuned(sweep: Sweep) -> Retuned | None:
     )
 
 
-def make_plan(file: SweepFile, *, profile: str = "", say: Callable[[str], None] = lambda text: None) -> Plan:
+def make_plan(
+    file: SweepFile, *, profile: str = "", say: Say = lambda text: None, num_gpus: Callable[[], int] = num_gpus_here
+) -> Plan:
     """Enumerate, check and cost the variants of a sweep, and look at their data, without training.
 
     Args:
-        say: called with a message before much data is read.
+        say: called with a message before much data is read, and with what `gpus: auto` means.
+        num_gpus: counts the GPUs for `gpus: auto`; default: those of this machine.
 
     Raises:
         SpecError: training options or model options that cannot be trained, missing data, a baseline that cannot be
             built, or no variant left.
     """
-    plan = Plan(file, profile, say=say)
+    plan = Plan(with_gpus_found(file, num_gpus, say=say), profile, say=say)
     sweep = plan.sweep
     if of_baseline := plan.training_relations(sweep.baseline):
         raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])

@@ -23,6 +23,7 @@ from modelzoo.attention.map_precision import set_map_precision
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator, global_streams
 from runners.tasks import TASKS
+from runners.training.device import device_of_trial
 from runners.training.numerics import numerics
 from runners.training.precision import Precision
 from search_space import Resources, Setting
@@ -107,13 +108,14 @@ def probe_trial(
     """Run a few steps of training and evaluation, and extrapolate to the whole trial.
 
     Args:
-        device: `cpu`, `cuda`, ...; default: a GPU if there is one.
+        device: `cpu`, `cuda`, ...; default: that of a trial with these resources.
         max_seconds: limit of each of the two measurements, warm-up excluded.
 
     Raises:
+        DeviceMissing: the device that the resources reserve is not here.
         SpecError: the model cannot be built, or the data is missing.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = torch.device(device) if device else device_of_trial(resources)
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats(where)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Data-parallel training of one trial in several processes: one GPU each, or a share of its CPUs.
+"""Data-parallel training of one trial in several processes, one GPU each or a share of its CPUs; or in one of its own.
 
 Why not Ray Train inside Tune: docs/decisions/0004-processes-of-a-trial.md. All processes are on one node. They are
 spawned, because a process that has used threads or a GPU cannot be forked; they rendezvous through a file and
@@ -28,6 +28,7 @@ from runners.data.fingerprint import check_data
 from runners.data.weights import WEIGHTS_MARK, check_weights
 from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
+from runners.training.device import device_of_trial, hide_gpus
 from runners.training.loop import Report
 from runners.training.process_group import ProcessGroup
 from runners.training.trial import ReportOther, run_trial
@@ -57,10 +58,12 @@ def run_trial_in_processes(
     origin: Origin = Origin(),
     on_resume: Callable[[list[dict[str, float]]], None] = lambda curve: None,
     is_preempted: Callable[[], bool] = lambda: False,
+    spawns: bool = False,
 ) -> Outcome:
     """`run_trial` in `resources.num_processes` processes: in this one if that is 1, else in spawned ones.
 
     Args:
+        spawns: train in a spawned process also if it is the only one.
         origin: data, code and software that the driver records; without data, whatever is here is trained on.
 
     Raises:
@@ -82,7 +85,7 @@ def run_trial_in_processes(
         "origin": " ".join(filter(None, (origin.data, origin.code, origin.software))),
     }
     size = resources.num_processes
-    if size == 1:
+    if size == 1 and not spawns:
         callbacks = {
             "report": report,
             "report_other": report_other,
@@ -168,7 +171,8 @@ class _Processes:
 
     def _death(self, rank: int) -> Failure:
         code, size = self._exit_code(rank), len(self._processes)
-        who = f"process {rank + 1} of the {size} that trained the trial"
+        who = "the process that trained the trial"
+        who = f"process {rank + 1} of the {size} that trained the trial" if size > 1 else who
         if code == -signal.SIGKILL:
             return Failure(type="Killed", message=f"{who} was killed, most likely because memory ran out")
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
@@ -184,6 +188,7 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"].grace_seconds)
     resources: Resources = job["resources"]
+    hide_gpus(resources)
 
     def report(metrics: dict[str, float]) -> bool:
         connection.send(("epoch", metrics))
@@ -191,7 +196,8 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
 
     try:
         torch.set_num_threads(max(1, int(resources.cpus / processes.size)))
-        _meet(processes, store)
+        if processes.size > 1:
+            _meet(processes, store, device_of_trial(resources, processes))
         outcome = run_trial(
             **job,
             report=report,
@@ -200,7 +206,8 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
             is_preempted=is_preempted,
             processes=processes,
         )
-        dist.barrier()  # rank 0 ends the trial: the other ranks must have finished before
+        if processes.size > 1:
+            dist.barrier()  # rank 0 ends the trial: the other ranks must have finished before
         if processes.is_first:
             connection.send(("outcome", dataclasses.asdict(outcome)))
         connection.recv()  # wait until the parent kills all ranks
@@ -212,13 +219,13 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
         connection.send(("failure", failure.model_dump()))
 
 
-def _meet(processes: ProcessGroup, store: str) -> None:
-    has_gpus = torch.cuda.is_available()
+def _meet(processes: ProcessGroup, store: str, device: torch.device) -> None:
+    has_gpus = device.type == "cuda"
     if sys.platform == "linux":
         for library in ("GLOO", "NCCL"):
             os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")  # all on one node: open no port to the outside
     if has_gpus:
-        torch.cuda.set_device(processes.rank)
+        torch.cuda.set_device(device)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
         store=dist.FileStore(store, processes.size),

@@ -179,4 +179,6 @@ def _recalibrate(task: Task, data: Data, train: TrainSpec, precision: Precision)
 def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type != "cpu":
+        torch.get_device_module(device).synchronize()
     return time.perf_counter()

@@ -32,7 +32,7 @@ class TrainingState:
         evaluations: of every trial that shares this training; the first one's are those of the trial itself.
         epoch: epochs that are finished and measured.
         batches: updates done in the epoch after those.
-        loss_sum: sum of the losses of these updates, float64.
+        loss_sum: sum of the losses of these updates, float64 where the device has it.
         mixing: random number stream for mixup in that epoch.
         seconds: time spent on optimisation.
     """
@@ -71,7 +71,8 @@ class TrainingState:
         """Set the position to the first update of the epoch after `finished` epochs."""
         self.epoch = finished
         self.batches = 0
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        wide = torch.float32 if self.device.type in ("mps", "xpu") else torch.float64  # which these may lack
+        self.loss_sum = torch.zeros((), dtype=wide, device=self.device)
         self.mixing = generator(self._seed, "mixing", finished + 1)
 
     @property

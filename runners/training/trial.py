@@ -25,6 +25,7 @@ from runners.data.weights import find_weights
 from runners.tasks import TASKS
 from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
+from runners.training.device import device_of_trial
 from runners.training.diagnostics import probe_model
 from runners.training.evaluation import Evaluation
 from runners.training.kept_samples import keep_predicted
@@ -71,7 +72,7 @@ def run_trial(
             the task holds out a validation split); returning True stops the training.
         report_other: callback with the id of each further trial and its own entry, before `report` has that epoch's;
             after a resume, with the entries so far.
-        device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
+        device: `cpu`, `cuda`, `cuda:1`; default: it follows from the resources.
         directory: directory of the trial, for checkpoints and for files beside its record (`task.probe_arrays`,
             `keep_samples`); further trials have theirs beside it.
         checkpoints: when to save, and which weights to keep; an interrupted trial is resumed in any case.
@@ -87,12 +88,11 @@ def run_trial(
     Raises:
         NonFiniteLoss: the training diverged.
         UndefinedMetric: `metric` has no value on the evaluated split.
+        DeviceMissing: the device that the resources reserve is not here.
         SpecError: the model cannot be built, or the data is missing.
     """
     start = time.perf_counter()
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if processes.size > 1 and where.type == "cuda":
-        where = torch.device("cuda", processes.rank)
+    where = torch.device(device) if device else device_of_trial(resources, processes)
     assert {training_id(each) for each in also} <= {training_id(spec)}, "trials that do not share a training"
     specs = (spec, *also)
     info = describe_dataset(spec.task, resources)
@@ -123,6 +123,8 @@ def run_trial(
     with global_streams(training_seed), numerics(spec.train, where):
         if where.type == "cuda":
             torch.cuda.manual_seed_all(training_seed)
+        elif where.type != "cpu":
+            torch.get_device_module(where).manual_seed(training_seed)
         task = kind(model.to(where), info=info, spec=spec.task, train=spec.train, device=where)
         if processes.size > 1:
             task.share()

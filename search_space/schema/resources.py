@@ -15,13 +15,21 @@ GpuMemory = Annotated[
     Annotated[Literal["auto"], Tag("name")] | Annotated[float, Field(gt=0), Tag("number")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "number"),
 ]
+GpuCount = Annotated[
+    Annotated[Literal["auto"], Tag("name")] | Annotated[float, Field(ge=0), Tag("number")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "number"),
+]
+DeviceKind = Literal["cpu", "cuda", "mps", "xpu"]
 
 
 class TrialShare(Spec):
     """Resources of one trial."""
 
     cpus: float = Field(default=1.0, ge=0, description="CPUs of a trial; may be fractional")
-    gpus: float = Field(default=0.0, ge=0, description="GPUs of a trial; 0.5: two trials share one")
+    gpus: GpuCount = Field(
+        default=0.0,
+        description="GPUs of a trial; 0: it trains on the CPU, 0.5: two share one, `auto`: one where there are any",
+    )
     gpu_memory: GpuMemory | None = Field(
         default=None,
         description="instead of `gpus`: GPU memory of a trial in GiB, or `auto` to measure it; trials share GPUs by it",
@@ -52,6 +60,10 @@ class Rule(TrialShare):
 class Resources(TrialShare):
     """Resources of all trials of a sweep. Not part of a trial's identity."""
 
+    device: DeviceKind | None = Field(
+        default=None,
+        description="device of all trials; default: `cuda` where they get a GPU (`gpus`, `gpu_memory`), else `cpu`",
+    )
     max_concurrent: int | None = Field(default=None, ge=1, description="concurrent trials; default: as many as fit")
     num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
     max_failures: int = Field(
@@ -72,9 +84,31 @@ class Resources(TrialShare):
     download: bool = Field(default=False, description="allow the dataset to be downloaded")
 
     @property
+    def is_auto(self) -> bool:
+        """Whether some trials take a GPU only where there are any, so that `where_gpus_are` must resolve it."""
+        return any(each.gpus == "auto" for each in (self, *self.per_variant))
+
+    @property
+    def num_gpus(self) -> float:
+        """GPUs of one trial, after `where_gpus_are`."""
+        assert not isinstance(self.gpus, str), "`gpus: auto` is resolved before trials are placed"
+        return self.gpus
+
+    @property
+    def asks_for_gpu(self) -> bool:
+        """Whether a trial gets a GPU or a share of one; with `gpus: auto`, where there are any."""
+        return self.gpu_memory is not None or self.gpus == "auto" or self.num_gpus > 0
+
+    @property
     def num_processes(self) -> int:
         """Number of processes of one trial."""
-        return self.processes or max(1, int(self.gpus))
+        return self.processes or (1 if self.gpus == "auto" else max(1, int(self.num_gpus)))
+
+    def where_gpus_are(self, num_gpus: int) -> Resources:
+        """Resources in which every `gpus: auto` is what it means on machines with so many GPUs: 1, or 0 without any."""
+        found = {"gpus": 1.0 if num_gpus else 0.0}
+        rules = tuple(rule.model_copy(update=found) if rule.gpus == "auto" else rule for rule in self.per_variant)
+        return self.model_copy(update={"per_variant": rules, **(found if self.gpus == "auto" else {})})
 
     def under(self, *rules: Rule) -> Resources:
         """Resources with these rules applied and without further rules."""

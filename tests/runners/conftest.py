@@ -140,6 +140,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker("ray")
 
 
+def pretended_gpus():
+    """Trials of processes that start meanwhile train on the CPU where they have reserved a GPU."""
+    return patch.dict(os.environ, ARCHSWEEP_PRETEND_GPUS="1")
+
+
 @pytest.fixture(scope="session")
 def ray_nodes():
     """One real Ray cluster for the whole test run, of one node to which tests add others."""
@@ -151,7 +156,8 @@ def ray_nodes():
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
     # The GPU is pretended: Ray places by it, the trials find no device and train on the CPU.
     head = {"num_cpus": 2, "num_gpus": 1, "resources": {"gpu_memory_gib": 2}, **small}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    with pretended_gpus():
+        cluster = Cluster(initialize_head=True, head_node_args=head)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()
@@ -169,8 +175,9 @@ def add_node(ray_nodes):
     """Adds a node to the cluster until the test ends."""
     added = []
 
-    def add(**options):
-        node = ray_nodes.add_node(object_store_memory=80 * 2**20, **options)
+    def add(*, pretends=True, **options):
+        with pretended_gpus() if pretends else contextlib.nullcontext():
+            node = ray_nodes.add_node(object_store_memory=80 * 2**20, **options)
         added.append(node)
         return node
 

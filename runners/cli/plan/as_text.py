@@ -161,8 +161,10 @@ def _resources(resources: Resources) -> str:
     if resources.gpu_memory is not None:
         given = resources.gpu_memory
         texts.append("as much of a GPU as is measured" if isinstance(given, str) else f"{given:g} GiB of a GPU")
-    elif resources.gpus:
-        texts.append(f"{resources.gpus:g} GPUs")
+    elif resources.num_gpus:
+        texts.append(f"{resources.num_gpus:g} GPUs")
+    if resources.device not in (None, "cuda"):
+        texts.append(f"on {resources.device}")
     texts += [f"{resources.processes} processes"] if resources.processes else []
     return ", ".join(texts) + (f", for {_hours(resources.time_limit / 3600)} at most" if resources.time_limit else "")
 
@@ -178,7 +180,7 @@ def _time(forecast: Forecast) -> Iterator[str]:
         costs += [f"at most {_hours(forecast.gpu_hours)} of GPUs, if each trial took a whole one: {why}"]
     elif forecast.uses_gpus:
         is_share = resources.gpu_memory is not None and not resources.per_variant
-        share = f" ({forecast.usual.gpus:g} of a GPU per trial)" if is_share else ""
+        share = f" ({forecast.usual.num_gpus:g} of a GPU per trial)" if is_share else ""
         costs += [f"{_hours(forecast.gpu_hours)} of GPUs{share}"]
     sources = sorted({each.source for each in forecast.kept if each.source})
     source_note = f" (from {', '.join(sources)})" if sources else ""

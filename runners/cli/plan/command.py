@@ -21,6 +21,8 @@ from runners.cli.arguments import (
 )
 from runners.cli.check import load_all_checked
 from search_space import (
+    Problem,
+    SpecError,
     SweepFile,
     describe_parameter,
     needs_cost,
@@ -149,7 +151,7 @@ def _plan_one(
         in_siblings = for_sweep(from_siblings(siblings, RunDir(run_dir), origins), made.sweep)
         earlier = frozenset[str]() if made.sweep.keep_samples else frozenset(planned)  # a record holds no samples
         lookups = {STUDIES: lambda spec: trial_id(spec) in earlier or in_siblings(spec)}
-        in_cache = for_sweep(TrialCache(memory, device_of(made, "ray"), origins).get, made.sweep) if memory else None
+        in_cache = for_sweep(TrialCache(memory, device_of(made), origins).get, made.sweep) if memory else None
         lookups |= {CACHE: in_cache} if in_cache else {}
         provided = reuse_sources(made, {record.trial_id for record in history.records}, lookups)
     probes = _probe(made, is_quiet=limit is None) if wants_probe else {}
@@ -203,26 +205,35 @@ def _forecast(
 
 
 def _smallest_local_gpu() -> float | None:
-    """GiB of the smallest GPU that torch sees; None without one."""
-    import torch
+    """GiB of the smallest GPU here by `nvidia-smi`; None without one, or where one is split."""
+    from runners.machine.gpus import visible_gpus
 
-    devices = range(torch.cuda.device_count())
-    return min((torch.cuda.get_device_properties(each).total_memory / 2**30 for each in devices), default=None)
+    sizes = [gpu.total_mib for gpu in visible_gpus()]
+    known = [size for size in sizes if size is not None]
+    return min(known) / 2**10 if known and len(known) == len(sizes) else None
 
 
 def _probe(made: Plan, *, is_quiet: bool) -> dict[str, Probe]:
     """A few steps of every variant that costs time of its own; of a search, of its baseline."""
     import torch
 
+    from runners.planning.auto_gpus import hide_unused_gpus
     from runners.planning.history import duration_key
     from runners.planning.profiling import probe_trial
+    from runners.training.device import DeviceMissing
 
-    settings = [variant.setting for variant in made.variants] or [made.sweep.baseline]
-    distinct = {duration_key(setting.model_dump(mode="json")): setting for setting in settings}
+    usual = made.sweep.resources.under()
+    settings = [(each.setting, made.resources_of(each)) for each in made.variants] or [(made.sweep.baseline, usual)]
+    distinct = {duration_key(setting.model_dump(mode="json")): (setting, used) for setting, used in settings}
     torch.set_num_threads(max(1, int(made.sweep.resources.cpus)))
+    hide_unused_gpus([made.file])
     found = {}
-    for number, (key, setting) in enumerate(distinct.items(), start=1):
-        found[key] = probe_trial(setting, made.sweep.resources)
+    for number, (key, (setting, used)) in enumerate(distinct.items(), start=1):
+        try:
+            found[key] = probe_trial(setting, used)
+        except DeviceMissing as err:
+            hint = "probe where the trials will run, or --set resources.gpus=0 to time them on this CPU"
+            raise SpecError(Problem(str(err), where="--probe", hint=hint)) from err
         if not is_quiet:
             typer.echo(f"probed {number} of {len(distinct)}: {found[key].seconds:.1f} s per trial", err=True)
     return found

@@ -30,7 +30,7 @@ class Node:
 
 def demand_of(resources: Resources) -> dict[str, float]:
     """CPUs and GPUs by Ray's names."""
-    return {kind: getattr(resources, path) for path, kind in _NAMES.items()}
+    return {"CPU": resources.cpus, "GPU": resources.num_gpus}
 
 
 def fits(demand: Mapping[str, float], room: Mapping[str, float]) -> bool:

@@ -19,7 +19,7 @@ from runners.engines.nodes import facts as node_facts
 from runners.machine.scratch import SHORT_DIRECTORY, scratch_folder
 from search_space import Problem, SpecError
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "num_cluster_gpus"]
 
 _TOKEN = "RAY_AUTH_TOKEN"
 
@@ -66,6 +66,16 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def num_cluster_gpus(address: str | None) -> int:
+    """GPUs of the nodes of a cluster, connected to for this alone unless this process is.
+
+    Raises:
+        SpecError: there is no cluster at `address`.
+    """
+    with cluster(address):
+        return int(ray.cluster_resources().get("GPU", 0))
 
 
 def _own_code() -> dict[str, Any]:

@@ -3,7 +3,8 @@
 A broken driver, a full local disk or an old installation fails every trial within seconds, so such a node would draw
 one trial after the other while the healthy ones are busy training. A node is set aside once its last trials all
 failed, of more than one variant, while another node is not failing like that; the trials it failed run again
-elsewhere. If all nodes fail alike, the fault is the sweep's: the last node stays in use.
+elsewhere. A trial that does not find the GPU that Ray reserved for it there is enough by itself, because no variant can
+be the cause. If all nodes fail alike, the fault is the sweep's: the last node stays in use.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from results.store.records import TrialRecord
 __all__ = ["NodeHealth"]
 
 _STREAK = 3
+_FAULT_OF_NODES = "DeviceMissing"
 # A diverging or too large model is not the fault of the node.
 _FAULTS_OF_VARIANTS = frozenset({"NonFiniteLoss", "OutOfMemory", "Killed"})
 
@@ -35,7 +37,7 @@ class NodeHealth:
         """Record a trial that ended on `node`; returns the records whose trials should run again elsewhere.
 
         Args:
-            alive: the nodes of the cluster at present.
+            alive: the nodes of the cluster at present that can hold the trial.
         """
         if record.status != "failed":
             self._streaks[node] = []
@@ -53,6 +55,8 @@ class NodeHealth:
 
     def _is_failing(self, node: str) -> bool:
         streak = self._streaks.get(node, [])
+        if any(record.failure is not None and record.failure.type == _FAULT_OF_NODES for record in streak):
+            return True
         return len(streak) >= _STREAK and len({record.variant_id for record in streak}) > 1
 
     def _is_usable(self, node: str) -> bool:

@@ -196,7 +196,7 @@ def run_on_ray(
             if orchestrator.is_stopping:
                 return
             least = resources.model_copy(
-                update={"cpus": min(each.cpus for each in kinds), "gpus": min(each.gpus for each in kinds)}
+                update={"cpus": min(each.cpus for each in kinds), "gpus": min(each.num_gpus for each in kinds)}
             )
             joining = JoiningNodes(run_dir, least, known=check_nodes(run_dir, least))
         error = DriverError()

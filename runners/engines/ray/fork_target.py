@@ -20,6 +20,8 @@ TRIAL_ENV = {
     "MALLOC_TOP_PAD_": "268435456",
     # Threads that spin while they wait take the cores of the trials beside them.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # Ray and `nvidia-smi` number GPUs by their place on the bus, CUDA by their speed unless it is asked not to.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
 
 

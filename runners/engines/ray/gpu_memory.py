@@ -137,7 +137,10 @@ def _peaks_on_gpu(settings: list[str], resources: str) -> list[float]:
     for setting in settings:
         try:
             probe = probe_trial(
-                Setting.model_validate_json(setting), Resources.model_validate_json(resources), max_seconds=1.0
+                Setting.model_validate_json(setting),
+                Resources.model_validate_json(resources),
+                device="cuda",
+                max_seconds=1.0,
             )
             assert probe.peak_mib is not None, "measured on a GPU"
             peaks.append(probe.peak_mib / _MIB_PER_GIB)

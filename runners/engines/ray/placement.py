@@ -53,6 +53,7 @@ class Placement:
     joining: JoiningNodes | None = None
     health: NodeHealth = field(default_factory=NodeHealth)
     _node_of: dict[str, str] = field(default_factory=dict)  # trial id -> node
+    _demand_of: dict[str, dict[str, float]] = field(default_factory=dict)  # trial id -> CPUs and GPUs
     _nodes: list[Node] = field(default_factory=list)
     _looked: float = 0.0
     _smallest: dict[str, float] = field(default_factory=dict)  # of those that were handed out
@@ -89,7 +90,8 @@ class Placement:
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
         """Part of a trial's configuration that `request_of` reads."""
-        return {"demand": self.demand(assignment), "avoid": self._avoided()}
+        demand = self._demand_of[assignment.trial_id] = self.demand(assignment)
+        return {"demand": demand, "avoid": self._avoided()}
 
     def may_run_exclusively(self, assignment: Assignment) -> bool:
         """Whether the trial shared its device, so that others may have taken the memory it lacked."""
@@ -103,10 +105,10 @@ class Placement:
     def record_result(self, record: TrialRecord) -> list[TrialRecord]:
         """Record the end of a trial; returns the records whose trials should run again on other nodes."""
         self._poll()
-        node = self._node_of.pop(record.trial_id, None)
+        node, demand = self._node_of.pop(record.trial_id, None), self._demand_of.pop(record.trial_id, {})
         if node is None:  # its worker has never reported
             return []
-        alive = frozenset(other.id for other in self._nodes)
+        alive = frozenset(other.id for other in self._nodes if other.holds(demand))
         if self.joining:
             alive -= self.joining.unusable
         return self.health.record_result(node, record, alive=alive)

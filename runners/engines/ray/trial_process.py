@@ -23,6 +23,7 @@ from results.store.links import folder_within, opener_within
 from results.store.records import Failure, Origin
 from results.store.run_layout import TrialDir
 from runners.machine.signals import die_with_parent, listen_to_sigterm
+from runners.training.device import hide_gpus
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.outcome import failure_of
 from search_space import Checkpoints, Resources, TrialSpec
@@ -62,6 +63,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
     try:
         _redirect_output(job["log"])
         limits = Resources.model_validate(job["resources"])
+        hide_gpus(limits)
         torch.set_num_threads(max(1, int(limits.cpus)))
         _hold_to_share(limits)
         outcome = run_trial_in_processes(
@@ -90,8 +92,8 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
 
 def _hold_to_share(limits: Resources) -> None:
     """Limit GPU memory to the share: a trial that needs more than measured fails, not its neighbours."""
-    if limits.gpu_memory is not None and limits.gpus < 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(limits.gpus)
+    if limits.gpu_memory is not None and limits.num_gpus < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(limits.num_gpus)
 
 
 def _redirect_output(log_path: str) -> None:

@@ -28,7 +28,7 @@ from results import (
 )
 from runners.display.watch import watch
 from runners.display.watch_layout import Screen, sparkline, throughput, view
-from runners.machine.gpus import GpuInfo, GpuMonitor, local_gpus, parse_gpus
+from runners.machine.gpus import GpuInfo, GpuMonitor, local_gpus, parse_gpus, parse_instances, visible_gpus
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_795_246_000.0
@@ -236,6 +236,76 @@ def test_gpus_are_parsed_from_the_output_of_nvidia_smi():
         GpuInfo("1", "GPU-7a7a1e3c-11", "NVIDIA H100", None, None, None, True, "570.86.15"),
     )
     assert parse_gpus("No devices were found\n") == ()
+
+
+MIG_LIST = """\
+GPU 0: NVIDIA H200 (UUID: GPU-5d6d1e3c-11)
+GPU 1: NVIDIA H100 (UUID: GPU-7a7a1e3c-11)
+  MIG 3g.40gb     Device  0: (UUID: MIG-c7384736-a75d)
+  MIG 1g.10gb     Device  1: (UUID: MIG-GPU-7a7a1e3c-11/9/0)
+GPU 2: NVIDIA H100 (UUID: GPU-9b9b1e3c-11)
+  MIG 7g.80gb     Device  0: (UUID: MIG-f1f1a2b3-c4d5)
+"""
+
+
+def test_instances_of_split_gpus_are_listed_by_gpu():
+    assert parse_instances(MIG_LIST) == {
+        "GPU-5d6d1e3c-11": (),
+        "GPU-7a7a1e3c-11": ("MIG-c7384736-a75d", "MIG-GPU-7a7a1e3c-11/9/0"),
+        "GPU-9b9b1e3c-11": ("MIG-f1f1a2b3-c4d5",),
+    }
+
+
+def test_a_trial_on_an_instance_is_shown_at_its_gpu(run_dir, running, monkeypatch, tmp_path):
+    """`nvidia-smi` names the instances by a second query; the older form of an id names its GPU itself."""
+    (tmp_path / "list").write_text(MIG_LIST)
+    (tmp_path / "query").write_text(
+        "0, GPU-5d6d1e3c-11, NVIDIA H200, 35943, 143771, 87, Disabled, 570.86.15\n"
+        "1, GPU-7a7a1e3c-11, NVIDIA H100, [N/A], [N/A], [N/A], Enabled, 570.86.15\n"
+        "2, GPU-9b9b1e3c-11, NVIDIA H100, [N/A], [N/A], [N/A], Enabled, 570.86.15\n"
+    )
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$1" = -L ] && exec cat {tmp_path}/list\nexec cat {tmp_path}/query\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    with ProgressWriter(run_dir) as progress:
+        for seed, name in ((0, "MIG-f1f1a2b3-c4d5"), (1, "MIG-GPU-7a7a1e3c-11/9/0")):
+            event = ProgressEvent(NOW - 70, f"t{seed}", "baseline", seed, "place", worker="node7", gpus=(name,))
+            progress.append(event)
+    assert words(seen(run_dir, 200, gpus=local_gpus()))[-3:] == [
+        "0 NVIDIA H200 \u2501\u2501 35.1/140 GiB 87 %",
+        "1 NVIDIA H100 a variant whose name is long enough to be broken seed 1",
+        "2 NVIDIA H100 baseline seed 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, ["0", "1", "2"]),
+        ("", []),
+        ("2,0", ["2", "0"]),
+        ("0,7,1", ["0"]),  # as CUDA does: nothing from the first unknown name on
+        ("GPU-7a7a", ["1"]),
+        ("MIG-c7384736-a75d,MIG-GPU-7a7a1e3c-11/9/0", ["1", "1"]),
+    ],
+)
+def test_visible_gpus_are_those_of_the_variable(visible, expected, monkeypatch, tmp_path):
+    rows = (f"{i}, {uuid}, NVIDIA H100, 1, 2, 3, {mig}, 570" for i, uuid, mig in (
+        (0, "GPU-5d6d1e3c-11", "Disabled"), (1, "GPU-7a7a1e3c-11", "Enabled"), (2, "GPU-9b9b1e3c-11", "Enabled"),
+    ))  # fmt: skip
+    (tmp_path / "query").write_text("\n".join(rows))
+    (tmp_path / "list").write_text(MIG_LIST)
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\n[ "$1" = -L ] && exec cat {tmp_path}/list\nexec cat {tmp_path}/query\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.index for gpu in visible_gpus()] == expected
 
 
 def test_a_gpu_is_identified_by_its_number_or_uuid():

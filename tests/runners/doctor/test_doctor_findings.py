@@ -240,6 +240,8 @@ CPU_BUILD, BLIND = TorchFacts(), TorchFacts("13.0", ARCHS)
 SEES_H200 = TorchFacts("13.0", ARCHS, (("NVIDIA H200", 139.7, (9, 0)),))
 SEES_V100 = TorchFacts("13.0", ARCHS, (("Tesla V100", 16.0, (7, 0)),))
 SEES_NEWER = TorchFacts("13.0", (*ARCHS, "compute_100"), (("NVIDIA X", 16.0, (12, 0)),))
+SEES_MI300X = TorchFacts(None, ("gfx942",), (("AMD Instinct MI300X", 191.7, (9, 4)),), "7.1.25424")
+UNUSED = "; trials use none unless asked to: --gpus-per-trial 1"
 ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
 
 
@@ -247,8 +249,20 @@ ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
     ("here", "torch", "visible", "expected"),
     [
         (None, CPU_BUILD, None, ["ok", "none; trials run on the CPU"]),
-        ([H200], SEES_H200, None, ["ok", "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0"]),
-        ([], SEES_NEWER, None, ["ok", "NVIDIA X (16 GiB), CUDA 13.0"]),
+        ([H200], SEES_H200, None, ["ok", f"NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0{UNUSED}"]),
+        ([], SEES_NEWER, None, ["ok", f"NVIDIA X (16 GiB), CUDA 13.0{UNUSED}"]),
+        (None, SEES_MI300X, None, ["ok", f"AMD Instinct MI300X (192 GiB), ROCm 7.1.25424{UNUSED}"]),
+        (None, TorchFacts(None, (), (), "7.1.25424"), None, ["ok", "none; trials run on the CPU"]),
+        (
+            [H200],
+            TorchFacts(None, ("gfx942",), (), "7.1.25424"),
+            None,
+            [
+                "problem",
+                f"{ONE}, but this torch is built for ROCm 7.1.25424",
+                "install torch with CUDA: https://pytorch.org/get-started/locally",
+            ],
+        ),
         (
             [],
             BLIND,
@@ -311,7 +325,7 @@ ONE = "1 GPU (NVIDIA H200, driver 580.82.07)"
                 "CUDA_VISIBLE_DEVICES=MIG-...,MIG-... by `nvidia-smi -L`, so that Ray counts the parts",
             ],
         ),
-        ([SPLIT], SEES_H200, "MIG-1,MIG-2", ["ok", "NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0"]),
+        ([SPLIT], SEES_H200, "MIG-1,MIG-2", ["ok", f"NVIDIA H200 (140 GiB), driver 580.82.07, CUDA 13.0{UNUSED}"]),
         (
             [BUSY],
             SEES_H200,

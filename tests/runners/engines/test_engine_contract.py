@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+from unittest.mock import patch
 
 import pytest
 
@@ -75,7 +77,9 @@ def by_every_engine(folder, text):
     """The sweep, carried out by every engine: engine -> result and run."""
     (folder / "sweep.yaml").write_text(text)
     plan = make_plan(load_sweep(folder / "sweep.yaml"))
-    return {engine: (run_sweep(plan, folder / engine, engine=engine), Run.open(folder / engine)) for engine in ENGINES}
+    with patch.dict(os.environ, ARCHSWEEP_PRETEND_GPUS="1"):  # of the process of the in-process engine
+        results = {engine: run_sweep(plan, folder / engine, engine=engine) for engine in ENGINES}
+    return {engine: (result, Run.open(folder / engine)) for engine, result in results.items()}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -156,7 +157,8 @@ def undisturbed(text, folder):
     """What the sweep gives when nothing happens."""
     path = folder / "undisturbed.yaml"
     path.write_text(text)
-    run_sweep(make_plan(load_sweep(path)), folder / "undisturbed", engine="in-process")
+    with patch.dict(os.environ, ARCHSWEEP_PRETEND_GPUS="1"):
+        run_sweep(make_plan(load_sweep(path)), folder / "undisturbed", engine="in-process")
     return results_of(Run.open(folder / "undisturbed"))
 
 

@@ -91,6 +91,17 @@ def record(trial, variant, status="failed", kind="RuntimeError"):
     )
 
 
+def test_a_node_is_set_aside_by_the_first_trial_that_misses_its_gpu_there():
+    missing, other = (record(name, "x", kind="DeviceMissing") for name in "12")
+    health = NodeHealth()
+    assert health.record_result("bad", missing, alive=frozenset({"good", "bad"})) == [missing]
+    assert health.set_aside == ("bad",)
+    alone = NodeHealth()  # no other node can hold the trial: without this one the sweep could not go on
+    assert alone.record_result("bad", missing, alive=frozenset({"bad"})) == []
+    assert alone.record_result("worse", other, alive=frozenset({"bad", "worse"})) == []  # neither has its GPU
+    assert alone.set_aside == ()
+
+
 def test_a_node_is_set_aside_after_three_failures_of_several_variants():
     health, alive = NodeHealth(), frozenset({"good", "bad"})
     assert health.record_result("bad", record("1", "x"), alive=alive) == []

@@ -493,3 +493,13 @@ def test_submit_without_the_program_is_refused(launch, tmp_path, monkeypatch):
         "  run this where the cluster's client is installed, or without --submit and carry the file there"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_trials_that_take_a_gpu_where_there_are_any_fill_the_gpus_of_a_node(launch):
+    auto = ["--set", "resources.gpus=auto", "--set", "resources.cpus=2", "--time", "1:00:00"]
+    with_gpus = launch("slurm", *auto, "--gpus-per-node", "4")
+    assert "at most 4 trials of 2 CPUs and 0 GPUs, and one GPU where there are any; 4 at a time on a node" in with_gpus
+    assert "#SBATCH --gpus-per-node=4" in with_gpus
+    without = launch("slurm", *auto, "--cpus-per-node", "8")
+    assert "; 4 at a time on a node" in without
+    assert "--gpus-per-node" not in without

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search_space import SpecError, load_studies, load_sweep_text, variants, with_matched_value
+from search_space import SpecError, load_studies, load_sweep_text, possible_resources, variants, with_matched_value
 from search_space.checks.section_checks import tuning_sweep
 
 HEAD = """
@@ -57,6 +57,10 @@ def test_duration_without_a_known_unit_is_refused() -> None:
             "every process of a trial needs its own GPU, but there are 2 processes and 0.5 GPUs",
         ),
         ("gpu_memory: auto, processes: 2", "`gpu_memory` is legal only for trials with one process"),
+        (
+            "gpus: auto, processes: 2",
+            "every process of a trial needs its own GPU, but `gpus: auto` is one at most, for 2 processes",
+        ),
     ],
 )
 def test_every_process_of_a_trial_has_a_whole_gpu_or_none(written, expected) -> None:
@@ -64,6 +68,61 @@ def test_every_process_of_a_trial_has_a_whole_gpu_or_none(written, expected) -> 
     assert found == ([expected] if expected else [])
     if expected is None:
         assert load_sweep_text(HEAD + SPACE + f"resources: {{{written}}}\n").sweep.resources.num_processes > 1
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("device: cpu", None),
+        ("device: cuda, gpus: 1", None),
+        ("device: cuda, gpus: auto", None),
+        ("device: cuda, gpu_memory: 4", None),
+        ("device: mps", None),
+        ("device: cuda", "`device: cuda` needs GPUs, but a trial asks for none"),
+        ("device: cpu, gpus: 1", "`device: cpu` uses no GPU, but a trial asks for `gpus: 1`"),
+        ("device: cpu, gpus: auto", "`device: cpu` uses no GPU, but a trial asks for `gpus: auto`"),
+        ("device: cpu, gpu_memory: auto", "`device: cpu` uses no GPU, but a trial asks for `gpu_memory: auto`"),
+        (
+            "device: mps, gpus: 0.5",
+            "`device: mps` is one device for one trial at a time, but a trial asks for `gpus: 0.5`",
+        ),
+        ("device: xpu, processes: 2", "`device: xpu` trains a trial in one process, but got processes: 2"),
+        ("gpus: auto, gpu_memory: 4", "`gpu_memory` and `gpus` both set a trial's share of a GPU"),
+        (
+            "device: cpu, per_variant: [{where: arch.depth > 3, gpus: 1}]",
+            "`device: cpu` uses no GPU, but a trial asks for `gpus: 1`",
+        ),
+    ],
+)
+def test_a_device_that_contradicts_the_gpus_is_refused(written, expected) -> None:
+    found = [message for _, message, _ in problems(SPACE + f"resources: {{{written}}}\n")] if expected else []
+    assert found == ([expected] if expected else [])
+    if expected is None:
+        load_sweep_text(HEAD + SPACE + f"resources: {{{written}}}\n")
+
+
+def test_what_computes_in_float64_is_refused_where_devices_lack_it() -> None:
+    probed = HEAD.replace("val_fraction: 0.2", "val_fraction: 0.2, probes: [attention_distance]")
+    with pytest.raises(SpecError) as caught:
+        load_sweep_text(probed + SPACE + "resources: {device: mps}\n")
+    assert [problem.message for problem in caught.value.problems] == [
+        "`task.probes` computes in float64, which `device: mps` lacks"
+    ]
+
+
+def test_auto_is_one_gpu_for_each_trial_where_there_are_any() -> None:
+    written = (
+        "resources: {gpus: auto, per_variant: [{where: arch.depth > 3, gpus: 4}, {where: arch.depth > 9, cpus: 2}]}"
+    )
+    resources = load_sweep_text(HEAD + SPACE + written + "\n").sweep.resources
+    assert (resources.is_auto, resources.num_processes) == (True, 1)
+    for here, expected in ((0, [0, 4, 0]), (1, [1, 4, 1]), (8, [1, 4, 1])):
+        found = resources.where_gpus_are(here)
+        assert [each.num_gpus for each in possible_resources(found)] == expected
+        assert not found.is_auto
+    ruled = "resources: {gpu_memory: 4, per_variant: [{where: arch.depth > 3, gpus: auto}]}"
+    found = load_sweep_text(HEAD + SPACE + ruled + "\n").sweep.resources.where_gpus_are(2)
+    assert [(each.num_gpus, each.gpu_memory) for each in possible_resources(found)] == [(0, 4), (1, None)]
 
 
 @pytest.mark.parametrize(
