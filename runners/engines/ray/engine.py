@@ -31,6 +31,7 @@ from runners.engines.ray.placement import Placement, living_nodes, request_of
 from runners.engines.ray.worker import TrialWorker
 from runners.machine.scratch import scratch_folder
 from runners.trials.assignment import Assignment, Place
+from runners.trials.out_of_memory import says_out_of_memory
 from runners.trials.outcome import Outcome
 from search_space import Resources
 
@@ -254,7 +255,8 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
         times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
         cause = _error_in(reasons[-1]) if reasons else ""
         message = f"its worker failed {times}: {cause}" if cause else f"its worker was lost {times} ({_GUESS})"
-        return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
+        kind = "OutOfMemory" if says_out_of_memory(cause) else "WorkerDied"
+        return Failure(type=kind, message=message, traceback="\n".join(reasons))
     content = json.loads(result["content"])
     return Outcome.of(content) if result["kind"] == "outcome" else Failure.model_validate(content)
 
