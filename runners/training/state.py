@@ -7,7 +7,6 @@ is the number of batches done.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,7 +111,8 @@ class TrainingState:
             ValueError, KeyError, RuntimeError, TypeError, ...: it does not fit. The training is then unchanged.
         """
         here = [generator_states(self.device)] * self.processes.size
-        before = {**copy.deepcopy(self._content()), "generators": here}
+        # On the CPU: the weights and their average twice on a GPU may be more than the training itself needs.
+        before = {**_copied_to_cpu(self._content()), "generators": here}
         try:
             self._load(state)
         except BaseException:
@@ -146,3 +146,12 @@ class TrainingState:
             restore_generators(generators[self.processes.rank], self.device)
         else:  # saved by another number of processes: new streams, so that no number is drawn twice
             torch.manual_seed(stream_seed(self._seed, "continued", self.processes.rank, self.updates))
+
+
+def _copied_to_cpu(content: Any) -> Any:
+    """A copy of plain values and tensors that shares no memory with them."""
+    if isinstance(content, torch.Tensor):
+        return content.detach().to("cpu", copy=True)
+    if isinstance(content, dict):
+        return {key: _copied_to_cpu(each) for key, each in content.items()}
+    return type(content)(map(_copied_to_cpu, content)) if isinstance(content, list | tuple) else content
