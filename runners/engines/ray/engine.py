@@ -26,7 +26,7 @@ from runners.engines.nodes.autoscaling import await_node, placeholders
 from runners.engines.nodes.capacity import demand_of
 from runners.engines.nodes.checks import JoiningNodes, check_nodes
 from runners.engines.nodes.cluster import cluster
-from runners.engines.ray.gpu_memory import GpuShares
+from runners.engines.ray.gpu_memory import GpuShares, check_shares
 from runners.engines.ray.placement import Placement, living_nodes, request_of
 from runners.engines.ray.worker import TrialWorker
 from runners.machine.scratch import scratch_folder
@@ -202,7 +202,13 @@ def run_on_ray(
             joining = JoiningNodes(run_dir, least, known=check_nodes(run_dir, least))
         error = DriverError()
         by_memory = any(each.gpu_memory is not None for each in kinds)
-        shares = GpuShares(orchestrator.plan, run_dir, living_nodes()) if by_memory else None
+        check_shares(kinds, living_nodes())
+        shares = None
+        if by_memory:
+            stopping = {"is_stopping": lambda: orchestrator.is_stopping}
+            shares = GpuShares(orchestrator.plan, run_dir, living_nodes(), **stopping)
+            if orchestrator.is_stopping:
+                return
         placement = Placement(
             resources, kinds, lambda assignment: _resources_of(assignment, orchestrator, shares), waiting, joining
         )
