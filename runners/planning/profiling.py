@@ -26,6 +26,7 @@ from runners.tasks.task import MeasuredModel
 from runners.training.bn_recalibration import recalibrate
 from runners.training.diagnostics import PROBED_AT_ONCE, probe_model
 from runners.training.evaluation import Evaluation
+from runners.training.kernels import in_fast_layout
 from runners.training.state import TrainingState
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -121,7 +122,7 @@ def probe_trial(
     info = describe_dataset(setting.task, resources)
     train = setting.train
     kind = TASKS[setting.task.name]
-    model = kind.build(setting, info, seed=_SEED).to(where)
+    model = in_fast_layout(kind.build(setting, info, seed=_SEED), setting, info, where).to(where)
     size = kind.input_size(setting, info)
     options = kind.data_options([setting], info)
     data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info, **options)

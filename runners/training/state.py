@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2
 
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
 from runners.training.evaluation import Evaluation
+from runners.training.kernels import create_optimizer, load_optimizer
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.schedule import WeightDecay, make_schedule
@@ -52,14 +52,7 @@ class TrainingState:
         self.processes = processes
         self.device = device
         self.precision = Precision(train.amp, device)
-        self.optimizer = create_optimizer_v2(
-            task.model,
-            opt=train.opt,
-            lr=train.lr,
-            weight_decay=train.weight_decay,
-            momentum=train.momentum,
-            layer_decay=train.layer_decay,
-        )
+        self.optimizer = create_optimizer(task.model, train, device)
         self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.weight_decay = WeightDecay(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.seconds = 0.0
@@ -139,7 +132,7 @@ class TrainingState:
         self.mixing.set_state(state["mixing"])
         self.seconds = float(state["seconds"])
         self.task.load_state_dict(state["task"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.precision.load_state_dict(state["precision"])
         generators = state["generators"]
         if len(generators) == self.processes.size:

@@ -27,6 +27,7 @@ from runners.training.checkpoint import TrialCheckpoint
 from runners.training.diagnostics import probe_model
 from runners.training.evaluation import Evaluation
 from runners.training.kept_samples import keep_predicted
+from runners.training.kernels import in_fast_layout
 from runners.training.loop import Curves, Report, train_model
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
@@ -111,6 +112,7 @@ def run_trial(
         **kind.data_options(specs, info),
     )
     data = load(share=processes.shard_of if processes.size > 1 else None)
+    model = in_fast_layout(model, spec, info, where)
     if processes.size > 1 and where.type == "cuda":
         torch.cuda.set_device(where)
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # GPUs only; on CPUs each rank normalises its shard
