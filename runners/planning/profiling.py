@@ -26,7 +26,8 @@ from runners.tasks.task import MeasuredModel
 from runners.training.bn_recalibration import recalibrate
 from runners.training.diagnostics import PROBED_AT_ONCE, probe_model
 from runners.training.evaluation import Evaluation
-from runners.training.kernels import in_fast_layout
+from runners.training.gpu.cuda_graph import capture_forward
+from runners.training.gpu.kernels import in_fast_layout
 from runners.training.state import TrainingState
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -134,6 +135,7 @@ def probe_trial(
         state = TrainingState(
             task, train, seed=_SEED, updates_per_epoch=len(data.train), device=where, evaluations=[evaluation]
         )
+        capture_forward(task, setting, info, resources, where, state.precision)
         batches = itertools.chain.from_iterable(data.train.epoch(number) for number in itertools.count(1))
         setup = time.perf_counter() - start
 

@@ -15,7 +15,7 @@ import torch
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
 from runners.training.evaluation import Evaluation
-from runners.training.kernels import create_optimizer, load_optimizer
+from runners.training.gpu.kernels import create_optimizer, load_optimizer
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.schedule import WeightDecay, make_schedule

@@ -26,8 +26,9 @@ from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.diagnostics import probe_model
 from runners.training.evaluation import Evaluation
+from runners.training.gpu.cuda_graph import capture_forward
+from runners.training.gpu.kernels import in_fast_layout
 from runners.training.kept_samples import keep_predicted
-from runners.training.kernels import in_fast_layout
 from runners.training.loop import Curves, Report, train_model
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
@@ -167,6 +168,7 @@ def run_trial(
             evaluations=evaluations,
             report=report_all,
             checkpoint=kept[0],
+            prepare=lambda precision: capture_forward(task, spec, info, resources, where, precision),
             on_resume=resumed,
             is_preempted=is_preempted,
             processes=processes,

@@ -9,7 +9,7 @@ import torch
 
 from runners.data import describe_dataset
 from runners.tasks import TASKS
-from runners.training.kernels import convolution_share, create_optimizer, in_fast_layout, load_optimizer
+from runners.training.gpu.kernels import convolution_share, create_optimizer, in_fast_layout, load_optimizer
 from search_space.schema.resources import Resources
 from search_space.schema.trial import Setting, TrainSpec
 
