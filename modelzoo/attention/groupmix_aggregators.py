@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modelzoo.attention.process_sums import is_shared, summed
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.same_padding import SameAvgPool2d, SameConv2d, SameMaxPool2d
 
@@ -156,13 +157,27 @@ def to_tokens(prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> torch.Tens
 def normalise_prefix(
     norm: nn.BatchNorm2d | nn.SyncBatchNorm, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor
 ) -> torch.Tensor:
-    """Normalise the prefix with the statistics of the patches, which the prefix therefore does not change."""
+    """Normalise the prefix with the statistics of the patches, which the prefix therefore does not change.
+
+    Under a `SyncBatchNorm` these are the patches of all processes, as for the patches themselves.
+    """
     if prefix_BSP1.shape[2] == 0:
         return prefix_BSP1
     if not norm.training:
         return norm(prefix_BSP1)
     # Statistics in at least single precision, as in the norm itself under autocast.
     image_BSHW = image_BSHW.to(torch.promote_types(image_BSHW.dtype, torch.float32))
-    var, mean = torch.var_mean(image_BSHW, dim=(0, 2, 3), correction=0)
+    var, mean = _statistics(image_BSHW, shared=is_shared(norm))
     gain = norm.weight * (var + norm.eps).rsqrt()
     return ((prefix_BSP1 - mean[:, None, None]) * gain[:, None, None] + norm.bias[:, None, None]).to(prefix_BSP1.dtype)
+
+
+def _statistics(image_BSHW: torch.Tensor, *, shared: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Variance (biased) and mean of every channel, (S,) each; `shared`: over the images of all processes."""
+    if not shared:
+        return torch.var_mean(image_BSHW, dim=(0, 2, 3), correction=0)
+    num = image_BSHW.new_tensor(image_BSHW.numel() / image_BSHW.shape[1])
+    count, total = summed(shared, num, image_BSHW.sum(dim=(0, 2, 3)))
+    mean = total / count
+    (squares,) = summed(shared, (image_BSHW - mean[:, None, None]).square().sum(dim=(0, 2, 3)))
+    return squares / count, mean

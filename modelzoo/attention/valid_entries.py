@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
+from modelzoo.attention.process_sums import is_shared, summed
 from modelzoo.attention.recomputed_batchnorm import is_recomputing
 
 __all__ = ["normalised", "times"]
@@ -33,9 +34,8 @@ def normalised(norm: nn.Module, map_BMNK: Tensor, valid_B1NK: Tensor | None) -> 
     if valid_B1NK is None or not norm.training:
         return norm(map_BMNK)
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
-    is_shared = isinstance(norm, nn.SyncBatchNorm) and distributed.is_initialized()
     result, mean, variance, count = _NormOfValid.apply(
-        map_BMNK.float(), valid_B1NK.float(), norm.weight, norm.bias, norm.eps, is_shared
+        map_BMNK.float(), valid_B1NK.float(), norm.weight, norm.bias, norm.eps, is_shared(norm)
     )
     if norm.track_running_stats and not is_recomputing():
         _remember(norm, mean, variance, count)
@@ -52,16 +52,16 @@ class _NormOfValid(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, valid: Tensor, weight: Tensor, bias: Tensor, eps: float, is_shared: bool
+        ctx: Any, x: Tensor, valid: Tensor, weight: Tensor, bias: Tensor, eps: float, shared: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count, total = _summed(is_shared, valid.sum(), (x * valid).sum(dim=_ALL_BUT_MAPS))
+        count, total = summed(shared, valid.sum(), (x * valid).sum(dim=_ALL_BUT_MAPS))
         mean = total / count
         centred = x - mean.view(1, -1, 1, 1)
-        (squares,) = _summed(is_shared, (centred.square() * valid).sum(dim=_ALL_BUT_MAPS))
+        (squares,) = summed(shared, (centred.square() * valid).sum(dim=_ALL_BUT_MAPS))
         variance = squares / count
         inverse = (variance + eps).rsqrt()
         ctx.save_for_backward(centred, valid, weight, inverse, count)
-        ctx.is_shared = is_shared
+        ctx.is_shared = shared
         ctx.mark_non_differentiable(mean, variance, count)
         result = torch.addcmul(bias.view(1, -1, 1, 1), centred, (weight * inverse).view(1, -1, 1, 1))
         return result, mean, variance, count
@@ -71,7 +71,7 @@ class _NormOfValid(torch.autograd.Function):
         centred, valid, weight, inverse, count = ctx.saved_tensors
         grad = grads[0]
         of_bias, of_scale = grad.sum(dim=_ALL_BUT_MAPS), (grad * centred).sum(dim=_ALL_BUT_MAPS)
-        total, product = _summed(ctx.is_shared, of_bias, of_scale)
+        total, product = summed(ctx.is_shared, of_bias, of_scale)
         scale = weight * inverse
         slope = (-scale * inverse.square() * product / count).view(1, -1, 1, 1)
         offset = (-scale * total / count).view(1, -1, 1, 1)
@@ -80,16 +80,6 @@ class _NormOfValid(torch.autograd.Function):
 
 
 _ALL_BUT_MAPS = (0, 2, 3)
-
-
-def _summed(is_shared: bool, *parts: Tensor) -> tuple[Tensor, ...]:
-    """Sums over all processes that train together; the parts themselves where a process is alone."""
-    if not is_shared:
-        return parts
-    flat = torch.cat([part.reshape(-1) for part in parts])
-    distributed.all_reduce(flat)
-    pieces = flat.split([part.numel() for part in parts])
-    return tuple(piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True))
 
 
 @torch.no_grad()

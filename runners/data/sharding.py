@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from runners.data.dataset_info import Batch, EvalBatches, TrainBatches
+from runners.data.transfer import sent
 
 __all__ = ["ShardedEvalBatches", "ShardedTrainBatches", "Share", "reading"]
 
@@ -91,5 +92,5 @@ class _ShardSampler(Sampler[list]):
 
 def _part(batch: Any, share: Share) -> Batch:
     images, labels = batch
-    index = share(len(labels)).to(labels.device)
+    index = sent(share(len(labels)), labels.device)
     return images[index], labels[index]

@@ -16,8 +16,9 @@ from runners.data.dataset_info import Batch
 from runners.data.random_streams import generator
 from runners.data.sharding import Share, reading
 from runners.data.streams.order import EpochOrder
+from runners.data.transfer import on_device
 
-__all__ = ["ShuffledLoader", "begin_epoch", "on_device"]
+__all__ = ["ShuffledLoader", "begin_epoch"]
 
 
 class ShuffledLoader:
@@ -78,18 +79,3 @@ def begin_epoch(loader: Any, dataset: Any, order: Any, *, seed: int, number: int
         order.generator = generator(seed, "order", number)
     # The loader draws a seed for its workers from the global generator unless it has one of its own.
     loader.generator = generator(seed, "workers", number)
-
-
-def on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
-    """The batches of a loader, on a device."""
-    for inputs, targets in loader:
-        yield _moved(inputs, device), _moved(targets, device)
-
-
-def _moved(content: Any, device: torch.device) -> Any:
-    """The same with its tensors, and what can be moved as they can, on the device."""
-    if hasattr(content, "to"):
-        return content.to(device, non_blocking=True)
-    if type(content) is list:
-        return [_moved(each, device) for each in content]
-    return {key: _moved(each, device) for key, each in content.items()} if isinstance(content, dict) else content

@@ -20,6 +20,7 @@ from runners.data.dataset_info import Batch, DataInfo, Images
 from runners.data.decoding import resize
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.random_streams import generator, global_streams
+from runners.data.transfer import sent
 
 __all__ = ["TensorBatches", "TensorTrainBatches", "crop_offsets", "flipped", "flips", "shifted"]
 
@@ -94,7 +95,8 @@ class TensorTrainBatches:
         return len(self._labels) // self._batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        order = torch.randperm(len(self._labels), generator=generator(self._seed, "order", number)).to(self._device)
+        order = torch.randperm(len(self._labels), generator=generator(self._seed, "order", number))
+        order = sent(order, self._device)
         stream = generator(self._seed, "augmentation", number)
         for index in range(len(self)):
             picked = order[index * self._batch_size : (index + 1) * self._batch_size]
@@ -124,7 +126,7 @@ def crop_offsets(num: int, padding: int, stream: Generator) -> Tensor:
 def shifted(images: Tensor, offsets: Tensor, padding: int, *, fill: float = 0) -> Tensor:
     """Crop of each image (N, C, H, W) at its own offset after padding each side by `padding` pixels of `fill`."""
     num, _, height, width = images.shape
-    offset = offsets.to(images.device)
+    offset = sent(offsets, images.device)
     rows = offset[0][:, None] + torch.arange(height, device=images.device)
     columns = offset[1][:, None] + torch.arange(width, device=images.device)
     padded = functional.pad(images, (padding, padding, padding, padding), value=fill)
@@ -140,7 +142,7 @@ def flips(num: int, probability: float, stream: Generator) -> Tensor:
 
 def flipped(images: Tensor, is_flipped: Tensor) -> Tensor:
     """Images (N, ..., W), the marked ones flipped from left to right."""
-    marked = is_flipped.to(images.device).reshape(-1, *(1,) * (images.ndim - 1))
+    marked = sent(is_flipped, images.device).reshape(-1, *(1,) * (images.ndim - 1))
     return torch.where(marked, images.flip(-1), images)
 
 

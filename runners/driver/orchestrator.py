@@ -30,6 +30,7 @@ from search_space import variant_id
 __all__ = ["Orchestrator"]
 
 _MAX_FAILURES_OF_A_VARIANT = 2  # a variant with so many in a row is not retried unasked
+# A trial without memory may have lacked what others took, so its failure counts for its variant only if it was alone.
 _LACKS_OF_MEMORY = frozenset({"OutOfMemory", "Killed"})
 
 
@@ -211,7 +212,8 @@ class Orchestrator:
             others.
         """
         progress = self._running[key]
-        others = [self._end_other(each, progress, result) for each in progress.assignment.also]
+        is_retried = may_retry_exclusively and self._ran_out_of_memory(progress.assignment, result)
+        others = [self._end_other(each, progress, result, is_retried) for each in progress.assignment.also]
         ended = record_of(progress, result, self.plan.cost_of(progress.assignment.variant))
         record = self._records.add(progress.assignment, ended)
         for each in (progress.assignment, *progress.assignment.also):
@@ -220,7 +222,7 @@ class Orchestrator:
         if record.status == "preempted":
             self._retries.append(progress.assignment)
         else:
-            given_up = self._note_end(record, progress.assignment, may_retry_exclusively=may_retry_exclusively)
+            given_up = self._note_end(record, progress.assignment, is_retried=is_retried)
         for assignment, ended in [*others, (progress.assignment, record), *given_up]:
             for observer in self._observers:
                 observer.on_trial_end(assignment, ended)
@@ -265,7 +267,7 @@ class Orchestrator:
         return assignment.proposal is None and any(each.variant.is_baseline for each in trained)
 
     def _end_other(
-        self, assignment: Assignment, trained: RunningTrial, result: Outcome | Failure | None
+        self, assignment: Assignment, trained: RunningTrial, result: Outcome | Failure | None, is_retried: bool
     ) -> tuple[Assignment, TrialRecord]:
         """Write the record of a trial that was measured in the training of another."""
         progress = self._running[assignment.trial_id]
@@ -274,21 +276,21 @@ class Orchestrator:
             assert result.status != "completed" or assignment.trial_id in result.others, "a trial was not measured"
             result = result.others.get(assignment.trial_id, Outcome(result.status))
         record = self._records.add(assignment, record_of(progress, result, self.plan.cost_of(assignment.variant)))
-        if record.status != "preempted":
+        if record.status != "preempted" and not is_retried:
             self._count_failure(record)
         return assignment, record
 
     def _note_end(
-        self, record: TrialRecord, assignment: Assignment, *, may_retry_exclusively: bool
+        self, record: TrialRecord, assignment: Assignment, *, is_retried: bool
     ) -> list[tuple[Assignment, TrialRecord]]:
         """Let the record decide its trial, unless that is repeated; returns the trials given up because of it."""
-        self._count_failure(record)
-        is_retried = may_retry_exclusively and self._ran_out_of_memory(assignment, record)
         if is_retried:
             others = tuple(replace(each, attempt=each.attempt + 1) for each in assignment.also)
             self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True, also=others))
             if assignment.proposal:
                 return []  # a failure reported now would mark the point as infeasible
+        else:
+            self._count_failure(record)
         given_up: list[tuple[Assignment, TrialRecord]] = []
         if self._pruning:
             self._pruning.finish(record)
@@ -319,9 +321,10 @@ class Orchestrator:
             self._limit -= 1
         return assignment
 
-    def _ran_out_of_memory(self, assignment: Assignment, record: TrialRecord) -> bool:
-        may_retry = not assignment.alone and not self._keeps_failing(record.variant_id)
-        return may_retry and record.failure is not None and record.failure.type in _LACKS_OF_MEMORY
+    def _ran_out_of_memory(self, assignment: Assignment, result: Outcome | Failure | None) -> bool:
+        """Whether the trial lacked memory that it may find alone."""
+        may_retry = not assignment.alone and not self._keeps_failing(variant_id(assignment.spec))
+        return may_retry and isinstance(result, Failure) and result.type in _LACKS_OF_MEMORY
 
 
 def _pruning(plan: Plan, study: Study | None, trials: SearchTrials | PlannedTrials) -> Pruning | None:

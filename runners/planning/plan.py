@@ -22,6 +22,7 @@ from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.tasks import TASKS
 from runners.training import training_relations
+from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
 from search_space import (
     Problem,
     Resources,
@@ -290,6 +291,8 @@ def make_plan(
         raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])
     if refused := refused_choices(sweep, plan.training_relations, plan.cost_of):
         raise SpecError([file.problem(each.path, each.message, each.hint, at_key=each.at_key) for each in refused])
+    if reason := reason_against_graph(sweep.baseline, plan.describe(sweep.baseline.task), sweep.resources):
+        raise SpecError(file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH))
     if sweep.search:
         return plan
     untrainable: dict[str, Problem] = {}  # by message: only the first variant with a fault is named
@@ -308,6 +311,9 @@ def make_plan(
             text = f"the variant {variant.name!r} has no metric {sweep.metric!r}, by which the sweep compares"
             hint = f"it has {', '.join(variant.setting.task.measured)}"
             untrainable.setdefault(sweep.metric, file.problem(("metric",), text, hint))
+        given = None if reasons else (variant.setting, plan.dataset_of(variant), plan.resources_of(variant))
+        if given and (reason := reason_against_graph(*given)):
+            untrainable.setdefault(reason, file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH))
         if not reasons and (twin := _twin(plan, variant)):
             reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:

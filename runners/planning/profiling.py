@@ -14,18 +14,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from timm.optim import create_optimizer_v2
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from modelzoo import attention_batchnorms
 from modelzoo.attention.map_precision import set_map_precision
 from runners.data import Data, DataInfo, describe_dataset, load_data
-from runners.data.random_streams import generator, global_streams
-from runners.tasks import TASKS
+from runners.data.random_streams import global_streams
+from runners.planning.peak_memory import PeakMemory
+from runners.tasks import TASKS, Task
+from runners.tasks.task import MeasuredModel
+from runners.training.bn_recalibration import recalibrate
 from runners.training.device import device_of_trial
+from runners.training.diagnostics import PROBED_AT_ONCE, probe_model
+from runners.training.evaluation import Evaluation
+from runners.training.gpu.cuda_graph import capture_forward
+from runners.training.gpu.kernels import in_fast_layout
 from runners.training.numerics import numerics
-from runners.training.precision import Precision
+from runners.training.state import TrainingState
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
 
@@ -46,7 +52,7 @@ class Probe:
     Attributes:
         seconds: set-up, all epochs with their evaluations, and the final evaluation on the test split.
         measuring_seconds: all evaluations, which a trial that is measured in another's training takes alone.
-        peak_mib: peak memory allocated on a GPU; None on a CPU, where it is not measured.
+        peak_mib: peak memory that PyTorch's allocator reserved on a GPU; None on a CPU, where it is not measured.
     """
 
     seconds: float
@@ -105,24 +111,23 @@ _ONE_STATE = {"sgd", "momentum", "nesterov", "lion", "rmsprop", "signum"}
 def probe_trial(
     setting: Setting, resources: Resources, *, device: str | None = None, max_seconds: float = 3.0
 ) -> Probe:
-    """Run a few steps of training and evaluation, and extrapolate to the whole trial.
+    """Run a few steps of training and evaluation, and all else that a trial does once; extrapolate to the whole trial.
 
     Args:
         device: `cpu`, `cuda`, ...; default: that of a trial with these resources.
-        max_seconds: limit of each of the two measurements, warm-up excluded.
+        max_seconds: limit of each of the two measurements of time, warm-up excluded.
 
     Raises:
         DeviceMissing: the device that the resources reserve is not here.
         SpecError: the model cannot be built, or the data is missing.
     """
     where = torch.device(device) if device else device_of_trial(resources)
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(where)
+    memory = PeakMemory(where)
     start = time.perf_counter()
     info = describe_dataset(setting.task, resources)
     train = setting.train
     kind = TASKS[setting.task.name]
-    model = kind.build(setting, info, seed=_SEED).to(where)
+    model = in_fast_layout(kind.build(setting, info, seed=_SEED), setting, info, where).to(where)
     set_map_precision(model, train.map_precision)
     size = kind.input_size(setting, info)
     options = kind.data_options([setting], info)
@@ -130,27 +135,44 @@ def probe_trial(
     with global_streams(_SEED), numerics(train, where):
         task = kind(model, info=info, spec=setting.task, train=train, device=where)
         measured = task.measured_as(setting.task)
-        optimizer = create_optimizer_v2(task.model, opt=train.opt, lr=train.lr, weight_decay=train.weight_decay)
-        precision = Precision(train.amp, where)
-        mixing = generator(_SEED, "mixing", 1)
+        # As in a trial: `Evaluation` is what the state is of.
+        evaluation = Evaluation("probe", measured, data.measured[0], train, num_test=info.num_test)
+        state = TrainingState(
+            task, train, seed=_SEED, updates_per_epoch=len(data.train), device=where, evaluations=[evaluation]
+        )
+        capture_forward(task, setting, info, resources, where, state.precision)
         batches = itertools.chain.from_iterable(data.train.epoch(number) for number in itertools.count(1))
         setup = time.perf_counter() - start
 
         def step() -> None:
-            with precision.autocast():
-                loss = task.loss(next(batches), mixing)
-            precision.update(loss, optimizer, task.model, train)
+            with state.precision.autocast():
+                loss = task.loss(next(batches), state.mixing)
+            state.precision.update(loss, state.optimizer, task.model, train)
 
         task.model.train()
         step_seconds = _seconds_of(step, where, max_seconds)
         images = itertools.cycle(itertools.islice(data.test, 4))
         eval_seconds = _seconds_of(
-            lambda: measured.metrics(itertools.islice(images, 1), precision.autocast()), where, max_seconds
+            lambda: measured.metrics(itertools.islice(images, 1), state.precision.autocast()), where, max_seconds
         )
-    peak = torch.cuda.max_memory_allocated(where) / _MIB if where.type == "cuda" else None
+        _do_once(setting, data, task, measured, state)
+    peak = memory.mib()
     seconds = setup + _work_seconds(setting, data, task.encoder, step_seconds, eval_seconds)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
     return Probe(seconds, step_seconds, peak, name, _measuring(setting, data, eval_seconds))
+
+
+def _do_once(setting: Setting, data: Data, task: Task, measured: MeasuredModel, state: TrainingState) -> None:
+    """What a trial does beside its steps and evaluations, for its memory: recalibration and probes.
+
+    The probes hold all attention maps of a few images at once. Loading a checkpoint needs no more memory than training.
+    """
+    autocast = state.precision.autocast()
+    recalibrate(task.encoder, attention_batchnorms(task.encoder), data.calibration, num_batches=1, autocast=autocast)
+    if setting.task.probes:
+        few = setting.task.model_copy(update={"probe_images": PROBED_AT_ONCE, "probe_arrays": False})
+        batch = next(iter(data.test))
+        probe_model(measured.encoder, [batch], few, num_images=len(batch[1]), directory=None)
 
 
 def _work_seconds(

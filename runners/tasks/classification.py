@@ -57,6 +57,7 @@ class Classification(ImageNetwork):
         self._has_top5 = info.num_classes > 5
         criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
         self._regulariser = train.cosine_regulariser
+        self._logits_by: Callable[[Tensor], Tensor] | None = None
         self._task = ClassificationTask(model, criterion_kwargs=criterion, device=device, verbose=False)
         if train.ema_decay is not None:
             self._task.setup_ema(decay=train.ema_decay)
@@ -156,12 +157,19 @@ class Classification(ImageNetwork):
             # timm's Mixup draws from numpy's global generator.
             with global_streams(int(torch.randint(2**62, (), generator=stream))):
                 images, labels = self._mixup(images, labels)
+        if self._logits_by is not None:
+            return self._task.criterion(self._logits_by(images), labels)
         if self._regulariser is None:
             return self._task(images, labels)["loss"]
         with record_maps(self.model, replace_fused=True) as maps:
             loss = self._task(images, labels)["loss"]
         weights = [one.weights for one in maps if one.weights is not None]
         return loss + self._regulariser.weight * cosine_penalty(weights, pairs=self._regulariser.pairs)
+
+    def compute_logits_by(self, forward: Callable[[Tensor], Tensor]) -> None:
+        """Let the loss take the logits of `model` from another callable that computes them."""
+        assert self._regulariser is None, "maps are recorded in the model itself"
+        self._logits_by = forward
 
     def remarks(self) -> list[str]:
         return []

@@ -22,6 +22,7 @@ from results.store.links import folder_within
 from results.store.run_layout import TrialDir, left_temporaries
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.state import TrainingState
+from runners.trials.out_of_memory import lack_of_memory
 from runners.trials.outcome import TimeLimit
 from search_space.parsing.errors import SpecError
 from search_space.schema.identity import canonical_json, trial_id
@@ -76,8 +77,10 @@ class TrialCheckpoint:
                 left.unlink(missing_ok=True)
         if not path.exists():
             return False
+        is_read = False
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
+            is_read = True
             reason = self._reason_against(stored)
             if not reason:
                 state.load_state_dict(stored["state"])
@@ -87,6 +90,8 @@ class TrialCheckpoint:
         except pickle.UnpicklingError:
             reason = "it holds more than tensors and plain values, or is damaged; none of it was executed"
         except Exception as err:  # a damaged file can raise any exception
+            if is_read and lack_of_memory(err) is not None:  # of the device; alone there may be room for it
+                raise
             reason = f"{type(err).__name__}: {err}".splitlines()[0]
         if len(set(self._processes.gather(not reason))) > 1:
             raise RuntimeError(f"not every process of the trial could read {path}: {reason or 'this one could'}")

@@ -23,9 +23,9 @@ from runners.data.text.batches import unpadded
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec
 
-__all__ = ["probe_model"]
+__all__ = ["PROBED_AT_ONCE", "probe_model"]
 
-_IMAGES_AT_A_TIME = 8
+PROBED_AT_ONCE = 8
 """Attention maps of a batch are all in memory at once: 12 blocks of 12 heads over 197 tokens take 22 MB an image."""
 
 
@@ -70,7 +70,7 @@ def _spread(batches: EvalBatches, num_images: int, wanted: int, *, one_by_one: b
         if mine and isinstance(images, list):
             yield from ([images[index]] for index in mine)
         elif mine:
-            yield from unpadded(images[mine]) if one_by_one else images[mine].split(_IMAGES_AT_A_TIME)
+            yield from unpadded(images[mine]) if one_by_one else images[mine].split(PROBED_AT_ONCE)
 
 
 def _write(found: Probed, trial: TrialDir) -> None:

@@ -61,6 +61,7 @@ def train_model(
     evaluations: Sequence[Evaluation],
     report: Callable[[list[dict[str, float]]], bool],
     checkpoint: TrialCheckpoint | None = None,
+    prepare: Callable[[Precision], None] = lambda precision: None,
     on_resume: Callable[[Curves], None] = lambda curves: None,
     is_preempted: Callable[[], bool] = lambda: False,
     processes: ProcessGroup = ALONE,
@@ -76,6 +77,7 @@ def train_model(
         evaluations: of the trial, and of further trials that share its training; every epoch is measured for each.
         report: receives the epoch's entry of every evaluation.
         checkpoint: restores an interrupted training and saves this one.
+        prepare: called once with the precision of the training, before a checkpoint is loaded.
         on_resume: receives the curves so far before the first epoch of a resumed training.
         is_preempted: polled before every update; on True the training is saved and returns as `preempted`.
         processes: the process group that trains together; `data` is this process's shard, rank 0 calls `report`.
@@ -93,6 +95,7 @@ def train_model(
         evaluations=evaluations,
         processes=processes,
     )
+    prepare(state.precision)
     is_preempted = processes.now_and_then(is_preempted)
     if checkpoint is not None and checkpoint.resume(state):
         on_resume([[dict(point) for point in each.curve] for each in evaluations])

@@ -7,16 +7,15 @@ is the number of batches done.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2
 
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
 from runners.training.evaluation import Evaluation
+from runners.training.gpu.kernels import create_optimizer, load_optimizer
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.schedule import WeightDecay, make_schedule
@@ -53,14 +52,7 @@ class TrainingState:
         self.processes = processes
         self.device = device
         self.precision = Precision(train.amp, device)
-        self.optimizer = create_optimizer_v2(
-            task.model,
-            opt=train.opt,
-            lr=train.lr,
-            weight_decay=train.weight_decay,
-            momentum=train.momentum,
-            layer_decay=train.layer_decay,
-        )
+        self.optimizer = create_optimizer(task.model, train, device)
         self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.weight_decay = WeightDecay(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.seconds = 0.0
@@ -113,7 +105,8 @@ class TrainingState:
             ValueError, KeyError, RuntimeError, TypeError, ...: it does not fit. The training is then unchanged.
         """
         here = [generator_states(self.device)] * self.processes.size
-        before = {**copy.deepcopy(self._content()), "generators": here}
+        # On the CPU: the weights and their average twice on a GPU may be more than the training itself needs.
+        before = {**_copied_to_cpu(self._content()), "generators": here}
         try:
             self._load(state)
         except BaseException:
@@ -140,10 +133,19 @@ class TrainingState:
         self.mixing.set_state(state["mixing"])
         self.seconds = float(state["seconds"])
         self.task.load_state_dict(state["task"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.precision.load_state_dict(state["precision"])
         generators = state["generators"]
         if len(generators) == self.processes.size:
             restore_generators(generators[self.processes.rank], self.device)
         else:  # saved by another number of processes: new streams, so that no number is drawn twice
             torch.manual_seed(stream_seed(self._seed, "continued", self.processes.rank, self.updates))
+
+
+def _copied_to_cpu(content: Any) -> Any:
+    """A copy of plain values and tensors that shares no memory with them."""
+    if isinstance(content, torch.Tensor):
+        return content.detach().to("cpu", copy=True)
+    if isinstance(content, dict):
+        return {key: _copied_to_cpu(each) for key, each in content.items()}
+    return type(content)(map(_copied_to_cpu, content)) if isinstance(content, list | tuple) else content

@@ -28,6 +28,8 @@ from runners.training.checkpoint import TrialCheckpoint
 from runners.training.device import device_of_trial
 from runners.training.diagnostics import probe_model
 from runners.training.evaluation import Evaluation
+from runners.training.gpu.cuda_graph import capture_forward
+from runners.training.gpu.kernels import in_fast_layout
 from runners.training.kept_samples import keep_predicted
 from runners.training.loop import Curves, Report, train_model
 from runners.training.numerics import numerics
@@ -114,6 +116,7 @@ def run_trial(
         **kind.data_options(specs, info),
     )
     data = load(share=processes.shard_of if processes.size > 1 else None)
+    model = in_fast_layout(model, spec, info, where)
     if processes.size > 1 and where.type == "cuda":
         torch.cuda.set_device(where)
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # GPUs only; on CPUs each rank normalises its shard
@@ -170,6 +173,7 @@ def run_trial(
             evaluations=evaluations,
             report=report_all,
             checkpoint=kept[0],
+            prepare=lambda precision: capture_forward(task, spec, info, resources, where, precision),
             on_resume=resumed,
             is_preempted=is_preempted,
             processes=processes,

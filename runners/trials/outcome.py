@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from results.store.records import Failure
+from runners.trials.out_of_memory import lack_of_memory
 from search_space.parsing.secrets import masked
 
 __all__ = ["NonFiniteLoss", "Outcome", "TimeLimit", "TrialFailed", "UndefinedMetric", "failure_of", "too_slow"]
@@ -85,14 +86,17 @@ class Outcome:
 
 
 def failure_of(err: BaseException, *, epoch: int | None = None) -> Failure:
-    """Failure record of an exception: its type, message and the last lines of its traceback, without passwords."""
+    """Failure record of an exception: its type, message and the last lines of its traceback, without passwords.
+
+    Where memory ran out, the type is `OutOfMemory` and the message is that of the exception that says so.
+    """
     if isinstance(err, TrialFailed):
         return err.failure
-    is_oom = isinstance(err, MemoryError) or type(err).__name__ == "OutOfMemoryError"
+    lack = lack_of_memory(err)
     lines = "".join(traceback.format_exception(err)).splitlines()
     return Failure(
-        type="OutOfMemory" if is_oom else type(err).__name__,
-        message=masked(str(err)) or type(err).__name__,
+        type=type(err).__name__ if lack is None else "OutOfMemory",
+        message=masked(str(lack or err)) or type(lack or err).__name__,
         traceback=masked("\n".join(lines[-_TRACEBACK_LINES:])),
         epoch=getattr(err, "epoch", epoch),
     )

@@ -66,6 +66,10 @@ class Resources(TrialShare):
     )
     max_concurrent: int | None = Field(default=None, ge=1, description="concurrent trials; default: as many as fit")
     num_workers: int = Field(default=0, ge=0, description="data-loading processes of a trial")
+    cuda_graph: bool = Field(
+        default=False,
+        description="one CUDA graph for training steps: classification of images in memory, one process, on a GPU",
+    )
     max_failures: int = Field(
         default=2, ge=0, le=100, description="how often a trial that lost its worker or node is restarted"
     )

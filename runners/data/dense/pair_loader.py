@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from runners.data.dataset_info import Batch
 from runners.data.random_streams import generator, global_streams, stream_seed
 from runners.data.sharding import Share, reading
-from runners.data.shuffled_loader import ShuffledLoader, on_device
+from runners.data.shuffled_loader import ShuffledLoader
+from runners.data.transfer import on_device
 
 __all__ = ["PairBatches", "PairTrainBatches", "SeededPairs"]
 

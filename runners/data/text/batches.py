@@ -15,6 +15,7 @@ from torch import Tensor
 from runners.data.dataset_info import Batch
 from runners.data.random_streams import generator
 from runners.data.text.splits import Tokens
+from runners.data.transfer import sent
 
 __all__ = ["TokenBatches", "TokenTrainBatches", "unpadded"]
 
@@ -64,4 +65,4 @@ def unpadded(text_B3L: Tensor) -> Iterator[Tensor]:
 
 def _batch(split: Tokens, lengths: Tensor, picked: Tensor, device: torch.device) -> Batch:
     longest = int(lengths[picked].max())
-    return split.tokens[picked, :, :longest].to(device).long(), split.labels[picked].to(device)
+    return sent(split.tokens[picked, :, :longest], device).long(), sent(split.labels[picked], device)

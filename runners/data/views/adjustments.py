@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from runners.data.transfer import sent
+
 __all__ = [
     "blurred",
     "brightened",
@@ -86,7 +88,7 @@ def blurred(x: Tensor, sigma: np.ndarray) -> Tensor:
     """
     taps = [[math.exp(-0.5 * (at / one) ** 2) for at in range(_BLUR_RADIUS + 1)] for one in sigma.tolist()]
     weights = [[tap / (2 * sum(one) - one[0]) for tap in one] for one in taps]
-    weights_RN = torch.tensor(weights, dtype=x.dtype).T.to(x.device)
+    weights_RN = sent(torch.tensor(weights, dtype=x.dtype).T, x.device)
     for axis in (-2, -1):
         x = _convolved(x, weights_RN, axis)
     return x

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from runners.data.dataset_info import Batch, EvalBatches
 from runners.data.sharding import Share
+from runners.data.transfer import sent
 
 __all__ = ["BANK", "MEASURED", "BankedBatches"]
 
@@ -47,7 +48,7 @@ class BankedBatches:
     def __iter__(self) -> Iterator[Batch]:
         for part, batches, num_images in self._parts:
             for (images, labels), positions in zip(batches, self._positions(num_images), strict=True):
-                columns = [labels, torch.full_like(labels, part), positions.to(labels.device)]
+                columns = [labels, torch.full_like(labels, part), sent(positions, labels.device)]
                 yield images, torch.stack(columns, dim=1)
 
     def _positions(self, num_images: int) -> Iterator[Tensor]:

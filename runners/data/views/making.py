@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from runners.data.transfer import sent
 from runners.data.views.adjustments import (
     blurred,
     brightened,
@@ -84,9 +85,9 @@ def adjusted(x: Tensor, draws: ViewDraws) -> Tensor:
     """Views (N, C, H, W) in 0..1, flipped and with other colours, as was drawn for each of them."""
     x = x.clone()
     _change(x, draws.flipped, lambda part, rows: part.flip(-1))
-    channels = torch.from_numpy(draws.channels[:, : x.shape[1]]).to(x.device)
+    channels = sent(torch.from_numpy(draws.channels[:, : x.shape[1]]), x.device)
     _change(x, draws.channels_jittered, lambda part, rows: with_jittered_channels(part, channels[rows]))
-    factors = torch.from_numpy(draws.factors).to(x.device)
+    factors = sent(torch.from_numpy(draws.factors), x.device)
     for position in range(len(_ADJUSTMENTS)):
         for kind, adjust in _ADJUSTMENTS.items():
             chosen = draws.jittered & (draws.order[:, position] == kind)
@@ -100,5 +101,5 @@ def adjusted(x: Tensor, draws: ViewDraws) -> Tensor:
 def _change(x: Tensor, chosen: np.ndarray, change: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Change the chosen views, in place; `change` also takes their positions."""
     if chosen.any():
-        rows = torch.from_numpy(np.flatnonzero(chosen)).to(x.device)
+        rows = sent(torch.from_numpy(np.flatnonzero(chosen)), x.device)
         x[rows] = change(x[rows], rows)

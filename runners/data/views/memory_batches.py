@@ -12,6 +12,7 @@ import torch
 from runners.data.dataset_info import Batch, DataInfo, Images
 from runners.data.random_streams import generator
 from runners.data.sharding import Share
+from runners.data.transfer import sent
 from runners.data.views.drawing import MultiCrop, draw_views
 from runners.data.views.making import make_views
 
@@ -60,4 +61,4 @@ class MemoryViewBatches:
             draws = [draw_views(self._crop, (height, width), self._seed, number, index) for index in picked.tolist()]
             images = [self._pixels[index] for index in picked.tolist()]
             crops = make_views(images, draws, self._crop, mean=self._mean, std=self._std)
-            yield crops, self._labels[picked.to(self._labels.device)]
+            yield crops, self._labels[sent(picked, self._labels.device)]

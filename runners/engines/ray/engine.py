@@ -26,11 +26,12 @@ from runners.engines.nodes.autoscaling import await_node, placeholders
 from runners.engines.nodes.capacity import demand_of
 from runners.engines.nodes.checks import JoiningNodes, check_nodes
 from runners.engines.nodes.cluster import cluster
-from runners.engines.ray.gpu_memory import GpuShares
+from runners.engines.ray.gpu_memory import GpuShares, check_shares
 from runners.engines.ray.placement import Placement, living_nodes, request_of
 from runners.engines.ray.worker import TrialWorker
 from runners.machine.scratch import scratch_folder
 from runners.trials.assignment import Assignment, Place
+from runners.trials.out_of_memory import says_out_of_memory
 from runners.trials.outcome import Outcome
 from search_space import Resources
 
@@ -201,7 +202,13 @@ def run_on_ray(
             joining = JoiningNodes(run_dir, least, known=check_nodes(run_dir, least))
         error = DriverError()
         by_memory = any(each.gpu_memory is not None for each in kinds)
-        shares = GpuShares(orchestrator.plan, run_dir, living_nodes()) if by_memory else None
+        check_shares(kinds, living_nodes())
+        shares = None
+        if by_memory:
+            stopping = {"is_stopping": lambda: orchestrator.is_stopping}
+            shares = GpuShares(orchestrator.plan, run_dir, living_nodes(), **stopping)
+            if orchestrator.is_stopping:
+                return
         placement = Placement(
             resources, kinds, lambda assignment: _resources_of(assignment, orchestrator, shares), waiting, joining
         )
@@ -254,7 +261,8 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
         times = "once" if len(reasons) == 1 else f"{len(reasons)} times"
         cause = _error_in(reasons[-1]) if reasons else ""
         message = f"its worker failed {times}: {cause}" if cause else f"its worker was lost {times} ({_GUESS})"
-        return Failure(type="WorkerDied", message=message, traceback="\n".join(reasons))
+        kind = "OutOfMemory" if says_out_of_memory(cause) else "WorkerDied"
+        return Failure(type=kind, message=message, traceback="\n".join(reasons))
     content = json.loads(result["content"])
     return Outcome.of(content) if result["kind"] == "outcome" else Failure.model_validate(content)
 

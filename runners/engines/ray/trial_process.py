@@ -23,6 +23,7 @@ from results.store.links import folder_within, opener_within
 from results.store.records import Failure, Origin
 from results.store.run_layout import TrialDir
 from runners.machine.signals import die_with_parent, listen_to_sigterm
+from runners.planning.gpu_share import allocator_fraction
 from runners.training.device import hide_gpus
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.outcome import failure_of
@@ -91,9 +92,13 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
 
 
 def _hold_to_share(limits: Resources) -> None:
-    """Limit GPU memory to the share: a trial that needs more than measured fails, not its neighbours."""
-    if limits.gpu_memory is not None and limits.num_gpus < 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(limits.num_gpus)
+    """Limit GPU memory to the share: a trial that needs more than measured or given fails, not its neighbours.
+
+    Of this GPU, because shares are made for the smallest one of the cluster.
+    """
+    if 0 < limits.num_gpus < 1 and torch.cuda.is_available():
+        total_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+        torch.cuda.set_per_process_memory_fraction(allocator_fraction(limits.num_gpus, total_gib))
 
 
 def _redirect_output(log_path: str) -> None:

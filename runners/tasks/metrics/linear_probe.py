@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from runners.data.transfer import sent
+
 __all__ = ["Probe", "linear_probe"]
 
 
@@ -92,7 +94,7 @@ def _trained(
     with torch.enable_grad():
         for epoch in range(epochs):
             optimizer.param_groups[0]["lr"] = 0.5 * lr * (1 + math.cos(math.pi * epoch / epochs))
-            order = torch.randperm(len(features_MD), generator=generator, device="cpu").to(device)
+            order = sent(torch.randperm(len(features_MD), generator=generator, device="cpu"), device)
             for batch in order.split(batch_size):
                 loss = F.cross_entropy(F.linear(features_MD[batch], weight_KD, bias_K), labels_M[batch])
                 optimizer.zero_grad()

@@ -242,6 +242,7 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
         "modelzoo.attention.softmax",
         "modelzoo.attention.refiner",
         "modelzoo.attention.distributed_local_attention",
+        "modelzoo.attention.process_sums",
         "modelzoo.attention.recomputed_batchnorm",
         "modelzoo.attention.same_padding",
         "modelzoo.attention.valid_entries",

@@ -261,6 +261,33 @@ def test_trial_that_was_alone_without_memory_stays_failed(write_sweep, open_orch
     assert orchestrator.num_remaining == 0
 
 
+def test_lack_of_memory_beside_others_does_not_count_against_the_arm(write_sweep, open_orchestrator):
+    """All seeds of an arm that found no memory beside others run alone, however many they are."""
+    orchestrator = open_orchestrator(write_sweep(**{"seeds: 2": "seeds: 4"}))
+    lacking = []
+    while len(lacking) < 4:
+        assignment = orchestrator.ask()
+        assert not orchestrator.variant_keeps_failing(assignment.trial_id)
+        if assignment.variant.name == "attention=reattention":
+            lacking.append(assignment)
+            orchestrator.finish(assignment.trial_id, OUT_OF_MEMORY, may_retry_exclusively=True)
+        else:
+            orchestrator.finish(assignment.trial_id, completed(50.0))
+    ended = play(orchestrator, flat)
+    again = [(each.trial_id, record.status) for each, record in ended if each.alone]
+    assert again == [(each.trial_id, "completed") for each in lacking]
+
+
+def test_lack_of_memory_of_trials_that_were_alone_counts_against_the_arm(write_sweep, open_orchestrator):
+    orchestrator = open_orchestrator(write_sweep(**{"seeds: 2": "seeds: 3"}))
+    reports = []
+    while (assignment := orchestrator.ask()) is not None:
+        reports.append(orchestrator.variant_keeps_failing(assignment.trial_id))
+        orchestrator.finish(assignment.trial_id, OUT_OF_MEMORY, may_retry_exclusively=False)
+    assert reports.count(True) == 3  # the third seed of each of three variants
+    assert reports == [False] * 6 + [True] * 3
+
+
 def test_search_learns_of_the_second_attempt_only(write_sweep, open_orchestrator):
     """A point that memory ran out for beside others is no bad point."""
     orchestrator = open_orchestrator(write_sweep(TINY_SEARCH))

@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+import ray
 from ray import tune
 
 from results import read_ledger
@@ -36,6 +37,19 @@ def raising_worker():
     return Raising
 
 
+LACK = "1 worker(s) were killed due to the node running low on memory."
+
+
+def worker_without_memory():
+    """What Ray raises where its memory monitor has killed a worker."""
+
+    class Starved(tune.Trainable):
+        def setup(self, config):
+            raise ray.exceptions.OutOfMemoryError(LACK)
+
+    return Starved
+
+
 def worker_that_cannot_be_imported():
     driver = os.getpid()
 
@@ -63,19 +77,25 @@ def killed_worker():
 
 
 @pytest.mark.parametrize(
-    ("worker", "message"),
+    ("worker", "kind", "message"),
     [
-        (raising_worker, "its worker failed 2 times: OSError: the disk of this node is"),
+        (raising_worker, "WorkerDied", "its worker failed 2 times: OSError: the disk of this node is"),
         (
             worker_that_cannot_be_imported,
+            "WorkerDied",
             "its worker failed 2 times: ModuleNotFoundError: No module named 'a_package_that_this_node_lacks'",
         ),
-        (killed_worker, "its worker was lost 2 times (node failure or out of memory)"),
+        (killed_worker, "WorkerDied", "its worker was lost 2 times (node failure or out of memory)"),
+        (
+            worker_without_memory,
+            "OutOfMemory",
+            f"its worker failed 2 times: ray.exceptions.OutOfMemoryError: {LACK}",
+        ),
     ],
 )
-def test_a_failed_worker_quotes_its_error(open_orchestrator, write_sweep, tmp_path, ray_cluster, worker, message):
+def test_a_failed_worker_quotes_its_error(open_orchestrator, write_sweep, tmp_path, ray_cluster, worker, kind, message):
     orchestrator = open_orchestrator(write_sweep(ONE))
     run_on_ray(orchestrator, run_dir=RunDir(tmp_path / "run"), address=ray_cluster, worker=worker())
-    (record,) = read_ledger(tmp_path / "run" / "ledger.jsonl").records
-    assert record.failure is not None
-    assert (record.failure.type, record.failure.message) == ("WorkerDied", message)
+    records = read_ledger(tmp_path / "run" / "ledger.jsonl").records
+    assert len(records) == (2 if kind == "OutOfMemory" else 1)  # once more, alone
+    assert {(record.failure.type, record.failure.message) for record in records} == {(kind, message)}

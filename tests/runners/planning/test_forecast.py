@@ -157,6 +157,36 @@ def test_probe_predicts_the_duration_and_records_nothing(write_sweep, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_probe_does_all_that_takes_memory_in_a_trial(write_sweep, monkeypatch):
+    """What is called beside steps and evaluations, with what: 8 images at once for `task.probes`, and one batch for
+    the BatchNorms of attention maps."""
+    import runners.planning.profiling as profiling
+
+    seen = []
+    real_probe, real_recalibrate = profiling.probe_model, profiling.recalibrate
+
+    def probe_model(model, batches, task, **options):
+        found = real_probe(model, batches, task, **options)
+        seen.append(("probes", task.probes, task.probe_images, task.probe_arrays, sorted(found)))
+        return found
+
+    def recalibrate(model, batchnorms, batches, **options):
+        real_recalibrate(model, batchnorms, batches, **options)
+        seen.append(("recalibration", [int(each.num_batches_tracked) for each in batchnorms]))
+
+    monkeypatch.setattr(profiling, "probe_model", probe_model)
+    monkeypatch.setattr(profiling, "recalibrate", recalibrate)
+    path = write_sweep(**{"dataset: builtin/digits}": "dataset: builtin/digits, probes: [attention_entropy], "
+                                                      "probe_arrays: true}"})  # fmt: skip
+    plan = make_plan(load_sweep(path))
+    (variant,) = [each for each in plan.variants if each.name == "attention=reattention"]
+    probe_trial(variant.setting, Resources(), device="cpu", max_seconds=0.1)
+    assert seen == [
+        ("recalibration", [1, 1]),
+        ("probes", ("attention_entropy",), 8, False, ["attention_entropy"]),
+    ]
+
+
 def test_probe_leaves_the_trial_as_it_was(write_sweep):
     """Global random number generators are restored, so that a probe does not change a later training."""
     setting = make_plan(load_sweep(write_sweep())).variants[0].setting

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from modelzoo import build_model
 from runners.data import describe_dataset, load_data
+from runners.training.checkpoint import TrialCheckpoint
 from runners.training.trial import run_trial
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
@@ -170,6 +171,23 @@ def test_stranger_s_checkpoint_executes_nothing(tmp_path: Path, capsys):
         "damaged; none of it was executed\n"
     )
     assert expected in capsys.readouterr().out
+
+
+class _WithoutRoom:
+    """A training whose device has no room for what a checkpoint holds."""
+
+    def load_state_dict(self, state):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_lack_of_memory_is_no_fault_of_the_checkpoint(tmp_path, capsys):
+    """A trial that resumes beside others fails, to continue alone, instead of dropping the epochs it has."""
+    spec = spec_of(epochs=2)
+    saved(tmp_path / "trial", spec)
+    checkpoint = TrialCheckpoint(spec, tmp_path / "trial", OFTEN)
+    with pytest.raises(torch.OutOfMemoryError):
+        checkpoint.resume(_WithoutRoom())
+    assert "ignored" not in capsys.readouterr().out
 
 
 def tear(path):

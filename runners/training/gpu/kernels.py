@@ -1,0 +1,90 @@
+"""Choice of kernels on a GPU that changes no mathematics: layout of convolutions, and optimisers in one kernel.
+
+On a CPU nothing is changed, bit for bit. On a GPU sums may be added in another order, as they may anyway there.
+
+channels last  where convolutions do most of the work (heads of segmentation and detection, convolutional models), in
+               reduced precision only: tensor cores want the channels of a pixel side by side, and cuDNN otherwise
+               rearranges every input. Only the weights are rearranged; PyTorch computes what they meet in their layout.
+fused          Adam, AdamW and SGD update all weights in one kernel instead of a dozen. Not beside a loss scaler: a
+               fused step takes the scale out of the gradients itself, after the hooks that clip them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.flop_counter import FlopCounterMode
+
+from runners.data import DataInfo
+from runners.tasks import TASKS
+from search_space.schema.trial import Setting, TrainSpec
+
+__all__ = ["convolution_share", "create_optimizer", "in_fast_layout", "load_optimizer"]
+
+_MOST = 0.5
+_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
+
+def in_fast_layout(model: nn.Module, setting: Setting, info: DataInfo, device: torch.device) -> nn.Module:
+    """The model with weights of convolutions channels last where that pays; its values and its names stay."""
+    if device.type != "cuda" or setting.train.amp == "off" or convolution_share(setting, info) <= _MOST:
+        return model
+    return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def convolution_share(setting: Setting, info: DataInfo) -> float:
+    """Share of convolutions in the multiply-accumulates of a network, counted on the meta device as its cost is."""
+    arch, task = setting.arch.model_dump_json(), setting.task.model_dump_json()
+    return _share(f'{{"arch": {arch}, "task": {task}}}', info)
+
+
+@functools.lru_cache(maxsize=64)
+def _share(setting_json: str, info: DataInfo) -> float:
+    setting = Setting.model_validate_json(setting_json)
+    kind = TASKS[setting.task.name]
+    with torch.device("meta"):
+        model = kind.build(setting, info).requires_grad_(False)
+        given = kind.example(setting, info, 2)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(*given)
+    by_operation = counter.get_flop_counts()["Global"]
+    convolutions = sum(num for operation, num in by_operation.items() if "convolution" in str(operation))
+    return convolutions / max(1, sum(by_operation.values()))
+
+
+def create_optimizer(model: nn.Module, train: TrainSpec, device: torch.device) -> Optimizer:
+    """The optimiser of a training: timm's, fused where PyTorch has a fused kernel for it and the device is a GPU."""
+    options: dict[str, Any] = {
+        "opt": train.opt,
+        "lr": train.lr,
+        "weight_decay": train.weight_decay,
+        "momentum": train.momentum,
+        "layer_decay": train.layer_decay,
+    }
+    made = create_optimizer_v2(model, **options)
+    # timm's wrappers (lookahead) hide the class, and pass no such option on.
+    if device.type != "cuda" or train.amp == "float16" or type(made) not in _FUSED:
+        return made
+    return create_optimizer_v2(model, **options, fused=True)
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of an equal optimiser of any device: which kernels compute it, and their layout, stay ours.
+
+    Raises:
+        ValueError, KeyError, ...: it does not fit.
+    """
+    groups = state["param_groups"]
+    if len(groups) == len(optimizer.param_groups):
+        ours = [{"fused": group["fused"]} if "fused" in group else {} for group in optimizer.param_groups]
+        groups = [{**theirs, **own} for theirs, own in zip(groups, ours, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for weight, held in optimizer.state.items():
+        for name, value in held.items() if isinstance(held, dict) else ():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                held[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
