@@ -60,6 +60,7 @@ def multi_crop(task: SelfSupervisedSpec, train: TrainSpec, img_size: tuple[int, 
         blur=task.blur,
         solarize=task.solarize,
         channel_jitter=task.channel_jitter,
+        channel_shift=task.channel_shift,
     )
 
 

@@ -75,12 +75,14 @@ def test_options_of_the_task_reach_the_views():
     task = SelfSupervisedSpec(
         local_crops=3, local_size=5, global_scale=(0.5, 0.9), local_scale=(0.1, 0.3), aspect=(0.9, 1.1),
         color_jitter=0.1, grayscale=0.15, blur=(0.25, 0.35, 0.45), solarize=0.55, channel_jitter=0.65,
+        channel_shift=0.35,
     )  # fmt: skip
     crop = multi_crop(task, TrainSpec(hflip=0.75), (8, 9))
     assert vars(crop) == {
         "global_size": (8, 9), "local_size": (5, 5), "num_local": 3, "global_scale": (0.5, 0.9),
         "local_scale": (0.1, 0.3), "aspect": (0.9, 1.1), "hflip": 0.75, "color_jitter": 0.1, "grayscale": 0.15,
         "blur": (0.25, 0.35, 0.45), "solarize": 0.55, "channel_jitter": 0.65,
+        "channel_shift": 0.35,
     }  # fmt: skip
 
 
