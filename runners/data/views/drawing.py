@@ -135,9 +135,9 @@ def joined(draws: Sequence[ViewDraws]) -> ViewDraws:
     return ViewDraws(*(np.concatenate([getattr(each, field.name) for each in draws]) for field in fields(ViewDraws)))
 
 
-def _stream(*name: int | str) -> np.random.RandomState:
+def _stream(seed: int, *names: str | int) -> np.random.RandomState:
     # Philox, because generators are made for every image: it starts ten times as fast as Mersenne Twister.
-    return np.random.RandomState(np.random.Philox(key=stream_seed(*name)))
+    return np.random.RandomState(np.random.Philox(key=stream_seed(seed, *names)))
 
 
 def _boxes(crop: MultiCrop, size: tuple[int, int], drawn_V4T: np.ndarray) -> np.ndarray:

@@ -120,6 +120,12 @@ def test_images_held_out_are_in_no_bank_and_in_no_training_batch():
     assert {image.numpy().tobytes() for image in calibrated} <= rows
 
 
+@pytest.mark.parametrize(("batch_size", "sizes"), [(20, [20]), (10, [10, 10]), (7, [7, 7]), (1, [2])])
+def test_no_batch_of_calibration_has_one_image(batch_size, sizes):
+    """Of 21 images, two batches are asked for: 21, 20, 14 and 2 images. The variance of a single value is undefined."""
+    assert [len(images) for images, _ in loaded(batch_size=batch_size).calibration] == sizes
+
+
 @pytest.mark.parametrize("kind", ["memory", "files"])
 def test_shares_of_every_batch_are_the_batch(kind, odd_sizes):
     """Of three processes; of the last three images of the bank, and the last four of the split, one has none."""
