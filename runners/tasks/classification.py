@@ -130,6 +130,10 @@ class Classification(ImageNetwork):
     def encoder(self) -> nn.Module:
         return self.evaluated_model
 
+    @property
+    def references(self) -> Sequence[nn.Module]:
+        return ()
+
     def share(self) -> None:
         self._is_shared = True
         device = self._task.device

@@ -3,7 +3,9 @@
 A student learns, on all views of an image, the outputs of its teacher on the two global ones; the teacher is the moving
 average of the student's weights. What is measured is the teacher's backbone, by labels that neither of them sees:
 nearest neighbours and a linear probe, fitted on the training images without augmentation. Beside them are the same
-numbers of the network before its training and of the images' pixels, without which they say little.
+numbers of the network before its training and of the images' pixels, without which they say little. The network before
+its training has the weights of its initialisation and the BatchNorm statistics of training images: with a mean of 0 and
+a variance of 1 instead, features differ less between images, and any training would seem to gain by the statistics.
 
 `teacher_entropy` is the entropy of the teacher's mean output, `target_entropy` the mean entropy of its outputs, in nats
 over the images of the split. With K prototypes there are two collapses: the teacher answers every image with the
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -75,6 +77,7 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         self._updates = 0
         self.teacher = teacher_of(model)
         self._untrained = copy.deepcopy(self.teacher.backbone).eval()
+        self._num_train = info.num_train
         self._centers = torch.zeros(2, 1, spec.prototypes, device=device)  # of views, of regions
         self._references: dict[int, dict[str, float]] = {}
         self._entropies: dict[str, float] = {}
@@ -118,6 +121,11 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
     @property
     def encoder(self) -> nn.Module:
         return self.evaluated_model
+
+    @property
+    def references(self) -> Sequence[nn.Module]:
+        # One image at one position has no variance.
+        return [self._untrained] if self._num_train > 1 else []
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
         spec, views = self._spec, batch[0].views

@@ -147,6 +147,12 @@ class Task(Protocol):
         maps are recalibrated. It takes the same images."""
         ...
 
+    @property
+    def references(self) -> Sequence[nn.Module]:
+        """Networks that stay as they were before the training, for `metrics` to compare with. No training gives their
+        BatchNorms statistics, so all of these take those of training images. They take the images of `encoder`."""
+        ...
+
     def share(self) -> None:
         """Prepare for distributed training: gradients of `loss` are averaged and `metrics` summed over processes."""
         ...

@@ -53,6 +53,10 @@ class TrainedNetwork:
     def evaluated_model(self) -> nn.Module:
         return self.model if self._average is None else self._average.module
 
+    @property
+    def references(self) -> Sequence[nn.Module]:
+        return ()
+
     def share(self) -> None:
         self.is_shared = True
         # Some models do not use all parameters in every step; without the search their gradients would be waited for.

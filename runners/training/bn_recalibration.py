@@ -1,4 +1,4 @@
-"""Recalibration of BatchNorm running statistics inside attention, before every evaluation.
+"""Recalibration of BatchNorm running statistics: inside attention before every evaluation, of untrained networks once.
 
 Attention maps vary little: for 197 tokens a softmax map at initialisation has a variance of about 6e-7, against
 BatchNorm's eps of 1e-5 and an initial running variance of 1. With the usual momentum of 0.1 the running statistics
@@ -6,6 +6,9 @@ need about 150 batches to converge, and until then evaluation mode computes some
 Short trainings would measure that artefact instead of the mechanism. So before an evaluation, a fixed set of
 un-augmented training batches is passed through the model with these BatchNorms (and only these) in training mode, and
 their statistics are set to the plain average over the batches. DeepViT's own training script has such a pass, too.
+
+A network that is measured without a training has a mean of 0 and a variance of 1 in every BatchNorm. Before a trained
+one is compared with it, all of its BatchNorms are recalibrated in the same way.
 """
 
 from __future__ import annotations

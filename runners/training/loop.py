@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from modelzoo import attention_batchnorms
 from runners.data import Batch, Data, train_batch_size
@@ -96,6 +98,9 @@ def train_model(
         processes=processes,
     )
     prepare(state.precision)
+    for network in task.references:
+        norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+        _recalibrate(network, norms, data, train, state.precision)
     is_preempted = processes.now_and_then(is_preempted)
     if checkpoint is not None and checkpoint.resume(state):
         on_resume([[dict(point) for point in each.curve] for each in evaluations])
@@ -110,7 +115,7 @@ def train_model(
             return Trained("preempted", state.seconds)
         train_loss = processes.mean(state.loss_sum).item() / state.batches
         processes.copy_buffers(task.evaluated_model)
-        _recalibrate(task, data, train, state.precision)
+        _recalibrate(task.encoder, attention_batchnorms(task.encoder), data, train, state.precision)
         for each in evaluations:
             each.measure_epoch(train_loss, state.precision, task.weights)
         state.begin_epoch(epoch)
@@ -168,15 +173,10 @@ def _check_finite(total: torch.Tensor, epoch: int) -> None:
         raise NonFiniteLoss(epoch, value)
 
 
-def _recalibrate(task: Task, data: Data, train: TrainSpec, precision: Precision) -> None:
-    encoder = task.encoder
-    recalibrate(
-        encoder,
-        attention_batchnorms(encoder),
-        data.calibration,
-        num_batches=train.recalibrate_bn,
-        autocast=precision.autocast(),
-    )
+def _recalibrate(
+    model: nn.Module, batchnorms: Sequence[nn.Module], data: Data, train: TrainSpec, precision: Precision
+) -> None:
+    recalibrate(model, batchnorms, data.calibration, num_batches=train.recalibrate_bn, autocast=precision.autocast())
 
 
 def _now(device: torch.device) -> float:

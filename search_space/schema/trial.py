@@ -196,7 +196,7 @@ class TrainSpec(Spec):
         default=16,
         ge=0,
         description="training batches that re-estimate the BatchNorms inside attention maps before every "
-        "evaluation; 0: off",
+        "evaluation, and all of an untrained network that features are compared with; 0: off",
     )
     cosine_regulariser: CosineRegulariserSpec | None = Field(
         default=None, description="penalty on similar attention maps of adjacent blocks: {pairs: 12, weight: 0.1}"

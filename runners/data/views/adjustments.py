@@ -30,6 +30,7 @@ __all__ = [
     "saturated",
     "solarized",
     "with_jittered_channels",
+    "with_shifted_channels",
 ]
 
 _WEIGHTS = (0.2989, 0.587, 0.114)
@@ -108,6 +109,15 @@ def with_jittered_channels(x: Tensor, factor: Tensor) -> Tensor:
     size, mean = factor.abs()[:, :, None, None], _mean(x)
     scaled = (mean + (x - mean) * size).clamp(0, 1)
     return torch.where(factor[:, :, None, None] < 0, 1 - scaled, scaled)
+
+
+def with_shifted_channels(x: Tensor, mean: Tensor) -> Tensor:
+    """Every channel shifted to a mean of its own, then clipped.
+
+    Args:
+        mean: (N, C).
+    """
+    return (x + (mean[:, :, None, None] - _mean(x))).clamp(0, 1)
 
 
 def _blended(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ Boxes:   those of torchvision's RandomResizedCrop: an area uniform in `scale`, a
          largest box with a legal aspect is taken from the middle.
 Pixels:  flip; with probability `color_jitter`, in random order, brightness and contrast times 0.6..1.4, saturation
          times 0.8..1.2, hue turned by up to 0.1 of the circle; grey; blur by a sigma of 0.1..2 pixels; solarised.
-Differs: `channel_jitter`, which is no part of DINO, comes after the flip.
+Differs: `channel_jitter` and then `channel_shift`, which are no part of DINO, come after the flip.
 
 Every image has a stream of its own, named by the trial's seed, the epoch and the image. Every view takes as many
-numbers from it, whatever becomes of them: another probability, or further local views, changes nothing else.
+numbers from it, whatever becomes of them: another probability, or further local views, changes nothing else. The
+numbers of `channel_shift` come from a second stream, so that those of the first are what they were without it.
 
 Shapes: V views of an image, global ones first; C channels.
 """
@@ -30,6 +31,7 @@ __all__ = ["BRIGHTNESS", "CONTRAST", "HUE", "SATURATION", "MultiCrop", "ViewDraw
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 _JITTER = ((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1))
 _SIGMA = (0.1, 2.0)
+_MEANS = (0.25, 0.75)
 _TRIES = 10
 _NUM_DRAWN = 4 * _TRIES + 21  # of every view, also what it has no use for
 
@@ -43,7 +45,7 @@ class MultiCrop:
         num_local: number of local views.
         global_scale, local_scale: smallest and largest part of the image's area.
         aspect: smallest and largest width / height of a box.
-        hflip, color_jitter, grayscale, channel_jitter: probabilities, per view.
+        hflip, color_jitter, grayscale, channel_jitter, channel_shift: probabilities, per view.
         blur: probability of the first global, the second global and a local view.
         solarize: probability of the second global view.
     """
@@ -60,6 +62,7 @@ class MultiCrop:
     blur: tuple[float, float, float] = (1.0, 0.1, 0.5)
     solarize: float = 0.2
     channel_jitter: float = 0.0
+    channel_shift: float = 0.0
 
     def per_view(self, global_value: float, local_value: float) -> np.ndarray:
         """(V, 1): one value for the global views, one for the local ones."""
@@ -72,11 +75,12 @@ class ViewDraws:
 
     Attributes:
         boxes: top, left, height, width in pixels of the image, (V, 4) int64.
-        flipped, jittered, grey, solarized, channels_jittered: (V,) bool.
+        flipped, jittered, grey, solarized, channels_jittered, channels_shifted: (V,) bool.
         order: which of the four adjustments comes first, second, ..., (V, 4) int64.
         factors: brightness, contrast, saturation (factors), hue (turn, as part of the circle), (V, 4) float32.
         sigma: of the blur in pixels, 0: none, (V,) float64.
         channels: factor of every channel around its mean; negative: then inverted, (V, 3) float32.
+        means: to which the channels are shifted, (V, 3) float32.
     """
 
     boxes: np.ndarray
@@ -89,6 +93,8 @@ class ViewDraws:
     solarized: np.ndarray
     channels_jittered: np.ndarray
     channels: np.ndarray
+    channels_shifted: np.ndarray
+    means: np.ndarray
 
     def part(self, views: slice) -> ViewDraws:
         return ViewDraws(*(getattr(self, field.name)[views] for field in fields(self)))
@@ -101,9 +107,9 @@ def draw_views(crop: MultiCrop, size: tuple[int, int], seed: int, epoch: int, *i
         size: (height, width) of the image.
         image: its position in the training split; of a stream its shard and its position there.
     """
-    # Philox, because a generator per image is made: it starts ten times as fast as Mersenne Twister.
-    stream = np.random.RandomState(np.random.Philox(key=stream_seed(seed, "views", epoch, *image)))
-    drawn = stream.random_sample((NUM_GLOBAL + crop.num_local, _NUM_DRAWN))
+    num_views = NUM_GLOBAL + crop.num_local
+    drawn = _stream(seed, "views", epoch, *image).random_sample((num_views, _NUM_DRAWN))
+    shift, *means = _stream(seed, "channel shifts", epoch, *image).random_sample((num_views, 4)).T
     (flip, jitter, grey, blur, sigma, solarize, channels), rest = drawn[:, :7].T, drawn[:, 7:]
     factors, order, scales, signs, tries = np.split(rest, [4, 8, 11, 14], axis=1)
     low, high = np.transpose(_JITTER)
@@ -119,12 +125,19 @@ def draw_views(crop: MultiCrop, size: tuple[int, int], seed: int, epoch: int, *i
         solarized=(solarize < crop.solarize) & (np.arange(len(drawn)) == 1),
         channels_jittered=channels < crop.channel_jitter,
         channels=(np.where(signs < 0.5, -1, 1) * (0.5 + scales)).astype(np.float32),
+        channels_shifted=shift < crop.channel_shift,
+        means=(_MEANS[0] + (_MEANS[1] - _MEANS[0]) * np.stack(means, axis=1)).astype(np.float32),
     )
 
 
 def joined(draws: Sequence[ViewDraws]) -> ViewDraws:
     """The draws of several images as one, in their order."""
     return ViewDraws(*(np.concatenate([getattr(each, field.name) for each in draws]) for field in fields(ViewDraws)))
+
+
+def _stream(seed: int, *names: str | int) -> np.random.RandomState:
+    # Philox, because generators are made for every image: it starts ten times as fast as Mersenne Twister.
+    return np.random.RandomState(np.random.Philox(key=stream_seed(seed, *names)))
 
 
 def _boxes(crop: MultiCrop, size: tuple[int, int], drawn_V4T: np.ndarray) -> np.ndarray:

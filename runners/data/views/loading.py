@@ -60,6 +60,7 @@ def multi_crop(task: SelfSupervisedSpec, train: TrainSpec, img_size: tuple[int, 
         blur=task.blur,
         solarize=task.solarize,
         channel_jitter=task.channel_jitter,
+        channel_shift=task.channel_shift,
     )
 
 
@@ -88,8 +89,11 @@ def load_views(
     val_split: Split | None = None
     if info.num_val:
         train_split, val_split = hold_out(train_split, task.val_fraction)
-    calibration = fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
     batch_size = train_batch_size(train, info.num_train)
+    calibrated = min(max(2, train.recalibrate_bn * train.batch_size), info.num_train)
+    if calibrated % max(2, batch_size) == 1 < calibrated:
+        calibrated -= 1  # a batch of one image has no variance where a map has one position
+    calibration = fixed_sample(train_split, calibrated)
     evaluated: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
     evaluated["num_workers"] = resources.num_workers
 
@@ -105,7 +109,7 @@ def load_views(
     return Data(
         info=info,
         train=_train_batches(train_split, multi_crop(task, train, img_size), resources.num_workers, options),
-        calibration=in_order(calibration, batch_size),
+        calibration=in_order(calibration, max(2, batch_size)),
         val=None if val_split is None else banked(val_split, info.num_val),
         test=banked(test_split, info.num_test),
         samples=in_order(test_split),

@@ -23,6 +23,7 @@ from runners.data.views.adjustments import (
     saturated,
     solarized,
     with_jittered_channels,
+    with_shifted_channels,
 )
 from runners.data.views.crops import NUM_GLOBAL, Crops
 from runners.data.views.drawing import BRIGHTNESS, CONTRAST, HUE, SATURATION, MultiCrop, ViewDraws, joined
@@ -87,6 +88,8 @@ def adjusted(x: Tensor, draws: ViewDraws) -> Tensor:
     _change(x, draws.flipped, lambda part, rows: part.flip(-1))
     channels = sent(torch.from_numpy(draws.channels[:, : x.shape[1]]), x.device)
     _change(x, draws.channels_jittered, lambda part, rows: with_jittered_channels(part, channels[rows]))
+    means = sent(torch.from_numpy(draws.means[:, : x.shape[1]]), x.device)
+    _change(x, draws.channels_shifted, lambda part, rows: with_shifted_channels(part, means[rows]))
     factors = sent(torch.from_numpy(draws.factors), x.device)
     for position in range(len(_ADJUSTMENTS)):
         for kind, adjust in _ADJUSTMENTS.items():

@@ -76,6 +76,10 @@ class SelfSupervisedSpec(TaskSpec):
         default=0.0,
         description="of a contrast and a sign of its own for every channel (not in DINO): where colour is no content",
     )
+    channel_shift: Probability = Field(
+        default=0.0,
+        description="of a mean of its own for every channel, whatever it was (not in DINO): where colour is no content",
+    )
     # Evaluation
     evaluate: tuple[Readout, ...] = Field(
         default=("knn", "linear"), min_length=1, description="how the teacher's features are measured, by labels"

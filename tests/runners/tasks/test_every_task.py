@@ -75,8 +75,8 @@ SETTINGS = {
         },
         # Only the loss to a teacher that does not move must fall.
         "falls": {"momentum": [1.0, 1.0], "teacher_temp": [0.1, 0.1]},
-        # The teacher's head is not kept; the network before its training is.
-        "not_of_weights": {"teacher_entropy", "target_entropy"},
+        # Neither the teacher's head is kept nor the statistics of the network before its training.
+        "not_of_weights": {"teacher_entropy", "target_entropy", "knn_top1_untrained", "linear_top1_untrained"},
         "train": {
             "epochs": 4,
             "batch_size": 8,

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from runners.data import Data, DataInfo
+from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.views.banks import BANK, MEASURED
 from runners.data.views.crops import Crops
 from runners.tasks import TASKS
 from runners.training.evaluation import Evaluation
 from runners.training.loop import train_model
+from search_space.schema.resources import Resources
 from search_space.schema.trial import Setting
 
 CPU = torch.device("cpu")
@@ -148,6 +149,51 @@ def test_the_teacher_is_measured_beside_the_untrained_network_and_the_pixels():
     assert len(references) == 4
     assert {name: again[name] for name in references} == {name: found[name] for name in references}
     assert again["teacher_entropy"] != found["teacher_entropy"]
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_the_untrained_network_has_the_statistics_of_training_images(number):
+    """Of `recalibrate_bn` batches, and the weights of the initialisation.
+
+    Its first norm sees what the first convolution makes of the images: mean and variance are computed from these here.
+    """
+    setting = Setting.model_validate(
+        {
+            "arch": {
+                "model": "groupmixformer_tiny_224",
+                "img_size": 16,
+                "options": {"embed_dims": [40, 40], "depths": [1, 1], "mlp_ratios": [1, 1]},
+            },
+            "task": {
+                **SMALL["task"],
+                "dataset": {"name": "builtin/grains", "img_size": 16, "num_train": 17, "num_test": 8},
+            },
+            "train": {"epochs": 1, "batch_size": 8, "lr": 1e-2, "recalibrate_bn": number},
+        }
+    )
+    info = describe_dataset(setting.task, Resources())
+    model = TASKS["self_supervised"].build(setting, info, seed=0)
+    initial = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    data = load_data(setting.task, setting.train, Resources(), CPU, img_size=(16, 16), seed=0, info=info)
+    task = TASKS["self_supervised"](model, info=info, spec=setting.task, train=setting.train, device=CPU)
+    measured = Evaluation("grains", task, data.measured[0], setting.train, num_test=8)
+    train_model(task, data, setting.train, seed=0, device=CPU, evaluations=[measured], report=lambda entries: False)
+
+    (untrained,) = task.references
+    weights = dict(untrained.named_parameters())
+    assert weights
+    assert all(torch.equal(value, initial[name]) for name, value in weights.items())
+    assert not torch.equal(next(task.teacher.backbone.parameters()), next(untrained.parameters()))
+    if not number:
+        assert all(torch.equal(value, initial[name]) for name, value in untrained.state_dict().items())
+        return
+    batches = [images for images, _ in data.calibration]
+    assert [len(images) for images in batches] == [8, 8]
+    stem = untrained.model.conv_stem
+    with torch.no_grad():
+        seen = [stem.proj1(images).transpose(0, 1).flatten(1) for images in batches]
+    torch.testing.assert_close(stem.norm1.running_mean, torch.stack([each.mean(1) for each in seen]).mean(0))
+    torch.testing.assert_close(stem.norm1.running_var, torch.stack([each.var(1) for each in seen]).mean(0))
 
 
 def test_pixels_that_differ_by_class_are_separated_by_their_neighbours():

@@ -18,6 +18,7 @@ from runners.data.views.adjustments import (
     saturated,
     solarized,
     with_jittered_channels,
+    with_shifted_channels,
 )
 
 ADJUSTMENTS = {
@@ -99,6 +100,20 @@ def test_channels_are_scaled_around_their_means_and_inverted():
     assert found.flatten().tolist() == pytest.approx([0.15, 0.45, 0.45, 0.35, 0.0, 1.0], abs=1e-6)
 
 
+def test_channels_are_shifted_to_other_means_and_clipped():
+    view = torch.tensor([[0.2, 0.4], [0.5, 0.7], [0.1, 0.9]]).reshape(1, 3, 1, 2)
+    found = with_shifted_channels(view, torch.tensor([[0.5, 0.25, 0.75]]))
+    # Means 0.3, 0.6, 0.5. Third: 0.35 and 1.15, clipped.
+    assert found.flatten().tolist() == pytest.approx([0.4, 0.6, 0.15, 0.35, 0.35, 1.0], abs=1e-6)
+
+
+def test_nothing_is_left_of_the_channels_means():
+    view = 0.1 * torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)) + 0.4  # nothing is clipped
+    moved = view + torch.tensor([0.1, -0.2, 0.3])[:, None, None]
+    mean = torch.tensor([[0.3, 0.6, 0.5]])
+    torch.testing.assert_close(with_shifted_channels(moved, mean), with_shifted_channels(view, mean))
+
+
 @pytest.mark.parametrize("side", [7, 16, 33])
 def test_a_view_has_the_same_bits_alone_and_in_a_batch(side):
     """Of every number of views; 257 of them are more than a block of any loop that computes several numbers at once."""
@@ -109,6 +124,7 @@ def test_a_view_has_the_same_bits_alone_and_in_a_batch(side):
         (saturated, 1 + 2 * amounts),
         (hue_turned, amounts),
         (with_jittered_channels, (1 + amounts)[:, None] * torch.tensor([1, -1, 1])),
+        (with_shifted_channels, 0.5 + amounts[:, None] * torch.tensor([1, -1, 2])),
         (blurred, 1.05 + 9 * amounts.double().numpy()),
     ):
         whole = adjust(views, amount)

@@ -19,7 +19,7 @@ from runners.data.views.loader_batches import LoaderViewBatches
 from runners.data.views.memory_batches import MemoryViewBatches
 
 CPU = torch.device("cpu")
-CROP = MultiCrop((8, 8), (5, 5), num_local=2, channel_jitter=0.5)
+CROP = MultiCrop((8, 8), (5, 5), num_local=2, channel_jitter=0.5, channel_shift=0.5)
 PLAIN = MultiCrop(
     (8, 8), (5, 5), num_local=1, hflip=0, color_jitter=0, grayscale=0, blur=(0, 0, 0), solarize=0
 )  # crops of an image of one colour are of that colour

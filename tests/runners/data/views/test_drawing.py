@@ -53,6 +53,7 @@ def test_more_local_views_change_none_of_the_others():
         ("blur", (0.0, 0.0, 0.0), ("sigma",)),
         ("solarize", 1.0, ("solarized",)),
         ("channel_jitter", 1.0, ("channels_jittered",)),
+        ("channel_shift", 1.0, ("channels_shifted",)),
         ("global_scale", (0.1, 0.2), ("boxes",)),
     ],
 )
@@ -115,12 +116,13 @@ def test_a_single_pixel_is_its_own_view():
 
 
 def test_probabilities_are_those_of_the_views():
-    found = drawn(replace(CROP, channel_jitter=0.3))
+    found = drawn(replace(CROP, channel_jitter=0.3, channel_shift=0.7))
     for values, views, odds in (
         (found.flipped, slice(0, 4), 0.5),
         (found.jittered, slice(0, 4), 0.8),
         (found.grey, slice(0, 4), 0.2),
         (found.channels_jittered, slice(0, 4), 0.3),
+        (found.channels_shifted, slice(0, 4), 0.7),
         (found.sigma > 0, slice(1, 2), 0.1),
         (found.sigma > 0, slice(2, 4), 0.5),
         (found.solarized, slice(1, 2), 0.2),
@@ -137,6 +139,7 @@ def test_amounts_are_uniform():
         assert kstest(found.factors[..., column].ravel(), "uniform", args=(low, high - low)).pvalue > 1e-3
     assert kstest(found.sigma[found.sigma > 0], "uniform", args=(0.1, 1.9)).pvalue > 1e-3
     assert kstest(np.abs(found.channels).ravel(), "uniform", args=(0.5, 1.0)).pvalue > 1e-3
+    assert kstest(found.means.ravel(), "uniform", args=(0.25, 0.5)).pvalue > 1e-3
     negative = found.channels < 0
     assert binomtest(int(negative.sum()), negative.size, 0.5).pvalue > 1e-3
     orders, counts = np.unique(found.order.reshape(-1, 4), axis=0, return_counts=True)
@@ -145,5 +148,6 @@ def test_amounts_are_uniform():
 
 
 def test_the_three_channels_have_numbers_of_their_own():
-    channels = drawn(CROP).channels.reshape(-1, 3)
-    assert np.abs(np.corrcoef(channels.T) - np.eye(3)).max() < 0.09  # more than four standard errors
+    found = drawn(CROP)
+    numbers = np.concatenate([found.channels, found.means], axis=-1).reshape(-1, 6)
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(6)).max() < 0.09  # more than four standard errors

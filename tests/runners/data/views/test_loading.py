@@ -75,12 +75,14 @@ def test_options_of_the_task_reach_the_views():
     task = SelfSupervisedSpec(
         local_crops=3, local_size=5, global_scale=(0.5, 0.9), local_scale=(0.1, 0.3), aspect=(0.9, 1.1),
         color_jitter=0.1, grayscale=0.15, blur=(0.25, 0.35, 0.45), solarize=0.55, channel_jitter=0.65,
+        channel_shift=0.35,
     )  # fmt: skip
     crop = multi_crop(task, TrainSpec(hflip=0.75), (8, 9))
     assert vars(crop) == {
         "global_size": (8, 9), "local_size": (5, 5), "num_local": 3, "global_scale": (0.5, 0.9),
         "local_scale": (0.1, 0.3), "aspect": (0.9, 1.1), "hflip": 0.75, "color_jitter": 0.1, "grayscale": 0.15,
         "blur": (0.25, 0.35, 0.45), "solarize": 0.55, "channel_jitter": 0.65,
+        "channel_shift": 0.35,
     }  # fmt: skip
 
 
@@ -116,6 +118,12 @@ def test_images_held_out_are_in_no_bank_and_in_no_training_batch():
     rows = {image.numpy().tobytes() for image in every[kept]}
     assert len(calibrated) == 8
     assert {image.numpy().tobytes() for image in calibrated} <= rows
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(20, [20]), (10, [10, 10]), (7, [7, 7]), (1, [2])])
+def test_no_batch_of_calibration_has_one_image(batch_size, sizes):
+    """Of 21 images, two batches are asked for: 21, 20, 14 and 2 images. The variance of a single value is undefined."""
+    assert [len(images) for images, _ in loaded(batch_size=batch_size).calibration] == sizes
 
 
 @pytest.mark.parametrize("kind", ["memory", "files"])

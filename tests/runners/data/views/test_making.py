@@ -105,9 +105,22 @@ def test_steps_come_in_the_drawn_order():
     assert found[1].flatten().tolist() == pytest.approx([2 * 1.2 / 4] * 12, abs=1e-3)
 
 
+def test_channels_get_the_means_that_were_drawn_for_their_view():
+    """After the channel jitter, whose inversion would move them; bands narrow enough that nothing is clipped."""
+    crop = MultiCrop(
+        (16, 16), (9, 9), num_local=2, color_jitter=0, grayscale=0, blur=(0, 0, 0), solarize=0,
+        channel_jitter=1.0, channel_shift=1.0,
+    )  # fmt: skip
+    image = 110 + pixels(20, 31) // 8
+    draws = draw_views(crop, (20, 31), 3, 1, 0)
+    crops = make_views([image], [draws], crop, mean=ZERO, std=ONE)
+    means = torch.cat([crops.global_views[0].mean((2, 3)), crops.local_views[0].mean((2, 3))])
+    torch.testing.assert_close(means, torch.from_numpy(draws.means), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("num_local", [0, 3])
 def test_an_image_has_the_same_bits_alone_and_in_a_batch(num_local):
-    crop = MultiCrop((16, 16), (9, 9), num_local=num_local, channel_jitter=0.5)
+    crop = MultiCrop((16, 16), (9, 9), num_local=num_local, channel_jitter=0.5, channel_shift=0.5)
     images = [pixels(20 + index, 31 - index, index) for index in range(20)]
     draws = [draw_views(crop, tuple(image.shape[-2:]), 3, 1, index) for index, image in enumerate(images)]
     whole = make_views(images, draws, crop, mean=ZERO, std=ONE)
@@ -118,7 +131,7 @@ def test_an_image_has_the_same_bits_alone_and_in_a_batch(num_local):
 
 
 def test_grey_images_have_one_channel():
-    crop = MultiCrop((8, 8), (4, 4), num_local=1, channel_jitter=1.0)
+    crop = MultiCrop((8, 8), (4, 4), num_local=1, channel_jitter=1.0, channel_shift=1.0)
     images = [torch.rand(1, 10, 10)]
     crops = make_views(images, [draw_views(crop, (10, 10), 0, 1, 0)], crop, mean=torch.zeros(1), std=torch.ones(1))
     assert tuple(crops.global_views.shape) == (1, 2, 1, 8, 8)
