@@ -93,7 +93,7 @@ def test_images_of_folders_are_evaluated_alone(write, content):
 def test_mask_rcnn_needs_masks_and_retinanet_does_not(write, content):
     del content["annotations"][2]["segmentation"]
     root = write(content)
-    with pytest.raises(SpecError, match="Mask R-CNN is trained on masks, but some annotations have no segmentation"):
+    with pytest.raises(SpecError, match="1 annotations without a mask in `segmentation`, which Mask R-CNN needs: 6"):
         loaded(coco(root)[0], resources=coco(root)[1])
     task, resources = coco(root, detector="retinanet")
     _, targets = next(loaded(task, resources=resources, batch_size=3).train.epoch(1))
