@@ -90,6 +90,8 @@ def read_coco(path: Path, *, name: str = "", skip_empty: bool = False) -> CocoFi
     counts = Counter(each["id"] for each in annotations if each.get("id") is not None)
     if repeated := sum(count > 1 for count in counts.values()):
         found.notes.append(f"{name}: {repeated} ids of annotations occur in several images")
+    if crowds := sum(bool(each.get("iscrowd")) for each in kept):
+        found.notes.append(f"{name}: {crowds} of {len(kept)} objects are crowds, which are not trained on")
     if without := sum(not len(each) for each in found.objects):
         found.notes.append(f"{name}: {without} of {len(images)} images without objects")
     return found

@@ -112,7 +112,10 @@ def _other_sizes(split: CocoSplit, found: Sequence[ImageFact]) -> list[str]:
 def _without_objects(train: CocoSplit, test: CocoSplit) -> list[tuple[str, str]]:
     """A split in which there is nothing to learn or nothing to find."""
     return [
-        (f"the split {each.split!r} has no object", "name another split with train_split and test_split")
+        (
+            f"the split {each.split!r} has no object" + " but crowds (iscrowd: 1)" * any(map(len, each.objects)),
+            "name another split with train_split and test_split, or correct iscrowd",
+        )
         for each in (train, test)
-        if not any(len(objects) for objects in each.objects)
+        if all(objects.is_crowd is not None and objects.is_crowd.all() for objects in each.objects)
     ]

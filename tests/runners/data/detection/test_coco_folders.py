@@ -35,7 +35,10 @@ def test_missing_areas_and_crowds_have_their_defaults(write, content):
     assert train.objects[0].areas.tolist() == [80, 60]  # 3 x 20
     assert train.objects[0].is_crowd.tolist() == [False, True]
     assert train.objects[2].areas.tolist() == [24]
-    assert train.notes == ["instances_train.json: 1 of 3 images without objects"]
+    assert train.notes == [
+        "instances_train.json: 1 of 3 objects are crowds, which are not trained on",
+        "instances_train.json: 1 of 3 images without objects",
+    ]
 
 
 def test_targets_have_no_crowds(write, content):
