@@ -122,6 +122,8 @@ def _wrong(part: str, each: Mapping[str, Any]) -> str:
     """A value of an entry that cannot be used, and what it should be; empty if there is none."""
     if part == "annotations" and not _is_box(each["bbox"]):
         return f"bbox {each['bbox']!r}, not four finite numbers"
+    if part == "images" and not isinstance(each["file_name"], str):
+        return f"file_name {each['file_name']!r}, not a text"
     needed = {key: each[key] for key in ("height", "width") if part == "images"}
     optional = {key: each[key] for key in ("area", "iscrowd") if part == "annotations" and each.get(key) is not None}
     for key, value in {**needed, **optional}.items():

@@ -47,16 +47,17 @@ def find_images(names: Sequence[str], root: Path, folder: Path) -> ImageFiles:
         folder: of the images of the split, below the root.
     """
     ways = list(_ways(names, root, folder))
-    found = next((way for way in ways if not way.faults and all(map(os.path.isfile, way.paths))), ways[0])
-    if found.faults:
-        return found
-    if missing := [path for path in found.paths if not os.path.isfile(path)]:
+    for found in ways:
+        if not found.faults and all(map(os.path.isfile, found.paths)):
+            if others := _others(folder, found.paths):
+                text = f"{len(others)} images in {folder} are not in the annotations and not read: {_first(others)}"
+                found.notes.append(text)
+            return found
+    found = ways[0]
+    if not found.faults:
+        missing = [path for path in found.paths if not os.path.isfile(path)]
         found.notes.clear()
         found.faults.append(f"{len(missing)} of {len(names)} images are missing: {_first(missing)}")
-    elif others := _others(folder, found.paths):
-        found.notes.append(
-            f"{len(others)} images in {folder} are not in the annotations and not read: {_first(others)}"
-        )
     return found
 
 

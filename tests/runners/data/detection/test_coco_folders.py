@@ -142,6 +142,10 @@ def test_splits_with_other_categories_are_refused(write, content):
             "has in images[0] the height None, not a number from 1",
         ),
         (
+            '{"images": [{"id": 1, "file_name": 7, "height": 3, "width": 3}], "annotations": [], "categories": []}',
+            "has in images[0] the file_name 7, not a text",
+        ),
+        (
             '{"images": [], "categories": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 2, 3], '
             '"iscrowd": "0"}]}',
             "has in annotations[0] the iscrowd '0', not a number from 0",
