@@ -1,6 +1,6 @@
 """Label maps as files and as classes: which numbers of a PNG are legal, and which class each of them means.
 
-    stored    what the file holds: 8 bits a pixel, grey or the indices of a palette (whose colours say nothing)
+    stored    what the file holds: numbers up to 255, grey or the indices of a palette (whose colours say nothing)
     classes   0 to `num_classes` - 1, and `ignore_label` for pixels that neither the loss nor a metric counts
 
 They are equal but for `reduce_zero_label`, the convention of ADE20K, whose files store 0 for everything that has no
@@ -27,6 +27,7 @@ _KINDS = {
     "LA": "it has an alpha channel beside the labels",
     "PA": "it has an alpha channel beside the labels",
 }
+_LARGEST = 255
 _GREY = 0  # colour type of the header of a PNG
 _ENLARGED = {2: 85, 4: 17}  # bits -> what Pillow multiplies a grey value by
 
@@ -94,14 +95,24 @@ def read_label_map(stream: BinaryIO) -> np.ndarray:
     with Image.open(stream) as image:
         if image.format != "PNG":
             raise ValueError(f"it is a {image.format} file: label maps are PNG, which keeps every number as it is")
-        if image.mode.startswith("I"):
-            raise ValueError("it has 16 bits a pixel: labels have 8")
-        if image.mode not in ("1", "L", "P"):
-            raise ValueError(_KINDS.get(image.mode, f"its pixels are {image.mode}"))
-        stored = np.array(image, dtype=np.uint8)
+        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+            raise ValueError(_refused(image))
+        wide = np.array(image)
+    if wide.max() > _LARGEST:
+        raise ValueError(f"it has 16 bits a pixel and numbers up to {wide.max()}: labels are up to {_LARGEST}")
+    stored = wide.astype(np.uint8)
     if image.mode == "L":
         stream.seek(24)  # signature, length and name of the first chunk, width, height; then bits and colour type
         bits, color_type = stream.read(2)
         assert color_type == _GREY, f"colour type {color_type} of a grey image"
         stored //= _ENLARGED.get(bits, 1)
     return stored
+
+
+def _refused(image: Image.Image) -> str:
+    """Why pixels of more than one number are no labels."""
+    if image.mode == "RGB":
+        pixels = np.array(image)
+        if (pixels == pixels[..., :1]).all():
+            return "it has three channels, which are equal: store one of them"
+    return _KINDS.get(image.mode, f"its pixels are {image.mode}")

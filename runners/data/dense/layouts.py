@@ -95,7 +95,7 @@ def find_layout(root: Path) -> Layout:
     known = "; ".join(f"{layout.name}: {_shown(layout)}" for layout in LAYOUTS)
     raise LayoutNotFound(
         f"{root} has no folders of images and label maps, only {first_of(here, _MOST_NAMED) or 'files'}",
-        f"known layouts are {known}",
+        f"known layouts are {known}; what another tool wrote can be arranged as the last of them",
     )
 
 

@@ -6,6 +6,7 @@
 
 Images without annotations belong to the split. Numbers of classes are those of the categories in the order of their
 ids, which need not be contiguous. A box may exceed its image by a pixel, because real files round, and is cut there.
+A value that is null is missing. Ids of annotations may begin again in every image, as of tools that number them there.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class CocoFile:
         categories: name of every class, in the order of the labels.
         faults: why it cannot be used, as sentences; `objects` is empty then.
         notes: what is odd about it, as sentences.
-        has_masks: whether every annotation has a mask.
+        without_masks: annotations without a mask, by name.
     """
 
     names: list[str] = field(default_factory=list)
@@ -46,16 +47,17 @@ class CocoFile:
     categories: tuple[str, ...] = ()
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    has_masks: bool = True
+    without_masks: list[str] = field(default_factory=list)
 
 
-def read_coco(path: Path, *, skip_empty: bool = False) -> CocoFile:
+def read_coco(path: Path, *, name: str = "", skip_empty: bool = False) -> CocoFile:
     """Read a file of annotations.
 
     Args:
+        name: of the file in messages; that of the path by default.
         skip_empty: annotations whose box has no width or no height are left out, and counted, instead of refused.
     """
-    found = CocoFile()
+    found, name = CocoFile(), name or path.name
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as err:
@@ -67,25 +69,31 @@ def read_coco(path: Path, *, skip_empty: bool = False) -> CocoFile:
     images, annotations = content["images"], content["annotations"]
     categories = sorted(content["categories"], key=lambda each: (str(type(each["id"])), each["id"]))
     found.names = [each["file_name"] for each in images]
-    found.categories = tuple(str(each.get("name", each["id"])) for each in categories)
+    found.categories = tuple(str(each["id"] if each.get("name") is None else each["name"]) for each in categories)
     sizes = {each["id"]: (int(each["height"]), int(each["width"])) for each in images}
     labels = {each["id"]: label for label, each in enumerate(categories)}
     for problem, named in _faults(content, sizes, labels, skip_empty=skip_empty):
-        found.faults.append(f"{path.name}: {problem}: {named}")
-    found.has_masks = all(each.get("segmentation") for each in annotations)
+        found.faults.append(f"{name}: {problem}: {named}")
+    found.without_masks = [_name(each) for each in annotations if not each.get("segmentation")]
     if found.faults:
         return found
     kept = [each for each in annotations if not _is_empty(each)]
     if skipped := len(annotations) - len(kept):
-        found.notes.append(f"{path.name}: {skipped} annotations without width or height are left out")
+        found.notes.append(f"{name}: {skipped} annotations without width or height are left out")
     of_image: dict[Any, list[Mapping[str, Any]]] = {}
     for each in kept:
         of_image.setdefault(each["image_id"], []).append(each)
     found.objects = [
-        _objects(of_image.get(each["id"], ()), sizes[each["id"]], labels, masks=found.has_masks) for each in images
+        _objects(of_image.get(each["id"], ()), sizes[each["id"]], labels, masks=not found.without_masks)
+        for each in images
     ]
+    counts = Counter(each["id"] for each in annotations if each.get("id") is not None)
+    if repeated := sum(count > 1 for count in counts.values()):
+        found.notes.append(f"{name}: {repeated} ids of annotations occur in several images")
+    if crowds := sum(bool(each.get("iscrowd")) for each in kept):
+        found.notes.append(f"{name}: {crowds} of {len(kept)} objects are crowds, which are not trained on")
     if without := sum(not len(each) for each in found.objects):
-        found.notes.append(f"{path.name}: {without} of {len(images)} images without objects")
+        found.notes.append(f"{name}: {without} of {len(images)} images without objects")
     return found
 
 
@@ -105,9 +113,23 @@ def _missing(content: Any) -> str:
             lacking = [key for key in keys if not isinstance(each, dict) or key not in each]
             if lacking:
                 return f"has no {', '.join(lacking)} in {part}[{at}]"
-            box = each.get("bbox")
-            if part == "annotations" and not _is_box(box):
-                return f"has in annotations[{at}] the bbox {box!r}, not four finite numbers"
+            if wrong := _wrong(part, each):
+                return f"has in {part}[{at}] the {wrong}"
+    return ""
+
+
+def _wrong(part: str, each: Mapping[str, Any]) -> str:
+    """A value of an entry that cannot be used, and what it should be; empty if there is none."""
+    if part == "annotations" and not _is_box(each["bbox"]):
+        return f"bbox {each['bbox']!r}, not four finite numbers"
+    if part == "images" and not isinstance(each["file_name"], str):
+        return f"file_name {each['file_name']!r}, not a text"
+    needed = {key: each[key] for key in ("height", "width") if part == "images"}
+    optional = {key: each[key] for key in ("area", "iscrowd") if part == "annotations" and each.get(key) is not None}
+    for key, value in {**needed, **optional}.items():
+        least = 1 if key in needed else 0
+        if not _is_number(value) or value < least:
+            return f"{key} {value!r}, not a number from {least}"
     return ""
 
 
@@ -123,9 +145,12 @@ def _faults(
     content: Mapping[str, Any], sizes: Mapping[Any, tuple[int, int]], labels: Mapping[Any, int], *, skip_empty: bool
 ) -> Iterator[tuple[str, str]]:
     """What is wrong, and the first ones of which it is."""
-    for part, key in (("images", "id"), ("images", "file_name"), ("categories", "id"), ("annotations", "id")):
-        counts = Counter(each[key] for each in content[part] if key in each)
+    for part, key in (("images", "id"), ("images", "file_name"), ("categories", "id")):
+        counts = Counter(each[key] for each in content[part])
         yield from _named(f"{part} with the same {key}", [repr(each) for each, count in counts.items() if count > 1])
+    counts = Counter((each["id"], each["image_id"]) for each in content["annotations"] if each.get("id") is not None)
+    twice = [f"{number!r} (image {image!r})" for (number, image), count in counts.items() if count > 1]
+    yield from _named("annotations of an image with the same id", twice)
     if not content["images"]:
         yield "images", "there is none"
     annotations = content["annotations"]
@@ -161,7 +186,8 @@ def _named(problem: str, names: Sequence[str]) -> Iterable[tuple[str, str]]:
 
 
 def _name(annotation: Mapping[str, Any]) -> str:
-    return repr(annotation["id"]) if "id" in annotation else f"one of image {annotation['image_id']!r}"
+    number = annotation.get("id")
+    return f"one of image {annotation['image_id']!r}" if number is None else repr(number)
 
 
 def _is_empty(annotation: Mapping[str, Any]) -> bool:
@@ -196,7 +222,12 @@ def _objects(
         size=size,
         boxes=boxes,
         labels=np.array([labels[each["category_id"]] for each in annotations], dtype=np.int64),
-        areas=np.array([each.get("area", each["bbox"][2] * each["bbox"][3]) for each in annotations], dtype=np.float64),
-        is_crowd=np.array([bool(each.get("iscrowd", 0)) for each in annotations], dtype=bool),
+        areas=np.array([_area(each) for each in annotations], dtype=np.float64),
+        is_crowd=np.array([bool(each.get("iscrowd")) for each in annotations], dtype=bool),
         masks=tuple(each["segmentation"] for each in annotations) if masks else None,
     )
+
+
+def _area(annotation: Mapping[str, Any]) -> float:
+    area, (_, _, width, height) = annotation.get("area"), annotation["bbox"]
+    return width * height if area is None else area

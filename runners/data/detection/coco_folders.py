@@ -9,22 +9,24 @@ survey (`survey/objects.py`). A trial fails on an image that cannot be read, and
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
 from runners.data.decoding import in_mode
 from runners.data.detection.coco_file import CocoFile, read_coco
+from runners.data.detection.coco_images import find_images
 from runners.data.detection.coco_layouts import CocoPlace, find_split
 from runners.data.detection.objects import Objects
 from runners.data.parts import Part
 from runners.data.readers.labelled_images import DECODING_ERRORS, UnreadableImage
 from runners.data.readers.split_folders import SplitNotFound
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, first_of
 
 __all__ = ["CocoSplit", "open_coco"]
 
@@ -41,16 +43,18 @@ class CocoSplit(Dataset):
         objects: of every image; empty where there are `faults`.
         categories: name of every class.
         faults, notes: why it cannot be used, and what is odd about it, as sentences.
-        has_masks: whether every object has a mask.
+        without_masks: annotations without a mask, by name.
     """
 
     def __init__(self, split: str, place: CocoPlace, found: CocoFile, *, in_chans: int) -> None:
         self.split, self.place, self.in_chans = split, place, in_chans
-        self.names: Sequence[str] = found.names
-        self.paths = [os.path.join(place.images, name) for name in found.names]
+        files = find_images(found.names, place.root, place.images)
+        self.names: Sequence[str] = files.names
+        self.paths: Sequence[str] = files.paths
         self.objects: Sequence[Objects] = found.objects
-        self.categories, self.has_masks = found.categories, found.has_masks
-        self.faults, self.notes = [*found.faults, *self._missing()], list(found.notes)
+        self.categories, self.without_masks = found.categories, found.without_masks
+        self.faults = [*found.faults, *(f"{place.name}: {text}" for text in files.faults)]
+        self.notes = [*found.notes, *(f"{place.name}: {text}" for text in files.notes)]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -83,14 +87,6 @@ class CocoSplit(Dataset):
             *(Part(f"images/{name}", "", path) for name, path in zip(self.names, self.paths, strict=True)),
         ]
 
-    def _missing(self) -> list[str]:
-        missing = [path for path in self.paths if not os.path.isfile(path)]
-        if not missing:
-            return []
-        more = f" and {len(missing) - _MOST_NAMED} more" * (len(missing) > _MOST_NAMED)
-        named = ", ".join(missing[:_MOST_NAMED]) + more
-        return [f"{self.place.annotations.name}: {len(missing)} of {len(self)} images are missing: {named}"]
-
 
 def open_coco(
     name: str, root: Path, splits: tuple[str, str], *, in_chans: int, skip_empty: bool = False
@@ -114,7 +110,7 @@ def open_coco(
         except SplitNotFound as err:
             problems.append(_problem(name, str(err), err.hint))
             continue
-        opened.append(CocoSplit(split, place, _read(place.annotations, skip_empty), in_chans=in_chans))
+        opened.append(CocoSplit(split, place, _read(place, skip_empty), in_chans=in_chans))
     if len(opened) == 2 and opened[0].place.annotations == opened[1].place.annotations:
         message = f"the splits {splits[0]!r} and {splits[1]!r} are both {opened[0].place.annotations}"
         problems.append(_problem(name, message, "name two splits"))
@@ -122,23 +118,43 @@ def open_coco(
         raise SpecError(dict.fromkeys(problems))
     train, test = opened
     if not train.faults and not test.faults and train.categories != test.categories:
-        differing = sorted(set(train.categories) ^ set(test.categories)) or ["their order"]
-        test.faults.append(
-            f"{test.place.annotations.name}: other categories than in {train.place.annotations.name}: "
-            f"{', '.join(differing[:_MOST_NAMED])}"
-        )
+        _match_categories(train, test)
     return train, test
 
 
-def _read(path: Path, skip_empty: bool) -> CocoFile:
+def _match_categories(train: CocoSplit, test: CocoSplit) -> None:
+    """Give the objects of the test split the classes of the training split, by the names of the categories.
+
+    Tools that convert one split at a time number the categories as they meet them, and leave out those that they do
+    not meet.
+    """
+    ours, theirs = train.categories, test.categories
+    what = f"than in {train.place.name}"
+    is_named = len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)
+    if not is_named or not set(theirs) <= set(ours):
+        differing = sorted(set(ours) ^ set(theirs)) or ["their order"]
+        named = ", ".join(differing[:_MOST_NAMED])
+        test.faults.append(f"{test.place.name}: other categories {what}: {named}")
+        return
+    labels = np.array([ours.index(name) for name in theirs], dtype=np.int64)
+    test.objects = [dataclasses.replace(each, labels=labels[each.labels]) for each in test.objects]
+    test.categories = ours
+    if lacking := [name for name in ours if name not in theirs]:
+        named = first_of(lacking, _MOST_NAMED)
+        test.notes.append(f"{test.place.name}: {len(lacking)} categories less {what} ({named})")
+    if [name for name in ours if name in theirs] != list(theirs):
+        test.notes.append(f"{test.place.name}: categories in another order {what}, matched by their names")
+
+
+def _read(place: CocoPlace, skip_empty: bool) -> CocoFile:
     """The file, parsed once as long as it does not change: describing, checking and loading all need it."""
-    stat = path.stat()
-    return _parsed(path, stat.st_mtime_ns, stat.st_size, skip_empty)
+    stat = place.annotations.stat()
+    return _parsed(place, stat.st_mtime_ns, stat.st_size, skip_empty)
 
 
 @functools.lru_cache(maxsize=4)
-def _parsed(path: Path, mtime_ns: int, size: int, skip_empty: bool) -> CocoFile:
-    return read_coco(path, skip_empty=skip_empty)
+def _parsed(place: CocoPlace, mtime_ns: int, size: int, skip_empty: bool) -> CocoFile:
+    return read_coco(place.annotations, name=place.name, skip_empty=skip_empty)
 
 
 def _problem(name: str, message: str, hint: str) -> Problem:

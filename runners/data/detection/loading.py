@@ -14,7 +14,7 @@ import torch
 from runners.data.dataset_info import Data, DataInfo
 from runners.data.dense.pair_loader import PairBatches, PairTrainBatches
 from runners.data.detection.objects import Objects, Truth
-from runners.data.detection.sources import describe_coco, describe_drawn, load_coco, load_drawn
+from runners.data.detection.sources import describe_coco, describe_drawn, load_coco, load_drawn, mask_faults
 from runners.data.detection.transforms import EvaluationTransform, TrainingTransform
 from runners.data.epochs import train_batch_size
 from runners.data.holdout import after_holdout, random_holdout
@@ -120,9 +120,8 @@ def _open(task: DetectionSpec, resources: Any, info: DataInfo, img_size: tuple[i
     if info.storage == "memory":
         return load_drawn(task.dataset)
     train, test = load_coco(task.dataset, resources, info, img_size)
-    if task.has_masks and not (train.has_masks and test.has_masks):
-        text = "Mask R-CNN is trained on masks, but some annotations have no segmentation"
-        raise SpecError(problem(task.dataset, text, "write detector: retinanet, which needs boxes only"))
+    if faults := mask_faults(task, train, test):
+        raise SpecError([problem(task.dataset, text, hint) for text, hint in faults])
     return train, test
 
 

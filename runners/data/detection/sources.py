@@ -17,10 +17,19 @@ from runners.data.decoding import imagenet_statistics
 from runners.data.detection.coco_folders import CocoSplit, open_coco
 from runners.data.detection.drawn import DrawnScenes, draw_objects, names_of_scenes
 from runners.data.readers.place import problem
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, first_of
 
-__all__ = ["FAULT_HINT", "describe_coco", "describe_drawn", "load_coco", "load_drawn", "open_coco_folder"]
+__all__ = [
+    "FAULT_HINT",
+    "describe_coco",
+    "describe_drawn",
+    "load_coco",
+    "load_drawn",
+    "mask_faults",
+    "open_coco_folder",
+]
 
+_MOST_NAMED = 3
 FAULT_HINT = (
     "correct the annotations or put the images there; empty_boxes: skip leaves out boxes without width or height"
 )
@@ -79,3 +88,22 @@ def open_coco_folder(dataset: Any, resources: Any) -> tuple[CocoSplit, CocoSplit
         in_chans=dataset.in_chans,
         skip_empty=dataset.empty_boxes == "skip",
     )
+
+
+def mask_faults(task: Any, *splits: CocoSplit) -> list[tuple[str, str]]:
+    """Why a detector that is trained on masks cannot be trained on the splits, each with what to do.
+
+    Args:
+        task: a `DetectionSpec`.
+    """
+    if not task.has_masks:
+        return []
+    return [
+        (
+            f"{each.place.name}: {len(each.without_masks)} annotations without a mask in `segmentation`, which "
+            f"Mask R-CNN needs: {first_of(each.without_masks, _MOST_NAMED)}",
+            "write detector: retinanet, which needs boxes only, or complete the annotations",
+        )
+        for each in splits
+        if each.without_masks
+    ]

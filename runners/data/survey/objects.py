@@ -16,7 +16,7 @@ from runners.data.dataset_info import DataInfo
 from runners.data.detection.coco_folders import CocoSplit
 from runners.data.detection.drawn import names_of_scenes
 from runners.data.detection.objects import Objects
-from runners.data.detection.sources import FAULT_HINT, load_drawn, open_coco_folder
+from runners.data.detection.sources import FAULT_HINT, load_drawn, mask_faults, open_coco_folder
 from runners.data.readers.image_facts import ImageFact, facts_of_files
 from runners.data.readers.place import problem
 from runners.data.survey.findings import as_text, duplicates_between, faults_of, notes_of
@@ -39,6 +39,7 @@ def look_at_objects(task: TaskSpec, resources: Any, *, say: Callable[[str], None
     train, test = open_coco_folder(dataset, resources)
     names = (dataset.train_split, dataset.test_split)
     faults = [(text, FAULT_HINT) for each in (train, test) for text in each.faults]
+    faults += mask_faults(task, train, test)
     notes, shared, facts = [*train.notes, *test.notes], None, ((), ())
     if not faults:
         facts = tuple(facts_of_files(each.paths, str(each.place.images), say=say) for each in (train, test))
@@ -105,13 +106,16 @@ def _other_sizes(split: CocoSplit, found: Sequence[ImageFact]) -> list[str]:
     ]
     more = f" and {len(wrong) - _MOST_NAMED} more" * (len(wrong) > _MOST_NAMED)
     what = f"{len(wrong)} images of another size (high x wide) than the annotations say: "
-    return [f"{split.place.annotations.name}: {what}{', '.join(wrong[:_MOST_NAMED])}{more}"] if wrong else []
+    return [f"{split.place.name}: {what}{', '.join(wrong[:_MOST_NAMED])}{more}"] if wrong else []
 
 
 def _without_objects(train: CocoSplit, test: CocoSplit) -> list[tuple[str, str]]:
     """A split in which there is nothing to learn or nothing to find."""
     return [
-        (f"the split {each.split!r} has no object", "name another split with train_split and test_split")
+        (
+            f"the split {each.split!r} has no object" + " but crowds (iscrowd: 1)" * any(map(len, each.objects)),
+            "name another split with train_split and test_split, or correct iscrowd",
+        )
         for each in (train, test)
-        if not any(len(objects) for objects in each.objects)
+        if all(objects.is_crowd is not None and objects.is_crowd.all() for objects in each.objects)
     ]

@@ -1,8 +1,11 @@
-"""The nine tasks of GLUE on disk: official TSV files, or parquet files as the hub stores them.
+"""The nine tasks of GLUE on disk: official TSV files, or files with the hub's columns.
 
     <data_dir>/CoLA/train.tsv, dev.tsv                     the official layout; MNLI has dev_matched and dev_mismatched
     <data_dir>/CoLA/train-*.parquet, validation-*.parquet  the hub's; the folder may have the hub's name (cola)
+    <data_dir>/CoLA/train.parquet, validation.parquet      what Hugging Face datasets and pandas write: also .tsv, .csv
+    <data_dir>/CoLA/train/data-*.arrow, validation/...     and `save_to_disk`
 
+What a file is, its columns say; labels are names of classes or the hub's numbers.
 Labels of the test sets are not public, so that `dev` is measured, as papers report it. Rows with too few values, of
 which the official QQP has some, are left out and counted, as everyone leaves them out.
 """
@@ -79,33 +82,42 @@ def glue_splits(dataset: GlueSpec, data_dir: str | None) -> tuple[Texts, Texts]:
     return train, _read(dataset, Path(data_dir), f"dev{of_mnli}", f"validation{of_mnli}")
 
 
-def _read(dataset: GlueSpec, root: Path, tsv: str, parquet: str) -> Texts:
+def _read(dataset: GlueSpec, root: Path, tsv: str, hub: str) -> Texts:
     task = GLUE[dataset.task]
     folders = [root / dataset.task, root / task.hub]
     official = folders[0] / f"{tsv}.tsv"
-    if official.is_file():
-        table = read_table(official, columns=task.header, leave_out_short=True)
-        return _texts([table], task, task.inputs, task.target, is_hub=False)
-    for folder in folders:
-        if shards := sorted(folder.glob(f"{parquet}-*.parquet")):
-            return _texts([read_table(shard) for shard in shards], task, task.hub_inputs, "label", is_hub=True)
-    message = f"dataset {dataset.name!r}: there is neither {official} nor {folders[0] / f'{parquet}-*.parquet'}"
-    hint = "unpack the official files of GLUE, or the parquet files of the hub, below resources.data_dir"
+    written = [f"{hub}{end}" for end in ("-*.parquet", ".parquet", ".tsv", ".csv", "/data-*.arrow")]
+    patterns = [(folders[0], official.name), *((folder, name) for folder in folders for name in written)]
+    for folder, name in patterns:
+        if found := sorted(folder.glob(name)):
+            header = (*task.hub_inputs, "label")
+            return _texts(
+                [read_table(path, columns=task.header, header=header, leave_out_short=True) for path in found], task
+            )
+    message = f"dataset {dataset.name!r}: there is neither {official} nor {folders[0] / f'{hub}-*.parquet'}"
+    hint = (
+        "unpack the official files of GLUE, the parquet files of the hub, or what Hugging Face datasets write "
+        f"({', '.join(written[1:])}) below resources.data_dir"
+    )
     raise SpecError(Problem(message, path="task.dataset", hint=hint))
 
 
-def _texts(tables: list[Table], task: GlueTask, inputs: tuple[str, ...], target: str, *, is_hub: bool) -> Texts:
+def _texts(tables: list[Table], task: GlueTask) -> Texts:
     columns, path = tables[0].columns, tables[0].path
     table = Table(
         path, columns, [row for each in tables for row in each.rows], [n for each in tables for n in each.lines]
     )
-    names = tuple(map(str, range(len(task.classes)))) if is_hub else task.classes
-    short = sum(each.short for each in tables)
+    is_official = path.suffix == ".tsv" and not {*task.hub_inputs, "label"} <= set(columns)
+    inputs, target = (task.inputs, task.target) if is_official else (task.hub_inputs, "label")
+    numbers = tuple(map(str, range(len(task.classes))))
+    is_numbered = not is_official and bool(set(numbers) & {str(value) for value in table.column(target)})
     return Texts(
         texts=texts_of(table, inputs, may_be_empty=True),
-        labels=classes_of(table, target, names) if task.classes else numbers_of(table, target),
+        labels=classes_of(table, target, numbers if is_numbered else task.classes)
+        if task.classes
+        else numbers_of(table, target),
         files=tuple((each.path.name, each.path) for each in tables),
         lines=table.lines,
-        notes=(f"{path.name}: {short} rows with too few values are left out",) if short else (),
+        notes=tuple(note for each in tables for note in each.notes),
         class_names=task.classes,
     )

@@ -38,7 +38,8 @@ def _texts(dataset: TextTableSpec, table: Table, names: tuple[str, ...]) -> Text
     texts = texts_of(table, dataset.input_key, option="input_key")
     table.column(key, key="target_key")
     labels = classes_of(table, key, names) if names else numbers_of(table, key)
-    return Texts(texts, labels, ((table.path.name, table.path),), table.lines, class_names=names)
+    files = ((table.path.name, table.path),)
+    return Texts(texts, labels, files, table.lines, notes=table.notes, class_names=names)
 
 
 def _file(dataset: TextTableSpec, folder: Path, split: str) -> Path:
@@ -48,4 +49,7 @@ def _file(dataset: TextTableSpec, folder: Path, split: str) -> Path:
     names = ", ".join(f"{split}{suffix}" for suffix in SUFFIXES)
     text = f"there are {' and '.join(path.name for path in found)}" if found else f"there is none of {names}"
     hint = "keep one of them" if found else "put the table there, or name another split, or change resources.data_dir"
+    if not found and (in_parts := sorted(folder.glob(f"{split}-*.parquet")) or sorted(folder.glob(f"{split}/*.arrow"))):
+        text += f", only {in_parts[0].relative_to(folder)}"
+        hint = f"write it as one file: Dataset.to_parquet('{split}.parquet')"
     raise SpecError(Problem(f"dataset {dataset.name!r}: {text} in {folder}", path="task.dataset", hint=hint))

@@ -44,12 +44,13 @@ def test_every_fault_is_found_at_once_with_the_files(plain):
     plain.save(plain.map("train", 1), plain.pixels(1))
     plain.save(plain.map("train", 2), np.full((4, 8), 7, np.uint8))
     plain.save(plain.image("train", 5), plain.pixels(5))
-    Image.fromarray(np.ones((6, 8), np.uint16)).save(plain.map("train", 5))
+    Image.fromarray(np.full((6, 8), 256, np.uint16)).save(plain.map("train", 5))
     root = plain.root
     assert survey(plain).faults == (
         f"1 image of the split 'train' cannot be read: {root}/train/0.png: it is no image that can be read",
         f"2 label maps of the split 'train' cannot be used: {root}/labels_train/1.png: it has colours: labels are the "
-        f"numbers of one channel; {root}/labels_train/5.png: it has 16 bits a pixel: labels have 8",
+        f"numbers of one channel; {root}/labels_train/5.png: it has 16 bits a pixel and numbers up to "
+        "256: labels are up to 255",
         f"1 label map of the split 'train' with another size (high x wide) than the image: "
         f"{root}/labels_train/2.png: 4 x 8 instead of 6 x 8",
         f"1 label map of the split 'train' with labels other than 0 to 4 and 255: {root}/labels_train/2.png: 7",

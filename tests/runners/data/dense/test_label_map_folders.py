@@ -87,7 +87,8 @@ def test_a_folder_without_a_known_layout_is_refused_with_all_layouts(tmp_path):
     assert problem.message == (f"dataset 'folder/toy': {tmp_path} has no folders of images and label maps, only images")
     assert problem.hint == (
         "known layouts are ADE20K: images/SPLIT and annotations/SPLIT; "
-        "Cityscapes: leftImg8bit/SPLIT and gtFine/SPLIT; plain: SPLIT and labels_SPLIT"
+        "Cityscapes: leftImg8bit/SPLIT and gtFine/SPLIT; plain: SPLIT and labels_SPLIT; what another tool wrote "
+        "can be arranged as the last of them"
     )
 
 

@@ -72,6 +72,12 @@ def test_grey_labels_of_few_bits_are_not_enlarged(bits):
     assert np.array_equal(read_label_map(stream), STORED)
 
 
+def test_labels_of_16_bits_are_read_where_they_are_small():
+    """OpenCV and imageio write arrays of 16 bits as they are, as do exports of KITTI's format."""
+    stream = encoded(Image.fromarray(np.where(STORED == 3, 255, STORED).astype(np.uint16)))
+    assert read_label_map(stream).tolist() == [[0, 1, 2], [255, 0, 1]]
+
+
 def test_labels_of_one_bit_are_0_and_1():
     assert read_label_map(encoded(Image.fromarray(STORED > 0))).tolist() == [[0, 1, 1], [1, 0, 1]]
 
@@ -79,15 +85,25 @@ def test_labels_of_one_bit_are_0_and_1():
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
-        (encoded(Image.fromarray(STORED).convert("RGB")), "it has colours: labels are the numbers of one channel"),
+        (
+            encoded(Image.fromarray(np.stack([STORED, STORED, 2 * STORED], axis=2))),
+            "it has colours: labels are the numbers of one channel",
+        ),
+        (
+            encoded(Image.fromarray(STORED).convert("RGB")),
+            "it has three channels, which are equal: store one of them",
+        ),
         (encoded(Image.fromarray(STORED).convert("LA")), "it has an alpha channel beside the labels"),
-        (encoded(Image.fromarray(STORED.astype(np.uint16))), "it has 16 bits a pixel: labels have 8"),
+        (
+            encoded(Image.fromarray(STORED.astype(np.uint16) + 300)),
+            "it has 16 bits a pixel and numbers up to 303: labels are up to 255",
+        ),
         (
             encoded(Image.fromarray(STORED), "JPEG"),
             "it is a JPEG file: label maps are PNG, which keeps every number as it is",
         ),
     ],
-    ids=["colours", "alpha", "16 bits", "jpeg"],
+    ids=["colours", "equal channels", "alpha", "16 bits", "jpeg"],
 )
 def test_what_is_no_label_map_is_refused(stream, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011

@@ -35,7 +35,10 @@ def test_missing_areas_and_crowds_have_their_defaults(write, content):
     assert train.objects[0].areas.tolist() == [80, 60]  # 3 x 20
     assert train.objects[0].is_crowd.tolist() == [False, True]
     assert train.objects[2].areas.tolist() == [24]
-    assert train.notes == ["instances_train.json: 1 of 3 images without objects"]
+    assert train.notes == [
+        "instances_train.json: 1 of 3 objects are crowds, which are not trained on",
+        "instances_train.json: 1 of 3 images without objects",
+    ]
 
 
 def test_targets_have_no_crowds(write, content):
@@ -79,7 +82,7 @@ def test_everything_that_is_wrong_is_named_at_once(write, content):
     images, annotations = content["images"], content["annotations"]
     images.append({"id": 7, "file_name": "d.png", "height": 20, "width": 30})
     annotations[0]["bbox"] = [2, 4, 40, 8]
-    annotations[1] |= {"id": 6, "category_id": 4, "segmentation": {"size": [30, 20], "counts": [600]}}
+    annotations[1] |= {"id": 0, "category_id": 4, "segmentation": {"size": [30, 20], "counts": [600]}}
     annotations[2]["bbox"] = [1, 1, 0, 6]
     annotations.append(
         {"id": 8, "image_id": 11, "category_id": 3, "bbox": [1, 1, 2, 2], "segmentation": [[1, 1, 2, 2]]}
@@ -88,13 +91,13 @@ def test_everything_that_is_wrong_is_named_at_once(write, content):
     train, _ = opened(write(content))
     assert train.faults == [
         "instances_train.json: 1 images with the same id: 7",
-        "instances_train.json: 1 annotations with the same id: 6",
+        "instances_train.json: 1 annotations of an image with the same id: 0 (image 7)",
         "instances_train.json: 1 annotations of an image that is not in `images`: 8 (image 11)",
-        "instances_train.json: 1 annotations of a category that is not in `categories`: 6 (category 4)",
+        "instances_train.json: 1 annotations of a category that is not in `categories`: 0 (category 4)",
         "instances_train.json: 1 annotations whose box has no width or no height: 6",
         "instances_train.json: 1 annotations whose box is outside its image: 0 [2, 4, 40, 8]",
         "instances_train.json: 1 annotations with a polygon of fewer than 3 points or an odd number of coordinates: 9",
-        "instances_train.json: 1 annotations whose run lengths have another size than the image: 6",
+        "instances_train.json: 1 annotations whose run lengths have another size than the image: 0",
         f"instances_train.json: 1 of 4 images are missing: {train.place.images / 'd.png'}",
     ]
 
@@ -133,6 +136,20 @@ def test_splits_with_other_categories_are_refused(write, content):
             '"bbox": [1, 2, NaN, 3]}]}',
             "has in annotations[0] the bbox [1, 2, nan, 3], not four finite numbers",
         ),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "height": null, "width": 3}], "annotations": [], '
+            '"categories": []}',
+            "has in images[0] the height None, not a number from 1",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": 7, "height": 3, "width": 3}], "annotations": [], "categories": []}',
+            "has in images[0] the file_name 7, not a text",
+        ),
+        (
+            '{"images": [], "categories": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 2, 3], '
+            '"iscrowd": "0"}]}',
+            "has in annotations[0] the iscrowd '0', not a number from 0",
+        ),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path, text, fault):
@@ -150,7 +167,8 @@ def test_a_split_that_is_not_there_is_refused_with_what_is(write, content):
         "task.dataset",
         f"dataset 'coco/set': there are no annotations of the split 'test' below {root}, only instances_train.json, "
         "instances_val.json",
-        "known are annotations/instances_test2017.json beside test2017/, and instances_test.json beside test/; "
+        "known are annotations/instances_test2017.json beside test2017/, annotations/instances_test.json beside "
+        "images/test/, instances_test.json beside test/, and _annotations.coco.json in test/; "
         "train_split and test_split name the splits",
     )
     with pytest.raises(SpecError, match="the splits 'val' and 'validation' are both"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_images_of_folders_are_evaluated_alone(write, content):
 def test_mask_rcnn_needs_masks_and_retinanet_does_not(write, content):
     del content["annotations"][2]["segmentation"]
     root = write(content)
-    with pytest.raises(SpecError, match="Mask R-CNN is trained on masks, but some annotations have no segmentation"):
+    with pytest.raises(SpecError, match="1 annotations without a mask in `segmentation`, which Mask R-CNN needs: 6"):
         loaded(coco(root)[0], resources=coco(root)[1])
     task, resources = coco(root, detector="retinanet")
     _, targets = next(loaded(task, resources=resources, batch_size=3).train.epoch(1))
@@ -122,6 +123,22 @@ def test_the_survey_states_objects_and_refuses_faults(write, content):
     assert [each.message for each in look_at_dataset(task, resources).faults] == [
         "dataset 'coco/set': instances_train.json: 1 images of another size (high x wide) than the annotations say: "
         "b.png: 20 x 30 instead of 21 x 30"
+    ]
+
+
+def test_the_survey_refuses_what_only_the_trial_would_notice(write, content):
+    """Objects without masks, and (Datumaro's run lengths) a split in which every object is a crowd."""
+    for each in content["annotations"]:
+        each["iscrowd"] = 1
+    del content["annotations"][0]["segmentation"]
+    task, resources = coco(write(content))
+    assert [each.message for each in look_at_dataset(task, resources).faults] == [
+        "dataset 'coco/set': instances_train.json: 1 annotations without a mask in `segmentation`, which "
+        "Mask R-CNN needs: 0",
+    ]
+    task, resources = coco(Path(resources.data_dir) / "set", detector="retinanet")
+    assert [each.message for each in look_at_dataset(task, resources).faults] == [
+        "dataset 'coco/set': the split 'train' has no object but crowds (iscrowd: 1)",
     ]
 
 

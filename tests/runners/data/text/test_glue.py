@@ -126,5 +126,6 @@ def test_missing_files_are_named_in_both_layouts(tmp_path):
         read(tmp_path, "CoLA")
     assert str(caught.value).replace(str(tmp_path), "DIR") == (
         "task.dataset: dataset 'glue/CoLA': there is neither DIR/CoLA/train.tsv nor DIR/CoLA/train-*.parquet\n"
-        "  unpack the official files of GLUE, or the parquet files of the hub, below resources.data_dir"
+        "  unpack the official files of GLUE, the parquet files of the hub, or what Hugging Face datasets write\n"
+        "    (train.parquet, train.tsv, train.csv, train/data-*.arrow) below resources.data_dir"
     )
