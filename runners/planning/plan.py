@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from torch import nn
-
-from modelzoo.factory.sameness import build_the_same
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan
 from results.store.records import DataSummary, Origin, Retuned
-from runners.data import DataInfo, describe_dataset, train_batch_size
+from runners.data import DataInfo, describe_dataset
 from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
+from runners.planning.same_experiment import is_same_experiment
 from runners.tasks import TASKS
 from runners.training import training_relations
 from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
@@ -38,7 +34,6 @@ from search_space import (
     unmet_requirements,
     variants,
 )
-from search_space.schema.trial import TrainSpec
 from search_space.settings.naming import describe_parameter
 from search_space.settings.training_relations import BrokenRelation
 
@@ -349,37 +344,13 @@ def _located(file: SweepFile) -> Iterator[None]:
 
 def _twin(plan: Plan, variant: Variant) -> str:
     """Name of an earlier variant that is the same experiment under other words; empty if there is none."""
-    setting, cost = variant.setting, plan.cost_of(variant)
+    cost = plan.cost_of(variant)
     for entry in plan.entries:
-        other = entry.variant.setting
-        if entry.reasons or other.arch.weights != setting.arch.weights:
+        if entry.reasons or plan.cost_of(entry.variant) != cost:
             continue
-        if _in_effect(plan, other) != _in_effect(plan, setting):
-            continue
-        if plan.cost_of(entry.variant) != cost:
-            continue
-        task, data = TASKS[setting.task.name], plan.dataset_of(variant)
-        if task.input_size(setting, data) == task.input_size(other, data) and build_the_same(
-            *(functools.partial(_built, each, data) for each in (other, setting))
-        ):
+        if is_same_experiment(entry.variant.setting, variant.setting, plan.describe):
             return entry.variant.name
     return ""
-
-
-def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
-    return TASKS[setting.task.name].build(setting, info, seed=seed)
-
-
-def _in_effect(plan: Plan, setting: Setting) -> tuple[object, TrainSpec]:
-    """The options of task and training as they take effect: no batch has more images than the dataset, without a
-    warm-up its options are unused, and crops may give the same input."""
-    train, update = setting.train, dict[str, Any]()
-    if not train.recalibrate_bn:  # which draws its sample by the batch size as it is written
-        update["batch_size"] = train_batch_size(train, plan.describe(setting.task).num_train)
-    if not train.warmup_epochs:
-        update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
-    measured = TASKS[setting.task.name].measured_in_effect(setting, plan.describe(setting.task))
-    return measured, train.model_copy(update=update)
 
 
 def _matched(plan: Plan, variant: Variant) -> tuple[Variant, list[str]]:

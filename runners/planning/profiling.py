@@ -30,7 +30,7 @@ from runners.training.diagnostics import PROBED_AT_ONCE, probe_model
 from runners.training.evaluation import Evaluation
 from runners.training.gpu.cuda_graph import capture_forward
 from runners.training.gpu.kernels import in_fast_layout
-from runners.training.numerics import numerics
+from runners.training.gpu.numerics import numerics
 from runners.training.state import TrainingState
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec

@@ -30,9 +30,9 @@ from runners.training.diagnostics import probe_model
 from runners.training.evaluation import Evaluation
 from runners.training.gpu.cuda_graph import capture_forward
 from runners.training.gpu.kernels import in_fast_layout
+from runners.training.gpu.numerics import numerics
 from runners.training.kept_samples import keep_predicted
 from runners.training.loop import Curves, Report, train_model
-from runners.training.numerics import numerics
 from runners.training.precision import Precision, resolved
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.trials.outcome import NonFiniteLoss, Outcome

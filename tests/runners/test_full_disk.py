@@ -74,7 +74,7 @@ def expected(run, tmp_path):
 def test_wherever_the_space_ends_the_run_says_so_and_goes_on_later(run, disk, expected):
     """From nothing at all to nearly enough, page after page: each time another file is the one that does not fit."""
     codes = []
-    for pages in (0, 1, 2, 3, 4, 6, 8, 12, 20):
+    for pages in (0, 1, 2, 3, 4, 6, 8, 12, 20, 32):
         directory = disk / f"run{pages}"
         filler = fill(disk, but_pages=pages)
         done = run(directory)

@@ -123,7 +123,8 @@ class GpuShares:
             return
         if self._is_real:
             settings = [variant.setting for variant in missing.values()]
-            measured = peaks_on_gpu(settings, self._plan.sweep.resources, is_stopping=self._is_stopping)
+            resources = self._plan.resources_of(next(iter(missing.values())))
+            measured = peaks_on_gpu(settings, resources, is_stopping=self._is_stopping)
         else:
             measured = map(self._estimate, missing.values())
         for key, peak in zip(missing, measured, strict=False):  # fewer where the run is to stop
@@ -234,7 +235,7 @@ def _measured_peaks(settings: list[str], resources: str) -> Iterator[float]:
 
 def _peak(setting: Setting, resources: Resources) -> float:
     try:
-        probe = probe_trial(setting, resources, device="cuda", max_seconds=1.0)
+        probe = probe_trial(setting, resources, max_seconds=1.0)
     except Exception as err:
         if lack_of_memory(err) is None:
             raise

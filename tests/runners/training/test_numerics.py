@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modelzoo.attention.reattention import Reattention
-from runners.training.numerics import numerics
+from runners.training.gpu.numerics import numerics
 from runners.training.precision import resolved
 from runners.training.trial import run_trial
 from search_space.parsing.errors import SpecError

@@ -1,0 +1,52 @@
+"""Whether two settings are one experiment under other words: the same model and weights, trained the same way.
+
+Two rows of one experiment would be compared with each other as if their seeds were twice as many. Options that have no
+effect together with others (a warm-up rate without a warm-up) and words for the same architecture are looked through;
+the models are compared weight by weight, as they are initialised.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from modelzoo.factory.sameness import build_the_same
+from runners.data import DataInfo, train_batch_size
+from runners.tasks import TASKS
+from search_space import Setting, TaskSpec
+from search_space.schema.trial import TrainSpec
+
+__all__ = ["is_same_experiment"]
+
+
+def is_same_experiment(one: Setting, other: Setting, describe: Callable[[TaskSpec], DataInfo]) -> bool:
+    """Compare two settings, which can be built and cost the same.
+
+    Args:
+        describe: returns sizes and counts of a task's dataset.
+    """
+    if one.arch.weights != other.arch.weights or _in_effect(one, describe) != _in_effect(other, describe):
+        return False
+    task, data = TASKS[other.task.name], describe(other.task)
+    if task.input_size(other, data) != task.input_size(one, data):
+        return False
+    return build_the_same(*(functools.partial(_built, each, data) for each in (one, other)))
+
+
+def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
+    return TASKS[setting.task.name].build(setting, info, seed=seed)
+
+
+def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tuple[object, TrainSpec]:
+    """The options of task and training as they take effect: no batch has more images than the dataset, without a
+    warm-up its options are unused, and crops may give the same input."""
+    train, update = setting.train, dict[str, Any]()
+    if not train.recalibrate_bn:  # which draws its sample by the batch size as it is written
+        update["batch_size"] = train_batch_size(train, describe(setting.task).num_train)
+    if not train.warmup_epochs:
+        update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
+    measured = TASKS[setting.task.name].measured_in_effect(setting, describe(setting.task))
+    return measured, train.model_copy(update=update)
