@@ -115,6 +115,7 @@ def test_gpus_of_a_connected_cluster_are_those_of_its_nodes(ray_cluster):
     assert gpus_of_engine("ray", None) == 1
 
 
+@pytest.mark.slow
 def test_trials_after_a_device_side_assert_train_in_processes_of_their_own(plan_of, tmp_path, monkeypatch, capsys):
     """CUDA answers a process with errors only once a kernel has failed there. The children here find no such trouble,
     because the function that fails is replaced in this process alone."""
@@ -195,6 +196,7 @@ def test_a_node_without_the_gpu_that_it_declares_is_set_aside_at_once(plan_of, a
     assert "(CUDA_VISIBLE_DEVICES=0)" in failed[0].failure.message
 
 
+@pytest.mark.slow
 def test_memory_returns_between_trials_on_a_gpu(plan_of, tmp_path, monkeypatch):
     """What a failed trial has left would be missing to the next one."""
     monkeypatch.setenv("ARCHSWEEP_PRETEND_GPUS", "1")

@@ -86,7 +86,7 @@ def test_shares_without_room_for_a_context_are_refused_before_anything_runs():
 HELD = """
 import json, sys, types, torch
 torch.cuda.is_available = lambda: True
-torch.cuda.get_device_properties = lambda device: types.SimpleNamespace(total_memory=float(sys.argv[1]) * 2**30)
+torch.cuda.get_device_properties = lambda device: types.SimpleNamespace(total_memory=total * 2**30)
 def held(fraction, device=None):
     print(json.dumps(fraction))
     raise RuntimeError("far enough")
@@ -94,27 +94,26 @@ torch.cuda.set_per_process_memory_fraction = held
 import runners.engines.ray.trial_process as trial_process
 class Connection:
     def send(self, message): print(json.dumps(message))
-job = {"resources": json.loads(sys.argv[2]), "checkpoints": {"grace_seconds": 1}, "log": ""}
-trial_process.main(Connection(), job)
+for total, resources in json.loads(sys.argv[1]):
+    print("next")
+    job = {"resources": resources, "checkpoints": {"grace_seconds": 1}, "log": ""}
+    trial_process.main(Connection(), job)
 """
 
 
-def held(total_gib, resources):
-    """The fraction of a pretended GPU that a trial's allocator is held to, or the failure of the trial."""
-    command = [sys.executable, "-c", HELD, str(total_gib), resources.model_dump_json()]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[0])
-
-
 def test_a_trial_is_held_to_its_share_without_the_context_however_it_was_given():
-    """In a process of its own, because torch.cuda is replaced."""
-    assert held(24, Resources(gpus=0.25)) == pytest.approx((6 - 0.75) / 24)
-    assert held(24, Resources(gpus=0.25, gpu_memory=4.5)) == pytest.approx((6 - 0.75) / 24)
-    for whole in (Resources(gpus=1), Resources()):  # the first thing that fails is then the missing trial
-        assert held(24, whole)[1]["message"] == "'trial'"
-
-
-def test_a_trial_with_too_small_a_share_says_so():
-    kind, failure = held(8, Resources(gpus=0.05))
-    assert (kind, failure["type"]) == ("failure", "SpecError")
-    assert "0.05 of a GPU of 8 GiB is 0.4 GiB, and the CUDA context of a trial" in failure["message"]
+    """On pretended GPUs, in a process of its own, because torch.cuda is replaced."""
+    cases = [
+        (24.0, Resources(gpus=0.25)),
+        (24.0, Resources(gpus=0.25, gpu_memory=4.5)),
+        (24.0, Resources(gpus=1)),
+        (8.0, Resources(gpus=0.05)),
+    ]
+    given = json.dumps([(total, resources.model_dump(mode="json")) for total, resources in cases])
+    done = subprocess.run([sys.executable, "-c", HELD, given], capture_output=True, text=True, check=True)
+    by_share, by_memory, whole, too_small = (json.loads(part.splitlines()[1]) for part in done.stdout.split("next")[1:])
+    assert by_share == pytest.approx((6 - 0.75) / 24)
+    assert by_memory == pytest.approx((6 - 0.75) / 24)
+    assert whole[1]["message"] == "'trial'"  # not held; the first thing that fails is the missing trial
+    assert (too_small[0], too_small[1]["type"]) == ("failure", "SpecError")
+    assert "0.05 of a GPU of 8 GiB is 0.4 GiB, and the CUDA context of a trial" in too_small[1]["message"]

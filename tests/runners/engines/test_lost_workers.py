@@ -86,10 +86,11 @@ def killed_worker():
             "its worker failed 2 times: ModuleNotFoundError: No module named 'a_package_that_this_node_lacks'",
         ),
         (killed_worker, "WorkerDied", "its worker was lost 2 times (node failure or out of memory)"),
-        (
+        pytest.param(
             worker_without_memory,
             "OutOfMemory",
             f"its worker failed 2 times: ray.exceptions.OutOfMemoryError: {LACK}",
+            marks=pytest.mark.slow,
         ),
     ],
 )

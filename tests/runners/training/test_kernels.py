@@ -57,7 +57,9 @@ def test_channels_last_where_convolutions_dominate(content, device, amp, is_chan
     assert all(weight.is_contiguous() != is_changed for weight in kernels)
 
 
-@pytest.mark.parametrize("content", [SEGMENTATION, RESNET], ids=["segmentation", "resnet"])
+@pytest.mark.parametrize(
+    "content", [pytest.param(SEGMENTATION, marks=pytest.mark.slow), RESNET], ids=["segmentation", "resnet"]
+)
 def test_the_layout_changes_neither_values_nor_gradients(content):
     """In double precision, so that the order of sums does not hide an error."""
     setting = setting_of(content)
