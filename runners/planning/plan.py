@@ -18,7 +18,9 @@ from runners.planning.refused_choices import refused_choices
 from runners.planning.same_experiment import is_same_experiment
 from runners.tasks import TASKS
 from runners.training import training_relations
+from runners.training.device import kind_of_device
 from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
+from runners.training.precision import WITHOUT_GPU, reason_against_precision
 from search_space import (
     Problem,
     Resources,
@@ -286,8 +288,8 @@ def make_plan(
         raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])
     if refused := refused_choices(sweep, plan.training_relations, plan.cost_of):
         raise SpecError([file.problem(each.path, each.message, each.hint, at_key=each.at_key) for each in refused])
-    if reason := reason_against_graph(sweep.baseline, plan.describe(sweep.baseline.task), sweep.resources):
-        raise SpecError(file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH))
+    if against := _against_device(plan, sweep.baseline, sweep.resources):
+        raise SpecError(against)
     if sweep.search:
         return plan
     untrainable: dict[str, Problem] = {}  # by message: only the first variant with a fault is named
@@ -306,9 +308,8 @@ def make_plan(
             text = f"the variant {variant.name!r} has no metric {sweep.metric!r}, by which the sweep compares"
             hint = f"it has {', '.join(variant.setting.task.measured)}"
             untrainable.setdefault(sweep.metric, file.problem(("metric",), text, hint))
-        given = None if reasons else (variant.setting, plan.dataset_of(variant), plan.resources_of(variant))
-        if given and (reason := reason_against_graph(*given)):
-            untrainable.setdefault(reason, file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH))
+        if not reasons and (against := _against_device(plan, variant.setting, plan.resources_of(variant))):
+            untrainable.setdefault(against.message, against)
         if not reasons and (twin := _twin(plan, variant)):
             reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:
@@ -324,6 +325,16 @@ def make_plan(
     if not plan.variants:
         raise SpecError([Problem("no variant is left to run", hint="see `require` and `space`")])
     return plan
+
+
+def _against_device(plan: Plan, setting: Setting, resources: Resources) -> Problem | None:
+    """What the device of these resources cannot do for a setting."""
+    if reason := reason_against_precision(setting.train.amp, kind_of_device(resources)):
+        hint = f"{WITHOUT_GPU}, or give the trials a GPU (--gpus-per-trial 1)"
+        return plan.file.problem("baseline.train.amp", reason, hint)
+    if reason := reason_against_graph(setting, plan.describe(setting.task), resources):
+        return plan.file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH)
+    return None
 
 
 @contextlib.contextmanager

@@ -24,7 +24,10 @@ from torch.optim import Optimizer
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["Precision", "resolved"]
+__all__ = ["WITHOUT_GPU", "Precision", "reason_against_precision", "resolved"]
+
+WITHOUT_GPU = "write auto, bfloat16 or off"
+"""Precisions of every device."""
 
 
 def resolved(amp: str, device: torch.device) -> str:
@@ -34,19 +37,19 @@ def resolved(amp: str, device: torch.device) -> str:
     return "float32" if amp == "off" else amp
 
 
+def reason_against_precision(amp: str, device: str) -> str:
+    """Why trials on this kind of device have no such precision; empty where they have."""
+    needs_gpu = amp in ("tf32", "float16") and device != "cuda"
+    return f"{amp!r} needs a GPU, but the trial runs on {device!r}" if needs_gpu else ""
+
+
 class Precision:
     """Autocast for forward passes, and the matching optimiser step."""
 
     def __init__(self, amp: str, device: torch.device) -> None:
+        if reason := reason_against_precision(amp, device.type):
+            raise SpecError(Problem(reason, path="train.amp", hint=WITHOUT_GPU))
         amp = resolved(amp, device)
-        if amp in ("tf32", "float16") and device.type != "cuda":
-            raise SpecError(
-                Problem(
-                    f"{amp!r} needs a GPU, but the trial runs on {device.type!r}",
-                    path="train.amp",
-                    hint="write auto, bfloat16 or off",
-                )
-            )
         self._device = device
         self._dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(amp)
         self._scaler = NativeScaler(device=device.type) if amp == "float16" else None

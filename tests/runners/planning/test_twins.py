@@ -62,3 +62,9 @@ def test_training_options_without_effect_are_no_rows():
     assert kept == ["baseline", "batch_size=2000"]
     assert list(found) == ["batch_size=3000", "warmup_lr=0.1"]
     assert found["batch_size=3000"].startswith("builds the same model as 'batch_size=2000'")
+
+
+def test_softmax_attention_has_no_map_to_round():
+    kept, found = dropped("{train.map_precision: [as_amp], arch.attention: [refiner]}")
+    assert kept == ["baseline", "attention=refiner"]
+    assert list(found) == ["map_precision=as_amp"]
