@@ -6,7 +6,7 @@ convolution, which in bfloat16 has 8 significant bits. So the maps are computed 
 product with V, whatever autocast asks for. A mechanism with kinks behind its norms also needs q and k in float32:
 their rounding decides on which side of a kink an entry falls, and with it about a whole gradient.
 
-`as_amp` leaves the maps to autocast, as trainings with the released code did (in float16).
+`as_amp` leaves the maps to autocast.
 """
 
 from __future__ import annotations
