@@ -20,8 +20,13 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 def switches():
     backends = torch.backends
+    if hasattr(backends.cudnn, "conv"):
+        products = backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision
+    else:  # torch 2.8
+        kinds = backends.cuda.matmul, backends.cudnn
+        products = tuple("tf32" if kind.allow_tf32 else "ieee" for kind in kinds)
     return {
-        "products": (backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision),
+        "products": products,
         "deterministic": (torch.are_deterministic_algorithms_enabled(), backends.cudnn.deterministic),
         "filling": torch.utils.deterministic.fill_uninitialized_memory,
     }
