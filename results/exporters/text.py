@@ -66,7 +66,7 @@ def _write(fitting: _Fitting, limit: int, stream: TextIO) -> None:
             ]
             _write_lines(stream, lines, widths, aligns)
     stream.write(rule)
-    for note in (*layout.notes(without={"print"} if has_changes else {"print", "optional"}), *fitting.notes):
+    for note in (*layout.notes(without={"print", *fitting.lacks}), *fitting.notes):
         stream.write("\n".join(_wrap(visible(note), of_notes)) + "\n")
 
 
@@ -92,6 +92,12 @@ class _Fitting:
     has_changes: bool = True
     verdicts: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Parts of the table that need no sentence of the caption."""
+        has_spread = self.layout.is_transposed or any(column.name == "delta_std" for column in self.columns)
+        return ("spread",) * (not has_spread) + ("changes",) * (not self.has_changes)
 
     @property
     def notes(self) -> tuple[str, ...]:

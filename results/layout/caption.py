@@ -34,11 +34,12 @@ _SELECTIONS = {
 class Sentence:
     """Sentence of the caption, and the part of the table that it refers to.
 
-    `table`: any; `optional`: the optional columns and changes of cost; `print`: bold and underlined print.
+    `table`: any; `spread`: the standard deviations of the differences; `changes`: those of cost; `print`: bold and
+    underlined print.
     """
 
     text: str
-    refers_to: Literal["table", "optional", "print"] = "table"
+    refers_to: Literal["table", "spread", "changes", "print"] = "table"
 
 
 def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple[Sentence, ...]:
@@ -216,7 +217,7 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
         spread = (
             f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."
         )
-        yield Sentence(spread, "optional")
+        yield Sentence(spread, "spread")
 
 
 def interval_name(table: AblationTable) -> str:
@@ -338,7 +339,7 @@ def _costs(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if parts:
         yield Sentence("; ".join(parts) + ".")
     if any(cost in shown for row in table.rows for cost in row.cost_changes):
-        yield Sentence("Brackets behind a cost: its change against the baseline.", "optional")
+        yield Sentence("Brackets behind a cost: its change against the baseline.", "changes")
 
 
 def _compute(table: AblationTable) -> Iterable[str]:

@@ -91,7 +91,7 @@ def _transposed(layout: Layout, table: AblationTable) -> Layout:
     variants = tuple(
         Column(
             row.variant_id,
-            f"{row.study}: {cell.value}" if table.studies else cell.value,
+            f"{row.study}: {cell.value}" if row.study else cell.value,
             "right",
             tuple(column.cells[index] for column in rest),
             drop_priority=0 if index == 0 else len(table.rows) - index,  # the last go first
@@ -99,7 +99,15 @@ def _transposed(layout: Layout, table: AblationTable) -> Layout:
         )
         for index, (row, cell) in enumerate(zip(table.rows, names.cells, strict=True))
     )
-    return replace(layout, columns=(heads, *variants), groups=(Group("", 0, len(rest)),), is_transposed=True)
+    # What the titles of the groups say of the runs.
+    particulars = tuple(f"{_study_title(study)}." for study in table.studies if study.particulars)
+    return replace(
+        layout,
+        columns=(heads, *variants),
+        groups=(Group("", 0, len(rest)),),
+        footnotes=(*particulars, *layout.footnotes),
+        is_transposed=True,
+    )
 
 
 def _groups(table: AblationTable) -> tuple[Group, ...]:

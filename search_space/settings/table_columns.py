@@ -76,6 +76,8 @@ class ChosenTable(Protocol):
     def sort(self) -> str | None: ...
     @property
     def label(self) -> str | None: ...
+    @property
+    def caption(self) -> str | None: ...
 
 
 def component_column(name: str) -> str:
@@ -139,6 +141,8 @@ def table_issues(
                 yield Issue(("sort",), f"unknown direction {direction!r}", "known: asc, desc.")
             else:
                 yield Issue(("sort",), f"unknown column {column!r}", hint)
+    if chosen.caption is not None and not chosen.caption.strip():
+        yield Issue(("caption",), "an empty caption", "leave it out for the name of the sweep")
     if chosen.label is not None and not _LABEL.fullmatch(chosen.label):
         hint = "letters, digits and : . _ + / -, the first a letter or digit, such as tab:attention"
         yield Issue(("label",), f"not a label that LaTeX takes: {chosen.label!r}", hint)

@@ -115,6 +115,7 @@ class _Chosen:
     digits: dict[str, int]
     sort: str | None
     label: str | None
+    caption: str | None
 
 
 def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
@@ -130,10 +131,13 @@ def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
     given = None if asked.columns is None else tuple(name.strip() for name in asked.columns.split(",") if name.strip())
     if given == ():
         problems.append(Problem("names no column", where="--columns", hint="for example --columns variant,top1,delta"))
-    if asked.caption is not None and not asked.caption.strip():
-        problems.append(Problem("an empty caption", where="--caption"))
-    columns = given or made.format.columns
-    chosen = _Chosen(columns, rename, digits, asked.sort or made.format.sort, asked.label or made.format.label)
+    stored = made.format
+    columns = given or stored.columns
+    sort, label, caption = (
+        getattr(stored, name) if (value := getattr(asked, name)) is None else value
+        for name in ("sort", "label", "caption")
+    )
+    chosen = _Chosen(columns, rename, digits, sort, label, caption)
     measured = {made.metric.name, *(name for row in made.rows for name in row.metrics)}
     has_results = any(row.metrics for row in made.rows)
     for issue in table_issues(
@@ -146,15 +150,14 @@ def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
         problems.append(Problem(issue.message, where=f"--{issue.path[0]}", hint=issue.hint))
     if problems:
         raise SpecError(problems)
-    stored = made.format
     fits = {name: text for name, text in stored.rename.items() if not is_left_out(name, columns)}
     update = {
         "columns": columns,
         "rename": fits | rename,
         "digits": stored.digits | digits,
-        "sort": chosen.sort,
-        "label": chosen.label,
-        "caption": asked.caption or stored.caption,
+        "sort": sort,
+        "label": label,
+        "caption": caption,
         "transpose": stored.transpose if asked.transpose is None else asked.transpose,
     }
     return replace(made, format=stored.model_copy(update=update), csv_columns=given or ())

@@ -269,3 +269,22 @@ def test_hostile_names_and_captions_are_text(name, table):
         assert body.count("\\end{tabular}}%") == 2
     if name == "md":
         assert "\\<script\\>alert(1)\\</script\\> \\|" in body
+
+
+def test_a_transposed_table_explains_what_it_shows(table):
+    """On a narrow terminal changes of cost are left out, and the row of the standard deviations is not."""
+    stream = io.StringIO()
+    text_exporter.write_to_width(table(transpose=True), stream, 100)
+    assert "SD \u0394: standard deviation" in stream.getvalue()
+    assert "Brackets behind a cost" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_latex_is_balanced(table, transpose):
+    """Conditions, environments and groups end as often as they begin, in both forms of the cells."""
+    written = _written("tex", table(transpose=transpose, label="tab:x", caption="100 % {of} \\it"))
+    bare = re.sub(r"\\[\\{}%]", "", written)  # line ends first: a brace may follow one
+    assert bare.count("{") == bare.count("}")
+    assert len(re.findall(r"\\if(?:dim|defined)", bare)) == len(re.findall(r"\\fi(?![a-z])", bare))
+    ends = [len(re.findall(rf"\\{word}\{{(tabular|minipage)\}}", bare)) for word in ("begin", "end")]
+    assert ends[0] == ends[1] > 2

@@ -91,6 +91,7 @@ def test_the_hint_names_the_closest_and_all_legal_columns():
         ("{digits: many}", "must be a number of decimals, or metric -> decimals, but got 'many'"),
         ("{digits: true}", "must be a number of decimals, or metric -> decimals, but got true"),
         ("{colums: [variant]}", "unknown key 'colums' in `table`"),
+        ("{caption: ' '}", "an empty caption"),
         ("{sort: nothing}", "unknown column 'nothing'"),
         (r"{label: '}\\input{x'}", r"not a label that LaTeX takes: '}\\\\input{x'"),
     ],
