@@ -14,7 +14,16 @@ from results.store.ledger_writer import LedgerWriter
 from results.store.progress import ProgressEvent, UnfinishedTrial
 from results.store.progress_writer import ProgressWriter
 from results.store.record_summary import RecordSummary, latest_by_trial
-from results.store.records import Analysis, Failure, PlannedVariant, PublishedRow, RunPlan, Status, TrialRecord
+from results.store.records import (
+    Analysis,
+    Failure,
+    PlannedVariant,
+    PublishedRow,
+    RunPlan,
+    Status,
+    TableFormat,
+    TrialRecord,
+)
 from results.store.run import Run, RunSummary, open_summary, write_plan
 from results.store.run_follower import RunFollower
 from results.table.build import ablation_table
@@ -46,6 +55,7 @@ __all__ = [
     "RunSummary",
     "Status",
     "Study",
+    "TableFormat",
     "TrialRecord",
     "TuningStatus",
     "UnfinishedTrial",

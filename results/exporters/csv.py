@@ -11,6 +11,8 @@
     <other metric>_mean, <other metric>_std ...
 
 `exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
+`AblationTable.csv_columns` restricts it to what belongs to some columns of the other formats: `top1` is
+`top1_mean` and `top1_std`. Their digits, names and captions never change it; only the order of its rows is theirs.
 An empty cell is a missing number. `_delta_low` and `_delta_high` bound the interval of level 1 - `alpha` over training
 seeds on the fixed test set: `interval` says whether each by itself or all at once. `p` is that of the paired t-test,
 `correction` names how `p_corrected` follows from it (`bh`: a q-value). `p_equivalence` is that of two one-sided t-tests
@@ -22,25 +24,69 @@ paired over its images, for these trained models. `_change` is relative to the b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from results.layout.caption import accuracy_error
+from results.layout.row_order import in_order
+from results.layout.setting_values import written_value
 from results.markup.csv_cells import csv_line, csv_value
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
 from results.table.comparison import COSTS
 from results.table.table import AblationTable, Row
+from search_space.settings.paths import is_path
 
 __all__ = ["write"]
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
     """Write the table as CSV with LF line ends."""
-    columns = _columns(table)
+    table = in_order(table)
+    columns = _chosen(table, _columns(table)) if table.csv_columns else _columns(table)
     stream.write(csv_line(columns))
     for row in table.rows:
         stream.write(csv_line(cell(row) for cell in columns.values()))
+
+
+def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> dict[str, Callable[[Row], Any]]:
+    """The columns that belong to the chosen ones, in their order."""
+    names: list[str] = []
+    further: dict[str, Callable[[Row], Any]] = {}
+    for chosen in table.csv_columns:
+        if is_path(chosen):
+            further[chosen] = functools.partial(written_value, table, path=chosen)
+            names.append(chosen)
+        else:
+            names += [name for name in _belonging(chosen, table, every) if name in every]
+    found = {**every, **further}
+    return {name: found[name] for name in dict.fromkeys(names)}
+
+
+def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Iterable[str]:
+    metric = table.metric.name
+    seeds = ("planned", "completed", "pruned", "failed", "infeasible", "missing")
+    bounds = (f"{metric}_delta_low", f"{metric}_delta_high", "alpha", "interval")
+    match chosen:
+        case "seeds":
+            return (*(f"seeds_{name}" for name in seeds), "pruned_epochs")
+        case "delta":
+            return (f"{metric}_delta", *bounds, "delta_pairs")
+        case "interval":
+            return bounds
+        case "delta_std" | "delta_test_error":
+            return (f"{metric}_{chosen}",)
+        case "p_corrected":
+            return ("p_corrected", "correction")
+        case "verdict":
+            return ("verdict", "exploratory")
+        case "published":
+            return tuple(name for name in every if name.startswith("published_"))
+        case "params_m" | "gmacs" | "train_seconds":
+            return (chosen, f"{chosen}_change")
+        case _:
+            return (chosen, f"component.{chosen}", f"{chosen}_mean", f"{chosen}_std")
 
 
 def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:

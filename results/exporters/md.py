@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import TextIO
 
-from results.layout.table_layout import Column, table_layout
+from results.layout.columns import Column
+from results.layout.table_layout import table_layout
 from results.table.table import AblationTable
 from search_space.parsing.visible import visible
 
@@ -22,6 +23,8 @@ _MARKUP = re.compile(r"([\\`<>|~$]|\](?=[(\[])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W
 def write(table: AblationTable, stream: TextIO) -> None:
     """Write the table as Markdown."""
     layout = table_layout(table)
+    if layout.has_caption:
+        stream.write(f"**{escape(layout.title).strip()}**\n\n")
     stream.write(_line(escape(column.header) for column in layout.columns))
     stream.write(_line(_RULES[column.align] for column in layout.columns))
     for group in layout.groups:

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 
 from results.figures.figure import Chart
-from results.layout.table_layout import DOWN, UP
+from results.layout.columns import DOWN, UP
 from search_space.schema.metrics import METRICS, Metric
 
 __all__ = [

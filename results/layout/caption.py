@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,26 +34,49 @@ _SELECTIONS = {
 class Sentence:
     """Sentence of the caption, and the part of the table that it refers to.
 
-    `table`: any; `optional`: the optional columns and changes of cost; `print`: bold and underlined print.
+    `table`: any; `spread`: the standard deviations of the differences; `changes`: those of cost; `print`: bold and
+    underlined print.
     """
 
     text: str
-    refers_to: Literal["table", "optional", "print"] = "table"
+    refers_to: Literal["table", "spread", "changes", "print"] = "table"
 
 
-def caption(table: AblationTable) -> tuple[Sentence, ...]:
-    """Sentences of the caption, the most important first."""
+def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple[Sentence, ...]:
+    """Sentences of the caption, the most important first.
+
+    Args:
+        shown: names of the columns of the table; None: all that it has something for. Sentences that explain others
+            are left out. Stars, verdicts and bold print rest on the test of the differences, which is then stated.
+    """
+    is_shown = _EVERYTHING if shown is None else shown
+    ranks = table.metric.name in is_shown and any(row.verdict in ("better", "worse") for row in table.rows)
+    compares = ranks or any(name in is_shown for name in _COMPARING)
     return (
         Sentence(_means(table)),
         *map(Sentence, _data(table)),
         *map(Sentence, _seeds(table)),
         *map(Sentence, _retuned(table)),
-        *_deltas(table),
-        *_tests(table),
+        *(_deltas(table, is_shown) if compares else ()),
+        *(_tests(table, is_shown) if compares else ()),
         *map(Sentence, _changed_later(table)),
-        *_costs(table),
+        *_costs(table, is_shown),
         *map(Sentence, _compute(table)),
     )
+
+
+class _Everything(Container[str]):
+    """Contains every name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_EVERYTHING = _Everything()
+_COMPARING = (
+    *("delta", "interval", "delta_std", "delta_test_error", "verdict"),
+    *("p", "p_corrected", "p_equivalence", "p_equivalence_corrected"),
+)
 
 
 def _changed_later(table: AblationTable) -> Iterable[str]:
@@ -167,7 +190,7 @@ def _trained(num_settings: int, retuned: Retuned) -> str:
     return f"{settings} ({'1 trial' if trials == 1 else f'{trials} trials'})"
 
 
-def _deltas(table: AblationTable) -> Iterable[Sentence]:
+def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     deltas = [row.delta for row in table.rows if row.delta is not None]
     if not deltas or table.baseline is None:
         return
@@ -181,7 +204,8 @@ def _deltas(table: AblationTable) -> Iterable[Sentence]:
     if any(delta.low is None for delta in deltas):
         note += "; a single pair has no interval"
     yield Sentence(note + ".")
-    if any(delta.low is not None for delta in deltas):
+    has_interval = "delta" in shown or "interval" in shown
+    if has_interval and any(delta.low is not None for delta in deltas):
         yield Sentence(_coverage(table))
     yield from map(Sentence, _image_errors(table))
     if any(row.delta is not None and row.delta.num_pairs < row.num_planned for row in table.rows):
@@ -189,11 +213,11 @@ def _deltas(table: AblationTable) -> Iterable[Sentence]:
             "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be the "
             "difference of the two means."
         )
-    if any(delta.std is not None for delta in deltas):
+    if "delta_std" in shown and any(delta.std is not None for delta in deltas):
         spread = (
             f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."
         )
-        yield Sentence(spread, "optional")
+        yield Sentence(spread, "spread")
 
 
 def interval_name(table: AblationTable) -> str:
@@ -255,7 +279,7 @@ def _arms_text(table: AblationTable) -> str:
     return f"{arms} {'arm' if arms == '1' else 'arms'}{of}"
 
 
-def _tests(table: AblationTable) -> Iterable[Sentence]:
+def _tests(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if not table.has_tests:
         return
     analysis = table.analysis
@@ -276,6 +300,8 @@ def _tests(table: AblationTable) -> Iterable[Sentence]:
     yield Sentence(f"Verdict: {test}; {', '.join(levels)}; inconclusive does not mean equal.")
     if analysis.margin is not None:
         yield Sentence(_equivalence(table, p))
+    if table.metric.name not in shown:
+        return
     marks = (
         "Bold: the largest gain, underlined: the second largest, among the complete rows whose verdict is better (the "
         "baseline, where all others are worse); not a claim that it beats the others, and its difference is biased "
@@ -300,20 +326,20 @@ def _below(alpha: float) -> tuple[float, ...]:
     return tuple(level for level in _LEVELS if level < alpha)
 
 
-def _costs(table: AblationTable) -> Iterable[Sentence]:
+def _costs(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     parts = []
-    if any(row.params_m is not None for row in table.rows):
+    if "params_m" in shown and any(row.params_m is not None for row in table.rows):
         parts.append("params: millions")
-    if any(row.gmacs is not None for row in table.rows):
+    if "gmacs" in shown and any(row.gmacs is not None for row in table.rows):
         parts.append(
             "GMACs: 10^9 multiply-accumulates for one image (1 MAC = 2 FLOPs; matmul, convolution and attention only)"
         )
-    if any(row.train_seconds is not None for row in table.rows):
+    if "train_seconds" in shown and any(row.train_seconds is not None for row in table.rows):
         parts.append("train: mean seconds of optimisation")
     if parts:
         yield Sentence("; ".join(parts) + ".")
-    if any(row.cost_changes for row in table.rows):
-        yield Sentence("Brackets behind a cost: its change against the baseline.", "optional")
+    if any(cost in shown for row in table.rows for cost in row.cost_changes):
+        yield Sentence("Brackets behind a cost: its change against the baseline.", "changes")
 
 
 def _compute(table: AblationTable) -> Iterable[str]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
 from results.store.records import PublishedRow, TrialRecord
 from results.store.run_layout import IN_RUN_DIR
-from results.table.table import AblationTable
+from results.table.table import AblationTable, Row
 from search_space.parsing.errors import SpecError
 from search_space.schema.metrics import direction_of
 
-__all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "sources"]
+__all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "seeds_marks", "sources"]
 
 DAGGER = "\u2020"
 DOUBLE_DAGGER = "\u2021"
@@ -27,12 +27,20 @@ _MOST_GROUPS = 8
 _ONE_COMPONENT_AT_A_TIME = ("leave_one_out", "add_one_in")
 
 
-def footnotes(table: AblationTable) -> tuple[str, ...]:
-    """Notes below the table, in the order of the columns and marks that they explain."""
+def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, order: str = "") -> tuple[str, ...]:
+    """Notes below the table, in the order of the columns and marks that they explain.
+
+    Args:
+        shown: names of the columns of the table; None: all that it has something for. What only a hidden column would
+            say of a row (missing seeds, an unequal budget) is a note.
+        order: what the order of the rows is, where a user chose it.
+    """
     return (
-        *_order(table),
+        *_order(table, order),
+        *(() if shown is None or "seeds" in shown else _seeds_of_rows(table)),
         *_pruned(table),
         *_unfit(table),
+        *(() if shown is None or {"delta", "verdict"} & {*shown} else _unequal(table)),
         *_spreadless(table),
         *_identical(table),
         *_aliases(table),
@@ -41,7 +49,7 @@ def footnotes(table: AblationTable) -> tuple[str, ...]:
         *_failures(table),
         *_missing(table),
         *_taken_over(table),
-        *_published(table),
+        *(_published(table) if shown is None or "published" in shown else ()),
         *_dropped(table),
         *_mixed(table),
         *_mixed_devices(table),
@@ -50,14 +58,50 @@ def footnotes(table: AblationTable) -> tuple[str, ...]:
     )
 
 
+def seeds_marks(row: Row) -> str:
+    """Marks behind the number of completed seeds: pruned with their epochs, failed, infeasible."""
+    marks = ""
+    if row.num_pruned:
+        marks += f" {DAGGER}" + ",".join(map(str, sorted(set(row.pruned_epochs))))
+    if row.num_failed:
+        marks += " failed"
+    if row.num_infeasible:
+        marks += " infeasible"
+    return marks
+
+
 def sources(table: AblationTable) -> dict[str, int]:
     """Source of published numbers -> its number in the footnotes, counted from 1."""
     found = dict.fromkeys(row.source for ours in table.rows for row in ours.published)
     return {source: number for number, source in enumerate(found, start=1)}
 
 
-def _order(table: AblationTable) -> Iterable[str]:
-    if table.objectives:
+def _seeds_of_rows(table: AblationTable) -> Iterable[str]:
+    """What the column of the seeds says of rows that lack some."""
+    names = [
+        f"{_name(row, table)} {row.num_completed}/{row.num_planned}{seeds_marks(row)}"
+        for row in table.rows
+        if row.num_completed < row.num_planned
+    ]
+    if names:
+        yield f"Not all planned seeds are completed: {'; '.join(names)}."
+
+
+def _unequal(table: AblationTable) -> Iterable[str]:
+    names = [_name(row, table) for row in table.rows if row.verdict == "unequal budget"]
+    if names:
+        yield f"{DOUBLE_DAGGER} {', '.join(names)}."
+
+
+def _name(row: Row, table: AblationTable) -> str:
+    return f"{row.study}: {row.name}" if table.studies else row.name
+
+
+def _order(table: AblationTable, order: str) -> Iterable[str]:
+    if order:
+        # Within a Pareto front, too: the front is a column.
+        yield f"Rows come from a search and are {order}.{_optimism(table)}" if table.ordered_by else f"Rows: {order}."
+    elif table.objectives:
         ends = {"maximize": "higher", "minimize": "lower"}
         sought = [f"{name} ({ends[direction_of(name.removeprefix('val_'))]} is better)" for name in table.objectives]
         yield (
@@ -100,7 +144,7 @@ def _unfit(table: AblationTable) -> Iterable[str]:
 
 def _spreadless(table: AblationTable) -> Iterable[str]:
     names = [
-        f"{row.study}: {row.name}" if table.studies else row.name
+        _name(row, table)
         for row in table.rows
         if row.verdict in TESTED and row.p_corrected is None and row.delta and has_no_spread(row.delta)
     ]
@@ -116,7 +160,7 @@ def _identical(table: AblationTable) -> Iterable[str]:
         for row in part.rows:
             pairs = [(record, base.get(record.seed)) for record in row.records if record.status == "completed"]
             if not row.is_baseline and pairs and all(other and _same_numbers(one, other) for one, other in pairs):
-                names.append(f"{row.study}: {row.name}" if table.studies else row.name)
+                names.append(_name(row, table))
     if names:
         yield f"Bit-identical to the baseline at every seed, so that nothing was varied: {', '.join(names)}."
 
@@ -155,8 +199,7 @@ def _noted(table: AblationTable) -> Iterable[str]:
     for row in table.rows:
         for record in row.records:
             for note in record.notes if record.status == "completed" else ():
-                name = f"{row.study}: {row.name}" if table.studies else row.name
-                groups.setdefault(_first_line(note), []).append(f"{name} seed {record.seed}")
+                groups.setdefault(_first_line(note), []).append(f"{_name(row, table)} seed {record.seed}")
     yield from _grouped("Noted", groups, str(IN_RUN_DIR.ledger))
 
 
@@ -169,8 +212,7 @@ def _failures(table: AblationTable) -> Iterable[str]:
                 if record.status == status:
                     failure = record.failure
                     reason = f"{failure.type}: {failure.message}" if failure else ""
-                    name = f"{row.study}: {row.name}" if table.studies else row.name
-                    groups.setdefault(_first_line(reason), []).append(f"{name} seed {record.seed}")
+                    groups.setdefault(_first_line(reason), []).append(f"{_name(row, table)} seed {record.seed}")
         yield from _grouped(head, groups, str(IN_RUN_DIR.trials_csv))
     count = table.without_metric
     if count:

@@ -20,12 +20,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from results.layout.setting_values import value_of
 from results.markup.csv_cells import csv_line
 from results.store.progress import UnfinishedTrial
 from results.store.records import TrialRecord
 from results.store.run import Run
 from results.table.in_plan import trials_in_plan
-from search_space.settings.paths import MISSING, OPEN_NODES, value_at
 
 __all__ = ["write_curves_csv", "write_long_csv"]
 
@@ -46,18 +46,7 @@ class _Line:
     record: TrialRecord | None = None
 
     def value(self, path: str) -> Any:
-        """Value of a changed path, as `changes` has it: an attention is its name, its options have their own paths.
-
-        `default` where the model decides, because an empty cell is lost when rows are grouped by it; None where the
-        setting has no such path.
-        """
-        if path in self.changes:
-            return self.changes[path]
-        found = value_at(self.spec, path)
-        if isinstance(found, Mapping) and "name" in found:
-            return found["name"]
-        is_left_out = found is MISSING and path.startswith(tuple(f"{node}." for node in OPEN_NODES))
-        return "default" if found is None or is_left_out else None if found is MISSING else found
+        return value_of(path, self.changes, self.spec)
 
 
 def write_long_csv(run: Run, stream: TextIO) -> None:

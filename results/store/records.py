@@ -26,6 +26,7 @@ __all__ = [
     "Retuned",
     "RunPlan",
     "Status",
+    "TableFormat",
     "TrialRecord",
     "check_curve",
     "check_spec",
@@ -217,6 +218,18 @@ class Analysis(_Stored):
     )
 
 
+class TableFormat(_Stored):
+    """Columns, order and texts of a table for readers; `search_space/settings/table_columns.py` has the names."""
+
+    columns: tuple[str, ...] = ()
+    rename: dict[str, str] = Field(default_factory=dict)
+    digits: dict[str, int] = Field(default_factory=dict, description="metric (`*`: every one), delta or cost")
+    sort: str | None = None
+    label: str | None = None
+    caption: str | None = None
+    transpose: bool = False
+
+
 class DataSummary(_Stored):
     """A dataset that trials of the run train on and are measured on, as it was when the run was started."""
 
@@ -269,4 +282,10 @@ class RunPlan(_Stored):
         default_factory=list, description="origins whose records do not count: of data, code or software that changed"
     )
     retuned: Retuned | None = None
+    table: TableFormat = Field(
+        default=TableFormat(),
+        # Not written where it is empty: plans of sweeps without the section are as they always were.
+        exclude_if=lambda format_: format_ == TableFormat(),
+        description="how the sweep wants its table shown",
+    )
     data: list[DataSummary] = Field(default_factory=list, description="the datasets of the variants")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from results.store.records import TableFormat
 from results.store.run import Run
 from results.table.build import ablation_table
 from results.table.table import AblationTable, DroppedVariant, Study
@@ -51,6 +52,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         _distinct(getattr(table, key) for table in tables) for key in ("design", "profile", "ordered_by")
     )
     retuned = _distinct(table.retuned for table in tables)
+    formats = _distinct(table.format for table in tables)
     objectives = _distinct(table.objectives for table in tables)
     test_sizes = _distinct(table.num_test_images for table in tables)
     found = {"seeds": seeds, "data": data, "epochs": epochs, "steps": steps, "order": orders, "retuned": retuned}
@@ -89,6 +91,8 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         objectives=objectives[0] if len(objectives) == 1 else (),
         data=_distinct(each for table in tables for each in table.data),
         num_test_images=test_sizes[0] if len(test_sizes) == 1 else None,
+        # A label or caption of one run is not that of all, but equal ones were meant for the table of them.
+        format=formats[0] if len(formats) == 1 else TableFormat(),
     )
 
 

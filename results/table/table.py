@@ -13,7 +13,7 @@ from typing import Any
 
 from results.stats.paired import PairedDelta, Summary
 from results.stats.verdicts import TESTED, Verdict
-from results.store.records import Analysis, DataSummary, PublishedRow, Retuned, TrialRecord
+from results.store.records import Analysis, DataSummary, PublishedRow, Retuned, TableFormat, TrialRecord
 from search_space.schema.metrics import Metric
 
 __all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
@@ -129,6 +129,8 @@ class AblationTable:
         num_test_images: size of the test set; None if unknown, or not the same for all rows.
         data: images, classes and particulars of the datasets; empty for runs of an archsweep before 0.3.
         changed_later: what was planned before the first result and changed after it, as texts.
+        format: columns, order and texts for readers, which change no number.
+        csv_columns: columns to which the CSV is restricted, by the same names; empty: it is complete.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
     """
@@ -157,6 +159,8 @@ class AblationTable:
     objectives: tuple[str, ...] = ()
     num_test_images: int | None = None
     data: tuple[DataSummary, ...] = ()
+    format: TableFormat = field(default_factory=TableFormat)
+    csv_columns: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[AblationTable, ...]:

@@ -26,7 +26,7 @@ from runners.cli import (
     run,
 )
 from runners.cli.plan import command as plan
-from runners.cli.views import bundle, diff, ls, report, status_table, watch
+from runners.cli.views import bundle, diff, ls, report, status, table, watch
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -46,9 +46,9 @@ app.command("check")(check.check)
 app.command("check-data")(check_data.check_data)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
-app.command("status")(status_table.status)
+app.command("status")(status.status)
 app.command("watch")(watch.watch)
-app.command("table")(status_table.table)
+app.command("table")(table.table)
 app.command("report")(report.report)
 app.command("ls")(ls.ls)
 app.command("diff")(diff.diff)

@@ -24,7 +24,7 @@ from runners.cli.arguments import (
     study_run_dirs,
 )
 from runners.cli.check import load_all_checked
-from runners.cli.terminal import TolerantStdout
+from runners.cli.terminal import TolerantStdout, terminal_width
 from runners.machine.filesystems import check_run_location
 from search_space import Problem, SpecError, SweepFile
 from search_space.checks.section_checks import storage_issue
@@ -215,7 +215,8 @@ def _run_one(
     # Heavy from here on: torch, timm and Ray.
     from rich.console import Console
 
-    from results import EXPORTERS, Run, ablation_table
+    from results import Run, ablation_table
+    from results.exporters.text import write_to_width
     from runners.cache.origin import Origins
     from runners.cache.trial_cache import TrialCache, device_of
     from runners.engines import gpus_of_engine
@@ -254,7 +255,7 @@ def _run_one(
         return _SIGNALLED + result.signal, result.started  # the terminal is gone
     if result.counts:
         opened = Run.open(run_dir, curves=False)
-        EXPORTERS["text"](ablation_table(opened.plan, opened.records), out)
+        write_to_width(ablation_table(opened.plan, opened.records), out, terminal_width(sys.stdout))
         out.flush()
     if not quiet:
         console.print(

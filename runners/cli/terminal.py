@@ -1,4 +1,4 @@
-"""Output to a terminal that may be closed during a run of days without ending the run."""
+"""Terminals: their width, and output to one that may be closed during a run of days without ending the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Any, TextIO
 
-__all__ = ["TolerantStdout"]
+__all__ = ["TolerantStdout", "terminal_width"]
 
 _GONE = (errno.EIO, errno.EPIPE)  # the terminal was closed; the reader of a pipe has ended
 
@@ -40,3 +40,18 @@ class TolerantStdout:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of the stream's terminal: COLUMNS, where a user or a shell set it, else the terminal's own.
+
+    None without a terminal: what a pipe or a file takes need not be cut.
+    """
+    # The variable counts for pipes, too: it is how a pager or a test says how wide it is.
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):  # no terminal; a stream without a file
+        return None

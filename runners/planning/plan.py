@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from modelzoo.probes import check_cosine_regulariser
-from results import Analysis, PlannedVariant, PublishedRow, RunPlan
+from results import Analysis, PlannedVariant, PublishedRow, RunPlan, TableFormat
 from results.store.records import DataSummary, Origin, Retuned
 from runners.data import DataInfo, describe_dataset
 from runners.data.survey.survey import Survey, survey_dataset
@@ -246,6 +246,7 @@ class Plan:
             objectives=list(sweep.search.objectives) if sweep.search else [],
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
+            table=TableFormat(**sweep.table.model_dump()),
             dataset=sweep.baseline.task.dataset.name,
             num_test_images=self.num_test_images(),
             epochs=sweep.baseline.train.epochs,

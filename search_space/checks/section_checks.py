@@ -1,9 +1,10 @@
-"""Semantic checks of single sections: `track`, `search`, `prune`, `retune`."""
+"""Semantic checks of single sections: `track`, `search`, `prune`, `retune`, `table`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from search_space.checks.space_checks import parameter_issues
 from search_space.parsing.errors import did_you_mean
@@ -15,18 +16,29 @@ from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import touched_paths
 from search_space.settings.paths import is_path, leaf_paths, overlap, path_hint
+from search_space.settings.table_columns import table_issues
 
 __all__ = [
     "objective_issues",
     "prune_issues",
     "retune_issues",
     "storage_issue",
+    "table_section_issues",
     "track_issues",
     "tuning_sweep",
 ]
 
 _DATABASES = ("sqlite", "postgresql", "mysql")
 _SCHEMES = ("databricks", "http", "https", "mssql", "mysql", "postgresql", "sqlite")
+
+
+def table_section_issues(sweep: Sweep) -> Iterator[Issue]:
+    """Issues of the section `table`."""
+    paths = {path for path in touched_paths(sweep) if is_path(path)}
+    measured = {*sweep.baseline.task.measured, sweep.metric}
+    components = [key for key in sweep.space if not is_path(key)]
+    for issue in table_issues(sweep.table, metrics=measured, components=components, paths=paths):
+        yield replace(issue, path=("table", *issue.path))
 
 
 def track_issues(sweep: Sweep) -> Iterator[Issue]:

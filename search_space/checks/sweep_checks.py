@@ -12,6 +12,7 @@ from search_space.checks.section_checks import (
     objective_issues,
     prune_issues,
     retune_issues,
+    table_section_issues,
     track_issues,
 )
 from search_space.checks.space_checks import space_issues, value_issues
@@ -67,6 +68,7 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     yield from _selection(sweep)
     yield from _published(sweep)
     yield from track_issues(sweep)
+    yield from table_section_issues(sweep)
     yield from _rows(sweep)
     yield from dataset_issues(sweep)
     yield from _predictions(sweep)

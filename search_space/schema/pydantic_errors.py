@@ -22,7 +22,18 @@ from search_space.schema.datasets import DATASET_SPECS, TimmDatasetSpec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
-from search_space.schema.sweep import MAX_SEEDS, Checkpoints, Design, DesignName, Prune, Published, Row, Search, Sweep
+from search_space.schema.sweep import (
+    MAX_SEEDS,
+    Checkpoints,
+    Design,
+    DesignName,
+    Prune,
+    Published,
+    Row,
+    Search,
+    Sweep,
+    TableFormat,
+)
 from search_space.schema.task import TASK_SPECS
 from search_space.schema.text_datasets import TEXT_SPECS
 from search_space.schema.tracking import TRACKER_SPECS
@@ -272,6 +283,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "match": Match,
     "retune": Retune,
     "published": Published,
+    "table": TableFormat,
     "range": Range,
     "component": Component,
     "list": Choice,
@@ -319,6 +331,7 @@ NODE_FORMS = {
     "design": "a name, or {name: list, rows: [...]}",
     "match.tolerance": "a share, such as 2 % or 0.02",
     "retune.seeds": "a list of seeds",
+    "table.digits": "a number of decimals, or metric -> decimals",
     "seeds": f"a count from 1 to {MAX_SEEDS}, or a list of seeds",
     "img_size": "a side, or [height, width]",
     "test_img_size": "a side, or [height, width]",

@@ -34,6 +34,7 @@ __all__ = [
     "Row",
     "Search",
     "Sweep",
+    "TableFormat",
 ]
 
 MAX_SEEDS = 10_000
@@ -167,6 +168,32 @@ class Analysis(Spec):
     )
 
 
+def _for_every_metric(value: Any) -> Any:
+    return {"*": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class TableFormat(Spec):
+    """Columns, order and texts of the run's table. Not part of a trial's identity."""
+
+    columns: tuple[str, ...] = Field(
+        default=(), max_length=200, description="columns by name, in this order; default: those with a content"
+    )
+    rename: dict[str, Annotated[str, Field(max_length=120)]] = Field(
+        default_factory=dict, description="column -> its name in the table"
+    )
+    digits: Annotated[
+        dict[str, int], BeforeValidator(_for_every_metric, json_schema_input_type=int | dict[str, int])
+    ] = Field(default_factory=dict, description="decimals of every metric, or metric (`*`: every one) -> decimals")
+    sort: str | None = Field(
+        default=None, min_length=1, description="`COLUMN`, `COLUMN:asc` or `COLUMN:desc`; the baseline stays first"
+    )
+    label: str | None = Field(default=None, max_length=120, description="LaTeX's label, such as `tab:attention`")
+    caption: str | None = Field(
+        default=None, min_length=1, max_length=2000, description="replaces the name of the sweep as the title"
+    )
+    transpose: bool = Field(default=False, description="a column for every variant, for tables of few rows")
+
+
 class Published(Spec):
     """Published numbers of a paper, shown beside the measured ones: metrics as further keys."""
 
@@ -234,6 +261,7 @@ class Sweep(Spec):
         description="test images, evenly spread over the test split, whose predictions every completed trial keeps for "
         "the pictures of the report, trials/<id>/samples.npz",
     )
+    table: TableFormat = TableFormat()
     track: Track = Field(
         default=(), description="experiment trackers of the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
     )

@@ -164,7 +164,7 @@ ELSEWHERE = {  # where files of a user's choice are written, or none of a run
     "runners/cli/launch.py": "launch files",
     "runners/cli/models_schema_init.py": "-o FILE",
     "runners/cli/views/report.py": "-o FILE",
-    "runners/cli/views/status_table.py": "-o FILE",
+    "runners/cli/views/table.py": "-o FILE",
     "runners/cli/terminal.py": "/dev/null",
     "results/figures/files.py": "--figures DIR",
     "runners/data/dense/scene_export.py": "a new folder of the user's choice",

@@ -10,7 +10,7 @@ for (const table of document.querySelectorAll(".ablation table")) {
     if (typeof a === "number" && typeof b === "number") return a - b;
     return String(a).localeCompare(String(b), "en", {numeric: true});
   };
-  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+  heads.forEach((head, column) => head.querySelector("button")?.addEventListener("click", () => {
     const next = {ascending: "descending", descending: null}[head.getAttribute("aria-sort")];
     const order = next === undefined ? "ascending" : next;
     heads.forEach(other => other.removeAttribute("aria-sort"));
@@ -25,4 +25,18 @@ for (const table of document.querySelectorAll(".ablation table")) {
     original.forEach(([body]) => body.replaceChildren());
     original[0][0].replaceChildren(...rows);
   }));
+}
+// A table that is wider than the window says which columns are out of sight, and how to see them.
+for (const scroll of document.querySelectorAll(".ablation .scroll")) {
+  const note = document.createElement("p");
+  note.className = "wide";
+  scroll.before(note);
+  const heads = [...scroll.querySelectorAll("thead th")];
+  new ResizeObserver(() => {
+    // As it is before any scrolling: the note must not change while somebody follows it.
+    const right = scroll.getBoundingClientRect().right + 1;
+    const hidden = heads.filter(head => head.getBoundingClientRect().right + scroll.scrollLeft > right);
+    note.hidden = hidden.length === 0;
+    note.textContent = `Scroll sideways for ${hidden.map(head => head.textContent).join(", ")}.`;
+  }).observe(scroll);
 }

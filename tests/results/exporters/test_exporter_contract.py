@@ -321,6 +321,7 @@ def test_any_name_gives_one_row(plan, planned, name, names, component):
     """Whatever a variant or a component is called: every row is there, and nothing invisible is printed."""
     variants = [planned(text, variant_id=str(index), components={component: True}) for index, text in enumerate(names)]
     written = _written(name, ablation_table(plan(*variants, seeds=[0]), []))
+    written = written.split("% The same with two lines a cell")[0]  # LaTeX has the rows a second time
     rows = [line for line in written.split("\n") if re.search(r"(?: |>)0/1(?: \||<| &| \\\\|$)", line)]
     assert len(rows) == len(names)
     assert all(character.isprintable() for character in written.replace("\n", ""))

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from results import EXPORTERS, ablation_table
+from results import EXPORTERS, TableFormat, ablation_table
 from results.exporters.tex import PACKAGES
 from results.markup.latex_escape import latex, latex_number
 
@@ -131,11 +131,23 @@ def test_two_tables_stand_in_one_document(quickstart_plan, quickstart_records, t
 
 
 @needs_pdflatex
+def test_chosen_columns_fit_one_column_of_a_paper(quickstart_plan, quickstart_records, tmp_path):
+    """Variant, metric and difference of four rows, in a document of two columns."""
+    chosen = TableFormat(columns=("variant", "top1", "delta"), label="tab:attention", digits={"*": 1})
+    table = ablation_table(quickstart_plan.model_copy(update={"table": chosen}), quickstart_records)
+    _compiled(_written(table) + r"Table~\ref{tab:attention}", tmp_path, "twocolumn")
+    log = (tmp_path / "table.log").read_text(errors="replace")
+    assert re.findall(r"^FLOAT (.*)$", log, re.MULTILINE) == ["table"]
+
+
+@needs_pdflatex
 @pytest.mark.parametrize(
     ("num_arms", "costly", "options", "chosen"),
     [
         (1, False, "", "table"),
-        (1, False, "twocolumn", "table*"),
+        (1, False, "twocolumn", "table"),  # names in two lines
+        (3, True, "", "table*"),  # few rows: two lines a cell instead of a page of their own
+        (3, True, "twocolumn", "table*"),
         (6, True, "", "sidewaystable*"),
         (6, True, "twocolumn", "sidewaystable*"),
         (30, True, "", "table*"),  # sideways it would run off the page
@@ -143,7 +155,7 @@ def test_two_tables_stand_in_one_document(quickstart_plan, quickstart_records, t
 )
 def test_wide_tables_turn_instead_of_shrinking(num_arms, costly, options, chosen, plan, planned, record, tmp_path):
     costs = {"params_m": 22.05, "gmacs": 4.61} if costly else {}
-    names = ["baseline", *(f"attention=refiner expansion={number}" for number in range(num_arms))]
+    names = ["baseline", *(f"attention=refiner expansion={number} depth=12" for number in range(num_arms))]
     variants = [planned(name, is_baseline=index == 0, **costs) for index, name in enumerate(names)]
     seeds = [0, 1, 2] if costly else [0]
     records = [

@@ -14,7 +14,7 @@ from search_space import ATTENTION_SPECS, DESIGNS, METRICS, TRACKER_SPECS, SpecE
 from search_space.schema.datasets import GrainsSpec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.resources import Resources
-from search_space.schema.sweep import Analysis, Design, Sweep
+from search_space.schema.sweep import Analysis, Design, Sweep, TableFormat
 from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -43,6 +43,7 @@ def test_the_format_page_names_every_option() -> None:
     models = (
         Sweep,
         Analysis,
+        TableFormat,
         Design,
         Match,
         Retune,
