@@ -15,7 +15,7 @@ Shapes:  B images, N tokens (prefix tokens first, then patches in row-major orde
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -32,7 +32,7 @@ class Slot:
     """Sizes of an attention layer in a model: width, heads, tokens and dropout rates.
 
     `grid_size` is (height, width) of the patch grid; None if the mechanism receives it with every call or does not need
-    it.
+    it. `device` and `dtype` are those of its weights; None: torch's defaults.
     """
 
     dim: int
@@ -43,6 +43,13 @@ class Slot:
     proj_bias: bool = True
     attn_drop: float = 0.0
     proj_drop: float = 0.0
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
+
+    @property
+    def factory(self) -> dict[str, Any]:
+        """`device` and `dtype`, for the constructors of layers."""
+        return {"device": self.device, "dtype": self.dtype}
 
 
 class MapTap(nn.Identity):
@@ -79,9 +86,9 @@ class TokenAttention(nn.Module):
     def __init__(self, slot: Slot) -> None:
         super().__init__()
         self.slot = slot
-        self.qkv = nn.Linear(slot.dim, 3 * slot.dim, bias=slot.qkv_bias)
+        self.qkv = nn.Linear(slot.dim, 3 * slot.dim, bias=slot.qkv_bias, **slot.factory)
         self.attn_drop = nn.Dropout(slot.attn_drop)
-        self.proj: nn.Module = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias)
+        self.proj: nn.Module = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias, **slot.factory)
         self.proj_drop = nn.Dropout(slot.proj_drop)
         self.seen: nn.Module = MapTap()
         self.map_precision: MapPrecision = "float32"

@@ -98,9 +98,10 @@ class GroupMixAttention(TokenAttention):
             local_kernel_size if local_branch else None,
             kind=aggregator,
             identity_segment=identity_segment,
+            **slot.factory,
         )
         head_dim = segments.attending * segment_dim // slot.num_heads
-        self.crpe = ConvolutionalPosition(head_dim, windows) if crpe else None
+        self.crpe = ConvolutionalPosition(head_dim, windows, **slot.factory) if crpe else None
         self.num_attending = segments.attending
         self.straddles = head_layout == "straddle"
         if self.straddles:

@@ -10,7 +10,7 @@ Shapes:  B images, P prefix tokens, N tokens (P + h * w), S channels of a segmen
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -36,6 +36,7 @@ class Aggregator(nn.Module):
         local_kernel_size: Kernel size of the local branch, the last segment; None: no local branch.
         kind: Aggregation of a group segment's neighbourhood before the 1x1 convolution.
         identity_segment: False omits the segment of tokens.
+        factory: `device` and `dtype` of the weights.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Aggregator(nn.Module):
         *,
         kind: AggregatorKind = "dwconv",
         identity_segment: bool = True,
+        **factory: Any,
     ) -> None:
         super().__init__()
         self.segment_dim = segment_dim
@@ -53,11 +55,12 @@ class Aggregator(nn.Module):
         self.first = 0 if identity_segment else 1
         self.act = nn.Hardswish()
         if identity_segment:
-            self.norm0 = BatchNorm2dOfOnePass(segment_dim)
+            self.norm0 = BatchNorm2dOfOnePass(segment_dim, **factory)
         for index, kernel_size in enumerate(kernel_sizes, start=1):
-            self.add_module(f"agg{index}", SeparableConvolution(segment_dim, segment_dim, kernel_size, kind=kind))
-            self.add_module(f"norm{index}", BatchNorm2dOfOnePass(segment_dim))
-        self.agg0 = None if local_kernel_size is None else LocalBranch(segment_dim, local_kernel_size)
+            aggregation = SeparableConvolution(segment_dim, segment_dim, kernel_size, kind=kind, **factory)
+            self.add_module(f"agg{index}", aggregation)
+            self.add_module(f"norm{index}", BatchNorm2dOfOnePass(segment_dim, **factory))
+        self.agg0 = None if local_kernel_size is None else LocalBranch(segment_dim, local_kernel_size, **factory)
 
     def forward(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attention channels of q, k and v (3, B, N, T), and the local branch's output (B, N, S)."""
@@ -88,13 +91,15 @@ class SeparableConvolution(nn.Module):
     instead of padding with zeros.
     """
 
-    def __init__(self, dim: int, dim_out: int, kernel_size: int, *, kind: AggregatorKind = "dwconv") -> None:
+    def __init__(
+        self, dim: int, dim_out: int, kernel_size: int, *, kind: AggregatorKind = "dwconv", **factory: Any
+    ) -> None:
         super().__init__()
         if kind == "dwconv":
-            self.conv1 = SameConv2d(dim, dim, kernel_size, groups=dim, bias=False)
+            self.conv1 = SameConv2d(dim, dim, kernel_size, groups=dim, bias=False, **factory)
         else:
             self.conv1 = SameMaxPool2d(kernel_size) if kind == "maxpool" else SameAvgPool2d(kernel_size)
-        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False)
+        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False, **factory)
 
     def forward(self, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         image_BSHW = self.pointwise_conv(self.conv1(image_BSHW))
@@ -107,10 +112,10 @@ class SeparableConvolution(nn.Module):
 class LocalBranch(nn.Module):
     """Local branch, the segment without attention: a convolution of its q, k and v channels to one segment."""
 
-    def __init__(self, segment_dim: int, kernel_size: int) -> None:
+    def __init__(self, segment_dim: int, kernel_size: int, **factory: Any) -> None:
         super().__init__()
-        self.conv = SeparableConvolution(3 * segment_dim, segment_dim, kernel_size)
-        self.norm = nn.LayerNorm(segment_dim, eps=1e-5)
+        self.conv = SeparableConvolution(3 * segment_dim, segment_dim, kernel_size, **factory)
+        self.norm = nn.LayerNorm(segment_dim, eps=1e-5, **factory)
         self.act = nn.Hardswish()
 
     def forward(self, x_BNS: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
@@ -124,11 +129,11 @@ class ConvolutionalPosition(nn.Module):
         windows: Side of the window -> number of heads that use it, in the order of the heads.
     """
 
-    def __init__(self, head_dim: int, windows: dict[int, int]) -> None:
+    def __init__(self, head_dim: int, windows: dict[int, int], **factory: Any) -> None:
         super().__init__()
         self.num_channels = [num_heads * head_dim for num_heads in windows.values()]
         self.conv_list = nn.ModuleList(
-            SameConv2d(channels, channels, window, groups=channels)
+            SameConv2d(channels, channels, window, groups=channels, **factory)
             for window, channels in zip(windows, self.num_channels, strict=True)
         )
 

@@ -43,8 +43,11 @@ class ConvolutionalStem(nn.Module):
         output_fmt: str | None = None,
         bias: bool = True,
         strict_img_size: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         if patch_size % 2:
             raise SpecError(
                 Problem(
@@ -61,10 +64,11 @@ class ConvolutionalStem(nn.Module):
         channels = in_chans
         for index, width in enumerate(widths, start=1):
             kernel, stride = (7, 2) if index == 1 else (3, 1)
-            self.add_module(f"conv{index}", nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False))
-            self.add_module(f"bn{index}", nn.BatchNorm2d(width))
+            convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False, **factory)
+            self.add_module(f"conv{index}", convolution)
+            self.add_module(f"bn{index}", nn.BatchNorm2d(width, **factory))
             channels = width
-        self.proj = nn.Conv2d(channels, embed_dim, patch_size // 2, patch_size // 2, bias=bias)
+        self.proj = nn.Conv2d(channels, embed_dim, patch_size // 2, patch_size // 2, bias=bias, **factory)
 
     def set_input_size(self, img_size: int | tuple[int, int] | None = None, patch_size: None = None) -> None:
         """Set the image size; the patch size is fixed."""
@@ -99,8 +103,8 @@ class ConvolutionalStem(nn.Module):
 def conv_embed_layer(**options: Any) -> Any:
     """Factory of `ConvolutionalStem` with the signature of timm's `embed_layer`."""
 
-    # timm also passes dynamic padding, device and dtype; models with this stem do not use them.
-    def embed(*, dynamic_img_pad: bool, device: None, dtype: None, **kwargs: Any) -> nn.Module:
+    # timm also passes dynamic padding; models with this stem do not use it.
+    def embed(*, dynamic_img_pad: bool, **kwargs: Any) -> nn.Module:
         assert not dynamic_img_pad
         return ConvolutionalStem(**kwargs, **options)
 

@@ -59,9 +59,12 @@ class GroupMixFormer(nn.Module):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float | Sequence[float] = 0.2,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **groupmix: Any,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         heads = [num_heads] * len(depths) if isinstance(num_heads, int) else list(num_heads)
         _check_lengths({"depths": depths, "embed_dims": embed_dims, "mlp_ratios": mlp_ratios, "num_heads": heads})
         self.img_size, self.in_chans, self.num_classes = img_size, in_chans, num_classes
@@ -72,9 +75,9 @@ class GroupMixFormer(nn.Module):
             {"num_chs": dim, "reduction": 4 * 2**index, "module": f"groupmixformer_backbone.{index}"}
             for index, dim in enumerate(embed_dims)
         ]
-        self.conv_stem = Stem(in_chans, embed_dims[0])
+        self.conv_stem = Stem(in_chans, embed_dims[0], **factory)
         self.patch_embed_layers = nn.ModuleList(
-            PatchEmbedding(embed_dims[max(index - 1, 0)], dim, stride=2 if index else 1)
+            PatchEmbedding(embed_dims[max(index - 1, 0)], dim, stride=2 if index else 1, **factory)
             for index, dim in enumerate(embed_dims)
         )
         # On the CPU, even if the model is built on the meta device.
@@ -89,6 +92,7 @@ class GroupMixFormer(nn.Module):
                             qkv_bias=qkv_bias,
                             attn_drop=attn_drop_rate,
                             proj_drop=proj_drop_rate,
+                            **factory,
                         ),
                         mlp_ratio=mlp_ratios[index],
                         drop_path=rates[sum(depths[:index]) + block],
@@ -101,7 +105,7 @@ class GroupMixFormer(nn.Module):
             )
             for index in range(len(depths))
         )
-        self.norm4: nn.Module = nn.BatchNorm2d(embed_dims[-1])
+        self.norm4: nn.Module = nn.BatchNorm2d(embed_dims[-1], **factory)
         self.head_drop = nn.Dropout(drop_rate)
         self.reset_classifier(num_classes, global_pool)
         self.init_weights()

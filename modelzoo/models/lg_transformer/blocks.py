@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -62,8 +62,11 @@ class LocalToGlobalBlock(nn.Module):
         attn_drop: float = 0.0,
         drop_path: float = 0.0,
         always_partition: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.reductions = tuple(reductions)
         self.is_shifted = any(shift)
         self.shift_paths = shift_paths
@@ -82,17 +85,18 @@ class LocalToGlobalBlock(nn.Module):
                 qkv_bias=qkv_bias,
                 attn_drop=attn_drop,
                 proj_drop=proj_drop,
+                **factory,
             )
             for window in self.windows
         ]
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, **factory)
         # The first path has Swin's name, so that Swin's weights can be loaded.
         self.attn = attentions[0]
         self.coarse_attn = nn.ModuleList(attentions[1:])
-        self.fuse = nn.Linear(len(attentions) * dim, dim) if fusion == "concat" else None
+        self.fuse = nn.Linear(len(attentions) * dim, dim, **factory) if fusion == "concat" else None
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
+        self.norm2 = nn.LayerNorm(dim, **factory)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop, **factory)
         self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
         self.init_non_persistent_buffers()
 

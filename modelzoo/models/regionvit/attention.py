@@ -15,6 +15,8 @@ Shapes:  B images, R regions of an image, G = B * R windows, N tokens of a group
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from timm.layers.config import use_fused_attn
@@ -41,22 +43,25 @@ class RegionalToLocalAttention(nn.Module):
         qk_scale: float | None = None,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.num_heads = num_heads
         self.window_size = window_size
         self.scale = qk_scale or (dim // num_heads) ** -0.5
         self.fused_attn = use_fused_attn()
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias, **factory)
         self.attn_drop = nn.Dropout(attn_drop)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim, **factory)
         self.proj_drop = nn.Dropout(proj_drop)
         if window_size is None:
             self.register_parameter("rel_pos", None)
         else:
-            self.rel_pos = nn.Parameter(torch.empty(num_heads, (2 * window_size - 1) ** 2))
+            self.rel_pos = nn.Parameter(torch.empty(num_heads, (2 * window_size - 1) ** 2, **factory))
             nn.init.trunc_normal_(self.rel_pos, std=0.02)
-            self.register_buffer("rel_pos_index", _relative_index(window_size), persistent=False)
+            self.register_buffer("rel_pos_index", _relative_index(window_size, device), persistent=False)
 
     def init_non_persistent_buffers(self) -> None:
         """Compute the bias index; timm calls this after materialising a meta model."""
@@ -90,7 +95,7 @@ class RegionalToLocalAttention(nn.Module):
             if bias_HNN is not None:
                 logits_GHNN = logits_GHNN + bias_HNN
             if mask_RNN is not None:
-                logits_BRHNN = logits_GHNN.unflatten(0, (-1, len(mask_RNN)))
+                logits_BRHNN = logits_GHNN.unflatten(0, (-1, mask_RNN.shape[0]))
                 lowest = torch.finfo(logits_GHNN.dtype).min
                 logits_GHNN = logits_BRHNN.masked_fill(~mask_RNN[None, :, None], lowest).flatten(0, 1)
             out_GHNE = self.attn_drop(logits_GHNN.softmax(dim=-1)) @ v_GHNE
@@ -102,7 +107,7 @@ class RegionalToLocalAttention(nn.Module):
         return F.pad(bias_HPP, (num_regional, 0, num_regional, 0))
 
 
-def _relative_index(window_size: int, device: torch.device | None = None) -> torch.Tensor:
+def _relative_index(window_size: int, device: torch.device | str | None = None) -> torch.Tensor:
     """Index into the flat (2 * window - 1)^2 table for each pair (query, key) of a window's tokens."""
     side = 2 * window_size - 1
     offset = torch.arange(window_size, device=device)

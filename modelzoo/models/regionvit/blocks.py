@@ -14,6 +14,7 @@ Shapes:  B images, R regions, G = B * R windows, N tokens of a window, D dim.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from timm.layers.drop import DropPath
@@ -51,17 +52,19 @@ class RegionalToLocalBlock(nn.Module):
         drop_path: float = 0.0,
         regional_attention: str = "shared",
         rel_pos: bool = True,
+        **factory: Any,
     ) -> None:
         super().__init__()
-        options = {"qkv_bias": qkv_bias, "qk_scale": qk_scale, "attn_drop": attn_drop, "proj_drop": proj_drop}
-        self.norm0 = None if regional_attention == "none" else nn.LayerNorm(dim, eps=NORM_EPS)
-        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        drops = {"attn_drop": attn_drop, "proj_drop": proj_drop}
+        options: dict[str, Any] = {"qkv_bias": qkv_bias, "qk_scale": qk_scale, **drops, **factory}
+        self.norm0 = None if regional_attention == "none" else nn.LayerNorm(dim, eps=NORM_EPS, **factory)
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS, **factory)
         self.attn = RegionalToLocalAttention(dim, num_heads, window_size if rel_pos else None, **options)
         own = regional_attention == "separate"
         self.regional_attn = RegionalToLocalAttention(dim, num_heads, None, **options) if own else None
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS, **factory)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop, **factory)
 
     def forward(self, x_GND: torch.Tensor, num_images: int, mask_RNN: torch.Tensor | None) -> torch.Tensor:
         if self.norm0 is not None:
@@ -93,24 +96,28 @@ class RegionViTStage(nn.Module):
         share_projection: bool,
         peg: bool,
         corner: str,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **block_options,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.window_size = window_size
         self.corner = corner
         self.grad_checkpointing = False
-        projection = Projection(in_dim, dim, downsampling, shared=share_projection, regional=regional)
+        projection = Projection(in_dim, dim, downsampling, shared=share_projection, regional=regional, **factory)
         blocks = [
-            RegionalToLocalBlock(dim, num_heads, window_size, drop_path=rate, **block_options) for rate in drop_path
+            RegionalToLocalBlock(dim, num_heads, window_size, drop_path=rate, **block_options, **factory)
+            for rate in drop_path
         ]
         # The projection has index 0, as in released checkpoints.
         self.block = nn.ModuleList([projection, *blocks])
-        self.peg = nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False) if peg else None
+        self.peg = nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False, **factory) if peg else None
 
     def forward(self, regional: torch.Tensor | None, local: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         projection, first, *others = self.block
         regional, local = projection(regional, local)
-        num_images, size, grid_size = len(local), (local.shape[2], local.shape[3]), self._grid_size(regional, local)
+        num_images, size, grid_size = local.shape[0], (local.shape[2], local.shape[3]), self._grid_size(regional, local)
         mask_RNN = padding_mask(
             size,
             grid_size,
