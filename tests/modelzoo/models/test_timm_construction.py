@@ -6,7 +6,10 @@ Every name of the zoo is built at a small size; the default run has one of each 
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file
+from timm.models import save_for_hf
 
 from modelzoo.official.checkpoints import zoo_models
 
@@ -85,3 +88,51 @@ def test_options_without_a_layer_of_their_own_kind_have_the_dtype_too(small_mode
         for given in kinds:
             made = small_model(name, **given, dtype=torch.float64, device="meta")
             assert tensors(made) == tensors(small_model(name, **given).to("meta", torch.float64)), (name, given)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_entry_of_the_state_owns_its_memory(small_model, name):
+    """A view would be written to a file with all of its base, and safetensors refuses it."""
+    for key, value in small_model(name).state_dict().items():
+        assert value.is_contiguous(), key
+        assert value.untyped_storage().nbytes() == value.numel() * value.element_size(), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_saved_for_the_hub_is_built_from_its_folder(small_model, small_images, name, tmp_path):
+    """Symptom: `save_for_hf` of Focal v2 ended with a ValueError about a tensor that is not contiguous."""
+    model = small_model(name).eval()
+    save_for_hf(model, tmp_path, safe_serialization=True)
+    again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    state, saved = model.state_dict(), load_file(tmp_path / "model.safetensors")
+    assert list(again.state_dict()) == list(state)
+    assert saved.keys() == state.keys()
+    assert all(torch.equal(saved[key], value) for key, value in state.items())
+    with torch.no_grad():
+        assert torch.equal(again(small_images(name)), model(small_images(name)))
+
+
+# Tracing takes seconds, so the default run has the two families whose batch was fixed, with few blocks.
+FEW_BLOCKS = {
+    "refined_vit_small_patch16_224": {"depth": 2},
+    "regionvit_base_w14_peg_224": {
+        "embed_dim": (8, 8, 16),
+        "depths": (1, 1),
+        "num_heads": (1, 2),
+        "downsampling": ("c", "sc"),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FEW_BLOCKS else pytest.mark.slow) for name in KINDS]
+)
+def test_export_with_any_number_of_images(small_model, small_images, name):
+    """Symptom: RegionViT and Refined-ViT fixed the number of images in the exported program."""
+    model = small_model(name, **FEW_BLOCKS.get(name, {})).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (small_images(name, 3),), dynamic_shapes=({0: batch},)).module()
+    with torch.no_grad():
+        for num_images in (1, 2, 5):
+            image = small_images(name, num_images)
+            torch.testing.assert_close(program(image), model(image), rtol=1e-5, atol=1e-6)
