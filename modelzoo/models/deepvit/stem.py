@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modelzoo.models.built_size import of_built_size
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["ConvolutionalStem", "conv_embed_layer"]
@@ -89,9 +90,8 @@ class ConvolutionalStem(nn.Module):
         return (img_size[0] + 1) // 2 // half, (img_size[1] + 1) // 2 // half
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        came = (x.shape[-2], x.shape[-1])
-        if self.strict_img_size and came != self.img_size:
-            raise ValueError(f"built for images of {self.img_size}, but got {came}; build it with img_size={came}")
+        if self.strict_img_size:
+            x = of_built_size(x, self.img_size)
         for index in range(1, self.num_convs + 1):
             x = F.relu(self.get_submodule(f"bn{index}")(self.get_submodule(f"conv{index}")(x)))
         x_BDhw = self.proj(x)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from timm.models import register_notrace_module
 from torch import nn
 
 from modelzoo.models.focal.attention import SlotAttention
@@ -28,6 +29,7 @@ def query_offsets(window_size: int, device: torch.device | None = None) -> torch
     return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
 
 
+@register_notrace_module  # a trace would fix what follows from the saved indices
 class NearestKeysAttention(SlotAttention):
     """Focal attention (version 2); slots are the `num_keys` nearest tokens, and as many cells of each pooled level.
 

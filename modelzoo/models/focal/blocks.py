@@ -156,11 +156,13 @@ class FocalStage(nn.Module):
         self.blocks = nn.Sequential(
             *(FocalBlock(options, index=index, drop_path=rate, **factory) for index, rate in enumerate(drop_path))
         )
+        # Identity for the map of this resolution: the last node of a traced stage is of the downsampling.
+        self.feature_map = nn.Identity()
         self.downsample = downsample
 
     def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:
         """Feature map before the downsampling: (B, H, W, C) -> (B, H, W, C)."""
-        return checkpoint_seq(self.blocks, x_BHWC) if self.grad_checkpointing else self.blocks(x_BHWC)
+        return self.feature_map(checkpoint_seq(self.blocks, x_BHWC) if self.grad_checkpointing else self.blocks(x_BHWC))
 
     def coarser(self, x_BHWC: torch.Tensor) -> torch.Tensor:
         """Downsampled map for the next stage, (B, H / 2, W / 2, 2 C)."""

@@ -21,6 +21,7 @@ from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 from timm.layers.weight_init import trunc_normal_
 from torch import nn
 
+from modelzoo.models.built_size import of_built_size
 from modelzoo.models.focal.blocks import FocalStage, MapEmbed
 from modelzoo.models.focal.checks import (
     EXPAND_LAYERS,
@@ -112,7 +113,7 @@ class FocalTransformer(nn.Module):
         dims = [embed_dim * 2**index for index in range(num_stages)]
         self.num_features = self.head_hidden_size = dims[-1]
         self.feature_info = [
-            {"num_chs": dim, "reduction": patch_size * 2**index, "module": f"layers.{index}"}
+            {"num_chs": dim, "reduction": patch_size * 2**index, "module": f"layers.{index}.feature_map"}
             for index, dim in enumerate(dims)
         ]
         self.patch_embed = MapEmbed(
@@ -217,10 +218,7 @@ class FocalTransformer(nn.Module):
             _init_linear(self.head)
 
     def _embed(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        came = tuple(x_BCHW.shape[-2:])
-        if came != self.img_size:
-            raise ValueError(f"built for images of {self.img_size}, but got {came}; build it with img_size={came}")
-        x = self.patch_embed(x_BCHW)
+        x = self.patch_embed(of_built_size(x_BCHW, self.img_size))
         if self.absolute_pos_embed is not None:
             x = x + self.absolute_pos_embed.unflatten(1, x.shape[1:3])
         return self.pos_drop(x)

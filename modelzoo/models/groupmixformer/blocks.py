@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from timm.layers import DropPath, Mlp
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from modelzoo.attention.contract import Slot
 from modelzoo.attention.groupmix import GroupMixAttention
@@ -101,13 +102,24 @@ class GroupMixBlock(nn.Module):
 
     def forward(self, x_BNC: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
         x_BNC = self.cpe(x_BNC, grid_size)
-        x_BNC = x_BNC + self.drop_path1(self.att.attend(self.norm1(x_BNC), grid_size=grid_size)[0])
+        x_BNC = x_BNC + self.drop_path1(self.att(self.norm1(x_BNC), grid_size=grid_size))
         return x_BNC + self.drop_path2(self.mlp(self.norm2(x_BNC)))
 
 
 class GroupMixStage(nn.Module):
-    """Blocks of one stage, under their released name."""
+    """Blocks of one stage, under their released name: a feature map in, a feature map out."""
 
     def __init__(self, blocks: list[GroupMixBlock]) -> None:
         super().__init__()
         self.gma_stage = nn.ModuleList(blocks)
+        self.grad_checkpointing = False
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        grid_size = (x_BCHW.shape[2], x_BCHW.shape[3])
+        x_BNC = x_BCHW.flatten(2).transpose(1, 2)
+        for block in self.gma_stage:
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                x_BNC = checkpoint(block, x_BNC, grid_size, use_reentrant=False)
+            else:
+                x_BNC = block(x_BNC, grid_size)
+        return x_BNC.transpose(1, 2).unflatten(2, grid_size)

@@ -107,6 +107,7 @@ class LGTransformer(SwinTransformer):
                         attn_drop=attn_drop_rate,
                         drop_path=drop_paths[index][block],
                         always_partition=always_partition,
+                        dynamic_mask=self.dynamic_img_size,
                         device=device,
                         dtype=dtype,
                     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from timm.layers import DropPath, Mlp
+from timm.models import register_notrace_module
 from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention
@@ -29,6 +30,7 @@ KINDS = ("plain", "refined", "sharing")
 LAYOUTS = {"alternating": ("plain", "sharing"), "every": ("refined",), "plain": ("plain",)}
 
 
+@register_notrace_module  # as the attention in it, whose `attend` it calls for the map
 class RefinedBlock(nn.Module):
     """Pre-norm block x + attn(norm1(s x)) / s, then x + c * mlp(norm2(s x)) / s, which also returns its attention map.
 

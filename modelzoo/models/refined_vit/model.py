@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from modelzoo.attention.contract import Slot
+from modelzoo.attention.contract import Slot, unmasked
 from modelzoo.attention.refiner import RefinedAttention
 from modelzoo.models.block_indices import reject_unused_options, taken_indices
 from modelzoo.models.deepvit.stem import conv_embed_layer
@@ -189,8 +189,7 @@ class RefinedVisionTransformer(VisionTransformer):
         self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
     ) -> torch.Tensor:
         """Tokens (B, N, D) after the final norm. Masks are refused: refined maps mix tokens that a mask separates."""
-        if attn_mask is not None or is_causal:
-            raise ValueError("RefinedVisionTransformer does not support an attention mask")
+        x = unmasked(x, attn_mask, is_causal, "RefinedVisionTransformer")
         return self._tokens(self.patch_embed(x).permute(0, 2, 3, 1))[0]
 
     def _tokens(self, map_BhwD: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor | None]]:

@@ -20,11 +20,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timm.layers.config import use_fused_attn
+from timm.models import register_notrace_function, register_notrace_module
 from torch import nn
 
 __all__ = ["RegionalToLocalAttention", "from_windows", "padding_mask", "to_windows"]
 
 
+@register_notrace_module  # whether there is a mask depends on the size of the image
 class RegionalToLocalAttention(nn.Module):
     """Multi-head attention for regional tokens (plain) and for windows (with position bias and padding mask).
 
@@ -94,17 +96,23 @@ class RegionalToLocalAttention(nn.Module):
             logits_GHNN = (q_GHNE * self.scale) @ k_GHNE.transpose(-2, -1)
             if bias_HNN is not None:
                 logits_GHNN = logits_GHNN + bias_HNN
-            if mask_RNN is not None:
-                logits_BRHNN = logits_GHNN.unflatten(0, (-1, mask_RNN.shape[0]))
-                lowest = torch.finfo(logits_GHNN.dtype).min
-                logits_GHNN = logits_BRHNN.masked_fill(~mask_RNN[None, :, None], lowest).flatten(0, 1)
-            out_GHNE = self.attn_drop(logits_GHNN.softmax(dim=-1)) @ v_GHNE
+            out_GHNE = self.attn_drop(_masked(logits_GHNN, mask_RNN).softmax(dim=-1)) @ v_GHNE
         return self.proj_drop(self.proj(out_GHNE.transpose(1, 2).reshape(G, N, D)))
 
     def _bias(self, num_tokens: int) -> torch.Tensor:
         bias_HPP = self.rel_pos[:, self.rel_pos_index]
         num_regional = num_tokens - bias_HPP.shape[-1]
         return F.pad(bias_HPP, (num_regional, 0, num_regional, 0))
+
+
+@torch.fx.wrap  # whether there is a mask is known when a traced graph runs
+@register_notrace_function
+def _masked(logits_GHNN: torch.Tensor, mask_RNN: torch.Tensor | None) -> torch.Tensor:
+    if mask_RNN is None:
+        return logits_GHNN
+    logits_BRHNN = logits_GHNN.unflatten(0, (-1, mask_RNN.shape[0]))
+    lowest = torch.finfo(logits_GHNN.dtype).min
+    return logits_BRHNN.masked_fill(~mask_RNN[None, :, None], lowest).flatten(0, 1)
 
 
 def _relative_index(window_size: int, device: torch.device | str | None = None) -> torch.Tensor:
@@ -133,17 +141,18 @@ def to_windows(
 
 
 def from_windows(
-    x_GND: torch.Tensor, size: tuple[int, int], grid_size: tuple[int, int], window_size: int
+    x_GND: torch.Tensor, size: tuple[int, int], grid_size: tuple[int, int], window_size: int, *, regional: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Regional and local map (B, D, *size) without padding, the inverse of `to_windows`."""
+    """Regional map, if there is one, and local map (B, D, *size) without padding, the inverse of `to_windows`."""
     local_GPD = x_GND[:, -(window_size**2) :]
     windows = local_GPD.unflatten(1, (window_size, window_size)).unflatten(0, (-1, *grid_size))
     local_BDHW = windows.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)[..., : size[0], : size[1]]
-    if x_GND.shape[1] == window_size**2:
+    if not regional:
         return None, local_BDHW
     return x_GND[:, 0].unflatten(0, (-1, *grid_size)).permute(0, 3, 1, 2), local_BDHW
 
 
+@register_notrace_function
 def padding_mask(
     size: tuple[int, int],
     grid_size: tuple[int, int],

@@ -48,7 +48,8 @@ class RegionViT(nn.Module):
         rel_pos: Position bias in windows.
         peg: Position encoding generator, a depthwise convolution after the first block of each stage.
         corner: Padding mask of the bottom right window, 'union' as released or 'intersection'.
-        det_norm: Normalise the local maps of `forward_intermediates`; the logits do not change.
+        det_norm: Normalise the local maps of `forward_intermediates`; the logits do not change. Hooks on the modules of
+            `feature_info` see them before this norm.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class RegionViT(nn.Module):
             {
                 "num_chs": embed_dim[stage + 1],
                 "reduction": patch_size * 2 ** halvings[stage],
-                "module": f"layers.{stage}",
+                "module": f"layers.{stage}.feature_map",
             }
             for stage in range(len(depths))
         ]

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_function
 from torch import nn
 
 __all__ = ["ChannelNorm", "LearnedRegions", "Projection", "RegionalConv", "build_stem"]
@@ -86,11 +87,17 @@ class RegionalConv(nn.Module):
         self.proj = nn.Conv2d(in_chans, dim, region_size, stride=region_size, **factory)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        missing_y, missing_x = (-size % self.region_size for size in image.shape[-2:])
-        if missing_y or missing_x:
-            top, left = missing_y // 2, missing_x // 2
-            image = F.pad(image, (left, missing_x - left, top, missing_y - top))
-        return self.proj(image)
+        return self.proj(_padded(image, self.region_size))
+
+
+@torch.fx.wrap  # control flow on sizes
+@register_notrace_function
+def _padded(image: torch.Tensor, region_size: int) -> torch.Tensor:
+    missing_y, missing_x = (-size % region_size for size in image.shape[-2:])
+    if missing_y or missing_x:
+        top, left = missing_y // 2, missing_x // 2
+        image = F.pad(image, (left, missing_x - left, top, missing_y - top))
+    return image
 
 
 class LearnedRegions(nn.Module):
@@ -108,11 +115,16 @@ class LearnedRegions(nn.Module):
         nn.init.trunc_normal_(self.token, std=0.02)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        rows, columns = (math.ceil(size / self.region_size) for size in image.shape[-2:])
-        token_1CRS = self.token
-        if token_1CRS.shape[-2:] not in ((1, 1), (rows, columns)):
-            token_1CRS = F.interpolate(token_1CRS, (rows, columns), mode="bicubic", align_corners=False)
-        return token_1CRS.expand(image.shape[0], -1, rows, columns)
+        return _expanded(self.token, image, self.region_size)
+
+
+@torch.fx.wrap  # control flow on sizes
+@register_notrace_function
+def _expanded(token_1CRS: torch.Tensor, image: torch.Tensor, region_size: int) -> torch.Tensor:
+    rows, columns = (math.ceil(size / region_size) for size in image.shape[-2:])
+    if token_1CRS.shape[-2:] not in ((1, 1), (rows, columns)):
+        token_1CRS = F.interpolate(token_1CRS, (rows, columns), mode="bicubic", align_corners=False)
+    return token_1CRS.expand(image.shape[0], -1, rows, columns)
 
 
 class Projection(nn.Module):

@@ -14,14 +14,11 @@ from timm.models import save_for_hf
 from modelzoo.official.checkpoints import zoo_models
 
 KINDS = (
-    "deepvit_16b_patch16_224",
-    "deepvit_baseline_12b_patch16_224",
     "deepvit_small_patch16_224",
     "focal_tiny_patch4_window7_224",
     "focalv2_tiny_conv_patch4_window7_224",
     "groupmixformer_tiny_224",
     "lg_transformer_tiny_224",
-    "refined_vit_small_every_block_patch16_224",
     "refined_vit_small_patch16_224",
     "regionvit_base_w14_peg_224",
     "regionvit_tiny_224",
