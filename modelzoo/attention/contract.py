@@ -70,7 +70,6 @@ class KeyTap(nn.Identity):
     """Identity for softmax(k) (B, H, N, E), the token weights of factorised attention, which has no N x N map."""
 
 
-@register_notrace_module  # a trace through it would lose the precision of its maps
 class TokenAttention(nn.Module):
     """Base class of the mechanisms: the two linear layers and dropouts that all of them share, under their official
     names.
@@ -157,6 +156,10 @@ class TokenAttention(nn.Module):
     def merge(self, out_BHNE: torch.Tensor) -> torch.Tensor:
         """Output projection with dropout: (B, H, N, E) -> (B, N, D)."""
         return self.proj_drop(self.proj(out_BHNE.transpose(1, 2).flatten(2)))
+
+
+# A leaf of timm's tracer: a trace through it would lose the precision of its maps.
+register_notrace_module(TokenAttention)
 
 
 def unmasked(x: torch.Tensor, attn_mask: torch.Tensor | None, is_causal: bool, name: str) -> torch.Tensor:

@@ -29,7 +29,6 @@ def query_offsets(window_size: int, device: torch.device | None = None) -> torch
     return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
 
 
-@register_notrace_module  # a trace would fix what follows from the saved indices
 class NearestKeysAttention(SlotAttention):
     """Focal attention (version 2); slots are the `num_keys` nearest tokens, and as many cells of each pooled level.
 
@@ -99,3 +98,7 @@ class NearestKeysAttention(SlotAttention):
             coordinates_WTK2 = to_centre_WK2[:, None] + from_centre_T2[:, None]
             parts.append(network(coordinates_WTK2).permute(0, 3, 1, 2))
         return torch.cat(parts, dim=-1)
+
+
+# A leaf of timm's tracer: a trace would fix what follows from the saved indices.
+register_notrace_module(NearestKeysAttention)

@@ -30,7 +30,6 @@ KINDS = ("plain", "refined", "sharing")
 LAYOUTS = {"alternating": ("plain", "sharing"), "every": ("refined",), "plain": ("plain",)}
 
 
-@register_notrace_module  # as the attention in it, whose `attend` it calls for the map
 class RefinedBlock(nn.Module):
     """Pre-norm block x + attn(norm1(s x)) / s, then x + c * mlp(norm2(s x)) / s, which also returns its attention map.
 
@@ -73,6 +72,10 @@ class RefinedBlock(nn.Module):
         x_BND = x_BND + scaled(self.drop_path1(mixed_BND), back)
         seen_BND = self.norm2(scaled(x_BND, self.residual_scale))
         return x_BND + scaled(self.drop_path2(self.mlp(seen_BND)), back), handed_on
+
+
+# A leaf of timm's tracer: as the attention in it, whose `attend` it calls for the map.
+register_notrace_module(RefinedBlock)
 
 
 class ScaledMlp(Mlp):

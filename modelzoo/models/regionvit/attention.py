@@ -26,7 +26,6 @@ from torch import nn
 __all__ = ["RegionalToLocalAttention", "from_windows", "padding_mask", "to_windows"]
 
 
-@register_notrace_module  # whether there is a mask depends on the size of the image
 class RegionalToLocalAttention(nn.Module):
     """Multi-head attention for regional tokens (plain) and for windows (with position bias and padding mask).
 
@@ -103,6 +102,10 @@ class RegionalToLocalAttention(nn.Module):
         bias_HPP = self.rel_pos[:, self.rel_pos_index]
         num_regional = num_tokens - bias_HPP.shape[-1]
         return F.pad(bias_HPP, (num_regional, 0, num_regional, 0))
+
+
+# A leaf of timm's tracer: whether there is a mask depends on the size of the image.
+register_notrace_module(RegionalToLocalAttention)
 
 
 @torch.fx.wrap  # whether there is a mask is known when a traced graph runs

@@ -36,6 +36,7 @@ def own_size(small_model):
 
     def build(name, **options):
         cfg = timm.get_pretrained_cfg(name)
+        assert cfg is not None
         sizes = {"img_size": cfg.input_size[-1]}
         if name in PEERS:
             narrow = {"embed_dim": 24} | ({"depth": 2} if name.startswith("vit") else {"depths": (1, 1, 1, 1)})
