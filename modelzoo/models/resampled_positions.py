@@ -42,8 +42,8 @@ def with_resampled_tables(state: Mapping[str, Any], model: nn.Module) -> dict[st
             continue
         theirs, ours = tensors[key], module.relative_position_bias_table
         if theirs.shape != ours.shape and _root(theirs.shape[0]) is not None:
-            height, width = module.window_size
-            tensors[key] = resize_rel_pos_bias_table(theirs, (height, width), tuple(ours.shape))
+            window: Any = module.window_size  # timm's helper for pairs has no narrower type
+            tensors[key] = resize_rel_pos_bias_table(theirs, window, tuple(ours.shape))
     return tensors
 
 
