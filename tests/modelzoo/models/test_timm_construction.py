@@ -38,7 +38,9 @@ def tensors(model):
     return {name: (value.shape, value.dtype, value.device) for name, value in named.items()}
 
 
-@pytest.mark.parametrize("place", sorted(PLACES))
+@pytest.mark.parametrize(
+    "place", [pytest.param(place, marks=() if place in ("bfloat16", "both") else pytest.mark.slow) for place in PLACES]
+)
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", *NAMES])
 def test_device_and_dtype_of_construction_are_those_of_a_moved_model(small_model, name, place):
     """timm's own Swin fulfils the same condition."""
