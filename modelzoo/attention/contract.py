@@ -15,16 +15,26 @@ Shapes:  B images, N tokens (prefix tokens first, then patches in row-major orde
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from timm.models import register_notrace_function, register_notrace_module
 from torch import nn
 
 from modelzoo.attention.map_precision import Arithmetic, MapPrecision, map_arithmetic
 from modelzoo.legal_values import divisors, listed
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["KeyTap", "MapTap", "Slot", "TokenAttention", "attention_batchnorms", "check_heads", "softmax_map"]
+__all__ = [
+    "KeyTap",
+    "MapTap",
+    "Slot",
+    "TokenAttention",
+    "attention_batchnorms",
+    "check_heads",
+    "softmax_map",
+    "unmasked",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +42,7 @@ class Slot:
     """Sizes of an attention layer in a model: width, heads, tokens and dropout rates.
 
     `grid_size` is (height, width) of the patch grid; None if the mechanism receives it with every call or does not need
-    it.
+    it. `device` and `dtype` are those of its weights; None: torch's defaults.
     """
 
     dim: int
@@ -43,6 +53,13 @@ class Slot:
     proj_bias: bool = True
     attn_drop: float = 0.0
     proj_drop: float = 0.0
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
+
+    @property
+    def factory(self) -> dict[str, Any]:
+        """`device` and `dtype`, for the constructors of layers."""
+        return {"device": self.device, "dtype": self.dtype}
 
 
 class MapTap(nn.Identity):
@@ -79,9 +96,9 @@ class TokenAttention(nn.Module):
     def __init__(self, slot: Slot) -> None:
         super().__init__()
         self.slot = slot
-        self.qkv = nn.Linear(slot.dim, 3 * slot.dim, bias=slot.qkv_bias)
+        self.qkv = nn.Linear(slot.dim, 3 * slot.dim, bias=slot.qkv_bias, **slot.factory)
         self.attn_drop = nn.Dropout(slot.attn_drop)
-        self.proj: nn.Module = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias)
+        self.proj: nn.Module = nn.Linear(slot.dim, slot.dim, bias=slot.proj_bias, **slot.factory)
         self.proj_drop = nn.Dropout(slot.proj_drop)
         self.seen: nn.Module = MapTap()
         self.map_precision: MapPrecision = "float32"
@@ -90,9 +107,7 @@ class TokenAttention(nn.Module):
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
     ) -> torch.Tensor:
         """Tokens after attention. Masks are refused: all mechanisms but softmax mix tokens that a mask separates."""
-        if attn_mask is not None or is_causal:
-            raise ValueError(f"{type(self).__name__} does not support an attention mask; only softmax attention does")
-        return self.attend(x_BND)[0]
+        return self.attend(unmasked(x_BND, attn_mask, is_causal, type(self).__name__))[0]
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
@@ -133,15 +148,35 @@ class TokenAttention(nn.Module):
 
     def weigh(self, attn_BMNK: torch.Tensor, v_BHKE: torch.Tensor) -> torch.Tensor:
         """Product of map and V. If there are more or fewer maps than heads, V's channels are split among the maps."""
-        num_maps = attn_BMNK.shape[1]
-        if num_maps != v_BHKE.shape[1]:
-            B, _, K, _ = v_BHKE.shape
-            v_BHKE = v_BHKE.transpose(1, 2).reshape(B, K, num_maps, -1).transpose(1, 2)
-        return self.seen(attn_BMNK) @ v_BHKE
+        B, _, K, _ = v_BHKE.shape
+        # A view of the same shape if there are as many; no condition, so that it can be traced symbolically.
+        v_BMKE = v_BHKE.transpose(1, 2).reshape(B, K, attn_BMNK.shape[1], -1).transpose(1, 2)
+        return self.seen(attn_BMNK) @ v_BMKE
 
     def merge(self, out_BHNE: torch.Tensor) -> torch.Tensor:
         """Output projection with dropout: (B, H, N, E) -> (B, N, D)."""
         return self.proj_drop(self.proj(out_BHNE.transpose(1, 2).flatten(2)))
+
+
+# A leaf of timm's tracer: a trace through it would lose the precision of its maps.
+register_notrace_module(TokenAttention)
+
+
+def unmasked(x: torch.Tensor, attn_mask: torch.Tensor | None, is_causal: bool, name: str) -> torch.Tensor:
+    """The tensor itself.
+
+    Raises:
+        ValueError: there is a mask. A symbolic trace asks when its graph runs.
+    """
+    return _unmasked(x, attn_mask, is_causal, name)
+
+
+@torch.fx.wrap  # in a symbolic trace, arguments have no value, not even None
+@register_notrace_function
+def _unmasked(x: torch.Tensor, attn_mask: torch.Tensor | None, is_causal: bool, name: str) -> torch.Tensor:
+    if attn_mask is not None or is_causal:
+        raise ValueError(f"{name} does not support an attention mask; only softmax attention does")
+    return x
 
 
 def softmax_map(q_BHNE: torch.Tensor, k_BHNE: torch.Tensor, scale: float) -> torch.Tensor:

@@ -12,6 +12,8 @@ Shapes:  B images, M incoming maps (heads), M' expanded maps, R returned maps, N
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -57,19 +59,22 @@ class DistributedLocalAttention(nn.Module):
         expansion: float = 3.0,
         identity: bool = True,
         batch_norm_eps: float = 1e-5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         expanded = expanded_maps(num_maps, expansion)
         self.expands = expansion != 1
         if self.expands:
-            self.conv_exp = nn.Conv2d(num_maps, expanded, 1, bias=False)
-            self.bn1 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps)
-        self.depth_sep_conv = SameConv2d(expanded, expanded, kernel_size, groups=expanded, bias=False)
-        self.bn2 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps)
+            self.conv_exp = nn.Conv2d(num_maps, expanded, 1, bias=False, **factory)
+            self.bn1 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps, **factory)
+        self.depth_sep_conv = SameConv2d(expanded, expanded, kernel_size, groups=expanded, bias=False, **factory)
+        self.bn2 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps, **factory)
         self.reduces = num_returned is not None
         if num_returned is not None:
-            self.conv_pro = nn.Conv2d(expanded, num_returned, 1, bias=False)
-            self.bn3 = BatchNorm2dOfOnePass(num_returned, eps=batch_norm_eps)
+            self.conv_pro = nn.Conv2d(expanded, num_returned, 1, bias=False, **factory)
+            self.bn3 = BatchNorm2dOfOnePass(num_returned, eps=batch_norm_eps, **factory)
         self.adds_identity = identity and num_returned == num_maps
         self.act = nn.ReLU6()
 

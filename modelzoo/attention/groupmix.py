@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from timm.models import register_notrace_function
 from torch import nn
 
 from modelzoo.attention.contract import KeyTap, Slot, TokenAttention
@@ -98,13 +99,27 @@ class GroupMixAttention(TokenAttention):
             local_kernel_size if local_branch else None,
             kind=aggregator,
             identity_segment=identity_segment,
+            **slot.factory,
         )
         head_dim = segments.attending * segment_dim // slot.num_heads
-        self.crpe = ConvolutionalPosition(head_dim, windows) if crpe else None
+        self.crpe = ConvolutionalPosition(head_dim, windows, **slot.factory) if crpe else None
         self.num_attending = segments.attending
         self.straddles = head_layout == "straddle"
         if self.straddles:
             segments.check_straddling(slot, head_dim)
+
+    def forward(
+        self,
+        x_BND: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        is_causal: bool = False,
+        *,
+        grid_size: tuple[int, int] | None = None,
+    ) -> torch.Tensor:
+        """Tokens after attention; `grid_size` as in `attend`."""
+        if grid_size is None:
+            return super().forward(x_BND, attn_mask, is_causal)
+        return self.attend(x_BND, grid_size=grid_size)[0]
 
     def attend(
         self,
@@ -121,8 +136,11 @@ class GroupMixAttention(TokenAttention):
 
     def mix(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
         """Mixed values (B, N, D) before the output projection, for hosts that keep their own linear layers."""
-        grid_size = self._grid_of(qkv_3BND.shape[2], grid_size)
-        mixed_3BNT, local_BNS = self.aggregator(qkv_3BND, grid_size)
+        grid_size, num_prefix = grid_size or self.slot.grid_size, self.slot.num_prefix_tokens
+        if grid_size is None:
+            raise ValueError("Group-Mix attention needs the patch grid: pass grid_size=(height, width)")
+        qkv_3BND = _checked(qkv_3BND, num_prefix, grid_size)
+        mixed_3BNT, local_BNS = self.aggregator(qkv_3BND, grid_size, num_prefix)
         if self.straddles:
             # Segment-major -> channel-major: the first channels of all segments, then the second ones.
             mixed_3BNT = mixed_3BNT.unflatten(-1, (self.num_attending, -1)).transpose(-1, -2).flatten(-2)
@@ -130,21 +148,21 @@ class GroupMixAttention(TokenAttention):
         context_BHEE = self.seen(self.attn_drop(k_BHNE.softmax(dim=2))).transpose(2, 3) @ v_BHNE
         out_BHNE = self.scale * (q_BHNE @ context_BHEE)
         if self.crpe is not None:
-            out_BHNE = out_BHNE + self.crpe(q_BHNE, v_BHNE, grid_size)
+            out_BHNE = out_BHNE + self.crpe(q_BHNE, v_BHNE, grid_size, num_prefix)
         out_BNT = out_BHNE.transpose(1, 2).flatten(2)
         if self.straddles:
             out_BNT = out_BNT.unflatten(-1, (-1, self.num_attending)).transpose(-1, -2).flatten(-2)
         return out_BNT if local_BNS is None else torch.cat([out_BNT, local_BNS], dim=-1)
 
-    def _grid_of(self, num_tokens: int, grid_size: tuple[int, int] | None) -> tuple[int, int]:
-        grid_size = grid_size or self.slot.grid_size
-        if grid_size is None:
-            raise ValueError("Group-Mix attention needs the patch grid: pass grid_size=(height, width)")
-        num_prefix, (height, width) = self.slot.num_prefix_tokens, grid_size
-        if num_tokens != num_prefix + height * width:
-            raise ValueError(
-                f"Group-Mix attention was built for {num_prefix} prefix tokens and a {height}x{width} grid, "
-                f"{num_prefix + height * width} tokens in total, but got {num_tokens}; "
-                "build the model for the size of its images"
-            )
-        return grid_size
+
+@torch.fx.wrap  # compares sizes, which have no value in a symbolic trace
+@register_notrace_function
+def _checked(qkv_3BND: torch.Tensor, num_prefix: int, grid_size: tuple[int, int]) -> torch.Tensor:
+    num_tokens, (height, width) = qkv_3BND.shape[2], grid_size
+    if num_tokens != num_prefix + height * width:
+        raise ValueError(
+            f"Group-Mix attention was built for {num_prefix} prefix tokens and a {height}x{width} grid, "
+            f"{num_prefix + height * width} tokens in total, but got {num_tokens}; "
+            "build the model for the size of its images"
+        )
+    return qkv_3BND

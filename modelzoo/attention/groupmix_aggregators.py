@@ -10,7 +10,7 @@ Shapes:  B images, P prefix tokens, N tokens (P + h * w), S channels of a segmen
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -36,6 +36,7 @@ class Aggregator(nn.Module):
         local_kernel_size: Kernel size of the local branch, the last segment; None: no local branch.
         kind: Aggregation of a group segment's neighbourhood before the 1x1 convolution.
         identity_segment: False omits the segment of tokens.
+        factory: `device` and `dtype` of the weights.
     """
 
     def __init__(
@@ -46,37 +47,44 @@ class Aggregator(nn.Module):
         *,
         kind: AggregatorKind = "dwconv",
         identity_segment: bool = True,
+        **factory: Any,
     ) -> None:
         super().__init__()
         self.segment_dim = segment_dim
-        self.num_groups = len(kernel_sizes)
+        self.num_segments = identity_segment + len(kernel_sizes) + (local_kernel_size is not None)
         self.first = 0 if identity_segment else 1
         self.act = nn.Hardswish()
         if identity_segment:
-            self.norm0 = BatchNorm2dOfOnePass(segment_dim)
+            self.norm0 = BatchNorm2dOfOnePass(segment_dim, **factory)
         for index, kernel_size in enumerate(kernel_sizes, start=1):
-            self.add_module(f"agg{index}", SeparableConvolution(segment_dim, segment_dim, kernel_size, kind=kind))
-            self.add_module(f"norm{index}", BatchNorm2dOfOnePass(segment_dim))
-        self.agg0 = None if local_kernel_size is None else LocalBranch(segment_dim, local_kernel_size)
+            aggregation = SeparableConvolution(segment_dim, segment_dim, kernel_size, kind=kind, **factory)
+            self.add_module(f"agg{index}", aggregation)
+            self.add_module(f"norm{index}", BatchNorm2dOfOnePass(segment_dim, **factory))
+        self.agg0 = None if local_kernel_size is None else LocalBranch(segment_dim, local_kernel_size, **factory)
 
-    def forward(self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(
+        self, qkv_3BND: torch.Tensor, grid_size: tuple[int, int], num_prefix: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attention channels of q, k and v (3, B, N, T), and the local branch's output (B, N, S)."""
         B = qkv_3BND.shape[1]
-        segments = list(qkv_3BND.split(self.segment_dim, dim=-1))
+        parts = qkv_3BND.split(self.segment_dim, dim=-1)
+        # By index: the number of parts is unknown in a symbolic trace.
+        segments = [parts[index] for index in range(self.num_segments)]
         local_BNS = None
         if self.agg0 is not None:
-            local_BNS = self.agg0(torch.cat(segments.pop().unbind(0), dim=-1), grid_size)
+            local_BNS = self.agg0(torch.cat(segments.pop().unbind(0), dim=-1), grid_size, num_prefix)
         mixed = []
         for index, segment_3BNS in enumerate(segments, start=self.first):
-            prefix, image = to_image(segment_3BNS.flatten(0, 1), grid_size)
+            prefix, image = to_image(segment_3BNS.flatten(0, 1), grid_size, num_prefix)
             norm = self.get_submodule(f"norm{index}")
             assert isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
             if index:
                 convolve = self.get_submodule(f"agg{index}")
                 assert isinstance(convolve, SeparableConvolution)
-                prefix, image = convolve(prefix, image)
+                prefix, image = convolve(prefix, image, num_prefix)
             # The prefix goes first because it uses the statistics of the norm's input.
-            prefix = normalise_prefix(norm, prefix, image)
+            if num_prefix:
+                prefix = normalise_prefix(norm, prefix, image)
             mixed.append(self.act(to_tokens(prefix, norm(image))))
         return torch.cat(mixed, dim=-1).unflatten(0, (3, B)), local_BNS
 
@@ -88,33 +96,38 @@ class SeparableConvolution(nn.Module):
     instead of padding with zeros.
     """
 
-    def __init__(self, dim: int, dim_out: int, kernel_size: int, *, kind: AggregatorKind = "dwconv") -> None:
+    def __init__(
+        self, dim: int, dim_out: int, kernel_size: int, *, kind: AggregatorKind = "dwconv", **factory: Any
+    ) -> None:
         super().__init__()
         if kind == "dwconv":
-            self.conv1 = SameConv2d(dim, dim, kernel_size, groups=dim, bias=False)
+            self.conv1 = SameConv2d(dim, dim, kernel_size, groups=dim, bias=False, **factory)
         else:
             self.conv1 = SameMaxPool2d(kernel_size) if kind == "maxpool" else SameAvgPool2d(kernel_size)
-        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False)
+        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False, **factory)
 
-    def forward(self, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, prefix_BSP1: torch.Tensor, image_BSHW: torch.Tensor, num_prefix: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         image_BSHW = self.pointwise_conv(self.conv1(image_BSHW))
         # Skip an empty prefix: not every backend supports convolutions of tensors without elements.
-        if prefix_BSP1.shape[2] == 0:
-            return image_BSHW.new_empty(*image_BSHW.shape[:2], 0, 1), image_BSHW
+        if not num_prefix:
+            return image_BSHW.flatten(2)[:, :, :0, None], image_BSHW
         return self.pointwise_conv(prefix_BSP1), image_BSHW
 
 
 class LocalBranch(nn.Module):
     """Local branch, the segment without attention: a convolution of its q, k and v channels to one segment."""
 
-    def __init__(self, segment_dim: int, kernel_size: int) -> None:
+    def __init__(self, segment_dim: int, kernel_size: int, **factory: Any) -> None:
         super().__init__()
-        self.conv = SeparableConvolution(3 * segment_dim, segment_dim, kernel_size)
-        self.norm = nn.LayerNorm(segment_dim, eps=1e-5)
+        self.conv = SeparableConvolution(3 * segment_dim, segment_dim, kernel_size, **factory)
+        self.norm = nn.LayerNorm(segment_dim, eps=1e-5, **factory)
         self.act = nn.Hardswish()
 
-    def forward(self, x_BNS: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
-        return self.act(self.norm(to_tokens(*self.conv(*to_image(x_BNS, grid_size)))))
+    def forward(self, x_BNS: torch.Tensor, grid_size: tuple[int, int], num_prefix: int) -> torch.Tensor:
+        prefix, image = self.conv(*to_image(x_BNS, grid_size, num_prefix), num_prefix)
+        return self.act(self.norm(to_tokens(prefix, image)))
 
 
 class ConvolutionalPosition(nn.Module):
@@ -124,27 +137,28 @@ class ConvolutionalPosition(nn.Module):
         windows: Side of the window -> number of heads that use it, in the order of the heads.
     """
 
-    def __init__(self, head_dim: int, windows: dict[int, int]) -> None:
+    def __init__(self, head_dim: int, windows: dict[int, int], **factory: Any) -> None:
         super().__init__()
         self.num_channels = [num_heads * head_dim for num_heads in windows.values()]
         self.conv_list = nn.ModuleList(
-            SameConv2d(channels, channels, window, groups=channels)
+            SameConv2d(channels, channels, window, groups=channels, **factory)
             for window, channels in zip(windows, self.num_channels, strict=True)
         )
 
-    def forward(self, q_BHNE: torch.Tensor, v_BHNE: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+    def forward(
+        self, q_BHNE: torch.Tensor, v_BHNE: torch.Tensor, grid_size: tuple[int, int], num_prefix: int
+    ) -> torch.Tensor:
         """Position term (B, H, N, E); zero for prefix tokens, which have no position in the image."""
-        num_heads, num_prefix = v_BHNE.shape[1], v_BHNE.shape[2] - grid_size[0] * grid_size[1]
-        _, image_BTHW = to_image(v_BHNE.transpose(1, 2).flatten(2), grid_size)
+        num_heads = v_BHNE.shape[1]
+        _, image_BTHW = to_image(v_BHNE.transpose(1, 2).flatten(2), grid_size, num_prefix)
         parts = image_BTHW.split(self.num_channels, dim=1)
-        image_BTHW = torch.cat([conv(part) for conv, part in zip(self.conv_list, parts, strict=True)], dim=1)
+        image_BTHW = torch.cat([conv(parts[index]) for index, conv in enumerate(self.conv_list)], dim=1)
         around_BHNE = image_BTHW.flatten(2).unflatten(1, (num_heads, -1)).transpose(2, 3)
         return F.pad(q_BHNE[:, :, num_prefix:] * around_BHNE, (0, 0, num_prefix, 0))
 
 
-def to_image(x_BNS: torch.Tensor, grid_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def to_image(x_BNS: torch.Tensor, grid_size: tuple[int, int], num_prefix: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Split tokens into prefix (B, S, P, 1) and patch image (B, S, h, w)."""
-    num_prefix = x_BNS.shape[1] - grid_size[0] * grid_size[1]
     x_BSN = x_BNS.transpose(1, 2)
     return x_BSN[:, :, :num_prefix, None], x_BSN[:, :, num_prefix:].unflatten(2, grid_size)
 
@@ -161,8 +175,6 @@ def normalise_prefix(
 
     Under a `SyncBatchNorm` these are the patches of all processes, as for the patches themselves.
     """
-    if prefix_BSP1.shape[2] == 0:
-        return prefix_BSP1
     if not norm.training:
         return norm(prefix_BSP1)
     # Statistics in at least single precision, as in the norm itself under autocast.

@@ -34,9 +34,15 @@ def map_arithmetic(precision: MapPrecision, like: Tensor) -> Iterator[Callable[[
         with map_arithmetic("float32", q) as wide:
             attn = transform(softmax_map(wide(q), wide(k), scale))
 
+    A symbolic trace (`torch.fx`) records arithmetic only, so its graph has no such context. timm's tracer records calls
+    of whole mechanisms, and keeps it.
+
     Args:
         like: a tensor on the device of the maps.
     """
+    if isinstance(like, torch.fx.Proxy):
+        yield _as_it_is
+        return
     kind = like.device.type
     if precision == "float32" and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         with torch.autocast(kind, enabled=False):

@@ -69,15 +69,17 @@ class Reattention(TokenAttention):
         self.var_norm: nn.Module | None = None
         if not apply_transform:
             return
-        self.reatten_matrix = nn.Conv2d(slot.num_heads, slot.num_heads, 1, bias=theta_bias)
+        self.reatten_matrix = nn.Conv2d(slot.num_heads, slot.num_heads, 1, bias=theta_bias, **slot.factory)
         if theta_init == "identity":
             nn.init.dirac_(self.reatten_matrix.weight)
             if self.reatten_matrix.bias is not None:
                 nn.init.zeros_(self.reatten_matrix.bias)
         if norm == "batch":
-            self.var_norm = BatchNorm2dOfOnePass(slot.num_heads, eps=batch_norm_eps, momentum=norm_momentum)
+            self.var_norm = BatchNorm2dOfOnePass(
+                slot.num_heads, eps=batch_norm_eps, momentum=norm_momentum, **slot.factory
+            )
         elif norm == "layer":
-            self.var_norm = HeadLayerNorm(slot.num_heads, eps=batch_norm_eps)
+            self.var_norm = HeadLayerNorm(slot.num_heads, eps=batch_norm_eps, **slot.factory)
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None

@@ -22,19 +22,46 @@ class BatchNorm2dOfOnePass(nn.BatchNorm2d):
     """BatchNorm2d that leaves its running statistics alone while a checkpointed block is computed again."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if not self.training or not is_recomputing():
+        is_traced = isinstance(input, torch.fx.Proxy)
+        if not is_traced and (not self.training or not is_recomputing()):
             return super().forward(input)
-        # A momentum of 0 keeps the statistics; without them the pass would save fewer tensors than the first one.
-        return functional.batch_norm(
+        return _batch_norm(
             input,
             self.running_mean,
             self.running_var,
+            self.num_batches_tracked,
             self.weight,
             self.bias,
-            training=True,
-            momentum=0.0,
+            training=self.training,
+            momentum=self.momentum,
             eps=self.eps,
         )
+
+
+@torch.fx.wrap  # counts batches and asks autograd when a traced graph runs, not when it is traced
+def _batch_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    num_batches_tracked: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    *,
+    training: bool,
+    momentum: float | None,
+    eps: float,
+) -> torch.Tensor:
+    # A momentum of 0 keeps the statistics; without them the pass would save fewer tensors than the first one.
+    factor = 0.0
+    if training and not is_recomputing():
+        if num_batches_tracked is not None:
+            num_batches_tracked.add_(1)
+            factor = 1 / float(num_batches_tracked) if momentum is None else momentum
+    elif running_mean is None:
+        training = True
+    return functional.batch_norm(
+        input, running_mean, running_var, weight, bias, training=training, momentum=factor, eps=eps
+    )
 
 
 def is_recomputing() -> bool:

@@ -105,7 +105,7 @@ class MapSharingAttention(TokenAttention):
         super().__init__(slot)
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         # V only, under the official name.
-        self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias)
+        self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
         self.DLA, self.adapt_bn = _refinement(slot, expansion, kernel_size, reduction, identity, batch_norm_eps)
 
     def attend(
@@ -142,8 +142,9 @@ def _refinement(
         expansion=expansion,
         identity=identity,
         batch_norm_eps=batch_norm_eps,
+        **slot.factory,
     )
-    return refine, BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps)
+    return refine, BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps, **slot.factory)
 
 
 def _check_slices(slot: Slot, expansion: float, num_maps: int) -> None:

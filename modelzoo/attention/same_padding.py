@@ -9,6 +9,8 @@ Shapes:  B images, C channels, H x W pixels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -20,11 +22,18 @@ class SameConv2d(nn.Conv2d):
     """Convolution of stride 1 with a square kernel and zero padding to the same size."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, groups: int = 1, bias: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        groups: int = 1,
+        bias: bool = True,
+        **factory: Any,
     ) -> None:
-        super().__init__(
-            in_channels, out_channels, kernel_size, padding=(kernel_size - 1) // 2, groups=groups, bias=bias
-        )
+        """`factory`: `device` and `dtype`."""
+        padding = (kernel_size - 1) // 2
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias, **factory)
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -17,7 +17,6 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -26,9 +25,10 @@ from modelzoo.models.focal.model import FocalTransformer
 from modelzoo.models.focal.state_dict_adapter import released_state as focal_state
 from modelzoo.models.regionvit.model import RegionViT
 from modelzoo.models.regionvit.state_dict_adapter import released_state as regionvit_state
+from modelzoo.models.resampled_positions import resampled_positions
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["convert_checkpoint", "read_checkpoint", "resized_positions", "zoo_models"]
+__all__ = ["convert_checkpoint", "read_checkpoint", "zoo_models"]
 
 PLAIN, EMA = ("state_dict", "model", "student"), ("state_dict_ema", "model_ema", "teacher")
 # timm's training scripts save their arguments with the weights; a Namespace contains values and executes no code.
@@ -112,7 +112,7 @@ def convert_checkpoint(
     convert = OWN_KEYS.get(type(model))
     renamed = dict(convert(state, model) if convert else state)
     if isinstance(model, VisionTransformer) and "pos_embed" in renamed:
-        renamed["pos_embed"] = resized_positions(renamed["pos_embed"], model)
+        renamed["pos_embed"] = resampled_positions(renamed["pos_embed"], model)
     try:
         checked = same_keys(name, renamed, model)
     except SpecError as err:
@@ -154,18 +154,4 @@ def _why_unreadable(path: Path) -> Problem:
         f"contains objects other than tensors and plain values: {', '.join(sorted(foreign))}",
         where=str(path),
         hint="reading them would execute code. If you trust the file, save only its weights and import those",
-    )
-
-
-def resized_positions(pos_embed: torch.Tensor, model: VisionTransformer) -> torch.Tensor:
-    """Position embedding for the grid of a model, as timm resizes it; what is not of a square image is returned."""
-    num_prefix, grid_size = model.num_prefix_tokens, model.patch_embed.grid_size
-    assert grid_size is not None
-    if pos_embed.ndim != 3 or pos_embed.shape[1] == num_prefix + grid_size[0] * grid_size[1]:
-        return pos_embed
-    old_side = int((pos_embed.shape[1] - num_prefix) ** 0.5)
-    if old_side**2 + num_prefix != pos_embed.shape[1]:
-        return pos_embed  # not of a square image; the check of shapes reports it
-    return resample_abs_pos_embed(
-        pos_embed, new_size=list(grid_size), old_size=[old_side, old_side], num_prefix_tokens=num_prefix
     )

@@ -16,7 +16,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from modelzoo.official.checkpoints import read_checkpoint, resized_positions
+from modelzoo.models.resampled_positions import resampled_positions
+from modelzoo.official.checkpoints import read_checkpoint
 from search_space.parsing.errors import Problem, SpecError, first_of
 
 __all__ = ["initialise_from"]
@@ -73,7 +74,7 @@ def _renamed(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[st
 def _fitted(state: dict[str, Tensor], model: nn.Module, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state with position embeddings of the model's size."""
     if isinstance(model, VisionTransformer) and "pos_embed" in state and "pos_embed" in ours:
-        state = {**state, "pos_embed": resized_positions(state["pos_embed"], model)}
+        state = {**state, "pos_embed": resampled_positions(state["pos_embed"], model)}
     if _BERT_POSITIONS in state and _BERT_POSITIONS in ours:
         state = {**state, _BERT_POSITIONS: state[_BERT_POSITIONS][: len(ours[_BERT_POSITIONS])]}
     return state

@@ -34,14 +34,18 @@ class ReattentionBlock(nn.Module):
         norm_layer: Any,
         act_layer: Any,
         residual_scale: float,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.residual_scale = residual_scale
-        self.norm1 = norm_layer(dim)
+        self.norm1 = norm_layer(dim, **factory)
         self.attn = attn
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = norm_layer(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), act_layer=act_layer, bias=proj_bias, drop=proj_drop)
+        self.norm2 = norm_layer(dim, **factory)
+        hidden = int(dim * mlp_ratio)
+        self.mlp = Mlp(dim, hidden, act_layer=act_layer, bias=proj_bias, drop=proj_drop, **factory)
         self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(

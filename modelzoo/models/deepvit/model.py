@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from timm.layers import PatchEmbed
 from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -76,6 +77,8 @@ class DeepVisionTransformer(VisionTransformer):
         weight_init: Any = "",
         layer_norm_eps: float = 1e-6,
         act_layer: Any = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **reattention: Any,
     ) -> None:
         if stem not in STEMS:
@@ -91,6 +94,8 @@ class DeepVisionTransformer(VisionTransformer):
             proj_bias=proj_bias,
             attn_drop=attn_drop_rate,
             proj_drop=proj_drop_rate,
+            device=device,
+            dtype=dtype,
         )
         check_heads(slot)
 
@@ -106,6 +111,7 @@ class DeepVisionTransformer(VisionTransformer):
                 proj_bias=proj_bias,
                 attn_drop=attn_drop_rate,
                 proj_drop=proj_drop_rate,
+                **slot.factory,
             )
 
         # timm passes all of its arguments to every block; those that this class does not accept are at their defaults.
@@ -123,6 +129,7 @@ class DeepVisionTransformer(VisionTransformer):
                 norm_layer=given["norm_layer"],
                 act_layer=given["act_layer"],
                 residual_scale=residual_scale,
+                **slot.factory,
             )
 
         super().__init__(
@@ -150,6 +157,7 @@ class DeepVisionTransformer(VisionTransformer):
             norm_layer=partial(nn.LayerNorm, eps=layer_norm_eps),
             act_layer=act_layer,
             block_fn=block,  # pyright: ignore[reportArgumentType]
+            **slot.factory,
         )
 
     def init_weights(self, mode: str = "", needs_reset: bool = True) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from modelzoo.models.deepvit.model import DeepVisionTransformer
+from modelzoo.models.resampled_positions import with_resampled_positions
 
 __all__ = [
     "DeepVisionTransformer",
@@ -93,6 +94,7 @@ def _create(variant: str, pretrained: bool, **kwargs: Any) -> DeepVisionTransfor
         variant,
         pretrained,
         pretrained_cfg_overlay=overlay,
+        pretrained_filter_fn=with_resampled_positions,
         feature_cfg={"out_indices": kwargs.pop("out_indices", 3), "feature_cls": "getter"},
         **kwargs,
     )

@@ -59,7 +59,7 @@ class ReleasedDeepViT(DeepVisionTransformer):
         assert self.cls_token is not None
         assert self.pos_embed is not None
         tokens = self.patch_embed(x)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         tokens = self.pos_drop(tokens + self.pos_embed)
         maps = []
         for block in self.blocks:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modelzoo.models.built_size import of_built_size
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["ConvolutionalStem", "conv_embed_layer"]
@@ -43,8 +44,11 @@ class ConvolutionalStem(nn.Module):
         output_fmt: str | None = None,
         bias: bool = True,
         strict_img_size: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         if patch_size % 2:
             raise SpecError(
                 Problem(
@@ -61,10 +65,11 @@ class ConvolutionalStem(nn.Module):
         channels = in_chans
         for index, width in enumerate(widths, start=1):
             kernel, stride = (7, 2) if index == 1 else (3, 1)
-            self.add_module(f"conv{index}", nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False))
-            self.add_module(f"bn{index}", nn.BatchNorm2d(width))
+            convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False, **factory)
+            self.add_module(f"conv{index}", convolution)
+            self.add_module(f"bn{index}", nn.BatchNorm2d(width, **factory))
             channels = width
-        self.proj = nn.Conv2d(channels, embed_dim, patch_size // 2, patch_size // 2, bias=bias)
+        self.proj = nn.Conv2d(channels, embed_dim, patch_size // 2, patch_size // 2, bias=bias, **factory)
 
     def set_input_size(self, img_size: int | tuple[int, int] | None = None, patch_size: None = None) -> None:
         """Set the image size; the patch size is fixed."""
@@ -85,9 +90,8 @@ class ConvolutionalStem(nn.Module):
         return (img_size[0] + 1) // 2 // half, (img_size[1] + 1) // 2 // half
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        came = (x.shape[-2], x.shape[-1])
-        if self.strict_img_size and came != self.img_size:
-            raise ValueError(f"built for images of {self.img_size}, but got {came}; build it with img_size={came}")
+        if self.strict_img_size:
+            x = of_built_size(x, self.img_size)
         for index in range(1, self.num_convs + 1):
             x = F.relu(self.get_submodule(f"bn{index}")(self.get_submodule(f"conv{index}")(x)))
         x_BDhw = self.proj(x)
@@ -99,8 +103,8 @@ class ConvolutionalStem(nn.Module):
 def conv_embed_layer(**options: Any) -> Any:
     """Factory of `ConvolutionalStem` with the signature of timm's `embed_layer`."""
 
-    # timm also passes dynamic padding, device and dtype; models with this stem do not use them.
-    def embed(*, dynamic_img_pad: bool, device: None, dtype: None, **kwargs: Any) -> nn.Module:
+    # timm also passes dynamic padding; models with this stem do not use it.
+    def embed(*, dynamic_img_pad: bool, **kwargs: Any) -> nn.Module:
         assert not dynamic_img_pad
         return ConvolutionalStem(**kwargs, **options)
 

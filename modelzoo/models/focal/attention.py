@@ -13,6 +13,8 @@ Shapes:  B images, M tokens of the map and of all pooled maps, C channels, W win
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.layers.config import use_fused_attn
 from timm.layers.weight_init import trunc_normal_
@@ -49,17 +51,20 @@ class SlotAttention(nn.Module):
         qk_scale: float | None = None,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.num_heads = num_heads
         self.window_size = window_size
         self.grid = grid
         self.num_windows = (grid[0] // window_size, grid[1] // window_size)
         self.scale = qk_scale or (dim // num_heads) ** -0.5
         self.fused_attn = use_fused_attn()
-        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
+        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias, **factory)
         self.attn_drop = nn.Dropout(attn_drop)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim, **factory)
         self.proj_drop = nn.Dropout(proj_drop)
 
     def slots(self) -> torch.Tensor:
@@ -146,6 +151,8 @@ class FocalAttention(SlotAttention):
         qk_scale: float | None = None,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             dim,
@@ -156,22 +163,25 @@ class FocalAttention(SlotAttention):
             qk_scale=qk_scale,
             attn_drop=attn_drop,
             proj_drop=proj_drop,
+            device=device,
+            dtype=dtype,
         )
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.expand_size = expand_size
         self.focal_window = focal_window
         self.num_pooled = num_pooled
         self.shift_size = shift_size
         num_tokens = window_size**2
-        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads, **factory))
         if expand_size:
             num_around = len(expanded_offsets(window_size, expand_size))
             self.relative_position_bias_table_to_neighbors = nn.Parameter(
-                torch.empty(1, num_heads, num_tokens, num_around)
+                torch.empty(1, num_heads, num_tokens, num_around, **factory)
             )
         if num_pooled:
             sides = (window_size + focal_window + 2**level - 2 for level in range(num_pooled))
             self.relative_position_bias_table_to_windows = nn.ParameterList(
-                [nn.Parameter(torch.empty(num_heads, side**2)) for side in sides]
+                [nn.Parameter(torch.empty(num_heads, side**2, **factory)) for side in sides]
             )
         self.reset_tables()
         self.init_non_persistent_buffers()
@@ -209,7 +219,8 @@ class FocalAttention(SlotAttention):
 
     def _buffer(self, name: str, value: torch.Tensor | None) -> None:
         if value is not None:
-            value = value.to(self.qkv.weight.device)
+            weight = self.qkv.weight
+            value = value.to(weight.device, weight.dtype if value.is_floating_point() else None)
         self.register_buffer(name, value, persistent=False)
 
     def slots(self) -> torch.Tensor:

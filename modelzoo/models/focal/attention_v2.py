@@ -11,7 +11,10 @@ Shapes:  W windows, T tokens per window, K keys of a level, h heads.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from timm.models import register_notrace_module
 from torch import nn
 
 from modelzoo.models.focal.attention import SlotAttention
@@ -48,6 +51,8 @@ class NearestKeysAttention(SlotAttention):
         qk_scale: float | None = None,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             dim,
@@ -58,19 +63,24 @@ class NearestKeysAttention(SlotAttention):
             qk_scale=qk_scale,
             attn_drop=attn_drop,
             proj_drop=proj_drop,
+            device=device,
+            dtype=dtype,
         )
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.num_levels = 1 + num_pooled
         self.num_keys = num_keys
         hidden = dim // num_heads
         self.coord2rpb_all = nn.ModuleList(
-            nn.Sequential(nn.Linear(2, hidden), nn.ReLU(), nn.Linear(hidden, num_heads)) for _ in range(self.num_levels)
+            nn.Sequential(nn.Linear(2, hidden, **factory), nn.ReLU(), nn.Linear(hidden, num_heads, **factory))
+            for _ in range(self.num_levels)
         )
         for level in range(self.num_levels):
             keys = grid if level == 0 else self.num_windows
             index, to_centre = nearest_slots(keys, self.num_windows, window_size, num_keys)
             # Part of the state because ties of equal distance may be resolved differently elsewhere.
-            self.register_buffer(f"nearest_index_{level}", index)
-            self.register_buffer(f"nearest_to_centre_{level}", to_centre)
+            # Whole numbers of tokens, which bfloat16 represents exactly up to 256.
+            self.register_buffer(f"nearest_index_{level}", index.to(device))
+            self.register_buffer(f"nearest_to_centre_{level}", to_centre.to(device, dtype))
 
     def slots(self) -> torch.Tensor:
         start, slots = 0, []
@@ -88,3 +98,7 @@ class NearestKeysAttention(SlotAttention):
             coordinates_WTK2 = to_centre_WK2[:, None] + from_centre_T2[:, None]
             parts.append(network(coordinates_WTK2).permute(0, 3, 1, 2))
         return torch.cat(parts, dim=-1)
+
+
+# A leaf of timm's tracer: a trace would fix what follows from the saved indices.
+register_notrace_module(NearestKeysAttention)

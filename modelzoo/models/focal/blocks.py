@@ -41,16 +41,24 @@ class MapEmbed(nn.Module):
     """
 
     def __init__(
-        self, in_chans: int, dim: int, *, stride: int, overlap: bool, norm: bool = True, norm_first: bool = False
+        self,
+        in_chans: int,
+        dim: int,
+        *,
+        stride: int,
+        overlap: bool,
+        norm: bool = True,
+        norm_first: bool = False,
+        **factory: Any,
     ) -> None:
         super().__init__()
         self.norm_first = norm_first
         kernel, padding = (2 * stride - 1, stride // 2) if overlap else (stride, 0)
-        self.proj = nn.Conv2d(in_chans, dim, kernel_size=kernel, stride=stride, padding=padding)
+        self.proj = nn.Conv2d(in_chans, dim, kernel_size=kernel, stride=stride, padding=padding, **factory)
         if not norm:
             self.norm = nn.Identity()
         else:
-            self.norm = nn.GroupNorm(1, in_chans) if norm_first else nn.LayerNorm(dim)
+            self.norm = nn.GroupNorm(1, in_chans, **factory) if norm_first else nn.LayerNorm(dim, **factory)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the output for those of the input."""
@@ -70,8 +78,8 @@ class FocalBlock(nn.Module):
     A map no larger than a window is a single window, without surroundings and shift.
     """
 
-    def __init__(self, options: StageOptions, *, index: int, drop_path: float) -> None:
-        """Build a block; `index` is its position in the stage."""
+    def __init__(self, options: StageOptions, *, index: int, drop_path: float, **factory: Any) -> None:
+        """Build a block; `index` is its position in the stage, `factory` `device` and `dtype`."""
         super().__init__()
         dim, grid, window_size = options.dim, options.grid, options.window_size
         loses_expansion = index % 2 == {"even": 0, "odd": 1, "all": None}[options.expand_layer]
@@ -91,10 +99,11 @@ class FocalBlock(nn.Module):
             "qk_scale": options.qk_scale,
             "attn_drop": options.attn_drop,
             "proj_drop": options.proj_drop,
+            **factory,
         }
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, **factory)
         self.pool_layers = nn.ModuleList(
-            POOLS[options.focal_pool](dim, window_size, level) for level in range(num_pooled)
+            POOLS[options.focal_pool](dim, window_size, level, **factory) for level in range(num_pooled)
         )
         if options.num_nearest_keys is None:
             self.attn = FocalAttention(
@@ -103,14 +112,14 @@ class FocalBlock(nn.Module):
         else:
             self.attn = NearestKeysAttention(dim, num_keys=options.num_nearest_keys, **shared)
         self.drop_path1 = DropPath(drop_path)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * options.mlp_ratio), drop=options.proj_drop)
+        self.norm2 = nn.LayerNorm(dim, **factory)
+        self.mlp = Mlp(dim, int(dim * options.mlp_ratio), drop=options.proj_drop, **factory)
         self.drop_path2 = DropPath(drop_path)
         if options.layerscale_value is None:
             self.gamma_1 = self.gamma_2 = None
         else:
-            self.gamma_1 = nn.Parameter(torch.full((dim,), options.layerscale_value))
-            self.gamma_2 = nn.Parameter(torch.full((dim,), options.layerscale_value))
+            self.gamma_1 = nn.Parameter(torch.full((dim,), options.layerscale_value, **factory))
+            self.gamma_2 = nn.Parameter(torch.full((dim,), options.layerscale_value, **factory))
 
     def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:
         """Feature map after the block: (B, H, W, C) -> (B, H, W, C)."""
@@ -139,17 +148,21 @@ def _scaled(x: torch.Tensor, gamma: torch.Tensor | None) -> torch.Tensor:
 class FocalStage(nn.Module):
     """Stage of blocks at one resolution; the model applies `downsample` after them."""
 
-    def __init__(self, options: StageOptions, *, drop_path: Sequence[float], downsample: nn.Module) -> None:
+    def __init__(
+        self, options: StageOptions, *, drop_path: Sequence[float], downsample: nn.Module, **factory: Any
+    ) -> None:
         super().__init__()
         self.grad_checkpointing = False
         self.blocks = nn.Sequential(
-            *(FocalBlock(options, index=index, drop_path=rate) for index, rate in enumerate(drop_path))
+            *(FocalBlock(options, index=index, drop_path=rate, **factory) for index, rate in enumerate(drop_path))
         )
+        # Identity for the map of this resolution: the last node of a traced stage is of the downsampling.
+        self.feature_map = nn.Identity()
         self.downsample = downsample
 
     def forward(self, x_BHWC: torch.Tensor) -> torch.Tensor:
         """Feature map before the downsampling: (B, H, W, C) -> (B, H, W, C)."""
-        return checkpoint_seq(self.blocks, x_BHWC) if self.grad_checkpointing else self.blocks(x_BHWC)
+        return self.feature_map(checkpoint_seq(self.blocks, x_BHWC) if self.grad_checkpointing else self.blocks(x_BHWC))
 
     def coarser(self, x_BHWC: torch.Tensor) -> torch.Tensor:
         """Downsampled map for the next stage, (B, H / 2, W / 2, 2 C)."""

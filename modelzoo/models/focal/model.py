@@ -21,6 +21,7 @@ from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 from timm.layers.weight_init import trunc_normal_
 from torch import nn
 
+from modelzoo.models.built_size import of_built_size
 from modelzoo.models.focal.blocks import FocalStage, MapEmbed
 from modelzoo.models.focal.checks import (
     EXPAND_LAYERS,
@@ -96,8 +97,11 @@ class FocalTransformer(nn.Module):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         check_choice("focal_pool", focal_pool, [*POOLS, "none"])
         check_choice("pool_init", pool_init, POOL_INITS)
         check_choice("expand_layer", expand_layer, EXPAND_LAYERS)
@@ -109,12 +113,15 @@ class FocalTransformer(nn.Module):
         dims = [embed_dim * 2**index for index in range(num_stages)]
         self.num_features = self.head_hidden_size = dims[-1]
         self.feature_info = [
-            {"num_chs": dim, "reduction": patch_size * 2**index, "module": f"layers.{index}"}
+            {"num_chs": dim, "reduction": patch_size * 2**index, "module": f"layers.{index}.feature_map"}
             for index, dim in enumerate(dims)
         ]
-        self.patch_embed = MapEmbed(in_chans, embed_dim, stride=patch_size, overlap=conv_embed, norm=patch_norm)
+        self.patch_embed = MapEmbed(
+            in_chans, embed_dim, stride=patch_size, overlap=conv_embed, norm=patch_norm, **factory
+        )
         downsamples = [
-            MapEmbed(dim, 2 * dim, stride=2, overlap=conv_embed, norm_first=pre_norm_downsample) for dim in dims[:-1]
+            MapEmbed(dim, 2 * dim, stride=2, overlap=conv_embed, norm_first=pre_norm_downsample, **factory)
+            for dim in dims[:-1]
         ]
         grids = [self.patch_embed.grid(self.img_size)]
         for downsample in downsamples:
@@ -147,16 +154,16 @@ class FocalTransformer(nn.Module):
         ]
         check_stages(stages)
         if pos_embed:
-            self.absolute_pos_embed = nn.Parameter(torch.empty(1, grids[0][0] * grids[0][1], embed_dim))
+            self.absolute_pos_embed = nn.Parameter(torch.empty(1, grids[0][0] * grids[0][1], embed_dim, **factory))
         else:
             self.absolute_pos_embed = None
         self.pos_drop = nn.Dropout(pos_drop_rate)
         drop_path = torch.linspace(0, drop_path_rate, sum(depths), device="cpu").split(list(depths))
         self.layers = nn.ModuleList(
-            FocalStage(stage, drop_path=rates.tolist(), downsample=downsample)
+            FocalStage(stage, drop_path=rates.tolist(), downsample=downsample, **factory)
             for stage, rates, downsample in zip(stages, drop_path, [*downsamples, nn.Identity()], strict=True)
         )
-        self.norm = nn.LayerNorm(self.num_features)
+        self.norm = nn.LayerNorm(self.num_features, **factory)
         self.head_drop = nn.Dropout(drop_rate)
         self.reset_classifier(num_classes, global_pool)
         self.init_weights()
@@ -211,10 +218,7 @@ class FocalTransformer(nn.Module):
             _init_linear(self.head)
 
     def _embed(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        came = tuple(x_BCHW.shape[-2:])
-        if came != self.img_size:
-            raise ValueError(f"built for images of {self.img_size}, but got {came}; build it with img_size={came}")
-        x = self.patch_embed(x_BCHW)
+        x = self.patch_embed(of_built_size(x_BCHW, self.img_size))
         if self.absolute_pos_embed is not None:
             x = x + self.absolute_pos_embed.unflatten(1, x.shape[1:3])
         return self.pos_drop(x)

@@ -11,6 +11,8 @@ Shapes:  B images, H x W map, C channels, P pixels of a cell's side.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -42,7 +44,7 @@ def _cells(x_BHWC: torch.Tensor, window_size: int, level: int) -> torch.Tensor:
 class MeanPool(nn.Module):
     """Mean pooling of each cell."""
 
-    def __init__(self, dim: int, window_size: int, level: int) -> None:
+    def __init__(self, dim: int, window_size: int, level: int, **factory: Any) -> None:
         super().__init__()
         self.window_size, self.level = window_size, level
 
@@ -53,7 +55,7 @@ class MeanPool(nn.Module):
 class MaxPool(nn.Module):
     """Maximum pooling of each cell, per channel."""
 
-    def __init__(self, dim: int, window_size: int, level: int) -> None:
+    def __init__(self, dim: int, window_size: int, level: int, **factory: Any) -> None:
         super().__init__()
         self.window_size, self.level = window_size, level
 
@@ -64,8 +66,8 @@ class MaxPool(nn.Module):
 class LinearPool(nn.Linear):
     """Learned weighted sum of each cell's pixels, with the same weights for all channels."""
 
-    def __init__(self, dim: int, window_size: int, level: int) -> None:
-        super().__init__(cell_size(window_size, level) ** 2, 1)
+    def __init__(self, dim: int, window_size: int, level: int, **factory: Any) -> None:
+        super().__init__(cell_size(window_size, level) ** 2, 1, **factory)
         self.window_size, self.level = window_size, level
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.
@@ -77,9 +79,9 @@ class LinearPool(nn.Linear):
 class DepthwisePool(nn.Conv2d):
     """Learned weighted sum of each cell's pixels, with separate weights per channel."""
 
-    def __init__(self, dim: int, window_size: int, level: int) -> None:
+    def __init__(self, dim: int, window_size: int, level: int, **factory: Any) -> None:
         side = cell_size(window_size, level)
-        super().__init__(dim, dim, kernel_size=side, stride=side, groups=dim)
+        super().__init__(dim, dim, kernel_size=side, stride=side, groups=dim, **factory)
         self.window_size, self.level = window_size, level
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.

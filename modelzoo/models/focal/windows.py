@@ -134,5 +134,6 @@ def nearest_slots(
     else:
         to_centre = centres[:, None] * window_size + window_size // 2 - keys
     distance = to_centre.square().sum(-1)
-    position = distance.argsort(dim=-1, stable=True)[:, : min(num_keys, keys.shape[0])]
+    # Contiguous: as a view it would keep the whole order, and could not be written as safetensors.
+    position = distance.argsort(dim=-1, stable=True)[:, : min(num_keys, keys.shape[0])].contiguous()
     return position, to_centre.gather(1, position[..., None].expand(-1, -1, 2)).float()

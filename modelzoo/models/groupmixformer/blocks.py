@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from timm.layers import DropPath, Mlp
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from modelzoo.attention.contract import Slot
 from modelzoo.attention.groupmix import GroupMixAttention
@@ -24,12 +25,12 @@ __all__ = ["GroupMixBlock", "GroupMixStage", "PatchEmbedding", "Stem"]
 class Stem(nn.Module):
     """Convolutional stem: two 3 x 3 convolutions of stride 2."""
 
-    def __init__(self, in_chans: int, dim: int) -> None:
+    def __init__(self, in_chans: int, dim: int, **factory: Any) -> None:
         super().__init__()
-        self.proj1 = nn.Conv2d(in_chans, dim // 2, 3, 2, 1)
-        self.norm1 = nn.BatchNorm2d(dim // 2)
-        self.proj2 = nn.Conv2d(dim // 2, dim, 3, 2, 1)
-        self.norm2 = nn.BatchNorm2d(dim)
+        self.proj1 = nn.Conv2d(in_chans, dim // 2, 3, 2, 1, **factory)
+        self.norm1 = nn.BatchNorm2d(dim // 2, **factory)
+        self.proj2 = nn.Conv2d(dim // 2, dim, 3, 2, 1, **factory)
+        self.norm2 = nn.BatchNorm2d(dim, **factory)
         self.act = nn.Hardswish()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -39,10 +40,10 @@ class Stem(nn.Module):
 class SeparableConvolution(nn.Module):
     """Depthwise separable convolution, 3 x 3 and 1 x 1, without biases."""
 
-    def __init__(self, dim: int, dim_out: int, stride: int) -> None:
+    def __init__(self, dim: int, dim_out: int, stride: int, **factory: Any) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(dim, dim, 3, stride, 1, groups=dim, bias=False)
-        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False)
+        self.conv1 = nn.Conv2d(dim, dim, 3, stride, 1, groups=dim, bias=False, **factory)
+        self.pointwise_conv = nn.Conv2d(dim, dim_out, 1, bias=False, **factory)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.pointwise_conv(self.conv1(x))
@@ -51,10 +52,10 @@ class SeparableConvolution(nn.Module):
 class PatchEmbedding(nn.Module):
     """Patch embedding at the start of a stage: separable convolution, batch norm, hardswish."""
 
-    def __init__(self, dim: int, dim_out: int, stride: int) -> None:
+    def __init__(self, dim: int, dim_out: int, stride: int, **factory: Any) -> None:
         super().__init__()
-        self.proj = SeparableConvolution(dim, dim_out, stride)
-        self.norm = nn.BatchNorm2d(dim_out)
+        self.proj = SeparableConvolution(dim, dim_out, stride, **factory)
+        self.norm = nn.BatchNorm2d(dim_out, **factory)
         self.act = nn.Hardswish()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -64,9 +65,9 @@ class PatchEmbedding(nn.Module):
 class PositionEncoding(nn.Module):
     """Convolutional position encoding: depthwise 3 x 3 convolution with a residual connection."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, **factory: Any) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
+        self.proj = nn.Conv2d(dim, dim, 3, 1, 1, groups=dim, **factory)
 
     def forward(self, x_BNC: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
         image_BCHW = x_BNC.transpose(1, 2).unflatten(2, grid_size)
@@ -91,23 +92,34 @@ class GroupMixBlock(nn.Module):
         **groupmix: Any,
     ) -> None:
         super().__init__()
-        self.cpe = PositionEncoding(slot.dim)
-        self.norm1 = nn.LayerNorm(slot.dim, eps=layer_norm_eps)
+        self.cpe = PositionEncoding(slot.dim, **slot.factory)
+        self.norm1 = nn.LayerNorm(slot.dim, eps=layer_norm_eps, **slot.factory)
         self.att = GroupMixAttention(slot, qk_scale=qk_scale, **groupmix)
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = nn.LayerNorm(slot.dim, eps=layer_norm_eps)
-        self.mlp = Mlp(slot.dim, int(slot.dim * mlp_ratio), drop=slot.proj_drop)
+        self.norm2 = nn.LayerNorm(slot.dim, eps=layer_norm_eps, **slot.factory)
+        self.mlp = Mlp(slot.dim, int(slot.dim * mlp_ratio), drop=slot.proj_drop, **slot.factory)
         self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x_BNC: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
         x_BNC = self.cpe(x_BNC, grid_size)
-        x_BNC = x_BNC + self.drop_path1(self.att.attend(self.norm1(x_BNC), grid_size=grid_size)[0])
+        x_BNC = x_BNC + self.drop_path1(self.att(self.norm1(x_BNC), grid_size=grid_size))
         return x_BNC + self.drop_path2(self.mlp(self.norm2(x_BNC)))
 
 
 class GroupMixStage(nn.Module):
-    """Blocks of one stage, under their released name."""
+    """Blocks of one stage, under their released name: a feature map in, a feature map out."""
 
     def __init__(self, blocks: list[GroupMixBlock]) -> None:
         super().__init__()
         self.gma_stage = nn.ModuleList(blocks)
+        self.grad_checkpointing = False
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        grid_size = (x_BCHW.shape[2], x_BCHW.shape[3])
+        x_BNC = x_BCHW.flatten(2).transpose(1, 2)
+        for block in self.gma_stage:
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                x_BNC = checkpoint(block, x_BNC, grid_size, use_reentrant=False)
+            else:
+                x_BNC = block(x_BNC, grid_size)
+        return x_BNC.transpose(1, 2).unflatten(2, grid_size)

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from modelzoo.attention.contract import Slot
 from modelzoo.models.block_indices import taken_indices
@@ -59,22 +58,24 @@ class GroupMixFormer(nn.Module):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float | Sequence[float] = 0.2,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **groupmix: Any,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         heads = [num_heads] * len(depths) if isinstance(num_heads, int) else list(num_heads)
         _check_lengths({"depths": depths, "embed_dims": embed_dims, "mlp_ratios": mlp_ratios, "num_heads": heads})
         self.img_size, self.in_chans, self.num_classes = img_size, in_chans, num_classes
         self.output_fmt = "NCHW"
-        self.grad_checkpointing = False
         self.num_features = self.head_hidden_size = embed_dims[-1]
         self.feature_info = [
             {"num_chs": dim, "reduction": 4 * 2**index, "module": f"groupmixformer_backbone.{index}"}
             for index, dim in enumerate(embed_dims)
         ]
-        self.conv_stem = Stem(in_chans, embed_dims[0])
+        self.conv_stem = Stem(in_chans, embed_dims[0], **factory)
         self.patch_embed_layers = nn.ModuleList(
-            PatchEmbedding(embed_dims[max(index - 1, 0)], dim, stride=2 if index else 1)
+            PatchEmbedding(embed_dims[max(index - 1, 0)], dim, stride=2 if index else 1, **factory)
             for index, dim in enumerate(embed_dims)
         )
         # On the CPU, even if the model is built on the meta device.
@@ -89,6 +90,7 @@ class GroupMixFormer(nn.Module):
                             qkv_bias=qkv_bias,
                             attn_drop=attn_drop_rate,
                             proj_drop=proj_drop_rate,
+                            **factory,
                         ),
                         mlp_ratio=mlp_ratios[index],
                         drop_path=rates[sum(depths[:index]) + block],
@@ -101,7 +103,7 @@ class GroupMixFormer(nn.Module):
             )
             for index in range(len(depths))
         )
-        self.norm4: nn.Module = nn.BatchNorm2d(embed_dims[-1])
+        self.norm4: nn.Module = nn.BatchNorm2d(embed_dims[-1], **factory)
         self.head_drop = nn.Dropout(drop_rate)
         self.reset_classifier(num_classes, global_pool)
         self.init_weights()
@@ -126,7 +128,9 @@ class GroupMixFormer(nn.Module):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass; its batch norms are then updated twice per batch."""
-        self.grad_checkpointing = enable
+        for stage in self.groupmixformer_backbone:
+            assert isinstance(stage, GroupMixStage)
+            stage.grad_checkpointing = enable
 
     def get_classifier(self) -> nn.Module:
         return self.head
@@ -144,21 +148,8 @@ class GroupMixFormer(nn.Module):
             self.head = nn.Linear(num_features, num_classes, device=weight.device, dtype=weight.dtype)
             _init_linear(self.head)
 
-    def _blocks(self, index: int) -> nn.ModuleList:
-        stage = self.groupmixformer_backbone[index]
-        assert isinstance(stage, GroupMixStage)
-        return stage.gma_stage
-
     def _stage(self, index: int, x_BCHW: torch.Tensor) -> torch.Tensor:
-        x_BCHW = self.patch_embed_layers[index](x_BCHW)
-        grid_size = (x_BCHW.shape[2], x_BCHW.shape[3])
-        x_BNC = x_BCHW.flatten(2).transpose(1, 2)
-        for block in self._blocks(index):
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                x_BNC = checkpoint(block, x_BNC, grid_size, use_reentrant=False)
-            else:
-                x_BNC = block(x_BNC, grid_size)
-        return x_BNC.transpose(1, 2).unflatten(2, grid_size)
+        return self.groupmixformer_backbone[index](self.patch_embed_layers[index](x_BCHW))
 
     def stage_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps (B, C, H, W) at the end of every stage, without norm, as for detectors."""

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from timm.layers.mlp import Mlp
+from timm.models import register_notrace_function
 from timm.models.swin_transformer import WindowAttention, window_partition, window_reverse
 from torch import nn
 
@@ -41,6 +42,7 @@ class LocalToGlobalBlock(nn.Module):
         fusion: 'sum', or 'concat' and a linear projection to `dim`.
         upsample: 'bilinear' or 'nearest'.
         always_partition: Keep window and shift even if the grid is smaller, as in timm's Swin.
+        dynamic_mask: Compute masks for the grid of every call, for grids other than `input_resolution`.
     """
 
     def __init__(
@@ -62,14 +64,19 @@ class LocalToGlobalBlock(nn.Module):
         attn_drop: float = 0.0,
         drop_path: float = 0.0,
         always_partition: bool = False,
+        dynamic_mask: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.reductions = tuple(reductions)
         self.is_shifted = any(shift)
         self.shift_paths = shift_paths
         self.upsample = upsample
         self.input_resolution = input_resolution
         self.always_partition = always_partition
+        self.dynamic_mask = dynamic_mask
         self.windows: list[Size] = []
         self.shifts: list[Size] = []
         self._fit(window_size, shift)
@@ -82,17 +89,18 @@ class LocalToGlobalBlock(nn.Module):
                 qkv_bias=qkv_bias,
                 attn_drop=attn_drop,
                 proj_drop=proj_drop,
+                **factory,
             )
             for window in self.windows
         ]
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, **factory)
         # The first path has Swin's name, so that Swin's weights can be loaded.
         self.attn = attentions[0]
         self.coarse_attn = nn.ModuleList(attentions[1:])
-        self.fuse = nn.Linear(len(attentions) * dim, dim) if fusion == "concat" else None
+        self.fuse = nn.Linear(len(attentions) * dim, dim, **factory) if fusion == "concat" else None
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
+        self.norm2 = nn.LayerNorm(dim, **factory)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop, **factory)
         self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
         self.init_non_persistent_buffers()
 
@@ -127,22 +135,21 @@ class LocalToGlobalBlock(nn.Module):
         return x_BHWD + self.drop_path2(self.mlp(self.norm2(x_BHWD)))
 
     def _path(self, path: int, attn: WindowAttention, reduction: int, x_BHWD: torch.Tensor) -> torch.Tensor:
-        height, width = size = x_BHWD.shape[1:3]
+        height, width = x_BHWD.shape[1:3]
         if reduction == 1:
-            return self._attend(path, attn, size == self.input_resolution, x_BHWD)
+            return self._attend(path, attn, x_BHWD)
         # Cells that extend beyond the grid average only the tokens inside.
         small = F.avg_pool2d(x_BHWD.permute(0, 3, 1, 2), reduction, ceil_mode=True, count_include_pad=False)
-        answer = self._attend(path, attn, size == self.input_resolution, small.permute(0, 2, 3, 1))
+        answer = self._attend(path, attn, small.permute(0, 2, 3, 1))
         options = {"align_corners": False} if self.upsample == "bilinear" else {}
         large = F.interpolate(answer.permute(0, 3, 1, 2), (height, width), mode=self.upsample, **options)
         return large.permute(0, 2, 3, 1)
 
-    def _attend(self, path: int, attn: WindowAttention, is_native: bool, x_BHWD: torch.Tensor) -> torch.Tensor:
+    def _attend(self, path: int, attn: WindowAttention, x_BHWD: torch.Tensor) -> torch.Tensor:
         """Window attention with shift and padding at the bottom right, in the order of timm's Swin."""
         (height, width), window, shift = x_BHWD.shape[1:3], self.windows[path], self.shifts[path]
-        if is_native:
-            mask_RTT = getattr(self, f"mask{path}")
-        else:
+        mask_RTT = getattr(self, f"mask{path}")
+        if self.dynamic_mask and any(shift):
             mask_RTT = shift_mask((height, width), window, shift, device=x_BHWD.device, dtype=x_BHWD.dtype)
         if any(shift):
             x_BHWD = torch.roll(x_BHWD, (-shift[0], -shift[1]), dims=(1, 2))
@@ -168,6 +175,8 @@ class LocalToGlobalBlock(nn.Module):
             self.shifts.append((shift[0] * fits[0], shift[1] * fits[1]))
 
 
+@torch.fx.wrap  # rounds sizes, which have no value in a symbolic trace
+@register_notrace_function
 def shift_mask(
     grid: Size, window: Size, shift: Size, *, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor | None:

@@ -60,6 +60,8 @@ class LGTransformer(SwinTransformer):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.1,
         always_partition: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **skeleton: Any,
     ) -> None:
         _check_paths(paths, depths, {"fusion": fusion, "shift_paths": shift_paths, "upsample": upsample})
@@ -74,6 +76,8 @@ class LGTransformer(SwinTransformer):
             attn_drop_rate=attn_drop_rate,
             drop_path_rate=0.0,
             always_partition=always_partition,
+            device=device,
+            dtype=dtype,
             **skeleton,
         )
         # On the CPU, even if the model is built on the meta device.
@@ -103,6 +107,9 @@ class LGTransformer(SwinTransformer):
                         attn_drop=attn_drop_rate,
                         drop_path=drop_paths[index][block],
                         always_partition=always_partition,
+                        dynamic_mask=self.dynamic_img_size,
+                        device=device,
+                        dtype=dtype,
                     )
                     for block in range(depths[index])
                 )

@@ -11,6 +11,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from modelzoo.models.lg_transformer.model import LGTransformer
+from modelzoo.models.resampled_positions import with_resampled_tables
 
 __all__ = ["LGTransformer", "lg_transformer_small_224", "lg_transformer_tiny_224"]
 
@@ -46,6 +47,7 @@ def _create(variant: str, pretrained: bool, **kwargs: Any) -> LGTransformer:
         LGTransformer,
         variant,
         pretrained,
+        pretrained_filter_fn=with_resampled_tables,
         feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
         **kwargs,
     )

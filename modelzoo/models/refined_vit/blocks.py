@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from timm.layers import DropPath, Mlp
+from timm.models import register_notrace_module
 from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention
@@ -51,14 +52,14 @@ class RefinedBlock(nn.Module):
         residual_map: bool = True,
     ) -> None:
         super().__init__()
-        dim, proj_drop = attn.slot.dim, attn.slot.proj_drop
+        dim, proj_drop, factory = attn.slot.dim, attn.slot.proj_drop, attn.slot.factory
         self.residual_scale, self.residual_map = residual_scale, residual_map
-        self.norm1 = norm_layer(dim)
+        self.norm1 = norm_layer(dim, **factory)
         self.attn = attn
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = norm_layer(dim)
+        self.norm2 = norm_layer(dim, **factory)
         mlp = Mlp if mlp_scale is None else partial(ScaledMlp, scale=mlp_scale)
-        self.mlp = mlp(dim, int(dim * mlp_ratio), act_layer=act_layer, drop=proj_drop)
+        self.mlp = mlp(dim, int(dim * mlp_ratio), act_layer=act_layer, drop=proj_drop, **factory)
         self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(
@@ -73,12 +74,17 @@ class RefinedBlock(nn.Module):
         return x_BND + scaled(self.drop_path2(self.mlp(seen_BND)), back), handed_on
 
 
+# A leaf of timm's tracer: as the attention in it, whose `attend` it calls for the map.
+register_notrace_module(RefinedBlock)
+
+
 class ScaledMlp(Mlp):
     """timm's MLP with a learned factor per output channel."""
 
     def __init__(self, in_features: int, *args: Any, scale: float, **kwargs: Any) -> None:
         super().__init__(in_features, *args, **kwargs)
-        self.scale_channel = nn.Parameter(torch.full((in_features,), scale))
+        weight = self.fc2.weight
+        self.scale_channel = nn.Parameter(torch.full((in_features,), scale, device=weight.device, dtype=weight.dtype))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) * self.scale_channel

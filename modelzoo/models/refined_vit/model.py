@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from modelzoo.attention.contract import Slot
+from modelzoo.attention.contract import Slot, unmasked
 from modelzoo.attention.refiner import RefinedAttention
 from modelzoo.models.block_indices import reject_unused_options, taken_indices
 from modelzoo.models.deepvit.stem import conv_embed_layer
@@ -87,6 +87,8 @@ class RefinedVisionTransformer(VisionTransformer):
         weight_init: Any = "",
         layer_norm_eps: float = 1e-6,
         act_layer: Any = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **refiner: Any,
     ) -> None:
         if stem not in STEMS:
@@ -102,6 +104,8 @@ class RefinedVisionTransformer(VisionTransformer):
             qkv_bias=qkv_bias,
             attn_drop=attn_drop_rate,
             proj_drop=proj_drop_rate,
+            device=device,
+            dtype=dtype,
         )
 
         # timm passes all of its arguments to every block; those that this class does not accept are at their defaults.
@@ -139,12 +143,14 @@ class RefinedVisionTransformer(VisionTransformer):
             norm_layer=partial(nn.LayerNorm, eps=layer_norm_eps),
             act_layer=act_layer,
             block_fn=block,  # pyright: ignore[reportArgumentType]
+            **slot.factory,
         )
         _check_maps(self.blocks, num_heads)
         self.dense_head, self.mix_token, self.pos_grid = dense_head, mix_token, pos_grid
         if pos_grid is not None:
-            self.pos_embed = nn.Parameter(torch.empty(1, pos_grid[0] * pos_grid[1] + int(class_token), embed_dim))
-        self.aux_head = nn.Linear(embed_dim, num_classes) if dense_head and num_classes > 0 else None
+            num_positions = pos_grid[0] * pos_grid[1] + int(class_token)
+            self.pos_embed = nn.Parameter(torch.empty(1, num_positions, embed_dim, **slot.factory))
+        self.aux_head = nn.Linear(embed_dim, num_classes, **slot.factory) if dense_head and num_classes > 0 else None
         self.weight_init_mode = weight_init
         self.init_weights(needs_reset=False)
 
@@ -165,7 +171,7 @@ class RefinedVisionTransformer(VisionTransformer):
     def _embed(self, map_BhwD: torch.Tensor) -> torch.Tensor:
         tokens_BND = map_BhwD.flatten(1, 2)
         if self.cls_token is not None:
-            tokens_BND = torch.cat([self.cls_token.expand(len(tokens_BND), -1, -1), tokens_BND], dim=1)
+            tokens_BND = torch.cat([self.cls_token.expand(tokens_BND.shape[0], -1, -1), tokens_BND], dim=1)
         assert self.pos_embed is not None
         pos_embed = self.pos_embed
         if self.pos_grid is not None:
@@ -183,8 +189,7 @@ class RefinedVisionTransformer(VisionTransformer):
         self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
     ) -> torch.Tensor:
         """Tokens (B, N, D) after the final norm. Masks are refused: refined maps mix tokens that a mask separates."""
-        if attn_mask is not None or is_causal:
-            raise ValueError("RefinedVisionTransformer does not support an attention mask")
+        x = unmasked(x, attn_mask, is_causal, "RefinedVisionTransformer")
         return self._tokens(self.patch_embed(x).permute(0, 2, 3, 1))[0]
 
     def _tokens(self, map_BhwD: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor | None]]:

@@ -15,9 +15,12 @@ Shapes:  B images, R regions of an image, G = B * R windows, N tokens of a group
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from timm.layers.config import use_fused_attn
+from timm.models import register_notrace_function, register_notrace_module
 from torch import nn
 
 __all__ = ["RegionalToLocalAttention", "from_windows", "padding_mask", "to_windows"]
@@ -41,22 +44,25 @@ class RegionalToLocalAttention(nn.Module):
         qk_scale: float | None = None,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.num_heads = num_heads
         self.window_size = window_size
         self.scale = qk_scale or (dim // num_heads) ** -0.5
         self.fused_attn = use_fused_attn()
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias, **factory)
         self.attn_drop = nn.Dropout(attn_drop)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim, **factory)
         self.proj_drop = nn.Dropout(proj_drop)
         if window_size is None:
             self.register_parameter("rel_pos", None)
         else:
-            self.rel_pos = nn.Parameter(torch.empty(num_heads, (2 * window_size - 1) ** 2))
+            self.rel_pos = nn.Parameter(torch.empty(num_heads, (2 * window_size - 1) ** 2, **factory))
             nn.init.trunc_normal_(self.rel_pos, std=0.02)
-            self.register_buffer("rel_pos_index", _relative_index(window_size), persistent=False)
+            self.register_buffer("rel_pos_index", _relative_index(window_size, device), persistent=False)
 
     def init_non_persistent_buffers(self) -> None:
         """Compute the bias index; timm calls this after materialising a meta model."""
@@ -89,11 +95,7 @@ class RegionalToLocalAttention(nn.Module):
             logits_GHNN = (q_GHNE * self.scale) @ k_GHNE.transpose(-2, -1)
             if bias_HNN is not None:
                 logits_GHNN = logits_GHNN + bias_HNN
-            if mask_RNN is not None:
-                logits_BRHNN = logits_GHNN.unflatten(0, (-1, len(mask_RNN)))
-                lowest = torch.finfo(logits_GHNN.dtype).min
-                logits_GHNN = logits_BRHNN.masked_fill(~mask_RNN[None, :, None], lowest).flatten(0, 1)
-            out_GHNE = self.attn_drop(logits_GHNN.softmax(dim=-1)) @ v_GHNE
+            out_GHNE = self.attn_drop(_masked(logits_GHNN, mask_RNN).softmax(dim=-1)) @ v_GHNE
         return self.proj_drop(self.proj(out_GHNE.transpose(1, 2).reshape(G, N, D)))
 
     def _bias(self, num_tokens: int) -> torch.Tensor:
@@ -102,7 +104,21 @@ class RegionalToLocalAttention(nn.Module):
         return F.pad(bias_HPP, (num_regional, 0, num_regional, 0))
 
 
-def _relative_index(window_size: int, device: torch.device | None = None) -> torch.Tensor:
+# A leaf of timm's tracer: whether there is a mask depends on the size of the image.
+register_notrace_module(RegionalToLocalAttention)
+
+
+@torch.fx.wrap  # whether there is a mask is known when a traced graph runs
+@register_notrace_function
+def _masked(logits_GHNN: torch.Tensor, mask_RNN: torch.Tensor | None) -> torch.Tensor:
+    if mask_RNN is None:
+        return logits_GHNN
+    logits_BRHNN = logits_GHNN.unflatten(0, (-1, mask_RNN.shape[0]))
+    lowest = torch.finfo(logits_GHNN.dtype).min
+    return logits_BRHNN.masked_fill(~mask_RNN[None, :, None], lowest).flatten(0, 1)
+
+
+def _relative_index(window_size: int, device: torch.device | str | None = None) -> torch.Tensor:
     """Index into the flat (2 * window - 1)^2 table for each pair (query, key) of a window's tokens."""
     side = 2 * window_size - 1
     offset = torch.arange(window_size, device=device)
@@ -128,17 +144,18 @@ def to_windows(
 
 
 def from_windows(
-    x_GND: torch.Tensor, size: tuple[int, int], grid_size: tuple[int, int], window_size: int
+    x_GND: torch.Tensor, size: tuple[int, int], grid_size: tuple[int, int], window_size: int, *, regional: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Regional and local map (B, D, *size) without padding, the inverse of `to_windows`."""
+    """Regional map, if there is one, and local map (B, D, *size) without padding, the inverse of `to_windows`."""
     local_GPD = x_GND[:, -(window_size**2) :]
     windows = local_GPD.unflatten(1, (window_size, window_size)).unflatten(0, (-1, *grid_size))
     local_BDHW = windows.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)[..., : size[0], : size[1]]
-    if x_GND.shape[1] == window_size**2:
+    if not regional:
         return None, local_BDHW
     return x_GND[:, 0].unflatten(0, (-1, *grid_size)).permute(0, 3, 1, 2), local_BDHW
 
 
+@register_notrace_function
 def padding_mask(
     size: tuple[int, int],
     grid_size: tuple[int, int],

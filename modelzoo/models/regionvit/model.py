@@ -48,7 +48,8 @@ class RegionViT(nn.Module):
         rel_pos: Position bias in windows.
         peg: Position encoding generator, a depthwise convolution after the first block of each stage.
         corner: Padding mask of the bottom right window, 'union' as released or 'intersection'.
-        det_norm: Normalise the local maps of `forward_intermediates`; the logits do not change.
+        det_norm: Normalise the local maps of `forward_intermediates`; the logits do not change. Hooks on the modules of
+            `feature_info` see them before this norm.
     """
 
     def __init__(
@@ -80,8 +81,11 @@ class RegionViT(nn.Module):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         doubled = [2**stage for stage in range(len(depths))]
         if isinstance(embed_dim, int):
             embed_dim = (embed_dim, *(embed_dim * factor for factor in doubled))
@@ -105,8 +109,9 @@ class RegionViT(nn.Module):
         regional = regional_tokens != "none"
         self.num_classes, self.global_pool = num_classes, global_pool
         self.num_features = self.head_hidden_size = embed_dim[-1]
-        self.patch_embed = build_stem(stem, in_chans, embed_dim[0], patch_size)
-        self.cls_token = _region_source(regional_tokens, img_size, in_chans, embed_dim[0], patch_size * window_sizes[0])
+        self.patch_embed = build_stem(stem, in_chans, embed_dim[0], patch_size, **factory)
+        region_size = patch_size * window_sizes[0]
+        self.cls_token = _region_source(regional_tokens, img_size, in_chans, embed_dim[0], region_size, **factory)
         self.pos_drop = nn.Dropout(pos_drop_rate)
         # On the CPU, even if the model is built on the meta device.
         rates = torch.linspace(0, drop_path_rate, sum(depths), device="cpu")
@@ -130,25 +135,26 @@ class RegionViT(nn.Module):
                 proj_drop=proj_drop_rate,
                 regional_attention=regional_attention if regional else "none",
                 rel_pos=rel_pos,
+                **factory,
             )
             for stage in range(len(depths))
         )
         self.det_norm = det_norm
         if det_norm:
             for stage, dim in enumerate(embed_dim[1:]):
-                self.add_module(f"norm{stage}", ChannelNorm(dim))
+                self.add_module(f"norm{stage}", ChannelNorm(dim, **factory))
         halvings = [sum(mode == "sc" for mode in downsampling[: stage + 1]) for stage in range(len(depths))]
         self.feature_info = [
             {
                 "num_chs": embed_dim[stage + 1],
                 "reduction": patch_size * 2 ** halvings[stage],
-                "module": f"layers.{stage}",
+                "module": f"layers.{stage}.feature_map",
             }
             for stage in range(len(depths))
         ]
-        self.norm = nn.LayerNorm(self.num_features, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(self.num_features, eps=NORM_EPS, **factory)
         self.head_drop = nn.Dropout(drop_rate)
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
+        self.head = nn.Linear(self.num_features, num_classes, **factory) if num_classes > 0 else nn.Identity()
         self.apply(_init_linear)
 
     def no_weight_decay(self) -> set[str]:
@@ -249,15 +255,15 @@ class RegionViT(nn.Module):
 
 
 def _region_source(
-    kind: str, img_size: int | tuple[int, int], in_chans: int, dim: int, region_size: int
+    kind: str, img_size: int | tuple[int, int], in_chans: int, dim: int, region_size: int, **factory: Any
 ) -> nn.Module | None:
     if kind == "none":
         return None
     if kind == "computed":
-        return RegionalConv(in_chans, dim, region_size)
+        return RegionalConv(in_chans, dim, region_size, **factory)
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     native_size = (-(-height // region_size), -(-width // region_size)) if kind == "grid" else None
-    return LearnedRegions(dim, region_size, native_size)
+    return LearnedRegions(dim, region_size, native_size, **factory)
 
 
 def _tokens(regional: torch.Tensor | None, local: torch.Tensor) -> torch.Tensor:

@@ -13,9 +13,11 @@ Shapes:  B images, C channels, H x W local map, R x S regional map.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_function
 from torch import nn
 
 __all__ = ["ChannelNorm", "LearnedRegions", "Projection", "RegionalConv", "build_stem"]
@@ -28,11 +30,11 @@ class ChannelNorm(nn.Module):
     the released parameters are (1, C, 1, 1) and decayed.
     """
 
-    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+    def __init__(self, dim: int, eps: float = 1e-5, **factory: Any) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(1, dim, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(1, dim, 1, 1))
+        self.weight = nn.Parameter(torch.ones(1, dim, 1, 1, **factory))
+        self.bias = nn.Parameter(torch.zeros(1, dim, 1, 1, **factory))
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         x_BHWC = x_BCHW.permute(0, 2, 3, 1)
@@ -51,25 +53,26 @@ class _Stem(nn.Module):
         return self.proj(image)
 
 
-def build_stem(kind: str, in_chans: int, dim: int, patch_size: int) -> nn.Module:
+def build_stem(kind: str, in_chans: int, dim: int, patch_size: int, **factory: Any) -> nn.Module:
     """Build the stem: '3conv' (patch 4 only), '1conv' (overlapping patches) or 'linear' (disjoint patches)."""
     if kind == "3conv":
         assert patch_size == 4
         return _Stem(
             nn.Sequential(
-                nn.Conv2d(in_chans, dim // 4, 3, stride=2, padding=1),
-                ChannelNorm(dim // 4),
+                nn.Conv2d(in_chans, dim // 4, 3, stride=2, padding=1, **factory),
+                ChannelNorm(dim // 4, **factory),
                 nn.GELU(),
-                nn.Conv2d(dim // 4, dim // 2, 3, stride=2, padding=1),
-                ChannelNorm(dim // 2),
+                nn.Conv2d(dim // 4, dim // 2, 3, stride=2, padding=1, **factory),
+                ChannelNorm(dim // 2, **factory),
                 nn.GELU(),
-                nn.Conv2d(dim // 2, dim, 3, padding=1),
+                nn.Conv2d(dim // 2, dim, 3, padding=1, **factory),
             )
         )
     if kind == "1conv":
-        return _Stem(nn.Conv2d(in_chans, dim, 2 * patch_size, stride=patch_size, padding=patch_size - 1))
+        padding = patch_size - 1
+        return _Stem(nn.Conv2d(in_chans, dim, 2 * patch_size, stride=patch_size, padding=padding, **factory))
     assert kind == "linear"
-    return _Stem(nn.Conv2d(in_chans, dim, patch_size, stride=patch_size))
+    return _Stem(nn.Conv2d(in_chans, dim, patch_size, stride=patch_size, **factory))
 
 
 class RegionalConv(nn.Module):
@@ -78,17 +81,23 @@ class RegionalConv(nn.Module):
     Other image sizes are zero-padded on all sides; an odd padding has its extra pixel at the right and bottom.
     """
 
-    def __init__(self, in_chans: int, dim: int, region_size: int) -> None:
+    def __init__(self, in_chans: int, dim: int, region_size: int, **factory: Any) -> None:
         super().__init__()
         self.region_size = region_size
-        self.proj = nn.Conv2d(in_chans, dim, region_size, stride=region_size)
+        self.proj = nn.Conv2d(in_chans, dim, region_size, stride=region_size, **factory)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        missing_y, missing_x = (-size % self.region_size for size in image.shape[-2:])
-        if missing_y or missing_x:
-            top, left = missing_y // 2, missing_x // 2
-            image = F.pad(image, (left, missing_x - left, top, missing_y - top))
-        return self.proj(image)
+        return self.proj(_padded(image, self.region_size))
+
+
+@torch.fx.wrap  # control flow on sizes
+@register_notrace_function
+def _padded(image: torch.Tensor, region_size: int) -> torch.Tensor:
+    missing_y, missing_x = (-size % region_size for size in image.shape[-2:])
+    if missing_y or missing_x:
+        top, left = missing_y // 2, missing_x // 2
+        image = F.pad(image, (left, missing_x - left, top, missing_y - top))
+    return image
 
 
 class LearnedRegions(nn.Module):
@@ -99,18 +108,23 @@ class LearnedRegions(nn.Module):
             the native tokens are interpolated bicubically.
     """
 
-    def __init__(self, dim: int, region_size: int, native_size: tuple[int, int] | None) -> None:
+    def __init__(self, dim: int, region_size: int, native_size: tuple[int, int] | None, **factory: Any) -> None:
         super().__init__()
         self.region_size = region_size
-        self.token = nn.Parameter(torch.empty(1, dim, *(native_size or (1, 1))))
+        self.token = nn.Parameter(torch.empty(1, dim, *(native_size or (1, 1)), **factory))
         nn.init.trunc_normal_(self.token, std=0.02)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        rows, columns = (math.ceil(size / self.region_size) for size in image.shape[-2:])
-        token_1CRS = self.token
-        if token_1CRS.shape[-2:] not in ((1, 1), (rows, columns)):
-            token_1CRS = F.interpolate(token_1CRS, (rows, columns), mode="bicubic", align_corners=False)
-        return token_1CRS.expand(len(image), -1, rows, columns)
+        return _expanded(self.token, image, self.region_size)
+
+
+@torch.fx.wrap  # control flow on sizes
+@register_notrace_function
+def _expanded(token_1CRS: torch.Tensor, image: torch.Tensor, region_size: int) -> torch.Tensor:
+    rows, columns = (math.ceil(size / region_size) for size in image.shape[-2:])
+    if token_1CRS.shape[-2:] not in ((1, 1), (rows, columns)):
+        token_1CRS = F.interpolate(token_1CRS, (rows, columns), mode="bicubic", align_corners=False)
+    return token_1CRS.expand(image.shape[0], -1, rows, columns)
 
 
 class Projection(nn.Module):
@@ -124,10 +138,12 @@ class Projection(nn.Module):
         regional: Whether there are regional maps.
     """
 
-    def __init__(self, in_dim: int, dim: int, mode: str, *, shared: bool = True, regional: bool = True) -> None:
+    def __init__(
+        self, in_dim: int, dim: int, mode: str, *, shared: bool = True, regional: bool = True, **factory: Any
+    ) -> None:
         super().__init__()
-        self.proj = _project(in_dim, dim, mode)
-        self.proj_regional = _project(in_dim, dim, mode) if regional and not shared else None
+        self.proj = _project(in_dim, dim, mode, **factory)
+        self.proj_regional = _project(in_dim, dim, mode, **factory) if regional and not shared else None
 
     def forward(
         self, regional_BCRS: torch.Tensor | None, local_BCHW: torch.Tensor
@@ -138,11 +154,11 @@ class Projection(nn.Module):
         return regional_BCRS, self.proj(local_BCHW)
 
 
-def _project(in_dim: int, dim: int, mode: str) -> nn.Module:
+def _project(in_dim: int, dim: int, mode: str, **factory: Any) -> nn.Module:
     if mode == "sc":
-        conv = nn.Conv2d(in_dim, dim, 3, stride=2, padding=1, groups=in_dim)
+        conv = nn.Conv2d(in_dim, dim, 3, stride=2, padding=1, groups=in_dim, **factory)
     elif in_dim == dim:
         return nn.Identity()
     else:
-        conv = nn.Conv2d(in_dim, dim, 1, groups=in_dim)
-    return nn.Sequential(ChannelNorm(in_dim), nn.GELU(), conv)
+        conv = nn.Conv2d(in_dim, dim, 1, groups=in_dim, **factory)
+    return nn.Sequential(ChannelNorm(in_dim, **factory), nn.GELU(), conv)

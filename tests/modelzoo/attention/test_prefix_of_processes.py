@@ -49,7 +49,7 @@ def aggregator():
 
 def outcome(module, x):
     x = x.requires_grad_()
-    output, _ = module(x, GRID)
+    output, _ = module(x, GRID, PREFIX)
     # The loss depends on every token in its own way, and on the prefix most of all.
     slopes = torch.linspace(-1, 2, output[0, 0].numel()).reshape(output[0, 0].shape)
     (output.square() * slopes).sum().backward()

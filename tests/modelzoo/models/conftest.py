@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import timm
 import torch
 
 # Noise of float32 against float64 is about 1e-6 on these cases, and up to 2e-5 on gradients.
@@ -42,3 +44,71 @@ def check_parity() -> Callable[..., None]:
         assert {key: error for key, error in errors.items() if error > limit[key]} == {}
 
     return check
+
+
+# Sizes of every family's models that build in a few milliseconds: four stages, or as many blocks.
+SMALL_SIZES: dict[str, dict[str, Any]] = {
+    "deepvit_": {"embed_dim": 24, "depth": 4, "num_heads": 3, "img_size": 32, "patch_size": 8},
+    "deepvit_small_": {"reattention_blocks": 2},
+    "deepvit_large_": {"reattention_blocks": 2},
+    "refined_vit_": {"embed_dim": 24, "depth": 4, "num_heads": 3, "img_size": 32, "patch_size": 8},
+    "groupmixformer_": {
+        "embed_dims": (20, 20, 40, 40),
+        "depths": (1, 2, 1, 1),
+        "mlp_ratios": (2, 2, 2, 2),
+        "num_heads": 4,
+        "img_size": 64,
+    },
+    "focal": {
+        "embed_dim": 12,
+        "depths": (1, 2, 1, 1),
+        "num_heads": (1, 2, 2, 4),
+        "window_size": 4,
+        "focal_windows": (3, 3, 1, 1),
+        "expand_sizes": 1,
+        "img_size": 64,
+    },
+    "regionvit_": {
+        "embed_dim": (8, 8, 16, 16, 32),
+        "depths": (1, 2, 1, 1),
+        "num_heads": (1, 2, 2, 4),
+        "window_size": 4,
+        "img_size": 64,
+    },
+    # The map of 16 x 16 tokens does not fill windows of 7, so windows are padded and masked.
+    "regionvit_base_": {"window_size": 7},
+    "lg_transformer_": {
+        "embed_dim": 12,
+        "depths": (2, 2, 1, 1),
+        "num_heads": (1, 2, 2, 4),
+        "window_size": 4,
+        "img_size": 64,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Callable[..., Any]:
+    """Function `small_model(name, **options)` that builds a zoo model at a small size with timm, without weights drawn
+    by chance."""
+
+    def build(name: str, **options: Any) -> Any:
+        torch.manual_seed(0)
+        sizes: dict[str, Any] = {}
+        for prefix, given in SMALL_SIZES.items():
+            if name.startswith(prefix):
+                sizes |= given
+        return timm.create_model(name, **{**sizes, "num_classes": 5, **options})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def small_images() -> Callable[..., torch.Tensor]:
+    """Function that draws images of the size that a model of `small_model` was built for."""
+
+    def draw(name: str, batch: int = 2, **like: Any) -> torch.Tensor:
+        side = 32 if name.startswith(("deepvit_", "refined_vit_")) else 64
+        return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(batch), **like)
+
+    return draw
