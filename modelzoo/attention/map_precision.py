@@ -44,7 +44,7 @@ def map_arithmetic(precision: MapPrecision, like: Tensor) -> Iterator[Callable[[
         yield _as_it_is
         return
     kind = like.device.type
-    if precision == "float32" and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    if precision == "float32" and kind != "meta" and torch.is_autocast_enabled(kind):  # meta has no autocast to ask
         with torch.autocast(kind, enabled=False):
             yield _in_single_precision
     elif precision == "float32" and _are_products_rounded:

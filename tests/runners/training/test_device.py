@@ -103,6 +103,7 @@ def test_a_trial_without_gpus_stays_on_the_cpu_of_a_machine_that_has_some(two_gp
     # PyTorch's optimizers ask the accelerator whether it records a graph, which opens a context on it even for weights
     # on the CPU. The processes of such trials see no GPU, therefore.
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *arguments, **options: None)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)  # the same question in torch 2.8
     outcome = run_trial(SPEC, report=lambda metrics: False, resources=Resources())
     assert (outcome.status, outcome.device) == ("completed", "cpu")
 
