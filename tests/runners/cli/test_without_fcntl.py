@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,9 @@ def run(tmp_path_factory, archsweep):
 )
 def test_verbs_that_read_need_no_fcntl(run, archsweep, verb):
     """Word for word what they print with it, the time of a watch aside."""
-    blocked = subprocess.run([sys.executable, "-c", BLOCKED, *verb], cwd=run, capture_output=True, text=True)
+    command = [sys.executable, "-c", BLOCKED, *verb]
+    env = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}  # as `archsweep` has it
+    blocked = subprocess.run(command, cwd=run, capture_output=True, text=True, env=env)
     usual = archsweep(*verb, cwd=run)
     assert (blocked.returncode, usual.returncode) == (0, 0), blocked.stderr
     if verb[0] != "watch":
