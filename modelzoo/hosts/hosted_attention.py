@@ -18,6 +18,7 @@ from __future__ import annotations
 import torch
 from timm.layers.pos_embed_rel import RelPosBias, RelPosMlp
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+from timm.models import register_notrace_module
 from torch import nn
 from torch.nn import functional as F
 
@@ -130,8 +131,8 @@ class HostedMapAttention(HostedAttention):
         refuse_mask(self.mechanism, attn_mask, is_causal)
         with self.mechanism.in_query_precision(x_BND) as wide:
             q_BHNE, k_BHNE, v_BHNE = self._heads(wide(x_BND), rope)
-        bias = self._position_bias(shared_rel_pos if shared_rel_pos_bias is None else shared_rel_pos_bias)
         with self.mechanism.in_map_precision(q_BHNE) as wide:
+            bias = self._position_bias(shared_rel_pos if shared_rel_pos_bias is None else shared_rel_pos_bias)
             logits = (wide(q_BHNE) * self.scale) @ wide(k_BHNE).transpose(-2, -1)
             if bias is not None:
                 logits = logits + wide(bias)
@@ -185,3 +186,7 @@ def refuse_mask(mechanism: TokenAttention, attn_mask: torch.Tensor | None, is_ca
     """Raise ValueError for a mask: mechanisms mix tokens that a mask separates."""
     if attn_mask is not None or is_causal:
         raise ValueError(f"{type(mechanism).__name__} does not support an attention mask; only softmax attention does")
+
+
+# A leaf of timm's tracer: a trace through it would lose the precision of its maps.
+register_notrace_module(HostedAttention)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from timm.models import register_notrace_module
 from timm.models.vision_transformer import ParallelScalingBlock, ParallelThingsBlock
 from torch import nn
 
@@ -186,3 +187,7 @@ class ParallelGroupMixBlock(_ParallelBlock):
     def values(self, q_BND: torch.Tensor, k_BND: torch.Tensor, v_BND: torch.Tensor) -> torch.Tensor:
         assert isinstance(self.mechanism, GroupMixAttention)
         return self.mechanism.mix(torch.stack((q_BND, k_BND, v_BND)))
+
+
+# A leaf of timm's tracer: a trace through it would lose the precision of its maps.
+register_notrace_module(_ParallelBlock)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from timm.models import register_notrace_module
 from timm.models.pvt_v2 import Attention, PyramidVisionTransformerV2
 from torch import nn
 
@@ -119,3 +120,7 @@ class ReducedMapAttention(nn.Module):
         if self.norm is not None:
             x_BKD = self.norm(x_BKD)
         return x_BKD if self.act is None else self.act(x_BKD)
+
+
+# A leaf of timm's tracer: a trace through it would lose the precision of its maps.
+register_notrace_module(ReducedMapAttention)

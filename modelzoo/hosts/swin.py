@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from timm.models import register_notrace_module
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock, WindowAttention
 from torch import nn
 
@@ -138,3 +139,7 @@ class WindowMapAttention(WindowAttention):
             logits = (wide(q) * self.scale) @ wide(k).transpose(-2, -1) + bias_TTH.permute(2, 0, 1)
             attn = refined_windows(self.mechanism, self.attn_drop, logits, mask)
         return self.proj_drop(self.proj(self.mechanism.weigh(attn, v).transpose(1, 2).flatten(2)))
+
+
+# A leaf of timm's tracer: a trace through it would lose the precision of its maps.
+register_notrace_module(WindowMapAttention)

@@ -367,7 +367,10 @@ def _precision(records: Sequence[TrialRecord]) -> str:
     if found in ([], ["float32"]):
         return ""
     maps = {record.spec.get("train", {}).get("map_precision", "float32") for record in records}
-    exact = "; attention maps that a mechanism transforms in float32" if maps == {"float32"} else ""
+    is_known = all(
+        record.precision for record in records if record.device
+    )  # older records had maps as autocast had them
+    exact = "; attention maps that a mechanism transforms in float32" if maps == {"float32"} and is_known else ""
     return f", in {' and '.join(found)}{exact}"
 
 

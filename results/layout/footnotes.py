@@ -282,7 +282,7 @@ def _mixed_devices(table: AblationTable) -> Iterable[str]:
     for part in table.parts:
         done = [record for row in part.rows for record in row.records if record.status == "completed"]
         counts = Counter((record.device, record.precision) for record in done if record.device)
-        if len({device for device, _ in counts}) > 1:
+        if len({(device, bool(precision)) for device, precision in counts}) > 1:
             described = [
                 f"{count} {_plural(count, 'trial')} on {device}" + (f" in {precision}" if precision else "")
                 for (device, precision), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -332,7 +332,8 @@ def _against_device(plan: Plan, setting: Setting, resources: Resources) -> Probl
     """What the device of these resources cannot do for a setting."""
     if reason := reason_against_precision(setting.train.amp, kind_of_device(resources)):
         hint = f"{WITHOUT_GPU}, or give the trials a GPU (--gpus-per-trial 1)"
-        return plan.file.problem("baseline.train.amp", reason, hint)
+        is_of_baseline = setting.train.amp == plan.sweep.baseline.train.amp
+        return plan.file.problem("baseline.train.amp" if is_of_baseline else ("space", "train.amp"), reason, hint)
     if reason := reason_against_graph(setting, plan.describe(setting.task), resources):
         return plan.file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH)
     return None

@@ -21,7 +21,6 @@ from search_space.schema.trial import TrainSpec
 
 __all__ = ["is_same_experiment"]
 
-_WITHOUT_MAPS = ("softmax",)
 _MODELS_WITH_MAPS = ("deepvit_", "refined_vit_")
 """Named models whose own attention transforms its maps."""
 
@@ -46,13 +45,15 @@ def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
 
 def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tuple[object, TrainSpec]:
     """The options of task and training as they take effect: no batch has more images than the dataset, without a
-    warm-up its options are unused, softmax attention has no map to round, and crops may give the same input."""
+    warm-up its options are unused, attention without such maps has none to round, and crops may give the same input."""
     train, update = setting.train, dict[str, Any]()
     if not train.recalibrate_bn:  # which draws its sample by the batch size as it is written
         update["batch_size"] = train_batch_size(train, describe(setting.task).num_train)
     if not train.warmup_epochs:
         update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
-    if setting.arch.attention.name in _WITHOUT_MAPS and not setting.arch.model.startswith(_MODELS_WITH_MAPS):
+    attention = setting.arch.attention
+    is_softmax = attention.name == "softmax" and not setting.arch.model.startswith(_MODELS_WITH_MAPS)
+    if is_softmax or (attention.name == "groupmix" and attention.aggregator != "maxpool"):
         update["map_precision"] = "float32"
     measured = TASKS[setting.task.name].measured_in_effect(setting, describe(setting.task))
     return measured, train.model_copy(update=update)

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from timm.models import create_feature_extractor
+from timm.models._features_fx import get_notrace_modules
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torchvision.models.feature_extraction import get_graph_node_names
 
 from modelzoo import ATTENTION, Slot, TokenAttention, build_model
 from modelzoo.attention.map_precision import float32_products, set_map_precision
@@ -45,6 +48,7 @@ HOSTS = {
     "vit": {"model": "vit", **TINY},
     "rotary": {"model": "eva02_tiny_patch14_224", "img_size": 98, "depth": 1},
     "relative positions": {"model": "beit_base_patch16_224", **TINY},
+    "network of relative positions": {"model": "vit_relpos_small_patch16_224", **TINY},
     "norm of q and k": {"model": "vit", **TINY, "options": {"qk_norm": True}},
     "parallel scaling": {"model": "vit_base_patch16_xp_224", **TINY, "patch_size": 14, "img_size": 98},
     "swin": {"model": "swin_tiny_patch4_window7_224", "img_size": 56, "options": {"depths": [2]}},
@@ -52,6 +56,7 @@ HOSTS = {
     "pvt_v2": {"model": "pvt_v2_b0", "img_size": 64},
 }
 HALVES = {"GPU": (torch.bfloat16, True), "GPU, float16": (torch.float16, True), "CPU": (torch.bfloat16, False)}
+LEAVES = {"leaf_modules": get_notrace_modules()}
 everywhere = pytest.mark.parametrize("half", HALVES)
 
 
@@ -216,6 +221,21 @@ def test_gradients_in_bert_are_those_of_float32(name, half):
     ids[:, 1], ids[:, 2] = 0, 1
     ids[:3, :, 15:] = 0  # padding
     assert agreement(Attending(model, ids), half=half) >= 0.999
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_graph_of_timm_keeps_the_precision(host):
+    spec = ArchSpec.model_validate({**HOSTS[host], "attention": "reattention"})
+    model = build_model(spec, img_size=None, in_chans=3, num_classes=5, seed=0).eval()
+    output = get_graph_node_names(model, tracer_kwargs=LEAVES)[1][-1]
+    graph = create_feature_extractor(model, {output: "out"})
+    seen: list[torch.dtype] = []
+    for module in graph.modules():
+        if isinstance(module, TokenAttention) and isinstance(getattr(module, "reatten_matrix", None), nn.Module):
+            module.reatten_matrix.register_forward_hook(lambda _, given, out: seen.append(out.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        graph(images(HOSTS[host]["img_size"], num=1))
+    assert set(seen) == {torch.float32}
 
 
 def test_a_float32_product_of_maps_is_exact_where_others_are_rounded():

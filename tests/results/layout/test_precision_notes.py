@@ -58,4 +58,9 @@ def test_a_comparison_across_devices_says_so(table):
     ]
     # An archsweep before this one recorded no precision.
     assert mixed(table({"device": "NVIDIA A100"}, GPU))[0].startswith("Mixed: 3 trials on NVIDIA A100; 3 trials on")
+    unknown = {"device": "NVIDIA H200"}
+    assert mixed(table(unknown, GPU))[0].startswith(
+        "Mixed: 3 trials on NVIDIA H200; 3 trials on NVIDIA H200 in bfloat16."
+    )
+    assert compute(table(unknown, GPU))[0].endswith("on NVIDIA H200, in bfloat16.")
     assert compute(table(GPU, CPU))[0].endswith(f"on NVIDIA H200, cpu, in bfloat16 and float32{ROUNDED[8:]}")

@@ -42,4 +42,5 @@ def test_a_precision_of_gpus_as_a_value_of_the_space_needs_one():
         "'tf32' needs a GPU, but the trial runs on 'cpu'",
         "'float16' needs a GPU, but the trial runs on 'cpu'",
     ]
+    assert {problem.where.split(":")[1] for problem in caught.value.problems} == {"6"}
     assert planned(space="train.amp: [bfloat16]") == ["baseline", "amp=bfloat16"]

@@ -64,6 +64,17 @@ def test_training_options_without_effect_are_no_rows():
     assert found["batch_size=3000"].startswith("builds the same model as 'batch_size=2000'")
 
 
+def test_group_mix_has_a_map_to_round_only_where_it_takes_a_maximum():
+    text = SWEEP.replace("embed_dim: 8", "embed_dim: 10, attention: {name: groupmix}").replace("{SPACE}", "{SPACE_}")
+    names = {}
+    for kind in ("dwconv", "maxpool"):
+        sweep = text.replace("groupmix}", f"groupmix, aggregator: {kind}}}").replace(
+            "{SPACE_}", "{train.map_precision: [as_amp]}"
+        )
+        names[kind] = [variant.name for variant in make_plan(load_sweep_text(sweep)).variants]
+    assert names == {"dwconv": ["baseline"], "maxpool": ["baseline", "map_precision=as_amp"]}
+
+
 def test_softmax_attention_has_no_map_to_round():
     kept, found = dropped("{train.map_precision: [as_amp], arch.attention: [refiner]}")
     assert kept == ["baseline", "attention=refiner"]

@@ -101,6 +101,7 @@ def test_cublas_has_its_workspace_before_it_starts(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     with numerics(TrainSpec(deterministic=True), CPU):
         assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
-    with numerics(TrainSpec(deterministic=True), GPU):
+    # Of every trial: a later one in the same process may be deterministic, and then it is too late.
+    with numerics(TrainSpec(), GPU):
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
