@@ -22,7 +22,7 @@ from timm.models import register_notrace_module
 from torch import nn
 from torch.nn import functional as F
 
-from modelzoo.attention.contract import TokenAttention
+from modelzoo.attention.contract import TokenAttention, unmasked
 from modelzoo.attention.groupmix import GroupMixAttention
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "HostedMapAttention",
     "adopt",
     "mix_groups",
-    "refuse_mask",
 ]
 
 _BEFORE = ("qkv", "q_proj", "k_proj", "v_proj", "q_bias", "k_bias", "v_bias")
@@ -128,7 +127,7 @@ class HostedMapAttention(HostedAttention):
         shared_rel_pos_bias: torch.Tensor | None = None,
         shared_rel_pos: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        refuse_mask(self.mechanism, attn_mask, is_causal)
+        x_BND = unmasked(x_BND, attn_mask, is_causal, type(self.mechanism).__name__)
         with self.mechanism.in_query_precision(x_BND) as wide:
             q_BHNE, k_BHNE, v_BHNE = self._heads(wide(x_BND), rope)
         with self.mechanism.in_map_precision(q_BHNE) as wide:
@@ -170,7 +169,7 @@ class HostedGroupMixAttention(HostedAttention):
     def forward(
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False, **_positions: object
     ) -> torch.Tensor:
-        refuse_mask(self.mechanism, attn_mask, is_causal)
+        x_BND = unmasked(x_BND, attn_mask, is_causal, type(self.mechanism).__name__)
         return mix_groups(self, x_BND)
 
 
@@ -180,12 +179,6 @@ def mix_groups(attention: HostedAttention, x_BND: torch.Tensor) -> torch.Tensor:
     with attention.mechanism.in_query_precision(x_BND) as wide:
         qkv_3BND = torch.stack(attention.project(wide(x_BND)))
     return attention.finish(x_BND, attention.mechanism.mix(qkv_3BND))
-
-
-def refuse_mask(mechanism: TokenAttention, attn_mask: torch.Tensor | None, is_causal: bool) -> None:
-    """Raise ValueError for a mask: mechanisms mix tokens that a mask separates."""
-    if attn_mask is not None or is_causal:
-        raise ValueError(f"{type(mechanism).__name__} does not support an attention mask; only softmax attention does")
 
 
 # A leaf of timm's tracer: a trace through it would lose the precision of its maps.

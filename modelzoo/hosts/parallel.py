@@ -20,9 +20,9 @@ from timm.models.vision_transformer import ParallelScalingBlock, ParallelThingsB
 from torch import nn
 
 from modelzoo.attention import ATTENTION, Slot
-from modelzoo.attention.contract import TokenAttention, softmax_map
+from modelzoo.attention.contract import TokenAttention, softmax_map, unmasked
 from modelzoo.attention.groupmix import GroupMixAttention
-from modelzoo.hosts.hosted_attention import adopt, refuse_mask
+from modelzoo.hosts.hosted_attention import adopt
 from modelzoo.hosts.site import NO_GRID, AttentionSite, fixed_grid, make_mechanism
 from search_space.parsing.errors import Problem, SpecError
 
@@ -142,7 +142,7 @@ class _ParallelBlock(nn.Module):
     def forward(
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
     ) -> torch.Tensor:
-        refuse_mask(self.mechanism, attn_mask, is_causal)
+        x_BND = unmasked(x_BND, attn_mask, is_causal, type(self.mechanism).__name__)
         with self.mechanism.in_query_precision(x_BND) as wide:
             projected = self.in_proj(wide(self.in_norm(x_BND)))
         mlp_BNF, q_BND, k_BND, v_BND = projected.split(self.in_split, dim=-1)
