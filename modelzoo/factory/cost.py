@@ -19,7 +19,7 @@ from modelzoo.factory.other_size import model_at_size
 from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["Cost", "counted", "measure_cost"]
+__all__ = ["Cost", "counted", "flops_by_operation", "measure_cost"]
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,16 @@ def _measure(
 
 
 def counted(module: nn.Module, given: Any) -> tuple[Cost, Any]:
-    """Cost of a module by one forward pass, and what that returns. Its parameters lose their `requires_grad`: the
-    counter tracks modules by gradient hooks, which fail for weights that are passed to modules as inputs."""
+    """Cost of a module by one forward pass, and what that returns. Its parameters lose their `requires_grad`."""
+    flops, result = flops_by_operation(module, given)
+    params = sum(parameter.numel() for parameter in module.parameters())
+    return Cost(params_m=params / 1e6, gmacs=sum(flops.values()) / 2e9), result
+
+
+def flops_by_operation(module: nn.Module, *given: Any) -> tuple[dict[Any, int], Any]:
+    """FLOPs of one forward pass by PyTorch's operation, and what it returns. The parameters lose their `requires_grad`:
+    the counter tracks modules by gradient hooks, which fail for weights that are passed to modules as inputs."""
     module.requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        result = module(given)
-    params = sum(parameter.numel() for parameter in module.parameters())
-    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9), result
+        result = module(*given)
+    return counter.get_flop_counts().get("Global", {}), result

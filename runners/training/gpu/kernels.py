@@ -18,8 +18,8 @@ import torch
 from timm.optim import create_optimizer_v2
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.flop_counter import FlopCounterMode
 
+from modelzoo.factory.cost import flops_by_operation
 from runners.data import DataInfo
 from runners.tasks import TASKS
 from search_space.schema.trial import Setting, TrainSpec
@@ -39,8 +39,7 @@ def in_fast_layout(model: nn.Module, setting: Setting, info: DataInfo, device: t
 
 def convolution_share(setting: Setting, info: DataInfo) -> float:
     """Share of convolutions in the multiply-accumulates of a network, counted on the meta device as its cost is."""
-    arch, task = setting.arch.model_dump_json(), setting.task.model_dump_json()
-    return _share(f'{{"arch": {arch}, "task": {task}}}', info)
+    return _share(setting.model_dump_json(include={"arch", "task"}), info)
 
 
 @functools.lru_cache(maxsize=64)
@@ -48,13 +47,9 @@ def _share(setting_json: str, info: DataInfo) -> float:
     setting = Setting.model_validate_json(setting_json)
     kind = TASKS[setting.task.name]
     with torch.device("meta"):
-        model = kind.build(setting, info).requires_grad_(False)
-        given = kind.example(setting, info, 2)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(*given)
-    by_operation = counter.get_flop_counts()["Global"]
-    convolutions = sum(num for operation, num in by_operation.items() if "convolution" in str(operation))
-    return convolutions / max(1, sum(by_operation.values()))
+        flops, _ = flops_by_operation(kind.build(setting, info), *kind.example(setting, info, 2))
+    convolutions = sum(num for operation, num in flops.items() if "convolution" in str(operation))
+    return convolutions / max(1, sum(flops.values()))
 
 
 def create_optimizer(model: nn.Module, train: TrainSpec, device: torch.device) -> Optimizer:
