@@ -22,6 +22,7 @@ from runners.data.readers.place import problem
 from runners.data.survey.findings import as_text, duplicates_between, faults_of, notes_of
 from runners.data.survey.result import SplitSurvey, Survey
 from runners.data.survey.split_facts import SplitFacts
+from search_space.parsing.errors import first_of
 from search_space.schema.task import DetectionSpec, TaskSpec
 
 __all__ = ["look_at_objects"]
@@ -104,9 +105,8 @@ def _other_sizes(split: CocoSplit, found: Sequence[ImageFact]) -> list[str]:
         for name, fact, objects in zip(split.names, found, split.objects, strict=True)
         if not fact.fault and (fact.height, fact.width) != objects.size
     ]
-    more = f" and {len(wrong) - _MOST_NAMED} more" * (len(wrong) > _MOST_NAMED)
     what = f"{len(wrong)} images of another size (high x wide) than the annotations say: "
-    return [f"{split.place.name}: {what}{', '.join(wrong[:_MOST_NAMED])}{more}"] if wrong else []
+    return [f"{split.place.name}: {what}{first_of(wrong, _MOST_NAMED)}"] if wrong else []
 
 
 def _without_objects(train: CocoSplit, test: CocoSplit) -> list[tuple[str, str]]:
