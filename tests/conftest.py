@@ -89,6 +89,7 @@ def find_golden_cases() -> Callable[..., list[Path]]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "golden(*systems, **options): run once per golden case of these systems")
+    config.addinivalue_line("markers", "zoo(*others, slow): run once per named model, and per other name")
 
 
 class GoldenCase:

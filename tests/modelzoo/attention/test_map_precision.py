@@ -14,12 +14,10 @@ from typing import Any
 
 import pytest
 import torch
-from timm.models import create_feature_extractor
-from timm.models._features_fx import get_notrace_modules
+from timm.models import create_feature_extractor, get_graph_node_names
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torchvision.models.feature_extraction import get_graph_node_names
 
 from modelzoo import ATTENTION, Slot, TokenAttention, build_model
 from modelzoo.attention.map_precision import float32_products, set_map_precision
@@ -56,7 +54,6 @@ HOSTS = {
     "pvt_v2": {"model": "pvt_v2_b0", "img_size": 64},
 }
 HALVES = {"GPU": (torch.bfloat16, True), "GPU, float16": (torch.float16, True), "CPU": (torch.bfloat16, False)}
-LEAVES = {"leaf_modules": get_notrace_modules()}
 everywhere = pytest.mark.parametrize("half", HALVES)
 
 
@@ -227,7 +224,7 @@ def test_gradients_in_bert_are_those_of_float32(name, half):
 def test_a_graph_of_timm_keeps_the_precision(host):
     spec = ArchSpec.model_validate({**HOSTS[host], "attention": "reattention"})
     model = build_model(spec, img_size=None, in_chans=3, num_classes=5, seed=0).eval()
-    output = get_graph_node_names(model, tracer_kwargs=LEAVES)[1][-1]
+    output = get_graph_node_names(model)[1][-1]
     graph = create_feature_extractor(model, {output: "out"})
     seen: list[torch.dtype] = []
     for module in graph.modules():

@@ -9,6 +9,8 @@ import pytest
 import timm
 import torch
 
+from modelzoo.official.checkpoints import zoo_models
+
 # Noise of float32 against float64 is about 1e-6 on these cases, and up to 2e-5 on gradients.
 RELATIVE, RELATIVE_GRADIENT = 1e-5, 5e-5
 
@@ -85,6 +87,30 @@ SMALL_SIZES: dict[str, dict[str, Any]] = {
         "img_size": 64,
     },
 }
+
+
+# A name of each kind: models that differ in what is built and traced.
+KINDS = (
+    "deepvit_small_patch16_224",
+    "focal_tiny_patch4_window7_224",
+    "focalv2_tiny_conv_patch4_window7_224",
+    "groupmixformer_tiny_224",
+    "lg_transformer_tiny_224",
+    "refined_vit_small_patch16_224",
+    "regionvit_base_w14_peg_224",
+    "regionvit_tiny_224",
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`@pytest.mark.zoo(*others, default=KINDS, slow="all")`: one test per `name` of `default` in the default run, and
+    in `slow` one per other name of the zoo (`all`), of each kind (`kinds`) or none; and one per name of `others`."""
+    marker = metafunc.definition.get_closest_marker("zoo")
+    if marker is not None:
+        default = marker.kwargs.get("default", KINDS)
+        rest = {"all": zoo_models(), "kinds": KINDS, "none": ()}[marker.kwargs.get("slow", "all")]
+        slow = [pytest.param(name, marks=pytest.mark.slow) for name in rest if name not in default]
+        metafunc.parametrize("name", [*marker.args, *default, *slow])
 
 
 @pytest.fixture(scope="session")

@@ -13,19 +13,6 @@ import torch
 from timm.layers import get_channel_dim, get_spatial_dim
 from timm.models import FeatureInfo
 
-from modelzoo.official.checkpoints import zoo_models
-
-KINDS = (
-    "deepvit_small_patch16_224",
-    "focal_tiny_patch4_window7_224",
-    "focalv2_tiny_conv_patch4_window7_224",
-    "groupmixformer_tiny_224",
-    "lg_transformer_tiny_224",
-    "refined_vit_small_patch16_224",
-    "regionvit_base_w14_peg_224",
-    "regionvit_tiny_224",
-)
-NAMES = [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in zoo_models()]
 # Two of timm's own, one of each layout, fulfil the conditions at their own size too.
 PEERS = ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"]
 
@@ -51,7 +38,7 @@ def own_size(small_model):
     return build
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_output_has_the_images_and_is_finite_also_with_recomputed_blocks(small_model, small_images, name):
     model, images = small_model(name).eval(), small_images(name, 1)
     output = model(images)
@@ -61,7 +48,7 @@ def test_output_has_the_images_and_is_finite_also_with_recomputed_blocks(small_m
     torch.testing.assert_close(model(images), output, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_every_parameter_has_a_gradient(small_model, small_images, name):
     model = small_model(name, num_classes=42).train()
     output = model(small_images(name))
@@ -71,7 +58,7 @@ def test_every_parameter_has_a_gradient(small_model, small_images, name):
     assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("name", [*PEERS, *NAMES])
+@pytest.mark.zoo(*PEERS)
 def test_features_and_heads_have_the_sizes_of_the_configuration(own_size, name):
     """`pool_size` is that of the features; without a classifier the output is what it would get, without pooling too
     the features."""
@@ -93,7 +80,7 @@ def test_features_and_heads_have_the_sizes_of_the_configuration(own_size, name):
         assert torch.equal(model(image), features)
 
 
-@pytest.mark.parametrize("name", [*PEERS, *NAMES])
+@pytest.mark.zoo(*PEERS)
 def test_a_model_built_without_classifier_returns_its_features(own_size, name):
     model, image = own_size(name, num_classes=0)
     with torch.no_grad():
@@ -103,7 +90,7 @@ def test_a_model_built_without_classifier_returns_its_features(own_size, name):
         assert torch.equal(bare(image), bare.forward_features(image))
 
 
-@pytest.mark.parametrize("name", [*PEERS, *NAMES])
+@pytest.mark.zoo(*PEERS)
 def test_configuration_names_the_classifiers_and_the_first_convolutions(own_size, name):
     model, _ = own_size(name)
     cfg, state = model.default_cfg, model.state_dict()
@@ -115,7 +102,7 @@ def test_configuration_names_the_classifiers_and_the_first_convolutions(own_size
             assert state[f"{layer}.weight"].shape[0 if entry == "classifier" else 1] == expected, layer
 
 
-@pytest.mark.parametrize("name", [*PEERS, *NAMES])
+@pytest.mark.zoo(*PEERS)
 def test_intermediate_features_have_the_sizes_of_the_feature_info(own_size, name):
     model, image = own_size(name)
     info = FeatureInfo(model.feature_info, len(model.feature_info))

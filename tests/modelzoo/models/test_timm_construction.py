@@ -11,19 +11,6 @@ import torch
 from safetensors.torch import load_file
 from timm.models import save_for_hf
 
-from modelzoo.official.checkpoints import zoo_models
-
-KINDS = (
-    "deepvit_small_patch16_224",
-    "focal_tiny_patch4_window7_224",
-    "focalv2_tiny_conv_patch4_window7_224",
-    "groupmixformer_tiny_224",
-    "lg_transformer_tiny_224",
-    "refined_vit_small_patch16_224",
-    "regionvit_base_w14_peg_224",
-    "regionvit_tiny_224",
-)
-NAMES = [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in zoo_models()]
 PLACES = {
     "meta": {"device": "meta"},
     "bfloat16": {"dtype": torch.bfloat16},
@@ -41,7 +28,7 @@ def tensors(model):
 @pytest.mark.parametrize(
     "place", [pytest.param(place, marks=() if place in ("bfloat16", "both") else pytest.mark.slow) for place in PLACES]
 )
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", *NAMES])
+@pytest.mark.zoo("swin_tiny_patch4_window7_224")
 def test_device_and_dtype_of_construction_are_those_of_a_moved_model(small_model, name, place):
     """timm's own Swin fulfils the same condition."""
     sizes = {"img_size": 64, "embed_dim": 12, "num_heads": (1, 2, 2, 4)} if name.startswith("swin") else {}
@@ -49,7 +36,7 @@ def test_device_and_dtype_of_construction_are_those_of_a_moved_model(small_model
     assert tensors(made) == tensors(small_model(name, **sizes).to(**PLACES[place]))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_a_model_of_another_dtype_computes_what_the_moved_one_does(small_model, small_images, name):
     moved = small_model(name).to(torch.float64).eval()
     made = small_model(name, dtype=torch.float64).eval()
@@ -59,7 +46,7 @@ def test_a_model_of_another_dtype_computes_what_the_moved_one_does(small_model, 
         assert torch.equal(made(image), moved(image))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_a_classifier_replaced_later_is_of_the_dtype_of_the_model(small_model, small_images, name):
     model = small_model(name, dtype=torch.float64).eval()
     model.reset_classifier(3)
@@ -89,7 +76,7 @@ def test_options_without_a_layer_of_their_own_kind_have_the_dtype_too(small_mode
             assert tensors(made) == tensors(small_model(name, **given).to("meta", torch.float64)), (name, given)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_every_entry_of_the_state_owns_its_memory(small_model, name):
     """A view would be written to a file with all of its base, and safetensors refuses it."""
     for key, value in small_model(name).state_dict().items():
@@ -97,7 +84,7 @@ def test_every_entry_of_the_state_owns_its_memory(small_model, name):
         assert value.untyped_storage().nbytes() == value.numel() * value.element_size(), key
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_a_model_saved_for_the_hub_is_built_from_its_folder(small_model, small_images, name, tmp_path):
     """Symptom: `save_for_hf` of Focal v2 ended with a ValueError about a tensor that is not contiguous."""
     model = small_model(name).eval()
@@ -123,9 +110,7 @@ FEW_BLOCKS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in FEW_BLOCKS else pytest.mark.slow) for name in KINDS]
-)
+@pytest.mark.zoo(default=FEW_BLOCKS, slow="kinds")
 def test_export_with_any_number_of_images(small_model, small_images, name):
     """Symptom: RegionViT and Refined-ViT fixed the number of images in the exported program."""
     model = small_model(name, **FEW_BLOCKS.get(name, {})).eval()

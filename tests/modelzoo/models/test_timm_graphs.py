@@ -10,21 +10,7 @@ import torch
 from timm.models import create_feature_extractor, get_graph_node_names, get_notrace_functions, get_notrace_modules
 from torchvision.models.feature_extraction import NodePathTracer
 
-from modelzoo.official.checkpoints import zoo_models
-
-# Names whose models differ in what is traced.
-KINDS = (
-    "deepvit_small_patch16_224",
-    "focal_tiny_patch4_window7_224",
-    "focalv2_tiny_conv_patch4_window7_224",
-    "groupmixformer_tiny_224",
-    "lg_transformer_tiny_224",
-    "refined_vit_small_patch16_224",
-    "regionvit_base_w14_peg_224",
-    "regionvit_tiny_224",
-)
 SLOW = pytest.mark.slow
-NAMES = [pytest.param(name, marks=() if name in KINDS else SLOW) for name in zoo_models()]
 
 
 def traced(model, tracer="timm"):
@@ -50,7 +36,7 @@ def expected_maps(model, images):
 @pytest.mark.parametrize(
     "feature_cls", ["default", "hook", *(pytest.param(way, marks=SLOW) for way in ("getter", "fx"))]
 )
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_maps_are_the_same_whichever_way_timm_takes_them(small_model, small_images, name, feature_cls):
     """Symptom: hooks gave RegionViT's regional maps as local ones, and none of GroupMixFormer."""
     images, indices = small_images(name), (0, 1, 2, 3)
@@ -71,7 +57,7 @@ def test_maps_are_the_same_whichever_way_timm_takes_them(small_model, small_imag
 
 
 @pytest.mark.parametrize("feature_cls", ["getter", "hook"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_some_maps_in_the_order_of_the_network(small_model, small_images, name, feature_cls):
     images = small_images(name)
     extractor = small_model(name, features_only=True, out_indices=(1, 3), feature_cls=feature_cls).eval()
@@ -91,7 +77,7 @@ def test_some_maps_in_the_order_of_the_network(small_model, small_images, name, 
         *(pytest.param(*kind, marks=SLOW) for kind in (("timm", False), ("torch", True))),
     ],
 )
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.zoo
 def test_a_symbolic_trace_computes_what_the_model_does(small_model, small_images, name, tracer, train):
     """Outputs for any number of images, gradients of all parameters, and running statistics."""
     model, reference = (small_model(name, drop_path_rate=0.0).train(train) for _ in range(2))
@@ -110,7 +96,7 @@ def test_a_symbolic_trace_computes_what_the_model_does(small_model, small_images
     assert all(torch.equal(buffers[key], value) for key, value in reference.named_buffers())
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.zoo(slow="none")
 def test_a_trace_has_the_state_of_its_model(small_model, small_images, name):
     """No weight and no saved index is fixed in the graph: another state gives the output of that state."""
     graph, other = traced(small_model(name).eval()), small_model(name).eval()
