@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from search_space.checks.sweep_checks import issues
 from search_space.loading.overlay import apply_override, apply_profile, profile_names
+from search_space.loading.named_plugins import load_named
 from search_space.loading.pretraining import pretraining_problems
 from search_space.loading.studies import STUDIES, choose_study, split_studies
 from search_space.parsing.errors import Problem, SpecError
@@ -107,6 +108,7 @@ def _only(files: list[SweepFile]) -> SweepFile:
 def _load_all(
     root: Node, problems: list[Problem], name: str, profile: str | None, overrides: Sequence[str], study: str | None
 ) -> list[SweepFile]:
+    load_named(root, Path(name).parent)
     studies, of_studies = split_studies(root)
     files: list[SweepFile] = []
     found = list(of_studies)

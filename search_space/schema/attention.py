@@ -2,18 +2,21 @@
 
 The mechanisms are implemented in `modelzoo/attention/<name>.py`, and a contract test keeps the two tables consistent.
 The options are declared apart so that a sweep can be checked, completed in an editor and identified without torch.
-
-To add a mechanism: one class here, one line in `ATTENTION_SPECS`, one file in `modelzoo/attention/`.
+Those of a plug-in are read from the constructor of its class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticKnownError
 
-from search_space.parsing.type_guards import is_dict
+from search_space.plugins.families import contributed, extended
+from search_space.plugins.open_union import OpenUnion
+from search_space.plugins.plugin import LOADED
+from search_space.plugins.signature import spec_of
 
 __all__ = [
     "ATTENTION_SPECS",
@@ -181,29 +184,40 @@ class GroupMixSpec(Spec):
     )
 
 
-ATTENTION_SPECS: dict[str, type[Spec]] = {
-    "groupmix": GroupMixSpec,
+_OWN_SPECS: dict[str, type[Spec]] = {
+    "softmax": SoftmaxSpec,
     "reattention": ReattentionSpec,
     "refiner": RefinerSpec,
-    "softmax": SoftmaxSpec,
+    "groupmix": GroupMixSpec,
 }
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+class _AttentionSpecs(Mapping[str, type[Spec]]):
+    """Mechanism -> spec of its options: ours as declared, those of plug-ins by the signature of their class."""
+
+    def __init__(self) -> None:
+        self._all = extended("attention", dict(_OWN_SPECS))
+        self._read: dict[str, tuple[Any, type[Spec]]] = {}
+
+    def __getitem__(self, name: str) -> type[Spec]:
+        if name in _OWN_SPECS:
+            return _OWN_SPECS[name]
+        made = contributed("attention")[name]
+        if name not in self._read or self._read[name][0] is not made:
+            where = next((plugin.origin for plugin in LOADED.values() if plugin.adds("attention", name)), "")
+            blocks = {"blocks": (Blocks, "all")}
+            self._read[name] = made, spec_of("attention", name, made, Spec, where=where, also=blocks)
+        return self._read[name][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_OWN_SPECS, *sorted(contributed("attention"))])
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
-def _attention_tag(value: Any) -> str | None:
-    return value.get("name") if is_dict(value) else getattr(value, "name", None)
+ATTENTION_SPECS: Mapping[str, type[Spec]] = _AttentionSpecs()
 
 
-_Mechanism = Annotated[
-    Annotated[SoftmaxSpec, Tag("softmax")]
-    | Annotated[ReattentionSpec, Tag("reattention")]
-    | Annotated[RefinerSpec, Tag("refiner")]
-    | Annotated[GroupMixSpec, Tag("groupmix")],
-    Discriminator(_attention_tag),
-]
-_Name = Literal["softmax", "reattention", "refiner", "groupmix"]
-Attention = Annotated[_Mechanism, BeforeValidator(_named, json_schema_input_type=_Name | _Mechanism)]
+Attention = Annotated[Spec, OpenUnion(ATTENTION_SPECS, short="listed")]
 """`attention: NAME` or `attention: {name: NAME, ...options}`."""
