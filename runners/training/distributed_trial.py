@@ -34,6 +34,7 @@ from runners.training.process_group import ProcessGroup
 from runners.training.trial import ReportOther, run_trial
 from runners.trials.outcome import Outcome, TrialFailed, failure_of
 from search_space import Checkpoints, Resources, TrialSpec
+from search_space.plugins import load_shipped, loaded_plugins
 
 __all__ = ["run_trial_in_processes"]
 
@@ -94,7 +95,10 @@ def run_trial_in_processes(
         }
         return run_trial(spec, resources=resources, **options, **callbacks)
     with scratch_folder("processes") as meeting:
-        processes = _Processes(size, meeting / "store", {"spec": spec, "resources": resources, **options})
+        # As plain values: a spawned process knows the specs of plug-ins only after it has loaded these.
+        options["also"] = [each.model_dump(mode="json") for each in also]
+        written = {"spec": spec.model_dump(mode="json"), "plugins": [plugin.shipped() for plugin in loaded_plugins()]}
+        processes = _Processes(size, meeting / "store", {**options, **written, "resources": resources})
         try:
             return processes.watch(
                 report=report, report_other=report_other, on_resume=on_resume, is_preempted=is_preempted
@@ -195,6 +199,9 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
         return bool(connection.recv())
 
     try:
+        load_shipped(job.pop("plugins"))
+        job["spec"] = TrialSpec.model_validate(job["spec"])
+        job["also"] = tuple(map(TrialSpec.model_validate, job["also"]))
         torch.set_num_threads(max(1, int(resources.cpus / processes.size)))
         if processes.size > 1:
             _meet(processes, store, device_of_trial(resources, processes))

@@ -18,8 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_space.checks.sweep_checks import issues
-from search_space.loading.overlay import apply_override, apply_profile, profile_names
 from search_space.loading.named_plugins import load_named
+from search_space.loading.overlay import apply_override, apply_profile, profile_names
 from search_space.loading.pretraining import pretraining_problems
 from search_space.loading.studies import STUDIES, choose_study, split_studies
 from search_space.parsing.errors import Problem, SpecError

@@ -56,7 +56,9 @@ def spec_of(
             hint = f"write its type: {option.name}: float = 1.0"
             problems.append(Problem(f"{at} has no annotation", where=where, hint=hint))
         elif (fault := _fault_of(hints[option.name])) is not None:
-            problems.append(Problem(f"{at}: {fault}", where=where, hint="bool, int, float, str, Literal, tuple or None"))
+            problems.append(
+                Problem(f"{at}: {fault}", where=where, hint="bool, int, float, str, Literal, tuple or None")
+            )
         else:
             default = ... if option.default is inspect.Parameter.empty else option.default
             fields[option.name] = (_with_description(hints[option.name], about.get(option.name)), default)
