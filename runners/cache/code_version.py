@@ -22,6 +22,7 @@ from runners.data.loading import TASK_DATA
 from runners.data.sources import source_of
 from runners.tasks import TASKS
 from search_space.plugins import Plugin, loaded_plugins, plugin_of
+from search_space.schema.task import ForeignSpec, PythonSpec
 from search_space.schema.trial import Setting
 
 __all__ = ["code_version", "modules_of", "plugins_of"]
@@ -65,6 +66,13 @@ def plugins_of(setting: Setting) -> list[Plugin]:
 
 
 def _used_plug_ins(setting: Setting) -> Iterator[str]:
+    task = setting.task
+    if isinstance(task, ForeignSpec):
+        yield "runners.training.foreign.trial"
+        for reference in (task.function, task.config_schema) if isinstance(task, PythonSpec) else ():
+            if reference is not None:
+                yield reference.partition(":")[0]
+        return
     attention = setting.arch.attention
     if attention is not None:
         yield ATTENTION[attention.name].__module__

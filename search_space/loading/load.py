@@ -166,7 +166,8 @@ def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
     def absolute(written: str | None) -> str | None:
         return None if written is None else str((Path(name).parent / Path(written).expanduser()).resolve())
 
-    resources = sweep.resources.model_copy(update={"data_dir": absolute(sweep.resources.data_dir)})
+    update = {"data_dir": absolute(sweep.resources.data_dir), "sweep_dir": absolute(sweep.resources.sweep_dir or ".")}
+    resources = sweep.resources.model_copy(update=update)
 
     def moved(tracker: TrackerSpec) -> TrackerSpec:
         if isinstance(tracker, TensorBoardSpec):

@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -144,7 +145,7 @@ def _load(
         found = _imported(module, origin, sources)
         table = _table(found, origin)
         models = _models(sources)
-        if not table and not models:
+        if not table and not models and not _functions(found, sources):
             hint = f"end it with a table of what it adds, such as {_EXAMPLE}; models need timm's @register_model"
             raise SpecError(Problem("adds nothing", where=origin, hint=hint))
         problems = list(_problems(table, origin))
@@ -277,6 +278,15 @@ def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[P
             elif name in contributed(family):
                 other = next(each.origin for each in LOADED.values() if each.adds(family, name))
                 yield Problem(f"PLUGINS: the {family} {name!r} is that of {other} already", origin, hint="rename one")
+
+
+def _functions(found: Any, sources: Mapping[str, str]) -> list[str]:
+    """Functions that the module defines itself: one may be what the task `python` calls."""
+    return [
+        name
+        for name, value in vars(found).items()
+        if inspect.isfunction(value) and value.__module__ in sources and not name.startswith("_")
+    ]
 
 
 def _models(sources: Mapping[str, str]) -> tuple[str, ...]:

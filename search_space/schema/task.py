@@ -15,7 +15,10 @@ from typing import Annotated, Any
 from search_space.parsing.type_guards import is_dict
 from search_space.plugins.open_union import OpenUnion
 from search_space.schema.tasks.classification import ClassificationSpec
+from search_space.schema.tasks.command import CommandSpec
 from search_space.schema.tasks.detection import DetectionSpec
+from search_space.schema.tasks.foreign import ForeignSpec
+from search_space.schema.tasks.python import PythonSpec
 from search_space.schema.tasks.segmentation import SegmentationSpec
 from search_space.schema.tasks.self_supervised import SelfSupervisedSpec
 from search_space.schema.tasks.task_spec import ProbeName, TaskSpec
@@ -24,8 +27,11 @@ from search_space.schema.tasks.text import TextSpec
 __all__ = [
     "TASK_SPECS",
     "ClassificationSpec",
+    "CommandSpec",
     "DetectionSpec",
+    "ForeignSpec",
     "ProbeName",
+    "PythonSpec",
     "SegmentationSpec",
     "SelfSupervisedSpec",
     "Task",
@@ -40,6 +46,8 @@ TASK_SPECS: dict[str, type[TaskSpec]] = {
     "detection": DetectionSpec,
     "text": TextSpec,
     "self_supervised": SelfSupervisedSpec,
+    "python": PythonSpec,
+    "command": CommandSpec,
 }
 """`task.name` -> spec."""
 

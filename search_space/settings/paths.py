@@ -39,7 +39,10 @@ __all__ = [
 SHORT_FORMS = ("arch.attention", "task.dataset")
 """Nodes that may be written as a plain name."""
 
-OPEN_NODES = ("arch.options",)  # any key is legal below
+OPEN_NODES = ("arch.options", "task.config")
+"""Nodes below which any key is legal."""
+
+_NESTED = ("task.config",)  # dots lead inside
 
 
 class _Missing:
@@ -118,9 +121,9 @@ def lay(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 def split(path: str) -> list[str]:
-    """Keys of a path; the remainder below an open node is a single key, dots included."""
+    """Keys of a path; the remainder below `arch.options` is a single key, dots included."""
     for node in OPEN_NODES:
-        if path.startswith(node + "."):
+        if path.startswith(node + ".") and node not in _NESTED:
             return [*node.split("."), path[len(node) + 1 :]]
     return path.split(".")
 
