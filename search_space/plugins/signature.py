@@ -13,7 +13,7 @@ import re
 import textwrap
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -23,12 +23,13 @@ from search_space.parsing.errors import Problem, SpecError, reason_of
 
 __all__ = ["constructor_options", "spec_of"]
 
+_Base = TypeVar("_Base", bound=BaseModel)
 _ARGUMENT = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 
 def spec_of(
-    kind: str, name: str, made: Any, base: type[BaseModel], *, where: str, also: dict[str, Any] | None = None
-) -> type[BaseModel]:
+    kind: str, name: str, made: Any, base: type[_Base], *, where: str, also: dict[str, Any] | None = None
+) -> type[_Base]:
     """Pydantic model of the options of a class or function, with the field `name`.
 
     Args:

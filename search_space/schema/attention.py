@@ -22,6 +22,7 @@ __all__ = [
     "ATTENTION_SPECS",
     "RELEASED_KERNELS",
     "Attention",
+    "AttentionSpec",
     "Blocks",
     "EveryBlocks",
     "FirstBlocks",
@@ -90,16 +91,22 @@ Blocks = Annotated[
 """Blocks that use the mechanism; the others keep the model's own attention. Indices of a list are 0-based."""
 
 
-class SoftmaxSpec(Spec):
+class AttentionSpec(Spec):
+    """Base of the mechanisms' specs."""
+
+    name: str
+
+
+class SoftmaxSpec(AttentionSpec):
     """Softmax attention (Vaswani et al. 2017), computed by the fused kernel."""
 
-    name: Literal["softmax"] = "softmax"
+    name: Literal["softmax"] = "softmax"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-class ReattentionSpec(Spec):
+class ReattentionSpec(AttentionSpec):
     """Re-attention (DeepViT, arXiv 2103.11886, eq. 3): heads exchange their maps, then BatchNorm."""
 
-    name: Literal["reattention"] = "reattention"
+    name: Literal["reattention"] = "reattention"  # pyright: ignore[reportIncompatibleVariableOverride]
     blocks: Blocks = "all"
     transform_scale: bool = Field(
         default=False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
@@ -118,10 +125,10 @@ class ReattentionSpec(Spec):
     )
 
 
-class RefinerSpec(Spec):
+class RefinerSpec(AttentionSpec):
     """Refined attention (Refiner, arXiv 2106.03714): attention expansion, distributed local attention, reduction."""
 
-    name: Literal["refiner"] = "refiner"
+    name: Literal["refiner"] = "refiner"  # pyright: ignore[reportIncompatibleVariableOverride]
     blocks: Blocks = "all"
     expansion: float = Field(
         default=3.0, gt=0, le=64, description="maps after expansion per head; fractions round to whole maps"
@@ -150,10 +157,10 @@ RELEASED_KERNELS = (3, 5, 7)
 default is these, and where they do not, nothing can be trained with them."""
 
 
-class GroupMixSpec(Spec):
+class GroupMixSpec(AttentionSpec):
     """Group-Mix attention (GroupMixFormer, arXiv 2311.15157)."""
 
-    name: Literal["groupmix"] = "groupmix"
+    name: Literal["groupmix"] = "groupmix"  # pyright: ignore[reportIncompatibleVariableOverride]
     blocks: Blocks = "all"
     kernel_sizes: tuple[Annotated[int, Field(ge=1, le=31)], ...] | None = Field(
         default=None,
@@ -184,7 +191,7 @@ class GroupMixSpec(Spec):
     )
 
 
-_OWN_SPECS: dict[str, type[Spec]] = {
+_OWN_SPECS: dict[str, type[AttentionSpec]] = {
     "softmax": SoftmaxSpec,
     "reattention": ReattentionSpec,
     "refiner": RefinerSpec,
@@ -192,21 +199,21 @@ _OWN_SPECS: dict[str, type[Spec]] = {
 }
 
 
-class _AttentionSpecs(Mapping[str, type[Spec]]):
+class _AttentionSpecs(Mapping[str, type[AttentionSpec]]):
     """Mechanism -> spec of its options: ours as declared, those of plug-ins by the signature of their class."""
 
     def __init__(self) -> None:
         self._all = extended("attention", dict(_OWN_SPECS))
-        self._read: dict[str, tuple[Any, type[Spec]]] = {}
+        self._read: dict[str, tuple[Any, type[AttentionSpec]]] = {}
 
-    def __getitem__(self, name: str) -> type[Spec]:
+    def __getitem__(self, name: str) -> type[AttentionSpec]:
         if name in _OWN_SPECS:
             return _OWN_SPECS[name]
         made = contributed("attention")[name]
         if name not in self._read or self._read[name][0] is not made:
             where = next((plugin.origin for plugin in LOADED.values() if plugin.adds("attention", name)), "")
             blocks = {"blocks": (Blocks, "all")}
-            self._read[name] = made, spec_of("attention", name, made, Spec, where=where, also=blocks)
+            self._read[name] = made, spec_of("attention", name, made, AttentionSpec, where=where, also=blocks)
         return self._read[name][1]
 
     def __iter__(self) -> Iterator[str]:
@@ -216,8 +223,8 @@ class _AttentionSpecs(Mapping[str, type[Spec]]):
         return len(self._all)
 
 
-ATTENTION_SPECS: Mapping[str, type[Spec]] = _AttentionSpecs()
+ATTENTION_SPECS: Mapping[str, type[AttentionSpec]] = _AttentionSpecs()
 
 
-Attention = Annotated[Spec, OpenUnion(ATTENTION_SPECS, short="listed")]
+Attention = Annotated[AttentionSpec, OpenUnion(ATTENTION_SPECS, short="listed")]
 """`attention: NAME` or `attention: {name: NAME, ...options}`."""

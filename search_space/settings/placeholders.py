@@ -41,7 +41,7 @@ def placeholders(text: str) -> list[str]:
     Raises:
         ValueError: a brace that is alone.
     """
-    names = []
+    names: list[str] = []
     for match in _TOKEN.finditer(text):
         if match[0] in ("{", "}"):
             raise ValueError(f"the brace at position {match.start() + 1} of {text!r} is alone: write {match[0] * 2}")

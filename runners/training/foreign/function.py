@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -151,7 +151,3 @@ def _fields(schema: Any) -> Mapping[str, Any] | None:
         hints = inspect.get_annotations(schema, eval_str=True) if inspect.isclass(schema) else {}
         return {each.name: hints.get(each.name, each.type) for each in dataclasses.fields(schema)}
     return None
-
-
-Function = Callable[[Any, TrainingReport], Mapping[str, float] | None]
-"""A training of the user's own."""

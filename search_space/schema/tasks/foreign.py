@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from search_space.parsing.type_guards import is_dict, is_list_or_tuple
 from search_space.schema.attention import Spec
 from search_space.schema.datasets import DatasetSpec
 from search_space.schema.metrics import COST_NAMES, Metric, define_metrics, own_metric
@@ -57,11 +58,12 @@ def _plain(value: Any) -> Any:
     Raises:
         ValueError: a value that YAML or JSON cannot hold.
     """
-    if isinstance(value, dict):
-        if odd := [key for key in value if not isinstance(key, str)]:
+    if is_dict(value):
+        keys: list[Any] = list(value)
+        if odd := [key for key in keys if not isinstance(key, str)]:
             raise ValueError(f"keys of `config` must be text (quote {odd[0]!r})")
         return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if is_list_or_tuple(value):
         return tuple(map(_plain, value))
     if not isinstance(value, _LEAF_TYPES) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("values of `config` must be numbers, texts, true, false, null, lists or mappings of these")
