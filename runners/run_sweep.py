@@ -5,6 +5,7 @@ Running the same sweep again continues it; nothing here distinguishes a first st
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections import Counter
@@ -34,8 +35,9 @@ from runners.planning.plan import Plan
 from runners.trackers.tracking import Tracking
 from runners.trials.assignment import Assignment
 from runners.trials.observer import Observer
-from search_space import trial_id
+from search_space import SpecError, trial_id
 from search_space.parsing.visible import visible
+from search_space.schema.task import CommandSpec
 
 __all__ = ["SweepOutcome", "run_sweep"]
 
@@ -74,6 +76,7 @@ def run_sweep(
     siblings: Sequence[Path] = (),
     cache: TrialCache | None = None,
     changed: Changed = "refuse",
+    allow_commands: bool = False,
     console: Console | None = None,
 ) -> SweepOutcome:
     """Run the trials of the plan that `run_dir` has no record of.
@@ -84,6 +87,7 @@ def run_sweep(
         siblings: run directories of the other studies of the file, whose completed trials are reused.
         changed: what happens to records of other data, code or software: `refuse` a start that would mix them with
             others, `retrain` their trials, `keep` those of other code or software.
+        allow_commands: whether programs of the task `command` may run: only the caller can say so, not the sweep.
         cache: the trial cache; it serves nothing where trials leave more than their records.
         console: shows progress; None for silence.
 
@@ -91,6 +95,8 @@ def run_sweep(
         SpecError: another driver holds the run directory, the engine cannot run these trials, or the start would mix
             records of different data, code or software.
     """
+    if not allow_commands:
+        _refuse_commands(plan)
     files = RunDir(run_dir.resolve())  # workers have other working directories
     session = new_session()
     if cache is not None and not leaves_only_records(plan.sweep):
@@ -177,6 +183,15 @@ def run_sweep(
         remaining = orchestrator.num_remaining + (0 if is_comparing else plan.num_trials)
         counts = Counter(record.status for record in records)
         return SweepOutcome(counts, started.count, remaining, is_interrupted, stop.signal or signal.SIGINT)
+
+
+def _refuse_commands(plan: Plan) -> None:
+    """Raises SpecError where the sweep would start a program."""
+    task = plan.sweep.baseline.task
+    if isinstance(task, CommandSpec):
+        text = f"the sweep would start a program on this machine: {shlex.join(task.argv)}"
+        hint = "if you trust it: --allow-commands"
+        raise SpecError(plan.file.problem("baseline.task.argv", text, hint))
 
 
 def _say_to(console: Console | None) -> Callable[[str], None]:

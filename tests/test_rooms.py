@@ -26,7 +26,7 @@ ARROWS = {
 }
 ROOMS = {  # from the ground up: a room imports only from rooms before it
     "archsweep": ["own_packages", "version", "__main__"],
-    "search_space": ["parsing", "schema", "settings", "designs", "variants", "checks", "loading"],
+    "search_space": ["parsing", "plugins", "schema", "settings", "designs", "variants", "checks", "loading"],
     "modelzoo": [
         "legal_values",
         "attention",

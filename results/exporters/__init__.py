@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from results.exporters import csv, html, md, tex, text
 from results.table.table import AblationTable
+from search_space.plugins.families import extended
 
 __all__ = ["EXPORTERS"]
 
-EXPORTERS: dict[str, Callable[[AblationTable, TextIO], None]] = {
-    "csv": csv.write,
-    "html": html.write,
-    "md": md.write,
-    "tex": tex.write,
-    "text": text.write,
-}
+EXPORTERS: Mapping[str, Callable[[AblationTable, TextIO], None]] = extended(
+    "exporter",
+    {
+        "csv": csv.write,
+        "html": html.write,
+        "md": md.write,
+        "tex": tex.write,
+        "text": text.write,
+    },
+)

@@ -5,7 +5,7 @@ Not imported by `results`: altair and pandas take a second to import, and `archs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from results.figures import (
     attention_similarity,
@@ -22,22 +22,26 @@ from results.figures import (
 )
 from results.figures.figure import Evidence, Figure
 from search_space.parsing.errors import SpecError
+from search_space.plugins.families import extended
 
 __all__ = ["FIGURES", "Evidence", "Figure", "draw_figures"]
 
-FIGURES: dict[str, Callable[[Evidence], Figure | None]] = {
-    "deltas": deltas.draw,
-    "seeds": seeds.draw,
-    "search_history": search_history.draw,
-    "importances": importances.draw,
-    "cost": cost.draw,
-    "main_effects": main_effects.draw,
-    "interactions": interactions.draw,
-    "contributions": contributions.draw,
-    "curves": curves.draw,
-    "attention_similarity": attention_similarity.draw,
-    "samples": samples.draw,
-}
+FIGURES: Mapping[str, Callable[[Evidence], Figure | None]] = extended(
+    "figure",
+    {
+        "deltas": deltas.draw,
+        "seeds": seeds.draw,
+        "search_history": search_history.draw,
+        "importances": importances.draw,
+        "cost": cost.draw,
+        "main_effects": main_effects.draw,
+        "interactions": interactions.draw,
+        "contributions": contributions.draw,
+        "curves": curves.draw,
+        "attention_similarity": attention_similarity.draw,
+        "samples": samples.draw,
+    },
+)
 
 
 def draw_figures(evidence: Evidence) -> tuple[tuple[Figure, ...], dict[str, str]]:

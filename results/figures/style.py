@@ -82,7 +82,7 @@ def value_title(metric: Metric | str) -> str:
     if known is None:
         return name
     arrow = {"maximize": f" {UP}", "minimize": f" {DOWN}", None: ""}[known.direction]
-    return f"{name} ({known.unit}){arrow}"
+    return f"{name} ({known.unit}){arrow}" if known.unit else f"{name}{arrow}"
 
 
 def change_title(metric: Metric, what: str = "\u0394") -> str:

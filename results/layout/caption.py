@@ -98,6 +98,7 @@ def _means(table: AblationTable) -> str:
     seeds = _seeds_text(table.seeds)
     metric = table.metric
     better = "higher" if metric.direction == "maximize" else "lower"
+    unit = f"{metric.unit}, " if metric.unit else ""
     if not table.seeds:
         over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds of each run"
     elif len(table.seeds) == 1:
@@ -109,7 +110,7 @@ def _means(table: AblationTable) -> str:
     dataset = _varies(table, "task.dataset") or table.dataset
     setting = ", ".join(part for part in (dataset, epochs) if part)
     return (
-        f"{metric.name} ({metric.unit}, {better} is better): {over}, {_SELECTIONS[table.analysis.selection]}"
+        f"{metric.name} ({unit}{better} is better): {over}, {_SELECTIONS[table.analysis.selection]}"
         + _averaged(table)
         + (f"; {setting}." if setting else ".")
     )
@@ -155,7 +156,9 @@ def _varies(table: AblationTable, path: str) -> str:
 
 
 def _seeds(table: AblationTable) -> Iterable[str]:
-    if len(table.seeds) != 1:
+    if table.is_foreign:
+        yield "Trained and measured by the user's own code, which is given the seed and decides what depends on it."
+    elif len(table.seeds) != 1:
         yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
 
 
@@ -234,6 +237,8 @@ def interval_name(table: AblationTable) -> str:
 
 def _coverage(table: AblationTable) -> str:
     """What the intervals cover, and the sampling error of the test set, which they do not."""
+    if table.is_foreign:
+        return "Intervals cover the choice of the seeds, and nothing that the training keeps fixed."
     text = "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images"
     baseline = table.baseline
     shown = baseline.metrics.get(table.metric.name) if baseline is not None else None

@@ -175,7 +175,8 @@ def _metric_column(table: AblationTable, metric: Metric) -> Column:
     def cell(row: Row) -> Cell:
         return _mean(table, row, metric, marks.get((row.study, row.variant_id), ""))
 
-    return Column(metric.name, f"{metric.name} ({metric.unit})", "right", _cells(table, cell), _arrow(metric))
+    title = f"{metric.name} ({metric.unit})" if metric.unit else metric.name
+    return Column(metric.name, title, "right", _cells(table, cell), _arrow(metric))
 
 
 def _other_metric(table: AblationTable, metric: Metric) -> Column:

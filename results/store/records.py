@@ -11,15 +11,19 @@ A reader of a newer file keeps unknown fields (`extra = allow`); a changed meani
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from search_space.schema.metrics import Metric, define_metrics
 
 __all__ = [
     "RECORD_VERSION",
     "Analysis",
     "Decision",
     "Failure",
+    "Measured",
     "Origin",
     "PlannedVariant",
     "PublishedRow",
@@ -257,6 +261,15 @@ class Retuned(_Stored):
     sampler: str
 
 
+class Measured(_Stored):
+    """A metric of a training of the user's own, as the sweep defines it."""
+
+    direction: Literal["maximize", "minimize"]
+    unit: str = ""
+    decimals: int = 4
+    meaning: str = ""
+
+
 class RunPlan(_Stored):
     """The plan of the driver's latest start in this run directory."""
 
@@ -289,3 +302,16 @@ class RunPlan(_Stored):
         description="how the sweep wants its table shown",
     )
     data: list[DataSummary] = Field(default_factory=list, description="the datasets of the variants")
+    measures: dict[str, Measured] = Field(
+        default_factory=dict,
+        exclude_if=lambda measures: not measures,
+        description="metrics that the sweep defines for a training of its own",
+    )
+
+    @model_validator(mode="after")
+    def _define(self) -> RunPlan:
+        define_metrics(
+            Metric(name, each.unit, each.direction, each.decimals, each.meaning, (-math.inf, math.inf))
+            for name, each in self.measures.items()
+        )
+        return self

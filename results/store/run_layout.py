@@ -43,6 +43,16 @@ class TrialDir:
         return self.path / "probes.npz"
 
     @property
+    def work(self) -> Path:
+        """The folder that a training of the user's own may write to."""
+        return self.path / "work"
+
+    @property
+    def reported(self) -> Path:
+        """The epochs that a training of the user's own has reported."""
+        return self.path / "reported.json"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples.npz"
 

@@ -120,6 +120,7 @@ class AblationTable:
         components: names of the on/off components, for designs that have them.
         ordered_by: for a search, the metric that orders the rows; else empty, in the order of the plan.
         objectives: objectives of a search for a Pareto front, as measured (`val_top1`); else empty.
+        is_foreign: whether the user's own code trained, so that nothing is known of its data and seeds.
         num_superseded: number of records that do not count, because data, code or software changed.
         num_foreign: number of records of the ledger that belong to no trial of the plan.
         without_metric: number of completed trials without a finite value of `metric`.
@@ -159,6 +160,7 @@ class AblationTable:
     objectives: tuple[str, ...] = ()
     num_test_images: int | None = None
     data: tuple[DataSummary, ...] = ()
+    is_foreign: bool = False
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
 

@@ -21,9 +21,11 @@ from modelzoo.attention import ATTENTION
 from runners.data.loading import TASK_DATA
 from runners.data.sources import source_of
 from runners.tasks import TASKS
+from search_space.plugins import Plugin, loaded_plugins, plugin_of
+from search_space.schema.task import ForeignSpec, PythonSpec
 from search_space.schema.trial import Setting
 
-__all__ = ["code_version", "modules_of"]
+__all__ = ["code_version", "modules_of", "plugins_of"]
 
 # What a spec says is in its identity, and how records are stored changes no number: the other rooms do not count.
 _ROOMS = ("modelzoo", "runners")
@@ -41,21 +43,42 @@ def code_version(setting: Setting) -> str:
     Two hashes, `COMMON.WHOLE`: of the modules that every trial uses, and of those of this trial. Trials of different
     plug-ins have different wholes; where their common parts differ, too, they were trained by different code.
     """
-    return f"{_hash_of(_closure((_ROOT,)))}.{_hash_of(modules_of(setting))}"
+    common, whole = _hash_of(_closure((_ROOT,))), _hash_of(modules_of(setting))
+    if used := plugins_of(setting):
+        # What a plug-in imports from elsewhere is not followed: packages are the user's to pin.
+        content = "".join(f"{plugin.name}\n{_plugin_code(plugin)}" for plugin in used)
+        whole = hashlib.sha256(f"{whole}\n{content}".encode()).hexdigest()[:12]
+    return f"{common}.{whole}"
 
 
 def modules_of(setting: Setting) -> tuple[str, ...]:
     """Names of the modules that count."""
-    return _closure(tuple(sorted({_ROOT, *_used_plug_ins(setting)})))
+    roots = {name for name in _used_plug_ins(setting) if plugin_of(name) is None}
+    for plugin in plugins_of(setting):  # one may be built on a mechanism of ours
+        roots |= {name for text in plugin.sources.values() for name in _imports_of(text)}
+    return _closure(tuple(sorted({_ROOT, *roots})))
+
+
+def plugins_of(setting: Setting) -> list[Plugin]:
+    """Plug-ins from outside that take part in the training of a trial, or in what it is measured by."""
+    found = {plugin.name for module in _used_plug_ins(setting) if (plugin := plugin_of(module)) is not None}
+    return [plugin for plugin in loaded_plugins() if plugin.name in found or plugin.contributes.get("metric")]
 
 
 def _used_plug_ins(setting: Setting) -> Iterator[str]:
+    task = setting.task
+    if isinstance(task, ForeignSpec):
+        yield "runners.training.foreign.trial"
+        for reference in (task.function, task.config_schema) if isinstance(task, PythonSpec) else ():
+            if reference is not None:
+                yield reference.partition(":")[0]
+        return
     attention = setting.arch.attention
     if attention is not None:
         yield ATTENTION[attention.name].__module__
     if timm.is_model(setting.arch.model):
         module = timm.models.model_entrypoint(setting.arch.model).__module__
-        if module.split(".")[0] in _ROOMS:
+        if module.split(".")[0] in _ROOMS or plugin_of(module) is not None:
             yield module
     yield TASKS[setting.task.name].__module__
     yield source_of(setting.task.dataset).load.__module__
@@ -82,8 +105,13 @@ def _is_plug_in(module: str) -> bool:
 @functools.cache
 def _imports(module: str) -> tuple[str, ...]:
     """Modules of ours that a module imports, at any depth of its code."""
+    return _imports_of(_file_of(module).read_bytes())
+
+
+@functools.cache
+def _imports_of(code: str | bytes) -> tuple[str, ...]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(_file_of(module).read_bytes())):
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -120,8 +148,16 @@ def _hash_of(modules: tuple[str, ...]) -> str:
 
 @functools.cache
 def _normalised(module: str) -> str:
+    return _without_words(_file_of(module).read_bytes())
+
+
+def _plugin_code(plugin: Plugin) -> str:
+    return "".join(f"{name}\n{_without_words(text)}\n" for name, text in sorted(plugin.sources.items()))
+
+
+def _without_words(code: str | bytes) -> str:
     """The code without comments, docstrings and layout."""
-    tree = ast.parse(_file_of(module).read_bytes())
+    tree = ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

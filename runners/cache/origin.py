@@ -15,7 +15,9 @@ from runners.cache.code_version import code_version
 from runners.data.fingerprint import Fingerprint, fingerprint
 from runners.data.weights import WEIGHTS_MARK, weights_digest
 from runners.machine.file_digests import FileDigests, user_file_digests
+from runners.training.foreign.files import files_digest, script_digest
 from search_space import Resources
+from search_space.schema.task import CommandSpec, ForeignSpec
 from search_space.schema.trial import Setting, TaskSpec, TrialSpec
 
 __all__ = ["COMPUTING_PACKAGES", "Origins", "software"]
@@ -52,6 +54,8 @@ class Origins:
         Raises:
             SpecError: its data cannot be read.
         """
+        if isinstance(setting.task, ForeignSpec):
+            return self._foreign(setting, setting.task)
         weights = self._weights_of(setting)
         key = f"{_data_key(setting.task)} {_plug_ins_key(setting)} {weights}"
         if key not in self._known:
@@ -60,6 +64,17 @@ class Origins:
                 code=code_version(setting),
                 software=software(),
             )
+        return self._known[key]
+
+    def _foreign(self, setting: Setting, task: ForeignSpec) -> Origin:
+        """The origin of a training of the user's own: the files that it names, its script or plug-in."""
+        key = task.model_dump_json(exclude={"config"})
+        if key not in self._known:
+            code = code_version(setting)
+            if isinstance(task, CommandSpec):
+                code = ".".join(filter(None, (code, script_digest(task, self._resources, self._digests)[:12])))
+            data = files_digest(task, self._resources, self._digests)
+            self._known[key] = Origin(data=data, code=code, software=software())
         return self._known[key]
 
     def _weights_of(self, setting: Setting) -> str:

@@ -26,6 +26,7 @@ from runners.cli import (
     run,
 )
 from runners.cli.plan import command as plan
+from runners.cli.plugin_option import with_plugins
 from runners.cli.views import bundle, diff, ls, report, status, table, watch
 from search_space import SpecError
 
@@ -42,23 +43,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(models_schema_init.init)
-app.command("check")(check.check)
-app.command("check-data")(check_data.check_data)
-app.command("plan")(plan.plan)
-app.command("run")(run.run)
+app.command("check")(with_plugins(check.check))
+app.command("check-data")(with_plugins(check_data.check_data))
+app.command("plan")(with_plugins(plan.plan))
+app.command("run")(with_plugins(run.run))
 app.command("status")(status.status)
 app.command("watch")(watch.watch)
-app.command("table")(table.table)
-app.command("report")(report.report)
+app.command("table")(with_plugins(table.table))
+app.command("report")(with_plugins(report.report))
 app.command("ls")(ls.ls)
 app.command("diff")(diff.diff)
 app.command("bundle")(bundle.bundle)
 app.command("verify")(bundle.verify)
 app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
-app.command("models")(models_schema_init.models)
+app.command("models")(with_plugins(models_schema_init.models))
 app.add_typer(launch.app, name="launch")
-app.command("schema")(models_schema_init.schema)
+app.command("schema")(with_plugins(models_schema_init.schema))
 app.command("export-dataset")(export_dataset.export_dataset)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
 

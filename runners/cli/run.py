@@ -89,6 +89,9 @@ def run(
         Changed | None,
         typer.Option(help="Trials of other data, code or software: train again, or keep (never of other data)."),
     ] = None,
+    allow_commands: Annotated[
+        bool, typer.Option("--allow-commands", help="Let the sweep start its program (task: command).")
+    ] = False,
     optuna_storage: Annotated[
         str | None,
         typer.Option(
@@ -154,6 +157,7 @@ def run(
             cache=None if no_cache else cache,
             uses_cache=not no_cache,
             changed=changed.value if changed else "refuse",
+            allow_commands=allow_commands,
             quiet=quiet,
         )
         worst = max(worst, code)
@@ -209,6 +213,7 @@ def _run_one(
     cache: Path | None,
     uses_cache: bool,
     changed: Literal["refuse", "retrain", "keep"],
+    allow_commands: bool,
     quiet: bool,
 ) -> tuple[int, int]:
     """Runs one sweep and prints its table; returns the exit code and how many trials were started."""
@@ -249,6 +254,7 @@ def _run_one(
         siblings=siblings,
         cache=TrialCache(memory.resolve(), device_of(made), origins) if memory else None,
         changed=changed,
+        allow_commands=allow_commands,
         console=None if quiet else console,
     )
     if result.interrupted and result.signal == signal.SIGHUP:

@@ -20,7 +20,8 @@ from runners.data.images.loading import describe_images, load_images
 from runners.data.sharding import Share
 from runners.data.text.loading import describe_text, load_text
 from runners.data.views.loading import describe_views, load_views
-from search_space.schema.task import TaskSpec
+from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.task import ForeignSpec, TaskSpec
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["IN_MEMORY_BYTES", "TASK_DATA", "TaskData", "describe_dataset", "load_data"]
@@ -53,6 +54,9 @@ def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = I
         SpecError: the data is missing, its labels are no numbers of classes, or it cannot be split as requested; the
             message says what to do.
     """
+    if isinstance(task, ForeignSpec):
+        text = f"the task {task.name!r} reads its own data, of which archsweep knows nothing"
+        raise SpecError(Problem(text, path="task.name"))
     return TASK_DATA[task.name].describe(task, resources, in_memory_bytes=in_memory_bytes)
 
 

@@ -175,7 +175,8 @@ class LiveView:
         for column in ("worker", "variant", "seed", "epoch", title):
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for slot, assignment, metrics in sorted(running.values(), key=lambda entry: entry[0]):
-            epoch = f"{int(metrics.get('epoch', 0))}/{assignment.spec.train.epochs}"
+            last = assignment.spec.num_epochs
+            epoch = f"{int(metrics.get('epoch', 0))}" + (f"/{last}" if last else "")
             value = self._tally.show(objective(metrics, self._tally.metric.name))
             value = f"{self._tally.name(metrics)} {value}" if names and value else value
             table.add_row(str(slot), Text(visible(assignment.variant.name)), str(assignment.spec.seed), epoch, value)

@@ -188,7 +188,7 @@ class Orchestrator:
             observer.on_epoch_end(progress.assignment, metrics)
         wants_stop = self._wants_stop(progress.assignment, metrics)
         # The last epoch is trained already: Hyperband and successive halving would call fully trained trials pruned.
-        progress.pruned = wants_stop and epoch < progress.assignment.spec.train.epochs
+        progress.pruned = wants_stop and epoch < (progress.assignment.spec.num_epochs or epoch)
         return progress.pruned
 
     def report_other(self, key: str, metrics: Mapping[str, float]) -> None:

@@ -78,7 +78,8 @@ class Detectable:
         single: for a single comparison with the baseline.
         worst: after the sweep's correction for all variants, if no other differs from the baseline.
         worst_holm: the same after Holm's correction, whatever the sweep's is.
-        std: standard deviation of the paired differences, from `spread`; assumed where that is None.
+        std: standard deviation of the paired differences, from `spread`; assumed where that is None, and None where
+            nothing can be assumed: of a metric in a unit of the user's own.
         granularity: one image of the test set in the metric's unit, below which nothing is promised; None for metrics
             that are no share of images.
     """
@@ -87,7 +88,7 @@ class Detectable:
     num_arms: int
     alpha: float
     correction: str
-    std: float
+    std: float | None
     spread: Spread | None
     granularity: float | None
     single: float | None
@@ -187,7 +188,7 @@ class Forecast:
     @property
     def disk_mib(self) -> float:
         """Size of the run directory at the end of the run in MiB."""
-        epochs = self.plan.sweep.baseline.train.epochs
+        epochs = self.plan.sweep.baseline.num_epochs or 1
         return (self.num_trials + self.num_retune) * (_BYTES_PER_TRIAL + epochs * _BYTES_PER_EPOCH) / 2**20
 
 
@@ -287,8 +288,8 @@ def _variant(
     memory = None if activation is None else training_mib(setting, params_m=cost["params_m"], activation=activation)
     return VariantForecast(
         variant,
-        params_m=cost["params_m"],
-        gmacs=cost["gmacs"],
+        params_m=cost.get("params_m"),
+        gmacs=cost.get("gmacs"),
         activation_mib=activation,
         training_mib=probe.peak_mib if probe and probe.peak_mib else memory,
         seconds=seconds,
@@ -312,6 +313,8 @@ def _trained_again(groups: Sequence[tuple[Variant, ...]], missing: Sequence[Trai
 
 
 def _activation(plan: Plan, variant: Variant) -> float | None:
+    if plan.is_foreign:
+        return None
     try:
         return activation_mib(variant.setting, plan.dataset_of(variant))
     except (SpecError, RuntimeError, NotImplementedError):
@@ -337,11 +340,12 @@ def _detectable(plan: Plan, num_seeds: int, num_arms: int, spread: Spread | None
     granularity = 100 / num_images if num_images else None
     # An accuracy is rounded to whole images. The difference of two roundings has a variance of 2/12 of a step squared.
     rounding = (granularity or 0.0) / math.sqrt(6)
-    std = known.std if known else max(DEFAULT_STD[METRICS[sweep.metric].unit], rounding)
+    assumed = None if plan.is_foreign else max(DEFAULT_STD[METRICS[sweep.metric].unit], rounding)
+    std = known.std if known else assumed
 
     def difference(num_tests: int, by: str) -> float | None:
         found = detectable_effect(num_seeds, alpha=alpha, num_tests=num_tests, correction=by) if num_arms > 0 else None
-        return None if found is None else max(found * std, granularity or 0.0)
+        return None if found is None or std is None else max(found * std, granularity or 0.0)
 
     return Detectable(
         num_seeds=num_seeds,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan, TableFormat
-from results.store.records import DataSummary, Origin, Retuned
+from results.store.records import DataSummary, Measured, Origin, Retuned
 from runners.data import DataInfo, describe_dataset
 from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
@@ -19,6 +19,7 @@ from runners.planning.same_experiment import is_same_experiment
 from runners.tasks import TASKS
 from runners.training import training_relations
 from runners.training.device import kind_of_device
+from runners.training.foreign.checks import foreign_relations
 from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
 from runners.training.precision import WITHOUT_GPU, reason_against_precision
 from search_space import (
@@ -36,6 +37,7 @@ from search_space import (
     unmet_requirements,
     variants,
 )
+from search_space.schema.task import ForeignSpec
 from search_space.settings.naming import describe_parameter
 from search_space.settings.training_relations import BrokenRelation
 
@@ -77,6 +79,11 @@ class Plan:
         return [entry.variant for entry in self.entries if not entry.reasons]
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the training is the user's own, so that nothing is known of network and data."""
+        return isinstance(self.sweep.baseline.task, ForeignSpec)
+
+    @property
     def dropped(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.reasons]
 
@@ -103,6 +110,8 @@ class Plan:
             num_processes: processes of a trial; default: those of a trial without a rule.
         """
         processes = self.sweep.resources.num_processes if num_processes is None else num_processes
+        if isinstance(setting.task, ForeignSpec):
+            return foreign_relations(setting)
         # The evaluation's sizes depend on the model's input.
         arch = setting.arch.model_dump_json(include={"model", "img_size"})
         key = (arch + setting.task.model_dump_json(), setting.train.model_dump_json(), processes)
@@ -111,11 +120,13 @@ class Plan:
         return self._relations[key]
 
     def cost_of(self, variant: Variant) -> dict[str, float]:
-        """Cost of the variant (`params_m`, `gmacs`), measured once.
+        """Cost of the variant (`params_m`, `gmacs`), measured once; empty where the user's own code builds it.
 
         Raises:
             SpecError: the architecture cannot be built, or lacks the attention maps that the regulariser needs.
         """
+        if isinstance(variant.setting.task, ForeignSpec):
+            return {}
         if variant.variant_id not in self._costs:
             data = self.dataset_of(variant)
             cost = TASKS[variant.setting.task.name].cost(variant.setting, data)
@@ -133,6 +144,8 @@ class Plan:
 
     def notes_on(self, variant: Variant) -> list[str]:
         """What the variant's mechanism takes the place of in its host, a phrase each; only of one that can be built."""
+        if isinstance(variant.setting.task, ForeignSpec):
+            return []
         return TASKS[variant.setting.task.name].notes(variant.setting, self.dataset_of(variant))
 
     def resources_of(self, variant: Variant) -> Resources:
@@ -142,6 +155,8 @@ class Plan:
     def num_test_images(self) -> int | None:
         """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
         settings = [variant.setting for variant in self.variants] or [self.sweep.baseline]
+        if self.is_foreign:
+            return None
         try:
             sizes = {self.describe(setting.task).num_test for setting in settings}
         except SpecError:  # a search, whose trials then say what is wrong with the data
@@ -169,7 +184,7 @@ class Plan:
             cost = self.cost_of(variant)
         except SpecError as err:
             return [problem.message for problem in err.problems], {}
-        return unmet_requirements(self.sweep, variant.setting, cost), cost
+        return unmet_requirements(self.sweep, variant.setting, cost or None), cost
 
     def describe(self, task: TaskSpec) -> DataInfo:
         """Sizes and counts of a task's dataset, read once.
@@ -187,6 +202,8 @@ class Plan:
     def data(self) -> list[DataSummary]:
         """The datasets of the variants (of a search, of its baseline); empty where one cannot be read."""
         tasks = [variant.setting.task for variant in self.variants] or [self.sweep.baseline.task]
+        if self.is_foreign:
+            return []
         try:
             found = [self._summary(task) for task in {task.model_dump_json(): task for task in tasks}.values()]
         except SpecError:  # a search, whose trials then say what is wrong with the data
@@ -247,14 +264,21 @@ class Plan:
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
             table=TableFormat(**sweep.table.model_dump()),
-            dataset=sweep.baseline.task.dataset.name,
+            dataset="" if self.is_foreign else sweep.baseline.task.dataset.name,
+            measures=_measures(sweep),
             num_test_images=self.num_test_images(),
-            epochs=sweep.baseline.train.epochs,
-            steps=sweep.baseline.train.steps,
+            epochs=sweep.baseline.num_epochs,
+            steps=None if self.is_foreign else sweep.baseline.train.steps,
             retuned=_retuned(sweep),
             superseded=list(superseded),
             data=self.data(),
         )
+
+
+def _measures(sweep: Sweep) -> dict[str, Measured]:
+    task = sweep.baseline.task
+    measures = task.measures if isinstance(task, ForeignSpec) else {}
+    return {name: Measured(**each.model_dump()) for name, each in measures.items()}
 
 
 def _retuned(sweep: Sweep) -> Retuned | None:
@@ -330,6 +354,8 @@ def make_plan(
 
 def _against_device(plan: Plan, setting: Setting, resources: Resources) -> Problem | None:
     """What the device of these resources cannot do for a setting."""
+    if plan.is_foreign:
+        return None
     if reason := reason_against_precision(setting.train.amp, kind_of_device(resources)):
         hint = f"{WITHOUT_GPU}, or give the trials a GPU (--gpus-per-trial 1)"
         is_of_baseline = setting.train.amp == plan.sweep.baseline.train.amp
@@ -357,6 +383,8 @@ def _located(file: SweepFile) -> Iterator[None]:
 
 def _twin(plan: Plan, variant: Variant) -> str:
     """Name of an earlier variant that is the same experiment under other words; empty if there is none."""
+    if plan.is_foreign:
+        return ""  # other values are another experiment: what the code makes of them is not known
     cost = plan.cost_of(variant)
     for entry in plan.entries:
         if entry.reasons or plan.cost_of(entry.variant) != cost:

@@ -70,7 +70,7 @@ def _tell(study: Study, sweep: Sweep, proposal: Proposal, number: int) -> None:
     if study.is_pruned_by_epoch:
         trial = study.trial_of(proposal)
         with pruning_guard(sweep):
-            for step in _steps(proposal.variant.setting.train.epochs):
+            for step in _steps(proposal.variant.setting.num_epochs or 1):
                 trial.report(_made_up(number, step), step)
                 if trial.should_prune():
                     study.tell(proposal, ProposalResult("pruned"))
@@ -106,7 +106,7 @@ def _prune(sweep: Sweep) -> None:
     with pruning_guard(sweep):
         for number in range(num_trials):
             trial = study.ask()
-            for step in _steps(sweep.baseline.train.epochs):
+            for step in _steps(sweep.baseline.num_epochs or 1):
                 trial.report(_made_up(number, step), step)
                 trial.should_prune()
             study.tell(trial, _made_up(number, 0))

@@ -29,11 +29,15 @@ from runners.data.weights import WEIGHTS_MARK, check_weights
 from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.device import device_of_trial, hide_gpus
+from runners.training.foreign.files import check_files
+from runners.training.foreign.trial import run_foreign_trial
 from runners.training.loop import Report
 from runners.training.process_group import ProcessGroup
 from runners.training.trial import ReportOther, run_trial
 from runners.trials.outcome import Outcome, TrialFailed, failure_of
 from search_space import Checkpoints, Resources, TrialSpec
+from search_space.plugins import load_shipped, loaded_plugins
+from search_space.schema.task import ForeignSpec
 
 __all__ = ["run_trial_in_processes"]
 
@@ -70,7 +74,9 @@ def run_trial_in_processes(
         DataChanged: the data here is not that of `origin`.
         TrialFailed: one of the processes failed or died; the failure says which one and why.
     """
-    if origin.data:
+    if origin.data and isinstance(spec.task, ForeignSpec):
+        check_files(spec.task, resources, origin.data)
+    elif origin.data:
         data, _, weights = origin.data.partition(WEIGHTS_MARK)
         check_data(spec.task, resources, data)
         if weights:
@@ -84,6 +90,18 @@ def run_trial_in_processes(
         "keep_samples": keep_samples,
         "origin": " ".join(filter(None, (origin.data, origin.code, origin.software))),
     }
+    if isinstance(spec.task, ForeignSpec):  # whatever GPUs there are, it uses them as it likes
+        return run_foreign_trial(
+            spec,
+            report=report,
+            resources=resources,
+            directory=directory,
+            checkpoints=checkpoints,
+            metric=metric,
+            origin=options["origin"],
+            on_resume=on_resume,
+            is_preempted=is_preempted,
+        )
     size = resources.num_processes
     if size == 1 and not spawns:
         callbacks = {
@@ -94,7 +112,10 @@ def run_trial_in_processes(
         }
         return run_trial(spec, resources=resources, **options, **callbacks)
     with scratch_folder("processes") as meeting:
-        processes = _Processes(size, meeting / "store", {"spec": spec, "resources": resources, **options})
+        # As plain values: a spawned process knows the specs of plug-ins only after it has loaded these.
+        options["also"] = [each.model_dump(mode="json") for each in also]
+        written = {"spec": spec.model_dump(mode="json"), "plugins": [plugin.shipped() for plugin in loaded_plugins()]}
+        processes = _Processes(size, meeting / "store", {**options, **written, "resources": resources})
         try:
             return processes.watch(
                 report=report, report_other=report_other, on_resume=on_resume, is_preempted=is_preempted
@@ -195,6 +216,9 @@ def _rank_main(connection: Connection, processes: ProcessGroup, store: str, job:
         return bool(connection.recv())
 
     try:
+        load_shipped(job.pop("plugins"))
+        job["spec"] = TrialSpec.model_validate(job["spec"])
+        job["also"] = tuple(map(TrialSpec.model_validate, job["also"]))
         torch.set_num_threads(max(1, int(resources.cpus / processes.size)))
         if processes.size > 1:
             _meet(processes, store, device_of_trial(resources, processes))

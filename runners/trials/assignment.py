@@ -122,6 +122,7 @@ def record_of(running: RunningTrial, result: Outcome | Failure | None, cost: Map
             "device": result.device,
             "precision": result.precision,
             "host": result.host,
+            **result.costs,
         }
     return _base_record(running.assignment).model_copy(update=update)
 

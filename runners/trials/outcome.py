@@ -61,6 +61,7 @@ class Outcome:
     `completed`: all epochs done; `pruned`: stopped by the pruner; `preempted`: interrupted, to be continued later.
     `correct`: which test images were right, as in `TrialRecord.correct`; empty unless predictions are kept.
     `notes`: what a reader of its numbers must know, a phrase each.
+    `costs`: `params_m` and `gmacs` where a training of the user's own says them.
     `others`: trial id -> outcome of each further trial that shared the training; their `total_seconds` are those of
     their own evaluations, which the trial's own do not contain.
     """
@@ -77,6 +78,7 @@ class Outcome:
     correct: str = ""
     notes: list[str] = field(default_factory=list)
     others: dict[str, Outcome] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Outcome:

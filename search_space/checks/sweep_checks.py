@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from search_space.checks.dataset_checks import dataset_issues
+from search_space.checks.foreign_checks import foreign_issues
 from search_space.checks.section_checks import (
     objective_issues,
     prune_issues,
@@ -22,7 +23,7 @@ from search_space.parsing.expressions import ExpressionError
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
 from search_space.schema.pydantic_errors import quote
 from search_space.schema.sweep import Sweep
-from search_space.schema.task import TASK_SPECS
+from search_space.schema.task import TASK_SPECS, ForeignSpec
 from search_space.settings.candidates import Issue, has_range
 from search_space.settings.paths import is_path, path_hint, split
 from search_space.settings.training_relations import broken_relations
@@ -71,6 +72,8 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     yield from table_section_issues(sweep)
     yield from _rows(sweep)
     yield from dataset_issues(sweep)
+    if not any(path[:2] == ("baseline", "task") for path in broken):
+        yield from foreign_issues(sweep)
     yield from _predictions(sweep)
     yield from () if "match" in sections else match_issues(sweep)
     yield from () if "retune" in sections else retune_issues(sweep)
@@ -141,7 +144,8 @@ def _seeds(sweep: Sweep) -> Iterator[Issue]:
 
 def _selection(sweep: Sweep) -> Iterator[Issue]:
     place = ("analysis", "selection")
-    if sweep.analysis.selection == "best-val" and not sweep.baseline.task.val_fraction:
+    is_ours = not isinstance(sweep.baseline.task, ForeignSpec)
+    if sweep.analysis.selection == "best-val" and is_ours and not sweep.baseline.task.val_fraction:
         yield Issue(place, "'best-val' needs a validation split", "add  task: {val_fraction: 0.1}  to the baseline")
     if sweep.analysis.selection == "ema" and sweep.baseline.train.ema_decay is None:
         yield Issue(place, "'ema' needs averaged weights", "add  train: {ema_decay: 0.999}  to the baseline")

@@ -23,15 +23,15 @@ from search_space.settings.paths import OPEN_NODES, known_paths
 __all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
 
 SCHEMA_FILE = files("search_space") / "sweep.schema.json"
-_SPECS = (*ATTENTION_SPECS.values(), *BUILTIN_SPECS.values(), RecallSpec, *TRACKER_SPECS.values())
-_NAMED = [model.__name__ for model in _SPECS]
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the sweep file, draft 2020-12."""
     schema = _any_of(Sweep.model_json_schema(mode="validation"))
-    for name in _NAMED:
-        schema["$defs"][name]["required"] = ["name"]  # the tag of a mechanism is not optional, though it has a default
+    for spec in (*ATTENTION_SPECS.values(), *BUILTIN_SPECS.values(), RecallSpec, *TRACKER_SPECS.values()):
+        definition = schema["$defs"][spec.__name__]
+        # The tag of a mechanism is not optional, though it has a default.
+        definition["required"] = ["name", *(key for key in definition.get("required", ()) if key != "name")]
     schema["$defs"]["Parameter"] = schema["properties"]["space"].pop("additionalProperties")
     parameter = {"$ref": "#/$defs/Parameter"}
     schema["properties"]["space"]["properties"] = dict.fromkeys(sorted(known_paths()), parameter)

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_space.checks.sweep_checks import issues
+from search_space.loading.named_plugins import load_named
 from search_space.loading.overlay import apply_override, apply_profile, profile_names
 from search_space.loading.pretraining import pretraining_problems
 from search_space.loading.studies import STUDIES, choose_study, split_studies
@@ -107,6 +108,7 @@ def _only(files: list[SweepFile]) -> SweepFile:
 def _load_all(
     root: Node, problems: list[Problem], name: str, profile: str | None, overrides: Sequence[str], study: str | None
 ) -> list[SweepFile]:
+    load_named(root, Path(name).parent)
     studies, of_studies = split_studies(root)
     files: list[SweepFile] = []
     found = list(of_studies)
@@ -164,7 +166,8 @@ def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
     def absolute(written: str | None) -> str | None:
         return None if written is None else str((Path(name).parent / Path(written).expanduser()).resolve())
 
-    resources = sweep.resources.model_copy(update={"data_dir": absolute(sweep.resources.data_dir)})
+    update = {"data_dir": absolute(sweep.resources.data_dir), "sweep_dir": absolute(sweep.resources.sweep_dir or ".")}
+    resources = sweep.resources.model_copy(update=update)
 
     def moved(tracker: TrackerSpec) -> TrackerSpec:
         if isinstance(tracker, TensorBoardSpec):

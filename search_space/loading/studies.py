@@ -17,7 +17,7 @@ from search_space.schema.sweep import NAME_PATTERN, Sweep
 __all__ = ["STUDIES", "STUDY_SECTIONS", "choose_study", "split_studies"]
 
 STUDIES = "studies"
-STUDY_SECTIONS = sorted(set(Sweep.model_fields) - {"name", "profiles"})
+STUDY_SECTIONS = sorted(set(Sweep.model_fields) - {"name", "plugins", "profiles"})
 
 
 def split_studies(root: Node) -> tuple[dict[str, Node], list[Problem]]:

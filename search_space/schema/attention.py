@@ -2,23 +2,27 @@
 
 The mechanisms are implemented in `modelzoo/attention/<name>.py`, and a contract test keeps the two tables consistent.
 The options are declared apart so that a sweep can be checked, completed in an editor and identified without torch.
-
-To add a mechanism: one class here, one line in `ATTENTION_SPECS`, one file in `modelzoo/attention/`.
+Those of a plug-in are read from the constructor of its class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticKnownError
 
-from search_space.parsing.type_guards import is_dict
+from search_space.plugins.families import contributed, extended
+from search_space.plugins.open_union import OpenUnion
+from search_space.plugins.plugin import LOADED
+from search_space.plugins.signature import spec_of
 
 __all__ = [
     "ATTENTION_SPECS",
     "RELEASED_KERNELS",
     "Attention",
+    "AttentionSpec",
     "Blocks",
     "EveryBlocks",
     "FirstBlocks",
@@ -87,16 +91,22 @@ Blocks = Annotated[
 """Blocks that use the mechanism; the others keep the model's own attention. Indices of a list are 0-based."""
 
 
-class SoftmaxSpec(Spec):
+class AttentionSpec(Spec):
+    """Base of the mechanisms' specs."""
+
+    name: str
+
+
+class SoftmaxSpec(AttentionSpec):
     """Softmax attention (Vaswani et al. 2017), computed by the fused kernel."""
 
-    name: Literal["softmax"] = "softmax"
+    name: Literal["softmax"] = "softmax"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-class ReattentionSpec(Spec):
+class ReattentionSpec(AttentionSpec):
     """Re-attention (DeepViT, arXiv 2103.11886, eq. 3): heads exchange their maps, then BatchNorm."""
 
-    name: Literal["reattention"] = "reattention"
+    name: Literal["reattention"] = "reattention"  # pyright: ignore[reportIncompatibleVariableOverride]
     blocks: Blocks = "all"
     transform_scale: bool = Field(
         default=False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
@@ -115,10 +125,10 @@ class ReattentionSpec(Spec):
     )
 
 
-class RefinerSpec(Spec):
+class RefinerSpec(AttentionSpec):
     """Refined attention (Refiner, arXiv 2106.03714): attention expansion, distributed local attention, reduction."""
 
-    name: Literal["refiner"] = "refiner"
+    name: Literal["refiner"] = "refiner"  # pyright: ignore[reportIncompatibleVariableOverride]
     blocks: Blocks = "all"
     expansion: float = Field(
         default=3.0, gt=0, le=64, description="maps after expansion per head; fractions round to whole maps"
@@ -147,10 +157,10 @@ RELEASED_KERNELS = (3, 5, 7)
 default is these, and where they do not, nothing can be trained with them."""
 
 
-class GroupMixSpec(Spec):
+class GroupMixSpec(AttentionSpec):
     """Group-Mix attention (GroupMixFormer, arXiv 2311.15157)."""
 
-    name: Literal["groupmix"] = "groupmix"
+    name: Literal["groupmix"] = "groupmix"  # pyright: ignore[reportIncompatibleVariableOverride]
     blocks: Blocks = "all"
     kernel_sizes: tuple[Annotated[int, Field(ge=1, le=31)], ...] | None = Field(
         default=None,
@@ -181,29 +191,40 @@ class GroupMixSpec(Spec):
     )
 
 
-ATTENTION_SPECS: dict[str, type[Spec]] = {
-    "groupmix": GroupMixSpec,
+_OWN_SPECS: dict[str, type[AttentionSpec]] = {
+    "softmax": SoftmaxSpec,
     "reattention": ReattentionSpec,
     "refiner": RefinerSpec,
-    "softmax": SoftmaxSpec,
+    "groupmix": GroupMixSpec,
 }
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+class _AttentionSpecs(Mapping[str, type[AttentionSpec]]):
+    """Mechanism -> spec of its options: ours as declared, those of plug-ins by the signature of their class."""
+
+    def __init__(self) -> None:
+        self._all = extended("attention", dict(_OWN_SPECS))
+        self._read: dict[str, tuple[Any, type[AttentionSpec]]] = {}
+
+    def __getitem__(self, name: str) -> type[AttentionSpec]:
+        if name in _OWN_SPECS:
+            return _OWN_SPECS[name]
+        made = contributed("attention")[name]
+        if name not in self._read or self._read[name][0] is not made:
+            where = next((plugin.origin for plugin in LOADED.values() if plugin.adds("attention", name)), "")
+            blocks = {"blocks": (Blocks, "all")}
+            self._read[name] = made, spec_of("attention", name, made, AttentionSpec, where=where, also=blocks)
+        return self._read[name][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_OWN_SPECS, *sorted(contributed("attention"))])
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
-def _attention_tag(value: Any) -> str | None:
-    return value.get("name") if is_dict(value) else getattr(value, "name", None)
+ATTENTION_SPECS: Mapping[str, type[AttentionSpec]] = _AttentionSpecs()
 
 
-_Mechanism = Annotated[
-    Annotated[SoftmaxSpec, Tag("softmax")]
-    | Annotated[ReattentionSpec, Tag("reattention")]
-    | Annotated[RefinerSpec, Tag("refiner")]
-    | Annotated[GroupMixSpec, Tag("groupmix")],
-    Discriminator(_attention_tag),
-]
-_Name = Literal["softmax", "reattention", "refiner", "groupmix"]
-Attention = Annotated[_Mechanism, BeforeValidator(_named, json_schema_input_type=_Name | _Mechanism)]
+Attention = Annotated[AttentionSpec, OpenUnion(ATTENTION_SPECS, short="listed")]
 """`attention: NAME` or `attention: {name: NAME, ...options}`."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from search_space.parsing.type_guards import is_dict
+from search_space.plugins.open_union import OpenUnion
 from search_space.schema.attention import OnlyWhole, Spec
 
 __all__ = [
@@ -225,7 +226,7 @@ def _name_of(value: Any) -> Any:
 
 def _dataset_tag(value: Any) -> str:
     name = _name_of(value)
-    return name if name in ("builtin/digits", "builtin/shapes", "builtin/grains") else "timm"
+    return name if name in LABELLED_IMAGES else "timm"
 
 
 def _object_images_tag(value: Any) -> str:
@@ -236,14 +237,15 @@ def _label_maps_tag(value: Any) -> str:
     return "builtin/scenes" if _name_of(value) == "builtin/scenes" else "masks"
 
 
-_Source = Annotated[
-    Annotated[DigitsSpec, Tag("builtin/digits")]
-    | Annotated[ShapesSpec, Tag("builtin/shapes")]
-    | Annotated[GrainsSpec, Tag("builtin/grains")]
-    | Annotated[TimmDatasetSpec, Tag("timm")],
-    Discriminator(_dataset_tag),
-]
-Dataset = Annotated[_Source, BeforeValidator(_named, json_schema_input_type=str | _Source)]
+LABELLED_IMAGES: dict[str, type[DatasetSpec]] = {
+    "builtin/digits": DigitsSpec,
+    "builtin/shapes": ShapesSpec,
+    "builtin/grains": GrainsSpec,
+    "timm": TimmDatasetSpec,
+}
+"""Name or kind -> spec, of the datasets whose images have one label each."""
+
+Dataset = Annotated[DatasetSpec, OpenUnion(LABELLED_IMAGES, _dataset_tag, short="any")]
 """`dataset: NAME` or `dataset: {name: NAME, ...options}`."""
 
 _MapSource = Annotated[

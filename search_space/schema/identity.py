@@ -86,6 +86,6 @@ def _name_nodes(content: dict[str, Any], spec: Setting) -> dict[str, Any]:
     task, dataset = spec.task, spec.task.dataset
     if task.name != "classification":
         content.setdefault("task", {})["name"] = task.name
-    if dataset.name != "builtin/digits":
+    if dataset.name not in ("builtin/digits", "none"):
         content.setdefault("task", {}).setdefault("dataset", {})["name"] = dataset.name
     return content

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["COST_NAMES", "METRICS", "RANKED", "Direction", "Metric", "direction_of"]
+from search_space.plugins.families import contributed, extended
+
+__all__ = ["COST_NAMES", "METRICS", "RANKED", "Direction", "Metric", "define_metrics", "direction_of", "own_metric"]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -25,7 +29,7 @@ class Metric:
     """Whether it is a share of the test images, so that it changes in steps of one image."""
 
 
-METRICS: dict[str, Metric] = {
+_OWN: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100), True),
@@ -104,7 +108,34 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-RANKED = tuple(name for name, metric in METRICS.items() if metric.direction is not None)
+extended("metric", _OWN)
+_DEFINED: dict[str, Metric] = {}
+METRICS: Mapping[str, Metric] = ChainMap(_OWN, contributed("metric"), _DEFINED)
+"""Ours, those of plug-ins, and those that sweeps with a training of the user's own define."""
+
+
+def own_metric(name: str) -> Metric | None:
+    """A metric of archsweep itself."""
+    return _OWN.get(name)
+
+
+def define_metrics(metrics: Iterable[Metric]) -> None:
+    """Enter the metrics that a sweep, or the plan of a run, defines. A later definition replaces an earlier one."""
+    _DEFINED.update({metric.name: metric for metric in metrics if metric.name not in _OWN})
+
+
+class _Ranked(Collection[str]):
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in METRICS and METRICS[name].direction is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in METRICS if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+RANKED: Collection[str] = _Ranked()
 """Metrics with a direction, for the ranking of a table and as objectives of a search."""
 
 COST_NAMES = ("gmacs", "params_m")

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
+from search_space.plugins.families import on_change
 from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
 from search_space.schema.datasets import DATASET_SPECS, TimmDatasetSpec
 from search_space.schema.match_retune import Match, Retune
@@ -345,6 +346,13 @@ _SECTION_FORMS = {
     "track": "a tracker, {name: TRACKER, ...options}, or a list of these",
 }
 PARAMETER_FORM = "a list of values, {min, max, step|log} (in a search) or {off: VALUE, on: VALUE}"
+
+
+def _with_plugins() -> None:
+    NODE_FORMS["arch.attention"] = f"one of {', '.join(sorted(ATTENTION_SPECS))}, or {{name: NAME, ...options}}"
+
+
+on_change(_with_plugins)
 
 
 def form_of(path: Path) -> str:

@@ -77,6 +77,10 @@ class Resources(TrialShare):
         default=(), description="other resources for some variants; if several rules apply, the last one wins"
     )
     data_dir: str | None = Field(default=None, description="folder of the dataset")
+    sweep_dir: str | None = Field(
+        default=None,
+        description="folder that relative files of the task `command` are in; default: that of the sweep file",
+    )
     runs_dir: str | None = Field(
         default=None,
         description="folder of the runs of `arch.weights: run:...`; default: where `archsweep run` is called",

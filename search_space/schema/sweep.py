@@ -229,6 +229,11 @@ class Sweep(Spec):
         description="letters, digits, `-`, `_` and `.`; names the folder of the run",
     )
     description: str = Field(default="", description="free text for the table's caption")
+    plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], ...] = Field(
+        default=(),
+        max_length=100,
+        description="plug-ins that the sweep needs: installed ones, or files that the caller allows by `--plugin`",
+    )
     baseline: Setting = Field(description="a trial without its seed, the reference of all differences")
     space: dict[str, Parameter] = Field(
         default_factory=dict, max_length=1000, description="path into the baseline (or a component's name) -> values"

@@ -4,7 +4,7 @@ A task is what a model is trained for and measured by. `task.name` decides which
 are; without a name it is classification. The tasks are implemented in `runners/tasks/<name>.py`, and a contract test
 keeps the two tables consistent.
 
-To add a task: one file in `tasks/`, one line in `TASK_SPECS` and one in `Task`, its metrics in `metrics.py`, one file
+To add a task: one file in `tasks/`, one line in `TASK_SPECS`, its metrics in `metrics.py`, one file
 in `runners/tasks/`.
 """
 
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Tag
-
 from search_space.parsing.type_guards import is_dict
+from search_space.plugins.open_union import OpenUnion
 from search_space.schema.tasks.classification import ClassificationSpec
+from search_space.schema.tasks.command import CommandSpec
 from search_space.schema.tasks.detection import DetectionSpec
+from search_space.schema.tasks.foreign import ForeignSpec
+from search_space.schema.tasks.python import PythonSpec
 from search_space.schema.tasks.segmentation import SegmentationSpec
 from search_space.schema.tasks.self_supervised import SelfSupervisedSpec
 from search_space.schema.tasks.task_spec import ProbeName, TaskSpec
@@ -25,8 +27,11 @@ from search_space.schema.tasks.text import TextSpec
 __all__ = [
     "TASK_SPECS",
     "ClassificationSpec",
+    "CommandSpec",
     "DetectionSpec",
+    "ForeignSpec",
     "ProbeName",
+    "PythonSpec",
     "SegmentationSpec",
     "SelfSupervisedSpec",
     "Task",
@@ -41,6 +46,8 @@ TASK_SPECS: dict[str, type[TaskSpec]] = {
     "detection": DetectionSpec,
     "text": TextSpec,
     "self_supervised": SelfSupervisedSpec,
+    "python": PythonSpec,
+    "command": CommandSpec,
 }
 """`task.name` -> spec."""
 
@@ -49,12 +56,5 @@ def _task_tag(value: Any) -> Any:
     return value.get("name", "classification") if is_dict(value) else getattr(value, "name", None)
 
 
-Task = Annotated[
-    Annotated[ClassificationSpec, Tag("classification")]
-    | Annotated[SegmentationSpec, Tag("segmentation")]
-    | Annotated[DetectionSpec, Tag("detection")]
-    | Annotated[TextSpec, Tag("text")]
-    | Annotated[SelfSupervisedSpec, Tag("self_supervised")],
-    Discriminator(_task_tag),
-]
+Task = Annotated[TaskSpec, OpenUnion(TASK_SPECS, _task_tag)]
 """`task: {name: NAME, ...options}`; without a name: classification."""

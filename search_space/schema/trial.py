@@ -18,7 +18,7 @@ from search_space.schema.attention import Attention, SoftmaxSpec, Spec
 from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDatasetSpec
 from search_space.schema.img_size import ImgSize
 from search_space.schema.pretrained import weights_text
-from search_space.schema.task import ClassificationSpec, Task, TaskSpec
+from search_space.schema.task import ClassificationSpec, ForeignSpec, Task, TaskSpec
 
 __all__ = [
     "BERT_DEFAULTS",
@@ -209,6 +209,11 @@ class Setting(Spec):
     arch: ArchSpec = ArchSpec()
     task: Task = ClassificationSpec()
     train: TrainSpec = TrainSpec()
+
+    @property
+    def num_epochs(self) -> int | None:
+        """How often a trial reports; None where a training of the user's own does not say."""
+        return self.task.epochs if isinstance(self.task, ForeignSpec) else self.train.epochs
 
     def with_seed(self, seed: int) -> TrialSpec:
         return TrialSpec(arch=self.arch, task=self.task, train=self.train, seed=seed)

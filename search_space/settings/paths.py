@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from search_space.parsing.type_guards import is_dict, is_mapping
+from search_space.plugins.families import on_change
+from search_space.plugins.open_union import OpenUnion
 from search_space.schema.attention import RELEASED_KERNELS, GroupMixSpec
 from search_space.schema.task import TASK_SPECS, ClassificationSpec
 from search_space.schema.trial import Setting
@@ -37,7 +39,10 @@ __all__ = [
 SHORT_FORMS = ("arch.attention", "task.dataset")
 """Nodes that may be written as a plain name."""
 
-OPEN_NODES = ("arch.options",)  # any key is legal below
+OPEN_NODES = ("arch.options", "task.config")
+"""Nodes below which any key is legal."""
+
+_NESTED = ("task.config",)  # dots lead inside
 
 
 class _Missing:
@@ -59,6 +64,10 @@ def known_paths() -> frozenset[str]:
 def leaf_paths() -> frozenset[str]:
     """Paths of leaves, that is of single values or lists."""
     return frozenset(path for path in known_paths() if not is_node(path))
+
+
+on_change(known_paths.cache_clear)
+on_change(leaf_paths.cache_clear)
 
 
 def is_node(path: str) -> bool:
@@ -112,9 +121,9 @@ def lay(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 def split(path: str) -> list[str]:
-    """Keys of a path; the remainder below an open node is a single key, dots included."""
+    """Keys of a path; the remainder below `arch.options` is a single key, dots included."""
     for node in OPEN_NODES:
-        if path.startswith(node + "."):
+        if path.startswith(node + ".") and node not in _NESTED:
             return [*node.split("."), path[len(node) + 1 :]]
     return path.split(".")
 
@@ -156,7 +165,8 @@ def _walk(model: type[BaseModel], prefix: str) -> set[str]:
     found: set[str] = set()
     for name, info in model.model_fields.items():
         found.add(prefix + name)
-        for inner in _models(info.annotation):
+        open_members = [model for each in info.metadata if isinstance(each, OpenUnion) for model in each.members()]
+        for inner in open_members or _models(info.annotation):
             found |= _walk(inner, f"{prefix}{name}.")
     return found
 

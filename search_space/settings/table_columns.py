@@ -60,7 +60,21 @@ _NOT_BY_DEFAULT = (
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+/-]*")
 _COMPONENT = "component."
 _ROOTS = ("arch.", "task.", "train.")
-LEGAL_METRICS = frozenset({*METRICS, *(f"val_{name}" for name in METRICS)})
+
+
+class _LegalMetrics(Collection[str]):
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.removeprefix("val_") in METRICS
+
+    def __iter__(self) -> Iterator[str]:
+        return (prefix + name for name in METRICS for prefix in ("", "val_"))
+
+    def __len__(self) -> int:
+        return 2 * len(METRICS)
+
+
+LEGAL_METRICS: Collection[str] = _LegalMetrics()
+"""Metrics that may be a column."""
 
 
 class ChosenTable(Protocol):

@@ -61,7 +61,8 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
             "weights are not kept for other ways of measuring"
         )
     yield from _taken_over(forecast, cache_dir)
-    yield _peak(forecast)
+    if not forecast.plan.is_foreign:
+        yield _peak(forecast)
     yield from _other_resources(forecast)
     yield from _time(forecast)
     if forecast.peak_mib is not None:
@@ -91,7 +92,13 @@ def plan_warnings(forecast: Forecast) -> list[str]:
     """What makes the numbers of such a run worse than they look."""
     sweep = forecast.plan.sweep
     found = [f"data: {note}" for each in forecast.plan.data() for note in each.notes]
-    if sweep.search and sweep.baseline.task.val_fraction == 0:
+    if forecast.plan.is_foreign:
+        if sweep.search or sweep.prune:
+            found.append(
+                "searches and pruners look at the reported metric: report one of a validation split as "
+                f"`val_{sweep.metric}`, or the best trial's number is too good"
+            )
+    elif sweep.search and sweep.baseline.task.val_fraction == 0:
         found.append(
             "val_fraction is 0: the search selects on the test split, so the numbers of its best trials are too good; "
             "set task.val_fraction: 0.1"
@@ -191,6 +198,10 @@ def _time(forecast: Forecast) -> Iterator[str]:
 def _detection(forecast: Forecast) -> Iterator[str]:
     metric = METRICS[forecast.plan.sweep.metric]
     now, then = forecast.detectable, forecast.one_more
+    if now.std is None:
+        yield f"detectable: unknown; how much {metric.name} differs between seeds is not known before some have ended"
+        yield f"one more seed: {len(forecast.kept)} trials more"
+        return
     if now.single is None or now.worst is None:
         yield f"detectable: nothing; fewer than 3 seeds are not tested, and there are {now.num_seeds}"
     else:
@@ -217,6 +228,7 @@ def _worst(found: Detectable, unit: str) -> str:
 
 
 def _std(found: Detectable, unit: str) -> str:
+    assert found.std is not None
     if found.spread is None:
         images = "" if found.granularity is None else f"; one test image is {_amount(found.granularity, unit)}"
         return f"{_amount(found.std, unit)}: assumed, there is no history{images}"

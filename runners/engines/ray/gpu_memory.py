@@ -31,6 +31,7 @@ from runners.planning.profiling import activation_mib, probe_trial, training_mib
 from runners.trials.assignment import Assignment
 from runners.trials.out_of_memory import lack_of_memory
 from search_space import Problem, Resources, Setting, SpecError, Variant
+from search_space.plugins import load_shipped, loaded_plugins
 
 __all__ = ["DECLARED", "GpuShares", "check_shares", "peaks_on_gpu", "smallest_gpu"]
 
@@ -155,7 +156,8 @@ def peaks_on_gpu(
         SpecError: no whole GPU was free for so long, or a measurement took longer.
     """
     values = [each.model_dump_json() for each in settings]
-    answers: Any = _measured_peaks.remote(values, resources.model_dump_json())
+    plugins = [plugin.shipped() for plugin in loaded_plugins()]
+    answers: Any = _measured_peaks.remote(values, resources.model_dump_json(), plugins)
     try:
         for number in range(len(settings) + 1):  # the first answer says that it has a GPU
             subject = "a GPU that is free as a whole" if number == 0 else f"measurement {number} of {len(settings)}"
@@ -225,9 +227,10 @@ def _gpu_gib() -> float | None:
 
 
 @ray.remote(num_cpus=0, num_gpus=1, max_calls=1)
-def _measured_peaks(settings: list[str], resources: str) -> Iterator[float]:
+def _measured_peaks(settings: list[str], resources: str, plugins: list[dict[str, Any]]) -> Iterator[float]:
     """Zero once there is a GPU; then the peak GiB of each of these trainings, infinite where the GPU is too small."""
     yield 0.0
+    load_shipped(plugins)
     for setting in settings:
         yield _peak(Setting.model_validate_json(setting), Resources.model_validate_json(resources))
         free_unused()

@@ -28,6 +28,7 @@ from runners.training.device import hide_gpus
 from runners.training.distributed_trial import run_trial_in_processes
 from runners.trials.outcome import failure_of
 from search_space import Checkpoints, Resources, TrialSpec
+from search_space.plugins import load_shipped
 
 __all__ = ["main"]
 
@@ -36,8 +37,8 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
     """Train one trial and send its outcome. Never raises: a failure is a message.
 
     Args:
-        job: `trial`, `also`, `resources`, `checkpoints` and `origin` as plain values, `metric`, `keep_predictions`,
-            `keep_samples`, and `log`, the path of the trial's log.
+        job: `trial`, `also`, `resources`, `checkpoints`, `origin` and `plugins` as plain values, `metric`,
+            `keep_predictions`, `keep_samples`, and `log`, the path of the trial's log.
     """
     die_with_parent()
     is_preempted = listen_to_sigterm(job["checkpoints"]["grace_seconds"])
@@ -65,6 +66,7 @@ def main(connection: Connection, job: dict[str, Any]) -> None:
         _redirect_output(job["log"])
         limits = Resources.model_validate(job["resources"])
         hide_gpus(limits)
+        load_shipped(job["plugins"])  # before the trial's spec is read, which may name what they add
         torch.set_num_threads(max(1, int(limits.cpus)))
         _hold_to_share(limits)
         outcome = run_trial_in_processes(

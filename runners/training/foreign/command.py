@@ -1,0 +1,118 @@
+"""The task `command`: arguments, environment and files of one trial, its program, and the numbers that this gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from runners.training.foreign.function import as_plain
+from runners.training.foreign.program import CommandFailed, await_end, running
+from runners.training.foreign.report import BadReport, TrainingReport, TrainingStopped
+from runners.training.foreign.sources import OutputPatterns, Progress, result_of
+from search_space.schema.identity import trial_id
+from search_space.schema.resources import Resources
+from search_space.schema.task import CommandSpec
+from search_space.schema.trial import TrialSpec
+from search_space.settings.placeholders import filled
+
+__all__ = ["CommandFailed", "command_line", "run_command"]
+
+
+def run_command(
+    spec: TrialSpec, report: TrainingReport, resources: Resources, *, grace: float, metric: str
+) -> dict[str, float]:
+    """Run the program of a trial; returns the metrics that it gives.
+
+    Raises:
+        CommandFailed: it cannot be started, or ends with an error.
+        BadReport: what it gives are no numbers.
+        TrainingStopped: the trial is pruned, or the run is interrupted.
+    """
+    task = spec.task
+    assert isinstance(task, CommandSpec)
+    base = Path(resources.sweep_dir or ".").resolve()
+    folder = report.directory.resolve()
+    words = {
+        "seed": spec.seed,
+        "device": report.device,
+        "dir": str(folder),
+        "trial_id": trial_id(spec),
+        "config_file": str(folder / task.config_file) if task.config_file else "",
+        "python": sys.executable,
+    }
+    _write_config(task, folder)
+    _remove_results(task, folder, has_earlier=report.epochs_before > 0)
+    argv = command_line(task, base, lambda text: filled(text, spec, words))
+    env = {**os.environ, **{name: filled(text, spec, words) for name, text in task.env.items()}}
+    cwd = (base / task.cwd) if task.cwd is not None else folder
+    seen = OutputPatterns(task.results.regex)
+    progress = Progress(task.progress, folder) if task.progress else None
+    faults: list[BadReport] = []
+
+    def see(line: str) -> None:  # in the thread that reads the output
+        try:
+            seen.see(line)
+            if progress:
+                progress.see(line)
+        except BadReport as err:
+            faults.append(err)
+
+    def tick() -> None:
+        if faults:
+            raise faults[0]
+        for point in progress.fresh() if progress else ():
+            epoch = point.pop("epoch", None)
+            number = len(report.curve) + 1 if epoch is None else int(epoch)
+            if report.curve and number <= report.curve[-1]["epoch"]:
+                continue  # written again by a program that continues
+            report(number, **point)
+        if report.should_stop:
+            raise TrainingStopped(is_pruned=False)
+
+    log = folder.parent / "train.log"
+    with open(log, "ab") as output, running(grace, argv, cwd=cwd, env=env, log=output, on_line=see) as program:
+        await_end(program, tick)
+    return result_of(task.results, folder, seen, metric)
+
+
+def command_line(task: CommandSpec, base: Path, fill=lambda text: text) -> list[str]:
+    """The arguments with their values. One that names an existing file beside the sweep is made absolute, because the
+    program has another working directory."""
+    found = [fill(text) for text in task.argv]
+    return [_located(text, base, is_program=index == 0) for index, text in enumerate(found)]
+
+
+def _located(text: str, base: Path, *, is_program: bool) -> str:
+    if not text or text.startswith("-") or os.path.isabs(text):
+        return text
+    if is_program and os.sep not in text and shutil.which(text):
+        return text  # a program of the PATH
+    path = base / text
+    return str(path) if path.exists() else text
+
+
+def _write_config(task: CommandSpec, folder: Path) -> None:
+    if task.config_file is None:
+        return
+    path = folder / task.config_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = as_plain(task.config)
+    is_json = path.suffix == ".json"
+    path.write_text(json.dumps(config, indent=2) if is_json else yaml.safe_dump(config, sort_keys=False))
+
+
+def _remove_results(task: CommandSpec, folder: Path, *, has_earlier: bool) -> None:
+    """A file of an earlier attempt must not be taken for the result of this one; progress files stay for a program that
+    continues."""
+    names = [task.results.json_file, task.results.csv]
+    if task.progress and not has_earlier:
+        names += [task.progress.json_file, task.progress.csv]
+    kept = {task.progress.json_file, task.progress.csv} if task.progress and has_earlier else set()
+    for name in names:
+        if name is not None and name not in kept:
+            (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""One trial of a training of the user's own, from its spec to its outcome."""
+
+from __future__ import annotations
+
+import random
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from results.store.run_layout import TrialDir
+from runners.data.random_streams import global_streams
+from runners.training.device import device_of_trial
+from runners.training.foreign.command import run_command
+from runners.training.foreign.function import call_function
+from runners.training.foreign.report import TrainingReport, TrainingStopped
+from runners.training.loop import Report
+from runners.training.process_group import ALONE
+from runners.trials.outcome import Outcome
+from search_space.schema.metrics import COST_NAMES
+from search_space.schema.resources import Resources
+from search_space.schema.sweep import Checkpoints
+from search_space.schema.task import CommandSpec
+from search_space.schema.trial import TrialSpec
+
+__all__ = ["run_foreign_trial"]
+
+
+def run_foreign_trial(
+    spec: TrialSpec,
+    *,
+    report: Report,
+    resources: Resources,
+    directory: Path | None,
+    checkpoints: Checkpoints,
+    metric: str,
+    origin: str,
+    on_resume: Callable[[list[dict[str, float]]], None],
+    is_preempted: Callable[[], bool],
+) -> Outcome:
+    """Train a trial of the task `python` or `command`; the arguments are those of `run_trial`.
+
+    Raises:
+        BadReport, UnmeasuredMetric, CommandFailed: it reported nonsense, ended without the sweep's metric, or the
+            program failed.
+        Exception: whatever the user's function raised.
+    """
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="archsweep-trial-") as elsewhere:
+        files = TrialDir(directory or Path(elsewhere))
+        device = device_of_trial(resources, ALONE)
+        told = TrainingReport(
+            spec,
+            device=str(device),
+            files=files,
+            origin=origin,
+            told=report,
+            on_resume=on_resume,
+            is_preempted=is_preempted,
+        )
+        status, metrics = "completed", {}
+        try:
+            if isinstance(spec.task, CommandSpec):
+                returned = run_command(spec, told, resources, grace=checkpoints.grace_seconds, metric=metric)
+            else:
+                with global_streams(spec.seed):
+                    _seed_everything(spec.seed, device)
+                    returned = call_function(spec, told)
+            if returned is None and is_preempted():
+                status = "preempted"
+            else:
+                metrics = told.final_metrics(returned, metric)
+        except TrainingStopped as stop:
+            status = "pruned" if stop.is_pruned else "preempted"
+    seconds = time.perf_counter() - start
+    costs = {name: metrics.pop(name) for name in COST_NAMES if name in metrics}
+    return Outcome(
+        status=status,
+        metrics=metrics,
+        curve=told.curve,
+        epochs=len(told.curve),
+        train_seconds=seconds,
+        total_seconds=seconds,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        host=socket.gethostname(),
+        costs=costs,
+    )
+
+
+def _seed_everything(seed: int, device: torch.device) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)

@@ -1,0 +1,298 @@
+"""Loading of plug-ins: a file or folder that the caller named, an entry point, or what another process has shipped."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
+from search_space.plugins.families import FAMILIES, contributed, own_names, tell_readers
+from search_space.plugins.plugin import LOADED, Plugin, SourceFinder, install, sources_digest, sources_of
+
+__all__ = ["GROUP", "installed_names", "load_installed", "load_plugin", "load_shipped", "loaded_plugins"]
+
+GROUP = "archsweep.plugins"
+"""Entry-point group of installed plug-ins: `my_lab = "my_lab.plugins"`, a module with `PLUGINS`."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_EXAMPLE = 'PLUGINS = {"attention": {"my_attention": MyAttention}}'
+
+
+def loaded_plugins() -> tuple[Plugin, ...]:
+    """Plug-ins of this process, in the order of loading."""
+    return tuple(LOADED.values())
+
+
+def installed_names() -> list[str]:
+    """Names of the installed plug-ins, loaded or not."""
+    return sorted({entry.name for entry in importlib.metadata.entry_points(group=GROUP)})
+
+
+def load_plugin(path: str | Path) -> Plugin:
+    """Execute a plug-in file, or a folder with an `__init__.py`, and add what it gives. Named after its file.
+
+    For callers who trust it: this runs its code.
+
+    Raises:
+        SpecError: it cannot be read or executed, or what it gives cannot be added.
+    """
+    place = Path(path).expanduser()
+    where = str(path)
+    if not place.exists():
+        raise SpecError(Problem("no such file", where=where, hint="a plug-in is a .py file, or a folder of them"))
+    place = place.resolve()
+    if place.is_dir() and not (place / "__init__.py").is_file():
+        raise SpecError(Problem("has no __init__.py", where=where, hint="name the .py file, or make it a package"))
+    if place.is_file() and place.suffix != ".py":
+        raise SpecError(Problem("is no Python file", where=where, hint="a plug-in is a .py file, or a folder of them"))
+    name = place.stem if place.is_file() else place.name
+    _check_name(name, where)
+    try:
+        sources, packages = sources_of(place, name)
+    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as err:
+        raise SpecError(Problem(f"cannot be read: {reason_of(err)}", where=where)) from err
+    return _load(name, "file", str(place), name, sources, packages)
+
+
+def load_installed(name: str) -> Plugin:
+    """Load the plug-in of an installed package by its entry point of the group `archsweep.plugins`.
+
+    Raises:
+        SpecError: none of this name is installed, several are, it cannot be imported, or what it gives cannot be
+            added.
+    """
+    if name in LOADED:
+        return LOADED[name]
+    entries = {entry.value: entry for entry in importlib.metadata.entry_points(group=GROUP, name=name)}
+    where = f"entry point {name!r} of {GROUP}"
+    if not entries:
+        raise SpecError(Problem(f"no plug-in {name!r} is installed", hint=did_you_mean(name, installed_names())))
+    if len(entries) > 1:
+        raise SpecError(Problem(f"is defined {len(entries)} times: {', '.join(sorted(entries))}", where=where))
+    entry = next(iter(entries.values()))
+    top = entry.module.partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError) as err:
+        raise SpecError(Problem(f"cannot be found: {reason_of(err)}", where=where)) from err
+    if spec is None or spec.origin is None:
+        raise SpecError(Problem(f"there is no module {top!r}", where=where, hint="install the package again"))
+    file = Path(spec.origin)
+    try:
+        sources, packages = sources_of(file.parent if spec.submodule_search_locations else file, top)
+    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as err:
+        raise SpecError(Problem(f"cannot be read: {reason_of(err)}", where=where)) from err
+    origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else str(file)
+    return _load(name, "installed", origin, entry.module, sources, packages)
+
+
+def load_shipped(shipped: Sequence[Mapping[str, Any]]) -> None:
+    """Load the plug-ins of the driver in a process of a trial: what `Plugin.shipped` gave there.
+
+    Raises:
+        SpecError: another plug-in of the name is loaded here, or an installed one is not here or of other content.
+    """
+    for each in shipped:
+        known, digest = LOADED.get(each["name"]), sources_digest(each["sources"])
+        if known is None and each["kind"] == "installed":
+            known = load_installed(each["name"])
+        if known is None:
+            packages = frozenset(each["packages"])
+            _load(each["name"], each["kind"], each["origin"], each["module"], each["sources"], packages)
+        elif known.digest != digest:
+            text = f"the plug-in {known.name!r} ({known.origin}) has other content here than where the run began"
+            raise SpecError(Problem(text, hint="install the same version on every machine"))
+
+
+def _check_name(name: str, where: str) -> None:
+    if not _NAME.fullmatch(name):
+        text = f"{name!r} cannot be the name of a plug-in"
+        raise SpecError(Problem(text, where=where, hint="rename the file: letters, digits and _, a letter first"))
+
+
+def _load(
+    name: str,
+    kind: Literal["file", "installed"],
+    origin: str,
+    module: str,
+    sources: Mapping[str, str],
+    packages: frozenset[str],
+) -> Plugin:
+    known = LOADED.get(name)
+    if known is not None:
+        if known.digest == sources_digest(sources):
+            return known
+        raise SpecError(Problem(f"a plug-in {name!r} is loaded already, from {known.origin}", where=origin))
+    if kind == "file":
+        _refuse_shadowing(name, origin)
+        _refuse_neighbours(sources, origin)
+        finder = SourceFinder(sources, packages, origin, module)
+        install(finder)
+    else:
+        finder = None
+    try:
+        found = _imported(module, origin, sources)
+        table = _table(found, origin)
+        models = _models(sources)
+        if not table and not models and not _functions(found, sources):
+            hint = f"end it with a table of what it adds, such as {_EXAMPLE}; models need timm's @register_model"
+            raise SpecError(Problem("adds nothing", where=origin, hint=hint))
+        problems = list(_problems(table, origin))
+        if problems:
+            raise SpecError(problems)
+        added = {family: tuple(sorted(members)) for family, members in table.items() if members}
+        plugin = Plugin(name, kind, origin, module, sources, packages, added | ({"model": models} if models else {}))
+        _add(plugin, table)
+    except SpecError:
+        if finder is not None:
+            sys.meta_path.remove(finder)
+            for each in sources:
+                sys.modules.pop(each, None)
+        raise
+    return plugin
+
+
+def _add(plugin: Plugin, table: Mapping[str, Mapping[str, Any]]) -> None:
+    """Enter the plug-in; takes it back where a reader of the tables refuses what it adds."""
+    LOADED[plugin.name] = plugin
+    for family, members in table.items():
+        contributed(family).update(members)
+    try:
+        tell_readers()
+    except SpecError:
+        del LOADED[plugin.name]
+        for family, members in table.items():
+            for member in members:
+                del contributed(family)[member]
+        tell_readers()
+        raise
+
+
+def _refuse_shadowing(name: str, origin: str) -> None:
+    """Raises SpecError where `import NAME` means something else already: the plug-in would hide it."""
+    found = sys.modules.get(name)
+    try:
+        file = getattr(found, "__file__", None) if found else getattr(importlib.util.find_spec(name), "origin", None)
+    except (ImportError, ValueError):
+        file = None
+    if found is None and file is None:
+        return
+    place = Path(origin)
+    if file is not None and Path(file).resolve() in (place, place / "__init__.py"):
+        return  # the folder of the file is on the path
+    text = f"its name is that of the module {name!r} ({file or 'built in'})"
+    raise SpecError(Problem(text, where=origin, hint="rename the file"))
+
+
+def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
+    """Raises SpecError where a file imports a file beside it, which would not be there on another machine."""
+    place = Path(origin)
+    if not place.is_file():
+        return
+    problems = []
+    for text in sources.values():
+        try:
+            tree = ast.parse(text)
+        except SyntaxError:
+            return  # reported when it is imported
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            for top in {each.partition(".")[0] for each in names}:
+                beside = [place.parent / f"{top}.py", place.parent / top / "__init__.py"]
+                if any(file.is_file() for file in beside) and top not in sys.stdlib_module_names | {place.stem}:
+                    problems.append(
+                        Problem(
+                            f"imports {top!r}, a file beside it, which does not travel to other machines",
+                            where=f"{origin}:{getattr(node, 'lineno', 1)}",
+                            hint=f"put both into a folder with an __init__.py, write `from . import {top}` and give "
+                            "the folder",
+                        )
+                    )
+    if problems:
+        raise SpecError(problems)
+
+
+def _imported(module: str, origin: str, sources: Mapping[str, str]) -> Any:
+    """The executed module.
+
+    Raises:
+        SpecError: it raised, with the line of the plug-in; or it takes the place of a model of timm.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = importlib.import_module(module)
+        except SpecError:
+            raise
+        except SyntaxError as err:
+            where = f"{err.filename or origin}:{err.lineno or 1}:{err.offset or 1}"
+            raise SpecError(Problem(f"is no Python: {err.msg}", where=where)) from err
+        except Exception as err:
+            files = {sys.modules[each].__file__ for each in sources if each in sys.modules} | {origin}
+            frames = [frame for frame in traceback.extract_tb(err.__traceback__) if frame.filename in files]
+            where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else origin
+            raise SpecError(Problem(f"raised {type(err).__name__}: {reason_of(err)}", where=where)) from err
+    overwritten = [str(each.message) for each in caught if str(each.message).startswith("Overwriting ")]
+    for each in caught:
+        if str(each.message) not in overwritten:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if overwritten:
+        names = ", ".join(text.split()[1] for text in overwritten)
+        text = f"registers models that timm or another plug-in has already: {names}"
+        raise SpecError(Problem(text, where=origin, hint="give them other names; the process must be started again"))
+    return found
+
+
+def _table(found: Any, origin: str) -> dict[str, dict[str, Any]]:
+    table = getattr(found, "PLUGINS", {})
+    if not isinstance(table, Mapping) or not all(isinstance(each, Mapping) for each in table.values()):
+        hint = f"write family -> name -> what it is: {_EXAMPLE}"
+        raise SpecError(Problem("PLUGINS must be a mapping of mappings", where=origin, hint=hint))
+    return {str(family): {str(name): member for name, member in each.items()} for family, each in table.items()}
+
+
+def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[Problem]:
+    for family, members in table.items():
+        if family not in FAMILIES:
+            hint = did_you_mean(family, FAMILIES)
+            yield Problem(f"PLUGINS: there is no family {family!r}", where=origin, hint=hint)
+            continue
+        for name in members:
+            if not _MEMBER.fullmatch(name):
+                hint = "letters, digits and _, a letter first"
+                yield Problem(f"PLUGINS: {name!r} cannot be the name of a member of {family!r}", origin, hint=hint)
+            elif name in own_names(family):
+                yield Problem(f"PLUGINS: archsweep has the {family} {name!r} itself", origin, hint="rename yours")
+            elif name in contributed(family):
+                other = next(each.origin for each in LOADED.values() if each.adds(family, name))
+                yield Problem(f"PLUGINS: the {family} {name!r} is that of {other} already", origin, hint="rename one")
+
+
+def _functions(found: Any, sources: Mapping[str, str]) -> list[str]:
+    """Functions that the module defines itself: one may be what the task `python` calls."""
+    return [
+        name
+        for name, value in vars(found).items()
+        if inspect.isfunction(value) and value.__module__ in sources and not name.startswith("_")
+    ]
+
+
+def _models(sources: Mapping[str, str]) -> tuple[str, ...]:
+    """Models that the modules have registered with timm."""
+    timm_models = sys.modules.get("timm.models")
+    if timm_models is None:
+        return ()
+    names: list[str] = timm_models.list_models()
+    return tuple(name for name in names if timm_models.model_entrypoint(name).__module__ in sources)

@@ -1,0 +1,107 @@
+"""A training of the user's own from the command line: on Ray, its table, its tables later without the code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+TRAIN = """
+def train(config, report):
+    value = 0.0
+    for epoch in range(1, config["epochs"] + 1):
+        value = config["net"]["width"] * epoch + 0.1 * report.seed
+        report(epoch, score=value)
+    if config["net"]["width"] == 13:
+        raise RuntimeError("unlucky")
+    return {"score": value, "params_m": 0.5 * config["net"]["width"]}
+"""
+SWEEP = """
+name: own
+baseline:
+  task:
+    name: python
+    function: my_train:train
+    config: {epochs: 3, net: {width: 2}}
+    measures: {score: {direction: maximize, unit: points, decimals: 2}}
+    epochs: 3
+space: {task.config.net.width: [4, 13]}
+design: one_factor
+seeds: 3
+"""
+SCRIPT = """
+echo "epoch 1 score $1"
+echo "{\\"score\\": $(($1 * 10 + $2))}" > out.json
+"""
+
+
+def archsweep(folder, *arguments: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "archsweep", *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "my_train.py").write_text(TRAIN)
+    (tmp_path / "own.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+def rows(path) -> dict[str, dict[str, str]]:
+    with open(path, newline="") as stream:
+        return {row["variant"]: row for row in csv.DictReader(stream)}
+
+
+@pytest.mark.slow
+def test_a_function_on_ray(folder):
+    said = archsweep(folder, "run", "own.yaml", "--plugin", "my_train.py", "--no-cache", code=3)
+    assert "the user's own code" in said
+    found = rows(folder / "runs" / "own" / "table.csv")
+    # 4 * 3 + 0.1 * seed against 2 * 3 + 0.1 * seed: every difference is 6
+    assert float(found["width=4"]["score_mean"]) == pytest.approx(12.1)
+    assert float(found["width=4"]["delta_mean"]) == pytest.approx(6.0)
+    assert float(found["width=4"]["params_m"]) == 2.0
+    ledger = [json.loads(line) for line in (folder / "runs" / "own" / "ledger.jsonl").read_text().splitlines()]
+    failed = [record["failure"] for record in ledger if record["status"] == "failed"]
+    assert {failure["message"] for failure in failed} == {"unlucky"}
+    assert all("my_train.py" in failure["traceback"] for failure in failed)
+    # Later, and without the code: the plan knows unit and direction.
+    (folder / "my_train.py").unlink()
+    assert "score (points)" in archsweep(folder, "table", "runs/own")
+    archsweep(folder, "report", "runs/own")
+
+
+@pytest.mark.slow
+def test_other_code_is_not_mixed(folder):
+    common = ("run", "own.yaml", "--plugin", "my_train.py", "--no-cache", "--engine", "in-process")
+    archsweep(folder, *common, "--limit", "2")
+    (folder / "my_train.py").write_text(TRAIN.replace("0.1 *", "0.2 *"))
+    said = archsweep(folder, *common, code=2)
+    assert "--changed retrain" in said
+    (folder / "my_train.py").write_text(TRAIN + "\n# only a remark\n")
+    archsweep(folder, *common, code=3)
+
+
+def test_a_program_runs_only_if_the_caller_allows_it(folder):
+    (folder / "train.sh").write_text(SCRIPT)
+    task = """{name: command, argv: [sh, train.sh, "{lr}", "{seed}"], config: {lr: 1},
+    measures: {score: maximize}, metrics: {json: out.json}}"""
+    text = f"name: cmd\nbaseline:\n  task: {task}\nspace: {{task.config.lr: [2]}}\ndesign: one_factor\nseeds: 2\n"
+    (folder / "cmd.yaml").write_text(text)
+    common = ("run", "cmd.yaml", "--no-cache", "--engine", "in-process")
+    said = archsweep(folder, *common, code=2)
+    assert "the sweep would start a program on this machine: sh train.sh '{lr}' '{seed}'" in said
+    assert not (folder / "runs").exists()
+    archsweep(folder, *common, "--allow-commands")
+    found = rows(folder / "runs" / "cmd" / "table.csv")
+    assert float(found["lr=2"]["score_mean"]) == 20.5
+    assert float(found["lr=2"]["delta_mean"]) == 10.0
+    (folder / "train.sh").write_text(SCRIPT + "# changed\n")
+    said = archsweep(folder, *common, "--allow-commands", "--set", "seeds=3", code=2)
+    assert "--changed retrain" in said
