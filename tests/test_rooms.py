@@ -47,7 +47,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
     ],
     "runners": [
         *("machine", "trials", "data", "launch", "tasks", "training", "planning", "search", "cache"),
-        *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "cli"),
+        *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "session", "cli"),
     ],
 }
 NEVER = {  # although the order would allow it

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
-from runners.cli.check import load_all_checked
+from runners.session.sweeps import load_all_checked
 from search_space import SpecError, SweepFile, variants
 from search_space.parsing.visible import visible, visible_lines
 from search_space.schema.task import Task
