@@ -25,7 +25,10 @@ ARROWS = {
     "runners": {"search_space", "modelzoo", "results"},
 }
 ROOMS = {  # from the ground up: a room imports only from rooms before it
-    "archsweep": ["own_packages", "version", "__main__"],
+    "archsweep": [
+        *("own_packages", "version", "sweep_source", "tables"),
+        *("planned_sweep", "opened_run", "start", "__main__"),
+    ],
     "search_space": ["parsing", "schema", "settings", "designs", "variants", "checks", "loading"],
     "modelzoo": [
         "legal_values",
