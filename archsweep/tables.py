@@ -29,7 +29,7 @@ class AblationTable(results.AblationTable):
         Numbers are numbers: a missing one is NaN, or NA in a column of whole numbers. `changes` holds mappings,
         `pruned_epochs` lists.
         """
-        return frame(_numbers(csv.columns(self)))
+        return frame(csv.values(self))
 
     def to_csv(self) -> str:
         return self._as("csv")
@@ -91,16 +91,3 @@ def frame(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
         return pandas.Series(values, dtype="object" if kinds - {str} else None)
 
     return pandas.DataFrame({name: typed(values) for name, values in columns.items()})
-
-
-def _numbers(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The columns with published numbers as numbers, where every variant has one at most."""
-    shown = {name for name in columns if name.startswith("published_")} - {"published_source"}
-    return {name: _published(values) if name in shown else values for name, values in columns.items()}
-
-
-def _published(texts: list[str]) -> list[Any]:
-    try:
-        return [float(text) if text else None for text in texts]
-    except ValueError:  # several of one variant
-        return texts

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "AsJson",
     "CacheFolder",
     "Overrides",
     "Profile",
@@ -32,6 +33,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Override one value, e.g. train.epochs=5. Repeatable."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json_output.md).")]
 CacheFolder = Annotated[
     Path | None,
     typer.Option("--cache", help="Trial cache directory. Default: $ARCHSWEEP_CACHE or ~/.cache/archsweep."),

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runners.cli.arguments import AsJson, Overrides, Profile, Study, SweepArgument
 from runners.session.sweeps import load_all_checked
+from search_space import SweepFile
 from search_space.parsing.visible import visible
 
 __all__ = ["check"]
 
 
-def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None, study: Study = None) -> None:
+def check(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    study: Study = None,
+    as_json: AsJson = False,
+) -> None:
     """Validate a sweep file; list all problems at once."""
-    for file in load_all_checked(sweep, profile, set_, study):
+    files = load_all_checked(sweep, profile, set_, study)
+    if as_json:
+        _write_json(sweep, files)
+        return
+    for file in files:
         design = file.sweep.design.name
         seeds = len(file.sweep.seeds)
         if file.sweep.search:
@@ -21,3 +36,21 @@ def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None,
         name = f"{sweep}, study {file.study}" if file.study else sweep
         then = f"`archsweep plan {sweep}` shows the variants and their cost"
         print(visible(f"{name}: ok ({design} design, {size}; {then})"))
+
+
+def _write_json(path: Path, files: Sequence[SweepFile]) -> None:
+    from runners.cli.documents.document import write_document
+    from runners.cli.documents.of_sweeps import CheckDocument, CheckedEntry
+
+    found = [
+        CheckedEntry(
+            sweep=file.sweep.name,
+            study=file.study,
+            design=file.sweep.design.name,
+            metric=file.sweep.metric,
+            seeds=list(file.sweep.seeds),
+            num_search_trials=file.sweep.num_search_trials if file.sweep.search else None,
+        )
+        for file in files
+    ]
+    write_document(CheckDocument(file=str(path), sweeps=found), sys.stdout)

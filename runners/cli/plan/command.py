@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runners.cli.arguments import (
+    AsJson,
     CacheFolder,
     Overrides,
     Profile,
@@ -51,7 +53,7 @@ def plan(
     out: Annotated[Path | None, typer.Option(help="Run directory with earlier durations. Default: as for run.")] = None,
     cache: CacheFolder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the trial cache.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/plan.md).")] = False,
+    as_json: AsJson = False,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of variants to print.")] = 200,
 ) -> None:
     """Show variants, cost, time and statistical power.
@@ -82,9 +84,11 @@ def plan(
         document = _plan_one(file, options, siblings=siblings, planned=planned, limit=limit_shown)
         documents.append(document)
     if as_json:
-        from runners.cli.plan.as_json import PLAN_JSON_VERSION
+        from runners.cli.documents.document import write_document
+        from runners.cli.documents.of_sweeps import PlanDocument, PlanEntry
 
-        print(json.dumps({"version": PLAN_JSON_VERSION, "plans": documents}, indent=1))
+        plans = [PlanEntry.model_validate(each) for each in documents]
+        write_document(PlanDocument(plans=plans), sys.stdout)
 
 
 def _plan_one(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runners.cli.arguments import RunsArgument
+from runners.cli.arguments import AsJson, RunsArgument
 from runners.cli.terminal import terminal_width
 from search_space.parsing.errors import Problem, SpecError
 
@@ -64,6 +64,7 @@ def table(
         bool, typer.Option("--glue", help="The average over runs of single tasks of GLUE, as one table.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the ablation table of one or several runs.
 
@@ -78,6 +79,9 @@ def table(
     with gc_paused():
         opened = [Run.open(run, curves=False) for run in runs]
         made = _as_asked(glue_table(opened) if glue else table_of_runs(opened), asked)
+        if as_json:
+            _write_json(made, asked, output)
+            return
         if output is None and format_ is Format.text:
             text.write_to_width(made, sys.stdout, terminal_width(sys.stdout))
             return
@@ -90,6 +94,15 @@ def table(
                 text.write_to_width(made, stream, None)
             else:
                 EXPORTERS[format_.value](made, stream)
+
+
+def _write_json(made: AblationTable, asked: _Asked, output: Path | None) -> None:
+    from runners.cli.documents.document import write_document
+    from runners.cli.documents.of_runs import table_document
+
+    if asked.format is not Format.text or output is not None:
+        raise typer.BadParameter("goes to stdout, one format at a time", param_hint="--json")
+    write_document(table_document(made), sys.stdout)
 
 
 @dataclass(frozen=True)
