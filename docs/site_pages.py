@@ -1,4 +1,5 @@
-"""MkDocs hook: pages of the site that are kept outside docs/ (the README is its home page), and the list of decisions.
+"""MkDocs hook: pages of the site that are kept outside docs/ (the README is its home page), the list of
+decisions, and all pages as one text file.
 
 A hook of MkDocs (`hooks` in mkdocs.yml). Links of a moved page are written anew; those to files that the site does not
 have become plain text.
@@ -12,23 +13,16 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from site_text import PAGES, decisions, site_text
 
 ROOT = Path(__file__).parent.parent
-PAGES = {
-    "README.md": "index.md",
-    "CHANGELOG.md": "changelog.md",
-    "CONTRIBUTING.md": "contributing.md",
-    "SECURITY.md": "security.md",
-    "benchmarks/README.md": "benchmarks.md",
-}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill the section "Decisions" with the files of docs/decisions, in their order."""
-    decisions = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
     assert config.nav is not None
     (section,) = [entry for entry in config.nav if "Decisions" in entry]
-    section["Decisions"] = [f"decisions/{name}" for name in decisions]
+    section["Decisions"] = decisions()
     return config
 
 
@@ -37,6 +31,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=relinked(text, source)))
     return files
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Write all pages as one text file beside the site."""
+    (Path(config.site_dir) / "archsweep.txt").write_text(site_text(), encoding="utf-8")
 
 
 def relinked(text: str, source: str) -> str:
