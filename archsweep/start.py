@@ -51,7 +51,8 @@ def run(
         engine: `in-process` trains one trial after the other in this process, `ray` in processes of its own.
         address: Ray cluster, `auto` or `HOST:6379`. Default: a private one that ends with the call. A cluster that
             this process is connected to is used and left running.
-        gpus_per_trial, device: in place of `resources.gpus` and `resources.device`.
+        gpus_per_trial: in place of `resources.gpus`.
+        device: in place of `resources.device`.
         overrides: further values in place of the sweep's: `{"train.epochs": 5}`.
         limit: start at most this many trainings.
         retry: `failed` runs failed trials again.

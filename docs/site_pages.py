@@ -7,8 +7,11 @@ have become plain text.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -31,6 +34,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=relinked(text, source)))
     return files
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Notebooks are executed in their folder, without the trials of earlier builds and of the user's cache."""
+    _remove_what_notebooks_wrote()
+    os.environ["ARCHSWEEP_CACHE"] = tempfile.mkdtemp(prefix="archsweep-docs-")
+
+
+def on_shutdown() -> None:
+    shutil.rmtree(os.environ["ARCHSWEEP_CACHE"], ignore_errors=True)
+    _remove_what_notebooks_wrote()
+
+
+def _remove_what_notebooks_wrote() -> None:
+    shutil.rmtree(ROOT / "docs" / "notebooks" / "runs", ignore_errors=True)
+    (ROOT / "docs" / "notebooks" / "read.html").unlink(missing_ok=True)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
