@@ -1,4 +1,5 @@
-"""MkDocs hook: pages of the site that are kept outside docs/ (the README is its home page), and the list of decisions.
+"""MkDocs hook: pages of the site that are kept outside docs/ (the README is its home page), the list of
+decisions, and all pages as one text file.
 
 A hook of MkDocs (`hooks` in mkdocs.yml). Links of a moved page are written anew; those to files that the site does not
 have become plain text.
@@ -6,29 +7,25 @@ have become plain text.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from site_text import PAGES, decisions, site_text
 
 ROOT = Path(__file__).parent.parent
-PAGES = {
-    "README.md": "index.md",
-    "CHANGELOG.md": "changelog.md",
-    "CONTRIBUTING.md": "contributing.md",
-    "SECURITY.md": "security.md",
-    "benchmarks/README.md": "benchmarks.md",
-}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill the section "Decisions" with the files of docs/decisions, in their order."""
-    decisions = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
     assert config.nav is not None
     (section,) = [entry for entry in config.nav if "Decisions" in entry]
-    section["Decisions"] = [f"decisions/{name}" for name in decisions]
+    section["Decisions"] = decisions()
     return config
 
 
@@ -37,6 +34,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=relinked(text, source)))
     return files
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Notebooks are executed in their folder, without the trials of earlier builds and of the user's cache."""
+    _remove_what_notebooks_wrote()
+    os.environ["ARCHSWEEP_CACHE"] = tempfile.mkdtemp(prefix="archsweep-docs-")
+
+
+def on_shutdown() -> None:
+    shutil.rmtree(os.environ["ARCHSWEEP_CACHE"], ignore_errors=True)
+    _remove_what_notebooks_wrote()
+
+
+def _remove_what_notebooks_wrote() -> None:
+    shutil.rmtree(ROOT / "docs" / "notebooks" / "runs", ignore_errors=True)
+    (ROOT / "docs" / "notebooks" / "read.html").unlink(missing_ok=True)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Write all pages as one text file beside the site."""
+    (Path(config.site_dir) / "archsweep.txt").write_text(site_text(), encoding="utf-8")
 
 
 def relinked(text: str, source: str) -> str:

@@ -22,6 +22,7 @@ from runners.cache.origin import Origins
 from runners.cache.reuse import for_sweep, from_siblings, reuse_records
 from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_records
 from runners.display.live import LiveView, TrialLines, progress_view
+from runners.display.notebook import NotebookView
 from runners.driver.changed_records import Changed, find_changed_records, write_fingerprints
 from runners.driver.checkpoint_cleanup import CheckpointRemover, remove_checkpoints
 from runners.driver.later_decisions import LaterDecisions
@@ -246,7 +247,7 @@ def _records_of_plan(orchestrator: Orchestrator, plan: Plan) -> list[RecordSumma
 
 def _view_of(
     orchestrator: Orchestrator, plan: Plan, console: Console | None
-) -> AbstractContextManager[LiveView | TrialLines | None]:
+) -> AbstractContextManager[LiveView | NotebookView | TrialLines | None]:
     if console is None:
         return nullcontext()
     earlier = {record.trial_id: record for record in _records_of_plan(orchestrator, plan)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from search_space.checks.section_checks import tuning_sweep
 from search_space.designs import DESIGNS
 from search_space.loading.json_schema import json_schema
-from search_space.loading.load import SweepFile, load_studies, load_sweep, load_sweep_text
+from search_space.loading.load import SweepFile, load_again, load_studies, load_sweep, load_sweep_text
 from search_space.loading.starter import template
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.attention import ATTENTION_SPECS
@@ -62,6 +62,7 @@ __all__ = [
     "did_you_mean",
     "direction_of",
     "json_schema",
+    "load_again",
     "load_studies",
     "load_sweep",
     "load_sweep_text",

@@ -25,7 +25,10 @@ ARROWS = {
     "runners": {"search_space", "modelzoo", "results"},
 }
 ROOMS = {  # from the ground up: a room imports only from rooms before it
-    "archsweep": ["own_packages", "version", "__main__"],
+    "archsweep": [
+        *("own_packages", "version", "sweep_source", "tables"),
+        *("planned_sweep", "opened_run", "start", "__main__"),
+    ],
     "search_space": ["parsing", "plugins", "schema", "settings", "designs", "variants", "checks", "loading"],
     "modelzoo": [
         "legal_values",
@@ -47,7 +50,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
     ],
     "runners": [
         *("machine", "trials", "data", "launch", "tasks", "training", "planning", "search", "cache"),
-        *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "cli"),
+        *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "session", "cli"),
     ],
 }
 NEVER = {  # although the order would allow it

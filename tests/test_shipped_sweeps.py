@@ -294,7 +294,7 @@ def smoke_trial_runs(path: Path, tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_the_depth_sweep_ends_in_a_table_with_similarity(tmp_path: Path) -> None:
     file = shipped(ROOT / "sweeps" / "deepvit" / "depth.yaml", "smoke")
-    run_sweep(make_plan(file, profile="smoke"), tmp_path / "run", engine="in-process")
+    run_sweep(make_plan(file), tmp_path / "run", engine="in-process")
     with (tmp_path / "run" / "table.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 4

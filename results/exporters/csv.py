@@ -38,16 +38,36 @@ from results.table.comparison import COSTS
 from results.table.table import AblationTable, Row
 from search_space.settings.paths import is_path
 
-__all__ = ["write"]
+__all__ = ["columns", "values", "write"]
 
 
 def write(table: AblationTable, stream: TextIO) -> None:
     """Write the table as CSV with LF line ends."""
+    found = columns(table)
+    stream.write(csv_line(found))
+    for values in zip(*found.values(), strict=True):
+        stream.write(csv_line(values))
+
+
+def columns(table: AblationTable) -> dict[str, list[Any]]:
+    """The columns of the CSV by name, as values: a number per row, None where there is none."""
     table = in_order(table)
-    columns = _chosen(table, _columns(table)) if table.csv_columns else _columns(table)
-    stream.write(csv_line(columns))
-    for row in table.rows:
-        stream.write(csv_line(cell(row) for cell in columns.values()))
+    found = _chosen(table, _columns(table)) if table.csv_columns else _columns(table)
+    return {name: [cell(row) for row in table.rows] for name, cell in found.items()}
+
+
+def values(table: AblationTable) -> dict[str, list[Any]]:
+    """The same columns with published numbers as numbers, where every variant has one at most."""
+    found = columns(table)
+    shown = {name for name in found if name.startswith("published_")} - {"published_source"}
+    return {name: _published_numbers(each) if name in shown else each for name, each in found.items()}
+
+
+def _published_numbers(texts: list[str]) -> list[Any]:
+    try:
+        return [float(text) if text else None for text in texts]
+    except ValueError:  # several of one variant
+        return texts
 
 
 def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> dict[str, Callable[[Row], Any]]:

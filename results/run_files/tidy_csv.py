@@ -27,7 +27,7 @@ from results.store.records import TrialRecord
 from results.store.run import Run
 from results.table.in_plan import trials_in_plan
 
-__all__ = ["write_curves_csv", "write_long_csv"]
+__all__ = ["curve_rows", "trial_rows", "write_curves_csv", "write_long_csv"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class _Line:
 
 def write_long_csv(run: Run, stream: TextIO) -> None:
     """Write one line per trial, in the order of the plan, then of the seeds."""
+    _write(stream, *trial_rows(run))
+
+
+def write_curves_csv(run: Run, stream: TextIO) -> None:
+    """Write one line per trial and epoch."""
+    _write(stream, *curve_rows(run))
+
+
+def trial_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
+    """The names and the rows of `trials.csv`, as values: None where there is none."""
     lines = _lines(run)
     records = [line.record for line in lines if line.record]
     paths = sorted({path for line in lines for path in line.changes} | _planned_paths(run))
@@ -78,22 +88,19 @@ def write_long_csv(run: Run, stream: TextIO) -> None:
         *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "precision", "host"),
         *("finished_at", "cached_from", "trained_by", "failure_type", "failure_message"),
     ]
-    _write(stream, header, map(cells, lines))
+    return header, map(cells, lines)
 
 
-def write_curves_csv(run: Run, stream: TextIO) -> None:
-    """Write one line per trial and epoch."""
+def curve_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
+    """The names and the rows of `curves.csv`, as values."""
     lines = _lines(run)
     metrics = sorted({name for line in lines for point in line.curve for name in point} - {"epoch"})
-    _write(
-        stream,
-        ["trial_id", "variant", "seed", "status", "epoch", *metrics],
-        (
-            [line.trial_id, line.variant, line.seed, line.status, int(point["epoch"]), *map(point.get, metrics)]
-            for line in lines
-            for point in line.curve
-        ),
+    rows = (
+        [line.trial_id, line.variant, line.seed, line.status, int(point["epoch"]), *map(point.get, metrics)]
+        for line in lines
+        for point in line.curve
     )
+    return ["trial_id", "variant", "seed", "status", "epoch", *metrics], rows
 
 
 def _write(stream: TextIO, header: list[str], rows: Iterable[Iterable[Any]]) -> None:

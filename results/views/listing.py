@@ -1,4 +1,4 @@
-"""List of a run's trials (`archsweep ls`): filter expressions, sorting, columns, text/CSV/JSON output."""
+"""List of a run's trials (`archsweep ls`): filter expressions, sorting, columns, text and CSV output."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from pydantic_core import to_json
-
 from results.markup.csv_cells import csv_line
 from results.store.run import Run
 from results.table.in_plan import trials_in_plan
 from results.views.columns import FIELDS, TrialRow, known_names, rows_of
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.expressions import OPERATIONS, Expression, ExpressionError, MissingValueError
-from search_space.parsing.visible import visible, visible_json
+from search_space.parsing.visible import visible
 from search_space.settings.paths import MISSING
 
-__all__ = ["default_columns", "listed", "num_left_out", "write_listing_csv", "write_listing_json", "write_listing_text"]
+__all__ = ["default_columns", "listed", "num_left_out", "write_listing_csv", "write_listing_text"]
 
 _LEGAL = "legal are the names of values (`archsweep ls --help`), " + OPERATIONS
 _ALIKE = 0.6
@@ -86,12 +84,6 @@ def write_listing_csv(rows: Iterable[TrialRow], columns: Sequence[str], stream: 
     stream.write(csv_line(columns))
     for row in rows:
         stream.write(csv_line(row.value(name) for name in columns))
-
-
-def write_listing_json(rows: Iterable[TrialRow], columns: Sequence[str], stream: TextIO) -> None:
-    """Write a JSON list of objects, null for missing values; NaN and infinity are strings, as in the ledger."""
-    objects = [{name: row.value(name) for name in columns} for row in rows]
-    stream.write(visible_json(to_json(objects, indent=1, inf_nan_mode="strings").decode()) + "\n")
 
 
 def _expression(text: str) -> Expression:

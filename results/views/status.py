@@ -82,6 +82,11 @@ class RunStatus:
         return len(self.running) - (self.tuning.num_running if self.tuning else 0)
 
     @property
+    def is_finished(self) -> bool:
+        """Whether every planned trial has a record."""
+        return not self.num_missing and not self.is_tuning
+
+    @property
     def is_tuning(self) -> bool:
         """Whether variants are still being tuned."""
         return self.tuning is not None and not self.tuning.is_over

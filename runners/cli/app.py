@@ -1,7 +1,8 @@
 """Command line: commands, exit codes, and error output.
 
 Exit codes: 0 all done; 1 `doctor` found a problem; 2 a sweep or a call that cannot be carried out; 3 finished with
-failed trials; 129 interrupted by a lost terminal, 130 by Ctrl-C, 143 by SIGTERM.
+failed trials; 4 and 5 of `wait`: the time is over, the run has stopped; 129 interrupted by a lost terminal, 130 by
+Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from runners.cli import (
     check_data,
     doctor,
     export_dataset,
+    guide,
     import_checkpoint,
     launch,
     models_schema_init,
@@ -27,7 +29,7 @@ from runners.cli import (
 )
 from runners.cli.plan import command as plan
 from runners.cli.plugin_option import with_plugins
-from runners.cli.views import bundle, diff, ls, report, status, table, watch
+from runners.cli.views import bundle, diff, ls, report, status, table, wait, watch
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -49,6 +51,7 @@ app.command("plan")(with_plugins(plan.plan))
 app.command("run")(with_plugins(run.run))
 app.command("status")(status.status)
 app.command("watch")(watch.watch)
+app.command("wait")(wait.wait)
 app.command("table")(with_plugins(table.table))
 app.command("report")(with_plugins(report.report))
 app.command("ls")(ls.ls)
@@ -59,6 +62,7 @@ app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
 app.command("models")(with_plugins(models_schema_init.models))
 app.add_typer(launch.app, name="launch")
+app.command("guide")(guide.guide)
 app.command("schema")(with_plugins(models_schema_init.schema))
 app.command("export-dataset")(export_dataset.export_dataset)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
@@ -109,6 +113,10 @@ def main() -> None:
 
 
 def _refuse(err: SpecError) -> NoReturn:
+    if "--json" in sys.argv[1:]:
+        from runners.cli.documents.document import refused
+
+        refused(err, sys.stdout)
     count = len(err.problems)
     print(f"archsweep: {count} problem{'s' if count > 1 else ''}\n\n{err}", file=sys.stderr)
     sys.exit(2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from runners.cli.arguments import AsJson
 from search_space import Problem, SpecError
 
 __all__ = ["cache"]
@@ -17,6 +19,7 @@ def cache(
         Path | None, typer.Option("--dir", help="Cache directory. Default: $ARCHSWEEP_CACHE or ~/.cache/archsweep.")
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Delete all cached trials.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show or clear the cache of trained trials.
 
@@ -30,10 +33,19 @@ def cache(
     if folder is None:
         raise SpecError(Problem("the cache is switched off", where="ARCHSWEEP_CACHE", hint="unset it, or give --dir"))
     folder = folder.resolve()
-    if clear:
-        print(f"{folder}: {_trials(delete(folder))} deleted")
+    deleted = delete(folder) if clear else None
+    if deleted is not None and not as_json:
+        print(f"{folder}: {_trials(deleted)} deleted")
         return
     number, num_bytes = size(folder)
+    if as_json:
+        from runners.cli.documents.document import write_document
+        from runners.cli.documents.of_sweeps import CacheDocument
+
+        mib = num_bytes / 2**20
+        found = CacheDocument(directory=str(folder), num_trials=number, mib=mib, num_deleted=deleted)
+        write_document(found, sys.stdout)
+        return
     print(f"{folder}: {_trials(number)}, {num_bytes / 2**20:.1f} MiB")
 
 

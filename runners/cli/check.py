@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
-from search_space import Problem, SpecError, SweepFile, load_studies
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runners.cli.arguments import AsJson, Overrides, Profile, Study, SweepArgument
+from runners.session.sweeps import load_all_checked
+from search_space import SweepFile
 from search_space.parsing.visible import visible
 
-__all__ = ["check", "load_all_checked"]
+__all__ = ["check"]
 
 
-def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None, study: Study = None) -> None:
+def check(
+    sweep: SweepArgument,
+    profile: Profile = None,
+    set_: Overrides = None,
+    study: Study = None,
+    as_json: AsJson = False,
+) -> None:
     """Validate a sweep file; list all problems at once."""
-    for file in load_all_checked(sweep, profile, set_, study):
+    files = load_all_checked(sweep, profile, set_, study)
+    if as_json:
+        _write_json(sweep, files)
+        return
+    for file in files:
         design = file.sweep.design.name
         seeds = len(file.sweep.seeds)
         if file.sweep.search:
@@ -23,26 +38,19 @@ def check(sweep: SweepArgument, profile: Profile = None, set_: Overrides = None,
         print(visible(f"{name}: ok ({design} design, {size}; {then})"))
 
 
-def load_all_checked(
-    path: SweepArgument, profile: str | None, overrides: list[str] | None, study: str | None = None
-) -> list[SweepFile]:
-    """The sweeps of a file, one for each of its studies, with sampler and pruner driven dry as well.
+def _write_json(path: Path, files: Sequence[SweepFile]) -> None:
+    from runners.cli.documents.document import write_document
+    from runners.cli.documents.of_sweeps import CheckDocument, CheckedEntry
 
-    Raises:
-        SpecError: everything wrong with the file.
-    """
-    files = load_studies(path, profile=profile, overrides=overrides or (), study=study)
-    problems = [problem for file in files for problem in _optuna_problems(file)]
-    if problems:
-        raise SpecError(dict.fromkeys(problems))
-    return files
-
-
-def _optuna_problems(file: SweepFile) -> list[Problem]:
-    sweep = file.sweep
-    if not (sweep.prune or sweep.search or sweep.retune):
-        return []
-    # Optuna takes half a second to import: only sweeps that name its classes pay for it.
-    from runners.search.dry_run import dry_run_problems
-
-    return [file.problem(each.path, each.message, each.hint) for each in dry_run_problems(sweep)]
+    found = [
+        CheckedEntry(
+            sweep=file.sweep.name,
+            study=file.study,
+            design=file.sweep.design.name,
+            metric=file.sweep.metric,
+            seeds=list(file.sweep.seeds),
+            num_search_trials=file.sweep.num_search_trials if file.sweep.search else None,
+        )
+        for file in files
+    ]
+    write_document(CheckDocument(file=str(path), sweeps=found), sys.stdout)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
-from runners.cli.check import load_all_checked
-from search_space import SpecError, SweepFile, variants
+from runners.cli.arguments import AsJson, Overrides, Profile, Study, SweepArgument
+from runners.session.sweeps import load_all_checked
+from search_space import Problem, SpecError, SweepFile, variants
 from search_space.parsing.visible import visible, visible_lines
 from search_space.schema.task import Task
 
@@ -26,7 +26,7 @@ def check_data(
     set_: Overrides = None,
     study: Study = None,
     data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what the datasets of a sweep hold: classes, counts, sizes, duplicates.
 
@@ -51,13 +51,23 @@ def check_data(
                 faults = tuple(err.problems)
             problems += [file.problem(f"baseline.{each.path}", each.message, each.hint) for each in faults]
     if as_json:
-        found: list[dict[str, Any]] = [survey_as_json(each) for each in surveys.values()]
-        print(json.dumps({"version": 1, "datasets": found}, indent=1))
+        _write_json([survey_as_json(each) for each in surveys.values()], list(dict.fromkeys(problems)))
+        if problems:
+            print(SpecError(dict.fromkeys(problems)), file=sys.stderr)
+            raise typer.Exit(2)
     else:
         for each in surveys.values():
             print(visible_lines("\n".join(survey_lines(each))))
     if problems:
         raise SpecError(dict.fromkeys(problems))
+
+
+def _write_json(datasets: list[dict[str, Any]], problems: list[Problem]) -> None:
+    from runners.cli.documents.document import problem_entries, write_document
+    from runners.cli.documents.of_sweeps import CheckDataDocument, DatasetEntry
+
+    found = [DatasetEntry.model_validate(each) for each in datasets]
+    write_document(CheckDataDocument(datasets=found, problems=problem_entries(problems)), sys.stdout)
 
 
 def _say(text: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from runners.cli.arguments import AsJson
 
 __all__ = ["doctor"]
 
@@ -15,7 +17,7 @@ __all__ = ["doctor"]
 def doctor(
     out: Annotated[Path, typer.Option(help="Directory of the run directories.")] = Path("runs"),
     cpus_per_trial: Annotated[float, typer.Option(min=0, help="resources.cpus of the sweep.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check whether this machine can run sweeps.
 
@@ -23,11 +25,15 @@ def doctor(
     run, perhaps with warnings. 1: a problem prevents them.
     """
     from runners.doctor import Request, diagnose
-    from search_space.parsing.visible import visible, visible_json
+    from search_space.parsing.visible import visible
 
     found = diagnose(Request(out, cpus_per_trial))
     if as_json:
-        print(visible_json(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1)))
+        from runners.cli.documents.document import write_document
+        from runners.cli.documents.of_sweeps import DoctorDocument, FindingEntry
+
+        findings = [FindingEntry(**dataclasses.asdict(finding)) for finding in found]
+        write_document(DoctorDocument(findings=findings), sys.stdout)
     else:
         width = max(len(finding.name) for finding in found)
         for finding in found:

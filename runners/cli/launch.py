@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from runners.cli.arguments import Overrides, Profile, Study, SweepArgument, run_dir_of
-from runners.cli.check import load_all_checked
+from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.launch import LAUNCHERS
 from runners.launch.launched_sweep import LaunchedSweep, launched_sweep
 from runners.machine.filesystems import check_run_location
 from runners.planning.history import read_history
+from runners.session.sweeps import load_all_checked, one_directory, run_dir_of
 from search_space import Problem, SpecError
 
 __all__ = ["app"]
@@ -148,10 +148,8 @@ def _load(
 ) -> LaunchedSweep:
     """Validate the sweep as `archsweep check` does, and read trial durations from its ledger."""
     files = load_all_checked(path, profile, set_, study)
-    if out is not None and len(files) > 1:
-        names = ", ".join(file.study for file in files)
-        raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
-    run_dirs = [run_dir_of(file, profile) for file in files]
+    one_directory(files, out)
+    run_dirs = [run_dir_of(file) for file in files]
     if warning := check_run_location(out or run_dirs[0]):
         print(f"archsweep: warning: {warning}", file=sys.stderr)
     options = ["--profile", profile] if profile else []

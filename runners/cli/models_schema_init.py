@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from runners.cli.arguments import AsJson
 from search_space import ATTENTION_SPECS, Problem, SpecError, json_schema
 
 __all__ = ["init", "models", "schema"]
@@ -15,19 +18,9 @@ __all__ = ["init", "models", "schema"]
 
 def models(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as vit_*_patch16_*.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """List attention mechanisms, options and models."""
-    if not pattern:
-        print("attention mechanisms (`arch.attention: NAME` or `{name: NAME, ...}`):")
-        for name, spec in sorted(ATTENTION_SPECS.items()):
-            print(f"  {name:12} {(spec.__doc__ or '').splitlines()[0]}")
-            for option, field in spec.model_fields.items():
-                if option != "name":
-                    default = field.get_default(call_default_factory=True)
-                    shown = list(default) if isinstance(default, tuple) else default
-                    about = f"  {field.description}" if field.description else ""
-                    print(f"      {option} = {json.dumps(shown)}{about}")
-        print()
     from modelzoo import available_models  # imports timm
 
     names = available_models(pattern)
@@ -35,16 +28,59 @@ def models(
         raise SpecError(
             Problem(f"no model matches {pattern!r}", where="archsweep models", hint="try a part of a name: vit, swin")
         )
-    if not pattern:
-        print(f"models (`arch.model`): vit, and {len(names) - 1} names of timm; `archsweep models vit` lists a part")
+    if as_json:
+        _write_models([] if pattern else sorted(ATTENTION_SPECS), names)
         return
-    for name in names:
-        print(name)
+    if pattern:
+        print("\n".join(names))
+        return
+    print("attention mechanisms (`arch.attention: NAME` or `{name: NAME, ...}`):")
+    for name in sorted(ATTENTION_SPECS):
+        print(f"  {name:12} {_about(name)}")
+        for option, default, about in _options(name):
+            print(f"      {option} = {json.dumps(default)}" + (f"  {about}" if about else ""))
+    print(f"\nmodels (`arch.model`): vit, and {len(names) - 1} names of timm; `archsweep models vit` lists a part")
 
 
-def schema() -> None:
-    """Print the JSON Schema of sweep files (for editors)."""
-    print(json.dumps(json_schema(), indent=2))
+def _about(mechanism: str) -> str:
+    return (ATTENTION_SPECS[mechanism].__doc__ or "").splitlines()[0]
+
+
+def _options(mechanism: str) -> Iterator[tuple[str, Any, str]]:
+    """Name, default and description of the options of a mechanism."""
+    for option, field in ATTENTION_SPECS[mechanism].model_fields.items():
+        if option != "name":
+            default = field.get_default(call_default_factory=True)
+            yield option, list(default) if isinstance(default, tuple) else default, field.description or ""
+
+
+def _write_models(mechanisms: Sequence[str], names: Sequence[str]) -> None:
+    from runners.cli.documents.document import write_document
+    from runners.cli.documents.of_sweeps import MechanismEntry, ModelsDocument, OptionEntry
+
+    attention = [
+        MechanismEntry(
+            name=name,
+            about=_about(name),
+            options=[OptionEntry(name=key, default=default, about=about) for key, default, about in _options(name)],
+        )
+        for name in mechanisms
+    ]
+    write_document(ModelsDocument(attention=attention, models=list(names)), sys.stdout)
+
+
+def schema(
+    verb: Annotated[
+        str, typer.Argument(metavar="[VERB]", help="Of what this verb prints with --json; `problems`: of refusals.")
+    ] = "",
+) -> None:
+    """Print the JSON Schema of sweep files (for editors), or of the JSON that a verb prints."""
+    if not verb:
+        print(json.dumps(json_schema(), indent=2))
+        return
+    from runners.cli.documents.schemas import schema_of
+
+    print(json.dumps(schema_of(verb), indent=2))
 
 
 def init(

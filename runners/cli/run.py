@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
 from archsweep.own_packages import shadowed
-from runners.cli.arguments import (
-    CacheFolder,
-    Overrides,
-    Profile,
-    Study,
-    SweepArgument,
-    knowing_runs,
-    reject_conflicting_flags,
-    run_dir_of,
-    study_run_dirs,
-)
-from runners.cli.check import load_all_checked
+from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, reject_conflicting_flags
 from runners.cli.terminal import TolerantStdout, terminal_width
-from runners.machine.filesystems import check_run_location
-from search_space import Problem, SpecError, SweepFile
-from search_space.checks.section_checks import storage_issue
+from runners.session.start_run import RunOptions, Started, Voice, prepared, started_runs
+from runners.session.sweeps import load_all_checked
+from search_space import Problem, SpecError
 from search_space.parsing.visible import visible
-from search_space.schema.tracking import OptunaSpec
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["run"]
 
@@ -123,48 +113,29 @@ def run(
     reject_conflicting_flags(cache, no_cache)
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
-    files = load_all_checked(sweep, profile, overrides, study)
-    if optuna_storage is not None:
-        files = [_mirrored(file, optuna_storage) for file in files]
-    _check_trackers(files)
-    if out is not None and len(files) > 1:
-        names = ", ".join(file.study for file in files)
-        raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
-    for file in files:
-        if warning := check_run_location(out or run_dir_of(file, profile)):
-            print(f"archsweep: warning: {warning}", file=sys.stderr)
-    siblings = study_run_dirs(sweep, files, profile, overrides)
-    files = [knowing_runs(file, siblings) for file in files]
+    options = RunOptions(
+        out=out,
+        engine=engine.value,
+        address=address,
+        retry=frozenset({retry.value} if retry else ()),
+        limit=limit,
+        cache=cache,
+        uses_cache=not no_cache,
+        changed=changed.value if changed else "refuse",
+        allow_commands=allow_commands,
+        optuna_storage=optuna_storage,
+    )
+    sweeps = prepared(load_all_checked(sweep, profile, overrides, study), options, warn=_warn)
     from runners.machine.gpus import num_gpus_here
     from runners.planning.auto_gpus import hide_unused_gpus, unused_gpus  # imports torch
 
-    if address is None and not quiet and (unused := unused_gpus(files, num_gpus_here)):
-        print(f"archsweep: {unused}", file=sys.stderr)
+    if address is None and not quiet and (unused := unused_gpus(sweeps.files, num_gpus_here)):
+        _warn(unused)
     if engine is Engine.in_process:
-        hide_unused_gpus(files)  # this process trains
-    worst, left = 0, limit
-    for file in files:
-        code, started = _run_one(
-            file,
-            out or run_dir_of(file, profile),
-            list(siblings.values()),
-            profile=profile or "",
-            engine=engine,
-            address=address,
-            retry=retry,
-            limit=left,
-            overrides=overrides,
-            cache=None if no_cache else cache,
-            uses_cache=not no_cache,
-            changed=changed.value if changed else "refuse",
-            allow_commands=allow_commands,
-            quiet=quiet,
-        )
-        worst = max(worst, code)
-        left = None if left is None else left - started
-        if code > _SIGNALLED or left == 0:
-            break
-    if worst:
+        hide_unused_gpus(sweeps.files)  # this process trains
+    console, shown = _consoles()
+    runs = started_runs(sweeps, options, _voice(console, quiet=quiet))
+    if worst := max(_reported(started, console, shown, quiet=quiet) for started in runs):
         raise typer.Exit(worst)
 
 
@@ -179,87 +150,37 @@ def _checked(gpus: str) -> str:
     raise typer.BadParameter(text, param_hint="--gpus-per-trial")
 
 
-def _mirrored(file: SweepFile, storage: str) -> SweepFile:
-    """The sweep with an Optuna study that mirrors it, in this storage whatever `track` says."""
-    if issue := storage_issue(storage):
-        raise SpecError(Problem(issue.message, where="--optuna-storage", hint=issue.hint))
-    place = storage if "://" in storage else str(Path(storage).expanduser().resolve())
-    own = next((tracker for tracker in file.sweep.track if isinstance(tracker, OptunaSpec)), OptunaSpec())
-    others = [tracker for tracker in file.sweep.track if not isinstance(tracker, OptunaSpec)]
-    track = (*others, own.model_copy(update={"storage": place}))
-    return replace(file, sweep=file.sweep.model_copy(update={"track": track}))
+def _warn(text: str) -> None:
+    print(f"archsweep: {text}", file=sys.stderr)
 
 
-def _check_trackers(files: list[SweepFile]) -> None:
-    """Raises SpecError where a library is missing that `track` needs."""
-    if any(file.sweep.track for file in files):
-        from runners.trackers import library_problems
-
-        if problems := [problem for file in files for problem in library_problems(file)]:
-            raise SpecError(dict.fromkeys(problems))
-
-
-def _run_one(
-    file: SweepFile,
-    run_dir: Path,
-    siblings: list[Path],
-    *,
-    profile: str,
-    engine: Engine,
-    address: str | None,
-    retry: Retry | None,
-    limit: int | None,
-    overrides: list[str],
-    cache: Path | None,
-    uses_cache: bool,
-    changed: Literal["refuse", "retrain", "keep"],
-    allow_commands: bool,
-    quiet: bool,
-) -> tuple[int, int]:
-    """Runs one sweep and prints its table; returns the exit code and how many trials were started."""
-    # Heavy from here on: torch, timm and Ray.
+def _consoles() -> tuple[Console, TextIO]:
+    """Where progress and the table go."""
     from rich.console import Console
 
-    from results import Run, ablation_table
-    from results.exporters.text import write_to_width
-    from runners.cache.origin import Origins
-    from runners.cache.trial_cache import TrialCache, device_of
-    from runners.engines import gpus_of_engine
-    from runners.machine.user_cache import default_directory
-    from runners.planning.plan import make_plan
-    from runners.run_sweep import run_sweep
-
     out, err = (cast("TextIO", TolerantStdout(stream)) for stream in (sys.stdout, sys.stderr))
-    console = Console(file=err)
-    memory = (cache or default_directory()) if uses_cache else None
+    return Console(file=err), out
 
+
+def _voice(console: Console, *, quiet: bool) -> Voice:
     def say(text: str) -> None:
         console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
-    made = make_plan(file, profile=profile, say=say, num_gpus=lambda: gpus_of_engine(engine.value, address))
-    origins = Origins(made.sweep.resources, say=say)
-    for note in dict.fromkeys(note for each in made.data() for note in each.notes):
-        console.print(visible(f"data: {note}"), style="yellow", markup=False, soft_wrap=True)
-    for entry in made.dropped:
-        text = visible(f"dropped: {entry.variant.name}: {'; '.join(entry.reasons)}")
-        console.print(text, style="yellow", markup=False)
-    result = run_sweep(
-        made,
-        run_dir,
-        engine=engine.value,
-        address=address,
-        retry=frozenset({retry.value} if retry else ()),
-        limit=limit,
-        overrides=overrides,
-        siblings=siblings,
-        cache=TrialCache(memory.resolve(), device_of(made), origins) if memory else None,
-        changed=changed,
-        allow_commands=allow_commands,
-        console=None if quiet else console,
-    )
-    if result.interrupted and result.signal == signal.SIGHUP:
-        return _SIGNALLED + result.signal, result.started  # the terminal is gone
-    if result.counts:
+    def remark(text: str) -> None:
+        console.print(visible(text), style="yellow", markup=False, soft_wrap=True)
+
+    return Voice(say, remark, _warn, None if quiet else console)
+
+
+def _reported(started: Started, console: Console, out: TextIO, *, quiet: bool) -> int:
+    """Print the table of a run that was started; returns the exit code."""
+    from results import Run, ablation_table
+    from results.exporters.text import write_to_width
+
+    outcome, run_dir = started.outcome, started.path
+    if outcome.interrupted and outcome.signal == signal.SIGHUP:
+        return _SIGNALLED + outcome.signal  # the terminal is gone
+    if outcome.counts:
         opened = Run.open(run_dir, curves=False)
         write_to_width(ablation_table(opened.plan, opened.records), out, terminal_width(sys.stdout))
         out.flush()
@@ -267,17 +188,17 @@ def _run_one(
         console.print(
             f"run directory: {run_dir}  (table.csv, table.md, trials.csv, curves.csv)", markup=False, style="dim"
         )
-    if result.interrupted:
-        left = f"{result.remaining} trials left; run the same command again to continue"
+    if outcome.interrupted:
+        left = f"{outcome.remaining} trials left; run the same command again to continue"
         console.print(f"interrupted: {left}", markup=False, style="bold")
-        return _SIGNALLED + result.signal, result.started
-    if result.counts["failed"]:
-        text = f"{result.counts['failed']} trials failed; `archsweep status {run_dir}` shows why; --retry failed"
+        return _SIGNALLED + outcome.signal
+    if outcome.counts["failed"]:
+        text = f"{outcome.counts['failed']} trials failed; `archsweep status {run_dir}` shows why; --retry failed"
         console.print(text, markup=False, style="bold red")
-        return 3, result.started
-    if result.remaining:
-        console.print(f"{result.remaining} trials remain; run without --limit to finish", markup=False)
-    if not result.counts and not result.started:
+        return 3
+    if outcome.remaining:
+        console.print(f"{outcome.remaining} trials remain; run without --limit to finish", markup=False)
+    if not outcome.counts and not outcome.started:
         console.print("no trial was run", markup=False, style="bold red")
-        return 2, 0
-    return 0, result.started
+        return 2
+    return 0

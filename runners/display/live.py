@@ -1,8 +1,8 @@
-"""Progress display of a running sweep: a live view on a terminal, one line per finished trial elsewhere."""
+"""Progress display of a running sweep: a live view on a terminal, HTML in a notebook, one line per finished trial
+elsewhere."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,63 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from results import RecordSummary, TrialRecord
+from runners.display.notebook import NotebookView, in_notebook
+from runners.display.tally import Tally
 from runners.trials.assignment import Assignment, Place
-from runners.trials.objectives import objective, objective_name
-from search_space import METRICS
+from runners.trials.objectives import objective
 from search_space.parsing.visible import visible
 
 __all__ = ["LiveView", "TrialLines", "progress_view"]
-
-
-class _Tally:
-    """Running totals: counts by status, best trial and estimated time left."""
-
-    def __init__(self, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
-        self.metric = METRICS[metric]
-        self.planned = planned
-        self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0, "preempted": 0}
-        self.best: TrialRecord | RecordSummary | None = None
-        self._began = time.monotonic()
-        self._ended_now = 0
-        for record in earlier.values():
-            self._count(record)
-
-    @property
-    def done(self) -> int:
-        return self.counts["completed"] + self.counts["pruned"] + self.counts["failed"]
-
-    @property
-    def eta_seconds(self) -> float | None:
-        if not self._ended_now:
-            return None
-        return (time.monotonic() - self._began) / self._ended_now * max(0, self.planned - self.done)
-
-    def end(self, record: TrialRecord) -> None:
-        self._ended_now += 1
-        self._count(record)
-
-    def value(self, record: TrialRecord | RecordSummary) -> float | None:
-        return objective(record.metrics, self.metric.name)
-
-    def name(self, metrics: Mapping[str, float]) -> str:
-        """Name of what `value` gives: a value of the validation split is not shown as one of the test split."""
-        return objective_name(metrics, self.metric.name)
-
-    def _count(self, record: TrialRecord | RecordSummary) -> None:
-        self.counts[record.status] += 1
-        value = self.value(record)
-        if record.status != "completed" or value is None:
-            return
-        best = self.value(self.best) if self.best else None
-        sign = 1 if self.metric.direction == "maximize" else -1
-        if best is None or sign * value > sign * best:
-            self.best = record
-
-    def show(self, value: float | None) -> str:
-        if value is None:
-            return ""
-        unit = " %" if self.metric.unit == "%" else ""
-        return f"{value:.{self.metric.decimals}f}{unit}"
 
 
 class TrialLines:
@@ -77,7 +27,7 @@ class TrialLines:
 
     def __init__(self, console: Console, *, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
         self._console = console
-        self._tally = _Tally(planned, earlier, metric)
+        self._tally = Tally(planned, earlier, metric)
 
     def on_trial_start(self, assignment: Assignment) -> None:
         pass
@@ -111,7 +61,7 @@ class LiveView:
     def __init__(
         self, console: Console, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
     ) -> None:
-        self._tally = _Tally(planned, earlier, metric)
+        self._tally = Tally(planned, earlier, metric)
         self._title = title
         self._running: dict[str, tuple[int, Assignment, Mapping[str, float]]] = {}
         self._live = Live(
@@ -152,17 +102,11 @@ class LiveView:
             Text(self._title, style="bold"),
             ProgressBar(total=max(1, tally.planned), completed=tally.done, width=30),
             f"{tally.done}/{tally.planned} trials",
-            self._eta(),
+            tally.time_left,
         )
-        counts = [f"{len(running)} running", f"{tally.counts['completed']} completed"]
-        counts += [
-            f"{tally.counts[status]} {status}" for status in ("pruned", "failed", "infeasible") if tally.counts[status]
-        ]
-        lines = [head, Text("  ".join(counts))]
+        lines = [head, Text("  ".join(tally.count_texts(len(running))))]
         if tally.best:
-            best = tally.show(tally.value(tally.best))
-            name = tally.name(tally.best.metrics)
-            lines.append(Text(f"best so far: {name} {best}  {visible(tally.best.variant)}, seed {tally.best.seed}"))
+            lines.append(Text(tally.best_text))
         if running:
             lines.append(self._workers(running))
         return Group(*lines)
@@ -182,26 +126,21 @@ class LiveView:
             table.add_row(str(slot), Text(visible(assignment.variant.name)), str(assignment.spec.seed), epoch, value)
         return table
 
-    def _eta(self) -> str:
-        seconds = self._tally.eta_seconds
-        if seconds is None:
-            return ""
-        minutes, rest = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"about {hours} h {minutes:02} min left" if hours else f"about {minutes}:{rest:02} left"
-
 
 @contextmanager
 def progress_view(
     console: Console, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
-) -> Iterator[LiveView | TrialLines]:
-    """The observer that suits the console: a live view on a terminal, lines elsewhere.
+) -> Iterator[LiveView | NotebookView | TrialLines]:
+    """The observer that suits the console: a live view on a terminal, HTML in a notebook, lines elsewhere.
 
     Args:
         planned: trials that the sweep asks for.
         earlier: trial id -> summary of trials that have a record already.
     """
-    if not console.is_terminal:
+    if in_notebook():
+        with NotebookView(title=title, planned=planned, earlier=earlier, metric=metric) as view:
+            yield view
+    elif not console.is_terminal:
         yield TrialLines(console, planned=planned, earlier=earlier, metric=metric)
     else:
         with LiveView(console, title=title, planned=planned, earlier=earlier, metric=metric) as view:

@@ -61,7 +61,6 @@ class Plan:
     """
 
     file: SweepFile
-    profile: str = ""
     entries: list[Entry] = field(default_factory=list)
     say: Say = lambda text: None
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -72,6 +71,10 @@ class Plan:
     @property
     def sweep(self) -> Sweep:
         return self.file.sweep
+
+    @property
+    def profile(self) -> str:
+        return self.file.profile
 
     @property
     def variants(self) -> list[Variant]:
@@ -294,9 +297,7 @@ def _retuned(sweep: Sweep) -> Retuned | None:
     )
 
 
-def make_plan(
-    file: SweepFile, *, profile: str = "", say: Say = lambda text: None, num_gpus: Callable[[], int] = num_gpus_here
-) -> Plan:
+def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callable[[], int] = num_gpus_here) -> Plan:
     """Enumerate, check and cost the variants of a sweep, and look at their data, without training.
 
     Args:
@@ -307,7 +308,7 @@ def make_plan(
         SpecError: training options or model options that cannot be trained, missing data, a baseline that cannot be
             built, or no variant left.
     """
-    plan = Plan(with_gpus_found(file, num_gpus, say=say), profile, say=say)
+    plan = Plan(with_gpus_found(file, num_gpus, say=say), say=say)
     sweep = plan.sweep
     if of_baseline := plan.training_relations(sweep.baseline):
         raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])

@@ -29,18 +29,24 @@ from search_space.schema.pydantic_errors import Fault, dotted, explain
 from search_space.schema.sweep import Sweep
 from search_space.schema.tracking import OptunaSpec, TensorBoardSpec, TrackerSpec
 
-__all__ = ["SweepFile", "load_studies", "load_sweep", "load_sweep_text"]
+__all__ = ["SweepFile", "load_again", "load_studies", "load_sweep", "load_sweep_text"]
 
 
 @dataclass(frozen=True)
 class SweepFile:
-    """Sweep with its source, so that later stages can report problems with their location."""
+    """Sweep with its source, so that later stages can report problems with their location.
+
+    Attributes:
+        profile, overrides: what was laid over the file (see `load_sweep`).
+    """
 
     sweep: Sweep
-    text: str
+    text: str = field(repr=False)
     path: str
     root: Node = field(repr=False)
     study: str = ""
+    profile: str = ""
+    overrides: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -98,6 +104,16 @@ def load_sweep_text(
     return _only(_load_all(root, problems, name, profile, tuple(overrides), study))
 
 
+def load_again(file: SweepFile, *, overrides: Iterable[str] = (), study: str | None = None) -> list[SweepFile]:
+    """The sweeps of a file that has been read, all of its studies or the given one, from its text as it was then.
+
+    Args:
+        overrides: `path=value`, applied after those that the file was loaded with.
+    """
+    root, problems = read_text(file.text, file.path)
+    return _load_all(root, problems, file.path, file.profile or None, (*file.overrides, *overrides), study)
+
+
 def _only(files: list[SweepFile]) -> SweepFile:
     if len(files) > 1:
         names = ", ".join(file.study for file in files)
@@ -116,7 +132,8 @@ def _load_all(
     sweeps: dict[str, Sweep] = {}
     for each in studies:
         try:
-            file = replace(_load(studies[each], problems, name, profile, overrides), study=each)
+            file = _load(studies[each], problems, name, profile, overrides)
+            file = replace(file, study=each, profile=profile or "", overrides=tuple(overrides))
         except SpecError as err:
             found += err.problems if each in chosen else ()
             continue

@@ -9,9 +9,7 @@ from runners.planning.forecast import Detectable, Forecast, VariantForecast
 from search_space import METRICS
 from search_space.designs.fractional import alias_structure
 
-__all__ = ["PLAN_JSON_VERSION", "plan_as_json"]
-
-PLAN_JSON_VERSION = 1
+__all__ = ["plan_as_json"]
 
 
 def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, warnings: list[str]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runners.cli.arguments import RunArgument
+from runners.cli.arguments import AsJson, RunArgument
 
 __all__ = ["bundle", "verify"]
 
@@ -33,6 +34,7 @@ def verify(
     bundle_: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="A file of `archsweep bundle`.", show_default=False)
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Check a bundle: hashes, ids of all records, and every table made again from the records.
 
@@ -41,6 +43,13 @@ def verify(
     from results.run_files.bundle import verify_bundle
 
     found = verify_bundle(bundle_)
+    if as_json:
+        from runners.cli.documents.document import write_document
+        from runners.cli.documents.of_runs import VerifyDocument
+
+        counts = {name: getattr(found, name) for name in ("num_trials", "num_missing", "num_fingerprints")}
+        write_document(VerifyDocument(bundle=str(bundle_), sha256=found.digest, **counts), sys.stdout)
+        return
     missing = f", {found.num_missing} of the plan missing" if found.num_missing else ""
     print(f"{bundle_}: verified: {_trials(found.num_trials)}{missing}; all tables follow from the records")
     if found.num_fingerprints != 1:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runners.cli.arguments import RunsArgument
+from runners.cli.arguments import AsJson, RunsArgument
 from runners.cli.terminal import terminal_width
 from search_space.parsing.errors import Problem, SpecError
 
@@ -64,6 +64,7 @@ def table(
         bool, typer.Option("--glue", help="The average over runs of single tasks of GLUE, as one table.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the ablation table of one or several runs.
 
@@ -78,6 +79,9 @@ def table(
     with gc_paused():
         opened = [Run.open(run, curves=False) for run in runs]
         made = _as_asked(glue_table(opened) if glue else table_of_runs(opened), asked)
+        if as_json:
+            _write_json(made, asked, output)
+            return
         if output is None and format_ is Format.text:
             text.write_to_width(made, sys.stdout, terminal_width(sys.stdout))
             return
@@ -90,6 +94,15 @@ def table(
                 text.write_to_width(made, stream, None)
             else:
                 EXPORTERS[format_.value](made, stream)
+
+
+def _write_json(made: AblationTable, asked: _Asked, output: Path | None) -> None:
+    from runners.cli.documents.document import write_document
+    from runners.cli.documents.of_runs import table_document
+
+    if asked.format is not Format.text or output is not None:
+        raise typer.BadParameter("goes to stdout, one format at a time", param_hint="--json")
+    write_document(table_document(made), sys.stdout)
 
 
 @dataclass(frozen=True)
@@ -106,61 +119,32 @@ class _Asked:
     transpose: bool | None
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """The options read, for the check of their names. `rename` and `digits` are those of the command line alone."""
-
-    columns: tuple[str, ...]
-    rename: dict[str, str]
-    digits: dict[str, int]
-    sort: str | None
-    label: str | None
-    caption: str | None
-
-
 def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
     """The table with the format of the command line laid over that of the sweep.
 
     Raises:
         SpecError: an option cannot be read, names no column, or has no effect in the output format.
     """
-    from search_space.settings.table_columns import LEGAL_METRICS, is_left_out, table_issues
+    from results.table.table_options import TableOptions, option_problems, with_options
 
     problems: list[Problem] = list(_without_effect(asked))
     rename, digits = _pairs(asked.rename, problems), _digits(asked.digits, problems)
     given = None if asked.columns is None else tuple(name.strip() for name in asked.columns.split(",") if name.strip())
     if given == ():
         problems.append(Problem("names no column", where="--columns", hint="for example --columns variant,top1,delta"))
-    stored = made.format
-    columns = given or stored.columns
-    sort, label, caption = (
-        getattr(stored, name) if (value := getattr(asked, name)) is None else value
-        for name in ("sort", "label", "caption")
+    options = TableOptions(
+        columns=given,
+        rename=rename,
+        digits=digits,
+        sort=asked.sort,
+        label=asked.label,
+        caption=asked.caption,
+        transpose=asked.transpose,
     )
-    chosen = _Chosen(columns, rename, digits, sort, label, caption)
-    measured = {made.metric.name, *(name for row in made.rows for name in row.metrics)}
-    has_results = any(row.metrics for row in made.rows)
-    for issue in table_issues(
-        chosen,
-        metrics=measured,
-        components=made.components,
-        paths={path for row in made.rows for path in row.changes},
-        legal_metrics=measured if has_results and given else LEGAL_METRICS,
-    ):
-        problems.append(Problem(issue.message, where=f"--{issue.path[0]}", hint=issue.hint))
+    problems += option_problems(made, options, prefix="--")
     if problems:
         raise SpecError(problems)
-    fits = {name: text for name, text in stored.rename.items() if not is_left_out(name, columns)}
-    update = {
-        "columns": columns,
-        "rename": fits | rename,
-        "digits": stored.digits | digits,
-        "sort": sort,
-        "label": label,
-        "caption": caption,
-        "transpose": stored.transpose if asked.transpose is None else asked.transpose,
-    }
-    return replace(made, format=stored.model_copy(update=update), csv_columns=given or ())
+    return with_options(made, options)
 
 
 def _without_effect(asked: _Asked) -> Iterator[Problem]:

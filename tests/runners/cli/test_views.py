@@ -36,7 +36,15 @@ def test_a_list_in_the_formats_for_people_and_spreadsheets(archsweep, run_dir, o
 
 def test_a_list_for_machines(archsweep, run_dir):
     done = archsweep("ls", run_dir, "--columns", "seed, arch.depth", "--filter", "top1 > 91", "--json", cwd=run_dir)
-    assert (done.returncode, json.loads(done.stdout)) == (0, [{"seed": 0, "arch.depth": 6}])
+    assert (done.returncode, json.loads(done.stdout)) == (
+        0,
+        {
+            "schema": "archsweep.ls/1",
+            "columns": ["seed", "arch.depth"],
+            "trials": [{"seed": 0, "arch.depth": 6}],
+            "num_left_out": 0,
+        },
+    )
 
 
 def test_two_formats_at_once_are_refused(archsweep, run_dir):
@@ -57,6 +65,6 @@ def test_differences_for_machines_are_strict_json(archsweep, run_dir):
         {"name": "odd", "id": "id-odd", "trials": ["odd-0"]},
     )
     assert found["spec"] == [{"name": "arch.depth", "a": 6, "b": None, "delta": None, "unit": ""}]
-    assert found["outcome"] == [{"name": "top1", "a": 91.5, "b": "NaN", "delta": "NaN", "unit": "%"}]
-    assert found["paired"] == [{"metric": "top1", "unit": "%", "by_seed": [[0, "NaN"]], "mean": "NaN", "std": None}]
+    assert found["outcome"] == [{"name": "top1", "a": 91.5, "b": None, "delta": None, "unit": "%"}]
+    assert found["paired"] == [{"metric": "top1", "unit": "%", "by_seed": [[0, None]], "mean": None, "std": None}]
     assert found["surroundings"] == []

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from runners.cli.documents.schemas import schema_of
 from runners.doctor import CHECKS, Request, diagnose
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +42,9 @@ def test_what_is_wrong_is_found_and_ends_with_1(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1, done.stderr
-    found = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schema_of("doctor"))
+    found = {finding["name"]: finding for finding in document["findings"]}
     assert found["cpus"]["text"].startswith("1")
     disk = found["disk"]
     assert (disk["state"], disk["text"], disk["remedy"]) == (

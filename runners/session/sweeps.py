@@ -1,0 +1,94 @@
+"""The sweeps of a file as `run` and `plan` take them: validated, each with its run directory.
+
+Free of heavy imports: `archsweep check` answers at once, also where torch is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from search_space import Problem, SpecError, SweepFile, load_again, load_studies
+from search_space.checks.section_checks import storage_issue
+from search_space.schema.tracking import OptunaSpec
+
+__all__ = [
+    "check_optuna",
+    "knowing_runs",
+    "load_all_checked",
+    "mirrored",
+    "one_directory",
+    "run_dir_of",
+    "study_run_dirs",
+]
+
+
+def load_all_checked(
+    path: str | Path, profile: str | None, overrides: Iterable[str] | None, study: str | None = None
+) -> list[SweepFile]:
+    """The sweeps of a file, one for each of its studies, with sampler and pruner driven dry as well.
+
+    Raises:
+        SpecError: everything wrong with the file.
+    """
+    files = load_studies(path, profile=profile, overrides=overrides or (), study=study)
+    check_optuna(files)
+    return files
+
+
+def check_optuna(files: Sequence[SweepFile]) -> None:
+    """Raises SpecError where Optuna refuses the sampler or the pruner of a sweep."""
+    problems = [problem for file in files for problem in _optuna_problems(file)]
+    if problems:
+        raise SpecError(dict.fromkeys(problems))
+
+
+def _optuna_problems(file: SweepFile) -> list[Problem]:
+    sweep = file.sweep
+    if not (sweep.prune or sweep.search or sweep.retune):
+        return []
+    # Optuna takes half a second to import: only sweeps that name its classes pay for it.
+    from runners.search.dry_run import dry_run_problems
+
+    return [file.problem(each.path, each.message, each.hint) for each in dry_run_problems(sweep)]
+
+
+def run_dir_of(file: SweepFile) -> Path:
+    """`runs/NAME` or `runs/NAME-PROFILE`."""
+    return Path("runs") / (file.sweep.name + (f"-{file.profile}" if file.profile else ""))
+
+
+def study_run_dirs(file: SweepFile) -> dict[str, Path]:
+    """Run directory of every study of the sweep file, of which `file` is one; empty where it has no studies."""
+    return {each.study: run_dir_of(each) for each in load_again(file)} if file.study else {}
+
+
+def knowing_runs(file: SweepFile, siblings: Mapping[str, Path]) -> SweepFile:
+    """The sweep with the places of runs whose weights it may begin with: workers have another working directory."""
+    written = file.sweep.resources
+    runs = {**{name: str(path.resolve()) for name, path in siblings.items()}, **written.study_runs}
+    resources = written.model_copy(update={"study_runs": runs, "runs_dir": written.runs_dir or str(Path.cwd())})
+    return replace(file, sweep=file.sweep.model_copy(update={"resources": resources}))
+
+
+def one_directory(files: Sequence[SweepFile], out: Path | None) -> None:
+    """Raises SpecError where one run directory is asked for several studies."""
+    if out is not None and len(files) > 1:
+        names = ", ".join(file.study for file in files)
+        raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
+
+
+def mirrored(file: SweepFile, storage: str) -> SweepFile:
+    """The sweep with an Optuna study that mirrors it, in this storage whatever `track` says.
+
+    Raises:
+        SpecError: Optuna has no such storage.
+    """
+    if issue := storage_issue(storage):
+        raise SpecError(Problem(issue.message, where="--optuna-storage", hint=issue.hint))
+    place = storage if "://" in storage else str(Path(storage).expanduser().resolve())
+    own = next((tracker for tracker in file.sweep.track if isinstance(tracker, OptunaSpec)), OptunaSpec())
+    others = [tracker for tracker in file.sweep.track if not isinstance(tracker, OptunaSpec)]
+    track = (*others, own.model_copy(update={"storage": place}))
+    return replace(file, sweep=file.sweep.model_copy(update={"track": track}))
