@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from search_space.parsing.errors import Problem, SpecError
+from search_space.plugins.plugin import LOADED
 
 __all__ = ["FAMILIES", "contributed", "extended", "listed", "on_change", "own_names", "tell_readers"]
 
@@ -47,8 +48,15 @@ def extended(family: str, own: dict[str, T]) -> MutableMapping[str, T]:
     """
     _OWN[family] |= set(own)
     if taken := sorted(_OWN[family] & set(_CONTRIBUTED[family])):
-        names = ", ".join(taken)
-        raise SpecError(Problem(f"a plug-in adds the {family} {names}, which archsweep has itself", hint="rename it"))
+        problems = [
+            Problem(
+                f"PLUGINS: archsweep has the {family} {name!r} itself",
+                where=next((plugin.origin for plugin in LOADED.values() if plugin.adds(family, name)), ""),
+                hint="rename yours",
+            )
+            for name in taken
+        ]
+        raise SpecError(problems)
     return ChainMap(own, _CONTRIBUTED[family])
 
 
