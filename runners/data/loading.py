@@ -20,10 +20,11 @@ from runners.data.images.loading import describe_images, load_images
 from runners.data.sharding import Share
 from runners.data.text.loading import describe_text, load_text
 from runners.data.views.loading import describe_views, load_views
+from search_space.plugins import contributed
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["IN_MEMORY_BYTES", "TASK_DATA", "TaskData", "describe_dataset", "load_data"]
+__all__ = ["IN_MEMORY_BYTES", "TASK_DATA", "TaskData", "data_of", "describe_dataset", "load_data"]
 
 IN_MEMORY_BYTES = 1 << 30
 
@@ -46,6 +47,13 @@ TASK_DATA: dict[str, TaskData] = {
 """`task.name` -> its data."""
 
 
+def data_of(name: str) -> TaskData:
+    """Data of a task. That of a plug-in has its attribute `data`, or images with a label each."""
+    if name in TASK_DATA:
+        return TASK_DATA[name]
+    return getattr(contributed("task")[name], "data", TASK_DATA["classification"])
+
+
 def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> DataInfo:
     """Sizes and counts of the task's dataset; reads the labels and the headers of the images, and decodes none.
 
@@ -53,7 +61,7 @@ def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = I
         SpecError: the data is missing, its labels are no numbers of classes, or it cannot be split as requested; the
             message says what to do.
     """
-    return TASK_DATA[task.name].describe(task, resources, in_memory_bytes=in_memory_bytes)
+    return data_of(task.name).describe(task, resources, in_memory_bytes=in_memory_bytes)
 
 
 def load_data(
@@ -82,7 +90,7 @@ def load_data(
     if info is None:
         info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     shared = {"img_size": img_size, "seed": seed, "share": share, "info": info}
-    data = TASK_DATA[task.name].load(task, train, resources, device, **shared, **options)
+    data = data_of(task.name).load(task, train, resources, device, **shared, **options)
     if train.steps is None:
         return data
     return replace(data, train=EqualParts(data.train, train.steps // train.epochs))

@@ -18,13 +18,14 @@ __all__ = ["faults_of_member", "member_failed", "place_in_plugin", "plugin_that_
 
 _CLASSES = {
     "attention": "a class on archsweep.testing.TokenAttention",
-    "design": "a class with the methods `candidates` and `count`",
+    "design": "a class with the method candidates(sweep)",
     "pruner": "a class on optuna.pruners.BasePruner",
     "sampler": "a class on optuna.samplers.BaseSampler",
     "task": "a class with the attribute `spec` and the methods of runners.tasks.Task",
 }
 _BASES = {"pruner": "BasePruner", "sampler": "BaseSampler"}
-_METHODS = {"design": ("candidates", "count"), "task": ("load", "prepare", "evaluate")}
+_METHODS = {"design": ("candidates",), "task": ("build", "loss", "metrics")}
+_PREFIXES = ("builtin", "coco", "folder", "glue", "hfds", "hfids", "masks", "text", "tfds", "torch", "wds")
 _CALLS = {
     "dataset": ("split, data_dir", "a class or function (split, data_dir, options)", 2),
     "exporter": ("table, stream", "a function write(table, stream)", 2),
@@ -47,13 +48,47 @@ def faults_of_member(family: str, name: str, member: Any, origin: str) -> Iterat
         if lacking:
             text = f"{at} has no method {' and no method '.join(lacking)}"
             yield Problem(text, where=origin, hint=f"it must be {_CLASSES[family]}")
+        if family == "task":
+            yield from _faults_of_task(at, name, member, origin)
+    elif family == "metric":
+        yield from _faults_of_metric(at, name, member, origin)
     elif family in _CALLS:
+        prefix = name.partition("/")[0]
+        if family == "dataset" and prefix in _PREFIXES and name != prefix:
+            text = f"{at}: names below {prefix}/ are archsweep's own"
+            yield Problem(text, where=origin, hint="begin it with a name of yours: my_lab/cells")
         given, meaning, count = _CALLS[family]
         if not callable(member):
             yield Problem(f"{at} must be {meaning}, but is {_kind(member)}", where=origin)
         elif not _takes(member, count):
             text = f"{at} cannot be called with ({given})"
             yield Problem(text, where=origin, hint=f"it must be {meaning}")
+
+
+def _faults_of_task(at: str, name: str, member: Any, origin: str) -> Iterator[Problem]:
+    spec: Any = getattr(member, "spec", None)
+    bases = getattr(spec, "__mro__", ())
+    if "TaskSpec" not in (each.__name__ for each in bases):
+        hint = "spec = MySpec, a class on search_space.schema.tasks.image_task.ImageTaskSpec"
+        yield Problem(f"{at} has no `spec`", where=origin, hint=hint)
+        return
+    if spec.model_fields["name"].default != name:
+        yield Problem(f"{at}: its spec has another name", where=origin, hint=f'name: Literal["{name}"] = "{name}"')
+    if not getattr(spec, "metrics", ()):
+        hint = 'metrics: ClassVar[tuple[str, ...]] = ("mse",)'
+        yield Problem(f"{at}: its spec names no metrics", where=origin, hint=hint)
+
+
+def _faults_of_metric(at: str, name: str, member: Any, origin: str) -> Iterator[Problem]:
+    # By its attributes: the class itself is in a room above.
+    if not callable(getattr(member, "compute", None)) or not hasattr(member, "direction"):
+        hint = 'PredictionMetric("name", "%", "maximize", 2, "its meaning", compute=function)'
+        yield Problem(f"{at} must be a PredictionMetric, but is {_kind(member)}", where=origin, hint=hint)
+    elif member.name != name:
+        yield Problem(f"{at} has the name {member.name!r} itself", where=origin, hint="write one name twice")
+    elif member.direction not in ("maximize", "minimize"):
+        text = f"{at} has the direction {member.direction!r}"
+        yield Problem(text, where=origin, hint="write 'maximize' or 'minimize'")
 
 
 def _kind(member: Any) -> str:

@@ -40,7 +40,7 @@ def type_(tmp_path):
     def type_here(*arguments: object, returns: int = 0) -> subprocess.CompletedProcess[str]:
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
             "COLUMNS": "120",
             "NO_COLOR": "1",
             "ARCHSWEEP_CACHE": "off",
