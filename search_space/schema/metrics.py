@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-__all__ = ["COST_NAMES", "METRICS", "RANKED", "Direction", "Metric", "direction_of"]
+from search_space.plugins.families import extended
+
+__all__ = ["COST_NAMES", "METRICS", "RANKED", "Direction", "Metric", "NamesOf", "PredictionMetric", "direction_of"]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -25,7 +28,21 @@ class Metric:
     """Whether it is a share of the test images, so that it changes in steps of one image."""
 
 
-METRICS: dict[str, Metric] = {
+@dataclass(frozen=True)
+class PredictionMetric(Metric):
+    """Metric of a plug-in: of a classifier's predictions for a whole split.
+
+    Attributes:
+        compute: function of `runners.tasks.metrics.predictions.Predictions`: the value in `unit`, or None where it is
+            undefined. It must not depend on the order of the images.
+        needs_logits: not computed where the logits of the split are too many to keep.
+    """
+
+    compute: Callable[[Any], float | None] = field(kw_only=True)
+    needs_logits: bool = field(default=False, kw_only=True)
+
+
+_OWN_METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100), True),
@@ -104,7 +121,27 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-RANKED = tuple(name for name, metric in METRICS.items() if metric.direction is not None)
+METRICS: Mapping[str, Metric] = extended("metric", _OWN_METRICS)
+"""Name -> metric, those of plug-ins included."""
+
+
+class NamesOf(Collection[str]):
+    """Names that follow from a table which grows when a plug-in is loaded."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == each for each in self._names())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._names())
+
+
+RANKED = NamesOf(lambda: (name for name, metric in METRICS.items() if metric.direction is not None))
 """Metrics with a direction, for the ranking of a table and as objectives of a search."""
 
 COST_NAMES = ("gmacs", "params_m")

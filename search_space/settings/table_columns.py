@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from search_space.parsing.errors import did_you_mean
-from search_space.schema.metrics import METRICS
+from search_space.schema.metrics import METRICS, NamesOf
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import is_path, known_paths, path_hint
 
@@ -60,7 +60,7 @@ _NOT_BY_DEFAULT = (
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+/-]*")
 _COMPONENT = "component."
 _ROOTS = ("arch.", "task.", "train.")
-LEGAL_METRICS = frozenset({*METRICS, *(f"val_{name}" for name in METRICS)})
+LEGAL_METRICS = NamesOf(lambda: [*METRICS, *(f"val_{name}" for name in METRICS)])
 
 
 class ChosenTable(Protocol):
