@@ -49,7 +49,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. `caption` explains how to read it, `notes` are remarks on these data."""
+    """One figure. `caption` explains how to read it, `notes` are remarks on these data; `plugin` has drawn it."""
 
     name: str
     title: str
@@ -57,6 +57,7 @@ class Figure:
     frame: pd.DataFrame
     chart: Chart | Picture
     notes: tuple[str, ...] = ()
+    plugin: str = ""
 
 
 def labels(rows: tuple[Row, ...]) -> dict[tuple[str, str], str]:

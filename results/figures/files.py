@@ -38,10 +38,11 @@ def figure_svg(figure: Figure, *, room: int = 0) -> str:
         return figure.chart.svg
     spec = figure_spec(figure)
     assert spec is not None
-    spec["config"]["aria"] = False  # descriptions of every mark would be most of the file
+    config = spec.setdefault("config", {})
+    config["aria"] = False  # descriptions of every mark would be most of the file
     if room:
         spec["padding"] = {"left": room, "top": 5, "right": 5, "bottom": 5}
-        spec["config"]["legend"]["columnPadding"] = room
+        config.setdefault("legend", {})["columnPadding"] = room
     return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
 
 

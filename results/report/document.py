@@ -17,7 +17,7 @@ import vl_convert
 from markupsafe import Markup
 
 from results.exporters.html import fragment
-from results.figures import Evidence, Figure, draw_figures
+from results.figures import Evidence, Figure, draw_figures, failed
 from results.markup.html_templates import asset, render
 from results.report.figure_section import figure_section
 from results.report.provenance import provenance_section, reproduction_section, sweep_description
@@ -71,10 +71,17 @@ def make_report(subjects: Sequence[Subject]) -> Report:
         prefix = "" if is_sole else f"run{index}-"
         others = tuple(one for one in tables if one is not table)
         made, lacking = draw_figures(Evidence(subject.run, table, others, subject.importances))
-        figures += [(prefix + figure.name, figure) for figure in made]
         if not is_sole:
             sections.append(Section(f"{prefix}top", f"Run: {name}", _summary(subject.run, table)))
-        sections += [figure_section(prefix + figure.name, figure) for figure in made]
+        for figure in made:
+            try:
+                sections.append(figure_section(_key_of(figure, prefix), figure))
+            except Exception as err:
+                if not figure.plugin:
+                    raise
+                lacking[figure.name] = failed(figure.name, err)
+            else:
+                figures.append((prefix + figure.name, figure))
         sections += trial_sections(table, prefix)
         sections += _about(subject, table, lacking, prefix)
     # The first script is the table's; charts need the other two.
@@ -92,6 +99,11 @@ def make_report(subjects: Sequence[Subject]) -> Report:
         script_hashes=[script_hash(f"\n{script}") for script in scripts],
     )
     return Report(str(page), tuple(figures))
+
+
+def _key_of(figure: Figure, prefix: str) -> str:
+    """Id of the section. The names of plug-ins are free, and might be that of another section."""
+    return f"{prefix}plugin-{figure.name}" if figure.plugin else prefix + figure.name
 
 
 def _about(subject: Subject, table: AblationTable, lacking: Mapping[str, str], prefix: str) -> Iterable[Section]:

@@ -14,14 +14,16 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import timm
 
 from modelzoo.attention import ATTENTION
-from runners.data.loading import TASK_DATA
+from runners.data.loading import data_of
 from runners.data.sources import source_of
 from runners.tasks import TASKS
 from search_space.plugins import Plugin, loaded_plugins, plugin_of
+from search_space.plugins.contracts import plugin_that_adds
 from search_space.schema.task import ForeignSpec, PythonSpec
 from search_space.schema.trial import Setting
 
@@ -33,6 +35,7 @@ _ROOT = "runners.training.trial"
 _PLUG_INS = (
     *("modelzoo.attention", "modelzoo.models", "runners.tasks"),
     *("runners.data.images.digits", "runners.data.images.shapes", "runners.data.dense", "runners.data.detection"),
+    "runners.data.images.plugin_datasets",
     *("modelzoo.text", "runners.data.text", "runners.data.images.grains", "runners.data.views"),
 )
 
@@ -62,6 +65,12 @@ def modules_of(setting: Setting) -> tuple[str, ...]:
 def plugins_of(setting: Setting) -> list[Plugin]:
     """Plug-ins from outside that take part in the training of a trial, or in what it is measured by."""
     found = {plugin.name for module in _used_plug_ins(setting) if (plugin := plugin_of(module)) is not None}
+    # A member may be defined elsewhere: a class of torchvision under a name of the plug-in's.
+    task = setting.task
+    members = [("task", task.name), ("dataset", task.dataset.name)]
+    attention: Any = setting.arch.attention
+    members += [("attention", attention.name)] if attention is not None else []
+    found |= {plugin.name for family, name in members if (plugin := plugin_that_adds(family, name)) is not None}
     return [plugin for plugin in loaded_plugins() if plugin.name in found or plugin.contributes.get("metric")]
 
 
@@ -73,7 +82,7 @@ def _used_plug_ins(setting: Setting) -> Iterator[str]:
             if reference is not None:
                 yield reference.partition(":")[0]
         return
-    attention = setting.arch.attention
+    attention: Any = setting.arch.attention
     if attention is not None:
         yield ATTENTION[attention.name].__module__
     if timm.is_model(setting.arch.model):
@@ -82,7 +91,7 @@ def _used_plug_ins(setting: Setting) -> Iterator[str]:
             yield module
     yield TASKS[setting.task.name].__module__
     yield source_of(setting.task.dataset).load.__module__
-    yield TASK_DATA[setting.task.name].load.__module__
+    yield data_of(setting.task.name).load.__module__
 
 
 @functools.cache

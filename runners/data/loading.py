@@ -21,10 +21,11 @@ from runners.data.sharding import Share
 from runners.data.text.loading import describe_text, load_text
 from runners.data.views.loading import describe_views, load_views
 from search_space.parsing.errors import Problem, SpecError
+from search_space.plugins import contributed
 from search_space.schema.task import ForeignSpec, TaskSpec
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["IN_MEMORY_BYTES", "TASK_DATA", "TaskData", "describe_dataset", "load_data"]
+__all__ = ["IN_MEMORY_BYTES", "TASK_DATA", "TaskData", "data_of", "describe_dataset", "load_data"]
 
 IN_MEMORY_BYTES = 1 << 30
 
@@ -47,6 +48,13 @@ TASK_DATA: dict[str, TaskData] = {
 """`task.name` -> its data."""
 
 
+def data_of(name: str) -> TaskData:
+    """Data of a task. That of a plug-in has its attribute `data`, or images with a label each."""
+    if name in TASK_DATA:
+        return TASK_DATA[name]
+    return getattr(contributed("task")[name], "data", TASK_DATA["classification"])
+
+
 def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> DataInfo:
     """Sizes and counts of the task's dataset; reads the labels and the headers of the images, and decodes none.
 
@@ -57,7 +65,7 @@ def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = I
     if isinstance(task, ForeignSpec):
         text = f"the task {task.name!r} reads its own data, of which archsweep knows nothing"
         raise SpecError(Problem(text, path="task.name"))
-    return TASK_DATA[task.name].describe(task, resources, in_memory_bytes=in_memory_bytes)
+    return data_of(task.name).describe(task, resources, in_memory_bytes=in_memory_bytes)
 
 
 def load_data(
@@ -86,7 +94,7 @@ def load_data(
     if info is None:
         info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     shared = {"img_size": img_size, "seed": seed, "share": share, "info": info}
-    data = TASK_DATA[task.name].load(task, train, resources, device, **shared, **options)
+    data = data_of(task.name).load(task, train, resources, device, **shared, **options)
     if train.steps is None:
         return data
     return replace(data, train=EqualParts(data.train, train.steps // train.epochs))

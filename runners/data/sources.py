@@ -7,7 +7,7 @@ from typing import Any
 from runners.data.dataset_info import Source
 from runners.data.dense import sources as label_maps
 from runners.data.detection import sources as objects
-from runners.data.images import digits, grains, shapes
+from runners.data.images import digits, grains, plugin_datasets, shapes
 from runners.data.images import timm_datasets as timm_names
 from runners.data.text import sources as texts
 
@@ -23,6 +23,7 @@ SOURCES: dict[str, Source] = {
     "builtin/recall": Source(texts.describe_recall, texts.load_recall, texts.open_recall),
     "glue": Source(texts.describe_texts, texts.load_texts, texts.open_texts),
     "text": Source(texts.describe_texts, texts.load_texts, texts.open_texts),
+    "plugin": Source(plugin_datasets.describe, plugin_datasets.load, plugin_datasets.open_splits),
     "timm": Source(timm_names.describe, timm_names.load, timm_names.open_splits),
 }
 """Names of the built-in datasets, and the kinds of all others (`kind` of their spec)."""

@@ -2,14 +2,17 @@
 
 `median` and `MedianPruner` both name `optuna.pruners.MedianPruner`; every option is a constructor argument of the
 class. An argument that is itself a pruner or a sampler (`wrapped_pruner`, `independent_sampler`) is written as a name
-or as `{pruner: NAME, ...}` / `{sampler: NAME, ...}`.
+or as `{pruner: NAME, ...}` / `{sampler: NAME, ...}`. Plug-ins add names, and `module:Class` is a class of a module of
+one that is loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +22,8 @@ import optuna
 
 from search_space import InvalidVariant
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
+from search_space.plugins import contributed, extended, loaded_plugins, plugin_of
+from search_space.plugins.contracts import place_in_plugin
 from search_space.schema.parameters import Parameter, Range
 
 __all__ = [
@@ -54,8 +59,11 @@ def _short_names(module: Any, suffix: str) -> dict[str, type]:
     return table
 
 
-PRUNERS: dict[str, type[optuna.pruners.BasePruner]] = _short_names(optuna.pruners, "Pruner")
-SAMPLERS: dict[str, type[optuna.samplers.BaseSampler]] = _short_names(optuna.samplers, "Sampler")
+PRUNERS: Mapping[str, type[optuna.pruners.BasePruner]] = extended("pruner", _short_names(optuna.pruners, "Pruner"))
+SAMPLERS: Mapping[str, type[optuna.samplers.BaseSampler]] = extended(
+    "sampler", _short_names(optuna.samplers, "Sampler")
+)
+_BASES = {"pruner": optuna.pruners.BasePruner, "sampler": optuna.samplers.BaseSampler}
 
 
 def make_pruner(name: str, options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
@@ -127,7 +135,7 @@ def no_traceback_of(kind: str, name: str, options: Mapping[str, Any], *, path: s
         given = f" with {', '.join(f'{key}={value!r}' for key, value in options.items())}" if options else ""
         message = f"the {kind} {name!r}{given} fails in this sweep: {type(err).__name__}: {reason_of(err)}"
         hint = f"see {'an option of it, or' if options else ''} `space`; or choose another {kind}"
-        raise SpecError(Problem(message, path=path, hint=hint.replace("  ", " "))) from err
+        raise SpecError(Problem(message, place_in_plugin(err), path, hint.replace("  ", " "))) from err
 
 
 @contextmanager
@@ -156,6 +164,10 @@ def derived_seed(seed: int, number: int) -> int:
 
 
 def _lookup(kind: str, table: Mapping[str, type], name: str, *, path: str) -> type:
+    if name in contributed(kind):
+        return table[name]
+    if ":" in name:
+        return _of_module(kind, name, path=f"{path}.{kind}")
     spellings = {cls.__name__: cls for cls in table.values()}
     # Optuna's documentation writes CMA-ES, NSGA-II, TPE: case, hyphens and underscores do not matter.
     spellings |= {short.replace("_", ""): cls for short, cls in table.items()}
@@ -169,13 +181,40 @@ def _lookup(kind: str, table: Mapping[str, type], name: str, *, path: str) -> ty
     return cls
 
 
+def _of_module(kind: str, name: str, *, path: str) -> type:
+    """The class `module:Class` of a plug-in. A sweep imports nothing: its module belongs to one that is loaded.
+
+    Raises:
+        SpecError: it does not, or has no such class.
+    """
+    module, _, attribute = name.partition(":")
+    plugin = plugin_of(module)
+    if plugin is None:
+        loaded = ", ".join(sorted({each for found in loaded_plugins() for each in found.sources})) or "none"
+        text = f"{name!r} would execute {module!r}, and a sweep executes nothing by itself"
+        hint = (
+            f"allow its file: --plugin {module.rpartition('.')[2] or 'FILE'}.py, or name its plug-in under `plugins`, "
+            f"if it is installed as one\nmodules of loaded plug-ins: {loaded}."
+        )
+        raise SpecError(Problem(text, path=path, hint=hint))
+    found = getattr(importlib.import_module(module), attribute, None)
+    if not inspect.isclass(found) or not issubclass(found, _BASES[kind]):
+        text = f"{module!r} of the plug-in {plugin.name!r} has no {kind} {attribute!r}"
+        classes = vars(sys.modules[module])
+        known = [key for key, each in classes.items() if inspect.isclass(each) and issubclass(each, _BASES[kind])]
+        raise SpecError(Problem(text, path=path, hint=did_you_mean(attribute, known)))
+    return found
+
+
 def _make(kind: str, table: Mapping[str, type], name: str, options: Mapping[str, Any], *, path: str) -> Any:
     cls = _lookup(kind, table, name, path=path)
-    known = inspect.signature(cls).parameters
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    known = [key for key, each in parameters.items() if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
     problems = [
         Problem(f"not an option of {cls.__name__}", path=f"{path}.{key}", hint=did_you_mean(key, known))
         for key in options
-        if key not in known
+        if key not in known and not takes_any
     ]
     if problems:
         raise SpecError(problems)
@@ -183,8 +222,12 @@ def _make(kind: str, table: Mapping[str, type], name: str, options: Mapping[str,
     try:
         with _quiet():
             return cls(**arguments)
-    except (TypeError, ValueError, AttributeError, ImportError) as err:
-        raise SpecError(Problem(f"{cls.__name__} refuses its options: {reason_of(err)}", path=path)) from err
+    except Exception as err:
+        place = place_in_plugin(err)
+        if not place and not isinstance(err, TypeError | ValueError | AttributeError | ImportError):
+            raise
+        text = f"{cls.__name__} refuses its options: {reason_of(err)}"
+        raise SpecError(Problem(text, where=place, path=path)) from err
 
 
 def _nested(key: str, value: Any, *, path: str) -> Any:

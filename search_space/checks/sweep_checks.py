@@ -17,7 +17,7 @@ from search_space.checks.section_checks import (
     track_issues,
 )
 from search_space.checks.space_checks import space_issues, value_issues
-from search_space.designs import DESIGNS
+from search_space.designs import rule_of
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
@@ -85,7 +85,7 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
 
 def _design(sweep: Sweep) -> Iterator[Issue]:
     name = sweep.design.name
-    of_design = list(DESIGNS[name].issues(sweep))
+    of_design = list(rule_of(sweep.design).issues(sweep))
     yield from of_design
     if not of_design:
         yield from _size(sweep)

@@ -12,12 +12,15 @@ from search_space.designs.factorial import Factorial
 from search_space.designs.fractional import Fractional
 from search_space.designs.leave_one_out import LeaveOneOut
 from search_space.designs.list import List
+from search_space.designs.of_plugins import PluginRule
 from search_space.designs.one_factor import OneFactor
 from search_space.designs.search import SearchDesign
 from search_space.designs.zip import Zip
+from search_space.plugins.families import contributed
+from search_space.schema.sweep import Design
 from search_space.settings.candidates import DesignRule
 
-__all__ = ["DESIGNS"]
+__all__ = ["DESIGNS", "rule_of"]
 
 DESIGNS: dict[str, DesignRule] = {
     "add_one_in": AddOneIn(),
@@ -30,3 +33,10 @@ DESIGNS: dict[str, DesignRule] = {
     "search": SearchDesign(),
     "zip": Zip(),
 }
+
+
+def rule_of(design: Design) -> DesignRule:
+    """The rule of a sweep's design: one of ours, or that of a plug-in."""
+    if design.name in contributed("design"):
+        return PluginRule(design)
+    return DESIGNS[design.name]

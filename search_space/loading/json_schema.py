@@ -13,8 +13,9 @@ from typing import Any
 
 from search_space.loading.studies import STUDIES, STUDY_SECTIONS
 from search_space.parsing.type_guards import is_dict, is_list_or_tuple
+from search_space.plugins.families import contributed
 from search_space.schema.attention import ATTENTION_SPECS
-from search_space.schema.datasets import BUILTIN_SPECS
+from search_space.schema.datasets import BUILTIN_SPECS, LABELLED_IMAGES
 from search_space.schema.sweep import NAME_PATTERN, Sweep
 from search_space.schema.text_datasets import RecallSpec
 from search_space.schema.tracking import TRACKER_SPECS
@@ -28,7 +29,9 @@ SCHEMA_FILE = files("search_space") / "sweep.schema.json"
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the sweep file, draft 2020-12."""
     schema = _any_of(Sweep.model_json_schema(mode="validation"))
-    for spec in (*ATTENTION_SPECS.values(), *BUILTIN_SPECS.values(), RecallSpec, *TRACKER_SPECS.values()):
+    of_plugins = (LABELLED_IMAGES[name] for name in contributed("dataset"))
+    named = (*ATTENTION_SPECS.values(), *BUILTIN_SPECS.values(), RecallSpec, *TRACKER_SPECS.values(), *of_plugins)
+    for spec in named:
         definition = schema["$defs"][spec.__name__]
         # The tag of a mechanism is not optional, though it has a default.
         definition["required"] = ["name", *(key for key in definition.get("required", ()) if key != "name")]

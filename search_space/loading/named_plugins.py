@@ -14,6 +14,7 @@ from search_space.plugins.allowed import allowed_files, config_file
 from search_space.plugins.families import on_change
 from search_space.plugins.loading import GROUP, installed_names, load_installed, load_plugin, loaded_plugins
 from search_space.schema.sweep import Sweep
+from search_space.schema.task import TASK_SPECS
 from search_space.schema.trial import ArchSpec, Setting, TrialSpec
 
 __all__ = ["load_named"]
@@ -64,7 +65,7 @@ def _missing(name: str, folder: Path) -> tuple[str, str]:
 
 def _build_again() -> None:
     """Let the models of the sweep file take what the loaded plug-ins add; each is built from those before it."""
-    for model in (ArchSpec, Setting, TrialSpec, Sweep):
+    for model in (ArchSpec, *TASK_SPECS.values(), Setting, TrialSpec, Sweep):
         model.model_rebuild(force=True)
 
 

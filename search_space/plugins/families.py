@@ -7,10 +7,11 @@ grows when one is loaded. Each family's contract is that of its own table (docs/
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from search_space.parsing.errors import Problem, SpecError
+from search_space.plugins.plugin import LOADED
 
 __all__ = ["FAMILIES", "contributed", "extended", "listed", "on_change", "own_names", "tell_readers"]
 
@@ -19,10 +20,10 @@ T = TypeVar("T")
 FAMILIES = {
     "attention": "a class on archsweep.testing.TokenAttention; options are its keyword-only arguments",
     "dataset": "a class or function of (split, data_dir, options) that gives a map-style dataset",
-    "design": "an object with the methods of search_space.settings.candidates.DesignRule",
+    "design": "a class whose candidates(sweep) gives the rows; options are the arguments of its constructor",
     "exporter": "a function write(table, stream)",
     "figure": "a function draw(evidence) that gives a Figure, or None without data",
-    "metric": "a metric of a task, with its unit and direction",
+    "metric": "a PredictionMetric of search_space.schema.metrics: unit, direction, and its function of predictions",
     "pruner": "a class on optuna.pruners.BasePruner",
     "sampler": "a class on optuna.samplers.BaseSampler",
     "task": "a class with the methods of runners.tasks.Task",
@@ -47,9 +48,23 @@ def extended(family: str, own: dict[str, T]) -> MutableMapping[str, T]:
     """
     _OWN[family] |= set(own)
     if taken := sorted(_OWN[family] & set(_CONTRIBUTED[family])):
-        names = ", ".join(taken)
-        raise SpecError(Problem(f"a plug-in adds the {family} {names}, which archsweep has itself", hint="rename it"))
-    return ChainMap(own, _CONTRIBUTED[family])
+        problems = [
+            Problem(
+                f"PLUGINS: archsweep has the {family} {name!r} itself",
+                where=next((plugin.origin for plugin in LOADED.values() if plugin.adds(family, name)), ""),
+                hint="rename yours",
+            )
+            for name in taken
+        ]
+        raise SpecError(problems)
+    return _OwnFirst(own, _CONTRIBUTED[family])
+
+
+class _OwnFirst(ChainMap[str, T]):
+    """Iterates over ours before those of plug-ins, where a plain `ChainMap` begins with the last mapping."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({name: None for mapping in self.maps for name in mapping})
 
 
 def own_names(family: str) -> set[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
+from search_space.plugins.contracts import faults_of_member
 from search_space.plugins.families import FAMILIES, contributed, own_names, tell_readers
 from search_space.plugins.plugin import LOADED, Plugin, SourceFinder, install, sources_digest, sources_of
 
@@ -269,15 +270,20 @@ def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[P
             hint = did_you_mean(family, FAMILIES)
             yield Problem(f"PLUGINS: there is no family {family!r}", where=origin, hint=hint)
             continue
-        for name in members:
+        for name, member in members.items():
             if not _MEMBER.fullmatch(name):
                 hint = "letters, digits and _, a letter first"
-                yield Problem(f"PLUGINS: {name!r} cannot be the name of a member of {family!r}", origin, hint=hint)
+                text = f"PLUGINS: {name!r} cannot be the name of a member of {family!r}"
+                yield Problem(text, where=origin, hint=hint)
             elif name in own_names(family):
-                yield Problem(f"PLUGINS: archsweep has the {family} {name!r} itself", origin, hint="rename yours")
+                yield Problem(f"PLUGINS: archsweep has the {family} {name!r} itself", where=origin, hint="rename yours")
             elif name in contributed(family):
                 other = next(each.origin for each in LOADED.values() if each.adds(family, name))
-                yield Problem(f"PLUGINS: the {family} {name!r} is that of {other} already", origin, hint="rename one")
+                yield Problem(
+                    f"PLUGINS: the {family} {name!r} is that of {other} already", where=origin, hint="rename one"
+                )
+            else:
+                yield from faults_of_member(family, name, member, origin)
 
 
 def _functions(found: Any, sources: Mapping[str, str]) -> list[str]:

@@ -142,7 +142,9 @@ class SourceFinder(importlib.abc.MetaPathFinder):
         if fullname == self._module and fullname not in self._packages:
             return str(origin)
         inner = fullname.split(".")[1:]
-        return str(origin.joinpath(*inner, "__init__.py") if fullname in self._packages else origin.joinpath(*inner))
+        if fullname in self._packages:
+            return str(origin.joinpath(*inner, "__init__.py"))
+        return str(origin.joinpath(*inner).with_suffix(".py"))
 
 
 class _TextLoader(importlib.abc.SourceLoader):

@@ -28,7 +28,14 @@ _ARGUMENT = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 
 def spec_of(
-    kind: str, name: str, made: Any, base: type[_Base], *, where: str, also: dict[str, Any] | None = None
+    kind: str,
+    name: str,
+    made: Any,
+    base: type[_Base],
+    *,
+    where: str,
+    also: dict[str, Any] | None = None,
+    given: int = 1,
 ) -> type[_Base]:
     """Pydantic model of the options of a class or function, with the field `name`.
 
@@ -37,6 +44,7 @@ def spec_of(
         base: base class of the model.
         where: the plug-in, for messages.
         also: further fields, as `create_model` takes them, which archsweep handles itself.
+        given: number of arguments that archsweep gives, behind which the options are.
 
     Raises:
         SpecError: an option has no annotation, one that a sweep cannot write, or a name that is taken; all of them.
@@ -49,9 +57,9 @@ def spec_of(
         text = f"the annotations of {kind} {name!r} cannot be read: {reason_of(err)}"
         raise SpecError(Problem(text, where=where, hint="import what they name at the top of the file")) from err
     about = _described(made)
-    for option in constructor_options(made):
+    for option in constructor_options(made, given):
         at = f"option {option.name!r} of {kind} {name!r}"
-        if option.name in ("name", *fields) or hasattr(base, option.name):
+        if option.name in ("name", *fields, *base.model_fields) or hasattr(base, option.name):
             problems.append(Problem(f"{at}: the name is archsweep's own", where=where, hint="rename it"))
         elif option.name not in hints:
             hint = f"write its type: {option.name}: float = 1.0"
@@ -86,9 +94,9 @@ def spec_of(
     return made_spec
 
 
-def constructor_options(made: Any) -> list[inspect.Parameter]:
-    """Parameters of a class or function behind its first, without `*args` and `**kwargs`."""
-    parameters = list(inspect.signature(made).parameters.values())[1:]
+def constructor_options(made: Any, given: int = 1) -> list[inspect.Parameter]:
+    """Parameters of a class or function behind the first, which are given, without `*args` and `**kwargs`."""
+    parameters = list(inspect.signature(made).parameters.values())[given:]
     return [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
 
 

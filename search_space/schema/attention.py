@@ -7,16 +7,14 @@ Those of a plug-in are read from the constructor of its class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticKnownError
 
-from search_space.plugins.families import contributed, extended
 from search_space.plugins.open_union import OpenUnion
-from search_space.plugins.plugin import LOADED
-from search_space.plugins.signature import spec_of
+from search_space.plugins.spec_table import SpecTable
 
 __all__ = [
     "ATTENTION_SPECS",
@@ -199,31 +197,10 @@ _OWN_SPECS: dict[str, type[AttentionSpec]] = {
 }
 
 
-class _AttentionSpecs(Mapping[str, type[AttentionSpec]]):
-    """Mechanism -> spec of its options: ours as declared, those of plug-ins by the signature of their class."""
-
-    def __init__(self) -> None:
-        self._all = extended("attention", dict(_OWN_SPECS))
-        self._read: dict[str, tuple[Any, type[AttentionSpec]]] = {}
-
-    def __getitem__(self, name: str) -> type[AttentionSpec]:
-        if name in _OWN_SPECS:
-            return _OWN_SPECS[name]
-        made = contributed("attention")[name]
-        if name not in self._read or self._read[name][0] is not made:
-            where = next((plugin.origin for plugin in LOADED.values() if plugin.adds("attention", name)), "")
-            blocks = {"blocks": (Blocks, "all")}
-            self._read[name] = made, spec_of("attention", name, made, AttentionSpec, where=where, also=blocks)
-        return self._read[name][1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([*_OWN_SPECS, *sorted(contributed("attention"))])
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-
-ATTENTION_SPECS: Mapping[str, type[AttentionSpec]] = _AttentionSpecs()
+ATTENTION_SPECS: Mapping[str, type[AttentionSpec]] = SpecTable(
+    "attention", _OWN_SPECS, AttentionSpec, also={"blocks": (Blocks, "all")}
+)
+"""Mechanism -> spec of its options."""
 
 
 Attention = Annotated[AttentionSpec, OpenUnion(ATTENTION_SPECS, short="listed")]

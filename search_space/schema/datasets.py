@@ -5,17 +5,21 @@ A dataset is known by its name; where it is stored belongs to `Resources`. Each 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from search_space.parsing.type_guards import is_dict
+from search_space.plugins.families import contributed
 from search_space.plugins.open_union import OpenUnion
+from search_space.plugins.spec_table import SpecTable
 from search_space.schema.attention import OnlyWhole, Spec
 
 __all__ = [
     "BUILTIN_SPECS",
     "DATASET_SPECS",
+    "LABELLED_IMAGES",
     "CocoSpec",
     "Dataset",
     "DatasetSpec",
@@ -24,6 +28,7 @@ __all__ = [
     "LabelMapFolderSpec",
     "LabelMaps",
     "ObjectImages",
+    "PluginDatasetSpec",
     "ScenesSpec",
     "ShapesSpec",
     "TimmDatasetSpec",
@@ -149,6 +154,26 @@ class TimmDatasetSpec(DatasetSpec):
         return {"name": self.name, "test_split": self.test_split, **named}
 
 
+class PluginDatasetSpec(DatasetSpec):
+    """Base of the datasets of plug-ins, whose options follow from the signature of what opens a split."""
+
+    kind: ClassVar[str] = "plugin"
+
+    train_split: str = "train"
+    test_split: str = "test"
+    in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the plug-in's class or function gets beside the split and the folder."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in PluginDatasetSpec.model_fields}
+
+    def test_set(self) -> dict[str, Any]:
+        # Options that the plug-in names as such change the training images only.
+        training_only = getattr(contributed("dataset").get(self.name), "training_only", ())
+        return self.model_dump(exclude={"train_split", "in_chans", *training_only})
+
+
 def below(prefix: str, message: str) -> AfterValidator:
     """Check that a name is `PREFIX/NAME`; `message` says what is legal."""
 
@@ -237,12 +262,17 @@ def _label_maps_tag(value: Any) -> str:
     return "builtin/scenes" if _name_of(value) == "builtin/scenes" else "masks"
 
 
-LABELLED_IMAGES: dict[str, type[DatasetSpec]] = {
-    "builtin/digits": DigitsSpec,
-    "builtin/shapes": ShapesSpec,
-    "builtin/grains": GrainsSpec,
-    "timm": TimmDatasetSpec,
-}
+LABELLED_IMAGES: Mapping[str, type[DatasetSpec]] = SpecTable(
+    "dataset",
+    {
+        "builtin/digits": DigitsSpec,
+        "builtin/shapes": ShapesSpec,
+        "builtin/grains": GrainsSpec,
+        "timm": TimmDatasetSpec,
+    },
+    PluginDatasetSpec,
+    given=2,
+)
 """Name or kind -> spec, of the datasets whose images have one label each."""
 
 Dataset = Annotated[DatasetSpec, OpenUnion(LABELLED_IMAGES, _dataset_tag, short="any")]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from search_space.plugins.families import contributed, extended
 
-__all__ = ["COST_NAMES", "METRICS", "RANKED", "Direction", "Metric", "define_metrics", "direction_of", "own_metric"]
+__all__ = [
+    "COST_NAMES",
+    "METRICS",
+    "RANKED",
+    "Direction",
+    "Metric",
+    "PredictionMetric",
+    "define_metrics",
+    "direction_of",
+    "own_metric",
+]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -29,7 +38,21 @@ class Metric:
     """Whether it is a share of the test images, so that it changes in steps of one image."""
 
 
-_OWN: dict[str, Metric] = {
+@dataclass(frozen=True)
+class PredictionMetric(Metric):
+    """Metric of a plug-in: of a classifier's predictions for a whole split.
+
+    Attributes:
+        compute: function of `runners.tasks.metrics.predictions.Predictions`: the value in `unit`, or None where it is
+            undefined. It must not depend on the order of the images.
+        needs_logits: not computed where the logits of the split are too many to keep.
+    """
+
+    compute: Callable[[Any], float | None] = field(kw_only=True)
+    needs_logits: bool = field(default=False, kw_only=True)
+
+
+_OWN_METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100), True),
@@ -108,20 +131,41 @@ _OWN: dict[str, Metric] = {
     )
 }
 
-extended("metric", _OWN)
+extended("metric", _OWN_METRICS)
 _DEFINED: dict[str, Metric] = {}
-METRICS: Mapping[str, Metric] = ChainMap(_OWN, contributed("metric"), _DEFINED)
-"""Ours, those of plug-ins, and those that sweeps with a training of the user's own define."""
+
+
+class _Metrics(Mapping[str, Metric]):
+    """Ours, those of plug-ins, and those that sweeps with a training of the user's own define. Only the latter are not
+    listed: they are of their sweep."""
+
+    def __getitem__(self, name: str) -> Metric:
+        for table in (_OWN_METRICS, contributed("metric")):
+            if name in table:
+                return table[name]
+        return _DEFINED[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _OWN_METRICS or name in contributed("metric") or name in _DEFINED
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_OWN_METRICS, *contributed("metric")])
+
+    def __len__(self) -> int:
+        return len(_OWN_METRICS) + len(contributed("metric"))
+
+
+METRICS: Mapping[str, Metric] = _Metrics()
 
 
 def own_metric(name: str) -> Metric | None:
     """A metric of archsweep itself."""
-    return _OWN.get(name)
+    return _OWN_METRICS.get(name)
 
 
 def define_metrics(metrics: Iterable[Metric]) -> None:
     """Enter the metrics that a sweep, or the plan of a run, defines. A later definition replaces an earlier one."""
-    _DEFINED.update({metric.name: metric for metric in metrics if metric.name not in _OWN})
+    _DEFINED.update({metric.name: metric for metric in metrics if metric.name not in _OWN_METRICS})
 
 
 class _Ranked(Collection[str]):

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,15 +19,15 @@ from search_space.parsing.errors import did_you_mean
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
 from search_space.plugins.families import on_change
 from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
-from search_space.schema.datasets import DATASET_SPECS, TimmDatasetSpec
+from search_space.schema.datasets import DATASET_SPECS, LABELLED_IMAGES, TimmDatasetSpec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
 from search_space.schema.sweep import (
+    DESIGN_SPECS,
     MAX_SEEDS,
     Checkpoints,
     Design,
-    DesignName,
     Prune,
     Published,
     Row,
@@ -175,6 +175,8 @@ def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     if kind in ("literal_error", "enum"):
         known = re.findall(r"'([^']*)'|(\b\d+\b)", str(context.get("expected", "")))
         names = [text or number for text, number in known]
+        if path in (("design",), ("design", "name")):
+            names = list(DESIGN_SPECS)
         message = f"unknown {'design' if path[:1] == ('design',) else 'value'} {quote(got)}"
         return Fault(path, message, did_you_mean(str(got), names))
     if kind in _BOUNDS:
@@ -301,12 +303,15 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     if len(names) >= 2 and names[-2] == "attention" and names[-1] in ATTENTION_SPECS:
         model = ATTENTION_SPECS[names[-1]]
         return f"attention {names[-1]!r}", [name for name in model.model_fields if name != "name"]
+    if len(names) >= 2 and names[-2] == "design" and names[-1] in DESIGN_SPECS:
+        model = DESIGN_SPECS[names[-1]]
+        return f"design {names[-1]!r}", [name for name in model.model_fields if name not in Design.model_fields]
     if len(names) >= 2 and names[-2] == "track" and names[-1] in TRACKER_SPECS:
         return f"tracker {names[-1]!r}", [name for name in TRACKER_SPECS[names[-1]].model_fields if name != "name"]
     if len(names) >= 2 and names[-2] == "task" and names[-1] in TASK_SPECS:
         return f"task {names[-1]!r}", list(TASK_SPECS[names[-1]].model_fields)
     if len(names) >= 2 and names[-2] == "dataset":
-        model = {**DATASET_SPECS, **TEXT_SPECS}.get(names[-1], TimmDatasetSpec)
+        model = {**DATASET_SPECS, **TEXT_SPECS, **LABELLED_IMAGES}.get(names[-1], TimmDatasetSpec)
         kinds = {
             "timm": "a dataset of timm",
             "masks": "a folder of label maps",
@@ -374,7 +379,7 @@ def missing_hint(path: Path) -> str:
     hints: dict[Path, str] = {
         ("name",): "every sweep has a name; it names the folder of the run",
         ("baseline",): "baseline: {arch: {...}, task: {...}, train: {...}}",
-        ("design",): did_you_mean("", get_args(DesignName)),
+        ("design",): did_you_mean("", DESIGN_SPECS),
         ("search", "num_trials"): "how many trials in all, for example  num_trials: 50",
         ("match", "by"): "the number of the architecture to solve for, for example  by: arch.embed_dim",
         ("retune", "parameters"): "for example  parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}",

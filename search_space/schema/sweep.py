@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import reduce
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    GetCoreSchemaHandler,
     PrivateAttr,
+    Tag,
     ValidatorFunctionWrapHandler,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from search_space.parsing.type_guards import is_dict
+from search_space.plugins.families import contributed
+from search_space.plugins.open_union import name_of
+from search_space.plugins.spec_table import SpecTable
 from search_space.schema.attention import OnlyWhole, Spec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import MAX_VALUES, Choice, Component, Parameter, Range
@@ -23,6 +32,7 @@ from search_space.schema.trial import Setting
 
 __all__ = [
     "COMPONENT_DESIGNS",
+    "DESIGN_SPECS",
     "MAX_SEEDS",
     "NAME_PATTERN",
     "Analysis",
@@ -71,6 +81,35 @@ class Design(Spec):
         default=(), description="only for `fractional`: `D=ABC`, where letters are the components in file order"
     )
     kind: Literal["plackett_burman"] | None = Field(default=None, description="only for `fractional`: screening design")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of a plug-in's design; none of ours."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in Design.model_fields}
+
+
+DESIGN_SPECS: Mapping[str, type[Design]] = SpecTable(
+    "design", dict.fromkeys(get_args(DesignName), Design), Design, given=0
+)
+"""Design -> spec of its options: ours share one."""
+
+
+class _AnyDesign:
+    """Annotation: ours, or the designs of plug-ins with the options of their constructors."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        added = sorted(contributed("design"))
+        forms: list[Any] = [Annotated[Design, Tag("design")]]
+        forms += [Annotated[DESIGN_SPECS[name], Tag(name)] for name in added]
+        joined: Any = reduce(lambda one, other: one | other, forms)
+        union: Any = Annotated[joined, Discriminator(_design_tag)] if added else Design
+        text: Any = Literal[(*get_args(DesignName), *added)]
+        return handler.generate_schema(Annotated[union, BeforeValidator(_named, json_schema_input_type=text | union)])
+
+
+def _design_tag(value: Any) -> str:
+    name = name_of(value)
+    return name if isinstance(name, str) and name in contributed("design") else "design"
 
 
 def _named(value: Any) -> Any:
@@ -238,9 +277,7 @@ class Sweep(Spec):
     space: dict[str, Parameter] = Field(
         default_factory=dict, max_length=1000, description="path into the baseline (or a component's name) -> values"
     )
-    design: Annotated[Design, BeforeValidator(_named, json_schema_input_type=DesignName | Design)] = Field(
-        description="how parameters become variants"
-    )
+    design: Annotated[Design, _AnyDesign()] = Field(description="how parameters become variants")
     seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
     metric: str = Field(
         default="top1", description="metric of the table and objective of a search; default: the task's first"

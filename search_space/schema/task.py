@@ -10,10 +10,12 @@ in `runners/tasks/`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from search_space.parsing.type_guards import is_dict
 from search_space.plugins.open_union import OpenUnion
+from search_space.plugins.spec_table import SpecTable
 from search_space.schema.tasks.classification import ClassificationSpec
 from search_space.schema.tasks.command import CommandSpec
 from search_space.schema.tasks.detection import DetectionSpec
@@ -40,16 +42,21 @@ __all__ = [
 ]
 
 
-TASK_SPECS: dict[str, type[TaskSpec]] = {
-    "classification": ClassificationSpec,
-    "segmentation": SegmentationSpec,
-    "detection": DetectionSpec,
-    "text": TextSpec,
-    "self_supervised": SelfSupervisedSpec,
-    "python": PythonSpec,
-    "command": CommandSpec,
-}
-"""`task.name` -> spec."""
+TASK_SPECS: Mapping[str, type[TaskSpec]] = SpecTable(
+    "task",
+    {
+        "classification": ClassificationSpec,
+        "segmentation": SegmentationSpec,
+        "detection": DetectionSpec,
+        "text": TextSpec,
+        "self_supervised": SelfSupervisedSpec,
+        "python": PythonSpec,
+        "command": CommandSpec,
+    },
+    TaskSpec,
+    read=lambda task: task.spec,
+)
+"""`task.name` -> spec; that of a plug-in's task is its attribute `spec`."""
 
 
 def _task_tag(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from search_space.designs import DESIGNS
+from search_space.designs import rule_of
 from search_space.schema.identity import variant_id
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
@@ -49,7 +49,7 @@ def variants(sweep: Sweep) -> Iterator[Variant]:
         SpecError: values that are legal one by one are incompatible.
     """
     assert sweep.design.name != "search", "a search is not enumerated; see `suggest`"
-    candidates = DESIGNS[sweep.design.name].candidates(sweep)
+    candidates = rule_of(sweep.design).candidates(sweep)
     names = Names(sweep)
     first = next(candidates)
     reference = build_setting(sweep, first)
@@ -73,7 +73,7 @@ def count_upper(sweep: Sweep) -> int:
 
     For a search: the number of trials.
     """
-    return DESIGNS[sweep.design.name].count(sweep)
+    return rule_of(sweep.design).count(sweep)
 
 
 def make_variant(names: Names, candidate: CandidateRow, setting: Setting, reference: Setting) -> Variant:

@@ -6,18 +6,19 @@ problems are reported at once.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from runners.cli.arguments import AsJson, RunsArgument
 from runners.cli.terminal import terminal_width
-from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.plugins.contracts import member_failed
 
 if TYPE_CHECKING:
     from results import AblationTable
@@ -25,17 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["table"]
 
 
-class Format(StrEnum):
-    text = "text"
-    csv = "csv"
-    md = "md"
-    tex = "tex"
-    html = "html"
+_OWN = ("csv", "html", "md", "tex", "text")
 
 
 def table(
     runs: RunsArgument,
-    format_: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.text,
+    format_: Annotated[
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="text, csv, md, tex, html, or that of a plug-in.")
+    ] = "text",
     columns: Annotated[
         str | None,
         typer.Option("--columns", metavar="LIST", help="Columns in this order: variant,top1,delta,arch.depth,..."),
@@ -70,8 +68,7 @@ def table(
 
     In a table of several runs each is compared with its own baseline.
     """
-    from results import EXPORTERS, Run, glue_table, table_of_runs
-    from results.exporters import text
+    from results import Run, glue_table, table_of_runs
     from results.store.files import readable_write_errors
     from results.store.ledger import gc_paused
 
@@ -82,25 +79,38 @@ def table(
         if as_json:
             _write_json(made, asked, output)
             return
-        if output is None and format_ is Format.text:
-            text.write_to_width(made, sys.stdout, terminal_width(sys.stdout))
-            return
         if output is None:
-            EXPORTERS[format_.value](made, sys.stdout)
+            _write(made, format_, sys.stdout, terminal_width(sys.stdout))
             return
+        whole = io.StringIO(newline="")  # no file where a plug-in fails
+        _write(made, format_, whole, None)
         # Not replaced as a run's own files are: it may be a pipe or a device.
         with readable_write_errors(output), output.open("w", encoding="utf-8", newline="") as stream:
-            if format_ is Format.text:
-                text.write_to_width(made, stream, None)
-            else:
-                EXPORTERS[format_.value](made, stream)
+            stream.write(whole.getvalue())
+
+
+def _write(made: AblationTable, format_: str, stream: TextIO, width: int | None) -> None:
+    from results import EXPORTERS
+    from results.exporters import text
+
+    if format_ == "text":
+        text.write_to_width(made, stream, width)
+        return
+    try:
+        EXPORTERS[format_](made, stream)
+    except (SpecError, OSError):
+        raise
+    except Exception as err:
+        if format_ in _OWN:
+            raise
+        raise SpecError(member_failed("exporter", format_, err)) from err
 
 
 def _write_json(made: AblationTable, asked: _Asked, output: Path | None) -> None:
     from runners.cli.documents.document import write_document
     from runners.cli.documents.of_runs import table_document
 
-    if asked.format is not Format.text or output is not None:
+    if asked.format != "text" or output is not None:
         raise typer.BadParameter("goes to stdout, one format at a time", param_hint="--json")
     write_document(table_document(made), sys.stdout)
 
@@ -109,7 +119,7 @@ def _write_json(made: AblationTable, asked: _Asked, output: Path | None) -> None
 class _Asked:
     """The options as they were written."""
 
-    format: Format
+    format: str
     columns: str | None
     rename: Sequence[str]
     digits: Sequence[str]
@@ -125,9 +135,13 @@ def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
     Raises:
         SpecError: an option cannot be read, names no column, or has no effect in the output format.
     """
+    from results import EXPORTERS
     from results.table.table_options import TableOptions, option_problems, with_options
 
     problems: list[Problem] = list(_without_effect(asked))
+    if asked.format not in EXPORTERS:
+        hint = did_you_mean(asked.format, EXPORTERS)
+        problems.append(Problem(f"there is no format {asked.format!r}", where="--format", hint=hint))
     rename, digits = _pairs(asked.rename, problems), _digits(asked.digits, problems)
     given = None if asked.columns is None else tuple(name.strip() for name in asked.columns.split(",") if name.strip())
     if given == ():
@@ -148,9 +162,9 @@ def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
 
 
 def _without_effect(asked: _Asked) -> Iterator[Problem]:
-    if asked.label is not None and asked.format is not Format.tex:
+    if asked.label is not None and asked.format in _OWN and asked.format != "tex":
         yield Problem("only LaTeX has labels", where="--label", hint="--format tex")
-    if asked.format is not Format.csv:
+    if asked.format != "csv":
         return
     options = {
         "rename": asked.rename,

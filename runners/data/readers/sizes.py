@@ -42,6 +42,8 @@ def have_one_size(split: Any) -> bool:
     """
     if _size_of_array(split) is not None:
         return True
+    if (known := getattr(split, "sizes", None)) is not None:
+        return len(set(known)) == 1
     paths = _paths(split.reader)
     return paths is not None and len(set(known_sizes(paths, split.reader.root))) == 1
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from runners.data.dataset_info import DataInfo
+from runners.data.images.plugin_datasets import open_splits
 from runners.data.images.timm_datasets import open_for_survey
 from runners.data.readers.labels import counts_of, label_faults
 from runners.data.readers.place import problem
@@ -30,7 +31,10 @@ def look_at_images(task: TaskSpec, resources: Any, *, say: Callable[[str], None]
     if dataset.name in SOURCES:  # made by archsweep, the splits from different images
         train = SplitSurvey("", info.num_train + info.num_val, info.train_counts, Counter())
         return Survey(dataset.name, info, train, SplitSurvey("", info.num_test, info.test_counts, Counter()))
-    train_split, test_split, notes = open_for_survey(dataset, resources)
+    if dataset.kind == "plugin":
+        train_split, test_split, notes = *open_splits(dataset, resources), ()
+    else:
+        train_split, test_split, notes = open_for_survey(dataset, resources)
     names = (dataset.train_split, dataset.test_split)
     title = f"{dataset.name} ({names[0]}, {names[1]})"
     train, test = (
@@ -58,7 +62,7 @@ def look_at_images(task: TaskSpec, resources: Any, *, say: Callable[[str], None]
         *notes_of(train, test, shared, names=names),
         *_unused((seen_train, seen_test), info.num_classes),
     )
-    class_names = tuple(as_text(name) for name in sorted(classes, key=classes.__getitem__))
+    class_names = tuple(as_text(name) for name in sorted(classes, key=classes.__getitem__)) or info.class_names
     problems = tuple(problem(dataset, as_text(text), hint) for text, hint in faults)
     return Survey(title, info, seen_train, seen_test, class_names, shared, all_notes, problems)
 

@@ -23,6 +23,7 @@ from PIL import Image
 
 from results.store.files import atomic_write
 from runners.data.dataset_info import Images
+from runners.data.images.plugin_datasets import PluginImages
 from runners.data.parts import parts_of
 from runners.data.readers.image_facts import ImageFact, facts_of_files, pixel_digest, reason
 from runners.data.readers.labelled_images import DECODING_ERRORS, UnreadableImage
@@ -79,6 +80,9 @@ def look_at(split: Any, name: str, *, say: _Say) -> SplitFacts | None:
     """
     if isinstance(split, Images):
         return _of_array(split.pixels, split.labels)
+    if isinstance(split, PluginImages):
+        labels, facts = split.facts()
+        return SplitFacts(labels, facts, f"{name}[{{}}]".format, len(split))
     reader = getattr(split, "reader", split)
     notes = tuple(getattr(reader, "notes", ()))
     samples = getattr(reader, "samples", None)

@@ -17,6 +17,7 @@ from runners.data.survey.objects import look_at_objects
 from runners.data.survey.result import Survey
 from runners.data.survey.texts import look_at_texts
 from search_space.parsing.errors import SpecError
+from search_space.plugins import contributed
 from search_space.schema.task import TaskSpec
 
 __all__ = ["LOOKS", "look_at_dataset", "survey_dataset"]
@@ -58,4 +59,6 @@ def look_at_dataset(
         SpecError: the data is missing or cannot be opened at all.
     """
     info = describe_dataset(task, resources) if info is None else info
-    return LOOKS[task.name](task, resources, say=say, info=info)
+    # That of a plug-in's task has the look of its data, or is one of images with a label each.
+    own = getattr(contributed("task").get(task.name), "look", look_at_images)
+    return LOOKS.get(task.name, own)(task, resources, say=say, info=info)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from search_space.plugins.families import contributed
 from search_space.schema.datasets import Dataset, DigitsSpec
 from search_space.schema.img_size import ImgSize
 from search_space.schema.tasks.task_spec import TaskSpec
@@ -51,3 +52,9 @@ class ClassificationSpec(TaskSpec):
         default="none",
         description="`hflip`: the mean of the logits of an image and of its mirror image is measured",
     )
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        # A subclass of a plug-in has metrics of its own.
+        is_own = type(self).metrics is ClassificationSpec.metrics
+        return (*self.metrics, *contributed("metric")) if is_own else self.metrics

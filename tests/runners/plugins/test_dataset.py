@@ -1,0 +1,92 @@
+"""A dataset from a file of the user's: seen by every verb, engine and process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from results import Run
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """Files of two classes of drawn images, 40 to train and 20 to test, 12 x 16 pixels."""
+    (tmp_path / "data").mkdir()
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 20)):
+        labels = np.arange(count) % 2
+        images = generator.integers(0, 256, (count, 12, 16), dtype=np.uint8)
+        images[labels == 1, :, :8] //= 4
+        np.savez(tmp_path / "data" / f"cells_{split}.npz", images=images, labels=labels)
+    return tmp_path / "data"
+
+
+@pytest.mark.slow
+def test_the_data_is_looked_at(type_, example, cells):
+    example("cells.yaml")
+    shown = type_("check-data", "cells.yaml", "--plugin", example("my_dataset.py")).stdout
+    assert "my_lab/cells (train, test)" in shown
+    assert shown.splitlines()[2:4] == [
+        "  train      40        2         50.0 %              12 x 16",
+        "  test       20        2         50.0 %              12 x 16",
+    ]
+    assert "  0 round     20    10" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [["--engine", "in-process"], ["--engine", "ray"], ["--engine", "in-process", "--set", "resources.processes=2"]],
+    ids=["in-process", "ray", "two processes"],
+)
+def test_it_is_trained_on_by_every_engine(type_, example, cells, options):
+    example("cells.yaml")
+    type_("run", "cells.yaml", "--plugin", example("my_dataset.py"), *options)
+    records = Run.open(cells.parent / "runs" / "cells").records
+    assert [record.status for record in records] == ["completed"] * 2, records
+    # Accuracies over 20 test images are multiples of 5 %.
+    assert all(record.metrics["top1"] % 5 == pytest.approx(0) for record in records)
+
+
+@pytest.mark.slow
+def test_an_error_in_the_data_names_index_and_line(type_, example, cells):
+    """Of what shows itself when the images are looked at, before anything trains."""
+    example("cells.yaml")
+    change = "        image = self.images[index if index != 3 else 99]"
+    file = example("my_dataset.py", **{"        image = self.images[index]": change})
+    err = type_("run", "cells.yaml", "--plugin", file, returns=2).stderr
+    place = f"{file}:{file.read_text().splitlines().index(change) + 1}"
+    assert f"my_lab/cells train[3]: IndexError: index 99 is out of bounds for axis 0 with size 40 ({place})" in err
+
+
+@pytest.mark.slow
+def test_a_failed_trial_names_index_and_line(type_, example, cells):
+    """What fails in the processes that train alone is in the record."""
+    example("cells.yaml")
+    change = "        image = self.images[index] if not (initialised() and index == 7) else 1 / 0"
+    imported = "import numpy as np\nfrom torch.distributed import is_initialized as initialised\n"
+    file = example("my_dataset.py", **{"        image = self.images[index]": change, "import numpy as np\n": imported})
+    shared = ["--engine", "in-process", "--set", "resources.processes=2"]
+    type_("run", "cells.yaml", "--plugin", file, *shared, returns=3)
+    record = Run.open(cells.parent / "runs" / "cells").records[0]
+    line = file.read_text().splitlines().index(change) + 1
+    assert record.status == "failed"
+    assert record.failure is not None
+    assert record.failure.message.endswith(f"[7]: ZeroDivisionError: division by zero ({file}:{line})")
+
+
+@pytest.mark.slow
+def test_only_trials_that_use_a_plug_in_depend_on_it(type_, example, cells):
+    """An edit of the dataset's file asks what becomes of the trials; one of an exporter beside it does not."""
+    example("cells.yaml")
+    exporter = example("my_exporter.py")
+    file = example("my_dataset.py")
+    run = ["run", "cells.yaml", "--plugin", file, "--plugin", exporter, "--engine", "in-process"]
+    type_(*run)
+    exporter.write_text(exporter.read_text().replace('"- {note}', '"+ {note}'))
+    type_(*run)
+    assert len(Run.open(cells.parent / "runs" / "cells").records) == 2
+    file.write_text(file.read_text().replace("255 - image", "254 - (image - 1)"))  # the same images by other code
+    err = type_(*run, returns=2).stderr
+    assert "--changed" in err
+    assert "code" in err
