@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -110,8 +109,29 @@ _OWN: dict[str, Metric] = {
 
 extended("metric", _OWN)
 _DEFINED: dict[str, Metric] = {}
-METRICS: Mapping[str, Metric] = ChainMap(_OWN, contributed("metric"), _DEFINED)
-"""Ours, those of plug-ins, and those that sweeps with a training of the user's own define."""
+
+
+class _Metrics(Mapping[str, Metric]):
+    """Ours, those of plug-ins, and those that sweeps with a training of the user's own define. Only the latter are not
+    listed: they are of their sweep."""
+
+    def __getitem__(self, name: str) -> Metric:
+        for table in (_OWN, contributed("metric")):
+            if name in table:
+                return table[name]
+        return _DEFINED[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _OWN or name in contributed("metric") or name in _DEFINED
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_OWN, *contributed("metric")])
+
+    def __len__(self) -> int:
+        return len(_OWN) + len(contributed("metric"))
+
+
+METRICS: Mapping[str, Metric] = _Metrics()
 
 
 def own_metric(name: str) -> Metric | None:
