@@ -33,7 +33,8 @@ def test_rows_are_named_by_the_keys_of_the_configuration():
     assert [variant.name for variant in variants(sweep)] == ["baseline", "lr=0.01", "lr=1"]
     assert sweep.metric == "my_accuracy"
     assert (METRICS["my_accuracy"].unit, METRICS["my_loss"].direction) == ("%", "minimize")
-    assert {"my_accuracy", "my_loss"} <= set(RANKED)
+    assert all(name in METRICS and name in RANKED for name in ("my_accuracy", "my_loss"))
+    assert not {"my_accuracy", "my_loss"} & {*METRICS, *RANKED}  # of this sweep alone
 
 
 def test_the_identity_is_that_of_the_content():
