@@ -85,6 +85,9 @@ def load_installed(name: str) -> Plugin:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError) as err:
         raise SpecError(Problem(f"cannot be found: {reason_of(err)}", where=where)) from err
+    if spec is not None and spec.origin is None:
+        hint = "its content would depend on what else is installed: give the folder an __init__.py"
+        raise SpecError(Problem(f"{top!r} is a namespace package", where=where, hint=hint))
     if spec is None or spec.origin is None:
         raise SpecError(Problem(f"there is no module {top!r}", where=where, hint="install the package again"))
     file = Path(spec.origin)
@@ -140,8 +143,9 @@ def _load(
         install(finder)
     else:
         finder = None
+    before = set(sys.modules)
     try:
-        found = _imported(module, origin, sources)
+        found = _imported(module, origin, sources, finder)
         table = _table(found, origin)
         models = _models(sources)
         if not table and not models:
@@ -153,11 +157,11 @@ def _load(
         added = {family: tuple(sorted(members)) for family, members in table.items() if members}
         plugin = Plugin(name, kind, origin, module, sources, packages, added | ({"model": models} if models else {}))
         _add(plugin, table)
-    except SpecError:
+    except BaseException:  # also Ctrl-C: nothing of a plug-in that is not loaded stays
         if finder is not None:
             sys.meta_path.remove(finder)
-            for each in sources:
-                sys.modules.pop(each, None)
+        for each in sources.keys() - before:
+            sys.modules.pop(each, None)
         raise
     return plugin
 
@@ -169,7 +173,7 @@ def _add(plugin: Plugin, table: Mapping[str, Mapping[str, Any]]) -> None:
         contributed(family).update(members)
     try:
         tell_readers()
-    except SpecError:
+    except BaseException:
         del LOADED[plugin.name]
         for family, members in table.items():
             for member in members:
@@ -199,7 +203,7 @@ def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
     place = Path(origin)
     if not place.is_file():
         return
-    problems = []
+    problems: list[Problem] = []
     for text in sources.values():
         try:
             tree = ast.parse(text)
@@ -223,12 +227,13 @@ def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
         raise SpecError(problems)
 
 
-def _imported(module: str, origin: str, sources: Mapping[str, str]) -> Any:
+def _imported(module: str, origin: str, sources: Mapping[str, str], finder: SourceFinder | None) -> Any:
     """The executed module.
 
     Raises:
         SpecError: it raised, with the line of the plug-in; or it takes the place of a model of timm.
     """
+    mine = {name for name, of in _models_of_timm().items() if of in sources}  # left by an attempt that was refused
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -238,17 +243,19 @@ def _imported(module: str, origin: str, sources: Mapping[str, str]) -> Any:
         except SyntaxError as err:
             where = f"{err.filename or origin}:{err.lineno or 1}:{err.offset or 1}"
             raise SpecError(Problem(f"is no Python: {err.msg}", where=where)) from err
-        except Exception as err:
-            files = {sys.modules[each].__file__ for each in sources if each in sys.modules} | {origin}
+        except (Exception, SystemExit) as err:
+            files = finder.files() if finder is not None else _files_of(module, sources)
             frames = [frame for frame in traceback.extract_tb(err.__traceback__) if frame.filename in files]
             where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else origin
             raise SpecError(Problem(f"raised {type(err).__name__}: {reason_of(err)}", where=where)) from err
-    overwritten = [str(each.message) for each in caught if str(each.message).startswith("Overwriting ")]
-    for each in caught:
-        if str(each.message) not in overwritten:
+    words = [str(each.message).split() for each in caught]
+    again = [text for text in words if text[:1] == ["Overwriting"] and len(text) > 1]
+    overwritten = [text for text in again if text[1] not in mine]
+    for each, text in zip(caught, words, strict=True):
+        if text not in again:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if overwritten:
-        names = ", ".join(text.split()[1] for text in overwritten)
+        names = ", ".join(text[1] for text in overwritten)
         text = f"registers models that timm or another plug-in has already: {names}"
         raise SpecError(Problem(text, where=origin, hint="give them other names; the process must be started again"))
     return found
@@ -268,8 +275,10 @@ def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[P
             hint = did_you_mean(family, FAMILIES)
             yield Problem(f"PLUGINS: there is no family {family!r}", where=origin, hint=hint)
             continue
-        for name in members:
-            if not _MEMBER.fullmatch(name):
+        for name, member in members.items():
+            if not callable(member) and family == "attention":
+                yield Problem(f"PLUGINS: the {family} {name!r} is no class", origin, hint=f"it is {FAMILIES[family]}")
+            elif not _MEMBER.fullmatch(name):
                 hint = "letters, digits and _, a letter first"
                 yield Problem(f"PLUGINS: {name!r} cannot be the name of a member of {family!r}", origin, hint=hint)
             elif name in own_names(family):
@@ -279,10 +288,22 @@ def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[P
                 yield Problem(f"PLUGINS: the {family} {name!r} is that of {other} already", origin, hint="rename one")
 
 
+def _files_of(module: str, sources: Mapping[str, str]) -> set[str]:
+    """Files of an installed package, which has been found under this name before."""
+    top = importlib.util.find_spec(module.partition(".")[0])
+    folder = Path(top.origin).parent if top is not None and top.origin is not None else Path()
+    places = [folder.joinpath(*name.split(".")[1:]) for name in sources]
+    return {str(file) for place in places for file in (place.with_suffix(".py"), place / "__init__.py")}
+
+
 def _models(sources: Mapping[str, str]) -> tuple[str, ...]:
     """Models that the modules have registered with timm."""
+    return tuple(name for name, module in _models_of_timm().items() if module in sources)
+
+
+def _models_of_timm() -> dict[str, str]:
+    """Registered model -> module of its function; empty as long as timm is not imported."""
     timm_models = sys.modules.get("timm.models")
     if timm_models is None:
-        return ()
-    names: list[str] = timm_models.list_models()
-    return tuple(name for name in names if timm_models.model_entrypoint(name).__module__ in sources)
+        return {}
+    return {name: timm_models.model_entrypoint(name).__module__ for name in timm_models.list_models()}

@@ -87,7 +87,8 @@ def sources_of(path: Path, module: str) -> tuple[dict[str, str], frozenset[str]]
     """
     if path.is_file():
         return {module: _text(path)}, frozenset()
-    found, packages = {}, set()
+    found: dict[str, str] = {}
+    packages: set[str] = set()
     for file in sorted(path.rglob("*.py")):
         parts = file.relative_to(path).with_suffix("").parts
         if any(not part.isidentifier() for part in parts):
@@ -136,13 +137,19 @@ class SourceFinder(importlib.abc.MetaPathFinder):
         spec.has_location = True
         return spec
 
+    def files(self) -> set[str]:
+        """Paths of all its modules."""
+        return {self._file_of(name) for name in self.sources}
+
     def _file_of(self, fullname: str) -> str:
         """The path on the machine of the driver, for tracebacks."""
         origin = Path(self._origin)
         if fullname == self._module and fullname not in self._packages:
             return str(origin)
         inner = fullname.split(".")[1:]
-        return str(origin.joinpath(*inner, "__init__.py") if fullname in self._packages else origin.joinpath(*inner))
+        if fullname in self._packages:
+            return str(origin.joinpath(*inner, "__init__.py"))
+        return str(origin.joinpath(*inner[:-1], f"{inner[-1]}.py"))
 
 
 class _TextLoader(importlib.abc.SourceLoader):

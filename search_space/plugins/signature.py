@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
+from pydantic_core import SchemaError
 
 from search_space.parsing.errors import Problem, SpecError, reason_of
 
@@ -68,9 +69,8 @@ def spec_of(
     try:
         title = f"{kind}_{name}".title().replace("_", "").replace("/", "")
         made_spec = create_model(f"{title}Spec", __base__=base, __module__=__name__, **fields)
-        optional = {key for key, info in made_spec.model_fields.items() if not info.is_required()}
-        if optional == set(made_spec.model_fields):
-            made_spec()  # defaults are validated
+        defaults = {key: each for key, each in fields.items() if each[1] is not ...}
+        create_model(f"{title}Defaults", __base__=base, __module__=__name__, **defaults)()  # validates them
     except ValidationError as err:
         faults = err.errors()
         raise SpecError(
@@ -79,7 +79,7 @@ def spec_of(
                 for fault in faults
             ]
         ) from err
-    except (PydanticUserError, TypeError) as err:
+    except (PydanticUserError, SchemaError, TypeError) as err:
         raise SpecError(Problem(f"options of {kind} {name!r}: {reason_of(err)}", where=where)) from err
     made_spec.__doc__ = (inspect.getdoc(made) or f"{kind} {name!r} of {where}").splitlines()[0]
     return made_spec
