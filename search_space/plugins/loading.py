@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -233,7 +233,7 @@ def _imported(module: str, origin: str, sources: Mapping[str, str], finder: Sour
     Raises:
         SpecError: it raised, with the line of the plug-in; or it takes the place of a model of timm.
     """
-    mine = {name for name, of in _models_of_timm().items() if of in sources}  # left by an attempt that was refused
+    before = _models_of_timm()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -250,14 +250,20 @@ def _imported(module: str, origin: str, sources: Mapping[str, str], finder: Sour
             raise SpecError(Problem(f"raised {type(err).__name__}: {reason_of(err)}", where=where)) from err
     words = [str(each.message).split() for each in caught]
     again = [text for text in words if text[:1] == ["Overwriting"] and len(text) > 1]
-    overwritten = [text for text in again if text[1] not in mine]
+    # A model that an attempt which was refused has left is the plug-in's own.
+    overwritten = [text for text in again if text[1] not in before or before[text[1]].__module__ not in sources]
     for each, text in zip(caught, words, strict=True):
         if text not in again:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if overwritten:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for text in overwritten:
+                if text[1] in before:
+                    sys.modules["timm.models"].register_model(before[text[1]])
         names = ", ".join(text[1] for text in overwritten)
         text = f"registers models that timm or another plug-in has already: {names}"
-        raise SpecError(Problem(text, where=origin, hint="give them other names; the process must be started again"))
+        raise SpecError(Problem(text, where=origin, hint="give them other names"))
     return found
 
 
@@ -298,12 +304,12 @@ def _files_of(module: str, sources: Mapping[str, str]) -> set[str]:
 
 def _models(sources: Mapping[str, str]) -> tuple[str, ...]:
     """Models that the modules have registered with timm."""
-    return tuple(name for name, module in _models_of_timm().items() if module in sources)
+    return tuple(name for name, made in _models_of_timm().items() if made.__module__ in sources)
 
 
-def _models_of_timm() -> dict[str, str]:
-    """Registered model -> module of its function; empty as long as timm is not imported."""
+def _models_of_timm() -> dict[str, Callable[..., Any]]:
+    """Registered model -> its function; empty as long as timm is not imported."""
     timm_models = sys.modules.get("timm.models")
     if timm_models is None:
         return {}
-    return {name: timm_models.model_entrypoint(name).__module__ for name in timm_models.list_models()}
+    return {name: timm_models.model_entrypoint(name) for name in timm_models.list_models()}

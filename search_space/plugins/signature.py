@@ -44,8 +44,9 @@ def spec_of(
     fields: dict[str, Any] = dict(also or {})
     problems: list[Problem] = []
     try:
+        inspect.signature(made)
         hints = typing.get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
-    except (NameError, TypeError, AttributeError) as err:
+    except (NameError, TypeError, AttributeError, ValueError) as err:
         text = f"the annotations of {kind} {name!r} cannot be read: {reason_of(err)}"
         raise SpecError(Problem(text, where=where, hint="import what they name at the top of the file")) from err
     about = _described(made)
