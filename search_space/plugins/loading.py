@@ -108,7 +108,11 @@ def load_shipped(shipped: Sequence[Mapping[str, Any]]) -> None:
     for each in shipped:
         known, digest = LOADED.get(each["name"]), sources_digest(each["sources"])
         if known is None and each["kind"] == "installed":
-            known = load_installed(each["name"])
+            if each["name"] in installed_names():
+                known = load_installed(each["name"])
+            elif each["compiled"]:
+                text = f"the plug-in {each['name']!r} ({each['origin']}) has compiled parts, which do not travel"
+                raise SpecError(Problem(text, hint="install its package on every machine of the cluster"))
         if known is None:
             packages = frozenset(each["packages"])
             _load(each["name"], each["kind"], each["origin"], each["module"], each["sources"], packages)
@@ -139,6 +143,8 @@ def _load(
     if kind == "file":
         _refuse_shadowing(name, origin)
         _refuse_neighbours(sources, origin)
+    if kind == "file" or importlib.util.find_spec(module.partition(".")[0]) is None:
+        # An installed plug-in of another machine: its package is here only if Ray has brought it.
         finder = SourceFinder(sources, packages, origin, module)
         install(finder)
     else:

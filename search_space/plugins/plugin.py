@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Plugin", "SourceFinder", "plugin_of", "sources_digest", "sources_of"]
+__all__ = ["Plugin", "SourceFinder", "package_folder", "plugin_of", "sources_digest", "sources_of"]
 
 _MOST_BYTES = 4 * 2**20
 
@@ -56,7 +56,13 @@ class Plugin:
             "module": self.module,
             "sources": dict(self.sources),
             "packages": sorted(self.packages),
+            "compiled": self.has_compiled(),
         }
+
+    def has_compiled(self) -> bool:
+        """Whether the package of an installed plug-in has parts that are no Python, which do not travel."""
+        folder = package_folder(self)
+        return folder is not None and any(file.suffix in (".so", ".pyd") for file in folder.rglob("*"))
 
     def described(self) -> dict[str, Any]:
         """What provenance says of it."""
@@ -67,6 +73,17 @@ class Plugin:
             "digest": self.digest,
             "contributes": {family: list(names) for family, names in sorted(self.contributes.items())},
         }
+
+
+def package_folder(plugin: Plugin) -> Path | None:
+    """Folder of the package of an installed plug-in; None for a single module and for a file of the caller."""
+    if plugin.kind != "installed":
+        return None
+    spec = importlib.util.find_spec(plugin.module.partition(".")[0])
+    if spec is None or spec.origin is None or spec.submodule_search_locations is None:
+        return None
+    folder = Path(spec.origin).parent
+    return folder if folder.is_dir() else None
 
 
 LOADED: dict[str, Plugin] = {}

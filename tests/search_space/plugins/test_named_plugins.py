@@ -68,7 +68,10 @@ def test_an_installed_plugin_is_loaded_by_its_name(sweep, installed, tmp_path):
 def test_an_installed_plugin_that_raises_names_its_line(sweep, installed, write, tmp_path):
     file = write("site/my_lab/plugins.py", "x = 1\nraise ValueError('no')\n")
     done = python(tmp_path, CHECK)
-    assert f"s.yaml:3:11: plugins[0]: the plug-in 'my_lab' cannot be loaded: {file}:2: raised ValueError: no" in done.stderr
+    assert (
+        f"s.yaml:3:11: plugins[0]: the plug-in 'my_lab' cannot be loaded: {file}:2: raised ValueError: no"
+        in done.stderr
+    )
 
 
 def test_a_misspelt_name_is_corrected(sweep, installed, write, tmp_path):
