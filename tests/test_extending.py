@@ -1,5 +1,5 @@
-"""docs/extending.md carried out to the letter: a plug-in from outside in an empty folder, and what is added to archsweep in
-a copy of the repository, where it passes the contract tests."""
+"""docs/extending.md carried out to the letter: a plug-in from outside in an empty folder, and what is added to
+archsweep in a copy of the repository, where it passes the contract tests."""
 
 from __future__ import annotations
 

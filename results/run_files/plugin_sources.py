@@ -1,7 +1,7 @@
 """Sources of plug-ins in a run directory: `plugins/NAME-DIGEST/`, one folder for each content that the run has used.
 
 An edit between two starts makes another folder, so that the sources behind every record stay. They are kept for readers
-and for `--plugin`; nothing of a run directory is executed because it lies there.
+and for `--plugin`; nothing of a run directory is executed because it is there.
 """
 
 from __future__ import annotations

@@ -232,3 +232,26 @@ def test_a_model_of_a_file_is_trained(archsweep, tmp_path):
     records = read_ledger(tmp_path / "runs" / "own" / "ledger.jsonl").records
     assert len({record.code for record in records}) == 1
     assert {record.status for record in records} == {"completed"}
+
+
+def test_a_password_in_a_source_is_not_kept(archsweep, tmp_path):
+    """In the run directory and the bundle, which can be verified all the same."""
+    sweep, plugin = write(tmp_path, "with_password", f'URL = "https://me:hunter2@example.org"\n{MECHANISM}')
+    options = ["--plugin", plugin, "--engine", "in-process", "--out", "run"]
+    assert archsweep("run", sweep, *options, cwd=tmp_path).returncode == 0
+    (kept,) = (tmp_path / "run" / "plugins").glob("*/with_password.py")
+    assert "https://" in kept.read_text()
+    assert "hunter2" not in kept.read_text()
+    assert archsweep("bundle", "run", "--output", "run.zip", cwd=tmp_path).returncode == 0
+    assert archsweep("verify", "run.zip", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("options", [["slurm", "--time", "1:00:00"], ["job", "--out", "/shared/run"]])
+def test_a_launch_file_carries_the_option(archsweep, tmp_path, options):
+    kind, *words = options
+    sweep, plugin = write(tmp_path, f"launched_by_{kind}")
+    cpus = ["--cpus-per-node", "2"] if kind == "slurm" else ["--address", "http://head:8265"]
+    done = archsweep("launch", kind, sweep, "--plugin", plugin.name, *words, *cpus, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f" --plugin {plugin} " in next(line for line in done.stdout.splitlines() if "archsweep run" in line)
+    assert ("the files of plug-ins are not copied to the cluster" in done.stderr) is (kind == "job")

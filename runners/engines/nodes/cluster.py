@@ -82,7 +82,8 @@ def num_cluster_gpus(address: str | None) -> int:
 
 def _own_code() -> dict[str, Any]:
     """Ray copies archsweep itself and the packages of installed plug-ins to every node, ahead of one that may be
-    installed there: an edit on the head counts everywhere. The versions of what it needs are checked (`checks.py`), because torch is too large to travel."""
+    installed there: an edit on the head counts everywhere. The versions of what it needs are checked (`checks.py`),
+    because torch is too large to travel."""
     folders = [folder for folder in map(node_facts.folder_of, node_facts.ROOMS) if folder is not None]
     # With their data files; what is compiled has to be installed there. Plug-in files travel in each trial's job.
     packages = [package_folder(plugin) for plugin in loaded_plugins() if not plugin.has_compiled()]

@@ -112,3 +112,44 @@ def test_a_file_beside_the_sweep_is_named_and_not_executed(sweep, write, configu
         load_sweep(sweep)
     assert f"if you trust it, allow the file beside the sweep: --plugin {file}" in " ".join(str(caught.value).split())
     assert not (tmp_path / "ran").exists()
+
+
+SHIP = """
+import json, sys
+from search_space.plugins import load_installed, load_shipped, loaded_plugins
+from search_space.schema.attention import ATTENTION_SPECS
+if sys.argv[1] == "driver":
+    print(json.dumps(load_installed("my_lab").shipped()))
+else:
+    load_shipped([json.loads(sys.argv[2])])
+    print(loaded_plugins()[0].digest, list(ATTENTION_SPECS["gated"].model_fields))
+"""
+
+
+@pytest.fixture
+def ship(tmp_path):
+    """Runs `SHIP` as the driver, which has the package, or as a worker without it; the process."""
+
+    def run(role, *words):
+        places = [str(tmp_path / "site"), str(ROOT)] if role == "driver" else [str(ROOT)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+        line = [sys.executable, "-c", SHIP, role, *words]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.slow
+def test_an_installed_plugin_travels_to_a_machine_without_its_package(installed, ship):
+    shipped = ship("driver").stdout
+    there = ship("worker", shipped)
+    assert there.stderr == ""
+    assert there.stdout.split(maxsplit=1)[1] == "['name', 'blocks', 'bias']\n"
+
+
+@pytest.mark.slow
+def test_compiled_parts_do_not_travel(installed, ship, tmp_path):
+    (tmp_path / "site" / "my_lab" / "fast.cpython-311-x86_64-linux-gnu.so").write_bytes(b"\x7fELF")
+    there = ship("worker", ship("driver").stdout)
+    assert "the plug-in 'my_lab' (my_lab 1.0) has compiled parts, which do not travel" in there.stderr
+    assert "install its package on every machine of the cluster" in there.stderr
