@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
+from search_space.parsing.type_guards import is_mapping
 from search_space.plugins.families import FAMILIES, contributed, own_names, tell_readers
 from search_space.plugins.plugin import LOADED, Plugin, SourceFinder, install, sources_digest, sources_of
 
@@ -275,7 +276,7 @@ def _imported(module: str, origin: str, sources: Mapping[str, str], finder: Sour
 
 def _table(found: Any, origin: str) -> dict[str, dict[str, Any]]:
     table = getattr(found, "PLUGINS", {})
-    if not isinstance(table, Mapping) or not all(isinstance(each, Mapping) for each in table.values()):
+    if not is_mapping(table) or not all(is_mapping(each) for each in table.values()):
         hint = f"write family -> name -> what it is: {_EXAMPLE}"
         raise SpecError(Problem("PLUGINS must be a mapping of mappings", where=origin, hint=hint))
     return {str(family): {str(name): member for name, member in each.items()} for family, each in table.items()}

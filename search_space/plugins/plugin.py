@@ -38,7 +38,7 @@ class Plugin:
     module: str
     sources: Mapping[str, str] = field(repr=False)
     packages: frozenset[str] = frozenset()
-    contributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def digest(self) -> str:

@@ -117,7 +117,7 @@ def test_a_strangers_run_directory_executes_nothing(archsweep, evil, verb, folde
 
 def bundle_with(archsweep, folder, name, text):
     """The bundle of the stranger's run, with one file more or another, and a manifest that agrees."""
-    archsweep("bundle", "run", "--output", "run.zip", cwd=folder)
+    archsweep("bundle", "run", "--out", "run.zip", cwd=folder)
     with zipfile.ZipFile(folder / "run.zip") as archive:
         files = {entry: archive.read(entry) for entry in archive.namelist()}
     files[name] = text.encode()
@@ -170,7 +170,7 @@ def test_a_run_keeps_what_it_used(archsweep, tmp_path):
     page = (tmp_path / "run" / "report.html").read_text()
     assert f"archsweep run sweep.yaml --engine in-process --plugin {copy}" in page
     assert f"kept_mechanism ({described['digest']})" in page
-    assert archsweep("bundle", "run", "--output", "run.zip", cwd=tmp_path).returncode == 0
+    assert archsweep("bundle", "run", "--out", "run.zip", cwd=tmp_path).returncode == 0
     with zipfile.ZipFile(tmp_path / "run.zip") as archive:
         assert archive.read(copy) == plugin.read_bytes()
     assert archsweep("verify", "run.zip", cwd=tmp_path).returncode == 0
@@ -242,7 +242,7 @@ def test_a_password_in_a_source_is_not_kept(archsweep, tmp_path):
     (kept,) = (tmp_path / "run" / "plugins").glob("*/with_password.py")
     assert "https://" in kept.read_text()
     assert "hunter2" not in kept.read_text()
-    assert archsweep("bundle", "run", "--output", "run.zip", cwd=tmp_path).returncode == 0
+    assert archsweep("bundle", "run", "--out", "run.zip", cwd=tmp_path).returncode == 0
     assert archsweep("verify", "run.zip", cwd=tmp_path).returncode == 0
 
 
