@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from results import LedgerWriter, ProgressWriter, RecordSummary, write_plan, write_tables
+from results.run_files.plugin_sources import write_plugin_sources
 from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
 from runners.cache.reuse import for_sweep, from_siblings, reuse_records
@@ -38,6 +39,7 @@ from runners.trials.assignment import Assignment
 from runners.trials.observer import Observer
 from search_space import SpecError, trial_id
 from search_space.parsing.visible import visible
+from search_space.plugins import loaded_plugins
 from search_space.schema.task import CommandSpec
 
 __all__ = ["SweepOutcome", "run_sweep"]
@@ -110,6 +112,7 @@ def run_sweep(
         if notice := found.notice(changed):
             _say_to(console)(notice)
         write_fingerprints(files, origins.fingerprints)
+        write_plugin_sources(files, loaded_plugins())
         decisions = LaterDecisions(files, ledger)
         write_plan(files, decisions.of(plan.as_run_plan(superseded=ledger.superseded), is_final=not plan.sweep.retune))
         remove_checkpoints(files, ledger.summaries)

@@ -1,4 +1,5 @@
-"""docs/extending.md carried out to the letter in a copy of the repository: what it adds passes the contract tests."""
+"""docs/extending.md carried out to the letter: a plug-in from outside in an empty folder, and what is added to
+archsweep in a copy of the repository, where it passes the contract tests."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 # A block of the page that is a file or a change of one, and the step's command.
-FILES = re.findall(r'```(python|diff) title="(.*?)"\n(.*?)```', PAGE, re.DOTALL)
+OUTSIDE, _, INSIDE = PAGE.partition("## Adding to archsweep itself\n")
+FILES = re.findall(r'```(python|diff) title="(.*?)"\n(.*?)```', INSIDE, re.DOTALL)
+STEPS = re.findall(r'```(sh|diff|yaml)(?: title="(.*?)")?\n(.*?)```', OUTSIDE, re.DOTALL)
 COPIED = (
     "archsweep",
     "search_space",
@@ -74,6 +77,36 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def test_a_plugin_from_outside(tmp_path):
+    """Each command as it is written, each file as it is shown."""
+    archsweep = ("-c", "import runners.cli; runners.cli.main()")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    shown = []
+    for language, name, block in STEPS:
+        if language == "yaml":
+            (tmp_path / name).write_text(block)
+        elif language == "diff":
+            (tmp_path / name).write_text(changed((tmp_path / name).read_text(), block))
+        else:
+            for line in block.splitlines():
+                program, *words = line.split()
+                start = archsweep if program == "archsweep" else ()
+                done = subprocess.run(
+                    [sys.executable, *start, *words],
+                    cwd=tmp_path,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+                shown.append(done.stdout)
+    assert len(shown) == 5
+    assert "2 passed" in shown[1]
+    assert "2 passed" in shown[2]
+    assert "attention=gated temperature=2" in shown[-1]
 
 
 def test_the_page_has_the_files_of_every_step():

@@ -13,6 +13,7 @@ from typing import Any
 
 from results.report.section import Section, section
 from results.report.trials import listing
+from results.run_files.plugin_sources import described_option
 from results.store.run import Run
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable
@@ -48,6 +49,7 @@ def provenance_section(key: str, table: AblationTable, sessions: Sequence[Mappin
         *_lines("engine", (str(one.get("engine") or "") for one in sessions)),
         *_lines("archsweep", (_source(one.get("source")) for one in sessions)),
         *_lines("repository of the sweep", (_git(one.get("git")) for one in sessions)),
+        *_lines("plug-ins", (_plugins(one) for one in sessions)),
         *_lines("packages", (_packages(one.get("packages")) for one in sessions)),
     ]
     taken = sorted({record.cached_from for record in records if record.cached_from})
@@ -61,7 +63,7 @@ def reproduction_section(prefix: str, run: Run, sessions: Sequence[Mapping[str, 
     commands: list[str] = []
     if sessions:
         last = sessions[-1]
-        commands = [*_install(last), _command(last)]
+        commands = [*_install(last), *_plugin_notes(last), _command(last)]
     try:
         sweep = masked(run.files.sweep.read_bytes().decode(errors="surrogateescape")).encode(errors="surrogateescape")
     except OSError:
@@ -90,6 +92,26 @@ def _packages(packages: Any) -> str:
     if not isinstance(packages, dict):
         return ""
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+
+
+def _plugins(session: Mapping[str, Any]) -> str:
+    return ", ".join(f"{each.get('name')} ({each.get('digest')})" for each in _described(session))
+
+
+def _described(session: Mapping[str, Any]) -> list[dict[str, Any]]:
+    plugins = session.get("plugins")
+    return [each for each in plugins if isinstance(each, dict)] if isinstance(plugins, list) else []
+
+
+def _plugin_notes(session: Mapping[str, Any]) -> list[str]:
+    """Comments on what has to be installed, and on what `--plugin` of the command executes."""
+    found = []
+    for each in _described(session):
+        name, of = (" ".join(str(each.get(key)).split()) for key in ("name", "origin"))
+        option = described_option(each)
+        text = f"plug-in {name}: its sources are in {option}, read them before you run them" if option else ""
+        found.append(f"# {text or f'plug-in {name} of {of}: install that package'}")
+    return found
 
 
 def _install(session: Mapping[str, Any]) -> list[str]:
@@ -160,9 +182,10 @@ def _command(session: Mapping[str, Any]) -> str:
         return f"archsweep run {_SWEEP}"
     kept, skip = [], False
     for argument in arguments:
-        if skip or argument == "--out" or argument.startswith("--out="):
-            skip = argument == "--out"
+        if skip or argument.partition("=")[0] in ("--out", "--plugin"):
+            skip = not skip and argument in ("--out", "--plugin")
             continue
         is_sweep = argument == sweep or Path(argument).name == Path(str(sweep)).name
         kept.append(_SWEEP if is_sweep else argument)
+    kept += [word for each in _described(session) if (file := described_option(each)) for word in ("--plugin", file)]
     return shlex.join(["archsweep", *kept])

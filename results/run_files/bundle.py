@@ -1,7 +1,8 @@
 """Bundle of a run for a reviewer: sweep, records, fingerprints, versions and tables in one zip file, with their hashes.
 
     MANIFEST.json       format, version of archsweep, SHA-256 of every other file
-    sources             sweep.yaml, plan.json, ledger.jsonl, provenance.jsonl, suggestions.jsonl, data/*.json
+    sources             sweep.yaml, plan.json, ledger.jsonl, provenance.jsonl, suggestions.jsonl, data/*.json,
+                        plugins/NAME-DIGEST/*.py
     tables              table.*, trials.csv, curves.csv: made from the sources alone
 
 `verify_bundle` compares the hashes, verifies every record (see verification.py) and makes every table again. The hashes
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from archsweep.version import version
+from results.run_files.plugin_sources import changed_sources, is_plugin_file, plugin_files
 from results.run_files.run_tables import write_tables
 from results.store.files import atomic_writer, refuse_special_files
 from results.store.run import Run, read_plan
@@ -66,9 +68,10 @@ def write_bundle(run_dir: str | os.PathLike[str], path: Path) -> Bundled:
         for name in (
             *_SOURCES,
             *sorted(each.relative_to(files.path).as_posix() for each in files.path.glob(str(_DATA))),
+            *plugin_files(files),
         ):
             if (files.path / name).is_file():
-                (stage.path / name).parent.mkdir(exist_ok=True)
+                (stage.path / name).parent.mkdir(parents=True, exist_ok=True)
                 _copy_masked(files.path / name, stage.path / name)
         _drop_torn_line(stage.ledger)
         run = Run.open(stage, curves=False)
@@ -103,6 +106,10 @@ def verify_bundle(path: Path) -> Bundled:
             Problem(f"{name} is not the file that was bundled", where=str(path))
             for name, digest in manifest["files"].items()
             if _digest(stage.path / name) != digest
+        ]
+        problems += [
+            Problem(f"{name} does not hold the sources of its digest", where=str(path))
+            for name in changed_sources(stage, filter(is_plugin_file, manifest["files"]))
         ]
         tables = {name: (stage.path / name).read_bytes() for name in manifest["files"] if name not in _SOURCES}
         run = Run.open(stage, curves=False)
@@ -143,7 +150,7 @@ def _unpacked(path: Path, stage: RunDir) -> dict[str, Any]:
                 raise _no_bundle(path, f"its manifest and its files differ: {', '.join(map(repr, odd[:5]))}")
             for name in listed:
                 target = stage.path / name
-                target.parent.mkdir(exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as packed, open(target, "wb") as stream:
                     shutil.copyfileobj(packed, stream)
             return manifest
@@ -155,7 +162,7 @@ def _unpacked(path: Path, stage: RunDir) -> dict[str, Any]:
 
 def _is_known(name: str) -> bool:
     """Whether a bundle may hold a file of this name: no other is unpacked, so that none lands elsewhere."""
-    if name in _SOURCES or name in {path.name for path in _table_paths()}:
+    if name in _SOURCES or is_plugin_file(name) or name in {path.name for path in _table_paths()}:
         return True
     folder, _, file = name.partition("/")
     return folder == _DATA.parent.name and file.endswith(".json") and file.removesuffix(".json").isalnum()

@@ -128,6 +128,10 @@ class RunDir:
         """What the fingerprint of a dataset is of: its folders with their numbers of files."""
         return self.path / _DATA / f"{digest}.json"
 
+    def plugin(self, name: str, digest: str) -> Path:
+        """Folder of the sources of a plug-in, of this content."""
+        return self.path / _PLUGINS / f"{name}-{digest}"
+
     # Working files of drivers.
 
     @property
@@ -214,7 +218,7 @@ class RunDir:
         return self.path / "optuna" / "journal.log"
 
 
-_STOP, _TRIALS, _TRACKING, _MLFLOW, _DATA = ".stop-", "trials", "tracking", "mlflow", "data"
+_STOP, _TRIALS, _TRACKING, _MLFLOW, _DATA, _PLUGINS = ".stop-", "trials", "tracking", "mlflow", "data", "plugins"
 IN_RUN_DIR = RunDir(Path())
 """For messages: paths relative to a run directory, `IN_RUN_DIR.trials_csv` is `trials.csv`."""
 

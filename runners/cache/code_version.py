@@ -12,8 +12,9 @@ import functools
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import timm
@@ -40,25 +41,33 @@ _PLUG_INS = (
 )
 
 
-def code_version(setting: Setting) -> str:
+def code_version(setting: Setting, *, earlier: Mapping[str, Mapping[str, str]] = MappingProxyType({})) -> str:
     """Version of everything of archsweep that takes part in training a trial, and of the Python that reads it.
 
     Two hashes, `COMMON.WHOLE`: of the modules that every trial uses, and of those of this trial. Trials of different
     plug-ins have different wholes; where their common parts differ, too, they were trained by different code.
+
+    Args:
+        earlier: plug-in -> sources in place of those that are loaded.
     """
-    common, whole = _hash_of(_closure((_ROOT,))), _hash_of(modules_of(setting))
+    sources = {plugin.name: earlier.get(plugin.name, plugin.sources) for plugin in plugins_of(setting)}
+    common, whole = _hash_of(_closure((_ROOT,))), _hash_of(_modules_of(setting, sources))
     if used := plugins_of(setting):
         # What a plug-in imports from elsewhere is not followed: packages are the user's to pin.
-        content = "".join(f"{plugin.name}\n{_plugin_code(plugin)}" for plugin in used)
+        content = "".join(f"{plugin.name}\n{_plugin_code(sources[plugin.name])}" for plugin in used)
         whole = hashlib.sha256(f"{whole}\n{content}".encode()).hexdigest()[:12]
     return f"{common}.{whole}"
 
 
 def modules_of(setting: Setting) -> tuple[str, ...]:
     """Names of the modules that count."""
+    return _modules_of(setting, {plugin.name: plugin.sources for plugin in plugins_of(setting)})
+
+
+def _modules_of(setting: Setting, sources: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
     roots = {name for name in _used_plug_ins(setting) if plugin_of(name) is None}
-    for plugin in plugins_of(setting):  # one may be built on a mechanism of ours
-        roots |= {name for text in plugin.sources.values() for name in _imports_of(text)}
+    for modules in sources.values():  # one may be built on a mechanism of ours
+        roots |= {name for text in modules.values() for name in _imports_of(text)}
     return _closure(tuple(sorted({_ROOT, *roots})))
 
 
@@ -160,8 +169,8 @@ def _normalised(module: str) -> str:
     return _without_words(_file_of(module).read_bytes())
 
 
-def _plugin_code(plugin: Plugin) -> str:
-    return "".join(f"{name}\n{_without_words(text)}\n" for name, text in sorted(plugin.sources.items()))
+def _plugin_code(sources: Mapping[str, str]) -> str:
+    return "".join(f"{name}\n{_without_words(text)}\n" for name, text in sorted(sources.items()))
 
 
 def _without_words(code: str | bytes) -> str:

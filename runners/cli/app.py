@@ -25,6 +25,7 @@ from runners.cli import (
     import_checkpoint,
     launch,
     models_schema_init,
+    new,
     run,
 )
 from runners.cli.plan import command as plan
@@ -45,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(models_schema_init.init)
+app.command("new")(new.new)
 app.command("check")(with_plugins(check.check))
 app.command("check-data")(with_plugins(check_data.check_data))
 app.command("plan")(with_plugins(plan.plan))

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
+from runners.cli.plugin_option import with_plugins
 from runners.launch import LAUNCHERS
 from runners.launch.launched_sweep import LaunchedSweep, launched_sweep
 from runners.machine.filesystems import check_run_location
 from runners.planning.history import read_history
 from runners.session.sweeps import load_all_checked, one_directory, run_dir_of
 from search_space import Problem, SpecError
+from search_space.plugins import loaded_plugins
 
 __all__ = ["app"]
 
@@ -38,6 +40,7 @@ Setup = Annotated[list[str] | None, typer.Option(help="Shell line that puts arch
 
 
 @app.command("slurm")
+@with_plugins
 def slurm(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -64,6 +67,7 @@ def slurm(
 
 
 @app.command("kuberay")
+@with_plugins
 def kuberay(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -91,6 +95,7 @@ def kuberay(
 
 
 @app.command("ray-cluster")
+@with_plugins
 def ray_cluster(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -121,6 +126,7 @@ def ray_cluster(
 
 
 @app.command("job")
+@with_plugins
 def job(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -156,12 +162,18 @@ def _load(
     for assignment in set_ or ():
         options += ["--set", assignment]
     options += ["--study", study] if study else []
+    for plugin in loaded_plugins():
+        options += ["--plugin", plugin.origin] if plugin.kind == "file" else []
     history = read_history(out or run_dirs[0])
     return launched_sweep(files, run_dirs=run_dirs, options=options, out=out, trial_seconds=history.typical_seconds)
 
 
 def _launch(name: str, sweep: LaunchedSweep, options: dict[str, Any], submit: bool) -> None:
     launcher = LAUNCHERS[name]
+    files = [plugin.origin for plugin in loaded_plugins() if plugin.kind == "file"]
+    if files and name != "slurm":
+        text = f"the files of plug-ins are not copied to the cluster, and must be there: {', '.join(files)}"
+        print(f"archsweep: warning: {text}", file=sys.stderr)
     text = launcher.write(sweep, launcher.options(**options))
     if not submit:
         print(text, end="")

@@ -17,10 +17,12 @@ from typing import Literal
 from pydantic import ValidationError
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
+from results.run_files.plugin_sources import kept_sources
 from results.store.files import atomic_write
 from results.store.record_summary import origin_key
 from results.store.records import Origin
 from results.store.run_layout import RunDir
+from runners.cache.code_version import code_version, plugins_of
 from runners.cache.origin import Origins
 from runners.data.fingerprint import Fingerprint, Folder, difference
 from runners.data.weights import WEIGHTS_MARK
@@ -192,10 +194,27 @@ def _differences(
         what = difference(before, after) if before and after else f"{old_data} -> {new_data}"
         yield f"data of {name} changed: {what}"
     if old.code != new.code:
-        yield f"archsweep's code of these trials changed: {old.code} -> {new.code}"
+        yield _code_difference(old.code, new.code, run_dir, record)
     if old.software != new.software:
         before_, after_ = set(old.software.split(", ")), set(new.software.split(", "))
         yield f"{', '.join(sorted(before_ - after_))} -> {', '.join(sorted(after_ - before_))}"
+
+
+def _code_difference(old: str, new: str, run_dir: RunDir, record: TrialRecord) -> str:
+    """Which code changed: a plug-in's, where its kept sources give the version of the record, else archsweep's."""
+    setting = TrialSpec.model_validate(record.spec)
+    used = plugins_of(setting)
+    for plugin in used:
+        for digest, sources in kept_sources(run_dir, plugin.name):
+            try:
+                if digest != plugin.digest and code_version(setting, earlier={plugin.name: sources}) == old:
+                    return f"the plug-in {plugin.name} changed: {digest} -> {plugin.digest}"
+            except (SyntaxError, ValueError):  # a file of the run directory that was edited
+                continue
+    what = "archsweep's code"
+    if used:
+        what += f" or the code of {', '.join(plugin.name for plugin in used)}"
+    return f"{what} of these trials changed: {old} -> {new}"
 
 
 def _trials(count: int) -> str:

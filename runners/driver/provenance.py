@@ -22,6 +22,7 @@ from runners.driver.code_source import code_source, git
 from runners.machine.gpus import num_gpus_here, visible_gpus
 from runners.planning.plan import Plan
 from search_space.parsing.secrets import masked
+from search_space.plugins import loaded_plugins
 
 __all__ = ["describe_session", "new_session", "write_provenance"]
 
@@ -52,6 +53,7 @@ def describe_session(
         "sweep_file": str(plan.file.path) if plan.file.path else None,
         "data": [each.model_dump(mode="json") for each in plan.data()],
         "sweep": plan.sweep.model_dump(mode="json"),
+        "plugins": [plugin.described() for plugin in loaded_plugins()],
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),

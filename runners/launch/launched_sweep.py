@@ -35,7 +35,7 @@ class LaunchedSweep:
     """A sweep to be launched on a cluster.
 
     Attributes:
-        options: `--profile`, `--set` and `--study` as given by the user, for `archsweep run`.
+        options: `--profile`, `--set`, `--study` and `--plugin` as given by the user, for `archsweep run`.
         run_dir: absolute path; None where several studies have one each.
         takes_any_gpu: whether some trials take one GPU where there are any (`gpus: auto`); `gpus` has them at 0.
         num_trials: upper bound, since `require` is not evaluated.

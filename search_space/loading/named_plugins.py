@@ -54,6 +54,9 @@ def load_named(root: Node, folder: Path) -> None:
 
 def _missing(name: str, folder: Path) -> tuple[str, str]:
     beside = [path for path in (folder / f"{name}.py", folder / name) if path.exists()]
+    if name.isidentifier():  # in a run directory, where the sources of its plug-ins are kept
+        kept = [*folder.glob(f"plugins/{name}-*/{name}.py"), *folder.glob(f"plugins/{name}-*/{name}")]
+        beside += sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True)
     message = f"the plug-in {name!r} is not loaded, and no installed package has it (entry points of {GROUP})"
     if beside:
         hint = f"if you trust it, allow the file beside the sweep: --plugin {beside[0]}, or for good in {config_file()}"

@@ -38,7 +38,7 @@ def allowed_files() -> dict[str, Path]:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
         raise SpecError(Problem(f"cannot be read: {err}", where=str(path))) from err
-    problems = []
+    problems: list[Problem] = []
     for key in content:
         if key != "plugins":
             close = "  Did you mean 'plugins'?" if difflib.get_close_matches(key, ["plugins"]) else ""

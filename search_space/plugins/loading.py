@@ -11,11 +11,12 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
+from search_space.parsing.type_guards import is_mapping
 from search_space.plugins.contracts import faults_of_member
 from search_space.plugins.families import FAMILIES, contributed, own_names, tell_readers
 from search_space.plugins.plugin import LOADED, Plugin, SourceFinder, install, sources_digest, sources_of
@@ -87,6 +88,9 @@ def load_installed(name: str) -> Plugin:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError) as err:
         raise SpecError(Problem(f"cannot be found: {reason_of(err)}", where=where)) from err
+    if spec is not None and spec.origin is None:
+        hint = "its content would depend on what else is installed: give the folder an __init__.py"
+        raise SpecError(Problem(f"{top!r} is a namespace package", where=where, hint=hint))
     if spec is None or spec.origin is None:
         raise SpecError(Problem(f"there is no module {top!r}", where=where, hint="install the package again"))
     file = Path(spec.origin)
@@ -107,7 +111,11 @@ def load_shipped(shipped: Sequence[Mapping[str, Any]]) -> None:
     for each in shipped:
         known, digest = LOADED.get(each["name"]), sources_digest(each["sources"])
         if known is None and each["kind"] == "installed":
-            known = load_installed(each["name"])
+            if each["name"] in installed_names():
+                known = load_installed(each["name"])
+            elif each["compiled"]:
+                text = f"the plug-in {each['name']!r} ({each['origin']}) has compiled parts, which do not travel"
+                raise SpecError(Problem(text, hint="install its package on every machine of the cluster"))
         if known is None:
             packages = frozenset(each["packages"])
             _load(each["name"], each["kind"], each["origin"], each["module"], each["sources"], packages)
@@ -138,12 +146,15 @@ def _load(
     if kind == "file":
         _refuse_shadowing(name, origin)
         _refuse_neighbours(sources, origin)
+    if kind == "file" or importlib.util.find_spec(module.partition(".")[0]) is None:
+        # An installed plug-in of another machine: its package is here only if Ray has brought it.
         finder = SourceFinder(sources, packages, origin, module)
         install(finder)
     else:
         finder = None
+    before = set(sys.modules)
     try:
-        found = _imported(module, origin, sources)
+        found = _imported(module, origin, sources, finder)
         table = _table(found, origin)
         models = _models(sources)
         if not table and not models and not _functions(found, sources):
@@ -155,11 +166,11 @@ def _load(
         added = {family: tuple(sorted(members)) for family, members in table.items() if members}
         plugin = Plugin(name, kind, origin, module, sources, packages, added | ({"model": models} if models else {}))
         _add(plugin, table)
-    except SpecError:
+    except BaseException:  # also Ctrl-C: nothing of a plug-in that is not loaded stays
         if finder is not None:
             sys.meta_path.remove(finder)
-            for each in sources:
-                sys.modules.pop(each, None)
+        for each in sources.keys() - before:
+            sys.modules.pop(each, None)
         raise
     return plugin
 
@@ -171,7 +182,7 @@ def _add(plugin: Plugin, table: Mapping[str, Mapping[str, Any]]) -> None:
         contributed(family).update(members)
     try:
         tell_readers()
-    except SpecError:
+    except BaseException:
         del LOADED[plugin.name]
         for family, members in table.items():
             for member in members:
@@ -201,7 +212,7 @@ def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
     place = Path(origin)
     if not place.is_file():
         return
-    problems = []
+    problems: list[Problem] = []
     for text in sources.values():
         try:
             tree = ast.parse(text)
@@ -225,12 +236,13 @@ def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
         raise SpecError(problems)
 
 
-def _imported(module: str, origin: str, sources: Mapping[str, str]) -> Any:
+def _imported(module: str, origin: str, sources: Mapping[str, str], finder: SourceFinder | None) -> Any:
     """The executed module.
 
     Raises:
         SpecError: it raised, with the line of the plug-in; or it takes the place of a model of timm.
     """
+    before = _models_of_timm()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -240,25 +252,33 @@ def _imported(module: str, origin: str, sources: Mapping[str, str]) -> Any:
         except SyntaxError as err:
             where = f"{err.filename or origin}:{err.lineno or 1}:{err.offset or 1}"
             raise SpecError(Problem(f"is no Python: {err.msg}", where=where)) from err
-        except Exception as err:
-            files = {sys.modules[each].__file__ for each in sources if each in sys.modules} | {origin}
+        except (Exception, SystemExit) as err:
+            files = finder.files() if finder is not None else _files_of(module, sources)
             frames = [frame for frame in traceback.extract_tb(err.__traceback__) if frame.filename in files]
             where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else origin
             raise SpecError(Problem(f"raised {type(err).__name__}: {reason_of(err)}", where=where)) from err
-    overwritten = [str(each.message) for each in caught if str(each.message).startswith("Overwriting ")]
-    for each in caught:
-        if str(each.message) not in overwritten:
+    words = [str(each.message).split() for each in caught]
+    again = [text for text in words if text[:1] == ["Overwriting"] and len(text) > 1]
+    # A model that an attempt which was refused has left is the plug-in's own.
+    overwritten = [text for text in again if text[1] not in before or before[text[1]].__module__ not in sources]
+    for each, text in zip(caught, words, strict=True):
+        if text not in again:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if overwritten:
-        names = ", ".join(text.split()[1] for text in overwritten)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for text in overwritten:
+                if text[1] in before:
+                    sys.modules["timm.models"].register_model(before[text[1]])
+        names = ", ".join(text[1] for text in overwritten)
         text = f"registers models that timm or another plug-in has already: {names}"
-        raise SpecError(Problem(text, where=origin, hint="give them other names; the process must be started again"))
+        raise SpecError(Problem(text, where=origin, hint="give them other names"))
     return found
 
 
 def _table(found: Any, origin: str) -> dict[str, dict[str, Any]]:
     table = getattr(found, "PLUGINS", {})
-    if not isinstance(table, Mapping) or not all(isinstance(each, Mapping) for each in table.values()):
+    if not is_mapping(table) or not all(is_mapping(each) for each in table.values()):
         hint = f"write family -> name -> what it is: {_EXAMPLE}"
         raise SpecError(Problem("PLUGINS must be a mapping of mappings", where=origin, hint=hint))
     return {str(family): {str(name): member for name, member in each.items()} for family, each in table.items()}
@@ -295,10 +315,22 @@ def _functions(found: Any, sources: Mapping[str, str]) -> list[str]:
     ]
 
 
+def _files_of(module: str, sources: Mapping[str, str]) -> set[str]:
+    """Files of an installed package, which has been found under this name before."""
+    top = importlib.util.find_spec(module.partition(".")[0])
+    folder = Path(top.origin).parent if top is not None and top.origin is not None else Path()
+    places = [folder.joinpath(*name.split(".")[1:]) for name in sources]
+    return {str(file) for place in places for file in (place.with_suffix(".py"), place / "__init__.py")}
+
+
 def _models(sources: Mapping[str, str]) -> tuple[str, ...]:
     """Models that the modules have registered with timm."""
+    return tuple(name for name, made in _models_of_timm().items() if made.__module__ in sources)
+
+
+def _models_of_timm() -> dict[str, Callable[..., Any]]:
+    """Registered model -> its function; empty as long as timm is not imported."""
     timm_models = sys.modules.get("timm.models")
     if timm_models is None:
-        return ()
-    names: list[str] = timm_models.list_models()
-    return tuple(name for name in names if timm_models.model_entrypoint(name).__module__ in sources)
+        return {}
+    return {name: timm_models.model_entrypoint(name) for name in timm_models.list_models()}

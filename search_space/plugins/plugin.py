@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Plugin", "SourceFinder", "plugin_of", "sources_digest", "sources_of"]
+__all__ = ["Plugin", "SourceFinder", "package_folder", "plugin_of", "sources_digest", "sources_of"]
 
 _MOST_BYTES = 4 * 2**20
 
@@ -38,7 +38,7 @@ class Plugin:
     module: str
     sources: Mapping[str, str] = field(repr=False)
     packages: frozenset[str] = frozenset()
-    contributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def digest(self) -> str:
@@ -56,7 +56,13 @@ class Plugin:
             "module": self.module,
             "sources": dict(self.sources),
             "packages": sorted(self.packages),
+            "compiled": self.has_compiled(),
         }
+
+    def has_compiled(self) -> bool:
+        """Whether the package of an installed plug-in has parts that are no Python, which do not travel."""
+        folder = package_folder(self)
+        return folder is not None and any(file.suffix in (".so", ".pyd") for file in folder.rglob("*"))
 
     def described(self) -> dict[str, Any]:
         """What provenance says of it."""
@@ -67,6 +73,17 @@ class Plugin:
             "digest": self.digest,
             "contributes": {family: list(names) for family, names in sorted(self.contributes.items())},
         }
+
+
+def package_folder(plugin: Plugin) -> Path | None:
+    """Folder of the package of an installed plug-in; None for a single module and for a file of the caller."""
+    if plugin.kind != "installed":
+        return None
+    spec = importlib.util.find_spec(plugin.module.partition(".")[0])
+    if spec is None or spec.origin is None or spec.submodule_search_locations is None:
+        return None
+    folder = Path(spec.origin).parent
+    return folder if folder.is_dir() else None
 
 
 LOADED: dict[str, Plugin] = {}
@@ -87,7 +104,8 @@ def sources_of(path: Path, module: str) -> tuple[dict[str, str], frozenset[str]]
     """
     if path.is_file():
         return {module: _text(path)}, frozenset()
-    found, packages = {}, set()
+    found: dict[str, str] = {}
+    packages: set[str] = set()
     for file in sorted(path.rglob("*.py")):
         parts = file.relative_to(path).with_suffix("").parts
         if any(not part.isidentifier() for part in parts):
@@ -136,6 +154,10 @@ class SourceFinder(importlib.abc.MetaPathFinder):
         spec.has_location = True
         return spec
 
+    def files(self) -> set[str]:
+        """Paths of all its modules."""
+        return {self._file_of(name) for name in self.sources}
+
     def _file_of(self, fullname: str) -> str:
         """The path on the machine of the driver, for tracebacks."""
         origin = Path(self._origin)
@@ -144,7 +166,7 @@ class SourceFinder(importlib.abc.MetaPathFinder):
         inner = fullname.split(".")[1:]
         if fullname in self._packages:
             return str(origin.joinpath(*inner, "__init__.py"))
-        return str(origin.joinpath(*inner).with_suffix(".py"))
+        return str(origin.joinpath(*inner[:-1], f"{inner[-1]}.py"))
 
 
 class _TextLoader(importlib.abc.SourceLoader):

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
+from pydantic_core import SchemaError
 
 from search_space.parsing.errors import Problem, SpecError, reason_of
 
@@ -52,8 +53,9 @@ def spec_of(
     fields: dict[str, Any] = dict(also or {})
     problems: list[Problem] = []
     try:
+        inspect.signature(made)
         hints = typing.get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
-    except (NameError, TypeError, AttributeError) as err:
+    except (NameError, TypeError, AttributeError, ValueError) as err:
         text = f"the annotations of {kind} {name!r} cannot be read: {reason_of(err)}"
         raise SpecError(Problem(text, where=where, hint="import what they name at the top of the file")) from err
     about = _described(made)
@@ -77,9 +79,8 @@ def spec_of(
     try:
         title = f"{kind}_{name}".title().replace("_", "").replace("/", "")
         made_spec = create_model(f"{title}Spec", __base__=base, __module__=__name__, **fields)
-        optional = {key for key, info in made_spec.model_fields.items() if not info.is_required()}
-        if optional == set(made_spec.model_fields):
-            made_spec()  # defaults are validated
+        defaults = {key: each for key, each in fields.items() if each[1] is not ...}
+        create_model(f"{title}Defaults", __base__=base, __module__=__name__, **defaults)()  # validates them
     except ValidationError as err:
         faults = err.errors()
         raise SpecError(
@@ -88,7 +89,7 @@ def spec_of(
                 for fault in faults
             ]
         ) from err
-    except (PydanticUserError, TypeError) as err:
+    except (PydanticUserError, SchemaError, TypeError) as err:
         raise SpecError(Problem(f"options of {kind} {name!r}: {reason_of(err)}", where=where)) from err
     made_spec.__doc__ = (inspect.getdoc(made) or f"{kind} {name!r} of {where}").splitlines()[0]
     return made_spec

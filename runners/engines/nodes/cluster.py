@@ -18,6 +18,8 @@ from archsweep.own_packages import ROOT, ROOT_VARIABLE
 from runners.engines.nodes import facts as node_facts
 from runners.machine.scratch import SHORT_DIRECTORY, scratch_folder
 from search_space import Problem, SpecError
+from search_space.plugins import loaded_plugins
+from search_space.plugins.plugin import package_folder
 
 __all__ = ["cluster", "num_cluster_gpus"]
 
@@ -79,9 +81,13 @@ def num_cluster_gpus(address: str | None) -> int:
 
 
 def _own_code() -> dict[str, Any]:
-    """Ray copies archsweep itself to every node, ahead of one that may be installed there: an edit on the head counts
-    everywhere. The versions of what it needs are checked (`checks.py`), because torch is too large to travel."""
+    """Ray copies archsweep itself and the packages of installed plug-ins to every node, ahead of one that may be
+    installed there: an edit on the head counts everywhere. The versions of what it needs are checked (`checks.py`),
+    because torch is too large to travel."""
     folders = [folder for folder in map(node_facts.folder_of, node_facts.ROOMS) if folder is not None]
+    # With their data files; what is compiled has to be installed there. Plug-in files travel in each trial's job.
+    packages = [package_folder(plugin) for plugin in loaded_plugins() if not plugin.has_compiled()]
+    folders += [str(folder) for folder in packages if folder is not None]
     # Within `ray job submit`, whose `excludes` are those of the job's working directory, ours take their place.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))

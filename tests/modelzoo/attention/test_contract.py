@@ -1,14 +1,14 @@
-"""Contract of attention mechanisms, tested for every mechanism of the table."""
+"""The mechanisms of the table agree with their specs, and pass what authors of plug-ins test theirs with."""
 
 from __future__ import annotations
 
-import copy
 import inspect
-import pickle
 
 import pytest
 import torch
 
+from archsweep.testing.attention import CONDITIONS, Case
+from archsweep.testing.attention_options import check_options
 from modelzoo import ATTENTION, Slot, TokenAttention, build_model
 from search_space.schema.attention import ATTENTION_SPECS
 from search_space.schema.trial import ArchSpec
@@ -81,12 +81,6 @@ def test_options_are_those_a_sweep_can_write(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_option_is_tested_with_a_non_default_value(name):
-    fields = set(ATTENTION_SPECS[name].model_fields) - {"name", "blocks"} - ATTENTION[name].layout
-    assert {option for options in OPTIONS.get(name, []) for option in options} == fields
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_defaults_are_those_of_the_search_space(name):
     options = keyword_only(name)
     for field_name, field in ATTENTION_SPECS[name].model_fields.items():
@@ -95,125 +89,14 @@ def test_defaults_are_those_of_the_search_space(name):
 
 
 @for_every_case
-@pytest.mark.parametrize("num_prefix", [0, 1, 2])
-@pytest.mark.parametrize("grid", [(2, 3), (3, 3), (1, 4)])
-def test_output_has_the_shape_and_dtype_of_the_input(name, options, num_prefix, grid):
-    slot = Slot(dim=40, num_heads=4, grid_size=grid, num_prefix_tokens=num_prefix)
-    x = tokens(slot=slot)
-    y = attention(name, slot, options=options)(x)
-    assert y.shape == x.shape
-    assert y.isfinite().all()
-
-
-@for_every_case
-def test_one_image_does_not_see_another(name, options):
-    """A change of image 1 must not change the output of image 0."""
-    module, x = attention(name, options=options).eval(), tokens(2)
-    before = module(x)
-    x[1] = 100.0
-    after = module(x)
-    torch.testing.assert_close(after[0], before[0], rtol=0, atol=1e-6)
-    assert not torch.allclose(after[1], before[1])
-
-
-@for_every_case
-def test_every_token_sees_every_other(name, options):
-    """This includes attention of the prefix to the patches, and of the patches to the prefix."""
-    module, x = attention(name, options=options).double().eval(), tokens(1).double()
-    for changed in range(x.shape[1]):
-        other = x.clone()
-        other[0, changed] += 1.0
-        moved = (module(other) - module(x)).abs().amax(dim=-1)[0]
-        assert (moved > 1e-12).all()
-
-
-@for_every_case
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_gradient_reaches_every_parameter(name, options, training):
-    module, x = attention(name, options=options).double().train(training), tokens().double().requires_grad_()
-    (module(x) * torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view_as(x)).sum().backward()
-    assert x.grad is not None
-    assert x.grad.abs().max() > 0
-    silent = [key for key, p in module.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
-    assert silent == []
-
-
-@for_every_case
-def test_double_precision_agrees_with_single(name, options):
-    module, x = attention(name, options=options).eval(), tokens()
-    single = module(x)
-    torch.testing.assert_close(copy.deepcopy(module).double()(x.double()).float(), single, rtol=1e-4, atol=1e-5)
-
-
-@for_every_case
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_runs_under_autocast(name, options, training):
-    module, x = attention(name, options=options).train(training), tokens()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = module(x)
-    assert y.isfinite().all()
-    y.float().sum().backward()
-
-
-@for_every_case
-def test_state_makes_the_module(name, options):
-    first, second, x = attention(name, seed=0, options=options), attention(name, seed=1, options=options), tokens()
-    first(x)  # changes the running statistics from their initial values
-    second.load_state_dict(first.state_dict(), strict=True)
-    torch.testing.assert_close(second.eval()(x), first.eval()(x), rtol=0, atol=0)
-
-
-@for_every_case
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
-def test_duplicates_compute_the_same(name, options, duplicate):
-    module, x = attention(name, options=options).eval(), tokens()
-    torch.testing.assert_close(duplicate(module)(x), module(x), rtol=0, atol=0)
-
-
-@for_every_case
-def test_evaluation_repeats_itself(name, options):
-    slot = Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=1, attn_drop=0.5, proj_drop=0.5)
-    module, x = attention(name, slot, options=options).eval(), tokens()
-    torch.testing.assert_close(module(x), module(x), rtol=0, atol=0)
-
-
-@for_every_case
-@pytest.mark.parametrize("which", ["attn_drop", "proj_drop"])
-def test_dropouts_act_in_training(name, options, which):
-    slot = Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=1, **{which: 0.5})
-    module, x = attention(name, slot, options=options).train(), tokens()
-    assert not torch.allclose(module(x), module(x))
-
-
-@for_every_case
-def test_without_dropout_training_repeats_itself(name, options):
-    module, x = attention(name, options=options).train(), tokens()
-    torch.testing.assert_close(module(x), module(x), rtol=0, atol=0)
-
-
-@for_every_case
-def test_attend_gives_the_tokens_of_forward(name, options):
-    module, x = attention(name, options=options).eval(), tokens()
-    together, handed_on = module.attend(x)
-    torch.testing.assert_close(together, module(x), rtol=1e-5, atol=1e-6)
-    assert handed_on is None or handed_on.shape[-2:] == (x.shape[1], x.shape[1])
+@pytest.mark.parametrize("condition", sorted(CONDITIONS))
+def test_mechanism(name, options, condition):
+    CONDITIONS[condition](Case(ATTENTION[name], options))
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("bias", [False, True])
-def test_biases_follow_the_slot(name, bias):
-    slot = Slot(dim=40, num_heads=4, grid_size=(2, 3), num_prefix_tokens=1, qkv_bias=bias, proj_bias=bias)
-    keys = set(attention(name, slot).state_dict())
-    assert ({"qkv.bias", "proj.bias"} <= keys) is bias
-
-
-@for_every_case
-def test_meta_device_gives_shapes_without_memory(name, options):
-    with torch.device("meta"):
-        module = ATTENTION[name](SLOT, **options)
-        y = module(torch.empty(3, 7, 40))
-    assert y.shape == (3, 7, 40)
-    assert all(tensor.is_meta for tensor in [y, *module.parameters(), *module.buffers()])
+def test_every_option_is_tried_and_acts(name):
+    check_options(ATTENTION[name], OPTIONS.get(name, []))
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"softmax"}))

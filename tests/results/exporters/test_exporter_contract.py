@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import results.exporters
+from archsweep.testing import check_exporter
 from results import EXPORTERS, ablation_table
 
 _GOLDEN = Path(__file__).parent / "golden_tables"
@@ -64,6 +65,11 @@ def test_every_file_is_in_the_table():
     assert set(EXPORTERS) == files
     for name, write in EXPORTERS.items():
         assert write is importlib.import_module(f"results.exporters.{name}").write
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_what_authors_of_formats_check_holds_for_ours(name):
+    check_exporter(EXPORTERS[name], for_programs=name == "csv")
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))

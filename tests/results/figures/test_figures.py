@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import results.figures
+from archsweep.testing import check_figure
 from results import Analysis, Run, ablation_table
 from results.figures import FIGURES, Evidence, draw_figures
 from results.figures.figure import MOST_ROWS
@@ -161,6 +162,12 @@ def test_every_figure_is_drawn_without_a_browser(name, request):
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
     assert figure_pdf(figure).startswith(b"%PDF-")
     assert len(list(csv.reader(io.StringIO(figure_csv(figure))))) == 1 + len(figure.frame)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_what_authors_of_figures_check_holds_for_ours(name, request):
+    check_figure(FIGURES[name], evidence=request.getfixturevalue(MATERIAL[name]))
 
 
 @pytest.mark.parametrize("name", sorted(FIGURES))

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from archsweep.testing import check_design
 from search_space import DESIGNS, SpecError, Sweep, count_upper, load_sweep_text, variant_id, variants
 from search_space.settings.candidates import CandidateRow
 
@@ -260,6 +261,11 @@ SHAPES = {
     "list": "design: {name: list, rows: [{arch.depth: 2}, {arch.depth: 4}, {arch.depth: 2}]}\n",
     "search": "space: {arch.depth: {min: 2, max: 6}}\ndesign: search\nsearch: {num_trials: 7}\n",
 }
+
+
+@pytest.mark.parametrize("name", sorted(set(DESIGNS) - {"search"}))  # which draws, and lists nothing
+def test_what_authors_of_designs_check_holds_for_ours(name: str) -> None:
+    check_design(DESIGNS[name], sweep=BASELINE + SHAPES[name])
 
 
 @pytest.mark.parametrize("name", sorted(DESIGNS))

@@ -1,0 +1,50 @@
+"""Contract tests for authors of plug-ins: each raises an AssertionError that says what is wrong, and does nothing else.
+
+    from archsweep.testing import check_attention
+
+    def test_gated():
+        check_attention(Gated, options=[{"bias": 0.5}])
+
+archsweep's own mechanisms, models, formats, figures and designs pass the same functions. The base class of a
+mechanism is here, too, so that a plug-in imports from one place that stays.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archsweep.testing.attention import check_attention
+    from archsweep.testing.designs import check_design
+    from archsweep.testing.exporters import check_exporter
+    from archsweep.testing.figures import check_figure
+    from archsweep.testing.models import check_model
+    from modelzoo.attention.contract import Slot, TokenAttention
+
+__all__ = [
+    "Slot",
+    "TokenAttention",
+    "check_attention",
+    "check_design",
+    "check_exporter",
+    "check_figure",
+    "check_model",
+]
+
+_PLACES = {
+    "Slot": "modelzoo.attention.contract",
+    "TokenAttention": "modelzoo.attention.contract",
+    "check_attention": "archsweep.testing.attention",
+    "check_design": "archsweep.testing.designs",
+    "check_exporter": "archsweep.testing.exporters",
+    "check_figure": "archsweep.testing.figures",
+    "check_model": "archsweep.testing.models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported on use: a worker that trains a mechanism needs neither tables nor charts."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    raise AttributeError(f"module 'archsweep.testing' has no attribute {name!r}")

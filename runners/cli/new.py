@@ -1,0 +1,54 @@
+"""`archsweep new KIND NAME`: a plug-in in one file, and a test of it that passes as it is."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import typer
+
+from search_space import Problem, SpecError
+
+__all__ = ["new"]
+
+Kind = Literal["attention", "model"]
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def new(
+    kind: Annotated[Kind, typer.Argument(help="What the plug-in adds.", metavar="|".join(get_args(Kind)))],
+    name: Annotated[str, typer.Argument(help="Its name in a sweep, and of its file: letters, digits and _.")],
+) -> None:
+    """Write NAME.py, a commented plug-in to be changed, and test_NAME.py, which checks it against its contract.
+
+    Both go into the working directory; nothing is overwritten.
+    """
+    _check_name(name)
+    files = {Path(f"{name}.py"): f"{kind}.txt", Path(f"test_{name}.py"): f"test_{kind}.txt"}
+    if there := [str(path) for path in files if path.exists()]:
+        hint = "nothing was written: choose another name, or move it away"
+        raise SpecError([Problem("exists already", where=path, hint=hint) for path in there])
+    made = "".join(part.capitalize() for part in name.split("_"))
+    for path, template in files.items():
+        text = (_TEMPLATES / template).read_text(encoding="utf-8")
+        with open(path, "x", encoding="utf-8") as stream:
+            stream.write(text.replace("CLASS", made).replace("NAME", name))
+    written = " and ".join(map(str, files))
+    print(f"written: {written}\ntest it: python -m pytest test_{name}.py\nuse it:  {_use(kind, name)}")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        hint = "a lower-case letter, then letters, digits and _, such as my_attention"
+        raise SpecError(Problem(f"{name!r} cannot be the name of a plug-in", where="NAME", hint=hint))
+    if name in sys.stdlib_module_names:
+        text = f"{name!r} is a module of Python, which a file of the name would hide"
+        raise SpecError(Problem(text, where="NAME", hint="choose another name"))
+
+
+def _use(kind: Kind, name: str) -> str:
+    return f"plugins: [{name}] and arch.{kind}: {name} in a sweep; archsweep run SWEEP --plugin {name}.py"

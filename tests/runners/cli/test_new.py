@@ -1,0 +1,62 @@
+"""`archsweep new` writes a plug-in that a sweep can be trained with, and a test that passes as it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("kind", ["attention", pytest.param("model", marks=pytest.mark.slow)])
+def test_the_written_test_passes(archsweep, tmp_path, kind):
+    done = archsweep("new", kind, "my_own", cwd=tmp_path)
+    assert done.stdout.startswith("written: my_own.py and test_my_own.py\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_own.py"]
+    tested = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stdout
+    assert f"{2 if kind == 'attention' else 1} passed" in tested.stdout
+
+
+def test_the_written_mechanism_is_trained(archsweep, tmp_path):
+    archsweep("new", "attention", "written_here", cwd=tmp_path)
+    (tmp_path / "sweep.yaml").write_text(
+        "name: own\nplugins: [written_here]\n"
+        "baseline: {arch: {depth: 1, embed_dim: 12, num_heads: 2, patch_size: 4}, train: {epochs: 1}}\n"
+        "space: {arch.attention: [softmax, {name: written_here, bias: 0.5}]}\n"
+        "design: one_factor\nmetric: top1\nseeds: 1\n"
+    )
+    options = ["--plugin", "written_here.py", "--engine", "in-process"]
+    done = archsweep("run", "sweep.yaml", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "attention=written_here bias=0.5" in done.stdout
+
+
+def test_nothing_is_overwritten(archsweep, tmp_path):
+    (tmp_path / "test_mine.py").write_text("mine")
+    done = archsweep("new", "attention", "mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "test_mine.py: exists already\n  nothing was written" in done.stderr
+    assert not (tmp_path / "mine.py").exists()
+    assert (tmp_path / "test_mine.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../mine", "'../mine' cannot be the name of a plug-in"),
+        ("My", "'My' cannot be the name of a plug-in"),
+        ("class", "'class' cannot be the name of a plug-in"),
+        ("json", "'json' is a module of Python, which a file of the name would hide"),
+    ],
+)
+def test_a_name_is_refused(archsweep, tmp_path, name, message):
+    done = archsweep("new", "attention", name, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
