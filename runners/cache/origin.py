@@ -13,7 +13,7 @@ from collections.abc import Callable
 from results.store.records import Origin
 from runners.cache.code_version import code_version
 from runners.data.fingerprint import Fingerprint, fingerprint
-from runners.data.weights import WEIGHTS_MARK, weights_digest
+from runners.data.first_weights import WEIGHTS_MARK, weights_digest
 from runners.machine.file_digests import FileDigests, user_file_digests
 from search_space import Resources
 from search_space.schema.trial import Setting, TaskSpec, TrialSpec

@@ -20,8 +20,8 @@ from modelzoo.attention.map_precision import set_map_precision
 from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
+from runners.data.first_weights import find_weights, weights_note
 from runners.data.random_streams import global_streams, stream_seed
-from runners.data.weights import find_weights
 from runners.tasks import TASKS
 from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
@@ -103,7 +103,8 @@ def run_trial(
     set_map_precision(model, spec.train.map_precision)
     notes = []
     if spec.arch.weights is not None:
-        notes = initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
+        notes = weights_note(spec, resources)
+        notes += initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
     load = functools.partial(
         load_data,
         spec.task,

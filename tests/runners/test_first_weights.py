@@ -1,0 +1,123 @@
+"""Fine-tuning from files and from timm's releases, by the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+from huggingface_hub import constants
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from modelzoo import build_model
+from results.store.ledger import read_ledger
+from results.store.run_layout import RunDir
+from runners.cli.app import app
+from search_space.parsing.errors import SpecError
+from search_space.schema.trial import ArchSpec
+
+SWEEP = """
+name: tuned
+baseline:
+  arch: {model: vit, depth: 2, embed_dim: 16, num_heads: 2, patch_size: 4, weights: vit.safetensors}
+  task: {name: classification, dataset: {name: builtin/grains, img_size: 16, num_train: 20, num_test: 10}}
+  train: {epochs: 1, batch_size: 20}
+seeds: 1
+design: one_factor
+space: {arch.attention: [{name: reattention}]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sweep(folder: Path, text: str = SWEEP) -> str:
+    (folder / "sweep.yaml").write_text(text)
+    return str(folder / "sweep.yaml")
+
+
+def weights(folder: Path, img_size: int = 32, **changes) -> None:
+    """A checkpoint as a user has one: of other images and other classes, saved by a compiled model."""
+    arch = ArchSpec.model_validate({"depth": 2, "embed_dim": 16, "num_heads": 2, "patch_size": 4, **changes})
+    state = build_model(arch, img_size=img_size, in_chans=3, num_classes=7, seed=5).state_dict()
+    save_file({f"_orig_mod.{name}": tensor for name, tensor in state.items()}, folder / "vit.safetensors")
+
+
+def call(*args: str):
+    return CliRunner().invoke(app, [*args])
+
+
+def refusal(path: str) -> str:
+    """What is wrong with a sweep, on one line."""
+    done = run(path)
+    assert isinstance(done.exception, SpecError), done.output
+    return " ".join(str(done.exception).split())
+
+
+def run(path: str, *options: str):
+    return call("run", path, "--engine", "in-process", "-q", "--no-cache", *options)
+
+
+def test_a_checkpoint_of_ones_own_is_tuned_and_said_in_plan_record_and_table(folder):
+    weights(folder)
+    planned = call("plan", sweep(folder))
+    assert planned.exit_code == 0, planned.output
+    assert "first weights: vit.safetensors (sha256 " in planned.output
+    assert "weights of the mechanism initialised afresh" in planned.output
+    done = run(sweep(folder))
+    assert done.exit_code == 0, done.output
+    baseline, other = read_ledger(RunDir(folder / "runs" / "tuned").ledger).records
+    first, fresh, resized = baseline.notes
+    assert first.startswith("first weights: vit.safetensors (sha256 ")
+    assert fresh == "weights initialised afresh: head.weight, head.bias"
+    assert resized == "weights resized: pos_embed"
+    assert any(note.startswith("weights of the mechanism initialised afresh: ") for note in other.notes)
+    table = " ".join(call("table", str(folder / "runs" / "tuned"), "--format", "md").output.split())
+    assert "first weights: vit.safetensors" in table
+
+
+def test_what_cannot_be_begun_with_is_an_error_of_the_plan(folder):
+    assert "baseline.arch.weights: there is no file" in refusal(sweep(folder))
+    weights(folder, depth=1)
+    assert "has no blocks.1.norm1.weight" in refusal(sweep(folder))
+    assert not (folder / "runs").exists()
+
+
+def test_a_variant_whose_weights_are_wrong_is_named(folder):
+    weights(folder)
+    text = SWEEP.replace("space: {", "space: {arch.weights: [null, other.pth], ")
+    found = refusal(sweep(folder, text))
+    assert "the variant 'weights=other.pth': there is no file" in found
+
+
+def test_a_file_that_changes_is_not_mixed_with_what_was_trained_before(folder):
+    weights(folder)
+    assert run(sweep(folder)).exit_code == 0
+    weights(folder, img_size=16)
+    assert "first weights (vit.safetensors) changed" in run(sweep(folder)).output
+    found = refusal(sweep(folder, SWEEP.replace("seeds: 1", "seeds: 2")))
+    assert "2 trials were trained with other data" in found
+
+
+def test_what_timm_released_is_tuned_from_the_hubs_cache(folder, monkeypatch):
+    """And is an error of the plan where it is not there."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+    text = SWEEP.replace(
+        "model: vit, depth: 2, embed_dim: 16, num_heads: 2, patch_size: 4, weights: vit.safetensors",
+        'model: test_vit, img_size: 32, weights: "timm:r160_in1k"',
+    )
+    assert "they would come from https://huggingface.co/timm/test_vit.r160_in1k" in refusal(sweep(folder, text))
+    snapshot = folder / "hub" / "models--timm--test_vit.r160_in1k" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0123")
+    save_file(timm.create_model("test_vit").state_dict(), snapshot / "model.safetensors")
+    done = run(sweep(folder, text))
+    assert done.exit_code == 0, done.output
+    records = read_ledger(RunDir(folder / "runs" / "tuned").ledger).records
+    assert records[0].notes[0].startswith("first weights: test_vit.r160_in1k (sha256 ")
+    assert "weights resized: pos_embed" in records[0].notes
