@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from modelzoo.attention.map_precision import set_map_precision
+from modelzoo.official.frozen import freeze_parameters
 from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
@@ -101,10 +102,11 @@ def run_trial(
     kind = TASKS[spec.task.name]
     model = kind.build(spec, info, seed=spec.seed)
     set_map_precision(model, spec.train.map_precision)
-    notes = []
+    notes: list[str] = []
     if spec.arch.weights is not None:
         notes = weights_note(spec, resources)
         notes += initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
+    notes += freeze_parameters(model, kind.pretrained_part(model), spec.train.freeze)
     load = functools.partial(
         load_data,
         spec.task,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
@@ -120,6 +120,17 @@ class ArchSpec(Spec):
         return self
 
 
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Frozen = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+]
+"""One pattern, or several."""
+
+
 class CosineRegulariserSpec(Spec):
     """Cosine regulariser of DeepViT: loss + weight * similarity of the maps of adjacent blocks over the heads."""
 
@@ -147,6 +158,15 @@ class TrainSpec(Spec):
     )
     momentum: float = Field(default=0.9, ge=0, lt=1)
     layer_decay: float | None = Field(default=None, gt=0, le=1)
+    head_lr_scale: float | None = Field(
+        default=None, gt=0, le=1e6, description="factor of the learning rate of the classifier, or of a task's heads"
+    )
+    freeze: Frozen = Field(
+        default=(),
+        max_length=100,
+        description="what is not trained: `backbone` (all but the head: a linear probe), `embed`, `first:K` "
+        "(embeddings and K blocks), or patterns of parameter names with `*`",
+    )
     sched: str = "cosine"
     warmup_epochs: int = Field(default=0, ge=0)
     warmup_lr: float = Field(default=1e-6, ge=0)

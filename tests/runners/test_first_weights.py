@@ -121,3 +121,10 @@ def test_what_timm_released_is_tuned_from_the_hubs_cache(folder, monkeypatch):
     records = read_ledger(RunDir(folder / "runs" / "tuned").ledger).records
     assert records[0].notes[0].startswith("first weights: test_vit.r160_in1k (sha256 ")
     assert "weights resized: pos_embed" in records[0].notes
+
+
+def test_what_is_frozen_is_said_and_what_cannot_be_is_an_error_of_the_plan(folder):
+    text = SWEEP.replace(", weights: vit.safetensors", "").replace("{epochs: 1,", "{epochs: 1, freeze: NAME,")
+    assert "frozen: backbone; 0.000136 of " in call("plan", sweep(folder, text.replace("NAME", "backbone"))).output
+    found = refusal(sweep(folder, text.replace("NAME", '["blocks.9.*"]')))
+    assert "baseline.train.freeze: 'blocks.9.*' is the name of no parameter" in found
