@@ -199,9 +199,9 @@ def run_trial(
             best = each.best_weights
             if is_completed and best is not None and processes.is_first:
                 watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
-                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
+                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched, info=info)
             elif is_completed and checkpoints.keep == "last" and processes.is_first:
-                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch")
+                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch", info=info)
     seconds = [each.seconds for each in evaluations]
     seconds[0] = kept[0].earlier_seconds + time.perf_counter() - start - sum(seconds[1:])
     first, *others = (
