@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
+    "CONTINUED_NOTE",
     "RECORD_VERSION",
     "Analysis",
     "Decision",
@@ -34,6 +35,8 @@ __all__ = [
 
 RECORD_VERSION = 2
 """The newest format that is read. 2: records may be `preempted`; all others are still written as format 1."""
+CONTINUED_NOTE = "continued from the weights of "
+"""Beginning of a record's note on a training that continues another one; captions state it."""
 Status = Literal["completed", "pruned", "infeasible", "failed", "preempted"]
 
 

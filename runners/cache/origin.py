@@ -43,7 +43,7 @@ class Origins:
         self._digests = user_file_digests() if digests is None else digests
         self._say = say
         self._fingerprints: dict[str, Fingerprint] = {}
-        self._weights: dict[tuple[str, int], str] = {}
+        self._weights: dict[str, str] = {}
         self._known: dict[str, Origin] = {}
 
     def of(self, setting: Setting) -> Origin:
@@ -66,7 +66,8 @@ class Origins:
         """What the first weights add to the data's digest; nothing of a setting without them, or without a seed."""
         if setting.arch.weights is None or not isinstance(setting, TrialSpec):
             return ""
-        key = setting.arch.weights, setting.seed
+        # `timm:TAG` depends on the model, and which trial a trial continues on all of its setting.
+        key = setting.model_dump_json()
         if key not in self._weights:
             self._weights[key] = WEIGHTS_MARK + weights_digest(setting, self._resources, self._digests)
         return self._weights[key]

@@ -5,6 +5,8 @@
     run:DIRECTORY/VARIANT        what a trial of another run kept
     study:STUDY/VARIANT          the same of another study of this file
 
+In place of VARIANT, `*` is the trial that this one continues: the same but for its length and schedule.
+
 A trial takes the weights of the trial with its own seed; `@SEED` behind the variant names one seed for all of them.
 The text is part of a trial's identity; the content of the file belongs to its origin, as the content of its data does.
 """
@@ -15,7 +17,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["WeightsSource", "check_release", "parse_weights", "release_of", "weights_text"]
+__all__ = ["CONTINUED", "WeightsSource", "check_release", "parse_weights", "release_of", "weights_text"]
+
+CONTINUED = "*"
+"""Variant of weights of the trial that is the same but for its length and schedule."""
 
 _LEGAL = (
     "write a file, timm:TAG, run:DIRECTORY/VARIANT or study:STUDY/VARIANT, the last two with @SEED behind them for the "
@@ -29,7 +34,7 @@ class WeightsSource:
 
     Attributes:
         place: the file, the tag of timm's, the run directory or the name of the study.
-        variant: name or id of the variant; empty of a file.
+        variant: name or id of the variant, or `*`; empty of a file.
         seed: of the trial whose weights they are; None: the seed of the trial that begins with them.
     """
 

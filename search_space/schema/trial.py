@@ -95,8 +95,8 @@ class ArchSpec(Spec):
         default=None,
         min_length=1,
         description="first weights: a file, `timm:TAG` for what timm releases, or `run:DIRECTORY/VARIANT` or "
-        "`study:STUDY/VARIANT` for what a trial of the same seed kept (`@SEED` behind it: of that seed); default: "
-        "fresh ones",
+        "`study:STUDY/VARIANT` for what a trial of the same seed kept (`@SEED` behind it: of that seed; "
+        "VARIANT `*`: of the trial that is the same but for its length); default: fresh ones",
     )
     options: dict[str, Option] = Field(
         default_factory=dict, description="further constructor arguments of the timm model; lists as in YAML"

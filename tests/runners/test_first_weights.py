@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 from huggingface_hub import constants
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from modelzoo import build_model
@@ -128,3 +129,60 @@ def test_what_is_frozen_is_said_and_what_cannot_be_is_an_error_of_the_plan(folde
     assert "frozen: backbone; 0.000136 of " in call("plan", sweep(folder, text.replace("NAME", "backbone"))).output
     found = refusal(sweep(folder, text.replace("NAME", '["blocks.9.*"]')))
     assert "baseline.train.freeze: 'blocks.9.*' is the name of no parameter" in found
+
+
+SHORT = SWEEP.replace(", weights: vit.safetensors", "").replace("seeds: 1", "seeds: 2\ncheckpoints: {keep: last}")
+LONGER = SHORT.replace("patch_size: 4}", 'patch_size: 4, weights: "run:runs/tuned/*"}').replace(
+    "epochs: 1", "epochs: 3"
+)
+
+
+def test_finished_trials_are_continued_by_longer_ones_and_the_caption_says_so(folder):
+    """Each from the weights of its own variant and seed, also with another learning rate."""
+    assert run(sweep(folder, SHORT)).exit_code == 0
+    first = RunDir(folder / "runs" / "tuned")
+    kept = {
+        (record.variant, record.seed): load_file(first.trial(record.trial_id).weights)
+        for record in read_ledger(first.ledger).records
+    }
+    # A learning rate at which float32 weights stay as they were shows what a trial began with.
+    text = LONGER.replace("batch_size: 20", "batch_size: 20, lr: 1e-30, min_lr: 0")
+    done = run(sweep(folder, text), "--out", "longer")
+    assert done.exit_code == 0, done.output
+    records = read_ledger(RunDir(folder / "longer").ledger).records
+    assert len(records) == len(kept) == 4
+    for record in records:
+        assert record.notes == ["continued from the weights of runs/tuned after epoch 1, with a new schedule"]
+        state = load_file(RunDir(folder / "longer").trial(record.trial_id).weights)
+        begun = kept[record.variant, record.seed]
+        moving = ("running_mean", "running_var", "num_batches_tracked")
+        # Biases of keys, whose gradients are rounding, may be as small as the learning rate.
+        same = {name: torch.allclose(state[name], begun[name], rtol=0, atol=1e-12) for name in begun}
+        assert [name for name in begun if not (same[name] or name.endswith(moving))] == []
+    table = " ".join(call("table", "longer", "--format", "md").output.split())
+    assert "Continued from the weights of runs/tuned after epoch 1, with a new schedule." in table
+    assert "Noted" not in table
+    # Nothing is trained again.
+    assert "of other data" not in run(sweep(folder, text), "--out", "longer").output
+
+
+def test_a_run_may_continue_itself(folder):
+    """The short trials stay in its ledger, and are not mistaken for the longer ones at the next start."""
+    assert run(sweep(folder, SHORT)).exit_code == 0
+    assert run(sweep(folder, LONGER)).exit_code == 0
+    before = len(read_ledger(RunDir(folder / "runs" / "tuned").ledger).records)
+    assert before == 8
+    again = run(sweep(folder, LONGER))
+    assert again.exit_code == 0
+    assert "other data" not in again.output
+    assert len(read_ledger(RunDir(folder / "runs" / "tuned").ledger).records) == before
+
+
+def test_a_trial_that_nothing_continues_says_so(folder):
+    assert run(sweep(folder, SHORT)).exit_code == 0
+    text = LONGER.replace("space: {", "space: {arch.depth: [1], ")
+    done = run(sweep(folder, text), "--out", "longer")
+    assert done.exit_code == 3
+    failed = [each for each in read_ledger(RunDir(folder / "longer").ledger).records if each.status == "failed"]
+    assert {each.variant for each in failed} == {"depth=1"}
+    assert "that differs from this one in its length alone" in failed[0].failure.message

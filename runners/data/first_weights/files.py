@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors import safe_open
+
 from results.store.ledger import read_summaries
 from results.store.record_summary import latest_by_trial
+from results.store.records import CONTINUED_NOTE
 from results.store.run_layout import RunDir
 from runners.data.fingerprint import DataChanged
+from runners.data.first_weights.continuation import continued_trial
 from runners.data.first_weights.timm_releases import fetch_release, find_release
 from runners.machine.file_digests import FileDigests, user_file_digests
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
-from search_space.schema.pretrained import WeightsSource, parse_weights, release_of
+from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights, release_of
 from search_space.schema.resources import Resources
 from search_space.schema.trial import Setting, TrialSpec
 
@@ -49,7 +53,10 @@ def find_weights(spec: TrialSpec, resources: Resources) -> Path:
         return _file(Path(resources.data_dir or "") / Path(source.place).expanduser())
     if source.kind == "timm":
         return find_release(release_of(spec.arch.model, source))
-    return kept_weights(source, _run_of(source, resources), spec.seed if source.seed is None else source.seed)
+    run_dir, seed = _run_of(source, resources), spec.seed if source.seed is None else source.seed
+    if source.variant == CONTINUED:
+        return _weights_of(run_dir, continued_trial(spec, run_dir, seed).trial_id)
+    return kept_weights(source, run_dir, seed)
 
 
 def fetch_weights(setting: Setting, resources: Resources) -> None:
@@ -65,9 +72,17 @@ def fetch_weights(setting: Setting, resources: Resources) -> None:
 
 
 def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
-    """Name and digest of a trial's first weights, a phrase; empty for what another trial kept, which has no name."""
+    """Name and digest of a trial's first weights, or what it continues, a phrase; empty for what a named variant kept.
+
+    Raises:
+        SpecError: the weights are not there.
+    """
     assert spec.arch.weights is not None
     source = parse_weights(spec.arch.weights)
+    if source.variant == CONTINUED:
+        with safe_open(find_weights(spec, resources), "pt") as file:
+            epoch = (file.metadata() or {}).get("epoch", "some")
+        return [f"{CONTINUED_NOTE}{source.place} after epoch {epoch}, with a new schedule"]
     if source.kind not in ("file", "timm"):
         return []
     name = release_of(spec.arch.model, source) if source.kind == "timm" else Path(source.place).name
@@ -143,9 +158,13 @@ def kept_weights(source: WeightsSource, run_dir: RunDir, seed: int) -> Path:
         seeds = ", ".join(str(each.seed) for each in of_variant)
         hint = f"completed seeds: {seeds}; train that one as well, or write @{of_variant[0].seed} behind the variant"
         raise _problem(f"{run_dir.path} has no completed trial of {source.variant!r} with seed {seed}", hint)
-    path = run_dir.trial(of_seed[0].trial_id).weights
+    return _weights_of(run_dir, of_seed[0].trial_id)
+
+
+def _weights_of(run_dir: RunDir, trial_id: str) -> Path:
+    path = run_dir.trial(trial_id).weights
     if not path.is_file():
-        text = f"the trial {of_seed[0].trial_id} of {run_dir.path} kept no weights"
+        text = f"the trial {trial_id} of {run_dir.path} kept no weights"
         raise _problem(text, "write checkpoints: {keep: last} for that run, and train it again with --no-cache")
     return path.resolve()
 
