@@ -43,7 +43,11 @@ def fine_tuning_problems(file: SweepFile, setting: Setting, info: DataInfo, *, n
         found += err.problems if is_known else []
     before = f"the variant {name!r}: " if name else ""
     return [
-        file.problem(("space",) if name else f"baseline.{each.path}", before + each.message, each.hint)
+        file.problem(
+            ("space",) if name else f"baseline.{each.path or 'arch.weights'}",
+            before + " ".join(filter(None, (each.where, each.message))),  # the file itself, where it cannot be read
+            each.hint,
+        )
         for each in found
     ]
 

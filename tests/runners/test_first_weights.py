@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,22 @@ def test_what_cannot_be_begun_with_is_an_error_of_the_plan(folder):
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>sign in</html>", "vit.safetensors is a web page, not a checkpoint"),
+        (b"\x08\x00\x00\x00\x00\x00\x00\x00{", "is not a complete safetensors file (9 bytes)"),
+        (None, "is no file, but a pipe"),
+    ],
+)
+def test_files_that_are_no_weights_are_errors_of_the_plan(folder, content, message):
+    if content is None:
+        os.mkfifo(folder / "vit.safetensors")
+    else:
+        (folder / "vit.safetensors").write_bytes(content)
+    assert message in refusal(sweep(folder)).replace("- ", "-")
+
+
 def test_a_variant_whose_weights_are_wrong_is_named(folder):
     weights(folder)
     text = SWEEP.replace("space: {", "space: {arch.weights: [null, other.pth], ")
@@ -166,6 +183,7 @@ def test_finished_trials_are_continued_by_longer_ones_and_the_caption_says_so(fo
     assert "of other data" not in run(sweep(folder, text), "--out", "longer").output
 
 
+@pytest.mark.slow
 def test_a_run_may_continue_itself(folder):
     """The short trials stay in its ledger, and are not mistaken for the longer ones at the next start."""
     assert run(sweep(folder, SHORT)).exit_code == 0
@@ -178,6 +196,7 @@ def test_a_run_may_continue_itself(folder):
     assert len(read_ledger(RunDir(folder / "runs" / "tuned").ledger).records) == before
 
 
+@pytest.mark.slow
 def test_a_trial_that_nothing_continues_says_so(folder):
     assert run(sweep(folder, SHORT)).exit_code == 0
     text = LONGER.replace("space: {", "space: {arch.depth: [1], ")

@@ -75,7 +75,7 @@ def test_a_loaded_classifier_has_the_accuracy_of_its_record(tmp_path):
 
 
 def folders(where: Path, sizes: tuple[tuple[int, int], ...]) -> None:
-    """Dark and light pictures, which a network of two blocks tells apart."""
+    """Dark and light pictures, that a network of two blocks can separate."""
     generator = np.random.default_rng(0)
     for split in ("train", "val"):
         for number, name in enumerate(("dark", "light")):
@@ -131,7 +131,7 @@ def test_a_picture_is_prepared_as_timms_loader_prepares_it(tmp_path):
     [
         # Evaluation by windows of whole scenes takes most of the time.
         pytest.param(SCENES, "metric: miou", marks=pytest.mark.slow),
-        (f"{{name: self_supervised, {SMALL_HEAD}, {GRAINS}}}", ""),
+        pytest.param(f"{{name: self_supervised, {SMALL_HEAD}, {GRAINS}}}", "", marks=pytest.mark.slow),
     ],
 )
 def test_networks_of_other_tasks_are_loaded_with_what_they_kept(tmp_path, task, metric):
