@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from archsweep.start import run
     from archsweep.sweep_source import load_studies, load_sweep
     from archsweep.tables import AblationTable
+    from runners.kept_models import load_model
     from search_space import Problem, SpecError, SweepFile
 
     __version__: str
@@ -34,6 +35,7 @@ _MODULES = {
     "Run": "archsweep.opened_run",
     "SpecError": "search_space",
     "SweepFile": "search_space",
+    "load_model": "runners.kept_models",
     "load_studies": "archsweep.sweep_source",
     "load_sweep": "archsweep.sweep_source",
     "open_run": "archsweep.opened_run",
@@ -51,6 +53,7 @@ __all__ = [
     "SpecError",
     "SweepFile",
     "__version__",
+    "load_model",
     "load_studies",
     "load_sweep",
     "open_run",

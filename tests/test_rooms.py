@@ -49,7 +49,8 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
         *("exporters", "run_files", "views", "figures", "report"),
     ],
     "runners": [
-        *("machine", "trials", "data", "launch", "tasks", "training", "planning", "search", "cache"),
+        *("machine", "trials", "data", "launch", "tasks", "training", "kept_models"),
+        *("planning", "search", "cache"),
         *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "session", "cli"),
     ],
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.stats.numbers import level_percent
-from results.store.records import Retuned, TrialRecord
+from results.store.records import CONTINUED_NOTE, Retuned, TrialRecord
 from results.table.table import AblationTable
 
 __all__ = ["DELTA", "PLUS_MINUS", "Sentence", "accuracy_error", "caption", "interval_name", "significance_stars"]
@@ -56,6 +56,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
         Sentence(_means(table)),
         *map(Sentence, _data(table)),
         *map(Sentence, _seeds(table)),
+        *map(Sentence, _continued(table)),
         *map(Sentence, _retuned(table)),
         *(_deltas(table, is_shown) if compares else ()),
         *(_tests(table, is_shown) if compares else ()),
@@ -160,6 +161,18 @@ def _seeds(table: AblationTable) -> Iterable[str]:
         yield "Trained and measured by the user's own code, which is given the seed and decides what depends on it."
     elif len(table.seeds) != 1:
         yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
+
+
+def _continued(table: AblationTable) -> Iterable[str]:
+    """Trainings that are not from scratch, but continue others."""
+    rows = {
+        note: dict.fromkeys(row.name for row in table.rows for each in row.records if note in each.notes)
+        for note in dict.fromkeys(note for row in table.rows for each in row.records for note in each.notes)
+        if note.startswith(CONTINUED_NOTE)
+    }
+    for note, names in rows.items():
+        which = "" if len(names) == len(table.rows) else f" ({', '.join(names)})"
+        yield f"C{note[1:]}{which}."
 
 
 def _retuned(table: AblationTable) -> Iterable[str]:

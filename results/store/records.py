@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from search_space.schema.metrics import Metric, define_metrics
 
 __all__ = [
+    "CONTINUED_NOTE",
     "RECORD_VERSION",
     "Analysis",
     "Decision",
@@ -38,6 +39,8 @@ __all__ = [
 
 RECORD_VERSION = 2
 """The newest format that is read. 2: records may be `preempted`; all others are still written as format 1."""
+CONTINUED_NOTE = "continued from the weights of "
+"""Beginning of a record's note on a training that continues another one; captions state it."""
 Status = Literal["completed", "pruned", "infeasible", "failed", "preempted"]
 
 

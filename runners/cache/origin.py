@@ -13,7 +13,7 @@ from collections.abc import Callable
 from results.store.records import Origin
 from runners.cache.code_version import code_version
 from runners.data.fingerprint import Fingerprint, fingerprint
-from runners.data.weights import WEIGHTS_MARK, weights_digest
+from runners.data.first_weights import WEIGHTS_MARK, weights_digest
 from runners.machine.file_digests import FileDigests, user_file_digests
 from runners.training.foreign.files import files_digest, script_digest
 from search_space import Resources
@@ -45,7 +45,7 @@ class Origins:
         self._digests = user_file_digests() if digests is None else digests
         self._say = say
         self._fingerprints: dict[str, Fingerprint] = {}
-        self._weights: dict[tuple[str, int], str] = {}
+        self._weights: dict[str, str] = {}
         self._known: dict[str, Origin] = {}
 
     def of(self, setting: Setting) -> Origin:
@@ -81,7 +81,8 @@ class Origins:
         """What the first weights add to the data's digest; nothing of a setting without them, or without a seed."""
         if setting.arch.weights is None or not isinstance(setting, TrialSpec):
             return ""
-        key = setting.arch.weights, setting.seed
+        # `timm:TAG` depends on the model, and which trial a trial continues on all of its setting.
+        key = setting.model_dump_json()
         if key not in self._weights:
             self._weights[key] = WEIGHTS_MARK + weights_digest(setting, self._resources, self._digests)
         return self._weights[key]

@@ -20,7 +20,7 @@ from torch.nn import functional
 from runners.data.dataset_info import Images
 from runners.data.readers.labels import labels_of
 
-__all__ = ["decode", "imagenet_statistics", "in_mode", "pil_mode", "resize"]
+__all__ = ["cut_to_size", "decode", "imagenet_statistics", "in_mode", "pil_mode", "resize"]
 
 _OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit images Pillow opens with 32 bits
 
@@ -64,7 +64,7 @@ def decode(dataset: Any, size: tuple[int, int], in_chans: int) -> Images:
     pixels = torch.empty((len(dataset), in_chans, height, width), dtype=torch.uint8)
     for index in range(len(dataset)):
         image = in_mode(dataset[index][0], in_chans)
-        array = torch.from_numpy(np.array(_fit(image, height, width)))
+        array = torch.from_numpy(np.array(cut_to_size(image, height, width)))
         pixels[index] = array.reshape(height, width, in_chans).permute(2, 0, 1)
     return Images(pixels, labels)
 
@@ -88,7 +88,8 @@ def _arrays(dataset: Any, in_chans: int) -> Tensor | None:
     return pixels.contiguous() if pixels.shape[1] == in_chans else None
 
 
-def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
+def cut_to_size(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The image resized to cover the size, and cut in the middle."""
     if (image.height, image.width) == (height, width):
         return image
     scale = max(height / image.height, width / image.width)

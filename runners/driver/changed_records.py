@@ -25,7 +25,7 @@ from results.store.run_layout import RunDir
 from runners.cache.code_version import code_version, plugins_of
 from runners.cache.origin import Origins
 from runners.data.fingerprint import Fingerprint, Folder, difference
-from runners.data.weights import WEIGHTS_MARK
+from runners.data.first_weights import WEIGHTS_MARK
 from runners.planning.plan import Plan
 from search_space import Problem, SpecError, TrialSpec
 

@@ -13,6 +13,7 @@ from runners.data import DataInfo, describe_dataset
 from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
+from runners.planning.fine_tuning import fine_tuning_problems, notes_on_fine_tuning
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.planning.same_experiment import is_same_experiment
@@ -146,10 +147,12 @@ class Plan:
         return self._costs[variant.variant_id]
 
     def notes_on(self, variant: Variant) -> list[str]:
-        """What the variant's mechanism takes the place of in its host, a phrase each; only of one that can be built."""
-        if isinstance(variant.setting.task, ForeignSpec):
+        """What its mechanism replaces in the host, first weights, what is frozen; only of one that can be built."""
+        if self.is_foreign:
             return []
-        return TASKS[variant.setting.task.name].notes(variant.setting, self.dataset_of(variant))
+        setting, data = variant.setting, self.dataset_of(variant)
+        tuned = notes_on_fine_tuning(setting, data, self.sweep.resources, self.sweep.seeds[0])
+        return [*TASKS[setting.task.name].notes(setting, data), *tuned]
 
     def resources_of(self, variant: Variant) -> Resources:
         """Resources of each trial of the variant."""
@@ -317,6 +320,8 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
     if against := _against_device(plan, sweep.baseline, sweep.resources):
         raise SpecError(against)
     if sweep.search:
+        if wrong := fine_tuning_problems(file, sweep.baseline, plan.describe(sweep.baseline.task)):
+            raise SpecError(wrong)
         return plan
     untrainable: dict[str, Problem] = {}  # by message: only the first variant with a fault is named
     for variant in variants(sweep):
@@ -336,6 +341,11 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
             untrainable.setdefault(sweep.metric, file.problem(("metric",), text, hint))
         if not reasons and (against := _against_device(plan, variant.setting, plan.resources_of(variant))):
             untrainable.setdefault(against.message, against)
+        name = "" if variant.is_baseline else variant.name
+        for wrong in (
+            [] if reasons else fine_tuning_problems(file, variant.setting, plan.dataset_of(variant), name=name)
+        ):
+            untrainable.setdefault(wrong.message.partition(": ")[2] if name else wrong.message, wrong)
         if not reasons and (twin := _twin(plan, variant)):
             reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:

@@ -7,7 +7,9 @@ trial and was written by the same versions: any other is ignored with a message,
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
+import json
 import pickle
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from torch import Tensor
 from results.store.files import atomic_writer
 from results.store.links import folder_within
 from results.store.run_layout import TrialDir, left_temporaries
+from runners.data import DataInfo
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.training.state import TrainingState
 from runners.trials.out_of_memory import lack_of_memory
@@ -29,7 +32,10 @@ from search_space.schema.identity import canonical_json, trial_id
 from search_space.schema.sweep import Checkpoints
 from search_space.schema.trial import TrialSpec
 
-__all__ = ["TrialCheckpoint"]
+__all__ = ["DATA_KEY", "TrialCheckpoint"]
+
+DATA_KEY = "data"
+"""Of the metadata of kept weights: sizes, statistics and class names of the dataset, a `DataInfo` as JSON."""
 
 _FORMAT = 2
 
@@ -123,8 +129,8 @@ class TrialCheckpoint:
         self._saved_at = self._clock()
         return is_written
 
-    def keep_weights(self, weights: dict[str, Tensor], *, epoch: int, chosen_by: str) -> None:
-        """Write the weights of a completed trial, which are kept."""
+    def keep_weights(self, weights: dict[str, Tensor], *, epoch: int, chosen_by: str, info: DataInfo) -> None:
+        """Write the weights of a completed trial, which are kept, with what a use of them needs of the data."""
         if self._files is None:
             return
         from safetensors.torch import save  # only here: most trials keep nothing
@@ -135,6 +141,7 @@ class TrialCheckpoint:
             "spec": canonical_json(self._spec),
             "epoch": str(epoch),
             "chosen_by": chosen_by,
+            DATA_KEY: json.dumps(dataclasses.asdict(info)),
         }
         # safetensors requires contiguous tensors that share no memory
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}

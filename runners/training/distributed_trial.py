@@ -25,7 +25,7 @@ import torch.distributed as dist
 from archsweep import own_packages
 from results.store.records import Failure, Origin
 from runners.data.fingerprint import check_data
-from runners.data.weights import WEIGHTS_MARK, check_weights
+from runners.data.first_weights import WEIGHTS_MARK, check_weights
 from runners.machine.scratch import scratch_folder
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.training.device import device_of_trial, hide_gpus

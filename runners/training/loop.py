@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from modelzoo import attention_batchnorms
+from modelzoo.official.frozen import frozen_modules
 from runners.data import Batch, Data, train_batch_size
 from runners.data.random_streams import generator_states, restore_generators
 from runners.tasks import Task
@@ -98,6 +99,7 @@ def train_model(
         processes=processes,
     )
     prepare(state.precision)
+    frozen = frozen_modules(task.model, task.pretrained_part(task.model), train.freeze)
     for network in task.references:
         norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
         _recalibrate(network, norms, data, train, state.precision)
@@ -107,7 +109,7 @@ def train_model(
     while state.epoch < train.epochs:
         epoch = state.epoch + 1
         start = _now(device)
-        is_whole = _train_epoch(state, data, train, is_preempted)
+        is_whole = _train_epoch(state, data, train, is_preempted, frozen=frozen.values())
         state.seconds += _now(device) - start
         if not is_whole:
             if checkpoint is not None:
@@ -115,7 +117,7 @@ def train_model(
             return Trained("preempted", state.seconds)
         train_loss = processes.mean(state.loss_sum).item() / state.batches
         processes.copy_buffers(task.evaluated_model)
-        _recalibrate(task.encoder, attention_batchnorms(task.encoder), data, train, state.precision)
+        _recalibrate(task.encoder, _trained_batchnorms(task.encoder, frozen), data, train, state.precision)
         for each in evaluations:
             each.measure_epoch(train_loss, state.precision, task.weights)
         state.begin_epoch(epoch)
@@ -127,11 +129,24 @@ def train_model(
     return Trained("completed", state.seconds, metrics)
 
 
-def _train_epoch(state: TrainingState, data: Data, train: TrainSpec, is_preempted: Callable[[], bool]) -> bool:
-    """Do the remaining updates of the epoch; False if the training was preempted before the last one."""
+def _train_epoch(
+    state: TrainingState,
+    data: Data,
+    train: TrainSpec,
+    is_preempted: Callable[[], bool],
+    *,
+    frozen: Iterable[nn.Module],
+) -> bool:
+    """Do the remaining updates of the epoch; False if the training was preempted before the last one.
+
+    Args:
+        frozen: modules that stay in evaluation mode.
+    """
     task, epoch, processes = state.task, state.epoch + 1, state.processes
     batch_size = train_batch_size(train, data.info.num_train)
     task.model.train()
+    for module in frozen:
+        module.eval()
     for batch in _batches_left(state, data):
         # Before the update: a preempted epoch then has updates left, and a complete one is still evaluated.
         if is_preempted():
@@ -171,6 +186,15 @@ def _check_finite(total: torch.Tensor, epoch: int) -> None:
     value = total.item()
     if not math.isfinite(value):
         raise NonFiniteLoss(epoch, value)
+
+
+def _trained_batchnorms(encoder: nn.Module, frozen: Collection[str]) -> list[nn.Module]:
+    """BatchNorms inside attention maps, without those of frozen modules, whose names an average has behind its own."""
+    found = attention_batchnorms(encoder)
+    if not frozen:
+        return found
+    names = {id(module): name for name, module in encoder.named_modules()}
+    return [module for module in found if not any(f".{names[id(module)]}".endswith(f".{each}") for each in frozen)]
 
 
 def _recalibrate(

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from modelzoo.official.frozen import head_parameters
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
 from runners.training.evaluation import Evaluation
@@ -52,7 +53,8 @@ class TrainingState:
         self.processes = processes
         self.device = device
         self.precision = Precision(train.amp, device)
-        self.optimizer = create_optimizer(task.model, train, device)
+        head = head_parameters(task.model, task.pretrained_part(task.model)) if train.head_lr_scale else ()
+        self.optimizer = create_optimizer(task.model, train, device, head=head)
         self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.weight_decay = WeightDecay(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.seconds = 0.0

@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 from modelzoo.attention.map_precision import set_map_precision
+from modelzoo.official.frozen import freeze_parameters
 from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
+from runners.data.first_weights import find_weights, weights_note
 from runners.data.random_streams import global_streams, stream_seed
-from runners.data.weights import find_weights
 from runners.tasks import TASKS
 from runners.training.best_epoch import BestWeights
 from runners.training.checkpoint import TrialCheckpoint
@@ -101,9 +102,11 @@ def run_trial(
     kind = TASKS[spec.task.name]
     model = kind.build(spec, info, seed=spec.seed)
     set_map_precision(model, spec.train.map_precision)
-    notes = []
+    notes: list[str] = []
     if spec.arch.weights is not None:
-        notes = initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
+        notes = weights_note(spec, resources)
+        notes += initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
+    notes += freeze_parameters(model, kind.pretrained_part(model), spec.train.freeze)
     load = functools.partial(
         load_data,
         spec.task,
@@ -196,9 +199,9 @@ def run_trial(
             best = each.best_weights
             if is_completed and best is not None and processes.is_first:
                 watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
-                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched)
+                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched, info=info)
             elif is_completed and checkpoints.keep == "last" and processes.is_first:
-                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch")
+                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch", info=info)
     seconds = [each.seconds for each in evaluations]
     seconds[0] = kept[0].earlier_seconds + time.perf_counter() - start - sum(seconds[1:])
     first, *others = (

@@ -12,7 +12,7 @@ from itertools import islice
 
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, first_of
 from search_space.parsing.yaml_source import Node
-from search_space.schema.pretrained import WeightsSource, parse_weights
+from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights
 from search_space.schema.sweep import Sweep
 from search_space.variants.variant import variants
 
@@ -58,7 +58,7 @@ def _wrong(
         text = f"the study {name!r} has no seed {first_of([str(seed) for seed in missing], 5)}"
         return text, f"its seeds: {first_of([str(seed) for seed in first.seeds], 10)}; `@SEED` names one for all trials"
     known = _names(first)
-    if known is not None and source.variant not in known:
+    if known is not None and source.variant not in (*known, CONTINUED):
         return f"the study {name!r} has no variant {source.variant!r}", did_you_mean(source.variant, known)
     return None
 

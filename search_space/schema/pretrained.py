@@ -1,8 +1,11 @@
 """Where a trial's first weights come from: what `arch.weights` says, taken apart.
 
+    timm:TAG                     what timm releases for arch.model, for example timm:augreg_in21k_ft_in1k
     FILE                         a file of weights, or a folder with one of BERT; absolute, or below resources.data_dir
     run:DIRECTORY/VARIANT        what a trial of another run kept
     study:STUDY/VARIANT          the same of another study of this file
+
+In place of VARIANT, `*` is the trial that this one continues: the same but for its length and schedule.
 
 A trial takes the weights of the trial with its own seed; `@SEED` behind the variant names one seed for all of them.
 The text is part of a trial's identity; the content of the file belongs to its origin, as the content of its data does.
@@ -14,9 +17,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["WeightsSource", "parse_weights", "weights_text"]
+__all__ = ["CONTINUED", "WeightsSource", "check_release", "parse_weights", "release_of", "weights_text"]
 
-_LEGAL = "write a file, run:DIRECTORY/VARIANT or study:STUDY/VARIANT, with @SEED behind it for the weights of one seed"
+CONTINUED = "*"
+"""Variant of weights of the trial that is the same but for its length and schedule."""
+
+_LEGAL = (
+    "write a file, timm:TAG, run:DIRECTORY/VARIANT or study:STUDY/VARIANT, the last two with @SEED behind them for the "
+    "weights of one seed"
+)
 
 
 @dataclass(frozen=True)
@@ -24,12 +33,12 @@ class WeightsSource:
     """Place of first weights.
 
     Attributes:
-        place: the file, the run directory or the name of the study.
-        variant: name or id of the variant; empty of a file.
+        place: the file, the tag of timm's, the run directory or the name of the study.
+        variant: name or id of the variant, or `*`; empty of a file.
         seed: of the trial whose weights they are; None: the seed of the trial that begins with them.
     """
 
-    kind: Literal["file", "run", "study"]
+    kind: Literal["file", "timm", "run", "study"]
     place: str
     variant: str = ""
     seed: int | None = None
@@ -42,6 +51,10 @@ def parse_weights(text: str) -> WeightsSource:
         ValueError: it has none of the legal forms; the message says which there are.
     """
     kind, colon, rest = text.partition(":")
+    if kind == "timm" and colon:
+        if not re.fullmatch(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*", rest):
+            raise ValueError(f"{text!r} names no weights of timm's: write timm:TAG, for example timm:augreg_in21k")
+        return WeightsSource("timm", rest)
     if kind not in ("run", "study") or not colon:
         if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:.*", text):
             raise ValueError(f"weights are read from this machine only, but got {text!r}: {_LEGAL}")
@@ -51,6 +64,24 @@ def parse_weights(text: str) -> WeightsSource:
     if not slash or not place or not variant:
         raise ValueError(f"{text!r} names no variant: {_LEGAL}")
     return WeightsSource("run" if kind == "run" else "study", place, variant, seed)
+
+
+def release_of(model: str, source: WeightsSource) -> str:
+    """Full name of the weights of `timm:TAG` for a model: `vit_tiny_patch16_224.augreg_in21k`."""
+    return source.place if "." in source.place else f"{model}.{source.place}"
+
+
+def check_release(model: str, text: str) -> None:
+    """Raise ValueError if `timm:TAG` cannot be of this model."""
+    source = parse_weights(text)
+    if source.kind != "timm":
+        return
+    if model in ("vit", "bert"):
+        hint = f"name the model that the tag belongs to, arch.model: {source.place.partition('.')[0]}"
+        raise ValueError(f"timm releases no weights of {model!r}, whose sizes are free: {hint}, or write a file")
+    of = release_of(model, source).partition(".")[0]
+    if of != model:
+        raise ValueError(f"{text!r} are weights of {of!r}, but arch.model is {model!r}: write timm:TAG, or that model")
 
 
 def weights_text(text: str) -> str:

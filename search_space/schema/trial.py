@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
 from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDatasetSpec
 from search_space.schema.img_size import ImgSize
-from search_space.schema.pretrained import weights_text
+from search_space.schema.pretrained import check_release, weights_text
 from search_space.schema.task import ClassificationSpec, ForeignSpec, Task, TaskSpec
 
 __all__ = [
@@ -61,7 +61,7 @@ def _untagged(model: str) -> str:
     if dot and ":" not in model:  # names with a source are refused as unknown
         raise ValueError(
             "must be a model's name without the tag of its weights, "
-            f"because weights are not loaded and every trial trains from scratch (write {plain!r})"
+            f"because trials train from scratch unless arch.weights is set (write {plain!r})"
         )
     return model
 
@@ -94,8 +94,9 @@ class ArchSpec(Spec):
     weights: Annotated[str, AfterValidator(weights_text)] | None = Field(
         default=None,
         min_length=1,
-        description="first weights: a file, or `run:DIRECTORY/VARIANT` or `study:STUDY/VARIANT` for what a trial of "
-        "the same seed kept (`@SEED` behind it: of that seed); default: fresh ones",
+        description="first weights: a file, `timm:TAG` for what timm releases, or `run:DIRECTORY/VARIANT` or "
+        "`study:STUDY/VARIANT` for what a trial of the same seed kept (`@SEED` behind it: of that seed; "
+        "VARIANT `*`: of the trial that is the same but for its length); default: fresh ones",
     )
     options: dict[str, Option] = Field(
         default_factory=dict, description="further constructor arguments of the timm model; lists as in YAML"
@@ -111,6 +112,23 @@ class ArchSpec(Spec):
         if model == "vit" and data.get("class_token") is False:
             defaults["global_pool"] = "avg"
         return {**data, **{key: value for key, value in defaults.items() if data.get(key) is None}}
+
+    @model_validator(mode="after")
+    def _weights_are_of_the_model(self) -> ArchSpec:
+        if self.weights is not None:
+            check_release(self.model, self.weights)
+        return self
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Frozen = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+]
+"""One pattern, or several."""
 
 
 class CosineRegulariserSpec(Spec):
@@ -140,6 +158,15 @@ class TrainSpec(Spec):
     )
     momentum: float = Field(default=0.9, ge=0, lt=1)
     layer_decay: float | None = Field(default=None, gt=0, le=1)
+    head_lr_scale: float | None = Field(
+        default=None, gt=0, le=1e6, description="factor of the learning rate of the classifier, or of a task's heads"
+    )
+    freeze: Frozen = Field(
+        default=(),
+        max_length=100,
+        description="what is not trained: `backbone` (all but the head: a linear probe), `embed`, `first:K` "
+        "(embeddings and K blocks), or patterns of parameter names with `*`",
+    )
     sched: str = "cosine"
     warmup_epochs: int = Field(default=0, ge=0)
     warmup_lr: float = Field(default=1e-6, ge=0)

@@ -147,6 +147,9 @@ def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
             "write constant",
             (path, "train.layer_decay"),
         )
+    if sched == "none" and train.head_lr_scale is not None:
+        message = "'none' leaves the head its full learning rate, so head_lr_scale would have no effect"
+        yield BrokenRelation(path, message, "write constant", (path, "train.head_lr_scale"))
     if sched in _DECAYING and train.min_lr > train.lr:
         yield BrokenRelation(
             "train.min_lr",

@@ -12,6 +12,7 @@ fused          Adam, AdamW and SGD update all weights in one kernel instead of a
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -52,8 +53,14 @@ def _share(setting_json: str, info: DataInfo) -> float:
     return convolutions / max(1, sum(flops.values()))
 
 
-def create_optimizer(model: nn.Module, train: TrainSpec, device: torch.device) -> Optimizer:
-    """The optimiser of a training: timm's, fused where PyTorch has a fused kernel for it and the device is a GPU."""
+def create_optimizer(
+    model: nn.Module, train: TrainSpec, device: torch.device, *, head: Collection[str] = ()
+) -> Optimizer:
+    """The optimiser of a training: timm's, fused where PyTorch has a fused kernel for it and the device is a GPU.
+
+    Args:
+        head: names of the parameters whose learning rate `head_lr_scale` scales.
+    """
     options: dict[str, Any] = {
         "opt": train.opt,
         "lr": train.lr,
@@ -64,8 +71,26 @@ def create_optimizer(model: nn.Module, train: TrainSpec, device: torch.device) -
     made = create_optimizer_v2(model, **options)
     # timm's wrappers (lookahead) hide the class, and pass no such option on.
     if device.type != "cuda" or train.amp == "float16" or type(made) not in _FUSED:
-        return made
-    return create_optimizer_v2(model, **options, fused=True)
+        return _with_head(made, model, train, head)
+    return _with_head(create_optimizer_v2(model, **options, fused=True), model, train, head)
+
+
+def _with_head(optimizer: Optimizer, model: nn.Module, train: TrainSpec, head: Collection[str]) -> Optimizer:
+    """The optimiser with groups of their own for the head, whose `lr_scale` timm's schedules apply."""
+    scale = train.head_lr_scale
+    if scale is None:
+        return optimizer
+    of_head = {id(parameter) for name, parameter in model.named_parameters() if name in head}
+    for group in list(optimizer.param_groups):
+        split = [each for each in group["params"] if id(each) in of_head]
+        rest = [each for each in group["params"] if id(each) not in of_head]
+        scaled = {"lr_scale": group.get("lr_scale", 1.0) * scale}
+        if split and rest:
+            group["params"] = rest
+            optimizer.add_param_group({**group, "params": split, **scaled})
+        elif split:
+            group.update(scaled)
+    return optimizer
 
 
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -71,15 +71,71 @@ def test_a_backbone_of_dense_tasks_takes_what_it_has(tmp_path):
     assert torch.equal(backbone.model.blocks[0].attn.qkv.weight, vit(1).blocks[0].attn.qkv.weight)
 
 
-def test_weights_of_another_mechanism_or_depth_are_refused(tmp_path):
+def test_a_mechanism_takes_the_weights_of_its_host_and_its_own_stay_fresh(tmp_path):
     path = saved(vit(1).state_dict(), tmp_path / "w.safetensors")
-    for other in ({"depth": 3}, {"attention": {"name": "reattention"}}, {"embed_dim": 32}):
+    other = {"attention": {"name": "reattention"}}
+    model = vit(2, **other)
+    (note,) = initialise_from(model, path)
+    assert note.startswith("weights of the mechanism initialised afresh: blocks.0.attn.reatten_matrix.weight, ")
+    state, host, fresh = model.state_dict(), vit(1).state_dict(), vit(2, **other).state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in host.items())
+    assert all(torch.equal(state[name], fresh[name]) for name in state.keys() - host.keys())
+    assert state.keys() > host.keys()
+
+
+def test_a_host_of_windows_takes_the_weights_of_timms_own(tmp_path):
+    name = "swin_tiny_patch4_window7_224"
+    own = timm.create_model(name, num_classes=3)
+    path = saved(own.state_dict(), tmp_path / "w.safetensors")
+    arch = ArchSpec.model_validate({"model": name, "attention": {"name": "reattention"}})
+    model = build_model(arch, img_size=224, in_chans=3, num_classes=3, seed=0)
+    notes = initialise_from(model, path)
+    assert [note.partition(":")[0] for note in notes] == ["weights of the mechanism initialised afresh"]
+    assert torch.equal(model.layers[2].blocks[3].attn.qkv.weight, own.layers[2].blocks[3].attn.qkv.weight)
+
+
+def test_weights_of_another_depth_or_width_are_refused(tmp_path):
+    path = saved(vit(1).state_dict(), tmp_path / "w.safetensors")
+    for other in ({"depth": 3}, {"embed_dim": 32}):
         model = vit(2, **other)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         with pytest.raises(SpecError, match=r"has no|of shape") as raised:
             initialise_from(model, path)
         assert all(problem.path == "arch.weights" for problem in raised.value.problems)
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_weights_of_another_architecture_are_refused_with_the_names_of_both(tmp_path):
+    path = saved(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(SpecError) as raised:
+        initialise_from(vit(2), path)
+    (problem,) = raised.value.problems
+    assert problem.message.startswith(f"{path} has none of the {len(vit().state_dict())} tensors of the model: it has ")
+    assert problem.hint.startswith("the model has cls_token, pos_embed, patch_embed.proj.weight")
+
+
+def test_the_closest_name_is_said(tmp_path):
+    state = vit(1).state_dict()
+    state["norm.wait"] = state.pop("norm.weight")
+    with pytest.raises(SpecError, match=r"has no norm\.weight") as raised:
+        initialise_from(vit(2), saved(state, tmp_path / "w.safetensors"))
+    assert raised.value.problems[0].hint.startswith("Its closest is norm.wait.")
+
+
+def test_patches_and_channels_of_another_size_are_resampled_as_timm_does(tmp_path):
+    """timm's own loading of the same state is the reference."""
+    path = saved(vit(1, img_size=32, patch_size=8).state_dict(), tmp_path / "w.safetensors")
+    model = vit(2, patch_size=4)
+    notes = initialise_from(model, path)
+    assert notes == ["weights resized: patch_embed.proj.weight"]
+    want = timm.layers.resample_patch_embed(vit(1, img_size=32, patch_size=8).patch_embed.proj.weight, [4, 4])
+    torch.testing.assert_close(model.patch_embed.proj.weight, want, rtol=0, atol=0)
+    tiny = ArchSpec.model_validate(TINY)
+    grey = build_model(tiny, img_size=16, in_chans=1, num_classes=3, seed=2)
+    notes = initialise_from(grey, saved(vit(1).state_dict(), tmp_path / "rgb.safetensors"))
+    assert notes == ["weights resized: patch_embed.proj.weight"]
+    want = vit(1).patch_embed.proj.weight.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(grey.patch_embed.proj.weight, want, rtol=0, atol=0)
 
 
 def test_weights_of_a_diverged_training_are_refused(tmp_path):
@@ -100,7 +156,9 @@ def test_bert_as_released(tmp_path):
     }
     state["cls.predictions.bias"] = torch.zeros(30)
     model = build_text_encoder(arch, max_length=12, seed=2, **sizes).get_submodule("bert")
-    (note,) = initialise_from(model, saved(state, tmp_path / "model.safetensors"))
-    assert note == "weights of the file without a place: cls.predictions.bias"
+    assert initialise_from(model, saved(state, tmp_path / "model.safetensors")) == [
+        "weights resized: embeddings.position_embeddings.weight",
+        "weights of the file without a place: cls.predictions.bias",
+    ]
     assert torch.equal(model.embeddings.position_embeddings.weight, long.embeddings.position_embeddings.weight[:12])
     assert torch.equal(model.embeddings.LayerNorm.weight, long.embeddings.LayerNorm.weight)

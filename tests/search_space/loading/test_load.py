@@ -521,6 +521,6 @@ def test_a_model_with_the_tag_of_its_weights_is_refused(text: str, place: str, t
     (problem,) = caught.value.problems
     assert problem.where == place
     assert problem.message.removeprefix("with the profile 'p': ") == (
-        "must be a model's name without the tag of its weights, because weights are not loaded and every trial trains "
-        f"from scratch (write 'vit_tiny_patch16_224'), but got 'vit_tiny_patch16_224.{tag}'"
+        "must be a model's name without the tag of its weights, because trials train from scratch unless arch.weights "
+        f"is set (write 'vit_tiny_patch16_224'), but got 'vit_tiny_patch16_224.{tag}'"
     )

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from runners.cache.origin import Origins
 from runners.data.fingerprint import DataChanged
-from runners.data.weights import check_weights, find_weights, weights_digest
+from runners.data.first_weights import check_weights, find_weights, weights_digest
 from runners.machine.file_digests import user_file_digests
 from search_space.parsing.errors import SpecError
 from search_space.schema.identity import trial_id
@@ -66,7 +66,7 @@ def test_weights_that_are_not_there_have_a_digest_of_their_own(tmp_path):
         ("study:pretrain", "names no variant"),
         ("run:/baseline", "names no variant"),
         ("https://example.org/w.pth", "from this machine only"),
-        ("timm:vit_tiny", "from this machine only"),
+        ("hub:vit_tiny", "from this machine only"),
     ],
 )
 def test_other_forms_are_refused(text, message):

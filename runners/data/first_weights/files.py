@@ -7,22 +7,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors import safe_open
+
 from results.store.ledger import read_summaries
 from results.store.record_summary import latest_by_trial
+from results.store.records import CONTINUED_NOTE
 from results.store.run_layout import RunDir
 from runners.data.fingerprint import DataChanged
+from runners.data.first_weights.continuation import continued_trial
+from runners.data.first_weights.timm_releases import fetch_release, find_release
 from runners.machine.file_digests import FileDigests, user_file_digests
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
-from search_space.schema.pretrained import WeightsSource, parse_weights
+from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights, release_of
 from search_space.schema.resources import Resources
-from search_space.schema.trial import TrialSpec
+from search_space.schema.trial import Setting, TrialSpec
 
-__all__ = ["WEIGHTS_MARK", "check_weights", "find_weights", "weights_digest"]
+__all__ = [
+    "WEIGHTS_MARK",
+    "check_weights",
+    "fetch_weights",
+    "find_weights",
+    "kept_weights",
+    "weights_digest",
+    "weights_note",
+]
 
 WEIGHTS_MARK = "+weights:"
 """Between the digest of a trial's data and that of its first weights, in its origin."""
 
 _DIGITS = 16
+_SHOWN_DIGITS = 8
 _IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
 """Names under which Hugging Face's libraries save a model."""
 
@@ -37,7 +51,43 @@ def find_weights(spec: TrialSpec, resources: Resources) -> Path:
     source = parse_weights(spec.arch.weights)
     if source.kind == "file":
         return _file(Path(resources.data_dir or "") / Path(source.place).expanduser())
-    return _kept(source, _run_of(source, resources), spec.seed if source.seed is None else source.seed)
+    if source.kind == "timm":
+        return find_release(release_of(spec.arch.model, source))
+    run_dir, seed = _run_of(source, resources), spec.seed if source.seed is None else source.seed
+    if source.variant == CONTINUED:
+        return _weights_of(run_dir, continued_trial(spec, run_dir, seed).trial_id)
+    return kept_weights(source, run_dir, seed)
+
+
+def fetch_weights(setting: Setting, resources: Resources) -> None:
+    """Download the weights of `timm:TAG` where they are not on this machine and `resources.download` allows it.
+
+    Raises:
+        SpecError: timm has no such weights, or the download failed.
+    """
+    if setting.arch.weights is not None and resources.download:
+        source = parse_weights(setting.arch.weights)
+        if source.kind == "timm":
+            fetch_release(release_of(setting.arch.model, source))
+
+
+def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
+    """Name and digest of a trial's first weights, or what it continues, a phrase; empty for what a named variant kept.
+
+    Raises:
+        SpecError: the weights are not there.
+    """
+    assert spec.arch.weights is not None
+    source = parse_weights(spec.arch.weights)
+    if source.variant == CONTINUED:
+        with safe_open(find_weights(spec, resources), "pt") as file:
+            epoch = (file.metadata() or {}).get("epoch", "some")
+        return [f"{CONTINUED_NOTE}{source.place} after epoch {epoch}, with a new schedule"]
+    if source.kind not in ("file", "timm"):
+        return []
+    name = release_of(spec.arch.model, source) if source.kind == "timm" else Path(source.place).name
+    digest = weights_digest(spec, resources, user_file_digests())
+    return [f"first weights: {name} (sha256 {digest[:_SHOWN_DIGITS]})"]
 
 
 def weights_digest(spec: TrialSpec, resources: Resources, digests: FileDigests) -> str:
@@ -73,6 +123,8 @@ def _file(path: Path) -> Path:
             if (path / name).is_file():
                 return (path / name).resolve()
         raise _problem(f"the folder {path} has none of {', '.join(_IN_FOLDERS)}", "name the file itself")
+    if path.exists() and not path.is_file():
+        raise _problem(f"{path} is no file, but a pipe, a socket or a device, which is not read", "name a file")
     if not path.is_file():
         raise _problem(f"there is no file {path}", "relative paths are below resources.data_dir")
     return path.resolve()
@@ -88,8 +140,12 @@ def _run_of(source: WeightsSource, resources: Resources) -> RunDir:
     return RunDir(Path(study_runs[source.place]))
 
 
-def _kept(source: WeightsSource, run_dir: RunDir, seed: int) -> Path:
-    """The weights that the trial of the variant with this seed kept."""
+def kept_weights(source: WeightsSource, run_dir: RunDir, seed: int) -> Path:
+    """The weights that the trial of the variant with this seed kept.
+
+    Raises:
+        SpecError: there is no such trial, or it kept none.
+    """
     summaries = latest_by_trial(each for each in read_summaries(run_dir.ledger)[0] if not each.role)
     completed = [each for each in summaries.values() if each.status == "completed"]
     of_variant = [each for each in completed if source.variant in (each.variant, each.variant_id)]
@@ -102,9 +158,13 @@ def _kept(source: WeightsSource, run_dir: RunDir, seed: int) -> Path:
         seeds = ", ".join(str(each.seed) for each in of_variant)
         hint = f"completed seeds: {seeds}; train that one as well, or write @{of_variant[0].seed} behind the variant"
         raise _problem(f"{run_dir.path} has no completed trial of {source.variant!r} with seed {seed}", hint)
-    path = run_dir.trial(of_seed[0].trial_id).weights
+    return _weights_of(run_dir, of_seed[0].trial_id)
+
+
+def _weights_of(run_dir: RunDir, trial_id: str) -> Path:
+    path = run_dir.trial(trial_id).weights
     if not path.is_file():
-        text = f"the trial {of_seed[0].trial_id} of {run_dir.path} kept no weights"
+        text = f"the trial {trial_id} of {run_dir.path} kept no weights"
         raise _problem(text, "write checkpoints: {keep: last} for that run, and train it again with --no-cache")
     return path.resolve()
 

@@ -1,0 +1,21 @@
+"""First weights of a trial: which file they are, of this machine, of a run, or of timm's releases."""
+
+from runners.data.first_weights.files import (
+    WEIGHTS_MARK,
+    check_weights,
+    fetch_weights,
+    find_weights,
+    kept_weights,
+    weights_digest,
+    weights_note,
+)
+
+__all__ = [
+    "WEIGHTS_MARK",
+    "check_weights",
+    "fetch_weights",
+    "find_weights",
+    "kept_weights",
+    "weights_digest",
+    "weights_note",
+]
