@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from timm.data import create_transform
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
 from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batch_size
+from runners.data.augmentation.checks import augmentation_faults
+from runners.data.augmentation.normalisation import normalisation_faults
 from runners.data.epochs import updates_of_an_epoch
 from runners.tasks import TASKS
 from runners.training.schedule import make_schedule
@@ -23,7 +24,6 @@ from search_space.schema.task import Task
 from search_space.settings.training_relations import (
     BrokenRelation,
     broken_relations,
-    loader_options_in_memory,
     num_builtin_images,
 )
 
@@ -67,11 +67,21 @@ def training_relations(
     found += _processes(train, info.num_train, num_processes)
     if num_builtin_images(task) is None:
         found += _mixing(train, info)
-        found += _augmentation(task, train, info)
+    if "mean" not in task.without_effect:
+        found += normalisation_faults(setting, info)
+    if "aa" not in task.without_effect:
+        found += augmentation_faults(train, info, _input_size(setting, info))
     found += TASKS[task.name].relations(setting, info)
     if not found:
         found += _schedule(train, info)
     return found
+
+
+def _input_size(setting: Setting, info: DataInfo) -> tuple[int, int] | None:
+    try:
+        return TASKS[setting.task.name].input_size(setting, info)
+    except SpecError:
+        return None  # said by its cost
 
 
 def _processes(train: TrainSpec, num_train: int, num_processes: int) -> Iterator[BrokenRelation]:
@@ -133,23 +143,3 @@ def _mixing(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
     if (train.mixup or train.cutmix) and info.num_train < 2:
         message = "mixup and cutmix mix pairs, but there is only one training image"
         yield BrokenRelation("train.mixup", message, "", ("train.mixup", "train.cutmix", "task"))
-
-
-def _augmentation(task: TaskSpec, train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
-    if info.storage == "memory":
-        yield from loader_options_in_memory(train, task)
-        return
-    if train.crop_padding:
-        yield BrokenRelation(
-            "train.crop_padding",
-            f"crop_padding works on datasets held in memory, but {info.name!r} is read by timm's loader",
-            "timm's loader crops and resizes at random by itself",
-            ("train.crop_padding", "task.dataset"),
-        )
-    if train.aa is None:
-        return
-    try:
-        create_transform(32, is_training=True, auto_augment=train.aa)
-    except (AssertionError, IndexError, KeyError, ValueError) as err:
-        message = f"timm cannot read {train.aa!r}: {reason_of(err)}"
-        yield BrokenRelation("train.aa", message, "for example rand-m9-mstd0.5 or original", ("train.aa",))

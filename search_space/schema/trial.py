@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
@@ -120,6 +120,28 @@ class CosineRegulariserSpec(Spec):
     weight: float = Field(default=0.1, gt=0)
 
 
+def _jitter_tag(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "number"
+
+
+def _channels_tag(value: Any) -> str:
+    return "name" if isinstance(value, str) else "list"
+
+
+Range = tuple[Annotated[float, Field(gt=0, le=100)], Annotated[float, Field(gt=0, le=100)]]
+Strength = Annotated[float, Field(ge=0, le=100)]
+ColorJitter = Annotated[
+    Annotated[Strength, Tag("number")]
+    | Annotated[Annotated[tuple[Strength, ...], Field(min_length=3, max_length=4)], Tag("list")],
+    Discriminator(_jitter_tag),
+]
+Channels = Annotated[
+    Annotated[Literal["model"], Tag("name")]
+    | Annotated[Annotated[tuple[float, ...], Field(min_length=1, max_length=3)], Tag("list")],
+    Discriminator(_channels_tag),
+]
+
+
 class TrainSpec(Spec):
     """Training of a trial; names and meanings of the fields are timm's."""
 
@@ -170,13 +192,60 @@ class TrainSpec(Spec):
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0)
     cutmix: float = Field(default=0.0, ge=0)
+    # Augmentation
+    no_aug: bool = Field(
+        default=False, description="no augmentation of images that timm's loader reads: whole, resized to the input"
+    )
+    scale: Range | None = Field(
+        default=None,
+        description="range of a random crop's share of the area; default: timm's [0.08, 1] where timm's loader reads "
+        "the images, whole images where they are held in memory",
+    )
+    ratio: Range | None = Field(
+        default=None, description="range of that crop's width over its height; default: timm's [3/4, 4/3]"
+    )
+    train_crop_mode: Literal["rrc", "rkrc", "rkrr"] | None = Field(
+        default=None,
+        description="timm's random crop: RandomResizedCrop (`rrc`, the default), or the image scaled at random with "
+        "its proportions, and the middle (`rkrc`) or any part (`rkrr`) of it",
+    )
     hflip: float = Field(default=0.0, ge=0, le=1)
+    vflip: float = Field(default=0.0, ge=0, le=1)
     crop_padding: int = Field(
         default=0, ge=0, description="random crop after padding by this many pixels (in-memory datasets)"
     )
-    aa: str | None = Field(default=None, description="timm's auto-augment string (datasets of timm's loader)")
-    color_jitter: float = Field(default=0.0, ge=0, description="strength of colour jitter (datasets of timm's loader)")
+    train_interpolation: Literal["random", "bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"] | None = (
+        Field(default=None, description="of training images; `random`: bilinear or bicubic; default: bilinear")
+    )
+    aa: str | None = Field(
+        default=None, description="timm's auto-augment string: rand-m9-mstd0.5-inc1, augmix-m5, original, v0r, 3a, ..."
+    )
+    color_jitter: ColorJitter = Field(
+        default=0.0,
+        description="strength of jitter in brightness, contrast and saturation, or [b, c, s] or [b, c, s, hue]",
+    )
+    color_jitter_prob: float | None = Field(
+        default=None, gt=0, lt=1, description="share of images that colour jitter changes; default: all"
+    )
+    grayscale_prob: float = Field(default=0.0, ge=0, le=1, description="share of images whose colour is removed")
+    gaussian_blur_prob: float = Field(default=0.0, ge=0, le=1, description="share of images that are blurred")
     reprob: float = Field(default=0.0, ge=0, le=1, description="random erasing probability")
+    remode: Literal["const", "rand", "pixel"] = Field(
+        default="const",
+        description="what random erasing fills with: the mean, one random colour, or random pixels (timm's train.py)",
+    )
+    recount: int = Field(default=1, ge=1, le=100, description="most boxes that random erasing makes in an image")
+    aug_repeats: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="repeated augmentation: an image comes so often in a row, each time augmented again, and an epoch "
+        "has fewer images instead of more updates; 0: off",
+    )
+    mean: Channels | None = Field(
+        default=None, description="what is subtracted from pixels in 0..1, or `model` (timm's); default: the dataset's"
+    )
+    std: Channels | None = Field(default=None, description="what they are divided by then, in the same way")
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="evaluate an exponential moving average of the weights"
     )

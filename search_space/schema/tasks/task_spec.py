@@ -9,7 +9,14 @@ from pydantic import Field
 from search_space.schema.attention import Spec
 from search_space.schema.datasets import DatasetSpec
 
-__all__ = ["ProbeName", "TaskSpec"]
+__all__ = ["AUGMENTATIONS_OF_CLASSES", "ProbeName", "TaskSpec"]
+
+AUGMENTATIONS_OF_CLASSES = (
+    *("mixup", "cutmix", "no_aug", "scale", "ratio", "train_crop_mode", "vflip", "train_interpolation", "aa"),
+    *("color_jitter", "color_jitter_prob", "grayscale_prob", "gaussian_blur_prob", "reprob", "remode", "recount"),
+    "aug_repeats",
+)
+"""Options of `train` for images that have a class each: they change the image alone, and not its labels or boxes."""
 
 
 ProbeName = Literal[

@@ -114,12 +114,109 @@ def test_a_single_image_cannot_be_mixed():
     ]
 
 
-def test_options_of_timms_loader_on_data_in_memory():
-    hint = "datasets held in memory have crop_padding, hflip, reprob, mixup and cutmix"
-    assert _problems(aa="original", color_jitter=0.4) == [
-        f"train.aa: aa works on images read by timm's loader, but 'builtin/shapes' is held in memory\n  {hint}",
-        "train.color_jitter: color_jitter works on images read by timm's loader, but 'builtin/shapes' is held in memory"
-        f"\n  {hint}",
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"aa": "rand-m9-mstd0.5-inc1", "reprob": 0.2, "remode": "pixel", "recount": 3},
+        {"scale": (0.3, 1.0), "ratio": (0.5, 2.0), "vflip": 0.5, "color_jitter": (0.4, 0.4, 0.4, 0.1)},
+        {"train_crop_mode": "rkrr", "train_interpolation": "random", "grayscale_prob": 0.2},
+        {"aug_repeats": 3, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)},
+    ],
+)
+def test_data_in_memory_has_the_augmentations_of_timms_loader(train):
+    assert _problems(**train) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        (
+            {"scale": (1.0, 0.5)},
+            "train.scale: the smaller number comes first, but got [1.0, 0.5]\n  write [0.5, 1.0]",
+        ),
+        (
+            {"scale": (0.5, 1.5)},
+            "train.scale: shares of an image's area are at most 1, but got [0.5, 1.5]\n  timm's default is [0.08, 1.0]",
+        ),
+        (
+            {"remode": "pixel"},
+            "train.remode: without reprob nothing is erased, so remode=pixel would have no effect\n  leave remode out",
+        ),
+        (
+            {"color_jitter_prob": 0.5},
+            "train.color_jitter_prob: without color_jitter there is no jitter, so color_jitter_prob=0.5 would have no "
+            "effect\n  leave color_jitter_prob out",
+        ),
+        (
+            {"color_jitter": (0.0, 0.0, 0.0, 0.6)},
+            "train.color_jitter: the hue turns by at most 0.5 (half of the circle), but got 0.6",
+        ),
+        (
+            {"crop_padding": 1, "scale": (0.5, 1.0)},
+            "train.crop_padding: a random crop of timm takes the place of one after padding, so crop_padding would "
+            "have no effect\n  set one of the two",
+        ),
+        (
+            {"aug_repeats": 1},
+            "train.aug_repeats: an image comes once in an epoch anyway, so aug_repeats=1 would have no effect\n"
+            "  leave aug_repeats out",
+        ),
+        (
+            {"no_aug": True},
+            "train.no_aug: 'builtin/shapes' is held in memory, where no augmentation is the default, so no_aug=True "
+            "would have no effect\n  leave no_aug out",
+        ),
+        (
+            {"gaussian_blur_prob": 0.5},
+            "train.gaussian_blur_prob: timm's blur needs sides of 12 pixels, but the model's input has 8x8\n"
+            "  leave gaussian_blur_prob out, or choose a larger arch.img_size",
+        ),
+        (
+            {"train_interpolation": "bicubic"},
+            "train.train_interpolation: images of 'builtin/shapes' have the size of the model's input, so "
+            "train_interpolation=bicubic would have no effect\n  leave train_interpolation out",
+        ),
+        (
+            {"std": (0.1, 0.0, 0.1)},
+            "train.std: pixels are divided by std, which must be above 0, but got [0.1, 0.0, 0.1]",
+        ),
+        (
+            {"mean": (0.5,)},
+            "train.mean: images of 'builtin/shapes' have 3 channels, but mean has 1 numbers\n  write a number for each",
+        ),
+        (
+            {"mean": "model"},
+            "train.mean: 'vit' has sizes of its own and no published weights, so it has no mean\n"
+            "  write numbers, or leave it out for the dataset's",
+        ),
+        (
+            {"aa": "rand-nonsense"},
+            "train.aa: timm cannot read 'rand-nonsense': 'nonsense' is no section of 'rand'\n"
+            "  for example rand-m9-mstd0.5 or original",
+        ),
+    ],
+)
+def test_augmentation_without_effect_or_out_of_range(train, expected):
+    assert _problems(**train) == [expected]
+
+
+def test_colours_of_grey_images():
+    task = ClassificationSpec(dataset=ShapesSpec(img_size=8, num_train=16, num_test=8, in_chans=1))
+    assert _problems(task, color_jitter=0.4, aa="3a") == []
+    assert _problems(task, grayscale_prob=0.5, color_jitter=(0.0, 0.0, 0.4)) == [
+        "train.grayscale_prob: images of 'builtin/shapes' are grey, so grayscale_prob=0.5 would have no effect\n"
+        "  leave grayscale_prob out",
+        "train.color_jitter: images of 'builtin/shapes' are grey, without saturation and hue, so "
+        "color_jitter=[0.0, 0.0, 0.4] would have no effect\n  leave color_jitter out",
+    ]
+
+
+def test_no_augmentation_beside_augmentation(folder):
+    assert _problems(FOLDER, folder, in_memory_bytes=0, no_aug=True) == []
+    found = _problems(FOLDER, folder, in_memory_bytes=0, no_aug=True, hflip=0.5, remode="rand")
+    assert found == [
+        "train.hflip: no_aug leaves augmentation out, so hflip=0.5 would have no effect\n  leave hflip out",
+        "train.remode: no_aug leaves augmentation out, so remode=rand would have no effect\n  leave remode out",
     ]
 
 
