@@ -1,10 +1,10 @@
 """Image classification. The only module that uses `timm.task`, whose API is young and may change.
 
 Loss: cross-entropy with label smoothing, or on the soft labels that mixup and cutmix make (smoothed by `Mixup`
-itself); where configured, plus the cosine regulariser on the attention maps of the same forward pass. Metrics: `top1`
-and `top5` in %, `loss` the plain cross-entropy in nats, whatever the training loss is. `top5` is left out where there
-are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so a smaller last batch is weighted
-correctly.
+itself), or binary cross-entropy of the same targets (`train.bce_loss`); where configured, plus the cosine regulariser
+on the attention maps of the same forward pass. Metrics: `top1` and `top5` in %, `loss` the plain cross-entropy in nats,
+whatever the training loss is. `top5` is left out where there are five classes or fewer. timm's evaluator counts in
+int64 and sums in float64, so a smaller last batch is weighted correctly.
 """
 
 from __future__ import annotations
@@ -51,11 +51,16 @@ class Classification(ImageNetwork):
     def __init__(
         self, model: nn.Module, *, info: DataInfo, spec: TaskSpec, train: TrainSpec, device: torch.device
     ) -> None:
-        mixes = train.mixup > 0 or train.cutmix > 0
+        mixes = train.mixes
+        self._mixup_off_epoch = train.mixup_off_epoch
         self._mixup = (
             Mixup(
                 mixup_alpha=train.mixup,
                 cutmix_alpha=train.cutmix,
+                cutmix_minmax=train.cutmix_minmax,
+                prob=train.mixup_prob,
+                switch_prob=train.mixup_switch_prob,
+                mode=train.mixup_mode,
                 label_smoothing=train.smoothing,
                 num_classes=info.num_classes,
             )
@@ -64,12 +69,19 @@ class Classification(ImageNetwork):
         )
         self._is_shared = False
         self._has_top5 = info.num_classes > 5
-        criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
+        criterion: dict[str, Any] = {"smoothing": train.smoothing, "soft_targets": mixes}
+        if train.bce_loss:
+            criterion |= {
+                "loss_type": "bce",
+                "bce_sum": train.bce_sum,
+                "bce_target_thresh": train.bce_target_thresh,
+                "pos_weight": train.bce_pos_weight,
+            }
         self._regulariser = train.cosine_regulariser
         self._logits_by: Callable[[Tensor], Tensor] | None = None
         self._task = ClassificationTask(model, criterion_kwargs=criterion, device=device, verbose=False)
         if train.ema_decay is not None:
-            self._task.setup_ema(decay=train.ema_decay)
+            self._task.setup_ema(decay=train.ema_decay, use_warmup=train.model_ema_warmup)
 
     @staticmethod
     def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
@@ -192,6 +204,10 @@ class Classification(ImageNetwork):
 
     def remarks(self) -> list[str]:
         return []
+
+    def begin_epoch(self, finished: int) -> None:
+        if self._mixup is not None and self._mixup_off_epoch:
+            self._mixup.mixup_enabled = finished < self._mixup_off_epoch
 
     def after_update(self, num_updates: int) -> None:
         self._task.update_ema(step=num_updates)

@@ -15,6 +15,7 @@ from search_space.schema.trial import Setting, TaskSpec, TrainSpec
 from search_space.settings.augmentation_relations import augmentation_relations
 from search_space.settings.broken_relation import BrokenRelation
 from search_space.settings.evaluation_relations import evaluation_relations
+from search_space.settings.recipe_relations import recipe_relations
 from search_space.settings.self_supervised_relations import self_supervised_relations
 from search_space.settings.task_relations import task_relations
 from search_space.settings.text_relations import text_relations
@@ -49,6 +50,7 @@ def broken_relations(setting: Setting) -> list[BrokenRelation]:
         *_schedule(task, train),
         *_mixing(task, train),
         *augmentation_relations(setting),
+        *recipe_relations(setting),
     ]
 
 
@@ -187,7 +189,7 @@ def _steps_down(train: TrainSpec) -> Iterator[BrokenRelation]:
     last = at if sched == "step" else next(reversed(train.decay_milestones), None)
     first = _FIRST_STEP_EPOCH if at is None else at
     after = f" after warmup_epochs={train.warmup_epochs}" if train.warmup_prefix else ""
-    decaying_epochs = train.epochs - (train.warmup_epochs if train.warmup_prefix else 0)
+    decaying_epochs = train.epochs - train.cooldown_epochs - (train.warmup_epochs if train.warmup_prefix else 0)
     if decaying_epochs <= (first if last is None else last):
         what = "first" if decaying_epochs <= first else "last"
         epoch = first if what == "first" else last
@@ -242,7 +244,7 @@ def _are(number: int) -> str:
 
 
 def _mixing(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
-    if not (train.mixup or train.cutmix):
+    if not train.mixes:
         return
     mixing = ("train.mixup", "train.cutmix")
     if train.batch_size % 2:

@@ -49,6 +49,11 @@ def augmentation_faults(train: TrainSpec, info: DataInfo, img_size: tuple[int, i
         yield BrokenRelation("train.aa", f"timm cannot read {train.aa!r}: {reason}", _EXAMPLES, ("train.aa", data))
     if img_size is None:
         return
+    if train.cutmix_minmax is not None and len({int(min(img_size) * share) for share in train.cutmix_minmax}) == 1:
+        low, high = train.cutmix_minmax
+        message = f"CutMix boxes between {low:g} and {high:g} of {min(img_size)} pixels have one size in pixels"
+        paths = ("train.cutmix_minmax", "arch.img_size", "arch.model", data)
+        yield BrokenRelation("train.cutmix_minmax", message, "write shares that are further apart", paths)
     if train.gaussian_blur_prob and min(img_size) < _BLUR_SIDE:
         shown = "x".join(map(str, img_size))
         yield BrokenRelation(

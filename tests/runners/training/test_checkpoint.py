@@ -29,6 +29,8 @@ NOISY = {
 AUGMENTED = {
     "aa": "rand-m9-mstd0.5-inc1", "scale": (0.3, 1.0), "color_jitter_prob": None, "reprob": 0.5, "remode": "pixel",
     "recount": 2, "vflip": 0.3, "aug_repeats": 2, "mixup": 0.4,
+    "grad_accum_steps": 2, "bce_loss": True, "lr_noise": (0.2,), "mixup_mode": "elem", "mixup_off_epoch": 2,
+    "ema_decay": 0.9, "model_ema_warmup": True,
 }  # fmt: skip
 DROPPING = {"drop_path_rate": 0.3, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1}
 
@@ -100,7 +102,12 @@ def test_interrupted_trial_continues_bit_for_bit(tmp_path: Path, arch, train):
         run(spec, tmp_path / "parts", report=dies_in_epoch(2))
     resumed_with = []
     # 48 training images are 6 updates an epoch: epoch 2 and half of epoch 3.
-    left = run(spec, tmp_path / "parts", is_preempted=after_updates(9), on_resume=resumed_with.append)
+    left = run(
+        spec,
+        tmp_path / "parts",
+        is_preempted=after_updates(9 // spec.train.grad_accum_steps),
+        on_resume=resumed_with.append,
+    )
     assert (left.status, left.epochs, left.metrics) == ("preempted", 2, {})
     ended = run(spec, tmp_path / "parts", on_resume=resumed_with.append)
     assert resumed_with == [whole.curve[:1], whole.curve[:2]]
