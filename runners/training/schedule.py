@@ -9,7 +9,8 @@ DINO's code: its warm-up includes `lr` as the last value, and the cosine counts 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -144,9 +145,19 @@ def learning_rates(train: TrainSpec, updates: Iterable[int], *, updates_per_epoc
 
 
 def peak_learning_rate(train: TrainSpec, *, updates_per_epoch: int) -> float:
-    """Largest learning rate of the training: no schedule rises after its warm-up, but for noise and cycles."""
+    """Largest learning rate of the training, without its noise: a schedule rises in its warm-up and where a cycle
+    begins only."""
     end, last = train.warmup_epochs * updates_per_epoch, train.epochs * updates_per_epoch - 1
-    updates = sorted({min(max(0, update), last) for update in (0, end - 1, end)})
-    if train.lr_noise is not None or train.lr_cycle_limit > 1:
-        updates = range(last + 1)
-    return max(learning_rates(train, updates, updates_per_epoch=updates_per_epoch))
+    starts = [math.ceil(epoch * updates_per_epoch) for epoch in _starts_of_cycles(train)]
+    updates = sorted({min(max(0, update), last) for update in (0, end - 1, end, *starts)})
+    without_noise = train.model_copy(update={"lr_noise": None})
+    return max(learning_rates(without_noise, updates, updates_per_epoch=updates_per_epoch))
+
+
+def _starts_of_cycles(train: TrainSpec) -> Iterator[float]:
+    """Epochs, as fractions, at which the cycles after the first one begin."""
+    length, epoch = _epochs_of_first_cycle(train), float(train.warmup_epochs if train.warmup_prefix else 0)
+    for _ in range(train.lr_cycle_limit - 1):
+        epoch += length
+        length *= train.lr_cycle_mul
+        yield epoch
