@@ -20,7 +20,7 @@ from modelzoo.factory.vit import patch_problems
 from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["at_size", "evaluation_crop", "model_at_size"]
+__all__ = ["at_size", "evaluation_crop", "evaluation_interpolation", "model_at_size", "published_normalisation"]
 
 _FAILURES = (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 
@@ -38,6 +38,33 @@ def evaluation_crop(arch: ArchSpec) -> tuple[float, str]:
         text = f"timm states no evaluation crop of {arch.model!r}"
         raise SpecError(Problem(text, path="task.crop_pct", hint="write a number, for example 0.875"))
     return float(cfg.crop_pct), str(cfg.crop_mode)
+
+
+def evaluation_interpolation(arch: ArchSpec) -> str:
+    """timm's interpolation of a model's published evaluation.
+
+    Raises:
+        SpecError: none is known.
+    """
+    cfg = None if arch.model == "vit" else timm.get_pretrained_cfg(arch.model)
+    if cfg is None or not cfg.interpolation:
+        text = f"timm states no interpolation of {arch.model!r}"
+        raise SpecError(Problem(text, path="task.interpolation", hint="write bilinear or bicubic"))
+    return str(cfg.interpolation)
+
+
+def published_normalisation(arch: ArchSpec, name: str) -> tuple[float, ...]:
+    """timm's `mean` or `std` of a model, those of its published weights.
+
+    Raises:
+        SpecError: none are known.
+    """
+    check_model_name(arch.model)
+    cfg = timm.get_pretrained_cfg(arch.model)
+    if cfg is None:
+        text = f"timm states no {name} of {arch.model!r}"
+        raise SpecError(Problem(text, path=f"train.{name}", hint="write numbers, or leave it out for the dataset's"))
+    return tuple(getattr(cfg, name))
 
 
 def at_size(model: nn.Module, size: tuple[int, int]) -> nn.Module:

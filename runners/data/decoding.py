@@ -3,7 +3,7 @@
 Images of differing sizes are resized to cover the common size, then cropped in the middle. The common size is that of
 the dataset (`readers/sizes.py`), the same for both splits. A dataset is kept in its own size where the model needs a
 larger one; `resize` enlarges batch by batch, so that memory is bounded by the dataset and not by the model. All
-resizing is bilinear with antialiasing.
+resizing is bilinear with antialiasing, unless a trial asks for another one in its evaluation.
 """
 
 from __future__ import annotations
@@ -69,11 +69,16 @@ def decode(dataset: Any, size: tuple[int, int], in_chans: int) -> Images:
     return Images(pixels, labels)
 
 
-def resize(images: Tensor, img_size: tuple[int, int]) -> Tensor:
-    """Float images (B, C, H, W) resized to `img_size` without cropping; unchanged where they have it already."""
+def resize(images: Tensor, img_size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Float images (B, C, H, W) in 0..1 resized to `img_size` without cropping; unchanged where they have it already.
+
+    Args:
+        mode: `bilinear` or `bicubic`, which stays within 0..1, as Pillow's does.
+    """
     if tuple(images.shape[-2:]) == tuple(img_size):
         return images
-    return functional.interpolate(images, size=tuple(img_size), mode="bilinear", antialias=True, align_corners=False)
+    found = functional.interpolate(images, size=tuple(img_size), mode=mode, antialias=True, align_corners=False)
+    return found.clamp(0, 1) if mode == "bicubic" else found
 
 
 def _arrays(dataset: Any, in_chans: int) -> Tensor | None:

@@ -13,20 +13,30 @@ from itertools import islice
 from runners.data.dataset_info import Batch, TrainBatches
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["EqualParts", "train_batch_size", "updates_of_an_epoch"]
+__all__ = ["EqualParts", "batches_of_an_epoch", "train_batch_size", "updates_of", "updates_of_an_epoch"]
 
 
 def train_batch_size(train: TrainSpec, num_train: int) -> int:
     """Batch size of training: `batch_size`, at most the number of images; even for mixup, which pairs images."""
     size = min(train.batch_size, num_train)
-    return size // 2 * 2 if train.mixup or train.cutmix else size
+    return size // 2 * 2 if train.mixes else size
 
 
 def updates_of_an_epoch(train: TrainSpec, num_train: int) -> int:
     """Optimiser steps of an epoch: those of `train.steps`, else of `num_train` images (at least 1)."""
     if train.steps is not None:
         return train.steps // train.epochs
-    return max(1, num_train // max(1, train_batch_size(train, num_train)))
+    return updates_of(num_train // max(1, train_batch_size(train, num_train)), train)
+
+
+def updates_of(num_batches: int, train: TrainSpec) -> int:
+    """Optimiser steps (at least 1) of the batches of an epoch, the last of which may have fewer batches."""
+    return max(1, -(-num_batches // train.grad_accum_steps))
+
+
+def batches_of_an_epoch(train: TrainSpec) -> int | None:
+    """Batches of an epoch of `train.steps`; None: as many as the training images make."""
+    return None if train.steps is None else train.steps // train.epochs * train.grad_accum_steps
 
 
 class EqualParts:

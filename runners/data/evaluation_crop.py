@@ -32,11 +32,13 @@ class EvaluationCrop:
         img_size: (height, width) of the input.
         mode: None: `center` where timm's loader reads the images; those in memory are cut to one size as for training,
             and resized whole.
+        interpolation: `bilinear` or `bicubic`.
     """
 
     img_size: tuple[int, int]
     crop_pct: float = 1.0
     mode: CropMode | None = None
+    interpolation: str = "bilinear"
 
     @property
     def scaled(self) -> tuple[int, int]:
@@ -52,7 +54,7 @@ class EvaluationCrop:
         """
         mode = self.mode or "squash"
         height, width = images.shape[-2:]
-        images = resize(images, scaled_size((height, width), self.scaled, mode))
+        images = resize(images, scaled_size((height, width), self.scaled, mode), self.interpolation)
         # timm fills pixels of 8 bits.
         border = (255 * fill).round() / 255 if mode == "border" else torch.zeros_like(fill)
         return _middle(images, self.img_size, border)
@@ -64,10 +66,10 @@ class EvaluationCrop:
             native: (height, width) of a dataset in memory; None: timm's loader reads images of any size.
         """
         if native is None:
-            return self.img_size, self.scaled, self.mode or "center"
+            return self.img_size, self.scaled, self.mode or "center", self.interpolation
         scaled = scaled_size(native, self.scaled, self.mode or "squash")
         has_border = scaled[0] < self.img_size[0] or scaled[1] < self.img_size[1]
-        return self.img_size, scaled, has_border and self.mode == "border"
+        return self.img_size, scaled, has_border and self.mode == "border", scaled != native and self.interpolation
 
 
 def scaled_size(native: tuple[int, int], target: tuple[int, int], mode: CropMode) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import torch
 from runners.data.dataset_info import Data, DataInfo
 from runners.data.dense.loading import describe_label_maps, load_label_maps
 from runners.data.detection.loading import describe_objects, load_objects
-from runners.data.epochs import EqualParts
+from runners.data.epochs import EqualParts, batches_of_an_epoch
 from runners.data.images.loading import describe_images, load_images
 from runners.data.sharding import Share
 from runners.data.text.loading import describe_text, load_text
@@ -95,6 +95,5 @@ def load_data(
         info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     shared = {"img_size": img_size, "seed": seed, "share": share, "info": info}
     data = data_of(task.name).load(task, train, resources, device, **shared, **options)
-    if train.steps is None:
-        return data
-    return replace(data, train=EqualParts(data.train, train.steps // train.epochs))
+    batches = batches_of_an_epoch(train)
+    return data if batches is None else replace(data, train=EqualParts(data.train, batches))

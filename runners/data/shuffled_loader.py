@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
+from runners.data.augmentation.repeats import RepeatedOrder
 from runners.data.dataset_info import Batch
 from runners.data.random_streams import generator
 from runners.data.sharding import Share, reading
@@ -72,7 +73,7 @@ class ShuffledLoader:
 def begin_epoch(loader: Any, dataset: Any, order: Any, *, seed: int, number: int) -> None:
     """Set a loader to an epoch: its items, their order, and the seeds of its workers."""
     dataset.epoch = number  # workers are forked again every epoch, so that they have it
-    if isinstance(order, EpochOrder):
+    if isinstance(order, EpochOrder | RepeatedOrder):
         order.epoch = number
     else:
         assert isinstance(order, RandomSampler)

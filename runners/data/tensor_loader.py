@@ -2,7 +2,7 @@
 
 For small images this is two orders of magnitude faster than reading them one by one: a batch is one indexing operation.
 
-Order of operations: index, scale to 0..1, random crop after padding with black, flip, resize to the model's size,
+Order of operations: index, scale to 0..1, random crop after padding with black, flips, resize to the model's size,
 normalise, erase. Label maps are cropped and flipped with their images. Random numbers come from a CPU stream per trial
 seed and epoch, so that they are the same on every device and for every architecture.
 """
@@ -16,6 +16,7 @@ from timm.data.random_erasing import RandomErasing
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from runners.data.augmentation.repeats import epoch_order
 from runners.data.dataset_info import Batch, DataInfo, Images
 from runners.data.decoding import resize
 from runners.data.evaluation_crop import EvaluationCrop
@@ -76,10 +77,15 @@ class TensorTrainBatches:
         seed: int,
         crop_padding: int = 0,
         hflip: float = 0.0,
+        vflip: float = 0.0,
         reprob: float = 0.0,
+        remode: str = "const",
+        recount: int = 1,
+        aug_repeats: int = 0,
         ignore_label: int | None = None,
     ) -> None:
         assert (images.labels.ndim == 1) == (ignore_label is None), "label maps are padded with the ignored label"
+        assert not vflip or ignore_label is None, "label maps are not turned upside down"
         self._pixels = images.pixels.to(device)
         self._labels = images.labels.to(device)
         self._prepare = _Prepare(info, img_size, device)
@@ -88,14 +94,19 @@ class TensorTrainBatches:
         self._seed = seed
         self._crop_padding = crop_padding
         self._hflip = hflip
+        self._vflip = vflip
+        self._repeats = aug_repeats
         self._ignore_label = ignore_label
-        self._erase = RandomErasing(reprob, device=str(device)) if reprob > 0 else None
+        # Random colours are drawn on the CPU, like all random numbers of the data.
+        of_pixels = str(device) if remode == "const" else "cpu"
+        erasing = {"mode": remode, "max_count": recount, "device": of_pixels}
+        self._erase = RandomErasing(reprob, **erasing) if reprob > 0 else None
 
     def __len__(self) -> int:
         return len(self._labels) // self._batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        order = torch.randperm(len(self._labels), generator=generator(self._seed, "order", number))
+        order = epoch_order(len(self._labels), seed=self._seed, epoch=number, repeats=self._repeats)
         order = sent(order, self._device)
         stream = generator(self._seed, "augmentation", number)
         for index in range(len(self)):
@@ -111,6 +122,9 @@ class TensorTrainBatches:
                 is_flipped = flips(len(images), self._hflip, stream)
                 images = flipped(images, is_flipped)
                 labels = labels if self._ignore_label is None else flipped(labels, is_flipped)
+            if self._vflip:
+                upside_down = flips(len(images), self._vflip, stream)
+                images = flipped(images.transpose(-1, -2), upside_down).transpose(-1, -2).contiguous()
             images = self._prepare.normalised(self._prepare.resized(images))
             if self._erase is not None:
                 with global_streams(int(torch.randint(2**62, (), generator=stream))):

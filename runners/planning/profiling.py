@@ -20,6 +20,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from modelzoo import attention_batchnorms
 from modelzoo.attention.map_precision import set_map_precision
 from runners.data import Data, DataInfo, describe_dataset, load_data
+from runners.data.epochs import updates_of
 from runners.data.random_streams import global_streams
 from runners.planning.peak_memory import PeakMemory
 from runners.tasks import TASKS, Task
@@ -138,7 +139,12 @@ def probe_trial(
         # As in a trial: `Evaluation` is what the state is of.
         evaluation = Evaluation("probe", measured, data.measured[0], train, num_test=info.num_test)
         state = TrainingState(
-            task, train, seed=_SEED, updates_per_epoch=len(data.train), device=where, evaluations=[evaluation]
+            task,
+            train,
+            seed=_SEED,
+            updates_per_epoch=updates_of(len(data.train), train),
+            device=where,
+            evaluations=[evaluation],
         )
         capture_forward(task, setting, info, resources, where, state.precision)
         batches = itertools.chain.from_iterable(data.train.epoch(number) for number in itertools.count(1))

@@ -15,6 +15,8 @@ from torch import nn
 
 from modelzoo.factory.sameness import build_the_same
 from runners.data import DataInfo, train_batch_size
+from runners.data.augmentation.normalisation import normalised
+from runners.data.augmentation.pipeline import augmentation_in_effect
 from runners.tasks import TASKS
 from search_space import Setting, TaskSpec
 from search_space.schema.trial import TrainSpec
@@ -45,15 +47,24 @@ def _built(setting: Setting, info: DataInfo, seed: int | None) -> nn.Module:
 
 def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tuple[object, TrainSpec]:
     """The options of task and training as they take effect: no batch has more images than the dataset, without a
-    warm-up its options are unused, attention without such maps has none to round, and crops may give the same input."""
+    warm-up its options are unused, timm has defaults for what is not written, attention without such maps has none to
+    round, and crops may give the same input."""
     train, update = setting.train, dict[str, Any]()
     if not train.recalibrate_bn:  # which draws its sample by the batch size as it is written
         update["batch_size"] = train_batch_size(train, describe(setting.task).num_train)
+    info = describe(setting.task)
+    found = normalised(info, setting) if "mean" not in setting.task.without_effect else info
+    update |= {"mean": found.mean, "std": found.std}
+    if "aa" not in setting.task.without_effect:
+        update |= augmentation_in_effect(train, info)
+    if train.steps is None and train.grad_accum_steps > 1:
+        batches = info.num_train // max(1, train_batch_size(train, info.num_train))
+        update["grad_accum_steps"] = min(train.grad_accum_steps, max(1, batches))
     if not train.warmup_epochs:
         update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
     attention = setting.arch.attention
     is_softmax = attention.name == "softmax" and not setting.arch.model.startswith(_MODELS_WITH_MAPS)
     if is_softmax or (attention.name == "groupmix" and attention.aggregator != "maxpool"):
         update["map_precision"] = "float32"
-    measured = TASKS[setting.task.name].measured_in_effect(setting, describe(setting.task))
+    measured = TASKS[setting.task.name].measured_in_effect(setting, info)
     return measured, train.model_copy(update=update)

@@ -1,16 +1,17 @@
 """Image classification. The only module that uses `timm.task`, whose API is young and may change.
 
 Loss: cross-entropy with label smoothing, or on the soft labels that mixup and cutmix make (smoothed by `Mixup`
-itself); where configured, plus the cosine regulariser on the attention maps of the same forward pass. Metrics: `top1`
-and `top5` in %, `loss` the plain cross-entropy in nats, whatever the training loss is. `top5` is left out where there
-are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so a smaller last batch is weighted
-correctly.
+itself), or binary cross-entropy of the same targets (`train.bce_loss`); where configured, plus the cosine regulariser
+on the attention maps of the same forward pass. Metrics: `top1` and `top5` in %, `loss` the plain cross-entropy in nats,
+whatever the training loss is. `top5` is left out where there are five classes or fewer. timm's evaluator counts in
+int64 and sums in float64, so a smaller last batch is weighted correctly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -20,7 +21,15 @@ from timm.utils import ModelEmaV3
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from modelzoo import Cost, at_size, build_model, evaluation_crop, measure_cost, resolve_img_size
+from modelzoo import (
+    Cost,
+    at_size,
+    build_model,
+    evaluation_crop,
+    evaluation_interpolation,
+    measure_cost,
+    resolve_img_size,
+)
 from modelzoo.probes import cosine_penalty, record_maps
 from results.predictions.samples import Drawable, Kind, OneClass
 from runners.data import Batch, DataInfo
@@ -31,7 +40,7 @@ from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
 from search_space.schema.task import ClassificationSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
-from search_space.settings.broken_relation import BrokenRelation
+from search_space.settings.broken_relation import BrokenRelation, without_effect
 
 __all__ = ["Classification", "MeasuredClassification"]
 
@@ -42,11 +51,16 @@ class Classification(ImageNetwork):
     def __init__(
         self, model: nn.Module, *, info: DataInfo, spec: TaskSpec, train: TrainSpec, device: torch.device
     ) -> None:
-        mixes = train.mixup > 0 or train.cutmix > 0
+        mixes = train.mixes
+        self._mixup_off_epoch = train.mixup_off_epoch
         self._mixup = (
             Mixup(
                 mixup_alpha=train.mixup,
                 cutmix_alpha=train.cutmix,
+                cutmix_minmax=train.cutmix_minmax,
+                prob=train.mixup_prob,
+                switch_prob=train.mixup_switch_prob,
+                mode=train.mixup_mode,
                 label_smoothing=train.smoothing,
                 num_classes=info.num_classes,
             )
@@ -55,12 +69,19 @@ class Classification(ImageNetwork):
         )
         self._is_shared = False
         self._has_top5 = info.num_classes > 5
-        criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
+        criterion: dict[str, Any] = {"smoothing": train.smoothing, "soft_targets": mixes}
+        if train.bce_loss:
+            criterion |= {
+                "loss_type": "bce",
+                "bce_sum": train.bce_sum,
+                "bce_target_thresh": train.bce_target_thresh,
+                "pos_weight": train.bce_pos_weight,
+            }
         self._regulariser = train.cosine_regulariser
         self._logits_by: Callable[[Tensor], Tensor] | None = None
         self._task = ClassificationTask(model, criterion_kwargs=criterion, device=device, verbose=False)
         if train.ema_decay is not None:
-            self._task.setup_ema(decay=train.ema_decay)
+            self._task.setup_ema(decay=train.ema_decay, use_warmup=train.model_ema_warmup)
 
     @staticmethod
     def build(setting: Setting, info: DataInfo, *, seed: int | None = None) -> nn.Module:
@@ -83,7 +104,7 @@ class Classification(ImageNetwork):
         """Sizes that an evaluation does not change; that a model cannot be built or has no crop is said by its cost."""
         task = setting.task
         assert isinstance(task, ClassificationSpec)
-        if task.test_img_size is None and task.crop_pct == 1:
+        if task.test_img_size is None and task.crop_pct == 1 and task.interpolation == "bilinear":
             return
         try:
             own, crop = resolve_img_size(setting.arch, info.img_size), evaluation_crop_of(setting, info)
@@ -94,6 +115,12 @@ class Classification(ImageNetwork):
             path = "task.test_img_size"
             message = f"the model is trained at {shown} already, so test_img_size would have no effect"
             yield BrokenRelation(path, message, "leave test_img_size out", (path, "arch.model", "task.dataset"))
+        native = info.img_size if info.storage == "memory" else None
+        bilinear = replace(crop, interpolation="bilinear")
+        if crop != bilinear and crop.in_effect(native) == bilinear.in_effect(native):
+            why = f"images of {info.name!r} are not resized to {shown}"
+            paths = ("arch.img_size", "arch.model", "task.crop_pct", "task.test_img_size", "task.dataset")
+            yield without_effect(task, "interpolation", why, *paths)
         if task.crop_pct not in (1, "model") and crop.scaled == crop.img_size:
             path = "task.crop_pct"
             message = f"crop_pct={task.crop_pct:g} of {shown} pixels is less than one pixel, so it would have no effect"
@@ -177,6 +204,10 @@ class Classification(ImageNetwork):
 
     def remarks(self) -> list[str]:
         return []
+
+    def begin_epoch(self, finished: int) -> None:
+        if self._mixup is not None and self._mixup_off_epoch:
+            self._mixup.mixup_enabled = finished < self._mixup_off_epoch
 
     def after_update(self, num_updates: int) -> None:
         self._task.update_ema(step=num_updates)
@@ -277,13 +308,21 @@ def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
     assert isinstance(task, ClassificationSpec)
     own = resolve_img_size(setting.arch, info.img_size)
     size = own if task.test_img_size is None else as_pair(task.test_img_size)
+    interpolation = task.interpolation
+    if interpolation == "model":
+        interpolation = evaluation_interpolation(setting.arch)
+        if interpolation not in ("bilinear", "bicubic"):
+            text = (
+                f"timm evaluates {setting.arch.model!r} with an interpolation that is not known here: {interpolation!r}"
+            )
+            raise SpecError(Problem(text, path="task.interpolation", hint="write bilinear or bicubic"))
     if task.crop_pct != "model":
-        return EvaluationCrop(size, task.crop_pct, task.crop_mode)
+        return EvaluationCrop(size, task.crop_pct, task.crop_mode, interpolation)
     crop_pct, mode = evaluation_crop(setting.arch)
     if mode not in get_args(CropMode):
         text = f"timm evaluates {setting.arch.model!r} with a crop that is not known here: {mode!r}"
         raise SpecError(Problem(text, path="task.crop_pct", hint="write a number, and crop_mode"))
-    return EvaluationCrop(size, crop_pct, mode)  # pyright: ignore[reportArgumentType]
+    return EvaluationCrop(size, crop_pct, mode, interpolation)  # pyright: ignore[reportArgumentType]
 
 
 def _is_right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -177,6 +177,10 @@ class Task(Protocol):
         """What a reader of the trial's numbers must know, a phrase each, after the last evaluation: a collapse."""
         ...
 
+    def begin_epoch(self, finished: int) -> None:
+        """Callback before the first batch of the epoch after `finished` ones, and before the first one of a resume."""
+        ...
+
     def after_update(self, num_updates: int) -> None:
         """Callback after every optimiser step, with the number of steps so far."""
         ...

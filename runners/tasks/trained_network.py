@@ -35,7 +35,9 @@ class TrainedNetwork:
         self.forward: nn.Module = model
         self.is_shared = False
         self.device = device
-        self._average = None if train.ema_decay is None else ModelEmaV3(model, decay=train.ema_decay)
+        self._average: ModelEmaV3 | None = None
+        if train.ema_decay is not None:
+            self._average = ModelEmaV3(model, decay=train.ema_decay, use_warmup=train.model_ema_warmup)
 
     @staticmethod
     def data_options(settings: Sequence[Setting], info: DataInfo) -> dict[str, Any]:
@@ -81,6 +83,9 @@ class TrainedNetwork:
     def measured_as(self, spec: TaskSpec) -> Any:
         assert not spec.evaluation_only, "a task that cannot be measured in several ways"
         return self
+
+    def begin_epoch(self, finished: int) -> None:
+        pass
 
     def after_update(self, num_updates: int) -> None:
         if self._average is not None:

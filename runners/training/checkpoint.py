@@ -104,7 +104,7 @@ class TrialCheckpoint:
         if reason:
             self._say(f"{path.name} ignored, the trial starts from scratch: {reason}")
             return False
-        self._say(f"continued from {path.name}: {state.epoch} epochs and {state.batches} updates done")
+        self._say(f"continued from {path.name}: {state.epoch} epochs and {state.updates_of_epoch} updates done")
         return True
 
     def save_if_due(self, state: TrainingState) -> None:

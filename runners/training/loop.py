@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from modelzoo import attention_batchnorms
 from modelzoo.official.frozen import frozen_modules
 from runners.data import Batch, Data, train_batch_size
+from runners.data.epochs import updates_of
 from runners.data.random_streams import generator_states, restore_generators
 from runners.tasks import Task
 from runners.training.bn_recalibration import recalibrate
@@ -93,7 +94,7 @@ def train_model(
         task,
         train,
         seed=seed,
-        updates_per_epoch=len(data.train),
+        updates_per_epoch=updates_of(len(data.train), train),
         device=device,
         evaluations=evaluations,
         processes=processes,
@@ -147,20 +148,24 @@ def _train_epoch(
     task.model.train()
     for module in frozen:
         module.eval()
+    task.begin_epoch(state.epoch)
     for batch in _batches_left(state, data):
+        part = _part_of_update(state.batches, len(data.train), train.grad_accum_steps)
         # Before the update: a preempted epoch then has updates left, and a complete one is still evaluated.
-        if is_preempted():
+        if part.begins and is_preempted():
             return False
         with state.precision.autocast():
             loss = task.loss(batch, state.mixing)
         if processes.size > 1:
             loss = loss * processes.weight(len(batch[1]), of=batch_size)
-        state.precision.update(loss, state.optimizer, task.model, train)
+        scaled = loss if part.of == 1 else loss / part.of
+        state.precision.update(scaled, state.optimizer, task.model, train, begins=part.begins, ends=part.ends)
         state.batches += 1
-        task.after_update(state.updates)
-        if state.schedule is not None:
-            state.schedule.step_update(state.updates)
-        state.weight_decay.step_update(state.updates)
+        if part.ends:
+            task.after_update(state.updates)
+            if state.schedule is not None:
+                state.schedule.step_update(state.updates)
+            state.weight_decay.step_update(state.updates)
         state.loss_sum += loss.detach()
         # Reading the loss synchronises with the GPU; once in 100 updates is enough to stop a diverged epoch early.
         if state.batches % _CHECK_LOSS_EVERY == 0:
@@ -168,6 +173,22 @@ def _train_epoch(
     assert state.batches > 0, "an epoch without batches"
     _check_finite(state.loss_sum, epoch)
     return True
+
+
+@dataclass(frozen=True)
+class _PartOfUpdate:
+    """A batch among those whose gradients make one update; `of` is their number."""
+
+    begins: bool
+    ends: bool
+    of: int
+
+
+def _part_of_update(batch: int, num_batches: int, accumulated: int) -> _PartOfUpdate:
+    """Place of a batch, counted from 0 in its epoch; as timm's, an epoch's last update has what is left."""
+    first = batch // accumulated * accumulated
+    size = min(accumulated, num_batches - first)
+    return _PartOfUpdate(batch == first, batch == first + size - 1, size)
 
 
 def _batches_left(state: TrainingState, data: Data) -> Iterator[Batch]:

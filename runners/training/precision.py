@@ -65,21 +65,43 @@ class Precision:
         if self._scaler is not None:
             self._scaler.load_state_dict(state)
 
-    def update(self, loss: Tensor, optimizer: Optimizer, model: nn.Module, train: TrainSpec) -> None:
-        """One optimiser step with the gradient of `loss`, clipped as `train.clip_grad` and `train.clip_mode` say."""
+    def update(
+        self,
+        loss: Tensor,
+        optimizer: Optimizer,
+        model: nn.Module,
+        train: TrainSpec,
+        *,
+        begins: bool = True,
+        ends: bool = True,
+    ) -> None:
+        """One optimiser step with the gradient of `loss`, clipped as `train.clip_grad` and `train.clip_mode` say.
+
+        Args:
+            begins: the gradient is that of this loss; else it is added to what is there.
+            ends: the step is done; else the gradient stays for the next loss.
+        """
+        if begins:
+            optimizer.zero_grad(set_to_none=True)
         most = train.clip_grad
-        if most is None or train.clip_mode != "parameter":
-            self._update(loss, optimizer, model, clip_grad=most, clip_mode=train.clip_mode)
+        if most is None or train.clip_mode != "parameter" or not ends:
+            self._update(loss, optimizer, model, clip_grad=most, clip_mode=train.clip_mode, ends=ends)
             return
         # timm has no such mode. In a hook, because only then is the gradient without the scale of its loss.
         clip = optimizer.register_step_pre_hook(lambda *_: _clip_each(model.parameters(), most))
-        self._update(loss, optimizer, model, clip_grad=None, clip_mode="norm")
+        self._update(loss, optimizer, model, clip_grad=None, clip_mode="norm", ends=True)
         clip.remove()
 
     def _update(
-        self, loss: Tensor, optimizer: Optimizer, model: nn.Module, *, clip_grad: float | None, clip_mode: str
+        self,
+        loss: Tensor,
+        optimizer: Optimizer,
+        model: nn.Module,
+        *,
+        clip_grad: float | None,
+        clip_mode: str,
+        ends: bool,
     ) -> None:
-        optimizer.zero_grad(set_to_none=True)
         # timm marks optimisers that differentiate the gradient (adahessian).
         is_second_order = getattr(optimizer, "is_second_order", False)
         if self._scaler is not None:
@@ -90,9 +112,12 @@ class Precision:
                 clip_mode=clip_mode,
                 parameters=model.parameters(),
                 create_graph=is_second_order,
+                need_update=ends,
             )
             return
         loss.backward(create_graph=is_second_order)
+        if not ends:
+            return
         if clip_grad is not None:
             dispatch_clip_grad(model.parameters(), clip_grad, mode=clip_mode)
         optimizer.step()

@@ -31,8 +31,8 @@ class TrainingState:
     Attributes:
         evaluations: of every trial that shares this training; the first one's are those of the trial itself.
         epoch: epochs that are finished and measured.
-        batches: updates done in the epoch after those.
-        loss_sum: sum of the losses of these updates, float64 where the device has it.
+        batches: batches done in the epoch after those: all of an update, or none.
+        loss_sum: sum of their losses, float64 where the device has it.
         mixing: random number stream for mixup in that epoch.
         seconds: time spent on optimisation.
     """
@@ -55,7 +55,7 @@ class TrainingState:
         self.precision = Precision(train.amp, device)
         head = head_parameters(task.model, task.pretrained_part(task.model)) if train.head_lr_scale else ()
         self.optimizer = create_optimizer(task.model, train, device, head=head)
-        self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch)
+        self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch, noise_seed=seed)
         self.weight_decay = WeightDecay(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.seconds = 0.0
         self._train, self._seed, self._updates_per_epoch = train, seed, updates_per_epoch
@@ -72,7 +72,12 @@ class TrainingState:
     @property
     def updates(self) -> int:
         """Optimiser steps so far."""
-        return self.epoch * self._updates_per_epoch + self.batches
+        return self.epoch * self._updates_per_epoch + self.updates_of_epoch
+
+    @property
+    def updates_of_epoch(self) -> int:
+        """Optimiser steps since the last whole epoch; its last one may have fewer batches than the others."""
+        return -(-self.batches // self._train.grad_accum_steps)
 
     def state_dict(self) -> dict[str, Any]:
         """State as tensors and plain values only.
@@ -119,8 +124,9 @@ class TrainingState:
         epoch, batches = int(state["epoch"]), int(state["batches"])
         if not 0 <= epoch <= self._train.epochs:
             raise ValueError(f"its position is after epoch {epoch} of {self._train.epochs}")
-        if not 0 <= batches < self._updates_per_epoch:
-            raise ValueError(f"its position is after batch {batches} of an epoch of {self._updates_per_epoch}")
+        most = self._updates_per_epoch * self._train.grad_accum_steps
+        if not 0 <= batches < most or batches % self._train.grad_accum_steps:
+            raise ValueError(f"its position is after batch {batches} of an epoch of {most}")
         first, *others = self.evaluations
         first.load_state_dict(state, epoch=epoch)
         for each in others:

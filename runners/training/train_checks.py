@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from timm.data import create_transform
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
 from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batch_size
+from runners.data.augmentation.checks import augmentation_faults
+from runners.data.augmentation.normalisation import normalisation_faults
 from runners.data.epochs import updates_of_an_epoch
 from runners.tasks import TASKS
+from runners.training.gpu.kernels import optimizer_options
 from runners.training.schedule import make_schedule
 from search_space import Problem, Setting, SpecError, TaskSpec, TrainSpec, did_you_mean
 from search_space.parsing.errors import reason_of
 from search_space.schema.task import Task
+from search_space.settings.augmentation_relations import train_option_without_effect
 from search_space.settings.training_relations import (
     BrokenRelation,
     broken_relations,
-    loader_options_in_memory,
     num_builtin_images,
 )
 
@@ -65,13 +67,24 @@ def training_relations(
     except SpecError as err:
         return [*found, *(BrokenRelation(each.path, each.message, each.hint, ("task",)) for each in err.problems)]
     found += _processes(train, info.num_train, num_processes)
+    found += _not_shared(train, num_processes)
     if num_builtin_images(task) is None:
         found += _mixing(train, info)
-        found += _augmentation(task, train, info)
+    if "mean" not in task.without_effect:
+        found += normalisation_faults(setting, info)
+    if "aa" not in task.without_effect:
+        found += augmentation_faults(train, info, _input_size(setting, info))
     found += TASKS[task.name].relations(setting, info)
     if not found:
         found += _schedule(train, info)
     return found
+
+
+def _input_size(setting: Setting, info: DataInfo) -> tuple[int, int] | None:
+    try:
+        return TASKS[setting.task.name].input_size(setting, info)
+    except SpecError:
+        return None  # said by its cost
 
 
 def _processes(train: TrainSpec, num_train: int, num_processes: int) -> Iterator[BrokenRelation]:
@@ -85,6 +98,19 @@ def _processes(train: TrainSpec, num_train: int, num_processes: int) -> Iterator
         )
 
 
+def _not_shared(train: TrainSpec, num_processes: int) -> Iterator[BrokenRelation]:
+    """What would not be the same with another number of processes."""
+    if num_processes == 1:
+        return
+    hint = "leave it out, or lower resources.gpus or resources.processes"
+    if train.mixup_mode != "batch":
+        message = f"{num_processes} processes mix a part of a batch each, with one proportion for all of it"
+        yield BrokenRelation("train.mixup_mode", message, hint, ("train.mixup_mode",))
+    if train.layer_decay_no_opt_scale is not None:
+        message = f"{num_processes} processes wait for the gradients of all weights, also of those that are not trained"
+        yield BrokenRelation("train.layer_decay_no_opt_scale", message, hint, ("train.layer_decay_no_opt_scale",))
+
+
 def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
     path = "train.opt"
     known = [str(name) for name in list_optimizers()]
@@ -92,11 +118,18 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
     if bare not in known or prefix not in ("", "lookahead"):
         yield BrokenRelation(path, f"unknown optimizer {train.opt!r}", did_you_mean(train.opt, known), (path,))
         return
-    numbers = (path, "train.lr", "train.weight_decay", "train.momentum")
+    known_of = get_optimizer_info(bare)
+    options = (("opt_eps", known_of.has_eps, "epsilon"), ("opt_betas", known_of.has_betas, "betas"))
+    missing = [each for each in options if getattr(train, each[0]) is not None and not each[1]]
+    for name, _, word in missing:
+        yield train_option_without_effect(train, name, f"{train.opt!r} has no {word}", path)
+    if train.opt_betas is not None and known_of.has_betas and len(train.opt_betas) != known_of.num_betas:
+        message = f"{train.opt!r} has {known_of.num_betas} betas, but got {list(train.opt_betas)}"
+        yield BrokenRelation("train.opt_betas", message, "", ("train.opt_betas", path))
+        return
+    numbers = (path, "train.lr", "train.weight_decay", "train.momentum", "train.opt_eps", "train.opt_betas")
     try:
-        create_optimizer_v2(
-            nn.Linear(2, 2), opt=train.opt, lr=train.lr, weight_decay=train.weight_decay, momentum=train.momentum
-        )
+        create_optimizer_v2(nn.Linear(2, 2), **optimizer_options(train))
     except ImportError as err:
         yield BrokenRelation(path, f"{train.opt!r} needs a package that is missing: {err}", "", (path,))
     # Optimisers raise many types for numbers that they do not accept.
@@ -115,9 +148,7 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
 def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
     """The schedule is built once: timm refuses lengths of its own."""
     updates = updates_of_an_epoch(train, info.num_train)
-    optimizer = create_optimizer_v2(
-        nn.Linear(2, 2), opt=train.opt, lr=train.lr, weight_decay=train.weight_decay, momentum=train.momentum
-    )
+    optimizer = create_optimizer_v2(nn.Linear(2, 2), **optimizer_options(train))
     try:
         make_schedule(optimizer, train, updates_per_epoch=updates)
     except (AssertionError, ArithmeticError, TypeError, ValueError) as err:
@@ -130,26 +161,6 @@ def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
 
 
 def _mixing(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
-    if (train.mixup or train.cutmix) and info.num_train < 2:
+    if train.mixes and info.num_train < 2:
         message = "mixup and cutmix mix pairs, but there is only one training image"
         yield BrokenRelation("train.mixup", message, "", ("train.mixup", "train.cutmix", "task"))
-
-
-def _augmentation(task: TaskSpec, train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
-    if info.storage == "memory":
-        yield from loader_options_in_memory(train, task)
-        return
-    if train.crop_padding:
-        yield BrokenRelation(
-            "train.crop_padding",
-            f"crop_padding works on datasets held in memory, but {info.name!r} is read by timm's loader",
-            "timm's loader crops and resizes at random by itself",
-            ("train.crop_padding", "task.dataset"),
-        )
-    if train.aa is None:
-        return
-    try:
-        create_transform(32, is_training=True, auto_augment=train.aa)
-    except (AssertionError, IndexError, KeyError, ValueError) as err:
-        message = f"timm cannot read {train.aa!r}: {reason_of(err)}"
-        yield BrokenRelation("train.aa", message, "for example rand-m9-mstd0.5 or original", ("train.aa",))

@@ -21,6 +21,7 @@ from modelzoo.official.frozen import freeze_parameters
 from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
+from runners.data.augmentation.normalisation import normalised
 from runners.data.first_weights import find_weights, weights_note
 from runners.data.random_streams import global_streams, stream_seed
 from runners.tasks import TASKS
@@ -98,7 +99,7 @@ def run_trial(
     where = torch.device(device) if device else device_of_trial(resources, processes)
     assert {training_id(each) for each in also} <= {training_id(spec)}, "trials that do not share a training"
     specs = (spec, *also)
-    info = describe_dataset(spec.task, resources)
+    info = normalised(describe_dataset(spec.task, resources), spec)
     kind = TASKS[spec.task.name]
     model = kind.build(spec, info, seed=spec.seed)
     set_map_precision(model, spec.train.map_precision)

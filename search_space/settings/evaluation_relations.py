@@ -25,6 +25,10 @@ def evaluation_relations(setting: Setting) -> Iterator[BrokenRelation]:
     if task.crop_pct == "model" and arch.model == "vit":
         message = "'vit' has sizes of its own and no published weights, so it has no evaluation crop"
         yield BrokenRelation(_CROP, message, "write a number, for example 0.875", (_CROP, "arch.model"))
+    if task.interpolation == "model" and arch.model == "vit":
+        message = "'vit' has sizes of its own and no published weights, so it has no interpolation"
+        path = "task.interpolation"
+        yield BrokenRelation(path, message, "write bilinear or bicubic", (path, "arch.model"))
     if task.crop_pct == "model" and task.crop_mode is not None:
         message = f"crop_pct: model has the model's own crop_mode with it, so {task.crop_mode!r} would have no effect"
         yield BrokenRelation(_MODE, message, "leave crop_mode out, or write crop_pct as a number", (_MODE, _CROP))

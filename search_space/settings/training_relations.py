@@ -12,13 +12,15 @@ from collections.abc import Iterator
 
 from search_space.parsing.errors import did_you_mean
 from search_space.schema.trial import Setting, TaskSpec, TrainSpec
+from search_space.settings.augmentation_relations import augmentation_relations
 from search_space.settings.broken_relation import BrokenRelation
 from search_space.settings.evaluation_relations import evaluation_relations
+from search_space.settings.recipe_relations import recipe_relations
 from search_space.settings.self_supervised_relations import self_supervised_relations
 from search_space.settings.task_relations import task_relations
 from search_space.settings.text_relations import text_relations
 
-__all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "loader_options_in_memory", "num_builtin_images"]
+__all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "num_builtin_images"]
 
 SCHEDULES = ("constant", "cosine", "dino", "multistep", "none", "poly", "rsqrt", "step", "tanh", "wsd")
 """timm's schedules and DINO's, without `plateau`, which would adapt the learning rate to the evaluation split."""
@@ -47,7 +49,8 @@ def broken_relations(setting: Setting) -> list[BrokenRelation]:
         *_steps(train),
         *_schedule(task, train),
         *_mixing(task, train),
-        *_augmentation(task, train),
+        *augmentation_relations(setting),
+        *recipe_relations(setting),
     ]
 
 
@@ -189,7 +192,7 @@ def _steps_down(train: TrainSpec) -> Iterator[BrokenRelation]:
     last = at if sched == "step" else next(reversed(train.decay_milestones), None)
     first = _FIRST_STEP_EPOCH if at is None else at
     after = f" after warmup_epochs={train.warmup_epochs}" if train.warmup_prefix else ""
-    decaying_epochs = train.epochs - (train.warmup_epochs if train.warmup_prefix else 0)
+    decaying_epochs = train.epochs - train.cooldown_epochs - (train.warmup_epochs if train.warmup_prefix else 0)
     if decaying_epochs <= (first if last is None else last):
         what = "first" if decaying_epochs <= first else "last"
         epoch = first if what == "first" else last
@@ -244,7 +247,7 @@ def _are(number: int) -> str:
 
 
 def _mixing(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
-    if not (train.mixup or train.cutmix):
+    if not train.mixes:
         return
     mixing = ("train.mixup", "train.cutmix")
     if train.batch_size % 2:
@@ -254,27 +257,3 @@ def _mixing(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
     if num_images is not None and num_images < 2:
         message = "mixup and cutmix mix pairs, but there is only one training image"
         yield BrokenRelation("train.mixup", message, "", (*mixing, "task"))
-
-
-def _augmentation(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
-    if num_builtin_images(task) is not None:
-        yield from loader_options_in_memory(train, task)
-    elif train.color_jitter and train.aa is not None and "3a" not in train.aa:
-        yield BrokenRelation(
-            "train.color_jitter",
-            f"timm leaves color_jitter out where aa is set, so {train.color_jitter:g} would have no effect",
-            "set one of the two",
-            ("train.color_jitter", "train.aa", "task.dataset"),
-        )
-
-
-def loader_options_in_memory(train: TrainSpec, task: TaskSpec) -> Iterator[BrokenRelation]:
-    """Options of timm's loader, which have no effect on a dataset that is held in memory."""
-    for option, is_set in (("aa", train.aa is not None), ("color_jitter", train.color_jitter > 0)):
-        if is_set and option not in task.without_effect:
-            yield BrokenRelation(
-                f"train.{option}",
-                f"{option} works on images read by timm's loader, but {task.dataset.name!r} is held in memory",
-                "datasets held in memory have crop_padding, hflip, reprob, mixup and cutmix",
-                (f"train.{option}", "task.dataset"),
-            )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from runners.data.augmentation.pipeline import PilImages, Whole, needs_pillow
 from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Measured, SourceInfo, Split, TrainBatches
 from runners.data.epochs import train_batch_size
 from runners.data.evaluation_crop import EvaluationCrop
@@ -19,6 +20,7 @@ from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorTrainBatches
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.trial import TaskSpec, TrainSpec
+from search_space.settings.augmentation_relations import has_random_crop
 
 __all__ = ["describe_images", "load_images"]
 
@@ -80,7 +82,11 @@ def load_images(
     first, *further = (measured(crop) for crop in crops or (EvaluationCrop(img_size),))
     return Data(
         info=info,
-        train=_train_batches(train_split, train, resources, batch_size=batch_size, seed=seed, share=share, **shape),
+        train=_train_batches(
+            _as_augmented(train_split, task, train, resources),
+            *(train, resources),
+            **{"batch_size": batch_size, "seed": seed, "share": share, **shape},
+        ),
         calibration=evaluation_batches(calibration, batch_size=batch_size, share=None, **evaluated),
         val=first.val,
         test=first.test,
@@ -93,14 +99,27 @@ def _fewer_pixels(size: tuple[int, int], native: tuple[int, int]) -> tuple[int, 
     return min(size, native, key=lambda each: each[0] * each[1])
 
 
+def _as_augmented(split: Split, task: TaskSpec, train: TrainSpec, resources: Any) -> Split:
+    """The training images as their augmentation takes them: in memory as tensors where that can do all that is asked
+    for, else one by one, and as they are stored where a part of them is cropped out."""
+    if not isinstance(split, Images) or not needs_pillow(train):
+        return split
+    if not has_random_crop(train) or task.dataset.num_built_in is not None:
+        return PilImages(split)
+    stored = source_of(task.dataset).open(task.dataset, resources)[0]
+    return hold_out(stored, task.val_fraction)[0] if task.val_fraction else stored
+
+
 def _train_batches(
     split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, share: Share | None, **shape: Any
 ) -> TrainBatches:
     if isinstance(split, Images):
-        options = {"crop_padding": train.crop_padding, "hflip": train.hflip, "reprob": train.reprob}
+        names = ("crop_padding", "hflip", "vflip", "reprob", "remode", "recount", "aug_repeats")
+        options: dict[str, Any] = {name: getattr(train, name) for name in names}
         batches = TensorTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
         return ShardedTrainBatches(batches, share) if share else batches
-    options = {"train": train, "num_workers": resources.num_workers, "share": share}
+    whole = Whole(split.size) if isinstance(split, PilImages) and not has_random_crop(train) else None
+    options = {"train": train, "num_workers": resources.num_workers, "share": share, "whole": whole}
     return LoaderTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)
 
 

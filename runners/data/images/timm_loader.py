@@ -15,6 +15,8 @@ import torch
 from timm.data import create_loader
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from runners.data.augmentation.pipeline import Whole, training_transform
+from runners.data.augmentation.repeats import Copy, RepeatedOrder
 from runners.data.dataset_info import Batch, DataInfo
 from runners.data.decoding import pil_mode
 from runners.data.evaluation_crop import EvaluationCrop
@@ -30,7 +32,11 @@ __all__ = ["LoaderBatches", "LoaderTrainBatches", "subset"]
 
 
 class LoaderTrainBatches:
-    """Shuffled, augmented batches of equal size (`TrainBatches`)."""
+    """Shuffled, augmented batches of equal size (`TrainBatches`).
+
+    Args:
+        whole: images that are not cropped at random; None: a part of each is taken.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class LoaderTrainBatches:
         train: TrainSpec,
         num_workers: int,
         share: Share | None = None,
+        whole: Whole | None = None,
     ) -> None:
         self._seed = seed
         self._device = device
@@ -53,15 +60,15 @@ class LoaderTrainBatches:
             input_size=(info.in_chans, *img_size),
             batch_size=batch_size,
             is_training=True,
-            re_prob=train.reprob,
-            hflip=train.hflip,
-            color_jitter=train.color_jitter,
-            auto_augment=train.aa,
             **_shared(info, num_workers, device),
         )
+        self._images.transform = training_transform(train, info, img_size, whole=whole)
         is_stream = isinstance(dataset, SampleStream)
         self._order: Any = EpochOrder(dataset, seed) if is_stream else self._loader.sampler
-        if is_stream or share is not None:
+        if train.aug_repeats:
+            assert not is_stream, "images of a stream come once"
+            self._order = RepeatedOrder(len(self._images), seed=seed, repeats=train.aug_repeats)
+        if is_stream or train.aug_repeats or share is not None:
             self._loader = reading(self._loader, self._order, share, drop_last=True)
 
     def __len__(self) -> int:
@@ -100,6 +107,7 @@ class LoaderBatches:
             is_training=False,
             crop_pct=crop.crop_pct,
             crop_mode=crop.mode,
+            interpolation=crop.interpolation,
             **_shared(info, num_workers, device),
         )
         is_stream = isinstance(dataset, SampleStream)
@@ -117,7 +125,8 @@ class LoaderBatches:
 
 
 class _SeededImages(Dataset):
-    """Dataset whose item i is transformed with the stream of (seed, epoch, i); of a stream, i is a sample."""
+    """Dataset whose item i is transformed with the stream of (seed, epoch, i); of a stream, i is a sample, and of
+    repeated images one of the copies."""
 
     def __init__(self, dataset: Any, info: DataInfo, seed: int) -> None:
         is_stream = isinstance(dataset, SampleStream)
@@ -130,12 +139,19 @@ class _SeededImages(Dataset):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, index: int | Sample) -> tuple[Any, int]:
-        image, label = self._dataset[index]
+    def __getitem__(self, index: int | Sample | Copy) -> tuple[Any, int]:
+        image, label = self._dataset[index.image if isinstance(index, Copy) else index]
         assert self.transform is not None
-        names = (index.shard, index.index) if isinstance(index, Sample) else (index,)
+        names = _names_of(index)
         with global_streams(stream_seed(self._seed, "augmentation", self.epoch, *names)):
             return self.transform(image.convert(self._mode)), label
+
+
+def _names_of(index: int | Sample | Copy) -> tuple[str | int, ...]:
+    """What names the stream of an item beside the trial's seed and the epoch."""
+    if isinstance(index, Sample):
+        return index.shard, index.index
+    return (index.image, index.number) if isinstance(index, Copy) else (index,)
 
 
 def _shared(info: DataInfo, num_workers: int, device: torch.device) -> dict[str, Any]:

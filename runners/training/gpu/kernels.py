@@ -25,7 +25,7 @@ from runners.data import DataInfo
 from runners.tasks import TASKS
 from search_space.schema.trial import Setting, TrainSpec
 
-__all__ = ["convolution_share", "create_optimizer", "in_fast_layout", "load_optimizer"]
+__all__ = ["convolution_share", "create_optimizer", "in_fast_layout", "load_optimizer", "optimizer_options"]
 
 _MOST = 0.5
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -61,13 +61,7 @@ def create_optimizer(
     Args:
         head: names of the parameters whose learning rate `head_lr_scale` scales.
     """
-    options: dict[str, Any] = {
-        "opt": train.opt,
-        "lr": train.lr,
-        "weight_decay": train.weight_decay,
-        "momentum": train.momentum,
-        "layer_decay": train.layer_decay,
-    }
+    options = optimizer_options(train)
     made = create_optimizer_v2(model, **options)
     # timm's wrappers (lookahead) hide the class, and pass no such option on.
     if device.type != "cuda" or train.amp == "float16" or type(made) not in _FUSED:
@@ -91,6 +85,21 @@ def _with_head(optimizer: Optimizer, model: nn.Module, train: TrainSpec, head: C
         elif split:
             group.update(scaled)
     return optimizer
+
+
+def optimizer_options(train: TrainSpec) -> dict[str, Any]:
+    """Arguments of timm's `create_optimizer_v2`; what is not written is left to timm."""
+    found: dict[str, Any] = {
+        "opt": train.opt,
+        "lr": train.lr,
+        "weight_decay": train.weight_decay,
+        "momentum": train.momentum,
+        "layer_decay": train.layer_decay,
+        "layer_decay_min_scale": train.layer_decay_min_scale,
+        "layer_decay_no_opt_scale": train.layer_decay_no_opt_scale,
+    }
+    of_optimizer = {"eps": train.opt_eps, "betas": train.opt_betas}
+    return found | {name: value for name, value in of_optimizer.items() if value is not None}
 
 
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ class ClassificationSpec(TaskSpec):
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
     has_right_answers: ClassVar[bool] = True
     is_drawn: ClassVar[bool] = True
-    evaluation_only: ClassVar[tuple[str, ...]] = ("crop_pct", "crop_mode", "test_img_size", "tta")
+    evaluation_only: ClassVar[tuple[str, ...]] = ("crop_pct", "crop_mode", "interpolation", "test_img_size", "tta")
 
     name: Literal["classification"] = "classification"  # pyright: ignore[reportIncompatibleVariableOverride]
     dataset: Dataset = DigitsSpec()  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -43,6 +43,9 @@ class ClassificationSpec(TaskSpec):
         default=None,
         description="timm's mode of that crop; default: `center` of images that timm's loader reads; those in memory "
         "are cut to one size as for training",
+    )
+    interpolation: Literal["bilinear", "bicubic", "model"] = Field(
+        default="bilinear", description="how test images are resized; `model`: timm's for the model"
     )
     test_img_size: ImgSize | None = Field(
         default=None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from search_space.schema.datasets import LabelMaps, ScenesSpec
-from search_space.schema.tasks.task_spec import TaskSpec
+from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
 
 __all__ = ["SegmentationSpec"]
 
@@ -17,7 +17,8 @@ class SegmentationSpec(TaskSpec):
 
     metrics: ClassVar[tuple[str, ...]] = ("miou", "macc", "pixel_acc", "loss")
     without_effect: ClassVar[tuple[str, ...]] = (
-        *("smoothing", "mixup", "cutmix", "aa", "color_jitter", "reprob", "cosine_regulariser"),
+        *("smoothing", *AUGMENTATIONS_OF_CLASSES, *LOSS_OF_CLASSES),
+        "cosine_regulariser",
     )
     labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "pixels"
     is_drawn: ClassVar[bool] = True

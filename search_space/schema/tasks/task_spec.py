@@ -9,7 +9,15 @@ from pydantic import Field
 from search_space.schema.attention import Spec
 from search_space.schema.datasets import DatasetSpec
 
-__all__ = ["ProbeName", "TaskSpec"]
+__all__ = ["AUGMENTATIONS_OF_CLASSES", "LOSS_OF_CLASSES", "ProbeName", "TaskSpec"]
+
+AUGMENTATIONS_OF_CLASSES = (
+    *("mixup", "cutmix", "cutmix_minmax", "mixup_prob", "mixup_switch_prob", "mixup_mode", "mixup_off_epoch", "no_aug"),
+    *("scale", "ratio", "train_crop_mode", "vflip", "train_interpolation", "aa"),
+    *("color_jitter", "color_jitter_prob", "grayscale_prob", "gaussian_blur_prob", "reprob", "remode", "recount"),
+    "aug_repeats",
+)
+"""Options of `train` for images that have a class each: they change the image alone, and not its labels or boxes."""
 
 
 ProbeName = Literal[
@@ -20,6 +28,10 @@ ProbeName = Literal[
     "attention_entropy",
     "attention_distance",
 ]
+
+
+LOSS_OF_CLASSES = ("bce_loss", "bce_sum", "bce_target_thresh", "bce_pos_weight")
+"""Options of `train` for the loss of images that have a class each."""
 
 
 class TaskSpec(Spec):

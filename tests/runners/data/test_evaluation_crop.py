@@ -51,6 +51,24 @@ def test_images_in_memory_are_cropped_as_timm_crops_files(mode, crop_pct, native
     assert (found - expected).abs().max() <= 2.01 / 255 / min(STD)
 
 
+@pytest.mark.parametrize(("native", "size"), [((40, 60), (32, 48)), ((20, 24), (32, 32))])
+def test_bicubic_images_in_memory_are_those_of_timm(native, size) -> None:
+    """A black and white edge, where a bicubic overshoots: both keep to 0..1."""
+    image = smooth(*native)
+    image[:, native[1] // 2 :] = 255
+    image[:, native[1] // 2 - 6 : native[1] // 2] = 0
+    options = {"crop_mode": "center", "crop_pct": 0.9, "mean": MEAN, "std": STD}
+    transforms = {
+        name: create_transform((3, *size), is_training=False, interpolation=name, **options)
+        for name in ("bicubic", "bilinear")
+    }
+    expected = {name: transform(Image.fromarray(image)) for name, transform in transforms.items()}
+    found = in_memory(image, EvaluationCrop(size, 0.9, "center", "bicubic"))
+    # PIL rounds and clips after each of the two directions.
+    assert (found - expected["bicubic"]).abs().max() <= 3.01 / 255 / min(STD)
+    assert (found - expected["bilinear"]).abs().max() > 10 / 255 / min(STD)
+
+
 def test_a_ratio_above_one_pads_with_black() -> None:
     """RFC at 448 (facts: Resize(396), then a crop of 448): the image fills 396/448 = 88.4 % of the input."""
     white = np.full((500, 500, 3), 255, np.uint8)
@@ -80,6 +98,9 @@ def test_the_default_crop_is_what_was_always_measured() -> None:
         (EvaluationCrop((32, 32), 0.9, "border"), EvaluationCrop((32, 32), 0.9, "squash"), (40, 40), True),
         (EvaluationCrop((32, 32), 1.2, "border"), EvaluationCrop((32, 32), 1.2, "squash"), (40, 40), False),  # grey
         (EvaluationCrop((32, 32), 0.9, "center"), EvaluationCrop((32, 32), 0.9, "squash"), (40, 60), False),
+        (EvaluationCrop((32, 32)), EvaluationCrop((32, 32), interpolation="bicubic"), (32, 32), True),
+        (EvaluationCrop((32, 32)), EvaluationCrop((32, 32), interpolation="bicubic"), (40, 40), False),
+        (EvaluationCrop((32, 32)), EvaluationCrop((32, 32), interpolation="bicubic"), None, False),
         (EvaluationCrop((32, 32), 0.9), EvaluationCrop((32, 32), 0.9, "center"), None, True),
         (EvaluationCrop((32, 32), 0.9), EvaluationCrop((32, 32), 0.9, "squash"), None, False),
     ],

@@ -56,6 +56,20 @@ def test_crops_that_give_the_same_input_are_one_row(tmp_path):
     assert plan.dropped[0].reasons[0].startswith("builds the same model as 'crop_pct=0.9' ")
 
 
+def test_what_timm_takes_for_a_missing_option_is_no_row(tmp_path):
+    """builtin/shapes is normalised by 0.5 and 0.25; a crop without `ratio` has timm's; jitter by one number is that of
+    three."""
+    text = SWEEP.replace("train: {", "task: {dataset: {name: builtin/shapes, img_size: 16}}\n      train: {")
+    rows = "[{train.mean: [0.5, 0.5, 0.5]}, {train.std: [0.2, 0.25, 0.25]}, {train.scale: [0.2, 1.0]}"
+    rows += ", {train.scale: [0.2, 1.0], train.ratio: [0.75, 1.3333333333333333]}, {train.color_jitter: 0.4}"
+    rows += ", {train.color_jitter: [0.4, 0.4, 0.4]}, {train.color_jitter: [0, 0, 0]}]"
+    text = text.replace("space: {SPACE}", "").replace("one_factor", f"{{name: list, rows: {rows}}}")
+    plan = make_plan(load_sweep_text(text))
+    assert [variant.name for variant in plan.variants] == [
+        *("baseline", "std=[0.2,0.25,0.25]", "scale=[0.2,1]", "color_jitter=0.4"),
+    ]
+
+
 def test_training_options_without_effect_are_no_rows():
     """1,438 training images: a batch of 2,000 has 1,438, and so has one of 3,000. There is no warm-up."""
     kept, found = dropped("{train.batch_size: [2000, 3000], train.warmup_lr: [0.1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -154,3 +155,67 @@ def test_the_average_of_the_weights_is_evaluated():
 def test_without_averaging_the_trained_model_is_evaluated():
     task = _task()
     assert task.evaluated_model is task.model
+
+
+def _binary(logit: float, target: float) -> float:
+    return target * math.log1p(math.exp(-logit)) + (1 - target) * math.log1p(math.exp(logit))
+
+
+@pytest.mark.parametrize(
+    ("train", "targets", "weight", "scale"),
+    [
+        ({}, [1, 0, 0, 0, 0, 0], 1, 1 / 6),
+        ({"bce_sum": True}, [1, 0, 0, 0, 0, 0], 1, 1),
+        ({"smoothing": 0.3}, [0.75, 0.05, 0.05, 0.05, 0.05, 0.05], 1, 1 / 6),
+        ({"smoothing": 0.3, "bce_target_thresh": 0.2}, [1, 0, 0, 0, 0, 0], 1, 1 / 6),
+        ({"bce_pos_weight": 2.5}, [1, 0, 0, 0, 0, 0], 2.5, 1 / 6),
+    ],
+)
+def test_binary_cross_entropy_of_the_classes(train, targets, weight, scale):
+    """In closed form, class by class; the metric `loss` stays the cross-entropy of the softmax."""
+    logits = [2.0, -1.0, 0.5, 0, 0, 3.0]
+    task = _task(bce_loss=True, **train)
+    loss = task.loss(_batch([logits], [0]), generator(0, "test")).item()
+    each = [_binary(a, b) * (weight if b == 1 else 1) for a, b in zip(logits, targets, strict=True)]
+    assert loss == pytest.approx(scale * sum(each), rel=1e-6)
+    found = task.metrics([_batch([logits], [0])], nullcontext())
+    assert found["loss"] == pytest.approx(_cross_entropy(logits, [1.0, 0, 0, 0, 0, 0]), rel=1e-6)
+
+
+def test_nothing_is_mixed_after_the_last_mixed_epoch():
+    """`mixup_off_epoch: 2`: epochs 1 and 2 are mixed. Afterwards the loss is the smoothed one of the images."""
+    task, plain = _task(mixup=1.0, smoothing=0.12, mixup_off_epoch=2), _task(smoothing=0.12)
+    batch = _batch([[1.0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1.0]], [0, 5])
+    expected = plain.loss(batch, generator(0, "test")).item()
+    for finished, is_mixed in ((0, True), (1, True), (2, False), (3, False)):
+        task.begin_epoch(finished)
+        loss = task.loss((batch[0].clone(), batch[1]), generator(0, "test")).item()
+        assert (loss != pytest.approx(expected, rel=1e-6)) is is_mixed
+
+
+def test_boxes_of_cutmix_are_within_their_range():
+    """Images of 10 x 10 pixels of their own number; a box of 2 to 4 pixels a side holds the other image's."""
+    seen = []
+    info = DataInfo("toy", (10, 10), 1, 100, 8, 0, 8, (0.0,), (1.0,))
+    train = TrainSpec(cutmix_minmax=(0.2, 0.5), mixup_mode="pair")
+    task = TASKS["classification"](_Echo(), info=info, spec=ClassificationSpec(), train=train, device=CPU)
+    task.model.register_forward_hook(lambda _module, _args, output: seen.append(output.detach()))
+    for seed in range(10):
+        images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 10, 10).clone()
+        task.loss((images, torch.tensor([0, 1, 2, 3])), generator(seed, "test"))
+    shares = {int((images[0] == 3).sum()) for images in seen}
+    assert shares <= {a * b for a in (2, 3, 4) for b in (2, 3, 4)}
+    assert len(shares) > 2
+
+
+def test_the_average_follows_closely_while_it_warms_up():
+    """timm's `use_warmup`: the decay at step n is 1 - n ** (-2 / 3), n counted from the second update as 1 + 1."""
+    task = _task(ema_decay=0.9, model_ema_warmup=True)
+    expected = None
+    for num_updates, value in enumerate((2.0, 4.0, 8.0, 16.0), start=1):
+        with torch.no_grad():
+            task.model.scale.fill_(value)
+        task.after_update(num_updates)
+        decay = min(0.9, 1 - num_updates ** (-2 / 3))
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+    assert task.evaluated_model.module.scale.item() == pytest.approx(expected, rel=1e-6)

@@ -26,6 +26,12 @@ NOISY = {
     "mixup": 0.5, "cutmix": 1.0, "smoothing": 0.1, "hflip": 0.5, "crop_padding": 1, "reprob": 0.3,
     "ema_decay": 0.9, "clip_grad": 1.0, "warmup_epochs": 1,
 }  # fmt: skip
+AUGMENTED = {
+    "aa": "rand-m9-mstd0.5-inc1", "scale": (0.3, 1.0), "color_jitter_prob": None, "reprob": 0.5, "remode": "pixel",
+    "recount": 2, "vflip": 0.3, "aug_repeats": 2, "mixup": 0.4,
+    "grad_accum_steps": 2, "bce_loss": True, "lr_noise": (0.2,), "mixup_mode": "elem", "mixup_off_epoch": 2,
+    "ema_decay": 0.9, "model_ema_warmup": True,
+}  # fmt: skip
 DROPPING = {"drop_path_rate": 0.3, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1}
 
 
@@ -83,9 +89,10 @@ def assert_same_weights(one, other):
         ({"attention": "softmax", **DROPPING}, NOISY),
         ({"attention": "reattention", **DROPPING}, NOISY),
         ({"attention": {"name": "refiner", "expansion": 2}}, {"opt": "lookahead_lamb", "sched": "step"}),
+        ({"attention": "softmax", **DROPPING}, AUGMENTED),
         ({"attention": "groupmix", "embed_dim": 20}, {"opt": "sgd", "layer_decay": 0.8, "amp": "bfloat16"}),
     ],
-    ids=["softmax", "reattention", "refiner", "groupmix"],
+    ids=["softmax", "reattention", "refiner", "augmented", "groupmix"],
 )
 def test_interrupted_trial_continues_bit_for_bit(tmp_path: Path, arch, train):
     """Killed in epoch 2 (the checkpoint is of epoch 1), preempted in the middle of epoch 3, then completed."""
@@ -95,7 +102,12 @@ def test_interrupted_trial_continues_bit_for_bit(tmp_path: Path, arch, train):
         run(spec, tmp_path / "parts", report=dies_in_epoch(2))
     resumed_with = []
     # 48 training images are 6 updates an epoch: epoch 2 and half of epoch 3.
-    left = run(spec, tmp_path / "parts", is_preempted=after_updates(9), on_resume=resumed_with.append)
+    left = run(
+        spec,
+        tmp_path / "parts",
+        is_preempted=after_updates(9 // spec.train.grad_accum_steps),
+        on_resume=resumed_with.append,
+    )
     assert (left.status, left.epochs, left.metrics) == ("preempted", 2, {})
     ended = run(spec, tmp_path / "parts", on_resume=resumed_with.append)
     assert resumed_with == [whole.curve[:1], whole.curve[:2]]

@@ -51,6 +51,17 @@ def assert_close(one, other):
 
 
 @pytest.mark.thorough
+def test_two_processes_accumulate_what_one_accumulates(tmp_path: Path):
+    """Augmented one by one by timm's transforms, in copies, and two batches an update."""
+    options = {"grad_accum_steps": 2, "aug_repeats": 2, "aa": "rand-m9-mstd0.5-inc1", "ema_decay": 0.9}
+    spec = spec_of(**options, clip_grad=1.0, mixup=0.5, bce_loss=True, epochs=2)
+    alone = run(spec, tmp_path / "alone")
+    shared = run(spec, tmp_path / "shared", processes=2)
+    assert (shared.status, shared.epochs) == ("completed", 2)
+    assert_close(shared.curve, alone.curve)
+
+
+@pytest.mark.thorough
 def test_two_processes_compute_what_one_computes(tmp_path: Path):
     """Same global batches: sums over processes differ from sums over a batch in their rounding alone. That holds where
     the two are interrupted and continue, and where one process continues what two began."""

@@ -182,3 +182,84 @@ def test_decays_that_never_come_are_refused(train, path, message) -> None:
     (found,) = broken_relations(Setting(train=TrainSpec(epochs=10, **train)))
     assert found.path == path
     assert message in found.message
+
+
+@pytest.mark.parametrize(
+    ("train", "of_timm"),
+    [
+        ({"cooldown_epochs": 4}, {"num_epochs": 16, "cooldown_epochs": 4}),
+        ({"sched": "tanh", "cooldown_epochs": 4, "warmup_epochs": 2, "warmup_prefix": True}, {
+            "num_epochs": 14, "cooldown_epochs": 4, "warmup_epochs": 2, "warmup_prefix": True}),
+        ({"lr_cycle_limit": 2, "lr_cycle_decay": 0.25}, {"num_epochs": 10, "cycle_limit": 2, "cycle_decay": 0.25}),
+        ({"lr_cycle_limit": 2, "lr_cycle_mul": 3.0}, {
+            "num_epochs": 5, "cycle_limit": 2, "cycle_mul": 3.0, "cycle_decay": 0.5}),
+        ({"lr_k_decay": 1.5, "warmup_epochs": 3}, {"num_epochs": 20, "k_decay": 1.5, "warmup_epochs": 3}),
+        ({"sched": "poly", "lr_k_decay": 2.0, "decay_rate": 1.0}, {
+            "num_epochs": 20, "k_decay": 2.0, "decay_rate": 1.0}),
+        ({"lr_noise": (0.25, 0.5), "lr_noise_pct": 0.4, "lr_noise_std": 0.3}, {
+            "num_epochs": 20, "noise": [0.25, 0.5], "noise_pct": 0.4, "noise_std": 0.3}),
+        ({"sched": "step", "decay_epochs": 3, "lr_noise": (0.5,)}, {
+            "num_epochs": 20, "decay_epochs": 3, "noise": [0.5]}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("on_updates", [True, False])
+def test_finer_options_of_a_schedule_are_timms(train, of_timm, on_updates) -> None:
+    """The training has 20 epochs with all of them, timm's options of cycles and cooldown make it so."""
+    per_epoch, options = 4, {"epochs": 20, "lr": 0.5, "min_lr": 0.01, "warmup_lr": 1e-3, **train}
+    found = learning_rates(
+        TrainSpec(**options, sched_on_updates=on_updates), range(20 * per_epoch), updates_per_epoch=per_epoch
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        **{"sched": train.get("sched", "cosine"), "min_lr": 0.01, "warmup_lr": 1e-3, **of_timm},
+        step_on_epochs=not on_updates,
+        updates_per_epoch=per_epoch,
+    )
+    assert schedule is not None
+    expected = []
+    for epoch in range(20):  # as timm's train.py
+        for batch in range(per_epoch):
+            expected.append(optimizer.param_groups[0]["lr"])
+            schedule.step_update(epoch * per_epoch + batch + 1)
+        schedule.step(epoch + 1)
+    assert found == pytest.approx(expected, rel=1e-9)
+    if "lr_noise" not in train:
+        peak = peak_learning_rate(TrainSpec(**options, sched_on_updates=on_updates), updates_per_epoch=per_epoch)
+        assert peak == pytest.approx(max(expected), rel=1e-9)
+
+
+def test_a_cycle_that_begins_after_a_longer_warm_up_has_the_peak() -> None:
+    """By hand: 6 of 8 epochs are warm-up, under which the first cycle of 4 ends; the second begins at half of the rate
+    in the warm-up's epoch 4, and the warm-up's last update of 60 is at 59/60."""
+    train = TrainSpec(epochs=8, lr=1.0, min_lr=0.0, warmup_lr=0.0, warmup_epochs=6, lr_cycle_limit=2)
+    assert peak_learning_rate(train, updates_per_epoch=10) == pytest.approx(59 / 60)
+    short = TrainSpec(epochs=8, lr=1.0, min_lr=0.0, warmup_lr=0.0, warmup_epochs=1, lr_cycle_limit=2)
+    under = 0.5 * (1 + np.cos(np.pi * 10 / 40))
+    assert peak_learning_rate(short, updates_per_epoch=10) == pytest.approx(max(0.9, under))
+
+
+def test_cooldown_is_at_min_lr_and_cycles_begin_again() -> None:
+    """By hand: the cosine ends at 0.1 after 6 of 10 epochs; of two cycles the second begins at half of the rate."""
+    base = {"epochs": 10, "lr": 1.0, "min_lr": 0.1}
+    cooled = learning_rates(TrainSpec(**base, cooldown_epochs=4), [0, 30, 60, 99], updates_per_epoch=10)
+    assert cooled == pytest.approx([1.0, 0.55, 0.1, 0.1])
+    cycles = learning_rates(TrainSpec(**base, lr_cycle_limit=2), [0, 25, 50, 75], updates_per_epoch=10)
+    assert cycles == pytest.approx([1.0, 0.55, 0.5, 0.3])
+
+
+def test_noise_of_the_rate_differs_between_seeds_and_not_after_a_resume() -> None:
+    train = TrainSpec(epochs=4, lr=1.0, lr_noise=(0.0,))
+
+    def rates(seed, updates):
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        schedule = make_schedule(optimizer, train, updates_per_epoch=5, noise_seed=seed)
+        found = []
+        for update in updates:
+            schedule.step_update(update)
+            found.append(optimizer.param_groups[0]["lr"])
+        return found
+
+    whole = rates(0, range(20))
+    assert rates(0, range(11, 20)) == whole[11:]
+    assert rates(1, range(20)) != whole

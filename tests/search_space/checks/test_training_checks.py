@@ -47,12 +47,12 @@ def problems(train: str, rest: str, profile: str | None = None) -> list[tuple[st
         ("epochs: 1, mixup: 0.2", "{train.batch_size: [1, 2]}", [("6:28", "space.train.batch_size[0]", ODD.format(1))]),
         (
             "epochs: 1",
-            "{train.color_jitter: [0, 0.4]}",
+            "{train.grayscale_prob: [0, 0.4]}",
             [
                 (
-                    "6:33",
-                    "space.train.color_jitter[1]",
-                    "color_jitter works on images read by timm's loader, but 'builtin/digits' is held in memory",
+                    "6:35",
+                    "space.train.grayscale_prob[1]",
+                    "images of 'builtin/digits' are grey, so grayscale_prob=0.4 would have no effect",
                 )
             ],
         ),

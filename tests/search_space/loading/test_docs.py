@@ -108,3 +108,37 @@ def test_the_command_line_prints_what_the_page_shows() -> None:
     assert done.returncode == 2
     first = re.findall(r"```text\n(.*?)```", (DOCS / "error_messages.md").read_text(encoding="utf-8"), re.DOTALL)[0]
     agree(first, done.stderr)
+
+
+TRAIN_PY = """
+    pretrained initial-checkpoint num-classes gp img-size in-chans input-size crop-pct mean std interpolation
+    batch-size channels-last fuser grad-accum-steps grad-checkpointing fast-norm model-kwargs head-init-scale
+    head-init-bias torchscript torchcompile opt opt-eps opt-betas momentum weight-decay clip-grad clip-mode
+    layer-decay opt-kwargs sched sched-on-updates lr lr-base lr-base-size lr-base-scale lr-noise lr-noise-pct
+    lr-noise-std lr-cycle-mul lr-cycle-decay lr-cycle-limit lr-k-decay warmup-lr min-lr epochs epoch-repeats
+    decay-milestones decay-epochs warmup-epochs warmup-prefix cooldown-epochs patience-epochs decay-rate
+    no-aug scale ratio hflip vflip color-jitter aa aug-repeats aug-splits jsd-loss bce-loss bce-sum
+    bce-target-thresh bce-pos-weight reprob remode recount resplit mixup cutmix cutmix-minmax mixup-prob
+    mixup-switch-prob mixup-mode mixup-off-epoch smoothing train-interpolation drop drop-connect drop-path
+    drop-block bn-momentum bn-eps sync-bn dist-bn split-bn model-ema model-ema-force-cpu model-ema-decay
+    model-ema-warmup layer-decay-min-scale layer-decay-no-opt-scale train-crop-mode color-jitter-prob
+    grayscale-prob gaussian-blur-prob seed worker-seeding
+"""
+"""Arguments of timm's train.py that decide a training, from its repository (004fb5f, 2aabaef and later)."""
+
+OWN = {
+    *("steps", "weight_decay_end", "crop_padding", "ema_decay", "amp", "map_precision", "deterministic"),
+    *("recalibrate_bn", "cosine_regulariser"),
+}
+"""Options of `train` that timm's train.py has under another name, or not at all."""
+
+
+def test_the_format_page_has_every_argument_of_timms_training() -> None:
+    _, _, table = FORMAT.partition("### timm's train.py and `train`")
+    rows = [line for line in table.partition("## `space`")[0].splitlines() if line.startswith("| `--")]
+    same = [row for row in rows if "the same name" in row]
+    named = {name for row in rows for name in re.findall(r"`--([a-z-]+)`", row)}
+    assert set(TRAIN_PY.split()) - named == set()
+    assert len(same) == 1
+    ours = {name.replace("-", "_") for name in re.findall(r"`--([a-z-]+)`", same[0])}
+    assert ours == set(TrainSpec.model_fields) - OWN
