@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,7 @@ from runners.cli.arguments import (
 from runners.cli.check import load_all_checked
 from runners.cli.terminal import TolerantStdout, terminal_width
 from runners.machine.filesystems import check_run_location
+from runners.planning.shard import Shard, shard_problems
 from search_space import Problem, SpecError, SweepFile
 from search_space.checks.section_checks import storage_issue
 from search_space.parsing.visible import visible
@@ -81,7 +83,18 @@ def run(
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trainings.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Start at most this many trainings; 0: none.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Train share I of N, in a run directory of its own: runs/NAME-shards/I-of-N."),
+    ] = None,
+    collect: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Take over the records of this run directory, or of those in this folder (shards). Repeatable.",
+        ),
+    ] = None,
     retry: Annotated[Retry | None, typer.Option(help="Re-run failed trials.")] = None,
     cache: CacheFolder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the trial cache.")] = False,
@@ -101,7 +114,8 @@ def run(
 ) -> None:
     """Run a sweep, or continue it.
 
-    Finished trials are not run again; an edited sweep runs only what is new.
+    Finished trials are not run again; an edited sweep runs only what is new. Shards train a sweep apart, and
+    `--collect` makes one run of them: docs/cluster.md.
 
     Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 129, 130, 143: interrupted
     by a lost terminal, Ctrl-C or SIGTERM; running trials are saved, and the same command continues them.
@@ -120,15 +134,22 @@ def run(
     reject_conflicting_flags(cache, no_cache)
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
+    share = None if shard is None else Shard.parse(shard)
     files = load_all_checked(sweep, profile, overrides, study)
+    if (share or collect) and (problems := [problem for file in files for problem in shard_problems(file)]):
+        raise SpecError(problems)
+    if share and (optuna_storage is not None or any(file.sweep.track for file in files)):
+        files, optuna_storage = [_untracked(file) for file in files], None
+        print("archsweep: trackers receive the trials of shards once they are collected", file=sys.stderr)
     if optuna_storage is not None:
         files = [_mirrored(file, optuna_storage) for file in files]
     _check_trackers(files)
     if out is not None and len(files) > 1:
         names = ", ".join(file.study for file in files)
         raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
-    for file in files:
-        if warning := check_run_location(out or run_dir_of(file, profile)):
+    places = {file.study: out or _place(file, profile, share) for file in files}
+    for place in places.values():
+        if warning := check_run_location(place):
             print(f"archsweep: warning: {warning}", file=sys.stderr)
     siblings = study_run_dirs(sweep, files, profile, overrides)
     files = [knowing_runs(file, siblings) for file in files]
@@ -143,8 +164,10 @@ def run(
     for file in files:
         code, started = _run_one(
             file,
-            out or run_dir_of(file, profile),
+            places[file.study],
             list(siblings.values()),
+            shard=share,
+            collect=collect or (),
             profile=profile or "",
             engine=engine,
             address=address,
@@ -158,7 +181,7 @@ def run(
         )
         worst = max(worst, code)
         left = None if left is None else left - started
-        if code > _SIGNALLED or left == 0:
+        if code > _SIGNALLED or (left == 0 and limit):
             break
     if worst:
         raise typer.Exit(worst)
@@ -186,6 +209,16 @@ def _mirrored(file: SweepFile, storage: str) -> SweepFile:
     return replace(file, sweep=file.sweep.model_copy(update={"track": track}))
 
 
+def _untracked(file: SweepFile) -> SweepFile:
+    """The sweep without trackers: they get every trial from the collected run, once."""
+    return replace(file, sweep=file.sweep.model_copy(update={"track": ()}))
+
+
+def _place(file: SweepFile, profile: str | None, shard: Shard | None) -> Path:
+    whole = run_dir_of(file, profile)
+    return shard.run_dir(whole) if shard else whole
+
+
 def _check_trackers(files: list[SweepFile]) -> None:
     """Raises SpecError where a library is missing that `track` needs."""
     if any(file.sweep.track for file in files):
@@ -200,6 +233,8 @@ def _run_one(
     run_dir: Path,
     siblings: list[Path],
     *,
+    shard: Shard | None,
+    collect: Sequence[Path],
     profile: str,
     engine: Engine,
     address: str | None,
@@ -232,6 +267,7 @@ def _run_one(
         console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     made = make_plan(file, profile=profile, say=say, num_gpus=lambda: gpus_of_engine(engine.value, address))
+    made = replace(made, shard=shard)
     origins = Origins(made.sweep.resources, say=say)
     for note in dict.fromkeys(note for each in made.data() for note in each.notes):
         console.print(visible(f"data: {note}"), style="yellow", markup=False, soft_wrap=True)
@@ -247,6 +283,7 @@ def _run_one(
         limit=limit,
         overrides=overrides,
         siblings=siblings,
+        collect=collect,
         cache=TrialCache(memory.resolve(), device_of(made), origins) if memory else None,
         changed=changed,
         console=None if quiet else console,
@@ -271,6 +308,9 @@ def _run_one(
         return 3, result.started
     if result.remaining:
         console.print(f"{result.remaining} trials remain; run without --limit to finish", markup=False)
+    if shard and not result.counts and not result.remaining:
+        console.print(f"shard {shard} has no trial: the sweep has fewer trainings than shards", markup=False)
+        return 0, 0
     if not result.counts and not result.started:
         console.print("no trial was run", markup=False, style="bold red")
         return 2, 0
