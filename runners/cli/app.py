@@ -22,6 +22,7 @@ from runners.cli import (
     export_dataset,
     import_checkpoint,
     launch,
+    launch_slurm,
     models_schema_init,
     run,
 )
@@ -57,6 +58,8 @@ app.command("verify")(bundle.verify)
 app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
 app.command("models")(models_schema_init.models)
+launch.app.command("slurm")(launch_slurm.slurm)
+launch.app.command("slurm-array")(launch_slurm.slurm_array)
 app.add_typer(launch.app, name="launch")
 app.command("schema")(models_schema_init.schema)
 app.command("export-dataset")(export_dataset.export_dataset)
