@@ -205,7 +205,7 @@ def _name_of(sweep: str) -> str:
 _COMMENTS = {
     "entrypoint:": "What the head runs. The run directory is on the claim: starting it again continues the sweep.",
     "backoffLimit:": "Restarts after a lost cluster.",
-    "ttlSecondsAfterFinished:": "The cluster is removed this long after the end, so that nobody pays for idle GPUs.",
+    "ttlSecondsAfterFinished:": "The cluster is removed this long after the end, so that idle GPUs cost nothing.",
     "rayVersion:": "Edit: the Ray in the image. The driver, the head and the workers need one version.",
     "headGroupSpec:": "The head runs the driver and no trials, so it needs no GPU.",
     "groupName: trials": "Edit: add nodeSelector and tolerations of your GPU nodes to the pod below (template.spec).",

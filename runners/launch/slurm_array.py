@@ -38,7 +38,7 @@ class SlurmArrayOptions(SbatchOptions):
     Attributes:
         tasks: number of shards; default: one a trial, at most 100.
         at_once: tasks that run at the same time; default: as many as `resources.max_concurrent` allows.
-        refused: what stands against shards, found by the caller.
+        refused: reasons against shards, found by the caller.
     """
 
     tasks: int | None = None

@@ -125,7 +125,7 @@ def test_without_a_limit_what_the_shards_lack_is_trained(run, tmp_path):
     assert len(set(sessions)) == 2
 
 
-def test_an_edited_sweep_is_divided_anew_and_nothing_is_trained_twice(run, shards):
+def test_an_edited_sweep_is_divided_again_and_nothing_is_trained_twice(run, shards):
     """Three shards instead of two: each takes what another one trained of its share, and trains what is new."""
     for number in (1, 2, 3):
         assert run("--shard", f"{number}/3", "--collect", shards, **{"seeds: 2": "seeds: 3"}).returncode == 0
