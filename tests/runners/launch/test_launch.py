@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
 
 from runners.launch import LAUNCHERS
 from search_space import SpecError
@@ -262,6 +263,65 @@ def test_the_head_of_own_machines_gets_the_key_and_the_older_autoscaler(launch):
         setup + command for command in yaml.safe_load(defaults)["worker_start_ray_commands"]
     ]
     assert yaml.safe_load(launch("ray-cluster", *ENOUGH["ray-cluster"]))["auth"] == {"ssh_user": "ubuntu"}
+
+
+@pytest.mark.parametrize("provider", ["local", "aws"])
+def test_ray_prepares_the_cluster_file_as_ray_up_does(provider, launch):
+    """The merge with the provider's defaults and the whole validation of `ray up`, without a machine."""
+    aws = ["--provider", "aws", "--region", "eu-central-1", "--instance-type", "g5.xlarge", "--out", "/shared/x"]
+    options = ENOUGH["ray-cluster"] if provider == "local" else [*aws, "--setup", "source env/bin/activate"]
+    cluster = yaml.safe_load(launch("ray-cluster", *options))
+    prepared = prepare_config(cluster)
+    validate_config(prepared)
+    assert prepared["head_start_ray_commands"] == cluster["head_start_ray_commands"]
+    assert prepared["worker_start_ray_commands"] == cluster["worker_start_ray_commands"]
+
+
+@pytest.mark.parametrize("provider", ["local", "aws"])
+def test_setup_takes_effect_in_the_shells_that_start_ray_and_archsweep(provider, launch, tmp_path):
+    """Ray runs each command in a login shell of its own; `ray` and `archsweep` are on the PATH of an environment."""
+    environment = tmp_path / "env"
+    environment.mkdir()
+    for name in ("ray", "archsweep"):
+        (environment / name).write_text(f'#!/bin/bash\necho {name} "$1" >> {tmp_path}/calls\n')
+        (environment / name).chmod(0o755)
+    (tmp_path / "activate").write_text(f"export PATH={environment}:$PATH\n")
+    machines = {
+        "local": ["--provider", "local", "--head", "10.0.0.1", "--worker", "10.0.0.2"],
+        "aws": ["--provider", "aws", "--region", "eu-central-1", "--instance-type", "g5.xlarge"],
+    }
+    options = [*machines[provider], "--out", "/shared/x", "--setup", f"source {tmp_path}/activate"]
+    text = launch("ray-cluster", *options)
+    cluster = yaml.safe_load(text)
+    line = next(line for line in text.splitlines() if line.startswith("#   ray exec"))
+    commands = [*cluster["head_start_ray_commands"], *cluster["worker_start_ray_commands"]]
+    for command in [*commands, shlex.split(line.removeprefix("#   "))[3]]:
+        done = subprocess.run(
+            ["bash", "--login", "-c", f"({command})"],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        *("ray stop", "ray start", "ray stop", "ray start", "archsweep run"),
+    ]
+
+
+def test_the_sweep_in_a_rayjob_reads_as_it_was_written(launch, tmp_path):
+    text = launch("kuberay", *ENOUGH["kuberay"])
+    assert "".join(f"    {line}\n" for line in (tmp_path / "tiny.yaml").read_text().splitlines() if line) in text
+    assert "  # What the head runs. The run directory is on the claim: starting it again continues the sweep.\n" in text
+    assert "\\n" not in text
+
+
+def test_an_image_of_another_ray_is_refused(launch):
+    with pytest.raises(SpecError) as caught:
+        launch("kuberay", *ENOUGH["kuberay"], "--image", "rayproject/ray:2.9.0-py311-gpu")
+    assert str(caught.value) == (
+        f"--image: an image of Ray 2.9.0, but this is Ray {importlib.metadata.version('ray')}\n"
+        "  one with the Ray from which the sweep is launched"
+    )
 
 
 OBJECT = {"type": "object", "additionalProperties": False}
