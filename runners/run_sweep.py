@@ -26,6 +26,7 @@ from runners.display.live import LiveView, TrialLines, progress_view
 from runners.display.notebook import NotebookView
 from runners.driver.changed_records import Changed, find_changed_records, write_fingerprints
 from runners.driver.checkpoint_cleanup import CheckpointRemover, remove_checkpoints
+from runners.driver.collect import collect_records, earlier_plan, run_dirs_in
 from runners.driver.later_decisions import LaterDecisions
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.progress_file import ProgressFile
@@ -77,6 +78,7 @@ def run_sweep(
     limit: int | None = None,
     overrides: Sequence[str] = (),
     siblings: Sequence[Path] = (),
+    collect: Sequence[Path] = (),
     cache: TrialCache | None = None,
     changed: Changed = "refuse",
     allow_commands: bool = False,
@@ -88,6 +90,7 @@ def run_sweep(
         retry: statuses that run again; `failed` is the only useful one.
         limit: start at most this many trainings.
         siblings: run directories of the other studies of the file, whose completed trials are reused.
+        collect: run directories of this sweep, or folders of them, whose records are taken over.
         changed: what happens to records of other data, code or software: `refuse` a start that would mix them with
             others, `retrain` their trials, `keep` those of other code or software.
         allow_commands: whether programs of the task `command` may run: only the caller can say so, not the sweep.
@@ -114,6 +117,14 @@ def run_sweep(
         write_fingerprints(files, origins.fingerprints)
         write_plugin_sources(files, loaded_plugins())
         decisions = LaterDecisions(files, ledger)
+        elsewhere = None
+        if collect:
+            others = run_dirs_in(collect)
+            taken = collect_records(plan, ledger, others, origins, changed=changed)
+            elsewhere = earlier_plan(others)
+            if taken.num_taken or taken.num_other or plan.shard is None:
+                _say_to(console)(taken.describe(others))
+        decisions = LaterDecisions(files, ledger, elsewhere=elsewhere)
         write_plan(files, decisions.of(plan.as_run_plan(superseded=ledger.superseded), is_final=not plan.sweep.retune))
         remove_checkpoints(files, ledger.summaries)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))

@@ -14,6 +14,7 @@ from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
 from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
 from runners.planning.plan import Plan
+from runners.planning.trainings import trials_of
 from runners.trials.assignment import Assignment, TrialRole, reused_record
 from search_space import Sweep, TrialSpec, Variant, trial_id
 
@@ -103,8 +104,4 @@ def reuse_sources(
 
 
 def _lacking(plan: Plan, known: Collection[str]) -> Iterator[tuple[TrialSpec, Variant]]:
-    for seed in plan.sweep.seeds:
-        for variant in plan.variants:
-            spec = variant.setting.with_seed(seed)
-            if trial_id(spec) not in known:
-                yield spec, variant
+    return ((spec, variant) for spec, variant in trials_of(plan) if trial_id(spec) not in known)

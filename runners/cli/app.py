@@ -24,6 +24,7 @@ from runners.cli import (
     guide,
     import_checkpoint,
     launch,
+    launch_slurm,
     models_schema_init,
     new,
     run,
@@ -63,6 +64,8 @@ app.command("verify")(bundle.verify)
 app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
 app.command("models")(with_plugins(models_schema_init.models))
+launch.app.command("slurm")(with_plugins(launch_slurm.slurm))
+launch.app.command("slurm-array")(with_plugins(launch_slurm.slurm_array))
 app.add_typer(launch.app, name="launch")
 app.command("guide")(guide.guide)
 app.command("schema")(with_plugins(models_schema_init.schema))

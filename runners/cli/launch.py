@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from runners.session.sweeps import load_all_checked, one_directory, run_dir_of
 from search_space import Problem, SpecError
 from search_space.plugins import loaded_plugins
 
-__all__ = ["app"]
+__all__ = ["Cpus", "Gpus", "NumNodes", "Out", "Setup", "Submit", "app", "launch_file", "load_launched"]
 
 app = typer.Typer(
     help="Print or submit a launch file for a cluster.",
@@ -37,33 +36,6 @@ NumNodes = Annotated[int | None, typer.Option(min=1, help="Number of nodes. Defa
 Cpus = Annotated[int | None, typer.Option(min=1, help="CPU cores of a node.")]
 Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs of a node.")]
 Setup = Annotated[list[str] | None, typer.Option(help="Shell line that puts archsweep on the PATH. Repeatable.")]
-
-
-@app.command("slurm")
-@with_plugins
-def slurm(
-    sweep: SweepArgument,
-    profile: Profile = None,
-    set_: Overrides = None,
-    study: Study = None,
-    out: Out = None,
-    nodes: NumNodes = None,
-    cpus_per_node: Cpus = None,
-    gpus_per_node: Gpus = None,
-    time: Annotated[str | None, typer.Option(help="Slurm time limit. Default: estimated from trials.")] = None,
-    partition: Annotated[str | None, typer.Option(help="Slurm partition.")] = None,
-    account: Annotated[str | None, typer.Option(help="Slurm account.")] = None,
-    setup: Setup = None,
-    submit: Submit = False,
-) -> None:
-    """Slurm batch script.
-
-    One Ray cluster of the job's nodes; the run is saved and requeued at the time limit.
-    """
-    lines = tuple(setup) if setup else (f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",)
-    options = {"nodes": nodes, "cpus_per_node": cpus_per_node, "gpus_per_node": gpus_per_node, "setup": lines}
-    options |= {"time": time, "partition": partition, "account": account}
-    _launch("slurm", _load(sweep, profile, set_, study, out), options, submit)
 
 
 @app.command("kuberay")
@@ -91,7 +63,7 @@ def kuberay(
     """RayJob manifest for the KubeRay operator."""
     options = {"image": image, "claim": claim, "data_claim": data_claim, "nodes": nodes, "cpus_per_node": cpus_per_node}
     options |= {"gpus_per_node": gpus_per_node, "memory": memory, "namespace": namespace, "retries": retries}
-    _launch("kuberay", _load(sweep, profile, set_, study, None), options, submit)
+    launch_file("kuberay", load_launched(sweep, profile, set_, study, None), options, submit)
 
 
 @app.command("ray-cluster")
@@ -122,7 +94,7 @@ def ray_cluster(
     options = {"provider": provider, "head": head, "workers": tuple(worker or ()), "user": user, "ssh_key": ssh_key}
     options |= {"region": region, "instance_type": instance_type, "nodes": nodes}
     options |= {"image": image, "setup": tuple(setup or ())}
-    _launch("ray-cluster", _load(sweep, profile, set_, study, _absolute(out)), options, submit)
+    launch_file("ray-cluster", load_launched(sweep, profile, set_, study, _absolute(out)), options, submit)
 
 
 @app.command("job")
@@ -137,7 +109,7 @@ def job(
     submit: Submit = False,
 ) -> None:
     """`ray job submit` to a running Ray cluster."""
-    _launch("job", _load(sweep, profile, set_, study, _absolute(out)), {"address": address}, submit)
+    launch_file("job", load_launched(sweep, profile, set_, study, _absolute(out)), {"address": address}, submit)
 
 
 def _absolute(out: Path | None) -> Path:
@@ -149,7 +121,7 @@ def _absolute(out: Path | None) -> Path:
     return out
 
 
-def _load(
+def load_launched(
     path: Path, profile: str | None, set_: list[str] | None, study: str | None, out: Path | None
 ) -> LaunchedSweep:
     """Validate the sweep as `archsweep check` does, and read trial durations from its ledger."""
@@ -168,19 +140,20 @@ def _load(
     return launched_sweep(files, run_dirs=run_dirs, options=options, out=out, trial_seconds=history.typical_seconds)
 
 
-def _launch(name: str, sweep: LaunchedSweep, options: dict[str, Any], submit: bool) -> None:
+def launch_file(name: str, sweep: LaunchedSweep, options: dict[str, Any], submit: bool) -> None:
     launcher = LAUNCHERS[name]
     files = [plugin.origin for plugin in loaded_plugins() if plugin.kind == "file"]
-    if files and name != "slurm":
+    if files and not name.startswith("slurm"):
         text = f"the files of plug-ins are not copied to the cluster, and must be there: {', '.join(files)}"
         print(f"archsweep: warning: {text}", file=sys.stderr)
-    text = launcher.write(sweep, launcher.options(**options))
+    chosen = launcher.options(**options)
+    text = launcher.write(sweep, chosen)
     if not submit:
         print(text, end="")
         return
     path = Path(f"launch-{sweep.name}-{name}{launcher.suffix}")
-    commands = launcher.submit(str(path), sweep)
-    program = "ray" if name == "job" else commands[0][0]
+    commands = launcher.submit(str(path), sweep, chosen)
+    program = {"job": "ray", "slurm-array": "sbatch"}.get(name, commands[0][0])
     if shutil.which(program) is None:
         hint = "run this where the cluster's client is installed, or without --submit and carry the file there"
         raise SpecError(Problem(f"there is no `{program}` on the PATH", where="--submit", hint=hint))

@@ -13,6 +13,7 @@ import typer
 from archsweep.own_packages import shadowed
 from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, reject_conflicting_flags
 from runners.cli.terminal import TolerantStdout, terminal_width
+from runners.planning.shard import Shard
 from runners.session.start_run import RunOptions, Started, Voice, prepared, started_runs
 from runners.session.sweeps import load_all_checked
 from search_space import Problem, SpecError
@@ -71,7 +72,18 @@ def run(
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many trainings.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Start at most this many trainings; 0: none.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Train share I of N, in a run directory of its own: runs/NAME-shards/I-of-N."),
+    ] = None,
+    collect: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Take over the records of this run directory, or of those in this folder (shards). Repeatable.",
+        ),
+    ] = None,
     retry: Annotated[Retry | None, typer.Option(help="Re-run failed trials.")] = None,
     cache: CacheFolder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the trial cache.")] = False,
@@ -94,7 +106,8 @@ def run(
 ) -> None:
     """Run a sweep, or continue it.
 
-    Finished trials are not run again; an edited sweep runs only what is new.
+    Finished trials are not run again; an edited sweep runs only what is new. Shards train a sweep apart, and
+    `--collect` makes one run of them: docs/cluster.md.
 
     Exit code 0: all done. 2: the sweep cannot be run. 3: finished, but some trials failed. 129, 130, 143: interrupted
     by a lost terminal, Ctrl-C or SIGTERM; running trials are saved, and the same command continues them.
@@ -123,6 +136,8 @@ def run(
         uses_cache=not no_cache,
         changed=changed.value if changed else "refuse",
         allow_commands=allow_commands,
+        shard=None if shard is None else Shard.parse(shard),
+        collect=tuple(collect or ()),
         optuna_storage=optuna_storage,
     )
     sweeps = prepared(load_all_checked(sweep, profile, overrides, study), options, warn=_warn)
@@ -198,6 +213,10 @@ def _reported(started: Started, console: Console, out: TextIO, *, quiet: bool) -
         return 3
     if outcome.remaining:
         console.print(f"{outcome.remaining} trials remain; run without --limit to finish", markup=False)
+    shard = started.plan.shard
+    if shard and not outcome.counts and not outcome.remaining:
+        console.print(f"shard {shard} has no trial: the sweep has fewer trainings than shards", markup=False)
+        return 0
     if not outcome.counts and not outcome.started:
         console.print("no trial was run", markup=False, style="bold red")
         return 2

@@ -27,6 +27,7 @@ from runners.cache.origin import Origins
 from runners.data.fingerprint import Fingerprint, Folder, difference
 from runners.data.first_weights import WEIGHTS_MARK
 from runners.planning.plan import Plan
+from runners.planning.trainings import num_trials_here
 from search_space import Problem, SpecError, TrialSpec
 
 __all__ = ["Changed", "ChangedRecords", "find_changed_records", "write_fingerprints"]
@@ -123,7 +124,7 @@ def find_changed_records(plan: Plan, ledger: LedgerWriter, origins: Origins) -> 
         for line in _differences(origin, now[key], ledger.run_dir, origins, examples[key])
     )
     of_other_data = [stale[key] for key in stale if key[0] and ((at := now[key]) is None or at.data != key[0])]
-    is_mixed = bool(current) or len(decided) < plan.num_trials
+    is_mixed = bool(current) or len(decided) < num_trials_here(plan)
     return ChangedRecords(tuple(stale.values()), counts, tuple(differences), tuple(of_other_data), is_mixed)
 
 

@@ -27,11 +27,12 @@ class LaterDecisions:
 
     Args:
         ledger: opened, without the records that do not count.
+        elsewhere: the plan with which the records of a directory without a plan were made, where they were collected.
     """
 
-    def __init__(self, run_dir: RunDir, ledger: LedgerWriter) -> None:
+    def __init__(self, run_dir: RunDir, ledger: LedgerWriter, *, elsewhere: RunPlan | None = None) -> None:
         self._ledger = ledger
-        self._previous: RunPlan | None = None
+        self._previous: RunPlan | None = elsewhere
         with contextlib.suppress(SpecError):  # no plan, or none that can be read: it is written again
             self._previous = read_plan(run_dir)
 

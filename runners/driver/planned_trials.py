@@ -14,7 +14,7 @@ from dataclasses import replace
 from results import TrialRecord
 from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
-from runners.planning.trainings import Training, trainings_left
+from runners.planning.trainings import Training, num_trials_here, trainings_left, trials_of
 from runners.trials.assignment import Assignment
 from search_space import TrialSpec, trial_id
 
@@ -33,7 +33,7 @@ class PlannedTrials:
 
     @property
     def num_planned(self) -> int:
-        return self._plan.num_trials
+        return num_trials_here(self._plan)
 
     @property
     def num_waiting(self) -> int:
@@ -83,6 +83,4 @@ class PlannedTrials:
         return replace(first, also=tuple(replace(each, trained_by=first.trial_id) for each in others))
 
     def _specs(self) -> Iterator[TrialSpec]:
-        for seed in self._plan.sweep.seeds:
-            for variant in self._plan.variants:
-                yield variant.setting.with_seed(seed)
+        return (spec for spec, _ in trials_of(self._plan))

@@ -24,7 +24,7 @@ from runners.planning.plan import Plan
 from search_space.parsing.secrets import masked
 from search_space.plugins import loaded_plugins
 
-__all__ = ["describe_session", "new_session", "write_provenance"]
+__all__ = ["append_session", "describe_session", "new_session", "write_provenance"]
 
 _NOTE = "# Copied by archsweep; *** replaces passwords and tokens, which are not copied."
 _PACKAGES = ("archsweep", "torch", "torchvision", "timm", "ray", "optuna", "numpy", "scikit-learn", "pydantic")
@@ -68,12 +68,17 @@ def describe_session(
 
 def write_provenance(run_dir: RunDir, description: dict[str, Any], sweep_text: str) -> None:
     """Appends the session, and keeps the sweep file as it was written, comments and all; both without passwords."""
+    append_session(run_dir, description)
+    shown = masked(sweep_text)
+    atomic_write(run_dir.sweep, shown if shown == sweep_text else f"{_NOTE}\n{shown}")
+
+
+def append_session(run_dir: RunDir, description: dict[str, Any]) -> None:
+    """Appends the line of one session to `provenance.jsonl`, without passwords."""
     path = run_dir.provenance
     opener = opener_within(run_dir)
     with readable_write_errors(path), open(path, "a", encoding="utf-8", opener=opener) as stream:
         stream.write(masked(json.dumps(description, sort_keys=True)) + "\n")
-    shown = masked(sweep_text)
-    atomic_write(run_dir.sweep, shown if shown == sweep_text else f"{_NOTE}\n{shown}")
 
 
 def _version(package: str) -> str | None:

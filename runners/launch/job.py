@@ -61,7 +61,7 @@ def write(sweep: LaunchedSweep, options: JobOptions) -> str:
     )
 
 
-def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
+def submit(path: str, sweep: LaunchedSweep, options: JobOptions) -> list[list[str]]:
     return [["bash", path]]
 
 

@@ -23,6 +23,7 @@ __all__ = ["KuberayOptions", "submit", "write"]
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 # The grammar of resource.Quantity: a number with a binary suffix, a decimal one (a small k) or a decimal exponent.
 _QUANTITY = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+_RAY_IMAGE = re.compile(r"\brayproject/ray(?:-ml)?:(\d+\.\d+\.\d+)")
 _MOST_IN_NAME = 40  # KubeRay appends to the name of a RayJob, and Kubernetes allows 63 characters
 _MOST_IN_CONFIG_MAP = 900_000  # bytes; Kubernetes allows 1 MiB
 _SWEEP_FOLDER, _RUNS, _DATA = "/archsweep", "/runs", "/data"
@@ -54,6 +55,9 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
         if not options.image:
             hint = "one with archsweep and this Ray, e.g. built FROM rayproject/ray with `pip install` of archsweep"
             problems.append(Problem("no container image for the pods", where="--image", hint=hint))
+        if options.image and (found := _RAY_IMAGE.search(options.image)) and found[1] != _ray_version():
+            text = f"an image of Ray {found[1]}, but this is Ray {_ray_version()}"
+            problems.append(Problem(text, where="--image", hint="one with the Ray from which the sweep is launched"))
         if not options.claim:
             hint = "a PersistentVolumeClaim with access mode ReadWriteMany, e.g. --claim runs"
             problems.append(Problem("no volume for the run directory", where="--claim", hint=hint))
@@ -96,7 +100,38 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
             "rayClusterSpec": _cluster(name, nodes, options),
         },
     }
-    return _HEAD.format(about=sweep.describe(nodes)) + yaml.safe_dump_all([config, job], sort_keys=False, width=120)
+    head = _HEAD.format(about=sweep.describe(nodes))
+    return f"{head}{_dump(config)}---\n{_with_comments(_dump(job))}"
+
+
+class _BlockDumper(yaml.SafeDumper):
+    """Texts of several lines, such as the sweep, are written as they read."""
+
+
+def _as_block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_BlockDumper.add_representer(str, _as_block)
+
+
+def _dump(content: dict[str, Any]) -> str:
+    return yaml.dump(content, Dumper=_BlockDumper, sort_keys=False, width=1_000_000)
+
+
+def _with_comments(text: str) -> str:
+    """The manifest of the job with a line above each key of `_COMMENTS`."""
+    lines = []
+    for line in text.splitlines():
+        words = line.lstrip(" -")
+        comment = next((comment for key, comment in _COMMENTS.items() if words.startswith(key)), "")
+        lines += [f"{line[: len(line) - len(line.lstrip())]}# {comment}"] if comment else []
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _ray_version() -> str:
+    return importlib.metadata.version("ray")
 
 
 def _memory_problem(memory: str) -> str:
@@ -108,7 +143,7 @@ def _memory_problem(memory: str) -> str:
     return "" if digits.strip("0") and memory[0] != "-" else f"memory must be above 0, but got {memory!r}"
 
 
-def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
+def submit(path: str, sweep: LaunchedSweep, options: KuberayOptions) -> list[list[str]]:
     return [["kubectl", "apply", "-f", path]]
 
 
@@ -116,7 +151,7 @@ def _cluster(name: str, nodes: Nodes, options: KuberayOptions) -> dict[str, Any]
     gpus = {"nvidia.com/gpu": nodes.gpus} if nodes.gpus else {}
     worker = {"cpu": nodes.cpus, "memory": options.memory, **gpus}
     return {
-        "rayVersion": importlib.metadata.version("ray"),
+        "rayVersion": _ray_version(),
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
             "template": _pod(name, "ray-head", {"cpu": 2, "memory": "8Gi"}, options),
@@ -167,9 +202,20 @@ def _name_of(sweep: str) -> str:
     return f"{name[: _MOST_IN_NAME - 7].rstrip('-')}-{hashlib.sha256(sweep.encode()).hexdigest()[:6]}"
 
 
+_COMMENTS = {
+    "entrypoint:": "What the head runs. The run directory is on the claim: starting it again continues the sweep.",
+    "backoffLimit:": "Restarts after a lost cluster.",
+    "ttlSecondsAfterFinished:": "The cluster is removed this long after the end, so that idle GPUs cost nothing.",
+    "rayVersion:": "Edit: the Ray in the image. The driver, the head and the workers need one version.",
+    "headGroupSpec:": "The head runs the driver and no trials, so it needs no GPU.",
+    "groupName: trials": "Edit: add nodeSelector and tolerations of your GPU nodes to the pod below (template.spec).",
+    "replicas:": "Edit: number of nodes, the same three times.",
+    "resources:": "Requests equal limits: what Ray counts is what the pod has, and it is not evicted first.",
+}
 _HEAD = """\
 # Written by `archsweep launch kuberay`: {about}.
 # Needs the KubeRay operator. Applying the file again after deleting the RayJob continues the sweep from the ledger on
 # the claim. Edit: replicas (and min, max), resources, nodeSelector and tolerations of your GPU nodes, namespace.
-# The image must hold archsweep, data that is not on a claim, and the Ray named in rayVersion.
+# The image must hold archsweep, data that is not on a claim, and the Ray named in rayVersion. First the sweep, then the
+# job that trains it.
 """

@@ -19,16 +19,25 @@ __all__ = ["PROVIDERS", "RayClusterOptions", "submit", "write"]
 
 PROVIDERS = ("aws", "local")
 _REMOTE_SWEEP = "~/archsweep-sweep.yaml"
+# Ray's own start commands of each provider (ray/autoscaler/*/defaults.yaml), but the dashboard stays on 127.0.0.1.
 # `ray up` of Ray 2.60 starts the newer autoscaler, which never starts the workers of the provider `local`.
-_START_LOCAL_HEAD = (
-    "ray stop",
-    "RAY_enable_autoscaler_v2=0 ray start --head --port=6379 --autoscaling-config=~/ray_bootstrap_config.yaml",
-)
+_LIMIT = {"aws": "ulimit -n 65536; ", "local": ""}
+_HEAD_START = {
+    "aws": "ray start --head --port=6379 --object-manager-port=8076 --autoscaling-config=~/ray_bootstrap_config.yaml",
+    "local": "RAY_enable_autoscaler_v2=0 ray start --head --port=6379 --autoscaling-config=~/ray_bootstrap_config.yaml",
+}
+_WORKER_START = {
+    "aws": "ray start --address=$RAY_HEAD_IP:6379 --object-manager-port=8076",
+    "local": "ray start --address=$RAY_HEAD_IP:6379",
+}
 
 
 @dataclass(frozen=True)
 class RayClusterOptions:
-    """Options: `local` needs addresses of machines, `aws` region and instance type; `setup` runs on each machine.
+    """Options: `local` needs addresses of machines, `aws` region and instance type.
+
+    `setup`: shell lines before every command that needs archsweep or Ray, in the same shell: Ray starts a shell for
+    each of its commands, so that a `source env/bin/activate` in `setup_commands` would have no effect on `ray start`.
 
     `ssh_key`: private key for machines of one's own. `ray up` copies it to the head, which starts the workers with it.
     """
@@ -52,11 +61,12 @@ def write(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
         SpecError: the provider's machines, the installation of archsweep, or an absolute run directory is missing.
     """
     _refuse(sweep, options)
+    assert options.provider is not None
+    limit, head_start, worker_start = (each[options.provider] for each in (_LIMIT, _HEAD_START, _WORKER_START))
     auth = {"ssh_user": options.user}
     if options.provider == "local":
         machines: dict[str, Any] = {
             "provider": {"type": "local", "head_ip": options.head, "worker_ips": list(options.workers)},
-            "head_start_ray_commands": list(_START_LOCAL_HEAD),
         }
         auth |= {"ssh_private_key": options.ssh_key} if options.ssh_key else {}
     else:
@@ -78,24 +88,31 @@ def write(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
         "auth": auth,
         **docker,
         "file_mounts": {_REMOTE_SWEEP: str(sweep.path)},
-        "setup_commands": list(options.setup),
+        "setup_commands": [],
+        "head_start_ray_commands": [_after_setup("ray stop", options), limit + _after_setup(head_start, options)],
+        "worker_start_ray_commands": [_after_setup("ray stop", options), limit + _after_setup(worker_start, options)],
     }
-    head = _HEAD.format(about=sweep.describe(), command=" ".join(_start(sweep, "FILE")))
-    return head + yaml.safe_dump(cluster, sort_keys=False, width=120)
+    head = _HEAD.format(about=sweep.describe(), command=" ".join(_start(sweep, "FILE", options)))
+    return head + yaml.safe_dump(cluster, sort_keys=False, width=1_000_000)
 
 
-def submit(path: str, sweep: LaunchedSweep) -> list[list[str]]:
-    return [["ray", "up", "--yes", path], ["ray", "exec", path, _entrypoint(sweep)]]
+def submit(path: str, sweep: LaunchedSweep, options: RayClusterOptions) -> list[list[str]]:
+    return [["ray", "up", "--yes", path], ["ray", "exec", path, _entrypoint(sweep, options)]]
 
 
-def _start(sweep: LaunchedSweep, path: str) -> list[str]:
-    return [shlex.quote(word) for word in submit(path, sweep)[1]]
+def _start(sweep: LaunchedSweep, path: str, options: RayClusterOptions) -> list[str]:
+    return [shlex.quote(word) for word in submit(path, sweep, options)[1]]
 
 
-def _entrypoint(sweep: LaunchedSweep) -> str:
+def _entrypoint(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
     # `~` is expanded by the remote shell: not quoted.
     words = sweep.command(sweep=_REMOTE_SWEEP)
-    return " ".join(word if word == _REMOTE_SWEEP else shlex.quote(word) for word in words)
+    return _after_setup(" ".join(word if word == _REMOTE_SWEEP else shlex.quote(word) for word in words), options)
+
+
+def _after_setup(command: str, options: RayClusterOptions) -> str:
+    """The command after the user's lines in one shell; it is not started where one of them fails."""
+    return " && ".join([*options.setup, command])
 
 
 def _refuse(sweep: LaunchedSweep, options: RayClusterOptions) -> None:
@@ -122,6 +139,10 @@ def _refuse(sweep: LaunchedSweep, options: RayClusterOptions) -> None:
         if not options.image and not options.setup:
             hint = "--image with archsweep in it, or --setup commands that install it, e.g. --setup 'pip install ...'"
             problems.append(Problem("no installation of archsweep on the machines", where="--setup", hint=hint))
+        for line in options.setup:
+            if "\n" in line or "#" in line:
+                hint = "one command without a comment; give --setup once for each"
+                problems.append(Problem(f"not a line of shell: {line!r}", where="--setup", hint=hint))
         problems += sweep.relative.values()
         if sweep.run_dir is None:
             hint = "their run directories would be on the head alone: launch one at a time with --study and --out"
@@ -136,8 +157,9 @@ _HEAD = """\
 # `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep; it
 # exits with 1 if archsweep does not exit with 0. Keep the connection, or use `ray exec --tmux`: the sweep ends with it.
 # After editing the sweep, copy it to the head with another `ray up`.
-# Edit: instance types and their number, ssh user and key, and in setup_commands the mount of a shared directory for
-# the run directory (--out): with one that only the head has there is a warning, and logs of other nodes are lost.
+# Edit: instance types and their number, ssh user and key, and in setup_commands, which run once on every machine, the
+# mount of a shared directory for the run directory (--out): with one that only the head has there is a warning, and
+# logs of other nodes are lost. What --setup says is in the start commands: Ray gives each command a shell of its own.
 # Machines of your own: the head starts the others over ssh with auth.ssh_private_key or, without it, a key that it has.
 # The head runs trials, too. Every Ray of that user on these machines is stopped first.
 """

@@ -17,6 +17,7 @@ from runners.planning.fine_tuning import fine_tuning_problems, notes_on_fine_tun
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.refused_choices import refused_choices
 from runners.planning.same_experiment import is_same_experiment
+from runners.planning.shard import Shard
 from runners.tasks import TASKS
 from runners.training import training_relations
 from runners.training.device import kind_of_device
@@ -58,12 +59,14 @@ class Entry:
 class Plan:
     """Variants of a sweep in table order, with cached costs and datasets. Without entries for a search.
 
-    `say` is called with a message before much data is read.
+    `say` is called with a message before much data is read. `shard`: the share of the trials that is trained here; the
+    plan has all of them.
     """
 
     file: SweepFile
     entries: list[Entry] = field(default_factory=list)
     say: Say = lambda text: None
+    shard: Shard | None = None
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
     _datasets: dict[str, DataInfo] = field(default_factory=dict)
     _surveys: dict[str, Survey] = field(default_factory=dict)

@@ -5,14 +5,15 @@ A search has none in common: what it proposes next follows from results, so ever
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from runners.planning.plan import Plan
-from search_space import Variant, trial_id
+from search_space import TrialSpec, Variant, trial_id
 from search_space.schema.identity import training_id
 
-__all__ = ["Training", "trainings_left", "variants_by_training"]
+__all__ = ["Training", "num_trials_here", "trainings_left", "trials_of", "variants_by_training"]
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,34 @@ def variants_by_training(plan: Plan) -> list[tuple[Variant, ...]]:
 
 
 def trainings_left(plan: Plan, seeds: Sequence[int], is_left: Callable[[str], bool]) -> Iterator[Training]:
-    """The trainings that remain, seed by seed; only trials that are left take part.
+    """The trainings that remain, seed by seed; only trials that are left take part. Of a shard, its own.
 
     Args:
         is_left: whether a trial, by its id, is to be trained.
     """
     groups = variants_by_training(plan)
-    for seed in seeds:
-        for group in groups:
+    for index, (seed, group) in enumerate(itertools.product(seeds, groups)):
+        if plan.shard is None or plan.shard.holds(index):
             left = tuple(each for each in group if is_left(trial_id(each.setting.with_seed(seed))))
             if left:
                 yield Training(left, seed)
+
+
+def trials_of(plan: Plan) -> Iterator[tuple[TrialSpec, Variant]]:
+    """The trials of a fixed design in the order of the plan; of a shard, its own."""
+    if plan.shard is None:
+        for seed in plan.sweep.seeds:
+            for variant in plan.variants:
+                yield variant.setting.with_seed(seed), variant
+        return
+    for training in trainings_left(plan, plan.sweep.seeds, lambda key: True):
+        for variant in training.variants:
+            yield variant.setting.with_seed(training.seed), variant
+
+
+def num_trials_here(plan: Plan) -> int:
+    """Trials that the plan has for this driver: all, or those of its shard."""
+    return plan.num_trials if plan.shard is None else sum(1 for _ in trials_of(plan))
 
 
 def _is_measured_otherwise(variant: Variant) -> bool:

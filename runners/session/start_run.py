@@ -10,12 +10,13 @@ Nothing here prints: what there is to say goes to a `Voice`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runners.machine.filesystems import check_run_location
-from runners.session.sweeps import knowing_runs, mirrored, one_directory, run_dir_of, study_run_dirs
+from runners.planning.shard import Shard, shard_problems
+from runners.session.sweeps import knowing_runs, mirrored, one_directory, run_dir_of, study_run_dirs, untracked
 from search_space import SpecError, SweepFile
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class RunOptions:
         retry: statuses that run again.
         limit: start at most this many trainings, of all studies together.
         cache: folder of the trial cache; None: the user's own.
+        shard: train this share of the trials, in a run directory of its own.
+        collect: run directories of this sweep, or folders of them, whose records are taken over.
         optuna_storage: where the run is mirrored as a study, whatever `track` says.
     """
 
@@ -49,10 +52,13 @@ class RunOptions:
     uses_cache: bool = True
     changed: Changed = "refuse"
     allow_commands: bool = False
+    shard: Shard | None = None
+    collect: tuple[Path, ...] = ()
     optuna_storage: str | None = None
 
     def run_dir(self, file: SweepFile) -> Path:
-        return self.out or run_dir_of(file)
+        whole = run_dir_of(file)
+        return self.out or (self.shard.run_dir(whole) if self.shard else whole)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,12 @@ def prepared(files: Sequence[SweepFile], options: RunOptions, *, warn: Callable[
     Raises:
         SpecError: one directory for several studies, a missing library of a tracker, no such storage.
     """
-    if options.optuna_storage is not None:
+    if (options.shard or options.collect) and (problems := [each for file in files for each in shard_problems(file)]):
+        raise SpecError(problems)
+    if options.shard and (options.optuna_storage is not None or any(file.sweep.track for file in files)):
+        files = [untracked(file) for file in files]
+        warn("trackers receive the trials of shards once they are collected")
+    elif options.optuna_storage is not None:
         files = [mirrored(file, options.optuna_storage) for file in files]
     _check_trackers(files)
     one_directory(files, options.out)
@@ -121,7 +132,7 @@ def started_runs(sweeps: Prepared, options: RunOptions, voice: Voice, *, plan: P
         started = _start(file, sweeps, options, voice, limit=left, plan=plan)
         yield started
         left = None if left is None else left - started.outcome.started
-        if started.outcome.interrupted or left == 0:
+        if started.outcome.interrupted or (left == 0 and options.limit):
             return
 
 
@@ -138,6 +149,7 @@ def _start(
 
     memory = (options.cache or default_directory()) if options.uses_cache else None
     made = plan or make_plan(file, say=voice.say, num_gpus=lambda: gpus_of_engine(options.engine, options.address))
+    made = replace(made, shard=options.shard)
     origins = Origins(made.sweep.resources, say=voice.say)
     for note in dict.fromkeys(note for each in made.data() for note in each.notes):
         voice.remark(f"data: {note}")
@@ -153,6 +165,7 @@ def _start(
         limit=limit,
         overrides=file.overrides,
         siblings=list(sweeps.siblings.values()),
+        collect=options.collect,
         cache=TrialCache(memory.resolve(), device_of(made), origins) if memory else None,
         changed=options.changed,
         allow_commands=options.allow_commands,

@@ -21,6 +21,7 @@ __all__ = [
     "one_directory",
     "run_dir_of",
     "study_run_dirs",
+    "untracked",
 ]
 
 
@@ -77,6 +78,11 @@ def one_directory(files: Sequence[SweepFile], out: Path | None) -> None:
     if out is not None and len(files) > 1:
         names = ", ".join(file.study for file in files)
         raise SpecError(Problem(f"names one directory for several studies: {names}", where="--out", hint="add --study"))
+
+
+def untracked(file: SweepFile) -> SweepFile:
+    """The sweep without trackers: they get every trial from the collected run, once."""
+    return replace(file, sweep=file.sweep.model_copy(update={"track": ()}))
 
 
 def mirrored(file: SweepFile, storage: str) -> SweepFile:

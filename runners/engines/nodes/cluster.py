@@ -16,6 +16,7 @@ import ray
 
 from archsweep.own_packages import ROOT, ROOT_VARIABLE
 from runners.engines.nodes import facts as node_facts
+from runners.machine.cgroups import local_limits
 from runners.machine.scratch import SHORT_DIRECTORY, scratch_folder
 from search_space import Problem, SpecError
 from search_space.plugins import loaded_plugins
@@ -124,5 +125,12 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def _usable_cpus() -> int:
-    """Cores this process may use; a container or `taskset` may allow fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """Cores this process may use: a container, `taskset` or a job of Slurm may have fewer than the machine.
+
+    Slurm binds its jobs to their cores only where it was configured to; the number of them it always says.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    limit = local_limits().cpus
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "") if "SLURM_JOB_ID" in os.environ else ""
+    found = [cores, *([int(limit)] if limit else []), *([int(given)] if given.isdecimal() else [])]
+    return max(1, min(found))

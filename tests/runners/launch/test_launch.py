@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
 
 from runners.launch import LAUNCHERS
 from search_space import SpecError
@@ -27,6 +28,7 @@ ENOUGH = {
         *("--setup", "pip install archsweep.whl", "--out", "/shared/tiny"),
     ],
     "slurm": ["--cpus-per-node", "8", "--time", "1:00:00"],
+    "slurm-array": ["--cpus-per-node", "2", "--time", "1:00:00"],
 }
 HOSTILE = "a b';$(touch pwned)`touch pwned`\"\\"
 
@@ -37,17 +39,25 @@ def command_in(text: str, name: str) -> list[str]:
         return shlex.split(list(yaml.safe_load_all(text))[1]["spec"]["entrypoint"])
     if name == "ray-cluster":
         line = next(line for line in text.splitlines() if line.startswith("#   ray exec"))
-        return shlex.split(shlex.split(line.removeprefix("#   "))[3])
+        words = shlex.split(shlex.split(line.removeprefix("#   "))[3])
+        return words[words.index("archsweep") :]
     lines = text.replace("\\\n", "").splitlines()
     if name == "job":
         words = shlex.split(next(line for line in lines if line.startswith("ray job submit")))
         return words[words.index("exec") + 1 : words.index("||")]
-    words = shlex.split(next(line for line in lines if line.startswith("srun")))
+    if name == "slurm-array":
+        (run,) = [line for line in lines if line.startswith("words=(")]
+        return shlex.split(run.removeprefix("words=(").removesuffix(")"))
+    words = shlex.split(next(line for line in lines if line.startswith("bash -c")))
     return words[words.index("archsweep") : -1]
 
 
 def test_every_launcher_is_in_the_table():
-    files = {path.stem for path in (ROOT / "runners" / "launch").glob("*.py")} - {"__init__", "launched_sweep"}
+    files = {path.stem for path in (ROOT / "runners" / "launch").glob("*.py")} - {
+        "__init__",
+        "launched_sweep",
+        "sbatch",
+    }
     assert {name.replace("-", "_") for name in LAUNCHERS} == files
 
 
@@ -61,7 +71,7 @@ def test_options_reach_the_run_unharmed(name, launch):
     given = words[3:]
     assert given[given.index("--profile") + 1] == "short"
     assert given[given.index("--set") + 1] == "seeds=1"
-    assert "--address" in given
+    assert ("--address" in given) is (name in ("job", "kuberay", "ray-cluster"))
 
 
 @pytest.mark.parametrize("name", sorted(LAUNCHERS))
@@ -71,6 +81,7 @@ def test_hostile_values_stay_one_word(name, launch, tmp_path):
     options = [*ENOUGH[name], *(["--out", f"/shared/{HOSTILE}"] if folder else []), "--set", value]
     words = command_in(launch(name, *options, file=f"{HOSTILE}.yaml"), name)
     assert value in words
+    assert f"{HOSTILE}.yaml" in words[2] or name in ("job", "kuberay", "ray-cluster")
     assert not folder or f"/shared/{HOSTILE}" in words
     assert not list(tmp_path.glob("pwned"))
 
@@ -88,9 +99,11 @@ def test_a_file_describes_the_sweep_and_what_to_edit(name, launch):
     assert "Edit: " in text
 
 
-@pytest.mark.parametrize("name", ["job", "slurm"])
-def test_bash_parses_the_scripts(name, launch):
-    done = subprocess.run(["bash", "-n"], input=launch(name, *ENOUGH[name]), text=True, capture_output=True)
+@pytest.mark.parametrize("options", [(), ("--nodes", "2"), ("--container-image", "me/archsweep:1")])
+@pytest.mark.parametrize("name", ["job", "slurm", "slurm-array"])
+def test_bash_parses_the_scripts(name, options, launch):
+    given = options if name == "slurm" else ()
+    done = subprocess.run(["bash", "-n"], input=launch(name, *ENOUGH[name], *given), text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -209,6 +222,7 @@ def test_slurm_proposes_nodes_and_time_from_the_sweep(launch):
         "#SBATCH --ntasks-per-node=1",
         "#SBATCH --cpus-per-task=8",
         "#SBATCH --gpus-per-node=4",
+        "#SBATCH --mem=0",
         "#SBATCH --time=3:08:00",
         "#SBATCH --exclusive",
         "#SBATCH --requeue",
@@ -243,8 +257,71 @@ def test_the_head_of_own_machines_gets_the_key_and_the_older_autoscaler(launch):
     defaults = (importlib.resources.files("ray.autoscaler") / "local" / "defaults.yaml").read_text()
     stop, start = yaml.safe_load(defaults)["head_start_ray_commands"]
     start = start.replace("ulimit -c unlimited; ray", "RAY_enable_autoscaler_v2=0 ray")
-    assert cluster["head_start_ray_commands"] == [stop, start]
+    setup = "pip install archsweep.whl && "
+    assert cluster["head_start_ray_commands"] == [setup + stop, setup + start]
+    assert cluster["worker_start_ray_commands"] == [
+        setup + command for command in yaml.safe_load(defaults)["worker_start_ray_commands"]
+    ]
     assert yaml.safe_load(launch("ray-cluster", *ENOUGH["ray-cluster"]))["auth"] == {"ssh_user": "ubuntu"}
+
+
+@pytest.mark.parametrize("provider", ["local", "aws"])
+def test_ray_prepares_the_cluster_file_as_ray_up_does(provider, launch):
+    """The merge with the provider's defaults and the whole validation of `ray up`, without a machine."""
+    aws = ["--provider", "aws", "--region", "eu-central-1", "--instance-type", "g5.xlarge", "--out", "/shared/x"]
+    options = ENOUGH["ray-cluster"] if provider == "local" else [*aws, "--setup", "source env/bin/activate"]
+    cluster = yaml.safe_load(launch("ray-cluster", *options))
+    prepared = prepare_config(cluster)
+    validate_config(prepared)
+    assert prepared["head_start_ray_commands"] == cluster["head_start_ray_commands"]
+    assert prepared["worker_start_ray_commands"] == cluster["worker_start_ray_commands"]
+
+
+@pytest.mark.parametrize("provider", ["local", "aws"])
+def test_setup_takes_effect_in_the_shells_that_start_ray_and_archsweep(provider, launch, tmp_path):
+    """Ray runs each command in a login shell of its own; `ray` and `archsweep` are on the PATH of an environment."""
+    environment = tmp_path / "env"
+    environment.mkdir()
+    for name in ("ray", "archsweep"):
+        (environment / name).write_text(f'#!/bin/bash\necho {name} "$1" >> {tmp_path}/calls\n')
+        (environment / name).chmod(0o755)
+    (tmp_path / "activate").write_text(f"export PATH={environment}:$PATH\n")
+    machines = {
+        "local": ["--provider", "local", "--head", "10.0.0.1", "--worker", "10.0.0.2"],
+        "aws": ["--provider", "aws", "--region", "eu-central-1", "--instance-type", "g5.xlarge"],
+    }
+    options = [*machines[provider], "--out", "/shared/x", "--setup", f"source {tmp_path}/activate"]
+    text = launch("ray-cluster", *options)
+    cluster = yaml.safe_load(text)
+    line = next(line for line in text.splitlines() if line.startswith("#   ray exec"))
+    commands = [*cluster["head_start_ray_commands"], *cluster["worker_start_ray_commands"]]
+    for command in [*commands, shlex.split(line.removeprefix("#   "))[3]]:
+        done = subprocess.run(
+            ["bash", "--login", "-c", f"({command})"],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        *("ray stop", "ray start", "ray stop", "ray start", "archsweep run"),
+    ]
+
+
+def test_the_sweep_in_a_rayjob_reads_as_it_was_written(launch, tmp_path):
+    text = launch("kuberay", *ENOUGH["kuberay"])
+    assert "".join(f"    {line}\n" for line in (tmp_path / "tiny.yaml").read_text().splitlines() if line) in text
+    assert "  # What the head runs. The run directory is on the claim: starting it again continues the sweep.\n" in text
+    assert "\\n" not in text
+
+
+def test_an_image_of_another_ray_is_refused(launch):
+    with pytest.raises(SpecError) as caught:
+        launch("kuberay", *ENOUGH["kuberay"], "--image", "rayproject/ray:2.9.0-py311-gpu")
+    assert str(caught.value) == (
+        f"--image: an image of Ray 2.9.0, but this is Ray {importlib.metadata.version('ray')}\n"
+        "  one with the Ray from which the sweep is launched"
+    )
 
 
 OBJECT = {"type": "object", "additionalProperties": False}
@@ -422,7 +499,7 @@ def slurm(tmp_path):
         (programs / name).write_text(f"#!/bin/bash\n{text}\n")
         (programs / name).chmod(0o755)
 
-    program("srun", 'while [ "$1" != -- ]; do shift; done; shift; "$@"')
+    program("srun", 'while [ "$1" != bash ]; do shift; done; "$@"')
     program("scontrol", 'if [ "$1" = show ]; then echo localhost; else echo "$@" > requeued; fi')
     environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "TMPDIR": str(tmp_path)}
     environment |= {"SLURM_JOB_NODELIST": "localhost", "SLURM_CPUS_PER_TASK": "2"}
@@ -435,9 +512,10 @@ def slurm(tmp_path):
     return run
 
 
+@pytest.mark.parametrize("nodes", ["1", "2"])
 @pytest.mark.parametrize("code", [0, 3])
-def test_the_slurm_job_ends_with_the_code_of_archsweep(code, slurm, launch, tmp_path):
-    options = [*ENOUGH["slurm"], "--setup", "true", "--set", f"description={json.dumps(HOSTILE)}"]
+def test_the_slurm_job_ends_with_the_code_of_archsweep(code, nodes, slurm, launch, tmp_path):
+    options = [*ENOUGH["slurm"], "--nodes", nodes, "--setup", "true", "--set", f"description={json.dumps(HOSTILE)}"]
     job = slurm(launch("slurm", *options), f'printf "%s\\n" "$@" > words; exit {code}')
     assert job.wait(300) == code, job.stderr
     words = (tmp_path / "words").read_text()
@@ -448,7 +526,7 @@ def test_the_slurm_job_ends_with_the_code_of_archsweep(code, slurm, launch, tmp_
 
 def test_nodes_that_slurm_ends_after_the_head_do_not_fail_the_job(slurm, launch, tmp_path):
     """With `--wait` srun kills the remaining tasks, and exits with the code of a killed one."""
-    script = launch("slurm", *ENOUGH["slurm"], "--setup", "true")
+    script = launch("slurm", *ENOUGH["slurm"], "--nodes", "2", "--setup", "true")
     assert "\nsrun --wait=10 --nodes=" in script
     srun = tmp_path / "bin" / "srun"
     srun.write_text(srun.read_text() + "exit 137\n")
@@ -457,10 +535,11 @@ def test_nodes_that_slurm_ends_after_the_head_do_not_fail_the_job(slurm, launch,
     assert not list(tmp_path.glob("*.pid*"))
 
 
-def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(slurm, launch, tmp_path):
+@pytest.mark.parametrize("nodes", ["1", "2"])
+def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(nodes, slurm, launch, tmp_path):
     os.mkfifo(tmp_path / "ready")
     saves = "trap 'echo saved > saved; exit 143' TERM; echo > ready; for _ in {1..3000}; do sleep 0.1; done"
-    job = slurm(launch("slurm", *ENOUGH["slurm"], "--setup", "true"), saves)
+    job = slurm(launch("slurm", *ENOUGH["slurm"], "--nodes", nodes, "--setup", "true"), saves)
     (tmp_path / "ready").read_text()  # archsweep is running
     job.send_signal(signal.SIGTERM)
     assert job.wait(300) == 143
@@ -469,7 +548,7 @@ def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(slurm, launch, 
 
 
 def test_a_cluster_that_does_not_come_up_fails_the_slurm_job(slurm, launch, tmp_path):
-    script = launch("slurm", *ENOUGH["slurm"], "--setup", "srun() { true; }")
+    script = launch("slurm", *ENOUGH["slurm"], "--nodes", "2", "--setup", "srun() { true; }")
     job = slurm(script, "true")
     _, errors = job.communicate(timeout=300)
     assert job.returncode == 1
@@ -498,6 +577,7 @@ def test_submit_without_the_program_is_refused(launch, tmp_path, monkeypatch):
 def test_trials_that_take_a_gpu_where_there_are_any_fill_the_gpus_of_a_node(launch):
     auto = ["--set", "resources.gpus=auto", "--set", "resources.cpus=2", "--time", "1:00:00"]
     with_gpus = launch("slurm", *auto, "--gpus-per-node", "4")
+    assert "CUDA_VISIBLE_DEVICES" in with_gpus  # of a part of the node
     assert "at most 4 trials of 2 CPUs and 0 GPUs, and one GPU where there are any; 4 at a time on a node" in with_gpus
     assert "#SBATCH --gpus-per-node=4" in with_gpus
     without = launch("slurm", *auto, "--cpus-per-node", "8")
