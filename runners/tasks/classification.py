@@ -4,11 +4,12 @@ Loss: cross-entropy with label smoothing, or on the soft labels that mixup and c
 itself); where configured, plus the cosine regulariser on the attention maps of the same forward pass. Metrics: `top1`
 and `top5` in %, `loss` the plain cross-entropy in nats, whatever the training loss is. `top5` is left out where there
 are five classes or fewer. timm's evaluator counts in int64 and sums in float64, so a smaller last batch is weighted
-correctly.
+correctly. Further metrics are those of `metrics/classification.py`; they count the same top prediction.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, get_args
@@ -27,6 +28,8 @@ from runners.data import Batch, DataInfo
 from runners.data.evaluation_crop import CropMode, EvaluationCrop
 from runners.data.random_streams import global_streams
 from runners.tasks.image_network import ImageNetwork
+from runners.tasks.metrics.classification import classification_metrics, undefined_because
+from runners.tasks.metrics.predictions import CollectedPredictions
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
 from search_space.schema.task import ClassificationSpec, TaskSpec
@@ -54,7 +57,8 @@ class Classification(ImageNetwork):
             else None
         )
         self._is_shared = False
-        self._has_top5 = info.num_classes > 5
+        self._num_classes = info.num_classes
+        self._remarks: list[str] = []
         criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
         self._regulariser = train.cosine_regulariser
         self._logits_by: Callable[[Tensor], Tensor] | None = None
@@ -176,7 +180,7 @@ class Classification(ImageNetwork):
         self._logits_by = forward
 
     def remarks(self) -> list[str]:
-        return []
+        return self._remarks
 
     def after_update(self, num_updates: int) -> None:
         self._task.update_ema(step=num_updates)
@@ -222,17 +226,25 @@ class Classification(ImageNetwork):
         was_training = model.training
         model.eval()
         evaluator = self._task.create_evaluator()
+        collected = CollectedPredictions(self._num_classes)
         logits_of = _logits_of(model, flips)
         with autocast:
             for images, labels in batches:
                 logits = logits_of(images)
+                best = _best(logits)
                 evaluator.update(logits, labels)
+                collected.add(logits, best, labels)
                 if correct is not None:
-                    correct.append(_is_right(logits, labels))
+                    correct.append(best.eq(labels))
         model.train(was_training)
         found = evaluator.compute(distributed=self._is_shared)
-        names = ("top1", "top5", "loss") if self._has_top5 else ("top1", "loss")
-        return {name: float(found[name]) for name in names}
+        names = ("top1", "top5", "loss") if self._num_classes > 5 else ("top1", "loss")
+        counted = {name: float(found[name]) for name in names}
+        predictions = collected.of_all_processes(is_shared=self._is_shared)
+        if not math.isfinite(counted["loss"]):
+            return counted  # diverged: there are no probabilities
+        self._remarks = undefined_because(predictions)
+        return counted | classification_metrics(predictions)
 
 
 class MeasuredClassification:
@@ -286,14 +298,9 @@ def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
     return EvaluationCrop(size, crop_pct, mode)  # pyright: ignore[reportArgumentType]
 
 
-def _is_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which images the evaluator counts as right at top-1, (B,) bool."""
-    return _best(logits).eq(labels)
-
-
 def _best(logits: Tensor) -> Tensor:
-    """Class with the largest logit, (B,). By the evaluator's `topk`, because an argmax may choose another class among
-    equal logits, which are common in half precision."""
+    """Class with the largest logit, (B,). By the `topk` with which the evaluator counts top-1, because an argmax may
+    choose another class among equal logits, which are common in half precision."""
     return logits.float().topk(min(5, logits.shape[-1]), dim=-1).indices[:, 0]
 
 

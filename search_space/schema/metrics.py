@@ -31,6 +31,11 @@ METRICS: dict[str, Metric] = {
         Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100), True),
         Metric("top5", "%", "maximize", 2, "share of test images with their class in the top five", (0, 100), True),
         Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test split"),
+        # Classification, from the predictions for all test images.
+        Metric("balanced_accuracy", "%", "maximize", 2, "recall of a class, mean over the test split's", (0, 100)),
+        Metric("macro_f1", "%", "maximize", 2, "F1 of a class, mean over those labelled or predicted", (0, 100)),
+        Metric("auroc", "%", "maximize", 2, "area under the ROC curve of a class against the rest, mean", (0, 100)),
+        Metric("ece", "%", "minimize", 2, "calibration error of the top prediction, 15 bins of equal width", (0, 100)),
         # Segmentation, from one confusion matrix over all pixels of the test images.
         Metric("miou", "%", "maximize", 2, "intersection over union of a class's pixels, mean over classes", (0, 100)),
         Metric("macc", "%", "maximize", 2, "share of a class's pixels that are found, mean over classes", (0, 100)),

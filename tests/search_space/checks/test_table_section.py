@@ -6,6 +6,7 @@ import pytest
 
 from search_space import SpecError, load_sweep_text
 from search_space.schema.sweep import Sweep
+from search_space.schema.trial import ClassificationSpec
 from search_space.settings.table_columns import COLUMNS, sort_key
 from search_space.variants.variant import variants
 
@@ -78,7 +79,8 @@ def test_the_hint_names_the_closest_and_all_legal_columns():
         loaded("{columns: [variant, detla]}")
     (problem,) = caught.value.problems
     known, _, rest = problem.hint.partition(".  ")
-    assert known == "known: " + ", ".join(sorted({*COLUMNS, "fast", "arch.depth", "train.lr", "top1", "top5", "loss"}))
+    legal = {*COLUMNS, "fast", "arch.depth", "train.lr", *ClassificationSpec.metrics}
+    assert known == "known: " + ", ".join(sorted(legal))
     assert rest == "Did you mean 'delta'?\nalso any path of the settings, such as train.lr"
 
 
