@@ -15,6 +15,7 @@ from typing import Literal
 from results.stats.numbers import level_percent
 from results.store.records import Retuned, TrialRecord
 from results.table.table import AblationTable
+from search_space.settings.table_columns import of_metric
 
 __all__ = ["DELTA", "PLUS_MINUS", "Sentence", "accuracy_error", "caption", "interval_name", "significance_stars"]
 
@@ -51,7 +52,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
     """
     is_shown = _EVERYTHING if shown is None else shown
     ranks = table.metric.name in is_shown and any(row.verdict in ("better", "worse") for row in table.rows)
-    compares = ranks or any(name in is_shown for name in _COMPARING)
+    compares = ranks or any(name in is_shown for name in _COMPARING) or any(map(of_metric, shown or ()))
     return (
         Sentence(_means(table)),
         *map(Sentence, _data(table)),

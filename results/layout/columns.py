@@ -21,7 +21,7 @@ from results.table.comparison import emphasis
 from results.table.table import AblationTable, Row
 from search_space.schema.metrics import METRICS, Metric
 from search_space.settings.paths import is_path
-from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, component_column
+from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, component_column, of_metric
 
 __all__ = ["DOWN", "UP", "Column", "decimals_of", "default_columns", "named_column"]
 
@@ -76,6 +76,10 @@ def named_column(table: AblationTable, name: str) -> Column:
         found = _fixed_column(table, name)
     elif name == table.metric.name:
         found = _metric_column(table, table.metric)
+    elif (parts := of_metric(name)) is not None:
+        if parts[1] == table.metric.name:
+            return named_column(table, parts[0])
+        found = _difference_of(table, name, *parts)
     elif is_path(name):
         found = _path_column(table, name)
     elif (component := name.removeprefix(component_column(""))) in table.components:
@@ -87,9 +91,7 @@ def named_column(table: AblationTable, name: str) -> Column:
             is_name=True,
         )
     else:
-        known = METRICS.get(name) or METRICS.get(name.removeprefix("val_"))
-        measured = replace(known, name=name) if known else Metric(name, "", None, 4, "")
-        found = _other_metric(table, measured)
+        found = _other_metric(table, _metric_named(name))
     order = "delta" if found.name == "interval" else "path" if is_path(found.name) else found.name
     if found.name != table.metric.name and found.drop_priority == 0 and order in _DROP_ORDER:
         found = replace(found, drop_priority=1 + _DROP_ORDER.index(order))
@@ -185,6 +187,33 @@ def _other_metric(table: AblationTable, metric: Metric) -> Column:
     return Column(metric.name, title, "right", found, _arrow(metric), 1 + _DROP_ORDER.index("probe"))
 
 
+def _metric_named(name: str) -> Metric:
+    known = METRICS.get(name) or METRICS.get(name.removeprefix("val_"))
+    return replace(known, name=name) if known else Metric(name, "", None, 4, "")
+
+
+def _difference_of(table: AblationTable, name: str, column: str, other: str) -> Column:
+    """Column `column` of the differences of another metric than the table's: no test, so no stars and no verdict."""
+    metric = _metric_named(other)
+    decimals, alpha = decimals_of(table, metric), table.analysis.alpha
+    has_own_interval = f"interval:{other}" in table.format.columns
+
+    def cell(row: Row) -> Cell:
+        delta = row.other_deltas.get(other)
+        bare = replace(row, delta=delta, p_corrected=None, verdict=None)
+        if column == "delta":
+            return cells.difference(bare, decimals, alpha, with_interval=not has_own_interval)
+        if column == "interval":
+            return cells.interval(bare, decimals, alpha)
+        return cells.number(delta.std if delta else None, decimals)
+
+    titles = {"delta": f"{DELTA} {other}", "interval": f"interval of {DELTA} {other}"}
+    title = titles.get(column, f"SD {DELTA} {other}")
+    marked = column == "interval" or (column == "delta" and not has_own_interval)
+    mark = _arrow(metric) * (column == "delta") + _interval_mark(table, other) * marked
+    return Column(name, title, "right", _cells(table, cell), mark, 1 + _DROP_ORDER.index("probe"))
+
+
 def _arrow(metric: Metric) -> str:
     return {"maximize": f" {UP}", "minimize": f" {DOWN}"}.get(metric.direction or "", "")
 
@@ -201,8 +230,10 @@ def _mean(table: AblationTable, row: Row, metric: Metric, mark: Emphasis = "") -
     return cells.mean_and_std(summary, digits, mark=mark, any_std_shows=bool(table.format.digits))
 
 
-def _interval_mark(table: AblationTable) -> str:
-    has_interval = any(row.delta is not None and row.delta.low is not None for row in table.rows)
+def _interval_mark(table: AblationTable, other: str = "") -> str:
+    """What the intervals of the differences are; of the table's metric, or of another one."""
+    deltas = [row.other_deltas.get(other) if other else row.delta for row in table.rows]
+    has_interval = any(delta is not None and delta.low is not None for delta in deltas)
     if not has_interval:
         return ""
     return f" [{level_percent(table.analysis.alpha)}% CI over seeds, {table.analysis.interval}]"

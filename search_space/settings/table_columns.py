@@ -1,7 +1,8 @@
 """Names of the columns of a table, and the check of a `table` section or of the options of `archsweep table`.
 
-A column is one of `COLUMNS`, a metric, a component, or any path of the settings (`arch.depth`). The names are those of
-the CSV where it has them. The check needs no results, so a sweep with a wrong name is refused before it trains.
+A column is one of `COLUMNS`, a metric, a component, or any path of the settings (`arch.depth`); `delta:macro_f1` is the
+difference of a further metric. The names are those of the CSV where it has them. The check needs no results, so a sweep
+with a wrong name is refused before it trains.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = [
     "ChosenTable",
     "component_column",
     "is_left_out",
+    "of_metric",
     "sort_key",
     "table_issues",
 ]
@@ -57,6 +59,7 @@ _NOT_BY_DEFAULT = (
     *("variant_id", "status", "study", "interval", "p", "p_corrected", "p_equivalence"),
     *("p_equivalence_corrected", "delta_test_error"),
 )
+_OF_A_METRIC = ("delta", "interval", "delta_std")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+/-]*")
 _COMPONENT = "component."
 _ROOTS = ("arch.", "task.", "train.")
@@ -83,6 +86,16 @@ class ChosenTable(Protocol):
 def component_column(name: str) -> str:
     """Name of a component's column where another column has the component's own name."""
     return _COMPONENT + name
+
+
+def of_metric(name: str) -> tuple[str, str] | None:
+    """Column and metric of a name such as `delta:macro_f1`; None for other names.
+
+    >>> of_metric("delta:macro_f1")
+    ('delta', 'macro_f1')
+    """
+    column, separator, metric = name.partition(":")
+    return (column, metric) if separator and column in _OF_A_METRIC else None
 
 
 def sort_key(text: str) -> tuple[str, str]:
@@ -112,6 +125,10 @@ def table_issues(
     def unknown(name: str) -> str | None:
         """The hint for an unknown column; None for a known one."""
         bare = name.removeprefix(_COMPONENT)
+        if (parts := of_metric(name)) is not None:
+            ranked = [metric for metric in sorted(legal_metrics) if _has_direction(metric)]
+            named = [metric for metric in metrics if metric in ranked]
+            return None if parts[1] in ranked else f"{parts[0]}:METRIC. {did_you_mean(parts[1], named)}"
         if name in listed or name in legal_metrics or is_path(name) or (bare != name and bare in components):
             return None
         if name.startswith(_ROOTS) or any(known.endswith(f".{name}") for known in known_paths()):
@@ -148,6 +165,11 @@ def table_issues(
         yield Issue(("label",), f"not a label that LaTeX takes: {chosen.label!r}", hint)
 
 
+def _has_direction(metric: str) -> bool:
+    known = METRICS.get(metric.removeprefix("val_"))
+    return known is not None and known.direction is not None
+
+
 def _renamed(chosen: ChosenTable, unknown: Callable[[str], str | None]) -> Iterator[Issue]:
     taken: dict[str, str] = {}
     for name, text in chosen.rename.items():
@@ -167,7 +189,7 @@ def is_left_out(name: str, columns: Collection[str]) -> bool:
     """Whether a table with these columns (none: those by default) never has the column."""
     if columns:
         return name not in columns
-    return name in _NOT_BY_DEFAULT or is_path(name)
+    return name in _NOT_BY_DEFAULT or is_path(name) or of_metric(name) is not None
 
 
 def _digits(chosen: ChosenTable, metrics: Collection[str], listed: Collection[str]) -> Iterator[Issue]:

@@ -46,6 +46,24 @@ def test_every_column_may_be_chosen(name):
     )
 
 
+def test_differences_of_further_metrics_are_columns():
+    chosen = "{columns: [variant, 'delta:macro_f1', 'interval:macro_f1', 'delta_std:loss'], sort: 'delta:macro_f1:asc'}"
+    assert loaded(chosen).table.columns[1] == "delta:macro_f1"
+    assert sort_key("delta:macro_f1:asc") == ("delta:macro_f1", "asc")
+    assert sort_key("delta:macro_f1") == ("delta:macro_f1", "")
+
+
+@pytest.mark.parametrize("name", ["delta:macro_f", "delta:similar_blocks", "p:macro_f1", "delta:"])
+def test_only_metrics_with_a_direction_have_differences(name):
+    """Nor has a further metric a test."""
+    assert ("table.columns[1]", f"unknown column {name!r}") in problems(f"{{columns: [variant, '{name}']}}")
+
+
+def test_a_difference_that_is_no_column_is_not_renamed():
+    found = problems("{rename: {'delta:macro_f1': A}}")
+    assert found == [("table.rename.delta:macro_f1", "'delta:macro_f1' is no column of the table")]
+
+
 def test_digits_of_single_metrics():
     assert loaded("{digits: {'*': 1, loss: 3, params_m: 2, delta: 2}}").table.digits == {
         "*": 1,
