@@ -20,7 +20,8 @@ seeds on the fixed test set: `interval` says whether each by itself or all at on
 against the margin. `p_sign_flip` (from 6 seeds; from 17 on of 20,000 random patterns) and the percentile bootstrap
 (from 10) need no normal distribution and are listed beside; no verdict depends on them. `_test_error` is the standard
 error that a test set of `test_images` gives an accuracy, `_delta_test_error` the one that it gives the difference,
-paired over its images, for these trained models. `_change` is relative to the baseline: 0.1 is 10 % more.
+paired over its images, for these trained models. `_majority` is what always predicting the most frequent class of the
+training split gives, where there is one dataset. `_change` is relative to the baseline: 0.1 is 10 % more.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from results.layout.caption import accuracy_error
+from results.layout.majority import majority_line
 from results.layout.row_order import in_order
 from results.layout.setting_values import written_value
 from results.markup.csv_cells import csv_line, csv_value
@@ -96,6 +98,7 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
 
 def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
     metric = table.metric.name
+    line = majority_line(table, metric)
     published = dict.fromkeys([metric, *sorted(name for row in table.rows for p in row.published for name in p.values)])
     return {
         "variant": lambda row: row.name,
@@ -132,6 +135,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         "test_images": lambda row: table.num_test_images,
         f"{metric}_test_error": lambda row: _test_error(row, table),
         **({f"{metric}_delta_test_error": lambda row: row.image_error} if _has_predictions(table) else {}),
+        **({} if line is None else {f"{metric}_majority": lambda row: line}),
         **{f"published_{name}": _published(name) for name in published},
         "published_source": lambda row: "; ".join(there.source for there in row.published),
         "params_m": lambda row: row.params_m,

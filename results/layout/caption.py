@@ -125,7 +125,7 @@ def _data(table: AblationTable) -> Iterable[str]:
         unit = "texts" if each.labelled == "texts" else "images"
         labels = f"of {each.num_classes} classes" if each.num_classes else "with a number each"
         text = f"Data{name}: {', '.join(most)} and {last} {unit} {labels}"
-        if each.majority is not None:
+        if each.majority is not None and each.majority_class is None:  # else a footnote states that of the training
             text += f"; the most frequent class is {100 * each.majority:.1f} % of the test {each.labelled}"
         yield f"{text}."
         for note in each.notes:

@@ -14,6 +14,7 @@ from results.layout import cells
 from results.layout.caption import DELTA
 from results.layout.cells import Cell, Emphasis
 from results.layout.footnotes import sources
+from results.layout.majority import SECTION, is_not_above
 from results.layout.setting_values import value_in_row
 from results.stats.numbers import fixed, level_percent, shared_decimals, signed_percent
 from results.stats.verdicts import TESTED
@@ -227,7 +228,8 @@ def _path_column(table: AblationTable, path: str) -> Column:
 
 def _mean(table: AblationTable, row: Row, metric: Metric, mark: Emphasis = "") -> Cell:
     summary, digits = row.metrics.get(metric.name), decimals_of(table, metric)
-    return cells.mean_and_std(summary, digits, mark=mark, any_std_shows=bool(table.format.digits))
+    found = cells.mean_and_std(summary, digits, mark=mark, any_std_shows=bool(table.format.digits))
+    return replace(found, spread=f"{found.spread} {SECTION}") if is_not_above(table, summary, metric.name) else found
 
 
 def _interval_mark(table: AblationTable, other: str = "") -> str:

@@ -15,6 +15,7 @@ from results.layout.cells import Cell
 from results.layout.columns import Column, default_columns, named_column
 from results.layout.footnotes import footnotes
 from results.layout.format_notes import format_sentences
+from results.layout.majority import majority_notes
 from results.layout.row_order import in_order, order_text
 from results.table.table import AblationTable, Row, Study
 
@@ -76,7 +77,10 @@ def table_layout(table: AblationTable, *, hidden: Collection[str] = ()) -> Layou
         columns=columns,
         groups=_groups(table),
         caption=(*caption(table, shown), *format_sentences(table, columns)),
-        footnotes=footnotes(table, shown, order=order_text(table)),
+        footnotes=(
+            *footnotes(table, shown, order=order_text(table)),
+            *majority_notes(table, [column.name for column in columns]),
+        ),
         has_caption=table.format.caption is not None,
         label=table.format.label or "",
     )
