@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from results.layout.caption import accuracy_error
+from results.layout.columns import of_every_class
 from results.layout.majority import majority_line
 from results.layout.row_order import in_order
 from results.layout.setting_values import written_value
@@ -59,7 +60,7 @@ def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> 
     names: list[str] = []
     further: dict[str, Callable[[Row], Any]] = {}
     every = {**every, **_other_deltas(table)}
-    for chosen in table.csv_columns:
+    for chosen in of_every_class(table, table.csv_columns):
         if is_path(chosen):
             further[chosen] = functools.partial(written_value, table, path=chosen)
             names.append(chosen)

@@ -6,7 +6,7 @@ column, also one that no default table has; `default_columns` are those of a tab
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,11 +20,11 @@ from results.stats.numbers import fixed, level_percent, shared_decimals, signed_
 from results.stats.verdicts import TESTED
 from results.table.comparison import emphasis
 from results.table.table import AblationTable, Row
-from search_space.schema.metrics import METRICS, Metric
+from search_space.schema.metrics import METRICS, OF_A_CLASS, Metric, metric_named
 from search_space.settings.paths import is_path
 from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, component_column, of_metric
 
-__all__ = ["DOWN", "UP", "Column", "decimals_of", "default_columns", "named_column"]
+__all__ = ["DOWN", "UP", "Column", "decimals_of", "default_columns", "named_column", "of_every_class"]
 
 UP, DOWN = "\u2191", "\u2193"
 _COST_TITLES = {"params_m": ("params (M)", 1, 4), "gmacs": ("GMACs", 1, 5), "train_seconds": ("train (s)", 0, 1)}
@@ -99,6 +99,18 @@ def named_column(table: AblationTable, name: str) -> Column:
     renamed = table.format.rename
     title = renamed.get(found.name, renamed.get(found.name.removeprefix(component_column("")), found.title))
     return replace(found, title=title)
+
+
+def of_every_class(table: AblationTable, names: Iterable[str]) -> tuple[str, ...]:
+    """The names of columns, with `accuracy/*` (and `delta:accuracy/*`) as those of every class that was measured."""
+    metrics = dict.fromkeys(name for row in table.rows for record in row.records for name in record.metrics)
+    classes = [name for name in metrics if name.startswith(OF_A_CLASS)]
+    every = f"{OF_A_CLASS}*"
+    return tuple(
+        found
+        for name in names
+        for found in ([name.removesuffix(every) + each for each in classes] if name.endswith(every) else [name])
+    )
 
 
 def decimals_of(table: AblationTable, metric: Metric) -> int:
@@ -189,8 +201,7 @@ def _other_metric(table: AblationTable, metric: Metric) -> Column:
 
 
 def _metric_named(name: str) -> Metric:
-    known = METRICS.get(name) or METRICS.get(name.removeprefix("val_"))
-    return replace(known, name=name) if known else Metric(name, "", None, 4, "")
+    return metric_named(name) or Metric(name, "", None, 4, "")
 
 
 def _difference_of(table: AblationTable, name: str, column: str, other: str) -> Column:

@@ -17,7 +17,7 @@ from results.store.records import PublishedRow, TrialRecord
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import SpecError
-from search_space.schema.metrics import METRICS, direction_of
+from search_space.schema.metrics import direction_of, metric_named
 from search_space.settings.table_columns import of_metric
 
 __all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "seeds_marks", "sources"]
@@ -226,7 +226,7 @@ def _not_measured(table: AblationTable, shown: Collection[str] | None) -> Iterab
     names = [parts[1] if (parts := of_metric(name)) is not None else name for name in shown or ()]
     done = [r for row in table.rows for r in row.records if r.status == "completed"]
     for name in dict.fromkeys(names):
-        if name == table.metric.name or name.removeprefix("val_") not in METRICS:
+        if name == table.metric.name or metric_named(name) is None:
             continue
         lacking = sum(name not in record.metrics for record in done)
         if lacking:

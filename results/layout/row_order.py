@@ -11,7 +11,7 @@ from dataclasses import replace
 from results.layout.cells import Cell
 from results.layout.columns import named_column
 from results.table.table import AblationTable, Row
-from search_space.schema.metrics import METRICS
+from search_space.schema.metrics import metric_named
 from search_space.settings.table_columns import of_metric, sort_key
 
 __all__ = ["in_order", "order_text"]
@@ -54,7 +54,7 @@ def _is_descending(table: AblationTable) -> bool:
     if direction:
         return direction == "desc"
     _, other = of_metric(column) or ("", column)
-    metric = table.metric if column == "delta" else METRICS.get(other.removeprefix("val_"))
+    metric = table.metric if column == "delta" else metric_named(other)
     return metric is not None and metric.direction == "maximize"
 
 

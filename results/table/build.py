@@ -19,7 +19,7 @@ from results.table.published import belongs_to
 from results.table.selection import check_selection, selected_metrics
 from results.table.table import AblationTable, DroppedVariant, Row
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
-from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of
+from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of, metric_named
 
 __all__ = ["ablation_table", "metric_of", "planned_trials", "selection_metric"]
 
@@ -220,7 +220,8 @@ def _row(
 
 
 def _is_ranked(name: str) -> bool:
-    return name.removeprefix("val_") in RANKED
+    known = metric_named(name)
+    return known is not None and known.direction is not None
 
 
 def _values(records: Iterable[TrialRecord], metric: str) -> dict[int, float]:

@@ -18,7 +18,7 @@ from results.stats.t_distributions import t_critical
 from results.stats.verdicts import TESTED, Judgement, Verdict, judge
 from results.store.records import Analysis, TrialRecord
 from results.table.table import Row
-from search_space.schema.metrics import METRICS, Metric
+from search_space.schema.metrics import Metric, metric_named
 
 __all__ = ["COSTS", "budgets", "emphasis", "with_comparisons"]
 
@@ -46,7 +46,9 @@ def with_comparisons(
             intervals |= _simultaneous(arms, baseline, metric, analysis)
             for other in dict.fromkeys(name for row in arms for name in row.other_deltas):
                 measured = [replace(row, delta=row.other_deltas.get(other)) for row in arms]
-                wider = _simultaneous(measured, baseline, _named(other), analysis)
+                known = metric_named(other)
+                assert known is not None, "a difference of no metric"
+                wider = _simultaneous(measured, baseline, known, analysis)
                 for key, delta in wider.items():
                     others[key][other] = delta
     return tuple(
@@ -79,10 +81,6 @@ def emphasis(rows: Sequence[Row], metric: Metric) -> dict[str, Literal["bold", "
 
 
 _NOTHING = Judgement()
-
-
-def _named(name: str) -> Metric:
-    return replace(METRICS[name.removeprefix("val_")], name=name)
 
 
 def _judged(

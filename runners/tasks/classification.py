@@ -28,7 +28,7 @@ from runners.data import Batch, DataInfo
 from runners.data.evaluation_crop import CropMode, EvaluationCrop
 from runners.data.random_streams import global_streams
 from runners.tasks.image_network import ImageNetwork
-from runners.tasks.metrics.classification import classification_metrics, undefined_because
+from runners.tasks.metrics.classification import class_accuracy, classification_metrics, undefined_because
 from runners.tasks.metrics.predictions import CollectedPredictions
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
@@ -58,6 +58,7 @@ class Classification(ImageNetwork):
         )
         self._is_shared = False
         self._num_classes = info.num_classes
+        self._class_names = info.class_names
         self._remarks: list[str] = []
         criterion = {"smoothing": train.smoothing, "soft_targets": mixes}
         self._regulariser = train.cosine_regulariser
@@ -217,10 +218,12 @@ class Classification(ImageNetwork):
         *,
         flips: bool = False,
         correct: list[Tensor] | None = None,
+        by_class: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Metrics of a model in the place of `evaluated_model`.
 
         Args:
+            by_class: receives the accuracy of every class.
             flips: measure the mean of the logits of every image and its mirror image.
         """
         was_training = model.training
@@ -244,11 +247,13 @@ class Classification(ImageNetwork):
         if not math.isfinite(counted["loss"]):
             return counted  # diverged: there are no probabilities
         self._remarks = undefined_because(predictions)
+        if by_class is not None:
+            by_class |= class_accuracy(predictions, self._class_names)
         return counted | classification_metrics(predictions)
 
 
 class MeasuredClassification:
-    """A classifier under the evaluation-only options of one trial (`MeasuredModel`, `DrawnModel`)."""
+    """A classifier under the evaluation-only options of a trial (`MeasuredModel`, `MeasuredByClass`, `DrawnModel`)."""
 
     draws: Kind = "one_class"
     ignored = -1
@@ -256,6 +261,7 @@ class MeasuredClassification:
 
     def __init__(self, task: Classification, spec: TaskSpec) -> None:
         assert isinstance(spec, ClassificationSpec)
+        self.class_accuracy: dict[str, float] = {}
         self._task = task
         self._flips = spec.tta == "hflip"
         self._size = None if spec.test_img_size is None else as_pair(spec.test_img_size)
@@ -271,7 +277,9 @@ class MeasuredClassification:
     def metrics(
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
-        return self._task.metrics_of(self.encoder, batches, autocast, flips=self._flips, correct=correct)
+        self.class_accuracy = {}
+        kept = {"correct": correct, "by_class": self.class_accuracy}
+        return self._task.metrics_of(self.encoder, batches, autocast, flips=self._flips, **kept)
 
     def drawn(
         self, inputs: Tensor, targets: Tensor, autocast: AbstractContextManager

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["COST_NAMES", "METRICS", "RANKED", "Direction", "Metric", "direction_of"]
+__all__ = ["COST_NAMES", "METRICS", "OF_A_CLASS", "RANKED", "Direction", "Metric", "direction_of", "metric_named"]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -112,8 +112,25 @@ METRICS: dict[str, Metric] = {
 RANKED = tuple(name for name, metric in METRICS.items() if metric.direction is not None)
 """Metrics with a direction, for the ranking of a table and as objectives of a search."""
 
+OF_A_CLASS = "accuracy/"
+"""Prefix of the accuracy of one class, which is measured after the last epoch: `accuracy/cat`."""
+
 COST_NAMES = ("gmacs", "params_m")
 """Costs of a variant that are known before training, for requirements and as objectives of a search."""
+
+
+def metric_named(name: str) -> Metric | None:
+    """Definition of a measured name: a metric, one of the validation split (`val_top1`), or of a class
+    (`accuracy/cat`); None for others.
+
+    >>> metric_named("val_top1").unit, metric_named("accuracy/cat").name
+    ('%', 'accuracy/cat')
+    """
+    if name.startswith(OF_A_CLASS) and name != OF_A_CLASS:
+        meaning = "share of the class's test images whose top prediction is correct"
+        return Metric(name, "%", "maximize", 2, meaning, (0, 100))
+    known = METRICS.get(name) or METRICS.get(name.removeprefix("val_"))
+    return None if known is None else replace(known, name=name)
 
 
 def direction_of(name: str) -> Direction:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from search_space.parsing.errors import did_you_mean
-from search_space.schema.metrics import METRICS
+from search_space.schema.metrics import METRICS, OF_A_CLASS, metric_named
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import is_path, known_paths, path_hint
 
@@ -122,13 +122,21 @@ def table_issues(
     """
     listed = {*COLUMNS, *metrics, *components, *paths}
 
+    def is_class(name: str) -> bool:
+        """Whether it may be the accuracy of a class; which there are is known once there are results."""
+        is_one = name.startswith(OF_A_CLASS) and name != OF_A_CLASS
+        return is_one and (legal_metrics is LEGAL_METRICS or name == f"{OF_A_CLASS}*")
+
     def unknown(name: str) -> str | None:
         """The hint for an unknown column; None for a known one."""
         bare = name.removeprefix(_COMPONENT)
         if (parts := of_metric(name)) is not None:
             ranked = [metric for metric in sorted(legal_metrics) if _has_direction(metric)]
-            named = [metric for metric in metrics if metric in ranked]
-            return None if parts[1] in ranked else f"{parts[0]}:METRIC. {did_you_mean(parts[1], named)}"
+            if parts[1] in ranked or is_class(parts[1]):
+                return None
+            return f"{parts[0]}:METRIC. {did_you_mean(parts[1], [each for each in metrics if each in ranked])}"
+        if is_class(name):
+            return None
         if name in listed or name in legal_metrics or is_path(name) or (bare != name and bare in components):
             return None
         if name.startswith(_ROOTS) or any(known.endswith(f".{name}") for known in known_paths()):
@@ -166,7 +174,7 @@ def table_issues(
 
 
 def _has_direction(metric: str) -> bool:
-    known = METRICS.get(metric.removeprefix("val_"))
+    known = metric_named(metric)
     return known is not None and known.direction is not None
 
 

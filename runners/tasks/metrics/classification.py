@@ -18,16 +18,28 @@ Shapes: N images, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 
 from runners.tasks.metrics.predictions import Predictions
+from search_space.schema.metrics import OF_A_CLASS
 
-__all__ = ["CLASSIFICATION_METRICS", "ClassificationMetric", "classification_metrics", "undefined_because"]
+__all__ = [
+    "CLASSIFICATION_METRICS",
+    "MOST_CLASSES",
+    "ClassificationMetric",
+    "class_accuracy",
+    "classification_metrics",
+    "undefined_because",
+]
 
+MOST_CLASSES = 100
+"""Classes up to which a record has the accuracy of each."""
+_UNFIT = re.compile(r"[,:@*=]|^\s|\s$|^$")
 _BINS = 15
 _SCORES_AT_ONCE = 2**22
 
@@ -55,6 +67,30 @@ def classification_metrics(predictions: Predictions) -> dict[str, float]:
         if predictions.logits is not None or not metric.needs_logits
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def class_accuracy(predictions: Predictions, names: Sequence[str]) -> dict[str, float]:
+    """`accuracy/CLASS` of every class that the split has: the share of its images that are right, in %.
+
+    Of more than 100 classes there is none. Names that a list of columns could not hold are replaced by numbers.
+
+    Args:
+        names: of the classes, by label; empty: numbers.
+    """
+    if predictions.num_classes > MOST_CLASSES:
+        return {}
+    right, labelled, _ = _counts(predictions)
+    is_fit = len({*names}) == predictions.num_classes and all(map(_is_fit, names))
+    shown = names if is_fit else [str(label) for label in range(predictions.num_classes)]
+    return {
+        f"{OF_A_CLASS}{name}": 100 * float(right[label] / labelled[label])
+        for label, name in enumerate(shown)
+        if labelled[label]
+    }
+
+
+def _is_fit(name: str) -> bool:
+    return name.isprintable() and _UNFIT.search(name) is None
 
 
 def undefined_because(predictions: Predictions) -> list[str]:

@@ -115,6 +115,31 @@ def test_a_metric_that_no_trial_has_is_an_empty_column(table):
     assert any("not measured in 9 of 9" in note for note in table_layout(made).footnotes)
 
 
+def test_every_class_is_a_column_of_its_own_and_none_by_default(plan, planned, record):
+    """In the order of the labels, which is that of the records."""
+    variants = [planned("baseline", is_baseline=True), planned("deep", changes={"arch.depth": 6})]
+    records = [
+        record(name, seed, 90.0, metrics={"top1": 90.0, "accuracy/zebra": 80.0 + seed + at, "accuracy/ant": 70.0})
+        for at, name in enumerate(("baseline", "deep"))
+        for seed in range(3)
+    ]
+    chosen = TableFormat(columns=("variant", "accuracy/*", "delta:accuracy/*"))
+    made = ablation_table(plan(*variants, table=chosen), records)
+    found = _cells(made)
+    assert list(found) == ["variant", "accuracy/zebra", "accuracy/ant", "delta:accuracy/zebra", "delta:accuracy/ant"]
+    assert found["accuracy/zebra"] == ["81.00 \u00b1 1.00", "82.00 \u00b1 1.00"]
+    assert found["delta:accuracy/zebra"][1].startswith("+1.00 [")
+    assert not {*_cells(ablation_table(plan(*variants), records))} & {*found} - {"variant"}
+    stream = io.StringIO(newline="")
+    EXPORTERS["csv"](ablation_table(plan(*variants), records), stream)
+    assert next(csv.DictReader(stream.getvalue().splitlines()))["accuracy/zebra_mean"] == "81.0"
+    stream = io.StringIO(newline="")
+    EXPORTERS["csv"](replace(made, csv_columns=("variant", "accuracy/*")), stream)
+    assert stream.getvalue().splitlines()[0] == (
+        "variant,accuracy/zebra_mean,accuracy/zebra_std,accuracy/ant_mean,accuracy/ant_std"
+    )
+
+
 def test_csv_has_the_differences_that_are_asked_for(table):
     def written(*columns: str) -> list[dict[str, str]]:
         stream = io.StringIO(newline="")

@@ -46,6 +46,12 @@ def test_every_column_may_be_chosen(name):
     )
 
 
+def test_the_accuracy_of_a_class_is_a_column_before_the_classes_are_known():
+    chosen = "{columns: [variant, accuracy/cat, 'delta:accuracy/*'], digits: {}}"
+    assert loaded(chosen).table.columns[1] == "accuracy/cat"
+    assert ("table.columns[1]", "unknown column 'accuracy/'") in problems("{columns: [variant, accuracy/]}")
+
+
 def test_differences_of_further_metrics_are_columns():
     chosen = "{columns: [variant, 'delta:macro_f1', 'interval:macro_f1', 'delta_std:loss'], sort: 'delta:macro_f1:asc'}"
     assert loaded(chosen).table.columns[1] == "delta:macro_f1"

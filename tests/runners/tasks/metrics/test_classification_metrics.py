@@ -9,7 +9,13 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from runners.tasks.metrics.classification import CLASSIFICATION_METRICS, classification_metrics, undefined_because
+from runners.tasks.metrics.classification import (
+    CLASSIFICATION_METRICS,
+    MOST_CLASSES,
+    class_accuracy,
+    classification_metrics,
+    undefined_because,
+)
 from runners.tasks.metrics.predictions import CollectedPredictions, Predictions
 from search_space.schema.metrics import METRICS
 from search_space.schema.trial import ClassificationSpec
@@ -111,6 +117,31 @@ def test_one_class_alone_leaves_auroc_out_and_says_so(num_classes):
     assert "auroc" not in found
     assert found["balanced_accuracy"] == pytest.approx(100 * (logits.argmax(axis=1) == 1).mean(), rel=1e-12)
     assert undefined_because(predictions) == ["auroc undefined: all test images are of one class"]
+
+
+def test_the_accuracy_of_every_class_that_the_split_has():
+    """Of the three classes a has 2 of 3 right, c 1 of 1, and b no image."""
+    predictions = Predictions(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2]), np.full(4, 0.5), 3)
+    found = class_accuracy(predictions, ("a", "b", "c"))
+    assert found == {"accuracy/a": pytest.approx(200 / 3), "accuracy/c": 100}
+    recalls = list(found.values())
+    assert np.mean(recalls) == pytest.approx(classification_metrics(predictions)["balanced_accuracy"])
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("a", "b"), ("a", "a", "b"), ("a", "b,c", "d"), ("a@ema", "b", "c"), ("\udcff", "b", "c")]
+)
+def test_classes_without_fit_names_have_numbers(names):
+    """Missing, equal, or such as would end a column in a list, name a selection, or not be text."""
+    predictions = Predictions(np.arange(3), np.arange(3), np.full(3, 0.5), 3)
+    assert list(class_accuracy(predictions, names)) == ["accuracy/0", "accuracy/1", "accuracy/2"]
+
+
+def test_many_classes_have_no_accuracy_each():
+    for num_classes, expected in ((MOST_CLASSES, MOST_CLASSES), (MOST_CLASSES + 1, 0)):
+        labels = np.arange(num_classes)
+        predictions = Predictions(labels, labels, np.full(num_classes, 0.5), num_classes)
+        assert len(class_accuracy(predictions, ())) == expected
 
 
 def test_no_image_has_no_metric():
