@@ -1,4 +1,4 @@
-"""The majority-class line, against scikit-learn on the predictions that it stands for, and as a plan keeps it."""
+"""The majority-class line, against scikit-learn on a constant prediction."""
 
 from __future__ import annotations
 
