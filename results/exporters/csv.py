@@ -12,14 +12,16 @@
 
 `exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
 `AblationTable.csv_columns` restricts it to what belongs to some columns of the other formats: `top1` is
-`top1_mean` and `top1_std`. Their digits, names and captions never change it; only the order of its rows is theirs.
+`top1_mean` and `top1_std`; `delta:macro_f1` adds `macro_f1_delta`, its bounds and `macro_f1_delta_pairs`. Their digits,
+names and captions never change it; only the order of its rows is theirs.
 An empty cell is a missing number. `_delta_low` and `_delta_high` bound the interval of level 1 - `alpha` over training
 seeds on the fixed test set: `interval` says whether each by itself or all at once. `p` is that of the paired t-test,
 `correction` names how `p_corrected` follows from it (`bh`: a q-value). `p_equivalence` is that of two one-sided t-tests
 against the margin. `p_sign_flip` (from 6 seeds; from 17 on of 20,000 random patterns) and the percentile bootstrap
 (from 10) need no normal distribution and are listed beside; no verdict depends on them. `_test_error` is the standard
 error that a test set of `test_images` gives an accuracy, `_delta_test_error` the one that it gives the difference,
-paired over its images, for these trained models. `_change` is relative to the baseline: 0.1 is 10 % more.
+paired over its images, for these trained models. `_majority` is what always predicting the most frequent class of the
+training split gives, where there is one dataset. `_change` is relative to the baseline: 0.1 is 10 % more.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from results.layout.caption import accuracy_error
+from results.layout.columns import of_every_class
+from results.layout.majority import majority_line
 from results.layout.row_order import in_order
 from results.layout.setting_values import written_value
 from results.markup.csv_cells import csv_line, csv_value
@@ -37,6 +41,7 @@ from results.stats.verdicts import TESTED
 from results.table.comparison import COSTS
 from results.table.table import AblationTable, Row
 from search_space.settings.paths import is_path
+from search_space.settings.table_columns import of_metric
 
 __all__ = ["columns", "values", "write"]
 
@@ -74,7 +79,8 @@ def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> 
     """The columns that belong to the chosen ones, in their order."""
     names: list[str] = []
     further: dict[str, Callable[[Row], Any]] = {}
-    for chosen in table.csv_columns:
+    every = {**every, **_other_deltas(table)}
+    for chosen in of_every_class(table, table.csv_columns):
         if is_path(chosen):
             further[chosen] = functools.partial(written_value, table, path=chosen)
             names.append(chosen)
@@ -87,16 +93,18 @@ def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> 
 def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Iterable[str]:
     metric = table.metric.name
     seeds = ("planned", "completed", "pruned", "failed", "infeasible", "missing")
+    column, metric = of_metric(chosen) or (chosen, metric)
     bounds = (f"{metric}_delta_low", f"{metric}_delta_high", "alpha", "interval")
-    match chosen:
+    match column:
         case "seeds":
             return (*(f"seeds_{name}" for name in seeds), "pruned_epochs")
         case "delta":
-            return (f"{metric}_delta", *bounds, "delta_pairs")
+            pairs = "delta_pairs" if metric == table.metric.name else f"{metric}_delta_pairs"
+            return (f"{metric}_delta", *bounds, pairs)
         case "interval":
             return bounds
         case "delta_std" | "delta_test_error":
-            return (f"{metric}_{chosen}",)
+            return (f"{metric}_{column}",)
         case "p_corrected":
             return ("p_corrected", "correction")
         case "verdict":
@@ -111,6 +119,7 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
 
 def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
     metric = table.metric.name
+    line = majority_line(table, metric)
     published = dict.fromkeys([metric, *sorted(name for row in table.rows for p in row.published for name in p.values)])
     return {
         "variant": lambda row: row.name,
@@ -147,6 +156,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         "test_images": lambda row: table.num_test_images,
         f"{metric}_test_error": lambda row: _test_error(row, table),
         **({f"{metric}_delta_test_error": lambda row: row.image_error} if _has_predictions(table) else {}),
+        **({} if line is None else {f"{metric}_majority": lambda row: line}),
         **{f"published_{name}": _published(name) for name in published},
         "published_source": lambda row: "; ".join(there.source for there in row.published),
         "params_m": lambda row: row.params_m,
@@ -158,6 +168,17 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **({"front": lambda row: row.front} if table.objectives else {}),
         **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
     }
+
+
+def _other_deltas(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
+    """Columns of the differences of further metrics, which are only in a CSV that asks for them."""
+    names = dict.fromkeys(name for row in table.rows for name in row.other_deltas)
+    fields = {"": "mean", "_low": "low", "_high": "high", "_std": "std", "_pairs": "num_pairs"}
+
+    def of(name: str, field: str) -> Callable[[Row], Any]:
+        return lambda row: getattr(row.other_deltas.get(name), field, None)
+
+    return {f"{name}_delta{suffix}": of(name, field) for name in names for suffix, field in fields.items()}
 
 
 def _component(name: str) -> Callable[[Row], Any]:

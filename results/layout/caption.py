@@ -15,6 +15,7 @@ from typing import Literal
 from results.stats.numbers import level_percent
 from results.store.records import CONTINUED_NOTE, Retuned, TrialRecord
 from results.table.table import AblationTable
+from search_space.settings.table_columns import of_metric
 
 __all__ = ["DELTA", "PLUS_MINUS", "Sentence", "accuracy_error", "caption", "interval_name", "significance_stars"]
 
@@ -51,7 +52,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
     """
     is_shown = _EVERYTHING if shown is None else shown
     ranks = table.metric.name in is_shown and any(row.verdict in ("better", "worse") for row in table.rows)
-    compares = ranks or any(name in is_shown for name in _COMPARING)
+    compares = ranks or any(name in is_shown for name in _COMPARING) or any(map(of_metric, shown or ()))
     return (
         Sentence(_means(table)),
         *map(Sentence, _data(table)),
@@ -126,7 +127,7 @@ def _data(table: AblationTable) -> Iterable[str]:
         unit = "texts" if each.labelled == "texts" else "images"
         labels = f"of {each.num_classes} classes" if each.num_classes else "with a number each"
         text = f"Data{name}: {', '.join(most)} and {last} {unit} {labels}"
-        if each.majority is not None:
+        if each.majority is not None and each.majority_class is None:  # else a footnote states that of the training
             text += f"; the most frequent class is {100 * each.majority:.1f} % of the test {each.labelled}"
         yield f"{text}."
         for note in each.notes:

@@ -6,7 +6,7 @@ column, also one that no default table has; `default_columns` are those of a tab
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,16 +14,17 @@ from results.layout import cells
 from results.layout.caption import DELTA
 from results.layout.cells import Cell, Emphasis
 from results.layout.footnotes import sources
+from results.layout.majority import SECTION, is_not_above
 from results.layout.setting_values import value_in_row
 from results.stats.numbers import fixed, level_percent, shared_decimals, signed_percent
 from results.stats.verdicts import TESTED
 from results.table.comparison import emphasis
 from results.table.table import AblationTable, Row
-from search_space.schema.metrics import METRICS, Metric
+from search_space.schema.metrics import METRICS, OF_A_CLASS, Metric, metric_named
 from search_space.settings.paths import is_path
-from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, component_column
+from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, component_column, of_metric
 
-__all__ = ["DOWN", "UP", "Column", "decimals_of", "default_columns", "named_column"]
+__all__ = ["DOWN", "UP", "Column", "decimals_of", "default_columns", "named_column", "of_every_class"]
 
 UP, DOWN = "\u2191", "\u2193"
 _COST_TITLES = {"params_m": ("params (M)", 1, 4), "gmacs": ("GMACs", 1, 5), "train_seconds": ("train (s)", 0, 1)}
@@ -76,6 +77,10 @@ def named_column(table: AblationTable, name: str) -> Column:
         found = _fixed_column(table, name)
     elif name == table.metric.name:
         found = _metric_column(table, table.metric)
+    elif (parts := of_metric(name)) is not None:
+        if parts[1] == table.metric.name:
+            return named_column(table, parts[0])
+        found = _difference_of(table, name, *parts)
     elif is_path(name):
         found = _path_column(table, name)
     elif (component := name.removeprefix(component_column(""))) in table.components:
@@ -87,15 +92,25 @@ def named_column(table: AblationTable, name: str) -> Column:
             is_name=True,
         )
     else:
-        known = METRICS.get(name) or METRICS.get(name.removeprefix("val_"))
-        measured = replace(known, name=name) if known else Metric(name, "", None, 4, "")
-        found = _other_metric(table, measured)
+        found = _other_metric(table, _metric_named(name))
     order = "delta" if found.name == "interval" else "path" if is_path(found.name) else found.name
     if found.name != table.metric.name and found.drop_priority == 0 and order in _DROP_ORDER:
         found = replace(found, drop_priority=1 + _DROP_ORDER.index(order))
     renamed = table.format.rename
     title = renamed.get(found.name, renamed.get(found.name.removeprefix(component_column("")), found.title))
     return replace(found, title=title)
+
+
+def of_every_class(table: AblationTable, names: Iterable[str]) -> tuple[str, ...]:
+    """The names of columns, with `accuracy/*` (and `delta:accuracy/*`) as those of every class that was measured."""
+    metrics = dict.fromkeys(name for row in table.rows for record in row.records for name in record.metrics)
+    classes = [name for name in metrics if name.startswith(OF_A_CLASS)]
+    every = f"{OF_A_CLASS}*"
+    return tuple(
+        found
+        for name in names
+        for found in ([name.removesuffix(every) + each for each in classes] if name.endswith(every) else [name])
+    )
 
 
 def decimals_of(table: AblationTable, metric: Metric) -> int:
@@ -186,6 +201,32 @@ def _other_metric(table: AblationTable, metric: Metric) -> Column:
     return Column(metric.name, title, "right", found, _arrow(metric), 1 + _DROP_ORDER.index("probe"))
 
 
+def _metric_named(name: str) -> Metric:
+    return metric_named(name) or Metric(name, "", None, 4, "")
+
+
+def _difference_of(table: AblationTable, name: str, column: str, other: str) -> Column:
+    """Column `column` of the differences of another metric than the table's: no test, so no stars and no verdict."""
+    metric = _metric_named(other)
+    decimals, alpha = decimals_of(table, metric), table.analysis.alpha
+    has_own_interval = f"interval:{other}" in table.format.columns
+
+    def cell(row: Row) -> Cell:
+        delta = row.other_deltas.get(other)
+        bare = replace(row, delta=delta, p_corrected=None, verdict=None)
+        if column == "delta":
+            return cells.difference(bare, decimals, alpha, with_interval=not has_own_interval)
+        if column == "interval":
+            return cells.interval(bare, decimals, alpha)
+        return cells.number(delta.std if delta else None, decimals)
+
+    titles = {"delta": f"{DELTA} {other}", "interval": f"interval of {DELTA} {other}"}
+    title = titles.get(column, f"SD {DELTA} {other}")
+    marked = column == "interval" or (column == "delta" and not has_own_interval)
+    mark = _arrow(metric) * (column == "delta") + _interval_mark(table, other) * marked
+    return Column(name, title, "right", _cells(table, cell), mark, 1 + _DROP_ORDER.index("probe"))
+
+
 def _arrow(metric: Metric) -> str:
     return {"maximize": f" {UP}", "minimize": f" {DOWN}"}.get(metric.direction or "", "")
 
@@ -199,11 +240,14 @@ def _path_column(table: AblationTable, path: str) -> Column:
 
 def _mean(table: AblationTable, row: Row, metric: Metric, mark: Emphasis = "") -> Cell:
     summary, digits = row.metrics.get(metric.name), decimals_of(table, metric)
-    return cells.mean_and_std(summary, digits, mark=mark, any_std_shows=bool(table.format.digits))
+    found = cells.mean_and_std(summary, digits, mark=mark, any_std_shows=bool(table.format.digits))
+    return replace(found, spread=f"{found.spread} {SECTION}") if is_not_above(table, summary, metric.name) else found
 
 
-def _interval_mark(table: AblationTable) -> str:
-    has_interval = any(row.delta is not None and row.delta.low is not None for row in table.rows)
+def _interval_mark(table: AblationTable, other: str = "") -> str:
+    """What the intervals of the differences are; of the table's metric, or of another one."""
+    deltas = [row.other_deltas.get(other) if other else row.delta for row in table.rows]
+    has_interval = any(delta is not None and delta.low is not None for delta in deltas)
     if not has_interval:
         return ""
     return f" [{level_percent(table.analysis.alpha)}% CI over seeds, {table.analysis.interval}]"

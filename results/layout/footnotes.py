@@ -17,7 +17,8 @@ from results.store.records import CONTINUED_NOTE, PublishedRow, TrialRecord
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import SpecError
-from search_space.schema.metrics import direction_of
+from search_space.schema.metrics import direction_of, metric_named
+from search_space.settings.table_columns import of_metric
 
 __all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "seeds_marks", "sources"]
 
@@ -47,6 +48,7 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *_interactions(table),
         *_noted(table),
         *_failures(table),
+        *_not_measured(table, shown),
         *_missing(table),
         *_taken_over(table),
         *(_published(table) if shown is None or "published" in shown else ()),
@@ -219,6 +221,21 @@ def _failures(table: AblationTable) -> Iterable[str]:
     count = table.without_metric
     if count:
         yield f"{count} completed {_plural(count, 'trial')} without a finite {table.metric.name}; outside every mean."
+
+
+def _not_measured(table: AblationTable, shown: Collection[str] | None) -> Iterable[str]:
+    """Chosen metrics that some completed trials lack."""
+    names = [parts[1] if (parts := of_metric(name)) is not None else name for name in shown or ()]
+    done = [r for row in table.rows for r in row.records if r.status == "completed"]
+    for name in dict.fromkeys(names):
+        if name == table.metric.name or metric_named(name) is None:
+            continue
+        lacking = sum(name not in record.metrics for record in done)
+        if lacking:
+            yield (
+                f"{name}: not measured in {lacking} of {len(done)} completed {_plural(len(done), 'trial')}, because it "
+                "is undefined there or the version that trained them had no such metric."
+            )
 
 
 def _missing(table: AblationTable) -> Iterable[str]:

@@ -1,7 +1,8 @@
-"""What a table says about its own format: which columns were renamed, and decimals beyond those of the data.
+"""What a table says about its own format: columns of further metrics, new names, more decimals than the data have.
 
-A reader must be able to trust a table whose columns a user chose. So a renamed column keeps its usual name in the
-caption, and more decimals than a metric has by default are stated, with what the test images resolve.
+Differences of further metrics are said to be without a test. A reader must be able to trust a table whose columns a
+user chose. So a renamed column keeps its usual name in the caption, and more decimals than a metric has by default are
+stated, with what the test images resolve.
 """
 
 from __future__ import annotations
@@ -10,18 +11,35 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from results.layout.caption import Sentence
+from results.layout.caption import DELTA, Sentence
 from results.layout.columns import Column, decimals_of, named_column
 from results.table.table import AblationTable
 from search_space.schema.metrics import METRICS
-from search_space.settings.table_columns import COLUMNS
+from search_space.settings.table_columns import COLUMNS, of_metric
 
 __all__ = ["format_sentences"]
 
 
 def format_sentences(table: AblationTable, columns: Sequence[Column]) -> tuple[Sentence, ...]:
     """Sentences about the format, the last of the caption; none for a table without a choice."""
-    return (*map(Sentence, _renamed(table, columns)), *map(Sentence, _digits(table, {each.name for each in columns})))
+    names = [column.name for column in columns]
+    return (
+        *map(Sentence, _other_deltas(table, names)),
+        *map(Sentence, _renamed(table, columns)),
+        *map(Sentence, _digits(table, names)),
+    )
+
+
+def _other_deltas(table: AblationTable, shown: Sequence[str]) -> Iterable[str]:
+    """What the differences of further metrics are, and that no claim rests on them."""
+    others = dict.fromkeys(parts[1] for name in shown if (parts := of_metric(name)) is not None)
+    if not any(name in row.other_deltas for name in others for row in table.rows):
+        return
+    claims = f"; verdicts, p-values and stars are of {table.metric.name} alone" if table.has_tests else ""
+    yield (
+        f"{DELTA} {', '.join(others)}: as {DELTA}, of that metric; no interval is corrected for the number of "
+        f"metrics{claims}."
+    )
 
 
 def _renamed(table: AblationTable, columns: Sequence[Column]) -> Iterable[str]:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from results.layout.cells import Cell
 from results.layout.columns import named_column
 from results.table.table import AblationTable, Row
-from search_space.schema.metrics import METRICS
-from search_space.settings.table_columns import sort_key
+from search_space.schema.metrics import metric_named
+from search_space.settings.table_columns import of_metric, sort_key
 
 __all__ = ["in_order", "order_text"]
 
@@ -53,7 +53,8 @@ def _is_descending(table: AblationTable) -> bool:
     column, direction = sort_key(table.format.sort or "")
     if direction:
         return direction == "desc"
-    metric = table.metric if column == "delta" else METRICS.get(column.removeprefix("val_"))
+    _, other = of_metric(column) or ("", column)
+    metric = table.metric if column == "delta" else metric_named(other)
     return metric is not None and metric.direction == "maximize"
 
 

@@ -12,9 +12,10 @@ from itertools import groupby
 
 from results.layout.caption import Sentence, caption
 from results.layout.cells import Cell
-from results.layout.columns import Column, default_columns, named_column
+from results.layout.columns import Column, default_columns, named_column, of_every_class
 from results.layout.footnotes import footnotes
 from results.layout.format_notes import format_sentences
+from results.layout.majority import majority_notes
 from results.layout.row_order import in_order, order_text
 from results.table.table import AblationTable, Row, Study
 
@@ -65,7 +66,7 @@ def table_layout(table: AblationTable, *, hidden: Collection[str] = ()) -> Layou
         hidden: columns that a medium has no room for, by name; what is said about them goes, too.
     """
     table = in_order(table)
-    chosen = table.format.columns
+    chosen = of_every_class(table, table.format.columns)
     columns = tuple(named_column(table, name) for name in chosen) if chosen else default_columns(table)
     columns = tuple(column for column in columns if column.name not in hidden)
     shown = frozenset(column.name for column in columns) if chosen or hidden else None
@@ -76,7 +77,10 @@ def table_layout(table: AblationTable, *, hidden: Collection[str] = ()) -> Layou
         columns=columns,
         groups=_groups(table),
         caption=(*caption(table, shown), *format_sentences(table, columns)),
-        footnotes=footnotes(table, shown, order=order_text(table)),
+        footnotes=(
+            *footnotes(table, shown, order=order_text(table)),
+            *majority_notes(table, [column.name for column in columns]),
+        ),
         has_caption=table.format.caption is not None,
         label=table.format.label or "",
     )

@@ -32,6 +32,7 @@ _SPECIAL = {
     "\u00b1": r"$\pm$",
     "\u00d7": r"$\times$",
     "\u00b7": r"$\cdot$",
+    "\u00a7": r"\S{}",
     "\u00b5": r"$\mu$",
     "\u00b0": r"$^\circ$",
     "\u2190": r"$\leftarrow$",

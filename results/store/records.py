@@ -24,6 +24,7 @@ __all__ = [
     "Analysis",
     "Decision",
     "Failure",
+    "MajorityClass",
     "Measured",
     "Origin",
     "PlannedVariant",
@@ -237,6 +238,13 @@ class TableFormat(_Stored):
     transpose: bool = False
 
 
+class MajorityClass(_Stored):
+    """The most frequent class of a training split, and what always predicting it reaches on the test split."""
+
+    name: str
+    metrics: dict[str, float] = Field(description="those of the task that are defined for it")
+
+
 class DataSummary(_Stored):
     """A dataset that trials of the run train on and are measured on, as it was when the run was started."""
 
@@ -247,6 +255,12 @@ class DataSummary(_Stored):
     test_images: int
     majority: float | None = Field(
         default=None, ge=0, le=1, description="share of the most frequent class of the test split; None: not looked at"
+    )
+    majority_class: MajorityClass | None = Field(
+        default=None,
+        # Not written where it is not known: plans of such data are as they always were.
+        exclude_if=lambda known: known is None,
+        description="None: samples have no single class, or the labels were not looked at",
     )
     labelled: Literal["images", "pixels", "objects", "texts"] = Field(
         default="images", description="what has one label each"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from results.stats.paired import Summary, is_measured, paired_delta, summarise
+from results.stats.paired import PairedDelta, Summary, is_measured, paired_delta, summarise
 from results.stats.pareto import pareto_ranks
 from results.store.record_summary import AnyRecord, RecordSummary, counting, latest_by_trial
 from results.store.records import PlannedVariant, RunPlan, TrialRecord
@@ -19,7 +19,7 @@ from results.table.published import belongs_to
 from results.table.selection import check_selection, selected_metrics
 from results.table.table import AblationTable, DroppedVariant, Row
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
-from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of
+from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of, metric_named
 
 __all__ = ["ablation_table", "metric_of", "planned_trials", "selection_metric"]
 
@@ -57,9 +57,8 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     shown = [variant for variant in variants if not variant.dropped]
     base_records = next((trials.get(variant.variant_id, {}) for variant in shown if variant.is_baseline), {})
     base_spec = base_records[min(base_records)].spec if base_records else {}
-    base_values = _values(base_records.values(), metric.name)
     rows = [
-        _row(variant, trials.get(variant.variant_id, {}), base_values, plan=plan, metric=metric.name, spec=base_spec)
+        _row(variant, trials.get(variant.variant_id, {}), base_records, plan=plan, metric=metric.name, spec=base_spec)
         for variant in shown
     ]
     rows = with_image_errors(rows, plan, metric=metric.name)
@@ -178,7 +177,7 @@ def _found(seeds: _BySeed) -> PlannedVariant:
 def _row(
     variant: PlannedVariant,
     trials: _BySeed,
-    baseline: Mapping[int, float],
+    baseline: _BySeed,
     *,
     plan: RunPlan,
     metric: str,
@@ -192,7 +191,11 @@ def _row(
     summaries = {name: summarise(found.values()) for name, found in values.items()}
     seconds = summarise(record.train_seconds for record in completed if record.train_seconds is not None)
     costs = [variant, *records]
-    mine = values.get(metric, {})
+    deltas: dict[str, PairedDelta | None] = {}
+    if not variant.is_baseline:
+        for name in [name for name in values if _is_ranked(name)]:
+            theirs = _values(baseline.values(), name)
+            deltas[name] = paired_delta(values[name], theirs, alpha=plan.analysis.alpha)
     return Row(
         name=variant.name,
         variant_id=variant.variant_id,
@@ -205,7 +208,8 @@ def _row(
         num_failed=counts["failed"],
         num_infeasible=counts["infeasible"],
         metrics={name: summary for name, summary in summaries.items() if summary is not None},
-        delta=None if variant.is_baseline else paired_delta(mine, baseline, alpha=plan.analysis.alpha),
+        delta=deltas.get(metric),
+        other_deltas={name: delta for name, delta in deltas.items() if delta is not None and name != metric},
         params_m=next((cost.params_m for cost in costs if cost.params_m is not None), None),
         gmacs=next((cost.gmacs for cost in costs if cost.gmacs is not None), None),
         train_seconds=seconds.mean if seconds else None,
@@ -216,6 +220,11 @@ def _row(
         rests_on_changes=not variant.is_baseline and rests_on_changes(plan, variant),
         num_tried=variant.num_tried,
     )
+
+
+def _is_ranked(name: str) -> bool:
+    known = metric_named(name)
+    return known is not None and known.direction is not None
 
 
 def _values(records: Iterable[TrialRecord], metric: str) -> dict[int, float]:

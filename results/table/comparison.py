@@ -18,7 +18,7 @@ from results.stats.t_distributions import t_critical
 from results.stats.verdicts import TESTED, Judgement, Verdict, judge
 from results.store.records import Analysis, TrialRecord
 from results.table.table import Row
-from search_space.schema.metrics import Metric
+from search_space.schema.metrics import Metric, metric_named
 
 __all__ = ["COSTS", "budgets", "emphasis", "with_comparisons"]
 
@@ -38,16 +38,25 @@ def with_comparisons(
         return tuple(rows)
     judgements: dict[str, Judgement] = {}
     intervals: dict[str, PairedDelta] = {}
+    others: dict[str, dict[str, PairedDelta]] = {row.variant_id: dict(row.other_deltas) for row in rows}
     for study in dict.fromkeys(row.study for row in rows if not row.is_baseline):
         arms = [row for row in rows if row.study == study and not row.is_baseline]
         judgements |= _judged(arms, baseline, metric, analysis, is_tested=not is_search)
         if analysis.interval == "simultaneous":
             intervals |= _simultaneous(arms, baseline, metric, analysis)
+            for other in dict.fromkeys(name for row in arms for name in row.other_deltas):
+                measured = [replace(row, delta=row.other_deltas.get(other)) for row in arms]
+                known = metric_named(other)
+                assert known is not None, "a difference of no metric"
+                wider = _simultaneous(measured, baseline, known, analysis)
+                for key, delta in wider.items():
+                    others[key][other] = delta
     return tuple(
         replace(
             row,
             cost_changes=_cost_changes(row, baseline),
             delta=intervals.get(row.variant_id, row.delta),
+            other_deltas=others[row.variant_id],
             **vars(judgements.get(row.variant_id, _NOTHING)),
         )
         for row in rows

@@ -26,6 +26,7 @@ class Row:
     Attributes:
         metrics: name -> mean and standard deviation over the completed seeds.
         delta: difference of the table's metric to the baseline; None for the baseline itself and without a shared seed.
+        other_deltas: the same of every other metric with a direction; there is no test of them.
         p, p_corrected: p-value of the difference, before and after the correction for multiple arms; None without test.
         p_equivalence, p_equivalence_corrected: the same of the equivalence; None without a margin.
         verdict: None for the baseline and for fewer than 3 planned seeds.
@@ -69,6 +70,7 @@ class Row:
     front: int | None = None
     num_tried: int | None = None
     image_error: float | None = None
+    other_deltas: Mapping[str, PairedDelta] = field(default_factory=dict)
 
     @property
     def num_missing(self) -> int:

@@ -12,7 +12,7 @@ from runners.data.dataset_info import DataInfo, SourceInfo
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import TaskSpec
 
-__all__ = ["VAL_SEED", "after_holdout", "num_held_out", "random_holdout", "stratified_holdout"]
+__all__ = ["VAL_SEED", "after_holdout", "num_held_out", "random_holdout", "stratified_fold", "stratified_holdout"]
 
 VAL_SEED = 1
 """Seed of every validation split: the same images are held out for all seeds of a sweep and in all sweeps."""
@@ -61,3 +61,18 @@ def stratified_holdout(labels: np.ndarray, fraction: float, *, seed: int) -> tup
     ]
     held_out = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def stratified_fold(labels: np.ndarray, folds: int, fold: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices outside of one of several folds and those in it, both ascending.
+
+    The images of a class, in random order, are dealt out one to a fold, and the next class goes on where it ended: in
+    every class, and in all, the sizes of two folds differ by at most one image.
+    """
+    labels = np.asarray(labels)
+    random = np.random.RandomState(seed)
+    dealt = [random.permutation(np.flatnonzero(labels == cls)) for cls in np.unique(labels)]
+    order = np.concatenate([np.zeros(0, dtype=np.int64), *dealt])
+    is_in = np.zeros(len(labels), dtype=bool)
+    is_in[order[fold::folds]] = True
+    return np.flatnonzero(~is_in), np.flatnonzero(is_in)

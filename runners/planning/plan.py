@@ -10,6 +10,7 @@ from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan, TableFormat
 from results.store.records import DataSummary, Measured, Origin, Retuned
 from runners.data import DataInfo, describe_dataset
+from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
@@ -235,6 +236,7 @@ class Plan:
             val_images=info.num_val,
             test_images=info.num_test,
             majority=survey.test.majority,
+            majority_class=majority_class(task, survey),
             labelled=task.labelled,
             notes=list(survey.notes),
         )

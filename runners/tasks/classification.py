@@ -4,11 +4,13 @@ Loss: cross-entropy with label smoothing, or on the soft labels that mixup and c
 itself), or binary cross-entropy of the same targets (`train.bce_loss`); where configured, plus the cosine regulariser
 on the attention maps of the same forward pass. Metrics: `top1` and `top5` in %, `loss` the plain cross-entropy in nats,
 whatever the training loss is. `top5` is left out where there are five classes or fewer. timm's evaluator counts in
-int64 and sums in float64, so a smaller last batch is weighted correctly.
+int64 and sums in float64, so a smaller last batch is weighted correctly. Further
+metrics are those of `metrics/classification.py`; they count the same top prediction.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -36,6 +38,8 @@ from runners.data import Batch, DataInfo
 from runners.data.evaluation_crop import CropMode, EvaluationCrop
 from runners.data.random_streams import global_streams
 from runners.tasks.image_network import ImageNetwork
+from runners.tasks.metrics.classification import class_accuracy, classification_metrics, undefined_because
+from runners.tasks.metrics.predictions import CollectedPredictions
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
 from search_space.schema.task import ClassificationSpec, TaskSpec
@@ -68,7 +72,9 @@ class Classification(ImageNetwork):
             else None
         )
         self._is_shared = False
-        self._has_top5 = info.num_classes > 5
+        self._num_classes = info.num_classes
+        self._class_names = info.class_names
+        self._remarks: list[str] = []
         criterion: dict[str, Any] = {"smoothing": train.smoothing, "soft_targets": mixes}
         if train.bce_loss:
             criterion |= {
@@ -203,7 +209,7 @@ class Classification(ImageNetwork):
         self._logits_by = forward
 
     def remarks(self) -> list[str]:
-        return []
+        return self._remarks
 
     def begin_epoch(self, finished: int) -> None:
         if self._mixup is not None and self._mixup_off_epoch:
@@ -244,30 +250,42 @@ class Classification(ImageNetwork):
         *,
         flips: bool = False,
         correct: list[Tensor] | None = None,
+        by_class: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Metrics of a model in the place of `evaluated_model`.
 
         Args:
+            by_class: receives the accuracy of every class.
             flips: measure the mean of the logits of every image and its mirror image.
         """
         was_training = model.training
         model.eval()
         evaluator = self._task.create_evaluator()
+        collected = CollectedPredictions(self._num_classes)
         logits_of = _logits_of(model, flips)
         with autocast:
             for images, labels in batches:
                 logits = logits_of(images)
+                best = _best(logits)
                 evaluator.update(logits, labels)
+                collected.add(logits, best, labels)
                 if correct is not None:
-                    correct.append(_is_right(logits, labels))
+                    correct.append(best.eq(labels))
         model.train(was_training)
         found = evaluator.compute(distributed=self._is_shared)
-        names = ("top1", "top5", "loss") if self._has_top5 else ("top1", "loss")
-        return {name: float(found[name]) for name in names}
+        names = ("top1", "top5", "loss") if self._num_classes > 5 else ("top1", "loss")
+        counted = {name: float(found[name]) for name in names}
+        predictions = collected.of_all_processes(is_shared=self._is_shared)
+        if not math.isfinite(counted["loss"]):
+            return counted  # diverged: there are no probabilities
+        self._remarks = undefined_because(predictions)
+        if by_class is not None:
+            by_class |= class_accuracy(predictions, self._class_names)
+        return counted | classification_metrics(predictions)
 
 
 class MeasuredClassification:
-    """A classifier under the evaluation-only options of one trial (`MeasuredModel`, `DrawnModel`)."""
+    """A classifier under the evaluation-only options of a trial (`MeasuredModel`, `MeasuredByClass`, `DrawnModel`)."""
 
     draws: Kind = "one_class"
     ignored = -1
@@ -275,6 +293,7 @@ class MeasuredClassification:
 
     def __init__(self, task: Classification, spec: TaskSpec) -> None:
         assert isinstance(spec, ClassificationSpec)
+        self.class_accuracy: dict[str, float] = {}
         self._task = task
         self._flips = spec.tta == "hflip"
         self._size = None if spec.test_img_size is None else as_pair(spec.test_img_size)
@@ -290,7 +309,9 @@ class MeasuredClassification:
     def metrics(
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
-        return self._task.metrics_of(self.encoder, batches, autocast, flips=self._flips, correct=correct)
+        self.class_accuracy = {}
+        kept = {"correct": correct, "by_class": self.class_accuracy}
+        return self._task.metrics_of(self.encoder, batches, autocast, flips=self._flips, **kept)
 
     def drawn(
         self, inputs: Tensor, targets: Tensor, autocast: AbstractContextManager
@@ -325,14 +346,9 @@ def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
     return EvaluationCrop(size, crop_pct, mode, interpolation)  # pyright: ignore[reportArgumentType]
 
 
-def _is_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which images the evaluator counts as right at top-1, (B,) bool."""
-    return _best(logits).eq(labels)
-
-
 def _best(logits: Tensor) -> Tensor:
-    """Class with the largest logit, (B,). By the evaluator's `topk`, because an argmax may choose another class among
-    equal logits, which are common in half precision."""
+    """Class with the largest logit, (B,). By the `topk` with which the evaluator counts top-1, because an argmax may
+    choose another class among equal logits, which are common in half precision."""
     return logits.float().topk(min(5, logits.shape[-1]), dim=-1).indices[:, 0]
 
 

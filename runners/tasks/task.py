@@ -20,7 +20,7 @@ from search_space.schema.task import TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 from search_space.settings.broken_relation import BrokenRelation
 
-__all__ = ["DrawnModel", "MeasuredModel", "Task"]
+__all__ = ["DrawnModel", "MeasuredByClass", "MeasuredModel", "Task"]
 
 
 class MeasuredModel(Protocol):
@@ -42,6 +42,17 @@ class MeasuredModel(Protocol):
                 images are not simply right or wrong leaves it empty: its trials then keep no predictions.
         """
         ...
+
+
+@runtime_checkable
+class MeasuredByClass(Protocol):
+    """The measured model of a task whose images have a class each.
+
+    Attributes:
+        class_accuracy: `accuracy/CLASS` in % of the last evaluation, by class; empty where there are too many.
+    """
+
+    class_accuracy: dict[str, float]
 
 
 @runtime_checkable

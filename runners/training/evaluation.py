@@ -16,7 +16,7 @@ import torch
 
 from runners.data import EvalBatches
 from runners.data.dataset_info import Measured
-from runners.tasks.task import MeasuredModel
+from runners.tasks.task import MeasuredByClass, MeasuredModel
 from runners.training.best_epoch import BestOnValidation, BestWeights
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup, in_order
@@ -39,6 +39,7 @@ class Evaluation:
         curve: one entry per finished epoch: epoch, train_loss, metrics.
         best_weights: None unless `checkpoints.keep` is `best`.
         correct: which test images were right after the last epoch, (N,) bool on the CPU; None before, or if not kept.
+        class_accuracy: of the test split after the last epoch, by `accuracy/CLASS`; empty before, or if not measured.
         seconds: time that measuring took.
     """
 
@@ -61,6 +62,7 @@ class Evaluation:
         self.curve: list[dict[str, float]] = []
         self.chosen = BestOnValidation()
         self.correct: torch.Tensor | None = None
+        self.class_accuracy: dict[str, float] = {}
         self.seconds = 0.0
         self._on, self._train, self._num_test, self._processes = on, train, num_test, processes
         self._metric = metric
@@ -90,7 +92,7 @@ class Evaluation:
         if self._train.ema_decay is not None:
             found |= {f"{name}@ema": found[name] for name in METRICS if name in found}
         self.seconds += time.perf_counter() - start
-        return found
+        return found | self.class_accuracy
 
     def state_dict(self) -> dict[str, Any]:
         """State as tensors and plain values only."""
@@ -99,6 +101,8 @@ class Evaluation:
             state["best_weights"] = self.best_weights.state_dict()
         if self.correct is not None:
             state["correct"] = self.correct
+        if self.class_accuracy:
+            state["class_accuracy"] = self.class_accuracy
         return state
 
     def load_state_dict(self, state: dict[str, Any], *, epoch: int) -> None:
@@ -114,6 +118,7 @@ class Evaluation:
         if self._keeps_predictions and epoch == self._train.epochs:
             _check_predictions(correct, curve[-1].get("top1"))
         self.curve, self.correct = curve, correct
+        self.class_accuracy = {str(name): value + 0 for name, value in state.get("class_accuracy", {}).items()}
         self.chosen.load_state_dict(state["chosen"])
         if self.best_weights is not None:
             if "best_weights" not in state:
@@ -129,10 +134,12 @@ class Evaluation:
 
     def _last(self, precision: Precision) -> dict[str, float]:
         """Metrics of the test split after the last epoch: those that the trial reports, and its predictions."""
-        if not self._keeps_predictions:
-            return self._measure(self._on.test, precision)
-        parts: list[torch.Tensor] = []
+        parts: list[torch.Tensor] | None = [] if self._keeps_predictions else None
         found = self._measure(self._on.test, precision, correct=parts)
+        if isinstance(self.model, MeasuredByClass):
+            self.class_accuracy = dict(self.model.class_accuracy)
+        if parts is None:
+            return found
         mine = torch.cat([torch.zeros(0, dtype=torch.bool), *(part.cpu() for part in parts)])
         # Evaluation has batches of `train.batch_size`, whatever the number of training images is.
         correct = in_order(self._processes.gather(mine), batch_size=self._train.batch_size)

@@ -6,9 +6,9 @@ A dataset is known by its name; where it is stored belongs to `Resources`. Each 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from search_space.parsing.type_guards import is_dict
 from search_space.plugins.families import contributed
@@ -135,6 +135,14 @@ class TimmDatasetSpec(DatasetSpec):
     name: str = Field(min_length=1)
     train_split: str = "train"
     test_split: str = "validation"
+    test_fraction: float | None = Field(
+        default=None, gt=0, lt=1, description="of a folder without splits: share of its images that is the test split"
+    )
+    folds: int | None = Field(
+        default=None, ge=2, le=1000, description="of a folder without splits: number of its folds, one of them the test"
+    )
+    fold: int = Field(default=0, ge=0, description="which of the folds is the test split, from 0 on")
+    split_seed: int = Field(default=0, ge=0, lt=2**31, description="of the draw of `test_fraction` or `folds`")
     num_classes: int | None = Field(default=None, ge=1, description="required if timm's reader does not provide it")
     in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
     input_key: str | None = Field(
@@ -151,7 +159,37 @@ class TimmDatasetSpec(DatasetSpec):
     def test_set(self) -> dict[str, Any]:
         keys = {"input_key": self.input_key, "target_key": self.target_key}
         named = {name: key for name, key in keys.items() if key is not None}
-        return {"name": self.name, "test_split": self.test_split, **named}
+        drawn = {"test_fraction": self.test_fraction, "folds": self.folds, "fold": self.fold, "seed": self.split_seed}
+        split = drawn if self.is_flat else {"test_split": self.test_split}
+        return {"name": self.name, **{name: value for name, value in split.items() if value is not None}, **named}
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether both splits are drawn from one folder."""
+        return self.test_fraction is not None or self.folds is not None
+
+    @property
+    def split_names(self) -> tuple[str, str]:
+        """What the training and the test split are called."""
+        if self.folds is not None:
+            return f"without fold {self.fold} of {self.folds}", f"fold {self.fold} of {self.folds}"
+        if self.test_fraction is not None:
+            return f"{1 - self.test_fraction:.6g} of it", f"{self.test_fraction:.6g} of it"
+        return self.train_split, self.test_split
+
+    @model_validator(mode="after")
+    def _one_draw(self) -> Self:
+        if self.folds is not None and self.test_fraction is not None:
+            raise ValueError("test_fraction and folds both draw the test split: write one of them")
+        if self.folds is None and self.fold:
+            raise ValueError(f"fold={self.fold} has no effect without folds: write the number of folds")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold < folds must hold, but got fold={self.fold}, folds={self.folds}: the first is 0")
+        if not self.is_flat and self.split_seed:
+            raise ValueError(f"split_seed={self.split_seed} has no effect without test_fraction or folds")
+        if self.is_flat and (self.train_split, self.test_split) != ("train", "validation"):
+            raise ValueError("train_split and test_split name folders, and test_fraction or folds draw both splits")
+        return self
 
 
 class PluginDatasetSpec(DatasetSpec):
@@ -162,6 +200,11 @@ class PluginDatasetSpec(DatasetSpec):
     train_split: str = "train"
     test_split: str = "test"
     in_chans: Annotated[Literal[1, 3], OnlyWhole] = 3
+
+    @property
+    def split_names(self) -> tuple[str, str]:
+        """What the training and the test split are called."""
+        return self.train_split, self.test_split
 
     @property
     def options(self) -> dict[str, Any]:

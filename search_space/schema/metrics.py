@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from search_space.plugins.families import contributed, extended
@@ -12,12 +12,14 @@ from search_space.plugins.families import contributed, extended
 __all__ = [
     "COST_NAMES",
     "METRICS",
+    "OF_A_CLASS",
     "RANKED",
     "Direction",
     "Metric",
     "PredictionMetric",
     "define_metrics",
     "direction_of",
+    "metric_named",
     "own_metric",
 ]
 
@@ -58,6 +60,11 @@ _OWN_METRICS: dict[str, Metric] = {
         Metric("top1", "%", "maximize", 2, "share of test images whose top prediction is correct", (0, 100), True),
         Metric("top5", "%", "maximize", 2, "share of test images with their class in the top five", (0, 100), True),
         Metric("loss", "nats", "minimize", 4, "mean cross-entropy on the test split"),
+        # Classification, from the predictions for all test images.
+        Metric("balanced_accuracy", "%", "maximize", 2, "recall of a class, mean over the test split's", (0, 100)),
+        Metric("macro_f1", "%", "maximize", 2, "F1 of a class, mean over those labelled or predicted", (0, 100)),
+        Metric("auroc", "%", "maximize", 2, "area under the ROC curve of a class against the rest, mean", (0, 100)),
+        Metric("ece", "%", "minimize", 2, "calibration error of the top prediction, 15 bins of equal width", (0, 100)),
         # Segmentation, from one confusion matrix over all pixels of the test images.
         Metric("miou", "%", "maximize", 2, "intersection over union of a class's pixels, mean over classes", (0, 100)),
         Metric("macc", "%", "maximize", 2, "share of a class's pixels that are found, mean over classes", (0, 100)),
@@ -182,8 +189,25 @@ class _Ranked(Collection[str]):
 RANKED: Collection[str] = _Ranked()
 """Metrics with a direction, for the ranking of a table and as objectives of a search."""
 
+OF_A_CLASS = "accuracy/"
+"""Prefix of the accuracy of one class, which is measured after the last epoch: `accuracy/cat`."""
+
 COST_NAMES = ("gmacs", "params_m")
 """Costs of a variant that are known before training, for requirements and as objectives of a search."""
+
+
+def metric_named(name: str) -> Metric | None:
+    """Definition of a measured name: a metric, one of the validation split (`val_top1`), or of a class
+    (`accuracy/cat`); None for others.
+
+    >>> metric_named("val_top1").unit, metric_named("accuracy/cat").name
+    ('%', 'accuracy/cat')
+    """
+    if name.startswith(OF_A_CLASS) and name != OF_A_CLASS:
+        meaning = "share of the class's test images whose top prediction is correct"
+        return Metric(name, "%", "maximize", 2, meaning, (0, 100))
+    known = METRICS.get(name) or METRICS.get(name.removeprefix("val_"))
+    return None if known is None else replace(known, name=name)
 
 
 def direction_of(name: str) -> Direction:

@@ -158,7 +158,7 @@ class Search(Spec):
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler, not of the trials")
     objectives: tuple[str, ...] = Field(
         default=(),
-        description="several, for a Pareto front: `metric` and others of top1, top5, loss, params_m, gmacs",
+        description="several, for a Pareto front: `metric`, other metrics of the task, params_m, gmacs",
     )
     warm_start: tuple[str, ...] = Field(
         default=(), description="run directories whose completed trials are added to the study before its first trial"

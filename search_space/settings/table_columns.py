@@ -1,7 +1,8 @@
 """Names of the columns of a table, and the check of a `table` section or of the options of `archsweep table`.
 
-A column is one of `COLUMNS`, a metric, a component, or any path of the settings (`arch.depth`). The names are those of
-the CSV where it has them. The check needs no results, so a sweep with a wrong name is refused before it trains.
+A column is one of `COLUMNS`, a metric, a component, or any path of the settings (`arch.depth`); `delta:macro_f1` is the
+difference of a further metric. The names are those of the CSV where it has them. The check needs no results, so a sweep
+with a wrong name is refused before it trains.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from search_space.parsing.errors import did_you_mean
-from search_space.schema.metrics import METRICS
+from search_space.schema.metrics import METRICS, OF_A_CLASS, metric_named
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import is_path, known_paths, path_hint
 
@@ -24,6 +25,7 @@ __all__ = [
     "ChosenTable",
     "component_column",
     "is_left_out",
+    "of_metric",
     "sort_key",
     "table_issues",
 ]
@@ -57,6 +59,7 @@ _NOT_BY_DEFAULT = (
     *("variant_id", "status", "study", "interval", "p", "p_corrected", "p_equivalence"),
     *("p_equivalence_corrected", "delta_test_error"),
 )
+_OF_A_METRIC = ("delta", "interval", "delta_std")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+/-]*")
 _COMPONENT = "component."
 _ROOTS = ("arch.", "task.", "train.")
@@ -99,6 +102,16 @@ def component_column(name: str) -> str:
     return _COMPONENT + name
 
 
+def of_metric(name: str) -> tuple[str, str] | None:
+    """Column and metric of a name such as `delta:macro_f1`; None for other names.
+
+    >>> of_metric("delta:macro_f1")
+    ('delta', 'macro_f1')
+    """
+    column, separator, metric = name.partition(":")
+    return (column, metric) if separator and column in _OF_A_METRIC else None
+
+
 def sort_key(text: str) -> tuple[str, str]:
     """Column and direction (`asc`, `desc`, or empty: the best, else the smallest first) of a value of `sort`."""
     column, separator, direction = text.rpartition(":")
@@ -123,9 +136,21 @@ def table_issues(
     """
     listed = {*COLUMNS, *metrics, *components, *paths}
 
+    def is_class(name: str) -> bool:
+        """Whether it may be the accuracy of a class; which there are is known once there are results."""
+        is_one = name.startswith(OF_A_CLASS) and name != OF_A_CLASS
+        return is_one and (legal_metrics is LEGAL_METRICS or name == f"{OF_A_CLASS}*")
+
     def unknown(name: str) -> str | None:
         """The hint for an unknown column; None for a known one."""
         bare = name.removeprefix(_COMPONENT)
+        if (parts := of_metric(name)) is not None:
+            ranked = [metric for metric in sorted(legal_metrics) if _has_direction(metric)]
+            if parts[1] in ranked or is_class(parts[1]):
+                return None
+            return f"{parts[0]}:METRIC. {did_you_mean(parts[1], [each for each in metrics if each in ranked])}"
+        if is_class(name):
+            return None
         if name in listed or name in legal_metrics or is_path(name) or (bare != name and bare in components):
             return None
         if name.startswith(_ROOTS) or any(known.endswith(f".{name}") for known in known_paths()):
@@ -162,6 +187,11 @@ def table_issues(
         yield Issue(("label",), f"not a label that LaTeX takes: {chosen.label!r}", hint)
 
 
+def _has_direction(metric: str) -> bool:
+    known = metric_named(metric)
+    return known is not None and known.direction is not None
+
+
 def _renamed(chosen: ChosenTable, unknown: Callable[[str], str | None]) -> Iterator[Issue]:
     taken: dict[str, str] = {}
     for name, text in chosen.rename.items():
@@ -181,7 +211,7 @@ def is_left_out(name: str, columns: Collection[str]) -> bool:
     """Whether a table with these columns (none: those by default) never has the column."""
     if columns:
         return name not in columns
-    return name in _NOT_BY_DEFAULT or is_path(name)
+    return name in _NOT_BY_DEFAULT or is_path(name) or of_metric(name) is not None
 
 
 def _digits(chosen: ChosenTable, metrics: Collection[str], listed: Collection[str]) -> Iterator[Issue]:

@@ -17,6 +17,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from runners.data.dataset_info import DataInfo, SourceInfo, Split
 from runners.data.decoding import decode
 from runners.data.images.opening import check_package, is_folder, open_split
+from runners.data.readers.flat_folders import open_flat
 from runners.data.readers.labels import as_numbers, counts_of, label_faults, raw_labels
 from runners.data.readers.place import Place, place_of, problem
 from runners.data.readers.sizes import common_size
@@ -89,6 +90,8 @@ def open_splits(dataset: Any, resources: Any) -> tuple[Any, Any]:
             )
         )
     place = place_of(dataset, resources)
+    if dataset.is_flat:
+        return open_flat(dataset, place)
     if place.prefix != "wds":  # shards on this machine need no package
         check_package(dataset, place.prefix)
     _check_has_splits(dataset, place)
@@ -157,7 +160,8 @@ def _check_has_splits(dataset: Any, place: Place) -> None:
             pass
     text = f"{place.root} has no folders for the splits {names[0]!r} and {names[1]!r}"
     hint = (
-        "put the images below train/CLASS/ and validation/CLASS/, or name the folders with train_split and test_split"
+        "put the images below train/CLASS/ and validation/CLASS/, name the folders with train_split and test_split, "
+        "or draw a test split with test_fraction or folds"
     )
     raise SpecError(problem(dataset, f"{text}: training and testing on the same images", hint))
 
@@ -168,7 +172,7 @@ def _classes(dataset: Any, train: Any, test: Any) -> tuple[int, tuple[tuple[int,
     labels = [] if is_stream else [raw_labels(train), raw_labels(test)]
     num_classes = dataset.num_classes or _num_classes(train)
     problems = []
-    for values, split in zip(labels, (dataset.train_split, dataset.test_split), strict=False):
+    for values, split in zip(labels, dataset.split_names, strict=False):
         if wrong := label_faults(values, num_classes):
             text = f"labels of the split {split!r} are not numbers of classes: {'; '.join(wrong)}"
             hint = "a label is a number from 0 to num_classes - 1"

@@ -35,7 +35,7 @@ def look_at_images(task: TaskSpec, resources: Any, *, say: Callable[[str], None]
         train_split, test_split, notes = *open_splits(dataset, resources), ()
     else:
         train_split, test_split, notes = open_for_survey(dataset, resources)
-    names = (dataset.train_split, dataset.test_split)
+    names = dataset.split_names
     title = f"{dataset.name} ({names[0]}, {names[1]})"
     train, test = (
         look_at(split, f"{dataset.name} {name}", say=say)

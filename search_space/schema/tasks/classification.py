@@ -27,7 +27,7 @@ CropPct = Annotated[
 class ClassificationSpec(TaskSpec):
     """A class for every image."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss")
+    metrics: ClassVar[tuple[str, ...]] = (*("top1", "top5", "loss", "balanced_accuracy", "macro_f1", "auroc", "ece"),)
     has_right_answers: ClassVar[bool] = True
     is_drawn: ClassVar[bool] = True
     evaluation_only: ClassVar[tuple[str, ...]] = ("crop_pct", "crop_mode", "interpolation", "test_img_size", "tta")

@@ -225,7 +225,7 @@ def test_an_unknown_metric_is_an_error(plan):
     with pytest.raises(SpecError) as caught:
         ablation_table(plan(metric="top2"), [])
     text = " ".join(str(caught.value).split())
-    assert text.startswith("metric: unknown metric 'top2' known: accuracy, box_ap, ")
+    assert text.startswith("metric: unknown metric 'top2' known: accuracy, auroc, ")
     assert text.endswith(" top1, top5. Did you mean 'top5'?")
 
 

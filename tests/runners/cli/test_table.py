@@ -111,6 +111,8 @@ def test_every_problem_is_reported_in_every_format(archsweep, make_run, name):
         (["-f", "csv", "--transpose"], "--transpose: has no effect on CSV"),
         (["--columns", ","], "--columns: names no column"),
         (["--columns", "variant,top5"], "--columns: unknown column 'top5'"),  # no trial has it
+        (["--columns", "variant,delta:top5"], "--columns: unknown column 'delta:top5'"),
+        (["--columns", "variant,accuracy/cat"], "--columns: unknown column 'accuracy/cat'"),
         (["--rename", "top1=A", "--rename", "top1=B"], "--rename: 'top1' is given twice"),
         (["--columns", "variant", "--rename", "top1=A"], "--rename: 'top1' is no column of the table"),
         (["--caption", " "], "--caption: an empty caption"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runners.data.holdout import stratified_holdout
+from runners.data.holdout import stratified_fold, stratified_holdout
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=80), st.floats(0, 0.99))
@@ -39,3 +40,17 @@ def test_held_out_images_are_those_of_the_frozen_stream():
     kept, held = stratified_holdout(np.zeros(8, dtype=int), 0.375, seed=1)
     assert held.tolist() == [1, 2, 7]
     assert kept.tolist() == [0, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("folds", "seed"), [(2, 0), (3, 1), (5, 0), (7, 3)])
+def test_folds_are_a_partition_with_equal_shares_of_every_class(folds, seed):
+    labels = np.repeat([0, 1, 2, 4], [11, 5, 20, 2])
+    parts = [stratified_fold(labels, folds, fold, seed=seed) for fold in range(folds)]
+    assert sorted(np.concatenate([held for _, held in parts]).tolist()) == list(range(38))
+    for kept, held in parts:
+        assert sorted([*kept, *held]) == list(range(38))
+        assert list(held) == sorted(held)
+    for cls in (0, 1, 2, 4):
+        in_folds = [int((labels[held] == cls).sum()) for _, held in parts]
+        assert max(in_folds) - min(in_folds) <= 1
+    assert max(len(held) for _, held in parts) - min(len(held) for _, held in parts) <= 1

@@ -62,6 +62,23 @@ def test_metrics_weigh_every_image_alike_over_batches_of_different_size():
     assert found["loss"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_diverged_model_has_no_metric_of_its_probabilities():
+    found = _task().metrics([_batch([[float("nan")] * 6, [1, 0, 0, 0, 0, 0.0]], [0, 0])], nullcontext())
+    assert set(found) == {"top1", "top5", "loss"}
+    assert found["loss"] != found["loss"]
+
+
+def test_an_undefined_metric_is_left_out_and_noted():
+    """The last split that is measured counts: the test split comes last."""
+    task = _task()
+    one_class = [_batch([[1, 0, 0, 0, 0, 0.0], [0, 1, 0, 0, 0, 0.0]], [0, 0])]
+    assert "auroc" not in task.metrics(one_class, nullcontext())
+    assert task.remarks() == ["auroc undefined: all test images are of one class"]
+    two_classes = [_batch([[1, 0, 0, 0, 0, 0.0], [0, 1, 0, 0, 0, 0.0]], [0, 1])]
+    assert task.metrics(two_classes, nullcontext())["auroc"] == 100
+    assert task.remarks() == []
+
+
 def test_which_images_are_right_comes_in_their_order():
     right, second, last = [5, 4, 3, 2, 1, 0.0], [4, 5, 3, 2, 1, 0.0], [0, 5, 4, 3, 2, 1.0]
     images = [right, second, right, last, right]
@@ -89,7 +106,8 @@ def test_among_equal_logits_the_one_that_top1_counts_is_right(num_classes):
 
 
 def test_top5_is_left_out_for_five_classes():
-    assert set(_task(5).metrics([_batch([[1, 0, 0, 0, 0.0]], [0])], nullcontext())) == {"top1", "loss"}
+    found = _task(5).metrics([_batch([[1, 0, 0, 0, 0.0]], [0])], nullcontext())
+    assert set(found) == {"top1", "loss", "balanced_accuracy", "macro_f1", "ece"}
 
 
 def test_metrics_leave_the_model_in_training_mode():

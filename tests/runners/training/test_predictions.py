@@ -135,6 +135,7 @@ def test_a_trial_resumed_after_its_last_epoch_has_them_too(tmp_path: Path, val_f
     ended = run(spec, tmp_path / "parts", on_resume=resumed.append)
     assert resumed == [whole.curve]
     assert (ended.metrics, ended.correct) == (whole.metrics, whole.correct)
+    assert any(name.startswith("accuracy/") for name in ended.metrics)
 
 
 def test_a_checkpoint_without_them_is_not_continued_after_its_last_epoch(tmp_path: Path, capsys, dies_at_the_end):

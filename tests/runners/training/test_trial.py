@@ -40,6 +40,13 @@ def _spec(seed: int = 0, task: TaskSpec | None = None, arch: dict | None = None,
     )
 
 
+MEASURED = ("top1", "top5", "loss", "balanced_accuracy", "macro_f1", "auroc", "ece")
+
+
+def _of_classes(outcome) -> set[str]:
+    return {name for name in outcome.metrics if name.startswith("accuracy/")}
+
+
 def _run(spec: TrialSpec, report=lambda entry: False, **resources):
     return run_trial(spec, report=report, resources=Resources(**resources), device="cpu")
 
@@ -50,8 +57,11 @@ def test_outcome_of_a_completed_trial():
     assert (outcome.status, outcome.epochs, outcome.device) == ("completed", 3, "cpu")
     assert outcome.curve == reported
     assert [entry["epoch"] for entry in reported] == [1, 2, 3]
-    assert set(reported[0]) == {"epoch", "train_loss", "top1", "top5", "loss"}
-    assert outcome.metrics == {name: reported[-1][name] for name in ("top1", "top5", "loss")}
+    assert set(reported[0]) == {"epoch", "train_loss", *MEASURED}
+    assert _of_classes(outcome) == {f"accuracy/{name}" for name in range(10)} & {*outcome.metrics}
+    assert {name: outcome.metrics[name] for name in MEASURED} == {name: reported[-1][name] for name in MEASURED}
+    recalls = [outcome.metrics[name] for name in _of_classes(outcome)]
+    assert sum(recalls) / len(recalls) == pytest.approx(outcome.metrics["balanced_accuracy"])
     assert 0 < outcome.train_seconds < outcome.total_seconds
     # 32 test images: accuracies are multiples of 100 / 32.
     assert (outcome.metrics["top1"] * 32 / 100).is_integer()
@@ -114,10 +124,12 @@ def test_all_architectures_see_the_same_images_in_the_same_order():
 
 def test_every_epoch_reports_the_validation_split_and_the_last_one_the_test_split():
     outcome = _run(_spec(task=ClassificationSpec(dataset=SHAPES, val_fraction=0.25)))
-    watched = {"val_top1", "val_top5", "val_loss"}
+    watched = {f"val_{name}" for name in MEASURED}
     assert all(set(entry) == {"epoch", "train_loss", *watched} for entry in outcome.curve)
-    chosen = {"top1@best_val", "top5@best_val", "loss@best_val"}
-    assert set(outcome.metrics) == {"top1", "top5", "loss", *watched, *chosen}
+    chosen = {f"{name}@best_val" for name in MEASURED}
+    assert set(outcome.metrics) - _of_classes(outcome) == {*MEASURED, *watched, *chosen}
+    recalls = [outcome.metrics[name] for name in _of_classes(outcome)]
+    assert sum(recalls) / len(recalls) == pytest.approx(outcome.metrics["balanced_accuracy"])
     assert {name: outcome.metrics[name] for name in watched} == {name: outcome.curve[-1][name] for name in watched}
     assert (outcome.metrics["val_top1"] * 16 / 100).is_integer()
 

@@ -6,6 +6,7 @@ import pytest
 
 from search_space import SpecError, load_sweep_text
 from search_space.schema.sweep import Sweep
+from search_space.schema.trial import ClassificationSpec
 from search_space.settings.table_columns import COLUMNS, sort_key
 from search_space.variants.variant import variants
 
@@ -45,6 +46,30 @@ def test_every_column_may_be_chosen(name):
     )
 
 
+def test_the_accuracy_of_a_class_is_a_column_before_the_classes_are_known():
+    chosen = "{columns: [variant, accuracy/cat, 'delta:accuracy/*'], digits: {}}"
+    assert loaded(chosen).table.columns[1] == "accuracy/cat"
+    assert ("table.columns[1]", "unknown column 'accuracy/'") in problems("{columns: [variant, accuracy/]}")
+
+
+def test_differences_of_further_metrics_are_columns():
+    chosen = "{columns: [variant, 'delta:macro_f1', 'interval:macro_f1', 'delta_std:loss'], sort: 'delta:macro_f1:asc'}"
+    assert loaded(chosen).table.columns[1] == "delta:macro_f1"
+    assert sort_key("delta:macro_f1:asc") == ("delta:macro_f1", "asc")
+    assert sort_key("delta:macro_f1") == ("delta:macro_f1", "")
+
+
+@pytest.mark.parametrize("name", ["delta:macro_f", "delta:similar_blocks", "p:macro_f1", "delta:"])
+def test_only_metrics_with_a_direction_have_differences(name):
+    """Nor has a further metric a test."""
+    assert ("table.columns[1]", f"unknown column {name!r}") in problems(f"{{columns: [variant, '{name}']}}")
+
+
+def test_a_difference_that_is_no_column_is_not_renamed():
+    found = problems("{rename: {'delta:macro_f1': A}}")
+    assert found == [("table.rename.delta:macro_f1", "'delta:macro_f1' is no column of the table")]
+
+
 def test_digits_of_single_metrics():
     assert loaded("{digits: {'*': 1, loss: 3, params_m: 2, delta: 2}}").table.digits == {
         "*": 1,
@@ -78,7 +103,8 @@ def test_the_hint_names_the_closest_and_all_legal_columns():
         loaded("{columns: [variant, detla]}")
     (problem,) = caught.value.problems
     known, _, rest = problem.hint.partition(".  ")
-    assert known == "known: " + ", ".join(sorted({*COLUMNS, "fast", "arch.depth", "train.lr", "top1", "top5", "loss"}))
+    legal = {*COLUMNS, "fast", "arch.depth", "train.lr", *ClassificationSpec.metrics}
+    assert known == "known: " + ", ".join(sorted(legal))
     assert rest == "Did you mean 'delta'?\nalso any path of the settings, such as train.lr"
 
 

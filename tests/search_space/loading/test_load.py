@@ -121,7 +121,7 @@ s.yaml:7:3: space.arch.width: unknown path 'arch.width'
 s.yaml:9:9: metric: unknown metric 'top2'
     metric: top2
             ^
-  known: loss, top1, top5.  Did you mean 'top5'?
+  known: auroc, balanced_accuracy, ece, loss, macro_f1, top1, top5.  Did you mean 'top5'?
 s.yaml:10:11: require[0]: 'arch.depth + 1' is not a requirement: it is neither true nor false
     require: [arch.depth + 1]
               ^
@@ -244,7 +244,8 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "s.yaml:6:44: search.objectives[1]: unknown objective 'gmac'\n"
             "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
             "                                               ^\n"
-            "  known: gmacs, loss, params_m, top1, top5.  Did you mean 'gmacs'?\n"
+            "  known: auroc, balanced_accuracy, ece, gmacs, loss, macro_f1, params_m, top1, top5.  Did you mean "
+            "'gmacs'?\n"
             "s.yaml:6:50: search.objectives[2]: the objective 'top1' is given twice\n"
             "    search: {num_trials: 3, objectives: [top1, gmac, top1]}\n"
             "                                                     ^\n"
@@ -465,7 +466,8 @@ def test_a_probe_cannot_rank_variants() -> None:
         "s.yaml:5:9: metric: 'attention_entropy' is neither maximised nor minimised, so it cannot rank variants\n"
         "    metric: attention_entropy\n"
         "            ^\n"
-        "  known: loss, top1, top5.  `task.probes` measures it beside the metric"
+        "  known: auroc, balanced_accuracy, ece, loss, macro_f1, top1, top5.  `task.probes` measures it beside the "
+        "metric"
     )
 
 

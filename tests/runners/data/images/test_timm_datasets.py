@@ -221,7 +221,8 @@ def test_folder_without_splits_would_train_on_the_test_images(png_folder):
     assert _message(_task(), data_dir=str(png_folder)) == (
         f"task.dataset: dataset 'folder/toy': {png_folder / 'toy'} has no folders for the splits 'train' and "
         "'validation': training and testing on the same images\n"
-        "  put the images below train/CLASS/ and validation/CLASS/, or name the folders with train_split and test_split"
+        "  put the images below train/CLASS/ and validation/CLASS/, name the folders with train_split and test_split, "
+        "or draw a test split with test_fraction or folds"
     )
 
 
