@@ -107,7 +107,11 @@ def metric_of(plan: RunPlan) -> Metric:
     """Metric of the plan, with unit and direction."""
     if plan.metric not in RANKED:
         raise SpecError(
-            Problem(f"unknown metric {plan.metric!r}", path="metric", hint=did_you_mean(plan.metric, RANKED))
+            Problem(
+                f"unknown metric {plan.metric!r}",
+                path="metric",
+                hint=f"{did_you_mean(plan.metric, RANKED)}\nif it is that of a plug-in: --plugin FILE",
+            )
         )
     return METRICS[plan.metric]
 

@@ -39,6 +39,7 @@ from runners.data.evaluation_crop import CropMode, EvaluationCrop
 from runners.data.random_streams import global_streams
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.classification import class_accuracy, classification_metrics, undefined_because
+from runners.tasks.metrics.plugin_metrics import metrics_of_plugins
 from runners.tasks.metrics.predictions import CollectedPredictions
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
@@ -281,7 +282,7 @@ class Classification(ImageNetwork):
         self._remarks = undefined_because(predictions)
         if by_class is not None:
             by_class |= class_accuracy(predictions, self._class_names)
-        return counted | classification_metrics(predictions)
+        return counted | classification_metrics(predictions) | metrics_of_plugins(predictions)
 
 
 class MeasuredClassification:

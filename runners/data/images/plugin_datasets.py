@@ -170,8 +170,8 @@ def open_splits(dataset: Any, resources: Any) -> tuple[PluginImages, PluginImage
 
 def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
     train, test = open_splits(dataset, resources)
-    _in_words(dataset, lambda: _check_repeats(train))
-    labels = _in_words(dataset, lambda: [train.raw_targets(), test.raw_targets()])
+    _refused_unreadable(dataset, lambda: _check_repeats(train))
+    labels = _refused_unreadable(dataset, lambda: [train.raw_targets(), test.raw_targets()])
     classes = train.classes
     problems = [
         problem(
@@ -185,7 +185,7 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
     if problems:
         raise SpecError(problems)
     num_classes = len(classes) or max(max(values) for values in labels) + 1
-    height, width = _in_words(dataset, lambda: median_size(train.sampled_sizes()))
+    height, width = _refused_unreadable(dataset, lambda: median_size(train.sampled_sizes()))
     decoded_bytes = (len(train) + len(test)) * dataset.in_chans * height * width
     mean, std = imagenet_statistics(dataset.in_chans)
     return SourceInfo(
@@ -241,7 +241,7 @@ def _check_repeats(split: PluginImages) -> None:
             )
 
 
-def _in_words(dataset: Any, read: Callable[[], Any]) -> Any:
+def _refused_unreadable(dataset: Any, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except UnreadableImage as err:

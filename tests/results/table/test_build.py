@@ -226,7 +226,7 @@ def test_an_unknown_metric_is_an_error(plan):
         ablation_table(plan(metric="top2"), [])
     text = " ".join(str(caught.value).split())
     assert text.startswith("metric: unknown metric 'top2' known: accuracy, auroc, ")
-    assert text.endswith(" top1, top5. Did you mean 'top5'?")
+    assert text.endswith(" top1, top5. Did you mean 'top5'? if it is that of a plug-in: --plugin FILE")
 
 
 def test_a_value_beyond_the_range_of_measurements_is_left_out(plan, planned, record):

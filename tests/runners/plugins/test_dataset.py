@@ -48,6 +48,32 @@ def test_it_is_trained_on_by_every_engine(type_, example, cells, options):
     assert all(record.metrics["top1"] % 5 == pytest.approx(0) for record in records)
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            '{"my_lab/cells": 3}',
+            "the dataset 'my_lab/cells' must be a class or function (split, data_dir, options), but is 3, an "
+            "object of int",
+        ),
+        ('{"builtin/digits": Cells}', "archsweep has the dataset 'builtin/digits' itself"),
+        ('{"torch/cells": Cells}', "the dataset 'torch/cells': names below torch/ are archsweep's own"),
+        ('{"my_lab/cells": Cells.__len__}', "the dataset 'my_lab/cells' cannot be called with (split, data_dir)"),
+    ],
+)
+def test_what_is_no_dataset_is_refused(type_, example, table, said):
+    example("cells.yaml")
+    file = example("my_dataset.py", **{'{"my_lab/cells": Cells}': table})
+    assert f"{file}: PLUGINS: {said}" in type_("check", "cells.yaml", "--plugin", file, returns=2).stderr
+
+
+def test_wrong_options_are_named(type_, example):
+    example("cells.yaml", **{"invert: true": "invrt: true"})
+    err = type_("check", "cells.yaml", "--plugin", example("my_dataset.py"), returns=2).stderr
+    assert "unknown key 'invrt' in dataset 'my_lab/cells'" in err
+    assert "known: in_chans, invert, test_split, train_split.  Did you mean 'invert'?" in err
+
+
 @pytest.mark.slow
 def test_an_error_in_the_data_names_index_and_line(type_, example, cells):
     """Of what shows itself when the images are looked at, before anything trains."""
@@ -72,7 +98,8 @@ def test_a_failed_trial_names_index_and_line(type_, example, cells):
     line = file.read_text().splitlines().index(change) + 1
     assert record.status == "failed"
     assert record.failure is not None
-    assert record.failure.message.endswith(f"[7]: ZeroDivisionError: division by zero ({file}:{line})")
+    place = f"({file}:{line})"
+    assert f"my_lab/cells train[7]: ZeroDivisionError: division by zero {place}" in record.failure.message
 
 
 @pytest.mark.slow
@@ -84,9 +111,11 @@ def test_only_trials_that_use_a_plug_in_depend_on_it(type_, example, cells):
     run = ["run", "cells.yaml", "--plugin", file, "--plugin", exporter, "--engine", "in-process"]
     type_(*run)
     exporter.write_text(exporter.read_text().replace('"- {note}', '"+ {note}'))
-    type_(*run)
-    assert len(Run.open(cells.parent / "runs" / "cells").records) == 2
+    again = type_(*run)
+    assert "were trained with other" not in again.stdout + again.stderr
+    path = cells.parent / "runs" / "cells"
+    assert len(Run.open(path).records) == 2
     file.write_text(file.read_text().replace("255 - image", "254 - (image - 1)"))  # the same images by other code
-    err = type_(*run, returns=2).stderr
-    assert "--changed" in err
-    assert "code" in err
+    again = type_(*run)
+    assert "2 trials were trained with other data, code or software than is here now" in again.stdout + again.stderr
+    assert "archsweep's code of these trials changed" in again.stdout + again.stderr

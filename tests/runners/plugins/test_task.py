@@ -35,7 +35,7 @@ def test_its_options_are_checked(type_, example):
     example("value.yaml", **{"scale: 9.0": "scal: -1"})
     err = type_("check", "value.yaml", "--plugin", file, returns=2).stderr
     assert "unknown key 'scal' in task 'digit_value'" in err
-    assert "Did you mean 'scale'?" in err
+    assert "Did you mean 'scale'?" in " ".join(err.split())
     example("value.yaml", to="name.yaml", **{"name: digit_value": "name: digit_valu"})
     err = type_("check", "name.yaml", "--plugin", file, returns=2).stderr
     assert "unknown task 'digit_valu'" in err
