@@ -3,11 +3,13 @@ archsweep in a copy of the repository, where it passes the contract tests."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -106,7 +108,10 @@ def test_a_plugin_from_outside(tmp_path):
     assert len(shown) == 5
     assert "2 passed" in shown[1]
     assert "2 passed" in shown[2]
-    assert "attention=gated temperature=2" in shown[-1]
+    lines = (tmp_path / "runs" / "gates" / "ledger.jsonl").read_text().splitlines()
+    ended = Counter((record["variant"], record["status"]) for record in map(json.loads, lines))
+    names = ("baseline", "attention=gated", "attention=gated, temperature=2")
+    assert ended == {(name, "completed"): 2 for name in names}
 
 
 def test_the_page_has_the_files_of_every_step():

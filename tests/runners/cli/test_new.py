@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from results import read_ledger
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -34,7 +36,9 @@ def test_the_written_mechanism_is_trained(archsweep, tmp_path):
     options = ["--plugin", "written_here.py", "--engine", "in-process"]
     done = archsweep("run", "sweep.yaml", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "attention=written_here bias=0.5" in done.stdout
+    records = read_ledger(tmp_path / "runs" / "own" / "ledger.jsonl").records
+    ended = {record.variant: record.status for record in records}
+    assert ended == {"baseline": "completed", "attention=written_here, bias=0.5": "completed"}
 
 
 def test_nothing_is_overwritten(archsweep, tmp_path):
