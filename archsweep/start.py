@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from archsweep.opened_run import Run
 from archsweep.own_packages import shadowed
 from archsweep.planned_sweep import Plan
 from archsweep.sweep_source import Overrides, Source, assignments, load_again_with, load_sweep
+from runners.display.notebook import in_notebook
 from runners.session.start_run import Prepared, RunOptions, Started, Voice, prepared, started_runs
 from search_space import Problem, SpecError, SweepFile
 from search_space.parsing.visible import visible
@@ -87,6 +89,8 @@ def run(
         changed=changed or "refuse",
         allow_commands=allow_commands,
     )
+    if in_notebook():  # Ray asks for ipywidgets in every notebook without them, which nothing here uses
+        logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
     file, made = _asked(sweep, _further(gpus_per_trial, device, overrides), uses_cluster=address is not None)
     sweeps = prepared([file], options, warn=_warn)
     if made is not None:
