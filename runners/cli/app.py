@@ -26,7 +26,7 @@ from runners.cli import (
     run,
 )
 from runners.cli.plan import command as plan
-from runners.cli.views import bundle, diff, ls, report, status, table, watch
+from runners.cli.views import bundle, diff, ls, report, serve, status, table, watch
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -48,6 +48,7 @@ app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("watch")(watch.watch)
+app.command("serve")(serve.serve)
 app.command("table")(table.table)
 app.command("report")(report.report)
 app.command("ls")(ls.ls)
