@@ -15,8 +15,8 @@ from results.live.watched_run import Subjects, WatchedRun
 
 __all__ = ["Library", "Shelf"]
 
-_SECONDS = 2  # between two searches for runs
 _LONGEST_WAIT = 1.5
+_FIRST_WAIT = 10.0
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,10 @@ class Library:
 
     Args:
         subjects: as for `WatchedRun`.
+        pause: seconds between two searches for runs.
     """
 
-    def __init__(self, folder: Path, subjects: Subjects) -> None:
+    def __init__(self, folder: Path, subjects: Subjects, *, pause: float = 2.0) -> None:
         self.folder = folder
         self._subjects = subjects
         self._lock = threading.Lock()
@@ -42,13 +43,13 @@ class Library:
         # A state must not wait for the figures of another run; two tables at once would only take turns.
         self._readers, self._makers = Workers(2), Workers(1)
         self._found: Remade[FoundRuns] = Remade(
-            lambda: int(time.time() / _SECONDS), lambda: find_runs(folder), self._readers
+            lambda: int(time.time() / pause), lambda: find_runs(folder), self._readers
         )
 
     def shelf(self) -> Shelf:
         """All runs. Waits a moment for states that were never read; those of large runs may be absent then."""
         deadline = time.monotonic() + _LONGEST_WAIT
-        found = self._found.seen(_LONGEST_WAIT).value or FoundRuns({}, is_whole=False)
+        found = self._look() or FoundRuns({}, is_whole=False)
         watched = self._watch(found)
         seen = [run.state.seen() for run in watched]
         for index, run in enumerate(watched):
@@ -59,12 +60,17 @@ class Library:
 
     def run(self, key: str) -> WatchedRun | None:
         """The run of this key; None where there is none (any more)."""
-        found = self._found.seen(_LONGEST_WAIT).value
+        found = self._look()
         if found is None or key not in found.runs:
             return None
         self._watch(found)
         with self._lock:
             return self._watched.get(key)
+
+    def _look(self) -> FoundRuns | None:
+        seen = self._found.seen()
+        # Only the first search is waited for: later ones go on behind the answers.
+        return seen.value if seen.version else self._found.seen(_FIRST_WAIT).value
 
     def _watch(self, found: FoundRuns) -> list[WatchedRun]:
         with self._lock:

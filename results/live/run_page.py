@@ -43,7 +43,7 @@ _WAIT = 0.8
 def run_page(run: WatchedRun) -> str:
     """The whole page."""
     parts = [_state(run.found.key, run.state.seen(_WAIT)), _table(run.found.key, run.table.seen(_WAIT))]
-    parts += [_figures(run.found.key, run.figures.seen(), is_inline=False), _plan(run.found.key, run.state.seen())]
+    parts += [_plan(run.found.key, run.state.seen()), _figures(run.found.key, run.figures.seen(), is_inline=False)]
     return page(visible(run.found.name), f"/run/{run.found.key}", parts, trail=[("all runs", "/")])
 
 

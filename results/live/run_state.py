@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
@@ -33,20 +33,21 @@ class RunState:
     """One look at a run.
 
     Attributes:
-        left: trials that began and have no record, where no driver is at work.
+        run: without its progress events where no driver is at work: they take more memory than all else.
+        begun: trials that began and have no record, in the order of their latest start.
         changed: when ledger or progress were last written, in seconds since 1970; None where neither exists.
     """
 
     run: Run | RunSummary
     status: RunStatus
     state: State
-    left: tuple[UnfinishedTrial, ...]
+    begun: tuple[UnfinishedTrial, ...]
     changed: float | None
 
     @property
     def shown_trials(self) -> tuple[UnfinishedTrial, ...]:
         """Trials with a live curve: the running ones, or those that a dead driver left."""
-        return self.status.running if self.run.driver else tuple(each for each in self.left if not each.has_ended)
+        return self.status.running if self.run.driver else tuple(each for each in self.begun if not each.has_ended)
 
     @property
     def num_done(self) -> int:
@@ -86,20 +87,21 @@ class RunState:
     @cached_property
     def unfinished(self) -> Mapping[str, UnfinishedTrial]:
         """Key of a trial -> a trial without a record."""
-        return {short_key(trial.trial_id): trial for trial in self.run.unfinished}
+        return {short_key(trial.trial_id): trial for trial in self.begun}
 
 
 def state_of(run: Run | RunSummary, *, now: float) -> RunState:
     """The state of an opened run at the time `now` (seconds since 1970)."""
     status = run_status(run, now=now)
-    left = () if run.driver else run.unfinished
+    begun = run.unfinished
     if run.driver:
         state: State = "running"
-    elif any(not trial.has_ended for trial in left):  # a driver that ends in order records an end for every trial
+    elif any(not trial.has_ended for trial in begun):  # a driver that ends in order records an end for every trial
         state = "crashed"
     else:
         state = "interrupted" if status.num_missing else "finished"
-    return RunState(run, status, state, left, last_change(run.files))
+    kept = run if run.driver else replace(run, progress=())
+    return RunState(kept, status, state, begun, last_change(run.files))
 
 
 def last_change(files: RunDir) -> float | None:

@@ -91,7 +91,10 @@ class WatchedRun:
 
     def _look(self) -> RunState:
         refuse_linked_sources(self.found.files)
-        return state_of(self._follower.look(), now=time.time())
+        state = state_of(self._follower.look(), now=time.time())
+        if state.run.driver is None:  # nothing is appended any more, so nothing need be remembered for it
+            self._follower = RunFollower(self.found.files)
+        return state
 
     def _table(self) -> TableView:
         run = self.open(curves=False)
