@@ -22,6 +22,7 @@ __all__ = ["Query", "overview_page", "overview_part"]
 _PER_PAGE = 100
 _SORTS = ("name", "state", "progress", "changed")
 _LONGEST_QUERY = 200
+_LATEST = 1e12  # seconds, more than any time of a file
 _Line = tuple[WatchedRun, Seen[RunState]]
 
 
@@ -79,7 +80,7 @@ def overview_page(shelf: Shelf, query: Query, folder: str) -> str:
 def overview_part(shelf: Shelf, query: Query) -> Part:
     """The list."""
     shown = [line for line in shelf.runs if _is_wanted(line, query)]
-    shown = _sorted(shown, query.sort or "-changed")
+    shown = _sorted(shown, query.sort if query.sort.removeprefix("-") in _SORTS else "-")
     num_pages = max(1, -(-len(shown) // _PER_PAGE))
     number = min(query.number, num_pages)
     on_page = shown[(number - 1) * _PER_PAGE : number * _PER_PAGE]
@@ -130,9 +131,9 @@ def _sorted(lines: Sequence[_Line], sort: str) -> list[_Line]:
         "state": lambda state: state.state,
         "progress": lambda state: state.num_done / state.num_planned if state.num_planned else 0.0,
         "changed": lambda state: state.changed or 0.0,
+        # Without a wish: what goes on first, then the latest.
+        "": lambda state: (state.changed or 0.0) + (_LATEST if state.state == "running" else 0.0),
     }
-    if column not in keys:
-        return list(lines)
     values = [(keys[column](seen.value), (run, seen)) for run, seen in lines if seen.value is not None]
     ordered = [line for _, line in sorted(values, key=lambda pair: pair[0], reverse=is_descending)]
     # Runs that cannot be read have no value: they come last in both orders.
