@@ -1,4 +1,4 @@
-"""The end of a log, for a page: of plain files inside the run directory only, with passwords and tokens masked."""
+"""Whether a file has changed; the end of a log: of plain files inside the run only, with secrets masked."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def read_tail(path: Path, root: str | os.PathLike[str], *, lines: int) -> list[s
     return [masked(line) for line in shown[-lines:]]
 
 
-def file_stamp(path: Path) -> tuple[int, int]:
-    """Size and time of the last write; zeros where there is no file."""
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """File number, size and time of the last write, which change when it is written or replaced; None without one."""
     try:
         found = os.stat(path)
     except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

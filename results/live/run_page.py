@@ -43,7 +43,7 @@ _WAIT = 0.8
 def run_page(run: WatchedRun) -> str:
     """The whole page."""
     parts = [_state(run.found.key, run.state.seen(_WAIT)), _table(run.found.key, run.table.seen(_WAIT))]
-    parts += [_plan(run.found.key, run.state.seen()), _figures(run.found.key, run.figures.seen(), is_inline=False)]
+    parts += [_plan(run, run.state.seen()), _figures(run.found.key, run.figures.seen(), is_inline=False)]
     return page(visible(run.found.name), f"/run/{run.found.key}", parts, trail=[("all runs", "/")])
 
 
@@ -61,7 +61,7 @@ def run_versions(run: WatchedRun) -> dict[str, str]:
         "state": _version(state),
         "table": _version(table),
         "figures": _version(figures),
-        "plan": _plan_version(state),
+        "plan": run.plan_version(),
     }
 
 
@@ -73,7 +73,7 @@ def run_part(run: WatchedRun, name: str) -> Part | None:
         return _table(run.found.key, run.table.seen())
     if name == "figures":
         return _figures(run.found.key, run.figures.seen(), is_inline=True)
-    return _plan(run.found.key, run.state.seen()) if name == "plan" else None
+    return _plan(run, run.state.seen()) if name == "plan" else None
 
 
 def _version(seen: Seen[Any]) -> str:
@@ -156,25 +156,19 @@ def _figures(key: str, seen: Seen[tuple[Section, ...]], *, is_inline: bool) -> P
     return Part("figures", _version(seen) if is_inline else "later", body)
 
 
-def _plan(key: str, seen: Seen[RunState]) -> Part:
+def _plan(run: WatchedRun, seen: Seen[RunState]) -> Part:
     plan = seen.value.run.plan if seen.value else None
     body = render(
         "live/assets/run_plan.html.j2",
-        key=key,
+        key=run.found.key,
         plan=plan,
         facts=list(_facts(plan)) if plan else [],
         variants=plan.variants[:_MOST_VARIANTS] if plan else [],
         num_more=max(0, len(plan.variants) - _MOST_VARIANTS) if plan else 0,
         downloads=DOWNLOADS,
-        has_report=bool(seen.value and seen.value.run.files.report.is_file()),
+        has_report=run.found.files.report.is_file(),
     )
-    return Part("plan", _plan_version(seen), body)
-
-
-def _plan_version(seen: Seen[RunState]) -> str:
-    if seen.value is None:
-        return "0"
-    return f"{hash(seen.value.run.plan.model_dump_json()):x}{seen.value.run.files.report.is_file():d}"
+    return Part("plan", run.plan_version() if seen.is_current else "", body)
 
 
 def _facts(plan: RunPlan) -> Iterator[tuple[str, str]]:

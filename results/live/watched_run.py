@@ -6,15 +6,14 @@ made from the ledger again, in the background, and only their HTML is kept.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 from markupsafe import Markup
 
 from results.exporters.html import fragment
+from results.live.file_tail import file_stamp
 from results.live.found_runs import FoundRun
 from results.live.remade import Remade, Workers
 from results.live.run_state import RunState, state_of
@@ -79,15 +78,19 @@ class WatchedRun:
         """
         return self._subjects(self.open(curves=True))
 
+    def plan_version(self) -> str:
+        """Changes with the plan and with the report that was written into the run."""
+        return f"{file_stamp(self.found.files.plan)} {file_stamp(self.found.files.report)}"
+
     def _stamp(self) -> Hashable:
         files = self.found.files
-        return _stat(files.plan), _stat(files.ledger)
+        return file_stamp(files.plan), file_stamp(files.ledger)
 
     def _state_stamp(self) -> Hashable:
         files = self.found.files
         driver = running_driver(files)
         tick = int(time.time() / _SECONDS) if driver else 0
-        return self._stamp(), _stat(files.progress), driver, tick
+        return self._stamp(), file_stamp(files.progress), driver, tick
 
     def _look(self) -> RunState:
         refuse_linked_sources(self.found.files)
@@ -107,11 +110,3 @@ class WatchedRun:
         made = sections_of_run(subject, table_of_runs([subject.run]))
         pruned = tuple(each for each in made.trials if each.key == _NEEDS_CURVES)
         return (*made.drawn, *pruned, *made.about)
-
-
-def _stat(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
