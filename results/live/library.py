@@ -40,8 +40,8 @@ class Library:
         self._subjects = subjects
         self._lock = threading.Lock()
         self._watched: dict[str, WatchedRun] = {}
-        # A state must not wait for the figures of another run; two tables at once would only take turns.
-        self._readers, self._makers = Workers(2), Workers(1)
+        # A state waits for no table and a table for no figures of another run; two tables would only take turns.
+        self._readers, self._makers, self._drawers = Workers(2), Workers(1), Workers(1)
         self._found: Remade[FoundRuns] = Remade(
             lambda: int(time.time() / pause), lambda: find_runs(folder), self._readers
         )
@@ -78,5 +78,7 @@ class Library:
                 del self._watched[key]
             for key, run in found.runs.items():
                 if key not in self._watched:
-                    self._watched[key] = WatchedRun(run, self._subjects, readers=self._readers, makers=self._makers)
+                    self._watched[key] = WatchedRun(
+                        run, self._subjects, readers=self._readers, makers=self._makers, drawers=self._drawers
+                    )
             return [self._watched[key] for key in found.runs if key in self._watched]

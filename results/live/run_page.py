@@ -29,6 +29,7 @@ DOWNLOADS = {
     "table.csv": "table (CSV)",
     "table.tex": "table (LaTeX)",
     "table.md": "table (Markdown)",
+    "table.html": "table (HTML)",
     "trials.csv": "trials (CSV)",
     "curves.csv": "curves (CSV)",
     "report.html": "report (HTML)",

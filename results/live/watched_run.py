@@ -32,6 +32,7 @@ __all__ = ["Subjects", "TableView", "WatchedRun"]
 Subjects = Callable[[Run], Subject]
 """Makes a run the subject of a report, with the importances of its parameters."""
 
+_MOST_ROWS = 500
 _SECONDS = 15  # after which the time left of a running sweep is estimated again, if nothing was written
 _NEEDS_CURVES = "pruned"  # the list of pruned trials shows the ends of curves
 
@@ -52,13 +53,15 @@ class TableView:
 class WatchedRun:
     """The views of one run."""
 
-    def __init__(self, found: FoundRun, subjects: Subjects, *, readers: Workers, makers: Workers) -> None:
+    def __init__(
+        self, found: FoundRun, subjects: Subjects, *, readers: Workers, makers: Workers, drawers: Workers
+    ) -> None:
         self.found = found
         self._subjects = subjects
         self._follower = RunFollower(found.files)
         self.state: Remade[RunState] = Remade(self._state_stamp, self._look, readers)
         self.table: Remade[TableView] = Remade(self._stamp, self._table, makers)
-        self.figures: Remade[tuple[Section, ...]] = Remade(self._stamp, self._figures, makers)
+        self.figures: Remade[tuple[Section, ...]] = Remade(self._stamp, self._figures, drawers)
 
     def open(self, *, curves: bool) -> Run:
         """The whole run, now.
@@ -103,7 +106,7 @@ class WatchedRun:
         run = self.open(curves=False)
         table = table_of_runs([run])
         sections = tuple(each for each in trial_sections(table) if each.key != _NEEDS_CURVES)
-        return TableView(fragment(table), sections, len(run.records))
+        return TableView(fragment(table, most_rows=_MOST_ROWS), sections, len(run.records))
 
     def _figures(self) -> tuple[Section, ...]:
         subject = self.subject()
