@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 lines = [*project["dependencies"]]
-for extra in ("hub", "mlflow", "shards", "tensorboard", "test", "wandb"):
+for extra in ("hub", "mlflow", "serve", "shards", "tensorboard", "test", "wandb"):
     lines += project["optional-dependencies"][extra]
 for line in lines:
     requirement = Requirement(line)

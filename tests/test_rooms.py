@@ -46,12 +46,12 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
     ],
     "results": [
         *("predictions", "store", "markup", "stats", "table", "effects", "layout"),
-        *("exporters", "run_files", "views", "figures", "report"),
+        *("exporters", "run_files", "views", "figures", "report", "live"),
     ],
     "runners": [
         *("machine", "trials", "data", "launch", "tasks", "training", "kept_models"),
         *("planning", "search", "cache"),
-        *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "session", "cli"),
+        *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "session", "serve", "cli"),
     ],
 }
 NEVER = {  # although the order would allow it

@@ -7,6 +7,7 @@ contains `table.css` and `table.js` itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TextIO
 
 from markupsafe import Markup
@@ -23,6 +24,17 @@ def write(table: AblationTable, stream: TextIO) -> None:
     stream.write(render("exporters/assets/table_page.html.j2", layout=table_layout(table)))
 
 
-def fragment(table: AblationTable) -> Markup:
-    """The table with its caption and notes, as a `figure`."""
-    return render("exporters/assets/table.html.j2", layout=table_layout(table))
+def fragment(table: AblationTable, *, most_rows: int | None = None) -> Markup:
+    """The table with its caption and notes, as a `figure`.
+
+    Args:
+        most_rows: rows after these are left out, with a note; caption and notes stay those of the whole table.
+    """
+    layout = table_layout(table)
+    num_rows = layout.groups[-1].stop if layout.groups else 0
+    if most_rows is None or num_rows <= most_rows:
+        return render("exporters/assets/table.html.j2", layout=layout)
+    groups = tuple(replace(each, stop=min(each.stop, most_rows)) for each in layout.groups if each.start < most_rows)
+    note = f"The first {most_rows} of {num_rows} rows are shown here; the CSV file has all."
+    layout = replace(layout, groups=groups, footnotes=(*layout.footnotes, note))
+    return render("exporters/assets/table.html.j2", layout=layout)

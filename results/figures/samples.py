@@ -21,7 +21,7 @@ from results.predictions.samples_file import UnreadableSamples, read_samples
 from results.store.records import TrialRecord
 from results.table.table import AblationTable, Row
 
-__all__ = ["draw"]
+__all__ = ["draw", "picture_of_trial"]
 
 _MOST_ARMS = 8
 _MOST_IMAGES = 6
@@ -31,6 +31,15 @@ _WHAT = {
     "label_map": "Class of every pixel, drawn over the image.",
     "objects": "Boxes, and masks where the detector has them, of objects with a score of at least {least:g}.",
 }
+
+
+def picture_of_trial(samples: Samples, name: str) -> str:
+    """SVG of what one trial kept: the truth, and its predictions below."""
+    columns = _spread(samples.samples)
+    rows = [GridRow("image", "", [Cell(sample, None) for sample in columns])] if samples.kind == "label_map" else []
+    rows.append(GridRow(_TRUTH, "", [Cell(sample, sample.truth) for sample in columns]))
+    rows.append(GridRow(name, "", [Cell(sample, sample.prediction) for sample in columns]))
+    return draw_grid(rows, columns, kind=samples.kind, names=samples.names, ignored=samples.ignored)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from results.store.run import Run
 from results.table.merge import table_of_runs
 from results.table.table import AblationTable
 
-__all__ = ["Report", "Subject", "make_report", "script_hash"]
+__all__ = ["Report", "RunSections", "Subject", "make_report", "script_hash", "sections_of_run", "vega_script"]
 
 _MOST_NAMED = 6
 
@@ -55,6 +55,27 @@ class Report:
     figures: tuple[tuple[str, Figure], ...]
 
 
+@dataclass(frozen=True)
+class RunSections:
+    """The sections about one run, and its figures by the names of their files.
+
+    Attributes:
+        drawn: one for each figure.
+        trials: failed, infeasible and pruned trials, and variants that never ran.
+        about: what is left out and why, provenance and reproduction.
+    """
+
+    figures: tuple[tuple[str, Figure], ...]
+    drawn: tuple[Section, ...]
+    trials: tuple[Section, ...]
+    about: tuple[Section, ...]
+
+    @property
+    def all(self) -> tuple[Section, ...]:
+        """The sections in the order of the report."""
+        return (*self.drawn, *self.trials, *self.about)
+
+
 def make_report(subjects: Sequence[Subject]) -> Report:
     """The report of one run, or of several that fit into one table.
 
@@ -70,20 +91,11 @@ def make_report(subjects: Sequence[Subject]) -> Report:
     for index, (subject, table, name) in enumerate(zip(subjects, tables, names, strict=True), start=1):
         prefix = "" if is_sole else f"run{index}-"
         others = tuple(one for one in tables if one is not table)
-        made, lacking = draw_figures(Evidence(subject.run, table, others, subject.importances))
         if not is_sole:
             sections.append(Section(f"{prefix}top", f"Run: {name}", _summary(subject.run, table)))
-        for figure in made:
-            try:
-                sections.append(figure_section(_key_of(figure, prefix), figure))
-            except Exception as err:
-                if not figure.plugin:
-                    raise
-                lacking[figure.name] = failed(figure.name, err)
-            else:
-                figures.append((prefix + figure.name, figure))
-        sections += trial_sections(table, prefix)
-        sections += _about(subject, table, lacking, prefix)
+        of_run = sections_of_run(subject, table, others=others, prefix=prefix)
+        figures += of_run.figures
+        sections += of_run.all
     # The first script is the table's; charts need the other two.
     scripts = [asset("exporters/assets/table.js")]
     scripts += [vega_script(), asset("report/assets/charts.js")] if figures else []
@@ -104,6 +116,35 @@ def make_report(subjects: Sequence[Subject]) -> Report:
 def _key_of(figure: Figure, prefix: str) -> str:
     """Id of the section. The names of plug-ins are free, and might be that of another section."""
     return f"{prefix}plugin-{figure.name}" if figure.plugin else prefix + figure.name
+
+
+def sections_of_run(
+    subject: Subject, table: AblationTable, *, others: tuple[AblationTable, ...] = (), prefix: str = ""
+) -> RunSections:
+    """Everything that a report states about one run below its table.
+
+    Args:
+        others: tables of the other runs in the same page.
+        prefix: of the ids of the sections, unique in the page.
+    """
+    made, lacking = draw_figures(Evidence(subject.run, table, others, subject.importances))
+    figures: list[tuple[str, Figure]] = []
+    drawn: list[Section] = []
+    for figure in made:
+        try:
+            drawn.append(figure_section(_key_of(figure, prefix), figure))
+        except Exception as err:
+            if not figure.plugin:
+                raise
+            lacking[figure.name] = failed(figure.name, err)
+        else:
+            figures.append((prefix + figure.name, figure))
+    return RunSections(
+        figures=tuple(figures),
+        drawn=tuple(drawn),
+        trials=tuple(trial_sections(table, prefix)),
+        about=tuple(_about(subject, table, lacking, prefix)),
+    )
 
 
 def _about(subject: Subject, table: AblationTable, lacking: Mapping[str, str], prefix: str) -> Iterable[Section]:

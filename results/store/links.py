@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from results.store.files import special_file
 from results.store.run_layout import RunDir
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["folder_within", "opener_within", "refuse_unsafe_entries"]
+__all__ = ["folder_within", "open_within", "opener_within", "refuse_linked_sources", "refuse_unsafe_entries"]
 
 _MOST_NAMED = 20
 
@@ -52,6 +54,36 @@ def opener_within(root: str | os.PathLike[str]) -> Callable[[str, int], int]:
         return os.open(_within(path, root), flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
 
     return open_within
+
+
+def open_within(path: Path, root: str | os.PathLike[str]) -> IO[bytes]:
+    """The plain file at `path` for reading, by a program that shows it to others than who started it.
+
+    Raises:
+        OSError: there is none, it cannot be read, it leads out of `root` (ELOOP), or it is a pipe or a device (EINVAL).
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not be waited for
+    descriptor = os.open(_within(path, root), flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return open(descriptor, "rb")
+
+
+def refuse_linked_sources(run_dir: RunDir) -> None:
+    """For a program that shows runs to others: none of the files that views read may be a link out of the run.
+
+    Raises:
+        SpecError: some are; the message names them.
+    """
+    root = os.path.realpath(run_dir)
+    sources = (run_dir.plan, run_dir.ledger, run_dir.progress, run_dir.provenance, run_dir.sweep, run_dir.lock)
+    linked = [path for path in sources if path.is_symlink() and not _is_within(os.path.realpath(path), root)]
+    if linked:
+        hint = "put the file itself here; the whole run directory may be a link"
+        raise SpecError(
+            [Problem("is a symbolic link that leads out of the run directory", str(path), hint=hint) for path in linked]
+        )
 
 
 def folder_within(path: Path, root: str | os.PathLike[str]) -> None:

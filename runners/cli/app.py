@@ -31,7 +31,7 @@ from runners.cli import (
 )
 from runners.cli.plan import command as plan
 from runners.cli.plugin_option import with_plugins
-from runners.cli.views import bundle, diff, ls, report, status, table, wait, watch
+from runners.cli.views import bundle, diff, ls, report, serve, status, table, wait, watch
 from search_space import SpecError
 
 __all__ = ["app", "main"]
@@ -55,6 +55,7 @@ app.command("run")(with_plugins(run.run))
 app.command("status")(with_plugins(status.status))
 app.command("watch")(with_plugins(watch.watch))
 app.command("wait")(wait.wait)
+app.command("serve")(with_plugins(serve.serve))
 app.command("table")(with_plugins(table.table))
 app.command("report")(with_plugins(report.report))
 app.command("ls")(with_plugins(ls.ls))

@@ -17,15 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from results import Run, RunStatus, RunSummary, format_status, run_status
-from results.store.progress import ProgressEvent, UnfinishedTrial
+from results.store.progress import UnfinishedTrial
+from results.views.pace import pace_line
 from runners.machine.gpus import GpuInfo
 from runners.trials.objectives import objective, objective_name
 from search_space.parsing.visible import visible
 
-__all__ = ["BLOCKS", "PLAIN", "Screen", "sparkline", "throughput", "view"]
+__all__ = ["BLOCKS", "PLAIN", "Screen", "sparkline", "view"]
 
 _Run = Run | RunSummary
-_RECENT_SECONDS = 900.0
 _MOST_FAILURES = 5
 _NARROW = 80
 _LONGEST_BAR = 60
@@ -48,18 +48,6 @@ def view(run: _Run, screen: Screen, *, now: float, gpus: Sequence[GpuInfo] = (),
     return Group(*_parts(run, screen, now, gpus, host))
 
 
-def throughput(events: Sequence[ProgressEvent], now: float) -> tuple[float, float]:
-    """Trials per hour and epochs per minute, over the last 15 minutes or since the start of the run, if shorter."""
-    complete_from = max((event.t for event in events if event.event == "cut"), default=0.0)
-    recent = [event for event in events if max(now - _RECENT_SECONDS, complete_from) <= event.t <= now]
-    if not recent:
-        return 0.0, 0.0
-    seconds = max(1.0, now - min(event.t for event in recent))
-    ended = sum(event.event == "end" for event in recent)
-    epochs = sum(event.event == "epoch" for event in recent)
-    return 3600 * ended / seconds, 60 * epochs / seconds
-
-
 def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuInfo], host: str) -> Iterator[RenderableType]:
     status = run_status(run, now=now)
     # Trials get a table of their own.
@@ -72,10 +60,7 @@ def _parts(run: _Run, screen: Screen, now: float, gpus: Sequence[GpuInfo], host:
     bar.add_row(ProgressBar(total=max(1, planned), completed=done, width=min(_LONGEST_BAR, screen.width)))
     yield bar
     if status.driver is not None:
-        trials, epochs = throughput(run.progress, now)
-        # Until the first trial has ended, the rate of trials is unknown, not zero.
-        per_hour = f"{trials:.3g} trials per hour, " if trials else ""
-        lines.append(f"  pace: {per_hour}{epochs:.3g} epochs per minute")
+        lines.append(f"  {pace_line(run.progress, now)}")
     lines += _gpus_in_use(status)
     for line in lines:
         # Long lines wrap with the same indentation.

@@ -11,7 +11,7 @@ from results.store.ledger import gc_paused
 from results.store.provenance import read_sessions
 from search_space import Problem, SpecError, Sweep, load_studies
 
-__all__ = ["report_of"]
+__all__ = ["report_of", "report_subject"]
 
 
 def report_of(run_dirs: Sequence[str | os.PathLike[str]]) -> Report:
@@ -21,10 +21,11 @@ def report_of(run_dirs: Sequence[str | os.PathLike[str]]) -> Report:
         SpecError: there is no such run.
     """
     with gc_paused():
-        return make_report([_subject(Run.open(path)) for path in run_dirs])
+        return make_report([report_subject(Run.open(path)) for path in run_dirs])
 
 
-def _subject(run: Run) -> Subject:
+def report_subject(run: Run) -> Subject:
+    """The run, with the importances of its parameters or the reason why there are none."""
     if run.plan.design != "search":
         return Subject(run)
     # Optuna, and with it a second of imports, only for a search.

@@ -109,6 +109,16 @@ def test_the_fragment_is_the_table_of_the_page(quickstart_plan, quickstart_recor
     assert SCRIPT in page
 
 
+def test_a_fragment_of_the_first_rows_says_so(quickstart_plan, quickstart_records):
+    """Four rows, of which two are shown; the caption stays that of the whole table."""
+    table = ablation_table(quickstart_plan, quickstart_records)
+    whole, cut = fragment(table, most_rows=4), fragment(table, most_rows=2)
+    assert whole == fragment(table)
+    assert (whole.count("<tr>"), cut.count("<tr>")) == (5, 3)  # with the row of headers
+    assert "The first 2 of 4 rows are shown here; the CSV file has all." in cut
+    assert whole.split("<figcaption>")[1].split("<ul>")[0] == cut.split("<figcaption>")[1].split("<ul>")[0]
+
+
 _BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 

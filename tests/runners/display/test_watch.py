@@ -26,8 +26,9 @@ from results import (
     TrialRecord,
     write_plan,
 )
+from results.views.pace import throughput
 from runners.display.watch import watch
-from runners.display.watch_layout import Screen, sparkline, throughput, view
+from runners.display.watch_layout import Screen, sparkline, view
 from runners.machine.gpus import GpuInfo, GpuMonitor, local_gpus, parse_gpus, parse_instances, visible_gpus
 
 ROOT = Path(__file__).parents[3]
