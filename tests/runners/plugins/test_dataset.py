@@ -48,6 +48,7 @@ def test_it_is_trained_on_by_every_engine(type_, example, cells, options):
     assert all(record.metrics["top1"] % 5 == pytest.approx(0) for record in records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "said"),
     [

@@ -54,7 +54,7 @@ def test_records_and_tables_have_it(type_, example):
     columns = ["--columns", "variant,worst_class,top1", "--format", "csv"]
     shown = type_("table", run.path, *plugin, *columns).stdout
     rows = list(csv.DictReader(io.StringIO(shown)))
-    assert [float(row["worst_class"]) for row in rows] == pytest.approx(
+    assert [float(row["worst_class_mean"]) for row in rows] == pytest.approx(
         [record.metrics["worst_class"] for record in run.records]
     )
 

@@ -30,6 +30,7 @@ def test_a_regression_on_digits(type_, example, options):
         assert 0 < record.metrics["mse"] < variance
 
 
+@pytest.mark.slow
 def test_its_options_are_checked(type_, example):
     file = example("my_task.py")
     example("value.yaml", **{"scale: 9.0": "scal: -1"})
@@ -42,6 +43,7 @@ def test_its_options_are_checked(type_, example):
     assert "Did you mean 'digit_value'?" in err
 
 
+@pytest.mark.slow
 def test_what_a_task_lacks_is_named(type_, example):
     example("value.yaml")
     file = example("my_task.py", **{'name: Literal["digit_value"] = "digit_value"': 'name: Literal["value"] = "value"'})
