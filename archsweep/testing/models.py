@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import timm
 import torch
@@ -31,7 +32,8 @@ def check_model(name: str, *, img_size: tuple[int, int] | None = None, in_chans:
         raise AssertionError(f"{name}: timm has no such model: decorate its function with timm.models.register_model")
     arch = ArchSpec(model=name)
     try:
-        sized = img_size or tuple(timm.get_pretrained_cfg_value(name, "input_size")[1:])
+        default: Any = timm.get_pretrained_cfg_value(name, "input_size")
+        sized: Any = img_size or tuple((default or (3, 224, 224))[1:])
         model = build_model(arch, img_size=sized, in_chans=in_chans, num_classes=_CLASSES, seed=0)
         same = build_model(arch, img_size=sized, in_chans=in_chans, num_classes=_CLASSES, seed=0)
     except SpecError as err:

@@ -325,7 +325,9 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
     if against := _against_device(plan, sweep.baseline, sweep.resources):
         raise SpecError(against)
     if sweep.search:
-        if wrong := fine_tuning_problems(file, sweep.baseline, plan.describe(sweep.baseline.task)):
+        if not plan.is_foreign and (
+            wrong := fine_tuning_problems(file, sweep.baseline, plan.describe(sweep.baseline.task))
+        ):
             raise SpecError(wrong)
         return plan
     untrainable: dict[str, Problem] = {}  # by message: only the first variant with a fault is named

@@ -13,8 +13,10 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from search_space.parsing.errors import Problem, SpecError
+from search_space.parsing.type_guards import is_list_or_tuple
 
 __all__ = ["allowed_files", "config_file"]
 
@@ -43,10 +45,11 @@ def allowed_files() -> dict[str, Path]:
         if key != "plugins":
             close = "  Did you mean 'plugins'?" if difflib.get_close_matches(key, ["plugins"]) else ""
             problems.append(Problem(f"unknown key {key!r}", where=str(path), hint=f"known: plugins.{close}"))
-    entries = content.get("plugins", [])
-    if not isinstance(entries, list) or not all(isinstance(each, str) for each in entries):
+    given: Any = content.get("plugins", [])
+    listed: list[Any] = given if is_list_or_tuple(given) else []  # pyright: ignore[reportAssignmentType]
+    entries = [each for each in listed if isinstance(each, str)]
+    if entries != given:
         problems.append(Problem("plugins must be a list of files", where=str(path), hint='plugins = ["~/lab/mine.py"]'))
-        entries = []
     found: dict[str, Path] = {}
     for entry in entries:
         file = Path(entry).expanduser()

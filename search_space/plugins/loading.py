@@ -308,11 +308,8 @@ def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[P
 
 def _functions(found: Any, sources: Mapping[str, str]) -> list[str]:
     """Functions that the module defines itself: one may be what the task `python` calls."""
-    return [
-        name
-        for name, value in vars(found).items()
-        if inspect.isfunction(value) and value.__module__ in sources and not name.startswith("_")
-    ]
+    named = inspect.getmembers(found, inspect.isfunction)
+    return [name for name, value in named if value.__module__ in sources and not name.startswith("_")]
 
 
 def _files_of(module: str, sources: Mapping[str, str]) -> set[str]:

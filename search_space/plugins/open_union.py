@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
-from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag
@@ -48,12 +47,16 @@ class OpenUnion:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         tagged: list[Any] = [Annotated[spec, Tag(name)] for name, spec in self.specs.items()]
-        union = Annotated[reduce(or_, tagged), Discriminator(self._tag)]
+        union: Any = Annotated[reduce(_either, tagged), Discriminator(self._tag)]
         if self._short == "no":
             return handler.generate_schema(union)
-        text = str if self._short == "any" else Literal[tuple(self.specs)]
+        text: Any = str if self._short == "any" else Literal[tuple(self.specs)]
         return handler.generate_schema(Annotated[union, BeforeValidator(_named, json_schema_input_type=text | union)])
 
 
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _either(one: Any, other: Any) -> Any:
+    return one | other

@@ -8,7 +8,7 @@ Those of a plug-in are read from the constructor of its class.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticKnownError
@@ -203,5 +203,8 @@ ATTENTION_SPECS: Mapping[str, type[AttentionSpec]] = SpecTable(
 """Mechanism -> spec of its options."""
 
 
-Attention = Annotated[AttentionSpec, OpenUnion(ATTENTION_SPECS, short="listed")]
+if TYPE_CHECKING:  # those of plug-ins have the fields of their constructors
+    Attention = SoftmaxSpec | ReattentionSpec | RefinerSpec | GroupMixSpec
+else:
+    Attention = Annotated[AttentionSpec, OpenUnion(ATTENTION_SPECS, short="listed")]
 """`attention: NAME` or `attention: {name: NAME, ...options}`."""
