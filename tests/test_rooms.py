@@ -74,6 +74,7 @@ PEERS = {  # folders whose modules are one of a kind, however small each is
     "search_space/schema/tasks": "one task a file",
     "runners/cli": "one verb a file",
     "runners/tasks/metrics": "the metrics of one task a file",
+    "runners/cli/files": "one verb a file",
     "runners/cli/views": "one verb a file",
 }
 SMALL_FOR_A_REASON = {

@@ -12,8 +12,9 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from results.layout.compute import compute_sentences
 from results.stats.numbers import level_percent
-from results.store.records import CONTINUED_NOTE, Retuned, TrialRecord
+from results.store.records import CONTINUED_NOTE, Retuned
 from results.table.table import AblationTable
 from search_space.settings.table_columns import of_metric
 
@@ -63,7 +64,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
         *(_tests(table, is_shown) if compares else ()),
         *map(Sentence, _changed_later(table)),
         *_costs(table, is_shown),
-        *map(Sentence, _compute(table)),
+        *map(Sentence, compute_sentences(table)),
     )
 
 
@@ -359,45 +360,3 @@ def _costs(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
         yield Sentence("; ".join(parts) + ".")
     if any(cost in shown for row in table.rows for cost in row.cost_changes):
         yield Sentence("Brackets behind a cost: its change against the baseline.", "changes")
-
-
-def _compute(table: AblationTable) -> Iterable[str]:
-    records = [record for row in table.rows for record in row.records]
-    timed = [record for record in records if record.train_seconds is not None]
-    if not timed:
-        return
-    # Trials that were measured in one training have its seconds in common: those of another trial of the table.
-    own = {record.trial_id for record in timed if not record.trained_by}
-    shared = {record.trained_by: record for record in timed if record.trained_by and record.trained_by not in own}
-    trained = [record for record in timed if not record.trained_by] + list(shared.values())
-    seconds = [record.train_seconds or 0.0 for record in trained]
-    trials = "1 trial" if len(timed) == 1 else f"{len(timed)} trials"
-    if len(trained) < len(timed):
-        trials += ", 1 training" if len(trained) == 1 else f", {len(trained)} trainings"
-    devices = sorted({record.device for record in records if record.device})
-    where = f", on {', '.join(devices)}" if devices else ""
-    yield f"Compute: {_hours(math.fsum(seconds))} of optimisation in all ({trials}){where}{_precision(records)}."
-    yield from _repeatable(records)
-
-
-def _precision(records: Sequence[TrialRecord]) -> str:
-    """What was computed with; nothing where it is float32 alone, which a reader expects."""
-    found = sorted({record.precision for record in records if record.precision})
-    if found in ([], ["float32"]):
-        return ""
-    maps = {record.spec.get("train", {}).get("map_precision", "float32") for record in records}
-    is_known = all(
-        record.precision for record in records if record.device
-    )  # older records had maps as autocast had them
-    exact = "; attention maps that a mechanism transforms in float32" if maps == {"float32"} and is_known else ""
-    return f", in {' and '.join(found)}{exact}"
-
-
-def _repeatable(records: Sequence[TrialRecord]) -> Iterable[str]:
-    on_gpus = [record for record in records if record.device not in ("", "cpu")]
-    if any(not record.spec.get("train", {}).get("deterministic", False) for record in on_gpus):
-        yield "Kernels of a GPU could add in any order (deterministic: false), so a seed repeats to rounding only."
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 36_000 else f"{seconds / 3600:.2g} h"

@@ -20,15 +20,12 @@ from runners.cli import (
     check,
     check_data,
     doctor,
-    export_dataset,
     guide,
-    import_checkpoint,
     launch,
     launch_slurm,
-    models_schema_init,
-    new,
     run,
 )
+from runners.cli.files import export_dataset, import_checkpoint, models_schema_init, new
 from runners.cli.plan import command as plan
 from runners.cli.plugin_option import with_plugins
 from runners.cli.views import bundle, diff, ls, report, serve, status, table, wait, watch

@@ -63,7 +63,7 @@ def describe_dataset(task: TaskSpec, resources: Any, *, in_memory_bytes: int = I
             message says what to do.
     """
     if isinstance(task, ForeignSpec):
-        text = f"the task {task.name!r} reads its own data, of which archsweep knows nothing"
+        text = f"the task {task.name!r} reads its own data, which archsweep does not look at"
         raise SpecError(Problem(text, path="task.name"))
     return data_of(task.name).describe(task, resources, in_memory_bytes=in_memory_bytes)
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 
 from modelzoo.probes import check_cosine_regulariser
 from results import Analysis, PlannedVariant, PublishedRow, RunPlan, TableFormat
-from results.store.records import DataSummary, Measured, Origin, Retuned
+from results.store.records import DataSummary, Origin
 from runners.data import DataInfo, describe_dataset
-from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
-from runners.planning.fine_tuning import fine_tuning_problems, notes_on_fine_tuning
+from runners.planning.checks.fine_tuning import fine_tuning_problems, notes_on_fine_tuning
+from runners.planning.checks.refused_choices import refused_choices
+from runners.planning.checks.same_experiment import is_same_experiment
 from runners.planning.match_solver import Unmatched, match_variant
-from runners.planning.refused_choices import refused_choices
-from runners.planning.same_experiment import is_same_experiment
 from runners.planning.shard import Shard
+from runners.planning.stored_plan import data_summary, measures_of, retuned_of
 from runners.tasks import TASKS
 from runners.training import training_relations
 from runners.training.device import kind_of_device
@@ -41,7 +41,6 @@ from search_space import (
     variants,
 )
 from search_space.schema.task import ForeignSpec
-from search_space.settings.naming import describe_parameter
 from search_space.settings.training_relations import BrokenRelation
 
 __all__ = ["Entry", "Plan", "make_plan"]
@@ -165,11 +164,9 @@ class Plan:
     def num_test_images(self) -> int | None:
         """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
         settings = [variant.setting for variant in self.variants] or [self.sweep.baseline]
-        if self.is_foreign:
-            return None
         try:
             sizes = {self.describe(setting.task).num_test for setting in settings}
-        except SpecError:  # a search, whose trials then say what is wrong with the data
+        except SpecError:  # a search, whose trials then say what is wrong with the data; or the data is the user's own
             return None
         return sizes.pop() if len(sizes) == 1 else None
 
@@ -212,8 +209,6 @@ class Plan:
     def data(self) -> list[DataSummary]:
         """The datasets of the variants (of a search, of its baseline); empty where one cannot be read."""
         tasks = [variant.setting.task for variant in self.variants] or [self.sweep.baseline.task]
-        if self.is_foreign:
-            return []
         try:
             found = [self._summary(task) for task in {task.model_dump_json(): task for task in tasks}.values()]
         except SpecError:  # a search, whose trials then say what is wrong with the data
@@ -228,18 +223,7 @@ class Plan:
 
     def _summary(self, task: TaskSpec) -> DataSummary:
         info = self.describe(task)
-        survey = self._survey(task, info)
-        return DataSummary(
-            dataset=survey.name,
-            num_classes=info.num_classes,
-            train_images=info.num_train,
-            val_images=info.num_val,
-            test_images=info.num_test,
-            majority=survey.test.majority,
-            majority_class=majority_class(task, survey),
-            labelled=task.labelled,
-            notes=list(survey.notes),
-        )
+        return data_summary(task, replace(self._survey(task, info), info=info))
 
     def as_run_plan(self, *, num_trials: int | None = None, superseded: Iterable[Origin] = ()) -> RunPlan:
         """Plan in the form stored in the run directory, including dropped variants.
@@ -276,33 +260,14 @@ class Plan:
             analysis=Analysis(**sweep.analysis.model_dump()),
             table=TableFormat(**sweep.table.model_dump()),
             dataset="" if self.is_foreign else sweep.baseline.task.dataset.name,
-            measures=_measures(sweep),
+            measures=measures_of(sweep),
             num_test_images=self.num_test_images(),
             epochs=sweep.baseline.num_epochs,
             steps=None if self.is_foreign else sweep.baseline.train.steps,
-            retuned=_retuned(sweep),
+            retuned=retuned_of(sweep),
             superseded=list(superseded),
             data=self.data(),
         )
-
-
-def _measures(sweep: Sweep) -> dict[str, Measured]:
-    task = sweep.baseline.task
-    measures = task.measures if isinstance(task, ForeignSpec) else {}
-    return {name: Measured(**each.model_dump()) for name, each in measures.items()}
-
-
-def _retuned(sweep: Sweep) -> Retuned | None:
-    retune = sweep.retune
-    if retune is None:
-        return None
-    return Retuned(
-        parameters=list(retune.parameters),
-        space={path: describe_parameter(parameter) for path, parameter in retune.parameters.items()},
-        num_trials=retune.num_trials,
-        seeds=list(retune.seeds),
-        sampler=retune.sampler,
-    )
 
 
 def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callable[[], int] = num_gpus_here) -> Plan:

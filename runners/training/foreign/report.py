@@ -11,7 +11,7 @@ from typing import Any
 
 from results.store.files import atomic_write
 from results.store.run_layout import TrialDir
-from runners.training.loop import Report as Told
+from runners.training.loop import Report as Callback
 from search_space.schema.trial import TrialSpec
 
 __all__ = ["BadReport", "TrainingReport", "TrainingStopped", "UnmeasuredMetric", "measured_numbers"]
@@ -78,13 +78,13 @@ class TrainingReport:
         device: str,
         files: TrialDir,
         origin: str,
-        told: Told,
+        tell: Callback,
         on_resume: Callable[[list[dict[str, float]]], None],
         is_preempted: Callable[[], bool],
     ) -> None:
         self.seed, self.device, self.directory = spec.seed, device, files.work
         self.setting: dict[str, Any] = spec.setting.model_dump(mode="json")
-        self._told, self._on_resume, self._is_preempted = told, on_resume, is_preempted
+        self._tell, self._on_resume, self._is_preempted = tell, on_resume, is_preempted
         self._state = files.reported
         self._origin = origin
         self._earlier = self._read()
@@ -109,7 +109,7 @@ class TrainingReport:
             self._on_resume(list(self.curve))
         self.curve.append(point)
         self._write()
-        if self._told(point):
+        if self._tell(point):
             raise TrainingStopped(is_pruned=True)
         if self._is_preempted():
             raise TrainingStopped(is_pruned=False)

@@ -53,27 +53,27 @@ def run_foreign_trial(
     with tempfile.TemporaryDirectory(prefix="archsweep-trial-") as elsewhere:
         files = TrialDir(directory or Path(elsewhere))
         device = device_of_trial(resources, ALONE)
-        told = TrainingReport(
+        reporting = TrainingReport(
             spec,
             device=str(device),
             files=files,
             origin=origin,
-            told=report,
+            tell=report,
             on_resume=on_resume,
             is_preempted=is_preempted,
         )
         status, metrics = "completed", {}
         try:
             if isinstance(spec.task, CommandSpec):
-                returned = run_command(spec, told, resources, grace=checkpoints.grace_seconds, metric=metric)
+                returned = run_command(spec, reporting, resources, grace=checkpoints.grace_seconds, metric=metric)
             else:
                 with global_streams(spec.seed):
                     _seed_everything(spec.seed, device)
-                    returned = call_function(spec, told)
+                    returned = call_function(spec, reporting)
             if returned is None and is_preempted():
                 status = "preempted"
             else:
-                metrics = told.final_metrics(returned, metric)
+                metrics = reporting.final_metrics(returned, metric)
         except TrainingStopped as stop:
             status = "pruned" if stop.is_pruned else "preempted"
     seconds = time.perf_counter() - start
@@ -81,8 +81,8 @@ def run_foreign_trial(
     return Outcome(
         status=status,
         metrics=metrics,
-        curve=told.curve,
-        epochs=len(told.curve),
+        curve=reporting.curve,
+        epochs=len(reporting.curve),
         train_seconds=seconds,
         total_seconds=seconds,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -15,7 +15,7 @@ OTHER_FILES = {  # of the same name, in other places
     ("runners/launch/job.py", "sweep.yaml"): "travels with a job",
     ("runners/launch/kuberay.py", "sweep.yaml"): "travels with a job",
     ("runners/launch/kuberay.py", "/sweep.yaml"): "travels with a job",
-    ("runners/cli/models_schema_init.py", "sweep.yaml"): "what `init` writes",
+    ("runners/cli/files/models_schema_init.py", "sweep.yaml"): "what `init` writes",
     ("results/exporters/html.py", "exporters/assets/table.html.j2"): "a template of ours",
 }
 

@@ -74,7 +74,7 @@ def variants_differ(ids: list[str], text: str) -> bool:
         ("task.config.optim.lr: [0.01, 1.0]", "train.lr: [0.1, 0.2]", "no placeholder passes 'train.lr' on"),
     ],
 )
-def test_refused_in_words(old, new, says):
+def test_refused_with_the_reason(old, new, says):
     assert old in SWEEP
     assert any(says in problem for problem in problems(SWEEP.replace(old, new, 1)))
 

@@ -136,7 +136,7 @@ def test_epochs_are_seen_while_it_runs_and_it_can_be_pruned(kind, tmp_path):
         ("open('out.json', 'w').write('{\"acc\": NaN}')", ArithmeticError, "acc is nan"),
     ],
 )
-def test_failures_in_words(program, error, says, tmp_path):
+def test_failures_are_readable(program, error, says, tmp_path):
     with pytest.raises(error, match=says):
         run(spec(tmp_path, program), tmp_path)
 

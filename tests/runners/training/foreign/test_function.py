@@ -153,7 +153,7 @@ def test_a_checkpoint_of_other_code_is_not_continued(trainings, tmp_path):
         ("", None, UnmeasuredMetric, "it gave: none"),
     ],
 )
-def test_nonsense_is_a_failure_in_words(code, value, error, says, trainings, tmp_path):
+def test_nonsense_is_a_readable_failure(code, value, error, says, trainings, tmp_path):
     with pytest.raises(error, match=says):
         run(spec("ends", code=code, value=value), tmp_path)
 

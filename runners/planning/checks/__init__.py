@@ -1,0 +1,1 @@
+"""What is looked for in the variants of a plan before anything trains."""
