@@ -32,8 +32,10 @@ def check_model(name: str, *, img_size: tuple[int, int] | None = None, in_chans:
         raise AssertionError(f"{name}: timm has no such model: decorate its function with timm.models.register_model")
     arch = ArchSpec(model=name)
     try:
-        default: Any = timm.get_pretrained_cfg_value(name, "input_size")
-        sized: Any = img_size or tuple((default or (3, 224, 224))[1:])
+        sized: Any = img_size
+        if sized is None:
+            own: Any = timm.get_pretrained_cfg_value(name, "input_size")
+            sized = tuple((own or (3, 224, 224))[1:])
         model = build_model(arch, img_size=sized, in_chans=in_chans, num_classes=_CLASSES, seed=0)
         same = build_model(arch, img_size=sized, in_chans=in_chans, num_classes=_CLASSES, seed=0)
     except SpecError as err:

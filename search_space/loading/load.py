@@ -27,6 +27,7 @@ from search_space.parsing.type_guards import is_dict, is_tuple
 from search_space.parsing.yaml_source import MAX_PROBLEMS, Mark, Node, read_file, read_text
 from search_space.schema.pydantic_errors import Fault, dotted, explain
 from search_space.schema.sweep import Sweep
+from search_space.schema.task import ForeignSpec
 from search_space.schema.tracking import OptunaSpec, TensorBoardSpec, TrackerSpec
 
 __all__ = ["SweepFile", "load_again", "load_studies", "load_sweep", "load_sweep_text"]
@@ -183,7 +184,9 @@ def _with_absolute_folders(sweep: Sweep, name: str) -> Sweep:
     def absolute(written: str | None) -> str | None:
         return None if written is None else str((Path(name).parent / Path(written).expanduser()).resolve())
 
-    update = {"data_dir": absolute(sweep.resources.data_dir), "sweep_dir": absolute(sweep.resources.sweep_dir or ".")}
+    update = {"data_dir": absolute(sweep.resources.data_dir)}
+    if isinstance(sweep.baseline.task, ForeignSpec):
+        update["sweep_dir"] = absolute(sweep.resources.sweep_dir or ".")
     resources = sweep.resources.model_copy(update=update)
 
     def moved(tracker: TrackerSpec) -> TrackerSpec:

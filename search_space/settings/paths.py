@@ -17,7 +17,7 @@ from search_space.parsing.type_guards import is_dict, is_mapping
 from search_space.plugins.families import on_change
 from search_space.plugins.open_union import OpenUnion
 from search_space.schema.attention import RELEASED_KERNELS, GroupMixSpec
-from search_space.schema.task import TASK_SPECS, ClassificationSpec
+from search_space.schema.task import TASK_SPECS, ClassificationSpec, ForeignSpec, TaskSpec
 from search_space.schema.trial import Setting
 
 __all__ = [
@@ -43,6 +43,9 @@ OPEN_NODES = ("arch.options", "task.config")
 """Nodes below which any key is legal."""
 
 _NESTED = ("task.config",)  # dots lead inside
+
+
+_OF_OWN_TRAINING = frozenset(f"task.{name}" for name in ForeignSpec.model_fields if name not in TaskSpec.model_fields)
 
 
 class _Missing:
@@ -87,6 +90,8 @@ def path_hint(path: str) -> str:
     match."""
     last = path.rsplit(".", 1)[-1]
     same_end = sorted(known for known in known_paths() if known.endswith("." + last))
+    ours = [known for known in same_end if known not in _OF_OWN_TRAINING]
+    same_end = ours or same_end
     if same_end:
         return f"Did you mean {' or '.join(repr(known) for known in same_end)}?"
     parent = path

@@ -98,7 +98,7 @@ def test_what_is_shipped_is_loaded_without_its_file(write):
         ("gated.py", "PLUGINS = []\n", "HERE/gated.py: PLUGINS must be a mapping of mappings"),
         ("gated.py", "PLUGINS = {'attention': ['a']}\n", "HERE/gated.py: PLUGINS must be a mapping of mappings"),
         ("gated.py", "PLUGINS = {'atention': {}}\n", "there is no family 'atention'"),
-        ("gated.py", "PLUGINS = {'attention': {'gated': 5}}\n", "the attention 'gated' is no class"),
+        ("gated.py", "PLUGINS = {'attention': {'gated': 5}}\n", "the attention 'gated' must be a class on"),
         ("gated.py", "PLUGINS = {'attention': {'gated': dict}}\n", "attention 'gated'"),
         ("gated.py", "PLUGINS = {'attention': {'a b': int}}\n", "'a b' cannot be the name of a member of 'attention'"),
         ("gated.py", "PLUGINS = {'attention': {'softmax': int}}\n", "archsweep has the attention 'softmax' itself"),

@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[Any, str, str]] = {  # path -> a value, what `arch` and 
     "train.opt_eps": (1e-6, "", ""),
     "train.opt_betas": ([0.9, 0.98], "", ""),
     "train.weight_decay_end": (0.4, "", ""),
+    "train.head_lr_scale": (10.0, "", ""),
     "train.layer_decay": (0.75, "", ""),
     "train.layer_decay_no_opt_scale": (0.1, "", "layer_decay: 0.75"),
     "train.decay_epochs": (3, "", "sched: step, epochs: 100"),
