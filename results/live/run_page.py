@@ -19,6 +19,7 @@ from results.markup.html_templates import render
 from results.report.section import Section
 from results.store.progress import UnfinishedTrial
 from results.store.records import RunPlan
+from results.store.run_layout import IN_RUN_DIR
 from results.views.pace import pace_line
 from results.views.status import format_status
 from search_space.parsing.visible import visible
@@ -26,13 +27,13 @@ from search_space.parsing.visible import visible
 __all__ = ["DOWNLOADS", "figures_page", "run_page", "run_part", "run_versions"]
 
 DOWNLOADS = {
-    "table.csv": "table (CSV)",
-    "table.tex": "table (LaTeX)",
-    "table.md": "table (Markdown)",
-    "table.html": "table (HTML)",
-    "trials.csv": "trials (CSV)",
-    "curves.csv": "curves (CSV)",
-    "report.html": "report (HTML)",
+    IN_RUN_DIR.table("csv").name: "table (CSV)",
+    IN_RUN_DIR.table("tex").name: "table (LaTeX)",
+    IN_RUN_DIR.table("md").name: "table (Markdown)",
+    IN_RUN_DIR.table("html").name: "table (HTML)",
+    IN_RUN_DIR.trials_csv.name: "trials (CSV)",
+    IN_RUN_DIR.curves_csv.name: "curves (CSV)",
+    IN_RUN_DIR.report.name: "report (HTML)",
 }
 """Files that are made of the present records when they are asked for: name -> words of the link."""
 

@@ -42,7 +42,6 @@ class TrialDir:
     def probes(self) -> Path:
         return self.path / "probes.npz"
 
-    @property
     def work(self) -> Path:
         """The folder that a training of the user's own may write to."""
         return self.path / "work"

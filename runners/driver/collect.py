@@ -19,7 +19,7 @@ from results.store.links import folder_within
 from results.store.provenance import read_sessions
 from results.store.record_summary import summarize
 from results.store.run import read_plan
-from results.store.run_layout import RunDir
+from results.store.run_layout import IN_RUN_DIR, RunDir
 from runners.cache.origin import Origins
 from runners.driver.changed_records import Changed
 from runners.driver.provenance import append_session
@@ -30,7 +30,7 @@ from search_space import Problem, SpecError, TrialSpec, trial_id
 
 __all__ = ["Collection", "collect_records", "earlier_plan", "run_dirs_in"]
 
-_NOT_COPIED = {"checkpoint.pt"}  # of use to its own driver alone
+_NOT_COPIED = {IN_RUN_DIR.trial("").checkpoint.name}  # of use to its own driver alone
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from results.report import make_report
 from results.report.document import vega_script
 from results.run_files.tidy_csv import write_curves_csv, write_long_csv
 from results.store.links import open_within
+from results.store.run_layout import IN_RUN_DIR
 from results.table.merge import table_of_runs
 from runners.serve.access import Door
 from search_space.parsing.errors import SpecError
@@ -254,12 +255,12 @@ def _trials_version(run: WatchedRun, request: Request) -> str:
 
 
 def _made(run: WatchedRun, name: str) -> str:
-    if name == "report.html":
+    if name == IN_RUN_DIR.report.name:
         return make_report([run.subject()]).html
     stream = io.StringIO(newline="")
-    if name == "curves.csv":
+    if name == IN_RUN_DIR.curves_csv.name:
         write_curves_csv(run.open(curves=True), stream)
-    elif name == "trials.csv":
+    elif name == IN_RUN_DIR.trials_csv.name:
         write_long_csv(run.open(curves=False), stream)
     else:
         EXPORTERS[name.rpartition(".")[2]](table_of_runs([run.open(curves=False)]), stream)

@@ -82,7 +82,7 @@ class TrainingReport:
         on_resume: Callable[[list[dict[str, float]]], None],
         is_preempted: Callable[[], bool],
     ) -> None:
-        self.seed, self.device, self.directory = spec.seed, device, files.work
+        self.seed, self.device, self.directory = spec.seed, device, files.work()
         self.setting: dict[str, Any] = spec.setting.model_dump(mode="json")
         self._tell, self._on_resume, self._is_preempted = tell, on_resume, is_preempted
         self._state = files.reported

@@ -16,11 +16,6 @@ OTHER_FILES = {  # of the same name, in other places
     ("runners/launch/kuberay.py", "sweep.yaml"): "travels with a job",
     ("runners/launch/kuberay.py", "/sweep.yaml"): "travels with a job",
     ("runners/cli/files/models_schema_init.py", "sweep.yaml"): "what `init` writes",
-    ("results/live/run_page.py", "table.csv"): "what the page makes on request",
-    ("results/live/run_page.py", "table.md"): "what the page makes on request",
-    ("results/live/run_page.py", "table.tex"): "what the page makes on request",
-    ("results/live/run_page.py", "curves.csv"): "what the page makes on request",
-    ("runners/serve/app.py", "curves.csv"): "what the page makes on request",
     ("results/exporters/html.py", "exporters/assets/table.html.j2"): "a template of ours",
 }
 
