@@ -190,7 +190,7 @@ def directives(
     words += [("mail-user", options.mail_user)]
     lines = [f"--{name}={_quoted(value)}" for name, value in words if value is not None]
     lines += ["--exclusive"] if is_exclusive else []
-    lines += ["--requeue", "--open-mode=append", f"--signal=B:TERM@{_GRACE_SECONDS}"]
+    lines += ["--requeue", "--open-mode=append", f"--signal=B:USR1@{_GRACE_SECONDS}"]
     own = {line.removeprefix("--").partition("=")[0]: line for line in lines}
     problems = []
     for given in options.sbatch:
@@ -300,10 +300,12 @@ export RAY_memory_monitor_refresh_ms=0
 
 # The last lines of both scripts; `start` is what comes before the command.
 WATCHED = """\
-# Slurm signals this shell alone, {{grace}} before the time is up or when the job is preempted.
+# Slurm signals this shell alone: USR1 {{grace}} before the time is up, after which the job is queued again, and TERM for
+# `scancel` and pre-emption. A job that was cancelled must not come back, and one that was preempted Slurm queues itself.
 folder=$(mktemp -d) || exit 1  # that no other user can have prepared, or can read
 pid_file="$folder/archsweep.pid"
 stopping=
+again=
 stop() {{
     stopping=yes
     if [ -s "$pid_file" ]; then kill -TERM "$(cat -- "$pid_file")"; else kill -TERM "$step"; fi
@@ -313,6 +315,7 @@ stop() {{
     {command} &
 step=$!
 trap stop TERM
+trap "again=yes; stop" USR1
 wait "$step"
 code=$?
 if [ -n "$stopping" ]; then  # the signal interrupted the first wait
@@ -328,7 +331,7 @@ fi
 # Tasks that Slurm has ended count as killed: the result of the sweep is the exit code of archsweep.
 [ -s "$pid_file.code" ] && code=$(cat -- "$pid_file.code")
 rm -rf -- "$folder"
-if [ -n "$stopping" ] && [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt "$max_requeues" ]; then
+if [ -n "$again" ] && [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt "$max_requeues" ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

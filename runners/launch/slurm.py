@@ -3,7 +3,8 @@
 On one node archsweep starts a private Ray with what Slurm gave the job, which may be a part of the node: it listens on
 127.0.0.1, takes free ports, and ends alone. On several nodes `srun` starts `ray symmetric-run` on every node; Ray makes
 the first node the head, waits for the others, runs archsweep there and ends. Slurm signals the batch shell alone, so
-the script forwards SIGTERM to archsweep, waits, and requeues the job: the same command continues the ledger.
+the script hands SIGTERM to archsweep and waits. Near the time limit it requeues the job: the same command continues the
+ledger. A job that `scancel` ends stays ended.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from results.store.run_layout import TrialDir
 from runners.training.foreign.function import as_plain
 from runners.training.foreign.program import CommandFailed, await_end, running
 from runners.training.foreign.report import BadReport, TrainingReport, TrainingStopped
@@ -74,7 +75,7 @@ def run_command(
         if report.should_stop:
             raise TrainingStopped(is_pruned=False)
 
-    log = folder.parent / "train.log"
+    log = TrialDir(folder.parent).log
     with open(log, "ab") as output, running(grace, argv, cwd=cwd, env=env, log=output, on_line=see) as program:
         await_end(program, tick)
     return result_of(task.results, folder, seen, metric)

@@ -227,7 +227,7 @@ def test_slurm_proposes_nodes_and_time_from_the_sweep(launch):
         "#SBATCH --exclusive",
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
-        "#SBATCH --signal=B:TERM@120",
+        "#SBATCH --signal=B:USR1@120",
     ]
 
 
@@ -536,15 +536,20 @@ def test_nodes_that_slurm_ends_after_the_head_do_not_fail_the_job(slurm, launch,
 
 
 @pytest.mark.parametrize("nodes", ["1", "2"])
-def test_slurms_signal_reaches_archsweep_and_the_job_is_requeued(nodes, slurm, launch, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_slurms_signal_reaches_archsweep_and_a_job_out_of_time_is_requeued(number, nodes, slurm, launch, tmp_path):
+    """USR1 comes before the time is up; TERM of `scancel`, after which a job must stay away."""
     os.mkfifo(tmp_path / "ready")
     saves = "trap 'echo saved > saved; exit 143' TERM; echo > ready; for _ in {1..3000}; do sleep 0.1; done"
     job = slurm(launch("slurm", *ENOUGH["slurm"], "--nodes", nodes, "--setup", "true"), saves)
     (tmp_path / "ready").read_text()  # archsweep is running
-    job.send_signal(signal.SIGTERM)
+    job.send_signal(number)
     assert job.wait(300) == 143
     assert (tmp_path / "saved").exists()
-    assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+    if number == signal.SIGUSR1:
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+    else:
+        assert not (tmp_path / "requeued").exists()
 
 
 def test_a_cluster_that_does_not_come_up_fails_the_slurm_job(slurm, launch, tmp_path):

@@ -50,7 +50,7 @@ def test_options_have_slurms_names_and_further_lines_come_last(launch):
         "--exclusive",
         "--requeue",
         "--open-mode=append",
-        "--signal=B:TERM@120",
+        "--signal=B:USR1@120",
         "--comment='a b'",
         "-x node7",
         "--gres=nvme:1",
