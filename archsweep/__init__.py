@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from archsweep.tables import AblationTable
     from runners.kept_models import load_model
     from search_space import Problem, SpecError, SweepFile
+    from search_space.plugins import load_plugin
 
     __version__: str
 
@@ -36,6 +37,7 @@ _MODULES = {
     "SpecError": "search_space",
     "SweepFile": "search_space",
     "load_model": "runners.kept_models",
+    "load_plugin": "search_space.plugins",
     "load_studies": "archsweep.sweep_source",
     "load_sweep": "archsweep.sweep_source",
     "open_run": "archsweep.opened_run",
@@ -54,6 +56,7 @@ __all__ = [
     "SweepFile",
     "__version__",
     "load_model",
+    "load_plugin",
     "load_studies",
     "load_sweep",
     "open_run",

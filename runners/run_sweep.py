@@ -205,7 +205,7 @@ def _refuse_commands(plan: Plan) -> None:
     task = plan.sweep.baseline.task
     if isinstance(task, CommandSpec):
         text = f"the sweep would start a program on this machine: {shlex.join(task.argv)}"
-        hint = "if you trust it: --allow-commands"
+        hint = "if you trust it: --allow-commands (in Python allow_commands=True)"
         raise SpecError(plan.file.problem("baseline.task.argv", text, hint))
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from modelzoo.attention import ATTENTION, Slot, TokenAttention
-from search_space.parsing.errors import Problem
+from search_space.parsing.errors import Problem, SpecError
+from search_space.plugins import plugin_of
+from search_space.plugins.contracts import member_failed
 from search_space.schema.trial import ArchSpec
 
 __all__ = [
@@ -76,8 +79,21 @@ class AttentionSite(Protocol):
 
 
 def make_mechanism(name: str, slot: Slot, options: Mapping[str, Any], like: nn.Linear) -> TokenAttention:
-    """Build a mechanism with the dtype and training mode of a linear layer of the host."""
-    return ATTENTION[name](slot, **options).to(dtype=like.weight.dtype).train(like.training)
+    """Build a mechanism with the dtype and training mode of a linear layer of the host.
+
+    Raises:
+        SpecError: it does not fit the sizes; or the constructor of a plug-in raised, with the line of its file.
+    """
+    kind = ATTENTION[name]
+    try:
+        made = kind(slot, **options)
+    except SpecError:
+        raise
+    except Exception as err:
+        if plugin_of(kind.__module__) is None:
+            raise
+        raise SpecError(replace(member_failed("attention", name, err), path="arch.attention")) from err
+    return made.to(dtype=like.weight.dtype).train(like.training)
 
 
 def fixed_grid(model: nn.Module) -> tuple[int, int] | None:

@@ -322,7 +322,10 @@ class RunPlan(_Stored):
     measures: dict[str, Measured] = Field(
         default_factory=dict,
         exclude_if=lambda measures: not measures,
-        description="metrics that the sweep defines for a training of its own",
+        description="metrics that archsweep does not know: of a training of the user's own, or of plug-ins",
+    )
+    own_training: bool = Field(
+        default=False, exclude_if=lambda own: not own, description="whether the user's own code trained"
     )
 
     @model_validator(mode="after")

@@ -98,7 +98,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         objectives=objectives,
         num_test_images=plan.num_test_images,
         data=tuple(plan.data),
-        is_foreign=bool(plan.measures),
+        is_foreign=plan.own_training,
         format=plan.table,
     )
 
@@ -143,7 +143,7 @@ def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
     """False for records of an earlier form of the search: trials of other epochs or data are not comparable."""
     assert isinstance(record, TrialRecord), "summaries of a search"
     spec = record.spec
-    if plan.measures:  # the length of a training of the user's own is among its own settings
+    if plan.own_training:  # the length of a training of the user's own is among its own settings
         return not plan.epochs or spec.get("task", {}).get("epochs") == plan.epochs
     train = spec.get("train", {})
     epochs, steps = train.get("epochs"), train.get("steps")

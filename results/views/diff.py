@@ -18,7 +18,7 @@ from results.store.run import Run
 from results.views.columns import flattened
 from results.views.diff_operands import DiffOperand
 from search_space.parsing.visible import visible
-from search_space.schema.metrics import METRICS
+from search_space.schema.metrics import metric_named
 
 __all__ = ["Difference", "Differences", "Paired", "format_differences", "run_differences"]
 
@@ -203,7 +203,7 @@ def _metrics(a: DiffOperand, b: DiffOperand) -> list[str]:
 
 
 def _unit(name: str) -> str:
-    metric = METRICS.get(name.partition("@")[0].removeprefix("val_"))
+    metric = metric_named(name.partition("@")[0].removeprefix("val_"))
     return metric.unit if metric else ""
 
 

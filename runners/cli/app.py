@@ -27,7 +27,7 @@ from runners.cli import (
 )
 from runners.cli.files import export_dataset, import_checkpoint, models_schema_init, new
 from runners.cli.plan import command as plan
-from runners.cli.plugin_option import with_plugins
+from runners.cli.plugin_option import with_commands, with_plugins
 from runners.cli.views import bundle, diff, ls, report, serve, status, table, wait, watch
 from search_space import SpecError
 
@@ -62,8 +62,8 @@ app.command("verify")(with_plugins(bundle.verify))
 app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
 app.command("models")(with_plugins(models_schema_init.models))
-launch.app.command("slurm")(with_plugins(launch_slurm.slurm))
-launch.app.command("slurm-array")(with_plugins(launch_slurm.slurm_array))
+launch.app.command("slurm")(with_plugins(with_commands(launch_slurm.slurm)))
+launch.app.command("slurm-array")(with_plugins(with_commands(launch_slurm.slurm_array)))
 app.add_typer(launch.app, name="launch")
 app.command("guide")(guide.guide)
 app.command("schema")(with_plugins(models_schema_init.schema))

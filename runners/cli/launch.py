@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
-from runners.cli.plugin_option import with_plugins
+from runners.cli.plugin_option import commands_are_allowed, with_commands, with_plugins
 from runners.launch import LAUNCHERS
 from runners.launch.launched_sweep import LaunchedSweep, launched_sweep
 from runners.machine.filesystems import check_run_location
@@ -19,6 +20,7 @@ from runners.planning.history import read_history
 from runners.session.sweeps import load_all_checked, one_directory, run_dir_of
 from search_space import Problem, SpecError
 from search_space.plugins import loaded_plugins
+from search_space.schema.task import CommandSpec, PythonSpec
 
 __all__ = ["Cpus", "Gpus", "NumNodes", "Out", "Setup", "Submit", "app", "launch_file", "load_launched"]
 
@@ -40,6 +42,7 @@ Setup = Annotated[list[str] | None, typer.Option(help="Shell line that puts arch
 
 @app.command("kuberay")
 @with_plugins
+@with_commands
 def kuberay(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -68,6 +71,7 @@ def kuberay(
 
 @app.command("ray-cluster")
 @with_plugins
+@with_commands
 def ray_cluster(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -99,6 +103,7 @@ def ray_cluster(
 
 @app.command("job")
 @with_plugins
+@with_commands
 def job(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -136,6 +141,19 @@ def load_launched(
     options += ["--study", study] if study else []
     for plugin in loaded_plugins():
         options += ["--plugin", plugin.origin] if plugin.kind == "file" else []
+    task = files[0].sweep.baseline.task
+    if isinstance(task, CommandSpec):
+        if not commands_are_allowed():
+            text = f"the job would start a program: {shlex.join(task.argv)}"
+            raise SpecError(files[0].problem("baseline.task.argv", text, "if you trust it: --allow-commands"))
+        options.append("--allow-commands")
+    if isinstance(task, PythonSpec):
+        from runners.training.foreign.function import function_relations  # imports torch
+
+        if wrong := [
+            files[0].problem(f"baseline.{each.path}", each.message, each.hint) for each in function_relations(task)
+        ]:
+            raise SpecError(wrong)
     history = read_history(out or run_dirs[0])
     return launched_sweep(files, run_dirs=run_dirs, options=options, out=out, trial_seconds=history.typical_seconds)
 

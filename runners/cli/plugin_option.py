@@ -6,6 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import typer
 from search_space.parsing.errors import Problem, SpecError
 from search_space.plugins import load_plugin
 
-__all__ = ["with_plugins"]
+__all__ = ["commands_are_allowed", "with_commands", "with_plugins"]
 
 PluginFiles = Annotated[
     list[Path] | None,
@@ -32,13 +33,40 @@ def with_plugins(verb: Callable[..., Any]) -> Callable[..., Any]:
         _load(plugin or [])
         return verb(**arguments)
 
-    option = inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=PluginFiles)
+    return _with_option(command, verb, "plugin", PluginFiles, default=None)
+
+
+_COMMANDS = ContextVar("commands", default=False)
+AllowCommands = Annotated[
+    bool, typer.Option("--allow-commands", help="Let the job start the sweep's program (task: command).")
+]
+
+
+def with_commands(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with the option `--allow-commands`, which `commands_are_allowed` answers for."""
+
+    @functools.wraps(verb)
+    def command(allow_commands: bool = False, **arguments: Any) -> Any:
+        _COMMANDS.set(allow_commands)
+        return verb(**arguments)
+
+    return _with_option(command, verb, "allow_commands", AllowCommands, default=False)
+
+
+def commands_are_allowed() -> bool:
+    """Whether the caller lets the sweep's program run."""
+    return _COMMANDS.get()
+
+
+def _with_option(command: Any, verb: Callable[..., Any], name: str, annotation: Any, *, default: Any) -> Any:
+    """The wrapper with the signature of the verb and one option more."""
+    option = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     signature = inspect.signature(verb)
     # typer reads the annotations of the wrapper, and resolves none that are texts of another module.
     hints = typing.get_type_hints(verb, include_extras=True)
     parameters = [each.replace(annotation=hints[each.name]) for each in signature.parameters.values()]
     command.__dict__["__signature__"] = signature.replace(parameters=[*parameters, option])
-    command.__annotations__ = {**hints, "plugin": PluginFiles}
+    command.__annotations__ = {**hints, name: annotation}
     return command
 
 

@@ -31,6 +31,7 @@ from runners.tasks import TASKS
 from runners.tasks.classification import evaluation_crop_of
 from runners.training.checkpoint import DATA_KEY
 from search_space.parsing.errors import Problem, SpecError, reason_of
+from search_space.schema.attention import ATTENTION_SPECS
 from search_space.schema.pretrained import WeightsSource
 from search_space.schema.resources import Resources
 from search_space.schema.trial import TrialSpec
@@ -129,10 +130,24 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise SpecError(Problem(text, where=str(path), hint="train the trial again with --no-cache")) from err
 
 
+def _unknown_attention(metadata: Mapping[str, str]) -> str | None:
+    """The mechanism of the spec, if none of this name is known."""
+    try:
+        name = json.loads(metadata["spec"])["arch"]["attention"]["name"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return name if isinstance(name, str) and name not in ATTENTION_SPECS else None
+
+
 def _spec_of(path: Path, metadata: Mapping[str, str]) -> TrialSpec:
     try:
         return TrialSpec.model_validate_json(metadata["spec"])
     except (KeyError, ValidationError) as err:
+        if (name := _unknown_attention(metadata)) is not None:
+            text = f"its attention {name!r} is not one of archsweep's: it is that of a plug-in, which is not loaded"
+            kept = path.parent.parent.parent / "plugins"
+            hint = f"archsweep.load_plugin(FILE) first; what the run was trained with is kept in {kept}"
+            raise SpecError(Problem(text, where=str(path), hint=hint)) from err
         text = "carries no spec of a trial that this archsweep knows"
         raise SpecError(Problem(text, where=str(path), hint="load it with the version that kept it")) from err
 

@@ -300,8 +300,8 @@ export RAY_memory_monitor_refresh_ms=0
 
 # The last lines of both scripts; `start` is what comes before the command.
 WATCHED = """\
-# Slurm signals this shell alone: USR1 {{grace}} before the time is up, after which the job is queued again, and TERM for
-# `scancel` and pre-emption. A job that was cancelled must not come back, and one that was preempted Slurm queues itself.
+# Slurm signals this shell alone: USR1 {{grace}} before the time is up, after which the job is queued again, and TERM
+# for `scancel` and pre-emption. A cancelled job must not come back, and a preempted one Slurm queues itself.
 folder=$(mktemp -d) || exit 1  # that no other user can have prepared, or can read
 pid_file="$folder/archsweep.pid"
 stopping=

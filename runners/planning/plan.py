@@ -261,6 +261,7 @@ class Plan:
             table=TableFormat(**sweep.table.model_dump()),
             dataset="" if self.is_foreign else sweep.baseline.task.dataset.name,
             measures=measures_of(sweep),
+            own_training=self.is_foreign,
             num_test_images=self.num_test_images(),
             epochs=sweep.baseline.num_epochs,
             steps=None if self.is_foreign else sweep.baseline.train.steps,
@@ -313,11 +314,10 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
             untrainable.setdefault(sweep.metric, file.problem(("metric",), text, hint))
         if not reasons and (against := _against_device(plan, variant.setting, plan.resources_of(variant))):
             untrainable.setdefault(against.message, against)
-        name = "" if variant.is_baseline else variant.name
-        for wrong in (
-            [] if reasons else fine_tuning_problems(file, variant.setting, plan.dataset_of(variant), name=name)
-        ):
-            untrainable.setdefault(wrong.message.partition(": ")[2] if name else wrong.message, wrong)
+        if not reasons and not plan.is_foreign:
+            name = "" if variant.is_baseline else variant.name
+            for wrong in fine_tuning_problems(file, variant.setting, plan.dataset_of(variant), name=name):
+                untrainable.setdefault(wrong.message.partition(": ")[2] if name else wrong.message, wrong)
         if not reasons and (twin := _twin(plan, variant)):
             reasons = [f"builds the same model as {twin!r} and trains it the same way: no experiment"]
         if sweep.retune and variant.setting.task.val_fraction == 0:

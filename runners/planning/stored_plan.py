@@ -6,6 +6,7 @@ from results.store.records import DataSummary, Measured, Retuned
 from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey
 from search_space import Sweep, TaskSpec
+from search_space.schema.metrics import METRICS, own_metric
 from search_space.schema.task import ForeignSpec
 from search_space.settings.naming import describe_parameter
 
@@ -13,10 +14,17 @@ __all__ = ["data_summary", "measures_of", "retuned_of"]
 
 
 def measures_of(sweep: Sweep) -> dict[str, Measured]:
-    """Metrics that the sweep defines for a training of the user's own; empty for archsweep's."""
+    """Metrics that are not archsweep's own, so that a table can be made without what defined them: those of a training
+    of the user's own, or those of plug-ins."""
     task = sweep.baseline.task
-    measures = task.measures if isinstance(task, ForeignSpec) else {}
-    return {name: Measured(**each.model_dump()) for name, each in measures.items()}
+    if isinstance(task, ForeignSpec):
+        return {name: Measured(**each.model_dump()) for name, each in task.measures.items()}
+    of_plugins = {name: METRICS[name] for name in task.measured if own_metric(name) is None}
+    return {
+        name: Measured(direction=each.direction, unit=each.unit, decimals=each.decimals, meaning=each.meaning)
+        for name, each in of_plugins.items()
+        if each.direction is not None
+    }
 
 
 def retuned_of(sweep: Sweep) -> Retuned | None:

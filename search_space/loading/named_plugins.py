@@ -50,6 +50,22 @@ def load_named(root: Node, folder: Path) -> None:
             problems.append(Problem(text, node.mark.where, path, excerpt=node.mark.excerpt))
     if problems:
         raise SpecError(problems)
+    # The task `python` names its module itself: a file that the user allows for good needs no second mention.
+    for name in _modules_of_task(root):
+        if name not in loaded and (file := allowed_files().get(name)) is not None:
+            load_plugin(file)
+
+
+def _modules_of_task(root: Node) -> list[str]:
+    """Modules that `baseline.task` names as MODULE:NAME."""
+    here = root
+    for key in ("baseline", "task"):
+        if not isinstance(here.value, dict) or key not in here.value:
+            return []
+        here = here.value[key]
+    task = here.value if isinstance(here.value, dict) else {}
+    written = [task[key].value for key in ("function", "schema") if key in task]
+    return [text.partition(":")[0].partition(".")[0] for text in written if isinstance(text, str)]
 
 
 def _missing(name: str, folder: Path) -> tuple[str, str]:

@@ -98,6 +98,8 @@ def test_a_program_runs_only_if_the_caller_allows_it(folder):
     said = archsweep(folder, *common, code=2)
     assert "the sweep would start a program on this machine: sh train.sh '{lr}' '{seed}'" in said
     assert not (folder / "runs").exists()
+    planned = json.loads(archsweep(folder, "plan", "cmd.yaml", "--json"))
+    assert [row["name"] for row in planned["studies"][0]["variants"]] == ["baseline", "lr=2"]
     archsweep(folder, *common, "--allow-commands")
     found = rows(folder / "runs" / "cmd" / "table.csv")
     assert float(found["lr=2"]["score_mean"]) == 20.5

@@ -131,7 +131,9 @@ class DetectableEntry(Part):
     difference: float | None = Field(description="smallest true difference that is found, by itself")
     difference_corrected: float | None = Field(description="after the sweep's correction")
     difference_holm: float | None = Field(description="after Holm's")
-    std_of_differences: float = Field(description="standard deviation of same-seed differences")
+    std_of_differences: float | None = Field(
+        description="standard deviation of same-seed differences; null: nothing can be assumed before some have ended"
+    )
     granularity: float | None = Field(description="one test image, for accuracies")
     std_source: Literal["history", "assumed"] = Field(description="where the standard deviation is from")
 

@@ -16,6 +16,7 @@ from runners.training.foreign.report import TrainingReport
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
 from search_space.parsing.type_guards import is_dict, is_tuple
 from search_space.plugins import loaded_plugins, plugin_of
+from search_space.plugins.allowed import config_file
 from search_space.schema.task import PythonSpec
 from search_space.schema.trial import TrialSpec
 from search_space.settings.broken_relation import BrokenRelation
@@ -33,7 +34,10 @@ def member(reference: str) -> Any:
     if plugin_of(module) is None:
         text = f"{module!r} is no module of a loaded plug-in, and a sweep cannot load one by itself"
         known = [plugin.name for plugin in loaded_plugins()]
-        hint = f"if you trust it, allow the file: --plugin {module.partition('.')[0]}.py"
+        file = f"{module.partition('.')[0]}.py"
+        hint = (
+            f"if you trust it, allow the file: --plugin {file} (in Python archsweep.load_plugin), or in {config_file()}"
+        )
         raise SpecError(Problem(text, hint=hint + (f"; loaded: {', '.join(known)}" if known else "")))
     here: Any = importlib.import_module(module)
     for part in name.split("."):

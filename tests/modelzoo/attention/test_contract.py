@@ -33,7 +33,7 @@ OPTIONS = {
         {"local_branch": False, "kernel_sizes": (1, 3, 3, 5)},
         {"token_ensemble": False, "local_kernel_size": 5},
         {"head_layout": "straddle"},
-        {"kernel_sizes": (), "local_branch": True},
+        {"kernel_sizes": ()},
     ],
 }
 CASES = [pytest.param(name, {}, id=name) for name in NAMES] + [

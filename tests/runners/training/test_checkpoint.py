@@ -246,7 +246,7 @@ def test_unusable_checkpoint_is_ignored_with_a_message(tmp_path: Path, capsys, s
 def test_training_continues_where_no_checkpoint_can_be_written(tmp_path: Path, capsys):
     """A limit on file sizes acts like a full disk: the write itself fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, before[1]))
     try:
         outcome = run(spec_of(epochs=2), tmp_path)
     finally:
