@@ -155,6 +155,8 @@ class TrialCheckpoint:
         # PyTorch's writer raises RuntimeError on a full disk.
         except (SpecError, OSError, RuntimeError) as err:
             reason = err.problems[0].message if isinstance(err, SpecError) else str(err).splitlines()[0]
+            if "inline_container.cc" in reason:  # PyTorch's words for a position that the file does not have
+                reason = "only a part of it could be written"
             self._say(f"{path.name} not written, the training goes on: {reason.removeprefix('cannot write: ')}")
             return False
         return True

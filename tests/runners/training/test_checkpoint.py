@@ -246,7 +246,7 @@ def test_unusable_checkpoint_is_ignored_with_a_message(tmp_path: Path, capsys, s
 def test_training_continues_where_no_checkpoint_can_be_written(tmp_path: Path, capsys):
     """A limit on file sizes acts like a full disk: the write itself fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
         outcome = run(spec_of(epochs=2), tmp_path)
     finally:
@@ -254,11 +254,15 @@ def test_training_continues_where_no_checkpoint_can_be_written(tmp_path: Path, c
     assert outcome.status == "completed"
     assert list(tmp_path.iterdir()) == []
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        "checkpoint.pt not written, the training goes on: the file may not grow further",
-        "checkpoint.pt not written, the training goes on: the file may not grow further",
-        "weights.safetensors not written, the training goes on: the file may not grow further",
+    # Where in the file the limit is met decides whether Python's or PyTorch's writer notices.
+    reasons = ("the file may not grow further", "only a part of it could be written")
+    expected = [
+        f"{name} not written, the training goes on: " for name in ("checkpoint.pt",) * 2 + ("weights.safetensors",)
     ]
+    assert len(lines) == 3
+    for line, start in zip(lines, expected, strict=True):
+        assert line.startswith(start)
+        assert line.removeprefix(start) in reasons
 
 
 def test_short_trial_writes_no_checkpoint_by_default(tmp_path: Path):
