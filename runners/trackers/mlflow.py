@@ -39,10 +39,11 @@ _MOST_METRICS = 1000
 
 @dataclass
 class _Open:
-    """A run that is being written. `latest`: metrics of its latest epoch."""
+    """A run that is being written. `latest`: metrics of its latest epoch, at the time `latest_ms`."""
 
     run_id: str
     latest: Mapping[str, float] = field(default_factory=dict)
+    latest_ms: int = 0
     unsent: list[Metric] = field(default_factory=list)
     sent_at: float = 0.0
 
@@ -80,8 +81,8 @@ class MlflowTracker:
 
     def epoch(self, run: TrackedRun, epoch: int, metrics: Mapping[str, float]) -> None:
         opened = self._runs[run.id]
-        opened.latest = metrics
-        opened.unsent += _points(epoch, metrics)
+        opened.latest, opened.latest_ms = metrics, _now_ms()
+        opened.unsent += _points(epoch, metrics, opened.latest_ms)
         # Epochs of a second and more are sent one by one; shorter ones in batches.
         if time.monotonic() - opened.sent_at > 1.0:
             self._send(opened)
@@ -90,7 +91,8 @@ class MlflowTracker:
         opened = self._runs.pop(run.id)
         # Values of the last epoch would be listed twice.
         final = {key: value for key, value in ending.numbers.items() if opened.latest.get(key) != value}
-        opened.unsent += _points(ending.epochs, final)
+        # Of one step and one millisecond MLflow shows the largest value (findings/mlflow_latest_is_largest.sh).
+        opened.unsent += _points(ending.epochs, final, max(_now_ms(), opened.latest_ms + 1))
         self._send(opened, [RunTag(f"archsweep.{key}", text) for key, text in ending.words.items()])
         self._client.set_terminated(opened.run_id, _STATUS.get(ending.status, _STOPPED))
 
@@ -142,7 +144,10 @@ def _own_database(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def _points(epoch: int, metrics: Mapping[str, float]) -> list[Metric]:
-    now = int(time.time() * 1000)
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _points(epoch: int, metrics: Mapping[str, float], time_ms: int) -> list[Metric]:
     # MLflow's names have no `@`: `top1@ema` is `top1/ema` there.
-    return [Metric(key.replace("@", "/"), value, now, epoch) for key, value in metrics.items()]
+    return [Metric(key.replace("@", "/"), value, time_ms, epoch) for key, value in metrics.items()]

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from results import Run
+from results.store.run_layout import RunDir
 from runners.trackers import LIBRARIES, TRACKERS
+from runners.trackers.contract import RunEnd, TrackedRun, TrackedSweep
 from search_space import TRACKER_SPECS
 
 # One process, so that the tracked sweep is trained once.
@@ -78,6 +80,26 @@ def test_mlflow_has_the_table_at_the_run_of_the_sweep(tracked):
     assert (sweep.info.status, sweep.info.run_name) == ("FINISHED", "tracked")
     local = client.download_artifacts(sweep.info.run_id, "table.md")
     assert Path(local).read_text() == (run_dir / "table.md").read_text()
+
+
+@pytest.mark.slow
+def test_mlflow_shows_the_final_value_of_a_trial_that_ends_within_a_millisecond(tmp_path, monkeypatch):
+    """Of one step and one millisecond MLflow shows the largest value: a smaller final one needs a later time."""
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = TRACKERS["mlflow"](TRACKER_SPECS["mlflow"](), TrackedSweep("tracked", RunDir(tmp_path), "0123"))
+    names = {"sweep": "tracked", "variant": "a", "trial_id": "a-0", "attempt": 1}
+    trial = TrackedRun("0123-a-0-1", "a seed=0", names, "")
+    tracker.start(trial)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: 1_700_000_000.0)
+        tracker.epoch(trial, 1, {"top1": 80.0, "loss": 0.5})
+        tracker.end(trial, RunEnd("completed", 1, {"top1": 70.0, "loss": 0.5}, {}))
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
+    experiment = client.get_experiment_by_name("tracked").experiment_id
+    (seen,) = client.search_runs([experiment], "attributes.run_name = 'a seed=0'")
+    assert seen.data.metrics == {"top1": 70.0, "loss": 0.5}
 
 
 def test_tensorboard_shows_the_table(tracked):
