@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_sweeps_in_the_readme_load():
     texts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    assert [len(list(variants(load_sweep_text(text).sweep))) for text in texts] == [4, 6, 4]
+    assert [len(list(variants(load_sweep_text(text).sweep))) for text in texts] == [4, 6, 3, 4]
 
 
 def test_first_sweep_of_the_readme_trains_what_the_quickstart_trains():

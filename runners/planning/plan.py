@@ -22,7 +22,7 @@ from runners.planning.stored_plan import data_summary, measures_of, retuned_of
 from runners.tasks import TASKS
 from runners.training import training_relations
 from runners.training.device import kind_of_device
-from runners.training.foreign.checks import foreign_relations
+from runners.training.foreign.function import foreign_relations
 from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
 from runners.training.precision import WITHOUT_GPU, reason_against_precision
 from search_space import (

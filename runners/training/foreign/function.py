@@ -18,10 +18,10 @@ from search_space.parsing.type_guards import is_dict, is_tuple
 from search_space.plugins import loaded_plugins, plugin_of
 from search_space.plugins.allowed import config_file
 from search_space.schema.task import PythonSpec
-from search_space.schema.trial import TrialSpec
+from search_space.schema.trial import Setting, TrialSpec
 from search_space.settings.broken_relation import BrokenRelation
 
-__all__ = ["call_function", "function_relations", "member"]
+__all__ = ["call_function", "foreign_relations", "function_relations", "member"]
 
 
 def member(reference: str) -> Any:
@@ -46,6 +46,11 @@ def member(reference: str) -> Any:
             raise SpecError(Problem(f"{module} has no {name!r}", hint=did_you_mean(part, public)))
         here = getattr(here, part)
     return here
+
+
+def foreign_relations(setting: Setting) -> list[BrokenRelation]:
+    """Relations that a training of the user's own breaks; empty if it can begin, as far as can be known."""
+    return list(function_relations(setting.task)) if isinstance(setting.task, PythonSpec) else []
 
 
 def function_relations(task: PythonSpec) -> Iterator[BrokenRelation]:
