@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from runners.imports.source_run import SourceRun, SourceRuns, value_of_text
@@ -15,8 +16,8 @@ __all__ = ["read_csv"]
 _DELIMITERS = ",;\t"
 
 
-def read_csv(path: Path) -> SourceRuns:
-    """The rows of the file; every cell is in `config`.
+def read_csv(path: Path, keys: Collection[str] = ()) -> SourceRuns:
+    """The rows of the file; every cell is in `config`, whatever is asked for.
 
     Raises:
         SpecError: it is no table with a header, with every bad row by its line.
@@ -47,7 +48,8 @@ def read_csv(path: Path) -> SourceRuns:
             else:
                 place = f"{path.name}:{here.rpartition(':')[2]}"
                 values = zip(header, map(value_of_text, cells), strict=True)
-                runs.append(SourceRun(place, {name: value for name, value in values if name}))
+                config = {name: value for name, value in values if name}
+                runs.append(SourceRun(place, here, config, is_row=True))
     except csv.Error as err:
         problems.append(Problem(f"is no CSV: {err}", where=f"{path}:{reader.line_num}"))
     if not problems and not runs:

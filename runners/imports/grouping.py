@@ -77,13 +77,13 @@ class Grouping:
         return self.groups[0]
 
 
-def group_runs(runs: Sequence[SourceRun], choice: Choice, metric_keys: Sequence[str]) -> Grouping:
+def group_runs(runs: Sequence[SourceRun], choice: Choice) -> Grouping:
     """Group the runs by their configuration.
 
     Raises:
         SpecError: with all problems of one stage: keys and seeds; then runs of one variant and seed; then the baseline.
     """
-    keys = [key for key in dict.fromkeys(key for run in runs for key in run.config) if key not in metric_keys]
+    keys = list(dict.fromkeys(key for run in runs for key in run.config))
     problems = list(_key_problems(keys, choice))
     seeds: list[int | None] = []
     if choice.seed in keys:
@@ -93,7 +93,7 @@ def group_runs(runs: Sequence[SourceRun], choice: Choice, metric_keys: Sequence[
             seeds.append(seed if is_seed else None)
             if not is_seed:
                 came = "has no seed" if seed is None else f"its seed is {seed!r}, no whole number from 0 on"
-                problems.append(Problem(f"{came} ({choice.seed})", where=run.place))
+                problems.append(Problem(f"{came} ({choice.seed})", where=run.where))
     if problems:
         raise SpecError(problems)
     found = [Grouped(run, seed) for run, seed in zip(runs, seeds, strict=True) if seed is not None]
@@ -197,9 +197,9 @@ def _by_seed(
             elif duplicates == "first":
                 dropped.append(each.run)
             else:
-                text = f"has the configuration and the seed ({each.seed}) of {earlier.place}"
+                text = f"has the configuration and the seed ({each.seed}) of {earlier.where}"
                 hint = "--duplicates last or first takes one of them; --config KEY,... if they differ in something else"
-                problems.append(Problem(text, where=each.run.place, hint=hint))
+                problems.append(Problem(text, where=each.run.where, hint=hint))
     if problems:
         raise SpecError(problems)
     return found, tuple(dropped)

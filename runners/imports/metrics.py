@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from results.store.records import Failure, Measured
-from runners.imports.source_run import Points, SourceRun, number_of
+from runners.imports.source_run import EPOCH, Points, SourceRun, number_of
 from search_space.parsing.errors import Problem, did_you_mean
 from search_space.schema.metrics import COST_NAMES, Metric, own_metric
 
@@ -22,8 +22,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _MOST_POINTS = 1000
 """Points of a curve that are kept: a tracker may have one for every batch."""
 _SLACK = 1e-4
-_EPOCH = "epoch"
-_MOST_EPOCHS = 1_000_000_000
+_MOSTEPOCHS = 1_000_000_000
 _DECIMALS = 4
 
 
@@ -58,14 +57,13 @@ def metric_problems(
 ) -> Iterator[Problem]:
     """Names that cannot be metrics or are in no run, values that are no numbers, and contradictions to a metric of
     archsweep. The first metric is the one that ranks."""
-    keys = {key for run in runs for key in (*run.metrics, *run.history)}
-    keys = keys or {key for run in runs for key in run.config}  # of a CSV
+    keys = {key for run in runs for key in (*run.metrics, *run.history, *(run.config if run.is_row else ()))}
     for each in metrics:
         where = "--metric" if each is metrics[0] else "--metrics"
         if not any(_has(run, each.key) for run in runs):
             yield Problem(f"no run has {each.key!r}", where=where, hint=did_you_mean(each.key, keys))
             continue
-        if not _NAME.fullmatch(each.name) or each.name.startswith("val_") or each.name in (_EPOCH, *COST_NAMES):
+        if not _NAME.fullmatch(each.name) or each.name.startswith("val_") or each.name in (EPOCH, *COST_NAMES):
             text = f"{each.name!r} cannot be a metric's name: letters, digits and _, not `epoch`, `val_...` or a cost"
             last = re.sub(r"^(val|valid)_+", "", each.name)
             name = last if _NAME.fullmatch(last) and last != each.name else "NAME"
@@ -74,7 +72,7 @@ def metric_problems(
         texts = [(run, value) for run in runs if (value := _last(run, each.key)) is not None]
         for run, value in texts:
             if number_of(value) is None:
-                yield Problem(f"{each.key} is {value!r}, no number", where=run.place)
+                yield Problem(f"{each.key} is {value!r}, no number", where=run.where)
         yield from _own_problems(each, own_metric(each.name), texts, where)
     main = metrics[0]
     own = own_metric(main.name)
@@ -103,7 +101,7 @@ def _own_problems(
     for run, number in numbers:
         if not low - _SLACK <= number <= high + _SLACK:
             text = f"{each.key} is {number:g}, and archsweep's {own.name} is between {low:g} and {high:g}"
-            yield Problem(text, where=run.place, hint=other)
+            yield Problem(text, where=run.where, hint=other)
     if own.unit == "%" and numbers and all(0 <= number <= 1 for _, number in numbers):
         text = f"no {each.key} is above 1, and archsweep's {own.name} is in %, so these are shares"
         yield Problem(text, where=where, hint=other)
@@ -160,12 +158,13 @@ def outcome_of(
 
 def curve_of(history: Mapping[str, Points], metrics: Sequence[MetricKey]) -> tuple[list[dict[str, float]], int]:
     """The curve by epoch where the run reported one, else by step, thinned; and the number of epochs (0: unknown)."""
-    epoch_at = {step: value for step, value in history.get(_EPOCH, ()) if value.is_integer()}
+    epoch_at = {step: value for step, value in history.get(EPOCH, ()) if value.is_integer()}
+    is_by_epoch = all(step in epoch_at for each in metrics for step, _ in history.get(each.key, ()))
     points: dict[int, dict[str, float]] = {}
     for each in metrics:
         for step, value in history.get(each.key, ()):
-            place = int(epoch_at.get(step, -1)) if epoch_at else step
-            if 0 <= place < _MOST_EPOCHS:
+            place = int(epoch_at[step]) if is_by_epoch else step
+            if 0 <= place < _MOSTEPOCHS:
                 points.setdefault(place, {})[each.name] = value
     ordered = [{"epoch": float(place), **points[place]} for place in sorted(points)]
     if len(ordered) > _MOST_POINTS:
@@ -175,8 +174,8 @@ def curve_of(history: Mapping[str, Points], metrics: Sequence[MetricKey]) -> tup
 
 
 def _last(run: SourceRun, key: str) -> Any:
-    return run.metrics.get(key, run.config.get(key))
+    return run.metrics.get(key)
 
 
 def _has(run: SourceRun, key: str) -> bool:
-    return key in run.metrics or key in run.history or (not run.metrics and key in run.config)
+    return key in run.metrics or key in run.history

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ import mlflow
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from runners.imports.source_run import Points, SourceRun, SourceRuns, value_of_text
+from runners.imports.source_run import EPOCH, Points, SourceRun, SourceRuns, value_of_text
 from runners.imports.sources import DATABASES
 from search_space.parsing.errors import Problem, SpecError, reason_of
 
 __all__ = ["database_in", "read_mlflow"]
 
-_PAGE = 1000
+_PAGE, _MOST_EXPERIMENTS = 1000, 50_000  # MLflow refuses more
 _ALLOW = "MLFLOW_ALLOW_FILE_STORE"
 _ENDED = {"FAILED": "MLflow says FAILED", "KILLED": "MLflow says KILLED"}
 
@@ -38,7 +38,7 @@ def database_in(path: Path) -> Path | None:
     return next((each for each in (path / name for name in DATABASES) if each.is_file()), None)
 
 
-def read_mlflow(path: Path) -> SourceRuns:
+def read_mlflow(path: Path, keys: Collection[str]) -> SourceRuns:
     """All runs that are not deleted. Params and the user's tags are the configuration; parents of other runs, which
     group them, are left out.
 
@@ -49,7 +49,7 @@ def read_mlflow(path: Path) -> SourceRuns:
         with _client(path) as client:
             found = list(_runs(client))
             parents = {run.data.tags.get("mlflow.parentRunId") for run in found}
-            runs = tuple(_run(client, run) for run in found if run.info.run_id not in parents)
+            runs = tuple(_run(client, run, path, {*keys, EPOCH}) for run in found if run.info.run_id not in parents)
     except MlflowException as err:
         reason = f"MLflow cannot read it: {reason_of(err)}"
         hint = "if it is of an older MLflow: mlflow db upgrade, on a copy" if database_in(path) else ""
@@ -95,7 +95,7 @@ def _allowed_file_store() -> Iterator[None]:
 
 
 def _runs(client: mlflow.MlflowClient) -> Iterator[Any]:
-    experiments = [each.experiment_id for each in client.search_experiments()]
+    experiments = [each.experiment_id for each in client.search_experiments(max_results=_MOST_EXPERIMENTS)]
     token: str | None = None
     while experiments:
         page = client.search_runs(experiments, "", ViewType.ACTIVE_ONLY, _PAGE, ["start_time ASC"], token)
@@ -105,16 +105,19 @@ def _runs(client: mlflow.MlflowClient) -> Iterator[Any]:
             return
 
 
-def _run(client: mlflow.MlflowClient, run: Any) -> SourceRun:
+def _run(client: mlflow.MlflowClient, run: Any, path: Path, keys: Collection[str]) -> SourceRun:
     data, info = run.data, run.info
     tags = {key: value for key, value in data.tags.items() if not key.startswith("mlflow.")}
     history: dict[str, Points] = {
         key: [(point.step, point.value) for point in client.get_metric_history(info.run_id, key)]
         for key in data.metrics
+        if key in keys
     }
     ended = info.end_time
+    place = f"run {info.run_id[:8]}" + (f" ({info.run_name})" if info.run_name else "")
     return SourceRun(
-        place=f"run {info.run_id[:8]}" + (f" ({info.run_name})" if info.run_name else ""),
+        place=place,
+        where=f"{path}: {place}",
         config={key: value_of_text(str(value)) for key, value in {**tags, **data.params}.items()},
         metrics=dict(data.metrics),
         history=history,

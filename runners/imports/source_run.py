@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from search_space.parsing.secrets import masked
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
 
-__all__ = ["Points", "SourceRun", "SourceRuns", "flat", "number_of", "plain", "value_of_text"]
+__all__ = ["EPOCH", "Points", "SourceRun", "SourceRuns", "flat", "number_of", "plain", "value_of_text"]
 
 Points = list[tuple[int, float]]
 """Steps and values of one metric, in the order in which they were reported."""
+
+EPOCH = "epoch"
+"""Key under which a history has its epochs, where it has them."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -28,22 +31,33 @@ class SourceRun:
     """One run of a source.
 
     Attributes:
-        place: where it is, without folders of this machine: `runs.csv:12`, `offline-run-20260101_120000-abc`.
-        config: its configuration, flat. Of a CSV all cells, metrics among them, because a table does not say which.
+        place: what it is in its source, without folders of this machine: `runs.csv:12`, `offline-run-...-abc`.
+        where: the same for messages, with its path as the user gave it.
+        config: its configuration, flat.
+        is_row: `config` has all cells of a table, metrics among them, because a table does not say which they are.
         metrics: last values; texts where the source has a text.
-        history: metric -> its points.
+        history: metric -> its points, of the metrics that were asked for and `epoch`.
         failure: how it ended, if the source says that it did not succeed.
         is_unfinished: the source says that it is running; it may have been killed.
         finished_at: ISO 8601, empty if unknown.
     """
 
     place: str
+    where: str
     config: Mapping[str, Any]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Points] = field(default_factory=dict)
     failure: str = ""
     is_unfinished: bool = False
     finished_at: str = ""
+    is_row: bool = False
+
+    def with_metrics(self, keys: Collection[str]) -> SourceRun:
+        """The run with these cells of a table as metrics; of any other source the run itself."""
+        if not self.is_row:
+            return self
+        config = {key: value for key, value in self.config.items() if key not in keys}
+        return replace(self, config=config, metrics={key: self.config[key] for key in keys if key in self.config})
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,8 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if is_mapping(value):
         return {str(key): plain(each) for key, each in value.items()}
-    return masked(str(value))
+    # JSON of a tracker may have half of a surrogate pair, which no file can have.
+    return masked(str(value).encode(errors="backslashreplace").decode())
 
 
 def value_of_text(text: str) -> Any:

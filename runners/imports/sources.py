@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +40,18 @@ class Source:
     kind: str
     read: SourceRuns
 
+    @property
+    def name(self) -> str:
+        """Its name without its folder."""
+        return self.path.resolve().name.encode(errors="backslashreplace").decode()
 
-def read_sources(paths: Sequence[Path], kind: str | None) -> tuple[Source, ...]:
+
+def read_sources(paths: Sequence[Path], kind: str | None, keys: Collection[str]) -> tuple[Source, ...]:
     """Read every source.
 
     Args:
         kind: of all of them; None: recognised by what is there.
+        keys: metrics whose history is needed.
 
     Raises:
         SpecError: with the problems of all sources.
@@ -59,7 +65,7 @@ def read_sources(paths: Sequence[Path], kind: str | None) -> tuple[Source, ...]:
                 raise SpecError(Problem("the same source twice", where=str(path), hint="name every source once"))
             seen.add(path.resolve())
             this = kind or _kind_of(path)
-            found.append(Source(path, this, _read(path, this)))
+            found.append(Source(path, this, _read(path, this, keys)))
         except SpecError as err:
             problems += err.problems
     if problems:
@@ -67,7 +73,7 @@ def read_sources(paths: Sequence[Path], kind: str | None) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def _read(path: Path, kind: str) -> SourceRuns:
+def _read(path: Path, kind: str, keys: Collection[str]) -> SourceRuns:
     if not path.exists():
         raise SpecError(Problem("nothing is there", where=str(path), hint=f"a source is {_LEGAL}"))
     module, function, package = KINDS[kind]
@@ -76,7 +82,7 @@ def _read(path: Path, kind: str) -> SourceRuns:
         raise SpecError(Problem(message, where=str(path), hint=f"pip install 'archsweep[{kind}]'"))
     if kind == "csv" and path.is_dir():
         raise SpecError(Problem("is a folder, and a CSV is a file", where=str(path)))
-    return getattr(importlib.import_module(module), function)(path)
+    return getattr(importlib.import_module(module), function)(path, keys)
 
 
 def _kind_of(path: Path) -> str:

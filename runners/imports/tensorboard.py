@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _START = "_hparams_/session_start_info"
 _PAIR = re.compile(r"(?:^|(?<=[_ ]))([A-Za-z][A-Za-z0-9_.-]*?)=([^=]*?)(?=[_ ]+[A-Za-z][A-Za-z0-9_.-]*=|$)")
 
 
-def read_tensorboard(path: Path) -> SourceRuns:
+def read_tensorboard(path: Path, keys: Collection[str]) -> SourceRuns:
     """A run per folder with event files; folders below one belong to its run (`add_hparams` makes such).
 
     Raises:
@@ -41,14 +42,14 @@ def read_tensorboard(path: Path) -> SourceRuns:
     root = path.parent if path.is_file() else path
     if not folders:
         raise SpecError(Problem("has no event files of TensorBoard", where=str(path)))
-    runs = [_run(root, top, below) for top, below in folders.items()]
-    empty = [run for run in runs if not run.history]
+    runs = [_run(root, top, below, keys) for top, below in folders.items()]
+    empty = [run for run in runs if not run.metrics]
     if empty:
-        raise SpecError([Problem("has no scalars", where=f"{path}: {run.place}") for run in empty])
+        raise SpecError([Problem("has no scalars", where=run.where) for run in empty])
     return SourceRuns(tuple(runs), tuple(files), f"tensorboard {importlib.metadata.version('tensorboard')}")
 
 
-def _run(root: Path, top: Path, folders: list[Path]) -> SourceRun:
+def _run(root: Path, top: Path, folders: list[Path], keys: Collection[str]) -> SourceRun:
     history: dict[str, Points] = {}
     hparams: dict[str, Any] = {}
     last = 0.0
@@ -71,9 +72,10 @@ def _run(root: Path, top: Path, folders: list[Path]) -> SourceRun:
     name = top.relative_to(root).as_posix() if top != root else root.resolve().name
     return SourceRun(
         place=name,
+        where=str(top),
         config=_from_name(name) | hparams,
         metrics={key: points[-1][1] for key, points in history.items() if points},
-        history=history,
+        history={key: points for key, points in history.items() if key in keys},
         finished_at=datetime.datetime.fromtimestamp(last, datetime.UTC).isoformat(timespec="seconds") if last else "",
     )
 

@@ -13,14 +13,14 @@ import importlib.metadata
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 # An extra; only who imports from it needs it.
 from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
 
-from runners.imports.source_run import SourceRun, SourceRuns, flat, number_of
+from runners.imports.source_run import EPOCH, SourceRun, SourceRuns, flat, number_of
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["read_wandb"]
@@ -31,7 +31,7 @@ _FULL, _FIRST, _LAST = 1, 2, 4
 _EXPORT = "if it was sent and removed (`wandb sync --clean`), export the project's table as CSV and import that"
 
 
-def read_wandb(path: Path) -> SourceRuns:
+def read_wandb(path: Path, keys: Collection[str]) -> SourceRuns:
     """The runs of a folder `wandb`, of what contains it, of one run's folder, or of one file.
 
     Raises:
@@ -51,7 +51,7 @@ def read_wandb(path: Path) -> SourceRuns:
     runs: list[SourceRun] = []
     for file in files:
         try:
-            runs.append(_run(file))
+            runs.append(_run(file, {*keys, EPOCH}))
         except SpecError as err:
             problems += err.problems
     if not runs and not problems:
@@ -61,10 +61,11 @@ def read_wandb(path: Path) -> SourceRuns:
     return SourceRuns(tuple(runs), tuple(files), f"wandb {importlib.metadata.version('wandb')}")
 
 
-def _run(path: Path) -> SourceRun:
+def _run(path: Path, keys: Collection[str]) -> SourceRun:
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     history: dict[str, list[tuple[int, float]]] = {}
+    last: dict[str, float] = {}
     exit_code: int | None = None
     last_seen = 0.0
     for record in _records(path):
@@ -80,7 +81,10 @@ def _run(path: Path) -> SourceRun:
             step = int(items.get("_step", record.history.step.num))
             last_seen = max(last_seen, number_of(items.get("_timestamp")) or 0.0)
             for key, value in flat(items).items():
-                if not key.startswith("_") and (number := number_of(value)) is not None:
+                if key.startswith("_") or (number := number_of(value)) is None:
+                    continue
+                last[key] = number
+                if key in keys:
                     history.setdefault(key, []).append((step, number))
         elif kind == "summary":
             for item in record.summary.update:
@@ -90,9 +94,10 @@ def _run(path: Path) -> SourceRun:
     config.pop("_wandb", None)
     final = {key: value for key, value in flat(summary).items() if not key.startswith("_")}
     return SourceRun(
-        place=path.parent.name,
+        place=path.parent.resolve().name,
+        where=str(path.parent),
         config=flat(config),
-        metrics={key: points[-1][1] for key, points in history.items()} | final,
+        metrics=last | final,
         history=history,
         failure=f"the run ended with exit code {exit_code}" if exit_code else "",
         is_unfinished=exit_code is None,

@@ -69,12 +69,13 @@ def import_sources(
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise SpecError(Problem("exists already", where=str(output), hint="choose another --output"))
-    sources = read_sources(paths, kind)
-    runs = [run for source in sources for run in source.read.runs]
+    keys = [each.key for each in measuring.metrics]
+    sources = read_sources(paths, kind, keys)
+    runs = [run.with_metrics(keys) for source in sources for run in source.read.runs]
     problems = list(metric_problems(measuring.metrics, runs, measuring.direction, measuring.unit))
     problems += _run_problems(runs, measuring)
     try:
-        grouping = group_runs(runs, choice, [each.key for each in measuring.metrics])
+        grouping = group_runs(runs, choice)
     except SpecError as err:
         raise SpecError([*problems, *err.problems]) from err
     if problems:
@@ -106,7 +107,7 @@ def import_sources(
         variants=variants,
         measures=measures,
         imported=Imported(
-            source=", ".join(source.path.resolve().name for source in sources),
+            source=", ".join(source.name for source in sources),
             kind=", ".join(dict.fromkeys(source.kind for source in sources)),
             date=now.date().isoformat(),
             value=measuring.value,
@@ -127,12 +128,17 @@ def import_sources(
 
 def _run_problems(runs: Sequence[SourceRun], measuring: Measuring) -> list[Problem]:
     problems = []
-    if measuring.value == "best" and not any(run.history for run in runs):
-        problems.append(Problem("the source has no history, only one value of every run", where="--best"))
+    if measuring.value == "best":
+        key = measuring.metrics[0].key
+        lacking = [run for run in runs if key in run.metrics and key not in run.history]
+        if len(lacking) == len(runs):
+            problems.append(Problem("the source has no history, only one value of every run", where="--best"))
+        else:
+            problems += [Problem(f"has no history of {key}, and --best needs it", where=run.where) for run in lacking]
     if measuring.unfinished == "error":
         hint = "wait for its end, or --unfinished failed, if it was killed"
         problems += [
-            Problem("does not say that it ended: it is running, or was killed", where=run.place, hint=hint)
+            Problem("does not say that it ended: it is running, or was killed", where=run.where, hint=hint)
             for run in runs
             if run.is_unfinished
         ]
@@ -195,7 +201,7 @@ def _session(sources: Sequence[Source], *, session: str, started_at: str) -> dic
         "imported": [
             {
                 "path": str(source.path.resolve()),
-                "name": source.path.resolve().name,
+                "name": source.name,
                 "kind": source.kind,
                 "tool": source.read.tool,
                 "runs": len(source.read.runs),

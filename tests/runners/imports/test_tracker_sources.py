@@ -98,7 +98,7 @@ def test_event_files_without_a_scalar_or_a_seed(wrote, import_runs):
         "SummaryWriter('tb/a').add_text('note', 'x')\n"
         "writer = SummaryWriter('named/a'); writer.add_scalar('test/acc', 1.0, 1); writer.close()\n"
     )
-    assert import_runs("tb", "-o", "run", *OPTIONS) == "tb: a: has no scalars"
+    assert import_runs("tb", "-o", "run", *OPTIONS) == "tb/a: has no scalars"
     assert import_runs("named", "-o", "run", *OPTIONS).startswith("--seed: no run has the seed 'seed'")
 
 
@@ -176,7 +176,7 @@ def test_wandb_files_that_are_torn_damaged_or_gone(wrote, import_runs, tmp_path)
     assert len(problems) == 4
     damaged.parent.rename(tmp_path / "away")
     gone.parent.rename(tmp_path / "away2")
-    assert import_runs("wandb", "-o", "run", *OPTIONS).startswith(f"{torn.parent.name}: does not say that it ended")
+    assert import_runs("wandb", "-o", "run", *OPTIONS).startswith(f"wandb/{torn.parent.name}: does not say that it ended")
     import_runs("wandb", "-o", "run", *OPTIONS, "--unfinished", "failed")
     assert [each.failure.type for each in Run.open("run").records if each.failure] == ["Unfinished"]
 
