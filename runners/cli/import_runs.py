@@ -101,9 +101,10 @@ def import_runs(
         ),
     )
     grouping = made.grouping
+    num_seeds = len(made.plan.seeds)
     failed = [record for record in made.records if record.status == "failed"]
     lines = [
-        f"imported {len(made.records)} runs: {len(grouping.groups)} variants, {len(made.plan.seeds)} seeds",
+        f"imported {len(made.records)} runs: {len(grouping.groups)} variants, {num_seeds} seed{'s'[: num_seeds - 1]}",
         f"varied: {', '.join(grouping.varying)}",
         f"baseline: {described(grouping.baseline.config, grouping.varying)}" + (" (the first)" * (baseline is None)),
     ]

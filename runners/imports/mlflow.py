@@ -19,6 +19,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from runners.imports.source_run import EPOCH, Points, SourceRun, SourceRuns, value_of_text
 from runners.imports.sources import DATABASES
@@ -50,8 +51,8 @@ def read_mlflow(path: Path, keys: Collection[str]) -> SourceRuns:
             found = list(_runs(client))
             parents = {run.data.tags.get("mlflow.parentRunId") for run in found}
             runs = tuple(_run(client, run, path, {*keys, EPOCH}) for run in found if run.info.run_id not in parents)
-    except MlflowException as err:
-        reason = f"MLflow cannot read it: {reason_of(err)}"
+    except (MlflowException, SQLAlchemyError) as err:
+        reason = f"MLflow cannot read it: {reason_of(err).splitlines()[0]}"
         hint = "if it is of an older MLflow: mlflow db upgrade, on a copy" if database_in(path) else ""
         raise SpecError(Problem(reason, where=str(path), hint=hint)) from err
     if not runs:

@@ -34,9 +34,10 @@ def read_tensorboard(path: Path, keys: Collection[str]) -> SourceRuns:
     Raises:
         SpecError: there are no event files, or one has no scalar.
     """
-    files = [path] if path.is_file() else sorted(each for each in path.rglob(EVENT_FILES) if each.is_file())
-    folders: dict[Path, list[Path]] = {}
-    for folder in sorted({each.parent for each in files}):
+    found = [path] if path.is_file() else path.rglob(EVENT_FILES)
+    files = sorted(each for each in found if each.is_file() and each.match(EVENT_FILES))
+    folders: dict[Path, list[Path]] = {path.parent: files} if path.is_file() and files else {}
+    for folder in sorted({each.parent for each in files}) if not folders else ():
         top = next((each for each in reversed(folder.parents) if each in folders), folder)
         folders.setdefault(top, []).append(folder)
     root = path.parent if path.is_file() else path
@@ -49,12 +50,12 @@ def read_tensorboard(path: Path, keys: Collection[str]) -> SourceRuns:
     return SourceRuns(tuple(runs), tuple(files), f"tensorboard {importlib.metadata.version('tensorboard')}")
 
 
-def _run(root: Path, top: Path, folders: list[Path], keys: Collection[str]) -> SourceRun:
+def _run(root: Path, top: Path, parts: list[Path], keys: Collection[str]) -> SourceRun:
     history: dict[str, Points] = {}
     hparams: dict[str, Any] = {}
     last = 0.0
-    for folder in folders:
-        events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    for part in parts:  # folders, or one file
+        events = EventAccumulator(str(part), size_guidance={"scalars": 0, "tensors": 0})
         events.Reload()
         tags = events.Tags()
         for tag in tags["scalars"]:

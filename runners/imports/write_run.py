@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -155,14 +155,15 @@ def _record(
 ) -> TrialRecord:
     run = group.runs[seed]
     outcome = outcome_of(run, measuring.metrics, best=best)
-    setting = {"task": {"name": IMPORTED, "config": _nested(group.config)}}
+    places = _places(group.config)
+    setting = {"task": {"name": IMPORTED, "config": _nested(group.config, places)}}
     canonical = imported_json(setting)
     assert canonical is not None, "a setting of another task"
     return TrialRecord(
         trial_id=trial_id_of(canonical, seed),
         variant_id=variant_id_of(canonical),
         variant=group.name,
-        changes={f"{_CONFIG}.{key}": value for key, value in group.changes.items()},
+        changes={".".join([_CONFIG, *places[key]]): value for key, value in group.changes.items()},
         seed=seed,
         spec={**setting, "seed": seed},
         status="failed" if outcome.failure else "completed",
@@ -176,15 +177,28 @@ def _record(
     )
 
 
-def _nested(config: dict[str, Any] | Any) -> dict[str, Any]:
-    """Keys with dots as mappings, as paths read them; a key that is also the beginning of others stays flat."""
+def _places(keys: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Where each key is below `config`: dots lead inside, except where a key is also the beginning of another one."""
+    known = set(keys)
+    taken = known | {key.split(".")[0] for key in keys}
+    found: dict[str, tuple[str, ...]] = {}
+    for key in keys:
+        parts = tuple(key.split("."))
+        starts = {".".join(parts[:index]) for index in range(1, len(parts))}
+        if starts & known or not all(parts):
+            flat = key.replace(".", "_")
+            while flat in taken:
+                flat += "_"
+            taken.add(flat)
+            parts = (flat,)
+        found[key] = parts
+    return found
+
+
+def _nested(config: Mapping[str, Any], places: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
-        *parents, last = key.split(".")
-        starts = {".".join(parents[: index + 1]) for index in range(len(parents))}
-        if starts & config.keys() or not all([*parents, last]):
-            found[key] = value
-            continue
+        *parents, last = places[key]
         below = found
         for parent in parents:
             below = below.setdefault(parent, {})

@@ -130,6 +130,14 @@ def test_config_and_ignore_decide_otherwise(runs_csv, import_runs, rows):
     assert float(rows("last")["baseline"]["acc_mean"]) == pytest.approx(sum(ACC[0.1, 6]) / 4)
 
 
+def test_a_key_that_is_the_beginning_of_another_keeps_its_value(tmp_path, import_runs):
+    write(tmp_path / "runs.csv", "a.b,a,a_b,seed,acc", [(1, 2, 3, 0, 5), (2, 2, 3, 0, 7)])
+    import_runs("runs.csv", "-o", "run", "--metric", "acc", "--direction", "maximize")
+    first, second = Run.open("run").records
+    assert first.spec["task"]["config"] == {"a_b_": 1, "a": 2, "a_b": 3}
+    assert (second.variant, second.changes) == ("b=2", {"task.config.a_b_": 2})
+
+
 def test_with_one_seed_nothing_is_taken_for_an_id(tmp_path, import_runs, rows):
     write(tmp_path / "runs.csv", "lr,seed,acc", [(0.1, 0, 1), (0.2, 0, 3)])
     import_runs("runs.csv", "-o", "run", "--metric", "acc", "--direction", "maximize")
@@ -275,6 +283,20 @@ def test_a_source_without_runs_is_refused(tmp_path, import_runs, source, problem
     (tmp_path / "empty").mkdir()
     (tmp_path / "offline-run-1-x" / "files").mkdir(parents=True)
     assert import_runs(source, "-o", "run", *OPTIONS).startswith(problem)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("mlflow", "random: MLflow cannot read it: "),
+        ("tensorboard", "random: has no event files of TensorBoard"),
+        ("wandb", "random: is no file of wandb offline runs"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path, import_runs, kind, problem):
+    (tmp_path / "random").write_bytes(bytes(range(256)) * 4)
+    assert import_runs("random", "-o", "run", "--from", kind, *OPTIONS).startswith(problem)
 
 
 def test_a_directory_with_content_is_not_written_to(runs_csv, import_runs, tmp_path):

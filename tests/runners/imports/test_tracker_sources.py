@@ -176,7 +176,9 @@ def test_wandb_files_that_are_torn_damaged_or_gone(wrote, import_runs, tmp_path)
     assert len(problems) == 4
     damaged.parent.rename(tmp_path / "away")
     gone.parent.rename(tmp_path / "away2")
-    assert import_runs("wandb", "-o", "run", *OPTIONS).startswith(f"wandb/{torn.parent.name}: does not say that it ended")
+    assert import_runs("wandb", "-o", "run", *OPTIONS).startswith(
+        f"wandb/{torn.parent.name}: does not say that it ended"
+    )
     import_runs("wandb", "-o", "run", *OPTIONS, "--unfinished", "failed")
     assert [each.failure.type for each in Run.open("run").records if each.failure] == ["Unfinished"]
 
