@@ -18,6 +18,7 @@ from rich.console import Console
 
 from results import LedgerWriter, ProgressWriter, RecordSummary, write_plan, write_tables
 from results.run_files.plugin_sources import write_plugin_sources
+from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
 from runners.cache.reuse import for_sweep, from_siblings, reuse_records
@@ -38,7 +39,7 @@ from runners.planning.plan import Plan
 from runners.trackers.tracking import Tracking
 from runners.trials.assignment import Assignment
 from runners.trials.observer import Observer
-from search_space import SpecError, trial_id
+from search_space import Problem, SpecError, trial_id
 from search_space.parsing.visible import visible
 from search_space.plugins import loaded_plugins
 from search_space.schema.task import CommandSpec
@@ -104,6 +105,7 @@ def run_sweep(
     if not allow_commands:
         _refuse_commands(plan)
     files = RunDir(run_dir.resolve())  # workers have other working directories
+    _refuse_imported(files)
     session = new_session()
     if cache is not None and not leaves_only_records(plan.sweep):
         cache = None
@@ -198,6 +200,13 @@ def run_sweep(
         remaining = orchestrator.num_remaining + (0 if is_comparing else plan.num_trials)
         counts = Counter(record.status for record in records)
         return SweepOutcome(counts, started.count, remaining, is_interrupted, stop.signal or signal.SIGINT)
+
+
+def _refuse_imported(files: RunDir) -> None:
+    """Raises SpecError where the run directory holds runs that another program trained."""
+    if files.plan.is_file() and read_plan(files).imported is not None:
+        text = "its runs are imported: there is no sweep that could continue them"
+        raise SpecError(Problem(text, where=str(files), hint="run the sweep in another directory: --out DIR"))
 
 
 def _refuse_commands(plan: Plan) -> None:

@@ -7,7 +7,7 @@
     p_equivalence, p_equivalence_corrected, alpha, interval, test_images, <metric>_test_error,
     <metric>_delta_test_error (with kept predictions only), published_<metric> ..., published_source,
     params_m, gmacs, train_seconds, params_m_change, gmacs_change, train_seconds_change, study, selection,
-    front (with several objectives only),
+    front (with several objectives only), imported (with imported runs only: the kind of their source),
     <other metric>_mean, <other metric>_std ...
 
 `exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
@@ -35,6 +35,7 @@ from results.layout.columns import of_every_class
 from results.layout.majority import majority_line
 from results.layout.row_order import in_order
 from results.layout.setting_values import written_value
+from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
@@ -166,6 +167,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         "study": lambda row: row.study,
         "selection": lambda row: table.analysis.selection,
         **({"front": lambda row: row.front} if table.objectives else {}),
+        **({"imported": functools.partial(source_of_row, table)} if table.imported else {}),
         **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
     }
 

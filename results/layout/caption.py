@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.layout.compute import compute_sentences
+from results.layout.trained_by import selection_text, trained_by
 from results.stats.numbers import level_percent
 from results.store.records import CONTINUED_NOTE, Retuned
 from results.table.table import AblationTable
@@ -25,11 +26,6 @@ DELTA = "\u0394"
 _MOST_SEEDS = 20
 _LEVELS = (0.01, 0.001)
 _CORRECTIONS = {"holm": "corrected after Holm", "bh": "corrected after Benjamini and Hochberg", "none": "not corrected"}
-_SELECTIONS = {
-    "last": "after the last epoch",
-    "best-val": "at the epoch that was best on the validation split, measured on the test split",
-    "ema": "of the moving average of the weights after the last epoch",
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
     return (
         Sentence(_means(table)),
         *map(Sentence, _data(table)),
-        *map(Sentence, _seeds(table)),
+        *map(Sentence, trained_by(table)),
         *map(Sentence, _continued(table)),
         *map(Sentence, _retuned(table)),
         *(_deltas(table, is_shown) if compares else ()),
@@ -113,7 +109,7 @@ def _means(table: AblationTable) -> str:
     dataset = _varies(table, "task.dataset") or table.dataset
     setting = ", ".join(part for part in (dataset, epochs) if part)
     return (
-        f"{metric.name} ({unit}{better} is better): {over}, {_SELECTIONS[table.analysis.selection]}"
+        f"{metric.name} ({unit}{better} is better): {over}, {selection_text(table)}"
         + _averaged(table)
         + (f"; {setting}." if setting else ".")
     )
@@ -156,13 +152,6 @@ def _varies(table: AblationTable, path: str) -> str:
     """Text for a parameter that varies, if a row changes the path or one of its parents; else empty."""
     changed = any(path == key or path.startswith(f"{key}.") for row in table.rows for key in row.changes)
     return f"{path} as given in the row" if changed else ""
-
-
-def _seeds(table: AblationTable) -> Iterable[str]:
-    if table.is_foreign:
-        yield "Trained and measured by the user's own code, which is given the seed and decides what depends on it."
-    elif len(table.seeds) != 1:
-        yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
 
 
 def _continued(table: AblationTable) -> Iterable[str]:
@@ -252,7 +241,7 @@ def interval_name(table: AblationTable) -> str:
 
 def _coverage(table: AblationTable) -> str:
     """What the intervals cover, and the sampling error of the test set, which they do not."""
-    if table.is_foreign:
+    if table.is_foreign or table.imported:
         return "Intervals cover the choice of the seeds, and nothing that the training keeps fixed."
     text = "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images"
     baseline = table.baseline

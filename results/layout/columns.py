@@ -16,6 +16,7 @@ from results.layout.cells import Cell, Emphasis
 from results.layout.footnotes import sources
 from results.layout.majority import SECTION, is_not_above
 from results.layout.setting_values import value_in_row
+from results.layout.trained_by import name_of_row
 from results.stats.numbers import fixed, level_percent, shared_decimals, signed_percent
 from results.stats.verdicts import TESTED
 from results.table.comparison import emphasis
@@ -129,7 +130,7 @@ def _fixed_column(table: AblationTable, name: str) -> Column:
 
     match name:
         case "variant":
-            return of("variant", lambda row: Cell(row.name), "left", is_name=True)
+            return of("variant", lambda row: Cell(name_of_row(table, row)), "left", is_name=True)
         case "variant_id":
             return of("id", lambda row: Cell(row.variant_id), "left", is_name=True)
         case "status":

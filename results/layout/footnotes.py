@@ -13,7 +13,7 @@ from typing import Any
 
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
-from results.store.records import CONTINUED_NOTE, PublishedRow, TrialRecord
+from results.store.records import CONTINUED_NOTE, IMPORTED_NOTE, PublishedRow, TrialRecord
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import SpecError
@@ -201,7 +201,7 @@ def _noted(table: AblationTable) -> Iterable[str]:
     for row in table.rows:
         for record in row.records:
             for note in record.notes if record.status == "completed" else ():
-                if note.startswith(CONTINUED_NOTE):  # in the caption
+                if note.startswith((CONTINUED_NOTE, IMPORTED_NOTE)):  # in the caption
                     continue
                 groups.setdefault(_first_line(note), []).append(f"{_name(row, table)} seed {record.seed}")
     yield from _grouped("Noted", groups, str(IN_RUN_DIR.ledger))

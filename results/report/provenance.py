@@ -50,6 +50,7 @@ def provenance_section(key: str, table: AblationTable, sessions: Sequence[Mappin
         *_lines("archsweep", (_source(one.get("source")) for one in sessions)),
         *_lines("repository of the sweep", (_git(one.get("git")) for one in sessions)),
         *_lines("plug-ins", (_plugins(one) for one in sessions)),
+        *_lines("imported from", (_sources(one) for one in sessions)),
         *_lines("packages", (_packages(one.get("packages")) for one in sessions)),
     ]
     taken = sorted({record.cached_from for record in records if record.cached_from})
@@ -92,6 +93,18 @@ def _packages(packages: Any) -> str:
     if not isinstance(packages, dict):
         return ""
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+
+
+def _imported(session: Mapping[str, Any]) -> list[dict[str, Any]]:
+    sources = session.get("imported")
+    return [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
+
+
+def _sources(session: Mapping[str, Any]) -> str:
+    """Sources of imported runs, without their folders."""
+    return ", ".join(
+        f"{each.get('name')} ({each.get('kind')}, sha256 {each.get('sha256')})" for each in _imported(session)
+    )
 
 
 def _plugins(session: Mapping[str, Any]) -> str:
@@ -177,6 +190,8 @@ def _command(session: Mapping[str, Any]) -> str:
     """The command line as it was typed, with the sweep file under its new name and without the run directory."""
     argv = session.get("argv")
     arguments = [str(one) for one in argv[1:]] if isinstance(argv, list) else []
+    if sources := _imported(session):
+        return _import_command(arguments, sources)
     sweep = session.get("sweep_file")
     if not sweep or "run" not in arguments:
         return f"archsweep run {_SWEEP}"
@@ -188,4 +203,19 @@ def _command(session: Mapping[str, Any]) -> str:
         is_sweep = argument == sweep or Path(argument).name == Path(str(sweep)).name
         kept.append(_SWEEP if is_sweep else argument)
     kept += [word for each in _described(session) if (file := described_option(each)) for word in ("--plugin", file)]
+    return shlex.join(["archsweep", *kept])
+
+
+def _import_command(arguments: Sequence[str], sources: Sequence[Mapping[str, Any]]) -> str:
+    """The command that imported the runs, as it was typed, without folders of that machine."""
+    names = {str(each.get("name")) for each in sources}
+    kept, is_output = [], False
+    for argument in arguments[arguments.index("import-runs") :] if "import-runs" in arguments else ["import-runs"]:
+        option, has_value, value = argument.partition("=")
+        if option == "--output" and has_value:
+            argument = f"{option}={Path(value).name}"
+        elif is_output or Path(argument).name in names:
+            argument = Path(argument).name
+        is_output = argument in ("-o", "--output")
+        kept.append(argument)
     return shlex.join(["archsweep", *kept])

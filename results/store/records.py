@@ -20,10 +20,12 @@ from search_space.schema.metrics import Metric, define_metrics
 
 __all__ = [
     "CONTINUED_NOTE",
+    "IMPORTED_NOTE",
     "RECORD_VERSION",
     "Analysis",
     "Decision",
     "Failure",
+    "Imported",
     "MajorityClass",
     "Measured",
     "Origin",
@@ -42,6 +44,8 @@ RECORD_VERSION = 2
 """The newest format that is read. 2: records may be `preempted`; all others are still written as format 1."""
 CONTINUED_NOTE = "continued from the weights of "
 """Beginning of a record's note on a training that continues another one; captions state it."""
+IMPORTED_NOTE = "imported from "
+"""Beginning of a record's note on its place in the source; the caption names the source."""
 Status = Literal["completed", "pruned", "infeasible", "failed", "preempted"]
 
 
@@ -287,6 +291,18 @@ class Measured(_Stored):
     meaning: str = ""
 
 
+class Imported(_Stored):
+    """Where the runs of a plan come from that another program trained: `archsweep import-runs`."""
+
+    source: str = Field(description="names of the files and folders, without where they were")
+    kind: str = Field(description="`csv`, `wandb`, `mlflow`, `tensorboard`, or several of these")
+    date: str = Field(description="of the import, ISO 8601")
+    value: Literal["last", "best"] = Field(
+        default="last", description="the last value of a run, or the best one of its history by the metric"
+    )
+    baseline: str = Field(default="", description="configuration of the baseline, as far as it varies")
+
+
 class RunPlan(_Stored):
     """The plan of the driver's latest start in this run directory."""
 
@@ -326,6 +342,9 @@ class RunPlan(_Stored):
     )
     own_training: bool = Field(
         default=False, exclude_if=lambda own: not own, description="whether the user's own code trained"
+    )
+    imported: Imported | None = Field(
+        default=None, exclude_if=lambda imported: imported is None, description="None: archsweep started the trials"
     )
 
     @model_validator(mode="after")

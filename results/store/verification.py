@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from results.predictions.correct_images import decode_correct
 from results.store.ledger_line import LedgerLine
 from results.store.records import TrialRecord
-from search_space.schema.identity import canonical_json, trial_id_of, variant_id_of
+from search_space.schema.identity import canonical_json, imported_json, trial_id_of, variant_id_of
 from search_space.schema.metrics import METRICS
 from search_space.schema.trial import Setting
 
@@ -88,6 +88,8 @@ class RecordVerifier:
 
 
 def _canonical(setting: dict[str, Any]) -> str | None:
+    if (imported := imported_json(setting)) is not None:
+        return imported
     if not all(name in setting for name in Setting.model_fields):
         return None
     try:

@@ -99,6 +99,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         num_test_images=plan.num_test_images,
         data=tuple(plan.data),
         is_foreign=plan.own_training,
+        imported={"": plan.imported} if plan.imported else {},
         format=plan.table,
     )
 

@@ -30,6 +30,7 @@ def table_of_runs(runs: Sequence[Run]) -> AblationTable:
         SpecError: the runs cannot be merged into one table.
     """
     assert runs, "a table of no run"
+    _check_measures(runs)
     tables = [ablation_table(run.plan, run.records) for run in runs]
     return tables[0] if len(tables) == 1 else merged_table(tables, [run.path for run in runs])
 
@@ -61,6 +62,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         Study(name, table.design, _particulars(table, varies)) for name, table in zip(names, tables, strict=True)
     )
     first = tables[0]
+    started = [table for table in tables if not table.imported]
     return replace(
         first,
         sweep=title or " + ".join(_distinct(table.sweep for table in tables)),
@@ -89,11 +91,29 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
             f"{name}: {text}" for name, table in zip(names, tables, strict=True) for text in table.changed_later
         ),
         objectives=objectives[0] if len(objectives) == 1 else (),
+        is_foreign=any(table.is_foreign for table in started or tables),
+        imported={name: each for name, table in zip(names, tables, strict=True) for each in table.imported.values()},
         data=_distinct(each for table in tables for each in table.data),
         num_test_images=test_sizes[0] if len(test_sizes) == 1 else None,
         # A label or caption of one run is not that of all, but equal ones were meant for the table of them.
         format=formats[0] if len(formats) == 1 else TableFormat(),
     )
+
+
+def _check_measures(runs: Sequence[Run]) -> None:
+    """A metric of users' own is what the plan of its run says: one of the same name may be another."""
+    first, problems = runs[0], []
+    for run in runs[1:]:
+        ours, theirs = (one.plan.measures.get(one.plan.metric) for one in (run, first))
+        if ours is None or theirs is None or run.plan.metric != first.plan.metric:
+            continue
+        for key in ("direction", "unit"):
+            here, there = getattr(ours, key), getattr(theirs, key)
+            if here != there:
+                message = f"the {key} of its metric {run.plan.metric} is {here!r}, that of {first.path} is {there!r}"
+                problems.append(Problem(message, where=str(run.path), hint="make a table of each"))
+    if problems:
+        raise SpecError(problems)
 
 
 def _check(tables: Sequence[AblationTable], paths: Sequence[Path]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from results.stats.paired import PairedDelta, Summary
 from results.stats.verdicts import TESTED, Verdict
-from results.store.records import Analysis, DataSummary, PublishedRow, Retuned, TableFormat, TrialRecord
+from results.store.records import Analysis, DataSummary, Imported, PublishedRow, Retuned, TableFormat, TrialRecord
 from search_space.schema.metrics import Metric
 
 __all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
@@ -132,6 +132,7 @@ class AblationTable:
         num_test_images: size of the test set; None if unknown, or not the same for all rows.
         data: images, classes and particulars of the datasets; empty for runs of an archsweep before 0.3.
         changed_later: what was planned before the first result and changed after it, as texts.
+        imported: name of the run in a merged table (else empty) -> where its runs come from; only of imported ones.
         format: columns, order and texts for readers, which change no number.
         csv_columns: columns to which the CSV is restricted, by the same names; empty: it is complete.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
@@ -163,6 +164,7 @@ class AblationTable:
     num_test_images: int | None = None
     data: tuple[DataSummary, ...] = ()
     is_foreign: bool = False
+    imported: Mapping[str, Imported] = field(default_factory=dict)
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
 
@@ -179,6 +181,7 @@ class AblationTable:
                 rows=rows[study.name],
                 components=tuple(c for c in self.components if any(c in row.components for row in rows[study.name])),
                 studies=(),
+                imported={"": self.imported[study.name]} if study.name in self.imported else {},
             )
             for study in self.studies
         )
@@ -187,6 +190,14 @@ class AblationTable:
     def baseline(self) -> Row | None:
         """Row of the baseline; of several runs the first one's."""
         return next((row for row in self.rows if row.is_baseline), None)
+
+    def imported_as(self, row: Row) -> Imported | None:
+        """Where the runs of the row come from, if another program trained them."""
+        return self.imported.get(row.study if self.studies else "")
+
+    @property
+    def is_all_imported(self) -> bool:
+        return len(self.imported) == max(1, len(self.studies))
 
     @property
     def has_tests(self) -> bool:

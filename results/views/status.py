@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from results.store.driver_lock import Driver
 from results.store.progress import UnfinishedTrial
 from results.store.record_summary import AnyRecord, RecordSummary
-from results.store.records import RunPlan, TrialRecord
+from results.store.records import Imported, RunPlan, TrialRecord
 from results.store.run import RunView
 from results.table.build import metric_of, planned_trials, selection_metric
 from search_space.parsing.visible import visible
@@ -75,6 +75,7 @@ class RunStatus:
     eta_seconds: float | None
     torn: bool
     tuning: TuningStatus | None = None
+    imported: Imported | None = None
 
     @property
     def num_running(self) -> int:
@@ -139,6 +140,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         eta_seconds=_eta(run, running, missing + to_tune, now) if run.driver else None,
         torn=run.torn,
         tuning=tuning,
+        imported=run.plan.imported,
     )
 
 
@@ -227,6 +229,8 @@ def _comparison_lines(status: RunStatus) -> Iterator[str]:
 
 
 def _advice(status: RunStatus) -> str:
+    if status.imported:
+        return f"; imported from {visible(status.imported.source)} ({status.imported.kind})"
     if status.num_missing:
         return "; `archsweep run` with the same sweep continues"
     if status.num_failed:

@@ -21,6 +21,7 @@ from runners.cli import (
     check_data,
     doctor,
     guide,
+    import_runs,
     launch,
     launch_slurm,
     run,
@@ -69,6 +70,7 @@ app.command("guide")(guide.guide)
 app.command("schema")(with_plugins(models_schema_init.schema))
 app.command("export-dataset")(export_dataset.export_dataset)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
+app.command("import-runs")(import_runs.import_runs)
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from search_space.parsing.type_guards import is_mapping
 from search_space.schema.attention import RELEASED_KERNELS
 from search_space.schema.trial import Setting, TrialSpec
 
 __all__ = [
     "IDENTITY_VERSION",
+    "IMPORTED",
     "canonical_json",
+    "imported_json",
     "training_id",
     "trial_id",
     "trial_id_of",
@@ -27,6 +31,9 @@ __all__ = [
 
 IDENTITY_VERSION = 1
 
+IMPORTED = "imported"
+"""`task.name` in the spec of a run that another program trained; no sweep can have it."""
+
 
 def canonical_json(spec: Setting) -> str:
     """Canonical JSON of a spec: sorted, compact, without fields at their default values."""
@@ -35,6 +42,14 @@ def canonical_json(spec: Setting) -> str:
     content = _name_nodes(content, spec)
     _omit_released_kernels(content)
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def imported_json(setting: Mapping[str, Any]) -> str | None:
+    """Canonical JSON of the setting of an imported run, which has no defaults; None for any other setting."""
+    task = setting.get("task")
+    if not is_mapping(task) or task.get("name") != IMPORTED:
+        return None
+    return json.dumps(setting, sort_keys=True, separators=(",", ":"))
 
 
 def trial_id(spec: TrialSpec) -> str:

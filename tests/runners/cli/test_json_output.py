@@ -97,6 +97,7 @@ def test_every_reading_verb_has_json():
     """All of them by the list of commands, so that a new verb must decide."""
     acting = {"init", "run", "watch", "report", "bundle", "schema", "export-dataset", "import-checkpoint", "guide"}
     acting |= {"new", "serve"}
+    acting |= {"import-runs"}
     names = {command.name for command in app.registered_commands}
     assert names - acting == set(DOCUMENTS) - {"problems"}
 
