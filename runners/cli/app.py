@@ -21,12 +21,11 @@ from runners.cli import (
     check_data,
     doctor,
     guide,
-    import_runs,
     launch,
     launch_slurm,
     run,
 )
-from runners.cli.files import export_dataset, import_checkpoint, models_schema_init, new
+from runners.cli.files import export_dataset, import_checkpoint, import_runs, models_schema_init, new
 from runners.cli.plan import command as plan
 from runners.cli.plugin_option import with_commands, with_plugins
 from runners.cli.views import bundle, diff, ls, report, serve, status, table, wait, watch
