@@ -96,7 +96,7 @@ class Connection:
     def send(self, message): print(json.dumps(message))
 for total, resources in json.loads(sys.argv[1]):
     print("next")
-    job = {"resources": resources, "checkpoints": {"grace_seconds": 1}, "log": ""}
+    job = {"resources": resources, "checkpoints": {"grace_seconds": 1}, "plugins": [], "log": ""}
     trial_process.main(Connection(), job)
 """
 
