@@ -19,6 +19,7 @@ from results.store.run_layout import RunDir
 from runners.cli.app import app
 from runners.data import describe_dataset, load_data
 from runners.kept_models import Preprocessing
+from runners.kept_models.loading import _spec_of
 from runners.tasks import TASKS
 from runners.tasks.classification import evaluation_crop_of
 from search_space.parsing.errors import SpecError
@@ -174,3 +175,12 @@ def test_what_is_not_there_is_said(tmp_path):
     weights.unlink()
     with pytest.raises(SpecError, match="kept no weights"):
         archsweep.load_model(path)
+
+
+def test_a_mechanism_of_a_plug_in_that_is_not_loaded_is_named(tmp_path):
+    """Not "another version": what is missing is a file of the user's."""
+    metadata = {"spec": '{"arch": {"attention": {"name": "gated_of_my_lab"}}}'}
+    with pytest.raises(SpecError, match="its attention 'gated_of_my_lab' is not one of archsweep's") as caught:
+        _spec_of(tmp_path / "trials" / "id" / "weights.safetensors", metadata)
+    assert "archsweep.load_plugin(FILE)" in str(caught.value)
+    assert str(tmp_path / "plugins") in str(caught.value)

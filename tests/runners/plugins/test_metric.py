@@ -51,6 +51,8 @@ def test_records_and_tables_have_it(type_, example):
     for record in run.records:
         assert 0 <= record.metrics["worst_class"] <= record.metrics["top1"]
         assert all("worst_class" in point for point in record.curve)
+    # Its unit and direction are in the plan: a table needs no code of the lab.
+    assert "worst_class (%)" in type_("table", run.path).stdout
     columns = ["--columns", "variant,worst_class,top1", "--format", "csv"]
     shown = type_("table", run.path, *plugin, *columns).stdout
     rows = list(csv.DictReader(io.StringIO(shown)))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search_space import SpecError, load_sweep
+from search_space.plugins import loaded_plugins
 
 ROOT = Path(__file__).parents[3]
 SWEEP = """
@@ -104,6 +105,19 @@ def test_a_wrong_configuration_is_explained(sweep, configured, text, message):
         load_sweep(sweep)
     assert message in str(caught.value)
     assert "config.toml" in str(caught.value)
+
+
+def test_the_module_of_a_function_needs_no_second_mention(write, configured, tmp_path):
+    """The task `python` names it itself; that the user allows the file for good is enough."""
+    file = write("my_training.py", "def train(config, report):\n    return {'score': 1.0}\n")
+    configured(f"plugins = [{str(file)!r}]\n")
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "name: own\nbaseline:\n  task: {name: python, function: my_training:train, config: {lr: 1}, "
+        "measures: {score: maximize}}\nspace: {task.config.lr: [2]}\ndesign: one_factor\n"
+    )
+    load_sweep(path)
+    assert "my_training" in {plugin.name for plugin in loaded_plugins()}
 
 
 def test_a_file_beside_the_sweep_is_named_and_not_executed(sweep, write, configured, tmp_path):
