@@ -36,6 +36,7 @@ from runners.driver.retune import stages
 from runners.driver.stop_request import StopRequest
 from runners.engines import run_trials
 from runners.planning.plan import Plan
+from runners.planning.trainings import num_trials_here
 from runners.trackers.tracking import Tracking
 from runners.trials.assignment import Assignment
 from runners.trials.observer import Observer
@@ -127,7 +128,13 @@ def run_sweep(
             if taken.num_taken or taken.num_other or plan.shard is None:
                 _say_to(console)(taken.describe(others))
         decisions = LaterDecisions(files, ledger, elsewhere=elsewhere)
-        write_plan(files, decisions.of(plan.as_run_plan(superseded=ledger.superseded), is_final=not plan.sweep.retune))
+        share = None if plan.shard is None else num_trials_here(plan)
+        write_plan(
+            files,
+            decisions.of(
+                plan.as_run_plan(num_trials=share, superseded=ledger.superseded), is_final=not plan.sweep.retune
+            ),
+        )
         remove_checkpoints(files, ledger.summaries)
         description = describe_session(plan, session=session, engine=engine, address=address, overrides=list(overrides))
         write_provenance(files, description, plan.file.text)
@@ -151,7 +158,7 @@ def run_sweep(
             for stage in stages(plan, ledger, retry=retry, session=session):
                 if is_comparing := stage.role == "":
                     plan = stage.plan
-                    write_plan(files, decisions.of(plan.as_run_plan(superseded=ledger.superseded)))
+                    write_plan(files, decisions.of(plan.as_run_plan(num_trials=share, superseded=ledger.superseded)))
                 cached = for_sweep(cache.get, stage.plan.sweep) if cache else None
                 lookups = [for_sweep(from_siblings(siblings, files, origins), stage.plan.sweep)]
                 lookups += [cached] if cached else []

@@ -313,7 +313,7 @@ class RunPlan(_Stored):
     metric: str
     seeds: list[int]
     variants: list[PlannedVariant] = Field(default_factory=list, description="in table order; empty for a search")
-    num_trials: int | None = Field(default=None, description="budget of a search, in trials")
+    num_trials: int | None = Field(default=None, description="budget of a search, or share of a shard, in trials")
     objectives: list[str] = Field(default_factory=list, description="of a search for a Pareto front, else empty")
     published: list[PublishedRow] = Field(default_factory=list)
     dataset: str = ""

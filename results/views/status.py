@@ -110,7 +110,8 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         planned = max(planned, len(records))  # of a budget that was lowered
     else:
         spared = set[tuple[str, int]]()
-        planned = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
+        whole = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
+        planned = run.plan.num_trials or whole  # of a shard, its share
     missing = max(0, planned - len(records))
     tuning = _tuning(run, running)
     to_tune = tuning.num_planned - tuning.num_done if tuning and not tuning.is_over else 0

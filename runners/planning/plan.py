@@ -229,7 +229,7 @@ class Plan:
         """Plan in the form stored in the run directory, including dropped variants.
 
         Args:
-            num_trials: trials of a search that has found the end of its space; default: those that are planned.
+            num_trials: of a search that has found the end of its space, or of a shard; default: those that are planned.
             superseded: origins whose records do not count.
         """
         sweep = self.sweep
@@ -254,7 +254,7 @@ class Plan:
             metric=sweep.metric,
             seeds=list(sweep.seeds),
             variants=planned,
-            num_trials=(num_trials or self.num_trials) if sweep.search else None,
+            num_trials=num_trials or (self.num_trials if sweep.search else None),
             objectives=list(sweep.search.objectives) if sweep.search else [],
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
