@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-import runners.display.live
+import runners.display.tally
 import runners.trials.assignment
 from results import (
     LedgerWriter,
@@ -46,7 +46,7 @@ def clock_going_back(monkeypatch):
     fake = types.SimpleNamespace(datetime=Datetime, UTC=datetime.UTC)
     monkeypatch.setattr(runners.trials.assignment, "datetime", fake)
     monkeypatch.setattr(
-        runners.display.live, "time", types.SimpleNamespace(time=now, monotonic=runners.display.live.time.monotonic)
+        runners.display.tally, "time", types.SimpleNamespace(time=now, monotonic=runners.display.tally.time.monotonic)
     )
 
 

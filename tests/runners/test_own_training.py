@@ -65,7 +65,7 @@ def test_a_function_on_ray(folder):
     found = rows(folder / "runs" / "own" / "table.csv")
     # 4 * 3 + 0.1 * seed against 2 * 3 + 0.1 * seed: every difference is 6
     assert float(found["width=4"]["score_mean"]) == pytest.approx(12.1)
-    assert float(found["width=4"]["delta_mean"]) == pytest.approx(6.0)
+    assert float(found["width=4"]["score_delta"]) == pytest.approx(6.0)
     assert float(found["width=4"]["params_m"]) == 2.0
     ledger = [json.loads(line) for line in (folder / "runs" / "own" / "ledger.jsonl").read_text().splitlines()]
     failed = [record["failure"] for record in ledger if record["status"] == "failed"]
@@ -99,11 +99,11 @@ def test_a_program_runs_only_if_the_caller_allows_it(folder):
     assert "the sweep would start a program on this machine: sh train.sh '{lr}' '{seed}'" in said
     assert not (folder / "runs").exists()
     planned = json.loads(archsweep(folder, "plan", "cmd.yaml", "--json"))
-    assert [row["name"] for row in planned["studies"][0]["variants"]] == ["baseline", "lr=2"]
+    assert [row["name"] for row in planned["plans"][0]["variants"]] == ["baseline", "lr=2"]
     archsweep(folder, *common, "--allow-commands")
     found = rows(folder / "runs" / "cmd" / "table.csv")
     assert float(found["lr=2"]["score_mean"]) == 20.5
-    assert float(found["lr=2"]["delta_mean"]) == 10.0
+    assert float(found["lr=2"]["score_delta"]) == 10.0
     (folder / "train.sh").write_text(SCRIPT + "# changed\n")
     said = archsweep(folder, *common, "--allow-commands", "--set", "seeds=3", code=2)
     assert "--changed retrain" in said

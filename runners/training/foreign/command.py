@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from results.store.files import atomic_write
+from results.store.links import opener_within
 from results.store.run_layout import TrialDir
 from runners.training.foreign.function import as_plain
 from runners.training.foreign.program import CommandFailed, await_end, running
@@ -75,8 +77,11 @@ def run_command(
         if report.should_stop:
             raise TrainingStopped(is_pruned=False)
 
-    log = TrialDir(folder.parent).log
-    with open(log, "ab") as output, running(grace, argv, cwd=cwd, env=env, log=output, on_line=see) as program:
+    trial = TrialDir(folder.parent)
+    with (
+        open(trial.log, "ab", opener=opener_within(trial.run_dir())) as output,
+        running(grace, argv, cwd=cwd, env=env, log=output, on_line=see) as program,
+    ):
         await_end(program, tick)
     return result_of(task.results, folder, seen, metric)
 
@@ -104,7 +109,7 @@ def _write_config(task: CommandSpec, folder: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     config = as_plain(task.config)
     is_json = path.suffix == ".json"
-    path.write_text(json.dumps(config, indent=2) if is_json else yaml.safe_dump(config, sort_keys=False))
+    atomic_write(path, json.dumps(config, indent=2) if is_json else yaml.safe_dump(config, sort_keys=False))
 
 
 def _remove_results(task: CommandSpec, folder: Path, *, has_earlier: bool) -> None:

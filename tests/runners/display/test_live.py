@@ -18,7 +18,7 @@ def record(variant, metrics):
 
 
 def assignment(variant):
-    spec = SimpleNamespace(seed=0, train=SimpleNamespace(epochs=2))
+    spec = SimpleNamespace(seed=0, num_epochs=2)
     return SimpleNamespace(trial_id=variant, variant=SimpleNamespace(name=variant), spec=spec, trained_by="")
 
 
