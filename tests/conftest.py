@@ -18,12 +18,35 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from search_space.plugins import families, plugin
+
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_cache_of_the_user():
     os.environ["ARCHSWEEP_CACHE"] = "off"
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_of_another_test():
+    """Plug-ins of a test are gone at its end; there is no public way, because a process never needs one."""
+    loaded, finders = dict(plugin.LOADED), list(sys.meta_path)
+    tables = {family: dict(families.contributed(family)) for family in families.FAMILIES}
+    yield
+    sys.meta_path[:] = [each for each in sys.meta_path if each in finders or not isinstance(each, plugin.SourceFinder)]
+    members = {family: dict(families.contributed(family)) for family in families.FAMILIES}
+    if dict(plugin.LOADED) == loaded and members == tables:
+        return
+    for each in set(plugin.LOADED) - set(loaded):
+        for name in plugin.LOADED[each].sources:
+            sys.modules.pop(name, None)
+    plugin.LOADED.clear()
+    plugin.LOADED.update(loaded)
+    for family, before in tables.items():
+        families.contributed(family).clear()
+        families.contributed(family).update(before)
+    families.tell_readers()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from search_space.parsing.type_guards import is_dict
+from search_space.parsing.type_guards import is_dict, is_list_or_tuple
 from search_space.schema.attention import Attention, SoftmaxSpec, Spec
 from search_space.schema.datasets import Dataset, DigitsSpec, ShapesSpec, TimmDatasetSpec
 from search_space.schema.img_size import ImgSize
@@ -121,7 +121,10 @@ class ArchSpec(Spec):
 
 
 def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+    """One text as a list of it. A list becomes a tuple here: behind a validator pydantic takes no list for one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if is_list_or_tuple(value) else value
 
 
 Frozen = Annotated[
