@@ -38,7 +38,7 @@ echo "{\\"score\\": $(($1 * 10 + $2))}" > out.json
 """
 
 
-def archsweep(folder, *arguments: str, code: int = 0) -> str:
+def in_a_process(folder, *arguments: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "archsweep", *arguments], cwd=folder, capture_output=True, text=True, timeout=300
     )
@@ -60,7 +60,7 @@ def rows(path) -> dict[str, dict[str, str]]:
 
 @pytest.mark.slow
 def test_a_function_on_ray(folder):
-    said = archsweep(folder, "run", "own.yaml", "--plugin", "my_train.py", "--no-cache", code=3)
+    said = in_a_process(folder, "run", "own.yaml", "--plugin", "my_train.py", "--no-cache", code=3)
     assert "the user's own code" in said
     found = rows(folder / "runs" / "own" / "table.csv")
     # 4 * 3 + 0.1 * seed against 2 * 3 + 0.1 * seed: every difference is 6
@@ -73,37 +73,42 @@ def test_a_function_on_ray(folder):
     assert all("my_train.py" in failure["traceback"] for failure in failed)
     # Later, and without the code: the plan knows unit and direction.
     (folder / "my_train.py").unlink()
-    assert "score (points)" in archsweep(folder, "table", "runs/own")
-    archsweep(folder, "report", "runs/own")
+    assert "score (points)" in in_a_process(folder, "table", "runs/own")
+    in_a_process(folder, "report", "runs/own")
 
 
 @pytest.mark.slow
 def test_other_code_is_not_mixed(folder):
     common = ("run", "own.yaml", "--plugin", "my_train.py", "--no-cache", "--engine", "in-process")
-    archsweep(folder, *common, "--limit", "2")
+    in_a_process(folder, *common, "--limit", "2")
     (folder / "my_train.py").write_text(TRAIN.replace("0.1 *", "0.2 *"))
-    said = archsweep(folder, *common, code=2)
+    said = in_a_process(folder, *common, code=2)
     assert "--changed retrain" in said
     (folder / "my_train.py").write_text(TRAIN + "\n# only a remark\n")
-    archsweep(folder, *common, code=3)
+    in_a_process(folder, *common, code=3)
 
 
-def test_a_program_runs_only_if_the_caller_allows_it(folder):
+def test_a_program_runs_only_if_the_caller_allows_it(folder, archsweep):
+    def type_(*arguments, code=0):
+        ended = archsweep(*arguments, cwd=folder)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
     (folder / "train.sh").write_text(SCRIPT)
     task = """{name: command, argv: [sh, train.sh, "{lr}", "{seed}"], config: {lr: 1},
     measures: {score: maximize}, metrics: {json: out.json}}"""
     text = f"name: cmd\nbaseline:\n  task: {task}\nspace: {{task.config.lr: [2]}}\ndesign: one_factor\nseeds: 2\n"
     (folder / "cmd.yaml").write_text(text)
     common = ("run", "cmd.yaml", "--no-cache", "--engine", "in-process")
-    said = archsweep(folder, *common, code=2)
+    said = type_(*common, code=2)
     assert "the sweep would start a program on this machine: sh train.sh '{lr}' '{seed}'" in said
     assert not (folder / "runs").exists()
-    planned = json.loads(archsweep(folder, "plan", "cmd.yaml", "--json"))
+    planned = json.loads(type_("plan", "cmd.yaml", "--json"))
     assert [row["name"] for row in planned["plans"][0]["variants"]] == ["baseline", "lr=2"]
-    archsweep(folder, *common, "--allow-commands")
+    type_(*common, "--allow-commands")
     found = rows(folder / "runs" / "cmd" / "table.csv")
     assert float(found["lr=2"]["score_mean"]) == 20.5
     assert float(found["lr=2"]["score_delta"]) == 10.0
     (folder / "train.sh").write_text(SCRIPT + "# changed\n")
-    said = archsweep(folder, *common, "--allow-commands", "--set", "seeds=3", code=2)
+    said = type_(*common, "--allow-commands", "--set", "seeds=3", code=2)
     assert "--changed retrain" in said

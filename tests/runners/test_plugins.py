@@ -176,6 +176,7 @@ def test_a_run_keeps_what_it_used(archsweep, tmp_path):
     assert archsweep("verify", "run.zip", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_mechanism_trains_in_two_processes(archsweep, tmp_path):
     sweep, plugin = write(tmp_path, "wide_mechanism")
     options = ["--set", "resources.processes=2", "--set", "resources.cpus=2", "--engine", "in-process"]
