@@ -73,7 +73,7 @@ def test_a_function_on_ray(folder):
     assert all("my_train.py" in failure["traceback"] for failure in failed)
     # Later, and without the code: the plan knows unit and direction.
     (folder / "my_train.py").unlink()
-    assert "score (points)" in in_a_process(folder, "table", "runs/own")
+    assert "score (points)" in in_a_process(folder, "table", "runs/own", "--format", "md")
     in_a_process(folder, "report", "runs/own")
 
 

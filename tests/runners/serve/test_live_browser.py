@@ -39,7 +39,7 @@ design:
     - {name: "LONG", train.lr: 1.0e+30}
 seeds: 1
 metric: top1
-""".replace("LONG", "very-long-name-" * 30)
+""".replace("LONG", "very-long-name-" * 7)
 
 
 class PageError(Exception):
