@@ -36,7 +36,7 @@ from runners.training.process_group import ProcessGroup
 from runners.training.trial import ReportOther, run_trial
 from runners.trials.outcome import Outcome, TrialFailed, failure_of
 from search_space import Checkpoints, Resources, TrialSpec
-from search_space.plugins import load_shipped, loaded_plugins
+from search_space.plugins import load_shipped, shipped_plugins
 from search_space.schema.task import ForeignSpec
 
 __all__ = ["run_trial_in_processes"]
@@ -114,7 +114,7 @@ def run_trial_in_processes(
     with scratch_folder("processes") as meeting:
         # As plain values: a spawned process knows the specs of plug-ins only after it has loaded these.
         options["also"] = [each.model_dump(mode="json") for each in also]
-        written = {"spec": spec.model_dump(mode="json"), "plugins": [plugin.shipped() for plugin in loaded_plugins()]}
+        written = {"spec": spec.model_dump(mode="json"), "plugins": shipped_plugins()}
         processes = _Processes(size, meeting / "store", {**options, **written, "resources": resources})
         try:
             return processes.watch(

@@ -7,7 +7,7 @@ caller has chosen it (`--plugin`, the user's configuration) or installed it; a s
 from __future__ import annotations
 
 from search_space.plugins.families import FAMILIES, contributed, extended
-from search_space.plugins.loading import load_installed, load_plugin, load_shipped, loaded_plugins
+from search_space.plugins.loading import load_installed, load_plugin, load_shipped, loaded_plugins, shipped_plugins
 from search_space.plugins.plugin import Plugin, plugin_of
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "load_shipped",
     "loaded_plugins",
     "plugin_of",
+    "shipped_plugins",
 ]

@@ -17,11 +17,19 @@ from typing import Any, Literal
 
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
 from search_space.parsing.type_guards import is_mapping
-from search_space.plugins.contracts import faults_of_member
+from search_space.plugins.contracts import faults_of_member, plugin_that_adds
 from search_space.plugins.families import FAMILIES, contributed, own_names, tell_readers
 from search_space.plugins.plugin import LOADED, Plugin, SourceFinder, install, sources_digest, sources_of
 
-__all__ = ["GROUP", "installed_names", "load_installed", "load_plugin", "load_shipped", "loaded_plugins"]
+__all__ = [
+    "GROUP",
+    "installed_names",
+    "load_installed",
+    "load_plugin",
+    "load_shipped",
+    "loaded_plugins",
+    "shipped_plugins",
+]
 
 GROUP = "archsweep.plugins"
 """Entry-point group of installed plug-ins: `my_lab = "my_lab.plugins"`, a module with `PLUGINS`."""
@@ -34,6 +42,11 @@ _EXAMPLE = 'PLUGINS = {"attention": {"my_attention": MyAttention}}'
 def loaded_plugins() -> tuple[Plugin, ...]:
     """Plug-ins of this process, in the order of loading."""
     return tuple(LOADED.values())
+
+
+def shipped_plugins() -> list[dict[str, Any]]:
+    """Plain values from which `load_shipped` loads this process's plug-ins in another one."""
+    return [plugin.shipped() for plugin in LOADED.values()]
 
 
 def installed_names() -> list[str]:
@@ -298,9 +311,10 @@ def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[P
             elif name in own_names(family):
                 yield Problem(f"PLUGINS: archsweep has the {family} {name!r} itself", where=origin, hint="rename yours")
             elif name in contributed(family):
-                other = next(each.origin for each in LOADED.values() if each.adds(family, name))
+                other = plugin_that_adds(family, name)
+                whose = other.origin if other else "another plug-in"
                 yield Problem(
-                    f"PLUGINS: the {family} {name!r} is that of {other} already", where=origin, hint="rename one"
+                    f"PLUGINS: the {family} {name!r} is that of {whose} already", where=origin, hint="rename one"
                 )
             else:
                 yield from faults_of_member(family, name, member, origin)

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema
 
 from search_space.parsing.type_guards import is_dict
 
-__all__ = ["OpenUnion", "name_of"]
+__all__ = ["OpenUnion", "name_of", "named"]
 
 
 def name_of(value: Any) -> Any:
@@ -51,10 +51,11 @@ class OpenUnion:
         if self._short == "no":
             return handler.generate_schema(union)
         text: Any = str if self._short == "any" else Literal[tuple(self.specs)]
-        return handler.generate_schema(Annotated[union, BeforeValidator(_named, json_schema_input_type=text | union)])
+        return handler.generate_schema(Annotated[union, BeforeValidator(named, json_schema_input_type=text | union)])
 
 
-def _named(value: Any) -> Any:
+def named(value: Any) -> Any:
+    """The short form of a node, its name alone, as a mapping."""
     return {"name": value} if isinstance(value, str) else value
 
 

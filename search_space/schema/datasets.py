@@ -10,9 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from search_space.parsing.type_guards import is_dict
 from search_space.plugins.families import contributed
-from search_space.plugins.open_union import OpenUnion
+from search_space.plugins.open_union import OpenUnion, name_of, named
 from search_space.plugins.spec_table import SpecTable
 from search_space.schema.attention import OnlyWhole, Spec
 
@@ -284,25 +283,17 @@ DATASET_SPECS: dict[str, type[DatasetSpec]] = {
 """Name of a dataset, or of a kind of datasets, -> spec."""
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _name_of(value: Any) -> Any:
-    return value.get("name") if is_dict(value) else getattr(value, "name", None)
-
-
 def _dataset_tag(value: Any) -> str:
-    name = _name_of(value)
+    name = name_of(value)
     return name if name in LABELLED_IMAGES else "timm"
 
 
 def _object_images_tag(value: Any) -> str:
-    return "builtin/scenes" if _name_of(value) == "builtin/scenes" else "coco"
+    return "builtin/scenes" if name_of(value) == "builtin/scenes" else "coco"
 
 
 def _label_maps_tag(value: Any) -> str:
-    return "builtin/scenes" if _name_of(value) == "builtin/scenes" else "masks"
+    return "builtin/scenes" if name_of(value) == "builtin/scenes" else "masks"
 
 
 LABELLED_IMAGES: Mapping[str, type[DatasetSpec]] = SpecTable(
@@ -325,12 +316,12 @@ _MapSource = Annotated[
     Annotated[ScenesSpec, Tag("builtin/scenes")] | Annotated[LabelMapFolderSpec, Tag("masks")],
     Discriminator(_label_maps_tag),
 ]
-LabelMaps = Annotated[_MapSource, BeforeValidator(_named, json_schema_input_type=str | _MapSource)]
+LabelMaps = Annotated[_MapSource, BeforeValidator(named, json_schema_input_type=str | _MapSource)]
 """Datasets whose images have a label for every pixel."""
 
 _ObjectSource = Annotated[
     Annotated[ScenesSpec, Tag("builtin/scenes")] | Annotated[CocoSpec, Tag("coco")],
     Discriminator(_object_images_tag),
 ]
-ObjectImages = Annotated[_ObjectSource, BeforeValidator(_named, json_schema_input_type=str | _ObjectSource)]
+ObjectImages = Annotated[_ObjectSource, BeforeValidator(named, json_schema_input_type=str | _ObjectSource)]
 """Datasets whose images have objects: boxes, classes and masks."""

@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema
 
 from search_space.parsing.type_guards import is_dict
 from search_space.plugins.families import contributed
-from search_space.plugins.open_union import name_of
+from search_space.plugins.open_union import name_of, named
 from search_space.plugins.spec_table import SpecTable
 from search_space.schema.attention import OnlyWhole, Spec
 from search_space.schema.match_retune import Match, Retune
@@ -104,16 +104,12 @@ class _AnyDesign:
         joined: Any = reduce(lambda one, other: one | other, forms)
         union: Any = Annotated[joined, Discriminator(_design_tag)] if added else Design
         text: Any = Literal[(*get_args(DesignName), *added)]
-        return handler.generate_schema(Annotated[union, BeforeValidator(_named, json_schema_input_type=text | union)])
+        return handler.generate_schema(Annotated[union, BeforeValidator(named, json_schema_input_type=text | union)])
 
 
 def _design_tag(value: Any) -> str:
     name = name_of(value)
     return name if isinstance(name, str) and name in contributed("design") else "design"
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 class Prune(Spec):

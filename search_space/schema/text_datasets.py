@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from search_space.parsing.type_guards import is_dict
+from search_space.plugins.open_union import named
 from search_space.schema.datasets import DatasetSpec, below
 
 __all__ = ["GLUE_METRICS", "TEXT_SPECS", "GlueSpec", "RecallSpec", "TextDatasetSpec", "TextTableSpec", "Texts"]
@@ -147,10 +148,6 @@ TEXT_SPECS: dict[str, type[DatasetSpec]] = {"builtin/recall": RecallSpec, "glue"
 """Name of a dataset of text, or of a kind of them, -> spec."""
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 def _tag(value: Any) -> str:
     name = value.get("name") if is_dict(value) else getattr(value, "name", None)
     if name == "builtin/recall":
@@ -164,5 +161,5 @@ _Source = Annotated[
     | Annotated[TextTableSpec, Tag("text")],
     Discriminator(_tag),
 ]
-Texts = Annotated[_Source, BeforeValidator(_named, json_schema_input_type=str | _Source)]
+Texts = Annotated[_Source, BeforeValidator(named, json_schema_input_type=str | _Source)]
 """Datasets of text."""

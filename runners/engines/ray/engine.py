@@ -34,7 +34,7 @@ from runners.trials.assignment import Assignment, Place
 from runners.trials.out_of_memory import says_out_of_memory
 from runners.trials.outcome import Outcome
 from search_space import Resources
-from search_space.plugins import loaded_plugins
+from search_space.plugins import shipped_plugins
 
 __all__ = ["DriverError", "EndedTrials", "run_on_ray"]
 
@@ -289,7 +289,7 @@ def _worker_config(
         "keep_predictions": sweep.keep_predictions,
         "keep_samples": sweep.keep_samples,
         "origin": orchestrator.origin_of(assignment).model_dump(),
-        "plugins": [plugin.shipped() for plugin in loaded_plugins()],
+        "plugins": shipped_plugins(),
         "log": str(run_dir.trial(assignment.trial_id).log),
     }
     stop_file = "" if orchestrator.stop is None else str(orchestrator.stop.file)

@@ -31,7 +31,7 @@ from runners.planning.profiling import activation_mib, probe_trial, training_mib
 from runners.trials.assignment import Assignment
 from runners.trials.out_of_memory import lack_of_memory
 from search_space import Problem, Resources, Setting, SpecError, Variant
-from search_space.plugins import load_shipped, loaded_plugins
+from search_space.plugins import load_shipped, shipped_plugins
 
 __all__ = ["DECLARED", "GpuShares", "check_shares", "peaks_on_gpu", "smallest_gpu"]
 
@@ -156,7 +156,7 @@ def peaks_on_gpu(
         SpecError: no whole GPU was free for so long, or a measurement took longer.
     """
     values = [each.model_dump_json() for each in settings]
-    plugins = [plugin.shipped() for plugin in loaded_plugins()]
+    plugins = shipped_plugins()
     answers: Any = _measured_peaks.remote(values, resources.model_dump_json(), plugins)
     try:
         for number in range(len(settings) + 1):  # the first answer says that it has a GPU

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from results.store.run_layout import TrialDir
@@ -68,7 +66,7 @@ def run_foreign_trial(
                 returned = run_command(spec, reporting, resources, grace=checkpoints.grace_seconds, metric=metric)
             else:
                 with global_streams(spec.seed):
-                    _seed_everything(spec.seed, device)
+                    torch.manual_seed(spec.seed)  # those of every device; `global_streams` is for the CPU
                     returned = call_function(spec, reporting)
             if returned is None and is_preempted():
                 status = "preempted"
@@ -89,11 +87,3 @@ def run_foreign_trial(
         host=socket.gethostname(),
         costs=costs,
     )
-
-
-def _seed_everything(seed: int, device: torch.device) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed_all(seed)
