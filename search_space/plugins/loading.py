@@ -229,7 +229,7 @@ def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
     for text in sources.values():
         try:
             tree = ast.parse(text)
-        except SyntaxError:
+        except (SyntaxError, ValueError):  # before Python 3.11.4 a null byte is a ValueError
             return  # reported when it is imported
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
