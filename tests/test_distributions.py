@@ -52,7 +52,7 @@ def test_the_wheel_has_packages_types_sweeps_and_licence(wheel):
     }
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_wheel_alone_runs_a_shipped_sweep(wheel, tmp_path):
     """Unpacked, as pip does it, into a folder of its own; started in another that has a `results` package."""
     with zipfile.ZipFile(wheel) as archive:

@@ -79,7 +79,7 @@ def test_accepted_pairs_train_and_refused_ones_state_the_reason(row, attention, 
     assert attention_batchnorms(model)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == hosts_page(), "run: python -m modelzoo.host_table > docs/hosts.md"
 

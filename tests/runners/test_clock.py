@@ -66,7 +66,7 @@ def test_a_run_under_it_is_the_run_without(write_sweep, tmp_path, clock_going_ba
     assert "6 of 6 trials done (100 %)" in said
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_under_it_has_the_numbers_of_one_without(write_sweep, tmp_path, request):
     plan = make_plan(load_sweep(write_sweep(**{"seeds: 2": "seeds: 1"})))
     run_sweep(plan, tmp_path / "right", engine="in-process")

@@ -70,7 +70,7 @@ def expected(run, tmp_path):
     return {record.trial_id: record.metrics for record in Run.open(tmp_path / "elsewhere").records}
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_wherever_the_space_ends_the_run_says_so_and_goes_on_later(run, disk, expected):
     """From nothing at all to nearly enough, page after page: each time another file is the one that does not fit."""
     codes = []

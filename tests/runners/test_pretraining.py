@@ -51,7 +51,7 @@ def run(path: Path, *options: str):
     return CliRunner().invoke(app, [*command(path), "--no-cache", *options])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_study_begins_with_the_weights_of_another(tmp_path, monkeypatch):
     """Each trial with those of its own seed; the teacher's backbone is what was kept."""
     monkeypatch.chdir(tmp_path)

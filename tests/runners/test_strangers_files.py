@@ -174,7 +174,7 @@ def test_an_optimizer_among_suggestions_is_read_without_trust(archsweep, tmp_pat
     )
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_real_optimizer_among_suggestions_is_continued(archsweep, tmp_path, write_sweep):
     """The check of what CMA-ES notes must not refuse what CMA-ES notes, with any of its variants."""
     for options in ("", ", use_separable_cma: true", ", with_margin: true"):

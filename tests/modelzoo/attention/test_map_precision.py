@@ -259,6 +259,7 @@ def test_without_autocast_bits_are_those_of_the_maps_as_they_are():
         assert torch.equal(gradient(model, tokens()), gradient(model, tokens(), precision="as_amp"))
 
 
+@pytest.mark.slow
 def test_a_compiled_mechanism_is_one_graph_and_equal():
     for name in ("reattention", "refiner"):
         model = mechanism(name, {})

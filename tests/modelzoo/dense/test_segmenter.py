@@ -115,7 +115,7 @@ def test_a_batch_of_one_trains_where_every_map_is_larger():
     assert model(images(1, (64, 64))).logits.shape == (1, 5, 64, 64)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", [VIT, PVT], ids=["vit", "pvt"])
 def test_compiles_as_one_graph(arch):
     torch.compiler.reset()

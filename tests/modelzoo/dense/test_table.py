@@ -12,7 +12,7 @@ from modelzoo.dense.table import DENSE_ROWS, dense_page
 PAGE = Path(__file__).parents[3] / "docs" / "dense.md"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == dense_page(), "run: python -m modelzoo.dense.table > docs/dense.md"
 

@@ -199,7 +199,7 @@ def test_features_only(name):
     assert shapes == [(2, channel, 32 // r, 32 // r) for channel, r in zip(channels, reductions, strict=True)]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TOYS))
 def test_compiles_as_one_graph(name):
     model = settled(name)

@@ -172,7 +172,7 @@ def command(*args: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_command_writes_weights_that_timm_loads(tmp_path):
     torch.manual_seed(0)
     model = timm.create_model(SMALLEST, num_classes=10).eval()

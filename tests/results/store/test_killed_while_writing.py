@@ -37,7 +37,7 @@ def make_run(folder, plan, records):
     return {path.name: path.read_bytes() for path in write_tables(folder)}
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_table_is_whole_whenever_its_writer_is_killed(tmp_path, quickstart_plan, quickstart_records):
     new = make_run(tmp_path / "new", quickstart_plan, quickstart_records)
     old = make_run(tmp_path / "run", quickstart_plan, quickstart_records[:4])

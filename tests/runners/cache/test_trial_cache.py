@@ -256,7 +256,7 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
     assert not any(name.startswith(("runners.engines", "runners.cli", "results")) for name in softmax)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_comments_do_not_count_and_code_does(specs, tmp_path):
     """A copy of the sources, in which softmax gets another comment and Refiner another line."""
     for room in ROOMS:

@@ -33,7 +33,7 @@ def runs(directory):
     return damaged_runs.make_runs(directory)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @settings(
     max_examples=150, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

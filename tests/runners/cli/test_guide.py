@@ -38,6 +38,7 @@ def test_it_is_printed_as_it_is_shipped_and_short(capsys):
     assert len(GUIDE.splitlines()) < 100
 
 
+@pytest.mark.slow
 def test_everything_in_it_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ARCHSWEEP_CACHE", raising=False)

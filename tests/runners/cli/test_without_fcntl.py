@@ -64,7 +64,7 @@ def test_verbs_that_read_need_no_fcntl(run, archsweep, verb):
         assert blocked.stdout == usual.stdout
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_driver_needs_a_lock_and_says_so(run):
     """No lock is not taken for a free one."""
     verb = ["run", "sweep.yaml", "--engine", "in-process", "--no-cache"]

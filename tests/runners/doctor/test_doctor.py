@@ -26,7 +26,7 @@ def test_a_machine_on_which_the_tests_run_has_no_problem(tmp_path):
     assert all(bool(finding.remedy) == (finding.state != "ok") for finding in found)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_what_is_wrong_is_found_and_ends_with_1(tmp_path):
     """One CPU of several, a run directory below a file, and a Ray that cannot be imported."""
     (tmp_path / "ray").mkdir()

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 # PyTorch as on a machine with GPUs, but every call that would start CUDA, or its driver interface, fails.
 NO_CUDA = """
@@ -62,6 +64,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_the_driver_names_and_counts_gpus_without_cuda(tmp_path, write_sweep):
     """And what its workers import makes no call to CUDA: a forkserver that has started CUDA could not fork."""
     program = tmp_path / "bin" / "nvidia-smi"

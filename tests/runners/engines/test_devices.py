@@ -166,6 +166,7 @@ def test_a_trial_on_ray_sees_the_gpus_that_it_has_reserved(ray_cluster, gpus, ex
     task = ClassificationSpec(dataset=TimmDatasetSpec(name="folder/x"))
     spec = TrialSpec(arch=ArchSpec(depth=1, embed_dim=16, num_heads=2), task=task)
     job = {
+        "plugins": [],
         "trial": spec.model_dump(mode="json"),
         "also": [],
         "resources": Resources(gpus=gpus, data_dir="/nowhere").model_dump(mode="json"),

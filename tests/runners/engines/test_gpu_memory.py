@@ -101,6 +101,7 @@ for total, resources in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_a_trial_is_held_to_its_share_without_the_context_however_it_was_given():
     """On pretended GPUs, in a process of its own, because torch.cuda is replaced."""
     cases = [

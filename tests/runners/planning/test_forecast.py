@@ -489,7 +489,7 @@ MANY_ARMS = """
     """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_difference_after_holm_is_that_of_r(write_sweep, archsweep):
     """10 arms with 3 seeds: 10.355 standard deviations of 0.2 % each; 1.37 % was printed."""
     path = write_sweep(MANY_ARMS)
@@ -541,7 +541,7 @@ def test_fraction_states_its_aliases(write_sweep, archsweep):
     assert "warning: rows of the fraction are dropped: main effects are no longer clear of each other" in warned
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_plan_with_probe_and_budget(write_sweep, archsweep, tmp_path):
     path = write_sweep()
     shown = archsweep(path, "--probe", "--budget", "1cpuh", "--concurrent", 2)

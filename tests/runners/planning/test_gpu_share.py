@@ -63,6 +63,7 @@ print(json.dumps([found, on_cpu, calls]))
 """
 
 
+@pytest.mark.slow
 def test_a_peak_is_what_was_reserved_on_the_device_since_cuda_began():
     """In a process of its own, because torch.cuda is replaced. The index asks for an initialised CUDA."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
@@ -96,6 +97,7 @@ print(order)
 """
 
 
+@pytest.mark.slow
 def test_what_is_out_of_reach_is_freed_before_the_cache_is_emptied():
     done = subprocess.run([sys.executable, "-c", UNREACHABLE], capture_output=True, text=True, check=True)
     assert done.stdout == "[True]\n"

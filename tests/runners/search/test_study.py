@@ -72,7 +72,7 @@ def test_tpe_learns_the_feasible_region(write_sweep, open_orchestrator):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "nsgaii"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow), "nsgaii"])
 def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_orchestrator, sampler):
     """Killed twice, with infeasible proposals before and between."""
     text = (

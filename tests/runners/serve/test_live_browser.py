@@ -194,7 +194,7 @@ def test_a_sweep_is_followed_from_its_start_to_its_end(serving, sweeping, browse
     browser.until("document.body?.innerText.includes('No run here yet')")
     assert browser.evaluate("location.href") == f"{base}/"
     assert browser.evaluate("document.cookie") == ""  # no script can read it
-    process = sweeping(60)
+    process = sweeping(200)
     browser.until("document.querySelector('.badge.running') !== null")
     browser.evaluate("document.querySelector('.runs a[href^=\"/run/\"]').click()")
     browser.until("document.querySelectorAll('.trials .spark path').length >= 2")
@@ -214,7 +214,7 @@ def test_a_sweep_is_followed_from_its_start_to_its_end(serving, sweeping, browse
     browser.evaluate('document.querySelector(\'#table a[href*="/trial/"], #state a[href*="/trials"]\').click()')
     browser.until("location.pathname.endsWith('/trials') && document.querySelectorAll('.badge.completed').length === 3")
     browser.evaluate("document.querySelector('.trials tbody a').click()")
-    browser.until("document.querySelectorAll('.curve path').length > 0 || document.querySelector('.warning')")
+    browser.until("document.querySelectorAll('.curve path').length > 0 || document.querySelector('.warning') !== null")
     assert browser.complaints() == []
     assert {address.split("/")[2] for address in browser.requested() if address.startswith("http")} == {
         f"127.0.0.1:{client.port}"

@@ -190,7 +190,7 @@ def trained(spec: TrialSpec, directory: Path | None = None, **options):
     return run_trial(spec, resources=Resources(), device="cpu", directory=directory, checkpoints=often, **options)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", ["mask_rcnn", "retinanet"])
 def test_a_preempted_trial_continues_bit_for_bit(tmp_path, detector):
     """Also the sampling of anchors and proposals, which draws from the global generator."""

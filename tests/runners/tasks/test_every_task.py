@@ -111,6 +111,15 @@ CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]
 KEEP = Checkpoints(min_seconds=0, keep="last")
 every_task = pytest.mark.parametrize("name", sorted(TASKS))
+# Where a test trains several times, the tasks whose step takes longest are left to the slow tests.
+LONG = {"detection", "self_supervised"}
+every_task_with_time = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * (each in ("detection", "self_supervised")))
+        for each in sorted(TASKS)
+    ],
+)
 
 
 def setting_of(name, **changes) -> Setting:
@@ -244,7 +253,7 @@ def test_a_diverged_training_is_an_error(name, tmp_path):
 
 
 @pytest.mark.thorough
-@every_task
+@every_task_with_time
 def test_an_interrupted_trial_continues_bit_for_bit(name, tmp_path):
     """Killed in epoch 2, preempted in the middle of epoch 3, then completed; a validation split is held out."""
     setting = setting_of(name, task={"val_fraction": 0.2})
@@ -269,7 +278,7 @@ def test_an_interrupted_trial_continues_bit_for_bit(name, tmp_path):
 
 
 @pytest.mark.thorough
-@every_task
+@every_task_with_time
 def test_kept_weights_are_those_that_were_measured(name, tmp_path):
     """Loaded into the model that is evaluated, they give the metrics of the record."""
     setting = setting_of(name)

@@ -61,6 +61,7 @@ def rooms(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_it_is_looked_at_planned_trained_and_shown(archsweep, rooms):
     found = archsweep("check-data", "sweep.yaml", "--json", cwd=rooms)
     assert found.returncode == 0, found.stderr

@@ -87,7 +87,11 @@ def run(spec, directory, **options):
     [
         ({"attention": "softmax", "attn_drop_rate": 0.1, "proj_drop_rate": 0.1}, {"ema_decay": 0.9, "smoothing": 0.1}),
         ({"attention": "reattention"}, {"amp": "bfloat16"}),
-        ({"attention": "refiner", "attn_drop_rate": 0.1}, {"layer_decay": 0.8, "clip_grad": 1.0}),
+        pytest.param(
+            {"attention": "refiner", "attn_drop_rate": 0.1},
+            {"layer_decay": 0.8, "clip_grad": 1.0},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["softmax", "reattention", "refiner"],
 )

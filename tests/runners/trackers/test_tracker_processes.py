@@ -62,7 +62,10 @@ def tracker_processes():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("name", "begun"), [("tensorboard", "tracking/tensorboard.log"), ("mlflow", "mlflow/*.new")])
+@pytest.mark.parametrize(
+    ("name", "begun"),
+    [("tensorboard", "tracking/tensorboard.log"), pytest.param("mlflow", "mlflow/*.new", marks=pytest.mark.slow)],
+)
 def test_a_killed_tracker_is_left_out_and_caught_up_on_at_the_next_start(watched, tmp_path, readers, name, begun):
     """MLflow's is killed while it makes its database, which MLflow itself could not open any more."""
     orchestrator, tracking, said = watched(name)

@@ -87,10 +87,14 @@ def assert_same_weights(one, other):
     ("arch", "train"),
     [
         ({"attention": "softmax", **DROPPING}, NOISY),
-        ({"attention": "reattention", **DROPPING}, NOISY),
+        pytest.param({"attention": "reattention", **DROPPING}, NOISY, marks=pytest.mark.slow),
         ({"attention": {"name": "refiner", "expansion": 2}}, {"opt": "lookahead_lamb", "sched": "step"}),
         ({"attention": "softmax", **DROPPING}, AUGMENTED),
-        ({"attention": "groupmix", "embed_dim": 20}, {"opt": "sgd", "layer_decay": 0.8, "amp": "bfloat16"}),
+        pytest.param(
+            {"attention": "groupmix", "embed_dim": 20},
+            {"opt": "sgd", "layer_decay": 0.8, "amp": "bfloat16"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["softmax", "reattention", "refiner", "augmented", "groupmix"],
 )

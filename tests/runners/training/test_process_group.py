@@ -50,7 +50,7 @@ def assert_close(one, other):
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_two_processes_accumulate_what_one_accumulates(tmp_path: Path):
     """Augmented one by one by timm's transforms, in copies, and two batches an update."""
     options = {"grad_accum_steps": 2, "aug_repeats": 2, "aa": "rand-m9-mstd0.5-inc1", "ema_decay": 0.9}

@@ -21,7 +21,7 @@ def trained(seed=0, **train):
     return run_trial(spec, report=lambda metrics: False, resources=Resources(), device="cpu")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_best_val_is_what_a_training_that_stopped_there_would_have_measured(learn_then_diverge):
     """The second implementation: train again, only as far as the epoch that validation chose, and take its last one."""
     outcome = trained(**learn_then_diverge)

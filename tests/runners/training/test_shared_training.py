@@ -60,9 +60,16 @@ def outcomes_of(shared: Outcome, specs) -> list[Outcome]:
 @pytest.mark.parametrize(
     ("arch", "task", "train"),
     [
-        ({}, {"probes": ("attention_entropy",), "probe_images": 4}, {"ema_decay": 0.9}),
+        pytest.param(
+            {}, {"probes": ("attention_entropy",), "probe_images": 4}, {"ema_decay": 0.9}, marks=pytest.mark.slow
+        ),
         ({"attention": {"name": "reattention"}}, {"val_fraction": 0.0}, {"recalibrate_bn": 2}),
-        ({"model": "test_resnet", "img_size": 16, **dict.fromkeys(TINY)}, {"val_fraction": 0.0}, {"epochs": 2}),
+        pytest.param(
+            {"model": "test_resnet", "img_size": 16, **dict.fromkeys(TINY)},
+            {"val_fraction": 0.0},
+            {"epochs": 2},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["average and probes", "batchnorm in maps", "any size"],
 )

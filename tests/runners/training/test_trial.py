@@ -208,7 +208,15 @@ def test_a_folder_of_images(tmp_path: Path):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("attention", "epochs"), [("softmax", 8), ("reattention", 6), ("refiner", 3), ("groupmix", 2)])
+@pytest.mark.parametrize(
+    ("attention", "epochs"),
+    [
+        ("softmax", 8),
+        pytest.param("reattention", 6, marks=pytest.mark.slow),
+        ("refiner", 3),
+        pytest.param("groupmix", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_every_mechanism_learns_handwritten_digits(attention, epochs):
     arch = {"depth": 2, "embed_dim": 40, "num_heads": 4, "patch_size": 2, "attention": attention}
     spec = _spec(

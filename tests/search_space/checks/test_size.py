@@ -93,6 +93,7 @@ def test_thousands_of_problems_are_cut_after_100(text: str) -> None:
     assert found[-1] == ": these are the first 100 problems; there may be more"
 
 
+@pytest.mark.slow
 def test_10000_parameters_are_refused() -> None:
     space = ", ".join(f"c{index}: {{off: {{}}, on: {{}}}}" for index in range(10_000))
     assert "space: may have at most 1000 values, but has 10000" in problems(f"space: {{{space}}}\ndesign: factorial\n")

@@ -58,6 +58,7 @@ def installed(write, gated):
     write(f"{about}/RECORD", "my_lab/__init__.py,,\nmy_lab/plugins.py,,\n")
 
 
+@pytest.mark.slow
 def test_an_installed_plugin_is_loaded_by_its_name(sweep, installed, tmp_path):
     done = python(tmp_path, CHECK + "; from search_space.plugins import *; print(loaded_plugins()[0].described())")
     assert done.stderr == ""

@@ -148,7 +148,7 @@ def test_checkpointing_changes_no_gradient():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_compiles_without_graph_breaks():
     model, image = tiny(), torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(torch.compile(model, backend="eager", fullgraph=True)(image), model(image))

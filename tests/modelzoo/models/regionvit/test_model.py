@@ -132,7 +132,7 @@ def test_checkpointing_changes_no_gradient():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_compiles_without_graph_breaks():
     model, image = tiny(peg=True), torch.randn(2, 3, 36, 28)
     compiled = torch.compile(model, backend="eager", fullgraph=True)

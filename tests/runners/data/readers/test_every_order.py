@@ -104,13 +104,13 @@ def test_an_epoch_alone_is_that_epoch_after_others(load):
 
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on fewer cores than workers
-def test_the_number_of_workers_changes_no_bit(load):
+@pytest.mark.parametrize("num_workers", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 4))])
+def test_the_number_of_workers_changes_no_bit(load, num_workers):
     alone = load(**NOISE)
     expected = [pixels(batches) for batches in (alone.train.epoch(3), alone.test, alone.calibration)]
-    for num_workers in (1, 2, 4):
-        data = load(num_workers=num_workers, **NOISE)
-        found = [pixels(batches) for batches in (data.train.epoch(3), data.test, data.calibration)]
-        assert all(map(torch.equal, found, expected)), num_workers
+    data = load(num_workers=num_workers, **NOISE)
+    found = [pixels(batches) for batches in (data.train.epoch(3), data.test, data.calibration)]
+    assert all(map(torch.equal, found, expected))
 
 
 @pytest.mark.thorough

@@ -189,6 +189,7 @@ def test_a_process_that_it_leaves_behind_is_ended(tmp_path):
     assert not _is_alive(pid)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_trial_ends_the_program(tmp_path):
     trial = spec(tmp_path, "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)")
     (tmp_path / "trial.json").write_text(trial.model_dump_json())
