@@ -7,6 +7,7 @@
 # names back: what it does not find keeps the values of the new model. It warns of missing keys, and trains on, with
 # step, learning rate and the optimiser's state of the checkpoint. `from_pretrained` converts, so that a model which
 # is loaded by it from the same checkpoint has all parameters.
+# Reported as huggingface/transformers#43701 for other models.
 # Guess that was wrong: a Trainer that resumes from its own checkpoint continues the training that wrote it.
 # Consequence for us: the example of docs/own_training.md builds its model by `from_pretrained` where there is a
 # checkpoint; a test compares an interrupted trial with one that was not.

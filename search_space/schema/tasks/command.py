@@ -71,7 +71,7 @@ class ProgressSpec(_OneSource):
 class ResumeSpec(Spec):
     """Arguments by which a program continues from its own checkpoint."""
 
-    file: Inside = Field(description="the checkpoint, in the trial's folder; without it the program begins from scratch")
+    file: Inside = Field(description="the checkpoint, in the trial's folder; without it, training starts from scratch")
     argv: tuple[str, ...] = Field(
         min_length=1, max_length=100, description="arguments that follow those of `argv` where the file exists"
     )
