@@ -184,5 +184,8 @@ def test_the_sweep_of_a_trainer_of_hugging_face(tmp_path):
     finish(tmp_path, "hf.yaml", "--out", "whole", "--limit", "1")
     killed, [whole] = records(run), records(tmp_path / "whole")
     assert [record["status"] for record in killed] == ["completed"] * 4
-    assert [record["curve"] for record in killed if record["trial_id"] == whole["trial_id"]] == [whole["curve"]]
+    [continued] = [record for record in killed if record["trial_id"] == whole["trial_id"]]
+    assert continued["curve"] == whole["curve"]
+    for name in ("accuracy", "eval_loss"):
+        assert continued["metrics"][name] == whole["metrics"][name]
     assert all([point["epoch"] for point in record["curve"]] == [1, 2, 3, 4, 5] for record in killed)
