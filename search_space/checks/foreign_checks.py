@@ -108,7 +108,8 @@ def _placeholders(sweep: Sweep, task: CommandSpec) -> Iterator[Issue]:
         except ValueError as err:
             yield Issue(path, str(err))
             continue
-        used |= set(names)
+        if place[0] != "resume":  # which the first start of a trial does not see
+            used |= set(names)
         for name in names:
             if value_of(name, sweep.baseline, words) is MISSING:
                 hint = did_you_mean(name, [*dict(leaves(task.config)), *WORDS])

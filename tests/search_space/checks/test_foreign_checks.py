@@ -61,6 +61,11 @@ def variants_differ(ids: list[str], text: str) -> bool:
         ("{json: out.json}", "{json: a.json, csv: b.csv}", "needs one of json, csv and regex"),
         ("{json: out.json}", "{regex: {acc: 'acc'}}", "needs one group in brackets"),
         (
+            '--lr, "{optim.lr}", --seed, "{seed}"]',
+            '--seed, "{seed}"]\n    resume: {file: c, argv: ["{optim.lr}"]}',
+            "no placeholder passes 'optim.lr' on",
+        ),
+        (
             "space:",
             "    resume: {file: c, argv: [--resume, '{cc}']}\nspace:",
             "the placeholder {cc} names no key of config",
