@@ -20,7 +20,7 @@ from runners.planning.history import read_history
 from runners.session.sweeps import load_all_checked, one_directory, run_dir_of
 from search_space import Problem, SpecError
 from search_space.plugins import loaded_plugins
-from search_space.schema.task import CommandSpec, PythonSpec
+from search_space.schema.task import CommandSpec
 
 __all__ = ["Cpus", "Gpus", "NumNodes", "Out", "Setup", "Submit", "app", "launch_file", "load_launched"]
 
@@ -147,13 +147,6 @@ def load_launched(
             text = f"the job would start a program: {shlex.join(task.argv)}"
             raise SpecError(files[0].problem("baseline.task.argv", text, "if you trust it: --allow-commands"))
         options.append("--allow-commands")
-    if isinstance(task, PythonSpec):
-        from runners.training.foreign.function import function_relations  # imports torch
-
-        if wrong := [
-            files[0].problem(f"baseline.{each.path}", each.message, each.hint) for each in function_relations(task)
-        ]:
-            raise SpecError(wrong)
     history = read_history(out or run_dirs[0])
     return launched_sweep(files, run_dirs=run_dirs, options=options, out=out, trial_seconds=history.typical_seconds)
 

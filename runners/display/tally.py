@@ -26,6 +26,7 @@ class Tally:
         self.metric = METRICS[metric]
         self.planned = planned
         self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0, "preempted": 0}
+        self._statuses: dict[str, str] = {}
         self.best: TrialRecord | RecordSummary | None = None
         self._began = time.monotonic()
         self._ended_now = 0
@@ -82,7 +83,10 @@ class Tally:
         return objective_name(metrics, self.metric.name)
 
     def _count(self, record: TrialRecord | RecordSummary) -> None:
+        if before := self._statuses.get(record.trial_id):  # a trial that is trained again is one trial
+            self.counts[before] -= 1
         self.counts[record.status] += 1
+        self._statuses[record.trial_id] = record.status
         value = self.value(record)
         if record.status != "completed" or value is None:
             return

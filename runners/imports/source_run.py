@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from search_space.parsing.secrets import masked
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
+from search_space.settings.paths import leaves
 
 __all__ = ["EPOCH", "Points", "SourceRun", "SourceRuns", "flat", "number_of", "plain", "value_of_text"]
 
@@ -117,14 +118,6 @@ def number_of(value: Any) -> float | None:
     return _NOT_FINITE.get(value.strip().lower()) if isinstance(value, str) else None
 
 
-def flat(config: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The configuration with one level: `{optim: {lr: 1}}` becomes `{optim.lr: 1}`."""
-    return dict(_flat(config.items(), prefix))
-
-
-def _flat(items: Iterable[tuple[Any, Any]], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in items:
-        if is_mapping(value) and value:
-            yield from _flat(value.items(), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", plain(value)
+    return {key: plain(value) for key, value in leaves(config)}

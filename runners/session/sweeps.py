@@ -1,6 +1,7 @@
 """The sweeps of a file as `run` and `plan` take them: validated, each with its run directory.
 
-Free of heavy imports: `archsweep check` answers at once, also where torch is missing.
+Free of heavy imports: `archsweep check` answers at once, also where torch is missing, unless the training is a function
+of the user's own, whose module it imports.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from search_space import Problem, SpecError, SweepFile, load_again, load_studies
 from search_space.checks.section_checks import storage_issue
+from search_space.schema.task import PythonSpec
 from search_space.schema.tracking import OptunaSpec
+from search_space.variants.impossible_choices import impossible_choices
 
 __all__ = [
     "check_optuna",
@@ -28,13 +31,16 @@ __all__ = [
 def load_all_checked(
     path: str | Path, profile: str | None, overrides: Iterable[str] | None, study: str | None = None
 ) -> list[SweepFile]:
-    """The sweeps of a file, one for each of its studies, with sampler and pruner driven dry as well.
+    """The sweeps of a file, one for each of its studies; sampler and pruner are driven dry, and the function of the
+    user's own training is looked up.
 
     Raises:
         SpecError: everything wrong with the file.
     """
     files = load_studies(path, profile=profile, overrides=overrides or (), study=study)
     check_optuna(files)
+    if problems := [problem for file in files for problem in _function_problems(file)]:
+        raise SpecError(dict.fromkeys(problems))
     return files
 
 
@@ -53,6 +59,20 @@ def _optuna_problems(file: SweepFile) -> list[Problem]:
     from runners.search.dry_run import dry_run_problems
 
     return [file.problem(each.path, each.message, each.hint) for each in dry_run_problems(sweep)]
+
+
+def _function_problems(file: SweepFile) -> list[Problem]:
+    """What is wrong with the function of the task `python` and with `config`: of the baseline, else of `space`."""
+    baseline = file.sweep.baseline
+    if not isinstance(baseline.task, PythonSpec):
+        return []
+    # With what a training imports, torch among it.
+    from runners.training.foreign.function import foreign_relations
+
+    if wrong := foreign_relations(baseline):
+        return [file.problem(f"baseline.{each.path}", each.message, each.hint) for each in wrong]
+    refused = impossible_choices(file.sweep, foreign_relations, ("task",))
+    return [file.problem(each.path, each.message, each.hint, at_key=each.at_key) for each in refused]
 
 
 def run_dir_of(file: SweepFile) -> Path:

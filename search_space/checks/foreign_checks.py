@@ -14,7 +14,7 @@ from search_space.schema.tasks.foreign import ForeignSpec
 from search_space.schema.tasks.task_spec import TaskSpec
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import touched_paths
-from search_space.settings.paths import MISSING, value_at
+from search_space.settings.paths import MISSING, leaves, value_at
 from search_space.settings.placeholders import WORDS, placeholders, texts_of, value_of
 
 __all__ = ["foreign_issues"]
@@ -108,10 +108,11 @@ def _placeholders(sweep: Sweep, task: CommandSpec) -> Iterator[Issue]:
         except ValueError as err:
             yield Issue(path, str(err))
             continue
-        used |= set(names)
+        if place[0] != "resume":  # which the first start of a trial does not see
+            used |= set(names)
         for name in names:
             if value_of(name, sweep.baseline, words) is MISSING:
-                hint = did_you_mean(name, [*_keys(task.config), *WORDS])
+                hint = did_you_mean(name, [*dict(leaves(task.config)), *WORDS])
                 yield Issue(path, f"the placeholder {{{name}}} names no key of config", hint)
             elif name == "config_file" and task.config_file is None:
                 yield Issue(path, "there is no config_file", "write config_file: config.yaml")
@@ -126,7 +127,7 @@ def _unused(sweep: Sweep, task: CommandSpec, used: set[str]) -> Iterator[Issue]:
     def is_passed(name: str) -> bool:
         return any(name == each or name.startswith(f"{each}.") or each.startswith(f"{name}.") for each in used)
 
-    for key in _keys(task.config):
+    for key, _ in leaves(task.config):
         if not is_passed(key):
             hint = f"write it in argv or env as {{{key}}}, or pass all by config_file: config.yaml"
             yield Issue(("baseline", "task", "config", *key.split(".")), f"no placeholder passes {key!r} on", hint)
@@ -134,12 +135,3 @@ def _unused(sweep: Sweep, task: CommandSpec, used: set[str]) -> Iterator[Issue]:
         if path.startswith(("arch.", "train.")) and not is_passed(path):
             text = f"no placeholder passes {path!r} on, so it would change nothing"
             yield Issue(_place(sweep, path), text, f"write it in argv or env as {{{path}}}", at_key=True)
-
-
-def _keys(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of the leaves."""
-    for key, value in config.items():
-        if is_dict(value) and value:
-            yield from _keys(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key

@@ -7,7 +7,7 @@ mechanism and dataset has it, so `arch.attention.expansion` exists although soft
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -29,6 +29,7 @@ __all__ = [
     "known_paths",
     "lay",
     "leaf_paths",
+    "leaves",
     "overlap",
     "path_hint",
     "split",
@@ -103,6 +104,15 @@ def path_hint(path: str) -> str:
     close = difflib.get_close_matches(last, names, 1, 0.65)
     hint = f"known: {', '.join(prefix + name for name in names)}."
     return f"{hint}  Did you mean {prefix + close[0]!r}?" if close else hint
+
+
+def leaves(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of nested mappings by dotted keys: `{optim: {lr: 1}}` has `optim.lr`. An empty mapping is a value."""
+    for key, value in tree.items():
+        if is_mapping(value) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def overlap(one: str, other: str) -> bool:

@@ -33,6 +33,8 @@ def texts_of(task: CommandSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Texts with placeholders, with their paths below `task`."""
     yield from ((("argv", index), text) for index, text in enumerate(task.argv))
     yield from ((("env", name), text) for name, text in task.env.items())
+    if task.resume is not None:
+        yield from ((("resume", "argv", index), text) for index, text in enumerate(task.resume.argv))
 
 
 def placeholders(text: str) -> list[str]:

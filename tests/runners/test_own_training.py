@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from search_space.plugins.plugin import LOADED
+
 TRAIN = """
 def train(config, report):
     value = 0.0
@@ -18,6 +20,18 @@ def train(config, report):
     if config["net"]["width"] == 13:
         raise RuntimeError("unlucky")
     return {"score": value, "params_m": 0.5 * config["net"]["width"]}
+"""
+CONFIG = """
+from dataclasses import dataclass
+
+@dataclass
+class Net:
+    width: int
+
+@dataclass
+class Config:
+    epochs: int
+    net: Net
 """
 SWEEP = """
 name: own
@@ -86,6 +100,44 @@ def test_other_code_is_not_mixed(folder):
     assert "--changed retrain" in said
     (folder / "my_train.py").write_text(TRAIN + "\n# only a remark\n")
     in_a_process(folder, *common, code=3)
+
+
+@pytest.fixture
+def forgets_plugins():
+    """Takes out of this process what a test has loaded into it."""
+    yield
+    for plugin in [each for each in LOADED.values() if each.name == "my_train"]:
+        del LOADED[plugin.name]
+        sys.meta_path[:] = [each for each in sys.meta_path if getattr(each, "sources", None) is not plugin.sources]
+    sys.modules.pop("my_train", None)
+
+
+def test_check_looks_at_the_function_as_plan_does(folder, archsweep, forgets_plugins):
+    (folder / "my_train.py").write_text(f"{CONFIG}{TRAIN}")
+    schema = SWEEP.replace("function:", "schema: my_train:Config\n    function:")
+    sweeps = {
+        "own": (SWEEP, "no module of a loaded plug-in", "--plugin my_train.py"),
+        "function": (SWEEP.replace("my_train:train", "my_train:trian"), "my_train has no 'trian'", "'train'"),
+        "baseline": (
+            schema.replace("width: 2", "wdth: 2").replace("net.width", "net.wdth"),
+            "has no 'wdth'",
+            "'width'",
+        ),
+        "space": (schema.replace("[4, 13]", "[4, wide]"), "Input should be a valid integer", "task.config.net.width"),
+    }
+    for name, (text, *_) in sweeps.items():
+        (folder / f"{name}.yaml").write_text(text)
+
+    def said_by(verb: str, name: str, *options: str) -> str:
+        ended = archsweep(verb, f"{name}.yaml", *options, cwd=folder)
+        return ended.stderr if ended.returncode == 2 else f"returned {ended.returncode}"
+
+    for name, (_, *words) in sweeps.items():
+        allowed = () if name == "own" else ("--plugin", "my_train.py")
+        checked = said_by("check", name, *allowed)
+        assert all(word in checked for word in words), checked
+        assert said_by("plan", name, *allowed) == checked
+    assert said_by("check", "own", "--plugin", "my_train.py") == "returned 0"
 
 
 def test_a_program_runs_only_if_the_caller_allows_it(folder, archsweep):

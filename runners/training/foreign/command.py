@@ -49,9 +49,15 @@ def run_command(
         "python": sys.executable,
     }
     _write_config(task, folder)
-    _remove_results(task, folder, has_earlier=report.epochs_before > 0)
-    argv = command_line(task, base, lambda text: filled(text, spec, words))
-    env = {**os.environ, **{name: filled(text, spec, words) for name, text in task.env.items()}}
+    _remove_results(task, folder)
+
+    def fill(text: str) -> str:
+        return filled(text, spec, words)
+
+    argv = command_line(task, base, fill)
+    if task.resume is not None and (folder / task.resume.file).exists():
+        argv += [_located(fill(text), base, is_program=False) for text in task.resume.argv]
+    env = {**os.environ, **{name: fill(text) for name, text in task.env.items()}}
     cwd = (base / task.cwd) if task.cwd is not None else folder
     seen = OutputPatterns(task.results.regex)
     progress = Progress(task.progress, folder) if task.progress else None
@@ -69,8 +75,7 @@ def run_command(
         if faults:
             raise faults[0]
         for point in progress.fresh() if progress else ():
-            epoch = point.pop("epoch", None)
-            number = len(report.curve) + 1 if epoch is None else int(epoch)
+            number = _epoch_of(task, point, len(report.curve))
             if report.curve and number <= report.curve[-1]["epoch"]:
                 continue  # written again by a program that continues
             report(number, **point)
@@ -112,13 +117,28 @@ def _write_config(task: CommandSpec, folder: Path) -> None:
     atomic_write(path, json.dumps(config, indent=2) if is_json else yaml.safe_dump(config, sort_keys=False))
 
 
-def _remove_results(task: CommandSpec, folder: Path, *, has_earlier: bool) -> None:
-    """A file of an earlier attempt must not be taken for the result of this one; progress files stay for a program that
-    continues."""
-    names = [task.results.json_file, task.results.csv]
-    if task.progress and not has_earlier:
-        names += [task.progress.json_file, task.progress.csv]
-    kept = {task.progress.json_file, task.progress.csv} if task.progress and has_earlier else set()
-    for name in names:
+def _epoch_of(task: CommandSpec, point: dict[str, float], num_reported: int) -> int:
+    """Number of an epoch, counted from 1, which is taken out of its point.
+
+    Raises:
+        BadReport: what the program calls its epoch is no number of one.
+    """
+    epoch = point.pop("epoch", None)
+    if epoch is None:
+        return num_reported + 1
+    if not epoch.is_integer():
+        raise BadReport(f"an epoch's number must be whole, but is {epoch}")
+    first = task.progress.first_epoch if task.progress else 1
+    if epoch < first:
+        say = "; if the program counts from 0, write progress.first_epoch: 0" if epoch == 0 else ""
+        raise BadReport(f"the first epoch has the number {epoch:g}, and must have {first}{say}")
+    return int(epoch) + 1 - first
+
+
+def _remove_results(task: CommandSpec, folder: Path) -> None:
+    """A file of an earlier attempt must not be taken for the result of this one. Files of progress stay: a program that
+    continues adds to them, and the folder is a new one where data, code or software are others."""
+    kept = {task.progress.json_file, task.progress.csv} if task.progress else set()
+    for name in (task.results.json_file, task.results.csv):
         if name is not None and name not in kept:
             (folder / name).unlink(missing_ok=True)

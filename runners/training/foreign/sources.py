@@ -15,6 +15,7 @@ from runners.training.foreign.report import BadReport, measured_numbers
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.metrics import METRICS
 from search_space.schema.tasks.command import ProgressSpec, ResultSpec
+from search_space.settings.paths import leaves
 
 __all__ = ["OutputPatterns", "Progress", "result_of"]
 
@@ -29,6 +30,11 @@ class OutputPatterns:
         self.found: dict[str, float] = {}
 
     def see(self, line: str) -> None:
+        """A line of the output.
+
+        Raises:
+            BadReport: a pattern found something that is no number.
+        """
         for name, pattern in self._patterns.items():
             for match in pattern.finditer(line):
                 text = (match[1] or "").replace(",", "").strip().rstrip("%")
@@ -36,6 +42,13 @@ class OutputPatterns:
                     self.found[name] = float(text)
                 except ValueError as err:
                     raise BadReport(f"the pattern of {name} found {match[1]!r}, which is no number") from err
+
+    def taken(self) -> dict[str, float] | None:
+        """The numbers since the last call, once every pattern has found one."""
+        if not self._patterns or self.found.keys() != self._patterns.keys():
+            return None
+        numbers, self.found = self.found, {}
+        return numbers
 
 
 def result_of(spec: ResultSpec, folder: Path, seen: OutputPatterns, metric: str) -> dict[str, float]:
@@ -54,10 +67,10 @@ def result_of(spec: ResultSpec, folder: Path, seen: OutputPatterns, metric: str)
         content = _json_of(_text_of(path), path)
         if not is_dict(content):
             raise BadReport(f"{path} must have a JSON object, but has a {type(content).__name__}")
-        return _numbers(content, spec.rename, path)
+        return _without_epoch(_numbers(content, spec.rename, path))
     assert spec.csv is not None
     path = folder / spec.csv
-    rows = [_numbers(row, spec.rename, path) for row in _rows_of(_text_of(path))]
+    rows = [_without_epoch(_numbers(row, spec.rename, path)) for row in _rows_of(_text_of(path))]
     if not rows:
         raise BadReport(f"{path} has no row")
     if spec.row == "last":
@@ -69,31 +82,29 @@ def result_of(spec: ResultSpec, folder: Path, seen: OutputPatterns, metric: str)
     return choose(scored, key=lambda row: row[metric])
 
 
+def _without_epoch(numbers: dict[str, float]) -> dict[str, float]:
+    """The numbers but for that of the epoch, which is no metric."""
+    return {name: value for name, value in numbers.items() if name != "epoch"}
+
+
 class Progress:
     """The epochs that a program has reported so far, each given once and in order."""
 
     def __init__(self, spec: ProgressSpec, folder: Path) -> None:
         self._spec, self._folder = spec, folder
-        self._patterns = {name: re.compile(pattern) for name, pattern in spec.regex.items()}
-        self._open: dict[str, float] = {}
+        self._open = OutputPatterns(spec.regex)
         self._waiting: list[dict[str, float]] = []
         self._given = 0
 
     def see(self, line: str) -> None:
         """A line of the output: an epoch is complete when every pattern has found a number since the last one."""
-        for name, pattern in self._patterns.items():
-            if match := pattern.search(line):
-                try:
-                    self._open[name] = float((match[1] or "").replace(",", ""))
-                except ValueError as err:
-                    raise BadReport(f"the pattern of {name} found {match[1]!r}, which is no number") from err
-        if self._patterns and set(self._open) == set(self._patterns):
-            self._waiting.append(self._open)
-            self._open = {}
+        self._open.see(line)
+        if epoch := self._open.taken():
+            self._waiting.append(epoch)
 
     def fresh(self) -> Iterator[dict[str, float]]:
         """Epochs since the last call. A file may be missing, or end in mid-line."""
-        if self._patterns:
+        if self._spec.regex:
             while self._waiting:
                 yield self._waiting.pop(0)
             return
@@ -132,8 +143,10 @@ def _json_of(text: str, path: Path) -> Any:
 
 
 def _rows_of(text: str) -> list[dict[str, Any]]:
+    """Rows by their header. A program that continues may write the header again, which is no row."""
     rows = csv.DictReader(io.StringIO(text))
-    return [{str(key).strip(): value for key, value in row.items() if key is not None} for row in rows]
+    named = ({str(key).strip(): value for key, value in row.items() if key is not None} for row in rows)
+    return [row for row in named if any(key != value for key, value in row.items())]
 
 
 def _numbers(content: Any, rename: Mapping[str, str], path: Path) -> dict[str, float]:
@@ -142,7 +155,7 @@ def _numbers(content: Any, rename: Mapping[str, str], path: Path) -> dict[str, f
     Raises:
         BadReport: what `rename` asks for is missing or no number.
     """
-    flat = dict(_flat(content))
+    flat = dict(leaves(content)) if is_dict(content) else {}
     found: dict[str, float] = {}
     for name, value in flat.items():
         number = _as_number(value)
@@ -165,13 +178,3 @@ def _as_number(value: Any) -> float | None:
         return float(value)
     except ValueError:
         return None
-
-
-def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if not is_dict(content):
-        return
-    for key, value in content.items():
-        if is_dict(value):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

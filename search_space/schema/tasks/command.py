@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from search_space.schema.attention import Spec
 from search_space.schema.tasks.foreign import ForeignSpec
 
-__all__ = ["CommandSpec", "ProgressSpec", "ResultSpec"]
+__all__ = ["CommandSpec", "ProgressSpec", "ResultSpec", "ResumeSpec"]
 
 
 def _compiles(patterns: dict[str, str]) -> dict[str, str]:
@@ -65,6 +65,16 @@ class ProgressSpec(_OneSource):
 
     json_file: Inside | None = Field(default=None, alias="jsonl", description="file with a JSON object on every line")
     rename: dict[str, str] = Field(default_factory=dict, description="as of `metrics`; `epoch` may be renamed, too")
+    first_epoch: Literal[0, 1] = Field(default=1, description="number that the program gives its first epoch")
+
+
+class ResumeSpec(Spec):
+    """Arguments by which a program continues from its own checkpoint."""
+
+    file: Inside = Field(description="the checkpoint, in the trial's folder; without it, training starts from scratch")
+    argv: tuple[str, ...] = Field(
+        min_length=1, max_length=100, description="arguments that follow those of `argv` where the file exists"
+    )
 
 
 class CommandSpec(ForeignSpec):
@@ -85,6 +95,9 @@ class CommandSpec(ForeignSpec):
     )
     results: ResultSpec = Field(alias="metrics", description="{json: FILE}, {csv: FILE} or {regex: {METRIC: PATTERN}}")
     progress: ProgressSpec | None = Field(default=None, description="as `metrics`, read while the program runs")
+    resume: ResumeSpec | None = Field(
+        default=None, description="{file: CHECKPOINT, argv: [...]}: arguments to continue an interrupted trial"
+    )
     cwd: str | None = Field(
         default=None,
         max_length=1000,

@@ -10,11 +10,21 @@ from rich.console import Console
 
 from results import TrialRecord
 from runners.display.live import LiveView, TrialLines
+from runners.display.tally import Tally
 
 
 def record(variant, metrics):
     fields = {"trial_id": variant, "variant_id": variant, "variant": variant, "seed": 0, "spec": {}}
     return TrialRecord.model_validate({**fields, "status": "completed", "metrics": metrics, "epochs": 1})
+
+
+def test_a_trial_that_is_trained_again_counts_once():
+    """After `--retry failed` the lines had numbers such as [5/4]."""
+    failed = record("a", {}).model_copy(update={"status": "failed"})
+    tally = Tally(2, {"a": failed, "b": record("b", {"top1": 50.0})}, "top1")
+    assert (tally.done, tally.counts["failed"]) == (2, 1)
+    tally.end(record("a", {"top1": 60.0}))
+    assert (tally.done, tally.counts["failed"], tally.counts["completed"]) == (2, 0, 2)
 
 
 def assignment(variant):

@@ -60,6 +60,21 @@ def variants_differ(ids: list[str], text: str) -> bool:
         ("{json: out.json}", "{json: ../out.json}", "must be a path inside of the trial's own folder"),
         ("{json: out.json}", "{json: a.json, csv: b.csv}", "needs one of json, csv and regex"),
         ("{json: out.json}", "{regex: {acc: 'acc'}}", "needs one group in brackets"),
+        (
+            '--lr, "{optim.lr}", --seed, "{seed}"]',
+            '--seed, "{seed}"]\n    resume: {file: c, argv: ["{optim.lr}"]}',
+            "no placeholder passes 'optim.lr' on",
+        ),
+        (
+            "space:",
+            "    resume: {file: c, argv: [--resume, '{cc}']}\nspace:",
+            "the placeholder {cc} names no key of config",
+        ),
+        (
+            "space:",
+            "    resume: {file: /c, argv: [--resume]}\nspace:",
+            "must be a path inside of the trial's own folder",
+        ),
         ("my_loss: minimize", "my_loss: minimise", "unknown value 'minimise'"),
         ("my_loss: minimize", "top1: minimize", "'top1' is a metric of archsweep, of which higher is better"),
         ("my_loss: minimize", "val_loss: minimize", "'val_loss' cannot be a metric's name"),

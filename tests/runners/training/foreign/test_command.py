@@ -120,6 +120,61 @@ def test_epochs_are_seen_while_it_runs_and_it_can_be_pruned(kind, tmp_path):
     assert time.monotonic() - began < 20
 
 
+CONTINUES = """
+    import os, sys, time
+    print("arguments", sys.argv[1:], flush=True)
+    first = int(open(sys.argv[2]).read()) if sys.argv[1:2] == ["--resume"] else 0
+    for epoch in range(first, 4):
+        with open("summary.csv", "a") as log:
+            log.write("epoch,eval_top1\\n" * (epoch == first) + f"{epoch},{10 * epoch}\\n")
+        open("new", "w").write(str(epoch + 1))
+        os.replace("new", "checkpoint")
+        if first == 0 and epoch == 1: time.sleep(60)
+"""
+OF_SUMMARY = {"csv": "summary.csv", "rename": {"acc": "eval_top1"}}
+RESUMED = {
+    "metrics": OF_SUMMARY,
+    "progress": {**OF_SUMMARY, "first_epoch": 0},
+    "resume": {"file": "checkpoint", "argv": ["--resume", "{dir}/checkpoint"]},
+}
+
+
+def test_an_interrupted_program_gets_the_arguments_to_continue(tmp_path):
+    """Its epochs count from 0, and it writes the header of its file again, as older scripts of timm do."""
+    trial = spec(tmp_path, CONTINUES, **RESUMED)
+    stopped, points = run(trial, tmp_path, preempt=lambda points: len(points) == 2)
+    assert (stopped.status, [point["epoch"] for point in points]) == ("preempted", [1, 2])
+    ended, points = run(trial, tmp_path)
+    assert (ended.status, ended.metrics) == ("completed", {"acc": 30.0})
+    assert points == ended.curve == [{"epoch": epoch, "acc": 10.0 * (epoch - 1)} for epoch in range(1, 5)]
+    log = (tmp_path / "trial" / "train.log").read_text()
+    checkpoint = tmp_path / "trial" / "work" / "checkpoint"
+    assert log.splitlines() == ["arguments []", f"arguments ['--resume', '{checkpoint}']"]
+    header = "epoch,eval_top1"
+    assert (checkpoint.parent / "summary.csv").read_text().split() == [header, "0,0", "1,10", header, "2,20", "3,30"]
+
+
+def test_a_file_of_epochs_survives_an_end_before_the_first_report(tmp_path):
+    """A program that was ended between its first epoch and our look at it has the epoch in its file only."""
+    work = tmp_path / "trial" / "work"
+    trial = spec(tmp_path, CONTINUES, **RESUMED)
+    run(trial, tmp_path, preempt=lambda points: True)
+    (work / "summary.csv").write_text("epoch,eval_top1\n0,0\n")
+    (work / "checkpoint").write_text("1")
+    _, points = run(trial, tmp_path)
+    assert [point["epoch"] for point in points] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [("0", "the first epoch has the number 0, and must have 1; if the program counts from 0, write"), ("0.5", "whole")],
+)
+def test_epochs_that_are_no_numbers_from_1_on(first, says, tmp_path):
+    progress = {"regex": {"epoch": r"epoch (\S+)", "acc": r"acc (\S+)"}}
+    with pytest.raises(BadReport, match=says):
+        run(spec(tmp_path, f"print('epoch {first} acc 1')", progress=progress), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("program", "error", "says"),
     [
