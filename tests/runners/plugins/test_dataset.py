@@ -119,4 +119,5 @@ def test_only_trials_that_use_a_plug_in_depend_on_it(type_, example, cells):
     file.write_text(file.read_text().replace("255 - image", "254 - (image - 1)"))  # the same images by other code
     again = type_(*run)
     assert "2 trials were trained with other data, code or software than is here now" in again.stdout + again.stderr
-    assert "archsweep's code of these trials changed" in again.stdout + again.stderr
+    assert "(the plug-in my_dataset changed: " in again.stdout + again.stderr
+    assert "my_exporter" not in again.stdout + again.stderr
