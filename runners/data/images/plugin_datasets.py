@@ -105,6 +105,12 @@ class PluginImages(Dataset):
         return tuple(map(str, getattr(self._made, "classes", None) or ()))
 
     @property
+    def fingerprint(self) -> str | None:
+        """The user's text for the content; None without."""
+        known = getattr(self._made, "fingerprint", None)
+        return None if known is None else str(known)
+
+    @property
     def sizes(self) -> list[tuple[int, int]]:
         """(height, width) of every image."""
         return [(image.height, image.width) for image, _ in map(self.item, range(len(self)))]
@@ -139,9 +145,9 @@ class PluginImages(Dataset):
         Raises:
             SpecError: an image cannot be read.
         """
-        known = getattr(self._made, "fingerprint", None)
+        known = self.fingerprint
         if known is not None:
-            return [Part("fingerprint", "", str(known).encode())]
+            return [Part("fingerprint", "", known.encode())]
         found = []
         for index in range(len(self)):
             try:
