@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +45,7 @@ def check_design(
     Raises:
         AssertionError: a condition does not hold; the message says which.
     """
-    if not inspect.isclass(rule):
+    if not isinstance(rule, type):
         assert not options, "a rule has its options already"
         _check(rule, type(rule).__name__, sweep)
         return

@@ -104,7 +104,7 @@ def _value(metric: PredictionMetric, predictions: Predictions, where: str) -> fl
     expect(bool(is_number and math.isfinite(value)), title, f"gave {value!r} {where}: {legal}")
     low, high = metric.range
     expect(
-        low - _ABS <= value <= high + _ABS,
+        bool(low - _ABS <= value <= high + _ABS),
         title,
         f"gave {value:g} {where}, which is not in its range {low:g} to {high:g}",
     )
@@ -159,7 +159,7 @@ def _taken(predictions: Predictions, order: np.ndarray) -> Predictions:
 
 def _same(one: Predictions, other: Predictions, key: str) -> bool:
     a, b = getattr(one, key), getattr(other, key)
-    return (a is None and b is None) or np.array_equal(a, b)
+    return a is b or np.array_equal(np.asarray(a), np.asarray(b))
 
 
 def _close(one: float | None, other: float | None) -> bool:

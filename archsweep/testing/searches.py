@@ -16,6 +16,7 @@ import optuna
 
 from archsweep.testing.member import as_member, expect, raised, titled
 from runners.search.optuna_factory import derived_seed, make_pruner, make_sampler
+from search_space.schema.metrics import Direction
 
 __all__ = ["check_pruner", "check_sampler"]
 
@@ -25,6 +26,7 @@ _SPACE: dict[str, optuna.distributions.BaseDistribution] = {
     "depth": optuna.distributions.IntDistribution(1, 8),
     "attention": optuna.distributions.CategoricalDistribution(("softmax", "mine", "other")),
 }
+_DIRECTIONS: tuple[Direction, Direction] = ("maximize", "minimize")
 _PROPOSALS = 12
 _EPOCHS = 6
 
@@ -109,10 +111,10 @@ def check_pruner(made: type[optuna.pruners.BasePruner], *, options: Mapping[str,
 
 def _answers(title: str, options: Mapping[str, Any]) -> list[bool]:
     """Whether each trial is pruned after each epoch, for maximising and for minimising."""
-    return [answer for direction in ("maximize", "minimize") for answer in _asked(title, options, direction)]
+    return [answer for direction in _DIRECTIONS for answer in _asked(title, options, direction)]
 
 
-def _asked(title: str, options: Mapping[str, Any], direction: str) -> Iterator[bool]:
+def _asked(title: str, options: Mapping[str, Any], direction: Direction) -> Iterator[bool]:
     with raised(title, "making it"):
         pruner = make_pruner(_NAME, options)
     # Hyperband hashes the study's name.
