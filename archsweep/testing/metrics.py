@@ -118,7 +118,7 @@ _COMPARED = (_RIGHT, _WRONG, _RANDOM)
 
 
 def _cases() -> Iterator[tuple[str, Predictions]]:
-    """What is predicted, in words, and the predictions."""
+    """What is predicted, for messages, and the predictions."""
     generator = np.random.default_rng(0)
     labels = generator.permutation(np.arange(_NUM_IMAGES) % _NUM_CLASSES)
     random = generator.normal(size=(_NUM_IMAGES, _NUM_CLASSES))

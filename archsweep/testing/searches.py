@@ -1,6 +1,6 @@
 """Contract of a sampler and of a pruner: classes on Optuna's bases, as a search and a sweep use them.
 
-A sampler is made anew for every proposal, with a seed of its own, and sees the study of all earlier ones: what it keeps
+Every proposal has a sampler of its own, with a seed of its own, which sees the study of all earlier ones: what it keeps
 in itself is lost. A pruner is made at every start of the driver and is asked after every epoch.
 """
 
