@@ -155,7 +155,7 @@ def test_only_trials_that_use_a_plug_in_depend_on_it(type_, example, cells):
     file = example("my_dataset.py")
     run = ["run", "cells.yaml", "--plugin", file, "--plugin", exporter, "--engine", "in-process"]
     type_(*run)
-    exporter.write_text(exporter.read_text().replace('"- {note}', '"+ {note}'))
+    exporter.write_text(exporter.read_text().replace('"- {visible', '"+ {visible'))
     again = type_(*run)
     assert "were trained with other" not in again.stdout + again.stderr
     path = cells.parent / "runs" / "cells"
