@@ -58,7 +58,8 @@ def check_dataset(
     resources = Resources(data_dir=None if data_dir is None else str(data_dir))
     shape = {"name": _NAME, "in_chans": in_chans, "train_split": train_split, "test_split": test_split}
     with as_member("dataset", made, _NAME):
-        spec = LABELLED_IMAGES[_NAME]
+        with raised(title, "its options"):
+            spec = LABELLED_IMAGES[_NAME]
         check_tried(title, parameters, options)
         training_only = getattr(made, "training_only", ())
         unknown = sorted(set(training_only) - parameters.keys())

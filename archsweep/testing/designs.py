@@ -51,7 +51,9 @@ def check_design(
         return
     name = titled(rule, options)
     with as_member("design", rule, _NAME):
-        _check(PluginRule(validated(DESIGN_SPECS[_NAME], {"name": _NAME, **(options or {})}, name)), name, sweep)
+        with raised(name, "its options"):
+            spec = DESIGN_SPECS[_NAME]
+        _check(PluginRule(validated(spec, {"name": _NAME, **(options or {})}, name)), name, sweep)
 
 
 def _check(rule: DesignRule, name: str, sweep: str) -> None:

@@ -60,8 +60,11 @@ def refuse_faults(family: str, member: Any, name: str) -> None:
 
 
 @contextmanager
-def as_member(family: str, member: Any, name: str) -> Iterator[None]:
+def as_member(family: str, member: Any, name: str, *, is_in_settings: bool = False) -> Iterator[None]:
     """Add the member to its family, unless it is there already, and take it back.
+
+    Args:
+        is_in_settings: let settings be validated with it, too, which takes a while.
 
     Raises:
         AssertionError: it is none of the family.
@@ -74,12 +77,14 @@ def as_member(family: str, member: Any, name: str) -> Iterator[None]:
     expect(name not in table, titled(member), f"another plug-in that is loaded has the {family} {name!r}")
     table[name] = member
     try:
-        with raised(titled(member), "its options"):
-            tell_readers()
+        if is_in_settings:
+            with raised(titled(member), "its options"):
+                tell_readers()
         yield
     finally:
         del table[name]
-        tell_readers()
+        if is_in_settings:
+            tell_readers()
 
 
 def validated(spec: type[BaseModel], values: Mapping[str, Any], name: str) -> Any:

@@ -92,7 +92,7 @@ def check_task(
     title = titled(made)
     spec: Any = getattr(made, "spec", None)
     name = spec.model_fields["name"].default if isinstance(spec, type) and issubclass(spec, TaskSpec) else "checked"
-    with as_member("task", made, name):
+    with as_member("task", made, name, is_in_settings=True):
         fields = spec.model_fields.items()
         shared = {*TaskSpec.model_fields, *ImageTaskSpec.model_fields}
         own = {key: each.get_default(call_default_factory=True) for key, each in fields if key not in shared}
