@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from archsweep.testing.example_run import example_table
+from archsweep.testing.member import expect
 from results.table.table import AblationTable
 
 __all__ = ["check_exporter"]
@@ -27,20 +28,20 @@ def check_exporter(write: Callable[[AblationTable, TextIO], None], *, for_progra
     table = example_table()
     before = copy.deepcopy(table)
     text = _written(write, table)
-    _expect(bool(text.strip()), name, "nothing is written to the stream")
-    _expect(table == before, name, "the table is changed by writing it")
-    _expect(_written(write, table) == text, name, "the same table gives another text each time")
+    expect(bool(text.strip()), name, "nothing is written to the stream")
+    expect(table == before, name, "the table is changed by writing it")
+    expect(_written(write, table) == text, name, "the same table gives another text each time")
     for row in table.rows:
         mean = row.metrics["top1"].mean
         assert mean is not None
         shown = [float(number) for number in re.findall(r"\d+\.\d+", text)]
         found = any(abs(mean - number) <= 0.005 for number in shown)
-        _expect(found, name, f"the mean of a row is missing: {mean:.2f} (top1 of {row.name!r}, two decimals)")
+        expect(found, name, f"the mean of a row is missing: {mean:.2f} (top1 of {row.name!r}, two decimals)")
     if for_programs:
         return
     stray = sorted({repr(letter) for letter in re.findall(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", text)} - {"'\\r'"})
     hint = "search_space.parsing.visible.visible(name) makes them visible"
-    _expect(not stray, name, f"control characters of a name are written as they are: {', '.join(stray)}; {hint}")
+    expect(not stray, name, f"control characters of a name are written as they are: {', '.join(stray)}; {hint}")
 
 
 def _written(write: Callable[[AblationTable, TextIO], None], table: AblationTable) -> str:
@@ -49,8 +50,3 @@ def _written(write: Callable[[AblationTable, TextIO], None], table: AblationTabl
     if stream.closed:
         raise AssertionError(f"{getattr(write, '__name__', write)!s}: the stream is closed; the caller closes it")
     return stream.getvalue()
-
-
-def _expect(holds: bool, name: str, sentence: str) -> None:
-    if not holds:
-        raise AssertionError(f"{name}: {sentence}")

@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import nn
 
+from archsweep.testing.member import expect
 from modelzoo.factory.build import build_model
 from modelzoo.factory.cost import measure_cost
 from search_space.parsing.errors import SpecError
@@ -46,7 +47,7 @@ def check_model(name: str, *, img_size: tuple[int, int] | None = None, in_chans:
         raise AssertionError(f"{name}: cannot be built: {type(err).__name__}: {err}; {hint}") from err
     state, other = model.state_dict(), same.state_dict()
     drawn = [key for key in state if not torch.equal(state[key], other[key])]
-    _expect(not drawn, name, f"equal seeds give other weights: {', '.join(drawn[:5])}; draw from torch's generator")
+    expect(not drawn, name, f"equal seeds give other weights: {', '.join(drawn[:5])}; draw from torch's generator")
     x = torch.randn(2, in_chans, *sized, generator=torch.Generator().manual_seed(1))
     _forward(name, model, x)
     _gradients(name, same, x)
@@ -55,28 +56,28 @@ def check_model(name: str, *, img_size: tuple[int, int] | None = None, in_chans:
     except SpecError as err:
         raise AssertionError(f"{name}: its cost cannot be measured on the meta device: {err}") from err
     params = sum(each.numel() for each in model.parameters()) / 1e6
-    _expect(abs(cost.params_m - params) < 1e-9, name, f"{params} million parameters, measured {cost.params_m}")
+    expect(abs(cost.params_m - params) < 1e-9, name, f"{params} million parameters, measured {cost.params_m}")
 
 
 def _forward(name: str, model: nn.Module, x: torch.Tensor) -> None:
     model = model.eval()
     with torch.no_grad():
         logits = model(x)
-        _expect(isinstance(logits, torch.Tensor), name, f"in evaluation it gives {type(logits).__name__}, not a tensor")
+        expect(isinstance(logits, torch.Tensor), name, f"in evaluation it gives {type(logits).__name__}, not a tensor")
         wanted = (2, _CLASSES)
-        _expect(logits.shape == wanted, name, f"the logits of 2 images and 5 classes are {tuple(logits.shape)}")
-        _expect(bool(logits.isfinite().all()), name, "the logits are NaN or infinite")
-        _expect(torch.equal(model(x), logits), name, "two calls in evaluation differ")
+        expect(logits.shape == wanted, name, f"the logits of 2 images and 5 classes are {tuple(logits.shape)}")
+        expect(bool(logits.isfinite().all()), name, "the logits are NaN or infinite")
+        expect(torch.equal(model(x), logits), name, "two calls in evaluation differ")
         alone = model(x[:1])
         close = torch.allclose(alone, logits[:1], rtol=1e-3, atol=1e-4)
-        _expect(close, name, "one image sees another: the logits of image 0 depend on image 1")
-        _expect(not torch.allclose(logits[0], logits[1]), name, "the logits do not depend on the image")
+        expect(close, name, "one image sees another: the logits of image 0 depend on image 1")
+        expect(not torch.allclose(logits[0], logits[1]), name, "the logits do not depend on the image")
         try:
             duplicate = copy.deepcopy(model)
         except Exception as err:
             raise AssertionError(f"{name}: copy.deepcopy raised {type(err).__name__}: {err}") from err
-        _expect(torch.equal(duplicate(x), logits), name, "a deep copy computes something else")
-    _expect(hasattr(model, "num_classes"), name, "it has no attribute num_classes, which timm's models have")
+        expect(torch.equal(duplicate(x), logits), name, "a deep copy computes something else")
+    expect(hasattr(model, "num_classes"), name, "it has no attribute num_classes, which timm's models have")
 
 
 def _gradients(name: str, model: nn.Module, x: torch.Tensor) -> None:
@@ -87,9 +88,4 @@ def _gradients(name: str, model: nn.Module, x: torch.Tensor) -> None:
     loss = nn.functional.cross_entropy(logits, torch.tensor([0, 1]))
     loss.backward()
     unused = [key for key, each in model.named_parameters() if each.requires_grad and each.grad is None]
-    _expect(not unused, name, f"parameters that no gradient reaches: {', '.join(unused[:5])}")
-
-
-def _expect(holds: bool, name: str, sentence: str) -> None:
-    if not holds:
-        raise AssertionError(f"{name}: {sentence}")
+    expect(not unused, name, f"parameters that no gradient reaches: {', '.join(unused[:5])}")

@@ -13,6 +13,7 @@ import vl_convert
 from results.figures.figure import Figure, Picture
 from results.markup.csv_cells import csv_line
 from results.store.files import atomic_write, readable_write_errors
+from search_space.parsing.visible import visible_lines
 
 __all__ = ["figure_csv", "figure_pdf", "figure_spec", "figure_svg", "write_figures"]
 
@@ -84,11 +85,12 @@ def write_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> tup
 
 
 def _lean(node: Any) -> Any:
-    """Specification with rounded numbers, and null for NaN and infinity, which JSON lacks: trials diverge."""
+    """Specification with rounded numbers, null for NaN and infinity, which JSON lacks (trials diverge), and escapes for
+    invisible characters, which a plug-in's data may hold and SVG may not."""
     if isinstance(node, dict):
         return {key: _lean(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_lean(value) for value in node]
     if isinstance(node, float):
         return float(f"{node:.{_DIGITS}g}") if math.isfinite(node) else None
-    return node
+    return visible_lines(node) if isinstance(node, str) else node

@@ -17,13 +17,16 @@ from results.store.provenance import read_sessions
 from results.store.run import Run
 from results.views.columns import flattened
 from results.views.diff_operands import DiffOperand
+from search_space.parsing.errors import first_of
 from search_space.parsing.visible import visible
-from search_space.schema.metrics import metric_named
+from search_space.schema.metrics import OF_A_CLASS, metric_named
 
 __all__ = ["Difference", "Differences", "Paired", "format_differences", "run_differences"]
 
 # Fields that differ between sessions without influence on results.
 _NOT_SURROUNDINGS = ("session", "started_at", "argv", "cwd", "sweep", "sweep_file", "seeds", "profile", "overrides")
+
+_MOST_CLASSES = 5  # whose names are listed
 
 _PLACE = ("device", "precision", "host")  # unknown for a failed trial
 # Besides the place: whether the results were reused, or come from an interrupted and resumed training.
@@ -93,16 +96,27 @@ def run_differences(run: Run, a: DiffOperand, b: DiffOperand) -> Differences:
     )
 
 
-def format_differences(found: Differences) -> str:
-    """Text of the differences for a terminal."""
+def format_differences(found: Differences, *, classes: bool = False) -> str:
+    """Text of the differences for a terminal.
+
+    Args:
+        classes: also those of the accuracy of every class, of which there may be a hundred.
+    """
     lines = [f"a: {_title(found.a)}", f"b: {_title(found.b)}"]
     for side in {side.key: side for side in (found.a, found.b) if side.namesakes}.values():
         others = ", ".join(side.namesakes)
         lines.append(f"{visible(side.name)} is {side.key} here; of the same name, and not counted in: {others}")
     lines.append("")
     lines += _block(f"trained ({found.num_same} paths are the same)", found.spec, none="the same specification")
-    lines += _block("outcome", found.outcome, none="the same outcome")
+    shown = [each for each in found.outcome if classes or not each.name.startswith(OF_A_CLASS)]
+    others = [each for each in found.outcome if each not in shown]
+    lines += ["outcome:"] if others and not shown else _block("outcome", shown, none="the same outcome")
+    if others:
+        names = first_of([visible(each.name.removeprefix(OF_A_CLASS)) for each in others], _MOST_CLASSES)
+        lines.append(f"  accuracy of {len(others)} class{'es' if len(others) > 1 else ''}: {names}  (--classes)")
     for paired in found.paired:
+        if paired.metric.startswith(OF_A_CLASS) and not classes:
+            continue
         seeds = ", ".join(f"{seed}: {value:+.4g}" for seed, value in paired.by_seed)
         spread = "" if paired.std is None else f" +- {paired.std:.3g}"
         number = len(paired.by_seed)

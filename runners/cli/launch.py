@@ -139,8 +139,6 @@ def load_launched(
     for assignment in set_ or ():
         options += ["--set", assignment]
     options += ["--study", study] if study else []
-    for plugin in loaded_plugins():
-        options += ["--plugin", plugin.origin] if plugin.kind == "file" else []
     task = files[0].sweep.baseline.task
     if isinstance(task, CommandSpec):
         if not commands_are_allowed():
@@ -148,15 +146,13 @@ def load_launched(
             raise SpecError(files[0].problem("baseline.task.argv", text, "if you trust it: --allow-commands"))
         options.append("--allow-commands")
     history = read_history(out or run_dirs[0])
-    return launched_sweep(files, run_dirs=run_dirs, options=options, out=out, trial_seconds=history.typical_seconds)
+    plugins = tuple(plugin for plugin in loaded_plugins() if plugin.kind == "file")
+    seconds = history.typical_seconds
+    return launched_sweep(files, run_dirs=run_dirs, options=options, out=out, trial_seconds=seconds, plugins=plugins)
 
 
 def launch_file(name: str, sweep: LaunchedSweep, options: dict[str, Any], submit: bool) -> None:
     launcher = LAUNCHERS[name]
-    files = [plugin.origin for plugin in loaded_plugins() if plugin.kind == "file"]
-    if files and not name.startswith("slurm"):
-        text = f"the files of plug-ins are not copied to the cluster, and must be there: {', '.join(files)}"
-        print(f"archsweep: warning: {text}", file=sys.stderr)
     chosen = launcher.options(**options)
     text = launcher.write(sweep, chosen)
     if not submit:

@@ -1,9 +1,9 @@
 """Ray Jobs submission of a sweep to a running Ray cluster (`archsweep launch job`).
 
-A copy of the sweep file is uploaded as the job's working directory; that directory is deleted afterwards, so the run
-directory must be an absolute path that the cluster's nodes share. Ray does not retry such a job; submitting it again
-continues the sweep. `ray job submit` itself exits with 1 for every failed job and with 0 for a stopped one, so the
-script queries the exit code of archsweep.
+A copy of the sweep file, and of the plug-ins, is uploaded as the job's working directory; that directory is deleted
+afterwards, so the run directory must be an absolute path that the cluster's nodes share. Ray does not retry such a job;
+submitting it again continues the sweep. `ray job submit` itself exits with 1 for every failed job and with 0 for a
+stopped one, so the script queries the exit code of archsweep.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from search_space import Problem
 
 __all__ = ["JobOptions", "submit", "write"]
 
-_SWEEP = "sweep.yaml"
+_SWEEP, _PLUGINS = "sweep.yaml", "plugins"
 _END_SECONDS = 15  # for the driver to record the saved trials after their grace period
 
 
@@ -57,8 +57,17 @@ def write(sweep: LaunchedSweep, options: JobOptions) -> str:
         runtime_env=shlex.quote(json.dumps({"env_vars": environment})),
         # `exec`: Ray waits for all processes of a job, and where dead children of an ended shell are not reaped
         # (containers without an init process) it would wait for the dead driver until the time above is over.
-        command=shlex.join(["exec", *sweep.command(sweep=_SWEEP)]),
+        command=shlex.join(["exec", *sweep.command(sweep=_SWEEP, plugins=_PLUGINS)]),
+        plugins=_copied(sweep),
     )
+
+
+def _copied(sweep: LaunchedSweep) -> str:
+    """Lines that put the plug-ins into the working directory of the job."""
+    if not sweep.plugins:
+        return ""
+    files = shlex.join(plugin.origin for plugin in sweep.plugins)
+    return f'mkdir "$folder/{_PLUGINS}" && cp -RL -- {files} "$folder/{_PLUGINS}/" || exit\n'
 
 
 def submit(path: str, sweep: LaunchedSweep, options: JobOptions) -> list[list[str]]:
@@ -77,7 +86,7 @@ job=archsweep-$(date +%s)-$$
 folder=$(mktemp -d) || exit
 trap 'rm -rf -- "$folder"' EXIT
 cp -- {sweep} "$folder/sweep.yaml" || exit
-code=0
+{plugins}code=0
 ray job submit --address "$address" --submission-id "$job" --working-dir "$folder" \\
     --runtime-env-json {runtime_env} -- \\
     {command} || code=$?

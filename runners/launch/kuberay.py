@@ -27,6 +27,7 @@ _RAY_IMAGE = re.compile(r"\brayproject/ray(?:-ml)?:(\d+\.\d+\.\d+)")
 _MOST_IN_NAME = 40  # KubeRay appends to the name of a RayJob, and Kubernetes allows 63 characters
 _MOST_IN_CONFIG_MAP = 900_000  # bytes; Kubernetes allows 1 MiB
 _SWEEP_FOLDER, _RUNS, _DATA = "/archsweep", "/runs", "/data"
+_PLUGINS = "plugins"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
         SpecError: image or claim is missing, a name is not valid in Kubernetes, or a trial does not fit on a node.
     """
     nodes = sweep.on_nodes(options.nodes, options.cpus_per_node, options.gpus_per_node)
+    sources = _sources(sweep)
     with refusing() as problems:
         if not options.image:
             hint = "one with archsweep and this Ray, e.g. built FROM rayproject/ray with `pip install` of archsweep"
@@ -73,11 +75,15 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
             problems.append(Problem(reason, where="--memory", hint="e.g. 16Gi, 16384Mi, 17G or 1.7e10"))
         if len(sweep.text.encode()) > _MOST_IN_CONFIG_MAP:
             problems.append(Problem("the sweep file is larger than a ConfigMap may be", where=str(sweep.path)))
+        elif sum(len(text.encode()) for text in (sweep.text, *sources.values())) > _MOST_IN_CONFIG_MAP:
+            text = "the sweep file and the sources of the plug-ins are larger than a ConfigMap may be"
+            hint = "install the largest plug-in in the image, as a package with an entry point"
+            problems.append(Problem(text, where="--plugin", hint=hint))
         mounted = {"resources.data_dir"} if options.data_claim else set()
         problems += [problem for place, problem in sweep.relative.items() if place not in mounted]
     name = _name_of(sweep.name)
     out = f"{_RUNS}/{sweep.run_dir.name}" if sweep.run_dir else None
-    command = sweep.command(sweep=f"{_SWEEP_FOLDER}/sweep.yaml", out=out)
+    command = sweep.command(sweep=f"{_SWEEP_FOLDER}/sweep.yaml", out=out, plugins=f"{_SWEEP_FOLDER}/{_PLUGINS}")
     command += ["--data-dir", _DATA] if options.data_claim else []
     entrypoint = shlex.join(command)
     if out is None:  # studies choose directories of their own below ./runs
@@ -86,7 +92,7 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": f"{name}-sweep", "namespace": options.namespace},
-        "data": {"sweep.yaml": sweep.text},
+        "data": {"sweep.yaml": sweep.text, **{_key(path): text for path, text in sources.items()}},
     }
     job = {
         "apiVersion": "ray.io/v1",
@@ -97,7 +103,7 @@ def write(sweep: LaunchedSweep, options: KuberayOptions) -> str:
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": 600,
             "backoffLimit": options.retries,
-            "rayClusterSpec": _cluster(name, nodes, options),
+            "rayClusterSpec": _cluster(name, nodes, options, list(sources)),
         },
     }
     head = _HEAD.format(about=sweep.describe(nodes))
@@ -147,14 +153,29 @@ def submit(path: str, sweep: LaunchedSweep, options: KuberayOptions) -> list[lis
     return [["kubectl", "apply", "-f", path]]
 
 
-def _cluster(name: str, nodes: Nodes, options: KuberayOptions) -> dict[str, Any]:
+def _sources(sweep: LaunchedSweep) -> dict[str, str]:
+    """Python files of the plug-ins, by their paths below the folder of the sweep."""
+    found: dict[str, str] = {}
+    for plugin in sweep.plugins:
+        for module, text in plugin.sources.items():
+            path = module.replace(".", "/")
+            found[f"{_PLUGINS}/{path}{'/__init__' if module in plugin.packages else ''}.py"] = text
+    return found
+
+
+def _key(path: str) -> str:
+    """Key of a ConfigMap, which has no folders."""
+    return path.replace("/", ".")
+
+
+def _cluster(name: str, nodes: Nodes, options: KuberayOptions, files: list[str]) -> dict[str, Any]:
     gpus = {"nvidia.com/gpu": nodes.gpus} if nodes.gpus else {}
     worker = {"cpu": nodes.cpus, "memory": options.memory, **gpus}
     return {
         "rayVersion": _ray_version(),
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
-            "template": _pod(name, "ray-head", {"cpu": 2, "memory": "8Gi"}, options),
+            "template": _pod(name, "ray-head", {"cpu": 2, "memory": "8Gi"}, options, files),
         },
         "workerGroupSpecs": [
             {
@@ -163,16 +184,22 @@ def _cluster(name: str, nodes: Nodes, options: KuberayOptions) -> dict[str, Any]
                 "minReplicas": nodes.count,
                 "maxReplicas": nodes.count,
                 "rayStartParams": {"num-cpus": str(nodes.cpus)},
-                "template": _pod(name, "ray-worker", worker, options),
+                "template": _pod(name, "ray-worker", worker, options, files),
             }
         ],
     }
 
 
-def _pod(name: str, container: str, resources: dict[str, Any], options: KuberayOptions) -> dict[str, Any]:
+def _pod(
+    name: str, container: str, resources: dict[str, Any], options: KuberayOptions, files: list[str]
+) -> dict[str, Any]:
+    config: dict[str, Any] = {"name": f"{name}-sweep"}
+    if files:
+        items = [{"key": _key(path), "path": path} for path in files]
+        config["items"] = [{"key": "sweep.yaml", "path": "sweep.yaml"}, *items]
     mounts = [{"name": "sweep", "mountPath": _SWEEP_FOLDER, "readOnly": True}, {"name": "runs", "mountPath": _RUNS}]
     volumes: list[dict[str, Any]] = [
-        {"name": "sweep", "configMap": {"name": f"{name}-sweep"}},
+        {"name": "sweep", "configMap": config},
         {"name": "runs", "persistentVolumeClaim": {"claimName": options.claim}},
     ]
     if options.data_claim:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space import Problem, Resources, SpecError, SweepFile, possible_resources, variants
+from search_space.plugins import Plugin
 
 __all__ = ["LaunchedSweep", "Nodes", "launched_sweep", "refusing"]
 
@@ -35,7 +36,8 @@ class LaunchedSweep:
     """A sweep to be launched on a cluster.
 
     Attributes:
-        options: `--profile`, `--set`, `--study` and `--plugin` as given by the user, for `archsweep run`.
+        options: `--profile`, `--set` and `--study` as given by the user, for `archsweep run`.
+        plugins: those whose files or folders the user named.
         run_dir: absolute path; None where several studies have one each.
         takes_any_gpu: whether some trials take one GPU where there are any (`gpus: auto`); `gpus` has them at 0.
         num_trials: upper bound, since `require` is not evaluated.
@@ -61,11 +63,22 @@ class LaunchedSweep:
     time_limit: float | None = None
     grace_seconds: float = 30.0
     relative: Mapping[str, Problem] = field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
 
-    def command(self, *, sweep: str | None = None, address: str | None = "auto", out: str | None = None) -> list[str]:
-        """Words of the `archsweep run` command, unquoted; `sweep` and `out`: paths on the cluster, if different."""
+    def command(
+        self,
+        *,
+        sweep: str | None = None,
+        address: str | None = "auto",
+        out: str | None = None,
+        plugins: str | None = None,
+    ) -> list[str]:
+        """Words of the `archsweep run` command, unquoted; `sweep` and `out`: paths on the cluster, if different, and
+        `plugins` a folder there with copies of the plug-ins."""
         out = out or (str(self.run_dir) if self.run_dir else None)
         words = ["archsweep", "run", sweep or str(self.path), *self.options]
+        for plugin in self.plugins:
+            words += ["--plugin", plugin.origin if plugins is None else f"{plugins}/{Path(plugin.origin).name}"]
         words += ["--address", address] if address else []
         return words + (["--out", out] if out else [])
 
@@ -117,7 +130,13 @@ class LaunchedSweep:
 
 
 def launched_sweep(
-    files: list[SweepFile], *, run_dirs: list[Path], options: list[str], out: Path | None, trial_seconds: float | None
+    files: list[SweepFile],
+    *,
+    run_dirs: list[Path],
+    options: list[str],
+    out: Path | None,
+    trial_seconds: float | None,
+    plugins: tuple[Plugin, ...] = (),
 ) -> LaunchedSweep:
     """Combine the studies of a file (usually one) to one launch; resources are those of the largest trial."""
     first = files[0]
@@ -130,6 +149,7 @@ def launched_sweep(
         path=Path(first.path).resolve(),
         text=first.text,
         options=tuple(options),
+        plugins=plugins,
         run_dir=(out or run_dirs[0]).absolute() if len(files) == 1 else None,
         folder=Path.cwd(),
         cpus=max(each.cpus for each in resources),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,7 +19,7 @@ from search_space import Problem
 __all__ = ["PROVIDERS", "RayClusterOptions", "submit", "write"]
 
 PROVIDERS = ("aws", "local")
-_REMOTE_SWEEP = "~/archsweep-sweep.yaml"
+_REMOTE_SWEEP, _REMOTE_PLUGINS = "~/archsweep-sweep.yaml", "~/archsweep-plugins"
 # Ray's own start commands of each provider (ray/autoscaler/*/defaults.yaml), but the dashboard stays on 127.0.0.1.
 # `ray up` of Ray 2.60 starts the newer autoscaler, which never starts the workers of the provider `local`.
 _LIMIT = {"aws": "ulimit -n 65536; ", "local": ""}
@@ -87,7 +88,10 @@ def write(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
         **machines,
         "auth": auth,
         **docker,
-        "file_mounts": {_REMOTE_SWEEP: str(sweep.path)},
+        "file_mounts": {
+            _REMOTE_SWEEP: str(sweep.path),
+            **{f"{_REMOTE_PLUGINS}/{Path(each.origin).name}": each.origin for each in sweep.plugins},
+        },
         "setup_commands": [],
         "head_start_ray_commands": [_after_setup("ray stop", options), limit + _after_setup(head_start, options)],
         "worker_start_ray_commands": [_after_setup("ray stop", options), limit + _after_setup(worker_start, options)],
@@ -105,9 +109,10 @@ def _start(sweep: LaunchedSweep, path: str, options: RayClusterOptions) -> list[
 
 
 def _entrypoint(sweep: LaunchedSweep, options: RayClusterOptions) -> str:
-    # `~` is expanded by the remote shell: not quoted.
-    words = sweep.command(sweep=_REMOTE_SWEEP)
-    return _after_setup(" ".join(word if word == _REMOTE_SWEEP else shlex.quote(word) for word in words), options)
+    words = sweep.command(sweep=_REMOTE_SWEEP, plugins=_REMOTE_PLUGINS)
+    # `~` is expanded by the remote shell: not quoted. The names of plug-ins are letters, digits and `_`.
+    ours = {_REMOTE_SWEEP, *(f"{_REMOTE_PLUGINS}/{Path(each.origin).name}" for each in sweep.plugins)}
+    return _after_setup(" ".join(word if word in ours else shlex.quote(word) for word in words), options)
 
 
 def _after_setup(command: str, options: RayClusterOptions) -> str:
@@ -156,7 +161,7 @@ _HEAD = """\
 #   ray down FILE
 # `ray up` and `ray exec` need `pip install 'ray[default]'` here. The same `ray exec` again continues the sweep; it
 # exits with 1 if archsweep does not exit with 0. Keep the connection, or use `ray exec --tmux`: the sweep ends with it.
-# After editing the sweep, copy it to the head with another `ray up`.
+# After editing the sweep or a plug-in, copy it to the head with another `ray up`.
 # Edit: instance types and their number, ssh user and key, and in setup_commands, which run once on every machine, the
 # mount of a shared directory for the run directory (--out): with one that only the head has there is a warning, and
 # logs of other nodes are lost. What --setup says is in the start commands: Ray gives each command a shell of its own.

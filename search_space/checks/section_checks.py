@@ -9,7 +9,7 @@ from dataclasses import replace
 from search_space.checks.space_checks import parameter_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.secrets import masked
-from search_space.schema.metrics import COST_NAMES, RANKED
+from search_space.schema.metrics import COST_NAMES, OF_A_CLASS, RANKED
 from search_space.schema.sweep import Design, Search, Sweep
 from search_space.schema.tracking import MlflowSpec, OptunaSpec
 from search_space.schema.trial import Setting
@@ -19,6 +19,8 @@ from search_space.settings.paths import is_path, leaf_paths, overlap, path_hint
 from search_space.settings.table_columns import table_issues
 
 __all__ = [
+    "is_of_a_class",
+    "issue_of_a_class",
     "objective_issues",
     "prune_issues",
     "retune_issues",
@@ -133,6 +135,25 @@ def tuning_sweep(sweep: Sweep, variant: Setting) -> Sweep:
     )
 
 
+def is_of_a_class(metric: str) -> bool:
+    """Whether a name is the accuracy of one class, `accuracy/cat` or `val_accuracy/cat`."""
+    return metric.removeprefix("val_").startswith(OF_A_CLASS)
+
+
+def issue_of_a_class(sweep: Sweep, place: tuple[str | int, ...], metric: str) -> Issue:
+    """Why the accuracy of one class ranks no variants, and what to write instead."""
+    text = f"{metric!r} is the accuracy of one class: it is measured once, after the last epoch, and ranks no variants"
+    measured = sweep.baseline.task.measured
+    first = "balanced_accuracy, the mean over classes" if "balanced_accuracy" in measured else measured[0]
+    columns = f"variant,{measured[0]},{metric.removeprefix('val_')}"
+    return Issue(
+        place,
+        text,
+        f"write {first}; the class is a column of the table: --columns '{columns}'\n"
+        "to rank by one class, make it a metric of yours: archsweep new metric NAME",
+    )
+
+
 def objective_issues(sweep: Sweep) -> Iterator[Issue]:
     """Issues of the objectives of a search."""
     if sweep.search is None or not sweep.search.objectives:
@@ -140,7 +161,9 @@ def objective_issues(sweep: Sweep) -> Iterator[Issue]:
     names, place = sweep.search.objectives, ("search", "objectives")
     known = (*sweep.baseline.task.measured, *COST_NAMES)
     for index, name in enumerate(names):
-        if name not in known:
+        if is_of_a_class(name):
+            yield issue_of_a_class(sweep, (*place, index), name)
+        elif name not in known:
             yield Issue((*place, index), f"unknown objective {name!r}", did_you_mean(name, known))
         elif name in names[:index]:
             yield Issue((*place, index), f"the objective {name!r} is given twice")

@@ -10,6 +10,8 @@ from typing import Any
 from search_space.checks.dataset_checks import dataset_issues
 from search_space.checks.foreign_checks import foreign_issues
 from search_space.checks.section_checks import (
+    is_of_a_class,
+    issue_of_a_class,
     objective_issues,
     prune_issues,
     retune_issues,
@@ -120,7 +122,9 @@ def _count(size: int) -> str:
 
 def _metric(sweep: Sweep) -> Iterator[Issue]:
     task = sweep.baseline.task
-    if sweep.metric not in METRICS:
+    if is_of_a_class(sweep.metric):
+        yield issue_of_a_class(sweep, ("metric",), sweep.metric)
+    elif sweep.metric not in METRICS:
         yield Issue(("metric",), f"unknown metric {sweep.metric!r}", did_you_mean(sweep.metric, task.measured))
     elif sweep.metric in RANKED and sweep.metric not in task.measured:
         text = f"the task {task.name!r} has no metric {sweep.metric!r}"

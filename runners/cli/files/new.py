@@ -6,27 +6,42 @@ import keyword
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import typer
 
 from search_space import Problem, SpecError
+from search_space.parsing.errors import did_you_mean
 
 __all__ = ["new"]
 
-Kind = Literal["attention", "model"]
+_USES = {
+    "attention": "arch.attention: NAME in a sweep",
+    "dataset": "task.dataset: {name: NAME, in_chans: 1} and resources.data_dir in a sweep",
+    "design": "design: NAME in a sweep",
+    "exporter": "",
+    "figure": "",
+    "metric": "metric: NAME in a sweep",
+    "model": "arch.model: NAME in a sweep",
+    "pruner": "prune: {pruner: NAME} in a sweep",
+    "sampler": "design: search and search: {sampler: NAME, num_trials: 20} in a sweep",
+    "task": "task: {name: NAME} in a sweep",
+}
+"""Kind -> what a sweep writes beside `plugins`; empty where no sweep names it."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(help="What the plug-in adds.", metavar="|".join(get_args(Kind)))],
+    kind: Annotated[str, typer.Argument(help="What the plug-in adds.", metavar="|".join(_USES))],
     name: Annotated[str, typer.Argument(help="Its name in a sweep, and of its file: letters, digits and _.")],
 ) -> None:
     """Write NAME.py, a commented plug-in to be changed, and test_NAME.py, which checks it against its contract.
 
     Both go into the working directory; nothing is overwritten.
     """
+    if kind not in _USES:
+        raise SpecError(Problem(f"there is no kind {kind!r} of plug-in", where="KIND", hint=did_you_mean(kind, _USES)))
     _check_name(name)
     files = {Path(f"{name}.py"): f"{kind}.txt", Path(f"test_{name}.py"): f"test_{kind}.txt"}
     if there := [str(path) for path in files if path.exists()]:
@@ -50,5 +65,10 @@ def _check_name(name: str) -> None:
         raise SpecError(Problem(text, where="NAME", hint="choose another name"))
 
 
-def _use(kind: Kind, name: str) -> str:
-    return f"plugins: [{name}] and arch.{kind}: {name} in a sweep; archsweep run SWEEP --plugin {name}.py"
+def _use(kind: str, name: str) -> str:
+    file = f"--plugin {name}.py"
+    if kind == "exporter":
+        return f"archsweep table RUN --format {name} {file}"
+    if kind == "figure":
+        return f"archsweep report RUN {file}"
+    return f"plugins: [{name}] and {_USES[kind].replace('NAME', name)}; archsweep run SWEEP {file}"

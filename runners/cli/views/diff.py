@@ -18,6 +18,7 @@ def diff(
     run: RunArgument,
     a: Annotated[str, typer.Argument(metavar="A", help=_SIDE, show_default=False)],
     b: Annotated[str, typer.Argument(metavar="B", help="Variant or trial to compare with.", show_default=False)],
+    classes: Annotated[bool, typer.Option("--classes", help="Show the accuracy of every class, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare two trials or variants.
@@ -31,7 +32,7 @@ def diff(
     opened = Run.open(run)
     found = run_differences(opened, resolve_operand(opened, a), resolve_operand(opened, b))
     if not as_json:
-        print(format_differences(found))
+        print(format_differences(found, classes=classes))
         return
     from runners.cli.documents.document import write_document
     from runners.cli.documents.of_runs import diff_document

@@ -7,6 +7,7 @@ image is read where they are needed. What a user's code raises names the split, 
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from runners.data.readers.labels import as_numbers, counts_of, label_faults
 from runners.data.readers.place import problem
 from runners.data.readers.sizes import median_size
 from search_space.parsing.errors import Problem, SpecError, reason_of
-from search_space.plugins import contributed
+from search_space.plugins import contributed, load_shipped, shipped_plugins
 from search_space.plugins.contracts import member_failed, place_in_plugin
 
 __all__ = ["PluginImages", "describe", "load", "open_splits"]
@@ -50,6 +51,15 @@ class PluginImages(Dataset):
 
     def __len__(self) -> int:
         return len(self._made)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A loader's process that is no fork (spawn, forkserver) has no plug-in: it is loaded there before its class is
+        # looked for.
+        return {**vars(self), "_made": pickle.dumps(self._made), "plugins": shipped_plugins()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        load_shipped(state.pop("plugins"))
+        vars(self).update(state, _made=pickle.loads(state["_made"]))
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Image and label.
@@ -105,6 +115,12 @@ class PluginImages(Dataset):
         return tuple(map(str, getattr(self._made, "classes", None) or ()))
 
     @property
+    def fingerprint(self) -> str | None:
+        """The user's text for the content; None without."""
+        known = getattr(self._made, "fingerprint", None)
+        return None if known is None else str(known)
+
+    @property
     def sizes(self) -> list[tuple[int, int]]:
         """(height, width) of every image."""
         return [(image.height, image.width) for image, _ in map(self.item, range(len(self)))]
@@ -139,9 +155,9 @@ class PluginImages(Dataset):
         Raises:
             SpecError: an image cannot be read.
         """
-        known = getattr(self._made, "fingerprint", None)
+        known = self.fingerprint
         if known is not None:
-            return [Part("fingerprint", "", str(known).encode())]
+            return [Part("fingerprint", "", known.encode())]
         found = []
         for index in range(len(self)):
             try:

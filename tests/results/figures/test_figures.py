@@ -8,14 +8,16 @@ import math
 from pathlib import Path
 from xml.etree import ElementTree
 
+import altair as alt
 import numpy as np
+import pandas as pd
 import pytest
 
 import results.figures
 from archsweep.testing import check_figure
 from results import Analysis, Run, ablation_table
 from results.figures import FIGURES, Evidence, draw_figures
-from results.figures.figure import MOST_ROWS
+from results.figures.figure import MOST_ROWS, Figure
 from results.figures.files import figure_csv, figure_pdf, figure_spec, figure_svg, write_figures
 from results.predictions.samples import LabelMap, Sample, Samples
 from results.predictions.samples_file import write_samples
@@ -364,3 +366,10 @@ def test_files_for_a_paper(quickstart, tmp_path):
         lines = {line["variant"]: line for line in csv.DictReader(stream)}
     assert float(lines["attention=refiner expansion=6"]["delta"]) == 2.0
     assert lines["attention=groupmix"]["low"] == ""
+
+
+def test_an_invisible_character_of_a_plug_in_is_drawn_as_text():
+    frame = pd.DataFrame({"variant": ["a\u202eb"], "seconds": [1.0]})
+    chart = alt.Chart(frame).mark_bar().encode(x="seconds:Q", y="variant:N")
+    svg = figure_svg(Figure(name="time", title="t", caption="c", frame=frame, chart=chart))
+    assert "a\\u202eb" in "".join(ElementTree.fromstring(svg).itertext())

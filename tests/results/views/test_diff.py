@@ -82,6 +82,41 @@ def test_the_same_specification_with_another_number_is_explained_by_its_surround
     )
 
 
+@pytest.fixture
+def by_class(tmp_path, record, plan):
+    """Trials of ten classes, of which seven differ."""
+
+    def metrics(top1, shift):
+        return {"top1": top1, **{f"accuracy/{label}": 50.0 + (shift if label < 7 else 0) for label in range(10)}}
+
+    pairs = (("baseline", 90.0, 0.0), ("deep", 91.0, 1.0), ("alike", 90.0, 1.0))
+    return Run(tmp_path, plan(), tuple(record(name, 0, top1, metrics=metrics(top1, by)) for name, top1, by in pairs))
+
+
+def test_single_classes_are_counted_and_shown_on_request(by_class):
+    """The document of `--json` has all of them in either case."""
+    found = run_differences(by_class, resolve_operand(by_class, "baseline"), resolve_operand(by_class, "deep"))
+    assert len(found.outcome) == len(found.paired) == 8
+    lines = format_differences(found).splitlines()
+    at = lines.index("outcome:")
+    assert lines[at + 1 : at + 4] == [
+        "  top1  90 -> 91  (+1 points)",
+        "  accuracy of 7 classes: 0, 1, 2, 3, 4 and 2 more  (--classes)",
+        "  top1, b - a over 1 common seed: +1 points  (0: +1)",
+    ]
+    assert "accuracy/" not in format_differences(found)
+    shown = format_differences(found, classes=True)
+    assert "  accuracy/6  50 -> 51  (+1 points)\n" in shown
+    assert "(--classes)" not in shown
+
+
+def test_a_difference_in_classes_alone_is_a_difference(by_class):
+    found = run_differences(by_class, resolve_operand(by_class, "baseline"), resolve_operand(by_class, "alike"))
+    text = format_differences(found)
+    assert "outcome:\n  accuracy of 7 classes: " in text
+    assert "the same outcome" not in text
+
+
 def test_a_variant_does_not_differ_from_itself(run):
     found = run_differences(run, resolve_operand(run, "baseline"), resolve_operand(run, "baseline"))
     assert (found.spec, found.outcome, found.paired, found.surroundings) == ((), (), (), ())

@@ -14,15 +14,54 @@ from results import read_ledger
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("kind", ["attention", pytest.param("model", marks=pytest.mark.slow)])
-def test_the_written_test_passes(archsweep, tmp_path, kind):
-    done = archsweep("new", kind, "my_own", cwd=tmp_path)
-    assert done.stdout.startswith("written: my_own.py and test_my_own.py\n")
+KINDS = (
+    *("attention", "dataset", "design", "exporter", "figure"),
+    *("metric", "model", "pruner", "sampler", "task"),
+)
+
+
+def run_tests_of(folder: Path) -> subprocess.CompletedProcess[str]:
+    """All tests of a folder, in one process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_own.py"]
-    tested = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert tested.returncode == 0, tested.stdout
-    assert f"{2 if kind == 'attention' else 1} passed" in tested.stdout
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_written_test_passes(archsweep, tmp_path):
+    done = archsweep("new", "attention", "my_own", cwd=tmp_path)
+    assert done.stdout.startswith("written: my_own.py and test_my_own.py\n")
+    done = run_tests_of(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_written_tests_of_all_kinds_pass(archsweep, tmp_path):
+    """And each file can be loaded as a plug-in, all of them together."""
+    for kind in KINDS:
+        done = archsweep("new", kind, f"my_{kind}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    done = run_tests_of(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "15 passed" in done.stdout
+    allowed = [word for kind in KINDS for word in ("--plugin", f"my_{kind}.py")]
+    (tmp_path / "sweep.yaml").write_text(
+        f"name: all\nplugins: [{', '.join(f'my_{kind}' for kind in KINDS)}]\n"
+        "baseline: {arch: {depth: 1, embed_dim: 12, num_heads: 2, patch_size: 4}, train: {epochs: 1}}\n"
+        "space: {arch.depth: [1, 2], arch.attention: [softmax, my_attention]}\n"
+        "design: {name: my_design, num_rows: 2}\nmetric: my_metric\nseeds: 1\n"
+    )
+    done = archsweep("check", "sweep.yaml", *allowed, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_misspelt_kind_is_named(archsweep, tmp_path):
+    done = archsweep("new", "datset", "mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there is no kind 'datset' of plug-in" in done.stderr
+    known = "known: attention, dataset, design, exporter, figure, metric, model, pruner, sampler, task."
+    assert f"{known} Did you mean 'dataset'?" in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_written_mechanism_is_trained(archsweep, tmp_path):

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import runners.data
+from archsweep.testing import check_dataset
 from runners.data import SOURCES, describe_dataset, load_data
+from runners.data.dataset_info import Images
 from search_space.schema.datasets import GrainsSpec
 from search_space.schema.resources import Resources
 from search_space.schema.trial import ClassificationSpec, DigitsSpec, ShapesSpec, TrainSpec
@@ -39,6 +41,18 @@ def test_every_source_file_is_in_the_table():
 
 @pytest.mark.parametrize("dataset", BUILTIN, ids=lambda dataset: dataset.name)
 class TestEverySource:
+    def test_its_splits_keep_the_contract_of_datasets(self, dataset):
+        source, resources = SOURCES[dataset.name], Resources()
+        found = source.describe(dataset, resources, 1 << 30)
+
+        def opened(split: str, data_dir: Path | None):
+            splits = source.load(dataset, resources, found, found.img_size)
+            images = splits[split == "test"]
+            assert isinstance(images, Images)
+            return list(zip(images.pixels, images.labels, strict=True))
+
+        check_dataset(opened, in_chans=found.in_chans, most=20)
+
     def test_description_agrees_with_what_is_loaded(self, dataset):
         info = describe_dataset(ClassificationSpec(dataset=dataset, val_fraction=0.25), Resources())
         data = _load(dataset, img_size=info.img_size)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from results import Run
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -68,6 +75,43 @@ def test_what_is_no_dataset_is_refused(type_, example, table, said):
     assert f"{file}: PLUGINS: {said}" in type_("check", "cells.yaml", "--plugin", file, returns=2).stderr
 
 
+LOADED = """
+import multiprocessing, sys
+import torch
+from runners.data import describe_dataset, load_data
+from search_space.plugins import load_plugin
+from search_space.schema.resources import Resources
+from search_space.schema.trial import Setting
+
+if __name__ == "__main__":
+    load_plugin(sys.argv[1])
+    dataset = {"name": "my_lab/cells", "in_chans": 1}
+    setting = Setting.model_validate({"task": {"dataset": dataset}, "train": {"batch_size": 8}})
+    resources = Resources(data_dir=sys.argv[2], num_workers=1)
+    info = describe_dataset(setting.task, resources, in_memory_bytes=0)
+    assert info.storage == "loader"
+    data = load_data(setting.task, setting.train, resources, torch.device("cpu"), img_size=(12, 16), seed=0, info=info)
+    for method in ("fork", "spawn", "forkserver"):
+        multiprocessing.set_start_method(method, force=True)
+        print(method, [images.sum().item() for images, _ in data.test])
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_load_images_find_the_plug_in(example, cells, tmp_path):
+    """However they are started: a fork has the plug-in, the others have not."""
+    (tmp_path / "elsewhere").mkdir()
+    file = example("my_dataset.py", to="elsewhere/my_dataset.py")
+    (tmp_path / "loaded.py").write_text(LOADED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "loaded.py", str(file), str(cells)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert list(found) == ["fork", "spawn", "forkserver"]
+    assert len(set(found.values())) == 1
+
+
 def test_wrong_options_are_named(type_, example):
     example("cells.yaml", **{"invert: true": "invrt: true"})
     err = type_("check", "cells.yaml", "--plugin", example("my_dataset.py"), returns=2).stderr
@@ -111,7 +155,7 @@ def test_only_trials_that_use_a_plug_in_depend_on_it(type_, example, cells):
     file = example("my_dataset.py")
     run = ["run", "cells.yaml", "--plugin", file, "--plugin", exporter, "--engine", "in-process"]
     type_(*run)
-    exporter.write_text(exporter.read_text().replace('"- {note}', '"+ {note}'))
+    exporter.write_text(exporter.read_text().replace('"- {visible', '"+ {visible'))
     again = type_(*run)
     assert "were trained with other" not in again.stdout + again.stderr
     path = cells.parent / "runs" / "cells"
@@ -119,4 +163,5 @@ def test_only_trials_that_use_a_plug_in_depend_on_it(type_, example, cells):
     file.write_text(file.read_text().replace("255 - image", "254 - (image - 1)"))  # the same images by other code
     again = type_(*run)
     assert "2 trials were trained with other data, code or software than is here now" in again.stdout + again.stderr
-    assert "archsweep's code of these trials changed" in again.stdout + again.stderr
+    assert "(the plug-in my_dataset changed: " in again.stdout + again.stderr
+    assert "my_exporter" not in again.stdout + again.stderr

@@ -27,7 +27,7 @@ def test_an_unknown_format_names_the_known_ones(type_, example, finished_run):
 
 
 def test_a_failure_names_the_line_and_leaves_no_file(type_, example, finished_run):
-    file = example("my_exporter.py", **{'f"- {note}\\n"': "note / 2"})
+    file = example("my_exporter.py", **{'f"- {visible(note)}\\n"': "note / 2"})
     line = file.read_text().splitlines().index("        stream.write(note / 2)") + 1
     err = type_("table", finished_run, "-f", "org", "--plugin", file, "-o", "table.org", returns=2).stderr
     assert err == (

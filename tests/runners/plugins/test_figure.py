@@ -30,7 +30,7 @@ def test_a_figure_in_the_report_names_its_plug_in(type_, example, finished_run):
     [
         (
             {"        return None": "        return 1 / 0", "not rows": "rows"},
-            ": my_figure.py:13: the figure 'train_time' raised Zero",
+            ": my_figure.py:14: the figure 'train_time' raised Zero",
         ),
         ({"return Figure(": "return dict("}, "draw(evidence) gave an object of dict, not a Figure or None"),
         ({"seconds:Q": "seconds:X"}, "the figure 'train_time' raised "),  # known only when it is drawn

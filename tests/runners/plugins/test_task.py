@@ -40,7 +40,7 @@ def test_its_options_are_checked(type_, example):
     example("value.yaml", to="name.yaml", **{"name: digit_value": "name: digit_valu"})
     err = type_("check", "name.yaml", "--plugin", file, returns=2).stderr
     assert "unknown task 'digit_valu'" in err
-    assert "Did you mean 'digit_value'?" in err
+    assert "Did you mean 'digit_value'?" in " ".join(err.split())
 
 
 @pytest.mark.slow

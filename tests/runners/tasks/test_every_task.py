@@ -19,10 +19,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from archsweep.testing.tasks import CONDITIONS, TaskCase
 from results import Run
 from runners.data import describe_dataset, load_data
 from runners.data.loading import TASK_DATA
-from runners.data.random_streams import generator
 from runners.data.survey.survey import LOOKS, survey_dataset
 from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
@@ -30,7 +30,6 @@ from runners.tasks import TASKS
 from runners.training.trial import NonFiniteLoss, run_trial
 from search_space import load_sweep
 from search_space.schema.identity import canonical_json
-from search_space.schema.metrics import METRICS
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
 from search_space.schema.task import TASK_SPECS, ForeignSpec
@@ -160,11 +159,10 @@ def test_the_tables_name_the_same_tasks():
     assert set(TASKS) == ours == set(TASK_DATA) == set(LOOKS) == set(SETTINGS)
 
 
+@pytest.mark.parametrize("condition", sorted(CONDITIONS.keys() - {"learns"}))  # that its loss falls is tested below
 @every_task
-def test_metrics_are_declared_and_the_first_one_ranks(name):
-    metrics = TASK_SPECS[name].metrics
-    assert set(metrics) <= set(METRICS)
-    assert METRICS[metrics[0]].direction == "maximize"
+def test_the_contract(name, condition):
+    CONDITIONS[condition](TaskCase(TASKS[name], setting_of(name)))
 
 
 @every_task
@@ -173,62 +171,12 @@ def test_the_identity_names_the_task_unless_it_is_classification(name):
 
 
 @every_task
-def test_example_and_cost_are_those_of_the_network(name):
+def test_a_batch_has_the_size_of_the_setting(name):
     setting = setting_of(name)
-    task, data, info = made(setting)
-    kind = TASKS[name]
-    with torch.device("meta"):
-        kind.build(setting, info).train()(*kind.example(setting, info, 2))
+    _, data, info = made(setting)
     inputs, targets = next(iter(data.train.epoch(1)))
     assert len(inputs) == len(targets) == 8
-    cost = kind.cost(setting, info)
-    assert cost.params_m * 1e6 == pytest.approx(sum(each.numel() for each in task.evaluated_model.parameters()))
-    assert cost.gmacs > 0
-    assert kind.notes(setting, info) == []
-
-
-@every_task
-def test_equal_seeds_build_equal_networks(name):
-    setting = setting_of(name)
-    info = describe_dataset(setting.task, Resources())
-    one, same, other = (TASKS[name].build(setting, info, seed=seed).state_dict() for seed in (3, 3, 4))
-    assert all(torch.equal(one[key], same[key]) for key in one)
-    assert any(not torch.equal(one[key], other[key]) for key in one)
-
-
-@every_task
-def test_every_parameter_gets_a_gradient(name):
-    task, data, _ = made(setting_of(name))
-    task.loss(next(iter(data.train.epoch(1))), generator(0, "mixing", 1)).backward()
-    assert [key for key, weight in task.model.named_parameters() if weight.grad is None] == []
-
-
-@every_task
-def test_metrics_leave_the_training_as_it_was(name):
-    """Names of the task, finite, the same twice; modes, weights and random numbers unchanged."""
-    task, data, _ = made(setting_of(name, train={"ema_decay": None}))
-    task.model.train()
-    before = {key: value.clone() for key, value in task.model.state_dict().items()}
-    state = torch.get_rng_state()
-    one, two = (task.metrics(data.test, nullcontext()) for _ in range(2))
-    assert one == two
-    assert set(one) <= set(TASK_SPECS[name].metrics)
-    assert TASK_SPECS[name].metrics[0] in one
-    assert task.model.training
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(before[key], value) for key, value in task.model.state_dict().items())
-
-
-@every_task
-def test_the_encoder_is_inside_the_evaluated_model(name):
-    task, data, _ = made(setting_of(name))
-    of_model = {id(weight) for weight in task.evaluated_model.parameters()}
-    weights = [id(weight) for weight in task.encoder.parameters()]
-    assert weights
-    assert set(weights) <= of_model
-    inputs, _ = next(iter(data.test))
-    with torch.inference_mode():
-        task.encoder(inputs)
+    assert TASKS[name].notes(setting, info) == []
 
 
 @every_task

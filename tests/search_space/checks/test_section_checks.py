@@ -355,3 +355,23 @@ def test_loading_one_sweep_of_several_studies_needs_a_choice() -> None:
     with pytest.raises(SpecError) as caught:
         load_sweep_text(HEAD + STUDIES, "s.yaml")
     assert str(caught.value) == "s.yaml: studies: has several studies: depth, heads\n  choose one of them"
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "name"),
+    [
+        ("metric: accuracy/cat\n", "metric", "accuracy/cat"),
+        ("metric: val_accuracy/3\n", "metric", "val_accuracy/3"),
+        ("search: {num_trials: 4, objectives: [top1, accuracy/cat]}\n", "search.objectives[1]", "accuracy/cat"),
+    ],
+    ids=["metric", "of the validation split", "objective"],
+)
+def test_the_accuracy_of_one_class_ranks_no_variants(written: str, path: str, name: str) -> None:
+    space = SPACE if "search" not in written else SPACE.replace("one_factor", "search")
+    text = f"{name!r} is the accuracy of one class: it is measured once, after the last epoch, and ranks no variants"
+    hint = (
+        "write balanced_accuracy, the mean over classes; the class is a column of the table: "
+        f"--columns 'variant,top1,{name.removeprefix('val_')}'\n"
+        "to rank by one class, make it a metric of yours: archsweep new metric NAME"
+    )
+    assert problems(space + written) == [(path, text, hint)]
