@@ -113,9 +113,9 @@ def _simultaneous(arms: Sequence[Row], baseline: Row, metric: Metric, analysis: 
 
 
 def _bonferroni(delta: PairedDelta, alpha: float) -> PairedDelta:
-    if delta.std is None:
+    if delta.error is None or delta.is_of_unlike:
         return delta
-    return with_half_width(delta, t_critical(alpha, delta.num_pairs - 1) * delta.std / math.sqrt(delta.num_pairs))
+    return with_half_width(delta, t_critical(alpha, delta.num_pairs - 1) * delta.error)
 
 
 def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:
