@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from results.stats.blocks import MIN_BLOCKS_WILCOXON
 from results.stats.hypothesis_tests import MIN_SEEDS_TEST
@@ -10,8 +10,17 @@ from results.stats.numbers import level_percent
 from results.store.records import BlockedDesign, DataSummary
 from results.table.table import AblationTable
 from search_space.parsing.errors import first_of
+from search_space.settings.table_columns import in_block
 
-__all__ = ["block_notes", "data_of_folds", "delta_text", "interval_text", "mean_text", "test_text"]
+__all__ = [
+    "block_notes",
+    "data_of_folds",
+    "delta_text",
+    "has_differences_of_blocks",
+    "interval_text",
+    "mean_text",
+    "test_text",
+]
 
 _MOST_NAMES = 12
 
@@ -92,6 +101,12 @@ def block_notes(table: AblationTable) -> Iterable[str]:
         )
     if num < MIN_SEEDS_TEST:
         yield f"No verdict: {num} folds are not tested, {MIN_SEEDS_TEST} and more are."
+
+
+def has_differences_of_blocks(table: AblationTable, shown: Collection[str] | None) -> bool:
+    """Whether one of these columns is the difference in a block."""
+    names = table.blocks.names if table.blocks is not None else ()
+    return any(in_block("delta", name) in (shown or ()) for name in names)
 
 
 def _folds(blocks: BlockedDesign) -> str:

@@ -12,7 +12,14 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.layout.blocks import data_of_folds, delta_text, interval_text, mean_text, test_text
+from results.layout.blocks import (
+    data_of_folds,
+    delta_text,
+    has_differences_of_blocks,
+    interval_text,
+    mean_text,
+    test_text,
+)
 from results.layout.compute import compute_sentences
 from results.layout.trained_by import selection_text, trained_by
 from results.stats.numbers import level_percent
@@ -51,6 +58,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
     is_shown = _EVERYTHING if shown is None else shown
     ranks = table.metric.name in is_shown and any(row.verdict in ("better", "worse") for row in table.rows)
     compares = ranks or any(name in is_shown for name in _COMPARING) or any(map(of_metric, shown or ()))
+    compares = compares or has_differences_of_blocks(table, shown)
     return (
         Sentence(_means(table)),
         *map(Sentence, _data(table)),
@@ -216,7 +224,9 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     note = f"{DELTA}: mean of the same-seed differences to {to}"
     if table.blocks is not None:
         note = f"{DELTA}: {delta_text(table.blocks, to)}"
-        if table.blocks.num_folds is None:
+        if table.blocks.num_folds is None or (
+            isinstance(shown, Collection) and has_differences_of_blocks(table, shown)
+        ):
             level = level_percent(table.analysis.alpha)
             note += f"; {DELTA}@BLOCK: mean within that block, in brackets its {level} % t-interval over its seeds"
     if any(delta.low is not None for delta in deltas):

@@ -1,6 +1,6 @@
 """Checks of `blocks`: their path and values, and what a design with blocks does not go together with.
 
-What would compare trials across blocks, or test folds as if they were independent, is refused here in words.
+What would compare trials across blocks, or test folds as if they were independent, is refused here.
 """
 
 from __future__ import annotations

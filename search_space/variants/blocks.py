@@ -38,7 +38,7 @@ def blocks_of(sweep: Sweep) -> tuple[BlockOfDesign, ...]:
         names = [_name(short, block) for block in blocks]
         counts = Counter(names)
         for block, name in zip(blocks, names, strict=True):
-            if counts[name] > 1:
+            if counts[name] > 1 and block.name is None:
                 name = f"{short}={format_value(block.value)}"
             also = tuple(PathValue(other, other, value) for other, value in block.also.items())
             found.append(BlockOfDesign(name, (PathValue(path, path, block.value), *also)))
