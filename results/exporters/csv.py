@@ -8,12 +8,13 @@
     <metric>_delta_test_error (with kept predictions only), published_<metric> ..., published_source,
     params_m, gmacs, train_seconds, params_m_change, gmacs_change, train_seconds_change, study, selection,
     front (with several objectives only), imported (with imported runs only: the kind of their source),
-    <other metric>_mean, <other metric>_std ..., <metric>_mean@<block>, <metric>_std@<block>, <metric>_delta@<block>,
-    <metric>_delta_low@<block>, <metric>_delta_high@<block>, <metric>_delta_pairs@<block> ... (with blocks only)
+    <other metric>_mean, <other metric>_std ...; with blocks only blocks (JSON: path -> names), test,
+    <metric>_mean@<block>, <metric>_std@<block>, <metric>_delta@<block>, <metric>_delta_low@<block>,
+    <metric>_delta_high@<block>, <metric>_delta_pairs@<block> ...
 
 With blocks the other columns are over all of them: `seeds_` count trials, `delta_pairs` blocks, and neither sign flips
-nor a bootstrap apply. `interval` and `p` are then those of the corrected resampled t over folds, or `p` is Wilcoxon's
-over blocks of different kind.
+nor a bootstrap apply. `test` names the test: the corrected resampled t over folds or random splits of one dataset, of
+which `_delta_low` and `_delta_high` are the interval, or Wilcoxon's over datasets.
 `exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
 `AblationTable.csv_columns` restricts it to what belongs to some columns of the other formats: `top1` is
 `top1_mean` and `top1_std`; `delta:macro_f1` adds `macro_f1_delta`, its bounds and `macro_f1_delta_pairs`. Their digits,
@@ -43,6 +44,7 @@ from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
+from results.store.records import BlockedDesign
 from results.table.comparison import COSTS
 from results.table.table import AblationTable, Row
 from search_space.settings.paths import is_path
@@ -176,11 +178,20 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **({"front": lambda row: row.front} if table.objectives else {}),
         **({"imported": functools.partial(source_of_row, table)} if table.imported else {}),
         **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
+        **({} if table.blocks is None else _of_design(table.blocks)),
         **{
             name: cell
             for block in (table.blocks.names if table.blocks else ())
             for name, cell in _of_block(metric, block).items()
         },
+    }
+
+
+def _of_design(blocks: BlockedDesign) -> dict[str, Callable[[Row], Any]]:
+    test = "corrected_resampled_t" if blocks.is_resampled else "wilcoxon"
+    return {
+        "blocks": lambda row: {blocks.path: blocks.names},
+        "test": lambda row: None if row.p is None else test,
     }
 
 

@@ -29,10 +29,10 @@ def draw(evidence: Evidence) -> Figure | None:
         SpecError: the blocks of the design are of different kind, so that there is no mean curve over them.
     """
     table = evidence.table
-    if table.blocks is not None and table.blocks.num_folds is None:
+    if table.blocks is not None and not table.blocks.is_resampled:
         message = "there is no mean of the curves of blocks of different kind"
         raise SpecError(Problem(message, where=table.sweep, hint="curves.csv has those of every trial"))
-    over = "seeds" if table.blocks is None else "seeds of all folds"
+    over = "seeds" if table.blocks is None else "seeds of all blocks"
     quantities = _quantities(table)
     names = labels(table.rows)
     frame = pd.DataFrame([line for row in table.rows for line in _lines(row, quantities, names)])

@@ -54,7 +54,7 @@ def draw(evidence: Evidence) -> Figure | None:
     what = f"Mean of the same-seed differences and its {interval_name(table)}, for this fixed test set"
     if table.blocks is not None:
         what = f"Mean over the blocks of the same-seed differences within each, and its {interval_name(table)}"
-        if table.blocks.num_folds is None:
+        if not table.blocks.is_resampled:
             what = "Mean over the blocks of the same-seed differences within each, without an interval"
     return Figure(
         name="deltas",

@@ -32,7 +32,7 @@ def mean_text(blocks: BlockedDesign, seeds: str) -> str:
         seeds: the planned seeds, as text.
     """
     of_seeds = f"the means over the completed seeds (planned: {seeds}) of each"
-    if blocks.num_folds is None:
+    if not blocks.is_resampled:
         return f"mean over the {len(blocks.names)} blocks of {blocks.path} ({_names(blocks)}) of {of_seeds}"
     return f"mean \u00b1 standard deviation (n - 1) over {_folds(blocks)} of {of_seeds}"
 
@@ -43,27 +43,27 @@ def delta_text(blocks: BlockedDesign, to: str) -> str:
     Args:
         to: the baseline, as text.
     """
-    what = "fold" if blocks.num_folds is not None else "block"
+    what = _unit(blocks)
     text = f"mean over the {what}s of the same-seed differences to {to}, each taken within its {what}"
-    if blocks.num_folds is not None:
+    if blocks.is_resampled:
         return text
     return f"{text}; a description without an interval, because the blocks are of different kind"
 
 
 def interval_text(blocks: BlockedDesign) -> str:
-    """What the interval over folds is."""
+    """What the interval over folds or splits is."""
     return (
-        f"interval of the corrected resampled t (Nadeau and Bengio, 2003: folds share training images, so the variance "
-        f"of the mean is 1/{len(blocks.names)} + {blocks.test_per_train:.3g} times that of the differences of the "
-        f"folds, {blocks.test_per_train:.3g} being the test images per training image; n - 1 degrees of freedom for n "
-        "folds"
+        f"interval of the corrected resampled t (Nadeau and Bengio, 2003: {blocks.kind} share training images, so the "
+        f"variance of the mean is 1/{len(blocks.names)} + {blocks.test_per_train:.3g} times that of the differences of "
+        f"the {blocks.kind}, {blocks.test_per_train:.3g} being the test images per training image; n - 1 degrees of "
+        f"freedom for n {blocks.kind}"
     )
 
 
 def test_text(blocks: BlockedDesign) -> str:
     """Name of the test, up to its correction."""
-    if blocks.num_folds is not None:
-        return "two-sided corrected resampled t-test on the differences of the folds, taken as normal, "
+    if blocks.is_resampled:
+        return f"two-sided corrected resampled t-test on the differences of the {blocks.kind}, taken as normal, "
     return f"two-sided exact Wilcoxon signed-rank test over the {len(blocks.names)} blocks, "
 
 
@@ -77,7 +77,7 @@ def data_of_folds(data: Iterable[DataSummary], blocks: BlockedDesign) -> str:
         if split != "validation" or any(each.val_images for each in found)
     ]
     classes = f"of {found[0].num_classes} classes" if found[0].num_classes else "with a number each"
-    return f"Data of {_folds(blocks)}, by fold: {', '.join(most)} and {last} images {classes}."
+    return f"Data of {_folds(blocks)}, by {_unit(blocks)}: {', '.join(most)} and {last} images {classes}."
 
 
 def block_notes(table: AblationTable) -> Iterable[str]:
@@ -86,21 +86,27 @@ def block_notes(table: AblationTable) -> Iterable[str]:
     if blocks is None:
         return
     num = len(blocks.names)
-    if blocks.num_folds is None:
-        if num < MIN_BLOCKS_WILCOXON:
-            yield (
-                f"No verdict over all blocks: Wilcoxon's signed-rank test of {num} blocks cannot give a p-value below "
-                f"{2 / 2**num:.3g}, so it is used from {MIN_BLOCKS_WILCOXON} blocks on. Intervals behind @ are of one "
-                f"block each, at the level of {level_percent(table.analysis.alpha)} % and not corrected."
-            )
-        return
-    if num < blocks.num_folds:
+    of_each = (
+        f"Intervals behind @ are of one block each, at the level of {level_percent(table.analysis.alpha)} % and not "
+        "corrected."
+    )
+    if blocks.kind == "settings":
+        yield (
+            "No verdict over all blocks: they are no datasets of different names, so that their differences need not "
+            f"be independent. {of_each}"
+        )
+    elif blocks.kind == "datasets" and num < MIN_BLOCKS_WILCOXON:
+        yield (
+            f"No verdict over all blocks: Wilcoxon's signed-rank test of {num} blocks cannot give a p-value below "
+            f"{2 / 2**num:.3g}, so it is used from {MIN_BLOCKS_WILCOXON} blocks on. {of_each}"
+        )
+    if blocks.num_folds is not None and num < blocks.num_folds:
         yield (
             f"{num} of the {blocks.num_folds} folds are blocks: means are of the images of these folds, and the test "
             f"counts {num}."
         )
-    if num < MIN_SEEDS_TEST:
-        yield f"No verdict: {num} folds are not tested, {MIN_SEEDS_TEST} and more are."
+    if blocks.is_resampled and num < MIN_SEEDS_TEST:
+        yield f"No verdict: {num} {blocks.kind} are not tested, {MIN_SEEDS_TEST} and more are."
 
 
 def has_differences_of_blocks(table: AblationTable, shown: Collection[str] | None) -> bool:
@@ -110,9 +116,14 @@ def has_differences_of_blocks(table: AblationTable, shown: Collection[str] | Non
 
 
 def _folds(blocks: BlockedDesign) -> str:
-    assert blocks.num_folds is not None, "blocks that are no folds"
     num = len(blocks.names)
+    if blocks.num_folds is None:
+        return f"the {num} random splits"
     return f"the {num} folds" if num == blocks.num_folds else f"{num} of {blocks.num_folds} folds"
+
+
+def _unit(blocks: BlockedDesign) -> str:
+    return {"folds": "fold", "splits": "split"}.get(blocks.kind, "block")
 
 
 def _names(blocks: BlockedDesign) -> str:

@@ -128,7 +128,7 @@ def _means(table: AblationTable) -> str:
 
 def _data(table: AblationTable) -> Iterable[str]:
     """Images of the splits, what a constant answer reaches, and what is odd about the data."""
-    if table.data and table.blocks is not None and table.blocks.num_folds is not None:
+    if table.data and table.blocks is not None and table.blocks.is_resampled:
         yield data_of_folds(table.data, table.blocks)
         for note in dict.fromkeys(note for each in table.data for note in each.notes):
             yield f"Data: {note}."
@@ -224,15 +224,13 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     note = f"{DELTA}: mean of the same-seed differences to {to}"
     if table.blocks is not None:
         note = f"{DELTA}: {delta_text(table.blocks, to)}"
-        if table.blocks.num_folds is None or (
-            isinstance(shown, Collection) and has_differences_of_blocks(table, shown)
-        ):
+        if not table.blocks.is_resampled or (isinstance(shown, Collection) and has_differences_of_blocks(table, shown)):
             level = level_percent(table.analysis.alpha)
             note += f"; {DELTA}@BLOCK: mean within that block, in brackets its {level} % t-interval over its seeds"
     if any(delta.low is not None for delta in deltas):
         note += f", in brackets its {interval_name(table)}"
     if any(delta.low is None for delta in deltas) and not any(delta.is_of_unlike for delta in deltas):
-        note += f"; a single {'pair' if table.blocks is None else 'fold'} has no interval"
+        note += f"; a single {'pair' if table.blocks is None else 'block'} has no interval"
     yield Sentence(note + ".")
     has_interval = "delta" in shown or "interval" in shown
     if has_interval and any(delta.low is not None for delta in deltas):
@@ -249,7 +247,7 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
         spread = (
             f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."
             if table.blocks is None
-            else f"SD {DELTA}: standard deviation of the differences of the folds."
+            else f"SD {DELTA}: standard deviation of the differences of the blocks."
         )
         yield Sentence(spread, "spread")
 
@@ -276,7 +274,7 @@ def _coverage(table: AblationTable) -> str:
     if table.is_foreign or table.imported:
         return "Intervals cover the choice of the seeds, and nothing that the training keeps fixed."
     if table.blocks is not None:
-        return "Intervals cover the choice of the images to train and to test on, of which the folds are samples."
+        return "Intervals cover the choice of the images to train and to test on, of which the blocks are samples."
     text = "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images"
     baseline = table.baseline
     shown = baseline.metrics.get(table.metric.name) if baseline is not None else None

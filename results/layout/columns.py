@@ -262,7 +262,7 @@ def _column_of_block(table: AblationTable, name: str, column: str, block: str) -
 
 def _in_blocks(table: AblationTable) -> list[str]:
     """Columns of every block, where blocks are of different kind; of folds only those that are asked for."""
-    if table.blocks is None or table.blocks.num_folds is not None:
+    if table.blocks is None or table.blocks.is_resampled:
         return []
     return [in_block(name, block) for block in table.blocks.names for name in (table.metric.name, "delta")]
 
@@ -290,7 +290,7 @@ def _interval_mark(table: AblationTable, other: str = "") -> str:
     has_interval = any(delta is not None and delta.low is not None for delta in deltas)
     if not has_interval:
         return ""
-    over = "seeds" if table.blocks is None else "folds"
+    over = "seeds" if table.blocks is None else table.blocks.kind
     return f" [{level_percent(table.analysis.alpha)}% CI over {over}, {table.analysis.interval}]"
 
 

@@ -39,7 +39,7 @@ def majority_notes(table: AblationTable, shown: Sequence[str]) -> Iterable[str]:
     Args:
         shown: names of the columns of the table.
     """
-    if table.blocks is not None and table.blocks.num_folds is not None:
+    if table.blocks is not None and table.blocks.is_resampled:
         yield from _over_folds(table, shown)
         return
     for each in table.data:
@@ -69,7 +69,7 @@ def _over_folds(table: AblationTable, shown: Sequence[str]) -> Iterable[str]:
             texts.append(f"{name} {' to '.join(ends)} %")
     if texts:
         yield (
-            "Majority class: always predicting the most frequent class of the training split of each fold gives "
+            "Majority class: always predicting the most frequent class of the training split of each block gives "
             f"{', '.join(texts)}."
         )
 

@@ -1,8 +1,9 @@
 """Differences over the blocks of a design: folds, whose training splits overlap, and blocks of different kind.
 
-Folds.  The models of k folds are trained on overlapping images, so that their differences d_1 .. d_k are correlated and
-the paired t-test claims too much. Nadeau and Bengio (Inference for the Generalization Error, Machine Learning 52, 2003,
-section 3) take the correlation as n_test / (n_train + n_test), which gives the corrected resampled t-test
+Folds, or random splits of one dataset.  The models of k folds are trained on overlapping images, so that their
+differences d_1 .. d_k are correlated and the paired t-test claims too much. Nadeau and Bengio (Inference for the
+Generalization Error, Machine Learning 52, 2003, section 3) take the correlation as n_test / (n_train + n_test), which
+gives the corrected resampled t-test
 
     t = mean(d) / sqrt((1/k + n_test/n_train) s^2),   s^2 with k - 1, t with k - 1 degrees of freedom
 

@@ -294,15 +294,21 @@ class BlockedDesign(_Stored):
 
     path: str = Field(description="what differs between them: a path of the settings")
     names: list[str] = Field(min_length=2, description="of the blocks, in their order")
-    num_folds: int | None = Field(
-        default=None, description="folds that the dataset is divided into; None: the blocks are not folds of a dataset"
+    kind: Literal["folds", "splits", "datasets", "settings"] = Field(
+        description="`folds` or random `splits` of one dataset; `datasets` of different names; any other `settings`"
     )
-    train_images: list[int] = Field(default_factory=list, description="of each fold that can be read; empty: no folds")
+    num_folds: int | None = Field(default=None, description="folds that the dataset is divided into; None: no folds")
+    train_images: list[int] = Field(default_factory=list, description="of each fold or split")
     test_images: list[int] = Field(default_factory=list, description="the same")
 
     @property
+    def is_resampled(self) -> bool:
+        """Whether the blocks draw their splits from the images of one dataset."""
+        return self.kind in ("folds", "splits")
+
+    @property
     def test_per_train(self) -> float:
-        """Images to test per image to train, over all folds."""
+        """Images to test per image to train, over all blocks."""
         return sum(self.test_images) / max(1, sum(self.train_images))
 
 

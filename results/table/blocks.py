@@ -75,11 +75,11 @@ def _over_blocks(found: Sequence[Summary | None], blocks: BlockedDesign) -> Summ
     """Mean over the blocks; its `num` counts trials. Of blocks of different kind only where all have a value: a mean
     over other blocks would be that of other things."""
     present = [each for each in found if each is not None]
-    if not present or (blocks.num_folds is None and len(present) < len(blocks.names)):
+    if not present or (not blocks.is_resampled and len(present) < len(blocks.names)):
         return None
     mean = summarise(each.mean for each in present)
     assert mean is not None, "a mean of nothing"
-    std = None if blocks.num_folds is None else mean.std
+    std = mean.std if blocks.is_resampled else None
     return Summary(mean.mean, std, sum(each.num for each in present))
 
 
@@ -87,7 +87,7 @@ def _delta(found: Sequence[PairedDelta | None], blocks: BlockedDesign, plan: Run
     present = [each for each in found if each is not None]
     differences = [each.mean for each in present]
     scale = max((each.scale for each in present), default=0.0)
-    if blocks.num_folds is not None:
+    if blocks.is_resampled:
         return delta_over_folds(
             differences, test_per_train=blocks.test_per_train, scale=scale, alpha=plan.analysis.alpha
         )

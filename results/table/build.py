@@ -91,7 +91,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         dataset=plan.dataset,
         epochs=plan.epochs,
         steps=plan.steps,
-        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_search=plan.design == "search"),
+        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_tested=_is_tested(plan)),
         dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in counted),
@@ -164,6 +164,10 @@ def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
     if epochs and steps != plan.steps and "train.steps" not in varied:
         return False
     return not plan.dataset or not dataset or dataset == plan.dataset or any(p.startswith("task") for p in varied)
+
+
+def _is_tested(plan: RunPlan) -> bool:
+    return plan.design != "search" and (plan.blocks is None or plan.blocks.kind != "settings")
 
 
 def _selected(record: TrialRecord, selection: str) -> TrialRecord:

@@ -12,8 +12,8 @@ from search_space import Sweep, TaskSpec, Variant
 from search_space.schema.metrics import METRICS, own_metric
 from search_space.schema.task import ForeignSpec
 from search_space.settings.naming import describe_parameter
-from search_space.settings.paths import value_at
-from search_space.variants.blocks import are_folds
+from search_space.settings.paths import MISSING, value_at
+from search_space.variants.blocks import are_resampled
 
 __all__ = [
     "blocked_design",
@@ -48,7 +48,7 @@ def planned_variant(
 def blocked_design(
     sweep: Sweep, baselines: Sequence[Variant], describe: Callable[[TaskSpec], DataInfo]
 ) -> BlockedDesign | None:
-    """The blocks of the design, with the sizes of the folds' splits; None without blocks.
+    """The blocks of the design, with the sizes of the splits, where they are of one dataset; None without blocks.
 
     Args:
         baselines: the baseline in every block.
@@ -57,13 +57,16 @@ def blocked_design(
         return None
     (path,) = sweep.blocks
     names = [each.block for each in baselines]
-    if not are_folds(sweep):
-        return BlockedDesign(path=path, names=names)
+    if not are_resampled(sweep):
+        datasets = [value_at(each.setting, "task.dataset.name") for each in baselines]
+        are_datasets = MISSING not in datasets and len(set(datasets)) == len(datasets)
+        return BlockedDesign(path=path, names=names, kind="datasets" if are_datasets else "settings")
     infos = [describe(each.setting.task) for each in baselines]
     return BlockedDesign(
         path=path,
         names=names,
-        num_folds=value_at(baselines[0].setting, "task.dataset.folds"),
+        kind="folds" if path.endswith(".fold") else "splits",
+        num_folds=value_at(baselines[0].setting, "task.dataset.folds") if path.endswith(".fold") else None,
         train_images=[info.num_train for info in infos],
         test_images=[info.num_test for info in infos],
     )

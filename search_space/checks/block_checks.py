@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from search_space.checks.space_checks import value_issues
 from search_space.schema.identity import variant_id
 from search_space.schema.sweep import Sweep
+from search_space.schema.tracking import OptunaSpec
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import touched_paths
 from search_space.settings.paths import is_path, lay, overlap, path_hint, split
-from search_space.variants.blocks import FOLD_PATH, are_folds, blocks_of
+from search_space.variants.blocks import are_resampled, blocks_of
 
 __all__ = ["block_issues"]
 
@@ -38,7 +39,7 @@ def block_issues(sweep: Sweep) -> Iterator[Issue]:
             yield issue
     if is_sound and len(sweep.blocks) == 1:
         yield from _names(sweep)
-        yield from _folds(sweep)
+        yield from _resampled(sweep)
     yield from _refused(sweep)
 
 
@@ -111,18 +112,19 @@ def _names(sweep: Sweep) -> Iterator[Issue]:
             yield Issue(place, f"{block.name!r} cannot be part of a column's name", hint)
 
 
-def _folds(sweep: Sweep) -> Iterator[Issue]:
-    """Folds are those of one dataset, drawn once: else their training splits do not overlap as the test assumes."""
-    if not are_folds(sweep):
+def _resampled(sweep: Sweep) -> Iterator[Issue]:
+    """Folds and random splits are those of one dataset: else training splits do not overlap as the test assumes."""
+    if not are_resampled(sweep):
         return
+    (path,) = sweep.blocks
     for other in sorted(touched_paths(sweep)):
         if overlap(other, _OF_ONE_DATASET):
-            message = f"the blocks are folds of one dataset, and {other!r} varies it"
-            yield Issue(("blocks", FOLD_PATH), message, "vary nothing of the dataset beside its folds", at_key=True)
-    for index, block in enumerate(sweep.blocks[FOLD_PATH]):
+            message = f"the blocks are splits of one dataset, and {other!r} varies it"
+            yield Issue(("blocks", path), message, "vary nothing of the dataset beside its splits", at_key=True)
+    for index, block in enumerate(sweep.blocks[path]):
         for other in block.also:
-            message = "folds differ in their images alone: the test takes their training splits for parts of one whole"
-            yield Issue(("blocks", FOLD_PATH, index, "also", other), message, "remove `also`", at_key=True)
+            message = "they differ in their images alone: the test takes their training splits for parts of one whole"
+            yield Issue(("blocks", path, index, "also", other), message, "remove `also`", at_key=True)
 
 
 def _refused(sweep: Sweep) -> Iterator[Issue]:
@@ -140,6 +142,10 @@ def _refused(sweep: Sweep) -> Iterator[Issue]:
         if section is not None:
             message = f"`{name}` does not go together with `blocks`: {reason}"
             yield Issue((name,), message, f"remove `{name}` or `blocks`", at_key=True)
+    for index, tracker in enumerate(sweep.track):
+        if isinstance(tracker, OptunaSpec):
+            message = "the tracker 'optuna' does not go together with `blocks`: a study compares all of its trials"
+            yield Issue(("track", index), message, "choose another tracker")
     if sweep.design.name == "fractional":
         message = "the design 'fractional' has no blocks here: its effects are estimated from independent trials"
         yield Issue(("blocks",), message, "choose another design, or one block for each run", at_key=True)
@@ -148,13 +154,13 @@ def _refused(sweep: Sweep) -> Iterator[Issue]:
         yield Issue(("keep_predictions",), message, "remove `keep_predictions` or `blocks`", at_key=True)
     if analysis.correction == "dunnett":
         reason = (
-            "folds share training images, and Dunnett's test needs independent pairs"
-            if are_folds(sweep)
+            "splits share training images, and Dunnett's test needs independent pairs"
+            if are_resampled(sweep)
             else "its test pools the variances of all blocks, and blocks of different kind do not share one"
         )
         message = f"the correction 'dunnett' does not go together with `blocks`: {reason}"
         yield Issue(("analysis", "correction"), message, "choose holm, bh or none")
-    if not are_folds(sweep):
+    if not are_resampled(sweep):
         if analysis.margin is not None:
             message = (
                 "a margin needs an interval of the mean over the blocks, which blocks of different kind do not have"

@@ -17,9 +17,10 @@ from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import PathValue
 from search_space.settings.naming import Names, format_value
 
-__all__ = ["FOLD_PATH", "BlockOfDesign", "are_folds", "blocks_of", "name_in_block"]
+__all__ = ["RESAMPLED", "BlockOfDesign", "are_resampled", "blocks_of", "name_in_block"]
 
-FOLD_PATH = "task.dataset.fold"
+RESAMPLED = ("task.dataset.fold", "task.dataset.split_seed")
+"""Paths whose values draw the splits of one dataset anew: its folds, and random splits."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ def blocks_of(sweep: Sweep) -> tuple[BlockOfDesign, ...]:
     return tuple(found)
 
 
-def are_folds(sweep: Sweep) -> bool:
-    """Whether the blocks are folds of one dataset, whose training splits overlap."""
-    return FOLD_PATH in sweep.blocks
+def are_resampled(sweep: Sweep) -> bool:
+    """Whether the blocks are folds or random splits of one dataset, whose training splits overlap."""
+    return any(path in sweep.blocks for path in RESAMPLED)
 
 
 def name_in_block(name: str, block: str) -> str:

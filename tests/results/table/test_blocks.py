@@ -49,7 +49,7 @@ def blocked(plan, planned):
 
 @pytest.fixture
 def three_folds(blocked):
-    blocks = {"path": "task.dataset.fold", "names": FOLDS, "num_folds": 3}
+    blocks = {"path": "task.dataset.fold", "names": FOLDS, "kind": "folds", "num_folds": 3}
     return blocked(["baseline", "deep"], blocks | {"train_images": [20] * 3, "test_images": [10] * 3})
 
 
@@ -124,14 +124,14 @@ def test_pairs_are_never_of_two_blocks(three_folds, trials):
 
 
 def test_some_of_the_folds_are_said_to_be_some(blocked, trials):
-    blocks = {"path": "task.dataset.fold", "names": FOLDS, "num_folds": 5}
+    blocks = {"path": "task.dataset.fold", "names": FOLDS, "kind": "folds", "num_folds": 5}
     plan = blocked(["baseline", "deep"], blocks | {"train_images": [40] * 3, "test_images": [10] * 3})
     notes = table_layout(ablation_table(plan, trials())).footnotes
     assert any(note.startswith("3 of the 5 folds are blocks") for note in notes)
 
 
 def test_datasets_have_a_difference_each_and_no_verdict(blocked, trials):
-    blocks = {"path": "task.dataset", "names": FOLDS}
+    blocks = {"path": "task.dataset", "names": FOLDS, "kind": "datasets"}
     table = ablation_table(blocked(["baseline", "deep"], blocks), trials())
     deep = table.rows[1]
     assert (deep.p, deep.verdict, deep.metrics["top1"].std) == (None, None, None)
@@ -152,15 +152,20 @@ def test_datasets_have_a_difference_each_and_no_verdict(blocked, trials):
 
 
 def test_a_mean_over_datasets_needs_all_of_them(blocked, trials):
-    blocks = {"path": "task.dataset", "names": FOLDS}
+    blocks = {"path": "task.dataset", "names": FOLDS, "kind": "datasets"}
     lacking = {("deep", "fold=2", seed) for seed in (0, 1)}
     table = ablation_table(blocked(["baseline", "deep"], blocks), trials(without=lacking))
     assert "top1" not in table.rows[1].metrics
     assert (table.rows[1].delta, table.rows[1].verdict) == (None, "incomplete")
 
 
-def test_six_datasets_are_tested_by_signed_ranks(blocked, record):
-    """Six gains of one sign: the exact p-value is 2 / 2^6 = 0.03125."""
+@pytest.fixture
+def six_gains(blocked, record):
+    """Six blocks with gains of 1 to 6, all of one sign."""
+    return lambda kind: _six_gains(blocked, record, kind)
+
+
+def _six_gains(blocked, record, kind):
     names = [f"set{number}" for number in range(6)]
     records = [
         record(f"{name} [{block}]", seed, 50.0 + seed + (1 + at) * (name == "deep")).model_copy(
@@ -170,12 +175,25 @@ def test_six_datasets_are_tested_by_signed_ranks(blocked, record):
         for at, block in enumerate(names)
         for seed in (0, 1)
     ]
-    table = ablation_table(blocked(["baseline", "deep"], {"path": "task.dataset", "names": names}), records)
+    return ablation_table(blocked(["baseline", "deep"], {"path": "p", "names": names, "kind": kind}), records)
+
+
+def test_six_datasets_are_tested_by_signed_ranks(six_gains):
+    """Six gains of one sign: the exact p-value is 2 / 2^6 = 0.03125."""
+    table = six_gains("datasets")
     assert (table.rows[1].p, table.rows[1].verdict) == (0.03125, "better")
     text = " ".join(table_layout(table).notes())
     assert "two-sided exact Wilcoxon signed-rank test over the 6 blocks, corrected after Holm for 1 arm" in text
     delta = next(column for column in table_layout(table).columns if column.name == "delta").cells[1]
     assert str(delta) == "+3.50*"
+
+
+def test_blocks_that_are_no_datasets_have_no_verdict_over_all(six_gains):
+    """Six learning rates on one dataset share their test images: no independent evidence."""
+    table = six_gains("settings")
+    assert (table.rows[1].p, table.rows[1].verdict) == (None, None)
+    notes = table_layout(table).footnotes
+    assert any(note.startswith("No verdict over all blocks: they are no datasets") for note in notes)
 
 
 def test_columns_of_a_block_can_be_chosen(three_folds, trials):

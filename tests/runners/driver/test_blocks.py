@@ -126,7 +126,25 @@ def test_the_plan_counts_blocks_and_forecasts_no_detectable_difference(write_swe
     assert plan.as_run_plan().blocks == BlockedDesign(
         path="task.dataset.fold",
         names=["fold=0", "fold=1", "fold=2"],
+        kind="folds",
         num_folds=3,
         train_images=[8, 8, 8],
         test_images=[4, 4, 4],
     )
+
+
+@pytest.mark.parametrize(
+    ("blocks", "kind", "sizes"),
+    [
+        ("{task.dataset.split_seed: [0, 1, 2]}", "splits", ([9, 9, 9], [3, 3, 3])),
+        ("{task.dataset: [builtin/digits, builtin/shapes]}", "datasets", ([], [])),
+        ("{task.dataset: [builtin/shapes, {name: builtin/shapes, noise: 0.2}]}", "settings", ([], [])),
+        ("{train.lr: [0.01, 0.02]}", "settings", ([], [])),
+    ],
+)
+def test_the_kind_of_the_blocks_decides_their_test(write_sweep, leaves, blocks, kind, sizes):
+    """A quarter of 12 images is 3 to test; datasets of one name are parts or forms of one dataset."""
+    text = HEAD.replace("folds: 3", "test_fraction: 0.25") + f"    blocks: {blocks}\n"
+    found = make_plan(load_sweep(write_sweep(text))).as_run_plan().blocks
+    assert found is not None
+    assert (found.kind, found.num_folds, (found.train_images, found.test_images)) == (kind, None, sizes)

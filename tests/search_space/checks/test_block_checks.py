@@ -79,7 +79,7 @@ def test_a_sweep_without_blocks_has_neither_block_nor_treatment():
             "blocks: {task.dataset.fold: [0, {value: 1, also: {train.epochs: 3}}]}",
             (
                 "s.yaml:7:51",
-                "folds differ in their images alone: the test takes their training splits for parts of one whole",
+                "they differ in their images alone: the test takes their training splits for parts of one whole",
             ),
         ),
         (
@@ -121,7 +121,7 @@ def test_blocks_that_are_none_are_refused_with_their_place(text, expected):
         ),
         (
             "analysis: {correction: dunnett}",
-            "the correction 'dunnett' does not go together with `blocks`: folds share training images, and Dunnett's "
+            "the correction 'dunnett' does not go together with `blocks`: splits share training images, and Dunnett's "
             "test needs independent pairs",
         ),
     ],
