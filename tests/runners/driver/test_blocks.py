@@ -138,7 +138,11 @@ def test_the_plan_counts_blocks_and_forecasts_no_detectable_difference(write_swe
     [
         ("{task.dataset.split_seed: [0, 1, 2]}", "splits", ([9, 9, 9], [3, 3, 3])),
         ("{task.dataset: [builtin/digits, builtin/shapes]}", "datasets", ([], [])),
-        ("{task.dataset: [builtin/shapes, {name: builtin/shapes, noise: 0.2}]}", "settings", ([], [])),
+        (
+            "{task.dataset: [builtin/shapes, {value: {name: builtin/shapes, noise: 0.2}, name: noisy}]}",
+            "settings",
+            ([], []),
+        ),
         ("{train.lr: [0.01, 0.02]}", "settings", ([], [])),
     ],
 )
