@@ -159,11 +159,7 @@ class TrialRecord(_Stored):
         description="with `keep_predictions`, which test images were right in the evaluation that gave `top1`: number "
         "of images, colon, base64 of one bit per image in the order of the dataset, packed as by numpy.packbits",
     )
-    block: str = Field(
-        default="",
-        exclude_if=lambda text: not text,
-        description="name of the block of the design that it was trained in; empty: the sweep has none",
-    )
+    block: str = Field(default="", exclude_if=lambda text: not text, description="of the design; empty: it has none")
     notes: list[_ForeignText] = Field(
         default_factory=list,
         exclude_if=lambda notes: not notes,
@@ -203,16 +199,10 @@ class PlannedVariant(_Stored):
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
     )
-    block: str = Field(
-        default="",
-        # Not written where it is empty: plans without blocks are as they always were.
-        exclude_if=lambda text: not text,
-        description="name of the block of the design; `name` ends with it",
-    )
+    # Not written where they are empty: plans without blocks are as they always were.
+    block: str = Field(default="", exclude_if=lambda text: not text, description="of the design; `name` ends with it")
     treatment: str = Field(
-        default="",
-        exclude_if=lambda text: not text,
-        description="id of the variant in the first block: variants of one treatment are one row of the table",
+        default="", exclude_if=lambda text: not text, description="id in the first block: of one row"
     )
 
 
@@ -368,11 +358,7 @@ class RunPlan(_Stored):
         default_factory=list, description="origins whose records do not count: of data, code or software that changed"
     )
     retuned: Retuned | None = None
-    blocks: BlockedDesign | None = Field(
-        default=None,
-        exclude_if=lambda blocks: blocks is None,
-        description="None: every variant is trained once with each seed",
-    )
+    blocks: BlockedDesign | None = Field(default=None, exclude_if=lambda blocks: blocks is None)
     table: TableFormat = Field(
         default=TableFormat(),
         # Not written where it is empty: plans of sweeps without the section are as they always were.

@@ -20,7 +20,7 @@ from search_space.settings.naming import Names, format_value
 __all__ = ["RESAMPLED", "BlockOfDesign", "are_resampled", "blocks_of", "name_in_block"]
 
 RESAMPLED = ("task.dataset.fold", "task.dataset.split_seed")
-"""Paths whose values draw the splits of one dataset anew: its folds, and random splits."""
+"""Paths whose values draw the splits of one dataset again: its folds, and random splits."""
 
 
 @dataclass(frozen=True)
