@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from results.stats.blocks import MIN_BLOCKS_WILCOXON
 from results.stats.hypothesis_tests import MIN_SEEDS_TEST
 from results.stats.numbers import level_percent
+from results.stats.verdicts import TESTED
 from results.store.records import BlockedDesign, DataSummary
 from results.table.table import AblationTable
 from search_space.parsing.errors import first_of
@@ -100,6 +101,11 @@ def block_notes(table: AblationTable) -> Iterable[str]:
             f"No verdict over all blocks: Wilcoxon's signed-rank test of {num} blocks cannot give a p-value below "
             f"{2 / 2**num:.3g}, so it is used from {MIN_BLOCKS_WILCOXON} blocks on. {of_each}"
         )
+    elif blocks.kind == "datasets":
+        alike = [row.name for row in table.rows if row.verdict in TESTED and row.p is None]
+        if alike:
+            names = ", ".join(alike)
+            yield f"Fewer than {MIN_BLOCKS_WILCOXON} blocks with a difference, so that no test applies: {names}."
     if blocks.num_folds is not None and num < blocks.num_folds:
         yield (
             f"{num} of the {blocks.num_folds} folds are blocks: means are of the images of these folds, and the test "

@@ -96,7 +96,9 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in counted),
         num_superseded=len(records) - len(counted),
-        without_metric=sum(row.num_completed - _num(row.metrics.get(metric.name)) for row in rows),
+        without_metric=sum(
+            cell.num_completed - _num(cell.metrics.get(metric.name)) for row in rows for cell in row.cells.values()
+        ),
         unmatched=tuple(
             row for row in plan.published if not any(belongs_to(row, variant.changes, base_spec) for variant in shown)
         ),

@@ -156,7 +156,7 @@ def test_a_mean_over_datasets_needs_all_of_them(blocked, trials):
     lacking = {("deep", "fold=2", seed) for seed in (0, 1)}
     table = ablation_table(blocked(["baseline", "deep"], blocks), trials(without=lacking))
     assert "top1" not in table.rows[1].metrics
-    assert (table.rows[1].delta, table.rows[1].verdict) == (None, "incomplete")
+    assert (table.rows[1].delta, table.rows[1].verdict, table.without_metric) == (None, "incomplete", 0)
 
 
 @pytest.fixture
