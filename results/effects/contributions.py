@@ -47,6 +47,8 @@ def contributions(leave_one_out: AblationTable, add_one_in: AblationTable) -> tu
     if leave_one_out.metric != add_one_in.metric:
         message = f"different metrics: {leave_one_out.metric.name} and {add_one_in.metric.name}"
         raise SpecError(Problem(message, hint="compare two runs of one metric"))
+    if leave_one_out.blocks is not None or add_one_in.blocks is not None:
+        raise SpecError(Problem("contributions are not compared for designs with blocks", where=leave_one_out.sweep))
     metric = leave_one_out.metric.name
     alone = _gains(add_one_in, metric, added=True)
     in_full = _gains(leave_one_out, metric, added=False)

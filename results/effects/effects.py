@@ -102,6 +102,9 @@ def effects(table: AblationTable) -> Effects:
     Raises:
         SpecError: no factor has two levels, fewer trials than the analysis needs, or values without any noise.
     """
+    if table.blocks is not None:
+        message = "effects are not estimated for a design with blocks: its trials are no independent replicates"
+        raise SpecError(Problem(message, where=table.sweep, hint="the table has the differences within the blocks"))
     planned = design_of(table)
     whole = _entering(table)
     if not whole:

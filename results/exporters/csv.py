@@ -8,8 +8,13 @@
     <metric>_delta_test_error (with kept predictions only), published_<metric> ..., published_source,
     params_m, gmacs, train_seconds, params_m_change, gmacs_change, train_seconds_change, study, selection,
     front (with several objectives only), imported (with imported runs only: the kind of their source),
-    <other metric>_mean, <other metric>_std ...
+    <other metric>_mean, <other metric>_std ...; with blocks only blocks (JSON: path -> names), test,
+    <metric>_mean@<block>, <metric>_std@<block>, <metric>_delta@<block>, <metric>_delta_low@<block>,
+    <metric>_delta_high@<block>, <metric>_delta_pairs@<block> ...
 
+With blocks the other columns are over all of them: `seeds_` count trials, `delta_pairs` blocks, and neither sign flips
+nor a bootstrap apply. `test` names the test: the corrected resampled t over folds or random splits of one dataset, of
+which `_delta_low` and `_delta_high` are the interval, or Wilcoxon's over datasets.
 `exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
 `AblationTable.csv_columns` restricts it to what belongs to some columns of the other formats: `top1` is
 `top1_mean` and `top1_std`; `delta:macro_f1` adds `macro_f1_delta`, its bounds and `macro_f1_delta_pairs`. Their digits,
@@ -39,10 +44,11 @@ from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
+from results.store.records import BlockedDesign
 from results.table.comparison import COSTS
 from results.table.table import AblationTable, Row
 from search_space.settings.paths import is_path
-from search_space.settings.table_columns import of_metric
+from search_space.settings.table_columns import at_block, in_block, of_metric
 
 __all__ = ["columns", "values", "write"]
 
@@ -94,6 +100,9 @@ def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> 
 def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Iterable[str]:
     metric = table.metric.name
     seeds = ("planned", "completed", "pruned", "failed", "infeasible", "missing")
+    if table.blocks is not None and (within := at_block(chosen)) is not None and within[1] in table.blocks.names:
+        ends = ("_mean", "_std") if within[0] == metric else ("_delta", "_delta_low", "_delta_high", "_delta_pairs")
+        return tuple(in_block(metric + end, within[1]) for end in ends)
     column, metric = of_metric(chosen) or (chosen, metric)
     bounds = (f"{metric}_delta_low", f"{metric}_delta_high", "alpha", "interval")
     match column:
@@ -169,6 +178,36 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **({"front": lambda row: row.front} if table.objectives else {}),
         **({"imported": functools.partial(source_of_row, table)} if table.imported else {}),
         **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
+        **({} if table.blocks is None else _of_design(table.blocks)),
+        **{
+            name: cell
+            for block in (table.blocks.names if table.blocks else ())
+            for name, cell in _of_block(metric, block).items()
+        },
+    }
+
+
+def _of_design(blocks: BlockedDesign) -> dict[str, Callable[[Row], Any]]:
+    test = "corrected_resampled_t" if blocks.is_resampled else "wilcoxon"
+    return {
+        "blocks": lambda row: {blocks.path: blocks.names},
+        "test": lambda row: None if row.p is None else test,
+    }
+
+
+def _of_block(metric: str, block: str) -> dict[str, Callable[[Row], Any]]:
+    """Columns of one block: the metric, and its difference to the baseline in the block."""
+
+    def of_mean(field: str) -> Callable[[Row], Any]:
+        return lambda row: getattr(row.blocks[block].metrics.get(metric), field, None) if block in row.blocks else None
+
+    def of_delta(field: str) -> Callable[[Row], Any]:
+        return lambda row: getattr(row.blocks[block].delta, field, None) if block in row.blocks else None
+
+    deltas = {"": "mean", "_low": "low", "_high": "high", "_pairs": "num_pairs"}
+    return {
+        **{in_block(f"{metric}_{field}", block): of_mean(field) for field in ("mean", "std")},
+        **{in_block(f"{metric}_delta{suffix}", block): of_delta(field) for suffix, field in deltas.items()},
     }
 
 
@@ -189,6 +228,8 @@ def _component(name: str) -> Callable[[Row], Any]:
 
 def _tested_differences(row: Row) -> tuple[float, ...]:
     """The values of arms that may be compared; empty for the others."""
+    if row.num_blocks:
+        return ()  # folds are no independent pairs, and blocks of different kind have no common scale
     return row.delta.differences if row.delta is not None and row.verdict in TESTED else ()
 
 

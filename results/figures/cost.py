@@ -32,10 +32,11 @@ def draw(evidence: Evidence) -> Figure | None:
     frame = pd.DataFrame([line for cost in _COSTS for line in _lines(table, rows, cost)])
     if frame.empty:
         return None
+    over = "seeds" if table.blocks is None else "the blocks of the design"
     return Figure(
         name="cost",
         title="Accuracy against cost",
-        caption="Mean and standard deviation over seeds against cost. The line is the Pareto front of the means: no "
+        caption=f"Mean and standard deviation over {over} against cost. The line is the Pareto front of the means: no "
         "other complete row is at least as good at the same or a lower cost. The order of neighbours within the noise "
         "is not certain.",
         frame=frame,

@@ -13,6 +13,7 @@ from results.figures.style import BLACK, LIGHT, PALETTE, PANEL, styled, value_ti
 from results.stats.paired import summarise
 from results.store.records import TrialRecord
 from results.table.table import AblationTable, Row
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["draw"]
 
@@ -22,8 +23,16 @@ _MOST_OTHERS = 40
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw the figure; None where no trial has two epochs."""
+    """Draw the figure; None where no trial has two epochs.
+
+    Raises:
+        SpecError: the blocks of the design are of different kind, so that there is no mean curve over them.
+    """
     table = evidence.table
+    if table.blocks is not None and not table.blocks.is_resampled:
+        message = "there is no mean of the curves of blocks of different kind"
+        raise SpecError(Problem(message, where=table.sweep, hint="curves.csv has those of every trial"))
+    over = "seeds" if table.blocks is None else "seeds of all blocks"
     quantities = _quantities(table)
     names = labels(table.rows)
     frame = pd.DataFrame([line for row in table.rows for line in _lines(row, quantities, names)])
@@ -38,7 +47,7 @@ def draw(evidence: Evidence) -> Figure | None:
     return Figure(
         name="curves",
         title="Learning curves",
-        caption="After every epoch: mean over the completed seeds, and a band of one standard deviation (n - 1) to "
+        caption=f"After every epoch: mean over the completed {over}, and a band of one standard deviation (n - 1) to "
         "either side. A variant without a completed seed is drawn up to the last epoch that all its seeds have.",
         frame=frame,
         chart=styled(_chart(_thinned(frame, shown), shown, quantities)),

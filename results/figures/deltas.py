@@ -51,11 +51,15 @@ def draw(evidence: Evidence) -> Figure | None:
         ]
     )
     shown, notes = listed(frame, "delta")
+    what = f"Mean of the same-seed differences and its {interval_name(table)}, for this fixed test set"
+    if table.blocks is not None:
+        what = f"Mean over the blocks of the same-seed differences within each, and its {interval_name(table)}"
+        if not table.blocks.is_resampled:
+            what = "Mean over the blocks of the same-seed differences within each, without an interval"
     return Figure(
         name="deltas",
         title="Differences to the baseline",
-        caption=f"Mean of the same-seed differences and its {interval_name(table)}, for this fixed test set; colour "
-        f"and shape give the verdict of the corrected test.{_disagreement(table)}",
+        caption=f"{what}; colour and shape give the verdict of the corrected test.{_disagreement(table)}",
         frame=frame,
         chart=styled(_chart(shown, evidence)),
         notes=notes,
@@ -63,7 +67,8 @@ def draw(evidence: Evidence) -> Figure | None:
 
 
 def _disagreement(table: AblationTable) -> str:
-    if table.analysis.interval == "simultaneous":
+    has_intervals = any(row.delta is not None and row.delta.low is not None for row in table.rows)
+    if table.analysis.interval == "simultaneous" or (table.blocks is not None and not has_intervals):
         return ""
     return " An interval is for its row alone, a verdict for all rows together, so the two may disagree."
 

@@ -24,10 +24,11 @@ def draw(evidence: Evidence) -> Figure | None:
         return None
     names = labels(table.rows)
     metric = table.metric.name
-    base = _values(baseline, metric)
+    bases = {block: _values(cell, metric) for block, cell in baseline.cells.items()}
     found = [
         {
             "variant": names[row.study, row.variant_id],
+            **({"block": block} if table.blocks is not None else {}),
             "seed": seed,
             "baseline": base[seed],
             "value": value,
@@ -35,17 +36,21 @@ def draw(evidence: Evidence) -> Figure | None:
         }
         for row in table.rows
         if not row.is_baseline
-        for seed, value in _values(row, metric).items()
+        for block, cell in row.cells.items()
+        for base in [bases.get(block, {})]
+        for seed, value in _values(cell, metric).items()
         if seed in base
     ]
     frame = pd.DataFrame(found)
     if frame.empty or frame["variant"].duplicated().sum() == 0:
         return None
     shown, notes = listed(frame, "difference")
+    within = "" if table.blocks is None else " and block"
     return Figure(
         name="seeds",
         title="Differences seed by seed",
-        caption="One mark per seed: the variant's value minus the baseline's at the same seed; the bar is their mean. "
+        caption=f"One mark per seed{within}: the variant's value minus the baseline's at the same seed; the bar is "
+        "their mean. "
         "A seed that is on the same side in every row was a lucky or unlucky one for the baseline.",
         frame=frame,
         chart=styled(_chart(shown, evidence)),

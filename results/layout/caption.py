@@ -12,6 +12,14 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from results.layout.blocks import (
+    data_of_folds,
+    delta_text,
+    has_differences_of_blocks,
+    interval_text,
+    mean_text,
+    test_text,
+)
 from results.layout.compute import compute_sentences
 from results.layout.trained_by import selection_text, trained_by
 from results.stats.numbers import level_percent
@@ -50,6 +58,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
     is_shown = _EVERYTHING if shown is None else shown
     ranks = table.metric.name in is_shown and any(row.verdict in ("better", "worse") for row in table.rows)
     compares = ranks or any(name in is_shown for name in _COMPARING) or any(map(of_metric, shown or ()))
+    compares = compares or has_differences_of_blocks(table, shown)
     return (
         Sentence(_means(table)),
         *map(Sentence, _data(table)),
@@ -98,7 +107,9 @@ def _means(table: AblationTable) -> str:
     metric = table.metric
     better = "higher" if metric.direction == "maximize" else "lower"
     unit = f"{metric.unit}, " if metric.unit else ""
-    if not table.seeds:
+    if table.blocks is not None:
+        over = mean_text(table.blocks, seeds)
+    elif not table.seeds:
         over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds of each run"
     elif len(table.seeds) == 1:
         over = f"of a single seed ({seeds}), so there is no standard deviation"
@@ -117,6 +128,11 @@ def _means(table: AblationTable) -> str:
 
 def _data(table: AblationTable) -> Iterable[str]:
     """Images of the splits, what a constant answer reaches, and what is odd about the data."""
+    if table.data and table.blocks is not None and table.blocks.is_resampled:
+        yield data_of_folds(table.data, table.blocks)
+        for note in dict.fromkeys(note for each in table.data for note in each.notes):
+            yield f"Data: {note}."
+        return
     for each in table.data:
         name = f" of {each.dataset}" if len(table.data) > 1 else ""
         splits = (("training", each.train_images), ("validation", each.val_images), ("test", each.test_images))
@@ -206,23 +222,32 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if table.studies and len(baselines) == 1:
         to = f"{table.baseline.name!r} of the same run"
     note = f"{DELTA}: mean of the same-seed differences to {to}"
+    if table.blocks is not None:
+        note = f"{DELTA}: {delta_text(table.blocks, to)}"
+        if not table.blocks.is_resampled or (isinstance(shown, Collection) and has_differences_of_blocks(table, shown)):
+            level = level_percent(table.analysis.alpha)
+            note += f"; {DELTA}@BLOCK: mean within that block, in brackets its {level} % t-interval over its seeds"
     if any(delta.low is not None for delta in deltas):
         note += f", in brackets its {interval_name(table)}"
-    if any(delta.low is None for delta in deltas):
-        note += "; a single pair has no interval"
+    if any(delta.low is None for delta in deltas) and not any(delta.is_of_unlike for delta in deltas):
+        note += f"; a single {'pair' if table.blocks is None else 'block'} has no interval"
     yield Sentence(note + ".")
     has_interval = "delta" in shown or "interval" in shown
     if has_interval and any(delta.low is not None for delta in deltas):
         yield Sentence(_coverage(table))
     yield from map(Sentence, _image_errors(table))
-    if any(row.delta is not None and row.delta.num_pairs < row.num_planned for row in table.rows):
+    if any(row.delta is not None and row.delta.num_pairs < row.num_planned_pairs for row in table.rows):
         yield Sentence(
-            "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be the "
-            "difference of the two means."
+            "(n blocks): the others have no seed that both rows completed, so that the difference is of these alone."
+            if table.blocks is not None
+            else "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be "
+            "the difference of the two means."
         )
     if "delta_std" in shown and any(delta.std is not None for delta in deltas):
         spread = (
             f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."
+            if table.blocks is None
+            else f"SD {DELTA}: standard deviation of the differences of the blocks."
         )
         yield Sentence(spread, "spread")
 
@@ -231,6 +256,11 @@ def interval_name(table: AblationTable) -> str:
     """What the intervals of the differences are, as text."""
     analysis = table.analysis
     level = f"{level_percent(analysis.alpha)} %"
+    if table.blocks is not None:
+        by = "unadjusted: not corrected for multiple comparisons"
+        if analysis.interval == "simultaneous":
+            by = f"simultaneous by Bonferroni: of level 1 - {analysis.alpha:g} / {_arms_text(table)}"
+        return f"{level} {interval_text(table.blocks)}; {by})"
     if analysis.interval == "unadjusted":
         return f"{level} t-interval (n - 1 degrees of freedom, unadjusted: not corrected for multiple comparisons)"
     by = f"Bonferroni: of level 1 - {analysis.alpha:g} / {_arms_text(table)}"
@@ -243,6 +273,8 @@ def _coverage(table: AblationTable) -> str:
     """What the intervals cover, and the sampling error of the test set, which they do not."""
     if table.is_foreign or table.imported:
         return "Intervals cover the choice of the seeds, and nothing that the training keeps fixed."
+    if table.blocks is not None:
+        return "Intervals cover the choice of the images to train and to test on, of which the blocks are samples."
     text = "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images"
     baseline = table.baseline
     shown = baseline.metrics.get(table.metric.name) if baseline is not None else None
@@ -292,7 +324,9 @@ def _tests(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if not table.has_tests:
         return
     analysis = table.analysis
-    if analysis.correction == "dunnett":
+    if table.blocks is not None:
+        test = test_text(table.blocks) + f"{_CORRECTIONS[analysis.correction]} for {_arms_text(table)}"
+    elif analysis.correction == "dunnett":
         test = "Dunnett's test of all complete arms with the baseline (two-sided, the seed as a block), "
         test += f"corrected for {_arms_text(table)}"
     else:
@@ -325,7 +359,8 @@ def _equivalence(table: AblationTable, p: str) -> str:
     if analysis.correction == "dunnett":
         level = level_percent(analysis.alpha)
         return f"= equivalent: the simultaneous {level} % interval of Dunnett's test is within {margin}."
-    test = f"= equivalent: two one-sided t-tests (TOST) against {margin}; {p} < {analysis.alpha:g}"
+    kind = "t-tests" if table.blocks is None else "corrected resampled t-tests"
+    test = f"= equivalent: two one-sided {kind} (TOST) against {margin}; {p} < {analysis.alpha:g}"
     if analysis.correction == "none":
         return f"{test}, not corrected for the number of arms."
     return f"{test}, corrected together with the p-values of the differences."

@@ -91,8 +91,11 @@ def difference(row: Row, decimals: int, alpha: float, *, with_interval: bool) ->
         # The stars come last, so that digits stay aligned.
         spread = f" [{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]" if with_interval else ""
         spread += stars
-    if delta.num_pairs < row.num_planned:
-        spread += f" ({delta.num_pairs} pair{'s'[: delta.num_pairs - 1]})"
+    elif stars:
+        spread = stars  # of a test of ranks, which has no interval
+    if delta.num_pairs < row.num_planned_pairs:
+        unit = "block" if row.num_blocks else "pair"
+        spread += f" ({delta.num_pairs} {unit}{'s'[: delta.num_pairs - 1]})"
     spread += _MARKS.get(row.verdict or "", "")
     return Cell(signed(delta.mean, decimals), spread, sort_by=delta.mean)
 

@@ -23,7 +23,7 @@ from results.table.comparison import emphasis
 from results.table.table import AblationTable, Row
 from search_space.schema.metrics import METRICS, OF_A_CLASS, Metric, metric_named
 from search_space.settings.paths import is_path
-from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, component_column, of_metric
+from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, at_block, component_column, in_block, of_metric
 
 __all__ = ["DOWN", "UP", "Column", "decimals_of", "default_columns", "named_column", "of_every_class"]
 
@@ -65,6 +65,7 @@ def default_columns(table: AblationTable) -> tuple[Column, ...]:
         "variant",
         *map(component_column, table.components),
         *("front", "seeds", table.metric.name, "delta", "delta_std", "verdict"),
+        *_in_blocks(table),
         *_further_objectives(table),
         *(name for name in probes if name != table.metric.name),
         *("published", "params_m", "gmacs", "train_seconds"),
@@ -76,6 +77,8 @@ def named_column(table: AblationTable, name: str) -> Column:
     """The column of this name; `table_columns` says which names there are."""
     if name in COLUMNS:
         found = _fixed_column(table, name)
+    elif table.blocks is not None and (within := at_block(name)) is not None and within[1] in table.blocks.names:
+        found = _column_of_block(table, name, *within)
     elif name == table.metric.name:
         found = _metric_column(table, table.metric)
     elif (parts := of_metric(name)) is not None:
@@ -228,6 +231,42 @@ def _difference_of(table: AblationTable, name: str, column: str, other: str) -> 
     return Column(name, title, "right", _cells(table, cell), mark, 1 + _DROP_ORDER.index("probe"))
 
 
+def _column_of_block(table: AblationTable, name: str, column: str, block: str) -> Column:
+    """Column of one block: a metric, or the difference of the table's metric, each over the seeds in it."""
+    priority = 1 + _DROP_ORDER.index("delta")
+
+    def within(row: Row) -> Row | None:
+        return row.blocks.get(block)
+
+    if column == "delta":
+        decimals, alpha = table.format.digits.get("delta", decimals_of(table, table.metric)), table.analysis.alpha
+        found = [within(row) for row in table.rows]
+        shown = tuple(
+            Cell() if each is None else cells.difference(each, decimals, alpha, with_interval=True) for each in found
+        )
+        has_interval = any(each is not None and each.delta is not None and each.delta.low is not None for each in found)
+        mark = f" [{level_percent(alpha)}% CI over seeds, unadjusted]" if has_interval else ""
+        return Column(name, f"{DELTA}@{block}", "right", shown, mark, priority, is_name=True)
+    metric = _metric_named(column)
+
+    def mean(row: Row) -> Cell:
+        inner = within(row)
+        summary = None if inner is None else inner.metrics.get(metric.name)
+        return cells.mean_and_std(summary, decimals_of(table, metric), any_std_shows=bool(table.format.digits))
+
+    unit = f" ({metric.unit})" if metric.unit else ""
+    return Column(
+        name, f"{metric.name}@{block}{unit}", "right", _cells(table, mean), _arrow(metric), priority, is_name=True
+    )
+
+
+def _in_blocks(table: AblationTable) -> list[str]:
+    """Columns of every block, where blocks are of different kind; of folds only those that are asked for."""
+    if table.blocks is None or table.blocks.is_resampled:
+        return []
+    return [in_block(name, block) for block in table.blocks.names for name in (table.metric.name, "delta")]
+
+
 def _arrow(metric: Metric) -> str:
     return {"maximize": f" {UP}", "minimize": f" {DOWN}"}.get(metric.direction or "", "")
 
@@ -251,7 +290,8 @@ def _interval_mark(table: AblationTable, other: str = "") -> str:
     has_interval = any(delta is not None and delta.low is not None for delta in deltas)
     if not has_interval:
         return ""
-    return f" [{level_percent(table.analysis.alpha)}% CI over seeds, {table.analysis.interval}]"
+    over = "seeds" if table.blocks is None else table.blocks.kind
+    return f" [{level_percent(table.analysis.alpha)}% CI over {over}, {table.analysis.interval}]"
 
 
 def _p_mark(name: str, correction: str) -> str:

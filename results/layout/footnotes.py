@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from results.layout.blocks import block_notes
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
 from results.store.records import CONTINUED_NOTE, IMPORTED_NOTE, PublishedRow, TrialRecord
@@ -41,6 +42,7 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *(() if shown is None or "seeds" in shown else _seeds_of_rows(table)),
         *_pruned(table),
         *_unfit(table),
+        *block_notes(table),
         *(() if shown is None or {"delta", "verdict"} & {*shown} else _unequal(table)),
         *_spreadless(table),
         *_identical(table),
@@ -151,16 +153,23 @@ def _spreadless(table: AblationTable) -> Iterable[str]:
         if row.verdict in TESTED and row.p_corrected is None and row.delta and has_no_spread(row.delta)
     ]
     if names:
-        yield f"The same difference at every seed, so that no test applies: {', '.join(names)}."
+        where = "at every seed" if table.blocks is None else "in every block"
+        yield f"The same difference {where}, so that no test applies: {', '.join(names)}."
 
 
 def _identical(table: AblationTable) -> Iterable[str]:
     """Rows that trained as the baseline did, to the last bit: what they vary has no effect."""
     names = []
     for part in table.parts:
-        base = {record.seed: record for record in part.baseline.records} if part.baseline else {}
+        cells = part.baseline.cells if part.baseline else {}
+        base = {(block, record.seed): record for block, cell in cells.items() for record in cell.records}
         for row in part.rows:
-            pairs = [(record, base.get(record.seed)) for record in row.records if record.status == "completed"]
+            pairs = [
+                (record, base.get((block, record.seed)))
+                for block, cell in row.cells.items()
+                for record in cell.records
+                if record.status == "completed"
+            ]
             if not row.is_baseline and pairs and all(other and _same_numbers(one, other) for one, other in pairs):
                 names.append(_name(row, table))
     if names:
@@ -199,12 +208,19 @@ def _noted(table: AblationTable) -> Iterable[str]:
     """What trials say of themselves, by what they say."""
     groups: dict[str, list[str]] = {}
     for row in table.rows:
-        for record in row.records:
+        for name, record in _trials(row, table):
             for note in record.notes if record.status == "completed" else ():
                 if note.startswith((CONTINUED_NOTE, IMPORTED_NOTE)):  # in the caption
                     continue
-                groups.setdefault(_first_line(note), []).append(f"{_name(row, table)} seed {record.seed}")
+                groups.setdefault(_first_line(note), []).append(name)
     yield from _grouped("Noted", groups, str(IN_RUN_DIR.ledger))
+
+
+def _trials(row: Row, table: AblationTable) -> Iterable[tuple[str, TrialRecord]]:
+    """The trials of a row with their names: variant, block and seed."""
+    for block, cell in row.cells.items():
+        for record in cell.records:
+            yield f"{_name(row, table)}{f' [{block}]' if block else ''} seed {record.seed}", record
 
 
 def _failures(table: AblationTable) -> Iterable[str]:
@@ -212,11 +228,11 @@ def _failures(table: AblationTable) -> Iterable[str]:
     for status, head in heads.items():
         groups: dict[str, list[str]] = {}
         for row in table.rows:
-            for record in row.records:
+            for name, record in _trials(row, table):
                 if record.status == status:
                     failure = record.failure
                     reason = f"{failure.type}: {failure.message}" if failure else ""
-                    groups.setdefault(_first_line(reason), []).append(f"{_name(row, table)} seed {record.seed}")
+                    groups.setdefault(_first_line(reason), []).append(name)
         yield from _grouped(head, groups, str(IN_RUN_DIR.trials_csv))
     count = table.without_metric
     if count:

@@ -39,6 +39,9 @@ def majority_notes(table: AblationTable, shown: Sequence[str]) -> Iterable[str]:
     Args:
         shown: names of the columns of the table.
     """
+    if table.blocks is not None and table.blocks.is_resampled:
+        yield from _over_folds(table, shown)
+        return
     for each in table.data:
         if each.majority_class is None:
             continue
@@ -54,6 +57,21 @@ def majority_notes(table: AblationTable, shown: Sequence[str]) -> Iterable[str]:
         level = level_percent(table.analysis.alpha)
         over = "over seeds" if len(table.seeds) != 1 else "over test images"
         yield f"{SECTION} not above the majority class: the {level} % interval {over} of this number reaches it."
+
+
+def _over_folds(table: AblationTable, shown: Sequence[str]) -> Iterable[str]:
+    """What always predicting the class reaches, from the lowest to the highest of the folds."""
+    known = [each.majority_class for each in table.data if each.majority_class is not None]
+    texts: list[str] = []
+    for name in shown:
+        if reached := sorted(each.metrics[name] for each in known if name in each.metrics):
+            ends = dict.fromkeys(f"{value:.{METRICS[name].decimals}f}" for value in (reached[0], reached[-1]))
+            texts.append(f"{name} {' to '.join(ends)} %")
+    if texts:
+        yield (
+            "Majority class: always predicting the most frequent class of the training split of each block gives "
+            f"{', '.join(texts)}."
+        )
 
 
 def _low(table: AblationTable, summary: Summary, metric: str) -> float:

@@ -8,10 +8,11 @@ the plan no longer contains, repeated attempts, and trials that tuned a variant.
 Every path that some variant changes is a column, and every row has its value there, also the baseline: `default` where
 the setting leaves it to the model. A row is empty only where its setting has no such path.
 
-    trials.csv   trial_id, variant_id, variant, seed, status, number (of a search), attempt, epochs,
-                 <every changed path> ..., <metric> ..., params_m, gmacs, train_seconds, total_seconds, device,
-                 precision, host, finished_at, cached_from, trained_by, failure_type, failure_message
-    curves.csv   trial_id, variant, seed, status, epoch, <metric> ...
+    trials.csv   trial_id, variant_id, variant, block (of a design with blocks), seed, status, number (of a search),
+                 attempt, epochs, <every changed path> ..., <metric> ..., params_m, gmacs, train_seconds,
+                 total_seconds, device, precision, host, finished_at, cached_from, trained_by, failure_type,
+                 failure_message
+    curves.csv   trial_id, variant, block (as above), seed, status, epoch, <metric> ...
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class _Line:
     curve: tuple[Mapping[str, float], ...]
     changes: Mapping[str, Any]
     spec: Mapping[str, Any]
+    block: str
     record: TrialRecord | None = None
 
     def value(self, path: str) -> Any:
@@ -68,7 +70,7 @@ def trial_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
 
     def cells(line: _Line) -> Iterator[Any]:
         record = line.record
-        yield from (line.trial_id, line.variant_id, line.variant, line.seed, line.status)
+        yield from (line.trial_id, line.variant_id, line.variant, *_block(line, run), line.seed, line.status)
         yield from (record.number, record.attempt) if record else (None, None)
         yield line.epochs
         yield from map(line.value, paths)
@@ -82,7 +84,8 @@ def trial_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
         yield from (record.failure.type, record.failure.message) if record.failure else (None, None)
 
     header = [
-        *("trial_id", "variant_id", "variant", "seed", "status", "number", "attempt", "epochs"),
+        *("trial_id", "variant_id", "variant", *_block_name(run)),
+        *("seed", "status", "number", "attempt", "epochs"),
         *paths,
         *metrics,
         *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "precision", "host"),
@@ -96,11 +99,23 @@ def curve_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
     lines = _lines(run)
     metrics = sorted({name for line in lines for point in line.curve for name in point} - {"epoch"})
     rows = (
-        [line.trial_id, line.variant, line.seed, line.status, int(point["epoch"]), *map(point.get, metrics)]
+        [
+            *(line.trial_id, line.variant, *_block(line, run), line.seed, line.status, int(point["epoch"])),
+            *map(point.get, metrics),
+        ]
         for line in lines
         for point in line.curve
     )
-    return ["trial_id", "variant", "seed", "status", "epoch", *metrics], rows
+    return ["trial_id", "variant", *_block_name(run), "seed", "status", "epoch", *metrics], rows
+
+
+def _block_name(run: Run) -> tuple[str, ...]:
+    """The column of the block, in designs that have blocks."""
+    return ("block",) if run.plan.blocks else ()
+
+
+def _block(line: _Line, run: Run) -> tuple[str, ...]:
+    return (line.block,) if run.plan.blocks else ()
 
 
 def _write(stream: TextIO, header: list[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -112,14 +127,17 @@ def _write(stream: TextIO, header: list[str], rows: Iterable[Iterable[Any]]) -> 
 def _planned_paths(run: Run) -> set[str]:
     """Paths that the variants of the plan change, or tune."""
     changed = {path for variant in run.plan.variants if not variant.dropped for path in variant.changes}
-    return changed | set(run.plan.retuned.parameters if run.plan.retuned else ())
+    of_blocks = {run.plan.blocks.path} if run.plan.blocks else set[str]()
+    return changed | of_blocks | set(run.plan.retuned.parameters if run.plan.retuned else ())
 
 
 def _lines(run: Run) -> list[_Line]:
     in_plan = trials_in_plan(run)
     unfinished = {trial.trial_id: trial for trial in run.unfinished if trial.trial_id in in_plan}
     finished = [run.deciding[key] for key in run.deciding if key in in_plan and key not in unfinished]
-    lines = [_finished(record) for record in finished]
+    # Of the plan, because a record that was taken over from another run may be of a sweep without blocks.
+    blocks = {variant.variant_id: variant.block for variant in run.plan.variants}
+    lines = [_finished(record, blocks.get(record.variant_id, "")) for record in finished]
     lines += [_unfinished(trial, run) for trial in unfinished.values()]
     place = {variant.variant_id: index for index, variant in enumerate(run.plan.variants)}
 
@@ -130,7 +148,7 @@ def _lines(run: Run) -> list[_Line]:
     return sorted(lines, key=order)
 
 
-def _finished(record: TrialRecord) -> _Line:
+def _finished(record: TrialRecord, block: str) -> _Line:
     return _Line(
         trial_id=record.trial_id,
         variant_id=record.variant_id,
@@ -141,6 +159,7 @@ def _finished(record: TrialRecord) -> _Line:
         curve=tuple(record.curve),
         changes=record.changes,
         spec=record.spec,
+        block=block,
         record=record,
     )
 
@@ -148,7 +167,8 @@ def _finished(record: TrialRecord) -> _Line:
 def _unfinished(trial: UnfinishedTrial, run: Run) -> _Line:
     """A trial without a record has the setting of its variant, which the plan or another seed knows."""
     variant = next((one for one in run.plan.variants if one.name == trial.variant), None)
-    base = next((one.variant_id for one in run.plan.variants if one.is_baseline), "")
+    block = variant.block if variant else ""
+    base = next((one.variant_id for one in run.plan.variants if one.is_baseline and one.block == block), "")
     specs = {record.variant_id: record.spec for record in run.deciding.values()}
     variant_id = variant.variant_id if variant else ""
     return _Line(
@@ -161,4 +181,5 @@ def _unfinished(trial: UnfinishedTrial, run: Run) -> _Line:
         curve=trial.curve,
         changes=variant.changes if variant else {},
         spec=specs.get(variant_id) or (specs.get(base, {}) if variant else {}),
+        block=block,
     )

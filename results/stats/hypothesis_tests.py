@@ -72,8 +72,8 @@ def _upper_tail(delta: PairedDelta, distance: float) -> float:
     """Probability of a t statistic above the distance in standard errors of the mean difference."""
     from scipy.special import stdtr  # here, because the import takes 0.4 s and tables of one seed do not need it
 
-    assert delta.std is not None, "a test without a spread"
-    return float(stdtr(delta.num_pairs - 1, -distance / (delta.std / math.sqrt(delta.num_pairs))))
+    assert delta.error is not None, "a test without a spread"
+    return float(stdtr(delta.num_pairs - 1, -distance / delta.error))
 
 
 def sign_flip_p_value(differences: Sequence[float]) -> float | None:

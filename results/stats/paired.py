@@ -54,6 +54,9 @@ class PairedDelta:
         std: compared with the standard deviations of the two arms, it shows how much variance pairing removes.
         differences: in the order of the seeds.
         scale: size of the compared values, by which rounding is judged.
+        variance_factor: variance of the mean in variances of the differences, where they are not independent; None: 1
+            / `num_pairs`.
+        is_of_unlike: the differences are of blocks of different kind, so that they have ranks but no common spread.
     """
 
     mean: float
@@ -63,6 +66,17 @@ class PairedDelta:
     std: float | None = None
     differences: tuple[float, ...] = ()
     scale: float = field(default=0.0, compare=False)
+    variance_factor: float | None = None
+    is_of_unlike: bool = False
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean; None without a standard deviation."""
+        if self.std is None:
+            return None
+        if self.variance_factor is None:
+            return self.std / math.sqrt(self.num_pairs)
+        return self.std * math.sqrt(self.variance_factor)
 
 
 def is_measured(value: float) -> bool:

@@ -7,6 +7,9 @@
 
 Both p-values of all arms are corrected together, so alpha bounds false claims of any kind.
 
+Folds are tested by the corrected resampled t, and blocks of different kind by Wilcoxon's signed-rank test from 6 blocks
+on, in place of the paired t-test (see `blocks.py`).
+
 Arms with pruned, failed or missing seeds (`incomplete`) or with another number of epochs (`unequal budget`) are neither
 tested nor ranked. They still count in the family of tests, which does not grow when they complete.
 """
@@ -17,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from results.stats.blocks import MIN_BLOCKS_WILCOXON, wilcoxon_p_value
 from results.stats.dunnett import fit_blocks
 from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, equivalence_p_value, paired_t_p_value
 from results.stats.paired import PairedDelta
@@ -61,7 +65,7 @@ def judge(
         num_arms: arms in the study, including incomplete ones; default: number of `deltas`.
         values, baseline: values of each arm and of the baseline, in the order of the seeds; only for Dunnett's test.
     """
-    tested = {name: delta for name, delta in deltas.items() if delta.num_pairs >= MIN_SEEDS_TEST}
+    tested = {name: delta for name, delta in deltas.items() if delta.num_pairs >= _least_pairs(delta)}
     family = max(num_arms or 0, len(tested))
     if analysis.correction == "dunnett":
         assert values is not None, "Dunnett's test compares values, not differences"
@@ -71,8 +75,16 @@ def judge(
     return {name: _with_verdict(one, tested[name].mean, metric, analysis.alpha) for name, one in found.items()}
 
 
+def _least_pairs(delta: PairedDelta) -> int:
+    return MIN_BLOCKS_WILCOXON if delta.is_of_unlike else MIN_SEEDS_TEST
+
+
+def _p_value(delta: PairedDelta) -> float | None:
+    return wilcoxon_p_value(delta.differences) if delta.is_of_unlike else paired_t_p_value(delta)
+
+
 def _by_paired_tests(tested: Mapping[str, PairedDelta], family: int, analysis: Analysis) -> dict[str, Judgement]:
-    raw = {(name, "p"): paired_t_p_value(delta) for name, delta in tested.items()}
+    raw = {(name, "p"): _p_value(delta) for name, delta in tested.items()}
     if analysis.margin is not None:
         for name, delta in tested.items():
             raw[name, "p_equivalence"] = equivalence_p_value(delta, analysis.margin)

@@ -64,6 +64,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     code: str = ""
     software: str = ""
     correct: str = ""
+    block: str = ""
     notes: list[str] = []
 
     def record(self) -> TrialRecord:
@@ -88,7 +89,19 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
 
 
 # The same few texts in a hundred thousand records: one copy of each.
-_SHARED = ("variant_id", "variant", "device", "precision", "host", "session", "cached_from", "data", "code", "software")
+_SHARED = (
+    "variant_id",
+    "variant",
+    "block",
+    "device",
+    "precision",
+    "host",
+    "session",
+    "cached_from",
+    "data",
+    "code",
+    "software",
+)
 _ALL_FIELDS = set(TrialRecord.model_fields)
 _decode = msgspec.json.Decoder(LedgerLine).decode
 

@@ -23,6 +23,7 @@ __all__ = [
     "IMPORTED_NOTE",
     "RECORD_VERSION",
     "Analysis",
+    "BlockedDesign",
     "Decision",
     "Failure",
     "Imported",
@@ -158,6 +159,7 @@ class TrialRecord(_Stored):
         description="with `keep_predictions`, which test images were right in the evaluation that gave `top1`: number "
         "of images, colon, base64 of one bit per image in the order of the dataset, packed as by numpy.packbits",
     )
+    block: str = Field(default="", exclude_if=lambda text: not text, description="of the design; empty: it has none")
     notes: list[_ForeignText] = Field(
         default_factory=list,
         exclude_if=lambda notes: not notes,
@@ -196,6 +198,11 @@ class PlannedVariant(_Stored):
     num_tried: int | None = Field(default=None, description="different settings that `retune` tried for it")
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
+    )
+    # Not written where they are empty: plans without blocks are as they always were.
+    block: str = Field(default="", exclude_if=lambda text: not text, description="of the design; `name` ends with it")
+    treatment: str = Field(
+        default="", exclude_if=lambda text: not text, description="id in the first block: of one row"
     )
 
 
@@ -272,6 +279,29 @@ class DataSummary(_Stored):
     notes: list[str] = Field(default_factory=list, description="what a reader of the numbers must know, as sentences")
 
 
+class BlockedDesign(_Stored):
+    """The blocks of a design, each of which has every variant at every seed."""
+
+    path: str = Field(description="what differs between them: a path of the settings")
+    names: list[str] = Field(min_length=2, description="of the blocks, in their order")
+    kind: Literal["folds", "splits", "datasets", "settings"] = Field(
+        description="`folds` or random `splits` of one dataset; `datasets` of different names; any other `settings`"
+    )
+    num_folds: int | None = Field(default=None, description="folds that the dataset is divided into; None: no folds")
+    train_images: list[int] = Field(default_factory=list, description="of each fold or split")
+    test_images: list[int] = Field(default_factory=list, description="the same")
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether the blocks draw their splits from the images of one dataset."""
+        return self.kind in ("folds", "splits")
+
+    @property
+    def test_per_train(self) -> float:
+        """Images to test per image to train, over all blocks."""
+        return sum(self.test_images) / max(1, sum(self.train_images))
+
+
 class Retuned(_Stored):
     """The tuning of every variant's own training parameters before the comparison."""
 
@@ -328,6 +358,7 @@ class RunPlan(_Stored):
         default_factory=list, description="origins whose records do not count: of data, code or software that changed"
     )
     retuned: Retuned | None = None
+    blocks: BlockedDesign | None = Field(default=None, exclude_if=lambda blocks: blocks is None)
     table: TableFormat = Field(
         default=TableFormat(),
         # Not written where it is empty: plans of sweeps without the section are as they always were.

@@ -12,6 +12,7 @@ from results.stats.paired import PairedDelta, Summary, is_measured, paired_delta
 from results.stats.pareto import pareto_ranks
 from results.store.record_summary import AnyRecord, RecordSummary, counting, latest_by_trial
 from results.store.records import PlannedVariant, RunPlan, TrialRecord
+from results.table.blocks import joined_rows
 from results.table.comparison import with_comparisons
 from results.table.image_errors import check_predictions, with_image_errors
 from results.table.later_changes import changes_after_results, rests_on_changes
@@ -55,12 +56,19 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         listed = {variant.variant_id for variant in variants}
         variants += [_found(seeds) for key, seeds in sorted(trials.items()) if key not in listed]
     shown = [variant for variant in variants if not variant.dropped]
-    base_records = next((trials.get(variant.variant_id, {}) for variant in shown if variant.is_baseline), {})
-    base_spec = base_records[min(base_records)].spec if base_records else {}
-    rows = [
-        _row(variant, trials.get(variant.variant_id, {}), base_records, plan=plan, metric=metric.name, spec=base_spec)
-        for variant in shown
-    ]
+    # By the block: differences are taken within it.
+    bases: dict[str, _BySeed] = {}
+    for variant in shown:
+        if variant.is_baseline:
+            bases.setdefault(variant.block, trials.get(variant.variant_id, {}))
+    base_specs = [found[min(found)].spec for found in bases.values() if found]
+    base_spec = base_specs[0] if base_specs else {}
+    rows: list[Row] = []
+    for variant in shown:
+        mine, theirs = trials.get(variant.variant_id, {}), bases.get(variant.block, {})
+        rows.append(_row(variant, mine, theirs, plan=plan, metric=metric.name, spec=base_spec))
+    if plan.blocks is not None:
+        rows = joined_rows(list(zip(shown, rows, strict=True)), plan)
     rows = with_image_errors(rows, plan, metric=metric.name)
     ordered_by = ""
     objectives: tuple[str, ...] = ()
@@ -83,12 +91,14 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         dataset=plan.dataset,
         epochs=plan.epochs,
         steps=plan.steps,
-        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_search=plan.design == "search"),
+        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_tested=_is_tested(plan)),
         dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in counted),
         num_superseded=len(records) - len(counted),
-        without_metric=sum(row.num_completed - _num(row.metrics.get(metric.name)) for row in rows),
+        without_metric=sum(
+            cell.num_completed - _num(cell.metrics.get(metric.name)) for row in rows for cell in row.cells.values()
+        ),
         unmatched=tuple(
             row for row in plan.published if not any(belongs_to(row, variant.changes, base_spec) for variant in shown)
         ),
@@ -100,6 +110,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         data=tuple(plan.data),
         is_foreign=plan.own_training,
         imported={"": plan.imported} if plan.imported else {},
+        blocks=plan.blocks,
         format=plan.table,
     )
 
@@ -155,6 +166,10 @@ def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
     if epochs and steps != plan.steps and "train.steps" not in varied:
         return False
     return not plan.dataset or not dataset or dataset == plan.dataset or any(p.startswith("task") for p in varied)
+
+
+def _is_tested(plan: RunPlan) -> bool:
+    return plan.design != "search" and (plan.blocks is None or plan.blocks.kind != "settings")
 
 
 def _selected(record: TrialRecord, selection: str) -> TrialRecord:

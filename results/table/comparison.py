@@ -26,12 +26,13 @@ COSTS = ("params_m", "gmacs", "train_seconds")
 
 
 def with_comparisons(
-    rows: Sequence[Row], *, metric: Metric, analysis: Analysis, is_search: bool = False
+    rows: Sequence[Row], *, metric: Metric, analysis: Analysis, is_tested: bool = True
 ) -> tuple[Row, ...]:
     """Rows with p-values, verdicts and cost changes; unchanged where there is no baseline.
 
     Args:
-        is_search: the rows were selected by their values, so that no test applies to them.
+        is_tested: False where no test applies: rows of a search were selected by their values, and blocks of any
+            settings need not be independent.
     """
     baseline = next((row for row in rows if row.is_baseline), None)
     if baseline is None:
@@ -41,7 +42,7 @@ def with_comparisons(
     others: dict[str, dict[str, PairedDelta]] = {row.variant_id: dict(row.other_deltas) for row in rows}
     for study in dict.fromkeys(row.study for row in rows if not row.is_baseline):
         arms = [row for row in rows if row.study == study and not row.is_baseline]
-        judgements |= _judged(arms, baseline, metric, analysis, is_tested=not is_search)
+        judgements |= _judged(arms, baseline, metric, analysis, is_tested=is_tested)
         if analysis.interval == "simultaneous":
             intervals |= _simultaneous(arms, baseline, metric, analysis)
             for other in dict.fromkeys(name for row in arms for name in row.other_deltas):
@@ -113,9 +114,9 @@ def _simultaneous(arms: Sequence[Row], baseline: Row, metric: Metric, analysis: 
 
 
 def _bonferroni(delta: PairedDelta, alpha: float) -> PairedDelta:
-    if delta.std is None:
+    if delta.error is None or delta.is_of_unlike:
         return delta
-    return with_half_width(delta, t_critical(alpha, delta.num_pairs - 1) * delta.std / math.sqrt(delta.num_pairs))
+    return with_half_width(delta, t_critical(alpha, delta.num_pairs - 1) * delta.error)
 
 
 def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:

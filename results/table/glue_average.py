@@ -115,6 +115,9 @@ def _check(runs: Sequence[Run], tasks: dict[Any, str]) -> None:
     first = runs[0]
     for run in runs:
         task, where = tasks[run.path], str(run.path)
+        if run.plan.blocks is not None:
+            hint = "make the average of runs of one task each, or show the table of the blocks"
+            problems.append(Problem("a run with blocks has several tasks or settings", where=where, hint=hint))
         if not task:
             text = f"is a run of {run.plan.dataset or 'an unknown dataset'}, not of a task of GLUE"
             problems.append(Problem(text, where=where, hint="name runs whose task.dataset is glue/NAME"))

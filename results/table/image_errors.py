@@ -48,6 +48,8 @@ def with_image_errors(rows: Sequence[Row], plan: RunPlan, *, metric: str) -> lis
     baseline = next((row for row in rows if row.is_baseline), None)
     if baseline is None or metric != "top1" or plan.analysis.selection == "best-val" or plan.design == "search":
         return list(rows)
+    if plan.blocks is not None:
+        return list(rows)  # each block has a test split of its own
     theirs = _by_seed(baseline, metric)
     return [
         row if row.is_baseline else replace(row, image_error=_image_error(_by_seed(row, metric), theirs))

@@ -13,7 +13,16 @@ from typing import Any
 
 from results.stats.paired import PairedDelta, Summary
 from results.stats.verdicts import TESTED, Verdict
-from results.store.records import Analysis, DataSummary, Imported, PublishedRow, Retuned, TableFormat, TrialRecord
+from results.store.records import (
+    Analysis,
+    BlockedDesign,
+    DataSummary,
+    Imported,
+    PublishedRow,
+    Retuned,
+    TableFormat,
+    TrialRecord,
+)
 from search_space.schema.metrics import Metric
 
 __all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
@@ -21,7 +30,7 @@ __all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
 
 @dataclass(frozen=True)
 class Row:
-    """Row of one variant.
+    """Row of one variant, over all blocks where the design has them.
 
     Attributes:
         metrics: name -> mean and standard deviation over the completed seeds.
@@ -39,6 +48,10 @@ class Row:
         records: deciding record of each seed, in the order of the seeds.
         num_tried: different settings that `retune` tried for the variant; None without it, or before it ended.
         image_error: standard error of `delta` over the test images, for these trained models; None without predictions.
+        blocks: name of a block -> the row within it, against the baseline in it; empty without blocks. There `metrics`
+            and `delta` are means over the blocks of the means over their seeds, with the standard deviation over folds
+            (none over blocks of different kind), and counts are those of all trials.
+        num_blocks: planned blocks; 0 without blocks.
     """
 
     name: str
@@ -71,6 +84,18 @@ class Row:
     num_tried: int | None = None
     image_error: float | None = None
     other_deltas: Mapping[str, PairedDelta] = field(default_factory=dict)
+    blocks: Mapping[str, Row] = field(default_factory=dict)
+    num_blocks: int = 0
+
+    @property
+    def cells(self) -> Mapping[str, Row]:
+        """The rows within the blocks by name; this one under the empty name without blocks."""
+        return self.blocks or {"": self}
+
+    @property
+    def num_planned_pairs(self) -> int:
+        """Differences that `delta` has where nothing is missing: one a block, or one a seed."""
+        return self.num_blocks or self.num_planned
 
     @property
     def num_missing(self) -> int:
@@ -133,6 +158,7 @@ class AblationTable:
         data: images, classes and particulars of the datasets; empty for runs of an archsweep before 0.3.
         changed_later: what was planned before the first result and changed after it, as texts.
         imported: name of the run in a merged table (else empty) -> where its runs come from; only of imported ones.
+        blocks: blocks of the design; None without them, and in a merged table.
         format: columns, order and texts for readers, which change no number.
         csv_columns: columns to which the CSV is restricted, by the same names; empty: it is complete.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
@@ -165,6 +191,7 @@ class AblationTable:
     data: tuple[DataSummary, ...] = ()
     is_foreign: bool = False
     imported: Mapping[str, Imported] = field(default_factory=dict)
+    blocks: BlockedDesign | None = None
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
 

@@ -57,6 +57,7 @@ def option_problems(table: AblationTable, options: TableOptions, *, prefix: str 
         components=table.components,
         paths={path for row in table.rows for path in row.changes},
         legal_metrics=measured if has_results and given else LEGAL_METRICS,
+        blocks=table.blocks.names if table.blocks else (),
     ):
         yield Problem(issue.message, where=f"{prefix}{issue.path[0]}", hint=issue.hint)
 

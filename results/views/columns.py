@@ -22,7 +22,7 @@ from search_space.settings.paths import MISSING, value_at
 __all__ = ["FIELDS", "TrialRow", "flattened", "known_names", "rows_of"]
 
 _FROM_RECORD = (
-    "trial_id", "variant_id", "variant", "seed", "status", "epochs", "attempt", "number", "params_m", "gmacs",
+    "trial_id", "variant_id", "variant", "block", "seed", "status", "epochs", "attempt", "number", "params_m", "gmacs",
     "train_seconds", "total_seconds", "device", "precision", "host", "finished_at", "session", "role",
     "cached_from", "trained_by",
 )  # fmt: skip
@@ -66,9 +66,14 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
         records = tuple(run.deciding[key] for key in run.deciding if key in in_plan and key not in begun)
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
     ids = {variant.name: variant.variant_id for variant in run.plan.variants}
+    blocks = {variant.variant_id: variant.block for variant in run.plan.variants}
     # An unfinished trial has no record; its spec is that of another seed of its variant.
     specs = {record.variant_id: record.spec for record in run.records} if begun else {}
-    rows = [_finished(record, in_plan=not record.role and record.trial_id in in_plan) for record in records]
+    rows = [
+        _finished(record, blocks.get(record.variant_id, record.block), in_plan=is_planned)
+        for record in records
+        for is_planned in [not record.role and record.trial_id in in_plan]
+    ]
     for key, trial in begun.items():
         is_running = run.driver is not None and not trial.has_ended
         status = "running" if is_running else "preempted" if key in preempted else "interrupted"
@@ -106,12 +111,13 @@ def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _finished(record: TrialRecord, *, in_plan: bool) -> TrialRow:
+def _finished(record: TrialRecord, block: str, *, in_plan: bool) -> TrialRow:
     failure = record.failure
     fields = {name: getattr(record, name) for name in _FROM_RECORD}
     fields["failure"] = failure.type if failure else None
     fields["failure_message"] = failure.message if failure else None
     fields["in_plan"] = in_plan
+    fields["block"] = block
     return TrialRow(fields, record.metrics, record.spec)
 
 
@@ -122,6 +128,7 @@ def _unfinished(
         "trial_id": trial.trial_id,
         "variant_id": variant_id,
         "variant": trial.variant,
+        "block": next((each.block for each in run.plan.variants if each.variant_id == variant_id), ""),
         "seed": trial.seed,
         "status": status,
         "epochs": trial.epoch,

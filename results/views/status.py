@@ -137,7 +137,8 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         num_interrupted=0 if run.driver else len(waiting) - num_preempted,
         epochs=run.plan.epochs,
         running=running,
-        best=_best(run, records),
+        # A trial of one block is not better than that of another.
+        best=None if run.plan.blocks else _best(run, records),
         eta_seconds=_eta(run, running, missing + to_tune, now) if run.driver else None,
         torn=run.torn,
         tuning=tuning,

@@ -242,7 +242,10 @@ def make_forecast(
     kinds = plan.kinds_of_resources
     slots = min(local_slots(foreseen(kind, gpu_gib)) for kind in kinds)
     num_retune = len(kept) * sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
-    spread = history.spread(kept[0].variant, [each.variant for each in kept[1:]], sweep.metric) if kept else None
+    # What a design with blocks detects depends on the spread over its blocks, which no history has.
+    num_arms = 0 if sweep.blocks else len(kept) - 1
+    is_known = kept and not sweep.blocks
+    spread = history.spread(kept[0].variant, [each.variant for each in kept[1:]], sweep.metric) if is_known else None
     return Forecast(
         plan=plan,
         seeds=chosen,
@@ -252,8 +255,8 @@ def make_forecast(
         num_retune=num_retune,
         num_retune_left=max(0, num_retune - history.num_tuned),
         concurrency=concurrency or slots,
-        detectable=_detectable(plan, len(chosen), len(kept) - 1, spread),
-        one_more=_detectable(plan, len(chosen) + 1, len(kept) - 1, spread),
+        detectable=_detectable(plan, len(chosen), num_arms, spread),
+        one_more=_detectable(plan, len(chosen) + 1, num_arms, spread),
         mean_seconds=mean,
         provided=dict(taken),
         trainings=tuple(groups),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from modelzoo.probes import check_cosine_regulariser
@@ -14,11 +13,19 @@ from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
 from runners.planning.checks.fine_tuning import fine_tuning_problems, notes_on_fine_tuning
-from runners.planning.checks.refused_choices import refused_choices
+from runners.planning.checks.refused_choices import located, refused_choices
 from runners.planning.checks.same_experiment import is_same_experiment
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.shard import Shard
-from runners.planning.stored_plan import data_summary, measures_of, retuned_of
+from runners.planning.stored_plan import (
+    blocked_design,
+    data_summary,
+    dataset_names,
+    length_of,
+    measures_of,
+    planned_variant,
+    retuned_of,
+)
 from runners.tasks import TASKS
 from runners.training import training_relations
 from runners.training.device import kind_of_device
@@ -95,6 +102,11 @@ class Plan:
         return [entry for entry in self.entries if entry.reasons]
 
     @property
+    def _baselines(self) -> list[Variant]:
+        """The baseline of the plan, or those of its blocks."""
+        return [entry.variant for entry in self.entries if entry.variant.is_baseline]
+
+    @property
     def num_trials(self) -> int:
         if self.sweep.search:
             return self.num_suggestions * len(self.sweep.seeds)
@@ -163,6 +175,8 @@ class Plan:
 
     def num_test_images(self) -> int | None:
         """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
+        if self.sweep.blocks:
+            return None  # even splits of one size are of other images
         settings = [variant.setting for variant in self.variants] or [self.sweep.baseline]
         try:
             sizes = {self.describe(setting.task).num_test for setting in settings}
@@ -233,20 +247,11 @@ class Plan:
             superseded: origins whose records do not count.
         """
         sweep = self.sweep
-        planned = [
-            PlannedVariant(
-                name=entry.variant.name,
-                variant_id=entry.variant.variant_id,
-                changes=dict(entry.variant.changes),
-                components=dict(entry.variant.components),
-                is_baseline=entry.variant.is_baseline,
-                dropped="; ".join(entry.reasons),
-                num_tried=entry.num_tried,
-                params_m=self._costs.get(entry.variant.variant_id, {}).get("params_m"),
-                gmacs=self._costs.get(entry.variant.variant_id, {}).get("gmacs"),
-            )
-            for entry in self.entries
-        ]
+        planned: list[PlannedVariant] = []
+        for entry in self.entries:
+            cost = self._costs.get(entry.variant.variant_id, {})
+            planned.append(planned_variant(entry.variant, entry.reasons, num_tried=entry.num_tried, cost=cost))
+        epochs, steps = length_of(sweep, self._baselines)
         return RunPlan(
             sweep=sweep.name,
             profile=self.profile,
@@ -259,12 +264,13 @@ class Plan:
             published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
             analysis=Analysis(**sweep.analysis.model_dump()),
             table=TableFormat(**sweep.table.model_dump()),
-            dataset="" if self.is_foreign else sweep.baseline.task.dataset.name,
+            dataset=dataset_names(sweep, self._baselines),
             measures=measures_of(sweep),
             own_training=self.is_foreign,
             num_test_images=self.num_test_images(),
-            epochs=sweep.baseline.num_epochs,
-            steps=None if self.is_foreign else sweep.baseline.train.steps,
+            epochs=epochs,
+            steps=steps,
+            blocks=blocked_design(sweep, self._baselines, self.describe),
             retuned=retuned_of(sweep),
             superseded=list(superseded),
             data=self.data(),
@@ -324,7 +330,7 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
             reasons = [*reasons, "retune needs task.val_fraction > 0"]
         plan.entries.append(Entry(variant, tuple(reasons)))
         if reasons and variant.is_baseline:
-            with _located(file):
+            with located(file):
                 plan.cost_of(variant)  # raises with place and reason if the baseline cannot be built
             problems = [f"the baseline cannot run: {reason}" for reason in reasons]
             raise SpecError([file.problem(("baseline",), text, "deltas refer to the baseline") for text in problems])
@@ -348,29 +354,13 @@ def _against_device(plan: Plan, setting: Setting, resources: Resources) -> Probl
     return None
 
 
-@contextlib.contextmanager
-def _located(file: SweepFile) -> Iterator[None]:
-    """Add the place in the file to errors that a later stage raises about the baseline."""
-    try:
-        yield
-    except SpecError as err:
-        raise SpecError(
-            [
-                file.problem(f"baseline.{problem.path}", problem.message, problem.hint)
-                if problem.path.split(".")[0] in ("arch", "task", "train")
-                else problem
-                for problem in err.problems
-            ]
-        ) from err
-
-
 def _twin(plan: Plan, variant: Variant) -> str:
     """Name of an earlier variant that is the same experiment under other words; empty if there is none."""
     if plan.is_foreign:
         return ""  # other values are another experiment: what the code makes of them is not known
     cost = plan.cost_of(variant)
     for entry in plan.entries:
-        if entry.reasons or plan.cost_of(entry.variant) != cost:
+        if entry.reasons or entry.variant.block != variant.block or plan.cost_of(entry.variant) != cost:
             continue
         if is_same_experiment(entry.variant.setting, variant.setting, plan.describe):
             return entry.variant.name

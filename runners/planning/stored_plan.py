@@ -2,15 +2,90 @@
 
 from __future__ import annotations
 
-from results.store.records import DataSummary, Measured, Retuned
+from collections.abc import Callable, Mapping, Sequence
+
+from results.store.records import BlockedDesign, DataSummary, Measured, PlannedVariant, Retuned
+from runners.data import DataInfo
 from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey
-from search_space import Sweep, TaskSpec
+from search_space import Sweep, TaskSpec, Variant
 from search_space.schema.metrics import METRICS, own_metric
 from search_space.schema.task import ForeignSpec
 from search_space.settings.naming import describe_parameter
+from search_space.settings.paths import MISSING, value_at
+from search_space.variants.blocks import are_resampled
 
-__all__ = ["data_summary", "measures_of", "retuned_of"]
+__all__ = [
+    "blocked_design",
+    "data_summary",
+    "dataset_names",
+    "length_of",
+    "measures_of",
+    "planned_variant",
+    "retuned_of",
+]
+
+
+def planned_variant(
+    variant: Variant, reasons: Sequence[str], *, num_tried: int | None, cost: Mapping[str, float]
+) -> PlannedVariant:
+    """A variant in the form of the stored plan."""
+    return PlannedVariant(
+        name=variant.name,
+        variant_id=variant.variant_id,
+        changes=dict(variant.changes),
+        components=dict(variant.components),
+        is_baseline=variant.is_baseline,
+        dropped="; ".join(reasons),
+        num_tried=num_tried,
+        params_m=cost.get("params_m"),
+        gmacs=cost.get("gmacs"),
+        block=variant.block,
+        treatment=variant.treatment,
+    )
+
+
+def blocked_design(
+    sweep: Sweep, baselines: Sequence[Variant], describe: Callable[[TaskSpec], DataInfo]
+) -> BlockedDesign | None:
+    """The blocks of the design, with the sizes of the splits, where they are of one dataset; None without blocks.
+
+    Args:
+        baselines: the baseline in every block.
+    """
+    if not sweep.blocks:
+        return None
+    (path,) = sweep.blocks
+    names = [each.block for each in baselines]
+    if not are_resampled(sweep):
+        datasets = [value_at(each.setting, "task.dataset.name") for each in baselines]
+        are_datasets = MISSING not in datasets and len(set(datasets)) == len(datasets)
+        return BlockedDesign(path=path, names=names, kind="datasets" if are_datasets else "settings")
+    infos = [describe(each.setting.task) for each in baselines]
+    return BlockedDesign(
+        path=path,
+        names=names,
+        kind="folds" if path.endswith(".fold") else "splits",
+        num_folds=value_at(baselines[0].setting, "task.dataset.folds") if path.endswith(".fold") else None,
+        train_images=[info.num_train for info in infos],
+        test_images=[info.num_test for info in infos],
+    )
+
+
+def dataset_names(sweep: Sweep, baselines: Sequence[Variant]) -> str:
+    """Name of the dataset of the baseline; those of all blocks, where they are datasets."""
+    if isinstance(sweep.baseline.task, ForeignSpec):
+        return ""
+    tasks = [each.setting.task for each in baselines if each.block] or [sweep.baseline.task]
+    return ", ".join(dict.fromkeys(task.dataset.name for task in tasks))
+
+
+def length_of(sweep: Sweep, baselines: Sequence[Variant]) -> tuple[int | None, int | None]:
+    """Epochs and updates of the baseline's training; None where there are none, or where the blocks differ."""
+    settings = [each.setting for each in baselines if each.block] or [sweep.baseline]
+    steps = {None if isinstance(each.task, ForeignSpec) else each.train.steps for each in settings}
+    epochs = {each.num_epochs for each in settings}
+    return epochs.pop() if len(epochs) == 1 else None, steps.pop() if len(steps) == 1 else None
 
 
 def measures_of(sweep: Sweep) -> dict[str, Measured]:

@@ -133,6 +133,7 @@ def _base_record(assignment: Assignment) -> TrialRecord:
         trial_id=assignment.trial_id,
         variant_id=variant_id(assignment.spec),
         variant=variant.name,
+        block=variant.block,
         changes=dict(variant.changes),
         seed=assignment.spec.seed,
         spec=assignment.spec.model_dump(mode="json"),

@@ -25,7 +25,8 @@ __all__ = ["dataset_issues"]
 _DATASET = "task.dataset"
 _HINT = (
     "run one study per dataset, each with its own baseline: name one dataset in the baseline, and the others in\n"
-    "profiles: {other: {task.dataset: ...}}  for  --profile other"
+    "profiles: {other: {task.dataset: ...}}  for  --profile other;\n"
+    "or take differences within each dataset: move it from `space` to  blocks: {task.dataset: [...]}"
 )
 Place = tuple[str | int, ...]
 

@@ -17,6 +17,7 @@ from search_space.settings.candidates import Issue
 from search_space.settings.naming import touched_paths
 from search_space.settings.paths import is_path, leaf_paths, overlap, path_hint
 from search_space.settings.table_columns import table_issues
+from search_space.variants.blocks import blocks_of
 
 __all__ = [
     "is_of_a_class",
@@ -39,7 +40,8 @@ def table_section_issues(sweep: Sweep) -> Iterator[Issue]:
     paths = {path for path in touched_paths(sweep) if is_path(path)}
     measured = {*sweep.baseline.task.measured, sweep.metric}
     components = [key for key in sweep.space if not is_path(key)]
-    for issue in table_issues(sweep.table, metrics=measured, components=components, paths=paths):
+    blocks = [block.name for block in blocks_of(sweep)]
+    for issue in table_issues(sweep.table, metrics=measured, components=components, paths=paths, blocks=blocks):
         yield replace(issue, path=("table", *issue.path))
 
 

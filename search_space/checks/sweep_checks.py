@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from search_space.checks.block_checks import block_issues
 from search_space.checks.dataset_checks import dataset_issues
 from search_space.checks.foreign_checks import foreign_issues
 from search_space.checks.section_checks import (
@@ -74,6 +75,7 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     yield from table_section_issues(sweep)
     yield from _rows(sweep)
     yield from dataset_issues(sweep)
+    yield from () if "blocks" in sections else block_issues(sweep)
     if not any(path[:2] == ("baseline", "task") for path in broken):
         yield from foreign_issues(sweep)
     yield from _predictions(sweep)

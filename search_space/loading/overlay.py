@@ -75,7 +75,7 @@ def _keys(path: str) -> list[str] | str:
         return hint if hint.startswith("Did you mean") else did_you_mean(path, [*_SECTIONS, *_ROOTS])
     if not rest:
         return [head]
-    return [head, rest] if head == "space" else [head, *rest.split(".")]
+    return [head, rest] if head in ("space", "blocks") else [head, *rest.split(".")]
 
 
 def _lay(node: Node, keys: Iterable[str], value: Node, mark: Mark, prefix: str) -> Node:

@@ -1,18 +1,34 @@
-"""Parameters of a search space: a list of choices, a range (in a search), or an on/off component."""
+"""Parameters of a search space: a list of choices, a range (in a search), or an on/off component; values of blocks."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
 
-__all__ = ["MAX_VALUES", "Choice", "Component", "Conditional", "Number", "Parameter", "Range"]
+__all__ = [
+    "ALL_FOLDS",
+    "MAX_BLOCKS",
+    "MAX_VALUES",
+    "Block",
+    "Blocks",
+    "Choice",
+    "Component",
+    "Conditional",
+    "Number",
+    "Parameter",
+    "Range",
+]
 
 MAX_VALUES = 10_000
 """Values of one list; a range, or more parameters, are the way to more variants."""
+
+MAX_BLOCKS = 1000
+ALL_FOLDS = "all"
+"""Every fold of the baseline's dataset as a block."""
 
 Number = int | float
 
@@ -84,3 +100,35 @@ Parameter = Annotated[
 """Values of a parameter: a list of choices, a range (in a search), or an on/off component."""
 
 Choice.model_rebuild()
+
+
+def _is_block(value: Any) -> bool:
+    return is_dict(value) and "value" in value and set(value) <= {"value", "name", "also"}
+
+
+def _as_block(value: Any) -> Any:
+    return value if isinstance(value, Block) or _is_block(value) else {"value": value}
+
+
+class Block(Spec):
+    """One block of the design: a value that is laid over the baseline and every variant, with what else it needs."""
+
+    value: Any = Field(description="replaces the whole node at the path of the blocks")
+    name: str | None = Field(default=None, min_length=1, max_length=60, description="label in names and tables")
+    also: dict[str, Any] = Field(
+        default_factory=dict, max_length=100, description="path -> value: what else must differ in this block"
+    )
+
+
+def _listed(value: Any) -> Any:
+    if value == ALL_FOLDS:
+        raise ValueError("`all` is every fold of a dataset: write the number of `folds` of baseline.task.dataset")
+    return value
+
+
+Blocks = Annotated[
+    tuple[Annotated[Block, BeforeValidator(_as_block, json_schema_input_type=Any)], ...],
+    BeforeValidator(_listed, json_schema_input_type=Literal["all"] | tuple[Any, ...]),
+    Field(min_length=2, max_length=MAX_BLOCKS),
+]
+"""Values of the blocks of a design."""

@@ -367,6 +367,14 @@ def form_of(path: Path) -> str:
         return PARAMETER_FORM
     if path and path[-1] in _SECTION_FORMS and len(path) == 1:
         return _SECTION_FORMS[str(path[-1])]
+    if path and path[0] == "blocks":
+        return (
+            "{PATH: [value, value, ...]}"
+            if len(path) == 1
+            else "a list of two or more values"
+            if len(path) == 2
+            else ""
+        )
     joined = ".".join(names)
     for name, form in NODE_FORMS.items():
         if joined == name or joined.endswith("." + name):

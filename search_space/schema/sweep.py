@@ -25,7 +25,7 @@ from search_space.plugins.open_union import name_of, named
 from search_space.plugins.spec_table import SpecTable
 from search_space.schema.attention import OnlyWhole, Spec
 from search_space.schema.match_retune import Match, Retune
-from search_space.schema.parameters import MAX_VALUES, Choice, Component, Parameter, Range
+from search_space.schema.parameters import ALL_FOLDS, MAX_VALUES, Blocks, Choice, Component, Parameter, Range
 from search_space.schema.resources import Resources
 from search_space.schema.tracking import Track
 from search_space.schema.trial import Setting
@@ -255,6 +255,23 @@ Seeds = Annotated[
 ]
 
 
+def _with_all_folds(data: Any) -> Any:
+    """The written sweep with `all` of its blocks as the numbers of the folds; unchanged where there are none."""
+    if not is_dict(data) or not is_dict(blocks := data.get("blocks")) or ALL_FOLDS not in blocks.values():
+        return data
+    here: Any = data.get("baseline")
+    for key in ("task", "dataset", "folds"):
+        here = here.get(key) if is_dict(here) else None
+    if isinstance(here, bool) or not isinstance(here, int) or here < 2:
+        return data
+    whole = {path: tuple(range(here)) if _is_all_folds(path, value) else value for path, value in blocks.items()}
+    return {**data, "blocks": whole}
+
+
+def _is_all_folds(path: str, value: Any) -> bool:
+    return value == ALL_FOLDS and path == "task.dataset.fold"
+
+
 class Sweep(Spec):
     """Sweep: one experimental question, with its baseline, search space and design."""
 
@@ -274,6 +291,12 @@ class Sweep(Spec):
         default_factory=dict, max_length=1000, description="path into the baseline (or a component's name) -> values"
     )
     design: Annotated[Design, _AnyDesign()] = Field(description="how parameters become variants")
+    blocks: dict[str, Blocks] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="path -> values, each a block in which the baseline and every variant are trained with every seed; "
+        "`all`: every fold of a dataset",
+    )
     seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
     metric: str = Field(
         default="top1", description="metric of the table and objective of a search; default: the task's first"
@@ -316,7 +339,7 @@ class Sweep(Spec):
     @model_validator(mode="wrap")
     @classmethod
     def _keep_what_was_written(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Sweep:
-        sweep = handler(data)
+        sweep = handler(_with_all_folds(data))
         if "metric" not in sweep.model_fields_set:
             sweep = sweep.model_copy(update={"metric": sweep.baseline.task.measured[0]})
         if is_dict(data) and is_dict(data.get("baseline")):

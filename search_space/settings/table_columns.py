@@ -23,7 +23,9 @@ __all__ = [
     "LEGAL_METRICS",
     "MOST_DIGITS",
     "ChosenTable",
+    "at_block",
     "component_column",
+    "in_block",
     "is_left_out",
     "of_metric",
     "sort_key",
@@ -112,6 +114,21 @@ def of_metric(name: str) -> tuple[str, str] | None:
     return (column, metric) if separator and column in _OF_A_METRIC else None
 
 
+def in_block(name: str, block: str) -> str:
+    """Name of the column of one block: `delta@fold=0`, `top1@builtin/digits`."""
+    return f"{name}@{block}"
+
+
+def at_block(name: str) -> tuple[str, str] | None:
+    """Column (`delta` or a metric) and block of such a name; None for other names.
+
+    >>> at_block("delta@fold=0")
+    ('delta', 'fold=0')
+    """
+    column, separator, block = name.partition("@")
+    return (column, block) if separator else None
+
+
 def sort_key(text: str) -> tuple[str, str]:
     """Column and direction (`asc`, `desc`, or empty: the best, else the smallest first) of a value of `sort`."""
     column, separator, direction = text.rpartition(":")
@@ -125,6 +142,7 @@ def table_issues(
     components: Collection[str] = (),
     paths: Collection[str] = (),
     legal_metrics: Collection[str] = LEGAL_METRICS,
+    blocks: Collection[str] = (),
 ) -> Iterator[Issue]:
     """Issues of chosen columns, names, digits, order and label; `Issue.path` begins with the option.
 
@@ -133,6 +151,7 @@ def table_issues(
         components: on/off components, which are columns by their names.
         paths: changed paths to list in a hint; every other path is legal, too.
         legal_metrics: metrics that may be a column.
+        blocks: names of the blocks of the design.
     """
     listed = {*COLUMNS, *metrics, *components, *paths}
 
@@ -144,6 +163,8 @@ def table_issues(
     def unknown(name: str) -> str | None:
         """The hint for an unknown column; None for a known one."""
         bare = name.removeprefix(_COMPONENT)
+        if blocks and (within := at_block(name)) is not None and within[0] in ("delta", *metrics):
+            return None if within[1] in blocks else f"blocks: {did_you_mean(within[1], blocks)}"
         if (parts := of_metric(name)) is not None:
             ranked = [metric for metric in sorted(legal_metrics) if _has_direction(metric)]
             if parts[1] in ranked or is_class(parts[1]):

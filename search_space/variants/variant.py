@@ -1,13 +1,14 @@
 """Variants of a sweep, each a row of the ablation table, enumerated lazily.
 
 A design yields candidate rows (values at paths). This module applies them to the baseline, drops duplicates and names
-every variant after its differences to the reference variant.
+every variant after its differences to the reference variant. In a design with blocks each of them is a variant in each
+block: a setting of its own with an identity of its own, compared with the reference in its block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search_space.designs import rule_of
@@ -17,6 +18,7 @@ from search_space.schema.trial import Setting
 from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, PathValue
 from search_space.settings.naming import Names, difference
+from search_space.variants.blocks import BlockOfDesign, blocks_of, name_in_block
 
 __all__ = ["MAX_VARIANTS", "Variant", "count_upper", "make_variant", "variants"]
 
@@ -29,6 +31,9 @@ class Variant:
 
     `changes` maps paths to the values that differ from the reference; `components` maps each component to whether it is
     on (component designs only).
+
+    In a design with blocks `block` is the name of the block, and `treatment` the id that the variant has in the first
+    block: variants of one treatment differ in their blocks alone, and are one row of the table.
     """
 
     name: str
@@ -36,6 +41,8 @@ class Variant:
     setting: Setting
     components: dict[str, bool] = field(default_factory=dict[str, bool])
     is_baseline: bool = False
+    block: str = ""
+    treatment: str = ""
 
     @property
     def variant_id(self) -> str:
@@ -49,15 +56,53 @@ def variants(sweep: Sweep) -> Iterator[Variant]:
         SpecError: values that are legal one by one are incompatible.
     """
     assert sweep.design.name != "search", "a search is not enumerated; see `suggest`"
+    if not sweep.blocks:
+        yield from (variant for _, variant in _enumerated(sweep, ()))
+        return
+    first, *others = blocks_of(sweep)
+    treatments: list[tuple[CandidateRow, Variant]] = []
+    for candidate, variant in _enumerated(sweep, first.values):
+        treatments.append((candidate, variant))
+        yield _in_block(variant, variant, first)
+    for block in others:
+        yield from _of_block(sweep, treatments, block)
+
+
+def _of_block(
+    sweep: Sweep, treatments: Sequence[tuple[CandidateRow, Variant]], block: BlockOfDesign
+) -> Iterator[Variant]:
+    """The treatments of the first block in another one, under the same names."""
+    names = Names(sweep)
+    reference: Setting | None = None
+    for candidate, of_first in treatments:
+        setting = build_setting(sweep, replace(candidate, values=(*block.values, *candidate.values)))
+        if reference is None:
+            reference = setting
+            yield _in_block(replace(of_first, setting=setting), of_first, block)
+        else:
+            yield _in_block(make_variant(names, candidate, setting, reference), of_first, block)
+
+
+def _in_block(variant: Variant, of_first: Variant, block: BlockOfDesign) -> Variant:
+    name = name_in_block(of_first.name, block.name)
+    return replace(variant, name=name, block=block.name, treatment=of_first.variant_id)
+
+
+def _enumerated(sweep: Sweep, block: tuple[PathValue, ...]) -> Iterator[tuple[CandidateRow, Variant]]:
+    """Candidates with the variants that they make, without duplicates; `block`: values laid under those of each."""
     candidates = rule_of(sweep.design).candidates(sweep)
     names = Names(sweep)
     first = next(candidates)
-    reference = build_setting(sweep, first)
+
+    def build(candidate: CandidateRow) -> Setting:
+        return build_setting(sweep, replace(candidate, values=(*block, *candidate.values)) if block else candidate)
+
+    reference = build(first)
     seen = {variant_id(reference)}
     taken = {first.name or "baseline"}
-    yield Variant(first.name or "baseline", {}, reference, first.components, is_baseline=True)
+    yield first, Variant(first.name or "baseline", {}, reference, first.components, is_baseline=True)
     for candidate in candidates:
-        setting = build_setting(sweep, candidate)
+        setting = build(candidate)
         if (identity := variant_id(setting)) in seen:
             continue
         seen.add(identity)
@@ -65,15 +110,16 @@ def variants(sweep: Sweep) -> Iterator[Variant]:
         if variant.name in taken:
             variant = Variant(f"{variant.name} #{identity[:6]}", variant.changes, setting, variant.components)
         taken.add(variant.name)
-        yield variant
+        yield candidate, variant
 
 
 def count_upper(sweep: Sweep) -> int:
-    """Upper bound of the number of variants, duplicates and those that do not meet a requirement included.
+    """Upper bound of the number of variants, duplicates and those that do not meet a requirement included; those of
+    each block count by themselves.
 
     For a search: the number of trials.
     """
-    return rule_of(sweep.design).count(sweep)
+    return rule_of(sweep.design).count(sweep) * max(1, sum(map(len, sweep.blocks.values())))
 
 
 def make_variant(names: Names, candidate: CandidateRow, setting: Setting, reference: Setting) -> Variant:

@@ -131,6 +131,7 @@ class TableDocument(Document):
     unit: str = Field(description="its unit")
     direction: str | None = Field(description="`maximize` or `minimize`; null where neither is better")
     seeds: list[int] = Field(description="planned seeds; empty where several runs differ in them")
+    blocks: list[str] = Field(description="names of the blocks of the design; empty without them")
     columns: list[str] = Field(description="keys of the rows, in the order of table.csv")
     rows: list[dict[str, Any]] = Field(description="one object per variant: column -> value, null where there is none")
     dropped: dict[str, str] = Field(description="variants that were dropped before training -> the reason")
@@ -148,6 +149,7 @@ def table_document(table: AblationTable) -> TableDocument:
         unit=table.metric.unit,
         direction=table.metric.direction,
         seeds=list(table.seeds),
+        blocks=list(table.blocks.names) if table.blocks else [],
         columns=list(columns),
         rows=[dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
         dropped={each.name: each.reason for each in table.dropped},

@@ -82,6 +82,7 @@ class MetricEntry(Part):
 class PlannedEntry(Part):
     name: str = Field(description="readable name: what differs from the baseline")
     variant_id: str = Field(description="its id")
+    block: str = Field(description="block of the design that it is trained in; empty without blocks")
     is_baseline: bool = Field(description="whether differences refer to it")
     changes: dict[str, Any] = Field(description="path -> value")
     components: dict[str, bool] = Field(description="component -> on")
@@ -153,6 +154,7 @@ class PlanEntry(Part):
     is_adaptive: bool = Field(description="a search, whose variants are not known beforehand")
     metric: MetricEntry = Field(description="the metric that is compared")
     seeds: list[int] = Field(description="the seeds, after trimming")
+    blocks: list[str] = Field(description="names of the blocks of the design; empty without them")
     variants: list[PlannedEntry] = Field(description="one for each row, dropped ones included")
     aliases: dict[str, Any] | None = Field(description="of a fraction: resolution, is_orthogonal, effects; else null")
     data: list[dict[str, Any]] = Field(description="the datasets (docs/plan.md)")

@@ -8,6 +8,7 @@ from runners.cache.reuse import CACHE, STUDIES
 from runners.planning.forecast import Detectable, Forecast, VariantForecast
 from search_space import METRICS
 from search_space.designs.fractional import alias_structure
+from search_space.variants.blocks import blocks_of
 
 __all__ = ["plan_as_json"]
 
@@ -25,6 +26,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "is_adaptive": sweep.search is not None,
         "metric": {"name": sweep.metric, "unit": METRICS[sweep.metric].unit},
         "seeds": list(forecast.seeds),
+        "blocks": [block.name for block in blocks_of(sweep)],
         "variants": [_variant(each, len(forecast.seeds)) for each in forecast.variants],
         "aliases": _aliases(forecast),
         "data": [each.model_dump(mode="json") for each in plan.data()],
@@ -63,6 +65,7 @@ def _variant(each: VariantForecast, num_seeds: int) -> dict[str, Any]:
     return {
         "name": each.variant.name,
         "variant_id": each.variant.variant_id,
+        "block": each.variant.block,
         "is_baseline": each.variant.is_baseline,
         "changes": dict(each.variant.changes),
         "components": dict(each.variant.components),

@@ -12,12 +12,14 @@ from runners.training.schedule import peak_learning_rate
 from search_space import METRICS, Resources
 from search_space.designs.fractional import alias_structure
 from search_space.parsing.errors import first_of
+from search_space.variants.blocks import blocks_of
 
 __all__ = ["data_lines", "plan_rows", "plan_sentences", "plan_warnings"]
 
 _HEADERS = ("variant", "params (M)", "GMACs", "act. (MiB)", "mem (MiB)", "s/trial", "trials")
 _MOST_ALIASES = 12
 _MOST_NAMES = 3
+_MOST_BLOCKS = 10
 _CORRECTIONS = {"holm": "after Holm for", "bh": "after Benjamini-Hochberg for", "dunnett": "by Dunnett's test of"}
 
 
@@ -114,9 +116,12 @@ def plan_warnings(forecast: Forecast) -> list[str]:
 
 def _trials(forecast: Forecast) -> Iterator[str]:
     kept, seeds = len(forecast.kept), len(forecast.seeds)
-    text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials"
     dropped = len(forecast.variants) - kept
-    yield text + (f"; {dropped} variants dropped" if dropped else "")
+    if forecast.plan.sweep.blocks:
+        yield from _blocks(forecast, dropped)
+    else:
+        text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials"
+        yield text + (f"; {dropped} variants dropped" if dropped else "")
     ways = sorted({len(group) for group in forecast.trainings})
     if ways and ways[-1] > 1:
         number = f"{ways[0]} to {ways[-1]}" if len(ways) > 1 else str(ways[0])
@@ -126,6 +131,19 @@ def _trials(forecast: Forecast) -> Iterator[str]:
         assert retune is not None
         each = retune.num_trials * len(retune.seeds)
         yield f"retune: {kept} variants x {each} tuning trials = {forecast.num_retune} more trials before them"
+
+
+def _blocks(forecast: Forecast, dropped: int) -> Iterator[str]:
+    """The blocks of the design, and the trials that they make."""
+    sweep = forecast.plan.sweep
+    (path,) = sweep.blocks
+    names = [block.name for block in blocks_of(sweep)]
+    yield f"blocks: {len(names)} of {path}: {first_of(names, _MOST_BLOCKS)}; differences are taken within each"
+    treatments = len({each.variant.treatment for each in forecast.variants})
+    kept, seeds = len(forecast.kept), len(forecast.seeds)
+    text = f"{treatments} variants x {len(names)} blocks x {seeds} seeds = {treatments * len(names) * seeds} trials"
+    yield text + (f"; {dropped} variants dropped in a block, {kept * seeds} trials remain" if dropped else "")
+    yield "detectable: not computed for a design with blocks, as the spread over the blocks is not known before"
 
 
 def _peak(forecast: Forecast) -> str:

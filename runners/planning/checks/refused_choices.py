@@ -6,16 +6,17 @@ slip of the pen and no variant: it is refused, not dropped like a size that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from search_space import Problem, Setting, SpecError, Sweep, Variant
+from search_space import Problem, Setting, SpecError, Sweep, SweepFile, Variant
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import split
 from search_space.settings.training_relations import BrokenRelation
 from search_space.variants.impossible_choices import RelationsOf, impossible_choices, impossible_tuning
 
-__all__ = ["refused_choices"]
+__all__ = ["located", "refused_choices"]
 
 _TRAINING = ("task", "train")
 _OPTIONS = ("arch.options", "arch.model")
@@ -56,6 +57,22 @@ def refused_choices(
     found += {issue.path: issue for issue in unknown}.values()  # one for all values of an option
     found += impossible_choices(sweep, unusable_texts, _OPTIONS)
     return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def located(file: SweepFile) -> Iterator[None]:
+    """Add the place in the file to errors that a later stage raises about the baseline."""
+    try:
+        yield
+    except SpecError as err:
+        raise SpecError(
+            [
+                file.problem(f"baseline.{problem.path}", problem.message, problem.hint)
+                if problem.path.split(".")[0] in ("arch", "task", "train")
+                else problem
+                for problem in err.problems
+            ]
+        ) from err
 
 
 def _at_its_key(issue: Issue) -> Issue:

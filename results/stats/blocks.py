@@ -1,0 +1,72 @@
+"""Differences over the blocks of a design: folds, whose training splits overlap, and blocks of different kind.
+
+Folds, or random splits of one dataset.  The models of k folds are trained on overlapping images, so that their
+differences d_1 .. d_k are correlated and the paired t-test claims too much. Nadeau and Bengio (Inference for the
+Generalization Error, Machine Learning 52, 2003, section 3) take the correlation as n_test / (n_train + n_test), which
+gives the corrected resampled t-test
+
+    t = mean(d) / sqrt((1/k + n_test/n_train) s^2),   s^2 with k - 1, t with k - 1 degrees of freedom
+
+for n_train images to train and n_test to test. d_j is the mean over the seeds of the same-seed differences in fold j.
+
+Blocks of different kind, such as datasets.  The size of a difference means another thing in each, so only signs and
+ranks are compared: Wilcoxon's signed-rank test over the blocks (Demsar, Statistical Comparisons of Classifiers over
+Multiple Data Sets, JMLR 7, 2006, section 3.1.3). Its p-value is exact, over all assignments of signs to the ranks, with
+mean ranks of equal sizes; blocks without a difference are left out. With n blocks it is at least 2 / 2^n: 0.0625 with
+5, so it needs 6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from results.stats.hypothesis_tests import sign_flip_p_value
+from results.stats.paired import ALPHA, PairedDelta, is_rounding, summarise, with_half_width
+from results.stats.t_distributions import t_critical
+
+__all__ = ["MIN_BLOCKS_WILCOXON", "delta_over_folds", "mean_over_blocks", "wilcoxon_p_value"]
+
+MIN_BLOCKS_WILCOXON = 6
+
+
+def delta_over_folds(
+    differences: Sequence[float], *, test_per_train: float, scale: float, alpha: float = ALPHA
+) -> PairedDelta | None:
+    """Mean of the folds' differences with the interval of the corrected resampled t; None without a fold.
+
+    Args:
+        differences: one a fold.
+        test_per_train: n_test / n_train.
+        scale: size of the compared values.
+    """
+    kept = tuple(0.0 if is_rounding(each, scale) else each for each in differences)
+    found = summarise(kept)
+    if found is None:
+        return None
+    factor = 1 / found.num + test_per_train
+    delta = PairedDelta(found.mean, None, None, found.num, found.std, kept, scale, factor)
+    return delta if delta.error is None else with_half_width(delta, t_critical(alpha, found.num - 1) * delta.error)
+
+
+def mean_over_blocks(differences: Sequence[float], *, scale: float) -> PairedDelta | None:
+    """Mean of the differences in blocks of different kind: a description, without interval; None without a block."""
+    kept = tuple(0.0 if is_rounding(each, scale) else each for each in differences)
+    found = summarise(kept)
+    if found is None:
+        return None
+    return PairedDelta(found.mean, None, None, found.num, None, kept, scale, is_of_unlike=True)
+
+
+def wilcoxon_p_value(differences: Sequence[float]) -> float | None:
+    """Two-sided exact p-value of Wilcoxon's signed-rank test; None with fewer than 6 differences that are not 0."""
+    present = [each for each in differences if each]
+    sizes = sorted(map(abs, present))
+    ranks = {size: _mean_rank(sizes, size) for size in set(sizes)}
+    # The test of the sum of signed ranks is that of flipped signs with the ranks in place of the values.
+    return sign_flip_p_value([math.copysign(ranks[abs(each)], each) for each in present])
+
+
+def _mean_rank(ordered: Sequence[float], size: float) -> float:
+    first = ordered.index(size) + 1
+    return first + (ordered.count(size) - 1) / 2
