@@ -203,6 +203,8 @@ def run_trial(
                 files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched, info=info)
             elif is_completed and checkpoints.keep == "last" and processes.is_first:
                 files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch", info=info)
+    # After the training: an optimiser leaves layers out, too (`train.layer_decay_no_opt_scale`).
+    trainable = sum(each.numel() for each in task.model.parameters() if each.requires_grad)
     seconds = [each.seconds for each in evaluations]
     seconds[0] = kept[0].earlier_seconds + time.perf_counter() - start - sum(seconds[1:])
     first, *others = (
@@ -215,6 +217,7 @@ def run_trial(
             total_seconds=took,
             device=_device_name(where),
             precision=resolved(spec.train.amp, where),
+            costs={"trainable_params_m": trainable / 1e6},
             host=socket.gethostname(),
             correct="" if each.correct is None or not is_completed else encode_correct(each.correct.tolist()),
             notes=[*notes, *task.remarks()] if is_completed else [],
