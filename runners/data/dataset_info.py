@@ -61,6 +61,8 @@ class DataInfo:
     vocabulary: int = 0
     """Number of token ids of a dataset of text, whose `img_size` is (1, most tokens) and whose numbers to predict have
     0 classes; 0 of images."""
+    tokens: tuple[str, ...] = ()
+    """Vocabulary of a dataset of text in the order of the ids; empty before its texts are cut, and of drawn ones."""
 
 
 @dataclass(frozen=True)

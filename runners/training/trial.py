@@ -200,9 +200,9 @@ def run_trial(
             best = each.best_weights
             if is_completed and best is not None and processes.is_first:
                 watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
-                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched, info=info)
+                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched, info=data.info)
             elif is_completed and checkpoints.keep == "last" and processes.is_first:
-                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch", info=info)
+                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch", info=data.info)
     # After the training: an optimiser leaves layers out, too (`train.layer_decay_no_opt_scale`).
     trainable = sum(each.numel() for each in task.model.parameters() if each.requires_grad)
     seconds = [each.seconds for each in evaluations]
