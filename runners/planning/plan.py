@@ -14,7 +14,7 @@ from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
 from runners.planning.checks.fine_tuning import fine_tuning_problems, notes_on_fine_tuning
-from runners.planning.checks.precisions import PRECISION_HINT, equal_precisions, lacking_precision
+from runners.planning.checks.precisions import PRECISION_HINT, equal_precisions, with_precision
 from runners.planning.checks.refused_choices import refused_choices
 from runners.planning.checks.same_experiment import is_same_experiment
 from runners.planning.match_solver import Unmatched, match_variant
@@ -126,11 +126,6 @@ class Plan:
         if key not in self._relations:
             self._relations[key] = training_relations(setting, self.describe, num_processes=processes)
         return self._relations[key]
-
-    def faults_of_choices(self, setting: Setting) -> list[BrokenRelation]:
-        """The same with what the device of all trials lacks, for the values of a space."""
-        found = self.training_relations(setting)
-        return found if self.is_foreign else [*found, *lacking_precision(setting, self.sweep.resources)]
 
     def cost_of(self, variant: Variant) -> dict[str, float]:
         """Cost of the variant (`params_m`, `gmacs`), measured once; empty where the user's own code builds it.
@@ -292,7 +287,7 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
     sweep = plan.sweep
     if of_baseline := plan.training_relations(sweep.baseline):
         raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])
-    if refused := refused_choices(sweep, plan.faults_of_choices, plan.cost_of):
+    if refused := refused_choices(sweep, with_precision(plan.training_relations, sweep.resources), plan.cost_of):
         raise SpecError([file.problem(each.path, each.message, each.hint, at_key=each.at_key) for each in refused])
     if against := _against_device(plan, sweep.baseline, sweep.resources):
         raise SpecError(against)
@@ -338,9 +333,7 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
         raise SpecError(untrainable.values())
     if not plan.variants:
         raise SpecError([Problem("no variant is left to run", hint="see `require` and `space`")])
-    if not plan.is_foreign:
-        for warning in equal_precisions((each, plan.resources_of(each)) for each in plan.variants):
-            say(warning)
+    equal_precisions(((each, plan.resources_of(each)) for each in plan.variants), say=say)
     return plan
 
 
@@ -349,10 +342,8 @@ def _against_device(plan: Plan, setting: Setting, resources: Resources) -> Probl
     if plan.is_foreign:
         return None
     if reason := reason_against_precision(setting.train.amp, kind_of_device(resources)):
-        is_of_baseline = setting.train.amp == plan.sweep.baseline.train.amp
-        return plan.file.problem(
-            "baseline.train.amp" if is_of_baseline else ("space", "train.amp"), reason, PRECISION_HINT
-        )
+        place = "baseline.train.amp" if setting.train.amp == plan.sweep.baseline.train.amp else ("space", "train.amp")
+        return plan.file.problem(place, reason, PRECISION_HINT)
     if reason := reason_against_graph(setting, plan.describe(setting.task), resources):
         return plan.file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH)
     return None

@@ -1,7 +1,8 @@
 """Image classification. The only module that uses `timm.task`, whose API is young and may change.
 
 Loss: cross-entropy with label smoothing, or on the soft labels that mixup and cutmix make (smoothed by `Mixup`
-itself), or binary cross-entropy of the same targets (`train.bce_loss`); where configured, plus the cosine regulariser
+itself), or binary cross-entropy of the same targets (`train.bce_loss`), or the divergence between splits of the
+augmentation beside the cross-entropy of clean images (`train.jsd_loss`); where configured, plus the cosine regulariser
 on the attention maps of the same forward pass. Metrics: `top1` and `top5` in %, `loss` the plain cross-entropy in nats,
 whatever the training loss is. `top5` is left out where there are five classes or fewer. timm's evaluator counts in
 int64 and sums in float64, so a smaller last batch is weighted correctly. Further
@@ -84,6 +85,9 @@ class Classification(ImageNetwork):
                 "bce_target_thresh": train.bce_target_thresh,
                 "pos_weight": train.bce_pos_weight,
             }
+        if train.jsd_loss:
+            criterion = {"loss_type": "jsd", "jsd_splits": train.aug_splits, "smoothing": train.smoothing}
+        self._num_splits = max(1, train.aug_splits)
         self._regulariser = train.cosine_regulariser
         self._logits_by: Callable[[Tensor], Tensor] | None = None
         self._task = ClassificationTask(model, criterion_kwargs=criterion, device=device, verbose=False)
@@ -191,6 +195,8 @@ class Classification(ImageNetwork):
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
         images, labels = batch
+        if self._num_splits > 1:
+            labels = labels.repeat(self._num_splits)
         if self._mixup is not None:
             # timm's Mixup draws from numpy's global generator.
             with global_streams(int(torch.randint(2**62, (), generator=stream))):

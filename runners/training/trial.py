@@ -18,6 +18,7 @@ from torch import nn
 
 from modelzoo.attention.map_precision import set_map_precision
 from modelzoo.official.frozen import freeze_parameters
+from modelzoo.official.head_start import start_head
 from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
@@ -39,6 +40,7 @@ from runners.training.precision import Precision, resolved
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.trials.outcome import NonFiniteLoss, Outcome
 from search_space.schema.identity import training_id, trial_id
+from search_space.schema.pretrained import is_continued
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
 from search_space.schema.trial import TrialSpec
@@ -107,6 +109,8 @@ def run_trial(
     if spec.arch.weights is not None:
         notes = weights_note(spec, resources)
         notes += initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
+    if not is_continued(spec.arch.weights):  # whose classifier is that of the trial before
+        start_head(model, scale=spec.train.head_init_scale, bias=spec.train.head_init_bias)
     notes += freeze_parameters(model, kind.pretrained_part(model), spec.train.freeze)
     load = functools.partial(
         load_data,
