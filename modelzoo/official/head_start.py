@@ -25,7 +25,7 @@ def start_head(model: nn.Module, *, scale: float | None, bias: float | None) -> 
     if scale is None and bias is None:
         return
     found: Any = model.get_classifier() if hasattr(model, "get_classifier") else ()  # pyright: ignore[reportCallIssue]
-    heads = [head for head in (found if isinstance(found, tuple) else (found,)) if hasattr(head, "weight")]
+    heads: list[Any] = [head for head in (found if isinstance(found, tuple) else (found,)) if hasattr(head, "weight")]
     name = "head_init_bias" if scale is None else "head_init_scale"
     if not heads:
         text = f"{type(model).__name__} has no classifier with weights"

@@ -42,6 +42,7 @@ from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.classification import class_accuracy, classification_metrics, undefined_because
 from runners.tasks.metrics.plugin_metrics import metrics_of_plugins
 from runners.tasks.metrics.predictions import CollectedPredictions
+from runners.tasks.trained_network import evaluating
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
 from search_space.schema.task import ClassificationSpec, TaskSpec
@@ -238,11 +239,8 @@ class Classification(ImageNetwork):
         self, model: nn.Module, images: Tensor, labels: Tensor, autocast: AbstractContextManager, *, flips: bool
     ) -> list[tuple[Drawable, Drawable]]:
         """`DrawnModel.drawn` of a model in the place of `evaluated_model`."""
-        was_training = model.training
-        model.eval()
-        with autocast:
+        with evaluating(model), autocast:
             logits = _logits_of(model, flips)(images).float()
-        model.train(was_training)
         best = _best(logits)
         likely = logits.softmax(dim=-1).gather(1, best[:, None])[:, 0]
         rows = zip(labels.tolist(), best.tolist(), likely.tolist(), strict=True)
@@ -265,12 +263,10 @@ class Classification(ImageNetwork):
             by_class: receives the accuracy of every class.
             flips: measure the mean of the logits of every image and its mirror image.
         """
-        was_training = model.training
-        model.eval()
         evaluator = self._task.create_evaluator()
         collected = CollectedPredictions(self._num_classes)
         logits_of = _logits_of(model, flips)
-        with autocast:
+        with evaluating(model), autocast:
             for images, labels in batches:
                 logits = logits_of(images)
                 best = _best(logits)
@@ -278,7 +274,6 @@ class Classification(ImageNetwork):
                 collected.add(logits, best, labels)
                 if correct is not None:
                     correct.append(best.eq(labels))
-        model.train(was_training)
         found = evaluator.compute(distributed=self._is_shared)
         names = ("top1", "top5", "loss") if self._num_classes > 5 else ("top1", "loss")
         counted = {name: float(found[name]) for name in names}
