@@ -25,7 +25,9 @@ def start_head(model: nn.Module, *, scale: float | None, bias: float | None) -> 
     if scale is None and bias is None:
         return
     found: Any = model.get_classifier() if hasattr(model, "get_classifier") else ()  # pyright: ignore[reportCallIssue]
-    heads: list[Any] = [head for head in (found if isinstance(found, tuple) else (found,)) if hasattr(head, "weight")]
+    heads: list[Any] = []
+    for head in found if isinstance(found, tuple) else (found,):
+        heads += [head] if hasattr(head, "weight") else []
     name = "head_init_bias" if scale is None else "head_init_scale"
     if not heads:
         text = f"{type(model).__name__} has no classifier with weights"
@@ -35,8 +37,8 @@ def start_head(model: nn.Module, *, scale: float | None, bias: float | None) -> 
         raise SpecError(Problem(text, path="train.head_init_bias", hint="leave head_init_bias out"))
     with torch.no_grad():
         for head in heads:
-            weights = [head.weight] if head.bias is None else [head.weight, head.bias]
-            for each in weights if scale is not None else ():
-                each.mul_(scale)
+            if scale is not None:
+                for weight in head.parameters(recurse=False):
+                    weight.mul_(scale)
             if bias is not None:
-                head.bias.fill_(bias)
+                nn.init.constant_(head.bias, bias)

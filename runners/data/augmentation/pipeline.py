@@ -80,7 +80,7 @@ def training_transform(
     if whole is not None:  # timm's crop of all of an image
         shape = whole.size[1] / whole.size[0]
         scale, ratio = (1.0, 1.0), (shape, shape)
-    create: Callable[..., Any] = functools.partial(  # of several types, for its `separate`
+    create: Any = functools.partial(  # of several types, for its `separate`
         create_transform,
         (info.in_chans, *img_size),
         is_training=True,
