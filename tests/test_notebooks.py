@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nbclient
@@ -29,7 +30,9 @@ def test_it_runs_and_shows_its_progress_and_tables_as_html(path, tmp_path, monke
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
-    assert '<progress max="' in shown
+    bars = re.findall(r'<progress max="(\d+)" value="(\d+)">', shown)
+    assert bars
+    assert [bar for bar in bars if bar[0] != bar[1]] == [], "the last state of a finished run is shown"
     assert '<figure class="ablation">' in shown or path.stem == "reading_a_run"
     # Nothing but progress of words: a line per trial on stderr would fill the page.
     assert not [output["text"] for output in outputs if output["output_type"] == "stream" and "[1/" in output["text"]]

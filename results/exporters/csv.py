@@ -6,7 +6,7 @@
     <metric>_delta_std, p, p_corrected, correction, verdict, exploratory, p_sign_flip, bootstrap_low, bootstrap_high,
     p_equivalence, p_equivalence_corrected, alpha, interval, test_images, <metric>_test_error,
     <metric>_delta_test_error (with kept predictions only), published_<metric> ..., published_source,
-    params_m, gmacs, train_seconds, params_m_change, gmacs_change, train_seconds_change, study, selection,
+    params_m, trainable_params_m (where records have it), gmacs, train_seconds, <each of them>_change, study, selection,
     front (with several objectives only), imported (with imported runs only: the kind of their source),
     <other metric>_mean, <other metric>_std ...; with blocks only blocks (JSON: path -> names), test,
     <metric>_mean@<block>, <metric>_std@<block>, <metric>_delta@<block>, <metric>_delta_low@<block>,
@@ -32,6 +32,7 @@ training split gives, where there is one dataset. `_change` is relative to the b
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
@@ -45,10 +46,9 @@ from results.markup.csv_cells import csv_line, csv_value
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
 from results.store.records import BlockedDesign
-from results.table.comparison import COSTS
 from results.table.table import AblationTable, Row
 from search_space.settings.paths import is_path
-from search_space.settings.table_columns import at_block, in_block, of_metric
+from search_space.settings.table_columns import COSTS, at_block, in_block, of_metric
 
 __all__ = ["columns", "values", "write"]
 
@@ -121,7 +121,7 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
             return ("verdict", "exploratory")
         case "published":
             return tuple(name for name in every if name.startswith("published_"))
-        case "params_m" | "gmacs" | "train_seconds":
+        case _ if chosen in COSTS:
             return (chosen, f"{chosen}_change")
         case _:
             return (chosen, f"component.{chosen}", f"{chosen}_mean", f"{chosen}_std")
@@ -130,6 +130,8 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
 def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
     metric = table.metric.name
     line = majority_line(table, metric)
+    is_known = any(row.trainable_params_m is not None for row in table.rows)
+    costs = [name for name in COSTS if is_known or name != "trainable_params_m"]
     published = dict.fromkeys([metric, *sorted(name for row in table.rows for p in row.published for name in p.values)])
     return {
         "variant": lambda row: row.name,
@@ -169,10 +171,8 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **({} if line is None else {f"{metric}_majority": lambda row: line}),
         **{f"published_{name}": _published(name) for name in published},
         "published_source": lambda row: "; ".join(there.source for there in row.published),
-        "params_m": lambda row: row.params_m,
-        "gmacs": lambda row: row.gmacs,
-        "train_seconds": lambda row: row.train_seconds,
-        **{f"{cost}_change": _change(cost) for cost in COSTS},
+        **{cost: operator.attrgetter(cost) for cost in costs},
+        **{f"{cost}_change": _change(cost) for cost in costs},
         "study": lambda row: row.study,
         "selection": lambda row: table.analysis.selection,
         **({"front": lambda row: row.front} if table.objectives else {}),

@@ -374,6 +374,8 @@ def _costs(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     parts = []
     if "params_m" in shown and any(row.params_m is not None for row in table.rows):
         parts.append("params: millions")
+    if "trainable_params_m" in shown and any(row.trainable_params_m is not None for row in table.rows):
+        parts.append("trainable: millions of parameters that the training changes")
     if "gmacs" in shown and any(row.gmacs is not None for row in table.rows):
         parts.append(
             "GMACs: 10^9 multiply-accumulates for one image (1 MAC = 2 FLOPs; matmul, convolution and attention only)"

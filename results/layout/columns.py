@@ -23,13 +23,29 @@ from results.table.comparison import emphasis
 from results.table.table import AblationTable, Row
 from search_space.schema.metrics import METRICS, OF_A_CLASS, Metric, metric_named
 from search_space.settings.paths import is_path
-from search_space.settings.table_columns import COLUMNS, EVERY_METRIC, at_block, component_column, in_block, of_metric
+from search_space.settings.table_columns import (
+    COLUMNS,
+    COSTS,
+    EVERY_METRIC,
+    at_block,
+    component_column,
+    in_block,
+    of_metric,
+)
 
 __all__ = ["DOWN", "UP", "Column", "decimals_of", "default_columns", "named_column", "of_every_class"]
 
 UP, DOWN = "\u2191", "\u2193"
-_COST_TITLES = {"params_m": ("params (M)", 1, 4), "gmacs": ("GMACs", 1, 5), "train_seconds": ("train (s)", 0, 1)}
-_DROP_ORDER = ("delta_std", "verdict", "probe", "path", "train_seconds", "gmacs", "params_m", "published", "delta")
+_COST_TITLES = {
+    "params_m": ("params (M)", 1, 4),
+    "trainable_params_m": ("trainable (M)", 1, 6),
+    "gmacs": ("GMACs", 1, 5),
+    "train_seconds": ("train (s)", 0, 1),
+}
+_DROP_ORDER = (
+    *("delta_std", "verdict", "probe", "path", "train_seconds", "gmacs", "trainable_params_m", "params_m"),
+    *("published", "delta"),
+)
 _Align = Literal["left", "right", "center"]
 
 
@@ -68,7 +84,7 @@ def default_columns(table: AblationTable) -> tuple[Column, ...]:
         *_in_blocks(table),
         *_further_objectives(table),
         *(name for name in probes if name != table.metric.name),
-        *("published", "params_m", "gmacs", "train_seconds"),
+        *("published", *COSTS),
     ]
     return tuple(column for column in (named_column(table, name) for name in names) if _is_shown(column, table))
 
@@ -163,7 +179,7 @@ def _fixed_column(table: AblationTable, name: str) -> Column:
         case "published":
             shown, numbers = decimals_of(table, table.metric), sources(table)
             return of("published", lambda row: cells.published(row, table.metric.name, shown, numbers))
-        case "params_m" | "gmacs" | "train_seconds":
+        case _ if name in COSTS:
             return _cost_column(table, name)
         case _:
             title = "p of equivalence" if "equivalence" in name else "p"
@@ -174,7 +190,15 @@ def _is_shown(column: Column, table: AblationTable) -> bool:
     if column.name == "verdict":
         # Incomplete rows are already visible in the seeds column; the verdict column is for the other verdicts.
         return any(row.verdict in TESTED or row.verdict == "unequal budget" for row in table.rows)
+    if column.name == "trainable_params_m":
+        return any(_freezes(row) for row in table.rows)  # elsewhere it repeats the parameters
     return column.is_name or column.name == "seeds" or any(str(cell) for cell in column.cells)
+
+
+def _freezes(row: Row) -> bool:
+    """Whether a part of the model is not trained."""
+    trained, whole = row.trainable_params_m, row.params_m
+    return trained is not None and whole is not None and trained < whole
 
 
 def _cells(table: AblationTable, cell: Callable[[Row], Cell]) -> tuple[Cell, ...]:

@@ -160,6 +160,7 @@ def _facts(record: TrialRecord) -> Iterator[tuple[str, str]]:
     numbers = {
         "epochs": record.epochs or None,
         "parameters (M)": record.params_m,
+        "trainable (M)": record.trainable_params_m,
         "GMACs": record.gmacs,
         "training (s)": record.train_seconds,
         "in total (s)": record.total_seconds,

@@ -9,9 +9,9 @@ Every path that some variant changes is a column, and every row has its value th
 the setting leaves it to the model. A row is empty only where its setting has no such path.
 
     trials.csv   trial_id, variant_id, variant, block (of a design with blocks), seed, status, number (of a search),
-                 attempt, epochs, <every changed path> ..., <metric> ..., params_m, gmacs, train_seconds,
-                 total_seconds, device, precision, host, finished_at, cached_from, trained_by, failure_type,
-                 failure_message
+                 attempt, epochs, <every changed path> ..., <metric> ..., params_m, trainable_params_m, gmacs,
+                 train_seconds, total_seconds, device, precision, host, finished_at, cached_from, trained_by,
+                 failure_type, failure_message
     curves.csv   trial_id, variant, block (as above), seed, status, epoch, <metric> ...
 """
 
@@ -75,10 +75,11 @@ def trial_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
         yield line.epochs
         yield from map(line.value, paths)
         if record is None:
-            yield from [None] * (len(metrics) + 12)
+            yield from [None] * (len(metrics) + 13)
             return
         yield from (record.metrics.get(name) for name in metrics)
-        yield from (record.params_m, record.gmacs, record.train_seconds, record.total_seconds)
+        yield from (record.params_m, record.trainable_params_m, record.gmacs)
+        yield from (record.train_seconds, record.total_seconds)
         yield from (record.device, record.precision or None, record.host, record.finished_at, record.cached_from)
         yield record.trained_by
         yield from (record.failure.type, record.failure.message) if record.failure else (None, None)
@@ -88,7 +89,7 @@ def trial_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
         *("seed", "status", "number", "attempt", "epochs"),
         *paths,
         *metrics,
-        *("params_m", "gmacs", "train_seconds", "total_seconds", "device", "precision", "host"),
+        *("params_m", "trainable_params_m", "gmacs", "train_seconds", "total_seconds", "device", "precision", "host"),
         *("finished_at", "cached_from", "trained_by", "failure_type", "failure_message"),
     ]
     return header, map(cells, lines)

@@ -44,6 +44,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     metrics: dict[str, float] = {}
     curve: list[dict[str, float]] = []
     params_m: _Amount | None = None
+    trainable_params_m: _Amount | None = None
     gmacs: _Amount | None = None
     train_seconds: _Amount | None = None
     total_seconds: _Amount | None = None

@@ -115,6 +115,12 @@ class TrialRecord(_Stored):
         default_factory=list, description="one entry per epoch: epoch, train_loss, metrics"
     )
     params_m: _Amount | None = None
+    trainable_params_m: _Amount | None = Field(
+        default=None,
+        # Not written where it is not known: records without a training are as those of older versions.
+        exclude_if=lambda amount: amount is None,
+        description="parameters that the training changed, in millions: without those of `train.freeze`",
+    )
     gmacs: _Amount | None = None
     train_seconds: _Amount | None = Field(
         default=None, description="optimisation only, without start-up and evaluation"

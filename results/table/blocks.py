@@ -53,6 +53,7 @@ def _joined(treatment: str, found: Mapping[str, Row], blocks: BlockedDesign, pla
         delta=_delta([row.delta for row in rows], blocks, plan),
         other_deltas={name: delta for name, delta in others.items() if delta is not None},
         params_m=_mean(row.params_m for row in rows),
+        trainable_params_m=_mean(row.trainable_params_m for row in rows),
         gmacs=_mean(row.gmacs for row in rows),
         train_seconds=_mean(seconds),
         pruned_epochs=tuple(epoch for row in rows for epoch in row.pruned_epochs),

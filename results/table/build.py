@@ -230,8 +230,9 @@ def _row(
         metrics={name: summary for name, summary in summaries.items() if summary is not None},
         delta=deltas.get(metric),
         other_deltas={name: delta for name, delta in deltas.items() if delta is not None and name != metric},
-        params_m=next((cost.params_m for cost in costs if cost.params_m is not None), None),
-        gmacs=next((cost.gmacs for cost in costs if cost.gmacs is not None), None),
+        params_m=_first_known(cost.params_m for cost in costs),
+        trainable_params_m=_first_known(record.trainable_params_m for record in records),
+        gmacs=_first_known(cost.gmacs for cost in costs),
         train_seconds=seconds.mean if seconds else None,
         pruned_epochs=tuple(record.epochs for record in records if record.status == "pruned"),
         published=tuple(row for row in plan.published if belongs_to(row, variant.changes, spec)),
@@ -240,6 +241,10 @@ def _row(
         rests_on_changes=not variant.is_baseline and rests_on_changes(plan, variant),
         num_tried=variant.num_tried,
     )
+
+
+def _first_known(amounts: Iterable[float | None]) -> float | None:
+    return next((amount for amount in amounts if amount is not None), None)
 
 
 def _is_ranked(name: str) -> bool:

@@ -19,10 +19,9 @@ from results.stats.verdicts import TESTED, Judgement, Verdict, judge
 from results.store.records import Analysis, TrialRecord
 from results.table.table import Row
 from search_space.schema.metrics import Metric, metric_named
+from search_space.settings.table_columns import COSTS
 
-__all__ = ["COSTS", "budgets", "emphasis", "with_comparisons"]
-
-COSTS = ("params_m", "gmacs", "train_seconds")
+__all__ = ["budgets", "emphasis", "with_comparisons"]
 
 
 def with_comparisons(

@@ -39,7 +39,7 @@ class Row:
         p, p_corrected: p-value of the difference, before and after the correction for multiple arms; None without test.
         p_equivalence, p_equivalence_corrected: the same of the equivalence; None without a margin.
         verdict: None for the baseline and for fewer than 3 planned seeds.
-        cost_changes: `params_m`, `gmacs`, `train_seconds` relative to the baseline (0.1: 10 % more).
+        cost_changes: `params_m`, `gmacs`, ... relative to the baseline (0.1: 10 % more).
         rests_on_changes: whether its comparison rests on a decision that was made after results were seen.
         study: name of the study, where a sweep holds several.
         front: in a search for several objectives, the front of a complete row (1: the Pareto front); else None.
@@ -47,6 +47,7 @@ class Row:
         pruned_epochs: epoch at which each pruned seed stopped, in the order of the seeds.
         records: deciding record of each seed, in the order of the seeds.
         num_tried: different settings that `retune` tried for the variant; None without it, or before it ended.
+        trainable_params_m: parameters in millions that the training changed; None where no record has it.
         image_error: standard error of `delta` over the test images, for these trained models; None without predictions.
         blocks: name of a block -> the row within it, against the baseline in it; empty without blocks. There `metrics`
             and `delta` are means over the blocks of the means over their seeds, with the standard deviation over folds
@@ -84,6 +85,7 @@ class Row:
     num_tried: int | None = None
     image_error: float | None = None
     other_deltas: Mapping[str, PairedDelta] = field(default_factory=dict)
+    trainable_params_m: float | None = None
     blocks: Mapping[str, Row] = field(default_factory=dict)
     num_blocks: int = 0
 

@@ -22,9 +22,9 @@ from search_space.settings.paths import MISSING, value_at
 __all__ = ["FIELDS", "TrialRow", "flattened", "known_names", "rows_of"]
 
 _FROM_RECORD = (
-    "trial_id", "variant_id", "variant", "block", "seed", "status", "epochs", "attempt", "number", "params_m", "gmacs",
-    "train_seconds", "total_seconds", "device", "precision", "host", "finished_at", "session", "role",
-    "cached_from", "trained_by",
+    "trial_id", "variant_id", "variant", "block", "seed", "status", "epochs", "attempt", "number", "params_m",
+    "trainable_params_m", "gmacs", "train_seconds", "total_seconds", "device", "precision", "host", "finished_at",
+    "session", "role", "cached_from", "trained_by",
 )  # fmt: skip
 FIELDS = (*_FROM_RECORD, "failure", "failure_message", "in_plan")
 

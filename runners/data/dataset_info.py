@@ -32,7 +32,8 @@ __all__ = [
 Batch = tuple[Any, Any]
 """Inputs and targets of B samples on the trial's device; the targets have the length B.
 
-Images (B, C, H, W), float32, normalised, and labels (B,), int64, or label maps (B, H, W). Where samples differ in size,
+Images (B, C, H, W), float32, normalised, and labels (B,), int64, or label maps (B, H, W). With `aug_splits` images are
+(S * B, C, H, W), all first splits first. Where samples differ in size,
 lists of B: detection has images (C, H, W) and dicts of tensors. Text: tokens (B, 3, L),
 int64 (ids, sentence of each token, 1 for real tokens), and labels (B,), int64 or float32."""
 
@@ -61,6 +62,8 @@ class DataInfo:
     vocabulary: int = 0
     """Number of token ids of a dataset of text, whose `img_size` is (1, most tokens) and whose numbers to predict have
     0 classes; 0 of images."""
+    tokens: tuple[str, ...] = ()
+    """Vocabulary of a dataset of text in the order of the ids; empty before its texts are cut, and of drawn ones."""
 
 
 @dataclass(frozen=True)

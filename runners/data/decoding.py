@@ -17,10 +17,10 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.nn import functional
 
-from runners.data.dataset_info import Images
+from runners.data.dataset_info import DataInfo, Images, SourceInfo, Split
 from runners.data.readers.labels import labels_of
 
-__all__ = ["cut_to_size", "decode", "imagenet_statistics", "in_mode", "pil_mode", "resize"]
+__all__ = ["cut_to_size", "decode", "held_alike", "imagenet_statistics", "in_mode", "pil_mode", "resize"]
 
 _OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit images Pillow opens with 32 bits
 
@@ -67,6 +67,20 @@ def decode(dataset: Any, size: tuple[int, int], in_chans: int) -> Images:
         array = torch.from_numpy(np.array(cut_to_size(image, height, width)))
         pixels[index] = array.reshape(height, width, in_chans).permute(2, 0, 1)
     return Images(pixels, labels)
+
+
+def held_alike(
+    splits: tuple[Split, Split], found: DataInfo | SourceInfo, img_size: tuple[int, int], in_chans: int
+) -> tuple[Split, Split]:
+    """Both splits in memory where the dataset is held there, else as they are.
+
+    They are cut alike: to the size of the model's input, or to their own where that has fewer pixels.
+    """
+    if found.storage != "memory":
+        return splits
+    size = min(img_size, found.img_size, key=lambda size: size[0] * size[1])
+    train, test = (decode(split, size, in_chans) for split in splits)
+    return train, test
 
 
 def resize(images: Tensor, img_size: tuple[int, int], mode: str = "bilinear") -> Tensor:

@@ -2,5 +2,6 @@
 
 from runners.kept_models.loading import LoadedModel, load_model
 from runners.kept_models.preprocessing import Preprocessing
+from runners.kept_models.text_preprocessing import TextPreprocessing
 
-__all__ = ["LoadedModel", "Preprocessing", "load_model"]
+__all__ = ["LoadedModel", "Preprocessing", "TextPreprocessing", "load_model"]

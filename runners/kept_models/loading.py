@@ -27,6 +27,7 @@ from runners.data import DataInfo, describe_dataset
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.first_weights import kept_weights
 from runners.kept_models.preprocessing import Preprocessing
+from runners.kept_models.text_preprocessing import TextPreprocessing, text_preprocessing
 from runners.tasks import TASKS
 from runners.tasks.classification import evaluation_crop_of
 from runners.training.checkpoint import DATA_KEY
@@ -45,13 +46,14 @@ class LoadedModel:
 
     Attributes:
         model: in evaluation mode, on the device that was asked for.
-        preprocessing: from a picture to the model's input; None of a model of text.
+        preprocessing: from a picture to the model's input, or from a text; None of a model of drawn sentences, and of
+            text where an earlier archsweep kept the weights, without their vocabulary.
         class_names: in the order of the model's outputs; empty where they are not known.
         metadata: of the weights: `trial_id`, `variant`, `seed`, `epoch`, `chosen_by`, `path`, and `spec`, the setting.
     """
 
     model: nn.Module
-    preprocessing: Preprocessing | None
+    preprocessing: Preprocessing | TextPreprocessing | None
     class_names: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -102,7 +104,7 @@ def load_model(
         model = model if crop.img_size == own else at_size(model, crop.img_size)
     return LoadedModel(
         model=model.to(device).eval(),
-        preprocessing=None if spec.task.name == "text" else Preprocessing(info, crop),
+        preprocessing=text_preprocessing(spec.task, info) if spec.task.name == "text" else Preprocessing(info, crop),
         class_names=info.class_names,
         metadata={
             **{name: metadata.get(name) for name in ("trial_id", "epoch", "chosen_by")},

@@ -25,7 +25,22 @@ from search_space.schema.task import TASK_SPECS
 __all__ = ["History", "Spread", "duration_key", "read_history"]
 
 _COSTS_NO_TIME = frozenset(
-    {"lr", "weight_decay", "momentum", "sched", "warmup_epochs", "warmup_lr", "min_lr", "smoothing", "layer_decay"}
+    {
+        "lr",
+        "lr_base",
+        "lr_base_size",
+        "lr_base_scale",
+        "head_init_scale",
+        "head_init_bias",
+        "weight_decay",
+        "momentum",
+        "sched",
+        "warmup_epochs",
+        "warmup_lr",
+        "min_lr",
+        "smoothing",
+        "layer_decay",
+    }
 )
 _MEASURED_BY = frozenset(name for task in TASK_SPECS.values() for name in task.evaluation_only)
 

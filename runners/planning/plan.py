@@ -13,6 +13,7 @@ from runners.data.survey.survey import Survey, survey_dataset
 from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
 from runners.planning.checks.fine_tuning import fine_tuning_problems, notes_on_fine_tuning
+from runners.planning.checks.precisions import PRECISION_HINT, equal_precisions, with_precision
 from runners.planning.checks.refused_choices import located, refused_choices
 from runners.planning.checks.same_experiment import is_same_experiment
 from runners.planning.match_solver import Unmatched, match_variant
@@ -31,7 +32,7 @@ from runners.training import training_relations
 from runners.training.device import kind_of_device
 from runners.training.foreign.function import foreign_relations
 from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
-from runners.training.precision import WITHOUT_GPU, reason_against_precision
+from runners.training.precision import reason_against_precision
 from search_space import (
     Problem,
     Resources,
@@ -292,7 +293,7 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
     sweep = plan.sweep
     if of_baseline := plan.training_relations(sweep.baseline):
         raise SpecError([file.problem(f"baseline.{each.path}", each.message, each.hint) for each in of_baseline])
-    if refused := refused_choices(sweep, plan.training_relations, plan.cost_of):
+    if refused := refused_choices(sweep, with_precision(plan.training_relations, sweep.resources), plan.cost_of):
         raise SpecError([file.problem(each.path, each.message, each.hint, at_key=each.at_key) for each in refused])
     if against := _against_device(plan, sweep.baseline, sweep.resources):
         raise SpecError(against)
@@ -338,6 +339,7 @@ def make_plan(file: SweepFile, *, say: Say = lambda text: None, num_gpus: Callab
         raise SpecError(untrainable.values())
     if not plan.variants:
         raise SpecError([Problem("no variant is left to run", hint="see `require` and `space`")])
+    equal_precisions(((each, plan.resources_of(each)) for each in plan.variants), say=say)
     return plan
 
 
@@ -346,9 +348,8 @@ def _against_device(plan: Plan, setting: Setting, resources: Resources) -> Probl
     if plan.is_foreign:
         return None
     if reason := reason_against_precision(setting.train.amp, kind_of_device(resources)):
-        hint = f"{WITHOUT_GPU}, or give the trials a GPU (--gpus-per-trial 1)"
-        is_of_baseline = setting.train.amp == plan.sweep.baseline.train.amp
-        return plan.file.problem("baseline.train.amp" if is_of_baseline else ("space", "train.amp"), reason, hint)
+        place = "baseline.train.amp" if setting.train.amp == plan.sweep.baseline.train.amp else ("space", "train.amp")
+        return plan.file.problem(place, reason, PRECISION_HINT)
     if reason := reason_against_graph(setting, plan.describe(setting.task), resources):
         return plan.file.problem("resources.cuda_graph", reason, WITHOUT_GRAPH)
     return None

@@ -103,7 +103,7 @@ def training_mib(setting: Setting, *, params_m: float, activation: float) -> flo
     train = setting.train
     states = 1 if train.opt.lower() in _ONE_STATE else 2
     copies = 2 + states + (train.ema_decay is not None)
-    return copies * 4 * params_m * 1e6 / _MIB + train.batch_size * activation
+    return copies * 4 * params_m * 1e6 / _MIB + train.batch_size * max(1, train.aug_splits) * activation
 
 
 _ONE_STATE = {"sgd", "momentum", "nesterov", "lion", "rmsprop", "signum"}

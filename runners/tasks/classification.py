@@ -1,7 +1,8 @@
 """Image classification. The only module that uses `timm.task`, whose API is young and may change.
 
 Loss: cross-entropy with label smoothing, or on the soft labels that mixup and cutmix make (smoothed by `Mixup`
-itself), or binary cross-entropy of the same targets (`train.bce_loss`); where configured, plus the cosine regulariser
+itself), or binary cross-entropy of the same targets (`train.bce_loss`), or the divergence between splits of the
+augmentation beside the cross-entropy of clean images (`train.jsd_loss`); where configured, plus the cosine regulariser
 on the attention maps of the same forward pass. Metrics: `top1` and `top5` in %, `loss` the plain cross-entropy in nats,
 whatever the training loss is. `top5` is left out where there are five classes or fewer. timm's evaluator counts in
 int64 and sums in float64, so a smaller last batch is weighted correctly. Further
@@ -41,6 +42,7 @@ from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.classification import class_accuracy, classification_metrics, undefined_because
 from runners.tasks.metrics.plugin_metrics import metrics_of_plugins
 from runners.tasks.metrics.predictions import CollectedPredictions
+from runners.tasks.trained_network import evaluating
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.img_size import as_pair
 from search_space.schema.task import ClassificationSpec, TaskSpec
@@ -84,6 +86,9 @@ class Classification(ImageNetwork):
                 "bce_target_thresh": train.bce_target_thresh,
                 "pos_weight": train.bce_pos_weight,
             }
+        if train.jsd_loss:
+            criterion = {"loss_type": "jsd", "jsd_splits": train.aug_splits, "smoothing": train.smoothing}
+        self._num_splits = max(1, train.aug_splits)
         self._regulariser = train.cosine_regulariser
         self._logits_by: Callable[[Tensor], Tensor] | None = None
         self._task = ClassificationTask(model, criterion_kwargs=criterion, device=device, verbose=False)
@@ -191,6 +196,8 @@ class Classification(ImageNetwork):
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
         images, labels = batch
+        if self._num_splits > 1:
+            labels = labels.repeat(self._num_splits)
         if self._mixup is not None:
             # timm's Mixup draws from numpy's global generator.
             with global_streams(int(torch.randint(2**62, (), generator=stream))):
@@ -232,11 +239,8 @@ class Classification(ImageNetwork):
         self, model: nn.Module, images: Tensor, labels: Tensor, autocast: AbstractContextManager, *, flips: bool
     ) -> list[tuple[Drawable, Drawable]]:
         """`DrawnModel.drawn` of a model in the place of `evaluated_model`."""
-        was_training = model.training
-        model.eval()
-        with autocast:
+        with evaluating(model), autocast:
             logits = _logits_of(model, flips)(images).float()
-        model.train(was_training)
         best = _best(logits)
         likely = logits.softmax(dim=-1).gather(1, best[:, None])[:, 0]
         rows = zip(labels.tolist(), best.tolist(), likely.tolist(), strict=True)
@@ -259,12 +263,10 @@ class Classification(ImageNetwork):
             by_class: receives the accuracy of every class.
             flips: measure the mean of the logits of every image and its mirror image.
         """
-        was_training = model.training
-        model.eval()
         evaluator = self._task.create_evaluator()
         collected = CollectedPredictions(self._num_classes)
         logits_of = _logits_of(model, flips)
-        with autocast:
+        with evaluating(model), autocast:
             for images, labels in batches:
                 logits = logits_of(images)
                 best = _best(logits)
@@ -272,7 +274,6 @@ class Classification(ImageNetwork):
                 collected.add(logits, best, labels)
                 if correct is not None:
                     correct.append(best.eq(labels))
-        model.train(was_training)
         found = evaluator.compute(distributed=self._is_shared)
         names = ("top1", "top5", "loss") if self._num_classes > 5 else ("top1", "loss")
         counted = {name: float(found[name]) for name in names}

@@ -27,7 +27,7 @@ from runners.data import Batch, DataInfo
 from runners.data.detection.objects import Truth, target_of
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.coco_ap import Detections, average_precision, require_evaluator
-from runners.tasks.trained_network import TrainedNetwork
+from runners.tasks.trained_network import TrainedNetwork, evaluating
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import DetectionSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
@@ -105,13 +105,11 @@ class Detection(TrainedNetwork, ImageNetwork):
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
         model = self.evaluated_model
-        was_training = model.training
-        model.eval()
         seen: list[tuple[Truth, Detections]] = []
-        for images, truths in batches:
-            for truth, found in zip(truths, model(images), strict=True):
-                seen.append((truth, _as_coco(found)))
-        model.train(was_training)
+        with evaluating(model):
+            for images, truths in batches:
+                for truth, found in zip(truths, model(images), strict=True):
+                    seen.append((truth, _as_coco(found)))
         # Batches are shared out over the processes; the order of the images decides between equal scores.
         everywhere = sorted(_gathered(seen) if self.is_shared else seen, key=lambda each: each[0].image)
         truth = {each.image: each.objects for each, _ in everywhere}
@@ -133,12 +131,9 @@ class Detection(TrainedNetwork, ImageNetwork):
         self, inputs: list[Tensor], targets: list[Truth], autocast: AbstractContextManager
     ) -> list[tuple[Drawable, Drawable]]:
         model = self.evaluated_model
-        was_training = model.training
-        model.eval()
-        pairs = zip(targets, model(inputs), strict=True)
-        drawn: list[tuple[Drawable, Drawable]] = [(self._truth(truth), self._found(found)) for truth, found in pairs]
-        model.train(was_training)
-        return drawn
+        with evaluating(model):
+            pairs = zip(targets, model(inputs), strict=True)
+        return [(self._truth(truth), self._found(found)) for truth, found in pairs]
 
     def _truth(self, truth: Truth) -> Objects:
         """What can be found in an image; crowds are left out."""

@@ -18,7 +18,7 @@ from torch.distributed import all_gather_object, get_world_size
 from modelzoo import Cost, build_model, measure_cost
 from runners.data import Batch, DataInfo
 from runners.tasks.image_network import ImageNetwork
-from runners.tasks.trained_network import TrainedNetwork
+from runners.tasks.trained_network import TrainedNetwork, evaluating
 from search_space.schema.task import TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 
@@ -85,13 +85,8 @@ class ImageTask(TrainedNetwork, ImageNetwork):
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
         model = self.evaluated_model
-        was_training = model.training
-        model.eval()
-        parts: list[Any] = []
-        with autocast:
-            for images, targets in batches:
-                parts.append((model(images).float().cpu(), targets.cpu()))
-        model.train(was_training)
+        with evaluating(model), autocast:
+            parts = [(model(images).float().cpu(), targets.cpu()) for images, targets in batches]
         if self.is_shared:
             found: list[Any] = [None] * get_world_size()
             all_gather_object(found, parts)

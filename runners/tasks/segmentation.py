@@ -27,7 +27,7 @@ from results.predictions.samples import Drawable, Kind, LabelMap
 from runners.data import Batch, DataInfo
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.confusion import confusion_matrix, confusion_metrics
-from runners.tasks.trained_network import TrainedNetwork
+from runners.tasks.trained_network import TrainedNetwork, evaluating
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import SegmentationSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
@@ -94,17 +94,15 @@ class Segmentation(TrainedNetwork, ImageNetwork):
     ) -> dict[str, float]:
         model = self.evaluated_model
         assert isinstance(model, Segmenter)
-        was_training = model.training
-        model.eval()
         ignored = self._spec.ignore_label
         matrix = torch.zeros(self._num_classes, self._num_classes, dtype=torch.int64, device=self.device)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        for images, labels in batches:
-            logits = self._logits(model, images, labels, autocast)
-            loss += F.cross_entropy(logits, labels.long(), ignore_index=ignored, reduction="sum")
-            predicted = logits.argmax(dim=1)
-            matrix += confusion_matrix(predicted, labels, num_classes=self._num_classes, ignore_label=ignored)
-        model.train(was_training)
+        with evaluating(model):
+            for images, labels in batches:
+                logits = self._logits(model, images, labels, autocast)
+                loss += F.cross_entropy(logits, labels.long(), ignore_index=ignored, reduction="sum")
+                predicted = logits.argmax(dim=1)
+                matrix += confusion_matrix(predicted, labels, num_classes=self._num_classes, ignore_label=ignored)
         if self.is_shared:
             all_reduce(matrix)
             all_reduce(loss)
@@ -118,10 +116,8 @@ class Segmentation(TrainedNetwork, ImageNetwork):
     ) -> list[tuple[Drawable, Drawable]]:
         model = self.evaluated_model
         assert isinstance(model, Segmenter)
-        was_training = model.training
-        model.eval()
-        predicted = self._logits(model, inputs, targets, autocast).argmax(dim=1)
-        model.train(was_training)
+        with evaluating(model):
+            predicted = self._logits(model, inputs, targets, autocast).argmax(dim=1)
         maps = [each.byte().cpu().numpy() for each in (targets, predicted)]
         return [(LabelMap(truth), LabelMap(found)) for truth, found in zip(*maps, strict=True)]
 

@@ -48,7 +48,7 @@ from runners.data.views.banks import MEASURED
 from runners.data.views.crops import NUM_GLOBAL
 from runners.tasks.image_network import ImageNetwork
 from runners.tasks.metrics.features import Rows, feature_metrics, rows_of_all_processes
-from runners.tasks.trained_network import TrainedNetwork
+from runners.tasks.trained_network import TrainedNetwork, evaluating
 from search_space.schema.task import SelfSupervisedSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 
@@ -189,23 +189,21 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
     def metrics(
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
-        was_training = self.teacher.training
-        self.teacher.eval()
         is_known = id(batches) in self._references  # what is measured once of each split
         parts: dict[str, list[Rows]] = {"": [], "untrained": [], "pixels": []}
         outputs = torch.zeros(self._spec.prototypes + 2, dtype=torch.float64, device=self.device)
-        for images, targets in batches:
-            with autocast:
-                pooled = self.teacher.backbone(images)
-                logits = self.teacher.head(pooled[targets[:, 1] == MEASURED])
-                parts[""].append(self._rows(self.teacher.backbone, images, pooled, targets))
+        with evaluating(self.teacher):
+            for images, targets in batches:
+                with autocast:
+                    pooled = self.teacher.backbone(images)
+                    logits = self.teacher.head(pooled[targets[:, 1] == MEASURED])
+                    parts[""].append(self._rows(self.teacher.backbone, images, pooled, targets))
+                    if not is_known:
+                        before = self._untrained(images)
+                        parts["untrained"].append(self._rows(self._untrained, images, before, targets))
                 if not is_known:
-                    before = self._untrained(images)
-                    parts["untrained"].append(self._rows(self._untrained, images, before, targets))
-            if not is_known:
-                parts["pixels"].append(Rows(_pixels(images), targets.cpu()))
-            outputs += self._output_sums(logits)
-        self.teacher.train(was_training)
+                    parts["pixels"].append(Rows(_pixels(images), targets.cpu()))
+                outputs += self._output_sums(logits)
         if not is_known:
             self._references[id(batches)] = {
                 f"{name}_{of}": value for of in ("untrained", "pixels") for name, value in self._read(parts[of]).items()

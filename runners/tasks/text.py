@@ -22,7 +22,7 @@ from modelzoo import Cost
 from modelzoo.text import build_text_encoder, measure_text_cost
 from runners.data import Batch, DataInfo
 from runners.tasks.metrics.text import text_metrics
-from runners.tasks.trained_network import TrainedNetwork
+from runners.tasks.trained_network import TrainedNetwork, evaluating
 from search_space.schema.task import TaskSpec, TextSpec
 from search_space.schema.trial import Setting, TrainSpec
 
@@ -83,13 +83,8 @@ class Text(TrainedNetwork):
         self, batches: Iterable[Batch], autocast: AbstractContextManager, *, correct: list[Tensor] | None = None
     ) -> dict[str, float]:
         model = self.evaluated_model
-        was_training = model.training
-        model.eval()
-        parts: list[np.ndarray] = []
-        with autocast:
-            for texts, labels in batches:
-                parts.append(self._measured(model(texts), labels))
-        model.train(was_training)
+        with evaluating(model), autocast:
+            parts = [self._measured(model(texts), labels) for texts, labels in batches]
         # Columns: label, prediction, loss of each text.
         mine = np.concatenate([np.empty((0, 3)), *parts])
         rows = mine if not self.is_shared else np.concatenate(_of_all_processes(mine))

@@ -5,7 +5,8 @@ What every task needs that computes loss and metrics by itself. Classification h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,7 +19,18 @@ from search_space.schema.task import TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 from search_space.settings.broken_relation import BrokenRelation
 
-__all__ = ["TrainedNetwork"]
+__all__ = ["TrainedNetwork", "evaluating"]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards the mode of before, also where the measurement failed."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 class TrainedNetwork:

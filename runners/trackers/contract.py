@@ -109,7 +109,7 @@ def run_of(fields: Mapping[str, Any], sweep: TrackedSweep) -> TrackedRun:
 
 def run_end(record: TrialRecord) -> RunEnd:
     """The end of the run of a record: what trackers show beside its curve."""
-    costs = ("params_m", "gmacs", "train_seconds", "total_seconds", "resumed_from_epoch")
+    costs = ("params_m", "trainable_params_m", "gmacs", "train_seconds", "total_seconds", "resumed_from_epoch")
     numbers = {**record.metrics, **{key: getattr(record, key) for key in costs}}
     failure = f"{record.failure.type}: {record.failure.message}" if record.failure else ""
     facts = {"failure": failure[:_MESSAGE_LENGTH], "cached_from": record.cached_from, "device": record.device}

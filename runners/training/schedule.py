@@ -36,7 +36,7 @@ class _DinoSchedule:
     def __init__(self, optimizer: Any, train: TrainSpec, *, updates_per_epoch: int) -> None:
         self._optimizer = optimizer
         self._values = {
-            "base": train.lr,
+            "base": train.peak_lr,
             "final": train.min_lr,
             "start": train.warmup_lr,
             "num_updates": train.epochs * updates_per_epoch,
@@ -134,7 +134,7 @@ def _epochs_of_first_cycle(train: TrainSpec) -> float:
 
 def learning_rates(train: TrainSpec, updates: Iterable[int], *, updates_per_epoch: int) -> list[float]:
     """Learning rates of some updates, counted from 0, without layer decay."""
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=train.lr)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=train.peak_lr)
     schedule = make_schedule(optimizer, train, updates_per_epoch=updates_per_epoch)
     rates: list[float] = []
     for update in updates:

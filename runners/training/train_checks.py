@@ -6,6 +6,7 @@ that need neither are those of `search_space/settings/training_relations.py`, wh
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,6 +32,11 @@ from search_space.settings.training_relations import (
 
 __all__ = ["check_train_options", "training_relations"]
 
+_OF_TRAIN = {
+    "lr": "lr", "weight_decay": "weight_decay", "momentum": "momentum", "eps": "opt_eps", "betas": "opt_betas"
+}  # fmt: skip
+"""Arguments of optimisers that have options of their own."""
+_OF_KERNELS = ("params", "foreach", "fused", "capturable", "differentiable")
 _DEFAULT_MOMENTUM = TrainSpec.model_fields["momentum"].default
 
 
@@ -120,6 +126,9 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
         return
     known_of = get_optimizer_info(bare)
     options = (("opt_eps", known_of.has_eps, "epsilon"), ("opt_betas", known_of.has_betas, "betas"))
+    if faults := list(_further_arguments(train, known_of.opt_class)):
+        yield from faults
+        return
     missing = [each for each in options if getattr(train, each[0]) is not None and not each[1]]
     for name, _, word in missing:
         yield train_option_without_effect(train, name, f"{train.opt!r} has no {word}", path)
@@ -127,7 +136,15 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
         message = f"{train.opt!r} has {known_of.num_betas} betas, but got {list(train.opt_betas)}"
         yield BrokenRelation("train.opt_betas", message, "", ("train.opt_betas", path))
         return
-    numbers = (path, "train.lr", "train.weight_decay", "train.momentum", "train.opt_eps", "train.opt_betas")
+    numbers = (
+        path,
+        "train.lr",
+        "train.weight_decay",
+        "train.momentum",
+        "train.opt_eps",
+        "train.opt_betas",
+        "train.opt_kwargs",
+    )
     try:
         create_optimizer_v2(nn.Linear(2, 2), **optimizer_options(train))
     except ImportError as err:
@@ -143,6 +160,22 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
             "leave momentum out, or choose an optimizer that has it, such as sgd",
             ("train.momentum", path),
         )
+
+
+def _further_arguments(train: TrainSpec, opt_class: Any) -> Iterator[BrokenRelation]:
+    """Names in `opt_kwargs` that belong elsewhere, or that the optimiser does not have."""
+    known = sorted(set(inspect.signature(opt_class.__init__).parameters) - {"self", "params", *_OF_TRAIN, *_OF_KERNELS})
+    for name in train.opt_kwargs:
+        path = f"train.opt_kwargs.{name}"
+        if name in _OF_TRAIN:
+            text, hint = f"{name!r} is an option of train", f"write train.{_OF_TRAIN[name]}"
+        elif name in _OF_KERNELS:
+            text, hint = f"{name!r} chooses kernels and not the training", "archsweep chooses them by the device"
+        elif name not in known:
+            text, hint = f"{train.opt!r} has no argument {name!r}", did_you_mean(name, known)
+        else:
+            continue
+        yield BrokenRelation(path, text, hint, (path, "train.opt_kwargs", "train.opt"))
 
 
 def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:

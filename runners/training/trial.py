@@ -18,6 +18,7 @@ from torch import nn
 
 from modelzoo.attention.map_precision import set_map_precision
 from modelzoo.official.frozen import freeze_parameters
+from modelzoo.official.head_start import start_head
 from modelzoo.official.pretrained import initialise_from
 from results.predictions.correct_images import encode_correct
 from runners.data import describe_dataset, load_data
@@ -39,6 +40,7 @@ from runners.training.precision import Precision, resolved
 from runners.training.process_group import ALONE, ProcessGroup
 from runners.trials.outcome import NonFiniteLoss, Outcome
 from search_space.schema.identity import training_id, trial_id
+from search_space.schema.pretrained import is_continued
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints
 from search_space.schema.trial import TrialSpec
@@ -107,6 +109,8 @@ def run_trial(
     if spec.arch.weights is not None:
         notes = weights_note(spec, resources)
         notes += initialise_from(kind.pretrained_part(model), find_weights(spec, resources))
+    if not is_continued(spec.arch.weights):  # whose classifier is that of the trial before
+        start_head(model, scale=spec.train.head_init_scale, bias=spec.train.head_init_bias)
     notes += freeze_parameters(model, kind.pretrained_part(model), spec.train.freeze)
     load = functools.partial(
         load_data,
@@ -200,9 +204,11 @@ def run_trial(
             best = each.best_weights
             if is_completed and best is not None and processes.is_first:
                 watched = f"val_{metric}" if data.val is not None else f"{metric} of the test split"
-                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched, info=info)
+                files.keep_weights(best.weights, epoch=best.epoch, chosen_by=watched, info=data.info)
             elif is_completed and checkpoints.keep == "last" and processes.is_first:
-                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch", info=info)
+                files.keep_weights(task.weights(), epoch=len(each.curve), chosen_by="last epoch", info=data.info)
+    # After the training: an optimiser leaves layers out, too (`train.layer_decay_no_opt_scale`).
+    trainable = sum(each.numel() for each in task.model.parameters() if each.requires_grad)
     seconds = [each.seconds for each in evaluations]
     seconds[0] = kept[0].earlier_seconds + time.perf_counter() - start - sum(seconds[1:])
     first, *others = (
@@ -215,6 +221,7 @@ def run_trial(
             total_seconds=took,
             device=_device_name(where),
             precision=resolved(spec.train.amp, where),
+            costs={"trainable_params_m": trainable / 1e6},
             host=socket.gethostname(),
             correct="" if each.correct is None or not is_completed else encode_correct(each.correct.tolist()),
             notes=[*notes, *task.remarks()] if is_completed else [],

@@ -61,7 +61,7 @@ class Outcome:
     `completed`: all epochs done; `pruned`: stopped by the pruner; `preempted`: interrupted, to be continued later.
     `correct`: which test images were right, as in `TrialRecord.correct`; empty unless predictions are kept.
     `notes`: what a reader of its numbers must know, a phrase each.
-    `costs`: `params_m` and `gmacs` where a training of the user's own says them.
+    `costs`: `trainable_params_m`; of a training of the user's own `params_m` and `gmacs` where it says them.
     `others`: trial id -> outcome of each further trial that shared the training; their `total_seconds` are those of
     their own evaluations, which the trial's own do not contain.
     """

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CONTINUED", "WeightsSource", "check_release", "parse_weights", "release_of", "weights_text"]
+__all__ = ["CONTINUED", "WeightsSource", "check_release", "is_continued", "parse_weights", "release_of", "weights_text"]
 
 CONTINUED = "*"
 """Variant of weights of the trial that is the same but for its length and schedule."""
@@ -64,6 +64,11 @@ def parse_weights(text: str) -> WeightsSource:
     if not slash or not place or not variant:
         raise ValueError(f"{text!r} names no variant: {_LEGAL}")
     return WeightsSource("run" if kind == "run" else "study", place, variant, seed)
+
+
+def is_continued(text: str | None) -> bool:
+    """Whether a training with these first weights continues the one that kept them."""
+    return text is not None and parse_weights(text).variant == CONTINUED
 
 
 def release_of(model: str, source: WeightsSource) -> str:

@@ -40,7 +40,7 @@ __all__ = [
 SHORT_FORMS = ("arch.attention", "task.dataset")
 """Nodes that may be written as a plain name."""
 
-OPEN_NODES = ("arch.options", "task.config")
+OPEN_NODES = ("arch.options", "train.opt_kwargs", "task.config")
 """Nodes below which any key is legal."""
 
 _NESTED = ("task.config",)  # dots lead inside
@@ -136,7 +136,7 @@ def lay(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 def split(path: str) -> list[str]:
-    """Keys of a path; the remainder below `arch.options` is a single key, dots included."""
+    """Keys of a path; the remainder below `arch.options` and `train.opt_kwargs` is a single key, dots included."""
     for node in OPEN_NODES:
         if path.startswith(node + ".") and node not in _NESTED:
             return [*node.split("."), path[len(node) + 1 :]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.schema.trial import Setting, TrainSpec
-from search_space.settings.augmentation_relations import train_option_without_effect
+from search_space.settings.augmentation_relations import jitters, train_option_without_effect
 from search_space.settings.broken_relation import BrokenRelation
 
 __all__ = ["recipe_relations"]
@@ -26,6 +26,9 @@ def recipe_relations(setting: Setting) -> Iterator[BrokenRelation]:
         yield from _loss(train)
     if "mixup" not in task.without_effect:
         yield from _mixing(train)
+    if "aug_splits" not in task.without_effect:
+        yield from _splits(train)
+    yield from _rate(train)
     yield from _layers(train)
     yield from _schedule(train)
     if train.model_ema_warmup and train.ema_decay is None and "model_ema_warmup" not in task.without_effect:
@@ -38,6 +41,9 @@ def _written(train: TrainSpec, *names: str) -> list[str]:
 
 
 def _loss(train: TrainSpec) -> Iterator[BrokenRelation]:
+    if train.bce_loss and train.jsd_loss:
+        why = "the loss is that of a softmax of clean images"
+        yield train_option_without_effect(train, "bce_loss", why, "train.jsd_loss")
     if not train.bce_loss:
         for name in _written(train, "bce_sum", "bce_target_thresh", "bce_pos_weight"):
             yield train_option_without_effect(train, name, "the loss is that of a softmax", "train.bce_loss")
@@ -64,6 +70,52 @@ def _mixing(train: TrainSpec) -> Iterator[BrokenRelation]:
     if train.mixup_off_epoch >= train.epochs:
         why = f"the training has {train.epochs} epochs"
         yield train_option_without_effect(train, "mixup_off_epoch", why, "train.epochs")
+
+
+def _splits(train: TrainSpec) -> Iterator[BrokenRelation]:
+    path = "train.aug_splits"
+    if train.aug_splits == 1:
+        why = "an image comes once in a batch anyway"
+        yield train_option_without_effect(train, "aug_splits", why)
+    if train.aug_splits < 2:
+        if train.jsd_loss:
+            message = "the divergence is one between splits of the augmentation, but there are none"
+            yield BrokenRelation("train.jsd_loss", message, "write aug_splits: 3, as AugMix", ("train.jsd_loss", path))
+        for name in _written(train, "resplit"):
+            yield train_option_without_effect(train, name, "there are no splits", path)
+        return
+    if train.mixes:
+        message = "mixup and cutmix mix images with one another, which would mix the splits of one image with others'"
+        yield BrokenRelation(path, message, "set one of the two", (path, "train.mixup", "train.cutmix"))
+    if train.no_aug:
+        why = "no_aug leaves augmentation out"
+        yield train_option_without_effect(train, "aug_splits", why, "train.no_aug")
+    elif not _changes_a_split(train):
+        message = f"nothing changes an image after it is cropped, so its {train.aug_splits} splits would be equal"
+        paths = (path, "train.aa", "train.color_jitter", "train.grayscale_prob", "train.gaussian_blur_prob")
+        yield BrokenRelation(path, message, "write aa, for example augmix-m3", (*paths, "train.reprob"))
+    if train.resplit and not train.reprob:
+        yield train_option_without_effect(train, "resplit", "without reprob nothing is erased", "train.reprob")
+    if train.cosine_regulariser is not None:
+        message = "the regulariser is of the maps of a batch of images, not of their splits"
+        yield BrokenRelation(
+            "train.cosine_regulariser", message, "set one of the two", ("train.cosine_regulariser", path)
+        )
+
+
+def _changes_a_split(train: TrainSpec) -> bool:
+    changes = train.aa is not None or jitters(train) or train.grayscale_prob or train.gaussian_blur_prob
+    return bool(changes or train.reprob)
+
+
+def _rate(train: TrainSpec) -> Iterator[BrokenRelation]:
+    path = "train.lr_base"
+    if train.lr_base is None:
+        for name in _written(train, "lr_base_size", "lr_base_scale"):
+            yield train_option_without_effect(train, name, "without lr_base the rate is lr", path)
+    else:
+        for name in _written(train, "lr"):
+            yield train_option_without_effect(train, name, "lr_base takes the place of lr", path)
 
 
 def _layers(train: TrainSpec) -> Iterator[BrokenRelation]:

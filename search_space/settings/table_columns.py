@@ -50,10 +50,11 @@ COLUMNS: Mapping[str, str] = {
     "delta_test_error": "standard error of the difference over the test images",
     "published": "published value of the metric, with its source",
     "params_m": "parameters in millions, with their change",
+    "trainable_params_m": "those that the training changes, without what `train.freeze` names",
     "gmacs": "10^9 multiply-accumulates for one image, with their change",
     "train_seconds": "mean seconds of optimisation, with their change",
 }
-COSTS = ("params_m", "gmacs", "train_seconds")
+COSTS = ("params_m", "trainable_params_m", "gmacs", "train_seconds")
 EVERY_METRIC = "*"
 MOST_DIGITS = 12
 _IDENTIFYING = ("variant", "variant_id")

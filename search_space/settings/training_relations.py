@@ -23,7 +23,7 @@ from search_space.settings.text_relations import text_relations
 __all__ = ["SCHEDULES", "BrokenRelation", "broken_relations", "num_builtin_images"]
 
 SCHEDULES = ("constant", "cosine", "dino", "multistep", "none", "poly", "rsqrt", "step", "tanh", "wsd")
-"""timm's schedules and DINO's, without `plateau`, which would adapt the learning rate to the evaluation split."""
+"""timm's schedules and DINO's, without `plateau`, which timm gives up: its state is in no checkpoint."""
 
 _DECAYING = ("cosine", "dino", "poly", "rsqrt", "tanh", "wsd")
 _WITH_RATE = ("multistep", "poly", "step")
@@ -123,7 +123,7 @@ def _steps(train: TrainSpec) -> Iterator[BrokenRelation]:
 def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
     sched, path = train.sched, "train.sched"
     if sched == "plateau":
-        message = "'plateau' would adapt the learning rate to the split that is evaluated"
+        message = "timm gives 'plateau' up, and what it has seen is in no checkpoint"
         yield BrokenRelation(path, message, f"known: {', '.join(SCHEDULES)}.", (path,))
         return
     if sched not in SCHEDULES:
@@ -153,12 +153,12 @@ def _schedule(task: TaskSpec, train: TrainSpec) -> Iterator[BrokenRelation]:
     if sched == "none" and train.head_lr_scale is not None:
         message = "'none' leaves the head its full learning rate, so head_lr_scale would have no effect"
         yield BrokenRelation(path, message, "write constant", (path, "train.head_lr_scale"))
-    if sched in _DECAYING and train.min_lr > train.lr:
+    if sched in _DECAYING and train.min_lr > train.peak_lr:
         yield BrokenRelation(
             "train.min_lr",
-            f"min_lr <= lr must hold, but got min_lr={train.min_lr:g}, lr={train.lr:g}",
+            f"min_lr <= lr must hold, but got min_lr={train.min_lr:g}, lr={train.peak_lr:g}",
             f"{sched} goes from lr down to min_lr",
-            ("train.min_lr", "train.lr", path),
+            ("train.min_lr", "train.lr", "train.lr_base", path),
         )
     if sched in ("wsd", "rsqrt") and (num_images := num_builtin_images(task)) and train.warmup_epochs < train.epochs:
         of_an_epoch = max(1, num_images // min(train.batch_size, num_images))

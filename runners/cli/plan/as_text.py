@@ -156,7 +156,7 @@ def _peak(forecast: Forecast) -> str:
     for setting in distinct.values():
         updates = updates_of_an_epoch(setting.train, plan.describe(setting.task).num_train)
         rates.append(peak_learning_rate(setting.train, updates_per_epoch=updates))
-        is_reached = is_reached and rates[-1] > 0.9995 * setting.train.lr
+        is_reached = is_reached and rates[-1] > 0.9995 * setting.train.peak_lr
     low, high = f"{min(rates):.3g}", f"{max(rates):.3g}"
     of = "" if not plan.sweep.search else " (of the baseline)"
     why = "" if is_reached else "; the schedule runs under the warm-up and does not reach lr, see train.warmup_prefix"

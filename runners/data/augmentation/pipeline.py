@@ -8,6 +8,7 @@ one it is whole, cut to the common size as all images in memory are.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from runners.data.dataset_info import DataInfo, Images
 from search_space.schema.trial import TrainSpec
 from search_space.settings.augmentation_relations import has_random_crop, jitters
 
-__all__ = ["PilImages", "Whole", "augmentation_in_effect", "needs_pillow", "training_transform"]
+__all__ = ["PilImages", "Splits", "Whole", "augmentation_in_effect", "needs_pillow", "training_transform"]
 
 
 _OF_TIMM = {
@@ -44,7 +45,7 @@ def needs_pillow(train: TrainSpec) -> bool:
     """Whether images in memory have to be augmented one by one."""
     by_its_pixels = train.aa is not None or jitters(train) or train.grayscale_prob or train.gaussian_blur_prob
     is_bilinear = train.train_interpolation in (None, "bilinear")
-    return bool(has_random_crop(train) or by_its_pixels or not is_bilinear)
+    return bool(has_random_crop(train) or by_its_pixels or not is_bilinear or train.aug_splits)
 
 
 def augmentation_in_effect(train: TrainSpec, info: DataInfo) -> dict[str, Any]:
@@ -71,12 +72,16 @@ def training_transform(
     Args:
         img_size: (height, width) of the input.
         whole: None: a random part of the image is cropped out, unless `no_aug` says otherwise.
+
+    Returns:
+        With `aug_splits` a transform to a tuple of so many inputs.
     """
     scale, ratio = train.scale, train.ratio
     if whole is not None:  # timm's crop of all of an image
         shape = whole.size[1] / whole.size[0]
         scale, ratio = (1.0, 1.0), (shape, shape)
-    transform: Any = create_transform(
+    create: Any = functools.partial(  # of several types, for its `separate`
+        create_transform,
         (info.in_chans, *img_size),
         is_training=True,
         no_aug=train.no_aug,
@@ -93,14 +98,34 @@ def training_transform(
         interpolation=train.train_interpolation or "bilinear",
         mean=info.mean,
         std=info.std,
-        re_prob=train.reprob,
-        re_mode=train.remode,
-        re_count=train.recount,
     )
-    transform = with_black_posterising(transform)
+    erasing: dict[str, Any] = {"re_prob": train.reprob, "re_mode": train.remode, "re_count": train.recount}
+    transform: Any
+    if train.aug_splits:
+        crop, colours, final = create(separate=True, **erasing)
+        clean = create(separate=True)[2] if train.resplit else final
+        transform = Splits(crop, with_black_posterising(colours), clean, final, number=train.aug_splits)
+    else:
+        transform = with_black_posterising(create(**erasing))
     if whole is None or not train.crop_padding:
         return transform
     return transforms.Compose([transforms.RandomCrop(whole.size, padding=train.crop_padding), transform])
+
+
+class Splits:
+    """Splits of an image, as timm's `AugMixDataset` makes them: all have one crop, the first one has its own colours.
+
+    Differs: with `resplit`, timm's loader leaves the first part of a batch whole in its prefetcher, on a GPU, by random
+    numbers of the device. Here the first split of every image is made without erasing.
+    """
+
+    def __init__(self, crop: Any, colours: Any, clean: Any, final: Any, *, number: int) -> None:
+        self._crop, self._colours, self._clean, self._final, self._number = crop, colours, clean, final, number
+
+    def __call__(self, image: Image.Image) -> tuple[Any, ...]:
+        cropped = self._crop(image)
+        clean = self._clean(cropped)
+        return (clean, *(self._final(self._colours(cropped)) for _ in range(self._number - 1)))
 
 
 class PilImages(Dataset):

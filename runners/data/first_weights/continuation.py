@@ -21,7 +21,9 @@ from search_space.schema.trial import Setting, TrainSpec, TrialSpec
 __all__ = ["continued_trial"]
 
 _LENGTH = ("epochs", "steps", "warmup_epochs", "decay_epochs", "decay_milestones")
-_SCHEDULE = ("sched", "lr", "warmup_lr", "warmup_prefix", "min_lr", "decay_rate")
+_SCHEDULE = (
+    *("sched", "lr", "lr_base", "lr_base_size", "lr_base_scale", "warmup_lr", "warmup_prefix", "min_lr", "decay_rate"),
+)
 _MOST_NAMED = 5
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from runners.data.dataset_info import DataInfo, SourceInfo, Split
-from runners.data.decoding import decode, imagenet_statistics, in_mode
+from runners.data.decoding import held_alike, imagenet_statistics, in_mode
 from runners.data.parts import Part
 from runners.data.readers.image_facts import ImageFact, pixel_digest
 from runners.data.readers.labelled_images import UnreadableImage
@@ -220,12 +220,7 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
 
 
 def load(dataset: Any, resources: Any, found: DataInfo | SourceInfo, img_size: tuple[int, int]) -> tuple[Split, Split]:
-    train, test = open_splits(dataset, resources)
-    if found.storage != "memory":
-        return train, test
-    # As of datasets of timm: to the size of the model's input, or to their own where that has fewer pixels.
-    size = min(img_size, found.img_size, key=lambda size: size[0] * size[1])
-    return decode(train, size, dataset.in_chans), decode(test, size, dataset.in_chans)
+    return held_alike(open_splits(dataset, resources), found, img_size, dataset.in_chans)
 
 
 def _open(dataset: Any, resources: Any, split: str) -> PluginImages:

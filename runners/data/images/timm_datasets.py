@@ -15,7 +15,7 @@ import numpy as np
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from runners.data.dataset_info import DataInfo, SourceInfo, Split
-from runners.data.decoding import decode
+from runners.data.decoding import held_alike
 from runners.data.images.opening import check_package, is_folder, open_split
 from runners.data.readers.flat_folders import open_flat
 from runners.data.readers.labels import as_numbers, counts_of, label_faults, raw_labels
@@ -62,12 +62,7 @@ def describe(dataset: Any, resources: Any, in_memory_bytes: int) -> SourceInfo:
 
 
 def load(dataset: Any, resources: Any, found: DataInfo | SourceInfo, img_size: tuple[int, int]) -> tuple[Split, Split]:
-    train, test = open_splits(dataset, resources)
-    if found.storage != "memory":
-        return train, test
-    # Both splits are cut alike: to the size of the model's input, or to their own where that has fewer pixels.
-    size = min(img_size, found.img_size, key=lambda size: size[0] * size[1])
-    return decode(train, size, dataset.in_chans), decode(test, size, dataset.in_chans)
+    return held_alike(open_splits(dataset, resources), found, img_size, dataset.in_chans)
 
 
 def open_for_survey(dataset: Any, resources: Any) -> tuple[Any, Any, tuple[str, ...]]:

@@ -170,6 +170,8 @@ def _shared(info: DataInfo, num_workers: int, device: torch.device) -> dict[str,
 
 def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
     for images, labels in loader:
+        if isinstance(images, list):  # splits of the augmentation, (B, C, H, W) each: (S * B, C, H, W)
+            images = torch.cat(images)
         yield images.to(device, non_blocking=True), torch.as_tensor(labels).to(device, non_blocking=True)
 
 

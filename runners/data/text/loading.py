@@ -5,6 +5,7 @@ Of classes the validation split is stratified; of numbers it is drawn at random.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def load_text(
         return batches if share is None else ShardedEvalBatches(batches, share)
 
     return Data(
-        info=info,
+        info=replace(info, tokens=train_split.vocabulary),
         train=training if share is None else ShardedTrainBatches(training, share),
         calibration=TokenBatches(sample, batch_size=batch_size, device=device),
         val=None if val_split is None else in_order(val_split),

@@ -61,6 +61,7 @@ def describe_texts(dataset: Any, resources: Any, in_memory_bytes: int) -> Source
         num_train=len(train),
         num_test=len(test),
         vocabulary=vocabulary_size(dataset, resources.data_dir),
+        class_names=train.class_names,
         **_NO_PIXELS,
     )
 

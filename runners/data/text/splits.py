@@ -56,10 +56,12 @@ class Tokens(Dataset):
     Attributes:
         tokens: (N, 3, L) int16 or int32: token ids, sentence of each token (0 or 1), 1 for real tokens; padded with 0.
         labels: (N,) int64 or float32.
+        vocabulary: tokens in the order of their ids; empty where ids are drawn.
     """
 
     tokens: Tensor
     labels: Tensor
+    vocabulary: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,7 +76,7 @@ class Tokens(Dataset):
 
     def subset(self, positions: np.ndarray | Tensor) -> Tokens:
         index = torch.as_tensor(positions)
-        return Tokens(self.tokens[index], self.labels[index])
+        return Tokens(self.tokens[index], self.labels[index], self.vocabulary)
 
     def parts(self) -> list[Part]:
         found = {"tokens": self.tokens.numpy(), "labels": self.labels.numpy()}

@@ -45,18 +45,19 @@ def tokenized(dataset: Any, data_dir: str | None, train: Texts, test: Texts) -> 
     path = vocabulary_file(dataset, data_dir)
     tokens = _trained(train, size=dataset.vocabulary, lower=dataset.lower) if path is None else _read(path)
     cut = WordPiece(tokens, lower=dataset.lower)
-    narrow = torch.int16 if len(tokens) <= _INT16_MAX else torch.int32
-    return _tokens(train, cut, dataset.max_length, narrow), _tokens(test, cut, dataset.max_length, narrow)
+    first, second = (_tokens(split, cut, tuple(tokens), dataset.max_length) for split in (train, test))
+    return first, second
 
 
-def _tokens(split: Texts, cut: WordPiece, max_length: int, dtype: torch.dtype) -> Tokens:
-    found = torch.zeros(len(split), 3, max_length, dtype=dtype)
+def _tokens(split: Texts, cut: WordPiece, vocabulary: tuple[str, ...], max_length: int) -> Tokens:
+    narrow = torch.int16 if len(vocabulary) <= _INT16_MAX else torch.int32
+    found = torch.zeros(len(split), 3, max_length, dtype=narrow)
     values = found.numpy()
     for row, text in zip(values, split.texts, strict=True):
         ids, sentences = cut.encode(text, max_length)
         row[0, : len(ids)], row[1, : len(ids)], row[2, : len(ids)] = ids, sentences, 1
     labels = torch.from_numpy(split.labels)
-    return Tokens(found, labels if split.labels.dtype == np.int64 else labels.float())
+    return Tokens(found, labels if split.labels.dtype == np.int64 else labels.float(), vocabulary)
 
 
 def _trained(split: Texts, *, size: int, lower: bool) -> list[str]:

@@ -228,6 +228,8 @@ def run_on_ray(
                     name="tune",
                     storage_path=str(scratch),
                     verbose=0,
+                    # In a notebook Tune's own would clear the cell, with our progress in it, also where it is silent.
+                    progress_reporter=tune.CLIReporter(),
                     callbacks=[EndedTrials()],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=resources.max_failures),

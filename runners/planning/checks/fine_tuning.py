@@ -1,4 +1,4 @@
-"""First weights and frozen parts of the variants, before anything is trained: whether they fit, and what they leave.
+"""First weights, also of a head, and frozen parts of the variants, before training: whether they fit, what they leave.
 
 Weights that a trial keeps which has not run yet are not known to a plan: their trials say by themselves what is wrong.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from modelzoo.official.frozen import freeze_parameters
+from modelzoo.official.head_start import start_head
 from modelzoo.official.pretrained import match_weights
 from runners.data import DataInfo
 from runners.data.first_weights import fetch_weights, find_weights, weights_note
@@ -73,17 +74,21 @@ def _notes_on_weights(setting: Setting, info: DataInfo, resources: Resources, se
 
 
 def _key_of(setting: Setting) -> str:
-    return Setting(arch=setting.arch, task=setting.task, train=TrainSpec(freeze=setting.train.freeze)).model_dump_json()
+    names = ("freeze", "head_init_scale", "head_init_bias")
+    train = TrainSpec(**{name: getattr(setting.train, name) for name in names})
+    return Setting(arch=setting.arch, task=setting.task, train=train).model_dump_json()
 
 
 @functools.lru_cache(maxsize=256)
 def _frozen(setting_json: str, info: DataInfo) -> tuple[str, ...]:
     setting = Setting.model_validate_json(setting_json)
-    if not setting.train.freeze:
+    train = setting.train
+    if not train.freeze and train.head_init_scale is None and train.head_init_bias is None:
         return ()
     kind = TASKS[setting.task.name]
     with torch.device("meta"):
         model = kind.build(setting, info)
+    start_head(model, scale=train.head_init_scale, bias=train.head_init_bias)
     return tuple(freeze_parameters(model, kind.pretrained_part(model), setting.train.freeze))
 
 

@@ -60,6 +60,7 @@ def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tu
     if train.steps is None and train.grad_accum_steps > 1:
         batches = info.num_train // max(1, train_batch_size(train, info.num_train))
         update["grad_accum_steps"] = min(train.grad_accum_steps, max(1, batches))
+    update |= {"lr": train.peak_lr, **dict.fromkeys(("lr_base", "lr_base_scale")), "lr_base_size": 1}
     if not train.warmup_epochs:
         update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
     attention = setting.arch.attention

@@ -44,6 +44,8 @@ def reason_against_graph(setting: Setting, info: DataInfo, resources: Resources)
         return "train.cosine_regulariser records maps in Python in every step, which a CUDA graph would not repeat"
     if setting.train.freeze:
         return "train.freeze puts parts in evaluation mode after the graph is captured"
+    if setting.train.aug_splits:
+        return "train.aug_splits are made image by image by a loader; a CUDA graph is for images in memory"
     if setting.train.grad_accum_steps > 1:
         return "train.grad_accum_steps adds up gradients, which a CUDA graph writes to one place in every step"
     if kind_of_device(resources) != "cuda":

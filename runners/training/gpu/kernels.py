@@ -91,7 +91,7 @@ def optimizer_options(train: TrainSpec) -> dict[str, Any]:
     """Arguments of timm's `create_optimizer_v2`; what is not written is left to timm."""
     found: dict[str, Any] = {
         "opt": train.opt,
-        "lr": train.lr,
+        "lr": train.peak_lr,
         "weight_decay": train.weight_decay,
         "momentum": train.momentum,
         "layer_decay": train.layer_decay,
@@ -99,7 +99,10 @@ def optimizer_options(train: TrainSpec) -> dict[str, Any]:
         "layer_decay_no_opt_scale": train.layer_decay_no_opt_scale,
     }
     of_optimizer = {"eps": train.opt_eps, "betas": train.opt_betas}
-    return found | {name: value for name, value in of_optimizer.items() if value is not None}
+    found |= {name: value for name, value in of_optimizer.items() if value is not None}
+    return found | {
+        name: list(value) if isinstance(value, tuple) else value for name, value in train.opt_kwargs.items()
+    }
 
 
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:

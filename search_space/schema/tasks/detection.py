@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from search_space.schema.datasets import ObjectImages, ScenesSpec
-from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
+from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, HEAD_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
 
 __all__ = ["DetectionSpec"]
 
@@ -20,7 +20,14 @@ class DetectionSpec(TaskSpec):
         *("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large"),
     )
     without_effect: ClassVar[tuple[str, ...]] = (
-        *("smoothing", *AUGMENTATIONS_OF_CLASSES, *LOSS_OF_CLASSES, "crop_padding", "cosine_regulariser"),
+        *(
+            "smoothing",
+            *AUGMENTATIONS_OF_CLASSES,
+            *LOSS_OF_CLASSES,
+            *HEAD_OF_CLASSES,
+            "crop_padding",
+            "cosine_regulariser",
+        ),
     )
     labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "objects"
     is_drawn: ClassVar[bool] = True

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from search_space.schema.datasets import LabelMaps, ScenesSpec
-from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
+from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, HEAD_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
 
 __all__ = ["SegmentationSpec"]
 
@@ -17,7 +17,7 @@ class SegmentationSpec(TaskSpec):
 
     metrics: ClassVar[tuple[str, ...]] = ("miou", "macc", "pixel_acc", "loss")
     without_effect: ClassVar[tuple[str, ...]] = (
-        *("smoothing", *AUGMENTATIONS_OF_CLASSES, *LOSS_OF_CLASSES),
+        *("smoothing", *AUGMENTATIONS_OF_CLASSES, *LOSS_OF_CLASSES, *HEAD_OF_CLASSES),
         "cosine_regulariser",
     )
     labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "pixels"

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from search_space.schema.datasets import Dataset, DigitsSpec
-from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
+from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, HEAD_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
 
 __all__ = ["Readout", "SelfSupervisedSpec"]
 
@@ -26,7 +26,14 @@ class SelfSupervisedSpec(TaskSpec):
         *("knn_top1_pixels", "linear_top1_pixels", "teacher_entropy", "target_entropy"),
     )
     without_effect: ClassVar[tuple[str, ...]] = (
-        *("smoothing", *AUGMENTATIONS_OF_CLASSES, *LOSS_OF_CLASSES, "crop_padding", "cosine_regulariser"),
+        *(
+            "smoothing",
+            *AUGMENTATIONS_OF_CLASSES,
+            *LOSS_OF_CLASSES,
+            *HEAD_OF_CLASSES,
+            "crop_padding",
+            "cosine_regulariser",
+        ),
         *("ema_decay", "model_ema_warmup"),
         # The centre of the teacher's outputs moves with every batch.
         "grad_accum_steps",

@@ -9,10 +9,24 @@ from pydantic import Field
 from search_space.schema.attention import Spec
 from search_space.schema.datasets import DatasetSpec
 
-__all__ = ["AUGMENTATIONS_OF_CLASSES", "LOSS_OF_CLASSES", "ProbeName", "TaskSpec"]
+__all__ = [
+    "AUGMENTATIONS_OF_CLASSES",
+    "HEAD_OF_CLASSES",
+    "LOSS_OF_CLASSES",
+    "MIXING",
+    "SPLITS",
+    "ProbeName",
+    "TaskSpec",
+]
+
+MIXING = (*("mixup", "cutmix", "cutmix_minmax", "mixup_prob", "mixup_switch_prob", "mixup_mode", "mixup_off_epoch"),)
+"""Options of `train` that mix images and their labels."""
+
+SPLITS = ("aug_splits", "resplit")
+"""Options of `train` by which an image comes several times in a batch."""
 
 AUGMENTATIONS_OF_CLASSES = (
-    *("mixup", "cutmix", "cutmix_minmax", "mixup_prob", "mixup_switch_prob", "mixup_mode", "mixup_off_epoch", "no_aug"),
+    *(*MIXING, *SPLITS, "no_aug"),
     *("scale", "ratio", "train_crop_mode", "vflip", "train_interpolation", "aa"),
     *("color_jitter", "color_jitter_prob", "grayscale_prob", "gaussian_blur_prob", "reprob", "remode", "recount"),
     "aug_repeats",
@@ -30,8 +44,11 @@ ProbeName = Literal[
 ]
 
 
-LOSS_OF_CLASSES = ("bce_loss", "bce_sum", "bce_target_thresh", "bce_pos_weight")
+LOSS_OF_CLASSES = ("bce_loss", "bce_sum", "bce_target_thresh", "bce_pos_weight", "jsd_loss")
 """Options of `train` for the loss of images that have a class each."""
+
+HEAD_OF_CLASSES = ("head_init_scale", "head_init_bias")
+"""Options of `train` for the first weights of timm's classifier."""
 
 
 class TaskSpec(Spec):

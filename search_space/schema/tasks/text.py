@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
+from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, HEAD_OF_CLASSES, LOSS_OF_CLASSES, TaskSpec
 from search_space.schema.text_datasets import RecallSpec, Texts
 
 __all__ = ["TextSpec"]
@@ -17,7 +17,16 @@ class TextSpec(TaskSpec):
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc", "pearson", "spearman", "mse", "loss")
     without_effect: ClassVar[tuple[str, ...]] = (
-        *(*AUGMENTATIONS_OF_CLASSES, *LOSS_OF_CLASSES, "hflip", "crop_padding", "mean", "std", "cosine_regulariser"),
+        *(
+            *AUGMENTATIONS_OF_CLASSES,
+            *LOSS_OF_CLASSES,
+            *HEAD_OF_CLASSES,
+            "hflip",
+            "crop_padding",
+            "mean",
+            "std",
+            "cosine_regulariser",
+        ),
     )
     labelled: ClassVar[Literal["images", "pixels", "objects", "texts"]] = "texts"
 

@@ -148,6 +148,45 @@ def test_networks_of_other_tasks_are_loaded_with_what_they_kept(tmp_path, task, 
         loaded.model(loaded.preprocessing(picture)[None])
 
 
+FILMS = {
+    "train": 'text,label\na good film,pos\na bad film,neg\n"good, really good",pos\nno good film at all,neg\n',
+    "test": "text,label\nGood film,pos\nbad,neg\nan unknown word in a bad film,neg\n",
+}
+
+
+def test_a_text_goes_through_the_tokenizer_of_its_training(tmp_path):
+    """The table is gone when the model is loaded; its input and its loss are those of the evaluation."""
+    (tmp_path / "films").mkdir()
+    for split, content in FILMS.items():
+        (tmp_path / "films" / f"{split}.csv").write_text(content)
+    task = "{name: text, dataset: {name: text/films, max_length: 12, vocabulary: 64}}"
+    sizes = ("model=bert", "depth=1", "embed_dim=16", "num_heads=2", "patch_size=null")
+    options = [option for each in sizes for option in ("--set", f"baseline.arch.{each}")]
+    options += ["--data-dir", str(tmp_path), "--set", "seeds=1"]
+    path = run(tmp_path, task, "metric: accuracy", options=(*options, "--set", "baseline.train.batch_size=2"))
+    loaded = archsweep.load_model(path)
+    spec = TrialSpec.model_validate(loaded.metadata["spec"])
+    resources = Resources(data_dir=str(tmp_path))
+    shared = {"img_size": (1, 12), "seed": 0, "info": describe_dataset(spec.task, resources)}
+    data = load_data(spec.task, spec.train, resources, torch.device("cpu"), **shared)
+    shutil.rmtree(tmp_path / "films")
+
+    loaded = archsweep.load_model(path)
+    texts = [row.rpartition(",")[0] for row in FILMS["test"].splitlines()[1:]]
+    prepare = loaded.preprocessing
+    batches = [inputs for inputs, _ in data.test]
+    torch.testing.assert_close(prepare.batch(texts[:2]), batches[0])
+    torch.testing.assert_close(prepare(texts[2])[None], batches[1])
+    assert loaded.class_names == ("neg", "pos")
+    labels = [loaded.class_names.index(row.rpartition(",")[2]) for row in FILMS["test"].splitlines()[1:]]
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(loaded.model(prepare.batch(texts)), torch.tensor(labels))
+    assert loss.item() == pytest.approx(record_of(path, "baseline", 0).metrics["loss"], abs=1e-5)
+    for wrong in ((), ("one", "two"), (b"bytes",)):
+        with pytest.raises(SpecError, match="'text/films' has a text in a row, but got"):
+            prepare(*wrong)
+
+
 def test_what_is_not_there_is_said(tmp_path):
     path = run(tmp_path, f"{{name: classification, {GRAINS}}}")
     for args, message in (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.loss import JsdCrossEntropy
 from torch import nn
 
 import runners.tasks
@@ -198,6 +199,22 @@ def test_binary_cross_entropy_of_the_classes(train, targets, weight, scale):
     assert loss == pytest.approx(scale * sum(each), rel=1e-6)
     found = task.metrics([_batch([logits], [0])], nullcontext())
     assert found["loss"] == pytest.approx(_cross_entropy(logits, [1.0, 0, 0, 0, 0, 0]), rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_splits_is_timms(smoothing):
+    """Two images in three splits: with `jsd_loss` timm's divergence, else the cross-entropy of all six."""
+    splits = [[2.0, 0, 0, 0, 0, 0], [0, 1.0, 0, 0, 0, 0], [1.0, 0, 3.0, 0, 0, 0], [0, 0, 0, 0, 1.0, 0]]
+    splits += [[0, 0, 0, 0, 0, 5.0], [0, 4.0, 0, 0, 0, 0]]
+    images, _ = _batch(splits, [0] * 6)
+    labels, options = torch.tensor([0, 1]), {"aug_splits": 3, "aa": "augmix-m3", "smoothing": smoothing}
+    found = _task(jsd_loss=True, **options).loss((images, labels), generator(0, "test"))
+    expected = JsdCrossEntropy(num_splits=3, smoothing=smoothing)(torch.tensor(splits), torch.tensor([0, 1] * 3))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    plain = _task(**options).loss((images, labels), generator(0, "test")).item()
+    each = [_cross_entropy(row, [(label == at) * (1 - smoothing) + smoothing / 6 for at in range(6)])
+            for row, label in zip(splits, [0, 1] * 3, strict=True)]  # fmt: skip
+    assert plain == pytest.approx(sum(each) / 6, rel=1e-5)
 
 
 def test_nothing_is_mixed_after_the_last_mixed_epoch():

@@ -60,6 +60,7 @@ def test_a_linear_probe_is_a_linear_classifier_on_fixed_features(folder):
     spec = spec_of(arch, freeze="backbone", weight_decay=0.0)
     outcome, before, after = trained(spec, folder)
     assert changed(before, after) == {"head.weight", "head.bias"}
+    assert outcome.costs == {"trainable_params_m": sum(after[name].numel() for name in changed(before, after)) / 1e6}
 
     info = describe_dataset(spec.task, Resources())
     model = build_model(spec.arch, img_size=info.img_size, in_chans=3, num_classes=info.num_classes, seed=0).eval()

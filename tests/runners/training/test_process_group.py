@@ -61,6 +61,15 @@ def test_two_processes_accumulate_what_one_accumulates(tmp_path: Path):
     assert_close(shared.curve, alone.curve)
 
 
+@pytest.mark.slow
+def test_two_processes_have_the_splits_of_their_images(tmp_path: Path):
+    """The divergence is one between the splits of an image, all of which one process has."""
+    options = {"aug_splits": 2, "jsd_loss": True, "aa": "augmix-m3", "reprob": 0.5, "resplit": True, "epochs": 2}
+    alone = run(spec_of(**options), tmp_path / "alone")
+    shared = run(spec_of(**options), tmp_path / "shared", processes=2)
+    assert_close(shared.curve, alone.curve)
+
+
 @pytest.mark.thorough
 def test_two_processes_compute_what_one_computes(tmp_path: Path):
     """Same global batches: sums over processes differ from sums over a batch in their rounding alone. That holds where

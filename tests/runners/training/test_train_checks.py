@@ -76,7 +76,7 @@ def test_unknown_schedule():
 
 def test_plateau_is_refused():
     assert _problems(sched="plateau") == [
-        "train.sched: 'plateau' would adapt the learning rate to the split that is evaluated\n"
+        "train.sched: timm gives 'plateau' up, and what it has seen is in no checkpoint\n"
         "  known: constant, cosine, dino, multistep, none, poly, rsqrt, step, tanh, wsd."
     ]
 
@@ -227,6 +227,40 @@ def test_augmentation_without_effect_or_out_of_range(train, expected):
             "effect\n  leave mixup_switch_prob out",
         ),
         (
+            {"jsd_loss": True},
+            "train.jsd_loss: the divergence is one between splits of the augmentation, but there are none\n"
+            "  write aug_splits: 3, as AugMix",
+        ),
+        (
+            {"aug_splits": 1},
+            "train.aug_splits: an image comes once in a batch anyway, so aug_splits=1 would have no effect\n"
+            "  leave aug_splits out",
+        ),
+        (
+            {"aug_splits": 3, "hflip": 0.5},
+            "train.aug_splits: nothing changes an image after it is cropped, so its 3 splits would be equal\n"
+            "  write aa, for example augmix-m3",
+        ),
+        (
+            {"aug_splits": 3, "aa": "augmix-m3", "mixup": 0.2},
+            "train.aug_splits: mixup and cutmix mix images with one another, which would mix the splits of one image "
+            "with others'\n  set one of the two",
+        ),
+        (
+            {"aug_splits": 3, "aa": "augmix-m3", "resplit": True},
+            "train.resplit: without reprob nothing is erased, so resplit=True would have no effect\n"
+            "  leave resplit out",
+        ),
+        (
+            {"lr_base_size": 512},
+            "train.lr_base_size: without lr_base the rate is lr, so lr_base_size=512 would have no effect\n"
+            "  leave lr_base_size out",
+        ),
+        (
+            {"lr_base": 0.1, "lr": 0.01},
+            "train.lr: lr_base takes the place of lr, so lr=0.01 would have no effect\n  leave lr out",
+        ),
+        (
             {"mixup": 0.5, "mixup_off_epoch": 10},
             "train.mixup_off_epoch: the training has 10 epochs, so mixup_off_epoch=10 would have no effect\n"
             "  leave mixup_off_epoch out",
@@ -276,12 +310,33 @@ def test_options_of_a_recipe_without_effect_or_out_of_range(train, expected):
 
 
 def test_a_recipe_of_timms_options():
-    assert _problems(
-        opt_eps=1e-6, opt_betas=(0.9, 0.98), bce_loss=True, bce_target_thresh=0.2, grad_accum_steps=4, mixup=0.8,
-        cutmix_minmax=(0.2, 0.8), mixup_mode="elem", mixup_off_epoch=8, layer_decay=0.75, layer_decay_min_scale=0.01,
-        cooldown_epochs=2, lr_cycle_limit=2, lr_k_decay=1.5, lr_noise=(0.4, 0.9), sched_on_updates=False,
-        ema_decay=0.99, model_ema_warmup=True,
-    ) == []  # fmt: skip
+    assert (
+        _problems(
+            opt_eps=1e-6,
+            opt_betas=(0.9, 0.98),
+            bce_loss=True,
+            bce_target_thresh=0.2,
+            grad_accum_steps=4,
+            mixup=0.8,
+            cutmix_minmax=(0.2, 0.8),
+            mixup_mode="elem",
+            mixup_off_epoch=8,
+            layer_decay=0.75,
+            layer_decay_min_scale=0.01,
+            cooldown_epochs=2,
+            lr_cycle_limit=2,
+            lr_k_decay=1.5,
+            lr_noise=(0.4, 0.9),
+            sched_on_updates=False,
+            ema_decay=0.99,
+            model_ema_warmup=True,
+            head_init_bias=-2.0,
+            lr_base=0.1,
+            opt_kwargs={"amsgrad": True},
+        )
+        == []
+    )
+    assert _problems(aug_splits=3, aa="augmix-m3", jsd_loss=True, reprob=0.2, resplit=True) == []  # fmt: skip
 
 
 def test_processes_that_mix_image_by_image():

@@ -74,7 +74,7 @@ def problems(train: str, rest: str, profile: str | None = None) -> list[tuple[st
                 (
                     "6:31",
                     "space.train.sched[1]",
-                    "'plateau' would adapt the learning rate to the split that is evaluated",
+                    "timm gives 'plateau' up, and what it has seen is in no checkpoint",
                 )
             ],
         ),
