@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 from archsweep.own_packages import shadowed
@@ -15,9 +17,21 @@ def main() -> None:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         print(f"archsweep: {count}\n\n" + "\n\n".join(problems), file=sys.stderr)
         sys.exit(2)
+    gc.disable()  # until it is known what is to be done: imports make many objects and no rubbish
     from runners.cli import main as run_command  # only now: it may be one that shadows ours
+    from runners.cli.verbs import BRIEF
 
-    run_command()
+    if sys.argv[2:] and sys.argv[1] not in BRIEF:
+        gc.enable()
+        run_command()
+        return
+    # Or pydantic would look through the metadata of every installed package for plug-ins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    try:
+        run_command()
+    finally:
+        if "torch" not in sys.modules:  # libraries of torch complain at the end of what was not collected
+            gc.freeze()  # or the interpreter would look through all that was imported once more
 
 
 if __name__ == "__main__":

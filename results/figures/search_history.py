@@ -11,7 +11,7 @@ import pandas as pd
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.style import BLUE, GREY, ORANGE, WIDTH, styled, value_title
 from results.store.records import TrialRecord
-from results.table.build import planned_trials
+from results.table.planned import planned_trials
 from search_space.parsing.visible import visible
 
 __all__ = ["draw"]

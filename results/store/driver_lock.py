@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import lock_descriptor
-
 from results.store.files import readable_write_errors
 from results.store.links import opener_within
 from results.store.run_layout import RunDir
@@ -114,6 +112,8 @@ def running_driver(run_dir: str | os.PathLike[str]) -> Driver | None:
 
 
 def _try_lock(descriptor: int) -> bool:
+    from filelock import lock_descriptor  # drivers only: views of a run look at the lock without it
+
     for attempt in range(_ATTEMPTS):
         if lock_descriptor(descriptor, blocking=False):
             return True

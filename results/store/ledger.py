@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from results.store.ledger_line import LedgerLine, decode_line
 from results.store.record_summary import RecordSummary, summarize
 from results.store.records import RECORD_VERSION, TrialRecord
-from results.store.verification import RecordVerifier
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = [
@@ -68,7 +67,13 @@ class LedgerScan:
         self.torn = False
         self.skipped = 0
         self._stream = stream
-        self._verifier = RecordVerifier() if is_verified else None
+        self._verifier = None
+        if is_verified:
+            from results.store.verification import (
+                RecordVerifier,
+            )  # builds the models of a whole sweep: not for a status
+
+            self._verifier = RecordVerifier()
 
     def __iter__(self) -> Iterator[LedgerLine | TrialRecord]:
         """

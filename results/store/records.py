@@ -52,7 +52,8 @@ Status = Literal["completed", "pruned", "infeasible", "failed", "preempted"]
 
 class _Stored(BaseModel):
     # A diverged trial has NaN in its curve: as a string it stays valid JSON and reads back as the number.
-    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
+    # `defer_build`: each is built when it is first read or written, and a view reads few of them.
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings", defer_build=True)
 
 
 def _encodable(value: Any) -> Any:

@@ -10,19 +10,20 @@ from typing import Any
 
 from results.stats.paired import PairedDelta, Summary, is_measured, paired_delta, summarise
 from results.stats.pareto import pareto_ranks
-from results.store.record_summary import AnyRecord, RecordSummary, counting, latest_by_trial
+from results.store.record_summary import counting, latest_by_trial
 from results.store.records import PlannedVariant, RunPlan, TrialRecord
 from results.table.blocks import joined_rows
 from results.table.comparison import with_comparisons
 from results.table.image_errors import check_predictions, with_image_errors
 from results.table.later_changes import changes_after_results, rests_on_changes
+from results.table.planned import metric_of, planned_trials, selection_metric
 from results.table.published import belongs_to
 from results.table.selection import check_selection, selected_metrics
 from results.table.table import AblationTable, DroppedVariant, Row
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of, metric_named
 
-__all__ = ["ablation_table", "metric_of", "planned_trials", "selection_metric"]
+__all__ = ["ablation_table"]
 
 _BySeed = dict[int, TrialRecord]
 
@@ -113,59 +114,6 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         blocks=plan.blocks,
         format=plan.table,
     )
-
-
-def metric_of(plan: RunPlan) -> Metric:
-    """Metric of the plan, with unit and direction."""
-    if plan.metric not in RANKED:
-        raise SpecError(
-            Problem(
-                f"unknown metric {plan.metric!r}",
-                path="metric",
-                hint=f"{did_you_mean(plan.metric, RANKED)}\nif it is that of a plug-in: --plugin FILE",
-            )
-        )
-    return METRICS[plan.metric]
-
-
-def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dict[int, AnyRecord]]:
-    """Records of planned trials: variant id -> seed -> record; those of an earlier form of the sweep are left out.
-
-    Record summaries have no spec, so a search needs whole records.
-    """
-    known = {variant.variant_id for variant in plan.variants if not variant.dropped}
-    seeds = set(plan.seeds)
-    trials: dict[str, dict[int, AnyRecord]] = {}
-    for record in records:
-        is_ours = record.variant_id in known or (plan.design == "search" and _fits_search(record, plan))
-        if is_ours and record.seed in seeds:
-            trials.setdefault(record.variant_id, {})[record.seed] = record
-    return trials
-
-
-def selection_metric(metric: str, records: Iterable[AnyRecord]) -> str:
-    """Name of the metric for selection of the best trial: on the validation split where every completed trial has one,
-    so that the test split is not used for selection."""
-    completed = [record.metrics for record in records if record.status == "completed"]
-    name = f"val_{metric}"
-    return name if completed and all(name in metrics for metrics in completed) else metric
-
-
-def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:
-    """False for records of an earlier form of the search: trials of other epochs or data are not comparable."""
-    assert isinstance(record, TrialRecord), "summaries of a search"
-    spec = record.spec
-    if plan.own_training:  # the length of a training of the user's own is among its own settings
-        return not plan.epochs or spec.get("task", {}).get("epochs") == plan.epochs
-    train = spec.get("train", {})
-    epochs, steps = train.get("epochs"), train.get("steps")
-    dataset = spec.get("task", {}).get("dataset", {}).get("name")
-    varied = tuple(record.changes)
-    if plan.epochs and epochs and epochs != plan.epochs and not any("train.epochs".startswith(path) for path in varied):
-        return False
-    if epochs and steps != plan.steps and "train.steps" not in varied:
-        return False
-    return not plan.dataset or not dataset or dataset == plan.dataset or any(p.startswith("task") for p in varied)
 
 
 def _is_tested(plan: RunPlan) -> bool:

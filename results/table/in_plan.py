@@ -10,7 +10,7 @@ from collections.abc import Set
 
 from results.store.progress import UnfinishedTrial
 from results.store.run import Run
-from results.table.build import planned_trials
+from results.table.planned import planned_trials
 
 __all__ = ["trials_in_plan"]
 

@@ -15,21 +15,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runners.cli import (
-    cache,
-    check,
-    check_data,
-    doctor,
-    guide,
-    launch,
-    launch_slurm,
-    run,
-)
-from runners.cli.files import export_dataset, import_checkpoint, import_runs, models_schema_init, new
-from runners.cli.plan import command as plan
-from runners.cli.plugin_option import with_commands, with_plugins
-from runners.cli.views import bundle, diff, ls, report, serve, status, table, wait, watch
-from search_space import SpecError
+from runners.cli.verbs import VERBS, VerbOnCall
+from search_space.parsing.errors import SpecError
 
 __all__ = ["app", "main"]
 
@@ -43,33 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(models_schema_init.init)
-app.command("new")(new.new)
-app.command("check")(with_plugins(check.check))
-app.command("check-data")(with_plugins(check_data.check_data))
-app.command("plan")(with_plugins(plan.plan))
-app.command("run")(with_plugins(run.run))
-app.command("status")(with_plugins(status.status))
-app.command("watch")(with_plugins(watch.watch))
-app.command("wait")(wait.wait)
-app.command("serve")(with_plugins(serve.serve))
-app.command("table")(with_plugins(table.table))
-app.command("report")(with_plugins(report.report))
-app.command("ls")(with_plugins(ls.ls))
-app.command("diff")(with_plugins(diff.diff))
-app.command("bundle")(with_plugins(bundle.bundle))
-app.command("verify")(with_plugins(bundle.verify))
-app.command("cache")(cache.cache)
-app.command("doctor")(doctor.doctor)
-app.command("models")(with_plugins(models_schema_init.models))
-launch.app.command("slurm")(with_plugins(with_commands(launch_slurm.slurm)))
-launch.app.command("slurm-array")(with_plugins(with_commands(launch_slurm.slurm_array)))
-app.add_typer(launch.app, name="launch")
-app.command("guide")(guide.guide)
-app.command("schema")(with_plugins(models_schema_init.schema))
-app.command("export-dataset")(export_dataset.export_dataset)
-app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
-app.command("import-runs")(import_runs.import_runs)
+for _name, _verb in VERBS.items():
+    app.command(_name, cls=VerbOnCall, help=_verb.about)(lambda: None)
 
 
 def _print_version(wanted: bool) -> None:

@@ -26,6 +26,7 @@ __all__ = ["Cpus", "Gpus", "NumNodes", "Out", "Setup", "Submit", "app", "launch_
 
 app = typer.Typer(
     help="Print or submit a launch file for a cluster.",
+    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -1,6 +1,6 @@
 """`archsweep launch slurm` and `slurm-array`: batch scripts for Slurm, printed or submitted.
 
-Both take the same options of `sbatch`, under Slurm's names.
+Both take the same options of `sbatch`, under Slurm's names. `app` has the verbs of all launchers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
-from runners.cli.check import load_all_checked
-from runners.cli.launch import Cpus, Gpus, NumNodes, Out, Setup, Submit, launch_file, load_launched
+from runners.cli.launch import Cpus, Gpus, NumNodes, Out, Setup, Submit, app, launch_file, load_launched
+from runners.cli.plugin_option import with_commands, with_plugins
 from runners.planning.shard import shard_problems
+from runners.session.sweeps import load_all_checked
 
-__all__ = ["slurm", "slurm_array"]
+__all__ = ["app", "slurm", "slurm_array"]
 
 _Text = str | None
 GpuType = Annotated[_Text, typer.Option(metavar="TYPE", help="Type of the GPUs as Slurm names it: a100.")]
@@ -46,6 +47,9 @@ Lines = Annotated[
 ]
 
 
+@app.command("slurm")
+@with_plugins
+@with_commands
 def slurm(
     sweep: SweepArgument,
     profile: Profile = None,
@@ -84,6 +88,9 @@ def slurm(
     launch_file("slurm", load_launched(sweep, profile, set_, study, out), options, submit)
 
 
+@app.command("slurm-array")
+@with_plugins
+@with_commands
 def slurm_array(
     sweep: SweepArgument,
     profile: Profile = None,

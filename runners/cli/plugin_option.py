@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 
 from search_space.parsing.errors import Problem, SpecError
-from search_space.plugins import load_plugin
 
 __all__ = ["commands_are_allowed", "with_commands", "with_plugins"]
 
@@ -71,6 +70,12 @@ def _with_option(command: Any, verb: Callable[..., Any], name: str, annotation: 
 
 
 def _load(files: list[Path]) -> None:
+    if not files:
+        return
+    # Only now: a verb without a plug-in answers at once. The exporters refuse a plug-in that takes the name of one.
+    import results.exporters  # noqa: F401
+    from search_space.plugins import load_plugin
+
     problems: list[Problem] = []
     for file in files:
         try:

@@ -32,31 +32,32 @@ _HARMLESS = frozenset({
     "version", "vfs", "year",
 })
 # fmt: on
-# Every pattern takes time proportional to the text: sweep files and messages may be hostile.
+# Every pattern takes time proportional to the text: sweep files and messages may be hostile. They are texts, which `re`
+# compiles on use and keeps: compiling them here takes as long as a verb that masks nothing.
 _END = r"\s\"'<>`\\"
-_URL = re.compile(rf"(?<=://)(?:(?!://)[^{_END}])+")
-_WEB = re.compile(r"https?://\Z", re.IGNORECASE)
-_AUTHORITY = re.compile(r"[^/?#]*(?=@)")
+_URL = rf"(?<=://)(?:(?!://)[^{_END}])+"
+_WEB = r"(?i)https?://\Z"
+_AUTHORITY = r"[^/?#]*(?=@)"
 # A password may contain every character but @ where a database is named (SQLAlchemy), also / and ?.
-_DATABASE = re.compile(r"([^:/?#@]*):[^@]+(?=@)")
+_DATABASE = r"([^:/?#@]*):[^@]+(?=@)"
 _VALUE = rf"=((?:[^&#{_END}}}\],]|,(?=[^{_END}]))+)"
 _NAME = r"([A-Za-z0-9_.~%\[\]-]{1,64})"
-_QUERY = re.compile(rf"([?&]|&amp;){_NAME}{_VALUE}")  # also without a host: `url: /path?token=...`
-_QUERY_OF_URL = re.compile(rf"([?&;#]){_NAME}{_VALUE}")
-_VARIABLE = re.compile(
+_QUERY = rf"([?&]|&amp;){_NAME}{_VALUE}"  # also without a host: `url: /path?token=...`
+_QUERY_OF_URL = rf"([?&;#]){_NAME}{_VALUE}"
+_VARIABLE = (
     rf"\b((?:[A-Z][A-Z0-9_]*_)?(?:API_?KEY|ACCESS_?KEY|SECRET_?KEY|TOKEN|PASSWORD|PASSWD|SECRET)"
     rf"|api_?key|access_token|auth_token|client_secret|password|passwd)"
     rf"(\s*[=:]\s*[\"']?)([^{_END},;&}}\]]+)"
 )
-_HEADER = re.compile(r"(?i)\b(authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic|token)\s+)[^\s\"',;}]+")
+_HEADER = r"(?i)\b(authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic|token)\s+)[^\s\"',;}]+"
 
 
 def masked(text: str) -> str:
     """The text with `***` for each password and token in it. Masked text stays as it is."""
-    text = _URL.sub(_masked_url, text)
-    text = _QUERY.sub(_without_value, text)
-    text = _VARIABLE.sub(rf"\g<1>\g<2>{MASK}", text)
-    return _HEADER.sub(rf"\g<1>{MASK}", text)
+    text = re.sub(_URL, _masked_url, text)
+    text = re.sub(_QUERY, _without_value, text)
+    text = re.sub(_VARIABLE, rf"\g<1>\g<2>{MASK}", text)
+    return re.sub(_HEADER, rf"\g<1>{MASK}", text)
 
 
 class MaskedOutput(io.TextIOBase):
@@ -82,15 +83,15 @@ class MaskedOutput(io.TextIOBase):
 def _masked_url(found: re.Match[str]) -> str:
     """What follows `://`."""
     url = found[0]
-    is_web = _WEB.search(found.string, max(0, found.start() - len("https://")), found.start()) is not None
-    if user := _AUTHORITY.match(url):
+    is_web = re.search(_WEB, found.string[max(0, found.start() - len("https://")) : found.start()]) is not None
+    if user := re.match(_AUTHORITY, url):
         name, colon, _ = user[0].partition(":")
         # https://TOKEN@host; ssh://git@host and postgresql://user@host hold no secret
         shown = MASK if is_web and user[0] else f"{name}:{MASK}" if colon else name
         url = shown + url[user.end() :]
-    elif (user := _DATABASE.match(url)) and not (is_web and re.match(r"\d*[/?#]", user[0].partition(":")[2])):
+    elif (user := re.match(_DATABASE, url)) and not (is_web and re.match(r"\d*[/?#]", user[0].partition(":")[2])):
         url = (MASK if is_web else f"{user[1]}:{MASK}") + url[user.end() :]
-    return _QUERY_OF_URL.sub(_without_value, url)
+    return re.sub(_QUERY_OF_URL, _without_value, url)
 
 
 def _without_value(found: re.Match[str]) -> str:

@@ -6,9 +6,27 @@ caller has chosen it (`--plugin`, the user's configuration) or installed it; a s
 
 from __future__ import annotations
 
-from search_space.plugins.families import FAMILIES, contributed, extended
-from search_space.plugins.loading import load_installed, load_plugin, load_shipped, loaded_plugins, shipped_plugins
-from search_space.plugins.plugin import Plugin, plugin_of
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search_space.plugins.families import FAMILIES, contributed, extended
+    from search_space.plugins.loading import load_installed, load_plugin, load_shipped, loaded_plugins, shipped_plugins
+    from search_space.plugins.plugin import Plugin, plugin_of
+
+# On use: the tables of the schema are read with every sweep, a plug-in is loaded with few.
+_MODULES = {
+    "FAMILIES": "families",
+    "Plugin": "plugin",
+    "contributed": "families",
+    "extended": "families",
+    "load_installed": "loading",
+    "load_plugin": "loading",
+    "load_shipped": "loading",
+    "loaded_plugins": "loading",
+    "plugin_of": "plugin",
+    "shipped_plugins": "loading",
+}
 
 __all__ = [
     "FAMILIES",
@@ -22,3 +40,9 @@ __all__ = [
     "plugin_of",
     "shipped_plugins",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'search_space.plugins' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"search_space.plugins.{_MODULES[name]}"), name)

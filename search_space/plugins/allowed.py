@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,12 @@ def allowed_files() -> dict[str, Path]:
         SpecError: the configuration cannot be read, or says something else.
     """
     path = config_file()
+    if not path.exists():
+        return {}
+    import tomllib  # few have the file
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
         raise SpecError(Problem(f"cannot be read: {err}", where=str(path))) from err
     problems: list[Problem] = []

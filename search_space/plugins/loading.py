@@ -151,6 +151,8 @@ def _load(
     sources: Mapping[str, str],
     packages: frozenset[str],
 ) -> Plugin:
+    # By name, because it is above this room: the tables that know the names of ours, and what reads them again.
+    importlib.import_module("search_space.loading.named_plugins")
     known = LOADED.get(name)
     if known is not None:
         if known.digest == sources_digest(sources):

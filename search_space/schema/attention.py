@@ -37,7 +37,8 @@ __all__ = [
 class Spec(BaseModel):
     """Base class of all sections of a sweep file: immutable, without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    # `defer_build`: a sweep is built in one piece when it is first read, and its parts only where they are read alone.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
 def _only_whole(value: Any) -> Any:

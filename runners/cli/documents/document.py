@@ -21,7 +21,10 @@ _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+):(?P<column>\d+)")
 class Part(BaseModel):
     """A part of a document. NaN and infinities are null in JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, validate_by_name=True)
+    # `defer_build`: a verb writes one document.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, serialize_by_alias=True, validate_by_name=True, defer_build=True
+    )
 
 
 class Document(Part):
