@@ -22,7 +22,8 @@ def main() -> None:
     from runners.cli.verbs import BRIEF
 
     if sys.argv[2:] and sys.argv[1] not in BRIEF:
-        gc.enable()
+        if sys.argv[1] != "run":  # which imports torch first, and then goes on with the collector
+            gc.enable()
         run_command()
         return
     # Or pydantic would look through the metadata of every installed package for plug-ins of its own.
