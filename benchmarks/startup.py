@@ -92,6 +92,8 @@ def kind_of(pid: int, root: int) -> str:
         line = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""
+    if not line:  # it has ended, and its parent has not looked yet
+        return ""
     if pid == root:
         return "driver"
     kinds = {"forkserver": "trials and their forkservers", "ray::TrialWorker": "actors", "gcs_server": "raylet and gcs"}
@@ -128,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--against", type=Path, required=True, help="folder of the older archsweep")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", nargs="*", choices=VERBS, default=VERBS, help="these verbs")
     parser.add_argument("--ray", action="store_true", help="a run on Ray instead of the verbs")
     given = parser.parse_args()
     trees = {"old": given.against.resolve(), "new": HERE}
@@ -139,14 +142,18 @@ def main() -> None:
             run = command(trees[name], "run", "sweep.yaml", "--engine", "in-process", "--no-cache", "--out", name)
             subprocess.run(run, env=env, cwd=folder, capture_output=True, check=True)
         assert top1_of(folder / "old") == top1_of(folder / "new"), "the two versions train different trials"
-        measure = measure_ray if given.ray else measure_verbs
-        measure(trees, envs, folder, given.rounds)
+        if given.ray:
+            measure_ray(trees, envs, folder, given.rounds)
+        else:
+            measure_verbs(trees, envs, folder, given.rounds, given.only)
 
 
-def measure_verbs(trees: dict[str, Path], envs: dict[str, dict[str, str]], folder: Path, rounds: int) -> None:
+def measure_verbs(
+    trees: dict[str, Path], envs: dict[str, dict[str, str]], folder: Path, rounds: int, verbs: list[str]
+) -> None:
     of = {"check": ["sweep.yaml"], "plan": ["sweep.yaml", "--no-cache"]}
     print(f"{'verb':8} {'old s':>7} {'new s':>7} {'ratio':>6}")
-    for verb in VERBS:
+    for verb in verbs:
         took: dict[str, list[float]] = {name: [] for name in envs}
         for _ in range(rounds + 1):  # the first one compiles
             for name, env in envs.items():
