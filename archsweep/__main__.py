@@ -21,8 +21,10 @@ def main() -> None:
     from runners.cli import main as run_command  # only now: it may be one that shadows ours
     from runners.cli.verbs import BRIEF
 
-    if sys.argv[2:] and sys.argv[1] not in BRIEF:
-        gc.enable()
+    verb = next(iter(sys.argv[1:]), "--help")
+    if verb not in BRIEF and not verb.startswith("-"):
+        if verb != "run":  # which imports torch first, and then goes on with the collector
+            gc.enable()
         run_command()
         return
     # Or pydantic would look through the metadata of every installed package for plug-ins of its own.

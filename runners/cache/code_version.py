@@ -126,17 +126,8 @@ def _imports(module: str) -> tuple[str, ...]:
     return _imports_of(_file_of(module).read_bytes())
 
 
-@functools.cache
 def _imports_of(code: str | bytes) -> tuple[str, ...]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    ours = {name for name in found if name.split(".")[0] in _ROOMS}
-    return tuple(sorted(name for name in ours if _exists(name)))
+    return tuple(sorted(name for name in _read(code)[0] if _exists(name)))
 
 
 @functools.cache
@@ -175,9 +166,21 @@ def _plugin_code(sources: Mapping[str, str]) -> str:
 
 def _without_words(code: str | bytes) -> str:
     """The code without comments, docstrings and layout."""
+    return _read(code)[1]
+
+
+@functools.cache
+def _read(code: str | bytes) -> tuple[frozenset[str], str]:
+    """Names of ours that the code imports, and its syntax tree without docstrings as text."""
     tree = ast.parse(code)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+    found: set[str] = set()
+    for node in _statements(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
                 isinstance(first, ast.Expr)
@@ -185,4 +188,13 @@ def _without_words(code: str | bytes) -> str:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+    return frozenset(name for name in found if name.split(".")[0] in _ROOMS), ast.dump(tree)
+
+
+def _statements(node: Any) -> Iterator[Any]:
+    """The node and the statements in it, which imports and definitions are; `ast.walk` visits every expression, too,
+    and takes most of a second for all of our modules."""
+    yield node
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, name, ()):
+            yield from _statements(inner)

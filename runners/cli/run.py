@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from enum import StrEnum
@@ -148,6 +149,7 @@ def run(
         _warn(unused)
     if engine is Engine.in_process:
         hide_unused_gpus(sweeps.files)  # this process trains
+    gc.enable()  # paused for the imports, a fifth of whose time the collector would take
     console, shown = _consoles()
     runs = started_runs(sweeps, options, _voice(console, quiet=quiet))
     if worst := max(_reported(started, console, shown, quiet=quiet) for started in runs):

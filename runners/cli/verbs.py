@@ -84,7 +84,7 @@ VERBS: Mapping[str, Verb] = {
 }
 """Name -> verb, in the order of `archsweep --help`."""
 
-BRIEF = frozenset({"check", "status", "ls", "table", "diff", "cache", "guide", "schema", "new", "init"})
+BRIEF = frozenset({"check", "plan", "status", "ls", "table", "diff", "cache", "guide", "schema", "new", "init"})
 """Verbs that read, print and end, without a process or a thread of their own."""
 
 

@@ -17,16 +17,11 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
-
-import optuna
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState
+from typing import TYPE_CHECKING, Literal
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial
 from results.store.record_summary import summarize
 from runners.planning.plan import Entry, Plan
-from runners.search.optuna_factory import derived_seed, make_sampler, no_traceback_of
 from runners.trials.assignment import Assignment, TrialRole, infeasible_record
 from runners.trials.objectives import objective
 from search_space import (
@@ -44,6 +39,9 @@ from search_space import (
     value_at,
     variant_id,
 )
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 __all__ = ["ROLE", "Stage", "plan_so_far", "stages"]
 
@@ -136,12 +134,19 @@ def _variants(plan: Plan, decided: Mapping[str, RecordSummary]) -> list[_TunedVa
 
 
 def _replay(plan: Plan, variant: Variant, decided: Mapping[str, RecordSummary]) -> _TunedVariant:
+    # Half a second: sweeps without `retune` do not pay for it.
+    from optuna import create_study
+    from optuna.samplers import RandomSampler
+    from optuna.trial import TrialState
+
+    from runners.search.optuna_factory import derived_seed, make_sampler, no_traceback_of
+
     sweep = plan.sweep
     tuning = tuning_sweep(sweep, variant.setting)
     search = tuning.search
     assert search is not None
     # A study in memory per variant: a few trials each, rebuilt in milliseconds.
-    study = optuna.create_study(direction=METRICS[sweep.metric].direction, sampler=RandomSampler(seed=0))
+    study = create_study(direction=METRICS[sweep.metric].direction, sampler=RandomSampler(seed=0))
     if (own := baseline_params(tuning)) is not None:
         study.enqueue_trial(own)
     values: list[tuple[Setting, float | None]] = []
@@ -199,6 +204,8 @@ def _record_infeasible(
 
 def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:
     """Number of first candidates that do not depend on results."""
+    from optuna.samplers import GPSampler, RandomSampler, TPESampler
+
     if isinstance(sampler, RandomSampler):
         return float("inf")
     if isinstance(sampler, TPESampler | GPSampler):

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from modelzoo import Cost
 from modelzoo.text import build_text_encoder, measure_text_cost
 from runners.data import Batch, DataInfo
-from runners.tasks.metrics.text import text_metrics
 from runners.tasks.trained_network import TrainedNetwork, evaluating
 from search_space.schema.task import TaskSpec, TextSpec
 from search_space.schema.trial import Setting, TrainSpec
@@ -91,6 +90,8 @@ class Text(TrainedNetwork):
         labels, predicted, losses = rows.T
         if not np.isfinite(rows).all():
             return {"loss": float("nan")}  # diverged; scikit-learn would refuse it in other words
+        from runners.tasks.metrics.text import text_metrics  # scikit-learn: a second that other tasks do not pay
+
         if self._spec.is_regression:
             return text_metrics(predicted, labels, self._spec.measured)
         found = text_metrics(predicted.astype(np.int64), labels.astype(np.int64), self._spec.measured)

@@ -6,16 +6,14 @@ class to be stratified by.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, TrainBatches
-from runners.data.dense.joint_transforms import EvaluationTransform, TrainingTransform
 from runners.data.dense.label_maps import LabelMaps
 from runners.data.dense.pair_loader import PairBatches, PairTrainBatches
-from runners.data.dense.photometric import PhotometricDistortion
 from runners.data.dense.sources import load_folder
 from runners.data.epochs import train_batch_size
 from runners.data.holdout import after_holdout, random_holdout
@@ -25,6 +23,10 @@ from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
 from search_space.schema.task import SegmentationSpec, TaskSpec
 from search_space.schema.trial import TrainSpec
+
+if TYPE_CHECKING:
+    from runners.data.dense.joint_transforms import TrainingTransform
+    from runners.data.dense.photometric import PhotometricDistortion
 
 __all__ = ["describe_label_maps", "load_label_maps"]
 
@@ -145,6 +147,8 @@ class _FromFiles(_Batches):
     without augmentation."""
 
     def training(self, split: Any, *, seed: int) -> TrainBatches:
+        from runners.data.dense.photometric import PhotometricDistortion  # transforms v2: 0.3 s that few pay
+
         distortion = PhotometricDistortion() if self.task.photometric else None
         most = self.task.max_class_share
         transform = self._crops(scale=self.task.scale, most=most, hflip=self.train.hflip, distortion=distortion)
@@ -152,6 +156,8 @@ class _FromFiles(_Batches):
         return PairTrainBatches(split, transform, seed=seed, share=self.share, **options)
 
     def evaluation(self, split: Any) -> EvalBatches:
+        from runners.data.dense.joint_transforms import EvaluationTransform
+
         transform = EvaluationTransform(self.info.mean, self.info.std, **self._sides())
         return PairBatches(split, transform, num_workers=self.num_workers, device=self.device, share=self.share)
 
@@ -163,6 +169,8 @@ class _FromFiles(_Batches):
     def _crops(
         self, *, scale: tuple[float, float], most: float, hflip: float, distortion: PhotometricDistortion | None
     ) -> TrainingTransform:
+        from runners.data.dense.joint_transforms import TrainingTransform
+
         return TrainingTransform(
             self.img_size,
             self.info.mean,

@@ -7,10 +7,16 @@ from typing import Any
 
 from runners.trials.outcome import failure_of
 
-__all__ = ["PRELOAD", "TRIAL_ENV", "run_forked_trial"]
+__all__ = ["TRIAL_ENV", "preload", "run_forked_trial"]
 
 # The forkserver starts in the driver's working directory, which may have a `runners` of its own.
-PRELOAD = ["archsweep.own_packages", "runners.engines.ray.trial_process", "runners.machine.forkserver_signals"]
+_PRELOAD = ["archsweep.own_packages", "runners.machine.forkserver_start", "runners.engines.ray.trial_process"]
+# What a task imports on use, because the others need not have it. Preloaded, it is not imported by every single trial.
+_OF_A_TASK = {
+    "text": ["runners.tasks.metrics.text"],
+    "segmentation": ["runners.data.dense.joint_transforms"],
+    "detection": ["runners.data.detection.transforms"],
+}
 
 TRIAL_ENV = {
     # Attention maps are large and short-lived: without these, glibc returns their pages to the kernel after every step
@@ -23,6 +29,11 @@ TRIAL_ENV = {
     # Ray and `nvidia-smi` number GPUs by their place on the bus, CUDA by their speed unless it is asked not to.
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
+
+
+def preload(task: str) -> list[str]:
+    """Modules that a forkserver imports before it forks trials of this task."""
+    return [*_PRELOAD, *_OF_A_TASK.get(task, ()), "runners.machine.forkserver_signals"]
 
 
 def run_forked_trial(connection: Connection, *arguments: Any) -> None:

@@ -25,7 +25,7 @@ from ray import tune
 from ray.tune.result import DONE
 
 from archsweep import own_packages
-from runners.engines.ray.fork_target import PRELOAD, TRIAL_ENV, run_forked_trial
+from runners.engines.ray.fork_target import TRIAL_ENV, preload, run_forked_trial
 from runners.trials.outcome import Outcome, too_slow
 
 __all__ = ["TrialWorker"]
@@ -98,9 +98,9 @@ class TrialWorker(tune.Trainable):
     def _start_child(self) -> None:
         os.environ.update(TRIAL_ENV)  # before the forkserver starts, which inherits them
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
-        ours, theirs = context.Pipe()
         job = json.loads(self.config["job"])
+        context.set_forkserver_preload(preload(job["trial"]["task"]["name"]))
+        ours, theirs = context.Pipe()
         self._is_stopping = False
         self._time_limit = job["resources"]["time_limit"]
         self._deadline = None if self._time_limit is None else time.monotonic() + self._time_limit

@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from runners.tasks.metrics.predictions import Predictions
 from search_space.schema.metrics import OF_A_CLASS
@@ -140,11 +139,21 @@ def _auroc(predictions: Predictions) -> float | None:
     normaliser = _log_sum_exp(logits, width)
     areas = []
     for chunk in np.split(classes, range(width, len(classes), width)):
-        ranks = rankdata(np.exp(logits[:, chunk].astype(np.float64) - normaliser), axis=0)
+        ranks = _average_ranks(np.exp(logits[:, chunk].astype(np.float64) - normaliser))
         sums = np.where(labels[:, None] == chunk, ranks, 0).sum(axis=0)  # multiples of 1/2, so exact
         positives = counts[chunk].astype(np.float64)
         areas.append((sums - positives * (positives + 1) / 2) / (positives * (num - positives)))
     return 100 * float(np.mean(np.concatenate(areas)))
+
+
+def _average_ranks(scores: np.ndarray) -> np.ndarray:
+    """(N, K) float64, the ranks from 1 in each column; equal scores share their mean rank, and a column with NaN has
+    NaN. `scipy.stats.rankdata` gives the same, and takes 0.6 s to import."""
+    ranks = np.empty_like(scores)
+    for column, values in zip(ranks.T, scores.T, strict=True):
+        _, groups, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        column[:] = (np.cumsum(sizes) - (sizes - 1) / 2)[groups]
+    return np.where(np.isnan(scores).any(axis=0), np.nan, ranks)
 
 
 def _log_sum_exp(logits: np.ndarray, width: int) -> np.ndarray:

@@ -109,3 +109,18 @@ def test_a_shell_completes_verbs_and_their_options(words):
     )
     expected = ["check", "check-data"] if words.endswith("che") else ["--profile"]
     assert done.stdout.split() == expected, done
+
+
+@pytest.mark.parametrize(("words", "is_on"), [(["serve", "--help"], True), (["serve"], True), (["guide"], False)])
+def test_the_collector_is_paused_for_brief_verbs_only(words, is_on):
+    """A verb without further words may be one that runs for days."""
+    code = (
+        "import gc, sys\n"
+        "from archsweep.__main__ import main\n"
+        "import runners.cli\n"
+        "runners.cli.main = lambda: print(gc.isenabled())\n"  # in place of the verb: a server would not end
+        f"sys.argv = ['archsweep', *{words!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == str(is_on)

@@ -32,8 +32,8 @@ for name in ("_cuda_init", "_cuda_getDeviceCount", "_accelerator_getDeviceIndex"
 """
 DRIVER = """
 import importlib, os
-from runners.engines.ray.fork_target import PRELOAD
-for name in PRELOAD:
+from runners.engines.ray.fork_target import preload
+for name in preload("classification"):
     importlib.import_module(name)
 import contextlib, io, json
 from runners.cache.trial_cache import device_of
