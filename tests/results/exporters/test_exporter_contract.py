@@ -297,7 +297,7 @@ def test_text_keeps_to_100_columns_with_long_names(plan, planned, record):
     assert "arch.attention.expansion=1.5" in written
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # the fixtures are plain functions
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4),
     values=st.lists(st.floats(0, 100), min_size=1, max_size=4),
