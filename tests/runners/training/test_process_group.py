@@ -50,7 +50,7 @@ def assert_close(one, other):
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_accumulate_what_one_accumulates(tmp_path: Path):
     """Augmented one by one by timm's transforms, in copies, and two batches an update."""
     options = {"grad_accum_steps": 2, "aug_repeats": 2, "aa": "rand-m9-mstd0.5-inc1", "ema_decay": 0.9}
@@ -70,7 +70,8 @@ def test_two_processes_have_the_splits_of_their_images(tmp_path: Path):
     assert_close(shared.curve, alone.curve)
 
 
-@pytest.mark.thorough
+# Slow, because five processes import torch for it. The default run has the test above.
+@pytest.mark.slow
 def test_two_processes_compute_what_one_computes(tmp_path: Path):
     """Same global batches: sums over processes differ from sums over a batch in their rounding alone. That holds where
     the two are interrupted and continue, and where one process continues what two began."""
@@ -104,8 +105,7 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path):
     assert curves == [left.curve, left.curve]
 
 
-# Slow, because six processes import torch for it. Of the default run, the test above holds that nothing of the state
-# is lost (the rounding is far below what a lost one changes), and test_checkpoint.py the same bits for one process.
+# Slow, because six processes import torch for it. test_checkpoint.py holds the same bits for one process.
 @pytest.mark.slow
 def test_two_interrupted_processes_continue_bit_for_bit(tmp_path: Path):
     spec, seen = spec_of(**NOISY), []

@@ -126,7 +126,7 @@ def test_images_of_calibration_are_the_same_for_all_seeds(load):
     assert torch.equal(pixels(first), pixels(first))
 
 
-@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_shares_of_two_processes_are_together_the_batches_of_one(load, num_workers):
     whole = load(**NOISE)
     group = [ProcessGroup(rank, 2) for rank in range(2)]
