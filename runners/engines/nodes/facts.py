@@ -31,10 +31,10 @@ SEEN, READ_ONLY, MISSING = "seen", "read-only", "missing"
 SOURCE = "archsweep's source"
 ROOMS = ("archsweep", "modelzoo", "results", "runners", "search_space")
 COMPARED = ("ray", "timm", "torch")
-# What else a trial imports; any version that archsweep can be installed with will do.
+# What else a trial imports, scikit-learn and scipy only where its data or metrics need them; any version that archsweep
+# can be installed with will do.
 NEEDED = (
     "filelock",
-    "markupsafe",
     "msgspec",
     "numpy",
     "packaging",
