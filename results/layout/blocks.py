@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from results.stats.blocks import MIN_BLOCKS_WILCOXON
 from results.stats.hypothesis_tests import MIN_SEEDS_TEST
@@ -19,6 +19,7 @@ __all__ = [
     "delta_text",
     "has_differences_of_blocks",
     "interval_text",
+    "lengths_of_blocks",
     "mean_text",
     "test_text",
 ]
@@ -34,8 +35,21 @@ def mean_text(blocks: BlockedDesign, seeds: str) -> str:
     """
     of_seeds = f"the means over the completed seeds (planned: {seeds}) of each"
     if not blocks.is_resampled:
-        return f"mean over the {len(blocks.names)} blocks of {blocks.path} ({_names(blocks)}) of {of_seeds}"
+        return f"mean over the {len(blocks.names)} blocks of {blocks.path} ({_names(blocks.names)}) of {of_seeds}"
     return f"mean \u00b1 standard deviation (n - 1) over {_folds(blocks)} of {of_seeds}"
+
+
+def lengths_of_blocks(table: AblationTable) -> str:
+    """The epochs of a training where blocks differ in them: `40 epochs (10 in shapes)`; else empty."""
+    lengths: dict[int, list[str]] = {}
+    for block, row in (table.baseline.blocks if table.baseline is not None else {}).items():
+        done = [record for record in row.records if record.status == "completed"]
+        if done and done[0].spec.get("train", {}).get("steps") is None:
+            lengths.setdefault(done[0].epochs, []).append(block)
+    if len(lengths) < 2:
+        return ""
+    (epochs, _), *others = sorted(lengths.items(), key=lambda item: -len(item[1]))
+    return f"{epochs} epochs ({'; '.join(f'{number} in {_names(blocks)}' for number, blocks in others)})"
 
 
 def delta_text(blocks: BlockedDesign, to: str) -> str:
@@ -132,8 +146,8 @@ def _unit(blocks: BlockedDesign) -> str:
     return {"folds": "fold", "splits": "split"}.get(blocks.kind, "block")
 
 
-def _names(blocks: BlockedDesign) -> str:
-    return first_of(blocks.names, _MOST_NAMES)
+def _names(blocks: Sequence[str]) -> str:
+    return first_of(blocks, _MOST_NAMES)
 
 
 def _range(values: list[int]) -> str:

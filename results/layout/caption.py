@@ -17,6 +17,7 @@ from results.layout.blocks import (
     delta_text,
     has_differences_of_blocks,
     interval_text,
+    lengths_of_blocks,
     mean_text,
     test_text,
 )
@@ -116,6 +117,7 @@ def _means(table: AblationTable) -> str:
     else:
         over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds (planned: {seeds})"
     length = f"{table.steps} updates" if table.steps else f"{table.epochs} epochs" if table.epochs else ""
+    length = length or lengths_of_blocks(table)
     epochs = _varies(table, "train.steps") or _varies(table, "train.epochs") or length
     dataset = _varies(table, "task.dataset") or table.dataset
     setting = ", ".join(part for part in (dataset, epochs) if part)
@@ -222,16 +224,17 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if table.studies and len(baselines) == 1:
         to = f"{table.baseline.name!r} of the same run"
     note = f"{DELTA}: mean of the same-seed differences to {to}"
+    of_each = ""
     if table.blocks is not None:
         note = f"{DELTA}: {delta_text(table.blocks, to)}"
         if not table.blocks.is_resampled or (isinstance(shown, Collection) and has_differences_of_blocks(table, shown)):
             level = level_percent(table.analysis.alpha)
-            note += f"; {DELTA}@BLOCK: mean within that block, in brackets its {level} % t-interval over its seeds"
+            of_each = f"; {DELTA}@BLOCK: mean within that block, in brackets its {level} % t-interval over its seeds"
     if any(delta.low is not None for delta in deltas):
         note += f", in brackets its {interval_name(table)}"
     if any(delta.low is None for delta in deltas) and not any(delta.is_of_unlike for delta in deltas):
         note += f"; a single {'pair' if table.blocks is None else 'block'} has no interval"
-    yield Sentence(note + ".")
+    yield Sentence(f"{note}{of_each}.")
     has_interval = "delta" in shown or "interval" in shown
     if has_interval and any(delta.low is not None for delta in deltas):
         yield Sentence(_coverage(table))

@@ -207,6 +207,79 @@ def test_columns_of_a_block_can_be_chosen(three_folds, trials):
     assert problem.hint.startswith("blocks: known: fold=0, fold=1, fold=2.")
 
 
+def _with_folds(records):
+    """The records with the fold in which each was trained, and fold 2 with 4 epochs instead of the others'."""
+    for record in records:
+        fold = FOLDS.index(record.block)
+        task = {**record.spec.get("task", {}), "dataset": {"name": "folder/birds", "fold": fold}}
+        yield record.model_copy(update={"spec": {**record.spec, "task": task}, "epochs": 4 if fold == 2 else 20})
+
+
+def test_a_path_in_which_blocks_differ_has_the_values_of_all(three_folds, trials):
+    """A row is over all folds, so that the fold of its first trial is not its fold; also of a row without a trial."""
+    deep = {("deep", block, seed) for block in FOLDS for seed in (0, 1)}
+    table = ablation_table(three_folds, list(_with_folds(trials(without=deep))))
+    paths = ("task.dataset.fold", "task.dataset.name", "arch.depth")
+    table = with_options(table, TableOptions(columns=("variant", *paths)))
+    shown = {column.name: list(map(str, column.cells)) for column in table_layout(table).columns}
+    assert shown["task.dataset.fold"] == ["0, 1, 2", "0, 1, 2"]
+    assert shown["task.dataset.name"] == ["folder/birds", "folder/birds"]
+    assert shown["arch.depth"][1] == "2"
+    assert columns(table)["task.dataset.fold"] == [[0, 1, 2], [0, 1, 2]]
+    assert columns(table)["task.dataset.name"] == ["folder/birds", "folder/birds"]
+
+
+def test_epochs_of_blocks_that_differ_are_said(three_folds, trials):
+    plan = three_folds.model_copy(update={"epochs": None})
+    text = table_layout(ablation_table(plan, list(_with_folds(trials())))).caption[0].text
+    assert "20 epochs (4 in fold=2)." in text
+
+
+def test_the_csv_of_another_metric_in_a_block_is_that_metric(three_folds, trials):
+    records = [each.model_copy(update={"metrics": {**each.metrics, "loss": 1.0 + each.seed}}) for each in trials()]
+    table = ablation_table(three_folds, records)
+    chosen = columns(with_options(table, TableOptions(columns=("variant", "loss@fold=0", "delta@fold=1"))))
+    assert chosen["loss_mean@fold=0"] == [1.5, 1.5]
+    assert "top1_delta@fold=0" not in chosen
+    assert chosen["top1_delta@fold=1"] == [None, 2.0]
+
+
+def test_the_best_of_a_block_comes_first(blocked, trials):
+    """Fold 0 has no difference but that of the deep variant, +1, and of the worse one, -1."""
+    plan = blocked(["baseline", "worse", "deep"], {"path": "task.dataset", "names": FOLDS, "kind": "datasets"})
+    worse = [
+        each.model_copy(
+            update={
+                "variant_id": _id("worse", each.block),
+                "trial_id": f"w{each.trial_id}",
+                "metrics": {"top1": each.metrics["top1"] - 1},
+            }
+        )
+        for each in trials()
+        if each.variant.startswith("baseline")
+    ]
+    table = ablation_table(plan, [*trials(), *worse])
+    for name in ("delta@fold=0", "top1@fold=0"):
+        layout = table_layout(with_options(table, TableOptions(columns=("variant", name), sort=name)))
+        assert list(map(str, layout.columns[0].cells)) == ["baseline", "deep", "worse"]
+
+
+def test_digits_are_those_of_columns_of_a_block_and_of_differences_too(three_folds, trials):
+    table = ablation_table(three_folds, trials())
+    chosen = TableOptions(columns=("variant", "top1@fold=1"), digits={"top1": 1})
+    assert list(option_problems(table, chosen)) == []
+    assert str(table_layout(with_options(table, chosen)).columns[1].cells[0]) == "71.0 \u00b1 1.4"
+
+
+def test_the_interval_over_folds_and_that_of_a_block_are_distinguished(three_folds, trials):
+    chosen = TableOptions(columns=("variant", "delta", "delta@fold=1"))
+    text = " ".join(
+        each.text for each in table_layout(with_options(ablation_table(three_folds, trials()), chosen)).caption
+    )
+    assert text.count("in brackets") == 2
+    assert "each taken within its fold, in brackets its 95 % interval of the corrected resampled t" in text
+
+
 def test_what_would_pair_across_blocks_is_refused(three_folds, trials, tmp_path):
     table = ablation_table(three_folds, trials())
     with pytest.raises(SpecError, match="effects are not estimated for a design with blocks"):
