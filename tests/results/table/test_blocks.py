@@ -280,6 +280,22 @@ def test_the_interval_over_folds_and_that_of_a_block_are_distinguished(three_fol
     assert "each taken within its fold, in brackets its 95 % interval of the corrected resampled t" in text
 
 
+def test_means_over_splits_have_no_mark_of_the_majority_class(blocked, trials):
+    """Splits with equal shares of classes have one summary in the plan; their mean has no interval over seeds."""
+    line = {"name": "elm", "metrics": {"top1": 95.0}}
+    data = [
+        {"dataset": "folder/birds", "num_classes": 2, "train_images": 20, "test_images": 10, "majority_class": line}
+    ]
+    blocks = {"path": "task.dataset.split_seed", "names": FOLDS, "kind": "splits"}
+    blocks |= {"train_images": [20] * 3, "test_images": [10] * 3}
+    made = ablation_table(blocked(["baseline", "deep"], blocks, data=data), trials())
+    layout = table_layout(made)
+    shown = next(column for column in layout.columns if column.name == "top1")
+    assert list(map(str, shown.cells)) == ["81.00 \u00b1 10.00", "83.00 \u00b1 10.54"]
+    assert "of each block gives top1 95.00 %." in " ".join(layout.notes())
+    assert "top1_majority" not in columns(made)
+
+
 def test_what_would_pair_across_blocks_is_refused(three_folds, trials, tmp_path):
     table = ablation_table(three_folds, trials())
     with pytest.raises(SpecError, match="effects are not estimated for a design with blocks"):
