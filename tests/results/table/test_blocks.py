@@ -296,6 +296,35 @@ def test_means_over_splits_have_no_mark_of_the_majority_class(blocked, trials):
     assert "top1_majority" not in columns(made)
 
 
+def test_costs_and_epochs_are_compared_in_the_blocks_of_both(three_folds, trials):
+    """Fold 2 takes 10 times as long and 4 epochs, not 20. The variant lacks it and takes 20 % longer in the others:
+    neither faster than the baseline, nor of another number of epochs."""
+    lacking = {("deep", "fold=2", seed) for seed in (0, 1)}
+    records = [
+        each.model_copy(
+            update={
+                "train_seconds": (10.0 if each.block == "fold=2" else 1.0) * (1.2 if "deep" in each.variant else 1.0)
+            }
+        )
+        for each in _with_folds(trials(without=lacking))
+    ]
+    baseline, deep = ablation_table(three_folds, records).rows
+    assert baseline.train_seconds == 4.0
+    assert deep.cost_changes["train_seconds"] == pytest.approx(0.2)
+    assert deep.verdict == "incomplete"
+
+
+def test_trials_of_a_block_that_drops_a_variant_are_not_planned(three_folds, trials):
+    lacking = {("deep", "fold=2", seed) for seed in (0, 1)}
+    *others, last = three_folds.variants
+    variants = [*others, last.model_copy(update={"dropped": "params_m < 1 does not hold"})]
+    table = ablation_table(three_folds.model_copy(update={"variants": variants}), trials(without=lacking))
+    assert table.rows[1].num_missing == 2
+    notes = table_layout(table).footnotes
+    assert not any("without a result so far" in note for note in notes)
+    assert any(note.startswith("Dropped before training: deep [fold=2]") for note in notes)
+
+
 def test_what_would_pair_across_blocks_is_refused(three_folds, trials, tmp_path):
     table = ablation_table(three_folds, trials())
     with pytest.raises(SpecError, match="effects are not estimated for a design with blocks"):
