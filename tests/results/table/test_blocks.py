@@ -12,6 +12,7 @@ from results.effects.effects import effects
 from results.exporters.csv import columns
 from results.exporters.text import write
 from results.layout.table_layout import table_layout
+from results.report.trials import trial_sections
 from results.table.merge import merged_table
 from results.table.table_options import TableOptions, option_problems, with_options
 from search_space.parsing.errors import SpecError
@@ -114,6 +115,24 @@ def test_a_missing_cell_makes_the_row_incomplete(three_folds, trials):
 def test_one_missing_seed_makes_the_row_incomplete(three_folds, trials):
     table = ablation_table(three_folds, trials(without={("baseline", "fold=0", 1)}))
     assert [row.verdict for row in table.rows] == [None, "incomplete"]
+
+
+def test_fewer_pairs_in_a_block_are_explained_where_its_difference_is_shown(three_folds, trials):
+    table = ablation_table(three_folds, trials(without={("baseline", "fold=0", 1)}))
+    layout = table_layout(with_options(table, TableOptions(columns=("variant", "delta@fold=0"))))
+    assert str(layout.columns[1].cells[1]) == "+1.00 (1 pair)"
+    assert any(each.text.startswith("(n pairs): seeds are missing") for each in layout.caption)
+    assert not any("(n pairs)" in each.text for each in table_layout(table).caption)
+
+
+def test_the_report_names_the_block_of_a_failed_trial(three_folds, trials):
+    failed = {"status": "failed", "metrics": {}, "failure": {"type": "ValueError", "message": "no"}}
+    records = [
+        type(each).model_validate({**each.model_dump(), **failed}) if each.trial_id == "deepfold=11" else each
+        for each in trials()
+    ]
+    (found,) = trial_sections(ablation_table(three_folds, records))
+    assert "<h3>deep [fold=1], seed 1" in found.body
 
 
 def test_pairs_are_never_of_two_blocks(three_folds, trials):
