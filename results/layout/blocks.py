@@ -9,7 +9,7 @@ from results.stats.hypothesis_tests import MIN_SEEDS_TEST
 from results.stats.numbers import level_percent
 from results.stats.verdicts import TESTED
 from results.store.records import BlockedDesign, DataSummary
-from results.table.table import AblationTable
+from results.table.table import AblationTable, Row
 from search_space.parsing.errors import first_of
 from search_space.settings.table_columns import in_block
 
@@ -21,6 +21,7 @@ __all__ = [
     "interval_text",
     "lengths_of_blocks",
     "mean_text",
+    "pair_notes",
     "test_text",
 ]
 
@@ -127,6 +128,30 @@ def block_notes(table: AblationTable) -> Iterable[str]:
         )
     if blocks.is_resampled and num < MIN_SEEDS_TEST:
         yield f"No verdict: {num} {blocks.kind} are not tested, {MIN_SEEDS_TEST} and more are."
+
+
+def pair_notes(table: AblationTable, *, has_differences_of_each: bool) -> Iterable[str]:
+    """What `(2 pairs)` and `(2 blocks)` behind a difference mean, where one has it.
+
+    Args:
+        has_differences_of_each: whether a column has the differences within a block.
+    """
+    of_pairs = (
+        "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be the "
+        "difference of the two means."
+    )
+    if any(map(_lacks_pairs, table.rows)):
+        yield (
+            "(n blocks): the others have no seed that both rows completed, so that the difference is of these alone."
+            if table.blocks is not None
+            else of_pairs
+        )
+    if has_differences_of_each and any(_lacks_pairs(cell) for row in table.rows for cell in row.blocks.values()):
+        yield of_pairs
+
+
+def _lacks_pairs(row: Row) -> bool:
+    return row.delta is not None and row.delta.num_pairs < row.num_planned_pairs
 
 
 def has_differences_of_blocks(table: AblationTable, shown: Collection[str] | None) -> bool:

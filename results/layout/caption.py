@@ -19,13 +19,14 @@ from results.layout.blocks import (
     interval_text,
     lengths_of_blocks,
     mean_text,
+    pair_notes,
     test_text,
 )
 from results.layout.compute import compute_sentences
 from results.layout.trained_by import selection_text, trained_by
 from results.stats.numbers import level_percent
 from results.store.records import CONTINUED_NOTE, Retuned
-from results.table.table import AblationTable, Row
+from results.table.table import AblationTable
 from search_space.settings.table_columns import of_metric
 
 __all__ = ["DELTA", "PLUS_MINUS", "Sentence", "accuracy_error", "caption", "interval_name", "significance_stars"]
@@ -239,14 +240,7 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if has_interval and any(delta.low is not None for delta in deltas):
         yield Sentence(_coverage(table))
     yield from map(Sentence, _image_errors(table))
-    if any(map(_lacks_pairs, table.rows)):
-        yield Sentence(
-            "(n blocks): the others have no seed that both rows completed, so that the difference is of these alone."
-            if table.blocks is not None
-            else _FEWER_PAIRS
-        )
-    if of_each and any(_lacks_pairs(cell) for row in table.rows for cell in row.blocks.values()):
-        yield Sentence(_FEWER_PAIRS)
+    yield from map(Sentence, pair_notes(table, has_differences_of_each=bool(of_each)))
     if "delta_std" in shown and any(delta.std is not None for delta in deltas):
         spread = (
             f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."
@@ -254,16 +248,6 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
             else f"SD {DELTA}: standard deviation of the differences of the blocks."
         )
         yield Sentence(spread, "spread")
-
-
-_FEWER_PAIRS = (
-    "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be the "
-    "difference of the two means."
-)
-
-
-def _lacks_pairs(row: Row) -> bool:
-    return row.delta is not None and row.delta.num_pairs < row.num_planned_pairs
 
 
 def interval_name(table: AblationTable) -> str:
