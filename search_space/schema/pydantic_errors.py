@@ -36,6 +36,7 @@ from search_space.schema.sweep import (
     TableFormat,
 )
 from search_space.schema.task import TASK_SPECS
+from search_space.schema.tasks.command import ProgressSpec, ResultSpec, ResumeSpec
 from search_space.schema.text_datasets import TEXT_SPECS
 from search_space.schema.tracking import TRACKER_SPECS
 from search_space.schema.trial import ArchSpec, Setting, TrainSpec
@@ -294,6 +295,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "first k": FirstBlocks,
     "every k": EveryBlocks,
     "rows": Row,
+    "metrics": ResultSpec,
+    "progress": ProgressSpec,
+    "resume": ResumeSpec,
 }
 
 
@@ -309,7 +313,7 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     if len(names) >= 2 and names[-2] == "track" and names[-1] in TRACKER_SPECS:
         return f"tracker {names[-1]!r}", [name for name in TRACKER_SPECS[names[-1]].model_fields if name != "name"]
     if len(names) >= 2 and names[-2] == "task" and names[-1] in TASK_SPECS:
-        return f"task {names[-1]!r}", list(TASK_SPECS[names[-1]].model_fields)
+        return f"task {names[-1]!r}", _keys(TASK_SPECS[names[-1]])
     if len(names) >= 2 and names[-2] == "dataset":
         model = {**DATASET_SPECS, **TEXT_SPECS, **LABELLED_IMAGES}.get(names[-1], TimmDatasetSpec)
         kinds = {
@@ -325,7 +329,11 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     model = _SECTIONS.get(names[-1], Setting)
     words = {"range": "a range", "component": "a component", "list": "a choice"}
     owner = "`blocks`" if names[-1].endswith(" k") else words.get(names[-1], f"`{names[-1]}`")
-    return owner, [info.alias or name for name, info in model.model_fields.items()]
+    return owner, _keys(model)
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 Path = tuple[str | int, ...]
