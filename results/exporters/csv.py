@@ -17,8 +17,10 @@ nor a bootstrap apply. `test` names the test: the corrected resampled t over fol
 which `_delta_low` and `_delta_high` are the interval, or Wilcoxon's over datasets.
 `exploratory`: the verdict rests on a decision that was made after results were seen, which the caption names.
 `AblationTable.csv_columns` restricts it to what belongs to some columns of the other formats: `top1` is
-`top1_mean` and `top1_std`; `delta:macro_f1` adds `macro_f1_delta`, its bounds and `macro_f1_delta_pairs`. Their digits,
-names and captions never change it; only the order of its rows is theirs.
+`top1_mean` and `top1_std`; `delta:macro_f1` adds `macro_f1_delta`, its bounds and `macro_f1_delta_pairs`;
+`loss@<block>` adds `loss_mean@<block>` and `loss_std@<block>`; a path in which the blocks differ has a list of their
+values (JSON).
+Their digits, names and captions never change it; only the order of its rows is theirs.
 An empty cell is a missing number. `_delta_low` and `_delta_high` bound the interval of level 1 - `alpha` over training
 seeds on the fixed test set: `interval` says whether each by itself or all at once. `p` is that of the paired t-test,
 `correction` names how `p_corrected` follows from it (`bh`: a q-value). `p_equivalence` is that of two one-sided t-tests
@@ -40,7 +42,7 @@ from results.layout.caption import accuracy_error
 from results.layout.columns import of_every_class
 from results.layout.majority import majority_line
 from results.layout.row_order import in_order
-from results.layout.setting_values import written_value
+from results.layout.setting_values import values_in_blocks
 from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
@@ -86,10 +88,10 @@ def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> 
     """The columns that belong to the chosen ones, in their order."""
     names: list[str] = []
     further: dict[str, Callable[[Row], Any]] = {}
-    every = {**every, **_other_deltas(table)}
+    every = {**every, **_other_deltas(table), **_other_means_of_blocks(table)}
     for chosen in of_every_class(table, table.csv_columns):
         if is_path(chosen):
-            further[chosen] = functools.partial(written_value, table, path=chosen)
+            further[chosen] = functools.partial(values_in_blocks, table, path=chosen)
             names.append(chosen)
         else:
             names += [name for name in _belonging(chosen, table, every) if name in every]
@@ -101,8 +103,10 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
     metric = table.metric.name
     seeds = ("planned", "completed", "pruned", "failed", "infeasible", "missing")
     if table.blocks is not None and (within := at_block(chosen)) is not None and within[1] in table.blocks.names:
-        ends = ("_mean", "_std") if within[0] == metric else ("_delta", "_delta_low", "_delta_high", "_delta_pairs")
-        return tuple(in_block(metric + end, within[1]) for end in ends)
+        if within[0] == "delta":
+            ends = ("_delta", "_delta_low", "_delta_high", "_delta_pairs")
+            return tuple(in_block(metric + end, within[1]) for end in ends)
+        return tuple(in_block(within[0] + end, within[1]) for end in ("_mean", "_std"))
     column, metric = of_metric(chosen) or (chosen, metric)
     bounds = (f"{metric}_delta_low", f"{metric}_delta_high", "alpha", "interval")
     match column:
@@ -198,17 +202,28 @@ def _of_design(blocks: BlockedDesign) -> dict[str, Callable[[Row], Any]]:
 def _of_block(metric: str, block: str) -> dict[str, Callable[[Row], Any]]:
     """Columns of one block: the metric, and its difference to the baseline in the block."""
 
-    def of_mean(field: str) -> Callable[[Row], Any]:
-        return lambda row: getattr(row.blocks[block].metrics.get(metric), field, None) if block in row.blocks else None
-
     def of_delta(field: str) -> Callable[[Row], Any]:
         return lambda row: getattr(row.blocks[block].delta, field, None) if block in row.blocks else None
 
     deltas = {"": "mean", "_low": "low", "_high": "high", "_pairs": "num_pairs"}
     return {
-        **{in_block(f"{metric}_{field}", block): of_mean(field) for field in ("mean", "std")},
+        **_means_of_block(metric, block),
         **{in_block(f"{metric}_delta{suffix}", block): of_delta(field) for suffix, field in deltas.items()},
     }
+
+
+def _means_of_block(metric: str, block: str) -> dict[str, Callable[[Row], Any]]:
+    def of(field: str) -> Callable[[Row], Any]:
+        return lambda row: getattr(row.blocks[block].metrics.get(metric), field, None) if block in row.blocks else None
+
+    return {in_block(f"{metric}_{field}", block): of(field) for field in ("mean", "std")}
+
+
+def _other_means_of_blocks(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
+    """Columns of further metrics in each block, which are only in a CSV that asks for them."""
+    blocks = table.blocks.names if table.blocks else ()
+    found = [_means_of_block(metric, block) for metric in table.other_metrics for block in blocks]
+    return {name: cell for each in found for name, cell in each.items()}
 
 
 def _other_deltas(table: AblationTable) -> dict[str, Callable[[Row], Any]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from results.stats.blocks import MIN_BLOCKS_WILCOXON
 from results.stats.hypothesis_tests import MIN_SEEDS_TEST
 from results.stats.numbers import level_percent
 from results.stats.verdicts import TESTED
 from results.store.records import BlockedDesign, DataSummary
-from results.table.table import AblationTable
+from results.table.table import AblationTable, Row
 from search_space.parsing.errors import first_of
 from search_space.settings.table_columns import in_block
 
@@ -19,7 +19,9 @@ __all__ = [
     "delta_text",
     "has_differences_of_blocks",
     "interval_text",
+    "lengths_of_blocks",
     "mean_text",
+    "pair_notes",
     "test_text",
 ]
 
@@ -34,8 +36,21 @@ def mean_text(blocks: BlockedDesign, seeds: str) -> str:
     """
     of_seeds = f"the means over the completed seeds (planned: {seeds}) of each"
     if not blocks.is_resampled:
-        return f"mean over the {len(blocks.names)} blocks of {blocks.path} ({_names(blocks)}) of {of_seeds}"
+        return f"mean over the {len(blocks.names)} blocks of {blocks.path} ({_names(blocks.names)}) of {of_seeds}"
     return f"mean \u00b1 standard deviation (n - 1) over {_folds(blocks)} of {of_seeds}"
+
+
+def lengths_of_blocks(table: AblationTable) -> str:
+    """The epochs of a training where blocks differ in them: `40 epochs (10 in shapes)`; else empty."""
+    lengths: dict[int, list[str]] = {}
+    for block, row in (table.baseline.blocks if table.baseline is not None else {}).items():
+        done = [record for record in row.records if record.status == "completed"]
+        if done and done[0].spec.get("train", {}).get("steps") is None:
+            lengths.setdefault(done[0].epochs, []).append(block)
+    if len(lengths) < 2:
+        return ""
+    (epochs, _), *others = sorted(lengths.items(), key=lambda item: -len(item[1]))
+    return f"{epochs} epochs ({'; '.join(f'{number} in {_names(blocks)}' for number, blocks in others)})"
 
 
 def delta_text(blocks: BlockedDesign, to: str) -> str:
@@ -115,6 +130,30 @@ def block_notes(table: AblationTable) -> Iterable[str]:
         yield f"No verdict: {num} {blocks.kind} are not tested, {MIN_SEEDS_TEST} and more are."
 
 
+def pair_notes(table: AblationTable, *, has_differences_of_each: bool) -> Iterable[str]:
+    """What `(2 pairs)` and `(2 blocks)` behind a difference mean, where one has it.
+
+    Args:
+        has_differences_of_each: whether a column has the differences within a block.
+    """
+    of_pairs = (
+        "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be the "
+        "difference of the two means."
+    )
+    if any(map(_lacks_pairs, table.rows)):
+        yield (
+            "(n blocks): the others have no seed that both rows completed, so that the difference is of these alone."
+            if table.blocks is not None
+            else of_pairs
+        )
+    if has_differences_of_each and any(_lacks_pairs(cell) for row in table.rows for cell in row.blocks.values()):
+        yield of_pairs
+
+
+def _lacks_pairs(row: Row) -> bool:
+    return row.delta is not None and row.delta.num_pairs < row.num_planned_pairs
+
+
 def has_differences_of_blocks(table: AblationTable, shown: Collection[str] | None) -> bool:
     """Whether one of these columns is the difference in a block."""
     names = table.blocks.names if table.blocks is not None else ()
@@ -132,8 +171,8 @@ def _unit(blocks: BlockedDesign) -> str:
     return {"folds": "fold", "splits": "split"}.get(blocks.kind, "block")
 
 
-def _names(blocks: BlockedDesign) -> str:
-    return first_of(blocks.names, _MOST_NAMES)
+def _names(blocks: Sequence[str]) -> str:
+    return first_of(blocks, _MOST_NAMES)
 
 
 def _range(values: list[int]) -> str:

@@ -17,7 +17,9 @@ from results.layout.blocks import (
     delta_text,
     has_differences_of_blocks,
     interval_text,
+    lengths_of_blocks,
     mean_text,
+    pair_notes,
     test_text,
 )
 from results.layout.compute import compute_sentences
@@ -116,6 +118,7 @@ def _means(table: AblationTable) -> str:
     else:
         over = f"mean {PLUS_MINUS} standard deviation (n - 1) over the completed seeds (planned: {seeds})"
     length = f"{table.steps} updates" if table.steps else f"{table.epochs} epochs" if table.epochs else ""
+    length = length or lengths_of_blocks(table)
     epochs = _varies(table, "train.steps") or _varies(table, "train.epochs") or length
     dataset = _varies(table, "task.dataset") or table.dataset
     setting = ", ".join(part for part in (dataset, epochs) if part)
@@ -222,27 +225,22 @@ def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if table.studies and len(baselines) == 1:
         to = f"{table.baseline.name!r} of the same run"
     note = f"{DELTA}: mean of the same-seed differences to {to}"
+    of_each = ""
     if table.blocks is not None:
         note = f"{DELTA}: {delta_text(table.blocks, to)}"
         if not table.blocks.is_resampled or (isinstance(shown, Collection) and has_differences_of_blocks(table, shown)):
             level = level_percent(table.analysis.alpha)
-            note += f"; {DELTA}@BLOCK: mean within that block, in brackets its {level} % t-interval over its seeds"
+            of_each = f"; {DELTA}@BLOCK: mean within that block, in brackets its {level} % t-interval over its seeds"
     if any(delta.low is not None for delta in deltas):
         note += f", in brackets its {interval_name(table)}"
     if any(delta.low is None for delta in deltas) and not any(delta.is_of_unlike for delta in deltas):
         note += f"; a single {'pair' if table.blocks is None else 'block'} has no interval"
-    yield Sentence(note + ".")
+    yield Sentence(f"{note}{of_each}.")
     has_interval = "delta" in shown or "interval" in shown
     if has_interval and any(delta.low is not None for delta in deltas):
         yield Sentence(_coverage(table))
     yield from map(Sentence, _image_errors(table))
-    if any(row.delta is not None and row.delta.num_pairs < row.num_planned_pairs for row in table.rows):
-        yield Sentence(
-            "(n blocks): the others have no seed that both rows completed, so that the difference is of these alone."
-            if table.blocks is not None
-            else "(n pairs): seeds are missing, so that the difference is of those that both rows have and need not be "
-            "the difference of the two means."
-        )
+    yield from map(Sentence, pair_notes(table, has_differences_of_each=bool(of_each)))
     if "delta_std" in shown and any(delta.std is not None for delta in deltas):
         spread = (
             f"SD {DELTA}: standard deviation of those differences; below the arms' own where pairing by seed helps."

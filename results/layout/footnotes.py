@@ -255,7 +255,8 @@ def _not_measured(table: AblationTable, shown: Collection[str] | None) -> Iterab
 
 
 def _missing(table: AblationTable) -> Iterable[str]:
-    missing = sum(row.num_missing for row in table.rows)
+    # In the blocks: a row also lacks the trials of a block in which it was dropped, but they are not planned.
+    missing = sum(cell.num_missing for row in table.rows for cell in row.cells.values())
     if missing:
         yield f"{missing} planned {_plural(missing, 'trial')} without a result so far."
 

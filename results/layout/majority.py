@@ -22,13 +22,18 @@ SECTION = "\u00a7"
 
 
 def is_not_above(table: AblationTable, summary: Summary | None, metric: str) -> bool:
-    """Whether a row's metric is not above the line; False where the table has no line, or one for each dataset."""
+    """Whether a row's metric is not above the line; False where the table has no line, or one for each dataset, and
+    of a mean over blocks, which has no interval over seeds or images."""
+    if table.blocks is not None:
+        return False
     line = majority_line(table, metric)
     return line is not None and summary is not None and _low(table, summary, metric) <= line
 
 
 def majority_line(table: AblationTable, metric: str) -> float | None:
-    """What always predicting the class reaches; None where it is not known, or there are several datasets."""
+    """What always predicting the class reaches; None where it is not known, or there are several datasets or splits."""
+    if table.blocks is not None and table.blocks.is_resampled:
+        return None  # equal shares of classes make one summary of several splits
     known = table.data[0].majority_class if len(table.data) == 1 else None
     return None if known is None else known.metrics.get(metric)
 

@@ -13,7 +13,7 @@ from results.table.table import AblationTable, Row
 from search_space.settings.naming import format_value
 from search_space.settings.paths import MISSING, OPEN_NODES, is_path, lay, value_at
 
-__all__ = ["Shown", "value_in_row", "value_of", "written_value"]
+__all__ = ["Shown", "value_in_row", "value_of", "values_in_blocks"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,18 @@ def value_of(path: str, changes: Mapping[str, Any], spec: Mapping[str, Any]) -> 
     return "default" if found is None or is_left_out else None if found is MISSING else found
 
 
-def written_value(table: AblationTable, row: Row, path: str) -> Any:
-    """The same for a row of a table: of one without a trial so far from the baseline and the row's changes."""
-    if row.records:
-        spec = row.records[0].spec
+def _written_value(table: AblationTable, row: Row, path: str, block: str = "") -> Any:
+    """The same for a row of a table: of one without a trial so far from the baseline and the row's changes.
+
+    Args:
+        block: the block in which it is asked for; needed where the blocks differ in the path.
+    """
+    here = row.cells.get(block, row)
+    if here.records:
+        spec = here.records[0].spec
     else:
         base = next((one for one in table.rows if one.is_baseline and one.study in (row.study, "")), None)
+        base = base.cells.get(block, base) if base else None
         spec = base.records[0].spec if base and base.records else {}
         for changed, value in row.changes.items():
             spec = lay(spec, changed, value) if is_path(changed) else spec
@@ -52,8 +58,19 @@ def written_value(table: AblationTable, row: Row, path: str) -> Any:
 
 
 def value_in_row(table: AblationTable, row: Row, path: str) -> Shown:
-    """That value for readers: a mechanism is its name, with the options that were written."""
-    value = written_value(table, row, path)
+    """That value for readers: a mechanism is its name, with the options that were written. Of a row over blocks that
+    differ in it, the values of all of them."""
+    shown = list(dict.fromkeys(_shown(_written_value(table, row, path, block)) for block in row.cells))
+    return shown[0] if len(shown) == 1 else Shown(", ".join(each.text for each in shown if each.text))
+
+
+def values_in_blocks(table: AblationTable, row: Row, path: str) -> Any:
+    """That value for programs; of a row over blocks that differ in it, a list with the value of each."""
+    values = [_written_value(table, row, path, block) for block in row.cells]
+    return values[0] if all(value == values[0] for value in values) else values
+
+
+def _shown(value: Any) -> Shown:
     if isinstance(value, Mapping) and "name" in value:
         options = ", ".join(f"{key}={format_value(inner)}" for key, inner in value.items() if key != "name")
         return Shown(f"{value['name']} ({options})" if options else str(value["name"]))

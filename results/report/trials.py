@@ -18,8 +18,10 @@ def trial_sections(table: AblationTable, prefix: str = "") -> Iterable[Section]:
     """The sections, one for each list that is not empty."""
     by_status: dict[str, list[tuple[str, TrialRecord]]] = {}
     for row in table.rows:
-        for record in row.records:
-            by_status.setdefault(record.status, []).append((row.name, record))
+        for block, cell in row.cells.items():
+            name = f"{row.name} [{block}]" if block else row.name
+            for record in cell.records:
+                by_status.setdefault(record.status, []).append((name, record))
     if failed := by_status.get("failed"):
         yield _failures(f"{prefix}failures", failed)
     if infeasible := by_status.get("infeasible"):

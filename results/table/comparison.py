@@ -120,8 +120,9 @@ def _bonferroni(delta: PairedDelta, alpha: float) -> PairedDelta:
 
 def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:
     """Reason why the row must not be ranked with complete ones; None if it may."""
-    if row.num_completed and baseline.num_completed and budgets(row) != budgets(baseline):
-        return "unequal budget"
+    for ours, theirs in _common_cells(row, baseline):
+        if ours.num_completed and theirs.num_completed and budgets(ours) != budgets(theirs):
+            return "unequal budget"
     for one in (row, baseline):
         summary = one.metrics.get(metric.name)
         if one.num_completed < one.num_planned or summary is None or summary.num < one.num_planned:
@@ -148,5 +149,16 @@ def _values(row: Row, metric: Metric) -> list[float]:
 def _cost_changes(row: Row, baseline: Row) -> dict[str, float]:
     if row.is_baseline:
         return {}
-    pairs = {cost: (getattr(row, cost), getattr(baseline, cost)) for cost in COSTS}
-    return {cost: ours / theirs - 1 for cost, (ours, theirs) in pairs.items() if ours is not None and theirs}
+    found: dict[str, float] = {}
+    for cost in COSTS:
+        pairs = [(getattr(ours, cost), getattr(theirs, cost)) for ours, theirs in _common_cells(row, baseline)]
+        known = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+        whole = math.fsum(theirs for _, theirs in known)
+        if whole:
+            found[cost] = math.fsum(ours for ours, _ in known) / whole - 1
+    return found
+
+
+def _common_cells(row: Row, baseline: Row) -> list[tuple[Row, Row]]:
+    """Both rows within each block that both have; the rows themselves without blocks."""
+    return [(cell, baseline.cells[block]) for block, cell in row.cells.items() if block in baseline.cells]

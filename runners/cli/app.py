@@ -20,6 +20,7 @@ from search_space.parsing.errors import SpecError
 
 __all__ = ["app", "main"]
 
+_COMPLETIONS = ("--install-completion", "--show-completion")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -54,7 +55,8 @@ def main() -> None:
     """Entry point: a SpecError is printed without traceback, exit code 2."""
     try:
         try:
-            app()
+            # A shell completes commands, and `python -m archsweep` is none.
+            app(prog_name="archsweep" if next(iter(sys.argv[1:]), "").startswith(_COMPLETIONS) else None)
         finally:
             sys.stdout.flush()  # or the interpreter would report a full disk, with a traceback
     except SpecError as err:

@@ -163,9 +163,10 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
 
 
 def _further_arguments(train: TrainSpec, opt_class: Any) -> Iterator[BrokenRelation]:
-    """Names in `opt_kwargs` that belong elsewhere, or that the optimiser does not have."""
-    known = sorted(set(inspect.signature(opt_class.__init__).parameters) - {"self", "params", *_OF_TRAIN, *_OF_KERNELS})
-    for name in train.opt_kwargs:
+    """Names in `opt_kwargs` that belong elsewhere or are not the optimiser's, and values that it would misread."""
+    arguments = inspect.signature(opt_class.__init__).parameters
+    known = sorted(set(arguments) - {"self", "params", *_OF_TRAIN, *_OF_KERNELS})
+    for name, value in train.opt_kwargs.items():
         path = f"train.opt_kwargs.{name}"
         if name in _OF_TRAIN:
             text, hint = f"{name!r} is an option of train", f"write train.{_OF_TRAIN[name]}"
@@ -173,6 +174,9 @@ def _further_arguments(train: TrainSpec, opt_class: Any) -> Iterator[BrokenRelat
             text, hint = f"{name!r} chooses kernels and not the training", "archsweep chooses them by the device"
         elif name not in known:
             text, hint = f"{train.opt!r} has no argument {name!r}", did_you_mean(name, known)
+        elif isinstance(arguments[name].default, bool) and not isinstance(value, bool):
+            # Any text is true to an optimiser, also `off`, which is text in YAML 1.2.
+            text, hint = f"{name!r} of {train.opt!r} is on or off, but got {value!r}", "write true or false"
         else:
             continue
         yield BrokenRelation(path, text, hint, (path, "train.opt_kwargs", "train.opt"))

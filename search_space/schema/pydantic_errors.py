@@ -36,6 +36,7 @@ from search_space.schema.sweep import (
     TableFormat,
 )
 from search_space.schema.task import TASK_SPECS
+from search_space.schema.tasks.command import ProgressSpec, ResultSpec, ResumeSpec
 from search_space.schema.text_datasets import TEXT_SPECS
 from search_space.schema.tracking import TRACKER_SPECS
 from search_space.schema.trial import ArchSpec, Setting, TrainSpec
@@ -294,6 +295,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "first k": FirstBlocks,
     "every k": EveryBlocks,
     "rows": Row,
+    "metrics": ResultSpec,
+    "progress": ProgressSpec,
+    "resume": ResumeSpec,
 }
 
 
@@ -301,15 +305,14 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     """Readable name of the node that contains an unknown key, and its legal keys."""
     names = [part for part in loc[:-1] if isinstance(part, str)]
     if len(names) >= 2 and names[-2] == "attention" and names[-1] in ATTENTION_SPECS:
-        model = ATTENTION_SPECS[names[-1]]
-        return f"attention {names[-1]!r}", [name for name in model.model_fields if name != "name"]
+        return f"attention {names[-1]!r}", [name for name in ATTENTION_SPECS[names[-1]].model_fields if name != "name"]
     if len(names) >= 2 and names[-2] == "design" and names[-1] in DESIGN_SPECS:
         model = DESIGN_SPECS[names[-1]]
         return f"design {names[-1]!r}", [name for name in model.model_fields if name not in Design.model_fields]
     if len(names) >= 2 and names[-2] == "track" and names[-1] in TRACKER_SPECS:
         return f"tracker {names[-1]!r}", [name for name in TRACKER_SPECS[names[-1]].model_fields if name != "name"]
     if len(names) >= 2 and names[-2] == "task" and names[-1] in TASK_SPECS:
-        return f"task {names[-1]!r}", list(TASK_SPECS[names[-1]].model_fields)
+        return f"task {names[-1]!r}", [info.alias or name for name, info in TASK_SPECS[names[-1]].model_fields.items()]
     if len(names) >= 2 and names[-2] == "dataset":
         model = {**DATASET_SPECS, **TEXT_SPECS, **LABELLED_IMAGES}.get(names[-1], TimmDatasetSpec)
         kinds = {
@@ -318,8 +321,7 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
             "glue": "a task of GLUE",
             "text": "a folder of tables of text",
         }
-        owner = kinds.get(names[-1], f"dataset {names[-1]!r}")
-        return owner, [name for name in model.model_fields if name != "name"]
+        return kinds.get(names[-1], f"dataset {names[-1]!r}"), [name for name in model.model_fields if name != "name"]
     if not names:
         return "the sweep", [*Sweep.model_fields, "studies"] if loc and loc[0] not in ("arch", "task", "train") else []
     model = _SECTIONS.get(names[-1], Setting)

@@ -178,7 +178,8 @@ def _lay(data: Mapping[str, Any], keys: list[str], value: Any, prefix: str) -> d
 
 def _walk(model: type[BaseModel], prefix: str) -> set[str]:
     found: set[str] = set()
-    for name, info in model.model_fields.items():
+    for field, info in model.model_fields.items():
+        name = info.alias or field
         found.add(prefix + name)
         open_members = [model for each in info.metadata if isinstance(each, OpenUnion) for model in each.members()]
         for inner in open_members or _models(info.annotation):

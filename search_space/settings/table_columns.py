@@ -237,12 +237,13 @@ def is_left_out(name: str, columns: Collection[str]) -> bool:
 
 
 def _digits(chosen: ChosenTable, metrics: Collection[str], listed: Collection[str]) -> Iterator[Issue]:
+    shown = {part for name in chosen.columns for part in (*(of_metric(name) or ()), *(at_block(name) or ()), name)}
     for name, number in chosen.digits.items():
         if name not in (EVERY_METRIC, "delta", *COSTS, *metrics):
             hint = did_you_mean(name, (*listed, "delta", *COSTS))
             message = f"{name!r} has no digits to choose"
             yield Issue(("digits", name), message, f"{hint}\none number for all metrics: {EVERY_METRIC}", at_key=True)
-        elif name != EVERY_METRIC and chosen.columns and name not in chosen.columns and name != "delta":
+        elif name != EVERY_METRIC and chosen.columns and name not in shown and name != "delta":
             yield Issue(("digits", name), f"{name!r} is no column of the table", "add it to `columns`", at_key=True)
         if not 0 <= number <= MOST_DIGITS:
             yield Issue(("digits", name), f"must be 0 to {MOST_DIGITS} decimals, but got {number}")

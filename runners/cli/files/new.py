@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.machinery
 import keyword
 import re
 import sys
@@ -12,6 +14,7 @@ import typer
 
 from search_space import Problem, SpecError
 from search_space.parsing.errors import did_you_mean
+from search_space.plugins.families import FAMILIES, own_names
 
 __all__ = ["new"]
 
@@ -28,6 +31,13 @@ _USES = {
     "task": "task: {name: NAME} in a sweep",
 }
 """Kind -> what a sweep writes beside `plugins`; empty where no sweep names it."""
+_TABLES = {
+    "exporter": "results.exporters",
+    "figure": "results.figures",
+    "pruner": "runners.search.optuna_factory",
+    "sampler": "runners.search.optuna_factory",
+}
+"""Kind -> the module that knows archsweep's own names, where that is not the one of sweeps."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,7 +52,7 @@ def new(
     """
     if kind not in _USES:
         raise SpecError(Problem(f"there is no kind {kind!r} of plug-in", where="KIND", hint=did_you_mean(kind, _USES)))
-    _check_name(name)
+    _check_name(kind, name)
     files = {Path(f"{name}.py"): f"{kind}.txt", Path(f"test_{name}.py"): f"test_{kind}.txt"}
     if there := [str(path) for path in files if path.exists()]:
         hint = "nothing was written: choose another name, or move it away"
@@ -56,13 +66,25 @@ def new(
     print(f"written: {written}\ntest it: python -m pytest test_{name}.py\nuse it:  {_use(kind, name)}")
 
 
-def _check_name(name: str) -> None:
+def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         hint = "a lower-case letter, then letters, digits and _, such as my_attention"
         raise SpecError(Problem(f"{name!r} cannot be the name of a plug-in", where="NAME", hint=hint))
-    if name in sys.stdlib_module_names:
-        text = f"{name!r} is a module of Python, which a file of the name would hide"
+    if name in sys.stdlib_module_names or _is_installed(name):
+        of = "a module of Python" if name in sys.stdlib_module_names else "an installed package"
+        text = f"{name!r} is {of}, which a file of the name would hide"
         raise SpecError(Problem(text, where="NAME", hint="choose another name"))
+    importlib.import_module(_TABLES.get(kind, "search_space.schema.sweep"))
+    if kind in FAMILIES and name in own_names(kind):  # models are timm's
+        text = f"archsweep has the {kind} {name!r} itself"
+        raise SpecError(Problem(text, where="NAME", hint="choose another name"))
+
+
+def _is_installed(name: str) -> bool:
+    """Whether Python finds a module of the name elsewhere than in the working directory."""
+    elsewhere = [path for path in sys.path if path and Path(path).resolve() != Path.cwd()]
+    found = importlib.machinery.PathFinder.find_spec(name, elsewhere)
+    return found is not None and found.origin is not None  # else any folder of the name
 
 
 def _use(kind: str, name: str) -> str:

@@ -142,7 +142,7 @@ def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
     if asked.format not in EXPORTERS:
         hint = did_you_mean(asked.format, EXPORTERS)
         problems.append(Problem(f"there is no format {asked.format!r}", where="--format", hint=hint))
-    rename, digits = _pairs(asked.rename, problems), _digits(asked.digits, problems)
+    rename, digits = _pairs(asked.rename, made, problems), _digits(asked.digits, problems)
     given = None if asked.columns is None else tuple(name.strip() for name in asked.columns.split(",") if name.strip())
     if given == ():
         problems.append(Problem("names no column", where="--columns", hint="for example --columns variant,top1,delta"))
@@ -178,10 +178,10 @@ def _without_effect(asked: _Asked) -> Iterator[Problem]:
             yield Problem(message, where=f"--{name}", hint="--columns and --sort choose its columns and order")
 
 
-def _pairs(texts: Sequence[str], problems: list[Problem]) -> dict[str, str]:
+def _pairs(texts: Sequence[str], made: AblationTable, problems: list[Problem]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
-        name, separator, value = (part.strip() for part in text.partition("="))
+        name, separator, value = (part.strip() for part in _parted(text, made))
         if not separator or not name:
             problems.append(Problem(f"must be COLUMN=TEXT, but got {text!r}", where="--rename"))
         elif name in found:
@@ -189,6 +189,15 @@ def _pairs(texts: Sequence[str], problems: list[Problem]) -> dict[str, str]:
         else:
             found[name] = value
     return found
+
+
+def _parted(text: str, made: AblationTable) -> tuple[str, str, str]:
+    """Column, `=` and name; a column of a block may have the sign itself: `delta@fold=0=First fold`."""
+    for block in made.blocks.names if made.blocks else ():
+        column, separator, value = text.partition(f"@{block}=")
+        if separator and "=" not in column:
+            return f"{column}@{block}", "=", value
+    return text.partition("=")
 
 
 def _digits(texts: Sequence[str], problems: list[Problem]) -> dict[str, int]:

@@ -70,7 +70,7 @@ def function_relations(task: PythonSpec) -> Iterator[BrokenRelation]:
         schema = member(task.config_schema)
     except SpecError as err:
         for each in err.problems:
-            yield BrokenRelation("task.schema", each.message, each.hint, ("task.config_schema",))
+            yield BrokenRelation("task.schema", each.message, each.hint, ("task.schema",))
         return
     for path, message, hint in _faults(schema, task):
         where = ".".join(["task.config", *path])

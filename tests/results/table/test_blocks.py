@@ -12,6 +12,7 @@ from results.effects.effects import effects
 from results.exporters.csv import columns
 from results.exporters.text import write
 from results.layout.table_layout import table_layout
+from results.report.trials import trial_sections
 from results.table.merge import merged_table
 from results.table.table_options import TableOptions, option_problems, with_options
 from search_space.parsing.errors import SpecError
@@ -116,6 +117,24 @@ def test_one_missing_seed_makes_the_row_incomplete(three_folds, trials):
     assert [row.verdict for row in table.rows] == [None, "incomplete"]
 
 
+def test_fewer_pairs_in_a_block_are_explained_where_its_difference_is_shown(three_folds, trials):
+    table = ablation_table(three_folds, trials(without={("baseline", "fold=0", 1)}))
+    layout = table_layout(with_options(table, TableOptions(columns=("variant", "delta@fold=0"))))
+    assert str(layout.columns[1].cells[1]) == "+1.00 (1 pair)"
+    assert any(each.text.startswith("(n pairs): seeds are missing") for each in layout.caption)
+    assert not any("(n pairs)" in each.text for each in table_layout(table).caption)
+
+
+def test_the_report_names_the_block_of_a_failed_trial(three_folds, trials):
+    failed = {"status": "failed", "metrics": {}, "failure": {"type": "ValueError", "message": "no"}}
+    records = [
+        type(each).model_validate({**each.model_dump(), **failed}) if each.trial_id == "deepfold=11" else each
+        for each in trials()
+    ]
+    (found,) = trial_sections(ablation_table(three_folds, records))
+    assert "<h3>deep [fold=1], seed 1" in found.body
+
+
 def test_pairs_are_never_of_two_blocks(three_folds, trials):
     """The variant has fold 0 alone and the baseline folds 1 and 2 alone: equal seeds, but no common block."""
     lacking = {("deep", block, seed) for block in FOLDS[1:] for seed in (0, 1)}
@@ -205,6 +224,124 @@ def test_columns_of_a_block_can_be_chosen(three_folds, trials):
     assert any("\u0394@BLOCK: mean within that block" in sentence.text for sentence in layout.caption)
     (problem,) = option_problems(table, TableOptions(columns=("variant", "delta@fold=7")))
     assert problem.hint.startswith("blocks: known: fold=0, fold=1, fold=2.")
+
+
+def _with_folds(records):
+    """The records with the fold in which each was trained, and fold 2 with 4 epochs instead of the others'."""
+    for record in records:
+        fold = FOLDS.index(record.block)
+        task = {**record.spec.get("task", {}), "dataset": {"name": "folder/birds", "fold": fold}}
+        yield record.model_copy(update={"spec": {**record.spec, "task": task}, "epochs": 4 if fold == 2 else 20})
+
+
+def test_a_path_in_which_blocks_differ_has_the_values_of_all(three_folds, trials):
+    """A row is over all folds, so that the fold of its first trial is not its fold; also of a row without a trial."""
+    deep = {("deep", block, seed) for block in FOLDS for seed in (0, 1)}
+    table = ablation_table(three_folds, list(_with_folds(trials(without=deep))))
+    paths = ("task.dataset.fold", "task.dataset.name", "arch.depth")
+    table = with_options(table, TableOptions(columns=("variant", *paths)))
+    shown = {column.name: list(map(str, column.cells)) for column in table_layout(table).columns}
+    assert shown["task.dataset.fold"] == ["0, 1, 2", "0, 1, 2"]
+    assert shown["task.dataset.name"] == ["folder/birds", "folder/birds"]
+    assert shown["arch.depth"][1] == "2"
+    assert columns(table)["task.dataset.fold"] == [[0, 1, 2], [0, 1, 2]]
+    assert columns(table)["task.dataset.name"] == ["folder/birds", "folder/birds"]
+
+
+def test_epochs_of_blocks_that_differ_are_said(three_folds, trials):
+    plan = three_folds.model_copy(update={"epochs": None})
+    text = table_layout(ablation_table(plan, list(_with_folds(trials())))).caption[0].text
+    assert "20 epochs (4 in fold=2)." in text
+
+
+def test_the_csv_of_another_metric_in_a_block_is_that_metric(three_folds, trials):
+    records = [each.model_copy(update={"metrics": {**each.metrics, "loss": 1.0 + each.seed}}) for each in trials()]
+    table = ablation_table(three_folds, records)
+    chosen = columns(with_options(table, TableOptions(columns=("variant", "loss@fold=0", "delta@fold=1"))))
+    assert chosen["loss_mean@fold=0"] == [1.5, 1.5]
+    assert "top1_delta@fold=0" not in chosen
+    assert chosen["top1_delta@fold=1"] == [None, 2.0]
+
+
+def test_the_best_of_a_block_comes_first(blocked, trials):
+    """Fold 0 has no difference but that of the deep variant, +1, and of the worse one, -1."""
+    plan = blocked(["baseline", "worse", "deep"], {"path": "task.dataset", "names": FOLDS, "kind": "datasets"})
+    worse = [
+        each.model_copy(
+            update={
+                "variant_id": _id("worse", each.block),
+                "trial_id": f"w{each.trial_id}",
+                "metrics": {"top1": each.metrics["top1"] - 1},
+            }
+        )
+        for each in trials()
+        if each.variant.startswith("baseline")
+    ]
+    table = ablation_table(plan, [*trials(), *worse])
+    for name in ("delta@fold=0", "top1@fold=0"):
+        layout = table_layout(with_options(table, TableOptions(columns=("variant", name), sort=name)))
+        assert list(map(str, layout.columns[0].cells)) == ["baseline", "deep", "worse"]
+
+
+def test_digits_are_those_of_columns_of_a_block_and_of_differences_too(three_folds, trials):
+    table = ablation_table(three_folds, trials())
+    chosen = TableOptions(columns=("variant", "top1@fold=1"), digits={"top1": 1})
+    assert list(option_problems(table, chosen)) == []
+    assert str(table_layout(with_options(table, chosen)).columns[1].cells[0]) == "71.0 \u00b1 1.4"
+
+
+def test_the_interval_over_folds_and_that_of_a_block_are_distinguished(three_folds, trials):
+    chosen = TableOptions(columns=("variant", "delta", "delta@fold=1"))
+    text = " ".join(
+        each.text for each in table_layout(with_options(ablation_table(three_folds, trials()), chosen)).caption
+    )
+    assert text.count("in brackets") == 2
+    assert "each taken within its fold, in brackets its 95 % interval of the corrected resampled t" in text
+
+
+def test_means_over_splits_have_no_mark_of_the_majority_class(blocked, trials):
+    """Splits with equal shares of classes have one summary in the plan; their mean has no interval over seeds."""
+    line = {"name": "elm", "metrics": {"top1": 95.0}}
+    data = [
+        {"dataset": "folder/birds", "num_classes": 2, "train_images": 20, "test_images": 10, "majority_class": line}
+    ]
+    blocks = {"path": "task.dataset.split_seed", "names": FOLDS, "kind": "splits"}
+    blocks |= {"train_images": [20] * 3, "test_images": [10] * 3}
+    made = ablation_table(blocked(["baseline", "deep"], blocks, data=data), trials())
+    layout = table_layout(made)
+    shown = next(column for column in layout.columns if column.name == "top1")
+    assert list(map(str, shown.cells)) == ["81.00 \u00b1 10.00", "83.00 \u00b1 10.54"]
+    assert "of each block gives top1 95.00 %." in " ".join(layout.notes())
+    assert "top1_majority" not in columns(made)
+
+
+def test_costs_and_epochs_are_compared_in_the_blocks_of_both(three_folds, trials):
+    """Fold 2 takes 10 times as long and 4 epochs, not 20. The variant lacks it and takes 20 % longer in the others:
+    neither faster than the baseline, nor of another number of epochs."""
+    lacking = {("deep", "fold=2", seed) for seed in (0, 1)}
+    records = [
+        each.model_copy(
+            update={
+                "train_seconds": (10.0 if each.block == "fold=2" else 1.0) * (1.2 if "deep" in each.variant else 1.0)
+            }
+        )
+        for each in _with_folds(trials(without=lacking))
+    ]
+    baseline, deep = ablation_table(three_folds, records).rows
+    assert baseline.train_seconds == 4.0
+    assert deep.cost_changes["train_seconds"] == pytest.approx(0.2)
+    assert deep.verdict == "incomplete"
+
+
+def test_trials_of_a_block_that_drops_a_variant_are_not_planned(three_folds, trials):
+    lacking = {("deep", "fold=2", seed) for seed in (0, 1)}
+    *others, last = three_folds.variants
+    variants = [*others, last.model_copy(update={"dropped": "params_m < 1 does not hold"})]
+    table = ablation_table(three_folds.model_copy(update={"variants": variants}), trials(without=lacking))
+    assert table.rows[1].num_missing == 2
+    notes = table_layout(table).footnotes
+    assert not any("without a result so far" in note for note in notes)
+    assert any(note.startswith("Dropped before training: deep [fold=2]") for note in notes)
 
 
 def test_what_would_pair_across_blocks_is_refused(three_folds, trials, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,20 @@ def test_a_shell_completes_verbs_and_their_options(words):
     )
     expected = ["check", "check-data"] if words.endswith("che") else ["--profile"]
     assert done.stdout.split() == expected, done
+
+
+def test_completion_is_that_of_the_command_however_it_is_called():
+    """Installed by `python -m archsweep`, it would be a script that every new shell complains about."""
+    done = subprocess.run(
+        [sys.executable, "-m", "archsweep", "--show-completion", "bash"],
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stdout.endswith("complete -o default -F _archsweep_completion archsweep\n")
+    assert "_ARCHSWEEP_COMPLETE=complete_bash" in done.stdout
 
 
 @pytest.mark.parametrize(("words", "is_on"), [(["serve", "--help"], True), (["serve"], True), (["guide"], False)])

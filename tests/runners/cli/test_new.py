@@ -90,16 +90,21 @@ def test_nothing_is_overwritten(archsweep, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("kind", "name", "message"),
     [
-        ("../mine", "'../mine' cannot be the name of a plug-in"),
-        ("My", "'My' cannot be the name of a plug-in"),
-        ("class", "'class' cannot be the name of a plug-in"),
-        ("json", "'json' is a module of Python, which a file of the name would hide"),
+        ("attention", "../mine", "'../mine' cannot be the name of a plug-in"),
+        ("attention", "My", "'My' cannot be the name of a plug-in"),
+        ("model", "class", "'class' cannot be the name of a plug-in"),
+        ("attention", "json", "'json' is a module of Python, which a file of the name would hide"),
+        ("model", "numpy", "'numpy' is an installed package, which a file of the name would hide"),
+        ("attention", "softmax", "archsweep has the attention 'softmax' itself"),
+        ("metric", "top1", "archsweep has the metric 'top1' itself"),
+        ("exporter", "tex", "archsweep has the exporter 'tex' itself"),
+        ("sampler", "tpe", "archsweep has the sampler 'tpe' itself"),
     ],
 )
-def test_a_name_is_refused(archsweep, tmp_path, name, message):
-    done = archsweep("new", "attention", name, cwd=tmp_path)
+def test_a_name_is_refused(archsweep, tmp_path, kind, name, message):
+    done = archsweep("new", kind, name, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -53,7 +53,7 @@ def _run(write_sweep, text, folder) -> Run:
     return Run.open(folder / "run")
 
 
-def test_two_variants_in_three_folds_with_two_seeds(write_sweep, leaves):
+def test_two_variants_in_three_folds_with_two_seeds(write_sweep, leaves, archsweep):
     """12 trials. What the table says of a fold is what the records of that fold say, pair by pair; a second start
     trains nothing."""
     text = HEAD + "    blocks: {task.dataset.fold: all}\n"
@@ -87,6 +87,10 @@ def test_two_variants_in_three_folds_with_two_seeds(write_sweep, leaves):
     assert [line["block"] for line in lines] == [f"fold={fold}" for fold in range(3) for _ in range(4)]
     assert {line["task.dataset.fold"] for line in lines} == {"0", "1", "2"}
     assert [row.value("block") for row in rows_of(run)].count("fold=1") == 4
+    # The name of a block has the sign that parts a column from its new name.
+    named = ["--columns", "variant,delta@fold=1", "--rename", "delta@fold=1=Fold = 1"]
+    done = archsweep("table", leaves / "run", "--format", "md", *named, cwd=leaves)
+    assert done.stdout.startswith("| variant | Fold = 1 [95% CI over seeds, unadjusted] |")
     again = _run(write_sweep, text, leaves)
     assert [each.trial_id for each in again.records] == [each.trial_id for each in run.records]
 

@@ -170,6 +170,12 @@ def test_arguments_of_an_optimizer_are_a_space_and_are_checked_before_anything_r
         assert hint in problem.hint
 
 
+def test_a_switch_of_an_optimiser_takes_true_and_false_alone():
+    """`off` is text in YAML 1.2, and any text is true to the optimiser."""
+    with pytest.raises(SpecError, match="'nesterov' of 'sgd' is on or off, but got 'off'"):
+        planned({"train.opt_kwargs.nesterov": ["off"]}, opt="sgd")
+
+
 def test_one_rate_under_two_names_is_one_experiment():
     """The rate is 4e-3 * 64 / 256 = 1e-3, that of the baseline."""
     plan = planned({"train.lr_base": [4e-3, 8e-3]}, opt="sgd", batch_size=64)
