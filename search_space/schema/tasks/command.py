@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from search_space.schema.attention import Spec
+from search_space.schema.attention import OnlyWhole, Spec
 from search_space.schema.tasks.foreign import ForeignSpec
 
 __all__ = ["CommandSpec", "ProgressSpec", "ResultSpec", "ResumeSpec"]
@@ -65,7 +65,9 @@ class ProgressSpec(_OneSource):
 
     json_file: Inside | None = Field(default=None, alias="jsonl", description="file with a JSON object on every line")
     rename: dict[str, str] = Field(default_factory=dict, description="as of `metrics`; `epoch` may be renamed, too")
-    first_epoch: Literal[0, 1] = Field(default=1, description="number that the program gives its first epoch")
+    first_epoch: Annotated[Literal[0, 1], OnlyWhole] = Field(
+        default=1, description="number that the program gives its first epoch"
+    )
 
 
 class ResumeSpec(Spec):

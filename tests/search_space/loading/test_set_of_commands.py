@@ -39,3 +39,9 @@ def test_a_misspelt_key_is_compared_with_those_of_its_own_mapping(tmp_path, give
     with pytest.raises(SpecError) as caught:
         load_sweep(tmp_path / "own.yaml", overrides=[given])
     assert any(hint in problem.hint for problem in caught.value.problems)
+
+
+def test_a_truth_value_is_no_number_of_an_epoch(tmp_path):
+    (tmp_path / "own.yaml").write_text(SWEEP)
+    with pytest.raises(SpecError, match="first_epoch"):
+        load_sweep(tmp_path / "own.yaml", overrides=["task.progress={csv: log.csv, first_epoch: true}"])
