@@ -7,7 +7,9 @@ imported on use: verbs that read no sweep need no pydantic.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from search_space.parsing.names_on_use import names_on_use
 
 if TYPE_CHECKING:
     from search_space.checks.section_checks import tuning_sweep
@@ -149,9 +151,4 @@ importlib.import_module("search_space.variants")
 del globals()["variants"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'search_space' has no attribute {name!r}")
-    found = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = found
-    return found
+__getattr__ = names_on_use(__name__, _MODULES)

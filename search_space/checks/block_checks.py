@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from search_space.checks.space_checks import value_issues
+from search_space.parsing.type_guards import is_dict
 from search_space.schema.identity import variant_id
 from search_space.schema.sweep import Sweep
 from search_space.schema.tracking import OptunaSpec
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import touched_paths
-from search_space.settings.paths import is_path, lay, overlap, path_hint, split
+from search_space.settings.paths import is_path, lay_together, leaf_paths, overlap, path_hint
 from search_space.variants.blocks import are_resampled, blocks_of
 
 __all__ = ["block_issues"]
@@ -50,11 +51,7 @@ def _values(sweep: Sweep, path: str) -> Iterator[Issue]:
         return
     varied = touched_paths(sweep)
     if (twin := next((other for other in sorted(varied) if overlap(path, other)), None)) is not None:
-        message = (
-            f"{path!r} is also varied by the sweep ({twin!r})"
-            if twin != path
-            else f"{path!r} is also varied by the sweep"
-        )
+        message = f"{path!r} is also varied by the sweep{f' ({twin!r})' if twin != path else ''}"
         yield Issue(
             ("blocks", path), message, "remove it here or there: a block is the same for all variants", at_key=True
         )
@@ -62,6 +59,9 @@ def _values(sweep: Sweep, path: str) -> Iterator[Issue]:
     seen: dict[str, int] = {}
     for index, block in enumerate(sweep.blocks[path]):
         place = ("blocks", path, index)
+        if path in leaf_paths() and is_dict(block.value) and set(block.value) <= {"name", "also"}:
+            yield Issue(place, "has no `value`", "write  {value: ..., name: ...}")
+            continue
         wrong = list(_also(sweep, path, index, varied))
         yield from wrong
         if wrong:
@@ -74,10 +74,7 @@ def _values(sweep: Sweep, path: str) -> Iterator[Issue]:
             if any(fault.at_key for fault in faults):
                 return  # the path does not exist in this baseline; its other values would repeat the issue
             continue
-        data = sweep.written_baseline
-        for other in sorted(values, key=lambda one: len(split(one))):
-            data = lay(data, other, values[other])
-        setting = Setting.model_validate(data, strict=True)
+        setting = Setting.model_validate(lay_together(sweep.written_baseline, values), strict=True)
         if setting.task.name != sweep.baseline.task.name:
             message = f"is of the task {setting.task.name!r}, and the baseline of {sweep.baseline.task.name!r}"
             yield Issue(place, message, "blocks have one task, because their differences are of one metric")

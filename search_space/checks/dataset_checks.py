@@ -18,7 +18,7 @@ from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import format_value
-from search_space.settings.paths import is_path, lay, overlap, split
+from search_space.settings.paths import is_path, lay_together, overlap
 
 __all__ = ["dataset_issues"]
 
@@ -87,11 +87,8 @@ def _choices(
 
 def _setting(sweep: Sweep, values: Mapping[str, Any]) -> Setting | None:
     """The baseline with these values; None where they are no setting, which other checks report."""
-    data = sweep.written_baseline
-    for path in sorted(values, key=lambda path: len(split(path))):
-        if is_path(path):
-            data = lay(data, path, values[path])
+    known = {path: value for path, value in values.items() if is_path(path)}
     try:
-        return Setting.model_validate(data, strict=True)
+        return Setting.model_validate(lay_together(sweep.written_baseline, known), strict=True)
     except ValidationError:
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.type_guards import is_dict
@@ -13,9 +13,10 @@ from search_space.schema.tasks.command import CommandSpec
 from search_space.schema.tasks.foreign import ForeignSpec
 from search_space.schema.tasks.task_spec import TaskSpec
 from search_space.settings.candidates import Issue
+from search_space.settings.command_relations import command_faults
 from search_space.settings.naming import touched_paths
 from search_space.settings.paths import MISSING, leaves, value_at
-from search_space.settings.placeholders import WORDS, placeholders, texts_of, value_of
+from search_space.settings.placeholders import placeholders, texts_of
 
 __all__ = ["foreign_issues"]
 
@@ -34,13 +35,16 @@ def foreign_issues(sweep: Sweep) -> Iterator[Issue]:
             yield Issue(_place(sweep, path), f"the task {task.name!r} has no config", hint, at_key=True)
         return
     yield from _sections(sweep, task)
+    if any(path == "task.measures" or path.startswith("task.measures.") for path in touched_paths(sweep)):
+        hint = "list all metrics in the baseline: a table compares by the same ones"
+        yield Issue(_place(sweep, "task.measures"), "`measures` cannot differ between variants", hint, at_key=True)
     for path in touched:
         yield from _unknown_key(sweep, path)
     for name in sorted(set(TaskSpec.model_fields) & task.model_fields_set - {"name", "dataset"}):
         text = f"{name} is an option of archsweep's own training"
         yield Issue(("baseline", "task", name), text, "give such settings in `config`", at_key=True)
     if isinstance(task, CommandSpec):
-        yield from _placeholders(sweep, task)
+        yield from _command(sweep, task)
 
 
 def _sections(sweep: Sweep, task: ForeignSpec) -> Iterator[Issue]:
@@ -95,34 +99,37 @@ def _place(sweep: Sweep, path: str) -> tuple[str | int, ...]:
     return ("space",)
 
 
-def _placeholders(sweep: Sweep, task: CommandSpec) -> Iterator[Issue]:
-    words: dict[str, Any] = dict.fromkeys(WORDS, "")
-    used: set[str] = set()
-    for key in sorted(set(WORDS) & set(task.config)):
-        text = f"{key!r} is a word of archsweep's own: {WORDS[key]}"
-        yield Issue(("baseline", "task", "config", key), text, "rename the key", at_key=True)
-    for place, text in texts_of(task):
-        path = ("baseline", "task", *place)
-        try:
-            names = placeholders(text)
-        except ValueError as err:
-            yield Issue(path, str(err))
-            continue
-        if place[0] != "resume":  # which the first start of a trial does not see
-            used |= set(names)
-        for name in names:
-            if value_of(name, sweep.baseline, words) is MISSING:
-                hint = did_you_mean(name, [*dict(leaves(task.config)), *WORDS])
-                yield Issue(path, f"the placeholder {{{name}}} names no key of config", hint)
-            elif name == "config_file" and task.config_file is None:
-                yield Issue(path, "there is no config_file", "write config_file: config.yaml")
-    if "config_file" in used or task.config_file is not None:
+def _command(sweep: Sweep, task: CommandSpec) -> Iterator[Issue]:
+    yield from command_faults(sweep.baseline, task)
+    yield from _unmeasured(sweep, task)
+    if task.config_file is not None:
         return
-    yield from _unused(sweep, task, used)
+    used: set[str] = set()
+    for place, text in texts_of(task):
+        if place[0] != "resume":  # which the first start of a trial does not see
+            with contextlib.suppress(ValueError):
+                used |= set(placeholders(text))
+    if "config_file" not in used:
+        yield from _unused(sweep, task, used)
+
+
+def _unmeasured(sweep: Sweep, task: CommandSpec) -> Iterator[Issue]:
+    """Metrics that no pattern finds, where nothing but patterns is read: every trial would fail, or show a gap."""
+    found = {*task.results.regex, *(task.progress.regex if task.progress else ())}
+    reads_files = not task.results.regex or (task.progress is not None and not task.progress.regex)
+    for name in () if reads_files else task.measures:
+        if name not in found:
+            text = f"no pattern finds {name!r}, which is one of `measures`"
+            yield Issue(("baseline", "task", "metrics", "regex"), text, f"add  {name}: '{name} ([0-9.]+)'")
+    if sweep.prune is None or sweep.prune.is_over_seeds or task.progress is None or not task.progress.regex:
+        return
+    if sweep.metric in task.measures and sweep.metric not in task.progress.regex:
+        text = f"no pattern finds {sweep.metric!r}, by which `prune` decides"
+        yield Issue(("baseline", "task", "progress", "regex"), text, f"add  {sweep.metric}: PATTERN")
 
 
 def _unused(sweep: Sweep, task: CommandSpec, used: set[str]) -> Iterator[Issue]:
-    """Values that no placeholder passes on: the program would not see a variant's change."""
+    """Values that no placeholder passes on: the program would not see them, nor a variant's change."""
 
     def is_passed(name: str) -> bool:
         return any(name == each or name.startswith(f"{each}.") or each.startswith(f"{name}.") for each in used)
@@ -131,7 +138,13 @@ def _unused(sweep: Sweep, task: CommandSpec, used: set[str]) -> Iterator[Issue]:
         if not is_passed(key):
             hint = f"write it in argv or env as {{{key}}}, or pass all by config_file: config.yaml"
             yield Issue(("baseline", "task", "config", *key.split(".")), f"no placeholder passes {key!r} on", hint)
-    for path in sorted(touched_paths(sweep)):
-        if path.startswith(("arch.", "train.")) and not is_passed(path):
+    touched = sorted(path for path in touched_paths(sweep) if path.startswith(("arch.", "train.")))
+    places = {path: _place(sweep, path) for path in touched}
+    for section in ("arch", "train"):
+        written = sweep.written_baseline.get(section)
+        for key, _ in leaves(written) if is_dict(written) else ():
+            places.setdefault(f"{section}.{key}", ("baseline", section, *key.split(".")))
+    for path, place in places.items():
+        if not is_passed(path):
             text = f"no placeholder passes {path!r} on, so it would change nothing"
-            yield Issue(_place(sweep, path), text, f"write it in argv or env as {{{path}}}", at_key=True)
+            yield Issue(place, text, f"write it in argv or env as {{{path}}}", at_key=True)

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.identity import variant_id
+from search_space.schema.messages.pydantic_errors import Fault, explain, quote
 from search_space.schema.parameters import Choice, Component, Range
-from search_space.schema.pydantic_errors import Fault, explain, quote
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue
 from search_space.settings.naming import Names
-from search_space.settings.paths import is_path, lay, overlap, path_hint, split
+from search_space.settings.paths import is_path, lay, lay_together, overlap, path_hint, split
 
 __all__ = ["parameter_issues", "space_issues", "value_issues"]
 
@@ -52,10 +52,7 @@ def parameter_issues(sweep: Sweep, path: str, place: Path, parameter: Any) -> It
 
 def value_issues(sweep: Sweep, values: Mapping[str, Any], places: Mapping[str, Path]) -> Iterator[Issue]:
     """Issues of values that are applied to the baseline together."""
-    data = sweep.written_baseline
-    for path in sorted(values, key=lambda path: len(split(path))):
-        data = lay(data, path, values[path])
-    for fault in _faults(data):
+    for fault in _faults(lay_together(sweep.written_baseline, values)):
         owner = next((path for path in values if _inside(fault, path) is not None), None)
         if owner is None:
             yield Issue(next(iter(places.values())), f"{fault.dotted}: {fault.message}", fault.hint)

@@ -23,8 +23,9 @@ from search_space.checks.space_checks import space_issues, value_issues
 from search_space.designs import rule_of
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
+from search_space.parsing.type_guards import is_dict
+from search_space.schema.messages.pydantic_errors import quote
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
-from search_space.schema.pydantic_errors import quote
 from search_space.schema.sweep import Sweep
 from search_space.schema.task import TASK_SPECS, ForeignSpec
 from search_space.settings.candidates import Issue, has_range
@@ -40,6 +41,10 @@ __all__ = ["issues"]
 
 Path = tuple[str | int, ...]
 _TRAINING = ("task", "train")
+_KINDS = ("task", "task.dataset", "arch.attention")
+_OF_THE_TASK = (
+    "metric", "analysis", "published", "table", "keep_predictions", "keep_samples", "match", "prune", "search"
+)  # fmt: skip
 
 
 def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> Iterator[Issue]:
@@ -50,8 +55,10 @@ def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> Iterator[Issue]:
         broken: Paths that were removed because of their types; issues below them are suppressed.
     """
     is_sound = not broken
+    lost = [node for node in _KINDS if _is_lost(node, sweep, broken)]
     for issue in _issues(sweep, broken):
-        if not any(issue.path[: len(path)] == path for path in broken if path):
+        is_below = any(issue.path[: len(path)] == path for path in broken if path)
+        if not is_below and not any(_follows_from(issue, node) for node in lost):
             yield issue
         is_sound = False
     if is_sound:
@@ -59,6 +66,24 @@ def issues(sweep: Sweep, broken: Sequence[Path] = ()) -> Iterator[Issue]:
         yield from found
         is_sound = not found
     yield from _requirements(sweep, check_reference=is_sound)
+
+
+def _is_lost(node: str, sweep: Sweep, broken: Sequence[Path]) -> bool:
+    """Whether the kind of a node of the baseline was removed, so that the sweep has the default kind in its place."""
+    here: Any = sweep.written_baseline
+    for part in node.split("."):
+        here = here.get(part) if is_dict(here) else None
+    place = ("baseline", *node.split("."))
+    inside = [path[len(place) :] for path in broken if path[: len(place)] == place]
+    return bool(inside) and (here is None or () in inside or ("name",) in inside)
+
+
+def _follows_from(issue: Issue, node: str) -> bool:
+    """Whether an issue may be there only because the kind of this node is not the one that was meant."""
+    section, *rest = issue.path
+    if section in ("space", "blocks"):
+        return bool(rest) and str(rest[0]).startswith(f"{node}.")
+    return node == "task" and section in _OF_THE_TASK
 
 
 def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from search_space.schema.sweep import Row, Sweep
 from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, Issue, PathValue
-from search_space.settings.paths import split
+from search_space.settings.paths import outer_first
 
 __all__ = ["List"]
 
@@ -39,6 +39,4 @@ class List:
 
 
 def _values(row: Row) -> tuple[PathValue, ...]:
-    # outer nodes first, because a value replaces everything below its path
-    paths = sorted(row.changes, key=lambda path: len(split(path)))
-    return tuple(PathValue(path, path, row.changes[path], is_stated=True) for path in paths)
+    return tuple(PathValue(path, path, row.changes[path], is_stated=True) for path in outer_first(row.changes))

@@ -16,7 +16,7 @@ from search_space.parsing.type_guards import is_dict, is_list_or_tuple
 from search_space.plugins.families import contributed
 from search_space.schema.attention import ATTENTION_SPECS
 from search_space.schema.datasets import BUILTIN_SPECS, LABELLED_IMAGES
-from search_space.schema.sweep import NAME_PATTERN, Sweep
+from search_space.schema.sweep import NAME_PATTERN, NULLABLE_SECTIONS, Sweep
 from search_space.schema.text_datasets import RecallSpec
 from search_space.schema.tracking import TRACKER_SPECS
 from search_space.settings.paths import OPEN_NODES, known_paths
@@ -45,6 +45,8 @@ def json_schema() -> dict[str, Any]:
     profiles = schema["properties"]["profiles"]
     profiles["additionalProperties"] = profiles.pop("patternProperties")[NAME_PATTERN]
     profiles["propertyNames"]["pattern"] = NAME_PATTERN
+    for name in NULLABLE_SECTIONS:
+        schema["properties"][name] = _nullable(schema["properties"][name])
     _add_studies(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -56,6 +58,13 @@ def json_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """JSON Schema as text, as it is shipped."""
     return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def _nullable(section: dict[str, Any]) -> dict[str, Any]:
+    if "type" in section:
+        return {**section, "type": [section["type"], "null"]}
+    kind = {key: value for key, value in section.items() if key == "$ref"}
+    return {"anyOf": [kind, {"type": "null"}], **{key: value for key, value in section.items() if key not in kind}}
 
 
 def _add_studies(schema: dict[str, Any]) -> None:

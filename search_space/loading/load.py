@@ -25,7 +25,7 @@ from search_space.loading.studies import STUDIES, choose_study, split_studies
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.type_guards import is_dict, is_tuple
 from search_space.parsing.yaml_source import MAX_PROBLEMS, Mark, Node, read_file, read_text
-from search_space.schema.pydantic_errors import Fault, dotted, explain
+from search_space.schema.messages.pydantic_errors import Fault, dotted, explain
 from search_space.schema.sweep import Sweep
 from search_space.schema.task import ForeignSpec
 from search_space.schema.tracking import OptunaSpec, TensorBoardSpec, TrackerSpec
@@ -162,6 +162,7 @@ def _load(root: Node, problems: list[Problem], name: str, profile: str | None, o
     for override in overrides:
         root, of_override = apply_override(root, override)
         found += of_override
+    load_named(root, Path(name).parent)  # those of the study, of the profile and of the overrides, too
     unreadable = {problem.where for problem in found}  # the placeholder of an unreadable value is not a second problem
     sweep, of_sweep = _validate(root)
     found += [problem for problem in of_sweep if problem.where not in unreadable]
@@ -227,7 +228,7 @@ def _validate(root: Node) -> tuple[Sweep | None, list[Problem]]:
             if len(faults) >= MAX_PROBLEMS:
                 break
             for fault in fresh:
-                data = _without(data, fault.path)
+                data = _without_section(data, fault.path) if len(fault.path) < 2 else _without(data, _unusable(fault))
     found = [_locate(root, fault.path, fault.message, fault.hint, at_key=fault.at_key) for fault in faults]
     if sweep is not None:
         broken = [fault.path for fault in faults]
@@ -244,12 +245,23 @@ def _holds(fault: Fault, other: Fault) -> bool:
 _STAND_INS: dict[str, Any] = {"name": "unnamed", "baseline": {}, "design": "one_factor"}
 
 
-def _without(data: Any, path: Sequence[str | int]) -> Any:
-    """Data without the value at `path`; required sections get a placeholder."""
+def _unusable(fault: Fault) -> tuple[str | int, ...]:
+    """Path of what cannot be checked further: a node of an unknown kind as a whole, else the value itself."""
+    *node, last = fault.path
+    return tuple(node) if last == "name" and node[0] == "baseline" else fault.path
+
+
+def _without_section(data: Any, path: Sequence[str | int]) -> Any:
+    """A sweep without one section, or without any; required ones get a placeholder."""
     if not path:
         return {}
-    if len(path) == 1 and path[0] in _STAND_INS and is_dict(data):
+    if path[0] in _STAND_INS and is_dict(data):
         return {**data, path[0]: _STAND_INS[path[0]]}
+    return _without(data, path)
+
+
+def _without(data: Any, path: Sequence[str | int]) -> Any:
+    """Data without the value at `path`, which has at least one key."""
     head, rest = path[0], path[1:]
     if is_dict(data):
         if rest and head in data and not _is_missing(data[head], rest):

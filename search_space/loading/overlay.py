@@ -1,7 +1,7 @@
 """Profiles and overrides (`--profile NAME`, `--set path=value`), applied to the tree of a sweep file before validation.
 
 They modify the tree instead of the parsed values, so that a problem is located where its value was written: in the
-profile or on the command line.
+profile or on the command line. `null` for an option that cannot be null takes back what the file wrote.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.parsing.yaml_source import Mark, Node, read_text
 from search_space.schema.sweep import Sweep
-from search_space.settings.paths import SHORT_FORMS, default_name, is_path, path_hint, split
+from search_space.settings.paths import SHORT_FORMS, default_name, is_path, leaf_paths, nullable_paths, path_hint, split
 
 __all__ = ["apply_override", "apply_profile", "profile_names"]
 
@@ -45,7 +45,7 @@ def apply_profile(root: Node, name: str) -> tuple[Node, list[Problem]]:
             message = f"unknown key {path!r} in a profile"
             problems.append(Problem(message, mark.where, f"profiles.{name}.{path}", keys, mark.excerpt))
         else:
-            root = _lay(root, keys, node, profile.keys[path], "")
+            root = _laid(root, keys, node, profile.keys[path])
     return root, problems
 
 
@@ -61,7 +61,7 @@ def apply_override(root: Node, override: str) -> tuple[Node, list[Problem]]:
     if isinstance(keys, str):
         return root, [Problem(f"unknown path {path!r}", where=where, hint=keys)]
     node, problems = read_text(text, where, is_file=False)
-    return _lay(root, keys, node, node.mark, ""), problems
+    return _laid(root, keys, node, node.mark), problems
 
 
 def _keys(path: str) -> list[str] | str:
@@ -76,6 +76,22 @@ def _keys(path: str) -> list[str] | str:
     if not rest:
         return [head]
     return [head, rest] if head in ("space", "blocks") else [head, *rest.split(".")]
+
+
+def _laid(root: Node, keys: list[str], value: Node, mark: Mark) -> Node:
+    path = ".".join(keys[1:])
+    is_taken_back = value.value is None and keys[0] == "baseline" and path in leaf_paths() - nullable_paths()
+    return _without(root, keys) if is_taken_back else _lay(root, keys, value, mark, "")
+
+
+def _without(node: Node, keys: list[str]) -> Node:
+    """The tree without the value at these keys, if there is one."""
+    head, *rest = keys
+    if not isinstance(node.value, dict) or head not in node.value:
+        return node
+    if rest:
+        return Node({**node.value, head: _without(node.value[head], rest)}, node.mark, node.keys)
+    return Node({key: each for key, each in node.value.items() if key != head}, node.mark, node.keys)
 
 
 def _lay(node: Node, keys: Iterable[str], value: Node, mark: Mark, prefix: str) -> Node:

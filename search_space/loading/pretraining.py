@@ -45,7 +45,7 @@ def _wrong(
 ) -> tuple[str, str] | None:
     name = source.place
     if name not in others:
-        return f"unknown study {name!r}", did_you_mean(name, order)
+        return f"unknown study {name!r}", did_you_mean(name, order) if any(order) else "the file has no studies"
     if order.index(name) >= order.index(study):
         return f"the study {name!r} is not trained before {study!r}", f"write it above {study!r}: studies run in order"
     first = others[name]

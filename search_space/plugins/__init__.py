@@ -6,26 +6,35 @@ caller has chosen it (`--plugin`, the user's configuration) or installed it; a s
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from search_space.parsing.names_on_use import names_on_use
 
 if TYPE_CHECKING:
     from search_space.plugins.families import FAMILIES, contributed, extended
-    from search_space.plugins.loading import load_installed, load_plugin, load_shipped, loaded_plugins, shipped_plugins
+    from search_space.plugins.loading import (
+        installed_names,
+        load_installed,
+        load_plugin,
+        load_shipped,
+        loaded_plugins,
+        shipped_plugins,
+    )
     from search_space.plugins.plugin import Plugin, plugin_of
 
 # On use: the tables of the schema are read with every sweep, a plug-in is loaded with few.
 _MODULES = {
-    "FAMILIES": "families",
-    "Plugin": "plugin",
-    "contributed": "families",
-    "extended": "families",
-    "load_installed": "loading",
-    "load_plugin": "loading",
-    "load_shipped": "loading",
-    "loaded_plugins": "loading",
-    "plugin_of": "plugin",
-    "shipped_plugins": "loading",
+    "FAMILIES": "search_space.plugins.families",
+    "Plugin": "search_space.plugins.plugin",
+    "contributed": "search_space.plugins.families",
+    "extended": "search_space.plugins.families",
+    "installed_names": "search_space.plugins.loading",
+    "load_installed": "search_space.plugins.loading",
+    "load_plugin": "search_space.plugins.loading",
+    "load_shipped": "search_space.plugins.loading",
+    "loaded_plugins": "search_space.plugins.loading",
+    "plugin_of": "search_space.plugins.plugin",
+    "shipped_plugins": "search_space.plugins.loading",
 }
 
 __all__ = [
@@ -33,6 +42,7 @@ __all__ = [
     "Plugin",
     "contributed",
     "extended",
+    "installed_names",
     "load_installed",
     "load_plugin",
     "load_shipped",
@@ -42,7 +52,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'search_space.plugins' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"search_space.plugins.{_MODULES[name]}"), name)
+__getattr__ = names_on_use(__name__, _MODULES)

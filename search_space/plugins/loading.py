@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from archsweep.own_packages import NAMES
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
 from search_space.parsing.type_guards import is_mapping
 from search_space.plugins.contracts import faults_of_member, plugin_that_adds
@@ -237,8 +239,7 @@ def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             for top in {each.partition(".")[0] for each in names}:
-                beside = [place.parent / f"{top}.py", place.parent / top / "__init__.py"]
-                if any(file.is_file() for file in beside) and top not in sys.stdlib_module_names | {place.stem}:
+                if top != place.stem and _is_beside(top, place.parent):
                     problems.append(
                         Problem(
                             f"imports {top!r}, a file beside it, which does not travel to other machines",
@@ -251,6 +252,21 @@ def _refuse_neighbours(sources: Mapping[str, str], origin: str) -> None:
         raise SpecError(problems)
 
 
+def _is_beside(top: str, folder: Path) -> bool:
+    """Whether `import top` means a file of the folder, and not an installed package of the same name."""
+    # Our own come first wherever Python was started (archsweep.own_packages), also beside a plug-in in a checkout.
+    if top in sys.stdlib_module_names or top in NAMES:
+        return False
+    beside = [folder / f"{top}.py", folder / top / "__init__.py"]
+    if not any(file.is_file() for file in beside):
+        return False
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # ValueError: loaded by someone who gave it no spec
+        return True
+    return found is None or found.origin is None or Path(found.origin).resolve() in beside
+
+
 def _imported(module: str, origin: str, sources: Mapping[str, str], finder: SourceFinder | None) -> Any:
     """The executed module.
 
@@ -258,7 +274,8 @@ def _imported(module: str, origin: str, sources: Mapping[str, str], finder: Sour
         SpecError: it raised, with the line of the plug-in; or it takes the place of a model of timm.
     """
     before = _models_of_timm()
-    with warnings.catch_warnings(record=True) as caught:
+    # What it prints would stand in the JSON or the table that a verb writes.
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("always")
         try:
             found = importlib.import_module(module)
@@ -271,7 +288,9 @@ def _imported(module: str, origin: str, sources: Mapping[str, str], finder: Sour
             files = finder.files() if finder is not None else _files_of(module, sources)
             frames = [frame for frame in traceback.extract_tb(err.__traceback__) if frame.filename in files]
             where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else origin
-            raise SpecError(Problem(f"raised {type(err).__name__}: {reason_of(err)}", where=where)) from err
+            is_part = isinstance(err, ImportError) and "no known parent package" in str(err)
+            hint = "it is a part of a package: give the folder" if is_part else ""
+            raise SpecError(Problem(f"raised {type(err).__name__}: {reason_of(err)}", where=where, hint=hint)) from err
     words = [str(each.message).split() for each in caught]
     again = [text for text in words if text[:1] == ["Overwriting"] and len(text) > 1]
     # A model that an attempt which was refused has left is the plug-in's own.
@@ -323,9 +342,24 @@ def _problems(table: Mapping[str, Mapping[str, Any]], origin: str) -> Iterator[P
 
 
 def _functions(found: Any, sources: Mapping[str, str]) -> list[str]:
-    """Functions that the module defines itself: one may be what the task `python` calls."""
+    """Functions that its modules define themselves: one may be what the task `python` calls. Those of modules that are
+    not imported yet are read, and no models: these would not be registered."""
     named = inspect.getmembers(found, inspect.isfunction)
-    return [name for name, value in named if value.__module__ in sources and not name.startswith("_")]
+    here = [name for name, value in named if value.__module__ in sources and not name.startswith("_")]
+    unread = [text for module, text in sources.items() if module not in sys.modules]
+    return here + [name for text in unread for name in _functions_in(text)]
+
+
+def _functions_in(text: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):  # reported where it is imported
+        return
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        if not any("register_model" in ast.unparse(each) for each in node.decorator_list):
+            yield node.name
 
 
 def _files_of(module: str, sources: Mapping[str, str]) -> set[str]:

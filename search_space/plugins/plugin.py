@@ -44,6 +44,11 @@ class Plugin:
     def digest(self) -> str:
         return sources_digest(self.sources)
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Its sources by their paths, `/` between the parts: `my_lab/__init__.py`, `my_lab/gated.py`."""
+        return {_path_of(module, module in self.packages): text for module, text in self.sources.items()}
+
     def adds(self, family: str, name: str) -> bool:
         return name in self.contributes.get(family, ())
 
@@ -118,6 +123,10 @@ def sources_of(path: Path, module: str) -> tuple[dict[str, str], frozenset[str]]
     if size > _MOST_BYTES:
         raise ValueError(f"has {size / 2**20:.1f} MiB of Python, more than the {_MOST_BYTES // 2**20} of a plug-in")
     return found, frozenset(packages)
+
+
+def _path_of(module: str, is_package: bool) -> str:
+    return f"{module.replace('.', '/')}{'/__init__' if is_package else ''}.py"
 
 
 def _text(path: Path) -> str:

@@ -110,7 +110,10 @@ class ReattentionSpec(AttentionSpec):
     transform_scale: bool = Field(
         default=False, description="multiply the mixed map by head_dim ** -0.5 (DeepViT-S does, -L does not)"
     )
-    theta_bias: bool = Field(default=True, description="a learned bias per head after the mixing (official: true)")
+    theta_bias: bool = Field(
+        default=True,
+        description="a learned bias per head after the mixing (official: true), which `norm: batch` takes away",
+    )
     theta_init: Literal["random", "identity"] = Field(
         default="random", description="initialisation of the mixing matrix: uniform (official), or the identity"
     )

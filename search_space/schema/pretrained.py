@@ -82,8 +82,12 @@ def check_release(model: str, text: str) -> None:
     if source.kind != "timm":
         return
     if model in ("vit", "bert"):
-        hint = f"name the model that the tag belongs to, arch.model: {source.place.partition('.')[0]}"
-        raise ValueError(f"timm releases no weights of {model!r}, whose sizes are free: {hint}, or write a file")
+        name, dot, _ = source.place.partition(".")
+        hint = f"arch.model: {name if dot else 'NAME'}"
+        raise ValueError(
+            f"timm releases no weights of {model!r}, whose sizes are free: name the model that the tag belongs to, "
+            f"{hint}, or write a file"
+        )
     of = release_of(model, source).partition(".")[0]
     if of != model:
         raise ValueError(f"{text!r} are weights of {of!r}, but arch.model is {model!r}: write timm:TAG, or that model")

@@ -35,6 +35,7 @@ __all__ = [
     "DESIGN_SPECS",
     "MAX_SEEDS",
     "NAME_PATTERN",
+    "NULLABLE_SECTIONS",
     "Analysis",
     "Checkpoints",
     "Design",
@@ -248,6 +249,9 @@ def _count_to_seeds(value: Any) -> Any:
     return tuple(range(value)) if is_count else value
 
 
+NULLABLE_SECTIONS = ("blocks", "plugins", "profiles", "published", "require", "space", "table")
+"""Sections that may be written as `null`, for nothing; further ones have a `null` of their own type."""
+
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**31)], ...],
     BeforeValidator(_count_to_seeds, json_schema_input_type=int | tuple[int, ...]),
@@ -266,6 +270,13 @@ def _with_all_folds(data: Any) -> Any:
         return data
     whole = {path: tuple(range(here)) if _is_all_folds(path, value) else value for path, value in blocks.items()}
     return {**data, "blocks": whole}
+
+
+def _without_empty_sections(data: Any) -> Any:
+    """The written sweep without the sections that are `null`, which is how a section of comments only is read."""
+    if not is_dict(data):
+        return data
+    return {key: value for key, value in data.items() if value is not None or key not in NULLABLE_SECTIONS}
 
 
 def _is_all_folds(path: str, value: Any) -> bool:
@@ -322,7 +333,7 @@ class Sweep(Spec):
         description="test images, evenly spread over the test split, whose predictions every completed trial keeps for "
         "the pictures of the report, trials/<id>/samples.npz",
     )
-    table: TableFormat = TableFormat()
+    table: TableFormat = Field(default=TableFormat(), description="columns and layout of the table")
     track: Track = Field(
         default=(), description="experiment trackers of the run: `tensorboard`, `mlflow`, `wandb`, `optuna`"
     )
@@ -339,7 +350,7 @@ class Sweep(Spec):
     @model_validator(mode="wrap")
     @classmethod
     def _keep_what_was_written(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Sweep:
-        sweep = handler(_with_all_folds(data))
+        sweep = handler(_with_all_folds(_without_empty_sections(data)))
         if "metric" not in sweep.model_fields_set:
             sweep = sweep.model_copy(update={"metric": sweep.baseline.task.measured[0]})
         if is_dict(data) and is_dict(data.get("baseline")):

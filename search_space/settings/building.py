@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_space.parsing.errors import Problem, SpecError
-from search_space.schema.pydantic_errors import explain
+from search_space.schema.messages.pydantic_errors import explain
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import CandidateRow

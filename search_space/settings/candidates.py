@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from search_space.parsing.type_guards import is_tuple
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.sweep import Sweep
-from search_space.settings.paths import is_path, split
+from search_space.settings.paths import is_path, outer_first
 
 __all__ = [
     "CandidateRow",
@@ -110,8 +110,7 @@ def component_values(key: str, component: Component, on: bool, *, label: str | N
     value = component.value(on)
     if is_path(key):
         return (PathValue(key, key, value),)
-    # outer nodes first, because a value replaces everything below its path
-    paths = sorted(value, key=lambda path: len(split(path)))
+    paths = outer_first(value)
     return tuple(PathValue(key, path, value[path], label if path == paths[0] else None) for path in paths)
 
 

@@ -7,11 +7,12 @@ mechanism and dataset has it, so `arch.attention.expansion` exists although soft
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from search_space.parsing.type_guards import is_dict, is_mapping
 from search_space.plugins.families import on_change
@@ -28,8 +29,11 @@ __all__ = [
     "is_path",
     "known_paths",
     "lay",
+    "lay_together",
     "leaf_paths",
     "leaves",
+    "nullable_paths",
+    "outer_first",
     "overlap",
     "path_hint",
     "split",
@@ -61,7 +65,7 @@ MISSING = _Missing()
 @cache
 def known_paths() -> frozenset[str]:
     """All paths of settings, nodes and leaves, except for the keys of open nodes."""
-    return frozenset(_walk(Setting, ""))
+    return frozenset(path for path, _ in _fields(Setting, ""))
 
 
 @cache
@@ -70,7 +74,14 @@ def leaf_paths() -> frozenset[str]:
     return frozenset(path for path in known_paths() if not is_node(path))
 
 
+@cache
+def nullable_paths() -> frozenset[str]:
+    """Paths whose value may be `null`, in one of the kinds that have them."""
+    return frozenset(path for path, field in _fields(Setting, "") if type(None) in get_args(field.annotation))
+
+
 on_change(known_paths.cache_clear)
+on_change(nullable_paths.cache_clear)
 on_change(leaf_paths.cache_clear)
 
 
@@ -135,6 +146,19 @@ def lay(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     return _lay(data, split(path), value, "")
 
 
+def lay_together(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy of a written setting with every value at its path, outer nodes first."""
+    laid = dict(data)
+    for path in outer_first(values):
+        laid = lay(laid, path, values[path])
+    return laid
+
+
+def outer_first(paths: Iterable[str]) -> list[str]:
+    """Paths in the order in which their values may be laid: a value replaces everything below its path."""
+    return sorted(paths, key=lambda path: len(split(path)))
+
+
 def split(path: str) -> list[str]:
     """Keys of a path; the remainder below `arch.options` and `train.opt_kwargs` is a single key, dots included."""
     for node in OPEN_NODES:
@@ -176,15 +200,13 @@ def _lay(data: Mapping[str, Any], keys: list[str], value: Any, prefix: str) -> d
     return {**data, head: _lay(inner, rest, value, path + ".")}
 
 
-def _walk(model: type[BaseModel], prefix: str) -> set[str]:
-    found: set[str] = set()
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
     for field, info in model.model_fields.items():
         name = info.alias or field
-        found.add(prefix + name)
+        yield prefix + name, info
         open_members = [model for each in info.metadata if isinstance(each, OpenUnion) for model in each.members()]
         for inner in open_members or _models(info.annotation):
-            found |= _walk(inner, f"{prefix}{name}.")
-    return found
+            yield from _fields(inner, f"{prefix}{name}.")
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

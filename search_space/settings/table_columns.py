@@ -180,15 +180,22 @@ def table_issues(
         return f"{did_you_mean(name, listed)}\nalso any path of the settings, such as train.lr"
 
     seen: set[str] = set()
+    is_known = True
     for index, name in enumerate(chosen.columns):
         if (hint := unknown(name)) is not None:
+            is_known = False
             yield Issue(("columns", index), f"unknown column {name!r}", hint)
         elif name in seen:
             yield Issue(("columns", index), f"the column {name!r} is given twice", "remove one of them")
         seen.add(name)
-    if chosen.columns and not any(
-        name in _IDENTIFYING or name in components or name.startswith(_COMPONENT) or is_path(name)
-        for name in chosen.columns
+    # An unknown column may be the misspelt one that says it.
+    if (
+        chosen.columns
+        and is_known
+        and not any(
+            name in _IDENTIFYING or name in components or name.startswith(_COMPONENT) or is_path(name)
+            for name in chosen.columns
+        )
     ):
         message = "no column says which row is which"
         yield Issue(("columns",), message, "add variant, variant_id, a component or a path that varies")

@@ -14,6 +14,7 @@ from search_space.parsing.errors import did_you_mean
 from search_space.schema.trial import Setting, TaskSpec, TrainSpec
 from search_space.settings.augmentation_relations import augmentation_relations
 from search_space.settings.broken_relation import BrokenRelation
+from search_space.settings.command_relations import command_relations
 from search_space.settings.evaluation_relations import evaluation_relations
 from search_space.settings.recipe_relations import recipe_relations
 from search_space.settings.self_supervised_relations import self_supervised_relations
@@ -41,6 +42,7 @@ def broken_relations(setting: Setting) -> list[BrokenRelation]:
         *_probes(task),
         *_without_effect(task, train),
         *task_relations(task),
+        *command_relations(setting),
         *evaluation_relations(setting),
         *text_relations(setting),
         *self_supervised_relations(setting),
@@ -95,6 +97,13 @@ def _precision(train: TrainSpec) -> Iterator[BrokenRelation]:
         message = "`amp: off` rounds nothing, so map_precision=as_amp would have no effect"
         hint = "leave map_precision out, or choose another amp"
         yield BrokenRelation("train.map_precision", message, hint, ("train.map_precision", "train.amp"))
+    path = "train.recompute_maps"
+    if train.recompute_maps and train.numerics == "single":
+        message = "`numerics: single` keeps the order of operations of earlier versions, which recomputed no maps"
+        yield BrokenRelation(path, message, "leave numerics or recompute_maps out", (path, "train.numerics"))
+    if train.recompute_maps and train.map_precision == "as_amp":
+        message = "maps that are recomputed are in float32, so map_precision=as_amp would have no effect"
+        yield BrokenRelation(path, message, "leave map_precision or recompute_maps out", (path, "train.map_precision"))
 
 
 def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:

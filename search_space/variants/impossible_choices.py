@@ -21,7 +21,7 @@ from search_space.schema.parameters import Choice, Component, Parameter, Range
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue
-from search_space.settings.paths import is_path, lay, overlap, split
+from search_space.settings.paths import is_path, lay, outer_first, overlap
 from search_space.settings.training_relations import BrokenRelation
 from search_space.variants.requirements import Requirement, unmet_requirements
 from search_space.variants.variant import count_upper, variants
@@ -201,9 +201,7 @@ def _setting(data: dict[str, Any], values: Sequence[tuple[str, Any]]) -> Setting
 
 
 def _row_option(changes: Mapping[str, Any], place: Path) -> _Option:
-    # outer nodes first, because a value replaces everything below its path
-    paths = sorted(changes, key=lambda path: len(split(path)))
-    return _Option(place, tuple((path, changes[path]) for path in paths), is_mapping=True)
+    return _Option(place, tuple((path, changes[path]) for path in outer_first(changes)), is_mapping=True)
 
 
 def _options(key: str, path: str, given: Parameter, place: Path) -> Iterator[_Option]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from search_space.schema.pydantic_errors import explain
+from search_space.schema.messages.pydantic_errors import explain
 from search_space.schema.sweep import Sweep
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue

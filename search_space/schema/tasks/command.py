@@ -13,15 +13,14 @@ from search_space.schema.tasks.foreign import ForeignSpec
 __all__ = ["CommandSpec", "ProgressSpec", "ResultSpec", "ResumeSpec"]
 
 
-def _compiles(patterns: dict[str, str]) -> dict[str, str]:
-    for name, pattern in patterns.items():
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as err:
-            raise ValueError(f"the pattern of {name!r} is no regular expression: {err}") from err
-        if groups != 1:
-            raise ValueError(f"the pattern of {name!r} needs one group in brackets, the number: {pattern!r}")
-    return patterns
+def _finds_a_number(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except (re.error, OverflowError) as err:
+        raise ValueError(f"is no regular expression: {err}") from err
+    if groups != 1:
+        raise ValueError(f"needs one group in brackets, the number, and has {groups}")
+    return pattern
 
 
 def _is_inside(path: str) -> str:
@@ -31,13 +30,15 @@ def _is_inside(path: str) -> str:
 
 
 Inside = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_is_inside)]
-Patterns = Annotated[dict[str, Annotated[str, Field(max_length=1000)]], AfterValidator(_compiles)]
+Pattern = Annotated[str, Field(max_length=1000), AfterValidator(_finds_a_number)]
 
 
 class _OneSource(Spec):
     json_file: Inside | None = Field(default=None, alias="json", description="file with a JSON object")
     csv: Inside | None = Field(default=None, description="file with a header and a row for every epoch")
-    regex: Patterns = Field(default_factory=dict, description="metric -> pattern with one group, of the output")
+    regex: dict[str, Pattern] = Field(
+        default_factory=dict, description="metric -> pattern with one group, of the output"
+    )
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 

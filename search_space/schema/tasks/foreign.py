@@ -77,10 +77,26 @@ def _named(measures: dict[str, MeasureSpec]) -> dict[str, MeasureSpec]:
         if name in COST_NAMES:
             raise ValueError(f"{name!r} is a cost: the training may report it, and it needs no entry")
         known = own_metric(name)
-        if known is not None and known.direction != measure.direction:
-            better = "higher" if known.direction == "maximize" else "lower" if known.direction else "no"
-            raise ValueError(f"{name!r} is a metric of archsweep, of which {better} is better: name yours otherwise")
+        if known is not None:
+            _is_ours(known, measure)
     return measures
+
+
+def _is_ours(known: Metric, measure: MeasureSpec) -> None:
+    """Raises ValueError where a metric of archsweep's name is another one, or may be: 0.93 is not 0.93 %."""
+    of_archsweep = f"{known.name!r} is a metric of archsweep"
+    if known.direction != measure.direction:
+        better = "higher" if known.direction == "maximize" else "lower" if known.direction else "no"
+        raise ValueError(f"{of_archsweep}, of which {better} is better: name yours otherwise")
+    if measure.unit != known.unit and (measure.unit or known.unit == "%"):
+        unit = f"in {known.unit}" if known.unit else "without a unit"
+        say = f'write {{direction: {known.direction}, unit: "{known.unit}"}} if yours is, too'
+        raise ValueError(f"{of_archsweep}, {unit}: {say}, else name yours otherwise")
+    # Not by what is written: a setting that was stored has every option.
+    for option, info in MeasureSpec.model_fields.items():
+        value, ours = getattr(measure, option), getattr(known, option)
+        if option not in ("direction", "unit") and value not in (info.default, ours):
+            raise ValueError(f"{of_archsweep}, whose {option} is {ours!r}: leave {option} out, or name yours otherwise")
 
 
 class ForeignSpec(TaskSpec):

@@ -236,6 +236,16 @@ class TrainSpec(Spec):
     deterministic: bool = Field(
         default=False, description="only kernels that give the same bits every time; one that has none is an error"
     )
+    numerics: Literal["auto", "single"] = Field(
+        default="auto",
+        description="`single` rounds as earlier versions did on a CPU, operation by operation; `auto` takes faster "
+        "kernels, and seeds that train together, which compute the same in another order of operations",
+    )
+    recompute_maps: bool = Field(
+        default=False,
+        description="Refiner and Re-attention compute their maps again in the backward pass instead of keeping them, "
+        "on every device, for a fraction of the memory",
+    )
     recalibrate_bn: int = Field(
         default=16,
         ge=0,

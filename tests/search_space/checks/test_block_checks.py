@@ -64,6 +64,7 @@ def test_a_sweep_without_blocks_has_neither_block_nor_treatment():
     [
         ("blocks: {task.dataset.fold: [0]}", ("s.yaml:7:29", "needs at least 2 values, but got [0]")),
         ("blocks: {task.dataset.fold: [0, 1, 1]}", ("s.yaml:7:36", "is the same as block 2 of this list")),
+        ("blocks: {task.dataset.fold: [0, {name: z}]}", ("s.yaml:7:33", "has no `value`")),
         ("blocks: {task.dataset.fold: 3}", ("s.yaml:7:29", "must be a list of two or more values, but got 3")),
         ("blocks: {arch.deepness: [1, 2]}", ("s.yaml:7:10", "unknown path 'arch.deepness'")),
         ("blocks: {arch.depth: [1, 3]}", ("s.yaml:7:10", "'arch.depth' is also varied by the sweep")),

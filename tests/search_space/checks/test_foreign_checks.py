@@ -6,6 +6,7 @@ import pytest
 
 from search_space import METRICS, SpecError, load_sweep_text, variants
 from search_space.schema.metrics import RANKED
+from search_space.schema.trial import Setting
 
 SWEEP = """
 name: own
@@ -59,7 +60,59 @@ def variants_differ(ids: list[str], text: str) -> bool:
         ("optim: {lr: 0.1}", "optim: {lr: 0.1}, seed: 3", "'seed' is a word of archsweep's own"),
         ("{json: out.json}", "{json: ../out.json}", "must be a path inside of the trial's own folder"),
         ("{json: out.json}", "{json: a.json, csv: b.csv}", "needs one of json, csv and regex"),
-        ("{json: out.json}", "{regex: {acc: 'acc'}}", "needs one group in brackets"),
+        (
+            "{json: out.json}",
+            "{regex: {acc: 'acc'}}",
+            "metrics.regex.acc: needs one group in brackets, the number, and has 0",
+        ),
+        ("{json: out.json}", "{regex: {acc: 'acc ([0-9'}}", "metrics.regex.acc: is no regular expression"),
+        ("{json: out.json}", "{json: a.json, row: best}", "metrics.row: `row` chooses a row of `csv`"),
+        ("{json: out.json}", "{json: a.json, rename: {my_acuracy: x}}", "'my_acuracy' is no metric of `measures`"),
+        (
+            "{json: out.json}",
+            "{regex: {my_accuracy: 'a (.)'}}",
+            "no pattern finds 'my_loss', which is one of `measures`",
+        ),
+        (
+            "{json: out.json}",
+            "{regex: {my_accuracy: 'a (.)', my_loss: 'l (.)'}, rename: {my_loss: l}}",
+            "metrics.rename: `rename` is for the keys of a file",
+        ),
+        (
+            "{json: out.json}",
+            "{json: a.json}\n    progress: {regex: {my_loss: 'l (.)'}, first_epoch: 0}",
+            "progress.first_epoch: no pattern finds the number of an epoch",
+        ),
+        (
+            "{json: out.json}",
+            "{json: a.json}\n    progress: {regex: {my_loss: 'l (.)'}}\n    resume: {file: c, argv: [--resume]}",
+            "progress.regex: no pattern finds the number of an epoch, so a program that continues",
+        ),
+        (
+            "{json: out.json}",
+            "{json: a.json}\n    progress: {regex: {my_loss: 'l (.)'}}\n    epochs: 3\nprune: {pruner: median}",
+            "no pattern finds 'my_accuracy', by which `prune` decides",
+        ),
+        ("{json: out.json}", "{json: a.json}\n    env: {'A=B': x}", "no environment variable can be named 'A=B'"),
+        (
+            "{json: out.json}",
+            "{json: a.json}\n    config_file: c.toml",
+            "config_file: must end in .yaml, .yml or .json",
+        ),
+        ("space:", "  train: {lr: 0.1}\nspace:", "baseline.train.lr: no placeholder passes 'train.lr' on"),
+        (
+            "space:",
+            "space:\n  task.argv: [[python, '{optim.lrr}']]",
+            "the placeholder {optim.lrr} names no key of config",
+        ),
+        ("space:", "space:\n  task.measures: [{my_accuracy: minimize}]", "`measures` cannot differ between variants"),
+        ("my_loss: minimize", "loss: {direction: minimize, unit: bits}", "'loss' is a metric of archsweep, in nats"),
+        ("my_loss: minimize", "top1: maximize", "'top1' is a metric of archsweep, in %"),
+        (
+            "my_loss: minimize",
+            "loss: {direction: minimize, decimals: 1}",
+            "'loss' is a metric of archsweep, whose decimals is 4",
+        ),
         (
             '--lr, "{optim.lr}", --seed, "{seed}"]',
             '--seed, "{seed}"]\n    resume: {file: c, argv: ["{optim.lr}"]}',
@@ -92,6 +145,14 @@ def variants_differ(ids: list[str], text: str) -> bool:
 def test_refused_with_the_reason(old, new, says):
     assert old in SWEEP
     assert any(says in problem for problem in problems(SWEEP.replace(old, new, 1)))
+
+
+def test_a_metric_of_archsweep_may_be_measured():
+    measures = "top1: {direction: maximize, unit: '%', decimals: 2}, loss: minimize"
+    sweep = load_sweep_text(SWEEP.replace("my_loss: minimize", measures)).sweep
+    assert sweep.baseline.task.measured == ("my_accuracy", "top1", "loss")
+    # As a worker, and the ledger, get it.
+    assert Setting.model_validate_json(sweep.baseline.model_dump_json()) == sweep.baseline
 
 
 def test_configuration_of_another_task_is_refused():

@@ -128,7 +128,7 @@ TRAIN_PY = """
 
 OWN = {
     *("steps", "weight_decay_end", "crop_padding", "ema_decay", "amp", "map_precision", "deterministic"),
-    *("recalibrate_bn", "cosine_regulariser", "freeze", "head_lr_scale"),
+    *("numerics", "recompute_maps", "recalibrate_bn", "cosine_regulariser", "freeze", "head_lr_scale"),
 }
 """Options of `train` that timm's train.py has under another name, or not at all."""
 

@@ -11,6 +11,7 @@ import pytest
 from search_space import SpecError, load_sweep, load_sweep_text, variants
 from search_space.loading.json_schema import SCHEMA_FILE, json_schema, schema_text
 from search_space.loading.starter import template
+from search_space.schema.sweep import NULLABLE_SECTIONS
 
 ROOT = Path(__file__).parents[3]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -129,3 +130,11 @@ def test_the_starter_loads_under_the_given_name() -> None:
 def test_a_starter_needs_a_name_that_can_be_a_folder(name: str) -> None:
     with pytest.raises(SpecError, match="cannot name a sweep"):
         template(name)
+
+
+@pytest.mark.parametrize("section", NULLABLE_SECTIONS)
+def test_a_section_of_comments_only_is_one_that_is_left_out(section: str) -> None:
+    text = f"name: a\nbaseline: {{}}\ndesign: one_factor\n{section}:\n  # nothing yet\n"
+    file = load_sweep_text(text)
+    assert file.sweep == load_sweep_text("name: a\nbaseline: {}\ndesign: one_factor\n").sweep
+    assert errors({**file.resolved, section: None}) == []

@@ -84,6 +84,30 @@ def test_other_seeds_are_refused_at_their_place(written: str) -> None:
     assert printed(text).startswith("s.yaml:4:")
 
 
+def test_an_unknown_kind_hides_no_other_problem_and_causes_none() -> None:
+    text = """\
+name: kinds
+baseline:
+  arch: {attention: {name: refinr, expansion: 3}}
+  task: {name: pyhton, function: "train:train", measures: {score: maximize}, config: {lr: 0.1}}
+space: {arch.attention.expansion: [2], task.config.lr: [0.2], arch.depth: [x]}
+design: one_factor
+metric: score
+seeds: [1, 1]
+"""
+    found = [line.split(": ", 2)[1] for line in printed(text).splitlines() if line.startswith("s.yaml:")]
+    assert found == ["baseline.arch.attention.name", "baseline.task.name", "space.arch.depth[0]", "seeds[1]"]
+
+
+def test_a_misspelt_measure_is_the_only_problem_of_its_task() -> None:
+    task = '{name: python, function: "train:train", measures: {recall@1: maximize}, config: {lr: 0.1}}'
+    text = (
+        f"name: a\nbaseline: {{task: {task}}}\nspace: {{task.config.lr: [0.2]}}\ndesign: one_factor\nmetric: recall@1\n"
+    )
+    assert printed(text).startswith("s.yaml:2:")
+    assert printed(text).count("s.yaml:") == 1
+
+
 def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
     text = """\
 name: many
@@ -368,7 +392,7 @@ SPACE = "name: a\nbaseline: {{arch: {{depth: 4, num_heads: 4}}}}\ndesign: {desig
         (
             "factorial",
             "arch.depth: []",
-            "s.yaml:5:15: space.arch.depth: needs at least 1 values, but got an empty list",
+            "s.yaml:5:15: space.arch.depth: needs at least 1 value, but got an empty list",
         ),
         (
             "factorial",
@@ -526,3 +550,11 @@ def test_a_model_with_the_tag_of_its_weights_is_refused(text: str, place: str, t
         "must be a model's name without the tag of its weights, because trials train from scratch unless arch.weights "
         f"is set (write 'vit_tiny_patch16_224'), but got 'vit_tiny_patch16_224.{tag}'"
     )
+
+
+def test_null_on_the_command_line_takes_back_what_the_file_writes() -> None:
+    text = "name: a\nbaseline: {train: {lr: 3e-3, clip_grad: 1.0}}\nspace: {train.lr: [1e-2]}\ndesign: one_factor\n"
+    assert "lr_base takes the place of lr" in printed(text, overrides=["train.lr_base=0.1", "space=null"])
+    file = load_sweep_text(text, overrides=["train.lr=null", "train.lr_base=0.1", "train.clip_grad=null", "space=null"])
+    assert (file.sweep.baseline.train.lr_base, file.sweep.baseline.train.clip_grad, file.sweep.space) == (0.1, None, {})
+    assert "lr" not in file.sweep.baseline.train.model_fields_set

@@ -76,6 +76,16 @@ def test_a_folder_may_import_its_own_modules(write, gated):
     assert sys.modules["my_lab.base"].__file__ == str(folder / "base.py")
 
 
+def test_a_folder_may_have_its_training_in_a_module(write):
+    """As in `function: my_lab.training:train`. Models are not registered by a module that is not imported."""
+    write("my_lab/__init__.py", "")
+    write("my_lab/zoo.py", "@register_model\ndef my_model(pretrained=False, **kwargs): ...\n")
+    with pytest.raises(SpecError, match="adds nothing"):
+        load_plugin(write("my_lab/broken.py", "def x(:\n").parent)
+    write("my_lab/training.py", "raise AssertionError('executed')\ndef train(config, report): ...\n")
+    assert load_plugin(write("my_lab/__init__.py", "").parent).contributes == {}
+
+
 def test_what_is_shipped_is_loaded_without_its_file(write):
     plugin = load_plugin(write("gated.py"))
     shipped = {**plugin.shipped(), "name": "other", "module": "other", "origin": "/nowhere/other.py"}
@@ -138,6 +148,11 @@ def test_an_option_is_refused(write, gated, parameter, message):
     assert message in refusal(write("gated.py", text.replace("bias: float = 1.0", parameter)))
 
 
+def test_what_a_file_prints_is_no_part_of_what_a_verb_writes(write, gated, capsys):
+    load_plugin(write("gated.py", f"print('loading')\n{gated}"))
+    assert tuple(capsys.readouterr()) == ("", "loading\n")
+
+
 def test_no_such_file(tmp_path):
     assert "HERE/gated.py: no such file" in refusal(tmp_path / "gated.py")
 
@@ -157,6 +172,14 @@ def test_a_neighbour_is_refused(write, gated):
     write("beside.py", "x = 1\n")
     message = refusal(write("gated.py", "import beside\n" + gated))
     assert "HERE/gated.py:1: imports 'beside', a file beside it, which does not travel to other machines" in message
+
+
+@pytest.mark.parametrize("beside", ["archsweep/__init__.py", "results/__init__.py", "search_space.py", "timm.py"])
+def test_what_is_installed_is_not_taken_for_the_file_of_its_name(write, gated, beside):
+    """A plug-in in a checkout of archsweep, or beside packages of one's own that are called as installed ones are."""
+    write(beside, "raise AssertionError('executed')\n")
+    imports = "import results, timm\nfrom search_space.schema.metrics import PredictionMetric\n"
+    assert load_plugin(write("gated.py", imports + gated)).contributes == {"attention": ("gated",)}
 
 
 def test_two_plugins_of_one_name_or_member(write, gated):

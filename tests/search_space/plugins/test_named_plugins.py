@@ -67,6 +67,17 @@ def test_an_installed_plugin_is_loaded_by_its_name(sweep, installed, tmp_path):
     assert "'kind': 'installed', 'origin': 'my_lab 1.0'" in described
 
 
+@pytest.mark.slow
+def test_verbs_without_a_sweep_show_an_installed_plugin_by_its_name(installed, tmp_path):
+    show = "import sys; sys.argv = ['archsweep', 'models', {}]; from runners.cli import main; main()"
+    unnamed = python(tmp_path, show.format("")).stdout
+    assert "mechanisms and models are listed with: --plugin my_lab" in unnamed
+    assert "gated" not in unnamed
+    named = python(tmp_path, show.format("'--plugin', 'my_lab'")).stdout
+    assert "gated" in named
+    assert "listed with" not in named
+
+
 def test_an_installed_plugin_that_raises_names_its_line(sweep, installed, write, tmp_path):
     file = write("site/my_lab/plugins.py", "x = 1\nraise ValueError('no')\n")
     done = python(tmp_path, CHECK)
@@ -80,6 +91,13 @@ def test_a_misspelt_name_is_corrected(sweep, installed, write, tmp_path):
     write("s.yaml", SWEEP.replace("my_lab", "my_lb"))
     done = python(tmp_path, CHECK)
     assert "Did you mean 'my_lab'?" in done.stderr
+
+
+@pytest.mark.parametrize("options", [{"overrides": ["plugins=[theirs]"]}, {"profile": "p"}])
+def test_an_override_and_a_profile_name_plugins_as_the_file_does(options, write, tmp_path):
+    text = SWEEP.replace("plugins: [my_lab]", "profiles: {p: {plugins: [theirs]}}")
+    with pytest.raises(SpecError, match="the plug-in 'theirs' is not loaded"):
+        load_sweep(write("s.yaml", text), **options)
 
 
 def test_the_users_configuration_allows_a_file(sweep, write, configured, gated):

@@ -1,4 +1,4 @@
-"""`map_precision: as_amp` is refused where nothing is rounded."""
+"""`map_precision: as_amp` is refused where nothing is rounded, and `recompute_maps` beside what forbids it."""
 
 from __future__ import annotations
 
@@ -30,3 +30,21 @@ def test_nothing_is_rounded_in_float32():
 @pytest.mark.parametrize("attention", ["softmax", "groupmix"])
 def test_attention_without_such_maps_is_trained_beside_mechanisms_that_have_them(attention):
     assert messages({"attention": attention}, LEFT) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"numerics": "single"}, "`numerics: single` keeps the order of operations of earlier versions"),
+        ({"amp": "bfloat16", **LEFT}, "maps that are recomputed are in float32"),
+    ],
+)
+def test_maps_are_not_recomputed_beside_what_forbids_it(other, message):
+    arch = {"attention": "refiner"}
+    found, allowed = (
+        broken_relations(Setting.model_validate({"arch": arch, "train": {"recompute_maps": recompute, **other}}))
+        for recompute in (True, False)
+    )
+    (only,) = found
+    assert (only.path, allowed) == ("train.recompute_maps", [])
+    assert only.message.startswith(message)

@@ -17,15 +17,14 @@ from pydantic import BaseModel, ValidationError
 
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
-from search_space.plugins.families import on_change
 from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
 from search_space.schema.datasets import DATASET_SPECS, LABELLED_IMAGES, TimmDatasetSpec
 from search_space.schema.match_retune import Match, Retune
+from search_space.schema.messages.legal_forms import NODE_FORMS, PARAMETER_FORM, Path, form_of, missing_hint
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
 from search_space.schema.sweep import (
     DESIGN_SPECS,
-    MAX_SEEDS,
     Checkpoints,
     Design,
     Prune,
@@ -41,21 +40,16 @@ from search_space.schema.text_datasets import TEXT_SPECS
 from search_space.schema.tracking import TRACKER_SPECS
 from search_space.schema.trial import ArchSpec, Setting, TrainSpec
 
-__all__ = ["NODE_FORMS", "PARAMETER_FORM", "Fault", "explain", "form_of", "missing_hint", "quote"]
+__all__ = ["Fault", "explain", "quote"]
 
 
 _KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping"),
     "none_required": "null",
     "finite_number": "a finite number",
 }
@@ -65,6 +59,17 @@ _BOUNDS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+_PATTERNS = {
+    "name": (
+        "may only contain letters, digits, `-`, `_` and `.`, and start with a letter or digit",
+        "it names the folder of the run",
+    ),
+    "plugins": ("may only contain letters, digits and `_`, and start with a letter", "the file's name without .py"),
+    "function": ("must be MODULE:FUNCTION", "for example  my_train:train"),
+    "schema": ("must be MODULE:CLASS", "for example  my_train:Config"),
+    "config_file": ("must end in .yaml, .yml or .json", ""),
+}
+"""Option -> what its pattern means, and a hint."""
 
 
 @dataclass(frozen=True)
@@ -191,19 +196,23 @@ def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
         hint = "at most 100 letters, digits, `-`, `_` and `.`, the first a letter or digit: it names a folder"
         return Fault(path, message, hint, at_key=True)
     if kind == "string_pattern_mismatch":
-        legal = "letters, digits, `-`, `_` and `.`, and start with a letter or digit"
-        return Fault(path, f"may only contain {legal}, but got {quote(got)}", "it names the folder of the run")
-    if kind == "string_too_short":
+        option = str(path[-1] if isinstance(path[-1], str) else path[-2])
+        legal, why = _PATTERNS.get(option, ("must fit " + context["pattern"], ""))
+        return Fault(path, f"{legal}, but got {quote(got)}", why)
+    if kind == "string_too_short" or (kind == "too_short" and got == ""):
         return Fault(path, "must not be empty")
     if kind == "string_too_long":
         return Fault(path, f"must have at most {context['max_length']} characters, but has {len(str(got))}")
     if kind == "too_short":
-        return Fault(path, f"needs at least {context['min_length']} values, but got {quote(got)}")
+        least = context["min_length"]
+        return Fault(path, f"needs at least {least} value{'' if least == 1 else 's'}, but got {quote(got)}")
     if kind == "too_long":
         length = context["actual_length"] or len(got or ())
         return Fault(path, f"may have at most {context['max_length']} values, but has {length}")
     message = str(entry["msg"]).removeprefix("Value error, ")
-    return Fault(path, f"{message}, but got {quote(got)}")
+    # Relations of a mapping name the values that they are about, as some checks of a text quote it.
+    is_said = kind == "value_error" and (isinstance(got, Mapping) or repr(got) in message)
+    return Fault(path, message if is_said else f"{message}, but got {quote(got)}")
 
 
 def _number(value: Any) -> str:
@@ -328,73 +337,3 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     words = {"range": "a range", "component": "a component", "list": "a choice"}
     owner = "`blocks`" if names[-1].endswith(" k") else words.get(names[-1], f"`{names[-1]}`")
     return owner, [info.alias or name for name, info in model.model_fields.items()]
-
-
-Path = tuple[str | int, ...]
-
-NODE_FORMS = {
-    "arch.attention": f"one of {', '.join(sorted(ATTENTION_SPECS))}, or {{name: NAME, ...options}}",
-    "blocks": "all, {last: k}, {first: k}, {every: k} or a list of block numbers",
-    "dataset": "a name, or {name: NAME, ...options}",
-    "design": "a name, or {name: list, rows: [...]}",
-    "match.tolerance": "a share, such as 2 % or 0.02",
-    "retune.seeds": "a list of seeds",
-    "table.digits": "a number of decimals, or metric -> decimals",
-    "seeds": f"a count from 1 to {MAX_SEEDS}, or a list of seeds",
-    "img_size": "a side, or [height, width]",
-    "test_img_size": "a side, or [height, width]",
-    "crop_pct": "a number above 0 and at most 2, or model",
-}
-_SECTION_FORMS = {
-    "prune": "{pruner: median, ...options}",
-    "search": "{sampler: tpe, num_trials: 50}",
-    "match": "{params_m: baseline, by: arch.embed_dim}",
-    "retune": "{parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}, num_trials: 8, seeds: [100]}",
-    "track": "a tracker, {name: TRACKER, ...options}, or a list of these",
-}
-PARAMETER_FORM = "a list of values, {min, max, step|log} (in a search) or {off: VALUE, on: VALUE}"
-
-
-def _with_plugins() -> None:
-    NODE_FORMS["arch.attention"] = f"one of {', '.join(sorted(ATTENTION_SPECS))}, or {{name: NAME, ...options}}"
-
-
-on_change(_with_plugins)
-
-
-def form_of(path: Path) -> str:
-    """Legal forms of the value at a path; empty if there is only one."""
-    names = [str(part) for part in path if isinstance(part, str)]
-    if (len(path) == 2 and path[0] == "space") or path[:2] == ("retune", "parameters"):
-        return PARAMETER_FORM
-    if path and path[-1] in _SECTION_FORMS and len(path) == 1:
-        return _SECTION_FORMS[str(path[-1])]
-    if path and path[0] == "blocks":
-        return (
-            "{PATH: [value, value, ...]}"
-            if len(path) == 1
-            else "a list of two or more values"
-            if len(path) == 2
-            else ""
-        )
-    joined = ".".join(names)
-    for name, form in NODE_FORMS.items():
-        if joined == name or joined.endswith("." + name):
-            return form
-    return ""
-
-
-def missing_hint(path: Path) -> str:
-    """Hint for a missing key; empty if there is none."""
-    hints: dict[Path, str] = {
-        ("name",): "every sweep has a name; it names the folder of the run",
-        ("baseline",): "baseline: {arch: {...}, task: {...}, train: {...}}",
-        ("design",): did_you_mean("", DESIGN_SPECS),
-        ("search", "num_trials"): "how many trials in all, for example  num_trials: 50",
-        ("match", "by"): "the number of the architecture to solve for, for example  by: arch.embed_dim",
-        ("retune", "parameters"): "for example  parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}",
-        ("retune", "num_trials"): "how many settings to try for every variant, for example  num_trials: 8",
-        ("retune", "seeds"): "a list of seeds that are not reported, for example  seeds: [100]",
-        ("prune", "pruner"): "for example  prune: {pruner: median, n_startup_trials: 4}",
-    }
-    return hints.get(path, "")

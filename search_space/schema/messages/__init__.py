@@ -1,0 +1,1 @@
+"""Errors of pydantic as readable messages, with what is legal at each place."""
