@@ -21,6 +21,7 @@ import torch
 from timm.models import register_notrace_function, register_notrace_module
 from torch import nn
 
+from modelzoo.attention.map_kernels.chosen import Numerics
 from modelzoo.attention.map_precision import Arithmetic, MapPrecision, map_arithmetic
 from modelzoo.legal_values import divisors, listed
 from search_space.parsing.errors import Problem, SpecError
@@ -63,7 +64,13 @@ class Slot:
 
 
 class MapTap(nn.Identity):
-    """Identity for the attention map that weights V, so that forward hooks can record it."""
+    """Identity for the attention map that weights V, so that forward hooks can record it.
+
+    Attributes:
+        watchers: how many record it now; while there are none, a mechanism may compute its output without the map.
+    """
+
+    watchers = 0
 
 
 class KeyTap(nn.Identity):
@@ -85,6 +92,7 @@ class TokenAttention(nn.Module):
         has_kinks: Whether the rounding of q and k decides between different gradients (ReLU6 behind a norm, a maximum),
             so that they are computed in `map_precision`, too.
         map_precision: Precision of the maps under autocast, see `map_precision.py`.
+        numerics: Kernels of the maps, see `map_kernels/chosen.py`.
     """
 
     unswept: ClassVar[frozenset[str]] = frozenset()
@@ -102,6 +110,7 @@ class TokenAttention(nn.Module):
         self.proj_drop = nn.Dropout(slot.proj_drop)
         self.seen: nn.Module = MapTap()
         self.map_precision: MapPrecision = "float32"
+        self.numerics: Numerics = "single"
 
     def forward(
         self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False

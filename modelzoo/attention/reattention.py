@@ -18,7 +18,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
+from modelzoo.attention.contract import MapTap, Slot, TokenAttention, check_heads, softmax_map, unmasked
+from modelzoo.attention.map_kernels.chosen import are_in_training, takes_kernels
+from modelzoo.attention.map_kernels.mixed_attention import mixed_attention
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.valid_entries import normalised, times
 from search_space.parsing.errors import Problem, SpecError
@@ -26,6 +28,8 @@ from search_space.parsing.errors import Problem, SpecError
 __all__ = ["HeadLayerNorm", "Reattention"]
 
 _TORCHS_MOMENTUM = 0.1
+_FEWEST_ENTRIES = 2**19
+"""Of the maps of a batch, from which on a training step that keeps none of them takes less time."""
 
 
 class Reattention(TokenAttention):
@@ -80,6 +84,37 @@ class Reattention(TokenAttention):
             )
         elif norm == "layer":
             self.var_norm = HeadLayerNorm(slot.num_heads, eps=batch_norm_eps, **slot.factory)
+
+    def forward(
+        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        mixing, norm = self.reatten_matrix, self.var_norm
+        dropped = self.attn_drop.p if self.attn_drop.training else 0.0
+        if mixing is None or not isinstance(norm, nn.BatchNorm2d) or not self._keeps_no_map(norm, x_BND, dropped):
+            return super().forward(x_BND, attn_mask, is_causal)
+        q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(unmasked(x_BND, attn_mask, is_causal, type(self).__name__)))
+        with self.in_map_precision(q_BHNE) as wide:
+            out_BHNE = mixed_attention(
+                *(wide(q_BHNE), wide(k_BHNE), wide(v_BHNE)),
+                mixing=mixing,
+                norm=norm,
+                scale=self.scale,
+                map_scale=self.map_scale,
+                dropped=dropped,
+            )
+        return self.merge(out_BHNE)
+
+    def _keeps_no_map(self, norm: nn.Module, x_BND: torch.Tensor, dropped: float) -> bool:
+        """Whether a training computes the output without forming the map as a whole: to save memory, or because it
+        takes less time. Where the map is recorded it is formed."""
+        if self.numerics == "single" or not are_in_training([norm]):
+            return False
+        if isinstance(self.seen, MapTap) and self.seen.watchers:
+            return False
+        B, N, _ = x_BND.shape
+        is_faster = not dropped and B * self.slot.num_heads * N * N >= _FEWEST_ENTRIES
+        with self.in_map_precision(x_BND) as wide:
+            return (self.numerics == "recompute" or is_faster) and takes_kernels(self.numerics, wide(x_BND[:1]))
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["BatchNorm2dOfOnePass", "is_recomputing"]
+__all__ = ["BatchNorm2dOfOnePass", "is_recomputing", "remember"]
 
 
 class BatchNorm2dOfOnePass(nn.BatchNorm2d):
@@ -67,3 +67,21 @@ def _batch_norm(
 def is_recomputing() -> bool:
     """Whether this runs inside a backward pass. Compiled graphs recompute without running modules again."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+@torch.no_grad()
+def remember(
+    norm: nn.modules.batchnorm._BatchNorm, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor
+) -> None:
+    """Move the running statistics as `nn.BatchNorm2d` does; a momentum of None is the plain average over batches.
+
+    Args:
+        variance: biased, of `count` entries of each map.
+    """
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked += 1
+    weight = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+    norm.running_mean += weight * (mean - norm.running_mean)
+    norm.running_var += weight * (variance * count / (count - 1).clamp_min(1) - norm.running_var)

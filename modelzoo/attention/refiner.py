@@ -18,6 +18,16 @@ from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
 from modelzoo.attention.distributed_local_attention import DistributedLocalAttention, expanded_maps
+from modelzoo.attention.map_kernels.chosen import (
+    Numerics,
+    are_folded,
+    are_in_training,
+    is_faster_in_training,
+    takes_kernels,
+)
+from modelzoo.attention.map_kernels.folded import refined_in_evaluation
+from modelzoo.attention.map_kernels.refinement import refined_in_training
+from modelzoo.attention.map_kernels.refinement_parts import RefinementParts
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.valid_entries import normalised, times
 from modelzoo.legal_values import listed
@@ -78,8 +88,7 @@ class RefinedAttention(TokenAttention):
     def transform(self, softmax_BHNK: torch.Tensor, valid_B1NK: torch.Tensor | None = None) -> torch.Tensor:
         if self.DLA is None or self.adapt_bn is None:
             return times(softmax_BHNK, valid_B1NK)
-        refined_BMNK = self.DLA(softmax_BHNK, valid_B1NK)
-        return times(normalised(self.adapt_bn, refined_BMNK, valid_B1NK), valid_B1NK)
+        return _refined(softmax_BHNK, self.DLA, self.adapt_bn, self.numerics, valid_B1NK)
 
 
 class MapSharingAttention(TokenAttention):
@@ -116,8 +125,33 @@ class MapSharingAttention(TokenAttention):
         B, N, _ = x_BND.shape
         v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
         with self.in_map_precision(incoming_BHNN) as wide:
-            attn_BMNN = self.adapt_bn(self.DLA(wide(incoming_BHNN))) * self.scale
+            attn_BMNN = _refined(wide(incoming_BHNN), self.DLA, self.adapt_bn, self.numerics) * self.scale
         return self.merge(self.weigh(attn_BMNN, v_BHNE)), incoming_BHNN
+
+
+def _refined(
+    map_BHNK: torch.Tensor,
+    refine: DistributedLocalAttention,
+    adapt_bn: nn.BatchNorm2d,
+    numerics: Numerics,
+    valid_B1NK: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """adapt_bn(DLA(map)): module by module, or in kernels of their own where they compute the same in less time."""
+    if valid_B1NK is None and refine.reduces and takes_kernels(numerics, map_BHNK):
+        parts = RefinementParts(
+            refine.conv_exp if refine.expands else None,
+            refine.depth_sep_conv,
+            refine.conv_pro,
+            (refine.bn1 if refine.expands else None, refine.bn2, refine.bn3, adapt_bn),
+            refine.adds_identity,
+        )
+        if are_folded(parts.present_norms()):
+            return refined_in_evaluation(map_BHNK, parts)
+        num_expanded = parts.depthwise.out_channels
+        if are_in_training(parts.present_norms()) and is_faster_in_training(numerics, map_BHNK, num_expanded):
+            return refined_in_training(map_BHNK, parts)
+    refined_BMNK = refine(map_BHNK, valid_B1NK)
+    return times(normalised(adapt_bn, refined_BMNK, valid_B1NK), valid_B1NK)
 
 
 def _refinement(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modelzoo.attention.process_sums import is_shared, summed
-from modelzoo.attention.recomputed_batchnorm import is_recomputing
+from modelzoo.attention.recomputed_batchnorm import is_recomputing, remember
 
 __all__ = ["normalised", "times"]
 
@@ -38,7 +38,7 @@ def normalised(norm: nn.Module, map_BMNK: Tensor, valid_B1NK: Tensor | None) -> 
         map_BMNK.float(), valid_B1NK.float(), norm.weight, norm.bias, norm.eps, is_shared(norm)
     )
     if norm.track_running_stats and not is_recomputing():
-        _remember(norm, mean, variance, count)
+        remember(norm, mean, variance, count)
     return result.to(map_BMNK.dtype)
 
 
@@ -80,15 +80,3 @@ class _NormOfValid(torch.autograd.Function):
 
 
 _ALL_BUT_MAPS = (0, 2, 3)
-
-
-@torch.no_grad()
-def _remember(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-    """Move the running statistics as `nn.BatchNorm2d` does; a momentum of None is the plain average over batches."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked += 1
-    weight = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
-    norm.running_mean += weight * (mean - norm.running_mean)
-    norm.running_var += weight * (variance * count / (count - 1).clamp_min(1) - norm.running_var)

@@ -5,6 +5,7 @@ timm's own `feature_take_indices` is in a private module.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 
 from search_space.parsing.errors import Problem, SpecError
@@ -28,8 +29,17 @@ def chosen_blocks(name: str, blocks: str | int | Sequence[int], depth: int) -> s
     return set(blocks)
 
 
-def reject_unused_options(model: str, options: Iterable[str], reason: str) -> None:
-    """Raise SpecError for options of a mechanism that no block of the model uses."""
+def reject_unused_options(model: str, mechanism: type, options: Iterable[str], reason: str) -> None:
+    """Refuse options of a mechanism that no block of the model uses.
+
+    Raises:
+        TypeError: the mechanism has no such option either, as from the constructor of a model.
+        SpecError: all others.
+    """
+    known = inspect.signature(mechanism).parameters
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{model} got an unexpected keyword argument {name!r}")
     problems = [Problem(f"{model}: {name} would have no effect: {reason}", hint=f"remove {name}") for name in options]
     if problems:
         raise SpecError(problems)

@@ -9,10 +9,11 @@ from typing import Any
 import timm
 import torch
 
+from modelzoo.factory.timm_models import check_model_name
 from modelzoo.models.adapter_checks import same_keys
 from modelzoo.official.checkpoint_file import check_finite
 from modelzoo.official.fitting import classifier_names, fitted
-from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["Converted", "convert_checkpoint", "zoo_models"]
 
@@ -55,9 +56,7 @@ def convert_checkpoint(
     Raises:
         SpecError: unknown model, missing or unexpected weights, wrong shapes, or numbers that are not finite.
     """
-    if not timm.is_model(name):
-        known = zoo_models()
-        raise SpecError(Problem(f"unknown model of the zoo {name!r}", hint=did_you_mean(name, known)))
+    check_model_name(name)
     size: dict[str, Any] = {} if img_size is None else {"img_size": img_size}
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=num_classes, **size)

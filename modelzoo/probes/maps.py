@@ -90,6 +90,9 @@ def record_maps(model: nn.Module, *, replace_fused: bool = False) -> Iterator[li
     for name, module in model.named_modules():
         handles.append(module.register_forward_pre_hook(watch.entering(name, module), with_kwargs=True))
         handles.append(module.register_forward_hook(watch.leaving(name, module), always_call=True))
+    taps = [module for module in model.modules() if isinstance(module, MapTap)]
+    for tap in taps:
+        tap.watchers += 1
     # Compiled code would bypass the hooks.
     eager = torch.compiler.set_stance("force_eager")
     try:
@@ -98,6 +101,8 @@ def record_maps(model: nn.Module, *, replace_fused: bool = False) -> Iterator[li
     finally:
         for handle in handles:
             handle.remove()
+        for tap in taps:
+            tap.watchers -= 1
 
 
 @dataclass

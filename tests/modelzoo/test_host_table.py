@@ -61,6 +61,7 @@ def small(row, attention, answer) -> ArchSpec:
     return ArchSpec.model_validate({"model": row.example, **sizes, "attention": named})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "attention", "answer"), PAIRS)
 def test_accepted_pairs_train_and_refused_ones_state_the_reason(row, attention, answer):
     if answer.startswith("no"):

@@ -12,8 +12,7 @@ from modelzoo.official.checkpoints import zoo_models
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
 
-@pytest.mark.thorough
-@pytest.mark.xdist_group("released sizes")  # tests that need the cost of a complete model share a cache
+@pytest.mark.slow  # every model is built
 def test_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == models_page(), "run: python -m modelzoo.model_table > docs/models.md"
 

@@ -85,7 +85,7 @@ class DeepVisionTransformer(VisionTransformer):
             raise SpecError(Problem(f"DeepViT has no stem {stem!r}", hint=did_you_mean(stem, STEMS)))
         mixing = chosen_blocks("reattention_blocks", reattention_blocks, depth)
         if not mixing:
-            reject_unused_options("DeepViT", reattention, "no block has Re-attention")
+            reject_unused_options("DeepViT", Reattention, reattention, "no block has Re-attention")
         slot = Slot(
             dim=embed_dim,
             num_heads=num_heads,

@@ -32,7 +32,6 @@ from modelzoo.models.focal.checks import (
     per_stage,
 )
 from modelzoo.models.focal.pooling import POOLS, start_from_mean
-from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["FocalTransformer"]
 
@@ -205,10 +204,8 @@ class FocalTransformer(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head; with 0 classes, the model returns pooled features."""
+        """Replace the head; 0 classes leave the features. Pooling stays unless another is given, '' for none."""
         pool_type = self.global_pool.pool_type if global_pool is None else global_pool
-        if num_classes > 0 and not pool_type:
-            raise SpecError(Problem("a classifier needs pooled features", hint="choose a global_pool, for example avg"))
         self.num_classes = num_classes
         self.global_pool = SelectAdaptivePool2d(pool_type=pool_type, flatten=bool(pool_type), input_fmt="NHWC")
         self.head = nn.Identity()
@@ -216,6 +213,8 @@ class FocalTransformer(nn.Module):
             num_features, weight = self.num_features * self.global_pool.feat_mult(), self.patch_embed.proj.weight
             self.head = nn.Linear(num_features, num_classes, device=weight.device, dtype=weight.dtype)
             _init_linear(self.head)
+        self.global_pool.train(self.training)
+        self.head.train(self.training)
 
     def _embed(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         x = self.patch_embed(of_built_size(x_BCHW, self.img_size))
@@ -280,7 +279,7 @@ class FocalTransformer(nn.Module):
         return self.norm(x)
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits, or pooled features with `pre_logits`."""
+        """Logits, or pooled features with `pre_logits`; without pooling those of every position."""
         x = self.head_drop(self.global_pool(x))
         return x if pre_logits else self.head(x)
 

@@ -136,10 +136,8 @@ class GroupMixFormer(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head; with 0 classes, the model returns pooled features."""
+        """Replace the head; 0 classes leave the features. Pooling stays unless another is given, '' for none."""
         pool_type = self.global_pool.pool_type if global_pool is None else global_pool
-        if num_classes > 0 and not pool_type:
-            raise SpecError(Problem("a classifier needs pooled features", hint="choose a global_pool, for example avg"))
         self.num_classes = num_classes
         self.global_pool = SelectAdaptivePool2d(pool_type=pool_type, flatten=bool(pool_type))
         self.head = nn.Identity()
@@ -147,6 +145,8 @@ class GroupMixFormer(nn.Module):
             num_features, weight = self.num_features * self.global_pool.feat_mult(), self.conv_stem.proj1.weight
             self.head = nn.Linear(num_features, num_classes, device=weight.device, dtype=weight.dtype)
             _init_linear(self.head)
+        self.global_pool.train(self.training)
+        self.head.train(self.training)
 
     def _stage(self, index: int, x_BCHW: torch.Tensor) -> torch.Tensor:
         return self.groupmixformer_backbone[index](self.patch_embed_layers[index](x_BCHW))
@@ -209,9 +209,11 @@ class GroupMixFormer(nn.Module):
         return self.norm4(self.stage_maps(x)[-1])
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits, or pooled features with `pre_logits`."""
+        """Logits, or pooled features with `pre_logits`; without pooling those of every position."""
         x = self.head_drop(self.global_pool(x))
-        return x if pre_logits else self.head(x)
+        if pre_logits:
+            return x
+        return self.head(x) if self.global_pool.pool_type else self.head(x.movedim(1, -1)).movedim(-1, 1)
 
     def forward(self, x: torch.Tensor) -> Any:
         """Class logits: (B, in_chans, height, width) -> (B, K)."""

@@ -95,7 +95,7 @@ class RefinedVisionTransformer(VisionTransformer):
             raise SpecError(Problem(f"Refined-ViT has no stem {stem!r}", hint=did_you_mean(stem, STEMS)))
         kinds = resolve_layout(layout, depth)
         if set(kinds) == {"plain"}:
-            reject_unused_options("Refined-ViT", refiner, "no block refines a map")
+            reject_unused_options("Refined-ViT", RefinedAttention, refiner, "no block refines a map")
         shared = refiner if sharing is None else sharing
         slot = Slot(
             dim=embed_dim,
@@ -161,12 +161,13 @@ class RefinedVisionTransformer(VisionTransformer):
             nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace both heads; with 0 classes, the model returns pooled features."""
+        """Replace both heads; 0 classes leave the features. Pooling stays unless another is given, '' for none."""
         super().reset_classifier(num_classes, global_pool)
         self.aux_head = None
         if self.dense_head and num_classes > 0:
             weight = next(self.blocks.parameters())
             self.aux_head = nn.Linear(self.embed_dim, num_classes, device=weight.device, dtype=weight.dtype)
+            self.aux_head.train(self.training)
 
     def _embed(self, map_BhwD: torch.Tensor) -> torch.Tensor:
         tokens_BND = map_BhwD.flatten(1, 2)
@@ -201,9 +202,12 @@ class RefinedVisionTransformer(VisionTransformer):
         return self.norm(x), maps
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits, or pooled features of the class token's head with `pre_logits`."""
+        """Logits, or pooled features of the class token's head with `pre_logits`; without pooling of every token.
+
+        The patches' head votes only where there is one answer per image.
+        """
         out = super().forward_head(x, pre_logits)
-        if pre_logits or self.aux_head is None:
+        if pre_logits or self.aux_head is None or not self.global_pool:
             return out
         return out + 0.5 * self._patch_logits(x).max(dim=1).values
 

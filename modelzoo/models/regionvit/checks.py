@@ -8,7 +8,7 @@ from typing import Any
 from modelzoo.legal_values import divisors, listed
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["check_options", "per_stage"]
+__all__ = ["check_choices", "check_options", "per_stage"]
 
 CHOICES = {
     "stem": ("1conv", "3conv", "linear"),
@@ -37,14 +37,7 @@ def check_options(
     **choices: str,
 ) -> None:
     """Raise SpecError with all problems."""
-    problems = [
-        Problem(
-            f"RegionViT: unknown {name} {value!r}",
-            hint=did_you_mean(str(value), CHOICES[name]),
-        )
-        for name, value in choices.items()
-        if value not in CHOICES[name]
-    ]
+    problems = _unknown(choices)
     if choices["stem"] == "3conv" and (patch_size != 4 or embed_dim[0] % 4):
         problems.append(
             Problem(
@@ -76,6 +69,20 @@ def check_options(
             problems += _stage_problems(stage, embed_dim[stage], embed_dim[stage + 1], heads, mode, depths[stage])
     if problems:
         raise SpecError(problems)
+
+
+def check_choices(**choices: str) -> None:
+    """Raise SpecError for values that are not in `CHOICES`."""
+    if problems := _unknown(choices):
+        raise SpecError(problems)
+
+
+def _unknown(choices: dict[str, str]) -> list[Problem]:
+    return [
+        Problem(f"RegionViT: unknown {name} {value!r}", hint=did_you_mean(str(value), CHOICES[name]))
+        for name, value in choices.items()
+        if value not in CHOICES[name]
+    ]
 
 
 def _stage_problems(stage: int, in_dim: int, dim: int, num_heads: int, mode: str, depth: int) -> list[Problem]:

@@ -24,7 +24,7 @@ from timm.layers.pool1d import global_pool_nlc
 from torch import nn
 
 from modelzoo.models.regionvit.blocks import NORM_EPS, RegionViTStage
-from modelzoo.models.regionvit.checks import check_options, per_stage
+from modelzoo.models.regionvit.checks import check_choices, check_options, per_stage
 from modelzoo.models.regionvit.tokens import ChannelNorm, LearnedRegions, RegionalConv, build_stem
 
 __all__ = ["RegionViT"]
@@ -107,7 +107,7 @@ class RegionViT(nn.Module):
             global_pool=global_pool,
         )
         regional = regional_tokens != "none"
-        self.num_classes, self.global_pool = num_classes, global_pool
+        self.in_chans, self.num_classes, self.global_pool = in_chans, num_classes, global_pool
         self.num_features = self.head_hidden_size = embed_dim[-1]
         self.patch_embed = build_stem(stem, in_chans, embed_dim[0], patch_size, **factory)
         region_size = patch_size * window_sizes[0]
@@ -180,7 +180,8 @@ class RegionViT(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head; `global_pool=''` disables pooling."""
+        """Replace the head; 0 classes leave the features. Pooling stays unless another is given, '' for none."""
+        check_choices(global_pool=self.global_pool if global_pool is None else global_pool)
         self.num_classes = num_classes
         if global_pool is not None:
             self.global_pool = global_pool
@@ -189,6 +190,7 @@ class RegionViT(nn.Module):
             weight = next(self.parameters())
             self.head = nn.Linear(self.num_features, num_classes, device=weight.device, dtype=weight.dtype)
             self.head.apply(_init_linear)
+        self.head.train(self.training)
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True

@@ -16,6 +16,8 @@ from modelzoo.dense import build_backbone
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
+from ..conftest import kin_slow
+
 pytestmark = pytest.mark.thorough
 
 CANVAS = (64, 96)
@@ -110,7 +112,17 @@ def images(size=CANVAS, num=2):
     return torch.randn(num, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(scope="module", params=sorted(ROWS))
+KIN = {
+    "deepvit with convolutional stem",
+    "pvt_v2",
+    "swinv2",
+    "vit of patch 8",
+    "vit_tiny",
+}
+"""Rows beside which others have the same code paths: slow."""
+
+
+@pytest.fixture(scope="module", params=kin_slow(sorted(ROWS), KIN))
 def row(request):
     return ROWS[request.param]
 

@@ -152,7 +152,7 @@ def test_recomputed_blocks_change_no_gradient():
     torch.testing.assert_close(gradients[1], gradients[0])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "head"), [(VIT, "upernet"), (PVT, "semantic_fpn")], ids=["vit", "pvt"])
 def test_learns_what_two_images_show(arch, head):
     """Bright squares on dark ground: after some steps nearly every pixel is right, which a constant is not."""

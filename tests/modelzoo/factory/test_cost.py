@@ -27,12 +27,12 @@ def params(measured: Cost) -> int:
     ("attention", "depth", "num_params", "gmacs"),
     [
         ("softmax", 12, 18_507_112, 3.902),
-        ("softmax", 16, 24_423_784, 5.183),
-        ("softmax", 24, 36_257_128, 7.745),
+        pytest.param("softmax", 16, 24_423_784, 5.183, marks=pytest.mark.slow),
+        pytest.param("softmax", 24, 36_257_128, 7.745, marks=pytest.mark.slow),
         ("softmax", 32, 48_090_472, 10.308),
         ("reattention", 12, 18_509_272, 3.969),
-        ("reattention", 16, 24_426_664, 5.272),
-        ("reattention", 24, 36_261_448, 7.879),
+        pytest.param("reattention", 16, 24_426_664, 5.272, marks=pytest.mark.slow),
+        pytest.param("reattention", 24, 36_261_448, 7.879, marks=pytest.mark.slow),
         ("reattention", 32, 48_096_232, 10.486),
     ],
 )
@@ -47,11 +47,11 @@ def test_deepvit_and_its_baselines(attention, depth, num_params, gmacs):
     ("embed_dim", "num_heads", "mlp_ratio", "num_params", "gmacs"),
     [
         (256, 8, 3, 8_406_248, 1.827),
-        (512, 8, 3, 32_540_136, 6.752),
+        pytest.param(512, 8, 3, 32_540_136, 6.752, marks=pytest.mark.slow),
         (768, 12, 3, 72_402_664, 14.775),
-        (256, 8, 4, 9_982_184, 2.136),
-        (384, 12, 4, 22_050_664, 4.599),
-        (512, 8, 4, 38_837_736, 7.991),
+        pytest.param(256, 8, 4, 9_982_184, 2.136, marks=pytest.mark.slow),
+        pytest.param(384, 12, 4, 22_050_664, 4.599, marks=pytest.mark.slow),
+        pytest.param(512, 8, 4, 38_837_736, 7.991, marks=pytest.mark.slow),
         (768, 12, 4, 86_567_656, 17.564),
     ],
 )
@@ -71,10 +71,10 @@ UNREFINED = (27_378_056, 6.957)
     ("expansion", "num_params", "gmacs"),
     [
         (1, 27_383_240, 7.113),
-        (2, 27_393_032, 7.448),
+        pytest.param(2, 27_393_032, 7.448, marks=pytest.mark.slow),
         (3, 27_400_136, 7.694),
-        (4, 27_407_240, 7.940),
-        (5, 27_414_344, 8.186),
+        pytest.param(4, 27_407_240, 7.940, marks=pytest.mark.slow),
+        pytest.param(5, 27_414_344, 8.186, marks=pytest.mark.slow),
         (6, 27_421_448, 8.432),
     ],
 )

@@ -20,6 +20,8 @@ from modelzoo.probes.maps import attention_maps
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
+from ..conftest import kin_slow
+
 pytestmark = pytest.mark.thorough
 
 IDENTITY = {"name": "reattention", "theta_init": "identity", "norm": "none"}
@@ -63,8 +65,11 @@ GROUPMIX = {
     "eva02": {"name": "groupmix", "kernel_sizes": [3, 5]},
 }
 SIDE = 32  # of the images of a model that takes any size
-for_every_host = pytest.mark.parametrize("host", HOSTS)
-for_every_grid = pytest.mark.parametrize("host", [name for name in HOSTS if name not in NO_GRID])
+KIN = {"eva", "mixed rotary", "naflex with qk_norm", "post-norm relpos", "shared beit", "shared relpos"}
+"""Hosts whose code paths others have, too: slow."""
+
+for_every_host = pytest.mark.parametrize("host", kin_slow(HOSTS, KIN))
+for_every_grid = pytest.mark.parametrize("host", kin_slow([name for name in HOSTS if name not in NO_GRID], KIN))
 
 
 def build(host: str, attention="softmax", **arch):
@@ -448,7 +453,7 @@ def test_a_part_of_a_later_timm_is_not_ignored():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("host", ["dinov3", "beit", "parallel scaling"])
+@pytest.mark.parametrize("host", kin_slow(["dinov3", "beit", "parallel scaling"], ["beit", "parallel scaling"]))
 def test_compiles_into_one_graph(host):
     model, x = build(host, "refiner").eval(), images(host)
     torch.compiler.reset()

@@ -85,6 +85,7 @@ def released(request):
         return request.param, timm.create_model(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 def test_size_is_the_released_one(released):
@@ -258,11 +259,11 @@ def test_tokens_and_position_embedding_have_equal_initialisation_and_no_weight_d
     ("name", "options"),
     [
         ("deepvit_small_patch16_224", {"reattention_blocks": 3, "theta_bias": False}),
-        ("refined_vit_small_patch16_224", {"layout": "every", "expansion": 2.0}),
+        pytest.param("refined_vit_small_patch16_224", {"layout": "every", "expansion": 2.0}, marks=pytest.mark.slow),
         ("groupmixformer_tiny_224", {"token_ensemble": False}),
-        ("focal_tiny_patch4_window7_224", {"focal_pool": "mean"}),
-        ("regionvit_tiny_224", {"peg": True}),
-        ("lg_transformer_tiny_224", {"fusion": "concat"}),
+        pytest.param("focal_tiny_patch4_window7_224", {"focal_pool": "mean"}, marks=pytest.mark.slow),
+        pytest.param("regionvit_tiny_224", {"peg": True}, marks=pytest.mark.slow),
+        pytest.param("lg_transformer_tiny_224", {"fusion": "concat"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_sweep_can_name_them_and_set_their_parts(name, options):

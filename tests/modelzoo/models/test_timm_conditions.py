@@ -91,6 +91,30 @@ def test_a_model_built_without_classifier_returns_its_features(own_size, name):
 
 
 @pytest.mark.zoo(*PEERS)
+def test_a_classifier_without_pooling_classifies_every_position_and_keeps_the_mode(own_size, name):
+    """Symptom: a model built with `num_classes=0, global_pool=""` did not take a classifier; a new head was in training
+    mode in a model that was not."""
+    bare, image = own_size(name, num_classes=0, global_pool="")
+    channel = get_channel_dim(bare.output_fmt) if bare.default_cfg["pool_size"] is not None else -1
+    with torch.no_grad():
+        shape = list(bare(image).shape)
+        shape[channel] = 10
+        for reset in ((10,), (10, "")):
+            bare.reset_classifier(*reset)
+            output = bare(image)
+            assert list(output.shape) == shape, reset
+        head, positions = bare.get_classifier(), bare.forward_features(image).movedim(channel, -1)
+        by_hand = positions @ head.weight.T + head.bias
+        torch.testing.assert_close(output.movedim(channel, -1), by_hand, rtol=1e-4, atol=1e-5)
+        assert own_size(name, num_classes=10, global_pool="")[0](image).shape == output.shape
+        bare.reset_classifier(10, "avg")
+        assert bare(image).shape == (1, 10)
+    assert not any(module.training for module in bare.modules())
+    bare.train().reset_classifier(3)
+    assert all(module.training for module in bare.modules())
+
+
+@pytest.mark.zoo(*PEERS)
 def test_configuration_names_the_classifiers_and_the_first_convolutions(own_size, name):
     model, _ = own_size(name)
     cfg, state = model.default_cfg, model.state_dict()

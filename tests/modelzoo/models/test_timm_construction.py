@@ -54,6 +54,22 @@ def test_a_classifier_replaced_later_is_of_the_dtype_of_the_model(small_model, s
         assert model(small_images(name, dtype=torch.float64)).dtype == torch.float64
 
 
+# Blocks of timm's kind alone use no option of the mechanism, so another check has to find the wrong word.
+PLAIN_BLOCKS = {
+    "deepvit_small_patch16_224": [{"reattention_blocks": 0}],
+    "refined_vit_small_patch16_224": [{"layout": "plain"}],
+}
+
+
+@pytest.mark.zoo("swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", slow="none")
+def test_an_unknown_keyword_is_a_type_error_and_the_channels_can_be_asked_for(small_model, name):
+    """Symptom: a zoo model took the wrong word for an option without effect, which timm's callers do not catch."""
+    for given in [{}, *PLAIN_BLOCKS.get(name, [])]:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'embed_dims_'"):
+            small_model(name, **given, embed_dims_=8, device="meta")
+    assert small_model(name, in_chans=2, device="meta").in_chans == 2
+
+
 def test_options_without_a_layer_of_their_own_kind_have_the_dtype_too(small_model):
     """Layers that only options build: learned regions, layer scale, position embeddings, pooling, norms."""
     options = {

@@ -15,6 +15,8 @@ SLOW = pytest.mark.slow
 
 def traced(model, tracer="timm"):
     """Graph of a model: of torch's own tracer, or of the one that timm's feature extractors use."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 9):
+        pytest.skip("torch 2.8 refuses the proxies of a trace in its own functions: scaled_dot_product_attention, cat")
     if tracer == "torch":
         return torch.fx.symbolic_trace(model)
     leaves = {"leaf_modules": get_notrace_modules(), "autowrap_functions": get_notrace_functions()}
@@ -124,14 +126,14 @@ def test_timms_tracer_keeps_the_precision_of_maps_under_autocast(small_model, sm
 
 @pytest.mark.parametrize("name", ["deepvit_16b_patch16_224", "refined_vit_small_patch16_224"])
 def test_a_trace_refuses_a_mask_as_the_model_does(small_model, small_images, name):
-    graph = torch.fx.symbolic_trace(small_model(name).eval())
+    graph = traced(small_model(name).eval(), "torch")
     with pytest.raises(ValueError, match="does not support an attention mask"):
         graph(small_images(name), torch.ones(17, 17))
 
 
 @pytest.mark.parametrize("name", ["focal_tiny_patch4_window7_224", "deepvit_small_patch16_224"])
 def test_a_trace_refuses_images_of_another_size(small_model, small_images, name):
-    graph = torch.fx.symbolic_trace(small_model(name).eval())
+    graph = traced(small_model(name).eval(), "torch")
     side = small_images(name).shape[-1]
     with pytest.raises(ValueError, match=f"built for images of \\({side}, {side}\\), but got \\(16, 16\\)"):
         graph(torch.zeros(1, 3, 16, 16))

@@ -154,10 +154,12 @@ def test_a_single_wrong_key_is_named():
     )
 
 
-def test_unknown_model_is_refused_with_the_nearest_name():
-    message = refusal(convert_checkpoint, weights(), "deepvit_smal_patch16_224")
-    assert message.startswith("unknown model of the zoo 'deepvit_smal_patch16_224'\n")
-    assert "Did you mean 'deepvit_small_patch16_224'?" in message
+@pytest.mark.parametrize("name", ["deepvit_small_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_unknown_model_is_refused_with_the_nearest_name(name):
+    misspelt = name.replace("patch", "pach")
+    message = refusal(convert_checkpoint, weights(), misspelt)
+    assert message.startswith(f"arch.model: unknown model {misspelt!r}\n")
+    assert f"Did you mean {name!r}" in message
 
 
 def test_the_zoo_has_six_families():
@@ -192,6 +194,16 @@ def test_command_writes_weights_that_timm_loads(tmp_path):
     again = command(released, "--model", SMALLEST, "-o", output)
     assert again.returncode == 2
     assert again.stderr == (f"archsweep: 1 problem\n\n{output}: exists already\n  choose another name, or --force\n")
+
+
+def test_command_says_why_it_cannot_write(tmp_path):
+    model = timm.create_model("test_vit", num_classes=3)
+    file, output = saved(tmp_path / "in.pth", model.state_dict()), tmp_path / "nowhere" / "out.safetensors"
+    done = command(file, "--model", "test_vit", "-o", output, "--num-classes", 3)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"archsweep: 1 problem\n\n{output}: cannot write: No such file or directory\n  check the path and the disk\n",
+    )
 
 
 def test_command_requires_a_safetensors_name(tmp_path):

@@ -15,6 +15,8 @@ from modelzoo.self_supervised import build_self_supervised, region_loss, teacher
 from search_space.parsing.errors import SpecError
 from search_space.schema.trial import ArchSpec
 
+from ..conftest import kin_slow
+
 pytestmark = pytest.mark.thorough
 
 CANVAS, LOCAL = 64, 32
@@ -134,7 +136,21 @@ def views(row: Row, num_images: int = 3) -> list[torch.Tensor]:
     return [torch.randn(num_images, 3, side, side, generator=generator) for side in (CANVAS, CANVAS, local)]
 
 
-@pytest.fixture(scope="module", params=sorted(ROWS))
+KIN = {
+    "coat with parallel blocks",
+    "deepvit with convolutional stem",
+    "pvt_v2",
+    "swinv2",
+    "vit that pools by attention",
+    "vit that pools means",
+    "vit with registers",
+    "vit without positions",
+    "vit_tiny",
+}
+"""Rows beside which others have the same code paths: slow."""
+
+
+@pytest.fixture(scope="module", params=kin_slow(sorted(ROWS), KIN))
 def row(request):
     return ROWS[request.param]
 
@@ -174,6 +190,7 @@ def test_feature_is_what_the_classifier_takes(row, network):
         torch.testing.assert_close(network.eval().backbone(images), classifier(images), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_the_classifier(row):
     """Bit-equal at equal seed, in the blocks of a mechanism as well; heads draw from streams of their own."""
     state = build_model(arch_of(row, img_size=CANVAS), img_size=CANVAS, in_chans=3, num_classes=0, seed=1).state_dict()
@@ -217,6 +234,7 @@ def test_gradient_reaches_every_parameter(row):
     assert [name for name, weight in teacher.named_parameters() if weight.grad is not None] == []
 
 
+@pytest.mark.slow
 def test_teacher_is_the_student_without_random_parts(row):
     """In training mode with every rate above 0: no random number is drawn, and the first output is the student's."""
     student, given = network_of(row, **row.rates), views(row)

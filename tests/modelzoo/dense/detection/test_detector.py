@@ -36,7 +36,7 @@ def images(number: int, *size: int) -> list[torch.Tensor]:
     return [torch.randn(3, *(size or (64, 64)), generator=stream) for _ in range(number)]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_the_last_label_is_found_under_its_own_number(detector):
     """Trained on one box of the label K-1, the detector finds it; a shift by one would raise or give another label."""

@@ -46,6 +46,7 @@ def test_parameters_are_the_published_ones(name):
     assert sum(parameter.numel() for parameter in model.parameters()) == PUBLISHED[name][0]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.xdist_group("released sizes")
 @pytest.mark.parametrize("name", sorted(PUBLISHED))

@@ -1,0 +1,1 @@
+"""Stacked attention, one file a family of mechanisms."""
