@@ -1,16 +1,17 @@
 """Dataset interface: sizes and counts before training, batches during it.
 
 A source (one file beside this one, one line in `SOURCES`) provides `describe` (cheap: counts and sizes), `load` (two
-splits) and `open` (the same, undecoded). A split is `Images`, all pixels in one tensor, or a PyTorch dataset of PIL
-images that timm's loader reads, or a `SampleStream`, without random access.
+splits) and `open` (the same, undecoded). A split is `Images`, all pixels in one tensor, or `ImageRows` of them, or a
+PyTorch dataset of PIL images that timm's loader reads, or a `SampleStream`, without random access.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -21,12 +22,15 @@ __all__ = [
     "Data",
     "DataInfo",
     "EvalBatches",
+    "ImageRows",
     "Images",
     "Measured",
+    "SharedImages",
     "Source",
     "SourceInfo",
     "Split",
     "TrainBatches",
+    "as_rows",
 ]
 
 Batch = tuple[Any, Any]
@@ -64,6 +68,8 @@ class DataInfo:
     0 classes; 0 of images."""
     tokens: tuple[str, ...] = ()
     """Vocabulary of a dataset of text in the order of the ids; empty before its texts are cut, and of drawn ones."""
+    fingerprint: str = ""
+    """Of the data, where it was compared with what the driver saw: then trials of a node share what is decoded."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,39 @@ class Images:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> Images:
-        return Images(self.pixels[indices], self.labels[indices])
+        # Row by row, ten times as fast as indexing.
+        return Images(self.pixels.index_select(0, indices), self.labels.index_select(0, indices))
 
 
-Split = Images | Dataset | SampleStream
+@dataclass(frozen=True)
+class ImageRows:
+    """A part of a split in memory, which shares its pixels: they are copied a batch at a time, if at all.
+
+    Attributes:
+        rows: positions in `images`, (N,), int64.
+    """
+
+    images: Images
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,), int64."""
+        return self.images.labels.index_select(0, self.rows)
+
+    def copied(self) -> Images:
+        return self.images.subset(self.rows)
+
+
+def as_rows(images: Images | ImageRows) -> ImageRows:
+    """Images as rows of a split, all of them where they are a whole one."""
+    return images if isinstance(images, ImageRows) else ImageRows(images, torch.arange(len(images)))
+
+
+Split = Images | ImageRows | Dataset | SampleStream
 
 
 @dataclass(frozen=True)
@@ -126,6 +161,15 @@ class TrainBatches(Protocol):
     def __len__(self) -> int: ...
 
     def epoch(self, number: int) -> Iterator[Batch]: ...
+
+
+@runtime_checkable
+class SharedImages(Protocol):
+    """Batches of images in memory, which trials of several seeds can share."""
+
+    def of_seed(self, seed: int) -> TrainBatches | None:
+        """Batches of the same images for a trial of another seed; None where they cannot be shared."""
+        ...
 
 
 class EvalBatches(Protocol):
@@ -166,3 +210,9 @@ class Data:
     def measured(self) -> tuple[Measured, ...]:
         """What every trial of the training is measured on, the first one's first."""
         return (Measured(self.val, self.test), *self.further)
+
+    def of_seed(self, seed: int) -> Data | None:
+        """The data of a trial of another seed and else the same, with the images of this one; None where they cannot be
+        shared."""
+        train = self.train.of_seed(seed) if isinstance(self.train, SharedImages) else None
+        return None if train is None else replace(self, train=train)

@@ -112,7 +112,8 @@ def cut_to_size(image: Image.Image, height: int, width: int) -> Image.Image:
     if (image.height, image.width) == (height, width):
         return image
     scale = max(height / image.height, width / image.width)
-    box_height, box_width = height / scale, width / scale
+    # The covered side of the box is the image's, which the division may exceed by its last digit; Pillow refuses that.
+    box_height, box_width = min(height / scale, image.height), min(width / scale, image.width)
     top, left = (image.height - box_height) / 2, (image.width - box_width) / 2
     box = (left, top, left + box_width, top + box_height)
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box)

@@ -5,21 +5,21 @@ none of them depends on how many numbers the initialisation or the dropout of an
 seed get the same images in the same order.
 
 timm's augmentations draw from the global generators of `random`, `numpy` and `torch`; `global_streams` seeds these and
-restores their states afterwards.
+restores their states afterwards, `lent_streams` seeds them many times in between.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["generator", "generator_states", "global_streams", "restore_generators", "stream_seed"]
+__all__ = ["generator", "generator_states", "global_streams", "lent_streams", "restore_generators", "stream_seed"]
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
@@ -36,16 +36,28 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 @contextmanager
 def global_streams(seed: int) -> Iterator[None]:
     """Seed the global CPU generators of `random`, `numpy` and `torch`; restore their states afterwards."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPU generators as well
-    try:
+    with lent_streams() as seed_them:
+        seed_them(seed)
         yield
+
+
+@contextmanager
+def lent_streams() -> Iterator[Callable[[int], None]]:
+    """Function that seeds the global CPU generators of `random`, `numpy` and `torch`, as often as it is called; their
+    states are restored afterwards."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield _seed_generators
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
         torch.set_rng_state(before[2])
+
+
+def _seed_generators(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPU generators as well
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:

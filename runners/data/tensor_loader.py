@@ -1,25 +1,29 @@
 """Batches of a dataset held as one tensor on the device, augmented a batch at a time.
 
-For small images this is two orders of magnitude faster than reading them one by one: a batch is one indexing operation.
+A batch is one indexing operation, so small images need a tenth of the time that reading them one by one takes
+(benchmarks/README.md).
 
-Order of operations: index, scale to 0..1, random crop after padding with black, flips, resize to the model's size,
-normalise, erase. Label maps are cropped and flipped with their images. Random numbers come from a CPU stream per trial
-seed and epoch, so that they are the same on every device and for every architecture.
+Order of operations: index, random crop after padding with black, flips, scale to 0..1, resize to the model's size,
+normalise, erase. Bytes stay bytes until they are scaled. Label maps are cropped and flipped with their images. Random
+numbers come from a CPU stream per trial seed and epoch, so that they are the same on every device and for every
+architecture.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from timm.data.random_erasing import RandomErasing
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from runners.data.augmentation.repeats import epoch_order
-from runners.data.dataset_info import Batch, DataInfo, Images
-from runners.data.decoding import resize
+from runners.data.dataset_info import Batch, DataInfo, ImageRows, Images, as_rows
 from runners.data.evaluation_crop import EvaluationCrop
+from runners.data.model_inputs import ModelInputs
 from runners.data.random_streams import generator, global_streams
 from runners.data.transfer import sent
 
@@ -35,7 +39,7 @@ class TensorBatches:
 
     def __init__(
         self,
-        images: Images,
+        images: Images | ImageRows,
         *,
         info: DataInfo,
         img_size: tuple[int, int],
@@ -44,9 +48,11 @@ class TensorBatches:
         drop_last: bool = False,
         crop: EvaluationCrop | None = None,
     ) -> None:
-        self._pixels = images.pixels.to(device)
+        held = images.images if isinstance(images, ImageRows) else images
+        self._pixels = held.pixels.to(device)
+        self._rows = images.rows.to(device) if isinstance(images, ImageRows) else None
         self._labels = images.labels.to(device)
-        self._prepare = _Prepare(info, img_size, device)
+        self._inputs = ModelInputs(info, img_size, device)
         self._crop = crop
         self._batch_size = batch_size
         self._drop_last = drop_last
@@ -58,9 +64,8 @@ class TensorBatches:
     def __iter__(self) -> Iterator[Batch]:
         for index in range(len(self)):
             part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-            images = _unit(self._pixels[part])
-            images = self._prepare.resized(images) if self._crop is None else self._prepare.cropped(images, self._crop)
-            yield self._prepare.normalised(images), self._labels[part]
+            pixels = self._pixels[part] if self._rows is None else self._pixels.index_select(0, self._rows[part])
+            yield self._inputs.of(pixels, self._crop), self._labels[part]
 
 
 class TensorTrainBatches:
@@ -68,7 +73,7 @@ class TensorTrainBatches:
 
     def __init__(
         self,
-        images: Images,
+        images: Images | ImageRows,
         *,
         info: DataInfo,
         img_size: tuple[int, int],
@@ -86,9 +91,10 @@ class TensorTrainBatches:
     ) -> None:
         assert (images.labels.ndim == 1) == (ignore_label is None), "label maps are padded with the ignored label"
         assert not vflip or ignore_label is None, "label maps are not turned upside down"
-        self._pixels = images.pixels.to(device)
-        self._labels = images.labels.to(device)
-        self._prepare = _Prepare(info, img_size, device)
+        held = as_rows(images)
+        self._pixels, self._labels = held.images.pixels.to(device), held.images.labels.to(device)
+        self._rows = held.rows
+        self._inputs = ModelInputs(info, img_size, device)
         self._batch_size = batch_size
         self._device = device
         self._seed = seed
@@ -103,15 +109,21 @@ class TensorTrainBatches:
         self._erase = RandomErasing(reprob, **erasing) if reprob > 0 else None
 
     def __len__(self) -> int:
-        return len(self._labels) // self._batch_size
+        return len(self._rows) // self._batch_size
+
+    def of_seed(self, seed: int) -> TensorTrainBatches:
+        """Batches of the same images for a trial of another seed (`SharedImages`)."""
+        other = copy.copy(self)
+        other._seed = seed
+        return other
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        order = epoch_order(len(self._labels), seed=self._seed, epoch=number, repeats=self._repeats)
-        order = sent(order, self._device)
+        order = epoch_order(len(self._rows), seed=self._seed, epoch=number, repeats=self._repeats)
+        order = sent(self._rows[order], self._device)
         stream = generator(self._seed, "augmentation", number)
         for index in range(len(self)):
             picked = order[index * self._batch_size : (index + 1) * self._batch_size]
-            images, labels = _unit(self._pixels[picked]), self._labels[picked]
+            images, labels = self._pixels.index_select(0, picked), self._labels.index_select(0, picked)
             if self._crop_padding:
                 offsets = crop_offsets(len(images), self._crop_padding, stream)
                 images = shifted(images, offsets, self._crop_padding)
@@ -125,7 +137,7 @@ class TensorTrainBatches:
             if self._vflip:
                 upside_down = flips(len(images), self._vflip, stream)
                 images = flipped(images.transpose(-1, -2), upside_down).transpose(-1, -2).contiguous()
-            images = self._prepare.normalised(self._prepare.resized(images))
+            images = self._inputs.of(images)
             if self._erase is not None:
                 with global_streams(int(torch.randint(2**62, (), generator=stream))):
                     images = self._erase(images)
@@ -140,13 +152,13 @@ def crop_offsets(num: int, padding: int, stream: Generator) -> Tensor:
 def shifted(images: Tensor, offsets: Tensor, padding: int, *, fill: float = 0) -> Tensor:
     """Crop of each image (N, C, H, W) at its own offset after padding each side by `padding` pixels of `fill`."""
     num, _, height, width = images.shape
-    offset = sent(offsets, images.device)
-    rows = offset[0][:, None] + torch.arange(height, device=images.device)
-    columns = offset[1][:, None] + torch.arange(width, device=images.device)
     padded = functional.pad(images, (padding, padding, padding, padding), value=fill)
-    each = torch.arange(num, device=images.device)[:, None, None]
-    # Indices on both sides of the channel axis put it last: (B, H, W, C)
-    return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, 2P + 1, 2P + 1, H, W), a view
+    if images.device.type == "cpu":  # PyTorch copies pixel by pixel here, NumPy row by row
+        rows, columns = offsets.numpy()
+        return torch.from_numpy(np.ascontiguousarray(windows.numpy()[np.arange(num), :, rows, columns]))
+    rows, columns = sent(offsets, images.device)
+    return windows[torch.arange(num, device=images.device), :, rows, columns].contiguous()
 
 
 def flips(num: int, probability: float, stream: Generator) -> Tensor:
@@ -156,27 +168,5 @@ def flips(num: int, probability: float, stream: Generator) -> Tensor:
 
 def flipped(images: Tensor, is_flipped: Tensor) -> Tensor:
     """Images (N, ..., W), the marked ones flipped from left to right."""
-    marked = sent(is_flipped, images.device).reshape(-1, *(1,) * (images.ndim - 1))
-    return torch.where(marked, images.flip(-1), images)
-
-
-class _Prepare:
-    """Final resizing and normalisation, the same for training and evaluation."""
-
-    def __init__(self, info: DataInfo, img_size: tuple[int, int], device: torch.device) -> None:
-        self._img_size = img_size
-        self._mean = torch.tensor(info.mean, device=device).view(1, -1, 1, 1)
-        self._std = torch.tensor(info.std, device=device).view(1, -1, 1, 1)
-
-    def resized(self, images: Tensor) -> Tensor:
-        return resize(images, self._img_size)
-
-    def cropped(self, images: Tensor, crop: EvaluationCrop) -> Tensor:
-        return crop.of(images, self._mean.flatten())
-
-    def normalised(self, images: Tensor) -> Tensor:
-        return (images - self._mean) / self._std
-
-
-def _unit(pixels: Tensor) -> Tensor:
-    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    marked = sent(is_flipped.nonzero().squeeze(1), images.device)
+    return images.index_copy(0, marked, images.index_select(0, marked).flip(-1))

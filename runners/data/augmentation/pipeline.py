@@ -20,11 +20,20 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from runners.data.augmentation.auto_augment import with_black_posterising
+from runners.data.augmentation.erasing import WithErasing
 from runners.data.dataset_info import DataInfo, Images
 from search_space.schema.trial import TrainSpec
 from search_space.settings.augmentation_relations import has_random_crop, jitters
 
-__all__ = ["PilImages", "Splits", "Whole", "augmentation_in_effect", "needs_pillow", "training_transform"]
+__all__ = [
+    "PilImages",
+    "Splits",
+    "Whole",
+    "augmentation_in_effect",
+    "can_be_bytes",
+    "needs_pillow",
+    "training_transform",
+]
 
 
 _OF_TIMM = {
@@ -62,8 +71,18 @@ def augmentation_in_effect(train: TrainSpec, info: DataInfo) -> dict[str, Any]:
     return found
 
 
+def can_be_bytes(train: TrainSpec) -> bool:
+    """Whether an image can be normalised with its whole batch; what is erased afterwards is then drawn before."""
+    return not train.aug_splits
+
+
 def training_transform(
-    train: TrainSpec, info: DataInfo, img_size: tuple[int, int], *, whole: Whole | None = None
+    train: TrainSpec,
+    info: DataInfo,
+    img_size: tuple[int, int],
+    *,
+    whole: Whole | None = None,
+    to_bytes: bool = False,
 ) -> Callable[[Image.Image], Any]:
     """timm's transform of a training image (PIL) to the model's input (C, H, W), normalised.
 
@@ -72,9 +91,11 @@ def training_transform(
     Args:
         img_size: (height, width) of the input.
         whole: None: a random part of the image is cropped out, unless `no_aug` says otherwise.
+        to_bytes: whether pixels stay bytes, for `ModelInputs`; where `can_be_bytes`.
 
     Returns:
-        With `aug_splits` a transform to a tuple of so many inputs.
+        With `aug_splits` a transform to a tuple of so many inputs; with bytes and `reprob`, to pixels and what is to be
+        erased of them (`WithErasing`).
     """
     scale, ratio = train.scale, train.ratio
     if whole is not None:  # timm's crop of all of an image
@@ -98,6 +119,7 @@ def training_transform(
         interpolation=train.train_interpolation or "bilinear",
         mean=info.mean,
         std=info.std,
+        use_prefetcher=to_bytes,  # timm's prefetcher normalises
     )
     erasing: dict[str, Any] = {"re_prob": train.reprob, "re_mode": train.remode, "re_count": train.recount}
     transform: Any
@@ -105,6 +127,8 @@ def training_transform(
         crop, colours, final = create(separate=True, **erasing)
         clean = create(separate=True)[2] if train.resplit else final
         transform = Splits(crop, with_black_posterising(colours), clean, final, number=train.aug_splits)
+    elif to_bytes and train.reprob:
+        transform = WithErasing(with_black_posterising(create()), train)
     else:
         transform = with_black_posterising(create(**erasing))
     if whole is None or not train.crop_padding:

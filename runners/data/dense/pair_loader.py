@@ -1,7 +1,6 @@
 """Batches of images and label maps, or images and objects, that are read one by one.
 
-Each pair has its own random stream, named by the trial's seed, the epoch and the pair, so that the augmentation depends
-neither on the number of loader workers nor on the dropout of the architecture.
+Each pair is augmented with its own random stream (`augmentation/seeded_items.py`).
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 
+from runners.data.augmentation.seeded_items import SeededItems
 from runners.data.dataset_info import Batch
-from runners.data.random_streams import generator, global_streams, stream_seed
+from runners.data.random_streams import generator
 from runners.data.sharding import Share, reading
 from runners.data.shuffled_loader import ShuffledLoader
 from runners.data.transfer import on_device
@@ -33,22 +33,22 @@ class PairSource(Protocol):
     def pair(self, index: int) -> tuple[Any, Any]: ...
 
 
-class SeededPairs(Dataset):
-    """Dataset whose pair i is transformed with the stream of (seed, epoch, i)."""
+class SeededPairs(SeededItems):
+    """Pairs, each transformed with a random stream of its own."""
 
     def __init__(self, source: PairSource, transform: Transform, seed: int) -> None:
+        super().__init__(seed)
         self._source = source
         self._transform = transform
-        self._seed = seed
-        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        image, target = self._source.pair(index)
-        with global_streams(stream_seed(self._seed, "augmentation", self.epoch, index)):
-            return self._transform(image, target)
+    def read(self, index: int) -> tuple[Any, Any]:
+        return self._source.pair(index)
+
+    def augmented(self, item: tuple[Any, Any]) -> tuple[Tensor, Any]:
+        return self._transform(*item)
 
 
 class PairTrainBatches(ShuffledLoader):

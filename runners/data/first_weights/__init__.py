@@ -2,6 +2,7 @@
 
 from runners.data.first_weights.files import (
     WEIGHTS_MARK,
+    are_expected,
     check_weights,
     fetch_weights,
     find_weights,
@@ -12,6 +13,7 @@ from runners.data.first_weights.files import (
 
 __all__ = [
     "WEIGHTS_MARK",
+    "are_expected",
     "check_weights",
     "fetch_weights",
     "find_weights",

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from results.store.ledger import read_summaries
 from results.store.record_summary import latest_by_trial
 from results.store.records import CONTINUED_NOTE
+from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from runners.data.fingerprint import DataChanged
 from runners.data.first_weights.continuation import continued_trial
@@ -24,6 +25,7 @@ from search_space.schema.trial import Setting, TrialSpec
 
 __all__ = [
     "WEIGHTS_MARK",
+    "are_expected",
     "check_weights",
     "fetch_weights",
     "find_weights",
@@ -53,6 +55,11 @@ def find_weights(spec: TrialSpec, resources: Resources) -> Path:
         return _file(Path(resources.data_dir or "") / Path(source.place).expanduser())
     if source.kind == "timm":
         return find_release(release_of(spec.arch.model, source))
+    if source.kind == "run" and (whole := _run_without_variant(source, resources)):
+        summaries, _ = read_summaries(whole.ledger)
+        names = sorted({each.variant for each in summaries if each.status == "completed"})
+        known = f", of which are completed: {', '.join(names)}" if names else ""
+        raise _problem(f"{spec.arch.weights!r} names no variant", f"write {spec.arch.weights}/VARIANT{known}")
     run_dir, seed = _run_of(source, resources), spec.seed if source.seed is None else source.seed
     if source.variant == CONTINUED:
         return _weights_of(run_dir, continued_trial(spec, run_dir, seed).trial_id)
@@ -72,22 +79,46 @@ def fetch_weights(setting: Setting, resources: Resources) -> None:
 
 
 def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
-    """Name and digest of a trial's first weights, or what it continues, a phrase; empty for what a named variant kept.
+    """Name and digest of a trial's first weights, or the trial that kept them or is continued, as a phrase.
 
     Raises:
         SpecError: the weights are not there.
     """
     assert spec.arch.weights is not None
     source = parse_weights(spec.arch.weights)
-    if source.variant == CONTINUED:
+    if source.kind in ("run", "study"):
         with safe_open(find_weights(spec, resources), "pt") as file:
             epoch = (file.metadata() or {}).get("epoch", "some")
-        return [f"{CONTINUED_NOTE}{source.place} after epoch {epoch}, with a new schedule"]
-    if source.kind not in ("file", "timm"):
-        return []
+        if source.variant == CONTINUED:
+            return [f"{CONTINUED_NOTE}{source.place} after epoch {epoch}, with a new schedule"]
+        return [f"first weights: {spec.arch.weights}, after epoch {epoch}"]
     name = release_of(spec.arch.model, source) if source.kind == "timm" else Path(source.place).name
     digest = weights_digest(spec, resources, user_file_digests())
     return [f"first weights: {name} (sha256 {digest[:_SHOWN_DIGITS]})"]
+
+
+def are_expected(spec: TrialSpec, resources: Resources) -> bool:
+    """Whether first weights that are not there may still be kept: by a study of this file, which trains first, or by
+    another run that has not been started or plans their variant.
+    """
+    assert spec.arch.weights is not None
+    source = parse_weights(spec.arch.weights)
+    if source.kind != "run":
+        return source.kind == "study"
+    try:
+        find_weights(spec, resources)
+    except SpecError:
+        pass
+    else:
+        return False
+    if _run_without_variant(source, resources):
+        return False
+    try:
+        planned = read_plan(_run_of(source, resources)).variants
+    except SpecError:
+        return True
+    names = {name for each in planned for name in (each.name, each.variant_id)}
+    return not names or source.variant == CONTINUED or source.variant in names
 
 
 def weights_digest(spec: TrialSpec, resources: Resources, digests: FileDigests) -> str:
@@ -130,6 +161,12 @@ def _file(path: Path) -> Path:
     return path.resolve()
 
 
+def _run_without_variant(source: WeightsSource, resources: Resources) -> RunDir | None:
+    """The run where `run:DIRECTORY` was written, of which the last folder was read as the variant."""
+    whole = RunDir(Path(resources.runs_dir or "") / Path(source.place).expanduser() / source.variant)
+    return whole if whole.ledger.is_file() else None
+
+
 def _run_of(source: WeightsSource, resources: Resources) -> RunDir:
     if source.kind == "run":
         return RunDir.of(Path(resources.runs_dir or "") / Path(source.place).expanduser())
@@ -156,7 +193,8 @@ def kept_weights(source: WeightsSource, run_dir: RunDir, seed: int) -> Path:
     of_seed = [each for each in of_variant if each.seed == seed]
     if not of_seed:
         seeds = ", ".join(str(each.seed) for each in of_variant)
-        hint = f"completed seeds: {seeds}; train that one as well, or write @{of_variant[0].seed} behind the variant"
+        other = f"{source.variant}@{of_variant[0].seed}"
+        hint = f"completed seeds: {seeds}; train that one as well, or take another seed ({other})"
         raise _problem(f"{run_dir.path} has no completed trial of {source.variant!r} with seed {seed}", hint)
     return _weights_of(run_dir, of_seed[0].trial_id)
 

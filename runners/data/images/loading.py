@@ -9,13 +9,24 @@ import numpy as np
 import torch
 
 from runners.data.augmentation.pipeline import PilImages, Whole, needs_pillow
-from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Measured, SourceInfo, Split, TrainBatches
+from runners.data.dataset_info import (
+    Data,
+    DataInfo,
+    EvalBatches,
+    ImageRows,
+    Images,
+    Measured,
+    SourceInfo,
+    Split,
+    TrainBatches,
+)
 from runners.data.epochs import train_batch_size
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout
-from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out
+from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out, on_device
 from runners.data.images.timm_loader import LoaderTrainBatches
 from runners.data.sharding import ShardedTrainBatches, Share
+from runners.data.shared.decoded import shared_splits
 from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorTrainBatches
 from search_space.parsing.errors import Problem, SpecError
@@ -54,11 +65,15 @@ def load_images(
     Args:
         crops: of every trial that is measured by this training, the first one's first; default: one, of whole images.
     """
-    train_split, test_split = source_of(task.dataset).load(task.dataset, resources, info, img_size)
+    train_split, test_split = shared_splits(task, resources, info, img_size)
+    if not needs_pillow(train):
+        train_split = on_device(train_split, device)
     val_split: Split | None = None
     if info.num_val:
         train_split, val_split = hold_out(train_split, task.val_fraction)
     calibration = fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
+    if needs_pillow(train):  # so that these parts do not keep images in memory that training holds in another form
+        calibration, val_split = _alone(calibration), _alone(val_split)
     batch_size = train_batch_size(train, info.num_train)
     shape: dict[str, Any] = {"info": info, "img_size": img_size, "device": device}
     evaluated: dict[str, Any] = {**shape, "num_workers": resources.num_workers}
@@ -72,8 +87,8 @@ def load_images(
         val, test = val_split, test_split
         # Training images never depend on how a model is measured, so others are decoded a second time.
         if is_other and isinstance(test_split, Images) and task.dataset.num_built_in is None:
-            again, test = source_of(task.dataset).load(task.dataset, resources, info, size)
-            val = hold_out(again, task.val_fraction)[1] if info.num_val else None
+            again, test = shared_splits(task, resources, info, size)
+            val = _alone(hold_out(again, task.val_fraction)[1]) if info.num_val else None
         return Measured(
             val=None if val is None else evaluation(val, crop),
             test=evaluation(test, crop),
@@ -102,18 +117,23 @@ def _fewer_pixels(size: tuple[int, int], native: tuple[int, int]) -> tuple[int, 
 def _as_augmented(split: Split, task: TaskSpec, train: TrainSpec, resources: Any) -> Split:
     """The training images as their augmentation takes them: in memory as tensors where that can do all that is asked
     for, else one by one, and as they are stored where a part of them is cropped out."""
-    if not isinstance(split, Images) or not needs_pillow(train):
+    if not isinstance(split, Images | ImageRows) or not needs_pillow(train):
         return split
     if not has_random_crop(train) or task.dataset.num_built_in is not None:
-        return PilImages(split)
+        return PilImages(_alone(split))
     stored = source_of(task.dataset).open(task.dataset, resources)[0]
     return hold_out(stored, task.val_fraction)[0] if task.val_fraction else stored
+
+
+def _alone(split: Any) -> Any:
+    """A split that keeps no other images in memory than its own."""
+    return split.copied() if isinstance(split, ImageRows) else split
 
 
 def _train_batches(
     split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, share: Share | None, **shape: Any
 ) -> TrainBatches:
-    if isinstance(split, Images):
+    if isinstance(split, Images | ImageRows):
         names = ("crop_padding", "hflip", "vflip", "reprob", "remode", "recount", "aug_repeats")
         options: dict[str, Any] = {name: getattr(train, name) for name in names}
         batches = TensorTrainBatches(split, batch_size=batch_size, seed=seed, **options, **shape)

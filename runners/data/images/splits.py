@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from runners.data.dataset_info import DataInfo, EvalBatches, Images, Split
+from runners.data.dataset_info import DataInfo, EvalBatches, ImageRows, Images, Split, as_rows
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.holdout import VAL_SEED, stratified_holdout
 from runners.data.images.timm_loader import LoaderBatches, subset
@@ -18,7 +18,7 @@ from runners.data.streams.order import FirstSamples
 from runners.data.streams.sample_stream import SampleStream
 from runners.data.tensor_loader import TensorBatches
 
-__all__ = ["evaluation_batches", "fixed_sample", "hold_out"]
+__all__ = ["evaluation_batches", "fixed_sample", "hold_out", "on_device"]
 
 
 def hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
@@ -34,6 +34,11 @@ def fixed_sample(split: Split, num_images: int) -> Split:
         return FirstSamples(split, max(num_images, 1))
     order = torch.randperm(len(split), generator=generator(0, "calibration"))  # pyright: ignore[reportArgumentType]
     return _pick(split, order[: max(num_images, 1)])
+
+
+def on_device(split: Split, device: torch.device) -> Split:
+    """Images in memory on the device, so that they are there once and not for each kind of batches."""
+    return Images(split.pixels.to(device), split.labels) if isinstance(split, Images) else split
 
 
 def evaluation_batches(
@@ -60,14 +65,15 @@ def evaluation_batches(
         "batch_size": batch_size,
         "crop": crop,
     }
-    if isinstance(split, Images):
+    if isinstance(split, Images | ImageRows):
         batches = TensorBatches(split, **shape)
         return ShardedEvalBatches(batches, share) if share else batches
     return LoaderBatches(split, num_workers=num_workers, share=share, **shape)
 
 
 def _pick(split: Split, indices: Any) -> Split:
-    if isinstance(split, Images):
-        return split.subset(torch.as_tensor(indices))
+    if isinstance(split, Images | ImageRows):
+        whole = as_rows(split)
+        return ImageRows(whole.images, whole.rows[torch.as_tensor(indices)])
     assert isinstance(split, Dataset)
     return subset(split, indices)

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from runners.data.dataset_info import Data, DataInfo, EvalBatches, Images, Split, TrainBatches
+from runners.data.dataset_info import Data, DataInfo, EvalBatches, ImageRows, Images, Split, TrainBatches
 from runners.data.epochs import train_batch_size
 from runners.data.images.loading import describe_images
-from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out
+from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out, on_device
 from runners.data.readers.sizes import have_one_size
 from runners.data.sharding import Share
+from runners.data.shared.decoded import shared_splits
 from runners.data.sources import source_of
 from runners.data.views.banks import BankedBatches
 from runners.data.views.drawing import MultiCrop
@@ -83,8 +84,7 @@ def load_views(
     assert isinstance(task, SelfSupervisedSpec)
     # At their own size, whatever the model's is.
     train_split, test_split = (
-        _on_device(split, device)
-        for split in source_of(task.dataset).load(task.dataset, resources, info, info.img_size)
+        on_device(split, device) for split in shared_splits(task, resources, info, info.img_size)
     )
     val_split: Split | None = None
     if info.num_val:
@@ -117,11 +117,6 @@ def load_views(
 
 
 def _train_batches(split: Split, crop: MultiCrop, num_workers: int, options: dict[str, Any]) -> TrainBatches:
-    if isinstance(split, Images):
+    if isinstance(split, Images | ImageRows):
         return MemoryViewBatches(split, crop, **options)
     return LoaderViewBatches(split, crop, num_workers=num_workers, **options)
-
-
-def _on_device(split: Split, device: torch.device) -> Split:
-    """Images in memory on the device, so that they are there once and not for each kind of batches."""
-    return Images(split.pixels.to(device), split.labels) if isinstance(split, Images) else split

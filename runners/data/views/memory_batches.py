@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from runners.data.dataset_info import Batch, DataInfo, Images
+from runners.data.dataset_info import Batch, DataInfo, ImageRows, Images, as_rows
 from runners.data.random_streams import generator
 from runners.data.sharding import Share
 from runners.data.transfer import sent
@@ -30,7 +30,7 @@ class MemoryViewBatches:
 
     def __init__(
         self,
-        images: Images,
+        images: Images | ImageRows,
         crop: MultiCrop,
         *,
         info: DataInfo,
@@ -39,9 +39,11 @@ class MemoryViewBatches:
         seed: int,
         share: Share | None = None,
     ) -> None:
-        pixels = images.pixels.to(device)
+        held = as_rows(images)
+        pixels = held.images.pixels.to(device)
         self._pixels = pixels if pixels.dtype == torch.uint8 else pixels.float()
-        self._labels = images.labels.to(device)
+        self._labels = held.images.labels.to(device)
+        self._rows = held.rows
         self._crop = crop
         self._mean, self._std = (torch.tensor(values, device=device) for values in (info.mean, info.std))
         self._batch_size = batch_size
@@ -49,16 +51,17 @@ class MemoryViewBatches:
         self._share = share
 
     def __len__(self) -> int:
-        return len(self._labels) // self._batch_size
+        return len(self._rows) // self._batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        order = torch.randperm(len(self._labels), generator=generator(self._seed, "order", number))
+        order = torch.randperm(len(self._rows), generator=generator(self._seed, "order", number))
         height, width = self._pixels.shape[-2:]
         for batch in range(len(self)):
             picked = order[batch * self._batch_size : (batch + 1) * self._batch_size]
             if self._share is not None:
                 picked = picked[self._share(self._batch_size)]
             draws = [draw_views(self._crop, (height, width), self._seed, number, index) for index in picked.tolist()]
-            images = [self._pixels[index] for index in picked.tolist()]
+            rows = self._rows[picked]
+            images = [self._pixels[row] for row in rows.tolist()]
             crops = make_views(images, draws, self._crop, mean=self._mean, std=self._std)
-            yield crops, self._labels[sent(picked, self._labels.device)]
+            yield crops, self._labels[sent(rows, self._labels.device)]

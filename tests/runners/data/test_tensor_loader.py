@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.data.random_erasing import RandomErasing
 
 from runners.data import DataInfo, Images
-from runners.data.random_streams import generator
+from runners.data.augmentation.repeats import epoch_order
+from runners.data.decoding import resize
+from runners.data.evaluation_crop import EvaluationCrop
+from runners.data.random_streams import generator, global_streams
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches, crop_offsets, flipped, flips, shifted
 
 CPU = torch.device("cpu")
@@ -145,3 +149,68 @@ def test_label_maps_move_and_flip_with_their_images():
     assert torch.allclose(colours[is_outside], torch.zeros(1), atol=1e-3)
     assert 0.1 < is_outside.float().mean() < 0.6
     assert labels.dtype == torch.uint8
+
+
+def test_batches_of_another_seed_are_those_that_a_trial_of_it_reads():
+    images = Images(torch.rand(40, 1, 8, 8), torch.arange(40))
+    options = {"crop_padding": 1, "hflip": 0.5}
+    shared = _train(images, seed=3, **options).of_seed(7)
+    for (found, labels), (expected, theirs) in zip(
+        shared.epoch(2), _train(images, seed=7, **options).epoch(2), strict=True
+    ):
+        assert torch.equal(found, expected)
+        assert torch.equal(labels, theirs)
+
+
+STRONG = {"crop_padding": 3, "hflip": 0.5, "vflip": 0.4, "reprob": 0.6, "remode": "pixel"}
+
+
+def _one_by_one(images: Images, info: DataInfo, img_size: tuple[int, int], batch_size: int) -> torch.Tensor:
+    """Epoch 1 of `STRONG`, every image for itself and scaled to 0..1 before anything else."""
+    order = epoch_order(len(images), seed=0, epoch=1)
+    stream = generator(0, "augmentation", 1)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (info.mean, info.std))
+    found = []
+    for start in range(0, len(order) // batch_size * batch_size, batch_size):
+        (down, right), left_right, up_down = (
+            crop_offsets(batch_size, 3, stream), flips(batch_size, 0.5, stream), flips(batch_size, 0.4, stream)
+        )  # fmt: skip
+        batch = []
+        for place, index in enumerate(order[start : start + batch_size].tolist()):
+            pixels = images.pixels[index]
+            unit = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+            height, width = unit.shape[-2:]
+            padded = torch.nn.functional.pad(unit, (3, 3, 3, 3))
+            image = padded[:, down[place] :, right[place] :][:, :height, :width]
+            image = image.flip(-1) if left_right[place] else image
+            image = image.flip(-2) if up_down[place] else image
+            batch.append((resize(image[None], img_size)[0] - mean) / std)
+        with global_streams(int(torch.randint(2**62, (), generator=stream))):
+            found.append(RandomErasing(0.6, mode="pixel", device="cpu")(torch.stack(batch)))
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "numbers"])
+@pytest.mark.parametrize("img_size", [(96, 80), (48, 64)])
+def test_a_batch_has_the_bits_of_its_images_made_one_by_one(kind, img_size):
+    """Batches that are made in several parts; bytes stay bytes until they are scaled to 0..1."""
+    pixels = torch.randint(0, 256, (45, 3, 96, 80), dtype=torch.uint8, generator=generator(0, "pixels"))
+    images = Images(pixels if kind == "bytes" else pixels.float() / 255, torch.arange(45) % 3)
+    info = DataInfo("toy", (96, 80), 3, 3, 45, 0, 45, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    batches = _train(images, info=info, img_size=img_size, batch_size=20, **STRONG)
+    found = torch.cat([inputs for inputs, _ in batches.epoch(1)])
+    assert torch.equal(found, _one_by_one(images, info, img_size, 20))
+    assert found.is_contiguous()
+
+
+@pytest.mark.parametrize("crop", [None, EvaluationCrop((40, 30), crop_pct=0.8, mode="center")])
+def test_evaluated_images_have_the_bits_of_images_made_one_by_one(crop):
+    pixels = torch.randint(0, 256, (9, 3, 96, 80), dtype=torch.uint8, generator=generator(0, "pixels"))
+    info = DataInfo("toy", (96, 80), 3, 3, 9, 0, 9, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (info.mean, info.std))
+    options = {"info": info, "img_size": crop.img_size if crop else (96, 80), "batch_size": 9, "device": CPU}
+    ((found, _),) = TensorBatches(Images(pixels, torch.zeros(9).long()), crop=crop, **options)
+    for image, ours in zip(pixels, found, strict=True):
+        unit = image[None].float() / 255
+        expected = unit if crop is None else crop.of(unit, mean.flatten())
+        assert torch.equal(ours[None], (expected - mean) / std)

@@ -102,9 +102,15 @@ def test_an_epoch_alone_is_that_epoch_after_others(load):
     assert torch.equal(first, pixels(data.train.epoch(1)))
 
 
-@pytest.mark.thorough
+def every_kind_with_workers() -> list[Any]:
+    """Two workers of one folder, one stream and one pipe; all others are slow."""
+    quick = {("folder/toy", 2), ("hfids/parts", 2), ("wds/toy", 2)}
+    rows = [(kind, num_workers) for kind in KINDS for num_workers in (1, 2, 4)]
+    return [pytest.param(*row, marks=pytest.mark.thorough if row in quick else pytest.mark.slow) for row in rows]
+
+
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on fewer cores than workers
-@pytest.mark.parametrize("num_workers", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 4))])
+@pytest.mark.parametrize(("kind", "num_workers"), every_kind_with_workers(), indirect=["kind"])
 def test_the_number_of_workers_changes_no_bit(load, num_workers):
     alone = load(**NOISE)
     expected = [pixels(batches) for batches in (alone.train.epoch(3), alone.test, alone.calibration)]

@@ -1,0 +1,1 @@
+"""What is found out about a dataset once per run and node, and shared by its trials."""
