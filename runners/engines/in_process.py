@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -22,12 +22,14 @@ import torch
 from results.store.records import Failure
 from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
+from runners.engines.forkserver.trial_target import TRIAL_ENV
 from runners.engines.ray.engine import DriverError
-from runners.engines.ray.fork_target import TRIAL_ENV
 from runners.machine.gpus import num_gpus_here
 from runners.training.device import kind_of_device
 from runners.training.distributed_trial import run_trial_in_processes
+from runners.training.stacked.group import GroupOptions, run_group
 from runners.trials.assignment import Assignment, Place
+from runners.trials.form import group_limit
 from runners.trials.outcome import Outcome, TimeLimit, failure_of, too_slow
 from search_space import Resources
 
@@ -39,11 +41,16 @@ def run_in_process(orchestrator: Orchestrator, *, run_dir: RunDir) -> None:
     os.environ["CUDA_DEVICE_ORDER"] = TRIAL_ENV["CUDA_DEVICE_ORDER"]  # before CUDA starts
     gpu = _Gpu()
     with orchestrator.stop.listening() if orchestrator.stop else nullcontext():
-        while (assignment := orchestrator.ask()) is not None:
+        while group := orchestrator.ask_group():
+            assignment = group[0]
             directory = run_dir.trial(assignment.trial_id).path
             resources = orchestrator.plan.resources_of(assignment.variant)
             torch.set_num_threads(max(1, int(resources.cpus)))
-            orchestrator.placed(assignment.trial_id, Place(socket.gethostname(), _gpus(resources)))
+            for each in group:
+                orchestrator.placed(each.trial_id, Place(socket.gethostname(), _gpus(resources)))
+            if assignment.numerics == "fused":
+                _train_group(orchestrator, group, resources, run_dir)
+                continue
             result, error = _train(orchestrator, assignment, resources, directory, gpu)
             error.raise_caught()
             orchestrator.finish(assignment.trial_id, result)
@@ -84,6 +91,54 @@ def _train(
         return failure, error
     finally:
         gpu.return_memory(resources)
+
+
+def _train_group(
+    orchestrator: Orchestrator, group: Sequence[Assignment], resources: Resources, run_dir: RunDir
+) -> None:
+    """Train the trials of a group on the CPU; each ends with a record of its own."""
+    error = DriverError()
+    running = [each.trial_id for each in group]
+
+    def report(points: dict[str, dict[str, float]]) -> list[str]:
+        stopped = (
+            key
+            for key, point in points.items()
+            if error.guard(lambda key=key, point=point: orchestrator.report(key, point), otherwise=True)
+        )
+        return list(stopped)
+
+    def ended(key: str, result: Outcome | Failure) -> None:
+        running.remove(key)
+        error.guard(lambda: orchestrator.finish(key, result))
+
+    sweep = orchestrator.plan.sweep
+    options = GroupOptions(
+        resources=resources,
+        checkpoints=sweep.checkpoints,
+        metric=sweep.metric,
+        keep_predictions=sweep.keep_predictions,
+        keep_samples=sweep.keep_samples,
+        origin=orchestrator.origin_of(group[0]),
+    )
+    try:
+        with _alarm(group_limit(resources.time_limit, len(group))):
+            run_group(
+                [each.spec for each in group],
+                options=options,
+                report=report,
+                ended=ended,
+                folder_of=lambda key: run_dir.trial(key).path,
+                on_resume=lambda key, curve: error.guard(lambda: orchestrator.resume(key, curve)),
+                is_preempted=lambda: orchestrator.is_stopping or error.caught is not None,
+            )
+    except TimeLimit:
+        for key in list(running):
+            ended(key, too_slow(resources.time_limit))
+    except Exception as err:
+        for key in list(running):
+            ended(key, failure_of(err))
+    error.raise_caught()
 
 
 class _Gpu:

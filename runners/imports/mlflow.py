@@ -6,7 +6,6 @@ The file is read from a copy, because the client would write to it.
 from __future__ import annotations
 
 import datetime
-import os
 import shutil
 import tempfile
 import warnings
@@ -23,12 +22,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from runners.imports.source_run import EPOCH, Points, SourceRun, SourceRuns, value_of_text
 from runners.imports.sources import DATABASES
+from runners.machine.environment import environment_variable
 from search_space.parsing.errors import Problem, SpecError, reason_of
 
 __all__ = ["database_in", "read_mlflow"]
 
 _PAGE, _MOST_EXPERIMENTS = 1000, 50_000  # MLflow refuses more
 _ALLOW = "MLFLOW_ALLOW_FILE_STORE"
+"""Newer versions of MLflow open a folder of files only where it is set: its switch for old runs."""
 _ENDED = {"FAILED": "MLflow says FAILED", "KILLED": "MLflow says KILLED"}
 
 
@@ -71,7 +72,7 @@ def _client(path: Path) -> Iterator[mlflow.MlflowClient]:
     with tempfile.TemporaryDirectory(prefix="archsweep-import-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own use of SQLAlchemy, and its plans for the folder of files
         if database is None:
-            with _allowed_file_store():
+            with environment_variable(_ALLOW, "true"):
                 yield mlflow.MlflowClient(path.resolve().as_uri())
             return
         copy = Path(folder) / "copy.db"
@@ -79,20 +80,6 @@ def _client(path: Path) -> Iterator[mlflow.MlflowClient]:
             if (part := database.with_name(database.name + suffix)).is_file():
                 shutil.copyfile(part, f"{copy}{suffix}")
         yield mlflow.MlflowClient(f"sqlite:///{copy}")
-
-
-@contextmanager
-def _allowed_file_store() -> Iterator[None]:
-    """Newer versions of MLflow open a folder of files only where this variable is set: its switch for old runs."""
-    before = os.environ.get(_ALLOW)
-    os.environ[_ALLOW] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_ALLOW]
-        else:
-            os.environ[_ALLOW] = before
 
 
 def _runs(client: mlflow.MlflowClient) -> Iterator[Any]:

@@ -91,8 +91,12 @@ def _kind_of(path: Path) -> str:
     if RunDir(path).plan.is_file() and RunDir(path).ledger.is_file():
         hint = f"archsweep table {path}, or several run directories in one table"
         raise SpecError(Problem("is a run directory of archsweep, which needs no import", where=str(path), hint=hint))
-    for kind in _signs_in_file(path) if path.is_file() else _signs_in_folder(path):
-        return kind
+    kinds = list(_signs_in_file(path) if path.is_file() else _signs_in_folder(path))
+    if len(kinds) > 1:
+        hint = f"name one of its folders or files, or say which: --from {kinds[0]}"
+        raise SpecError(Problem(f"holds runs of several kinds: {', '.join(kinds)}", where=str(path), hint=hint))
+    if kinds:
+        return kinds[0]
     raise SpecError(Problem("is no source that is recognised", where=str(path), hint=f"a source is {_LEGAL}"))
 
 
@@ -112,10 +116,14 @@ def _signs_in_file(path: Path) -> Iterator[str]:
 
 
 def _signs_in_folder(path: Path) -> Iterator[str]:
-    is_run = path.name.startswith(("offline-run-", "run-"))
-    if is_run or any(path.rglob("run-*.wandb")) or any(each.is_dir() for each in path.rglob("offline-run-*")):
+    of_wandb = {file.parent for file in path.rglob("run-*.wandb")}
+    of_wandb |= {each for each in (path, *path.rglob("offline-run-*")) if each.name.startswith("offline-run-")}
+    if of_wandb:
         yield "wandb"
-    if any((path / name).is_file() for name in DATABASES) or any(path.glob("*/meta.yaml")):
+    is_mlflow = any((path / name).is_file() for name in DATABASES) or any(path.glob("*/meta.yaml"))
+    if is_mlflow:
         yield "mlflow"
-    if any(path.rglob("*tfevents*")):
+    # W&B and MLflow keep copies of event files with their runs.
+    events = [each.parents for each in path.rglob("*tfevents*")]
+    if any(not of_wandb & set(up) and not (is_mlflow and "artifacts" in {each.name for each in up}) for up in events):
         yield "tensorboard"

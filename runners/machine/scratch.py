@@ -24,7 +24,7 @@ __all__ = ["PREFIX", "SHORT_DIRECTORY", "scratch_folder"]
 
 PREFIX = "asw-"
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 5.0, 0.05
-_KINDS = ("processes", "ray", "tune")
+_KINDS = ("forks", "processes", "ray", "tune")
 SHORT_DIRECTORY = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
 """Directory for folders with Unix sockets, whose paths may not exceed 107 characters. Ray's default, too."""
 
@@ -34,7 +34,7 @@ def scratch_folder(kind: str, *, directory: Path | None = None) -> Iterator[Path
     """New scratch folder, removed afterwards; leftovers of dead processes in the same directory are removed first.
 
     Args:
-        kind: one of `processes`, `ray`, `tune`; part of the name.
+        kind: one of `forks`, `processes`, `ray`, `tune`; part of the name.
         directory: parent directory; default: the temporary directory of the system.
     """
     assert kind in _KINDS, kind

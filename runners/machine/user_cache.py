@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["clear", "default_directory", "entries", "file_digests", "image_facts", "size", "vocabularies"]
+__all__ = ["clear", "default_directory", "entries", "file_digests", "image_facts", "size", "step_times", "vocabularies"]
 
 _VARIABLE = "ARCHSWEEP_CACHE"
 _OFF = "off"
@@ -41,6 +41,11 @@ def vocabularies(directory: Path) -> Path:
     return directory / "vocabularies"
 
 
+def step_times(directory: Path) -> Path:
+    """The folder of what training steps took here, by shape."""
+    return directory / "step_times"
+
+
 def size(directory: Path) -> tuple[int, int]:
     """Number of trials, and of bytes in them."""
     sizes = [path.stat().st_size for path in entries(directory).glob("*/*.json")]
@@ -50,6 +55,7 @@ def size(directory: Path) -> tuple[int, int]:
 def clear(directory: Path) -> int:
     """Delete all trials, and the facts about files; returns the number of trials."""
     number, _ = size(directory)
-    for folder in (entries(directory), file_digests(directory), image_facts(directory), vocabularies(directory)):
+    facts = (file_digests, image_facts, step_times, vocabularies)
+    for folder in (entries(directory), *(each(directory) for each in facts)):
         shutil.rmtree(folder, ignore_errors=True)
     return number

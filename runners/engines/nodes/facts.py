@@ -45,6 +45,7 @@ NEEDED = (
     "safetensors",
     "scikit-learn",
     "scipy",
+    "threadpoolctl",
     "torchvision",
 )
 # Network file systems keep listings for seconds: a directory that is there may show a new file late.

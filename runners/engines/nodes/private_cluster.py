@@ -21,6 +21,7 @@ import ray
 
 from archsweep.own_packages import ROOT, ROOT_VARIABLE
 from runners.machine.cgroups import local_limits
+from runners.machine.environment import environment_variable
 from runners.machine.scratch import SHORT_DIRECTORY, scratch_folder
 from search_space.parsing.errors import Problem, SpecError, reason_of
 
@@ -64,8 +65,8 @@ def _start(scratch: Path, options: dict[str, Any]) -> None:
         try:
             with (
                 _nothing_elsewhere(scratch),
-                _environment(ROOT_VARIABLE, ROOT),
-                _environment(_GCS_WAIT, os.environ.get(_GCS_WAIT, _GCS_SECONDS)),
+                environment_variable(ROOT_VARIABLE, ROOT),
+                environment_variable(_GCS_WAIT, os.environ.get(_GCS_WAIT, _GCS_SECONDS)),
             ):
                 ray.init(
                     address="local", num_cpus=_usable_cpus(), include_dashboard=False, _temp_dir=str(session),
@@ -109,22 +110,8 @@ def _nothing_elsewhere(scratch: Path) -> Iterator[None]:
     ):
         os.environ[_TOKEN] = secrets.token_hex(32)  # kept: Ray reads it once per process
     tempfile.gettempdir()  # read once per process, too: ours remains what it was
-    with _environment("TMPDIR", str(scratch)):
+    with environment_variable("TMPDIR", str(scratch)):
         yield
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """A variable for the processes that are started meanwhile."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _usable_cpus() -> int:

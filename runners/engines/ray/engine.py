@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -22,19 +23,20 @@ from archsweep.own_packages import FirstImport
 from results.store.records import Failure
 from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
+from runners.engines.forkserver.start import node_forkserver
 from runners.engines.nodes.autoscaling import await_node, placeholders
 from runners.engines.nodes.capacity import demand_of
 from runners.engines.nodes.checks import JoiningNodes, check_nodes
 from runners.engines.nodes.cluster import cluster
 from runners.engines.ray.gpu_memory import GpuShares, check_shares
+from runners.engines.ray.handed_out import HandedOut, worker_config
 from runners.engines.ray.placement import Placement, living_nodes, request_of
-from runners.engines.ray.worker import TrialWorker
+from runners.engines.ray.worker import REPORTS, TrialWorker
 from runners.machine.scratch import scratch_folder
 from runners.trials.assignment import Assignment, Place
 from runners.trials.out_of_memory import says_out_of_memory
 from runners.trials.outcome import Outcome
 from search_space import Resources
-from search_space.plugins import shipped_plugins
 
 __all__ = ["DriverError", "EndedTrials", "run_on_ray"]
 
@@ -51,7 +53,7 @@ class _OrchestratorSearcher(Searcher):
         self._placement = placement
         self._run_dir = run_dir
         self._error = error
-        self._given: dict[str, Assignment] = {}  # by Tune's trial id
+        self._given: dict[str, HandedOut] = {}  # by Tune's trial id
         self._taken: dict[str, dict[str, float]] = {}  # the CPUs and GPUs of each
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,36 +74,45 @@ class _OrchestratorSearcher(Searcher):
         return self._placement.has_room(self._taken.values())
 
     def _next(self, trial_id: str) -> dict[str, Any] | None:
-        assignment = self._orchestrator.ask()
-        if assignment is None:
+        trials = self._orchestrator.ask_group(self._placement.num_at_once())
+        if not trials:
             self._placement.request_capacity(len(self._given), 0)
             return None
-        self._given[trial_id] = assignment
-        placed = self._placement.config(assignment)
+        placed = self._placement.config(trials[0])
+        group = self._given[trial_id] = HandedOut(trials, self._run_dir.group_answers(trial_id))
         self._taken[trial_id] = placed["demand"]
-        config = _worker_config(assignment, self._orchestrator, self._run_dir, gpus=placed["demand"]["GPU"])
+        config = worker_config(group, self._orchestrator, self._run_dir, gpus=placed["demand"]["GPU"])
         return {**config, **placed}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        assignment = self._given.pop(trial_id)
+        group = self._given.pop(trial_id)
         self._taken.pop(trial_id)
-        self._error.guard(lambda: self._finish(assignment, result, error))
+        self._error.guard(lambda: self._finish_all(group, result, error))
 
-    def _finish(self, assignment: Assignment, result: dict | None, error: bool) -> None:
-        key = assignment.trial_id
-        if not self._orchestrator.is_running(key):
-            return
-        if self._orchestrator.is_pruned(key):
-            self._placement.record_result(self._orchestrator.finish(key, None))
-            return
-        if result:
-            self._placement.record_node(key, result["node"])
-        ended = _trial_result(self._orchestrator, key, result, error)
-        record = self._orchestrator.finish(
-            key, ended, may_retry_exclusively=self._placement.may_run_exclusively(assignment)
-        )
+    def _finish_all(self, group: HandedOut, result: dict | None, error: bool) -> None:
+        """Record the end of every trial that the worker trained and that has not ended before."""
+        for assignment in group.trials:
+            key = assignment.trial_id
+            if not self._orchestrator.is_running(key):
+                continue
+            if self._orchestrator.is_pruned(key):
+                self.finish(assignment, None)
+                continue
+            if result:
+                self._placement.record_node(key, result["node"])
+            self.finish(assignment, _trial_result(self._orchestrator, key, result, error))
+        group.close()
+
+    def finish(self, assignment: Assignment, ended: Outcome | Failure | None) -> None:
+        """Record the end of a trial, and what it says of its node."""
+        may_retry = ended is not None and self._placement.may_run_exclusively(assignment)
+        record = self._orchestrator.finish(assignment.trial_id, ended, may_retry_exclusively=may_retry)
         for failed in self._placement.record_result(record):
             self._orchestrator.run_again(failed.trial_id)
+
+    def group_of(self, trial_id: str) -> HandedOut:
+        """What one worker trains, by Tune's id of the trial that it is to Tune."""
+        return self._given[trial_id]
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
         pass  # the scheduler reports: it is the one that may stop a trial
@@ -118,9 +129,12 @@ class _OrchestratorScheduler(FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, orchestrator: Orchestrator, placement: Placement, error: DriverError) -> None:
+    def __init__(
+        self, orchestrator: Orchestrator, searcher: _OrchestratorSearcher, placement: Placement, error: DriverError
+    ) -> None:
         super().__init__()
         self._orchestrator = orchestrator
+        self._searcher = searcher
         self._placement = placement
         self._error = error
         self._turns: dict[str, int] = {}  # Tune's trial id -> when it came, of those that have not ended
@@ -146,26 +160,47 @@ class _OrchestratorScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         reason = Path(trial.error_file)  # on this machine; `trial.get_error()` looks where Tune would store it
         text = reason.read_text(errors="replace") if reason.is_file() else ""
-        self._orchestrator.record_lost_worker(trial.config["key"], text.rpartition("Failure # ")[2])
+        for each in self._searcher.group_of(trial.trial_id).trials:
+            if self._orchestrator.is_running(each.trial_id):
+                self._orchestrator.record_lost_worker(each.trial_id, text.rpartition("Failure # ")[2])
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
-        if result.get("kind") not in ("placed", "epoch", "other", "resumed"):
+        if result.get("kind") not in ("placed", *REPORTS):
             return TrialScheduler.CONTINUE
         content = json.loads(result["content"])
-        if result["kind"] == "placed":
-            place = Place(content["host"], tuple(content["gpus"]))
-            self._error.guard(lambda: self._orchestrator.placed(trial.config["key"], place))
-            return TrialScheduler.CONTINUE
-        self._placement.record_node(trial.config["key"], result["node"])
-        if result["kind"] == "resumed":
-            self._error.guard(lambda: self._orchestrator.resume(trial.config["key"], content))
-            return TrialScheduler.CONTINUE
-        if result["kind"] == "other":
-            self._error.guard(lambda: self._orchestrator.report_other(content["key"], content["metrics"]))
-            return TrialScheduler.CONTINUE
-        stop = self._error.guard(lambda: self._orchestrator.report(trial.config["key"], content), otherwise=True)
+        group = self._searcher.group_of(trial.trial_id)
+        stop = self._error.guard(lambda: self._heard(group, result["kind"], content, result["node"]), otherwise=True)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def _heard(self, group: HandedOut, kind: str, content: Any, node: str) -> bool:
+        """Pass a report of a worker to the orchestrator; True if the worker is to stop."""
+        running = [each.trial_id for each in group.trials if self._orchestrator.is_running(each.trial_id)]
+        if kind == "placed":
+            for key in running:
+                self._orchestrator.placed(key, Place(content["host"], tuple(content["gpus"])))
+            return False
+        for key in running:
+            self._placement.record_node(key, node)
+        if kind == "epoch":
+            return self._orchestrator.report(group.key, content)
+        if kind == "resumed":
+            self._orchestrator.resume(group.key, content)
+        elif kind == "other":
+            self._orchestrator.report_other(content["key"], content["metrics"])
+        elif kind == "member_resumed":
+            self._orchestrator.resume(content["key"], content["curve"])
+        elif kind == "epochs":
+            assert group.answers is not None, "a trial by itself reports epoch by epoch"
+            points = content["points"].items()
+            group.answers.answer(
+                content["report"], [key for key, point in points if self._orchestrator.report(key, point)]
+            )
+        else:
+            assert group.answers is not None, "a trial by itself ends with its worker's last message"
+            self._searcher.finish(group.trial(content["key"]), _result_of(content["kind"], content["content"]))
+            group.answers.note_end(content["key"])
+        return False
 
 
 def run_on_ray(
@@ -186,7 +221,10 @@ def run_on_ray(
     resources, kinds = orchestrator.plan.sweep.resources, orchestrator.plan.kinds_of_resources
     # Ray takes SIGTERM for itself when it starts: we listen after that.
     is_private = address in (None, "local")
+    starts_cluster = is_private and not ray.is_initialized()
     with (
+        # Before its workers, which find it in their environment; what they train is of one task.
+        node_forkserver(orchestrator.plan.sweep.baseline.task.name) if starts_cluster else nullcontext(),
         cluster(address),
         orchestrator.stop.listening() if orchestrator.stop else nullcontext(),
         nullcontext() if is_private else placeholders() as waiting,
@@ -214,11 +252,12 @@ def run_on_ray(
             resources, kinds, lambda assignment: _resources_of(assignment, orchestrator, shares), waiting, joining
         )
         with scratch_folder("tune") as scratch:
+            searcher = _OrchestratorSearcher(orchestrator, placement, run_dir, error)
             tuner = tune.Tuner(
                 tune.with_resources(_importing_ours_first(worker), request_of),
                 tune_config=tune.TuneConfig(
-                    search_alg=_OrchestratorSearcher(orchestrator, placement, run_dir, error),
-                    scheduler=_OrchestratorScheduler(orchestrator, placement, error),
+                    search_alg=searcher,
+                    scheduler=_OrchestratorScheduler(orchestrator, searcher, placement, error),
                     num_samples=-1,
                     max_concurrent_trials=_MOST_TRIALS_AT_ONCE,
                     reuse_actors=True,
@@ -266,8 +305,11 @@ def _trial_result(orchestrator: Orchestrator, key: str, result: dict | None, err
         message = f"its worker failed {times}: {cause}" if cause else f"its worker was lost {times} ({_GUESS})"
         kind = "OutOfMemory" if says_out_of_memory(cause) else "WorkerDied"
         return Failure(type=kind, message=message, traceback="\n".join(reasons))
-    content = json.loads(result["content"])
-    return Outcome.of(content) if result["kind"] == "outcome" else Failure.model_validate(content)
+    return _result_of(result["kind"], json.loads(result["content"]))
+
+
+def _result_of(kind: str, content: dict[str, Any]) -> Outcome | Failure:
+    return Outcome.of(content) if kind == "outcome" else Failure.model_validate(content)
 
 
 def _error_in(reason: str) -> str:
@@ -275,27 +317,6 @@ def _error_in(reason: str) -> str:
     _, frame, rest = reason.rpartition('\n  File "')
     lines = rest.splitlines()[1:] if frame else []
     return next((line for line in lines if line and not line[0].isspace()), "")
-
-
-def _worker_config(
-    assignment: Assignment, orchestrator: Orchestrator, run_dir: RunDir, *, gpus: float
-) -> dict[str, Any]:
-    sweep = orchestrator.plan.sweep
-    resources = orchestrator.plan.resources_of(assignment.variant).model_copy(update={"gpus": gpus})
-    job = {
-        "trial": assignment.spec.model_dump(mode="json"),
-        "also": [each.spec.model_dump(mode="json") for each in assignment.also],
-        "resources": resources.model_dump(mode="json"),
-        "checkpoints": sweep.checkpoints.model_dump(mode="json"),
-        "metric": sweep.metric,
-        "keep_predictions": sweep.keep_predictions,
-        "keep_samples": sweep.keep_samples,
-        "origin": orchestrator.origin_of(assignment).model_dump(),
-        "plugins": shipped_plugins(),
-        "log": str(run_dir.trial(assignment.trial_id).log),
-    }
-    stop_file = "" if orchestrator.stop is None else str(orchestrator.stop.file)
-    return {"key": assignment.trial_id, "job": json.dumps(job), "stop_file": stop_file}
 
 
 class EndedTrials(tune.Callback):

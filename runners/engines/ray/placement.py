@@ -71,6 +71,16 @@ class Placement:
         usable = [node for node in self._nodes if node.id not in self._avoided()]
         return has_room(self._least(), taken, usable)
 
+    def num_at_once(self) -> int:
+        """Trials that run at a time, as far as the present nodes and the smallest trial tell."""
+        self._poll()
+        least = {name: amount for name, amount in self._least().items() if amount > 0}
+        fits = sum(
+            min((int(node.total.get(name, 0.0) / amount + 1e-9) for name, amount in least.items()), default=1)
+            for node in self._nodes
+        )
+        return max(1, fits if self.resources.max_concurrent is None else min(fits, self.resources.max_concurrent))
+
     def request_capacity(self, num_running: int, num_waiting: int) -> None:
         """Request nodes from an autoscaler: room for as many trials again as are running."""
         if self.waiting is None:

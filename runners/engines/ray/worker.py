@@ -1,51 +1,59 @@
 """The Ray side of a trial: a Tune `Trainable` that stays warm and runs each trial in a forked child.
 
 A fresh actor costs seconds of imports per trial and a shared process leaks state from one trial into the next. Here the
-actor is reused and only starts a forkserver that has torch loaded; each trial is a fork of it. Tune sees one `step` per
-epoch; the last `step` carries the outcome and `done`.
+actor is reused and imports no torch; each trial is forked by a forkserver that has it loaded, the one of this node or
+its own. Tune sees one `step` per epoch; the last `step` carries the outcome and `done`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 import signal
 import socket
-import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
-from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.result import DONE
 
-from archsweep import own_packages
-from runners.engines.ray.fork_target import TRIAL_ENV, preload, run_forked_trial
+from runners.engines.forkserver.client import ForkedProcess
+from runners.engines.forkserver.start import spawned_forkserver
+from runners.engines.forkserver.trial_target import VARIABLE, trial_request
+from runners.engines.ray.group_answers import ended_members, stopped_members
+from runners.machine.node_files import node_files_kept
+from runners.trials.form import group_limit
 from runners.trials.outcome import Outcome, too_slow
 
-__all__ = ["TrialWorker"]
+__all__ = ["REPORTS", "TrialWorker"]
+
+REPORTS = ("epoch", "other", "resumed", "epochs", "member_resumed", "member_ended")
+"""Kinds of a child's messages after which it goes on."""
 
 _GRACE_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 0.2
 
 
 class TrialWorker(tune.Trainable):
-    """config: `job` (JSON text, see `main`), `key` (trial id), `stop_file` (path, see `StopRequest`)."""
+    """config: `job` (JSON text, see `main`), `keys` (trial ids), `stop_file` (path, see `StopRequest`), `answers` (path
+    of a group, see `GroupAnswers`; empty for a trial by itself)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         # setup also runs on actors that never train: the child starts in the first step.
-        self._child: Any = None
-        self._connection: Connection | None = None
-        self._unanswered = False
+        self._child: ForkedProcess | None = None
+        self._forkserver = os.environ.get(VARIABLE, "")
+        self._unanswered = ""  # name of a report that the child waits to be answered
         self._time_limit: float | None = None
         self._deadline: float | None = None
         self._node = ray.get_runtime_context().get_node_id()
         self._is_stopping = False
+        self._shared = ExitStack()
+        self._shared.enter_context(node_files_kept())  # also on nodes without a driver
 
     def step(self) -> dict[str, Any]:
         if self._child is None:
@@ -58,18 +66,20 @@ class TrialWorker(tune.Trainable):
                 "gpus": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
             }
             return {"kind": "placed", "content": json.dumps(place), "node": self._node}
-        assert self._connection is not None
-        assert self._child is not None
+        child = self._child
         try:
-            if self._unanswered:
-                self._connection.send(False)  # Tune called again, so its scheduler said CONTINUE
-                self._unanswered = False
-            kind, content = self._next_message(self._connection)
+            if self._unanswered:  # Tune called again, so its scheduler said CONTINUE
+                answers, report = self.config["answers"], self._unanswered
+                child.connection.send(stopped_members(Path(answers), report) if answers else False)
+                self._unanswered = ""
+            kind, content = self._next_message(child)
         except (EOFError, OSError):
-            kind, content = self._exit_description()
+            kind, content = self._exit_description(child)
         if kind == "epoch":
-            self._unanswered = True
-        if kind in ("epoch", "other", "resumed"):
+            self._unanswered = "epoch"
+        if kind == "epochs":
+            self._unanswered = content["report"]
+        if kind in REPORTS:
             return {"kind": kind, "content": json.dumps(content), "node": self._node}
         self._end_child()
         return {"kind": kind, "content": json.dumps(content), "node": self._node, DONE: True}
@@ -81,57 +91,62 @@ class TrialWorker(tune.Trainable):
 
     def cleanup(self) -> None:
         self._end_child()
+        self._shared.close()
 
-    def _next_message(self, connection: Connection) -> tuple[str, Any]:
+    def _next_message(self, child: ForkedProcess) -> tuple[str, Any]:
         """Next message of the child; checks meanwhile for the time limit and for a stop request."""
         while True:
             if not self._is_stopping and os.path.exists(self.config["stop_file"]):
-                self._child.terminate()
+                child.terminate()
                 self._is_stopping = True
             left = self._seconds_left()
-            if connection.poll(min(_LOOK_EVERY_SECONDS, left)):
-                return connection.recv()
+            if child.connection.poll(min(_LOOK_EVERY_SECONDS, left)):
+                return child.connection.recv()
             if left <= _LOOK_EVERY_SECONDS:
-                self._child.kill()
+                child.kill()
                 return "failure", too_slow(self._time_limit).model_dump()
 
     def _start_child(self) -> None:
-        os.environ.update(TRIAL_ENV)  # before the forkserver starts, which inherits them
-        context = multiprocessing.get_context("forkserver")
         job = json.loads(self.config["job"])
-        context.set_forkserver_preload(preload(job["trial"]["task"]["name"]))
-        ours, theirs = context.Pipe()
+        if self.config["answers"]:
+            job["ended"] = sorted(ended_members(Path(self.config["answers"])))
         self._is_stopping = False
         self._time_limit = job["resources"]["time_limit"]
-        self._deadline = None if self._time_limit is None else time.monotonic() + self._time_limit
-        with _no_main_module():
-            self._child = context.Process(target=own_packages.call, args=(run_forked_trial, theirs, job), daemon=False)
-            self._child.start()
-        theirs.close()
-        self._connection = ours
+        limit = group_limit(self._time_limit, len(self.config["keys"]))
+        self._deadline = None if limit is None else time.monotonic() + limit
+        request = trial_request(job, os.environ)
+        try:
+            self._child = ForkedProcess(self._forkserver, request)
+        except OSError:  # none was named, or it was killed
+            own = spawned_forkserver(job["trial"]["task"]["name"])
+            self._forkserver = self._shared.enter_context(own)
+            self._child = ForkedProcess(self._forkserver, request)
 
     def _seconds_left(self) -> float:
         return math.inf if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _end_child(self) -> None:
-        if self._child is None:
+        child = self._child
+        if child is None:
             return
-        assert self._connection is not None
         try:
             if self._unanswered:
-                self._connection.send(True)
+                child.connection.send(list(self.config["keys"]) if self.config["answers"] else True)
         except OSError:
             pass  # it has ended already
-        self._connection.close()
-        self._child.join(_GRACE_SECONDS)
-        if self._child.is_alive():
-            self._child.kill()
-            self._child.join()
-        self._child, self._connection, self._unanswered = None, None, False
+        child.connection.close()
+        if child.exit_code(_GRACE_SECONDS) is None:
+            child.kill()
+            child.exit_code()
+        child.close()
+        self._child, self._unanswered = None, ""
 
-    def _exit_description(self) -> tuple[str, dict[str, Any]]:
-        self._child.join(_GRACE_SECONDS)
-        code = self._child.exitcode
+    def _exit_description(self, child: ForkedProcess) -> tuple[str, dict[str, Any]]:
+        code = child.exit_code(_GRACE_SECONDS)
+        if child.refusal:
+            return "failure", {"type": "WorkerDied", "message": f"the trial's process could not start: {child.refusal}"}
+        if child.is_lost:
+            return "failure", {"type": "WorkerDied", "message": "the trial's process was lost with its forkserver"}
         if code == -signal.SIGTERM and self._is_stopping:  # before it handled signals: nothing to save yet
             return "outcome", asdict(Outcome("preempted"))
         if code == -signal.SIGKILL:
@@ -143,20 +158,3 @@ class TrialWorker(tune.Trainable):
             "type": "WorkerDied",
             "message": f"the trial's process ended with exit code {code} before its training did",
         }
-
-
-@contextmanager
-def _no_main_module():
-    """Hide `__main__.__file__` while a child starts, which would otherwise re-import Ray's own worker script."""
-    main = sys.modules["__main__"]
-    missing = object()
-    path, spec = getattr(main, "__file__", missing), getattr(main, "__spec__", None)
-    if path is not missing:
-        del main.__file__
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        if path is not missing:
-            main.__file__ = path  # pyright: ignore[reportAttributeAccessIssue]
-        main.__spec__ = spec

@@ -169,6 +169,7 @@ def test_a_trial_on_ray_sees_the_gpus_that_it_has_reserved(ray_cluster, gpus, ex
         "plugins": [],
         "trial": spec.model_dump(mode="json"),
         "also": [],
+        "members": [],
         "resources": Resources(gpus=gpus, data_dir="/nowhere").model_dump(mode="json"),
         "checkpoints": Checkpoints().model_dump(mode="json"),
         "metric": "top1",

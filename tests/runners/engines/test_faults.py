@@ -100,18 +100,11 @@ def is_ours(pid):
 
 
 def trial_processes():
-    """Forked trials of this process: children of a forkserver carry its command line, and so does their parent."""
-
-    def command(pid):
-        with contextlib.suppress(OSError):
-            return b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        return False
-
+    """Forked trials of this process."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and command(entry.name):
-            pid = int(entry.name)
-            if command(parent_of(pid)) and is_ours(pid):
-                yield pid
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "comm").read_text() == "asw-trial\n" and is_ours(int(entry.name)):
+                yield int(entry.name)
 
 
 @pytest.fixture

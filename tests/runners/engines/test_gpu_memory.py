@@ -115,6 +115,6 @@ def test_a_trial_is_held_to_its_share_without_the_context_however_it_was_given()
     by_share, by_memory, whole, too_small = (json.loads(part.splitlines()[1]) for part in done.stdout.split("next")[1:])
     assert by_share == pytest.approx((6 - 0.75) / 24)
     assert by_memory == pytest.approx((6 - 0.75) / 24)
-    assert whole[1]["message"] == "'trial'"  # not held; the first thing that fails is the missing trial
+    assert whole[1]["message"] == "'members'"  # not held; the first thing that fails is that the job has no trials
     assert (too_small[0], too_small[1]["type"]) == ("failure", "SpecError")
     assert "0.05 of a GPU of 8 GiB is 0.4 GiB, and the CUDA context of a trial" in too_small[1]["message"]

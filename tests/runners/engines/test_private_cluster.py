@@ -164,7 +164,7 @@ def test_stopped_by_ctrl_c_twice_it_leaves_nothing_outside(start, home):
     stopped = start()
     wait_for_epochs(home, stopped)
     scratch = [*folders_of(stopped.pid, SHORT_DIRECTORY), *folders_of(stopped.pid, home / "tmp")]
-    assert {folder.name.split("-")[1] for folder in scratch} == {"ray", "tune"}
+    assert {folder.name.split("-")[1] for folder in scratch} == {"forks", "ray", "tune"}
     assert {oct(stat.S_IMODE(folder.stat().st_mode)) for folder in scratch} == {"0o700"}
     (ray,) = [folder for folder in scratch if "-ray-" in folder.name]
     session = (ray / "r/session_latest").resolve()

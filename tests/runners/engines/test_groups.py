@@ -1,0 +1,163 @@
+"""Groups of trials on both engines: the same records, the same decisions, and a run that is killed continues."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from results import Run, read_ledger, write_plan
+from results.store.run_layout import RunDir
+from runners.cache.origin import Origins
+from runners.cache.trial_cache import TrialCache
+from runners.engines.ray.group_answers import GroupAnswers, ended_members, stopped_members
+from runners.planning.plan import make_plan
+from runners.run_sweep import run_sweep
+from runners.training.trial import run_trial
+from runners.trials.form import Form
+from search_space import load_sweep, trial_id
+
+SWEEP = """
+    name: groups
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      task: {name: classification, dataset: {name: builtin/shapes, img_size: 16, num_train: 64, num_test: 32}}
+      train: {epochs: 3, batch_size: 16, lr: 0.003}
+    space: {arch.attention: [softmax, groupmix]}
+    design: one_factor
+    seeds: 3
+    metric: top1
+    keep_predictions: true
+    checkpoints: {min_seconds: 0}
+"""
+TIMES = {"train_seconds", "total_seconds", "finished_at", "session", "resumed_from_epoch", "host"}
+
+
+@pytest.fixture
+def planned(write_sweep, tmp_path):
+    """A plan of which every variant trains fused, because its run was planned so at first; and the run's directory."""
+
+    def planned_(name="run", *overrides, text=SWEEP, numerics="fused"):
+        plan = make_plan(load_sweep(write_sweep(text), overrides=overrides))
+        forms = {each.variant_id: Form(numerics) for each in plan.variants}
+        (tmp_path / name).mkdir(exist_ok=True)
+        write_plan(RunDir(tmp_path / name), replace(plan, forms=forms).as_run_plan())
+        return plan, tmp_path / name
+
+    return planned_
+
+
+def what(run_dir):
+    """Everything about the records that must not depend on where and when they were made."""
+    records = read_ledger(run_dir / "ledger.jsonl").records
+    return {each.trial_id: {**each.model_dump(exclude=TIMES), "numerics": each.numerics} for each in records}
+
+
+@pytest.fixture
+def in_process(planned):
+    def in_process_(name="run", *overrides, **options):
+        plan, run_dir = planned(name, *overrides)
+        return run_sweep(plan, run_dir, engine="in-process", **options), run_dir
+
+    return in_process_
+
+
+def test_records_say_that_trials_trained_fused(in_process):
+    outcome, run_dir = in_process()
+    assert outcome.counts == {"completed": 6}
+    assert {each["numerics"] for each in what(run_dir).values()} == {"fused"}
+    assert {each.numerics for each in Run.open(run_dir).plan.variants} == {"fused"}
+    assert "All trials trained fused" in (run_dir / "table.md").read_text()
+
+
+@pytest.mark.ray
+def test_both_engines_make_the_same_records(in_process, planned, ray_cluster):
+    """Ray has two workers, and so other groups."""
+    _, expected = in_process()
+    plan, run_dir = planned("ray")
+    run_sweep(plan, run_dir, engine="ray")
+    assert what(run_dir) == what(expected)
+    assert list(run_dir.glob(".group-*")) == []
+
+
+@pytest.mark.ray
+def test_both_engines_prune_the_same_members(planned, ray_cluster):
+    """A threshold that the baseline never has to pass; of the other every member stops after its first epoch."""
+    text = SWEEP + "    prune: {pruner: threshold, lower: 99.9, n_warmup_steps: 0}\n"
+    found = []
+    for engine in ("in-process", "ray"):
+        plan, run_dir = planned(engine, text=text)
+        run_sweep(plan, run_dir, engine=engine)
+        found.append(what(run_dir))
+    assert found[0] == found[1]
+    ends = {(each["variant"], each["status"], each["epochs"]) for each in found[0].values()}
+    assert ends == {("baseline", "completed", 3), ("attention=groupmix", "pruned", 1)}
+
+
+def test_numerics_single_gives_what_a_trial_by_itself_gives(planned, tmp_path):
+    plan, run_dir = planned("run", "baseline.train.numerics=single")
+    run_sweep(plan, run_dir, engine="in-process")
+    found = what(run_dir)
+    for variant in plan.variants:
+        spec = variant.setting.with_seed(1)
+        alone = run_trial(spec, report=lambda point: False, resources=plan.sweep.resources)
+        record = found[trial_id(spec)]
+        assert (record["numerics"], record["metrics"], record["curve"]) == ("single", alone.metrics, alone.curve)
+
+
+def test_a_run_of_one_form_takes_no_records_of_the_other_from_the_cache(planned, tmp_path):
+    def run(name, numerics):
+        plan, run_dir = planned(name, numerics=numerics)
+        cache = TrialCache(tmp_path / "cache", "cpu", Origins(plan.sweep.resources))
+        return run_sweep(plan, run_dir, engine="in-process", cache=cache).started, run_dir
+
+    assert run("fused", "fused")[0] == 6
+    started, single = run("single", "single")
+    assert started == 6
+    assert {each["numerics"] for each in what(single).values()} == {"single"}
+    for numerics in ("fused", "single"):
+        started, again = run(f"again-{numerics}", numerics)
+        assert started == 0
+        assert {each["numerics"] for each in what(again).values()} == {numerics}
+
+
+@pytest.mark.slow
+def test_a_killed_group_continues_and_ends_as_if_it_had_not_been(in_process, planned, tmp_path):
+    """The driver is killed when the first member's second checkpoint is there."""
+    _, expected = in_process("whole", "train.epochs=40")
+    _, run_dir = planned("killed", "train.epochs=40")
+    words = ["run", str(tmp_path / "sweep.yaml"), "--set", "train.epochs=40", "--engine", "in-process", "--no-cache"]
+    command = [sys.executable, "-m", "runners.cli", *words, "--out", str(run_dir)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while not list(run_dir.glob("trials/*/checkpoint.pt")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(what(run_dir)) < 6
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    records = [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]
+    assert any(record.get("resumed_from_epoch") for record in records)
+    assert what(run_dir) == what(expected)
+
+
+def test_a_worker_waits_for_the_answer_to_its_own_report(tmp_path):
+    path = tmp_path / ".group-x"
+    path.write_text("left by a driver that was killed")
+    answers = GroupAnswers(path)
+    assert ended_members(path) == set()
+    answers.answer("r-0", ["b"])
+    assert stopped_members(path, "r-0") == ["b"]
+    answers.note_end("b")
+    assert ended_members(path) == {"b"}
+    answers.answer("r-1", [])
+    assert (stopped_members(path, "r-1"), ended_members(path)) == ([], {"b"})
+    answers.close()
+    assert not path.exists()
