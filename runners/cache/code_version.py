@@ -20,6 +20,7 @@ from typing import Any
 import timm
 
 from modelzoo.attention import ATTENTION
+from results.store.records import Numerics
 from runners.data.loading import data_of
 from runners.data.sources import source_of
 from runners.tasks import TASKS
@@ -33,6 +34,7 @@ __all__ = ["code_version", "modules_of", "plugins_of"]
 # What a spec says is in its identity, and how records are stored changes no number: the other rooms do not count.
 _ROOMS = ("modelzoo", "runners")
 _ROOT = "runners.training.trial"
+_FUSED = "runners.training.stacked.group"
 _PLUG_INS = (
     *("modelzoo.attention", "modelzoo.models", "runners.tasks"),
     *("runners.data.images.digits", "runners.data.images.shapes", "runners.data.dense", "runners.data.detection"),
@@ -41,17 +43,24 @@ _PLUG_INS = (
 )
 
 
-def code_version(setting: Setting, *, earlier: Mapping[str, Mapping[str, str]] = MappingProxyType({})) -> str:
+def code_version(
+    setting: Setting,
+    *,
+    numerics: Numerics = "single",
+    earlier: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> str:
     """Version of everything of archsweep that takes part in training a trial, and of the Python that reads it.
 
     Two hashes, `COMMON.WHOLE`: of the modules that every trial uses, and of those of this trial. Trials of different
     plug-ins have different wholes; where their common parts differ, too, they were trained by different code.
 
     Args:
+        numerics: form of the training; what stacks models counts for `fused` only, so that no version is of both forms.
         earlier: plug-in -> sources in place of those that are loaded.
     """
     sources = {plugin.name: earlier.get(plugin.name, plugin.sources) for plugin in plugins_of(setting)}
-    common, whole = _hash_of(_closure((_ROOT,))), _hash_of(_modules_of(setting, sources))
+    form = (_FUSED,) if numerics == "fused" else ()
+    common, whole = _hash_of(_closure((_ROOT,))), _hash_of(_modules_of(setting, sources, form))
     if used := plugins_of(setting):
         # What a plug-in imports from elsewhere is not followed: packages are the user's to pin.
         content = "".join(f"{plugin.name}\n{_plugin_code(sources[plugin.name])}" for plugin in used)
@@ -64,8 +73,10 @@ def modules_of(setting: Setting) -> tuple[str, ...]:
     return _modules_of(setting, {plugin.name: plugin.sources for plugin in plugins_of(setting)})
 
 
-def _modules_of(setting: Setting, sources: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    roots = {name for name in _used_plug_ins(setting) if plugin_of(name) is None}
+def _modules_of(
+    setting: Setting, sources: Mapping[str, Mapping[str, str]], more: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    roots = {*more} | {name for name in _used_plug_ins(setting) if plugin_of(name) is None}
     for modules in sources.values():  # one may be built on a mechanism of ours
         roots |= {name for text in modules.values() for name in _imports_of(text)}
     return _closure(tuple(sorted({_ROOT, *roots})))
@@ -172,7 +183,10 @@ def _without_words(code: str | bytes) -> str:
 @functools.cache
 def _read(code: str | bytes) -> tuple[frozenset[str], str]:
     """Names of ours that the code imports, and its syntax tree without docstrings as text."""
-    tree = ast.parse(code)
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError):  # a file of a plug-in's folder that is no module of it: its text counts
+        return frozenset(), code if isinstance(code, str) else code.decode(errors="replace")
     found: set[str] = set()
     for node in _statements(tree):
         if isinstance(node, ast.Import):

@@ -10,13 +10,14 @@ import functools
 import importlib.metadata
 from collections.abc import Callable
 
-from results.store.records import Origin
+from results.store.records import Numerics, Origin
 from runners.cache.code_version import code_version
 from runners.data.fingerprint import Fingerprint, fingerprint
 from runners.data.first_weights import WEIGHTS_MARK, weights_digest
 from runners.machine.file_digests import FileDigests, user_file_digests
 from runners.training.foreign.files import files_digest, script_digest
 from search_space import Resources
+from search_space.schema.identity import variant_id
 from search_space.schema.task import CommandSpec, ForeignSpec
 from search_space.schema.trial import Setting, TaskSpec, TrialSpec
 
@@ -32,6 +33,9 @@ class Origins:
     Args:
         resources: of the sweep; they say where the data is.
         say: called with a message before much data is read.
+
+    Attributes:
+        numerics_of: form of the training of a variant, by its id; set once the plan has decided.
     """
 
     def __init__(
@@ -44,9 +48,11 @@ class Origins:
         self._resources = resources
         self._digests = user_file_digests() if digests is None else digests
         self._say = say
+        self.numerics_of: Callable[[str], Numerics] = lambda variant: "single"
         self._fingerprints: dict[str, Fingerprint] = {}
         self._weights: dict[str, str] = {}
         self._known: dict[str, Origin] = {}
+        self._files: dict[tuple[str, ...], str] = {}
 
     def of(self, setting: Setting) -> Origin:
         """The origin that a trial of this setting would have now.
@@ -57,24 +63,26 @@ class Origins:
         if isinstance(setting.task, ForeignSpec):
             return self._foreign(setting, setting.task)
         weights = self._weights_of(setting)
-        key = f"{_data_key(setting.task)} {_plug_ins_key(setting)} {weights}"
+        numerics = self.numerics_of(variant_id(setting))
+        key = f"{_data_key(setting.task)} {_plug_ins_key(setting)} {weights} {numerics}"
         if key not in self._known:
             self._known[key] = Origin(
                 data=self.fingerprint_of(setting.task).digest + weights,
-                code=code_version(setting),
+                code=code_version(setting, numerics=numerics),
                 software=software(),
             )
         return self._known[key]
 
     def _foreign(self, setting: Setting, task: ForeignSpec) -> Origin:
         """The origin of a training of the user's own: the files that it names, its script or plug-in."""
-        key = task.model_dump_json(exclude={"config"})
+        key = task.model_dump_json(exclude=None if isinstance(task, CommandSpec) else {"config"})
         if key not in self._known:
             code = code_version(setting)
             if isinstance(task, CommandSpec):
-                code = ".".join(filter(None, (code, script_digest(task, self._resources, self._digests)[:12])))
-            data = files_digest(task, self._resources, self._digests)
-            self._known[key] = Origin(data=data, code=code, software=software())
+                code = ".".join(filter(None, (code, script_digest(setting, self._resources, self._digests)[:12])))
+            if task.files not in self._files:
+                self._files[task.files] = files_digest(task, self._resources, self._digests)
+            self._known[key] = Origin(data=self._files[task.files], code=code, software=software())
         return self._known[key]
 
     def _weights_of(self, setting: Setting) -> str:

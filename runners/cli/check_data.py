@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from runners.cli.arguments import AsJson, Overrides, Profile, Study, SweepArgument
+from runners.cli.resource_options import DataDir, resource_overrides
 from runners.session.sweeps import load_all_checked
 from search_space import Problem, SpecError, SweepFile, variants
 from search_space.parsing.visible import visible, visible_lines
@@ -25,7 +25,7 @@ def check_data(
     profile: Profile = None,
     set_: Overrides = None,
     study: Study = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what the datasets of a sweep hold: classes, counts, sizes, duplicates.
@@ -36,7 +36,7 @@ def check_data(
     from runners.data.survey.report import survey_as_json, survey_lines  # imports torch, as the others here
     from runners.data.survey.survey import look_at_dataset
 
-    overrides = [*(set_ or ()), *([f"resources.data_dir={data_dir.resolve()}"] if data_dir else [])]
+    overrides = [*(set_ or ()), *resource_overrides(data_dir=data_dir)]
     surveys: dict[str, Survey] = {}
     problems = []
     for file in load_all_checked(sweep, profile, overrides, study):

@@ -156,12 +156,15 @@ def launch_file(name: str, sweep: LaunchedSweep, options: dict[str, Any], submit
     launcher = LAUNCHERS[name]
     chosen = launcher.options(**options)
     text = launcher.write(sweep, chosen)
+    if options.get("gpus_per_node") and not sweep.gpus and not sweep.takes_any_gpu:
+        warning = "no trial takes a GPU (resources.gpus is 0), so those of a node would be idle"
+        print(f"archsweep: warning: {warning}; --set resources.gpus=1 gives each trial one", file=sys.stderr)
     if not submit:
         print(text, end="")
         return
     path = Path(f"launch-{sweep.name}-{name}{launcher.suffix}")
     commands = launcher.submit(str(path), sweep, chosen)
-    program = {"job": "ray", "slurm-array": "sbatch"}.get(name, commands[0][0])
+    program = {"job": "ray", "slurm-array": "sbatch"}.get(name, commands[-1][0])
     if shutil.which(program) is None:
         hint = "run this where the cluster's client is installed, or without --submit and carry the file there"
         raise SpecError(Problem(f"there is no `{program}` on the PATH", where="--submit", hint=hint))

@@ -15,6 +15,8 @@ import typer
 from runners.cli.arguments import Overrides, Profile, Study, SweepArgument
 from runners.cli.launch import Cpus, Gpus, NumNodes, Out, Setup, Submit, app, launch_file, load_launched
 from runners.cli.plugin_option import with_commands, with_plugins
+from runners.launch.sbatch import SbatchOptions, output_folders
+from runners.launch.slurm_array import SlurmArrayOptions
 from runners.planning.shard import shard_problems
 from runners.session.sweeps import load_all_checked
 
@@ -86,6 +88,7 @@ def slurm(
     """
     options = _options(dict(locals()))
     launch_file("slurm", load_launched(sweep, profile, set_, study, out), options, submit)
+    _warn_of_folders(SbatchOptions(**options), is_made=submit)
 
 
 @app.command("slurm-array")
@@ -133,6 +136,15 @@ def slurm_array(
     files = load_all_checked(sweep, profile, set_, study)
     options |= {"refused": tuple(problem for file in files for problem in shard_problems(file))}
     launch_file("slurm-array", loaded, options, submit)
+    _warn_of_folders(SlurmArrayOptions(**options), is_made=True)
+
+
+def _warn_of_folders(options: SbatchOptions, *, is_made: bool) -> None:
+    """Name the folders of the job's output that will be missing: Slurm makes none, and such a job fails in silence."""
+    for folder in output_folders(options):
+        if "%" in folder or not (is_made or Path(folder).is_dir()):
+            text = f"Slurm makes no folder for the output, and without it the job fails in silence: {folder}"
+            print(f"archsweep: warning: {text}", file=sys.stderr)
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,9 @@ __all__ = ["commands_are_allowed", "with_commands", "with_plugins"]
 PluginFiles = Annotated[
     list[Path] | None,
     typer.Option(
-        "--plugin", metavar="FILE", help="Execute this plug-in: a Python file, or a folder of them. Repeatable."
+        "--plugin",
+        metavar="FILE",
+        help="Execute this plug-in: a Python file, a folder of them, or the name of an installed one. Repeatable.",
     ),
 ]
 
@@ -74,12 +76,13 @@ def _load(files: list[Path]) -> None:
         return
     # Only now: a verb without a plug-in answers at once. The exporters refuse a plug-in that takes the name of one.
     import results.exporters  # noqa: F401
-    from search_space.plugins import load_plugin
+    from search_space.plugins import installed_names, load_installed, load_plugin
 
+    installed = installed_names()
     problems: list[Problem] = []
     for file in files:
         try:
-            load_plugin(file)
+            load_installed(str(file)) if str(file) in installed and not file.exists() else load_plugin(file)
         except SpecError as err:
             problems += err.problems
     if problems:

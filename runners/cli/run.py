@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO, cast
@@ -13,7 +14,9 @@ import typer
 
 from archsweep.own_packages import shadowed
 from runners.cli.arguments import CacheFolder, Overrides, Profile, Study, SweepArgument, reject_conflicting_flags
+from runners.cli.resource_options import DataDir, DeviceOption, Download, GpusPerTrial, resource_overrides
 from runners.cli.terminal import TolerantStdout, terminal_width
+from runners.engines.forkserver.start import forked_forkserver
 from runners.planning.shard import Shard
 from runners.session.start_run import RunOptions, Started, Voice, prepared, started_runs
 from runners.session.sweeps import load_all_checked
@@ -31,13 +34,6 @@ _SIGNALLED = 128  # the exit code of a process that a signal ended is this and t
 class Engine(StrEnum):
     ray = "ray"
     in_process = "in-process"
-
-
-class Device(StrEnum):
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-    xpu = "xpu"
 
 
 class Retry(StrEnum):
@@ -60,19 +56,10 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster, e.g. auto or HOST:6379. Default: a private one.")
     ] = None,
-    gpus_per_trial: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER|auto",
-            help="GPUs per trial; a fraction shares a GPU; auto: one where there are any. Overrides resources.gpus.",
-        ),
-    ] = None,
-    device: Annotated[
-        Device | None,
-        typer.Option(help="Device of every trial. Overrides resources.device; without both it follows from the GPUs."),
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Dataset directory. Overrides resources.data_dir.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download the dataset if it is missing.")] = False,
+    gpus_per_trial: GpusPerTrial = None,
+    device: DeviceOption = None,
+    data_dir: DataDir = None,
+    download: Download = False,
     limit: Annotated[int | None, typer.Option(min=0, help="Start at most this many trainings; 0: none.")] = None,
     shard: Annotated[
         str | None,
@@ -115,15 +102,7 @@ def run(
     """
     if problems := shadowed():
         raise SpecError([Problem(text) for text in problems])
-    overrides = list(set_ or ())
-    if gpus_per_trial is not None:
-        overrides.append(f"resources.gpus={_checked(gpus_per_trial)}")
-    if device is not None:
-        overrides.append(f"resources.device={device.value}")
-    if data_dir is not None:
-        overrides.append(f"resources.data_dir={data_dir.resolve()}")
-    if download:
-        overrides.append("resources.download=true")
+    resources = resource_overrides(gpus_per_trial=gpus_per_trial, device=device, data_dir=data_dir, download=download)
     reject_conflicting_flags(cache, no_cache)
     if address is not None and engine is Engine.in_process:
         raise typer.BadParameter("the in-process engine uses no cluster", param_hint="--address")
@@ -141,30 +120,25 @@ def run(
         collect=tuple(collect or ()),
         optuna_storage=optuna_storage,
     )
-    sweeps = prepared(load_all_checked(sweep, profile, overrides, study), options, warn=_warn)
-    from runners.machine.gpus import num_gpus_here
-    from runners.planning.auto_gpus import hide_unused_gpus, unused_gpus  # imports torch
+    sweeps = prepared(load_all_checked(sweep, profile, [*(set_ or ()), *resources], study), options, warn=_warn)
+    with ExitStack() as lasting:
+        if engine is Engine.ray and address in (None, "local"):
+            # Before this process imports torch for itself, and does anything with it.
+            tasks = [file.sweep.baseline.task.name for file in sweeps.files]
+            lasting.enter_context(forked_forkserver(*tasks))
+        from runners.machine.gpus import num_gpus_here
+        from runners.planning.auto_gpus import hide_unused_gpus, unused_gpus  # imports torch
 
-    if address is None and not quiet and (unused := unused_gpus(sweeps.files, num_gpus_here)):
-        _warn(unused)
-    if engine is Engine.in_process:
-        hide_unused_gpus(sweeps.files)  # this process trains
-    gc.enable()  # paused for the imports, a fifth of whose time the collector would take
-    console, shown = _consoles()
-    runs = started_runs(sweeps, options, _voice(console, quiet=quiet))
-    if worst := max(_reported(started, console, shown, quiet=quiet) for started in runs):
+        if address is None and not quiet and (unused := unused_gpus(sweeps.files, num_gpus_here)):
+            _warn(unused)
+        if engine is Engine.in_process:
+            hide_unused_gpus(sweeps.files)  # this process trains
+        gc.enable()  # paused for the imports, a fifth of whose time the collector would take
+        console, shown = _consoles()
+        runs = started_runs(sweeps, options, _voice(console, quiet=quiet))
+        worst = max(_reported(started, console, shown, quiet=quiet) for started in runs)
+    if worst:
         raise typer.Exit(worst)
-
-
-def _checked(gpus: str) -> str:
-    """A number of GPUs as it is written in a sweep file."""
-    try:
-        if gpus == "auto" or float(gpus) >= 0:
-            return gpus
-    except ValueError:
-        pass
-    text = f"{gpus!r} is no number of GPUs: write 0, 0.5, 1, 4 or auto"
-    raise typer.BadParameter(text, param_hint="--gpus-per-trial")
 
 
 def _warn(text: str) -> None:

@@ -29,6 +29,7 @@ from runners.data.first_weights import WEIGHTS_MARK
 from runners.planning.plan import Plan
 from runners.planning.trainings import num_trials_here
 from search_space import Problem, SpecError, TrialSpec
+from search_space.schema.task import CommandSpec
 
 __all__ = ["Changed", "ChangedRecords", "find_changed_records", "write_fingerprints"]
 
@@ -76,7 +77,7 @@ class ChangedRecords:
         if not self.counts:
             return ""
         what = "; ".join(self.differences)
-        trials = _trials(self.num_trials)
+        trials, were = _trials(self.num_trials), _were(self.num_trials)
         if changed == "retrain":
             return f"{trials} of other data, code or software will be trained again ({what})"
         if changed == "keep":
@@ -84,7 +85,7 @@ class ChangedRecords:
             again = f"; {_trials(lost)} of other data will be trained again" if lost else ""
             count = _trials(self.num_trials - lost)
             return f"{count} of other code or software count, and the table says so{again} ({what})"
-        return f"{trials} were trained with other data, code or software than is here now ({what}); --changed retrain"
+        return f"{trials} {were} trained with other data, code or software than is here now ({what}); --changed retrain"
 
     def _refusal(self, run_dir: RunDir) -> Problem:
         lines = [*self.differences, "seeds of both do not belong into one mean; choose:"]
@@ -95,7 +96,8 @@ class ChangedRecords:
             )
         lines.append("  --out DIR           start a run of its own")
         return Problem(
-            f"{_trials(self.num_trials)} were trained with other data, code or software than the others would be",
+            f"{_trials(self.num_trials)} {_were(self.num_trials)} trained with other data, code or software "
+            "than the others would be",
             where=str(run_dir),
             hint="\n".join(lines),
         )
@@ -174,9 +176,11 @@ def _present_origin(origins: Origins, record: TrialRecord) -> Origin | None:
 def _differences(
     old: Origin, new: Origin | None, run_dir: RunDir, origins: Origins, record: TrialRecord
 ) -> Iterable[str]:
-    name = record.spec.get("task", {}).get("dataset", {}).get("name", "the dataset")
+    task = record.spec.get("task", {})
+    is_own_training = task.get("name") in ("python", "command")
+    data = "files of the task" if is_own_training else f"data of {task.get('dataset', {}).get('name', 'the dataset')}"
     if new is None:
-        yield f"data of {name}: not here, or its options are no longer known"
+        yield f"{data}: not here, or its options are no longer known"
         return
     if not any(origin_key(old)):
         yield "an archsweep before 0.3 did not record data, code and software"
@@ -193,8 +197,10 @@ def _differences(
         before, after = (read_fingerprint(run_dir, digest) for digest in (old_data, new_data))
         after = after or next((each for each in origins.fingerprints if each.digest == new_data), None)
         what = difference(before, after) if before and after else f"{old_data} -> {new_data}"
-        yield f"data of {name} changed: {what}"
-    if old.code != new.code:
+        yield f"{data} changed: {what}"
+    if record.numerics != (form := origins.numerics_of(record.variant_id)):
+        yield f"form of training (numerics): {record.numerics} -> {form}"
+    elif old.code != new.code:
         yield _code_difference(old.code, new.code, run_dir, record)
     if old.software != new.software:
         before_, after_ = set(old.software.split(", ")), set(new.software.split(", "))
@@ -204,6 +210,8 @@ def _differences(
 def _code_difference(old: str, new: str, run_dir: RunDir, record: TrialRecord) -> str:
     """Which code changed: a plug-in's, where its kept sources give the version of the record, else archsweep's."""
     setting = TrialSpec.model_validate(record.spec)
+    if isinstance(setting.task, CommandSpec) and old.split(".")[:2] == new.split(".")[:2]:
+        return f"the files that argv names changed: {old} -> {new}"
     used = plugins_of(setting)
     for plugin in used:
         for digest, sources in kept_sources(run_dir, plugin.name):
@@ -220,6 +228,10 @@ def _code_difference(old: str, new: str, run_dir: RunDir, record: TrialRecord) -
 
 def _trials(count: int) -> str:
     return "1 trial" if count == 1 else f"{count} trials"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _these(count: int) -> str:

@@ -137,15 +137,33 @@ class Orchestrator:
         assignment = self._ask_new()
         if assignment is None and self._retries:
             assignment = self._retries.popleft()
-        if assignment is None:
-            return None
+        if assignment is not None:
+            self._start(assignment)
+        return assignment
+
+    def ask_group(self, workers: int = 1) -> tuple[Assignment, ...]:
+        """The next trials to train together: one, or up to eight of variants that train fused. Each is a trial of its
+        own, with its own reports and end. Empty where `ask` is None.
+
+        Args:
+            workers: trainings at a time; a group is no larger than that each of them gets one.
+        """
+        first = self.ask()
+        if first is None:
+            return ()
+        beside = [] if first.alone else self._trials.next_beside(first, workers, self._limit)
+        for each in beside:
+            self._start(each)
+            self._limit = None if self._limit is None else self._limit - 1
+        return (first, *beside)
+
+    def _start(self, assignment: Assignment) -> None:
         if self._pruning:
             self._pruning.start(assignment)
         for each in (assignment, *assignment.also):
             self._running[each.trial_id] = RunningTrial(each)
             for observer in self._observers:
                 observer.on_trial_start(each)
-        return assignment
 
     @property
     def is_stopping(self) -> bool:
@@ -168,7 +186,7 @@ class Orchestrator:
         progress = self._running[key]
         known = {point["epoch"] for point in progress.curve}
         progress.curve = [dict(point) for point in curve]
-        progress.resumed_from_epoch = len(curve)
+        progress.resumed_from_epoch = int(curve[-1]["epoch"]) if curve else 0
         for metrics in curve:
             if metrics["epoch"] not in known:
                 for observer in self._observers:

@@ -1,5 +1,7 @@
 """Trials of a fixed design, seed by seed: after the first one the table is complete, if unreplicated.
 
+Trials of variants that train fused and differ in numbers only are handed out together, so their rows are complete
+before those of later variants.
 Trials that differ in evaluation-only options alone are handed out together: the first one trains, the others are
 measured in its training. A driver that is killed between the records of two of them trains once more for those that
 have none, because weights are not kept.
@@ -16,7 +18,8 @@ from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
 from runners.planning.trainings import Training, num_trials_here, trainings_left, trials_of
 from runners.trials.assignment import Assignment
-from search_space import TrialSpec, trial_id
+from runners.trials.form import group_size, stack_of
+from search_space import TrialSpec, Variant, trial_id
 
 __all__ = ["PlannedTrials"]
 
@@ -30,6 +33,7 @@ class PlannedTrials:
         # Variants and seeds only: an assignment takes a kilobyte, and ten thousand may be waiting.
         self._queue = deque(trainings_left(plan, plan.sweep.seeds, lambda key: records.find(key) is None))
         self._given: dict[str, Training] = {}  # by the id of the trial that trains
+        self._stacks: dict[str, str] = {}  # by variant id
 
     @property
     def num_planned(self) -> int:
@@ -45,12 +49,25 @@ class PlannedTrials:
         return len(self._queue)
 
     def next(self) -> Assignment | None:
-        if not self._queue:
-            return None
-        training = self._queue.popleft()
-        assignment = self._assignment(training)
-        self._given[assignment.trial_id] = training
-        return assignment
+        return self._hand_out(self._queue.popleft()) if self._queue else None
+
+    def next_beside(self, assignment: Assignment, workers: int, most: int | None) -> list[Assignment]:
+        """Trials that train together with one that was handed out, if that is fused: further seeds of its variant, and
+        those of variants that can be members of the same stack.
+
+        Args:
+            workers: trainings at a time.
+            most: limit of their number.
+        """
+        if assignment.numerics != "fused":
+            return []
+        stack = self._stack_of(assignment.variant)
+        same = [each for each in self._queue if self._stack_of(each.variants[0]) == stack]
+        number = group_size(len(same) + 1, len(self._queue) + 1, workers) - 1
+        taken = same[: number if most is None else min(number, most)]
+        for training in taken:
+            self._queue.remove(training)
+        return [self._hand_out(training) for training in taken]
 
     def finished(self) -> list[TrialRecord]:
         """The records of the plan's trials that were trained, read from the ledger in the order of the plan.
@@ -76,9 +93,26 @@ class PlannedTrials:
         """Queue a training again that did not fail by its own fault; it is next."""
         self._queue.appendleft(self._given[key])
 
+    def _stack_of(self, variant: Variant) -> str:
+        """Equal for variants whose trials may be members of one stack; empty of one that does not train fused."""
+        key = variant.variant_id
+        if key not in self._stacks:
+            is_fused = self._plan.form_of(key).numerics == "fused"
+            self._stacks[key] = stack_of(variant.setting) if is_fused else ""
+        return self._stacks[key]
+
+    def _hand_out(self, training: Training) -> Assignment:
+        assignment = self._assignment(training)
+        self._given[assignment.trial_id] = training
+        return assignment
+
     def _assignment(self, training: Training) -> Assignment:
         first, *others = (
-            self._records.assignment(variant.setting.with_seed(training.seed), variant) for variant in training.variants
+            replace(
+                self._records.assignment(variant.setting.with_seed(training.seed), variant),
+                numerics=self._plan.form_of(variant.variant_id).numerics,
+            )
+            for variant in training.variants
         )
         return replace(first, also=tuple(replace(each, trained_by=first.trial_id) for each in others))
 

@@ -107,6 +107,10 @@ class SearchTrials:
                 return self._hand_out(opened)
         return next((self._hand_out(each) for each in self._open if each.waiting), None)
 
+    def next_beside(self, assignment: Assignment, workers: int, most: int | None) -> list[Assignment]:
+        """No trials: every one of a search trains by itself."""
+        return []
+
     def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         """Record the final end of a trial; the sampler gets the result once the proposal is decided."""
         opened = next((each for each in self._open if each.proposal is assignment.proposal), None)

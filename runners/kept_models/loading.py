@@ -42,7 +42,7 @@ __all__ = ["LoadedModel", "load_model"]
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model as its trial was evaluated.
+    """A model as its trial was evaluated, but for rounding.
 
     Attributes:
         model: in evaluation mode, on the device that was asked for.
@@ -85,7 +85,10 @@ def load_model(
         raise SpecError(Problem("is no directory of a run: it has no ledger.jsonl", where=str(run_dir.path)))
     if seed is None:
         seed = _first_seed(run_dir, variant)
-    path = kept_weights(WeightsSource("run", str(run_dir.path), variant, seed), run_dir, seed)
+    try:
+        path = kept_weights(WeightsSource("run", str(run_dir.path), variant, seed), run_dir, seed)
+    except SpecError as err:  # the caller has no `arch.weights`
+        raise SpecError(Problem(each.message, hint=each.hint) for each in err.problems) from err
     state, metadata = _read(path)
     spec = _spec_of(path, metadata)
     info = _info_of(path, metadata, spec, data_dir)

@@ -155,12 +155,7 @@ def submit(path: str, sweep: LaunchedSweep, options: KuberayOptions) -> list[lis
 
 def _sources(sweep: LaunchedSweep) -> dict[str, str]:
     """Python files of the plug-ins, by their paths below the folder of the sweep."""
-    found: dict[str, str] = {}
-    for plugin in sweep.plugins:
-        for module, text in plugin.sources.items():
-            path = module.replace(".", "/")
-            found[f"{_PLUGINS}/{path}{'/__init__' if module in plugin.packages else ''}.py"] = text
-    return found
+    return {f"{_PLUGINS}/{path}": text for plugin in sweep.plugins for path, text in plugin.files.items()}
 
 
 def _key(path: str) -> str:

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from runners.launch.launched_sweep import LaunchedSweep, Nodes
 from search_space import Problem
@@ -19,7 +20,9 @@ __all__ = [
     "SbatchOptions",
     "container_words",
     "directives",
+    "making_output_folders",
     "option_problems",
+    "output_folders",
     "part_of_a_node",
     "setup_lines",
     "step_words",
@@ -29,6 +32,7 @@ __all__ = [
 _GRACE_SECONDS = 120
 _TIME = re.compile(r"\d+(-\d+(:\d+){0,2})?|\d+(:\d+){1,2}")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:+=@/-]*")
+_GPU_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")  # 'a100,b:2' would be one of the one and two of the other
 _FEATURES = re.compile(r"[A-Za-z0-9_\[(!][A-Za-z0-9_.,:+=@/&|*!()\[\]-]*")
 _PATH = re.compile(r"[^\x00-\x1f\x7f]+")
 _MEMORY = re.compile(r"\d+[KMGT]?", re.IGNORECASE)
@@ -105,10 +109,12 @@ def option_problems(options: SbatchOptions) -> Iterator[Problem]:
     if options.time is not None and not _TIME.fullmatch(options.time):
         text = f"not a time in Slurm's format: {options.time!r}"
         yield Problem(text, where="--time", hint="minutes, H:M:S, D-H, D-H:M or D-H:M:S")
-    for name in ("partition", "account", "qos", "reservation", "gpu_type", "mail_user"):
+    for name in ("partition", "account", "qos", "reservation", "mail_user"):
         value = getattr(options, name)
         if value is not None and not _WORD.fullmatch(value):
             yield _illegal(name, value, "letters, digits and _ . , : + = @ / -")
+    if options.gpu_type is not None and not _GPU_TYPE.fullmatch(options.gpu_type):
+        yield _illegal("gpu_type", options.gpu_type, "one type, such as a100, without its number")
     if options.constraint is not None and not _FEATURES.fullmatch(options.constraint):
         yield _illegal("constraint", options.constraint, "names of features with & | * ! ( ) [ ], e.g. 'a100|h100'")
     for name in ("output", "error", "container_image", "container_mounts"):
@@ -201,6 +207,18 @@ def directives(
     return "\n".join(f"#SBATCH {line}" for line in lines), problems
 
 
+def output_folders(options: SbatchOptions) -> list[str]:
+    """Folders of the job's output other than the one that it is submitted in. Slurm makes none."""
+    files = (PurePosixPath(each) for each in (options.output, options.error) if each is not None)
+    return [folder for folder in dict.fromkeys(str(file.parent) for file in files) if folder != "."]
+
+
+def making_output_folders(options: SbatchOptions) -> list[str]:
+    """The command that makes them, but for those that Slurm names itself (`logs/%j`); empty if there is none."""
+    folders = [folder for folder in output_folders(options) if "%" not in folder]
+    return ["mkdir", "-p", "--", *folders] if folders else []
+
+
 def _quoted(value: str) -> str:
     """One word for sbatch, which reads double quotes and backslashes as a shell does."""
     if _BARE.fullmatch(value):
@@ -224,6 +242,12 @@ def _line_problem(line: str, given: str, own: dict[str, str]) -> Problem | None:
         return Problem(f"sbatch ends a line at '#': {given!r}", where=where, hint="put the value in quotes")
     if any(word.startswith("-") for word in words[1:]):
         return Problem(f"more than one option: {given!r}", where=where, hint="give --sbatch once for each")
+    # A value is behind '=', behind the letter, or the next word; sbatch refuses any further one.
+    has_value = "=" in words[0] if found[1] else len(words[0]) > len("-x")
+    stray = words[1 if has_value else 2 :]
+    if stray:
+        text = f"sbatch splits a line at spaces, and {stray[0]!r} belongs to no option: {given!r}"
+        return Problem(text, where=where, hint="""put the value in quotes, as in --sbatch '--comment="two words"'""")
     name = found[1] or _SHORT.get(found[2], found[2])
     if name in _SCRIPT_ONLY:
         return Problem(f"{given!r} does not belong into a script: {_SCRIPT_ONLY[name]}", where=where)

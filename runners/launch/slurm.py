@@ -18,6 +18,7 @@ from runners.launch.sbatch import (
     SbatchOptions,
     container_words,
     directives,
+    making_output_folders,
     option_problems,
     part_of_a_node,
     setup_lines,
@@ -73,7 +74,8 @@ def write(sweep: LaunchedSweep, options: SlurmOptions) -> str:
 
 
 def submit(path: str, sweep: LaunchedSweep, options: SlurmOptions) -> list[list[str]]:
-    return [["sbatch", path]]
+    making = making_output_folders(options)
+    return [*([making] if making else []), ["sbatch", path]]
 
 
 _HEAD = """\

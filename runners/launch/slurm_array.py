@@ -18,6 +18,7 @@ from runners.launch.sbatch import (
     SbatchOptions,
     container_words,
     directives,
+    making_output_folders,
     option_problems,
     part_of_a_node,
     setup_lines,
@@ -74,6 +75,7 @@ def write(sweep: LaunchedSweep, options: SlurmArrayOptions) -> str:
         about=about,
         directives=lines,
         setup=setup_lines(options),
+        making=f"    {shlex.join(making)} || exit\n" if (making := making_output_folders(options)) else "",
         folder=shlex.quote(str(sweep.folder)),
         run_dir=shlex.quote(str(sweep.run_dir)),
         tasks=tasks,
@@ -102,7 +104,7 @@ max_requeues=20
 num_shards={tasks}  # as many as the array has tasks
 
 if [ "${{1-}}" = submit ]; then
-    array=$(sbatch --parsable "$0") || exit
+{making}    array=$(sbatch --parsable "$0") || exit
     echo "submitted: array ${{array%%;*}}"
     exec sbatch --array=0 --job-name={collector} --dependency="afterany:${{array%%;*}}" "$0" collect
 fi

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runners.machine.gpus import num_gpus_here
+from runners.planning.checks.same_experiment import MODELS_WITH_MAPS
 from runners.planning.gpu_share import foreseen, is_bound
 from runners.planning.history import History, Spread, duration_key
 from runners.planning.plan import Entry, Plan
@@ -41,6 +42,8 @@ class VariantForecast:
         num_left: trials missing in the ledger; `num_provided` of them would be reused, not trained, and `num_measured`
             of the others are measured in the training of another variant, which takes `measuring_seconds` each.
         resources: resources of each trial; `gpus` is an upper bound where the share is not known yet.
+        num_together: trials that train as one stacked model at most, each with `training_mib`.
+        recomputed_mib: what `training_mib` would be with `train.recompute_maps`; None where that is no less.
         notes: what its mechanism takes the place of in its host, a phrase each.
     """
 
@@ -50,6 +53,8 @@ class VariantForecast:
     gmacs: float | None = None
     activation_mib: float | None = None
     training_mib: float | None = None
+    num_together: int = 1
+    recomputed_mib: float | None = None
     seconds: float | None = None
     source: str = ""
     num_left: int = 0
@@ -62,6 +67,11 @@ class VariantForecast:
     @property
     def num_to_train(self) -> int:
         return self.num_left - self.num_provided
+
+    @property
+    def together_mib(self) -> float | None:
+        """Memory of the trials that train together."""
+        return None if self.training_mib is None else self.training_mib * self.num_together
 
     @property
     def seconds_left(self) -> float:
@@ -182,8 +192,14 @@ class Forecast:
 
     @property
     def peak_mib(self) -> float | None:
-        """Memory of the largest trial in MiB."""
-        return max((each.training_mib for each in self.kept if each.training_mib is not None), default=None)
+        """Memory in MiB of the largest trial, or of the largest group that trains together."""
+        return max((each.together_mib for each in self.kept if each.together_mib is not None), default=None)
+
+    @property
+    def recomputed_peak_mib(self) -> float | None:
+        """Memory of the largest trial in MiB if maps were recomputed; None where that is no less."""
+        least = max((each.recomputed_mib or each.together_mib or 0.0 for each in self.kept), default=0.0)
+        return least if self.peak_mib is not None and 0 < least < self.peak_mib else None
 
     @property
     def disk_mib(self) -> float:
@@ -295,6 +311,8 @@ def _variant(
         gmacs=cost.get("gmacs"),
         activation_mib=activation,
         training_mib=probe.peak_mib if probe and probe.peak_mib else memory,
+        num_together=plan.form_of(variant.variant_id).size,
+        recomputed_mib=_recomputed_mib(plan, variant, cost, activation),
         seconds=seconds,
         source=source if seconds is not None else "",
         measuring_seconds=measuring,
@@ -322,6 +340,19 @@ def _activation(plan: Plan, variant: Variant) -> float | None:
         return activation_mib(variant.setting, plan.dataset_of(variant))
     except (SpecError, RuntimeError, NotImplementedError):
         return None  # an operation without a meta kernel in training mode: the rest of the plan is still useful
+
+
+def _recomputed_mib(plan: Plan, variant: Variant, cost: Mapping[str, float], activation: float | None) -> float | None:
+    """Memory of a training that recomputed its maps; None where it does, or is as large without them."""
+    train = variant.setting.train
+    arch = variant.setting.arch
+    has_maps = arch.attention.name in ("reattention", "refiner") or arch.model.startswith(MODELS_WITH_MAPS)
+    if activation is None or not has_maps or train.recompute_maps or train.numerics == "single":
+        return None
+    less = activation_mib(variant.setting, plan.dataset_of(variant), recompute_maps=True)
+    if less >= activation:
+        return None
+    return training_mib(variant.setting, params_m=cost["params_m"], activation=less)
 
 
 def _with_assumed_seconds(variants: list[VariantForecast]) -> list[VariantForecast]:

@@ -30,9 +30,11 @@ from runners.planning.stored_plan import (
 from runners.tasks import TASKS
 from runners.training import training_relations
 from runners.training.device import kind_of_device
+from runners.training.foreign.files import missing_files
 from runners.training.foreign.function import foreign_relations
 from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
 from runners.training.precision import reason_against_precision
+from runners.trials.form import ALONE, Form
 from search_space import (
     Problem,
     Resources,
@@ -68,13 +70,14 @@ class Plan:
     """Variants of a sweep in table order, with cached costs and datasets. Without entries for a search.
 
     `say` is called with a message before much data is read. `shard`: the share of the trials that is trained here; the
-    plan has all of them.
+    plan has all of them. `forms`: of the variants, by their ids, once they are decided (`forms/`).
     """
 
     file: SweepFile
     entries: list[Entry] = field(default_factory=list)
     say: Say = lambda text: None
     shard: Shard | None = None
+    forms: Mapping[str, Form] = field(default_factory=dict)
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
     _datasets: dict[str, DataInfo] = field(default_factory=dict)
     _surveys: dict[str, Survey] = field(default_factory=dict)
@@ -131,7 +134,7 @@ class Plan:
         """
         processes = self.sweep.resources.num_processes if num_processes is None else num_processes
         if isinstance(setting.task, ForeignSpec):
-            return foreign_relations(setting)
+            return [*foreign_relations(setting), *missing_files(setting.task, self.sweep.resources)]
         # The evaluation's sizes depend on the model's input.
         arch = setting.arch.model_dump_json(include={"model", "img_size"})
         key = (arch + setting.task.model_dump_json(), setting.train.model_dump_json(), processes)
@@ -173,6 +176,10 @@ class Plan:
     def resources_of(self, variant: Variant) -> Resources:
         """Resources of each trial of the variant."""
         return resources_for(self.sweep.resources, variant.setting, lambda: self.cost_of(variant))
+
+    def form_of(self, variant_id: str) -> Form:
+        """Form of the trainings of a variant: by themselves, unless something else was decided."""
+        return self.forms.get(variant_id, ALONE)
 
     def num_test_images(self) -> int | None:
         """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
@@ -251,7 +258,9 @@ class Plan:
         planned: list[PlannedVariant] = []
         for entry in self.entries:
             cost = self._costs.get(entry.variant.variant_id, {})
-            planned.append(planned_variant(entry.variant, entry.reasons, num_tried=entry.num_tried, cost=cost))
+            numerics = self.form_of(entry.variant.variant_id).numerics
+            more = {"num_tried": entry.num_tried, "cost": cost, "numerics": numerics}
+            planned.append(planned_variant(entry.variant, entry.reasons, **more))
         epochs, steps = length_of(sweep, self._baselines)
         return RunPlan(
             sweep=sweep.name,

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from modelzoo import attention_batchnorms
-from modelzoo.attention.map_precision import set_map_precision
+from modelzoo.attention.map_kernels.chosen import set_numerics
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.epochs import updates_of
 from runners.data.random_streams import global_streams
@@ -30,8 +30,9 @@ from runners.training.device import device_of_trial
 from runners.training.diagnostics import PROBED_AT_ONCE, probe_model
 from runners.training.evaluation import Evaluation
 from runners.training.gpu.cuda_graph import capture_forward
-from runners.training.gpu.kernels import in_fast_layout
+from runners.training.gpu.layout import in_fast_layout
 from runners.training.gpu.numerics import numerics
+from runners.training.map_numerics import set_map_numerics
 from runners.training.state import TrainingState
 from search_space import Resources, Setting
 from search_space.schema.task import TaskSpec
@@ -63,21 +64,26 @@ class Probe:
     measuring_seconds: float = 0.0
 
 
-def activation_mib(setting: Setting, info: DataInfo) -> float:
+def activation_mib(setting: Setting, info: DataInfo, *, recompute_maps: bool | None = None) -> float:
     """Activation memory of one training step in MiB per image of the batch, in float32.
 
     The difference between batches of three and two images, so that constant parts (weights) cancel out.
+
+    Args:
+        recompute_maps: in place of the setting's `train.recompute_maps`.
     """
     task = setting.task.model_dump_json(exclude=_NOT_OF_THE_NETWORK)
-    return _activation_mib(setting.arch.model_dump_json(), task, info)
+    recompute = setting.train.recompute_maps if recompute_maps is None else recompute_maps
+    return _activation_mib(setting.arch.model_dump_json(), task, info, recompute)
 
 
 @functools.lru_cache(maxsize=4096)
-def _activation_mib(arch_json: str, task_json: str, info: DataInfo) -> float:
+def _activation_mib(arch_json: str, task_json: str, info: DataInfo, recompute_maps: bool) -> float:
     setting = Setting.model_validate_json(f'{{"arch": {arch_json}, "task": {task_json}}}')
     task = TASKS[setting.task.name]
     with torch.device("meta"):
         model = task.build(setting, info).train()
+        set_numerics(model, "recompute" if recompute_maps else "single")
         one, two = (_saved_bytes(lambda n=n: model(*task.example(setting, info, n))) for n in (2, 3))
     return (two - one) / _MIB
 
@@ -129,7 +135,7 @@ def probe_trial(
     train = setting.train
     kind = TASKS[setting.task.name]
     model = in_fast_layout(kind.build(setting, info, seed=_SEED), setting, info, where).to(where)
-    set_map_precision(model, train.map_precision)
+    set_map_numerics(model, train)
     size = kind.input_size(setting, info)
     options = kind.data_options([setting], info)
     data = load_data(setting.task, train, resources, where, img_size=size, seed=_SEED, info=info, **options)

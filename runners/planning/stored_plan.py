@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from results.store.records import BlockedDesign, DataSummary, Measured, PlannedVariant, Retuned
+from results.store.records import BlockedDesign, DataSummary, Measured, Numerics, PlannedVariant, Retuned
 from runners.data import DataInfo
 from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def planned_variant(
-    variant: Variant, reasons: Sequence[str], *, num_tried: int | None, cost: Mapping[str, float]
+    variant: Variant, reasons: Sequence[str], *, num_tried: int | None, cost: Mapping[str, float], numerics: Numerics
 ) -> PlannedVariant:
     """A variant in the form of the stored plan."""
     return PlannedVariant(
@@ -40,6 +40,7 @@ def planned_variant(
         num_tried=num_tried,
         params_m=cost.get("params_m"),
         gmacs=cost.get("gmacs"),
+        numerics=numerics,
         block=variant.block,
         treatment=variant.treatment,
     )

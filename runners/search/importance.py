@@ -27,6 +27,8 @@ from search_space.parsing.errors import reason_of
 
 __all__ = ["MIN_TRIALS", "parameter_importances"]
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # or it reports every study below, amid a report or a page
+
 MIN_TRIALS = 4  # PED-ANOVA compares the best trials with all; with fewer there is nothing to compare
 _SEED = 0
 _ROUNDING = 1e-9  # of a metric: what the order of additions leaves is no effect of a parameter

@@ -22,6 +22,7 @@ from runners.machine.user_cache import default_directory
 from runners.planning.auto_gpus import hide_unused_gpus
 from runners.planning.budget import Budget, fit_budget, parse_budget
 from runners.planning.forecast import Forecast, make_forecast
+from runners.planning.forms.decision import with_forms
 from runners.planning.history import History, duration_key, read_history
 from runners.planning.plan import Plan, make_plan
 from runners.planning.profiling import Probe, probe_trial
@@ -73,8 +74,10 @@ def forecast_of(
     memory = memory.resolve() if memory else None
     provided: dict[str, str] = {}
     is_settled = not file.sweep.retune or made is not whole  # before that the variants are not known
+    made = with_forms(made, RunDir(run_dir))
     if is_settled:
         origins = Origins(made.sweep.resources)
+        origins.numerics_of = lambda variant: made.form_of(variant).numerics
         in_siblings = for_sweep(from_siblings(list(siblings.values()), RunDir(run_dir), origins), made.sweep)
         earlier = frozenset[str]() if made.sweep.keep_samples else frozenset(planned)  # a record holds no samples
         lookups = {STUDIES: lambda spec: trial_id(spec) in earlier or in_siblings(spec)}

@@ -49,7 +49,10 @@ from search_space.schema.task import ClassificationSpec, TaskSpec
 from search_space.schema.trial import Setting, TrainSpec
 from search_space.settings.broken_relation import BrokenRelation, without_effect
 
-__all__ = ["Classification", "MeasuredClassification"]
+__all__ = ["Classification", "LogitsOf", "MeasuredClassification", "logits_by"]
+
+LogitsOf = Callable[[Iterable[Batch]], Iterable[Batch]]
+"""Logits (B, K) and labels (B,) of every batch of images and labels."""
 
 
 class Classification(ImageNetwork):
@@ -195,21 +198,32 @@ class Classification(ImageNetwork):
             self.evaluated_model.module.load_state_dict(state["average"])  # pyright: ignore
 
     def loss(self, batch: Batch, stream: Generator) -> Tensor:
-        images, labels = batch
-        if self._num_splits > 1:
-            labels = labels.repeat(self._num_splits)
-        if self._mixup is not None:
-            # timm's Mixup draws from numpy's global generator.
-            with global_streams(int(torch.randint(2**62, (), generator=stream))):
-                images, labels = self._mixup(images, labels)
+        images, labels = self.mixed(batch, stream)
         if self._logits_by is not None:
-            return self._task.criterion(self._logits_by(images), labels)
+            return self.loss_of(self._logits_by(images), labels)
         if self._regulariser is None:
             return self._task(images, labels)["loss"]
         with record_maps(self.model, replace_fused=True) as maps:
             loss = self._task(images, labels)["loss"]
         weights = [one.weights for one in maps if one.weights is not None]
         return loss + self._regulariser.weight * cosine_penalty(weights, pairs=self._regulariser.pairs)
+
+    def mixed(self, batch: Batch, stream: Generator) -> Batch:
+        """Images as the model takes them in training, and the targets of its logits: labels (B,), or soft ones (B, K)
+        where images are mixed. Random choices draw from `stream`."""
+        images, labels = batch
+        if self._num_splits > 1:
+            labels = labels.repeat(self._num_splits)
+        if self._mixup is None:
+            return images, labels
+        # timm's Mixup draws from numpy's global generator.
+        with global_streams(int(torch.randint(2**62, (), generator=stream))):
+            return self._mixup(images, labels)
+
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Scalar loss of logits (B, K) of training images and the targets of `mixed`, without the regulariser, which
+        is of the maps."""
+        return self._task.criterion(logits, targets)
 
     def compute_logits_by(self, forward: Callable[[Tensor], Tensor]) -> None:
         """Let the loss take the logits of `model` from another callable that computes them."""
@@ -240,7 +254,7 @@ class Classification(ImageNetwork):
     ) -> list[tuple[Drawable, Drawable]]:
         """`DrawnModel.drawn` of a model in the place of `evaluated_model`."""
         with evaluating(model), autocast:
-            logits = _logits_of(model, flips)(images).float()
+            logits = logits_by(model, flips)(images).float()
         best = _best(logits)
         likely = logits.softmax(dim=-1).gather(1, best[:, None])[:, 0]
         rows = zip(labels.tolist(), best.tolist(), likely.tolist(), strict=True)
@@ -263,17 +277,28 @@ class Classification(ImageNetwork):
             by_class: receives the accuracy of every class.
             flips: measure the mean of the logits of every image and its mirror image.
         """
+        logits_of = logits_by(model, flips)
+        with evaluating(model), autocast:
+            predicted = ((logits_of(images), labels) for images, labels in batches)
+            return self.metrics_of_logits(predicted, correct=correct, by_class=by_class)
+
+    @torch.inference_mode()
+    def metrics_of_logits(
+        self,
+        predicted: Iterable[Batch],
+        *,
+        correct: list[Tensor] | None = None,
+        by_class: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Metrics of logits (B, K) and labels (B,), a pair for each batch."""
         evaluator = self._task.create_evaluator()
         collected = CollectedPredictions(self._num_classes)
-        logits_of = _logits_of(model, flips)
-        with evaluating(model), autocast:
-            for images, labels in batches:
-                logits = logits_of(images)
-                best = _best(logits)
-                evaluator.update(logits, labels)
-                collected.add(logits, best, labels)
-                if correct is not None:
-                    correct.append(best.eq(labels))
+        for logits, labels in predicted:
+            best = _best(logits)
+            evaluator.update(logits, labels)
+            collected.add(logits, best, labels)
+            if correct is not None:
+                correct.append(best.eq(labels))
         found = evaluator.compute(distributed=self._is_shared)
         names = ("top1", "top5", "loss") if self._num_classes > 5 else ("top1", "loss")
         counted = {name: float(found[name]) for name in names}
@@ -297,7 +322,8 @@ class MeasuredClassification:
         assert isinstance(spec, ClassificationSpec)
         self.class_accuracy: dict[str, float] = {}
         self._task = task
-        self._flips = spec.tta == "hflip"
+        self.flips = spec.tta == "hflip"
+        self._logits_of: LogitsOf | None = None
         self._size = None if spec.test_img_size is None else as_pair(spec.test_img_size)
 
     @property
@@ -313,12 +339,18 @@ class MeasuredClassification:
     ) -> dict[str, float]:
         self.class_accuracy = {}
         kept = {"correct": correct, "by_class": self.class_accuracy}
-        return self._task.metrics_of(self.encoder, batches, autocast, flips=self._flips, **kept)
+        if self._logits_of is not None:
+            return self._task.metrics_of_logits(self._logits_of(batches), **kept)
+        return self._task.metrics_of(self.encoder, batches, autocast, flips=self.flips, **kept)
+
+    def take_logits_of(self, source: LogitsOf) -> None:
+        """Let the metrics take the logits, those of mirror images included, from another source than `encoder`."""
+        self._logits_of = source
 
     def drawn(
         self, inputs: Tensor, targets: Tensor, autocast: AbstractContextManager
     ) -> list[tuple[Drawable, Drawable]]:
-        return self._task.drawn_of(self.encoder, inputs, targets, autocast, flips=self._flips)
+        return self._task.drawn_of(self.encoder, inputs, targets, autocast, flips=self.flips)
 
 
 def evaluation_crop_of(setting: Setting, info: DataInfo) -> EvaluationCrop:
@@ -354,8 +386,9 @@ def _best(logits: Tensor) -> Tensor:
     return logits.float().topk(min(5, logits.shape[-1]), dim=-1).indices[:, 0]
 
 
-def _logits_of(model: nn.Module, flips: bool) -> Callable[[Tensor], Tensor]:
-    """The logits (B, K) of images, with `flips` the mean of those of every image and its mirror image."""
+def logits_by(model: Callable[[Tensor], Tensor], flips: bool) -> Callable[[Tensor], Tensor]:
+    """The logits of images as a trial is measured by them: with `flips` the mean of those of every image and its mirror
+    image."""
 
     def mean_of_both(images: Tensor) -> Tensor:
         return (model(images).float() + model(images.flip(-1)).float()) / 2

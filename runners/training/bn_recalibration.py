@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from modelzoo.stacked.maps import StackedBatchNorm2d
+
 __all__ = ["recalibrate"]
 
 
@@ -43,7 +45,7 @@ def recalibrate(
     momenta = [batchnorm.momentum for batchnorm in batchnorms]
     model.eval()
     for batchnorm in batchnorms:
-        assert isinstance(batchnorm, nn.modules.batchnorm._BatchNorm)
+        assert isinstance(batchnorm, nn.modules.batchnorm._BatchNorm | StackedBatchNorm2d)
         batchnorm.reset_running_stats()
         batchnorm.momentum = None  # in PyTorch: cumulative average
         batchnorm.train()

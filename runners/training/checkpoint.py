@@ -8,11 +8,12 @@ trial and was written by the same versions: any other is ignored with a message,
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class TrialCheckpoint:
     Args:
         directory: directory of the trial; without one nothing is saved.
         origin: data, code and software of the trial, as text.
+        spent: seconds that the trial has taken since it was begun here; default: all since now.
         say: prints a message for the user about a file that was ignored or could not be written.
 
     Attributes:
@@ -61,6 +63,7 @@ class TrialCheckpoint:
         origin: str = "",
         processes: ProcessGroup = ALONE,
         clock: Callable[[], float] = time.monotonic,
+        spent: Callable[[], float] | None = None,
         say: Callable[[str], None] = lambda text: print(text, flush=True),
     ) -> None:
         self._spec = spec
@@ -70,7 +73,8 @@ class TrialCheckpoint:
         self._processes = processes
         self._clock = clock
         self._say = say if processes.is_first else lambda text: None
-        self._began = self._saved_at = clock()
+        began = self._saved_at = clock()
+        self._spent = spent or (lambda: clock() - began)
         self.earlier_seconds = 0.0
 
     def resume(self, state: TrainingState) -> bool:
@@ -109,17 +113,21 @@ class TrialCheckpoint:
 
     def save_if_due(self, state: TrainingState) -> None:
         """Save after a finished epoch if one is due by `every_epochs` and `min_seconds`."""
+        if self.is_due(state):
+            self.save(state)
+
+    def is_due(self, state: TrainingState) -> bool:
+        """Whether a checkpoint of this finished epoch is due; a collective, as `save`."""
         every = self._settings.every_epochs
         is_due = every > 0 and state.epoch % every == 0
-        if is_due and self._processes.agree(lambda: self._clock() - self._saved_at >= self._settings.min_seconds):
-            self.save(state)
+        return is_due and self._processes.agree(lambda: self._clock() - self._saved_at >= self._settings.min_seconds)
 
     def save(self, state: TrainingState) -> bool:
         """Write the checkpoint; False, with a message, if that fails: training continues without it.
 
         A collective: all processes of a trial must call it together; rank 0 writes.
         """
-        seconds = self.earlier_seconds + self._clock() - self._began
+        seconds = self.earlier_seconds + self._spent()
         stored = {**self._identity(), "seconds": seconds, "state": state.state_dict()}
         is_written = (
             self._files is not None
@@ -166,7 +174,7 @@ class TrialCheckpoint:
             "format": _FORMAT,
             "trial_id": trial_id(self._spec),
             "spec": canonical_json(self._spec),
-            "versions": _versions(),
+            "versions": dict(_versions()),
             "origin": self._origin,
         }
 
@@ -188,7 +196,8 @@ class TrialCheckpoint:
         return ""
 
 
-def _versions() -> dict[str, str]:
+@functools.cache
+def _versions() -> Mapping[str, str]:
     versions = {}
     for name in ("archsweep", "timm", "torch"):
         try:

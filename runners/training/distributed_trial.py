@@ -74,6 +74,7 @@ def run_trial_in_processes(
         DataChanged: the data here is not that of `origin`.
         TrialFailed: one of the processes failed or died; the failure says which one and why.
     """
+    data = ""
     if origin.data and isinstance(spec.task, ForeignSpec):
         check_files(spec.task, resources, origin.data)
     elif origin.data:
@@ -89,6 +90,7 @@ def run_trial_in_processes(
         "keep_predictions": keep_predictions,
         "keep_samples": keep_samples,
         "origin": " ".join(filter(None, (origin.data, origin.code, origin.software))),
+        "fingerprint": data,
     }
     if isinstance(spec.task, ForeignSpec):  # whatever GPUs there are, it uses them as it likes
         return run_foreign_trial(

@@ -16,10 +16,10 @@ from modelzoo.official.frozen import head_parameters
 from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
 from runners.tasks import Task
 from runners.training.evaluation import Evaluation
-from runners.training.gpu.kernels import create_optimizer, load_optimizer
+from runners.training.optimization.optimizer import create_optimizer, load_optimizer
+from runners.training.optimization.schedule import WeightDecay, make_schedule
 from runners.training.precision import Precision
 from runners.training.process_group import ALONE, ProcessGroup
-from runners.training.schedule import WeightDecay, make_schedule
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["TrainingState"]

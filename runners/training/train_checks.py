@@ -12,14 +12,15 @@ from typing import Any
 
 from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
+from torch.optim import Optimizer
 
 from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batch_size
 from runners.data.augmentation.checks import augmentation_faults
 from runners.data.augmentation.normalisation import normalisation_faults
 from runners.data.epochs import updates_of_an_epoch
 from runners.tasks import TASKS
-from runners.training.gpu.kernels import optimizer_options
-from runners.training.schedule import make_schedule
+from runners.training.optimization.optimizer import optimizer_options
+from runners.training.optimization.schedule import make_schedule
 from search_space import Problem, Setting, SpecError, TaskSpec, TrainSpec, did_you_mean
 from search_space.parsing.errors import reason_of
 from search_space.schema.task import Task
@@ -112,6 +113,9 @@ def _not_shared(train: TrainSpec, num_processes: int) -> Iterator[BrokenRelation
     if train.mixup_mode != "batch":
         message = f"{num_processes} processes mix a part of a batch each, with one proportion for all of it"
         yield BrokenRelation("train.mixup_mode", message, hint, ("train.mixup_mode",))
+    if train.recompute_maps:
+        message = f"{num_processes} processes share the statistics of maps on GPUs, which are not computed again then"
+        yield BrokenRelation("train.recompute_maps", message, hint, ("train.recompute_maps",))
     if train.layer_decay_no_opt_scale is not None:
         message = f"{num_processes} processes wait for the gradients of all weights, also of those that are not trained"
         yield BrokenRelation("train.layer_decay_no_opt_scale", message, hint, ("train.layer_decay_no_opt_scale",))
@@ -146,7 +150,7 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
         "train.opt_kwargs",
     )
     try:
-        create_optimizer_v2(nn.Linear(2, 2), **optimizer_options(train))
+        _optimizer_of_one_layer(train)
     except ImportError as err:
         yield BrokenRelation(path, f"{train.opt!r} needs a package that is missing: {err}", "", (path,))
     # Optimisers raise many types for numbers that they do not accept.
@@ -185,7 +189,7 @@ def _further_arguments(train: TrainSpec, opt_class: Any) -> Iterator[BrokenRelat
 def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
     """The schedule is built once: timm refuses lengths of its own."""
     updates = updates_of_an_epoch(train, info.num_train)
-    optimizer = create_optimizer_v2(nn.Linear(2, 2), **optimizer_options(train))
+    optimizer = _optimizer_of_one_layer(train)
     try:
         make_schedule(optimizer, train, updates_per_epoch=updates)
     except (AssertionError, ArithmeticError, TypeError, ValueError) as err:
@@ -195,6 +199,11 @@ def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
             "train for more epochs, with a smaller batch_size or less warm-up, or choose cosine",
             ("train.sched", "train.epochs", "train.warmup_epochs", "train.batch_size", "task"),
         )
+
+
+def _optimizer_of_one_layer(train: TrainSpec) -> Optimizer:
+    # One layer has no decay from layer to layer, of which timm would warn.
+    return create_optimizer_v2(nn.Linear(2, 2), **optimizer_options(train.model_copy(update={"layer_decay": None})))
 
 
 def _mixing(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from results import Failure, TrialRecord
+from results.store.records import Numerics
 from runners.trials.outcome import Outcome
 from runners.trials.proposal import Proposal
 from search_space import TrialSpec, Variant, variant_id
@@ -39,6 +40,7 @@ class Assignment:
         alone: it ran out of memory beside other trials, so it gets its device to itself.
         also: further trials that are measured in this one's training; they start and end with it.
         trained_by: of such a trial, the id of the one that trains; else empty.
+        numerics: `fused` for a trial that trains with others of its shape as one stacked model.
     """
 
     trial_id: str
@@ -51,6 +53,7 @@ class Assignment:
     alone: bool = False
     also: tuple[Assignment, ...] = ()
     trained_by: str = ""
+    numerics: Numerics = "single"
 
 
 @dataclass(frozen=True)
@@ -144,5 +147,6 @@ def _base_record(assignment: Assignment) -> TrialRecord:
         session=assignment.session,
         role=assignment.role,
         trained_by=assignment.trained_by,
+        numerics=assignment.numerics,
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )

@@ -89,6 +89,33 @@ def test_what_cannot_be_begun_with_is_an_error_of_the_plan(folder):
     assert not (folder / "runs").exists()
 
 
+def test_the_folder_of_the_data_is_said_to_the_plan_as_to_the_run(folder):
+    weights(folder)
+    (folder / "data").mkdir()
+    (folder / "vit.safetensors").rename(folder / "data" / "vit.safetensors")
+    assert "there is no file" in " ".join(str(call("plan", sweep(folder)).exception).split())
+    assert "first weights: vit.safetensors" in call("plan", sweep(folder), "--data-dir", "data").output
+    refused = call("plan", sweep(folder), "--data-dir", "data", "--device", "cuda", "--gpus-per-trial", "0")
+    assert "`device: cuda` needs GPUs" in " ".join(str(refused.exception).split())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("timm:r160_in1k", "timm releases no weights of 'vit', whose sizes are free: name the model that the tag"),
+        ("study:first", "'study:first' names no variant"),
+        (
+            "https://example.org/vit.pth",
+            "weights are read from this machine only, but got 'https://example.org/vit.pth'",
+        ),
+    ],
+)
+def test_what_a_message_quotes_is_not_quoted_again(folder, text, message):
+    found = refusal(sweep(folder, SWEEP.replace("vit.safetensors", f'"{text}"')))
+    assert message in found
+    assert found.count("but got") == message.count("but got")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -181,6 +208,27 @@ def test_finished_trials_are_continued_by_longer_ones_and_the_caption_says_so(fo
     assert "Noted" not in table
     # Nothing is trained again.
     assert "of other data" not in run(sweep(folder, text), "--out", "longer").output
+
+
+def test_weights_of_another_run_are_said_and_may_be_missing_only_where_they_may_still_come(folder):
+    """A run that was not started may be the next to train; a variant that it never had is an error of the plan."""
+    begun = SHORT.replace("patch_size: 4}", 'patch_size: 4, weights: "run:runs/first/NAME"}')
+    first = begun.replace("NAME", "baseline")
+    planned = " ".join(call("plan", sweep(folder, first)).output.split())
+    assert (
+        f"first weights are not there yet: {folder}/runs/first has no completed trial of 'baseline': run it first"
+        in planned
+    )
+    assert run(sweep(folder, SHORT), "--out", "runs/first").exit_code == 0
+    planned = " ".join(call("plan", sweep(folder, first)).output.split())
+    assert "first weights: run:runs/first/baseline, after epoch 1" in planned
+    assert "not there yet" not in planned
+    found = refusal(sweep(folder, begun.replace("NAME", "basline")))
+    assert f"baseline.arch.weights: {folder}/runs/first has no completed trial of 'basline'" in found
+    assert "Did you mean 'baseline'?" in found
+    found = refusal(sweep(folder, begun.replace("/NAME", "")))
+    assert "baseline.arch.weights: 'run:runs/first' names no variant" in found
+    assert "write run:runs/first/VARIANT, of which are completed: attention=reattention, baseline" in found
 
 
 @pytest.mark.slow

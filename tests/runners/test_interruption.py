@@ -100,6 +100,7 @@ def test_sigterm_saves_running_trials_and_the_same_run_continues_them(plan, whol
     assert list(run_dir.glob("trials/*/checkpoint.pt")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_run_of_a_killed_driver_continues(whole, write_sweep, tmp_path):
     """kill -9 in the second trial: the first is not run again, the second goes on, and no digit is another."""

@@ -167,6 +167,9 @@ ELSEWHERE = {  # where files of a user's choice are written, or none of a run
     "runners/cli/views/table.py": "-o FILE",
     "runners/cli/terminal.py": "/dev/null",
     "results/figures/files.py": "--figures DIR",
+    "runners/data/shared/decoded.py": "a file that `node_files.py` names",
+    "runners/engines/forkserver/start.py": "/dev/null",
+    "runners/machine/node_files.py": "a temporary folder that is this user's alone; the lock in it follows no link",
     "runners/data/dense/scene_export.py": "a new folder of the user's choice",
     "runners/trackers/optuna.py": "a journal wherever the sweep says; one in the run is checked at the start",
 }

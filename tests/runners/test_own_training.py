@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -20,6 +22,16 @@ def train(config, report):
     if config["net"]["width"] == 13:
         raise RuntimeError("unlucky")
     return {"score": value, "params_m": 0.5 * config["net"]["width"]}
+"""
+THREADS = """
+import numpy
+from threadpoolctl import threadpool_info
+
+def train(config, report):
+    threads = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    for epoch in range(1, config["epochs"] + 1):
+        report(epoch, score=float(min(threads)))
+    return {"score": float(min(threads))}
 """
 CONFIG = """
 from dataclasses import dataclass
@@ -92,6 +104,17 @@ def test_a_function_on_ray(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a trial takes two CPUs")
+def test_a_function_on_ray_computes_with_the_cpus_of_its_trial(folder):
+    """NumPy has one thread in the process that trials are forked from."""
+    (folder / "my_train.py").write_text(THREADS)
+    plain = ("--no-cache", "--limit", "1", "--set", "resources.cpus=2")
+    in_a_process(folder, "run", "own.yaml", "--plugin", "my_train.py", *plain)
+    (line,) = (folder / "runs" / "own" / "ledger.jsonl").read_text().splitlines()
+    assert json.loads(line)["metrics"]["score"] == 2
+
+
+@pytest.mark.slow
 def test_other_code_is_not_mixed(folder):
     common = ("run", "own.yaml", "--plugin", "my_train.py", "--no-cache", "--engine", "in-process")
     in_a_process(folder, *common, "--limit", "2")
@@ -123,7 +146,11 @@ def test_check_looks_at_the_function_as_plan_does(folder, archsweep, forgets_plu
             "has no 'wdth'",
             "'width'",
         ),
-        "space": (schema.replace("[4, 13]", "[4, wide]"), "Input should be a valid integer", "task.config.net.width"),
+        "space": (
+            schema.replace("[4, 13]", "[4, wide]"),
+            "must be a valid integer, unable to parse string as an integer, but got 'wide'",
+            "task.config.net.width",
+        ),
     }
     for name, (text, *_) in sweeps.items():
         (folder / f"{name}.yaml").write_text(text)
@@ -138,6 +165,15 @@ def test_check_looks_at_the_function_as_plan_does(folder, archsweep, forgets_plu
         assert all(word in checked for word in words), checked
         assert said_by("plan", name, *allowed) == checked
     assert said_by("check", "own", "--plugin", "my_train.py") == "returned 0"
+
+
+def test_the_plan_names_all_that_is_missing(folder, archsweep):
+    task = "{name: command, argv: [sh, a.sh], cwd: gone, files: [a.csv, b.csv], measures: {score: maximize}, "
+    text = f"name: cmd\nbaseline:\n  task: {task}metrics: {{json: out.json}}}}\ndesign: {{name: list, rows: [{{}}]}}\n"
+    (folder / "cmd.yaml").write_text(text)
+    said = archsweep("plan", "cmd.yaml", cwd=folder).stderr
+    for path, what in (("files", "file: .*/a.csv"), ("files", "file: .*/b.csv"), ("cwd", "folder: .*/gone")):
+        assert re.search(rf"^cmd.yaml:3:\d+: baseline.task.{path}: no such {what}$", said, re.MULTILINE), said
 
 
 def test_a_program_runs_only_if_the_caller_allows_it(folder, archsweep):
@@ -163,4 +199,5 @@ def test_a_program_runs_only_if_the_caller_allows_it(folder, archsweep):
     assert float(found["lr=2"]["score_delta"]) == 10.0
     (folder / "train.sh").write_text(SCRIPT + "# changed\n")
     said = type_(*common, "--allow-commands", "--set", "seeds=3", code=2)
+    assert "the files that argv names changed" in said
     assert "--changed retrain" in said

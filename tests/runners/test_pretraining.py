@@ -70,7 +70,11 @@ def test_a_study_begins_with_the_weights_of_another(tmp_path, monkeypatch):
     begun = [record for record in records if record.variant != "baseline"]
     assert sorted(record.seed for record in begun) == [0, 1]
     assert len({record.data for record in records}) == 3
-    assert all(record.notes == ["weights initialised afresh: head.weight, head.bias"] for record in begun)
+    said = [
+        "first weights: study:pretrain/baseline, after epoch 2",
+        "weights initialised afresh: head.weight, head.bias",
+    ]
+    assert all(record.notes == said for record in begun)
     table = CliRunner().invoke(app, ["table", str(then.path), "--format", "md"]).output
     assert "weights initialised afresh" in table
 

@@ -99,6 +99,9 @@ class PlannedEntry(Part):
     seconds_per_trial: float | None = Field(description="duration of a trial")
     seconds_source: str = Field(description="where the duration is from; may be empty")
     measuring_seconds: float | None = Field(description="of a trial that is measured in another's training")
+    numerics: Literal["single", "fused"] = Field(description="form of its trainings: by themselves, or seeds together")
+    numerics_reason: str = Field(description="why it has this form")
+    numerics_gain: float | None = Field(description="speed of a fused step over a single one, where it was measured")
 
 
 class PlannedTrials(Part):
@@ -119,7 +122,7 @@ class PlannedCost(Part):
     gpu_hours: float | None = Field(description="hours of GPUs")
     gpu_hours_is_bound: bool = Field(description="true: at most so many")
     concurrency: int = Field(description="trials at a time")
-    peak_mib: float | None = Field(description="memory of the largest trial")
+    peak_mib: float | None = Field(description="memory of the largest trial, or group that trains together")
     disk_mib: float | None = Field(description="disk space of the run")
 
 

@@ -12,6 +12,7 @@ import typer
 
 from runners.cli.arguments import AsJson
 from search_space import ATTENTION_SPECS, Problem, SpecError, json_schema
+from search_space.plugins import installed_names, loaded_plugins
 
 __all__ = ["init", "models", "schema"]
 
@@ -40,6 +41,10 @@ def models(
         for option, default, about in _options(name):
             print(f"      {option} = {json.dumps(default)}" + (f"  {about}" if about else ""))
     print(f"\nmodels (`arch.model`): vit, and {len(names) - 1} names of timm; `archsweep models vit` lists a part")
+    loaded = {plugin.name for plugin in loaded_plugins()}
+    if further := [name for name in installed_names() if name not in loaded]:
+        shown = ", ".join(f"--plugin {name}" for name in further)
+        print(f"\ninstalled plug-ins, whose mechanisms and models are listed with: {shown}")
 
 
 def _about(mechanism: str) -> str:

@@ -74,8 +74,13 @@ def _check_name(kind: str, name: str) -> None:
         of = "a module of Python" if name in sys.stdlib_module_names else "an installed package"
         text = f"{name!r} is {of}, which a file of the name would hide"
         raise SpecError(Problem(text, where="NAME", hint="choose another name"))
+    if kind == "model":
+        timm_models = importlib.import_module("modelzoo.factory.timm_models")  # torch and timm, for this kind alone
+        if name in timm_models.available_models(name):
+            text = f"there is a model {name!r} already, which the new one would replace"
+            raise SpecError(Problem(text, where="NAME", hint="choose another name"))
     importlib.import_module(_TABLES.get(kind, "search_space.schema.sweep"))
-    if kind in FAMILIES and name in own_names(kind):  # models are timm's
+    if kind in FAMILIES and name in own_names(kind):
         text = f"archsweep has the {kind} {name!r} itself"
         raise SpecError(Problem(text, where="NAME", hint="choose another name"))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from runners.cache.reuse import CACHE, STUDIES
 from runners.planning.forecast import Detectable, Forecast, VariantForecast
+from runners.trials.form import Form
 from search_space import METRICS
 from search_space.designs.fractional import alias_structure
 from search_space.variants.blocks import blocks_of
@@ -27,7 +29,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "metric": {"name": sweep.metric, "unit": METRICS[sweep.metric].unit},
         "seeds": list(forecast.seeds),
         "blocks": [block.name for block in blocks_of(sweep)],
-        "variants": [_variant(each, len(forecast.seeds)) for each in forecast.variants],
+        "variants": [_variant(each, len(forecast.seeds), plan.form_of) for each in forecast.variants],
         "aliases": _aliases(forecast),
         "data": [each.model_dump(mode="json") for each in plan.data()],
         "trials": {
@@ -61,7 +63,8 @@ def _trainings(forecast: Forecast) -> int:
     return forecast.num_trials if forecast.plan.sweep.search else len(forecast.trainings) * len(forecast.seeds)
 
 
-def _variant(each: VariantForecast, num_seeds: int) -> dict[str, Any]:
+def _variant(each: VariantForecast, num_seeds: int, form_of: Callable[[str], Form]) -> dict[str, Any]:
+    form = form_of(each.variant.variant_id)
     return {
         "name": each.variant.name,
         "variant_id": each.variant.variant_id,
@@ -82,6 +85,9 @@ def _variant(each: VariantForecast, num_seeds: int) -> dict[str, Any]:
         "seconds_per_trial": each.seconds,
         "seconds_source": each.source,
         "measuring_seconds": each.measuring_seconds,
+        "numerics": form.numerics,
+        "numerics_reason": form.why,
+        "numerics_gain": form.gain,
     }
 
 

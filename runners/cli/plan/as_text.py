@@ -8,7 +8,7 @@ from results.store.records import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
 from runners.data.epochs import updates_of_an_epoch
 from runners.planning.forecast import Detectable, Forecast
-from runners.training.schedule import peak_learning_rate
+from runners.training.optimization.schedule import peak_learning_rate
 from search_space import METRICS, Resources
 from search_space.designs.fractional import alias_structure
 from search_space.parsing.errors import first_of
@@ -52,6 +52,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
         if each.notes:
             yield f"note: {each.variant.name}: {'; '.join(each.notes)}"
     yield from data_lines(forecast.plan.data())
+    yield from _forms(forecast)
     if not sweep.search:
         yield from _trials(forecast)
     if forecast.num_left < forecast.num_trials:
@@ -70,13 +71,32 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
     if forecast.peak_mib is not None:
         at_once = _size(forecast.peak_mib * forecast.concurrency)
         together = f", {at_once} for {forecast.concurrency} at a time" if _several(forecast) else ""
-        largest = f"about {_size(forecast.peak_mib)} for the largest trial"
-        yield f"memory: {largest}{together}, data and libraries not counted"
+        group = max(each.num_together for each in forecast.kept if each.together_mib == forecast.peak_mib)
+        what = "trial" if group == 1 else f"group of {group} trials"
+        largest = f"about {_size(forecast.peak_mib)} for the largest {what}"
+        less = forecast.recomputed_peak_mib
+        instead = "" if less is None else f"; about {_size(less)} with train.recompute_maps"
+        yield f"memory: {largest}{together}, data and libraries not counted{instead}"
     yield f"disk: about {_size(max(0.1, forecast.disk_mib))}"
     if not sweep.search and forecast.detectable.num_arms > 0:
         yield from _detection(forecast)
     if sweep.design.name == "fractional":
         yield from _aliases(forecast)
+
+
+def _forms(forecast: Forecast) -> Iterator[str]:
+    """Which variants train fused, and why others train alone; variants of one reason on one line."""
+    found: dict[tuple[str, str], list[tuple[str, float | None]]] = {}
+    for each in forecast.kept:
+        form = forecast.plan.form_of(each.variant.variant_id)
+        if form.why:
+            found.setdefault((form.numerics, form.why), []).append((each.variant.name, form.gain))
+    for (numerics, why), own in found.items():
+        whose = "" if len(own) == len(forecast.kept) else f"{first_of([name for name, _ in own], _MOST_NAMES)}: "
+        how = "trains together with others of its shape (fused)" if numerics == "fused" else "trains alone"
+        gains = sorted(gain for _, gain in own if gain is not None)
+        times = "" if not gains else f", {gains[0]:.2f}" + (f" to {gains[-1]:.2f}" if len(gains) > 1 else "") + " times"
+        yield f"form: {whose}{how}: {why}{times}"
 
 
 def data_lines(data: Sequence[DataSummary]) -> Iterator[str]:

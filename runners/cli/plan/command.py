@@ -18,6 +18,7 @@ from runners.cli.arguments import (
     SweepArgument,
     reject_conflicting_flags,
 )
+from runners.cli.resource_options import DataDir, DeviceOption, Download, GpusPerTrial, resource_overrides
 from runners.session.forecast_options import ForecastOptions
 from runners.session.sweeps import knowing_runs, load_all_checked, study_run_dirs
 from search_space import (
@@ -43,6 +44,10 @@ def plan(
     profile: Profile = None,
     set_: Overrides = None,
     study: Study = None,
+    gpus_per_trial: GpusPerTrial = None,
+    device: DeviceOption = None,
+    data_dir: DataDir = None,
+    download: Download = False,
     cost: Annotated[bool, typer.Option("--cost/--no-cost", help="Measure parameters, GMACs and memory.")] = True,
     probe: Annotated[bool, typer.Option("--probe", help="Time a few training steps of every variant here.")] = False,
     budget: Annotated[str | None, typer.Option(help="Refuse a plan above this budget: 40gpuh, 30cpuh or 2h.")] = None,
@@ -61,7 +66,8 @@ def plan(
     Parameters, GMACs and memory of every variant, what the sweep takes, and the differences its seeds can detect.
     """
     reject_conflicting_flags(cache, no_cache)
-    files = load_all_checked(sweep, profile, set_, study)
+    resources = resource_overrides(gpus_per_trial=gpus_per_trial, device=device, data_dir=data_dir, download=download)
+    files = load_all_checked(sweep, profile, [*(set_ or ()), *resources], study)
     if (probe or budget or as_json or cache) and not cost:
         raise typer.BadParameter("--probe, --budget, --cache and --json need the cost", param_hint="--no-cost")
     if trim and budget is None:

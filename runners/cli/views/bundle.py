@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from runners.cli.arguments import AsJson, RunArgument
+from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["bundle", "verify"]
 
@@ -42,6 +43,9 @@ def verify(
     """
     from results.run_files.bundle import verify_bundle
 
+    if bundle_.is_dir():
+        hint = f"of a run, archsweep bundle {bundle_} writes one"
+        raise SpecError(Problem("is a folder, and a bundle is a file", where=str(bundle_), hint=hint))
     found = verify_bundle(bundle_)
     if as_json:
         from runners.cli.documents.document import write_document

@@ -32,8 +32,13 @@ _OWN = ("csv", "html", "md", "tex", "text")
 def table(
     runs: RunsArgument,
     format_: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help="text, csv, md, tex, html, or that of a plug-in.")
-    ] = "text",
+        str | None,
+        typer.Option(
+            *("--format", "-f"),
+            metavar="FORMAT",
+            help="text, csv, md, tex, html, or that of a plug-in. Default: the ending of --output, else text.",
+        ),
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option("--columns", metavar="LIST", help="Columns in this order: variant,top1,delta,arch.depth,..."),
@@ -68,11 +73,14 @@ def table(
 
     In a table of several runs each is compared with its own baseline.
     """
-    from results import Run, glue_table, table_of_runs
+    from results import EXPORTERS, Run, glue_table, table_of_runs
     from results.store.files import readable_write_errors
     from results.store.ledger import gc_paused
 
-    asked = _Asked(format_, columns, tuple(rename or ()), tuple(digits or ()), sort, label, caption, transpose)
+    if format_ is None:
+        ending = "" if output is None else output.suffix.removeprefix(".").lower()
+        format_ = ending if ending in EXPORTERS else "text"
+    asked = _Asked(format_, columns, tuple(rename or ()), tuple(digits or ()), sort, label, caption, transpose, as_json)
     with gc_paused():
         opened = [Run.open(run, curves=False) for run in runs]
         made = _as_asked(glue_table(opened) if glue else table_of_runs(opened), asked)
@@ -127,6 +135,7 @@ class _Asked:
     label: str | None
     caption: str | None
     transpose: bool | None
+    as_json: bool
 
 
 def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
@@ -164,17 +173,16 @@ def _as_asked(made: AblationTable, asked: _Asked) -> AblationTable:
 def _without_effect(asked: _Asked) -> Iterator[Problem]:
     if asked.label is not None and asked.format in _OWN and asked.format != "tex":
         yield Problem("only LaTeX has labels", where="--label", hint="--format tex")
-    if asked.format != "csv":
+    options = {"digits": bool(asked.digits), "transpose": asked.transpose is not None}
+    if asked.as_json:
+        message = "has no effect on JSON, whose numbers are unrounded and whose rows are the variants"
+    elif asked.format == "csv":
+        message = "has no effect on CSV, which programs read: its names and digits are always the same"
+        options |= {"rename": bool(asked.rename), "caption": asked.caption is not None}
+    else:
         return
-    options = {
-        "rename": asked.rename,
-        "digits": asked.digits,
-        "caption": asked.caption is not None,
-        "transpose": asked.transpose is not None,
-    }
     for name, is_given in options.items():
         if is_given:
-            message = "has no effect on CSV, which programs read: its names and digits are always the same"
             yield Problem(message, where=f"--{name}", hint="--columns and --sort choose its columns and order")
 
 

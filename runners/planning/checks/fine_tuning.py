@@ -1,6 +1,7 @@
 """First weights, also of a head, and frozen parts of the variants, before training: whether they fit, what they leave.
 
-Weights that a trial keeps which has not run yet are not known to a plan: their trials say by themselves what is wrong.
+Weights that a trial keeps which has not run yet are not known to a plan: it says so, and a trial that begins before
+they are there fails with the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from modelzoo.official.frozen import freeze_parameters
 from modelzoo.official.head_start import start_head
 from modelzoo.official.pretrained import match_weights
 from runners.data import DataInfo
-from runners.data.first_weights import fetch_weights, find_weights, weights_note
+from runners.data.first_weights import are_expected, fetch_weights, find_weights, weights_note
 from runners.tasks import TASKS
 from search_space import Problem, Resources, Setting, SpecError, SweepFile
 from search_space.schema.pretrained import parse_weights
@@ -39,9 +40,8 @@ def fine_tuning_problems(file: SweepFile, setting: Setting, info: DataInfo, *, n
         fetch_weights(setting, file.sweep.resources)
         _notes_on_weights(setting, info, file.sweep.resources, file.sweep.seeds[0])
     except SpecError as err:
-        assert setting.arch.weights is not None
-        is_known = parse_weights(setting.arch.weights).kind not in ("run", "study")
-        found += err.problems if is_known else []
+        spec = setting.with_seed(file.sweep.seeds[0])
+        found += [] if are_expected(spec, file.sweep.resources) else err.problems
     before = f"the variant {name!r}: " if name else ""
     return [
         file.problem(
@@ -58,8 +58,12 @@ def notes_on_fine_tuning(setting: Setting, info: DataInfo, resources: Resources,
     frozen = _frozen(_key_of(setting), info)
     try:
         return [*_notes_on_weights(setting, info, resources, seed), *frozen]
-    except SpecError:  # weights that a trial has not kept yet
-        return list(frozen)
+    except SpecError as err:  # weights that a trial has not kept yet
+        assert setting.arch.weights is not None
+        if parse_weights(setting.arch.weights).kind == "study":
+            return list(frozen)
+        missing = "; ".join(": ".join(filter(None, (each.message, each.hint))) for each in err.problems)
+        return [f"first weights are not there yet: {missing}", *frozen]
 
 
 def _notes_on_weights(setting: Setting, info: DataInfo, resources: Resources, seed: int) -> list[str]:

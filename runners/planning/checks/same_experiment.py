@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from modelzoo.factory.sameness import build_the_same
@@ -18,12 +19,13 @@ from runners.data import DataInfo, train_batch_size
 from runners.data.augmentation.normalisation import normalised
 from runners.data.augmentation.pipeline import augmentation_in_effect
 from runners.tasks import TASKS
+from runners.training.optimization.optimizer import create_optimizer
 from search_space import Setting, TaskSpec
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["is_same_experiment"]
+__all__ = ["MODELS_WITH_MAPS", "is_same_experiment"]
 
-_MODELS_WITH_MAPS = ("deepvit_", "refined_vit_")
+MODELS_WITH_MAPS = ("deepvit_", "refined_vit_")
 """Named models whose own attention transforms its maps."""
 
 
@@ -61,11 +63,19 @@ def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tu
         batches = info.num_train // max(1, train_batch_size(train, info.num_train))
         update["grad_accum_steps"] = min(train.grad_accum_steps, max(1, batches))
     update |= {"lr": train.peak_lr, **dict.fromkeys(("lr_base", "lr_base_scale")), "lr_base_size": 1}
+    update |= _optimizer_in_effect(train) | {"head_init_scale": train.head_init_scale or 1.0}
     if not train.warmup_epochs:
         update |= {name: TrainSpec.model_fields[name].get_default() for name in ("warmup_lr", "warmup_prefix")}
     attention = setting.arch.attention
-    is_softmax = attention.name == "softmax" and not setting.arch.model.startswith(_MODELS_WITH_MAPS)
+    is_softmax = attention.name == "softmax" and not setting.arch.model.startswith(MODELS_WITH_MAPS)
     if is_softmax or (attention.name == "groupmix" and attention.aggregator != "maxpool"):
-        update["map_precision"] = "float32"
+        update |= {"map_precision": "float32", "recompute_maps": False}
     measured = TASKS[setting.task.name].measured_in_effect(setting, info)
     return measured, train.model_copy(update=update)
+
+
+def _optimizer_in_effect(train: TrainSpec) -> dict[str, Any]:
+    """Every argument of the optimiser, written or by default; as it is written where it keeps no default."""
+    known = create_optimizer(nn.Linear(1, 1), train, torch.device("cpu")).defaults
+    known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    return {"opt_kwargs": {**train.opt_kwargs, **known}, "opt_eps": None, "opt_betas": None}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -23,7 +25,7 @@ from search_space.schema.task import CommandSpec
 from search_space.schema.trial import TrialSpec
 from search_space.settings.placeholders import filled
 
-__all__ = ["CommandFailed", "command_line", "run_command"]
+__all__ = ["CommandFailed", "command_line", "run_command", "working_directory"]
 
 
 def run_command(
@@ -56,9 +58,9 @@ def run_command(
 
     argv = command_line(task, base, fill)
     if task.resume is not None and (folder / task.resume.file).exists():
-        argv += [_located(fill(text), base, is_program=False) for text in task.resume.argv]
+        argv += [_located(fill(text), task, base, is_program=False) for text in task.resume.argv]
     env = {**os.environ, **{name: fill(text) for name, text in task.env.items()}}
-    cwd = (base / task.cwd) if task.cwd is not None else folder
+    cwd = working_directory(task, base) or folder
     seen = OutputPatterns(task.results.regex)
     progress = Progress(task.progress, folder) if task.progress else None
     faults: list[BadReport] = []
@@ -71,40 +73,66 @@ def run_command(
         except BadReport as err:
             faults.append(err)
 
-    def tick() -> None:
-        if faults:
-            raise faults[0]
+    def take_epochs() -> None:
         for point in progress.fresh() if progress else ():
             number = _epoch_of(task, point, len(report.curve))
             if report.curve and number <= report.curve[-1]["epoch"]:
                 continue  # written again by a program that continues
             report(number, **point)
+
+    def tick() -> None:
+        if faults:
+            raise faults[0]
+        take_epochs()
         if report.should_stop:
             raise TrainingStopped(is_pruned=False)
 
     trial = TrialDir(folder.parent)
-    with (
-        open(trial.log, "ab", opener=opener_within(trial.run_dir())) as output,
-        running(grace, argv, cwd=cwd, env=env, log=output, on_line=see) as program,
-    ):
-        await_end(program, tick)
+    try:
+        with (
+            open(trial.log, "ab", opener=opener_within(trial.run_dir())) as output,
+            running(grace, argv, cwd=cwd, env=env, log=output, on_line=see) as program,
+        ):
+            await_end(program, tick)
+    except TrainingStopped as stop:
+        # A program may end its epoch and save itself in the grace period: it continues behind that one.
+        with contextlib.suppress(TrainingStopped, BadReport):
+            if not stop.is_pruned:
+                take_epochs()
+        raise
     return result_of(task.results, folder, seen, metric)
 
 
-def command_line(task: CommandSpec, base: Path, fill=lambda text: text) -> list[str]:
-    """The arguments with their values. One that names an existing file beside the sweep is made absolute, because the
-    program has another working directory."""
+def command_line(task: CommandSpec, base: Path, fill: Callable[[str], str]) -> list[str]:
+    """The arguments with their values. One that names an existing file beside the sweep, or in `cwd`, is made absolute,
+    because the program has another working directory; so is the file of `--option=FILE`."""
     found = [fill(text) for text in task.argv]
-    return [_located(text, base, is_program=index == 0) for index, text in enumerate(found)]
+    return [_located(text, task, base, is_program=index == 0) for index, text in enumerate(found)]
 
 
-def _located(text: str, base: Path, *, is_program: bool) -> str:
-    if not text or text.startswith("-") or os.path.isabs(text):
-        return text
+def working_directory(task: CommandSpec, base: Path) -> Path | None:
+    """The folder of `cwd`; None where it is the trial's own folder."""
+    return None if task.cwd is None else base / Path(task.cwd).expanduser()
+
+
+def _located(text: str, task: CommandSpec, base: Path, *, is_program: bool) -> str:
+    option, equals, value = text.partition("=")
+    if text.startswith("-"):
+        path = _beside(value, task, base) if equals else None
+        # A folder may have the name of a value that is none, such as --model=vit.
+        return f"{option}={path}" if path is not None and path.is_file() else text
     if is_program and os.sep not in text and shutil.which(text):
         return text  # a program of the PATH
-    path = base / text
-    return str(path) if path.exists() else text
+    path = _beside(text, task, base)
+    return text if path is None else str(path)
+
+
+def _beside(text: str, task: CommandSpec, base: Path) -> Path | None:
+    """What a relative path names beside the sweep, or in the program's working directory."""
+    if not text or os.path.isabs(text):
+        return None
+    places = [base, *filter(None, [working_directory(task, base)])]
+    return next((place / text for place in places if (place / text).exists()), None)
 
 
 def _write_config(task: CommandSpec, folder: Path) -> None:

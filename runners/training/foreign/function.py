@@ -11,12 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core import ErrorDetails
 
 from runners.training.foreign.report import TrainingReport
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, reason_of
 from search_space.parsing.type_guards import is_dict, is_tuple
 from search_space.plugins import loaded_plugins, plugin_of
 from search_space.plugins.allowed import config_file
+from search_space.schema.messages.pydantic_errors import quote
 from search_space.schema.task import PythonSpec
 from search_space.schema.trial import Setting, TrialSpec
 from search_space.settings.broken_relation import BrokenRelation
@@ -133,9 +135,16 @@ def _faults(schema: Any, task: PythonSpec) -> Iterator[tuple[list[str], str, str
         for each in err.errors(include_url=False):
             path = [str(part) for part in each["loc"]]
             if path not in seen:
-                yield path, str(each["msg"]), ""
+                yield path, _in_our_words(each), ""
     except PydanticUserError as err:
         yield [], f"{task.config_schema!r} cannot be read as a schema: {reason_of(err)}", ""
+
+
+def _in_our_words(error: ErrorDetails) -> str:
+    if error["type"] == "missing":
+        return "is missing"
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{text.replace('Input should be', 'must be', 1)}, but got {quote(error['input'])}"
 
 
 def _unknown_keys(schema: Any, config: Any, prefix: list[str]) -> Iterator[tuple[list[str], list[str]]]:

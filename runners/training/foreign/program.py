@@ -140,5 +140,9 @@ def await_end(program: Program, tick: Callable[[], None], every: float = 0.2) ->
 
 
 def _with_lines(text: str, program: Program) -> str:
-    lines = "\n".join(program.last_lines)
-    return f"{text}; its last lines:\n{lines}" if lines else f"{text}, without a word"
+    """The last line first, which is all that a view of one line shows."""
+    lines = [line for line in program.last_lines if line.strip()]
+    if not lines:
+        return f"{text}, without a word"
+    said = f"{text}: {lines[-1].strip()}"
+    return said if len(lines) == 1 else f"{said}\nits last lines:\n" + "\n".join(lines)

@@ -6,6 +6,7 @@ import json
 import math
 import numbers
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -66,8 +67,9 @@ class TrainingReport:
         seed: the trial's seed. Python's, NumPy's and torch's global generators are seeded by it already.
         device: `cpu`, `cuda:0`, ...: the device that the resources reserve.
         directory: the trial's own folder, kept between an interruption and the next start, for checkpoints.
-        epochs_before: epochs that an earlier start of this trial has reported. A training that continues from its
-            own checkpoint goes on with the epoch behind it; one that cannot begins with epoch 1 again.
+        epochs_before: the last epoch that an earlier start of this trial has reported, else 0. A training that
+            continues from its own checkpoint goes on with the epoch behind it; one that cannot begins with epoch 1
+            again.
         setting: the whole setting of the trial as plain values: `arch`, `task`, `train`.
     """
 
@@ -87,9 +89,12 @@ class TrainingReport:
         self._tell, self._on_resume, self._is_preempted = tell, on_resume, is_preempted
         self._state = files.reported
         self._origin = origin
-        self._earlier = self._read()
-        self.epochs_before = len(self._earlier)
+        self._began = time.perf_counter()
+        self._seconds_before = 0.0
         self.curve: list[dict[str, float]] = []
+        self._seconds: list[float] = []
+        self._is_continued, self._earlier, self._earlier_seconds = self._read()
+        self.epochs_before = int(self._earlier[-1]["epoch"]) if self._earlier else 0
 
     def __call__(self, epoch: int, /, **metrics: float) -> None:
         """End an epoch.
@@ -105,9 +110,9 @@ class TrainingReport:
         number = self._checked(epoch)
         point = {"epoch": number, **measured_numbers(metrics, what=f"report({number}, ...)")}
         if not self.curve and number > 1:
-            self.curve = self._earlier[: number - 1]
-            self._on_resume(list(self.curve))
+            self._continue_behind(number)
         self.curve.append(point)
+        self._seconds.append(self.seconds)
         self._write()
         if self._tell(point):
             raise TrainingStopped(is_pruned=True)
@@ -119,6 +124,17 @@ class TrainingReport:
         """Whether the run is being interrupted: a training with long epochs may ask, save itself and return."""
         return self._is_preempted()
 
+    @property
+    def seconds(self) -> float:
+        """Duration of the training so far: of this start, and of the epochs of earlier ones that it continues."""
+        return self._seconds_before + time.perf_counter() - self._began
+
+    def _continue_behind(self, number: int) -> None:
+        kept = sum(point["epoch"] < number for point in self._earlier)
+        self.curve, self._seconds = self._earlier[:kept], self._earlier_seconds[:kept]
+        self._seconds_before = self._seconds[-1] if self._seconds else 0.0
+        self._on_resume(list(self.curve))
+
     def _checked(self, epoch: Any) -> int:
         if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral):
             raise BadReport(f"report(epoch, ...) takes a whole number, but got {epoch!r}")
@@ -126,17 +142,19 @@ class TrainingReport:
         last = int(self.curve[-1]["epoch"]) if self.curve else None
         if last is not None and number != last + 1:
             raise BadReport(f"report: epoch {number} after epoch {last}; epochs go up by one")
-        if last is None and not 1 <= number <= len(self._earlier) + 1:
-            known = f"1 to {len(self._earlier) + 1}" if self._earlier else "1"
-            raise BadReport(f"report: the first epoch is {number}, and must be {known}")
+        # A start that continues may be behind what was reported: it was killed after it had written its checkpoint.
+        if number < 1 or (number > 1 and last is None and not self._is_continued):
+            raise BadReport(f"report: the first epoch is {number}, and must be 1")
         return number
 
-    def _read(self) -> list[dict[str, float]]:
-        """The curve of an earlier start with the same data, code and software; the folder is emptied for any other."""
+    def _read(self) -> tuple[bool, list[dict[str, float]], list[float]]:
+        """Whether an earlier start had the same data, code and software, its curve, and the seconds up to each epoch.
+        For any other, the folder is emptied."""
         try:
             content = json.loads(self._state.read_bytes())
             if content["origin"] == self._origin and self.directory.is_dir():
-                return [{str(name): float(value) for name, value in point.items()} for point in content["curve"]]
+                curve = [{str(name): float(value) for name, value in point.items()} for point in content["curve"]]
+                return True, curve, [float(each) for _, each in zip(curve, content["seconds"], strict=True)]
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -144,11 +162,11 @@ class TrainingReport:
         if self.directory.exists():
             shutil.rmtree(self.directory)
         self.directory.mkdir(parents=True)
-        self._write([])
-        return []
+        self._write()
+        return False, [], []
 
-    def _write(self, curve: list[dict[str, float]] | None = None) -> None:
-        content = {"origin": self._origin, "curve": self.curve if curve is None else curve}
+    def _write(self) -> None:
+        content = {"origin": self._origin, "curve": self.curve, "seconds": self._seconds}
         atomic_write(self._state, json.dumps(content))
 
     def final_metrics(self, returned: Any, metric: str) -> dict[str, float]:
@@ -160,6 +178,8 @@ class TrainingReport:
         """
         if returned is not None and not isinstance(returned, Mapping):
             raise BadReport(f"the training must return a mapping of metrics, but returned a {type(returned).__name__}")
+        if not self.curve and self._earlier:  # interrupted behind its last epoch
+            self._continue_behind(self.epochs_before + 1)
         last = {name: value for name, value in (self.curve[-1] if self.curve else {}).items() if name != "epoch"}
         found = {**last, **measured_numbers(returned or {}, what="the returned metrics")}
         value = found.get(metric)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +46,6 @@ def run_foreign_trial(
             program failed.
         Exception: whatever the user's function raised.
     """
-    start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="archsweep-trial-") as elsewhere:
         files = TrialDir(directory or Path(elsewhere))
         device = device_of_trial(resources, ALONE)
@@ -74,15 +72,14 @@ def run_foreign_trial(
                 metrics = reporting.final_metrics(returned, metric)
         except TrainingStopped as stop:
             status = "pruned" if stop.is_pruned else "preempted"
-    seconds = time.perf_counter() - start
     costs = {name: metrics.pop(name) for name in COST_NAMES if name in metrics}
     return Outcome(
         status=status,
         metrics=metrics,
         curve=reporting.curve,
-        epochs=len(reporting.curve),
-        train_seconds=seconds,
-        total_seconds=seconds,
+        epochs=int(reporting.curve[-1]["epoch"]) if reporting.curve else 0,
+        train_seconds=reporting.seconds,
+        total_seconds=reporting.seconds,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         host=socket.gethostname(),
         costs=costs,

@@ -242,8 +242,11 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
         "modelzoo.attention.softmax",
         "modelzoo.attention.refiner",
         "modelzoo.attention.distributed_local_attention",
+        *(
+            f"modelzoo.attention.map_kernels.{name}"
+            for name in ("folded", "mixed_norm", "refinement", "refinement_parts")
+        ),
         "modelzoo.attention.process_sums",
-        "modelzoo.attention.recomputed_batchnorm",
         "modelzoo.attention.same_padding",
         "modelzoo.attention.valid_entries",
     }

@@ -27,6 +27,7 @@ def run_tests_of(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_written_test_passes(archsweep, tmp_path):
     done = archsweep("new", "attention", "my_own", cwd=tmp_path)
     assert done.stdout.startswith("written: my_own.py and test_my_own.py\n")
@@ -99,6 +100,7 @@ def test_nothing_is_overwritten(archsweep, tmp_path):
         ("model", "numpy", "'numpy' is an installed package, which a file of the name would hide"),
         ("attention", "softmax", "archsweep has the attention 'softmax' itself"),
         ("metric", "top1", "archsweep has the metric 'top1' itself"),
+        ("model", "vit", "there is a model 'vit' already"),
         ("exporter", "tex", "archsweep has the exporter 'tex' itself"),
         ("sampler", "tpe", "archsweep has the sampler 'tpe' itself"),
     ],

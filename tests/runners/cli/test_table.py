@@ -109,6 +109,8 @@ def test_every_problem_is_reported_in_every_format(archsweep, make_run, name):
         (["-f", "tex", "--label", "a}b"], "--label: not a label that LaTeX takes: 'a}b'"),
         (["-f", "csv", "--digits", "1"], "--digits: has no effect on CSV"),
         (["-f", "csv", "--transpose"], "--transpose: has no effect on CSV"),
+        (["--json", "--digits", "1"], "--digits: has no effect on JSON"),
+        (["--json", "--no-transpose"], "--transpose: has no effect on JSON"),
         (["--columns", ","], "--columns: names no column"),
         (["--columns", "variant,top5"], "--columns: unknown column 'top5'"),  # no trial has it
         (["--columns", "variant,delta:top5"], "--columns: unknown column 'delta:top5'"),
@@ -129,6 +131,17 @@ def test_csv_has_the_chosen_columns_with_all_digits(archsweep, make_run):
     run = make_run()
     done = archsweep("table", run, "-f", "csv", "--columns", "variant,top1", "--sort", "top1:asc", cwd=run)
     assert done.stdout == "variant,top1_mean,top1_std\nbaseline,90.0,\nflat,88.25,\ndeep,91.5,\n"
+
+
+def test_a_file_has_the_format_of_its_ending_unless_one_is_given(archsweep, make_run, tmp_path):
+    """Symptom: `table RUN -o table.tex` wrote the table of a terminal, which LaTeX does not read."""
+    run = make_run()
+    archsweep("table", run, "-o", tmp_path / "a.TEX", cwd=run)
+    assert (tmp_path / "a.TEX").read_text() == archsweep("table", run, "-f", "tex", cwd=run).stdout
+    archsweep("table", run, "-o", tmp_path / "b.tex", "-f", "csv", cwd=run)
+    assert (tmp_path / "b.tex").read_text() == archsweep("table", run, "-f", "csv", cwd=run).stdout
+    done = archsweep("table", run, "-o", tmp_path / "c.csv", "--transpose", cwd=run)
+    assert "--transpose: has no effect on CSV" in done.stderr
 
 
 def test_text_has_the_width_of_the_terminal(archsweep, make_run, monkeypatch):

@@ -39,6 +39,7 @@ def run(tmp_path_factory, archsweep):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "verb",
     [

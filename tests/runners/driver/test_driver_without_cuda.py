@@ -32,7 +32,7 @@ for name in ("_cuda_init", "_cuda_getDeviceCount", "_accelerator_getDeviceIndex"
 """
 DRIVER = """
 import importlib, os
-from runners.engines.ray.fork_target import preload
+from runners.engines.forkserver.trial_target import preload
 for name in preload("classification"):
     importlib.import_module(name)
 import contextlib, io, json

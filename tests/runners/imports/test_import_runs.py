@@ -285,6 +285,19 @@ def test_a_source_without_runs_is_refused(tmp_path, import_runs, source, problem
     assert import_runs(source, "-o", "run", *OPTIONS).startswith(problem)
 
 
+def test_a_folder_with_two_kinds_of_runs_is_refused_unless_one_holds_copies_of_the_other(tmp_path, import_runs):
+    run = tmp_path / "wandb" / "offline-run-1-x"
+    (run / "files").mkdir(parents=True)
+    (run / "files" / "events.out.tfevents.1").touch()
+    assert import_runs(".", "-o", "run", *OPTIONS).startswith("wandb/offline-run-1-x: has no run-*.wandb")
+    (tmp_path / "run-1").mkdir()
+    (tmp_path / "run-1" / "events.out.tfevents.1").touch()
+    assert import_runs(".", "-o", "run", *OPTIONS) == (
+        ".: holds runs of several kinds: wandb, tensorboard\n"
+        "  name one of its folders or files, or say which: --from wandb"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "problem"),
@@ -392,6 +405,7 @@ def test_status_bundle_and_report(runs_csv, import_runs, tmp_path):
 def test_report_has_the_source_without_its_folder(runs_csv, import_runs, tmp_path):
     import_runs("runs.csv", "-o", "run", *OPTIONS)
     html = report_of([tmp_path / "run"]).html
+    assert "sweep file below" not in html  # there is none
     assert "runs.csv (csv, sha256 " in html
     assert str(tmp_path) not in html
 

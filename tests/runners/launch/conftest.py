@@ -21,6 +21,11 @@ metric: top1
 
 
 @pytest.fixture
+def sweep_text():
+    return SWEEP
+
+
+@pytest.fixture
 def launch(tmp_path, monkeypatch):
     """Function that writes the edited sweep to a file and returns the output of `archsweep launch`."""
     monkeypatch.chdir(tmp_path)

@@ -91,6 +91,12 @@ def test_every_wrong_combination_is_reported_at_once(launch):
     ]
 
 
+@pytest.mark.parametrize("given", ["a100:2", "a100,h100", "gpu=a100"])
+def test_the_type_of_gpus_is_one_name(given, launch):
+    with pytest.raises(SpecError, match=f"--gpu-type: not valid in an #SBATCH line: '{given}'"):
+        launch("slurm", *ENOUGH, "--gpus-per-node", "2", "--gpu-type", given)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -104,6 +110,8 @@ def test_every_wrong_combination_is_reported_at_once(launch):
         ("--no-requeue", "contradicts"),
         ("--comment=a\n#SBATCH --uid=0", "more than one line"),
         ("--comment=a --exclusive", "more than one option"),
+        ("--comment=two words", "'words' belongs to no option"),
+        ("-x node7 node8", "'node8' belongs to no option"),
         ("--comment=a#b", "sbatch ends a line at '#'"),
         ("--comment='a", "cannot be read: No closing quotation"),
         ("comment", "not an option of sbatch: 'comment'"),
@@ -116,6 +124,45 @@ def test_lines_that_contradict_the_script_are_refused(line, message, launch):
         launch("slurm", *ENOUGH, "--mem", "8G", "--gpus-per-node", "1", f"--sbatch={line}")
     assert message in str(caught.value) or line == ""
     assert str(caught.value).startswith("--sbatch: ")
+
+
+@pytest.fixture
+def submitting(tmp_path, monkeypatch, sweep_text):
+    """Runs `archsweep launch` with a stand-in for `sbatch`, which says what folders of logs it finds."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "sbatch"
+    program.write_text('#!/bin/sh\nls -d "$PWD"/*logs* 2>/dev/null; echo 7\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    def submit(*options):
+        (tmp_path / "tiny.yaml").write_text(sweep_text)
+        command = [sys.executable, "-m", "archsweep", "launch", *options]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    return submit
+
+
+@pytest.mark.parametrize("name", ["slurm", "slurm-array"])
+def test_the_folder_of_the_output_is_there_before_the_job(name, submitting, tmp_path):
+    """Slurm makes none, and a job without it fails in silence."""
+    options = ("tiny.yaml", *ENOUGH, "--output", "my logs/%j.out", "--error", "%x/%j.err")
+    done = submitting(name, *options, "--submit")
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "my logs") in done.stdout
+    assert "without it the job fails in silence: %x" in done.stderr
+    assert "silence: my logs" not in done.stderr
+
+
+def test_a_printed_script_says_which_folder_is_missing_and_that_no_trial_takes_the_gpus(submitting, tmp_path):
+    options = ("slurm", "tiny.yaml", *ENOUGH, "--output", "logs/%j.out", "--gpus-per-node", "1")
+    done = submitting(*options)
+    assert "fails in silence: logs" in done.stderr
+    assert "warning: no trial takes a GPU (resources.gpus is 0), so those of a node would be idle" in done.stderr
+    (tmp_path / "logs").mkdir()
+    quiet = submitting(*options, "--set", "resources.gpus=1")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
 
 
 def test_in_a_container_srun_starts_archsweep_and_mounts_its_folders(launch, tmp_path):

@@ -27,7 +27,7 @@ from runners.planning.power import detectable_effect, power_of
 from runners.planning.profiling import Probe, activation_mib, probe_trial, training_mib
 from runners.trials.outcome import Outcome
 from search_space import Resources, SpecError, load_sweep
-from search_space.schema.trial import ArchSpec, Setting
+from search_space.schema.trial import ArchSpec, Setting, TrainSpec
 
 pytestmark = pytest.mark.thorough
 
@@ -128,6 +128,21 @@ def test_activation_memory_is_that_of_a_real_forward_pass(attention, write_sweep
         return sum(bytes_at.values())
 
     assert activation_mib(Setting(arch=arch), data) * 2**20 == pytest.approx(saved(5) - saved(4), rel=0.02)
+
+
+@pytest.mark.parametrize("attention", ["reattention", "refiner"])
+def test_a_plan_says_what_recomputed_maps_would_take(attention, write_sweep):
+    """12 heads in 2 blocks. Re-attention keeps none of three maps (softmax, mixed, the one that weighs V); Refiner 3
+    of 22: those that come in, the reduced ones and those that weigh V."""
+    arch = SMALL | {"depth": 2, "embed_dim": 24, "num_heads": 12, "attention": attention}
+    setting = Setting(arch=ArchSpec.model_validate(arch))
+    data = info(write_sweep)
+    kept, less = (activation_mib(setting, data, recompute_maps=recompute) for recompute in (False, True))
+    one_map = 2 * 12 * (data.img_size[0] // 4 * (data.img_size[1] // 4)) ** 2 * 4 / 2**20
+    fewer = {"reattention": 3, "refiner": 19}[attention]
+    assert kept - less == pytest.approx(fewer * one_map, rel=0.05)
+    own = setting.model_copy(update={"train": TrainSpec(recompute_maps=True)})
+    assert activation_mib(own, data) == less
 
 
 def test_every_block_adds_the_same_activation_memory(write_sweep):

@@ -34,6 +34,16 @@ def test_a_value_that_changes_nothing_is_no_row(space):
     assert set(found.values()) == {"builds the same model as 'baseline' and trains it the same way: no experiment"}
 
 
+def test_the_default_of_an_optimizer_or_a_head_is_no_row():
+    """timm's AdamW: betas 0.9 and 0.999, epsilon 1e-8, no amsgrad."""
+    written = (
+        "train.opt_kwargs.amsgrad: [false, true], train.opt_eps: [1.0e-8, 1.0e-6], train.head_init_scale: [1.0, 0.1]"
+    )
+    kept, found = dropped(f"{{{written}, train.opt_betas: [[0.9, 0.999], [0.9, 0.95]]}}")
+    assert kept == ["baseline", "amsgrad=true", "opt_eps=1e-06", "head_init_scale=0.1", "opt_betas=[0.9,0.95]"]
+    assert list(found) == ["amsgrad=false", "opt_eps=1e-08", "head_init_scale=1", "opt_betas=[0.9,0.999]"]
+
+
 def test_two_values_that_build_one_model_are_one_row():
     kept, found = dropped("{arch.options.pos_embed: [learn, none]}")
     assert kept == ["baseline", "pos_embed=none"]

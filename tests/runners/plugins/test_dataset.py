@@ -56,6 +56,28 @@ def test_it_is_trained_on_by_every_engine(type_, example, cells, options):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["in-process", "ray"])
+def test_the_trials_of_a_run_decode_it_once(type_, example, cells, engine, tmp_path, monkeypatch):
+    """Each reading of an image is a line in a file; the second of two trials reads none of the 60."""
+    example("cells.yaml")
+    counted = 'open(Path(__file__).parent / "read.txt", "a").write("x"); image = self.images[index]'
+    plugin = example(
+        "my_dataset.py", **{"image = self.images[index]": counted, "classes =": 'fingerprint = "1"; classes ='}
+    )
+    (tmp_path / "node").mkdir()
+    readings, metrics = [], []
+    for way, place in (("shared", str(tmp_path / "node")), ("alone", "off")):
+        monkeypatch.setenv("ARCHSWEEP_NODE_FILES", place)
+        type_("run", "cells.yaml", "--plugin", plugin, "--engine", engine, "--no-cache", "--out", way)
+        readings.append(len((tmp_path / "read.txt").read_text()))
+        (tmp_path / "read.txt").unlink()
+        metrics.append({record.trial_id: record.metrics for record in Run.open(tmp_path / way).records})
+    assert readings[1] - readings[0] >= 60
+    assert metrics[0] == metrics[1]
+    assert list((tmp_path / "node").iterdir()) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "said"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -129,3 +131,11 @@ def test_a_fixed_design_has_no_importances():
     with pytest.raises(SpecError) as caught:
         parameter_importances([], fixed)
     assert str(caught.value) == ("design: importances belong to a search\n  fixed designs have effects; see the table")
+
+
+def test_optuna_does_not_talk_amid_a_report():
+    """Symptom: `report` and `serve` printed "A new study created in memory". In a process of its own, because other
+    modules silence Optuna for all."""
+    code = "import runners.search.importance, optuna; optuna.create_study()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("", "")

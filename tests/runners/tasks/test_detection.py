@@ -233,7 +233,7 @@ seeds: 1
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_sweep_ranks_detectors(write_sweep, tmp_path):
     """From file to records; the metric is the task's first without a word about it."""
     plan = make_plan(load_sweep(write_sweep(SWEEP)))

@@ -187,6 +187,7 @@ def test_the_data_can_be_surveyed(name):
     assert 0 < survey.test.majority < 1
 
 
+@pytest.mark.slow
 @every_task
 def test_the_loss_falls(name, tmp_path):
     train = {"epochs": 12, "lr": 1e-2, "ema_decay": None}

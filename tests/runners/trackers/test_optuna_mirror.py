@@ -69,6 +69,7 @@ def dashboard():
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_the_dashboard_shows_a_search(run, dashboard):
     """Two objectives by their names, the parameters that were drawn with their ranges, every trial, the table."""

@@ -47,6 +47,7 @@ def test_the_tables_name_the_same_trackers():
     assert sorted(TRACKERS) == sorted(TRACKER_SPECS) == sorted(LIBRARIES)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(TRACKERS))
 def test_every_trial_is_one_run_with_its_config_curve_and_outcome(tracked, readers, own_words, name):

@@ -12,8 +12,8 @@ from modelzoo import build_model
 from modelzoo.official.frozen import frozen_modules, frozen_parameters, head_parameters
 from runners.data import describe_dataset, load_data
 from runners.tasks import TASKS
-from runners.training.gpu.kernels import create_optimizer
-from runners.training.schedule import make_schedule
+from runners.training.optimization.optimizer import create_optimizer
+from runners.training.optimization.schedule import make_schedule
 from runners.training.trial import run_trial
 from search_space.parsing.errors import SpecError
 from search_space.schema.resources import Resources

@@ -12,7 +12,7 @@ from runners.data import describe_dataset, load_data
 from runners.data.epochs import updates_of_an_epoch
 from runners.tasks import TASKS
 from runners.training.gpu.cuda_graph import reason_against_graph
-from runners.training.schedule import learning_rates
+from runners.training.optimization.schedule import learning_rates
 from runners.training.trial import run_trial
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Checkpoints

@@ -173,7 +173,7 @@ def folder(tmp_path: Path):
 def test_the_order_does_not_depend_on_the_workers_of_a_loader(folder, monkeypatch):
     """The same training with 0 and 2 loader processes, below a memory limit of zero."""
     spec = spec_of(TimmDatasetSpec(name="toy"), batch_size=4)
-    monkeypatch.setattr("runners.training.trial.load_data", functools.partial(load_data, in_memory_bytes=0))
+    monkeypatch.setattr("runners.training.trial_parts.setup.load_data", functools.partial(load_data, in_memory_bytes=0))
     found = {num: run(spec, resources=Resources(data_dir=str(folder), num_workers=num)) for num in (0, 2)}
     assert found[0].correct == found[2].correct
     assert 0 < bits(found[0]).sum() < 14

@@ -50,6 +50,7 @@ def assert_close(one, other):
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 def test_two_processes_accumulate_what_one_accumulates(tmp_path: Path):
     """Augmented one by one by timm's transforms, in copies, and two batches an update."""

@@ -11,7 +11,7 @@ import torch
 from timm.scheduler import create_scheduler_v2
 
 from runners.data.epochs import updates_of_an_epoch
-from runners.training.schedule import WeightDecay, learning_rates, make_schedule, peak_learning_rate
+from runners.training.optimization.schedule import WeightDecay, learning_rates, make_schedule, peak_learning_rate
 from search_space import Setting, TrainSpec, variant_id
 from search_space.settings.training_relations import SCHEDULES, broken_relations
 

@@ -80,6 +80,35 @@ def test_values_reach_arguments_environment_and_file(tmp_path):
     assert outcome.metrics == {"acc": 0.25, "seen.args": 3.0}
 
 
+def test_files_of_arguments_are_found_from_the_trials_folder(tmp_path):
+    """Beside the sweep, behind an option, and in `cwd`, but for a folder with the name of an option's value."""
+    for name in ("lr.yaml", "here/data.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "vit").mkdir()
+    given = ("0.5", "lr.yaml", "--config=lr.yaml", "--model=vit", "data.csv", "none.csv")
+    run(
+        spec(
+            tmp_path,
+            f"{WRITES}    json.dump({{'acc': 1}}, open(sys.argv[-1], 'w'))",
+            *given,
+            "{dir}/out.json",
+            cwd="here",
+        ),
+        tmp_path,
+    )
+    arguments, _, cwd = json.loads((tmp_path / "here" / "seen.json").read_text())
+    assert cwd == str(tmp_path / "here")
+    found = [
+        f"{tmp_path}/lr.yaml",
+        f"--config={tmp_path}/lr.yaml",
+        "--model=vit",
+        f"{tmp_path}/here/data.csv",
+        "none.csv",
+    ]
+    assert arguments[1:-1] == found
+
+
 def test_metrics_of_a_csv_file_and_of_the_output(tmp_path):
     program = """
         open("summary.csv", "w").write("epoch,eval_top1,lr\\n0,10.5,0.1\\n1,30.5,0.1\\n2,20.5,0.1\\n")
@@ -154,6 +183,28 @@ def test_an_interrupted_program_gets_the_arguments_to_continue(tmp_path):
     assert (checkpoint.parent / "summary.csv").read_text().split() == [header, "0,0", "1,10", header, "2,20", "3,30"]
 
 
+def test_the_epoch_that_a_program_ends_in_its_grace_period_counts(tmp_path):
+    program = """
+        import json, os, signal, sys, time
+        first = int(open("checkpoint").read()) + 1 if os.path.exists("checkpoint") else 1
+        ended = []
+        signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+        for epoch in range(first, 5):
+            if epoch == 3 and first == 1:
+                while not ended: time.sleep(0.01)
+            open("checkpoint", "w").write(str(epoch))
+            print(f"epoch {epoch} acc {10 * epoch}", flush=True)
+            if ended: sys.exit(0)
+        json.dump({"acc": 40}, open("out.json", "w"))
+    """
+    trial = spec(tmp_path, program, progress={"regex": {"epoch": r"epoch (\d+)", "acc": r"acc (\d+)"}})
+    stopped, _ = run(trial, tmp_path, preempt=lambda points: len(points) == 2)
+    assert (stopped.status, stopped.epochs) == ("preempted", 3)
+    ended, points = run(trial, tmp_path)
+    assert [point["epoch"] for point in points] == [4]
+    assert [point["acc"] for point in ended.curve] == [10, 20, 30, 40]
+
+
 def test_a_file_of_epochs_survives_an_end_before_the_first_report(tmp_path):
     """A program that was ended between its first epoch and our look at it has the epoch in its file only."""
     work = tmp_path / "trial" / "work"
@@ -181,7 +232,12 @@ def test_epochs_that_are_no_numbers_from_1_on(first, says, tmp_path):
         (
             "import sys; print('no data here'); sys.exit(7)",
             CommandFailed,
-            r"exit code 7; its last lines:\nno data here",
+            r"exit code 7: no data here$",
+        ),
+        (
+            "import sys; print('a\\ngone\\n\\n\\n'); sys.exit(7)",
+            CommandFailed,
+            r"code 7: gone\nits last lines:\na\ngone$",
         ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", CommandFailed, "was ended by SIGSEGV"),
         ("pass", BadReport, "the program wrote no out.json"),

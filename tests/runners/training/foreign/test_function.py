@@ -61,9 +61,14 @@ def trainings(tmp_path_factory):
     (folder / "own_trainings.py").write_text(TRAININGS)
     plugin = load_plugin(folder / "own_trainings.py")
     yield plugin
+    forget(plugin)
+
+
+def forget(plugin):
     del LOADED[plugin.name]
     sys.meta_path[:] = [each for each in sys.meta_path if getattr(each, "sources", None) is not plugin.sources]
-    sys.modules.pop("own_trainings", None)
+    for name in plugin.sources:
+        sys.modules.pop(name, None)
 
 
 def spec(function: str, seed: int = 0, **config) -> TrialSpec:
@@ -127,6 +132,25 @@ def test_an_interrupted_training_continues_with_its_own_checkpoint(trainings, tm
     assert [point["acc"] for point in outcome.curve] == [10.0, 20.0, 30.0, 40.0, 50.0]
 
 
+def test_a_checkpoint_that_is_ahead_of_the_reports_is_continued(trainings, tmp_path):
+    """As after `kill -9` between writing the checkpoint of epoch 3 and reporting it."""
+    run(spec("continues"), tmp_path, preempt_at=2)
+    [state] = (tmp_path / "work").iterdir()
+    state.write_text(state.read_text().replace("2", "3"))
+    outcome, points, _ = run(spec("continues"), tmp_path)
+    assert [point["epoch"] for point in points] == [4, 5]
+    assert [point["epoch"] for point in outcome.curve] == [1, 2, 4, 5]
+    assert (outcome.status, outcome.epochs, outcome.metrics) == ("completed", 5, {"acc": 50.0})
+
+
+def test_one_that_was_interrupted_behind_its_last_epoch_keeps_its_curve_and_time(trainings, tmp_path):
+    first, _, _ = run(spec("continues"), tmp_path, preempt_at=5)
+    assert first.status == "preempted"
+    outcome, points, resumed = run(spec("continues"), tmp_path)
+    assert (points, len(resumed), outcome.metrics) == ([], 5, {"acc": 50.0})
+    assert outcome.train_seconds > json.loads((tmp_path / "reported.json").read_text())["seconds"][-1] > 0
+
+
 def test_a_checkpoint_of_other_code_is_not_continued(trainings, tmp_path):
     from results.store.records import Origin
 
@@ -171,3 +195,22 @@ def test_a_module_that_no_caller_has_allowed_is_not_imported(tmp_path):
     task = {"name": "python", "function": "os:getcwd", "measures": {"acc": "maximize"}}
     with pytest.raises(SpecError, match=r"'os' is no module of a loaded plug-in"):
         run(TrialSpec.model_validate({"task": task}), tmp_path)
+
+
+def test_a_file_of_a_folder_that_is_no_python_counts_by_its_text(tmp_path):
+    from runners.cache.code_version import code_version
+
+    def version(broken):
+        (tmp_path / "own_lab" / "template.py").write_text(broken)
+        plugin = load_plugin(tmp_path / "own_lab")
+        task = {"name": "python", "function": "own_lab:train", "measures": {"acc": "maximize"}}
+        try:
+            return code_version(TrialSpec.model_validate({"task": task, "seed": 0}))
+        finally:
+            forget(plugin)
+
+    (tmp_path / "own_lab").mkdir()
+    (tmp_path / "own_lab" / "__init__.py").write_text("def train(config, report): return {'acc': 1}")
+    one = version("class {{ name }}: 1")
+    assert version("class {{ name }}: 1") == one
+    assert version("class {{ name }}: 2") != one

@@ -1,4 +1,4 @@
-"""Kernels of a GPU, tried on a CPU, which has all of them: where they are used, and that they compute the same."""
+"""Layout of convolutions on a GPU, tried on a CPU: where it is changed, and that what is computed stays the same."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 from runners.data import describe_dataset
 from runners.tasks import TASKS
-from runners.training.gpu.kernels import convolution_share, create_optimizer, in_fast_layout, load_optimizer
+from runners.training.gpu.layout import convolution_share, in_fast_layout
 from search_space.schema.resources import Resources
-from search_space.schema.trial import Setting, TrainSpec
+from search_space.schema.trial import Setting
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 VIT = {"model": "vit", "depth": 2, "embed_dim": 20, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2.0}
@@ -79,61 +79,3 @@ def test_the_layout_changes_neither_values_nor_gradients(content):
         if one.grad is not None:
             torch.testing.assert_close(other.grad, one.grad, atol=1e-8, rtol=1e-8, msg=name)
     assert plain.state_dict().keys() == changed.state_dict().keys()
-
-
-@pytest.mark.parametrize(
-    ("train", "device", "is_fused"),
-    [
-        ({"opt": "adamw"}, GPU, True),
-        ({"opt": "adam", "amp": "bfloat16"}, GPU, True),
-        ({"opt": "momentum"}, GPU, True),
-        ({"opt": "adamw"}, CPU, False),
-        ({"opt": "adamw", "amp": "float16"}, GPU, False),  # hooks that clip would see scaled gradients
-        ({"opt": "lamb"}, GPU, False),
-        ({"opt": "lookahead_adamw"}, GPU, False),
-    ],
-)
-def test_optimisers_are_fused_on_a_gpu_where_pytorch_can(train, device, is_fused):
-    made = create_optimizer(torch.nn.Linear(3, 2), TrainSpec(**train), device)
-    assert {bool(group.get("fused")) for group in made.param_groups} == {is_fused}
-
-
-def steps(model, optimizer, number):
-    for index in range(number):
-        optimizer.zero_grad()
-        for offset, weight in enumerate(model.parameters()):
-            weight.grad = torch.full_like(weight, 0.1 * (index + 1) + offset)
-        optimizer.step()
-
-
-@pytest.mark.parametrize(("first", "second"), [(CPU, GPU), (GPU, CPU)], ids=["to a gpu", "to a cpu"])
-@pytest.mark.parametrize("opt", ["adamw", "momentum"])
-def test_a_training_goes_on_with_the_kernels_of_its_new_device(opt, first, second):
-    """With another layout, too: fused kernels take weights and moments of one layout only."""
-
-    def network(device):
-        torch.manual_seed(0)
-        made = torch.nn.Conv2d(3, 4, 3)
-        return made.to(memory_format=torch.channels_last) if device == GPU else made
-
-    train = TrainSpec(opt=opt, lr=0.01)
-    model, expected = network(first), network(first)
-    before = create_optimizer(model, train, first)
-    steps(model, before, 3)
-    unbroken = create_optimizer(expected, train, first)
-    steps(expected, unbroken, 3)
-    resumed = network(second)
-    resumed.load_state_dict(model.state_dict())
-    after = create_optimizer(resumed, train, second)
-    load_optimizer(after, copy.deepcopy(before.state_dict()))
-    assert {bool(group["fused"]) for group in after.param_groups} == {second == GPU}
-    assert all(
-        value.stride() == weight.stride()
-        for weight, held in after.state.items()
-        for value in held.values()
-        if isinstance(value, torch.Tensor) and value.ndim
-    )
-    steps(resumed, after, 2)
-    steps(expected, unbroken, 2)
-    for one, other in zip(resumed.parameters(), expected.parameters(), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
