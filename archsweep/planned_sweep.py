@@ -118,5 +118,9 @@ def plan(
         probe=probe,
         concurrent=concurrent,
     )
-    quiet = forecast_of(knowing_runs(file, siblings), options, siblings=siblings, planned=set(), say=lambda text: None)
+    quiet = forecast_of(knowing_runs(file, siblings), options, siblings=siblings, planned=set(), say=_say_nothing)
     return Plan(quiet)
+
+
+def _say_nothing(text: str) -> None:
+    """By name, so that a plan can be pickled."""

@@ -6,8 +6,9 @@ use: who looks at a run needs no exporters.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from search_space.parsing.names_on_use import names_on_use
 
 if TYPE_CHECKING:
     from results.exporters import EXPORTERS
@@ -124,9 +125,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'results' has no attribute {name!r}")
-    found = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = found
-    return found
+__getattr__ = names_on_use(__name__, _MODULES)

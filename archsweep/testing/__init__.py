@@ -11,8 +11,9 @@ from one place that stays.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from search_space.parsing.names_on_use import names_on_use
 
 if TYPE_CHECKING:
     from archsweep.testing.attention import check_attention
@@ -57,8 +58,5 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Imported on use: a worker that trains a mechanism needs neither tables nor charts."""
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    raise AttributeError(f"module 'archsweep.testing' has no attribute {name!r}")
+# A worker that trains a mechanism needs neither tables nor charts.
+__getattr__ = names_on_use(__name__, _PLACES)

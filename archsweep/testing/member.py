@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from search_space.parsing.errors import SpecError, reason_of
+from search_space.parsing.errors import Problem, SpecError, reason_of
 from search_space.plugins.contracts import faults_of_member
 from search_space.plugins.families import contributed, own_names, tell_readers
 
-__all__ = ["as_member", "check_tried", "expect", "raised", "refuse_faults", "titled", "validated"]
+__all__ = ["as_member", "check_tried", "expect", "faults_text", "raised", "refuse_faults", "titled", "validated"]
 
 
 def expect(holds: bool, name: str, sentence: str) -> None:
@@ -34,7 +34,7 @@ def raised(name: str, doing: str, *, without: Sequence[str] = ()) -> Iterator[No
     except AssertionError:
         raise
     except SpecError as err:
-        said = "; ".join(f"{each.message}; {each.hint}" if each.hint else each.message for each in err.problems)
+        said = _said(err.problems)
         for text in without:
             said = said.replace(text, "")
         raise AssertionError(f"{name}: {doing}: {said}") from err
@@ -55,8 +55,11 @@ def refuse_faults(family: str, member: Any, name: str) -> None:
         AssertionError: it is none of the family.
     """
     faults = list(faults_of_member(family, name, member, ""))
-    words = [f"{each.message}; {each.hint}" if each.hint else each.message for each in faults]
-    expect(not faults, titled(member), "; ".join(words).replace("PLUGINS: ", ""))
+    expect(not faults, titled(member), _said(faults).replace("PLUGINS: ", ""))
+
+
+def _said(problems: Iterable[Problem]) -> str:
+    return "; ".join(f"{each.message}; {each.hint}" if each.hint else each.message for each in problems)
 
 
 @contextmanager
@@ -96,8 +99,12 @@ def validated(spec: type[BaseModel], values: Mapping[str, Any], name: str) -> An
     try:
         return spec.model_validate(values)
     except ValidationError as err:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
-        raise AssertionError(f"{name}: no sweep can write these options: {faults}") from err
+        raise AssertionError(f"{name}: no sweep can write these options: {faults_text(err)}") from err
+
+
+def faults_text(err: ValidationError) -> str:
+    """What pydantic found, with the places, on one line."""
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
 
 
 def check_tried(title: str, defaults: Mapping[str, Any], options: Sequence[Mapping[str, Any]]) -> None:

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from archsweep.testing.member import as_member, check_tried, expect, raised, titled
+from archsweep.testing.member import as_member, check_tried, expect, faults_text, raised, titled
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.random_streams import generator
 from runners.tasks.task import Task
@@ -114,8 +114,8 @@ def _setting_of(title: str, name: str, sections: Mapping[str, Any], options: Map
     try:
         return Setting.model_validate(written)
     except ValidationError as err:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
-        raise AssertionError(f"{title}: its setting is not legal: {faults}; give setting= of your own") from err
+        text = f"its setting is not legal: {faults_text(err)}; give setting= of your own"
+        raise AssertionError(f"{title}: {text}") from err
 
 
 def _behaviour(case: TaskCase) -> tuple[Any, ...]:

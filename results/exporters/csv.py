@@ -50,7 +50,7 @@ from results.stats.verdicts import TESTED
 from results.store.records import BlockedDesign
 from results.table.table import AblationTable, Row
 from search_space.settings.paths import is_path
-from search_space.settings.table_columns import COSTS, at_block, in_block, of_metric
+from search_space.settings.table_columns import COSTS, in_block, of_metric
 
 __all__ = ["columns", "values", "write"]
 
@@ -102,11 +102,13 @@ def _chosen(table: AblationTable, every: Mapping[str, Callable[[Row], Any]]) -> 
 def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Iterable[str]:
     metric = table.metric.name
     seeds = ("planned", "completed", "pruned", "failed", "infeasible", "missing")
-    if table.blocks is not None and (within := at_block(chosen)) is not None and within[1] in table.blocks.names:
-        if within[0] == "delta":
-            ends = ("_delta", "_delta_low", "_delta_high", "_delta_pairs")
-            return tuple(in_block(metric + end, within[1]) for end in ends)
-        return tuple(in_block(within[0] + end, within[1]) for end in ("_mean", "_std"))
+    if within := table.within_block(chosen):
+        inner, block = within
+        if inner == "delta":
+            return tuple(
+                in_block(metric + end, block) for end in ("_delta", "_delta_low", "_delta_high", "_delta_pairs")
+            )
+        return tuple(in_block(inner + end, block) for end in ("_mean", "_std"))
     column, metric = of_metric(chosen) or (chosen, metric)
     bounds = (f"{metric}_delta_low", f"{metric}_delta_high", "alpha", "interval")
     match column:

@@ -74,7 +74,8 @@ def _chart(frame: pd.DataFrame, metric: str) -> Chart:
     kinds = [kind for kind in _LOOKS if kind in set(frame["status"])]
     colours, shapes = zip(*(_LOOKS[kind] for kind in kinds), strict=True)
     legend = alt.Legend(title=None, orient="top")
-    base = alt.Chart(frame, width=WIDTH, height=240).encode(x=alt.X("trial:Q", title="trial of the search"))
+    x = alt.X("trial:Q", title="trial of the search", axis=alt.Axis(tickMinStep=1, format="d"))
+    base = alt.Chart(frame, width=WIDTH, height=240).encode(x=x)
     y = alt.Y("value:Q", title=value_title(metric), scale=alt.Scale(zero=False))
     return alt.layer(
         base.mark_line(interpolate="step-after", color=ORANGE, strokeWidth=1.5).encode(y="best:Q"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 
 from results.stats.blocks import MIN_BLOCKS_WILCOXON
 from results.stats.hypothesis_tests import MIN_SEEDS_TEST
@@ -15,6 +15,7 @@ from search_space.settings.table_columns import in_block
 
 __all__ = [
     "block_notes",
+    "costs_of_blocks",
     "data_of_folds",
     "delta_text",
     "has_differences_of_blocks",
@@ -51,6 +52,13 @@ def lengths_of_blocks(table: AblationTable) -> str:
         return ""
     (epochs, _), *others = sorted(lengths.items(), key=lambda item: -len(item[1]))
     return f"{epochs} epochs ({'; '.join(f'{number} in {_names(blocks)}' for number, blocks in others)})"
+
+
+def costs_of_blocks(table: AblationTable, shown: Container[str]) -> Iterable[str]:
+    """That the costs of a row are means, where its model is not the same in all blocks."""
+    names = [name for name in ("params_m", "trainable_params_m", "gmacs") if name in shown]
+    if any(len({getattr(part, name) for part in row.blocks.values()}) > 1 for row in table.rows for name in names):
+        yield "means over the blocks, whose models differ in size"
 
 
 def delta_text(blocks: BlockedDesign, to: str) -> str:

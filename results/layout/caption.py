@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.layout.blocks import (
+    costs_of_blocks,
     data_of_folds,
     delta_text,
     has_differences_of_blocks,
@@ -372,7 +373,8 @@ def _costs(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     parts = []
     if "params_m" in shown and any(row.params_m is not None for row in table.rows):
         parts.append("params: millions")
-    if "trainable_params_m" in shown and any(row.trainable_params_m is not None for row in table.rows):
+    is_chosen = shown is not _EVERYTHING and any(row.trainable_params_m is not None for row in table.rows)
+    if "trainable_params_m" in shown and (is_chosen or any(row.is_partly_frozen for row in table.rows)):
         parts.append("trainable: millions of parameters that the training changes")
     if "gmacs" in shown and any(row.gmacs is not None for row in table.rows):
         parts.append(
@@ -381,6 +383,6 @@ def _costs(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
     if "train_seconds" in shown and any(row.train_seconds is not None for row in table.rows):
         parts.append("train: mean seconds of optimisation")
     if parts:
-        yield Sentence("; ".join(parts) + ".")
+        yield Sentence("; ".join([*parts, *costs_of_blocks(table, shown)]) + ".")
     if any(cost in shown for row in table.rows for cost in row.cost_changes):
         yield Sentence("Brackets behind a cost: its change against the baseline.", "changes")

@@ -27,7 +27,6 @@ from search_space.settings.table_columns import (
     COLUMNS,
     COSTS,
     EVERY_METRIC,
-    at_block,
     component_column,
     in_block,
     of_metric,
@@ -93,7 +92,7 @@ def named_column(table: AblationTable, name: str) -> Column:
     """The column of this name; `table_columns` says which names there are."""
     if name in COLUMNS:
         found = _fixed_column(table, name)
-    elif table.blocks is not None and (within := at_block(name)) is not None and within[1] in table.blocks.names:
+    elif within := table.within_block(name):
         found = _column_of_block(table, name, *within)
     elif name == table.metric.name:
         found = _metric_column(table, table.metric)
@@ -191,14 +190,8 @@ def _is_shown(column: Column, table: AblationTable) -> bool:
         # Incomplete rows are already visible in the seeds column; the verdict column is for the other verdicts.
         return any(row.verdict in TESTED or row.verdict == "unequal budget" for row in table.rows)
     if column.name == "trainable_params_m":
-        return any(_freezes(row) for row in table.rows)  # elsewhere it repeats the parameters
+        return any(row.is_partly_frozen for row in table.rows)  # elsewhere it repeats the parameters
     return column.is_name or column.name == "seeds" or any(str(cell) for cell in column.cells)
-
-
-def _freezes(row: Row) -> bool:
-    """Whether a part of the model is not trained."""
-    trained, whole = row.trainable_params_m, row.params_m
-    return trained is not None and whole is not None and trained < whole
 
 
 def _cells(table: AblationTable, cell: Callable[[Row], Cell]) -> tuple[Cell, ...]:

@@ -28,7 +28,16 @@ def compute_sentences(table: AblationTable) -> Iterable[str]:
     devices = sorted({record.device for record in records if record.device})
     where = f", on {', '.join(devices)}" if devices else ""
     yield f"Compute: {_hours(math.fsum(seconds))} of optimisation in all ({trials}){where}{_precision(records)}."
+    yield from _fused(timed)
     yield from _repeatable(records)
+
+
+def _fused(timed: Sequence[TrialRecord]) -> Iterable[str]:
+    """Which trials trained as one stacked model with others; nothing where none did."""
+    number = sum(record.numerics == "fused" for record in timed)
+    if number:
+        which = "All trials" if number == len(timed) else f"{number} of {len(timed)} trials"
+        yield f"{which} trained fused, as one stacked model with others of their shape."
 
 
 def _precision(records: Sequence[TrialRecord]) -> str:

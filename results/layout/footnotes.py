@@ -20,6 +20,7 @@ from results.table.table import AblationTable, Row
 from search_space.parsing.errors import SpecError
 from search_space.schema.metrics import direction_of, metric_named
 from search_space.settings.table_columns import of_metric
+from search_space.variants.blocks import name_in_block
 
 __all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "seeds_marks", "sources"]
 
@@ -212,7 +213,7 @@ def _noted(table: AblationTable) -> Iterable[str]:
             for note in record.notes if record.status == "completed" else ():
                 if note.startswith((CONTINUED_NOTE, IMPORTED_NOTE)):  # in the caption
                     continue
-                groups.setdefault(_first_line(note), []).append(name)
+                groups.setdefault(_in_one_line(note), []).append(name)
     yield from _grouped("Noted", groups, str(IN_RUN_DIR.ledger))
 
 
@@ -220,7 +221,7 @@ def _trials(row: Row, table: AblationTable) -> Iterable[tuple[str, TrialRecord]]
     """The trials of a row with their names: variant, block and seed."""
     for block, cell in row.cells.items():
         for record in cell.records:
-            yield f"{_name(row, table)}{f' [{block}]' if block else ''} seed {record.seed}", record
+            yield f"{name_in_block(_name(row, table), block)} seed {record.seed}", record
 
 
 def _failures(table: AblationTable) -> Iterable[str]:
@@ -232,7 +233,7 @@ def _failures(table: AblationTable) -> Iterable[str]:
                 if record.status == status:
                     failure = record.failure
                     reason = f"{failure.type}: {failure.message}" if failure else ""
-                    groups.setdefault(_first_line(reason), []).append(name)
+                    groups.setdefault(_in_one_line(reason), []).append(name)
         yield from _grouped(head, groups, str(IN_RUN_DIR.trials_csv))
     count = table.without_metric
     if count:
@@ -291,7 +292,7 @@ def _changes_text(changes: Mapping[str, Any]) -> str:
 def _dropped(table: AblationTable) -> Iterable[str]:
     groups: dict[str, list[str]] = {}
     for variant in table.dropped:
-        groups.setdefault(_first_line(variant.reason), []).append(variant.name)
+        groups.setdefault(_in_one_line(variant.reason), []).append(variant.name)
     yield from _grouped("Dropped before training", groups, str(IN_RUN_DIR.plan))
 
 
@@ -353,8 +354,12 @@ def _grouped(head: str, groups: Mapping[str, list[str]], where: str) -> Iterable
         yield f"{head}: {left} more {_plural(left, 'reason')}, see {where}."
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else "no reason recorded"
+def _in_one_line(text: str) -> str:
+    """The first line, and behind a colon the last one, which says most of what a program wrote."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "no reason recorded"
+    return f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 
 def _plural(count: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from results.layout.cells import Cell
 from results.layout.columns import named_column
 from results.table.table import AblationTable, Row
 from search_space.schema.metrics import metric_named
-from search_space.settings.table_columns import at_block, of_metric, sort_key
+from search_space.settings.table_columns import of_metric, sort_key
 
 __all__ = ["in_order", "order_text"]
 
@@ -53,8 +53,8 @@ def _is_descending(table: AblationTable) -> bool:
     column, direction = sort_key(table.format.sort or "")
     if direction:
         return direction == "desc"
-    if table.blocks is not None and (within := at_block(column)) is not None and within[1] in table.blocks.names:
-        column = within[0]
+    if within := table.within_block(column):
+        column, _ = within
     _, other = of_metric(column) or ("", column)
     metric = table.metric if column == "delta" else metric_named(other)
     return metric is not None and metric.direction == "maximize"

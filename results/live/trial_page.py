@@ -179,6 +179,7 @@ def _facts(record: TrialRecord) -> Iterator[tuple[str, str]]:
         "role": record.role,
         "taken over from": record.cached_from,
         "trained by": record.trained_by,
+        "numerics": record.numerics,
         "data": record.data,
         "code": record.code,
         "software": record.software,

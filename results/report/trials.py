@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from results.report.section import Section, section
 from results.store.records import TrialRecord
 from results.table.table import AblationTable
+from search_space.variants.blocks import name_in_block
 
 __all__ = ["listing", "trial_sections"]
 
@@ -19,7 +20,7 @@ def trial_sections(table: AblationTable, prefix: str = "") -> Iterable[Section]:
     by_status: dict[str, list[tuple[str, TrialRecord]]] = {}
     for row in table.rows:
         for block, cell in row.cells.items():
-            name = f"{row.name} [{block}]" if block else row.name
+            name = name_in_block(row.name, block)
             for record in cell.records:
                 by_status.setdefault(record.status, []).append((name, record))
     if failed := by_status.get("failed"):

@@ -34,8 +34,8 @@ def write_plugin_sources(run_dir: RunDir, plugins: Iterable[Plugin]) -> None:
     """Keep the sources of the plug-ins of this start, passwords masked; those that are kept already stay."""
     for plugin in plugins:
         folder = run_dir.plugin(plugin.name, plugin.digest)
-        for module, text in plugin.sources.items():
-            path = folder / _path_of(module, module in plugin.packages)
+        for name, text in plugin.files.items():
+            path = folder / name
             if not path.exists():
                 folder_within(path.parent, run_dir)
                 atomic_write(path, masked(text))
@@ -100,11 +100,6 @@ def described_option(described: Mapping[str, object]) -> str:
 
 def _top() -> str:
     return IN_RUN_DIR.plugin("a", "b").parts[0]
-
-
-def _path_of(module: str, is_package: bool) -> Path:
-    parts = module.split(".")
-    return Path(*parts, "__init__.py") if is_package else Path(*parts[:-1], f"{parts[-1]}.py")
 
 
 def _module_of(path: str) -> str:

@@ -26,7 +26,7 @@ from results.markup.csv_cells import csv_line
 from results.store.progress import UnfinishedTrial
 from results.store.records import TrialRecord
 from results.store.run import Run
-from results.table.in_plan import trials_in_plan
+from results.table.in_plan import blocks_by_variant, trials_in_plan
 
 __all__ = ["curve_rows", "trial_rows", "write_curves_csv", "write_long_csv"]
 
@@ -136,8 +136,7 @@ def _lines(run: Run) -> list[_Line]:
     in_plan = trials_in_plan(run)
     unfinished = {trial.trial_id: trial for trial in run.unfinished if trial.trial_id in in_plan}
     finished = [run.deciding[key] for key in run.deciding if key in in_plan and key not in unfinished]
-    # Of the plan, because a record that was taken over from another run may be of a sweep without blocks.
-    blocks = {variant.variant_id: variant.block for variant in run.plan.variants}
+    blocks = blocks_by_variant(run)
     lines = [_finished(record, blocks.get(record.variant_id, "")) for record in finished]
     lines += [_unfinished(trial, run) for trial in unfinished.values()]
     place = {variant.variant_id: index for index, variant in enumerate(run.plan.variants)}

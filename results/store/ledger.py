@@ -69,9 +69,8 @@ class LedgerScan:
         self._stream = stream
         self._verifier = None
         if is_verified:
-            from results.store.verification import (
-                RecordVerifier,
-            )  # builds the models of a whole sweep: not for a status
+            # Only here: it builds the models of a whole sweep, which a status does not need.
+            from results.store.verification import RecordVerifier
 
             self._verifier = RecordVerifier()
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from results.store.records import RECORD_VERSION, Failure, Status, TrialRecord, check_curve, check_spec
+from results.store.records import RECORD_VERSION, Failure, Numerics, Status, TrialRecord, check_curve, check_spec
 
 __all__ = ["LedgerLine", "decode_line"]
 
@@ -60,6 +60,7 @@ class LedgerLine(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fa
     resumed_from_epoch: int | None = None
     cached_from: str = ""
     trained_by: str = ""
+    numerics: Numerics = "single"
     failure: _Failure | None = None
     data: str = ""
     code: str = ""

@@ -29,6 +29,7 @@ __all__ = [
     "Imported",
     "MajorityClass",
     "Measured",
+    "Numerics",
     "Origin",
     "PlannedVariant",
     "PublishedRow",
@@ -47,6 +48,9 @@ CONTINUED_NOTE = "continued from the weights of "
 """Beginning of a record's note on a training that continues another one; captions state it."""
 IMPORTED_NOTE = "imported from "
 """Beginning of a record's note on its place in the source; the caption names the source."""
+# Not written where it is `single`: records and plans of trials by themselves are as they always were.
+Numerics = Annotated[Literal["single", "fused"], Field(exclude_if=lambda form: form == "single")]
+"""Form of a training: by itself, or as one stacked model with others of its shape, which rounds differently."""
 Status = Literal["completed", "pruned", "infeasible", "failed", "preempted"]
 
 
@@ -79,9 +83,8 @@ class Failure(_Stored):
 
 def check_curve(curve: list[dict[str, float]]) -> list[dict[str, float]]:
     """The curve, if every entry has its epoch, else a ValueError."""
-    for point in curve:
-        if not 0 <= point.get("epoch", -1) < _MOST_EPOCHS:
-            raise ValueError("an entry of the curve without its epoch")
+    if not all(0 <= point.get("epoch", -1) < _MOST_EPOCHS for point in curve):
+        raise ValueError("an entry of the curve without its epoch")
     return curve
 
 
@@ -155,6 +158,7 @@ class TrialRecord(_Stored):
         exclude_if=lambda text: not text,
         description="the trial in whose training this one was measured, with the same `train_seconds`; empty: its own",
     )
+    numerics: Numerics = "single"
     failure: Failure | None = None
     data: str = Field(default="", description="fingerprint of the dataset; empty: of an archsweep before 0.3")
     code: str = Field(default="", description="version of archsweep's code that took part: common part, whole")
@@ -206,6 +210,7 @@ class PlannedVariant(_Stored):
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
     )
+    numerics: Numerics = "single"
     # Not written where they are empty: plans without blocks are as they always were.
     block: str = Field(default="", exclude_if=lambda text: not text, description="of the design; `name` ends with it")
     treatment: str = Field(

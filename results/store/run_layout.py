@@ -157,6 +157,10 @@ class RunDir:
         """The existing stop requests, of any session."""
         return self.path.glob(f"{_STOP}*")
 
+    def group_answers(self, name: str) -> Path:
+        """The file of the driver's answers to trials that one worker trains together, under Tune's name for them."""
+        return self.path / f".group-{name}"
+
     def visibility_marker(self, token: str) -> Path:
         """The file that exists while nodes are asked whether they see this directory."""
         return self.path / f".visible-{token}"

@@ -37,9 +37,10 @@ def joined_rows(cells: Sequence[tuple[PlannedVariant, Row]], plan: RunPlan) -> l
 def _joined(treatment: str, found: Mapping[str, Row], blocks: BlockedDesign, plan: RunPlan) -> Row:
     rows = [found[name] for name in blocks.names if name in found]
     first = rows[0]
-    over = {name: _over_blocks([row.metrics.get(name) for row in rows], blocks) for name in _metrics(rows)}
-    others = {name: _delta([row.other_deltas.get(name) for row in rows], blocks, plan) for name in _others(rows)}
-    seconds = [row.train_seconds for row in rows if row.train_seconds is not None]
+    metrics = dict.fromkeys(name for row in rows for name in row.metrics)
+    other_metrics = dict.fromkeys(name for row in rows for name in row.other_deltas)
+    over = {name: _over_blocks([row.metrics.get(name) for row in rows], blocks) for name in metrics}
+    others = {name: _delta([row.other_deltas.get(name) for row in rows], blocks, plan) for name in other_metrics}
     return replace(
         first,
         variant_id=treatment,
@@ -55,21 +56,13 @@ def _joined(treatment: str, found: Mapping[str, Row], blocks: BlockedDesign, pla
         params_m=_mean(row.params_m for row in rows),
         trainable_params_m=_mean(row.trainable_params_m for row in rows),
         gmacs=_mean(row.gmacs for row in rows),
-        train_seconds=_mean(seconds),
+        train_seconds=_mean(row.train_seconds for row in rows),
         pruned_epochs=tuple(epoch for row in rows for epoch in row.pruned_epochs),
         records=tuple(record for row in rows for record in row.records),
         rests_on_changes=any(row.rests_on_changes for row in rows),
         blocks={name: found[name] for name in blocks.names if name in found},
         num_blocks=len(blocks.names),
     )
-
-
-def _metrics(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.metrics))
-
-
-def _others(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.other_deltas))
 
 
 def _over_blocks(found: Sequence[Summary | None], blocks: BlockedDesign) -> Summary | None:

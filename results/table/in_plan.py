@@ -12,7 +12,7 @@ from results.store.progress import UnfinishedTrial
 from results.store.run import Run
 from results.table.planned import planned_trials
 
-__all__ = ["trials_in_plan"]
+__all__ = ["blocks_by_variant", "trials_in_plan"]
 
 
 def trials_in_plan(run: Run) -> Set[str]:
@@ -32,3 +32,8 @@ def _is_planned(trial: UnfinishedTrial, run: Run, variant_id: str | None) -> boo
     if variant_id is not None:  # it began, failed or was preempted, and began again
         return any(variant.variant_id == variant_id for variant in variants)
     return any(variant.name == trial.variant for variant in variants)
+
+
+def blocks_by_variant(run: Run) -> dict[str, str]:
+    """Variant id -> name of its block in the plan; a record that was taken over from another run need not know it."""
+    return {variant.variant_id: variant.block for variant in run.plan.variants}

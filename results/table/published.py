@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from results.store.records import PublishedRow
 from search_space.schema.identity import variant_id
 from search_space.schema.trial import VIT_DEFAULTS, Setting
-from search_space.settings.paths import is_path, lay, split
+from search_space.settings.paths import is_path, lay_together
 
 __all__ = ["belongs_to"]
 
@@ -46,15 +46,13 @@ def _settings(baseline_json: str, values_json: str) -> frozenset[str]:
     spec: dict[str, Any] = json.loads(baseline_json)
     values: dict[str, Any] = json.loads(values_json)
     written = {root: spec.get(root, {}) for root in ("arch", "task", "train")}
-    paths = sorted(values, key=lambda path: len(split(path)))
-    if not all(map(is_path, paths)):
+    if not all(map(is_path, values)):
         return frozenset()
     found: set[str] = set()
     for data in (written, {**written, "arch": _without_implied(written["arch"])}):
-        for path in paths:
-            data = lay(data, path, values[path])
+        whole = _whole(lay_together(data, values))
         try:
-            found.add(variant_id(Setting.model_validate_json(json.dumps(_whole(data)), strict=True)))
+            found.add(variant_id(Setting.model_validate_json(json.dumps(whole), strict=True)))
         except ValidationError:  # options of another mechanism than the baseline's, say
             continue
     return frozenset(found)

@@ -24,6 +24,7 @@ from results.store.records import (
     TrialRecord,
 )
 from search_space.schema.metrics import Metric
+from search_space.settings.table_columns import at_block
 
 __all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
 
@@ -102,6 +103,12 @@ class Row:
     @property
     def num_missing(self) -> int:
         return self.num_planned - self.num_completed - self.num_pruned - self.num_failed - self.num_infeasible
+
+    @property
+    def is_partly_frozen(self) -> bool:
+        """Whether a part of the model is not trained."""
+        trained, whole = self.trainable_params_m, self.params_m
+        return trained is not None and whole is not None and trained < whole
 
     @property
     def is_exploratory(self) -> bool:
@@ -196,6 +203,11 @@ class AblationTable:
     blocks: BlockedDesign | None = None
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
+
+    def within_block(self, column: str) -> tuple[str, str] | None:
+        """Column (`delta` or a metric) and block of the name of such a column; None for other names."""
+        found = at_block(column)
+        return found if found is not None and self.blocks is not None and found[1] in self.blocks.names else None
 
     @property
     def parts(self) -> tuple[AblationTable, ...]:

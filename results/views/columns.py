@@ -16,7 +16,7 @@ from typing import Any
 from results.store.progress import UnfinishedTrial
 from results.store.records import TrialRecord
 from results.store.run import Run
-from results.table.in_plan import trials_in_plan
+from results.table.in_plan import blocks_by_variant, trials_in_plan
 from search_space.settings.paths import MISSING, value_at
 
 __all__ = ["FIELDS", "TrialRow", "flattened", "known_names", "rows_of"]
@@ -24,7 +24,7 @@ __all__ = ["FIELDS", "TrialRow", "flattened", "known_names", "rows_of"]
 _FROM_RECORD = (
     "trial_id", "variant_id", "variant", "block", "seed", "status", "epochs", "attempt", "number", "params_m",
     "trainable_params_m", "gmacs", "train_seconds", "total_seconds", "device", "precision", "host", "finished_at",
-    "session", "role", "cached_from", "trained_by",
+    "session", "role", "cached_from", "trained_by", "numerics",
 )  # fmt: skip
 FIELDS = (*_FROM_RECORD, "failure", "failure_message", "in_plan")
 
@@ -66,20 +66,27 @@ def rows_of(run: Run, *, every_attempt: bool = False) -> list[TrialRow]:
         records = tuple(run.deciding[key] for key in run.deciding if key in in_plan and key not in begun)
     preempted = {record.trial_id for record in run.records if record.status == "preempted"}
     ids = {variant.name: variant.variant_id for variant in run.plan.variants}
-    blocks = {variant.variant_id: variant.block for variant in run.plan.variants}
+    blocks = blocks_by_variant(run)
     # An unfinished trial has no record; its spec is that of another seed of its variant.
     specs = {record.variant_id: record.spec for record in run.records} if begun else {}
-    rows = [
-        _finished(record, blocks.get(record.variant_id, record.block), in_plan=is_planned)
-        for record in records
-        for is_planned in [not record.role and record.trial_id in in_plan]
-    ]
+    rows: list[TrialRow] = []
+    for record in records:
+        block, is_planned = blocks.get(record.variant_id, record.block), not record.role and record.trial_id in in_plan
+        rows.append(_finished(record, block, in_plan=is_planned))
     for key, trial in begun.items():
         is_running = run.driver is not None and not trial.has_ended
         status = "running" if is_running else "preempted" if key in preempted else "interrupted"
         variant_id = ids.get(trial.variant)
         rows.append(
-            _unfinished(trial, status, variant_id, specs.get(variant_id or "", {}), run, in_plan=key in in_plan)
+            _unfinished(
+                trial,
+                status,
+                variant_id,
+                specs.get(variant_id or "", {}),
+                run,
+                block=blocks.get(variant_id or "", ""),
+                in_plan=key in in_plan,
+            )
         )
     return rows
 
@@ -122,13 +129,20 @@ def _finished(record: TrialRecord, block: str, *, in_plan: bool) -> TrialRow:
 
 
 def _unfinished(
-    trial: UnfinishedTrial, status: str, variant_id: str | None, spec: Mapping[str, Any], run: Run, *, in_plan: bool
+    trial: UnfinishedTrial,
+    status: str,
+    variant_id: str | None,
+    spec: Mapping[str, Any],
+    run: Run,
+    *,
+    block: str,
+    in_plan: bool,
 ) -> TrialRow:
     fields = dict.fromkeys(FIELDS) | {
         "trial_id": trial.trial_id,
         "variant_id": variant_id,
         "variant": trial.variant,
-        "block": next((each.block for each in run.plan.variants if each.variant_id == variant_id), ""),
+        "block": block,
         "seed": trial.seed,
         "status": status,
         "epochs": trial.epoch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -96,6 +97,7 @@ def test_a_plan_is_data_and_can_be_run(tmp_path, monkeypatch):
     assert round(1e6 * (rows["params_m"].iloc[1] - rows["params_m"].iloc[0])) == 10
     assert "2 variants x 3 seeds = 6 trials" in repr(plan)
     assert "2 variants x 3 seeds = 6 trials" in plan._repr_html_()
+    assert pickle.loads(pickle.dumps(plan)).to_dict() == plan.to_dict()
     done = archsweep.run(plan, engine="in-process", cache=False, limit=1, progress=False)
     assert (done.path, done.status.num_completed) == (Path("runs/tiny"), 1)
 

@@ -71,6 +71,19 @@ def test_missing_seeds_are_named_where_no_column_shows_them(name, table):
     assert "Failed: attention=groupmix seed 1" in words
 
 
+def test_a_failed_program_is_named_with_its_last_words(quickstart_plan, quickstart_records):
+    message = "'train.sh' ended with exit code 1; its last lines:\nTraceback\nValueError: no data\n"
+    records = [
+        each.model_copy(update={"failure": each.failure.model_copy(update={"message": message})})
+        if each.failure
+        else each
+        for each in quickstart_records
+    ]
+    assert "ended with exit code 1; its last lines: ValueError: no data" in _words(
+        "md", ablation_table(quickstart_plan, records)
+    )
+
+
 def test_a_column_of_the_seeds_needs_no_such_note(table):
     assert "Not all planned" not in _written("md", table(columns=("variant", "seeds", "top1")))
 

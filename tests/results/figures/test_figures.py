@@ -316,6 +316,15 @@ def test_pruned_trials_do_not_count_as_best_of_a_search(search):
     ]
 
 
+@pytest.mark.thorough
+def test_the_axis_of_a_search_counts_whole_trials(search):
+    """Symptom: with five trials it had ticks between two of them."""
+    picture = ElementTree.fromstring(figure_svg(_draw("search_history", search)))
+    words = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"0", "1", "2", "3", "4"} <= words
+    assert not {"0.2", "0.5", "1.5"} & words
+
+
 def test_importances_are_named_by_their_method(search):
     found = [(line["method"], line["parameter"], line["share"]) for line in _lines(_draw("importances", search))]
     assert found == [("PED-ANOVA", "lr", 0.75), ("PED-ANOVA", "depth", 0.25), ("fANOVA", "depth", 1.0)]

@@ -64,3 +64,13 @@ def test_a_comparison_across_devices_says_so(table):
     )
     assert compute(table(unknown, GPU))[0].endswith("on NVIDIA H200, in bfloat16.")
     assert compute(table(GPU, CPU))[0].endswith(f"on NVIDIA H200, cpu, in bfloat16 and float32{ROUNDED[8:]}")
+
+
+def test_the_caption_says_which_trials_trained_fused(table):
+    fused = {**CPU, "numerics": "fused"}
+    assert compute(table(fused, fused))[1:] == [
+        "All trials trained fused, as one stacked model with others of their shape."
+    ]
+    assert compute(table(CPU, fused))[1:] == [
+        "3 of 6 trials trained fused, as one stacked model with others of their shape."
+    ]

@@ -37,9 +37,12 @@ def test_a_frozen_part_is_seen_in_every_table(plan, planned, record):
 
 def test_without_one_it_is_shown_to_those_who_ask_for_it(plan, planned, record):
     same = {"baseline": 0.4, "probe": 0.4}
-    assert "trainable (M)" not in cells(table_of(plan, planned, record, trained=same))
+    unasked = table_of(plan, planned, record, trained=same)
+    assert "trainable (M)" not in cells(unasked)
+    assert "trainable" not in " ".join(table_layout(unasked).notes())
     asked = table_of(plan, planned, record, trained=same, columns=("variant", "trainable_params_m"))
     assert cells(asked)["trainable (M)"] == ["0.400", "0.400 (0.0%)"]
+    assert "trainable: millions of parameters that the training changes" in " ".join(table_layout(asked).notes())
 
 
 def test_records_of_before_have_none(plan, planned, record):

@@ -30,8 +30,7 @@ def _three_errors(rate: float, num: int) -> float:
     return 3 * math.sqrt(rate * (1 - rate) / num)
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("num_seeds", [3, 5])
+@pytest.mark.parametrize("num_seeds", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_holm_keeps_false_claims_of_ten_null_arms_at_five_percent(num_seeds):
     rate = false_claims.false_claim_rate(_STUDIES, num_seeds=num_seeds, seed=num_seeds)
     assert rate <= 0.05 + _three_errors(0.05, _STUDIES)
@@ -47,7 +46,7 @@ def test_claims_of_equivalence_and_difference_keep_five_percent_together(at_marg
     assert false_claims.false_claims_of_any_kind(num, **counts, correction="none") > 0.1
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_dunnett_s_claims_of_any_kind_keep_five_percent():
     num = 200
     rate = false_claims.false_claims_of_any_kind(

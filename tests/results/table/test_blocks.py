@@ -125,6 +125,16 @@ def test_fewer_pairs_in_a_block_are_explained_where_its_difference_is_shown(thre
     assert not any("(n pairs)" in each.text for each in table_layout(table).caption)
 
 
+def test_costs_of_unequal_models_are_said_to_be_means(three_folds, trials):
+    """Folds with 10 and 11 classes have heads of different size."""
+    sizes = {"fold=0": 1.0, "fold=1": 1.0, "fold=2": 1.1}
+    table = ablation_table(three_folds, [each.model_copy(update={"params_m": sizes[each.block]}) for each in trials()])
+    text = " ".join(table_layout(table).notes())
+    assert "params: millions; means over the blocks, whose models differ in size." in text
+    alike = [each.model_copy(update={"params_m": 1.0}) for each in trials()]
+    assert "differ in size" not in " ".join(table_layout(ablation_table(three_folds, alike)).notes())
+
+
 def test_the_report_names_the_block_of_a_failed_trial(three_folds, trials):
     failed = {"status": "failed", "metrics": {}, "failure": {"type": "ValueError", "message": "no"}}
     records = [
