@@ -1,14 +1,16 @@
 """What it takes before anything is trained: CPU seconds of the verbs, and of a run on Ray with all of its processes.
 
 Beside an older archsweep in another folder (a worktree of 0.1.0, commit 5ad6dd2), round by round in alternation, each
-command in a process of its own. The run has 8 trials of one epoch on two workers. Before anything is timed, both trees
-train that run in-process: the same trials must have the same top1. Its CPU seconds on Ray are those of every process,
-read from /proc; what the training itself takes is measured by a plain loop and taken off, so that the rest is fixed.
+command in a process of its own. The run has 8 trials of one epoch on two workers, with the numerics of 0.1.0
+(`single`). Before anything is timed, both trees train that run in-process: the same trials must have the same top1. Its
+CPU seconds on Ray are those of every process, read from /proc; what the training itself takes is measured by a plain
+loop and taken off, so that the rest is fixed.
 
     python benchmarks/startup.py --against ../archsweep-0.1.0
     python benchmarks/startup.py --against ../archsweep-0.1.0 --ray --rounds 5
 
-Both trees compile their modules once, into a cache of this script's: a user's installation has that, too.
+Both trees compile their modules once, into a cache of this script's or the one that PYTHONPYCACHEPREFIX names: a user's
+installation has that, too.
 """
 
 from __future__ import annotations
@@ -44,14 +46,15 @@ import torch
 from runners.training.trial import run_trial
 from search_space import Resources, load_sweep, variants
 torch.set_num_threads(1)
-file = load_sweep(sys.argv[1])
+file = load_sweep(sys.argv[1], overrides=sys.argv[2:])
 began = time.process_time()
 for variant in variants(file.sweep):
     for seed in file.sweep.seeds:
         run_trial(variant.setting.with_seed(seed), report=lambda metrics: False, resources=Resources())
 print(time.process_time() - began)
 """
-VERBS = ("--help", "check", "status", "ls", "plan")
+VERBS = ("help", "check", "status", "ls", "plan")
+AS_OLD = {"old": [], "new": ["--set", "train.numerics=single"]}
 TICKS = os.sysconf("SC_CLK_TCK")
 LOOK_EVERY_SECONDS = 0.2
 
@@ -63,8 +66,8 @@ def command(tree: Path, *arguments: str) -> list[str]:
 
 def environment(tree: Path, compiled: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    own = {"PYTHONPATH": str(tree), "PYTHONPYCACHEPREFIX": str(compiled), "OMP_NUM_THREADS": "1"}
-    return {**kept, **own, "ARCHSWEEP_CACHE": "off"}
+    own = {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "ARCHSWEEP_CACHE": "off"}
+    return {"PYTHONPYCACHEPREFIX": str(compiled), **kept, **own}
 
 
 def cpu_seconds(arguments: list[str], env: dict[str, str], folder: Path) -> float:
@@ -90,12 +93,15 @@ def processes() -> dict[int, tuple[int, float]]:
 def kind_of(pid: int, root: int) -> str:
     try:
         line = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
     if not line:  # it has ended, and its parent has not looked yet
         return ""
     if pid == root:
         return "driver"
+    if name in ("asw-forkserver", "asw-trial"):  # forks of the driver, with its command line
+        return "trials and their forkservers"
     kinds = {"forkserver": "trials and their forkservers", "ray::TrialWorker": "actors", "gcs_server": "raylet and gcs"}
     kinds |= {"raylet/raylet": "raylet and gcs", "ray::IDLE": "idle workers"}
     return next((kind for part, kind in kinds.items() if part in line), "Ray's agents and monitors")
@@ -123,7 +129,7 @@ def of_all_processes(arguments: list[str], env: dict[str, str], folder: Path) ->
 
 def top1_of(run: Path) -> dict[str, str]:
     with (run / "trials.csv").open() as stream:
-        return {row["trial_id"]: row["top1"] for row in csv.DictReader(stream)}
+        return {f"{row['variant']} {row['seed']}": row["top1"] for row in csv.DictReader(stream)}
 
 
 def main() -> None:
@@ -139,7 +145,9 @@ def main() -> None:
         (folder / "sweep.yaml").write_text(SWEEP)
         envs = {name: environment(tree, folder / "compiled") for name, tree in trees.items()}
         for name, env in envs.items():
-            run = command(trees[name], "run", "sweep.yaml", "--engine", "in-process", "--no-cache", "--out", name)
+            run = command(
+                trees[name], "run", "sweep.yaml", *AS_OLD[name], "--engine", "in-process", "--no-cache", "--out", name
+            )
             subprocess.run(run, env=env, cwd=folder, capture_output=True, check=True)
         assert top1_of(folder / "old") == top1_of(folder / "new"), "the two versions train different trials"
         if given.ray:
@@ -157,15 +165,15 @@ def measure_verbs(
         took: dict[str, list[float]] = {name: [] for name in envs}
         for _ in range(rounds + 1):  # the first one compiles
             for name, env in envs.items():
-                rest = of.get(verb, [] if verb.startswith("-") else [name])
-                took[name].append(cpu_seconds(command(trees[name], verb, *rest), env, folder))
+                arguments = ["--help"] if verb == "help" else [verb, *of.get(verb, [name])]
+                took[name].append(cpu_seconds(command(trees[name], *arguments), env, folder))
         old, new = took["old"][1:], took["new"][1:]
         ratio = statistics.median(after / before for before, after in zip(old, new, strict=True))
         print(f"{verb:8} {statistics.median(old):7.2f} {statistics.median(new):7.2f} {ratio:6.2f}", flush=True)
 
 
 def measure_ray(trees: dict[str, Path], envs: dict[str, dict[str, str]], folder: Path, rounds: int) -> None:
-    loop = [sys.executable, "-c", TRAINING, "sweep.yaml"]
+    loop = [sys.executable, "-c", TRAINING, "sweep.yaml", *AS_OLD["new"][1:]]
     shares: dict[str, list[dict[str, float]]] = {name: [] for name in envs}
     fixed: dict[str, list[float]] = {name: [] for name in envs}
     walls: dict[str, list[float]] = {name: [] for name in envs}
@@ -173,9 +181,10 @@ def measure_ray(trees: dict[str, Path], envs: dict[str, dict[str, str]], folder:
         done = subprocess.run(loop, env=envs["new"], cwd=folder, capture_output=True, text=True, check=True)
         training = float(done.stdout)
         for name, env in envs.items():
-            run = command(trees[name], "run", "sweep.yaml", "--no-cache", "--out", f"{name}-ray-{number}")
+            out = f"{name}-ray-{number}"
+            run = command(trees[name], "run", "sweep.yaml", *AS_OLD[name], "--no-cache", "--out", out)
             found, wall = of_all_processes(run, env, folder)
-            assert top1_of(folder / f"{name}-ray-{number}") == top1_of(folder / name)
+            assert top1_of(folder / out) == top1_of(folder / name)
             shares[name].append(found)
             fixed[name].append(sum(found.values()) - training)
             walls[name].append(wall)
