@@ -8,7 +8,8 @@ OLDEST_PYTHON ?= $(firstword $(shell for p in python3.11 python3.12; do command 
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 QUICK := -m 'not slow and not ray and not thorough'
-PIP := python -m pip install --quiet --disable-pip-version-check
+# Bytecode is written as modules are imported: compiling all of the packages first takes longer than installing them.
+PIP := python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: demo test quick slow coverage oldest check docs setup clean
 

@@ -35,6 +35,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
         "attention",
         "hosts",
         "factory",
+        "stacked",
         "models",
         "dense",
         "text",
@@ -81,8 +82,6 @@ SMALL_FOR_A_REASON = {
     "modelzoo.text.cost": "as the cost of the other networks, in a file of its own",
     "archsweep.__main__": "what `python -m archsweep` carries out",
     "runners.cli.documents.schemas": "the table of all documents; a verb imports its own only",
-    "runners.machine.forkserver_signals": "the forkserver imports it for its effect",
-    "runners.machine.forkserver_start": "the forkserver imports it for its effect",
     "runners.driver.progress_file": "an observer; the rooms below have no progress file",
     "search_space.loading.starter": "what `init` writes, read without the rest of loading",
 }

@@ -138,6 +138,7 @@ def test_every_variant_of_a_small_study_sees_its_images(path: Path) -> None:
         assert TASKS[row.setting.task.name].cost(row.setting, data).gmacs > 0
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @of_papers
 def test_every_smoke_variant_can_be_built(path: Path) -> None:
@@ -240,6 +241,7 @@ def test_the_paper_profile_trains_as_the_paper_did(path: Path) -> None:
     assert train.lr == (1e-3 if train.batch_size == 1024 else 5e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @on_imagenet
 def test_every_published_number_has_a_source_and_one_row_of_that_size(path: Path) -> None:
@@ -264,6 +266,7 @@ def test_paper_rows_are_the_released_models(path: Path) -> None:
     assert found == RELEASED[f"{path.parent.name}/{path.stem}"]
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("path", params(ONE_OF_EACH))
 def test_a_smoke_trial_runs(path: Path, tmp_path: Path) -> None:
