@@ -153,15 +153,20 @@ def ray_nodes():
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
+    from runners.engines.forkserver.start import spawned_forkserver
+    from runners.engines.forkserver.trial_target import VARIABLE
+
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
     # The GPU is pretended: Ray places by it, the trials find no device and train on the CPU.
     head = {"num_cpus": 2, "num_gpus": 1, "resources": {"gpu_memory_gib": 2}, **small}
-    with pretended_gpus():
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    # Its workers have one forkserver, as those of a private cluster; those of nodes that tests add start their own.
+    with spawned_forkserver() as forkserver:
+        with pretended_gpus(), patch.dict(os.environ, {VARIABLE: forkserver}):
+            cluster = Cluster(initialize_head=True, head_node_args=head)
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
 
 
 @pytest.fixture(scope="session")

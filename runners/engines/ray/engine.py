@@ -30,6 +30,7 @@ from runners.engines.nodes.checks import JoiningNodes, check_nodes
 from runners.engines.nodes.cluster import cluster
 from runners.engines.ray.gpu_memory import GpuShares, check_shares
 from runners.engines.ray.handed_out import HandedOut, worker_config
+from runners.engines.ray.lost_cluster import LostCluster
 from runners.engines.ray.placement import Placement, living_nodes, request_of
 from runners.engines.ray.worker import REPORTS, TrialWorker
 from runners.machine.scratch import scratch_folder
@@ -216,7 +217,8 @@ def run_on_ray(
     put one there that does nothing.
 
     Raises:
-        SpecError: a trial asks for more than the cluster has, or there is no cluster at `address`.
+        SpecError: a trial asks for more than the cluster has, there is no cluster at `address`, or the private one was
+            lost.
     """
     resources, kinds = orchestrator.plan.sweep.resources, orchestrator.plan.kinds_of_resources
     # Ray takes SIGTERM for itself when it starts: we listen after that.
@@ -269,7 +271,7 @@ def run_on_ray(
                     verbose=0,
                     # In a notebook Tune's own would clear the cell, with our progress in it, also where it is silent.
                     progress_reporter=tune.CLIReporter(),
-                    callbacks=[EndedTrials()],
+                    callbacks=[EndedTrials(), *([LostCluster()] if starts_cluster else [])],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=resources.max_failures),
                 ),

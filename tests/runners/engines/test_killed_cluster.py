@@ -22,7 +22,7 @@ name: killed
 baseline:
   arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
   task: {name: classification, dataset: builtin/digits}
-  train: {epochs: 60, batch_size: 256}
+  train: {epochs: 300, batch_size: 256}
 space: {}
 design: factorial
 seeds: 2
