@@ -44,6 +44,6 @@ class LostCluster(tune.Callback):
         if self._lost_since is None:
             self._lost_since = now
         if now - self._lost_since >= _PATIENCE_SECONDS:
-            text = "the Ray process of this machine has ended (killed, or out of memory?), so nothing can train any more"
+            text = "the Ray process of this machine has ended (killed, or out of memory?): nothing can train any more"
             hint = "the same command goes on with what is in the ledger; --engine in-process trains without Ray"
             raise SpecError(Problem(text, where="--engine ray", hint=hint))
