@@ -9,6 +9,8 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 QUICK := -m 'not slow and not ray and not thorough'
 # Bytecode is written as modules are imported: compiling all of the packages first takes longer than installing them.
+# Containers often forbid to write it. Then every process would compile torch again, which takes longer than its work.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: demo test quick slow coverage oldest check docs setup clean
