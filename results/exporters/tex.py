@@ -1,10 +1,11 @@
 r"""The table as LaTeX: a float with booktabs rules, ready to be \input into a paper.
 
-The document needs `\usepackage{array,booktabs,graphicx,pifont,rotating}`. A table too wide for a column spans both.
-One that would have to shrink below 80 % to fit the page is rotated on a page of its own, unless it is so long that
-caption and notes had no room beside it. A table of few rows is never rotated: where it fits no column, or would shrink
-below 80 %, its cells take two lines (`97.00` above `+- 1.00`), and it stays upright. One that is still too wide is
-scaled down; headers and long names wrap. The choice is made in the document, where widths and fonts are defined.
+The document needs `\usepackage{array,booktabs,graphicx,pifont,rotating}`. A table that would have to shrink below
+80 % to fit a column spans both. One that would have to shrink below 80 % to fit the page, too, is rotated on a page of
+its own, unless it is so long that caption and notes had no room beside it. A table of few rows is never rotated: where
+it fits no column, or would shrink below 80 %, its cells take two lines (`97.00` above `+- 1.00`), and it stays upright.
+One that is still too wide is scaled down; headers and long names wrap. The choice is made in the document, where widths
+and fonts are defined.
 Caption and notes are complete; nothing has to be typed by hand.
 """
 
@@ -35,12 +36,13 @@ _FEW_ROWS = 6  # in two lines a cell still a table of a dozen lines
 _BOX, _STACKED, _HEIGHT, _FLOAT = r"\archsweepbox", r"\archsweepstacked", r"\archsweepheight", r"\archsweepfloat"
 # At 80 % the 10 points of a paper are 8, the size of footnotes.
 _CHOOSE_CELLS = rf"""\ifdim\wd{_BOX}>\columnwidth%
-\ifdim\wd{_STACKED}>\columnwidth%
-\ifdim0.8\wd{_BOX}>\textwidth\sbox{_BOX}{{\usebox{_STACKED}}}\fi%
+\ifdim\wd{_STACKED}>\columnwidth\ifdim0.8\wd{_BOX}>\columnwidth%
+\ifdim0.8\wd{_STACKED}>\columnwidth\ifdim0.8\wd{_BOX}>\textwidth\sbox{_BOX}{{\usebox{_STACKED}}}\fi%
+\else\sbox{_BOX}{{\usebox{_STACKED}}}\fi\fi%
 \else\sbox{_BOX}{{\usebox{_STACKED}}}\fi\fi%
 """
 _CHOOSE_FLOAT = rf"""\def{_FLOAT}{{table}}%
-\ifdim\wd{_BOX}>\columnwidth\def{_FLOAT}{{table*}}\fi%
+\ifdim0.8\wd{_BOX}>\columnwidth\def{_FLOAT}{{table*}}\fi%
 """
 # Half of the text's width leaves caption and notes of a rotated table about fifteen lines.
 _TURN = rf"""\dimendef{_HEIGHT}=0 {_HEIGHT}=\ht{_BOX}\advance{_HEIGHT}\dp{_BOX}%

@@ -132,9 +132,10 @@ def test_two_tables_stand_in_one_document(quickstart_plan, quickstart_records, t
 
 
 @needs_pdflatex
-def test_chosen_columns_fit_one_column_of_a_paper(quickstart_plan, quickstart_records, tmp_path):
-    """Variant, metric and difference of four rows, in a document of two columns."""
-    chosen = TableFormat(columns=("variant", "top1", "delta"), label="tab:attention", digits={"*": 1})
+@pytest.mark.parametrize("columns", [("variant", "top1", "delta"), ("variant", "top1", "delta", "params_m", "gmacs")])
+def test_chosen_columns_fit_one_column_of_a_paper(columns, quickstart_plan, quickstart_records, tmp_path):
+    """Four rows in a document of two columns: as they are, or scaled down a little."""
+    chosen = TableFormat(columns=columns, label="tab:attention", digits={"*": 1})
     table = ablation_table(quickstart_plan.model_copy(update={"table": chosen}), quickstart_records)
     _compiled(_written(table) + r"Table~\ref{tab:attention}", tmp_path, "twocolumn")
     log = (tmp_path / "table.log").read_text(errors="replace")
