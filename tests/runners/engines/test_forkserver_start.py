@@ -91,7 +91,8 @@ from runners.engines.forkserver.start import spawned_forkserver
 try:
     with spawned_forkserver("classification") as address:
         print("started", flush=True)
-        time.sleep(100)
+        while True:  # a signal that comes just before a sleep does not end it
+            time.sleep(0.1)
 except KeyboardInterrupt:
     print("interrupted")
 print(not os.path.exists(address))
