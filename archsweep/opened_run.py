@@ -58,6 +58,7 @@ class Records(Sequence[results.TrialRecord]):
 
 class Run:
     """A run directory. Every method reads it as it is then, so that a run at work can be looked at again and again.
+    Usable as its path (`os.PathLike`), also for `archsweep.load_model`.
 
     Attributes:
         path: the run directory.
@@ -66,6 +67,9 @@ class Run:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         read_plan(RunDir(self.path))  # a directory without a run is refused at once
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def plan(self) -> results.RunPlan:

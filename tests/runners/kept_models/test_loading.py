@@ -73,7 +73,7 @@ def test_a_loaded_classifier_has_the_accuracy_of_its_record(tmp_path):
     record = record_of(path, "attention=reattention", 1)
     assert 100 * torch.cat(right).double().mean().item() == pytest.approx(record.metrics["top1"], abs=1e-4)
     assert loaded.metadata["trial_id"] == record.trial_id
-    assert archsweep.load_model(path, record.variant_id).metadata["seed"] == 0
+    assert archsweep.load_model(archsweep.open_run(path), record.variant_id).metadata["seed"] == 0
 
 
 def folders(where: Path, sizes: tuple[tuple[int, int], ...]) -> None:
