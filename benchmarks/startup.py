@@ -102,7 +102,8 @@ def kind_of(pid: int, root: int) -> str:
         return "driver"
     if name in ("asw-forkserver", "asw-trial"):  # forks of the driver, with its command line
         return "trials and their forkservers"
-    kinds = {"forkserver": "trials and their forkservers", "ray::TrialWorker": "actors", "gcs_server": "raylet and gcs"}
+    kinds = {"forkserver": "trials and their forkservers", "ray::TrialWorker": "actors"}
+    kinds |= {"ray::ResourceTrainable": "actors", "gcs_server": "raylet and gcs"}
     kinds |= {"raylet/raylet": "raylet and gcs", "ray::IDLE": "idle workers"}
     return next((kind for part, kind in kinds.items() if part in line), "Ray's agents and monitors")
 

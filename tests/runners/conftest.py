@@ -7,7 +7,9 @@ import io
 import os
 import sys
 import textwrap
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -146,27 +148,33 @@ def pretended_gpus():
 
 
 @pytest.fixture(scope="session")
-def ray_nodes():
+def node_forkserver_variable():
+    """The variable by which workers find one forkserver, as those of a private cluster: its trials start in no time."""
+    from runners.engines.forkserver.start import spawned_forkserver
+    from runners.engines.forkserver.trial_target import VARIABLE
+
+    with spawned_forkserver() as address:
+        yield {VARIABLE: address}
+
+
+@pytest.fixture(scope="session")
+def ray_nodes(node_forkserver_variable):
     """One real Ray cluster for the whole test run, of one node to which tests add others."""
     import runners.engines.ray.engine  # noqa: F401 - sets the environment that Ray reads at import
 
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    from runners.engines.forkserver.start import spawned_forkserver
-    from runners.engines.forkserver.trial_target import VARIABLE
-
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
     # The GPU is pretended: Ray places by it, the trials find no device and train on the CPU.
     head = {"num_cpus": 2, "num_gpus": 1, "resources": {"gpu_memory_gib": 2}, **small}
-    # Its workers have one forkserver, as those of a private cluster; those of nodes that tests add start their own.
-    with spawned_forkserver() as forkserver:
-        with pretended_gpus(), patch.dict(os.environ, {VARIABLE: forkserver}):
-            cluster = Cluster(initialize_head=True, head_node_args=head)
-        ray.init(address=cluster.address, log_to_driver=False)
-        yield cluster
-        ray.shutdown()
-        cluster.shutdown()
+    with pretended_gpus(), patch.dict(os.environ, node_forkserver_variable):
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # what an in-process trial of another test hid
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -176,12 +184,13 @@ def ray_cluster(ray_nodes):
 
 
 @pytest.fixture
-def add_node(ray_nodes):
+def add_node(ray_nodes, node_forkserver_variable):
     """Adds a node to the cluster until the test ends."""
     added = []
 
     def add(*, pretends=True, **options):
-        with pretended_gpus() if pretends else contextlib.nullcontext():
+        pretended = pretended_gpus() if pretends else contextlib.nullcontext()
+        with pretended, patch.dict(os.environ, node_forkserver_variable):
             node = ray_nodes.add_node(object_store_memory=80 * 2**20, **options)
         added.append(node)
         return node
@@ -190,3 +199,26 @@ def add_node(ray_nodes):
     for node in added:
         if node in ray_nodes.worker_nodes:
             ray_nodes.remove_node(node)
+
+
+@pytest.fixture
+def busy_worker():
+    """Finds the worker of this process's cluster that waits for a trial: only one may."""
+
+    def find():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:  # Ray's name of a worker is another one between two steps
+            for entry in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    named = (entry / "cmdline").read_bytes().startswith(b"ray::ResourceTrainable.train")
+                    if named and is_below(int(entry.name), os.getpid()):
+                        return int(entry.name)
+        raise AssertionError("no worker is in a step")
+
+    return find
+
+
+def is_below(pid, ancestor):
+    while pid not in (0, 1, ancestor):
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return pid == ancestor

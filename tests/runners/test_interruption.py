@@ -143,29 +143,11 @@ def test_a_closed_terminal_saves_the_trial_or_is_of_no_consequence(write_sweep, 
     assert (code, record.status) == ((0, "completed") if nohup else (128 + signal.SIGHUP, "preempted"))
 
 
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-
-
-def worker_of(log):
-    """The Ray worker whose child's child (a fork of its forkserver) writes this log."""
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and os.readlink(entry / "fd" / "1") == str(log):
-                return parent_of(parent_of(int(entry.name)))
-    raise AssertionError(f"no process writes {log}")
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the trial's process in /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
 @pytest.mark.slow
-def test_trial_that_lost_its_worker_continues(plan, whole, tmp_path, ray_cluster):
+def test_trial_that_lost_its_worker_continues(plan, whole, tmp_path, ray_cluster, busy_worker):
     run_dir = tmp_path / "run"
-
-    def kill_a_worker():
-        log = next(run_dir.glob("trials/*/train.log"))
-        os.kill(worker_of(log.resolve()), signal.SIGKILL)
-
-    thread = when_an_epoch_is_done(run_dir, 5, kill_a_worker)
+    thread = when_an_epoch_is_done(run_dir, 5, lambda: os.kill(busy_worker(), signal.SIGKILL))
     run_sweep(plan, run_dir, engine="ray")
     thread.join()
     run = Run.open(run_dir)

@@ -34,8 +34,8 @@ TINY = """
 
 @pytest.fixture
 def plan_of(write_sweep):
-    def plan_of_(resources, *, seeds=2, **options):
-        text = TINY.replace("seeds: 2", f"seeds: {seeds}")
+    def plan_of_(resources, *, seeds=2, epochs=1, **options):
+        text = TINY.replace("seeds: 2", f"seeds: {seeds}").replace("epochs: 1", f"epochs: {epochs}")
         return make_plan(load_sweep(write_sweep(f"{text}    resources: {resources}\n")), **options)
 
     return plan_of_
@@ -189,7 +189,8 @@ def test_a_trial_on_ray_sees_the_gpus_that_it_has_reserved(ray_cluster, gpus, ex
 def test_a_node_without_the_gpu_that_it_declares_is_set_aside_at_once(plan_of, add_node, tmp_path):
     """Its trial runs again on the other node; nothing trains on the CPU in silence."""
     add_node(num_cpus=2, num_gpus=1, pretends=False)
-    result = run_sweep(plan_of("{gpus: 1}"), tmp_path / "run", engine="ray")
+    # Long enough that the first node has not done them all before the other one's worker has started.
+    result = run_sweep(plan_of("{gpus: 1}", epochs=100), tmp_path / "run", engine="ray")
     records = Run.open(tmp_path / "run").records
     assert dict(result.counts) == {"completed": 4}
     failed = [record for record in records if record.status == "failed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,9 @@ checkpoints: {min_seconds: 0}
 """
 
 
+WORKER = "ray::(TrialWorker|ResourceTrainable)"  # between two steps, and in one
+
+
 def commands():
     """Process id -> parent, and name and command line, of every process."""
     found = {}
@@ -43,17 +47,17 @@ def commands():
 
 
 def below(root, word):
-    """Processes that this one started, directly or not, with the word in their name or command line."""
+    """Processes that this one started, directly or not, whose name or command line has the word, a pattern."""
     known, found = commands(), {root}
     while more := {pid for pid, (parent, _) in known.items() if parent in found} - found:
         found |= more
-    return sorted(pid for pid in found - {root} if word in known[pid][1])
+    return sorted(pid for pid in found - {root} if re.search(word, known[pid][1]))
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-@pytest.mark.parametrize("part", ["raylet/raylet", "gcs_server", "asw-forkserver", "ray::TrialWorker"])
+@pytest.mark.parametrize("part", ["raylet/raylet", "gcs_server", "asw-forkserver", WORKER])
 def test_the_same_command_goes_on_after_a_part_of_the_cluster_was_killed(tmp_path, part):
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     command = [sys.executable, "-m", "runners.cli", "run", "sweep.yaml", "-q", "--no-cache", "--out", "run"]
