@@ -46,9 +46,9 @@ def create_optimizer(
 
 
 def optimizer_of_one_layer(train: TrainSpec) -> Optimizer:
-    """The optimiser of a training, of a model that stands for any: to see its kind, its options, and what it refuses.
+    """The optimiser of a training, of a network of one layer: to see its kind, its options, and what it refuses.
 
-    Without `layer_decay`: one layer has no decay from layer to layer, of which timm would warn as of the model.
+    Without `layer_decay`: there is no decay from layer to layer, and timm would warn of it.
     """
     return create_optimizer(nn.Linear(2, 2), train.model_copy(update={"layer_decay": None}), torch.device("cpu"))
 
