@@ -54,7 +54,7 @@ def in_mode(image: Image.Image, in_chans: int) -> Image.Image:
     return image.convert(pil_mode(in_chans))
 
 
-def decode(dataset: Any, size: tuple[int, int], in_chans: int) -> Images:
+def decode(dataset: Any, size: tuple[int, int], in_chans: int, interpolation: str = "bilinear") -> Images:
     """All images as uint8, cut to `size` (height, width)."""
     labels = torch.from_numpy(labels_of(dataset))
     arrays = _arrays(dataset, in_chans)
@@ -64,7 +64,7 @@ def decode(dataset: Any, size: tuple[int, int], in_chans: int) -> Images:
     pixels = torch.empty((len(dataset), in_chans, height, width), dtype=torch.uint8)
     for index in range(len(dataset)):
         image = in_mode(dataset[index][0], in_chans)
-        array = torch.from_numpy(np.array(cut_to_size(image, height, width)))
+        array = torch.from_numpy(np.array(cut_to_size(image, height, width, interpolation)))
         pixels[index] = array.reshape(height, width, in_chans).permute(2, 0, 1)
     return Images(pixels, labels)
 
@@ -107,7 +107,7 @@ def _arrays(dataset: Any, in_chans: int) -> Tensor | None:
     return pixels.contiguous() if pixels.shape[1] == in_chans else None
 
 
-def cut_to_size(image: Image.Image, height: int, width: int) -> Image.Image:
+def cut_to_size(image: Image.Image, height: int, width: int, interpolation: str = "bilinear") -> Image.Image:
     """The image resized to cover the size, and cut in the middle."""
     if (image.height, image.width) == (height, width):
         return image
@@ -116,4 +116,4 @@ def cut_to_size(image: Image.Image, height: int, width: int) -> Image.Image:
     box_height, box_width = min(height / scale, image.height), min(width / scale, image.width)
     top, left = (image.height - box_height) / 2, (image.width - box_width) / 2
     box = (left, top, left + box_width, top + box_height)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return image.resize((width, height), Image.Resampling[interpolation.upper()], box=box)

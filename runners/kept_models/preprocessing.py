@@ -54,12 +54,14 @@ class Preprocessing:
                 std=info.std,
                 crop_pct=crop.crop_pct,
                 crop_mode=crop.mode,
+                interpolation=crop.interpolation,
             )
             return transform(image)
         if crop is not None:
             # As a folder in memory is decoded: cut to one size, that of the input where it has fewer pixels.
             whole = [info.img_size] if crop.mode else [crop.scaled, info.img_size]
-            image = cut_to_size(image, *min(whole, key=lambda size: size[0] * size[1]))
+            size = min(whole, key=lambda size: size[0] * size[1])
+            image = cut_to_size(image, *size, crop.interpolation)
         pixels = torch.from_numpy(np.array(image)).float() / 255
         channels = pixels.reshape(*pixels.shape[:2], info.in_chans).permute(2, 0, 1)
         mean, std = torch.tensor(info.mean), torch.tensor(info.std)

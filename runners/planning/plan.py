@@ -14,7 +14,7 @@ from runners.machine.gpus import num_gpus_here
 from runners.planning.auto_gpus import Say, with_gpus_found
 from runners.planning.checks.fine_tuning import fine_tuning_problems, notes_on_fine_tuning
 from runners.planning.checks.precisions import PRECISION_HINT, equal_precisions, with_precision
-from runners.planning.checks.refused_choices import located, refused_choices
+from runners.planning.checks.refused_choices import located, planned_relations, refused_choices
 from runners.planning.checks.same_experiment import is_same_experiment
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.shard import Shard
@@ -28,7 +28,6 @@ from runners.planning.stored_plan import (
     retuned_of,
 )
 from runners.tasks import TASKS
-from runners.training import training_relations
 from runners.training.device import kind_of_device
 from runners.training.foreign.files import missing_files
 from runners.training.foreign.function import foreign_relations
@@ -139,7 +138,7 @@ class Plan:
         arch = setting.arch.model_dump_json(include={"model", "img_size"})
         key = (arch + setting.task.model_dump_json(), setting.train.model_dump_json(), processes)
         if key not in self._relations:
-            self._relations[key] = training_relations(setting, self.describe, num_processes=processes)
+            self._relations[key] = planned_relations(self.sweep, setting, self.describe, processes)
         return self._relations[key]
 
     def cost_of(self, variant: Variant) -> dict[str, float]:

@@ -133,7 +133,8 @@ class Classification(ImageNetwork):
         native = info.img_size if info.storage == "memory" else None
         bilinear = replace(crop, interpolation="bilinear")
         if crop != bilinear and crop.in_effect(native) == bilinear.in_effect(native):
-            why = f"images of {info.name!r} are not resized to {shown}"
+            held = "x".join(map(str, native or ()))
+            why = f"images of {info.name!r} are held in memory at {held}, and not resized to {shown}"
             paths = ("arch.img_size", "arch.model", "task.crop_pct", "task.test_img_size", "task.dataset")
             yield without_effect(task, "interpolation", why, *paths)
         if task.crop_pct not in (1, "model") and crop.scaled == crop.img_size:

@@ -10,16 +10,14 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
-from torch import nn
-from torch.optim import Optimizer
+from timm.optim import get_optimizer_info, list_optimizers
 
 from runners.data import IN_MEMORY_BYTES, DataInfo, describe_dataset, train_batch_size
 from runners.data.augmentation.checks import augmentation_faults
 from runners.data.augmentation.normalisation import normalisation_faults
 from runners.data.epochs import updates_of_an_epoch
 from runners.tasks import TASKS
-from runners.training.optimization.optimizer import optimizer_options
+from runners.training.optimization.optimizer import optimizer_of_one_layer
 from runners.training.optimization.schedule import make_schedule
 from search_space import Problem, Setting, SpecError, TaskSpec, TrainSpec, did_you_mean
 from search_space.parsing.errors import reason_of
@@ -150,7 +148,7 @@ def _optimizer(train: TrainSpec) -> Iterator[BrokenRelation]:
         "train.opt_kwargs",
     )
     try:
-        _optimizer_of_one_layer(train)
+        optimizer_of_one_layer(train)
     except ImportError as err:
         yield BrokenRelation(path, f"{train.opt!r} needs a package that is missing: {err}", "", (path,))
     # Optimisers raise many types for numbers that they do not accept.
@@ -189,7 +187,7 @@ def _further_arguments(train: TrainSpec, opt_class: Any) -> Iterator[BrokenRelat
 def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
     """The schedule is built once: timm refuses lengths of its own."""
     updates = updates_of_an_epoch(train, info.num_train)
-    optimizer = _optimizer_of_one_layer(train)
+    optimizer = optimizer_of_one_layer(train)
     try:
         make_schedule(optimizer, train, updates_per_epoch=updates)
     except (AssertionError, ArithmeticError, TypeError, ValueError) as err:
@@ -199,11 +197,6 @@ def _schedule(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:
             "train for more epochs, with a smaller batch_size or less warm-up, or choose cosine",
             ("train.sched", "train.epochs", "train.warmup_epochs", "train.batch_size", "task"),
         )
-
-
-def _optimizer_of_one_layer(train: TrainSpec) -> Optimizer:
-    # One layer has no decay from layer to layer, of which timm would warn.
-    return create_optimizer_v2(nn.Linear(2, 2), **optimizer_options(train.model_copy(update={"layer_decay": None})))
 
 
 def _mixing(train: TrainSpec, info: DataInfo) -> Iterator[BrokenRelation]:

@@ -244,12 +244,19 @@ def test_a_run_may_continue_itself(folder):
     assert len(read_ledger(RunDir(folder / "runs" / "tuned").ledger).records) == before
 
 
-@pytest.mark.slow
-def test_a_trial_that_nothing_continues_says_so(folder):
+def test_a_continuation_may_have_any_schedule_and_no_other_training(folder):
+    """What is not there in a finished run will not come: an error of the plan, for any seed."""
     assert run(sweep(folder, SHORT)).exit_code == 0
-    text = LONGER.replace("space: {", "space: {arch.depth: [1], ")
-    done = run(sweep(folder, text), "--out", "longer")
-    assert done.exit_code == 3
-    failed = [each for each in read_ledger(RunDir(folder / "longer").ledger).records if each.status == "failed"]
-    assert {each.variant for each in failed} == {"depth=1"}
-    assert "that differs from this one in its length alone" in failed[0].failure.message
+    schedule = "cooldown_epochs: 1, lr_noise: [0.4, 0.9], lr_cycle_limit: 2, sched_on_updates: false"
+    done = run(sweep(folder, LONGER.replace("epochs: 3", f"epochs: 3, {schedule}")), "--out", "longer")
+    assert done.exit_code == 0, done.output
+    found = refusal(sweep(folder, LONGER.replace("batch_size: 20", "batch_size: 10")))
+    assert "no completed trial with seed 0 that differs from this one in its length alone" in found
+    assert "; the closest is 'baseline', where train.batch_size=20" in found
+    found = refusal(sweep(folder, LONGER.replace("space: {", "space: {arch.depth: [1], ")))
+    assert "the variant 'depth=1': " in found
+    assert "the closest is 'baseline', where arch.depth=2" in found
+    found = refusal(sweep(folder, LONGER.replace("seeds: 2", "seeds: 4")))
+    assert "has no trials with the seeds 2, 3: each takes those of its own" in found
+    found = refusal(sweep(folder, LONGER.replace("/*", "/baseline@7")))
+    assert "no completed trial of 'baseline' with seed 7" in found

@@ -7,6 +7,7 @@ from runners.data.first_weights.files import (
     fetch_weights,
     find_weights,
     kept_weights,
+    missing_seeds,
     weights_digest,
     weights_note,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "fetch_weights",
     "find_weights",
     "kept_weights",
+    "missing_seeds",
     "weights_digest",
     "weights_note",
 ]

@@ -5,20 +5,21 @@ A run keeps the weights of a trial where its sweep says `checkpoints: {keep: las
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import safe_open
 
 from results.store.ledger import read_summaries
 from results.store.record_summary import latest_by_trial
-from results.store.records import CONTINUED_NOTE
+from results.store.records import CONTINUED_NOTE, RunPlan
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from runners.data.fingerprint import DataChanged
 from runners.data.first_weights.continuation import continued_trial
 from runners.data.first_weights.timm_releases import fetch_release, find_release
 from runners.machine.file_digests import FileDigests, user_file_digests
-from search_space.parsing.errors import Problem, SpecError, did_you_mean
+from search_space.parsing.errors import Problem, SpecError, did_you_mean, first_of
 from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights, release_of
 from search_space.schema.resources import Resources
 from search_space.schema.trial import Setting, TrialSpec
@@ -30,6 +31,7 @@ __all__ = [
     "fetch_weights",
     "find_weights",
     "kept_weights",
+    "missing_seeds",
     "weights_digest",
     "weights_note",
 ]
@@ -39,6 +41,7 @@ WEIGHTS_MARK = "+weights:"
 
 _DIGITS = 16
 _SHOWN_DIGITS = 8
+_MOST_SEEDS = 5
 _IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
 """Names under which Hugging Face's libraries save a model."""
 
@@ -113,12 +116,46 @@ def are_expected(spec: TrialSpec, resources: Resources) -> bool:
         return False
     if _run_without_variant(source, resources):
         return False
+    run_dir, seed = _run_of(source, resources), spec.seed if source.seed is None else source.seed
     try:
-        planned = read_plan(_run_of(source, resources)).variants
+        plan = read_plan(run_dir)
     except SpecError:
         return True
-    names = {name for each in planned for name in (each.name, each.variant_id)}
-    return not names or source.variant == CONTINUED or source.variant in names
+    if not plan.variants:  # of a search
+        return True
+    left = _variants_left(plan, run_dir, seed)
+    return bool(left) if source.variant == CONTINUED else source.variant in left
+
+
+def _variants_left(plan: RunPlan, run_dir: RunDir, seed: int) -> set[str]:
+    """Names and ids of the planned variants that have no completed trial with this seed yet."""
+    if seed not in plan.seeds:
+        return set()
+    summaries = latest_by_trial(each for each in read_summaries(run_dir.ledger)[0] if not each.role).values()
+    done = {each.variant_id for each in summaries if each.status == "completed" and each.seed == seed}
+    left = [each for each in plan.variants if not each.dropped and each.variant_id not in done]
+    return {name for each in left for name in (each.name, each.variant_id)}
+
+
+def missing_seeds(setting: Setting, seeds: Sequence[int], resources: Resources) -> list[Problem]:
+    """What is wrong where the run whose weights are taken seed by seed neither has nor plans some of the seeds."""
+    if setting.arch.weights is None:
+        return []
+    source = parse_weights(setting.arch.weights)
+    if source.kind != "run" or source.seed is not None:
+        return []
+    run_dir = _run_of(source, resources)
+    try:
+        planned = read_plan(run_dir).seeds
+    except SpecError:
+        return []
+    known = {*planned, *(each.seed for each in read_summaries(run_dir.ledger)[0] if not each.role)}
+    missing = [str(seed) for seed in seeds if seed not in known]
+    if not missing:
+        return []
+    text = f"{run_dir.path} has no trials with the seeds {first_of(missing, _MOST_SEEDS)}: each takes those of its own"
+    hint = f"its seeds: {first_of([str(seed) for seed in sorted(known)], _MOST_SEEDS)}; train the others there as well"
+    return [Problem(text, path="arch.weights", hint=hint)]
 
 
 def weights_digest(spec: TrialSpec, resources: Resources, digests: FileDigests) -> str:

@@ -20,6 +20,7 @@ from runners.data.dataset_info import (
     Split,
     TrainBatches,
 )
+from runners.data.decoding import decode
 from runners.data.epochs import train_batch_size
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout
@@ -86,8 +87,9 @@ def load_images(
         is_other = size != _fewer_pixels(img_size, info.img_size)
         val, test = val_split, test_split
         # Training images never depend on how a model is measured, so others are decoded a second time.
-        if is_other and isinstance(test_split, Images) and task.dataset.num_built_in is None:
-            again, test = shared_splits(task, resources, info, size)
+        is_own = crop.interpolation != "bilinear"
+        if (is_other or is_own) and isinstance(test_split, Images) and task.dataset.num_built_in is None:
+            again, test = _decoded(task, resources, info, size, crop.interpolation)
             val = _alone(hold_out(again, task.val_fraction)[1]) if info.num_val else None
         return Measured(
             val=None if val is None else evaluation(val, crop),
@@ -107,6 +109,17 @@ def load_images(
         test=first.test,
         further=tuple(further),
     )
+
+
+def _decoded(
+    task: TaskSpec, resources: Any, info: DataInfo, size: tuple[int, int], interpolation: str
+) -> tuple[Any, Any]:
+    """Both splits at a size; of an evaluation's own interpolation for this trial alone."""
+    if interpolation == "bilinear":
+        return shared_splits(task, resources, info, size)
+    stored = source_of(task.dataset).open(task.dataset, resources)
+    train, test = (decode(split, size, info.in_chans, interpolation) for split in stored[:2])
+    return train, test
 
 
 def _fewer_pixels(size: tuple[int, int], native: tuple[int, int]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from modelzoo.official.frozen import freeze_parameters
 from modelzoo.official.head_start import start_head
 from modelzoo.official.pretrained import match_weights
 from runners.data import DataInfo
-from runners.data.first_weights import are_expected, fetch_weights, find_weights, weights_note
+from runners.data.first_weights import are_expected, fetch_weights, find_weights, missing_seeds, weights_note
 from runners.tasks import TASKS
 from search_space import Problem, Resources, Setting, SpecError, SweepFile
 from search_space.schema.pretrained import parse_weights
@@ -42,6 +42,7 @@ def fine_tuning_problems(file: SweepFile, setting: Setting, info: DataInfo, *, n
     except SpecError as err:
         spec = setting.with_seed(file.sweep.seeds[0])
         found += [] if are_expected(spec, file.sweep.resources) else err.problems
+    found += missing_seeds(setting, file.sweep.seeds, file.sweep.resources) if not found else []
     before = f"the variant {name!r}: " if name else ""
     return [
         file.problem(

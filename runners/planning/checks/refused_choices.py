@@ -7,19 +7,23 @@ slip of the pen and no variant: it is refused, not dropped like a size that does
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
-from search_space import Problem, Setting, SpecError, Sweep, SweepFile, Variant
+from runners.data import DataInfo
+from runners.training import training_relations as relations_of_training
+from search_space import Problem, Setting, SpecError, Sweep, SweepFile, TaskSpec, Variant
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import split
 from search_space.settings.training_relations import BrokenRelation
 from search_space.variants.impossible_choices import RelationsOf, impossible_choices, impossible_tuning
 
-__all__ = ["located", "refused_choices"]
+__all__ = ["located", "planned_relations", "refused_choices"]
 
 _TRAINING = ("task", "train")
 _OPTIONS = ("arch.options", "arch.model")
+_FEWEST_CLASSES = {"top5": 6}
+"""Metrics that are measured from so many classes on."""
 
 
 def refused_choices(
@@ -92,3 +96,26 @@ def _reasons(setting: Setting, cost_of: Callable[[Variant], Mapping[str, float]]
 def _without(setting: Setting, option: str) -> Setting:
     options = {name: value for name, value in setting.arch.options.items() if name != option}
     return setting.model_copy(update={"arch": setting.arch.model_copy(update={"options": options})})
+
+
+def planned_relations(
+    sweep: Sweep, setting: Setting, describe: Callable[[TaskSpec], DataInfo], num_processes: int
+) -> list[BrokenRelation]:
+    """Relations that a setting of a sweep breaks: of its training, and of the metrics by which the sweep compares."""
+    found = relations_of_training(setting, describe, num_processes=num_processes)
+    compared = (sweep.metric, *(sweep.search.objectives if sweep.search else ()))
+    return found or list(_undefined(setting, describe, compared))
+
+
+def _undefined(
+    setting: Setting, describe: Callable[[TaskSpec], DataInfo], names: Collection[str]
+) -> Iterator[BrokenRelation]:
+    if setting.task.name != "classification" or not (wanted := _FEWEST_CLASSES.keys() & set(names)):
+        return
+    info = describe(setting.task)
+    for name in sorted(wanted):
+        if info.num_classes < _FEWEST_CLASSES[name]:
+            fewest = _FEWEST_CLASSES[name]
+            text = f"{info.name!r} has {info.num_classes} classes, and {name} is measured from {fewest} on"
+            others = ", ".join(each for each in setting.task.measured if each not in wanted)
+            yield BrokenRelation("task.dataset", text, f"write another metric: {others}", ("task.dataset",))

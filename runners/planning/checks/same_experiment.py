@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 from modelzoo.factory.sameness import build_the_same
@@ -19,7 +18,7 @@ from runners.data import DataInfo, train_batch_size
 from runners.data.augmentation.normalisation import normalised
 from runners.data.augmentation.pipeline import augmentation_in_effect
 from runners.tasks import TASKS
-from runners.training.optimization.optimizer import create_optimizer
+from runners.training.optimization.optimizer import optimizer_of_one_layer
 from search_space import Setting, TaskSpec
 from search_space.schema.trial import TrainSpec
 
@@ -76,6 +75,6 @@ def _in_effect(setting: Setting, describe: Callable[[TaskSpec], DataInfo]) -> tu
 
 def _optimizer_in_effect(train: TrainSpec) -> dict[str, Any]:
     """Every argument of the optimiser, written or by default; as it is written where it keeps no default."""
-    known = create_optimizer(nn.Linear(1, 1), train, torch.device("cpu")).defaults
+    known = optimizer_of_one_layer(train).defaults
     known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
     return {"opt_kwargs": {**train.opt_kwargs, **known}, "opt_eps": None, "opt_betas": None}

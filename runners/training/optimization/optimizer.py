@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from search_space.schema.trial import TrainSpec
 
-__all__ = ["KERNELS", "create_optimizer", "load_optimizer", "optimizer_options"]
+__all__ = ["KERNELS", "create_optimizer", "load_optimizer", "optimizer_of_one_layer", "optimizer_options"]
 
 _FUSED_ON_GPUS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 _FUSED_ON_CPUS = (*_FUSED_ON_GPUS, torch.optim.Adagrad)
@@ -43,6 +43,14 @@ def create_optimizer(
     if type(made) in _fused_on(device, train):
         made = create_optimizer_v2(model, **options, fused=True)
     return _with_head(made, model, train, head)
+
+
+def optimizer_of_one_layer(train: TrainSpec) -> Optimizer:
+    """The optimiser of a training, of a network of one layer: to see its kind, its options, and what it refuses.
+
+    Without `layer_decay`: there is no decay from layer to layer, and timm would warn of it.
+    """
+    return create_optimizer(nn.Linear(2, 2), train.model_copy(update={"layer_decay": None}), torch.device("cpu"))
 
 
 def _fused_on(device: torch.device, train: TrainSpec) -> tuple[type[Optimizer], ...]:

@@ -27,7 +27,7 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from modelzoo.stacked import Stacked
-from runners.training.optimization.optimizer import KERNELS, create_optimizer
+from runners.training.optimization.optimizer import KERNELS, optimizer_of_one_layer
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["StackedOptimizer", "reason_not_stacked"]
@@ -45,7 +45,7 @@ _RATES = ("lr", "weight_decay")
 
 def reason_not_stacked(train: TrainSpec) -> str | None:
     """Why the optimiser of a training is not stacked, as a sentence; None if it is."""
-    made = create_optimizer(nn.Linear(1, 1), train, torch.device("cpu"))
+    made = optimizer_of_one_layer(train)
     if type(made) not in _ENTRY_BY_ENTRY:
         return f"its optimizer {train.opt!r} is not one that updates every weight's entries by themselves"
     if used := [name for name in _WHOLE_WEIGHTS if made.param_groups[0].get(name)]:

@@ -17,17 +17,18 @@ Option = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]
 
 
 def _listed(value: Any) -> Any:
-    """One text as a list of it. A list becomes a tuple here: behind a validator pydantic takes no list for one."""
-    if isinstance(value, str):
-        return (value,)
+    """One text as a list of it, and null as none. A list becomes a tuple here: behind a validator pydantic takes no
+    list for one."""
+    if value is None or isinstance(value, str):
+        return () if value is None else (value,)
     return tuple(value) if is_list_or_tuple(value) else value
 
 
 Frozen = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
-    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    BeforeValidator(_listed, json_schema_input_type=str | list[str] | None),
 ]
-"""One pattern, or several."""
+"""One pattern, several, or none."""
 
 
 class CosineRegulariserSpec(Spec):

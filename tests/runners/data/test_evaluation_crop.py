@@ -147,3 +147,23 @@ def test_a_small_and_a_large_dataset_are_measured_alike(wide_folder, mode) -> No
         assert in_mem.shape == by_loader.shape
         assert in_mem.shape[-2:] == (28, 36)
         assert (in_mem - by_loader).abs().max() <= 2.01 / 255 / 0.22
+
+
+def test_a_small_and_a_large_dataset_have_the_interpolation_that_is_written(wide_folder) -> None:
+    """Also where images in memory are held at the size of the input, which no crop resizes again."""
+    task = ClassificationSpec(dataset=TimmDatasetSpec(name="folder/wide"), val_fraction=0.34)
+    resources = Resources(data_dir=str(wide_folder), num_workers=0)
+    crops = [EvaluationCrop((16, 16), interpolation=name) for name in ("bilinear", "bicubic")]
+    found = []
+    for limit in (1 << 30, 0):
+        info = describe_dataset(task, resources, in_memory_bytes=limit)
+        options = {"img_size": (16, 16), "seed": 0, "share": None, "info": info, "crops": crops}
+        data = load_images(task, TrainSpec(batch_size=2), resources, CPU, **options)
+        further = data.further[0]
+        assert data.val is not None
+        assert further.val is not None
+        found.append([torch.cat([x for x, _ in part]) for part in (data.val, data.test, further.val, further.test)])
+    for in_mem, by_loader in zip(*found, strict=True):
+        assert (in_mem - by_loader).abs().max() <= 2.01 / 255 / 0.22
+    for smooth_, sharp in ((found[0][0], found[0][2]), (found[0][1], found[0][3])):
+        assert (smooth_ - sharp).abs().max() > 5 / 255 / 0.22

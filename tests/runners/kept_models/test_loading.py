@@ -117,13 +117,17 @@ def test_a_picture_goes_through_preprocessing_and_model_to_the_name_of_its_class
     torch.testing.assert_close(loaded.preprocessing(Image.open(own)), prepared)
 
 
-def test_a_picture_is_prepared_as_timms_loader_prepares_it(tmp_path):
-    """Pictures of several sizes and a crop of its own, read from the files."""
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("storage", ["loader", "memory"])
+def test_a_picture_is_prepared_as_in_the_evaluation(tmp_path, storage, interpolation):
+    """Pictures of several sizes and a crop of its own, read from the files or held in memory."""
     folders(tmp_path / "pictures", ((20, 24), (31, 20)))
-    task = {"dataset": {"name": "folder/pictures", "num_classes": 2, "test_split": "val"}, "crop_pct": 0.8}
+    dataset = {"name": "folder/pictures", "num_classes": 2, "test_split": "val"}
+    task = {"dataset": dataset, "crop_pct": 0.9, "interpolation": interpolation}
     spec = TrialSpec.model_validate({"arch": {"patch_size": 4, "img_size": 16}, "task": task})
-    inputs, info = evaluated(spec, Resources(data_dir=str(tmp_path)), in_memory_bytes=0)
-    assert info.storage == "loader"
+    limit = {} if storage == "memory" else {"in_memory_bytes": 0}
+    inputs, info = evaluated(spec, Resources(data_dir=str(tmp_path)), **limit)
+    assert info.storage == storage
     prepare = Preprocessing(info, evaluation_crop_of(spec, info))
     for index in range(8):
         torch.testing.assert_close(prepare(tmp_path / "pictures" / "val" / "light" / f"{index}.png"), inputs[8 + index])

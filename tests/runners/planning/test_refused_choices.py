@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from runners.planning.plan import make_plan
 from runners.training import training_relations
@@ -142,3 +144,20 @@ def test_what_timm_refuses_of_other_datasets_is_found_by_building_the_schedule()
     assert broken.message.startswith("'wsd' cannot be made for 2 epochs of 1 updates: wsd schedule requires ")
     longer = train.model_copy(update={"epochs": 3})
     assert training_relations(Setting(task=task, train=longer), lambda task: info, num_processes=1) == []
+
+
+def test_a_metric_that_the_data_does_not_have(tmp_path) -> None:
+    """As the metric, and as an objective of a search; every trial would fail."""
+    for number in range(8):
+        folder = tmp_path / ("train", "val")[number // 4] / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), 20 * number, np.uint8)).save(folder / f"{number}.png")
+    rest = f"resources: {{data_dir: {tmp_path.parent}}}\nspace: {{arch.mlp_ratio: [1, 2]}}\n"
+    head = HEAD.replace("dataset: builtin/digits, val_fraction: 0.2", f"dataset: folder/{tmp_path.name}") % ("", "")
+    for text in ("design: one_factor\nmetric: top5\n", SEARCH.replace("}", ", objectives: [top1, top5]}")):
+        with pytest.raises(SpecError) as caught:
+            make_plan(load_sweep_text(head + rest + text, "s"))
+        (found,) = caught.value.problems
+        assert found.path == "baseline.task.dataset"
+        assert found.message == f"'folder/{tmp_path.name}' has 2 classes, and top5 is measured from 6 on"
+        assert found.hint == "write another metric: top1, loss, balanced_accuracy, macro_f1, auroc, ece"

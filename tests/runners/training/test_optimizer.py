@@ -11,7 +11,12 @@ import pytest
 import torch
 from timm.optim import create_optimizer_v2
 
-from runners.training.optimization.optimizer import create_optimizer, load_optimizer, optimizer_options
+from runners.training.optimization.optimizer import (
+    create_optimizer,
+    load_optimizer,
+    optimizer_of_one_layer,
+    optimizer_options,
+)
 from search_space.schema.trial import TrainSpec
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -127,3 +132,9 @@ def test_single_has_the_bits_of_timms_own_optimiser(opt):
         steps(model, make(model, train), 3)
         found.append(model.weight)
     assert torch.equal(*found)
+
+
+def test_the_stand_in_of_a_plan_does_not_warn_of_layers_that_the_model_has(caplog):
+    made = optimizer_of_one_layer(TrainSpec(opt="adamw", layer_decay=0.5, head_lr_scale=2))
+    assert isinstance(made, torch.optim.AdamW)
+    assert caplog.messages == []

@@ -121,3 +121,9 @@ def test_the_schema_of_editors_allows_null():
         section, _, name = path.partition(".")
         spec = {"arch": "ArchSpec", "task": "ClassificationSpec", "train": "TrainSpec"}[section]
         assert {"type": "null"} in schema["$defs"][spec]["properties"][name]["anyOf"], path
+
+
+def test_null_freezes_nothing():
+    """Fine-tuning beside a linear probe; the row is the baseline's own value."""
+    text = HEAD.format() + "space: {train.freeze: [null, backbone]}\ndesign: one_factor\n"
+    assert [each.setting.train.freeze for each in variants(load_sweep_text(text).sweep)] == [(), ("backbone",)]
