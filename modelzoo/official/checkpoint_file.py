@@ -68,13 +68,17 @@ def read_checkpoint(path: Path, *, ema: bool | None = None) -> dict[str, Tensor]
     return tensors
 
 
-def check_finite(tensors: Mapping[str, Tensor], path: Path | str) -> None:
-    """Raise SpecError if a tensor has numbers that are not finite."""
+def check_finite(tensors: Mapping[str, Tensor], name: Path | str, *, path: str = "") -> None:
+    """Raise SpecError if a tensor of the file of this name has numbers that are not finite.
+
+    Args:
+        path: of the sweep's key that names the file.
+    """
     broken = [name for name, each in tensors.items() if each.is_floating_point() and not each.isfinite().all()]
     if broken:
-        text = f"{path} has numbers that are not finite in {first_of(broken, _MOST_NAMED)}"
+        text = f"{name} has numbers that are not finite in {first_of(broken, _MOST_NAMED)}"
         hint = "these weights are of a training that diverged, or the file is damaged"
-        raise SpecError(Problem(text, path="arch.weights", hint=hint))
+        raise SpecError(Problem(text, path=path, hint=hint))
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -73,7 +73,7 @@ def convert_checkpoint(
         checked = same_keys(name, kept, model)
     except SpecError as err:
         raise SpecError([*_shortened(err.problems), *_about_classes(kept, model, num_classes)]) from err
-    check_finite(checked, name)
+    check_finite(checked, "the file")
     return Converted({key: value.contiguous() for key, value in checked.items()}, left_out, found.resized)
 
 

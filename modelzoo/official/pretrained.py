@@ -77,7 +77,7 @@ def match_weights(model: nn.Module, path: Path) -> Match:
     if missing:
         raise SpecError(_problems(path, missing, theirs, ours))
     used = {name: tensor for name, tensor in theirs.items() if name in ours and name not in absent}
-    check_finite(used, path)
+    check_finite(used, path, path="arch.weights")
     unused = [name for name in theirs if name not in ours]
     return Match(used, fresh, of_mechanism, [name for name in found.resized if name in used], unused)
 

@@ -348,7 +348,7 @@ def test_averaged_networks_are_preferred_under_prefixes_too():
 def test_weights_that_are_not_finite_are_refused():
     own = released(SMALLEST)
     own["head.bias"][3] = torch.nan
-    assert "has numbers that are not finite in head.bias" in refusal(convert_checkpoint, own, SMALLEST)
+    assert "the file has numbers that are not finite in head.bias" in refusal(convert_checkpoint, own, SMALLEST)
 
 
 def test_the_number_of_classes_to_write_is_said():
