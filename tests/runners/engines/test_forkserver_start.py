@@ -86,8 +86,9 @@ done = threading.Event()
 """
 
 INTERRUPTED = """
-import os, time
+import os, signal, time
 from runners.engines.forkserver.start import spawned_forkserver
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script, Python is to ignore it
 try:
     with spawned_forkserver("classification") as address:
         print("started", flush=True)
