@@ -159,7 +159,7 @@ def undisturbed(text, folder):
 def test_a_node_that_joins_is_put_to_use_and_its_trial_runs_again_when_it_is_lost(start, add_node, ray_nodes, tmp_path):
     # The baseline trains until the other node has joined, started a worker and is gone again.
     lost = "{arch.attention: reattention, train.epochs: 100}"
-    text = SWEEP.replace("epochs: 80", "epochs: 250").replace("seeds: 2", "seeds: 1")
+    text = SWEEP.replace("epochs: 80", "epochs: 1000").replace("seeds: 2", "seeds: 1")
     text = text.replace("space:\n      arch.attention: [softmax, reattention]", "space: {}")
     sweep = start(text.replace("design: one_factor", f"design: {{name: list, rows: [{lost}]}}"))
     sweep.wait_for(lambda run: max(epochs_of(run)) >= 1)
