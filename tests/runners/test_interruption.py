@@ -130,8 +130,7 @@ def test_a_closed_terminal_saves_the_trial_or_is_of_no_consequence(write_sweep, 
     def with_that_terminal():
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-        if nohup:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)  # whatever the tests run under
 
     driver = subprocess.Popen(
         [*command, "--engine", "in-process"], stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=with_that_terminal
