@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import textwrap
 import time
@@ -201,24 +202,39 @@ def add_node(ray_nodes, node_forkserver_variable):
             ray_nodes.remove_node(node)
 
 
+@pytest.fixture(scope="session")
+def processes_below():
+    """Finds processes that another one started, directly or not: other sweeps may be running on the machine."""
+
+    def find(root, pattern):
+        """Their ids, where the name and the command line match the pattern."""
+        known = dict(_processes())
+        found = {root}
+        while more := {pid for pid, (parent, _) in known.items() if parent in found} - found:
+            found |= more
+        return sorted(pid for pid in found - {root} if re.search(pattern, known[pid][1]))
+
+    return find
+
+
+def _processes():
+    """Process id, and its parent with its name and command line, of every process."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):  # it has ended
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            yield int(entry.name), (parent, (entry / "comm").read_text() + words)
+
+
 @pytest.fixture
-def busy_worker():
+def busy_worker(processes_below):
     """Finds the worker of this process's cluster that waits for a trial: only one may."""
 
     def find():
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:  # Ray's name of a worker is another one between two steps
-            for entry in Path("/proc").glob("[0-9]*"):
-                with contextlib.suppress(OSError):
-                    named = (entry / "cmdline").read_bytes().startswith(b"ray::ResourceTrainable.train")
-                    if named and is_below(int(entry.name), os.getpid()):
-                        return int(entry.name)
+            if found := processes_below(os.getpid(), "ray::ResourceTrainable.train"):
+                return found[0]
         raise AssertionError("no worker is in a step")
 
     return find
-
-
-def is_below(pid, ancestor):
-    while pid not in (0, 1, ancestor):
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    return pid == ancestor

@@ -84,31 +84,14 @@ def start(write_sweep, tmp_path, ray_cluster):
         yield start_
 
 
-def parent_of(pid):
-    with contextlib.suppress(OSError, IndexError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    return 0
-
-
-def is_ours(pid):
-    """Whether this process is an ancestor: other sweeps may be running on the machine."""
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        pid = parent_of(pid)
-    return False
-
-
-def trial_processes():
-    """Forked trials of this process."""
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and (entry / "comm").read_text() == "asw-trial\n" and is_ours(int(entry.name)):
-                yield int(entry.name)
+@pytest.fixture
+def trial_processes(processes_below):
+    """Finds the forked trials of this process."""
+    return lambda: processes_below(os.getpid(), "^asw-trial\n")
 
 
 @pytest.fixture
-def while_training():
+def while_training(trial_processes):
     """Sends a signal to the first trial that a block of the test starts."""
 
     @contextlib.contextmanager
@@ -229,7 +212,7 @@ def test_trial_that_memory_ran_out_for_runs_once_more_alone(start, while_trainin
 
 @pytest.mark.slow
 @needs_proc
-def test_trial_that_hangs_is_ended_and_its_worker_goes_on(start):
+def test_trial_that_hangs_is_ended_and_its_worker_goes_on(start, trial_processes):
     """A stopped process answers nothing, not even a request to end."""
     # One trial at a time. The limit begins when its worker is warm: the baseline has run on it.
     limits = '{time_limit: 10m, gpus: 1, per_variant: [{where: "train.epochs > 4", time_limit: 12s}]}'

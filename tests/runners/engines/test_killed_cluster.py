@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -34,31 +32,11 @@ checkpoints: {min_seconds: 0}
 WORKER = "ray::(TrialWorker|ResourceTrainable)"  # between two steps, and in one
 
 
-def commands():
-    """Process id -> parent, and name and command line, of every process."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, IndexError):
-            if entry.name.isdigit():
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                found[int(entry.name)] = (parent, (entry / "comm").read_text() + command)
-    return found
-
-
-def below(root, word):
-    """Processes that this one started, directly or not, whose name or command line has the word, a pattern."""
-    known, found = commands(), {root}
-    while more := {pid for pid, (parent, _) in known.items() if parent in found} - found:
-        found |= more
-    return sorted(pid for pid in found - {root} if re.search(word, known[pid][1]))
-
-
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 @pytest.mark.parametrize("part", ["raylet/raylet", "gcs_server", "asw-forkserver", WORKER])
-def test_the_same_command_goes_on_after_a_part_of_the_cluster_was_killed(tmp_path, part):
+def test_the_same_command_goes_on_after_a_part_of_the_cluster_was_killed(tmp_path, processes_below, part):
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     command = [sys.executable, "-m", "runners.cli", "run", "sweep.yaml", "-q", "--no-cache", "--out", "run"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
@@ -72,7 +50,7 @@ def test_the_same_command_goes_on_after_a_part_of_the_cluster_was_killed(tmp_pat
         assert driver.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(below(driver.pid, part)[0], signal.SIGKILL)
+    os.kill(processes_below(driver.pid, part)[0], signal.SIGKILL)
     try:
         _, words = driver.communicate(timeout=240)
     finally:
