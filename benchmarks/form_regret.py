@@ -19,8 +19,8 @@ import torch
 
 from runners.data import describe_dataset
 from runners.engines.forkserver.trial_target import TRIAL_ENV
-from runners.planning.forms.decision import LEAST_GAIN
-from runners.planning.forms.timing import StepTimes, measure_steps
+from runners.forms.decision import LEAST_GAIN
+from runners.forms.timing import StepTimes, measure_steps
 from search_space import Resources, Setting
 from search_space.schema.trial import ArchSpec, ClassificationSpec, ShapesSpec, TrainSpec
 

@@ -35,8 +35,8 @@ from runners.driver.provenance import describe_session, new_session, write_prove
 from runners.driver.retune import stages
 from runners.driver.stop_request import StopRequest
 from runners.engines import run_trials
+from runners.forms.decision import with_forms
 from runners.machine.node_files import node_files_kept
-from runners.planning.forms.decision import with_forms
 from runners.planning.plan import Plan
 from runners.planning.trainings import num_trials_here
 from runners.trackers.tracking import Tracking
@@ -117,7 +117,7 @@ def run_sweep(
         # Collected records come from shards, which train alone; and what this run has trained, it goes on with.
         plan = with_forms(plan, files, collects=bool(collect))
         origins = cache.origins if cache else Origins(plan.sweep.resources, say=_say_to(console))
-        origins.numerics_of = lambda variant: plan.form_of(variant).numerics
+        origins.numerics_of = lambda setting: plan.form_of(setting).numerics
         found = find_changed_records(plan, ledger, origins)
         ledger.supersede(found.superseded(changed, files))
         if notice := found.notice(changed):

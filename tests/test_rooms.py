@@ -51,7 +51,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
     ],
     "runners": [
         *("machine", "trials", "data", "launch", "tasks", "training", "kept_models"),
-        *("planning", "search", "cache"),
+        *("planning", "search", "forms", "cache"),
         *("trackers", "display", "driver", "doctor", "engines", "run_sweep", "session", "serve", "imports", "cli"),
     ],
 }

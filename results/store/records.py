@@ -386,6 +386,7 @@ class RunPlan(_Stored):
     own_training: bool = Field(
         default=False, exclude_if=lambda own: not own, description="whether the user's own code trained"
     )
+    forms: dict[str, Numerics] = Field(default_factory=dict, description="of trainings, by the name of their shape")
     imported: Imported | None = Field(
         default=None, exclude_if=lambda imported: imported is None, description="None: archsweep started the trials"
     )

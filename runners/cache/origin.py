@@ -17,7 +17,6 @@ from runners.data.first_weights import WEIGHTS_MARK, weights_digest
 from runners.machine.file_digests import FileDigests, user_file_digests
 from runners.training.foreign.files import files_digest, script_digest
 from search_space import Resources
-from search_space.schema.identity import variant_id
 from search_space.schema.task import CommandSpec, ForeignSpec
 from search_space.schema.trial import Setting, TaskSpec, TrialSpec
 
@@ -35,7 +34,7 @@ class Origins:
         say: called with a message before much data is read.
 
     Attributes:
-        numerics_of: form of the training of a variant, by its id; set once the plan has decided.
+        numerics_of: form of the training of a setting; set once the plan has decided.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Origins:
         self._resources = resources
         self._digests = user_file_digests() if digests is None else digests
         self._say = say
-        self.numerics_of: Callable[[str], Numerics] = lambda variant: "single"
+        self.numerics_of: Callable[[Setting], Numerics] = lambda setting: "single"
         self._fingerprints: dict[str, Fingerprint] = {}
         self._weights: dict[str, str] = {}
         self._known: dict[str, Origin] = {}
@@ -63,7 +62,7 @@ class Origins:
         if isinstance(setting.task, ForeignSpec):
             return self._foreign(setting, setting.task)
         weights = self._weights_of(setting)
-        numerics = self.numerics_of(variant_id(setting))
+        numerics = self.numerics_of(setting)
         key = f"{_data_key(setting.task)} {_plug_ins_key(setting)} {weights} {numerics}"
         if key not in self._known:
             self._known[key] = Origin(

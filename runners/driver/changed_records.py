@@ -198,7 +198,7 @@ def _differences(
         after = after or next((each for each in origins.fingerprints if each.digest == new_data), None)
         what = difference(before, after) if before and after else f"{old_data} -> {new_data}"
         yield f"{data} changed: {what}"
-    if record.numerics != (form := origins.numerics_of(record.variant_id)):
+    if record.numerics != (form := origins.numerics_of(TrialSpec.model_validate(record.spec))):
         yield f"form of training (numerics): {record.numerics} -> {form}"
     elif old.code != new.code:
         yield _code_difference(old.code, new.code, run_dir, record)

@@ -97,7 +97,7 @@ class PlannedTrials:
         """Equal for variants whose trials may be members of one stack; empty of one that does not train fused."""
         key = variant.variant_id
         if key not in self._stacks:
-            is_fused = self._plan.form_of(key).numerics == "fused"
+            is_fused = self._plan.form_of(variant.setting).numerics == "fused"
             self._stacks[key] = stack_of(variant.setting) if is_fused else ""
         return self._stacks[key]
 
@@ -110,7 +110,7 @@ class PlannedTrials:
         first, *others = (
             replace(
                 self._records.assignment(variant.setting.with_seed(training.seed), variant),
-                numerics=self._plan.form_of(variant.variant_id).numerics,
+                numerics=self._plan.form_of(variant.setting).numerics,
             )
             for variant in training.variants
         )

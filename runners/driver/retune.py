@@ -17,7 +17,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial
 from results.store.record_summary import summarize
@@ -40,13 +40,9 @@ from search_space import (
     variant_id,
 )
 
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
-
 __all__ = ["ROLE", "Stage", "plan_so_far", "stages"]
 
 ROLE: Literal["retune"] = "retune"
-_START_UP = 10  # Optuna's own for TPE and GP
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def _replay(plan: Plan, variant: Variant, decided: Mapping[str, RecordSummary]) 
     from optuna.samplers import RandomSampler
     from optuna.trial import TrialState
 
-    from runners.search.optuna_factory import derived_seed, make_sampler, no_traceback_of
+    from runners.search.optuna_factory import derived_seed, make_sampler, no_traceback_of, num_independent
 
     sweep = plan.sweep
     tuning = tuning_sweep(sweep, variant.setting)
@@ -153,9 +149,10 @@ def _replay(plan: Plan, variant: Variant, decided: Mapping[str, RecordSummary]) 
     missing: dict[str, Variant] = {}
     infeasible: dict[str, tuple[Variant, str]] = {}
     sampling = partial(no_traceback_of, "sampler", search.sampler, search.options, path="retune")
+    num_known = num_independent(search.sampler, search.options)
     for number in range(search.num_trials):
         study.sampler = make_sampler(search.sampler, search.options, seed=derived_seed(search.seed, number))
-        if missing and number >= _independent(study.sampler, search.options):
+        if missing and number >= num_known:
             break
         with sampling():
             trial = study.ask()
@@ -200,18 +197,6 @@ def _record_infeasible(
         if trial_id(spec) not in decided:
             assignment = Assignment(trial_id(spec), spec, candidate, session=session, role=ROLE)
             ledger.append(infeasible_record(assignment, reason, {}))
-
-
-def _independent(sampler: BaseSampler, options: Mapping[str, object]) -> float:
-    """Number of first candidates that do not depend on results."""
-    from optuna.samplers import GPSampler, RandomSampler, TPESampler
-
-    if isinstance(sampler, RandomSampler):
-        return float("inf")
-    if isinstance(sampler, TPESampler | GPSampler):
-        given = options.get("n_startup_trials", _START_UP)
-        return given if isinstance(given, int) else _START_UP
-    return 1
 
 
 def _mean(sweep: Sweep, records: Sequence[RecordSummary]) -> float | None:

@@ -7,17 +7,20 @@ cannot be saved.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results import TrialRecord
 from runners.cache.reuse import RecordLookup
 from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
+from runners.search.optuna_factory import num_independent
 from runners.search.study import Study
 from runners.trials.assignment import Assignment, infeasible_record, reused_record
+from runners.trials.form import group_size
 from runners.trials.proposal import Proposal, ProposalResult, proposal_result
 from search_space import SpecError, Variant, all_params, space_size, trial_id
 
@@ -58,6 +61,8 @@ class SearchTrials:
         self._may_enumerate = size is not None and size <= _MAX_ENUMERATED
         self._has_tried_all = False
         self._budget = plan.num_suggestions
+        search = plan.sweep.search
+        self._num_independent = num_independent(search.sampler, search.options, begins_cold=not search.warm_start)
         ended = {variant.variant_id: variant for variant in study.replay(self._ending)}
         for variant in ended.values():
             self._keys |= set(self._trial_ids(variant))
@@ -96,20 +101,28 @@ class SearchTrials:
         return sorted(self._keys)
 
     def next(self) -> Assignment | None:
-        for each in self._open:
-            if each.waiting and not (self._sweep.prune and each.running):
-                return self._hand_out(each)
-        while self._spent < self._budget:
-            opened = self._next_open()
-            if opened is None:
-                break
-            if opened.waiting:
-                return self._hand_out(opened)
-        return next((self._hand_out(each) for each in self._open if each.waiting), None)
+        found = self._next_free(math.inf)
+        return found or next((self._hand_out(each) for each in self._open if each.waiting), None)
 
     def next_beside(self, assignment: Assignment, workers: int, most: int | None) -> list[Assignment]:
-        """No trials: every one of a search trains by itself."""
-        return []
+        """Trials that train together with one that was handed out, if that is fused: further seeds of its proposal,
+        and those of proposals that depend on no result, which it makes now.
+
+        Args:
+            workers: trainings at a time.
+            most: limit of their number.
+        """
+        if assignment.numerics != "fused":
+            return []
+        number = group_size(self.num_waiting + 1, self.num_waiting + 1, workers) - 1
+        found: list[Assignment] = []
+        while len(found) < (number if most is None else min(number, most)):
+            other = self._next_free(self._num_independent)
+            if other is None:
+                break
+            assert other.numerics == "fused", "a search that trains fused has one shape"
+            found.append(other)
+        return found
 
     def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
         """Record the final end of a trial; the sampler gets the result once the proposal is decided."""
@@ -136,6 +149,20 @@ class SearchTrials:
         self._has_tried_all = False
 
     # -- private --------------------------------------------------------------
+
+    def _next_free(self, num_proposals: float) -> Assignment | None:
+        """The next trial beside which no seed of its proposal trains, if there is a pruner; a new proposal is made only
+        while there are fewer than `num_proposals`."""
+        for each in self._open:
+            if each.waiting and not (self._sweep.prune and each.running):
+                return self._hand_out(each)
+        while self._spent < self._budget and self._study.num_proposed < num_proposals:
+            opened = self._next_open()
+            if opened is None:
+                break
+            if opened.waiting:
+                return self._hand_out(opened)
+        return None
 
     @property
     def _is_at_end(self) -> bool:
@@ -192,6 +219,7 @@ class SearchTrials:
         for spec in (variant.setting.with_seed(seed) for seed in self._sweep.seeds):
             if self._records.find(trial_id(spec)) is None:
                 assignment = self._records.assignment(spec, variant, proposal)
+                assignment = replace(assignment, numerics=self._plan.form_of(variant.setting).numerics)
                 served = self._lookup(spec) if self._lookup else None
                 if served is None:
                     opened.waiting.append(assignment)

@@ -311,7 +311,7 @@ def _variant(
         gmacs=cost.get("gmacs"),
         activation_mib=activation,
         training_mib=probe.peak_mib if probe and probe.peak_mib else memory,
-        num_together=plan.form_of(variant.variant_id).size,
+        num_together=plan.form_of(setting).size,
         recomputed_mib=_recomputed_mib(plan, variant, cost, activation),
         seconds=seconds,
         source=source if seconds is not None else "",

@@ -33,7 +33,7 @@ from runners.training.foreign.files import missing_files
 from runners.training.foreign.function import foreign_relations
 from runners.training.gpu.cuda_graph import WITHOUT_GRAPH, reason_against_graph
 from runners.training.precision import reason_against_precision
-from runners.trials.form import ALONE, Form
+from runners.trials.form import ALONE, Form, stack_of
 from search_space import (
     Problem,
     Resources,
@@ -69,7 +69,7 @@ class Plan:
     """Variants of a sweep in table order, with cached costs and datasets. Without entries for a search.
 
     `say` is called with a message before much data is read. `shard`: the share of the trials that is trained here; the
-    plan has all of them. `forms`: of the variants, by their ids, once they are decided (`forms/`).
+    plan has all of them. `forms`: of the trainings, by their stacks (`stack_of`), once `runners/forms` has decided.
     """
 
     file: SweepFile
@@ -176,9 +176,9 @@ class Plan:
         """Resources of each trial of the variant."""
         return resources_for(self.sweep.resources, variant.setting, lambda: self.cost_of(variant))
 
-    def form_of(self, variant_id: str) -> Form:
-        """Form of the trainings of a variant: by themselves, unless something else was decided."""
-        return self.forms.get(variant_id, ALONE)
+    def form_of(self, setting: Setting) -> Form:
+        """Form of the trainings of a setting: by themselves, unless something else was decided for its shape."""
+        return self.forms.get(stack_of(setting), ALONE) if self.forms else ALONE
 
     def num_test_images(self) -> int | None:
         """Size of the test set; None if the variants do not share one, or if it is unknown before the run."""
@@ -257,7 +257,7 @@ class Plan:
         planned: list[PlannedVariant] = []
         for entry in self.entries:
             cost = self._costs.get(entry.variant.variant_id, {})
-            numerics = self.form_of(entry.variant.variant_id).numerics
+            numerics = self.form_of(entry.variant.setting).numerics
             more = {"num_tried": entry.num_tried, "cost": cost, "numerics": numerics}
             planned.append(planned_variant(entry.variant, entry.reasons, **more))
         epochs, steps = length_of(sweep, self._baselines)
@@ -283,6 +283,7 @@ class Plan:
             retuned=retuned_of(sweep),
             superseded=list(superseded),
             data=self.data(),
+            forms={stack: form.numerics for stack, form in self.forms.items()},
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import math
 import re
 import sys
 import warnings
@@ -35,6 +36,7 @@ __all__ = [
     "make_pruner",
     "make_sampler",
     "no_traceback_of",
+    "num_independent",
     "start_up_of",
 ]
 
@@ -63,6 +65,8 @@ PRUNERS: Mapping[str, type[optuna.pruners.BasePruner]] = extended("pruner", _sho
 SAMPLERS: Mapping[str, type[optuna.samplers.BaseSampler]] = extended(
     "sampler", _short_names(optuna.samplers, "Sampler")
 )
+_WITHOUT_RESULTS = (optuna.samplers.RandomSampler, optuna.samplers.QMCSampler, optuna.samplers.BruteForceSampler)
+_START_UP = 10  # Optuna's own for TPE and GP
 _BASES = {"pruner": optuna.pruners.BasePruner, "sampler": optuna.samplers.BaseSampler}
 
 
@@ -156,6 +160,21 @@ def start_up_of(name: str, options: Mapping[str, Any]) -> int:
         if option in known:
             found.append(times * int(given) if isinstance(given, int | float) else usual)
     return max(found)
+
+
+def num_independent(name: str, options: Mapping[str, Any], *, begins_cold: bool = True) -> float:
+    """Number of first proposals that depend on no result: all, the random ones before a sampler learns, or one.
+
+    Args:
+        begins_cold: whether the study begins without earlier results.
+    """
+    cls = _lookup("sampler", SAMPLERS, name, path="search")
+    if issubclass(cls, _WITHOUT_RESULTS):
+        return math.inf
+    if begins_cold and issubclass(cls, optuna.samplers.TPESampler | optuna.samplers.GPSampler):
+        given = options.get("n_startup_trials", _START_UP)
+        return given if isinstance(given, int) else _START_UP
+    return 1
 
 
 def derived_seed(seed: int, number: int) -> int:

@@ -17,12 +17,12 @@ from runners.cache.origin import Origins
 from runners.cache.reuse import CACHE, STUDIES, for_sweep, from_siblings, reuse_sources
 from runners.cache.trial_cache import TrialCache, device_of, leaves_only_records
 from runners.driver.retune import plan_so_far
+from runners.forms.decision import with_forms
 from runners.machine.gpus import visible_gpus
 from runners.machine.user_cache import default_directory
 from runners.planning.auto_gpus import hide_unused_gpus
 from runners.planning.budget import Budget, fit_budget, parse_budget
 from runners.planning.forecast import Forecast, make_forecast
-from runners.planning.forms.decision import with_forms
 from runners.planning.history import History, duration_key, read_history
 from runners.planning.plan import Plan, make_plan
 from runners.planning.profiling import Probe, probe_trial
@@ -77,7 +77,7 @@ def forecast_of(
     made = with_forms(made, RunDir(run_dir))
     if is_settled:
         origins = Origins(made.sweep.resources)
-        origins.numerics_of = lambda variant: made.form_of(variant).numerics
+        origins.numerics_of = lambda setting: made.form_of(setting).numerics
         in_siblings = for_sweep(from_siblings(list(siblings.values()), RunDir(run_dir), origins), made.sweep)
         earlier = frozenset[str]() if made.sweep.keep_samples else frozenset(planned)  # a record holds no samples
         lookups = {STUDIES: lambda spec: trial_id(spec) in earlier or in_siblings(spec)}

@@ -6,15 +6,27 @@ the shape: as many as are left, but no more than that every worker gets some.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from results.store.records import Numerics
 from search_space import Setting
+from search_space.schema.parameters import Component, Parameter, Range
 
-__all__ = ["ALONE", "LARGEST_GROUP", "Form", "group_limit", "group_size", "shape_of", "stack_of"]
+__all__ = [
+    "ALONE",
+    "LARGEST_GROUP",
+    "Form",
+    "group_limit",
+    "group_size",
+    "of_another_shape",
+    "shape_of",
+    "stack_of",
+]
 
 LARGEST_GROUP = 8
 """Most trials in one stacked model: from there on a step of a small model on one core gains nothing more."""
@@ -43,12 +55,12 @@ class Form:
 
 
 ALONE = Form("single")
-"""Of a variant of which nothing was decided."""
+"""Of a stack of which nothing was decided."""
 
 
 def shape_of(setting: Setting) -> dict[str, Any]:
     """What settings have in common whose trainings can be members of one stack: all but numbers of their own."""
-    shape = setting.model_dump(mode="json")
+    shape = setting.model_dump(mode="json", exclude={"seed"})
     for name in _OWN_RATES:
         del shape["train"][name]
     for part, names in _OWN_UNLESS_ZERO.items():
@@ -57,8 +69,31 @@ def shape_of(setting: Setting) -> dict[str, Any]:
 
 
 def stack_of(setting: Setting) -> str:
-    """Text that is equal for settings whose trainings can be members of one stack."""
-    return json.dumps(shape_of(setting), sort_keys=True)
+    """Name of the stack of a training: equal for settings, and trials, that can be members of one."""
+    return hashlib.sha256(json.dumps(shape_of(setting), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def of_another_shape(space: Mapping[str, Parameter]) -> list[str]:
+    """Parameters of a space whose values can give settings that are members of no common stack.
+
+    >>> from search_space.schema.parameters import Range
+    >>> of_another_shape({"train.lr": Range(min=1e-4, max=1e-2), "train.weight_decay": Range(min=0.0, max=0.1)})
+    ['train.weight_decay']
+    """
+    own = {f"train.{name}" for name in _OWN_RATES}
+    unless_zero = {f"{part}.{name}" for part, names in _OWN_UNLESS_ZERO.items() for name in names}
+    return [
+        path
+        for path, parameter in space.items()
+        if path not in own and not (path in unless_zero and all(_values_above_zero(parameter)))
+    ]
+
+
+def _values_above_zero(parameter: Parameter) -> list[bool]:
+    if isinstance(parameter, Range):
+        return [parameter.min > 0]
+    values = [parameter.off, parameter.on] if isinstance(parameter, Component) else [each.value for each in parameter]
+    return [isinstance(value, int | float) and value > 0 for value in values]
 
 
 def group_size(num_left: int, num_waiting: int, workers: int) -> int:

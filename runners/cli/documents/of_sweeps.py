@@ -104,6 +104,12 @@ class PlannedEntry(Part):
     numerics_gain: float | None = Field(description="speed of a fused step over a single one, where it was measured")
 
 
+class FormEntry(Part):
+    numerics: Literal["single", "fused"] = Field(description="form of its trainings: by themselves, or seeds together")
+    numerics_reason: str = Field(description="why it has this form")
+    numerics_gain: float | None = Field(description="speed of a fused step over a single one, where it was measured")
+
+
 class PlannedTrials(Part):
     total: int = Field(description="all trials")
     left: int = Field(description="not yet in the ledger")
@@ -159,6 +165,7 @@ class PlanEntry(Part):
     seeds: list[int] = Field(description="the seeds, after trimming")
     blocks: list[str] = Field(description="names of the blocks of the design; empty without them")
     variants: list[PlannedEntry] = Field(description="one for each row, dropped ones included")
+    form: FormEntry | None = Field(description="form of the trainings of a search; null: each variant has its own")
     aliases: dict[str, Any] | None = Field(description="of a fraction: resolution, is_orthogonal, effects; else null")
     data: list[dict[str, Any]] = Field(description="the datasets (docs/plan.md)")
     trials: PlannedTrials = Field(description="numbers of trials")

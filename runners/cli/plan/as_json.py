@@ -8,7 +8,7 @@ from typing import Any
 from runners.cache.reuse import CACHE, STUDIES
 from runners.planning.forecast import Detectable, Forecast, VariantForecast
 from runners.trials.form import Form
-from search_space import METRICS
+from search_space import METRICS, Setting
 from search_space.designs.fractional import alias_structure
 from search_space.variants.blocks import blocks_of
 
@@ -30,6 +30,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "seeds": list(forecast.seeds),
         "blocks": [block.name for block in blocks_of(sweep)],
         "variants": [_variant(each, len(forecast.seeds), plan.form_of) for each in forecast.variants],
+        "form": _form(plan.form_of(sweep.baseline)) if sweep.search else None,
         "aliases": _aliases(forecast),
         "data": [each.model_dump(mode="json") for each in plan.data()],
         "trials": {
@@ -63,8 +64,7 @@ def _trainings(forecast: Forecast) -> int:
     return forecast.num_trials if forecast.plan.sweep.search else len(forecast.trainings) * len(forecast.seeds)
 
 
-def _variant(each: VariantForecast, num_seeds: int, form_of: Callable[[str], Form]) -> dict[str, Any]:
-    form = form_of(each.variant.variant_id)
+def _variant(each: VariantForecast, num_seeds: int, form_of: Callable[[Setting], Form]) -> dict[str, Any]:
     return {
         "name": each.variant.name,
         "variant_id": each.variant.variant_id,
@@ -85,10 +85,12 @@ def _variant(each: VariantForecast, num_seeds: int, form_of: Callable[[str], For
         "seconds_per_trial": each.seconds,
         "seconds_source": each.source,
         "measuring_seconds": each.measuring_seconds,
-        "numerics": form.numerics,
-        "numerics_reason": form.why,
-        "numerics_gain": form.gain,
+        **_form(form_of(each.variant.setting)),
     }
+
+
+def _form(form: Form) -> dict[str, Any]:
+    return {"numerics": form.numerics, "numerics_reason": form.why, "numerics_gain": form.gain}
 
 
 def _aliases(forecast: Forecast) -> dict[str, Any] | None:

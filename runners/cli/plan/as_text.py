@@ -87,12 +87,16 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
 def _forms(forecast: Forecast) -> Iterator[str]:
     """Which variants train fused, and why others train alone; variants of one reason on one line."""
     found: dict[tuple[str, str], list[tuple[str, float | None]]] = {}
-    for each in forecast.kept:
-        form = forecast.plan.form_of(each.variant.variant_id)
+    plan = forecast.plan
+    settings = {each.variant.name: each.variant.setting for each in forecast.kept}
+    if plan.sweep.search:  # its one shape, or none in common
+        settings = {"": plan.sweep.baseline}
+    for name, setting in settings.items():
+        form = plan.form_of(setting)
         if form.why:
-            found.setdefault((form.numerics, form.why), []).append((each.variant.name, form.gain))
+            found.setdefault((form.numerics, form.why), []).append((name, form.gain))
     for (numerics, why), own in found.items():
-        whose = "" if len(own) == len(forecast.kept) else f"{first_of([name for name, _ in own], _MOST_NAMES)}: "
+        whose = "" if len(own) == len(settings) else f"{first_of([name for name, _ in own], _MOST_NAMES)}: "
         how = "trains together with others of its shape (fused)" if numerics == "fused" else "trains alone"
         gains = sorted(gain for _, gain in own if gain is not None)
         times = "" if not gains else f", {gains[0]:.2f}" + (f" to {gains[-1]:.2f}" if len(gains) > 1 else "") + " times"

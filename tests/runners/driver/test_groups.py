@@ -7,7 +7,7 @@ import pytest
 from results import Failure, LedgerWriter, read_ledger
 from runners.driver.orchestrator import Orchestrator
 from runners.planning.plan import make_plan
-from runners.trials.form import Form
+from runners.trials.form import Form, stack_of
 from runners.trials.outcome import Outcome
 from search_space import load_sweep
 
@@ -21,7 +21,7 @@ def orchestrate(write_sweep, tmp_path):
 
     def orchestrate_(*overrides, fused=("baseline", "attention=groupmix"), **options):
         plan = make_plan(load_sweep(write_sweep(), overrides=overrides))
-        plan.forms = {each.variant_id: FUSED for each in plan.variants if each.name in fused}
+        plan.forms = {stack_of(each.setting): FUSED for each in plan.variants if each.name in fused}
         ledgers.append(LedgerWriter(tmp_path / "run").__enter__())
         return Orchestrator(plan, ledgers[-1], **options)
 

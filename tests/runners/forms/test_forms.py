@@ -9,12 +9,13 @@ import pytest
 
 from results import write_plan
 from results.store.run_layout import RunDir
+from runners.forms.decision import decide_forms, with_forms
+from runners.forms.timing import StepTimes, time_steps
 from runners.planning.forecast import make_forecast
-from runners.planning.forms.decision import decide_forms, with_forms
-from runners.planning.forms.timing import StepTimes, time_steps
 from runners.planning.history import History
 from runners.planning.plan import make_plan
 from runners.planning.shard import Shard
+from runners.trials.form import ALONE, stack_of
 from search_space import load_sweep
 
 SWEEP = """
@@ -43,7 +44,7 @@ def forms(write_sweep):
 
         plan = make_plan(load_sweep(write_sweep(text), overrides=overrides))
         found = decide_forms(plan, stored=stored, collects=collects, timing=timing)
-        return plan, [found[each.variant_id] for each in plan.variants], asked
+        return plan, [found[stack_of(each.setting)] for each in plan.variants], asked
 
     return forms_
 
@@ -56,7 +57,7 @@ def test_seeds_train_together_where_that_is_faster(forms):
 
 def test_a_group_needs_the_memory_of_all_its_trials(forms):
     plan, found, _ = forms()
-    together = {each.variant_id: form for each, form in zip(plan.variants, found, strict=True)}
+    together = {stack_of(each.setting): form for each, form in zip(plan.variants, found, strict=True)}
     alone = make_forecast(plan, History(), concurrency=1).peak_mib
     assert alone is not None
     assert make_forecast(dataclasses.replace(plan, forms=together), History(), concurrency=1).peak_mib == 4 * alone
@@ -90,60 +91,55 @@ def test_the_slower_form_is_never_chosen(forms, times, why):
         ("train.recompute_maps=true", "train.recompute_maps saves memory, and a stack keeps all maps"),
         ("train.cosine_regulariser={pairs: 2, weight: 0.1}", "train.cosine_regulariser records the maps of every step"),
         ("train.batch_size=24", "batch_size=24 is no multiple of 16"),
-        ("retune={parameters: {train.lr: {min: 0.001, max: 0.01}}, num_trials: 2, seeds: [9]}",
-         "a search hands out its trials one by one"),
     ],
 )  # fmt: skip
 def test_why_trials_train_alone(forms, override, why):
     """Nothing is measured for them."""
     more = ["arch.depth=3"] if "cosine" in override else []
-    more = ["task.val_fraction=0.2"] if "retune" in override else more
     _, found, asked = forms(override, *more)
     assert {(each.numerics, each.why) for each in found} == {("single", why)}
     assert asked == []
 
 
 @pytest.mark.parametrize(
-    ("space", "depth", "asked"),
+    ("space", "depth", "of_variants"),
     [
         ("train.lr: [0.003, 0.001]", [], [8, 8]),
         ("train.smoothing: [0.0, 0.1]", [], [8, 8]),
         ("train.weight_decay: [0.05, 0.1]", [], [8, 8]),
         ("train.weight_decay: [0.05, 0.0]", [], [4, 4]),  # which divides the parameters otherwise
-        (
-            "arch.drop_path_rate: [0.0, 0.1, 0.2]",
-            ["arch.depth=2"],
-            [4, 8, 8],
-        ),  # without drop path there is no such layer
+        # Without drop path there is no such layer.
+        ("arch.drop_path_rate: [0.0, 0.1, 0.2]", ["arch.depth=2"], [4, 8, 8]),
         ("arch.depth: [1, 2]", [], [4, 4]),
         ("train.epochs: [10, 11]", [], [4, 4]),
         ("task.val_fraction: [0.0, 0.2]", [], [4, 4]),
     ],
 )
-def test_variants_that_differ_in_numbers_of_a_member_are_one_group(forms, space, depth, asked):
-    """Sizes of the groups in which steps are measured."""
+def test_variants_that_differ_in_numbers_of_a_member_are_one_group(forms, space, depth, of_variants):
+    """Sizes of the groups; steps are measured once for each."""
     text = SWEEP.replace("arch.attention: [softmax, refiner]", space)
-    _, found, sizes = forms(*depth, text=text)
-    assert sizes == asked
-    assert [each.size for each in found] == asked
+    _, found, asked = forms(*depth, text=text)
+    assert [each.size for each in found] == of_variants
+    assert asked == ([8] if of_variants == [8, 8] else of_variants[:2])
 
 
 def test_one_seed_of_several_variants_is_a_group(forms):
     text = SWEEP.replace("arch.attention: [softmax, refiner]", "train.lr: [0.003, 0.001, 0.01]")
     _, found, asked = forms("seeds=1", text=text)
-    assert ([each.numerics for each in found], asked) == (["fused"] * 3, [3, 3, 3])
+    assert ([each.numerics for each in found], asked) == (["fused"] * 3, [3])
 
 
 def test_a_run_keeps_the_forms_of_its_first_start(forms):
     """Also where the measurement would decide otherwise, or there are too few updates to measure."""
     plan, _, _ = forms()
-    first, _ = plan.variants
-    plan.forms = {first.variant_id: decide_forms(plan, timing=lambda *_: FASTER)[first.variant_id]}
+    plan.forms = decide_forms(plan, timing=lambda *_: FASTER)
+    plan.forms[stack_of(plan.variants[1].setting)] = ALONE
     stored = plan.as_run_plan()
     assert [each.numerics for each in stored.variants] == ["fused", "single"]
-    _, found, asked = forms("seeds=1", stored=stored)
-    assert [each.numerics for each in found] == ["fused", "single"]
-    assert asked == []
+    for earlier in (stored, stored.model_copy(update={"forms": {}})):  # an earlier plan says it of variants only
+        _, found, asked = forms("seeds=1", stored=earlier)
+        assert [each.numerics for each in found] == ["fused", "single"]
+        assert asked == []
 
 
 def test_shards_and_what_collects_them_train_alone(forms):

@@ -1,15 +1,16 @@
 """Form of the trainings of every variant: each by itself, or several as one stacked model (fused).
 
 Seeds of one variant train together, and those of variants that differ only in numbers of which every member of a stack
-has its own. Decided once, in the plan, for all seeds of a variant: their results enter one mean, and the two forms
-round differently. Both engines follow the plan, and a run that is continued keeps what its stored plan says, on
-whatever machine. Why and when: docs/decisions/0024-fused-trials.md.
+has its own: so it is decided for each stack, once, in the plan, also for settings that a search or `retune` has yet to
+find. The results of a variant's seeds enter one mean, and the two forms round differently. Both engines follow the
+plan, and a run that is continued keeps what its stored plan says, on whatever machine. Why and when:
+docs/decisions/0024-fused-trials.md.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -20,7 +21,8 @@ from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from runners.data import DataInfo, train_batch_size
 from runners.data.epochs import updates_of_an_epoch
-from runners.planning.forms.timing import StepTimes, time_steps
+from runners.forms.searches import num_tuned, proposals_together, reason_one_by_one
+from runners.forms.timing import StepTimes, time_steps
 from runners.planning.plan import Plan
 from runners.planning.trainings import variants_by_training
 from runners.tasks import TASKS
@@ -28,7 +30,7 @@ from runners.training.device import kind_of_device
 from runners.training.precision import resolved
 from runners.training.stacked.optimizer import reason_not_stacked
 from runners.trials.form import LARGEST_GROUP, Form, stack_of
-from search_space import Resources, Setting, SpecError, Variant
+from search_space import Resources, Setting, SpecError, Sweep, Variant
 
 __all__ = ["LEAST_GAIN", "decide_forms", "with_forms"]
 
@@ -42,7 +44,7 @@ Timing = Callable[[Setting, DataInfo, int], StepTimes]
 
 
 def with_forms(plan: Plan, run_dir: RunDir, *, collects: bool = False) -> Plan:
-    """The plan with the form of every variant; those that the stored plan of the run directory has keep theirs.
+    """The plan with the form of every stack; those that the stored plan of the run directory has keep theirs.
 
     Args:
         collects: whether records of shards are taken over, which train alone.
@@ -58,34 +60,58 @@ def with_forms(plan: Plan, run_dir: RunDir, *, collects: bool = False) -> Plan:
 def decide_forms(
     plan: Plan, *, stored: RunPlan | None = None, collects: bool = False, timing: Timing = time_steps
 ) -> dict[str, Form]:
-    """Form of every variant of a plan, by variant id.
+    """Form of every stack of a plan, by its name.
 
     Args:
         collects: whether records of shards are taken over.
-        stored: plan of an earlier start in the same run directory, which decides for the variants that it has.
+        stored: plan of an earlier start in the same run directory, which decides for the stacks that it has.
         timing: measures steps of both forms.
     """
-    earlier = () if stored is None else stored.variants
-    kept: Mapping[str, Numerics] = {each.variant_id: each.numerics for each in earlier}
-    together = {each.variant_id for group in variants_by_training(plan) if len(group) > 1 for each in group}
-    found = {
-        each.variant_id: Form("single", reason)
-        for each in plan.variants
-        if (reason := _impossible(plan, each, is_shared=each.variant_id in together))
-    }
-    possible = [each for each in plan.variants if each.variant_id not in found]
-    stacks = [stack_of(each.setting) for each in possible]
+    variants = plan.variants or [Variant("baseline", {}, plan.sweep.baseline)]
+    stacks = [stack_of(each.setting) for each in variants]
     members = Counter(stacks)
-    for variant, stack in zip(possible, stacks, strict=True):
-        key, trainings = variant.variant_id, members[stack] * len(plan.sweep.seeds)
-        if key in kept:
-            size = min(LARGEST_GROUP, trainings) if kept[key] == "fused" else 1
-            found[key] = Form(kept[key], "as when the run was planned first", size=size)
-        elif reason := _useless(plan, variant, trainings, collects=collects):
-            found[key] = Form("single", reason)
+    kept = _kept(stored, variants, stacks)
+    shared = {each.variant_id for group in variants_by_training(plan) if len(group) > 1 for each in group}
+    found: dict[str, Form] = {}
+    for variant, stack in zip(variants, stacks, strict=True):
+        if stack in found:
+            continue
+        together = [each for each, own in zip(variants, stacks, strict=True) if own == stack]
+        reasons = (_impossible(plan, each, is_shared=each.variant_id in shared) for each in together)
+        num_trainings = _num_trainings(plan.sweep, members[stack])
+        size = min(LARGEST_GROUP, num_trainings)
+        if reason := next(filter(None, reasons), ""):
+            found[stack] = Form("single", reason)
+        elif stack in kept:
+            size = size if kept[stack] == "fused" else 1
+            found[stack] = Form(kept[stack], "as when the run was planned first", size=size)
+        elif reason := _useless(plan, variant, num_trainings, collects=collects):
+            found[stack] = Form("single", reason)
         else:
-            found[key] = _measured(plan, variant, min(LARGEST_GROUP, trainings), timing)
+            size = proposals_together(plan.sweep) if plan.sweep.search else size
+            found[stack] = _measured(plan, variant, size, timing)
     return found
+
+
+def _kept(stored: RunPlan | None, variants: Sequence[Variant], stacks: Sequence[str]) -> Mapping[str, Numerics]:
+    """Forms of an earlier start, by stack."""
+    if stored is None:
+        return {}
+    if stored.forms:
+        return stored.forms
+    known: dict[str, Numerics] = {
+        each.variant_id: each.numerics for each in stored.variants
+    }  # all that plans before 0.3 say
+    return {
+        stack: known[each.variant_id] for each, stack in zip(variants, stacks, strict=True) if each.variant_id in known
+    }
+
+
+def _num_trainings(sweep: Sweep, num_variants: int) -> int:
+    """Trainings of the variants of one stack, those that tune them included."""
+    if sweep.search is not None:
+        return sweep.search.num_trials * len(sweep.seeds)
+    return num_variants * (len(sweep.seeds) + num_tuned(sweep))
 
 
 def _impossible(plan: Plan, variant: Variant, *, is_shared: bool) -> str:
@@ -93,8 +119,8 @@ def _impossible(plan: Plan, variant: Variant, *, is_shared: bool) -> str:
     setting, train = variant.setting, variant.setting.train
     if plan.is_foreign:
         return "the training is the user's own"
-    if plan.sweep.search or plan.sweep.retune:
-        return "a search hands out its trials one by one"
+    if reason := reason_one_by_one(plan.sweep):
+        return reason
     if train.numerics == "single":
         return "train.numerics is single"
     if is_shared:
