@@ -6,7 +6,17 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["clear", "default_directory", "entries", "file_digests", "image_facts", "size", "step_times", "vocabularies"]
+__all__ = [
+    "clear",
+    "costs",
+    "default_directory",
+    "entries",
+    "file_digests",
+    "image_facts",
+    "size",
+    "step_times",
+    "vocabularies",
+]
 
 _VARIABLE = "ARCHSWEEP_CACHE"
 _OFF = "off"
@@ -46,6 +56,11 @@ def step_times(directory: Path) -> Path:
     return directory / "step_times"
 
 
+def costs(directory: Path) -> Path:
+    """The folder of what models cost, by the code that counts."""
+    return directory / "costs"
+
+
 def size(directory: Path) -> tuple[int, int]:
     """Number of trials, and of bytes in them."""
     sizes = [path.stat().st_size for path in entries(directory).glob("*/*.json")]
@@ -55,7 +70,7 @@ def size(directory: Path) -> tuple[int, int]:
 def clear(directory: Path) -> int:
     """Delete all trials, and the facts about files; returns the number of trials."""
     number, _ = size(directory)
-    facts = (file_digests, image_facts, step_times, vocabularies)
+    facts = (costs, file_digests, image_facts, step_times, vocabularies)
     for folder in (entries(directory), *(each(directory) for each in facts)):
         shutil.rmtree(folder, ignore_errors=True)
     return number

@@ -16,6 +16,7 @@ from runners.planning.checks.fine_tuning import fine_tuning_problems, notes_on_f
 from runners.planning.checks.precisions import PRECISION_HINT, equal_precisions, with_precision
 from runners.planning.checks.refused_choices import located, planned_relations, refused_choices
 from runners.planning.checks.same_experiment import is_same_experiment
+from runners.planning.known_costs import known_cost
 from runners.planning.match_solver import Unmatched, match_variant
 from runners.planning.shard import Shard
 from runners.planning.stored_plan import (
@@ -151,7 +152,7 @@ class Plan:
             return {}
         if variant.variant_id not in self._costs:
             data = self.dataset_of(variant)
-            cost = TASKS[variant.setting.task.name].cost(variant.setting, data)
+            cost = known_cost(variant.setting, data)
             regulariser = variant.setting.train.cosine_regulariser
             if regulariser is not None:
                 check_cosine_regulariser(
@@ -161,7 +162,7 @@ class Plan:
                     in_chans=data.in_chans,
                     num_classes=data.num_classes,
                 )
-            self._costs[variant.variant_id] = {"params_m": cost.params_m, "gmacs": cost.gmacs}
+            self._costs[variant.variant_id] = cost
         return self._costs[variant.variant_id]
 
     def notes_on(self, variant: Variant) -> list[str]:

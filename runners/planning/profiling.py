@@ -22,6 +22,7 @@ from modelzoo.attention.map_kernels.chosen import set_numerics
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.epochs import updates_of
 from runners.data.random_streams import global_streams
+from runners.planning.known_costs import remembered
 from runners.planning.peak_memory import PeakMemory
 from runners.tasks import TASKS, Task
 from runners.tasks.task import MeasuredModel
@@ -74,7 +75,11 @@ def activation_mib(setting: Setting, info: DataInfo, *, recompute_maps: bool | N
     """
     task = setting.task.model_dump_json(exclude=_NOT_OF_THE_NETWORK)
     recompute = setting.train.recompute_maps if recompute_maps is None else recompute_maps
-    return _activation_mib(setting.arch.model_dump_json(), task, info, recompute)
+    arch = setting.arch.model_dump_json()
+    found = remembered(
+        f"activations {arch} {task} {recompute}", info, lambda: {"mib": _activation_mib(arch, task, info, recompute)}
+    )
+    return found["mib"]
 
 
 @functools.lru_cache(maxsize=4096)
