@@ -7,11 +7,9 @@ docstrings and layout do not count; package `__init__` files are followed and do
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.util
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +19,7 @@ import timm
 
 from modelzoo.attention import ATTENTION
 from results.store.records import Numerics
+from runners.cache.code_parts import ROOMS, code_part, remember_code_parts
 from runners.data.loading import data_of
 from runners.data.sources import source_of
 from runners.tasks import TASKS
@@ -31,8 +30,6 @@ from search_space.schema.trial import Setting
 
 __all__ = ["code_version", "modules_of", "plugins_of"]
 
-# What a spec says is in its identity, and how records are stored changes no number: the other rooms do not count.
-_ROOMS = ("modelzoo", "runners")
 _ROOT = "runners.training.trial"
 _FUSED = "runners.training.stacked.group"
 _PLUG_INS = (
@@ -65,6 +62,7 @@ def code_version(
         # What a plug-in imports from elsewhere is not followed: packages are the user's to pin.
         content = "".join(f"{plugin.name}\n{_plugin_code(sources[plugin.name])}" for plugin in used)
         whole = hashlib.sha256(f"{whole}\n{content}".encode()).hexdigest()[:12]
+    remember_code_parts()
     return f"{common}.{whole}"
 
 
@@ -107,7 +105,7 @@ def _used_plug_ins(setting: Setting) -> Iterator[str]:
         yield ATTENTION[attention.name].__module__
     if timm.is_model(setting.arch.model):
         module = timm.models.model_entrypoint(setting.arch.model).__module__
-        if module.split(".")[0] in _ROOMS or plugin_of(module) is not None:
+        if module.split(".")[0] in ROOMS or plugin_of(module) is not None:
             yield module
     yield TASKS[setting.task.name].__module__
     yield source_of(setting.task.dataset).load.__module__
@@ -134,11 +132,16 @@ def _is_plug_in(module: str) -> bool:
 @functools.cache
 def _imports(module: str) -> tuple[str, ...]:
     """Modules of ours that a module imports, at any depth of its code."""
-    return _imports_of(_file_of(module).read_bytes())
+    return _imports_of(_content_of(module))
 
 
 def _imports_of(code: str | bytes) -> tuple[str, ...]:
-    return tuple(sorted(name for name in _read(code)[0] if _exists(name)))
+    return tuple(sorted(name for name in code_part(code).names if _exists(name)))
+
+
+@functools.cache
+def _content_of(module: str) -> bytes:
+    return _file_of(module).read_bytes()
 
 
 @functools.cache
@@ -159,56 +162,11 @@ def _file_of(module: str) -> Path:
 
 @functools.cache
 def _hash_of(modules: tuple[str, ...]) -> str:
-    # The dump of a syntax tree depends on the version of Python.
-    digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
+    digest = hashlib.sha256()
     for module in modules:
-        digest.update(f"\n{module}\n{_normalised(module)}".encode())
+        digest.update(f"\n{module}\n{code_part(_content_of(module)).digest}".encode())
     return digest.hexdigest()[:12]
 
 
-@functools.cache
-def _normalised(module: str) -> str:
-    return _without_words(_file_of(module).read_bytes())
-
-
 def _plugin_code(sources: Mapping[str, str]) -> str:
-    return "".join(f"{name}\n{_without_words(text)}\n" for name, text in sorted(sources.items()))
-
-
-def _without_words(code: str | bytes) -> str:
-    """The code without comments, docstrings and layout."""
-    return _read(code)[1]
-
-
-@functools.cache
-def _read(code: str | bytes) -> tuple[frozenset[str], str]:
-    """Names of ours that the code imports, and its syntax tree without docstrings as text."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError):  # a file of a plug-in's folder that is no module of it: its text counts
-        return frozenset(), code if isinstance(code, str) else code.decode(errors="replace")
-    found: set[str] = set()
-    for node in _statements(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    return frozenset(name for name in found if name.split(".")[0] in _ROOMS), ast.dump(tree)
-
-
-def _statements(node: Any) -> Iterator[Any]:
-    """The node and the statements in it, which imports and definitions are; `ast.walk` visits every expression, too,
-    and takes most of a second for all of our modules."""
-    yield node
-    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-        for inner in getattr(node, name, ()):
-            yield from _statements(inner)
+    return "".join(f"{name}\n{code_part(text).digest}\n" for name, text in sorted(sources.items()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 __all__ = [
     "clear",
+    "code_parts",
     "costs",
     "default_directory",
     "entries",
@@ -61,6 +62,11 @@ def costs(directory: Path) -> Path:
     return directory / "costs"
 
 
+def code_parts(directory: Path) -> Path:
+    """The file of what counts of source files, by their content."""
+    return directory / "code_parts.json"
+
+
 def size(directory: Path) -> tuple[int, int]:
     """Number of trials, and of bytes in them."""
     sizes = [path.stat().st_size for path in entries(directory).glob("*/*.json")]
@@ -73,4 +79,5 @@ def clear(directory: Path) -> int:
     facts = (costs, file_digests, image_facts, step_times, vocabularies)
     for folder in (entries(directory), *(each(directory) for each in facts)):
         shutil.rmtree(folder, ignore_errors=True)
+    code_parts(directory).unlink(missing_ok=True)
     return number

@@ -32,6 +32,9 @@ _ATTEMPTS = 3
 _GCS_WAIT = "RAY_gcs_server_port_wait_time_s"
 _GCS_SECONDS = "120"
 """Seconds that Ray waits for its head process: its own half a minute is too short for a busy machine."""
+_PRESTART = "RAY_prestart_worker_first_driver"
+"""Whether Ray starts a worker for every core in advance. Trials run in actors, which get processes of their own, so
+these would only import Ray and be idle."""
 
 
 @contextmanager
@@ -67,6 +70,7 @@ def _start(scratch: Path, options: dict[str, Any]) -> None:
                 _nothing_elsewhere(scratch),
                 environment_variable(ROOT_VARIABLE, ROOT),
                 environment_variable(_GCS_WAIT, os.environ.get(_GCS_WAIT, _GCS_SECONDS)),
+                environment_variable(_PRESTART, os.environ.get(_PRESTART, "0")),
             ):
                 ray.init(
                     address="local", num_cpus=_usable_cpus(), include_dashboard=False, _temp_dir=str(session),

@@ -39,7 +39,7 @@ from runners.trials.out_of_memory import says_out_of_memory
 from runners.trials.outcome import Outcome
 from search_space import Resources
 
-__all__ = ["DriverError", "EndedTrials", "run_on_ray"]
+__all__ = ["DriverError", "run_on_ray"]
 
 _GUESS = "node failure or out of memory"  # all that is known where Ray saw a worker's connection end
 _MOST_TRIALS_AT_ONCE = 10_000  # the searcher counts the free room itself
@@ -56,6 +56,7 @@ class _OrchestratorSearcher(Searcher):
         self._error = error
         self._given: dict[str, HandedOut] = {}  # by Tune's trial id
         self._taken: dict[str, dict[str, float]] = {}  # the CPUs and GPUs of each
+        self._trials: dict[str, Any] = {}  # Tune's own
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher; the orchestrator holds locks and must not be pickled
@@ -89,6 +90,13 @@ class _OrchestratorSearcher(Searcher):
         group = self._given.pop(trial_id)
         self._taken.pop(trial_id)
         self._error.guard(lambda: self._finish_all(group, result, error))
+        trial = self._trials.pop(trial_id)
+        if not error:
+            _empty(trial)
+
+    def added(self, trial: Any) -> None:
+        """Note the trial that Tune has made for what was suggested."""
+        self._trials[trial.trial_id] = trial
 
     def _finish_all(self, group: HandedOut, result: dict | None, error: bool) -> None:
         """Record the end of every trial that the worker trained and that has not ended before."""
@@ -154,6 +162,7 @@ class _OrchestratorScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._turns[trial.trial_id] = next(self._count)
+        self._searcher.added(trial)
         if self._orchestrator.variant_keeps_failing(trial.config["key"]):
             trial.max_failures = 0  # it would take as many workers again
         super().on_trial_add(tune_controller, trial)
@@ -271,7 +280,7 @@ def run_on_ray(
                     verbose=0,
                     # In a notebook Tune's own would clear the cell, with our progress in it, also where it is silent.
                     progress_reporter=tune.CLIReporter(),
-                    callbacks=[EndedTrials(), *([LostCluster()] if starts_cluster else [])],
+                    stop=LostCluster() if starts_cluster else None,
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=resources.max_failures),
                 ),
@@ -321,26 +330,23 @@ def _error_in(reason: str) -> str:
     return next((line for line in lines if line and not line[0].isspace()), "")
 
 
-class EndedTrials(tune.Callback):
-    """Callback that empties ended trials before Tune serialises them: the ledger has their records.
+def _empty(trial: Any) -> None:
+    """Empty a trial of Tune's that has ended, before Tune serialises it: the ledger has its records.
 
     Tune keeps every trial until the run is over: the means of its metrics over the last 5 and 10 reports, its last
     report, two copies of its configuration, and a JSON text of all that; more memory per trial than everything of ours.
 
-    Tune passes the trial to its callbacks, and its attributes have no underscore; that they may be emptied is not
-    documented. `benchmarks/scale.py` shows whether it still helps, and every test of the engine that it does
-    no harm.
+    Its attributes have no underscore; that they may be emptied is not documented. `benchmarks/scale.py` shows whether
+    it still helps, and every test of the engine that it does no harm.
     """
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        trial.run_metadata.metric_analysis = {}
-        trial.run_metadata.metric_n_steps = {}
-        trial.run_metadata.last_result = {}
-        trial.evaluated_params = {}
-        trial.experiment_tag = ""  # the configuration once more, as text
-        # In place: Tune holds the same mapping in two attributes. The key stays for our scheduler.
-        for name in [name for name in trial.config if name != "key"]:
-            del trial.config[name]
+    trial.run_metadata.metric_analysis = {}
+    trial.run_metadata.metric_n_steps = {}
+    trial.run_metadata.last_result = {}
+    trial.evaluated_params = {}
+    trial.experiment_tag = ""  # the configuration once more, as text
+    # In place: Tune holds the same mapping in two attributes. The key stays for our scheduler.
+    for name in [name for name in trial.config if name != "key"]:
+        del trial.config[name]
 
 
 class DriverError:

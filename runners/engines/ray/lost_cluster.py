@@ -21,29 +21,38 @@ _LOOK_EVERY_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
 
 
-class LostCluster(tune.Callback):
-    """Callback that ends the run of a private cluster once it has had no living node for some seconds."""
+class LostCluster(tune.Stopper):
+    """Stopper that ends the run of a private cluster once it has had no living node for some seconds.
+
+    Not a callback: for a run with callbacks Tune imports MLflow and W&B, where they are installed, to count which of
+    them are theirs, and that takes two seconds.
+    """
 
     def __init__(self) -> None:
         self._looked = time.monotonic()
         self._lost_since: float | None = None
 
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Look at the nodes.
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no trial by itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Look at the nodes, at every step of Tune.
 
         Raises:
             SpecError: there is none any more.
         """
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_SECONDS:
-            return
+            return False
         self._looked = now
         if living_nodes():
             self._lost_since = None
-            return
+            return False
         if self._lost_since is None:
             self._lost_since = now
         if now - self._lost_since >= _PATIENCE_SECONDS:
             text = "the Ray process of this machine has ended (killed, or out of memory?): nothing can train any more"
             hint = "the same command goes on with what is in the ledger; --engine in-process trains without Ray"
             raise SpecError(Problem(text, where="--engine ray", hint=hint))
+        return False

@@ -20,7 +20,7 @@ from runners.engines.ray.group_answers import GroupAnswers, ended_members, stopp
 from runners.planning.plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.training.trial import run_trial
-from runners.trials.form import Form
+from runners.trials.form import Form, stack_of
 from search_space import load_sweep, trial_id
 
 SWEEP = """
@@ -45,7 +45,7 @@ def planned(write_sweep, tmp_path):
 
     def planned_(name="run", *overrides, text=SWEEP, numerics="fused"):
         plan = make_plan(load_sweep(write_sweep(text), overrides=overrides))
-        forms = {each.variant_id: Form(numerics) for each in plan.variants}
+        forms = {stack_of(each.setting): Form(numerics) for each in plan.variants}
         (tmp_path / name).mkdir(exist_ok=True)
         write_plan(RunDir(tmp_path / name), replace(plan, forms=forms).as_run_plan())
         return plan, tmp_path / name
