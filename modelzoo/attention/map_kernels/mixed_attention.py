@@ -1,8 +1,9 @@
 """Attention by normalised mixtures of softmax maps (Re-attention) in training, keeping no map at all.
 
-Kept for the backward pass are q, k and v, and sums over the batch; the maps are computed again, a few images at a time,
-and dropout draws its mask again from the state that its random number generator had. The norm needs no pass over the
-mixed maps (see `mixed_norm.py`). The bias of the mixing is taken away by the norm, so its gradient is exactly 0.
+Kept for the backward pass are q, k and v, and sums over the batch; the maps are computed again, a few images at a time.
+Which entries dropout leaves is kept too, a byte each: drawing them a second time would take a quarter of a step. The
+norm needs no pass over the mixed maps (see `mixed_norm.py`). The bias of the mixing is taken away by the norm, so its
+gradient is exactly 0.
 
 Shapes:  B images (b of them at a time), H heads, N queries, K keys, E head_dim, P = N K.
 """
@@ -10,7 +11,7 @@ Shapes:  B images (b of them at a time), H heads, N queries, K keys, E head_dim,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -70,14 +71,13 @@ class _MixedAttention(Function):
         beta: Tensor,
     ) -> tuple[Tensor, ...]:
         (B, H, N), K = q.shape[:3], k.shape[2]
-        ctx.state = _generator_state(q.device) if numbers.dropped else None
-        mask = _mask(q, K, numbers) if numbers.dropped else None
+        mask = _drawn_mask(q, K, numbers.dropped) if numbers.dropped else None
         total, scatter_HH = q.new_zeros(H), q.new_zeros(H, H)
         maps: list[Tensor] = []
         for few in _few(q, k):
             map_bHP = _map(q[few], k[few], numbers.logits)
             if mask is not None:
-                map_bHP *= mask[few]
+                map_bHP *= mask.of(few)
             # Rows of a map sum to 1, so its entries are about 1 / K.
             maps.append(map_bHP.sub_(1 / K))
             total += map_bHP.sum((0, 2))
@@ -93,7 +93,7 @@ class _MixedAttention(Function):
             mixed_bHP = torch.matmul(mixing_HH, maps.pop(0)).add_(constant[:, None])
             torch.matmul(mixed_bHP.unflatten(2, (N, K)), v[few], out=out_BHNE[few])
         mean_H = off_H + 1 / K
-        ctx.save_for_backward(q, k, v, weight, bias, gamma, beta, mean_H, scatter_HH)
+        ctx.save_for_backward(q, k, v, weight, bias, gamma, beta, mean_H, scatter_HH, *(mask or ()))
         ctx.numbers = numbers
         mixed_mean = weight.flatten(1) @ mean_H
         statistics = (mixed_mean if bias is None else mixed_mean + bias, found.variance_M)
@@ -116,41 +116,41 @@ def _map(q: Tensor, k: Tensor, scale: float) -> Tensor:
     return ((q * scale) @ k.transpose(-2, -1)).softmax(dim=-1).flatten(2)
 
 
-def _generator_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+class _Mask(NamedTuple):
+    """Entries that dropout keeps (B, H, P), and the number by which it multiplies them."""
+
+    is_kept: Tensor
+    factor: Tensor
+
+    def of(self, few: slice) -> Tensor:
+        """What maps of these images are multiplied by. As numbers: faster than by booleans."""
+        return self.is_kept[few].view(torch.uint8).to(self.factor.dtype).mul_(self.factor)
 
 
-def _mask(q: Tensor, num_keys: int, numbers: _Numbers) -> Tensor:
-    """What dropout multiplies maps by (B, H, P), drawn for all images at once as `nn.Dropout` does."""
-    return F.dropout(q.new_ones(*q.shape[:3], num_keys), numbers.dropped).flatten(2)
-
-
-def _mask_again(ctx: Any, q: Tensor, num_keys: int) -> Tensor | None:
-    """The mask of the forward pass; the generator goes on as if nothing had been drawn."""
-    if ctx.state is None:
-        return None
-    with torch.random.fork_rng(devices=[q.device] if q.device.type == "cuda" else []):
-        if q.device.type == "cuda":
-            torch.cuda.set_rng_state(ctx.state, q.device)
-        else:
-            torch.set_rng_state(ctx.state)
-        return _mask(q, num_keys, ctx.numbers)
+def _drawn_mask(q: Tensor, num_keys: int, dropped: float) -> _Mask:
+    """Drawn for all images at once, with the numbers that `nn.Dropout` takes from the generator."""
+    shape = (*q.shape[:2], q.shape[2] * num_keys)
+    if q.device.type == "cpu" and dropped < 1:  # the draws of F.dropout, without its passes over floats
+        is_kept = torch.empty(shape, dtype=torch.bool).bernoulli_(1 - dropped)
+        return _Mask(is_kept, q.new_ones(()).div_(1 - dropped))
+    mask_BHP = F.dropout(q.new_ones(shape), dropped)
+    return _Mask(mask_BHP != 0, mask_BHP.amax())
 
 
 def _gradients(ctx: Any, grad_BHNE: Tensor) -> tuple[Tensor | None, ...]:
     numbers = ctx.numbers
-    q, k, v, weight, bias, gamma, beta, mean_H, scatter_HH = ctx.saved_tensors
+    q, k, v, weight, bias, gamma, beta, mean_H, scatter_HH, *drawn = ctx.saved_tensors
+    mask = _Mask(*drawn) if drawn else None
     (B, H, N), K = q.shape[:3], k.shape[2]
     count = B * N * K
     found = mixed_norm(weight.flatten(1), gamma, scatter_HH, count=count, eps=numbers.eps)
     mixing_HH = found.weight_MH
-    mask = _mask_again(ctx, q, K)
     products_HH, totals_H = q.new_zeros(H, H), q.new_zeros(H)
     of_v = torch.empty_like(v, memory_format=torch.contiguous_format)
     behind: list[tuple[Tensor, Tensor]] = []
     for few in _few(q, k):
         softmax_bHP = _map(q[few], k[few], numbers.logits)
-        centred_bHP = (softmax_bHP if mask is None else softmax_bHP * mask[few]) - mean_H[:, None]
+        centred_bHP = (softmax_bHP if mask is None else softmax_bHP * mask.of(few)) - mean_H[:, None]
         mixed_bHP = torch.matmul(mixing_HH, centred_bHP).add_(beta[:, None])
         grad_bHNE = grad_BHNE[few] * numbers.maps
         torch.matmul(mixed_bHP.unflatten(2, (N, K)).transpose(2, 3), grad_bHNE, out=of_v[few])
@@ -164,12 +164,13 @@ def _gradients(ctx: Any, grad_BHNE: Tensor) -> tuple[Tensor | None, ...]:
     constant_H = norm.constant_H - norm.of_maps_HH @ mean_H
     for few in _few(q, k):
         softmax_bHP, of_mixed_bHP = behind.pop(0)
-        map_bHP = softmax_bHP if mask is None else softmax_bHP * mask[few]
+        mask_bHP = None if mask is None else mask.of(few)
+        map_bHP = softmax_bHP if mask_bHP is None else softmax_bHP * mask_bHP
         of_map_bHP = torch.matmul(mixing_HH.t(), of_mixed_bHP)
         of_map_bHP.baddbmm_(norm.of_maps_HH.expand(len(of_map_bHP), -1, -1), map_bHP)
         # A constant on every entry of a row leaves a softmax as it is, but not behind dropout.
-        if mask is not None:
-            of_map_bHP.add_(constant_H[:, None]).mul_(mask[few])
+        if mask_bHP is not None:
+            of_map_bHP.add_(constant_H[:, None]).mul_(mask_bHP)
         softmax, of_map = softmax_bHP.unflatten(2, (N, K)), of_map_bHP.unflatten(2, (N, K))
         of_logits = of_map.sub_((of_map * softmax).sum(-1, keepdim=True)).mul_(softmax)
         torch.matmul(of_logits, k[few], out=of_q[few]).mul_(numbers.logits)
@@ -181,10 +182,9 @@ def _gradients(ctx: Any, grad_BHNE: Tensor) -> tuple[Tensor | None, ...]:
 def _through_modules(ctx: Any, grad_BHNE: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients by PyTorch's operations one by one, which can be differentiated."""
     numbers = ctx.numbers
-    q, k, v, weight, bias, gamma, beta, *_ = ctx.saved_tensors
+    q, k, v, weight, bias, gamma, beta, _, _, *drawn = ctx.saved_tensors
     maps = _map(q, k, numbers.logits)
-    mask = _mask_again(ctx, q, k.shape[2])
-    maps = (maps if mask is None else maps * mask).unflatten(2, (q.shape[2], k.shape[2]))
+    maps = (maps * _Mask(*drawn).of(slice(None)) if drawn else maps).unflatten(2, (q.shape[2], k.shape[2]))
     mixed = F.batch_norm(F.conv2d(maps, weight, bias), None, None, gamma, beta, training=True, eps=numbers.eps)
     result = numbers.maps * mixed @ v
     inputs = (q, k, v, None, weight, bias, gamma, beta)

@@ -103,15 +103,33 @@ def test_evaluation_with_folded_norms_is_that_of_the_modules(case, dtype, bound)
     assert (found - expected).norm() / expected.norm() <= bound
 
 
+@pytest.mark.parametrize("case", ["refiner", "re-attention"])
+def test_second_derivatives_have_the_mask_of_the_forward_pass(case):
+    """Numbers drawn between the passes change neither them nor what is drawn later."""
+    tokens = torch.randn(3, 5, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(6)).requires_grad_()
+    found = []
+    for module in pair(case, attn_drop=0.3):
+        torch.manual_seed(1)
+        out = module.train()(tokens)
+        torch.rand(7)
+        (once,) = torch.autograd.grad(out.square().sum(), tokens, create_graph=True)
+        (twice,) = torch.autograd.grad(once.square().sum(), tokens)
+        found.append((once, twice, torch.rand(3)))
+    for expected, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("attn_drop", [0.0, 0.1])
 @pytest.mark.parametrize(
     ("case", "share"), [("refiner", 4), ("refiner, expansion 6", 7), ("re-attention", 4)], ids=["e3", "e6", "mixed"]
 )
-def test_a_fraction_of_the_memory_is_kept(case, share):
+def test_a_fraction_of_the_memory_is_kept(case, share, attn_drop):
     """12 heads and 197 tokens: what autograd keeps of the mechanism between its passes."""
     name, options = CASES[case]
     kept = []
     for numerics in ("single", "recompute"):
-        module = ATTENTION[name](Slot(dim=192, num_heads=12, grid_size=(14, 14), device="meta"), **options).train()
+        slot = Slot(dim=192, num_heads=12, grid_size=(14, 14), attn_drop=attn_drop, device="meta")
+        module = ATTENTION[name](slot, **options).train()
         set_numerics(module, numerics)
         storages = []
 
