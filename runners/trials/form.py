@@ -13,8 +13,9 @@ from typing import Any
 
 from results.store.records import Numerics
 from search_space import Setting
+from search_space.schema.trial import TrainSpec
 
-__all__ = ["ALONE", "LARGEST_GROUP", "Form", "group_limit", "group_size", "shape_of", "stack_of"]
+__all__ = ["ALONE", "LARGEST_GROUP", "Form", "group_limit", "group_size", "needs_one_epoch", "shape_of", "stack_of"]
 
 LARGEST_GROUP = 8
 """Most trials in one stacked model: from there on a step of a small model on one core gains nothing more."""
@@ -74,6 +75,12 @@ def group_size(num_left: int, num_waiting: int, workers: int) -> int:
     """
     share = math.ceil(num_waiting / max(1, workers))
     return min(num_left, LARGEST_GROUP, max(_SMALLEST, share))
+
+
+def needs_one_epoch(train: TrainSpec) -> bool:
+    """Whether all members of a stack must be at the same epoch, so that none can join one that has begun: during its
+    warm-up the decay of an average of weights depends on the number of updates, and timm has one decay for a stack."""
+    return train.ema_decay is not None and train.model_ema_warmup
 
 
 def group_limit(seconds: float | None, size: int) -> float | None:

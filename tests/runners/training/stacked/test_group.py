@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from results import Failure
 from results.store.records import Origin
-from runners.training.stacked.group import GroupOptions, run_group
+from runners.training.stacked.group import run_group
+from runners.training.stacked.member import GroupOptions
 from runners.training.trial import run_trial
 from runners.trials.form import stack_of
 from search_space import Resources, trial_id
@@ -44,7 +45,7 @@ def train(specs, folder=None, **options):
     return {spec.seed: ended[trial_id(spec)] for spec in specs}
 
 
-def train_members(specs, folder=None, *, report=lambda points: (), checkpoints=OFTEN, **options):
+def train_members(specs, folder=None, *, report=lambda points: ((), ()), checkpoints=OFTEN, **options):
     """How every trial ended, by its id."""
     ended = {}
     given = GroupOptions(Resources(), checkpoints, "top1", keep_predictions=True, keep_samples=0, origin=Origin())
@@ -72,7 +73,7 @@ def dies_in_epoch(number):
     def report(points):
         if any(point["epoch"] == number for point in points.values()):
             raise KeyboardInterrupt  # in the place of a kill signal; no code of archsweep catches it here
-        return ()
+        return (), ()
 
     return report
 
@@ -198,14 +199,15 @@ def test_a_member_that_diverges_within_an_update_leaves_the_gradients_of_the_oth
 def test_a_member_that_is_stopped_leaves_the_others_as_they_are(whole):
     _, expected = whole
     first, *_ = specs = specs_of(0, 1, 2, 3)
-    found = train(specs, report=lambda points: [trial_id(first)] if len(points) == 4 else ())
+    found = train(specs, report=lambda points: ([trial_id(first)] if len(points) == 4 else (), ()))
     assert (found[0].status, found[0].epochs, found[0].metrics) == ("pruned", 1, {})
     assert [what(found[seed]) for seed in (1, 2, 3)] == [what(expected[seed]) for seed in (1, 2, 3)]
 
 
 def test_after_the_last_epoch_no_member_is_stopped(whole):
     _, expected = whole
-    found = train(specs_of(0, 1), report=lambda points: [key for key, point in points.items() if point["epoch"] == 3])
+    stop = lambda points: ([key for key, point in points.items() if point["epoch"] == 3], ())  # noqa: E731
+    found = train(specs_of(0, 1), report=stop)
     assert [what(found[seed]) for seed in (0, 1)] == [what(expected[seed]) for seed in (0, 1)]
 
 
