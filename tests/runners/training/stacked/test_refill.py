@@ -9,8 +9,9 @@ from results import Failure
 from runners.training.trial import run_trial
 from search_space import Resources, trial_id
 from search_space.schema.sweep import Checkpoints
+from search_space.schema.trial import ClassificationSpec
 
-from .conftest import dies_in_epoch, specs_of, train, train_members, weights, what
+from .conftest import SHAPES, dies_in_epoch, specs_of, train, train_members, weights, what
 
 
 def refills(after, joins, *, stop=(), then=None):
@@ -145,3 +146,12 @@ def test_while_an_average_warms_up_members_of_a_stack_are_at_one_epoch(tmp_path)
         assert what(found[trial_id(spec)]) == what(expected[spec.seed])
         assert same_weights(tmp_path / "refilled", tmp_path / "whole", spec)
     assert reported == [[1, 1], [1], [2, 2], [3, 3]]
+
+
+def test_trials_join_members_that_are_measured_by_their_own_models(tmp_path):
+    """At a test size of its own: measuring leaves a model in evaluation mode."""
+    task = ClassificationSpec(dataset=SHAPES, test_img_size=12)
+    specs = [spec.model_copy(update={"task": task}) for spec in specs_of(0, 1, 2, ema_decay=None)]
+    expected = train(specs)
+    found = train_members(specs[:2], report=refills(1, specs[2:], stop=specs[:1]))
+    assert [what(found[trial_id(spec)]) for spec in specs[1:]] == [what(expected[seed]) for seed in (1, 2)]
