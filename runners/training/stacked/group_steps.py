@@ -38,8 +38,6 @@ class StackedTraining:
     def __init__(self, states: Sequence[TrainingState], generators: Sequence[Generator], train: TrainSpec) -> None:
         self.states = list(states)
         self._train = train
-        for state in states:
-            state.task.model.train()  # as all are when they are made: models in different modes are not stacked
         self._stack = Stacked([each.task.model for each in states], generators=generators)
         self._optimizer = StackedOptimizer(
             self._stack, [each.task.model for each in states], [each.optimizer for each in states]

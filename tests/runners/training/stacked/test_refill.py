@@ -149,7 +149,7 @@ def test_while_an_average_warms_up_members_of_a_stack_are_at_one_epoch(tmp_path)
 
 
 def test_trials_join_members_that_are_measured_by_their_own_models(tmp_path):
-    """At a test size of its own: measuring leaves a model in evaluation mode."""
+    """At a test size of its own."""
     task = ClassificationSpec(dataset=SHAPES, test_img_size=12)
     specs = [spec.model_copy(update={"task": task}) for spec in specs_of(0, 1, 2, ema_decay=None)]
     expected = train(specs)
