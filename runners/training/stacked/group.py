@@ -155,7 +155,6 @@ class _Group:
                 if present is None or present.members != together:
                     if present is not None:
                         present.give_back()
-                    present = None  # before there is another one: each holds all weights
                     present = _Present(together)
                     self._end_completed(present)  # of which no more than the end was missing
                 joins = self._epoch(present) if present.members else ()
