@@ -21,7 +21,16 @@ from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
 from runners.search.pruning import EpochPruning, Pruning, SeedPruning
 from runners.search.study import Study
-from runners.trials.assignment import Assignment, Place, RunningTrial, TrialRole, given_up_record, record_of
+from runners.trials.assignment import (
+    Assignment,
+    GroupAnswer,
+    Place,
+    RunningTrial,
+    TrialRole,
+    given_up_record,
+    record_of,
+)
+from runners.trials.form import LARGEST_GROUP, needs_one_epoch
 from runners.trials.objectives import objective
 from runners.trials.observer import Observer
 from runners.trials.outcome import Outcome
@@ -73,6 +82,7 @@ class Orchestrator:
             observers  # may grow until the first trial starts: the live view needs the orchestrator's counts
         )
         self._running: dict[str, RunningTrial] = {}
+        self._workers = 1  # as the engine said last
         self._failures_in_a_row: Counter[str] = Counter()  # by variant id
         self._retries: deque[Assignment] = deque()  # to be trained once everything else is under way
         sweep = plan.sweep
@@ -148,20 +158,39 @@ class Orchestrator:
         Args:
             workers: trainings at a time; a group is no larger than that each of them gets one.
         """
+        self._workers = workers
         first = self.ask()
-        if first is None:
-            return ()
-        beside = [] if first.alone else self._trials.next_beside(first, workers, self._limit)
-        for each in beside:
-            self._start(each)
-            self._limit = None if self._limit is None else self._limit - 1
-        return (first, *beside)
+        return () if first is None else (first, *self._start_beside(first.trial_id, LARGEST_GROUP - 1))
 
-    def _start(self, assignment: Assignment) -> None:
+    def report_group(self, points: Mapping[str, Mapping[str, float]]) -> GroupAnswer:
+        """Record a finished epoch of every member of a group, by trial id: those that should stop now, and the trials
+        that take the places of members that have ended, which are running from now on."""
+        stop = tuple(key for key, metrics in points.items() if self.report(key, metrics))
+        ended = {key for key, metrics in points.items() if self._is_last_epoch(key, metrics)}.union(stop)
+        goes_on = [key for key in points if key not in ended]
+        if not goes_on or self.is_stopping or needs_one_epoch(self._running[goes_on[0]].assignment.spec.train):
+            return GroupAnswer(stop)
+        group = self._running[goes_on[0]].group
+        present = {key for key, progress in self._running.items() if progress.group == group} - ended
+        return GroupAnswer(stop, self._start_beside(goes_on[0], LARGEST_GROUP - len(present)))
+
+    def _start_beside(self, key: str, most: int) -> tuple[Assignment, ...]:
+        """Start further trials in the group of a running one, `--limit` considered."""
+        first = self._running[key].assignment
+        most = most if self._limit is None else min(most, self._limit)
+        if first.alone or most <= 0:
+            return ()
+        beside = self._trials.next_beside(first, self._workers, most)
+        for each in beside:
+            self._start(each, group=self._running[key].group)
+            self._limit = None if self._limit is None else self._limit - 1
+        return tuple(beside)
+
+    def _start(self, assignment: Assignment, *, group: str = "") -> None:
         if self._pruning:
             self._pruning.start(assignment)
         for each in (assignment, *assignment.also):
-            self._running[each.trial_id] = RunningTrial(each)
+            self._running[each.trial_id] = RunningTrial(each, group or assignment.trial_id)
             for observer in self._observers:
                 observer.on_trial_start(each)
 
@@ -206,7 +235,7 @@ class Orchestrator:
             observer.on_epoch_end(progress.assignment, metrics)
         wants_stop = self._wants_stop(progress.assignment, metrics)
         # The last epoch is trained already: Hyperband and successive halving would call fully trained trials pruned.
-        progress.pruned = wants_stop and epoch < (progress.assignment.spec.num_epochs or epoch)
+        progress.pruned = wants_stop and not self._is_last_epoch(key, metrics)
         return progress.pruned
 
     def report_other(self, key: str, metrics: Mapping[str, float]) -> None:
@@ -278,6 +307,9 @@ class Orchestrator:
         assert value is not None, f"the task does not report {self.plan.sweep.metric}"
         wants_stop = self._pruning.report(assignment.trial_id, int(metrics["epoch"]), value)
         return wants_stop and not self._is_reference(assignment)
+
+    def _is_last_epoch(self, key: str, metrics: Mapping[str, float]) -> bool:
+        return metrics["epoch"] >= (self._running[key].assignment.spec.num_epochs or metrics["epoch"])
 
     def _is_reference(self, assignment: Assignment) -> bool:
         """Whether the training is of the reference row, which is never pruned: every difference refers to it."""

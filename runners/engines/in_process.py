@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -27,11 +27,12 @@ from runners.engines.ray.engine import DriverError
 from runners.machine.gpus import num_gpus_here
 from runners.training.device import kind_of_device
 from runners.training.distributed_trial import run_trial_in_processes
-from runners.training.stacked.group import GroupOptions, run_group
-from runners.trials.assignment import Assignment, Place
+from runners.training.stacked.group import run_group
+from runners.training.stacked.member import GroupOptions
+from runners.trials.assignment import Assignment, GroupAnswer, Place
 from runners.trials.form import group_limit
 from runners.trials.outcome import Outcome, TimeLimit, failure_of, too_slow
-from search_space import Resources
+from search_space import Resources, TrialSpec
 
 __all__ = ["run_in_process"]
 
@@ -46,8 +47,7 @@ def run_in_process(orchestrator: Orchestrator, *, run_dir: RunDir) -> None:
             directory = run_dir.trial(assignment.trial_id).path
             resources = orchestrator.plan.resources_of(assignment.variant)
             torch.set_num_threads(max(1, int(resources.cpus)))
-            for each in group:
-                orchestrator.placed(each.trial_id, Place(socket.gethostname(), _gpus(resources)))
+            _placed(orchestrator, group, resources)
             if assignment.numerics == "fused":
                 _train_group(orchestrator, group, resources, run_dir)
                 continue
@@ -100,13 +100,16 @@ def _train_group(
     error = DriverError()
     running = [each.trial_id for each in group]
 
-    def report(points: dict[str, dict[str, float]]) -> list[str]:
-        stopped = (
-            key
-            for key, point in points.items()
-            if error.guard(lambda key=key, point=point: orchestrator.report(key, point), otherwise=True)
-        )
-        return list(stopped)
+    def answer(points: dict[str, dict[str, float]]) -> GroupAnswer:
+        found = orchestrator.report_group(points)
+        running.extend(each.trial_id for each in found.joined)
+        _placed(orchestrator, found.joined, resources)
+        return found
+
+    def report(points: dict[str, dict[str, float]]) -> tuple[tuple[str, ...], list[TrialSpec]]:
+        found = error.guard(lambda: answer(points), otherwise=GroupAnswer(stop=tuple(points)))
+        extend(group_limit(resources.time_limit, len(found.joined)))
+        return found.stop, [each.spec for each in found.joined]
 
     def ended(key: str, result: Outcome | Failure) -> None:
         running.remove(key)
@@ -122,7 +125,7 @@ def _train_group(
         origin=orchestrator.origin_of(group[0]),
     )
     try:
-        with _alarm(group_limit(resources.time_limit, len(group))):
+        with _alarm(group_limit(resources.time_limit, len(group))) as extend:
             run_group(
                 [each.spec for each in group],
                 options=options,
@@ -139,6 +142,11 @@ def _train_group(
         for key in list(running):
             ended(key, failure_of(err))
     error.raise_caught()
+
+
+def _placed(orchestrator: Orchestrator, group: Sequence[Assignment], resources: Resources) -> None:
+    for each in group:
+        orchestrator.placed(each.trial_id, Place(socket.gethostname(), _gpus(resources)))
 
 
 class _Gpu:
@@ -198,19 +206,25 @@ def _gpus(resources: Resources) -> tuple[str, ...]:
 
 
 @contextmanager
-def _alarm(seconds: float | None) -> Iterator[None]:
-    """Raise TimeLimit in the trial at its time limit. Signals reach the main thread only, and exist on POSIX only."""
+def _alarm(seconds: float | None) -> Iterator[Callable[[float | None], None]]:
+    """Raise TimeLimit in the trial at its time limit; gives a function that extends it by so many seconds. Signals
+    reach the main thread only, and exist on POSIX only."""
     if seconds is None or not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda more: None
         return
 
     def ring(number: int, frame: object) -> None:
         raise TimeLimit
 
+    def extend(more: float | None) -> None:
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        if more and left:
+            signal.setitimer(signal.ITIMER_REAL, left + more)
+
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        yield extend
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

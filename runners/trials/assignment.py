@@ -16,6 +16,7 @@ from search_space import TrialSpec, Variant, variant_id
 
 __all__ = [
     "Assignment",
+    "GroupAnswer",
     "Place",
     "RunningTrial",
     "TrialRole",
@@ -64,11 +65,29 @@ class Place:
     gpus: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class GroupAnswer:
+    """What happens to a group after an epoch of its members.
+
+    Attributes:
+        stop: ids of the members that end as `pruned`.
+        joined: trials that train with the others from now on.
+    """
+
+    stop: tuple[str, ...] = ()
+    joined: tuple[Assignment, ...] = ()
+
+
 @dataclass
 class RunningTrial:
-    """State of a trial that is being trained."""
+    """State of a trial that is being trained.
+
+    Attributes:
+        group: equal for trials that train together.
+    """
 
     assignment: Assignment
+    group: str = ""
     began: float = field(default_factory=time.monotonic)
     curve: list[dict[str, float]] = field(default_factory=list)
     pruned: bool = False

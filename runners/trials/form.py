@@ -16,6 +16,7 @@ from typing import Any
 from results.store.records import Numerics
 from search_space import Setting
 from search_space.schema.parameters import Component, Parameter, Range
+from search_space.schema.trial import TrainSpec
 
 __all__ = [
     "ALONE",
@@ -23,6 +24,7 @@ __all__ = [
     "Form",
     "group_limit",
     "group_size",
+    "needs_one_epoch",
     "of_another_shape",
     "shape_of",
     "stack_of",
@@ -109,6 +111,12 @@ def group_size(num_left: int, num_waiting: int, workers: int) -> int:
     """
     share = math.ceil(num_waiting / max(1, workers))
     return min(num_left, LARGEST_GROUP, max(_SMALLEST, share))
+
+
+def needs_one_epoch(train: TrainSpec) -> bool:
+    """Whether all members of a stack must be at the same epoch, so that none can join one that has begun: during its
+    warm-up the decay of an average of weights depends on the number of updates, and timm has one decay for a stack."""
+    return train.ema_decay is not None and train.model_ema_warmup
 
 
 def group_limit(seconds: float | None, size: int) -> float | None:

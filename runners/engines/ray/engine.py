@@ -187,8 +187,9 @@ class _OrchestratorScheduler(FIFOScheduler):
         """Pass a report of a worker to the orchestrator; True if the worker is to stop."""
         running = [each.trial_id for each in group.trials if self._orchestrator.is_running(each.trial_id)]
         if kind == "placed":
+            group.place = Place(content["host"], tuple(content["gpus"]))
             for key in running:
-                self._orchestrator.placed(key, Place(content["host"], tuple(content["gpus"])))
+                self._orchestrator.placed(key, group.place)
             return False
         for key in running:
             self._placement.record_node(key, node)
@@ -201,11 +202,12 @@ class _OrchestratorScheduler(FIFOScheduler):
         elif kind == "member_resumed":
             self._orchestrator.resume(content["key"], content["curve"])
         elif kind == "epochs":
-            assert group.answers is not None, "a trial by itself reports epoch by epoch"
-            points = content["points"].items()
-            group.answers.answer(
-                content["report"], [key for key, point in points if self._orchestrator.report(key, point)]
-            )
+            answer = self._orchestrator.report_group(content["points"])
+            assert group.place is not None, "a worker says first where it is"
+            for each in answer.joined:
+                self._orchestrator.placed(each.trial_id, group.place)
+                self._placement.record_node(each.trial_id, node)
+            group.answer(content["report"], answer)
         else:
             assert group.answers is not None, "a trial by itself ends with its worker's last message"
             self._searcher.finish(group.trial(content["key"]), _result_of(content["kind"], content["content"]))

@@ -1,4 +1,4 @@
-"""What the driver hands out to one worker: a trial, or several that train as one stacked model.
+"""What the driver hands out to one worker: a trial, or several that train as one stacked model, which others may join.
 
 To Tune it is one trial. A group has answers of its own, because Tune stops a worker with all that it trains.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.engines.ray.group_answers import GroupAnswers
-from runners.trials.assignment import Assignment
+from runners.trials.assignment import Assignment, GroupAnswer, Place
 from search_space.plugins import shipped_plugins
 
 __all__ = ["HandedOut", "worker_config"]
@@ -28,14 +28,24 @@ class HandedOut:
     Attributes:
         key: id of the first one, by which Tune's configuration names them.
         answers: of a group; None for a trial by itself.
+        trials: all that were ever handed out to it.
+        place: where it runs; None before its worker has said so.
     """
 
     def __init__(self, trials: Sequence[Assignment], answers: Path) -> None:
         self.trials = tuple(trials)
+        self.place: Place | None = None
         self.key = trials[0].trial_id
         self.is_fused = trials[0].numerics == "fused"
         self.file = answers
         self.answers = GroupAnswers(answers) if self.is_fused else None
+
+    def answer(self, report: str, found: GroupAnswer) -> None:
+        """Answer a report of a group; trials that join are of this group from then on."""
+        assert self.answers is not None, "a trial by itself reports epoch by epoch"
+        self.trials += found.joined
+        specs = {each.trial_id: each.spec.model_dump(mode="json") for each in found.joined}
+        self.answers.answer(report, found.stop, specs)
 
     def close(self) -> None:
         """Remove what workers read."""

@@ -9,7 +9,7 @@ on. SIGTERM asks the trial to save itself and end as `preempted`.
 
 Several trials that train as one stacked model have messages of their own: ("member_resumed", {key, curve}), ("epochs",
 {report, points}), ("member_ended", {key, kind, content}), and ("group_ended", {}) at the end. Parent to child, after
-each epoch: the keys that are to stop.
+each epoch: the keys that are to stop, and the specs of the trials that join.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.planning.gpu_share import allocator_fraction
 from runners.training.device import hide_gpus
 from runners.training.distributed_trial import run_trial_in_processes
-from runners.training.stacked.group import GroupOptions, run_group
+from runners.training.stacked.group import run_group
+from runners.training.stacked.member import GroupOptions
 from runners.trials.outcome import Outcome, TrialFailed, failure_of
 from search_space import Checkpoints, Resources, TrialSpec, trial_id
 from search_space.plugins import load_shipped
@@ -122,14 +123,15 @@ def _train_group(
     session = secrets.token_hex(8)
     count = itertools.count()
 
-    def report(points: dict[str, dict[str, float]]) -> list[str]:
+    def report(points: dict[str, dict[str, float]]) -> tuple[list[str], list[TrialSpec]]:
         try:
             connection.send(("epochs", {"report": f"{session}-{next(count)}", "points": points}))
-            return list(connection.recv())
+            stop, joins = connection.recv()
         except (EOFError, OSError):
             if is_preempted():
-                return []
+                return [], []
             raise
+        return stop, [TrialSpec.model_validate(each) for each in joins]
 
     def ended(key: str, result: Outcome | Failure) -> None:
         is_outcome = isinstance(result, Outcome)

@@ -25,7 +25,7 @@ from ray.tune.result import DONE
 from runners.engines.forkserver.client import ForkedProcess
 from runners.engines.forkserver.start import spawned_forkserver
 from runners.engines.forkserver.trial_target import VARIABLE, trial_request
-from runners.engines.ray.group_answers import ended_members, stopped_members
+from runners.engines.ray.group_answers import answer_to, latest_answer
 from runners.machine.node_files import node_files_kept
 from runners.trials.form import group_limit
 from runners.trials.outcome import Outcome, too_slow
@@ -50,6 +50,7 @@ class TrialWorker(tune.Trainable):
         self._unanswered = ""  # name of a report that the child waits to be answered
         self._time_limit: float | None = None
         self._deadline: float | None = None
+        self._keys: set[str] = set()  # of all trials that the child was given
         self._node = ray.get_runtime_context().get_node_id()
         self._is_stopping = False
         self._shared = ExitStack()
@@ -69,8 +70,7 @@ class TrialWorker(tune.Trainable):
         child = self._child
         try:
             if self._unanswered:  # Tune called again, so its scheduler said CONTINUE
-                answers, report = self.config["answers"], self._unanswered
-                child.connection.send(stopped_members(Path(answers), report) if answers else False)
+                child.connection.send(self._group_answer() if self.config["answers"] else False)
                 self._unanswered = ""
             kind, content = self._next_message(child)
         except (EOFError, OSError):
@@ -108,11 +108,15 @@ class TrialWorker(tune.Trainable):
 
     def _start_child(self) -> None:
         job = json.loads(self.config["job"])
+        self._keys = set(self.config["keys"])
         if self.config["answers"]:
-            job["ended"] = sorted(ended_members(Path(self.config["answers"])))
+            known = latest_answer(Path(self.config["answers"]))
+            job["ended"] = sorted(known.ended)
+            job["members"] += known.joined.values()
+            self._keys.update(known.joined, known.ended)
         self._is_stopping = False
         self._time_limit = job["resources"]["time_limit"]
-        limit = group_limit(self._time_limit, len(self.config["keys"]))
+        limit = group_limit(self._time_limit, len(self._keys))
         self._deadline = None if limit is None else time.monotonic() + limit
         request = trial_request(job, os.environ)
         try:
@@ -121,6 +125,16 @@ class TrialWorker(tune.Trainable):
             own = spawned_forkserver(job["trial"]["task"]["name"])
             self._forkserver = self._shared.enter_context(own)
             self._child = ForkedProcess(self._forkserver, request)
+
+    def _group_answer(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The driver's answer to the group: the members that are to stop, and the specs of those that join."""
+        answer = answer_to(Path(self.config["answers"]), self._unanswered)
+        joins = {key: spec for key, spec in answer.joined.items() if key not in self._keys}
+        self._keys.update(joins)
+        more = group_limit(self._time_limit, len(joins))
+        if self._deadline is not None and more is not None:
+            self._deadline += more
+        return answer.stop, list(joins.values())
 
     def _seconds_left(self) -> float:
         return math.inf if self._deadline is None else max(0.0, self._deadline - time.monotonic())
@@ -131,7 +145,7 @@ class TrialWorker(tune.Trainable):
             return
         try:
             if self._unanswered:
-                child.connection.send(list(self.config["keys"]) if self.config["answers"] else True)
+                child.connection.send((sorted(self._keys), []) if self.config["answers"] else True)
         except OSError:
             pass  # it has ended already
         child.connection.close()

@@ -3,33 +3,30 @@
 A member is what a trial by itself is: its seed decides first weights, order of the data, augmentation and dropout; it
 is measured by its own model, saved in its own checkpoint, and stopped, or failed, alone. Who shares its group changes
 no digit of its numbers (docs/decisions/0024-fused-trials.md).
+
+Further trials may join after an epoch, in the places of those that have ended. So members may be at different epochs;
+those of one stack are at the same batch of theirs.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from results.store.records import Failure, Origin
-from runners.data import Batch
-from runners.data.epochs import updates_of
+from results.store.records import Failure
 from runners.data.fingerprint import check_data
-from runners.data.random_streams import generator_states, restore_generators
 from runners.tasks.classification import MeasuredClassification
 from runners.training.gpu.numerics import numerics
 from runners.training.loop import Trained
 from runners.training.stacked.group_evaluation import GroupEvaluation, evaluated_together
 from runners.training.stacked.group_steps import StackedTraining
-from runners.training.state import TrainingState
+from runners.training.stacked.member import GroupOptions, Member
 from runners.training.trial_parts.ending import end_trial
 from runners.training.trial_parts.epoch import (
     PartOfUpdate,
@@ -40,36 +37,23 @@ from runners.training.trial_parts.epoch import (
     measure_epoch,
     part_of_update,
 )
-from runners.training.trial_parts.setup import BuiltTrial, build_trial
+from runners.training.trial_parts.setup import BuiltTrial
 from runners.trials.out_of_memory import lack_of_memory
 from runners.trials.outcome import NonFiniteLoss, Outcome, TimeLimit, failure_of
 from search_space.schema.identity import trial_id
-from search_space.schema.resources import Resources
-from search_space.schema.sweep import Checkpoints
 from search_space.schema.trial import TrialSpec
 
-__all__ = ["Ended", "GroupOptions", "GroupReport", "run_group"]
+__all__ = ["Ended", "GroupReport", "run_group"]
 
-GroupReport = Callable[[dict[str, dict[str, float]]], Collection[str]]
-"""Callback with the entry of the curve of every member, by trial id; returns the ids of those that are to stop."""
+GroupReport = Callable[[dict[str, dict[str, float]]], tuple[Collection[str], Sequence[TrialSpec]]]
+"""Callback with the entry of the curve of every member that was measured, by trial id; returns the ids of those that
+are to stop, and the trials that join the group."""
 
 Ended = Callable[[str, Outcome | Failure], None]
 """Callback with the id of a member and how it ended; the others may go on."""
 
 _CPU = torch.device("cpu")
 _Found = TypeVar("_Found")
-
-
-@dataclass(frozen=True)
-class GroupOptions:
-    """What is the same for all members; as the arguments of `run_trial`."""
-
-    resources: Resources
-    checkpoints: Checkpoints
-    metric: str
-    keep_predictions: bool
-    keep_samples: int
-    origin: Origin
 
 
 def run_group(
@@ -98,67 +82,47 @@ def run_group(
     """
     if options.origin.data:
         check_data(specs[0].task, options.resources, options.origin.data)
-    group = _Group(options, report, ended, on_resume, is_preempted)
-    # After a kill some may have a later checkpoint than others: those of one position train together.
-    members = sorted(group.set_up(specs, folder_of), key=lambda each: each.position)
-    for _, together in groupby(members, key=lambda each: each.position):
-        group.train(list(together))
+    _Group(options, report, ended, folder_of, on_resume, is_preempted).train(specs)
 
 
-class _Member:
-    """A trial of the group: what it is set up with, its state between epochs, its random streams and its time."""
+class _Present:
+    """Members that train as one stack now.
 
-    def __init__(self, spec: TrialSpec, options: GroupOptions, folder: Path | None, like: BuiltTrial | None) -> None:
-        began = time.perf_counter()
-        self.key = trial_id(spec)
-        self.seconds = 0.0
-        self.generator = torch.Generator()
-        self.batches: Iterator[Batch] = iter(())
-        self._drawn: dict[str, Any] | None = None  # states of the global generators as this trial left them
-        built = build_trial(spec, resources=options.resources, device=_CPU, fingerprint=options.origin.data, like=like)
-        self.seconds += time.perf_counter() - began
-        self.built = built
-        with self.streams():
-            kept = {"metric": options.metric, "keep_predictions": options.keep_predictions}
-            origin = " ".join(filter(None, (*options.origin.model_dump().values(), "fused")))
-            self.setup = built.set_up(folder, options.checkpoints, **kept, origin=origin, spent=lambda: self.seconds)
-            self.state = TrainingState(
-                self.setup.task,
-                spec.train,
-                seed=spec.seed,
-                updates_per_epoch=updates_of(len(built.data.train), spec.train),
-                device=_CPU,
-                evaluations=self.setup.evaluations,
-            )
+    Attributes:
+        members: in the order of the stack.
+    """
 
-    @contextmanager
-    def streams(self) -> Iterator[None]:
-        """Random streams of the trial as it left them, in the place of the process's; its time runs inside."""
-        began = time.perf_counter()
-        with self.built.streams():
-            if self._drawn is not None:
-                restore_generators({**self._drawn, "torch": self.generator.get_state()}, _CPU)
-            try:
-                yield
-            finally:
-                self._drawn = generator_states(_CPU)
-                self.generator.set_state(self._drawn["torch"])
-        self.seconds += time.perf_counter() - began
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = list(members)
+        first = self.members[0].built
+        self.train = first.spec.train
+        self.stack = StackedTraining([each.state for each in members], [each.generator for each in members], self.train)
+        self.evaluation = GroupEvaluation(self.stack, first.data, self.train)
+        if evaluated_together(first.spec.task, first.info):
+            for member in self.members:
+                measured = member.setup.evaluations[0].model
+                assert isinstance(measured, MeasuredClassification)
+                self.evaluation.take_over(member.state, measured, member.built.data)
 
-    @property
-    def position(self) -> tuple[int, int]:
-        """Epochs done, and batches of the next one."""
-        return self.state.epoch, self.state.batches
+    def keep(self, kept: Collection[Member]) -> None:
+        """Let all other members leave the stack."""
+        indices = [index for index, each in enumerate(self.members) if each in kept]
+        if indices and len(indices) < len(self.members):
+            self.stack.select(indices)
+        self.members = [self.members[index] for index in indices]
 
-    @property
-    def is_done(self) -> bool:
-        """Whether its last epoch is trained: it is not pruned then."""
-        return self.state.epoch == self.built.spec.train.epochs
+    def give_back(self) -> None:
+        """Give every member its whole state."""
+        for index in range(len(self.members)):
+            self.stack.give_back(index, with_optimizer=True)
 
-    @property
-    def point(self) -> dict[str, float]:
-        """The latest entry of its curve."""
-        return dict(self.setup.evaluations[0].curve[-1])
+    def save(self, members: Collection[Member]) -> None:
+        """Write the checkpoints of these members."""
+        for index, member in enumerate(self.members):
+            if member in members:
+                self.stack.give_back(index, with_optimizer=True)
+                with member.streams():
+                    member.setup.files[0].save(member.state)
 
 
 class _Group:
@@ -169,105 +133,114 @@ class _Group:
         options: GroupOptions,
         report: GroupReport,
         ended: Ended,
+        folder_of: Callable[[str], Path | None],
         on_resume: Callable[[str, list[dict[str, float]]], None],
         is_preempted: Callable[[], bool],
     ) -> None:
         self._options = options
         self._report = report
         self._ended = ended
+        self._folder_of = folder_of
         self._on_resume = on_resume
         self._is_preempted = is_preempted
 
-    def set_up(self, specs: Sequence[TrialSpec], folder_of: Callable[[str], Path | None]) -> list[_Member]:
+    def train(self, specs: Sequence[TrialSpec]) -> None:
+        """Train trials, and those that join them, to their ends: as one stack those that are at one stage."""
+        members = self._set_up(specs, ())
+        present: _Present | None = None
+        while members:
+            together = _next_together(members)
+            others = [each for each in members if each not in together]
+            with numerics(members[0].built.spec.train, _CPU):
+                if present is None or present.members != together:
+                    if present is not None:
+                        present.give_back()
+                    present = _Present(together)
+                    self._end_completed(present)  # of which no more than the end was missing
+                joins = self._epoch(present) if present.members else ()
+            members = [*present.members, *others]
+            members += self._set_up(joins, members)
+
+    def _set_up(self, specs: Sequence[TrialSpec], beside: Sequence[Member]) -> list[Member]:
         """The members, each where its checkpoint has brought it; one that cannot be set up has ended."""
-        members: list[_Member] = []
+        members: list[Member] = []
         for spec in specs:
             key = trial_id(spec)
-            like = members[0].built if members else None
-            members += self._alive(key, functools.partial(self._set_up, spec, folder_of(key), like))
+            like = next((each.built for each in (*beside, *members)), None)
+            members += self._alive(key, functools.partial(self._resumed, spec, like))
         return members
 
-    def _set_up(self, spec: TrialSpec, folder: Path | None, like: BuiltTrial | None) -> _Member:
-        member = _Member(spec, self._options, folder, like)
+    def _resumed(self, spec: TrialSpec, like: BuiltTrial | None) -> Member:
+        member = Member(spec, self._options, self._folder_of(trial_id(spec)), like)
         with member.streams():
             if member.setup.files[0].resume(member.state):
                 self._on_resume(member.key, [dict(point) for point in member.setup.evaluations[0].curve])
         return member
 
-    def train(self, members: Sequence[_Member]) -> None:
-        """Train members of one position to their ends."""
-        train = members[0].built.spec.train
-        left = list(members)
-        with numerics(train, _CPU):
-            stack = StackedTraining([each.state for each in left], [each.generator for each in left], train)
-            evaluation = GroupEvaluation(stack, left[0].built.data, train)
-            if evaluated_together(left[0].built.spec.task, left[0].built.info):
-                for member in left:
-                    measured = member.setup.evaluations[0].model
-                    assert isinstance(measured, MeasuredClassification)
-                    evaluation.take_over(member.state, measured, member.built.data)
-            while left and left[0].state.epoch < train.epochs:
-                left = self._epoch(stack, evaluation, left)
-        for member in left:
-            self._end(member, "completed")
-
-    def _epoch(self, stack: StackedTraining, evaluation: GroupEvaluation, members: list[_Member]) -> list[_Member]:
-        """Train an epoch, or what is left of it, and measure it; the members that go on."""
-        members, is_whole = self._updates(stack, members)
-        if not is_whole:
-            for index, member in enumerate(members):
-                stack.give_back(index, with_optimizer=True)
-                with member.streams():
-                    member.setup.files[0].save(member.state)
+    def _epoch(self, present: _Present) -> Sequence[TrialSpec]:
+        """Train an epoch, or what is left of it, and measure it; the trials that join. Who does not go on has left."""
+        if not self._updates(present):
+            present.save(present.members)
+            for member in present.members:
                 self._end(member, "preempted")
-            return []
-        members = _kept(stack, members, self._measured(stack, evaluation, members))
-        stopped = self._report({member.key: member.point for member in members}) if members else ()
-        goes_on = [each for each in members if each.key not in stopped or each.is_done]
-        for member in members:
-            if member not in goes_on:
-                self._end(member, "pruned")
-        members = _kept(stack, members, goes_on)
-        if any(member.setup.files[0].is_due(member.state) for member in members):
-            for index, member in enumerate(members):
-                stack.give_back(index, with_optimizer=True)
-                with member.streams():
-                    member.setup.files[0].save(member.state)
-        return members
+            present.keep(())
+            return ()
+        if present.members:
+            self._measure(present)
+        if not present.members:
+            return ()
+        stopped, joins = self._report({member.key: member.point for member in present.members})
+        pruned = [each for each in present.members if each.key in stopped and not each.is_done]
+        for member in pruned:
+            self._end(member, "pruned")
+        present.keep([each for each in present.members if each not in pruned])
+        # With one all of its epoch: after a kill they then train as one stack, also where epochs must be the same.
+        due = {each.state.epoch for each in present.members if each.setup.files[0].is_due(each.state)}
+        present.save([each for each in present.members if each.state.epoch in due])
+        self._end_completed(present)
+        return joins
 
-    def _updates(self, stack: StackedTraining, members: list[_Member]) -> tuple[list[_Member], bool]:
-        """The updates that are left of the epoch; the members whose losses are finite, and whether all updates are
-        done."""
-        train = members[0].built.spec.train
-        num_batches = len(members[0].built.data.train)
+    def _end_completed(self, present: _Present) -> None:
+        """End the members whose last epoch is trained, while the stack still has the weights of that epoch."""
+        completed = [each for each in present.members if each.is_done]
+        for member in completed:
+            self._end(member, "completed")
+        present.keep([each for each in present.members if each not in completed])
+
+    def _updates(self, present: _Present) -> bool:
+        """The updates that are left of the epoch; False if not all are done. Members whose losses are not finite have
+        ended."""
+        stack, train = present.stack, present.train
+        num_batches = len(present.members[0].built.data.train)
         failed: set[str] = set()
         stack.begin_epoch()
-        for member in members:
+        for member in present.members:
             begin_epoch(member.setup.task, member.state.epoch, frozen=())
             member.batches = batches_left(member.state, member.built.data)
-        for batch in range(members[0].state.batches, num_batches):
+        for batch in range(present.members[0].state.batches, num_batches):
             part = part_of_update(batch, num_batches, train.grad_accum_steps)
             if part.begins and self._is_preempted():
-                return members, False
-            began = time.perf_counter()
+                return False
+            members, began = present.members, time.perf_counter()
             losses = stack.update([next(each.batches) for each in members], part)
             for member, loss in zip(members, losses, strict=True):
                 if member.key not in failed and not self._counted(member, loss, part, num_batches):
                     failed.add(member.key)
             finite = [each for each in members if each.key not in failed]
             if part.ends and finite:
-                stack.end_update(finite[0].state.updates)
+                stack.end_update()
             share = (time.perf_counter() - began) / len(members)
             for member in members:
                 member.state.seconds += share
                 member.seconds += share
-            if part.ends:  # within an update it would take the gradients so far with it, those of the others, too
-                members = _kept(stack, members, finite)
+            # Within an update it would take the gradients so far with it, those of the others, too.
+            if part.ends or not finite:
+                present.keep(finite)
             if not finite:
-                return [], True
-        return members, True
+                return True
+        return True
 
-    def _counted(self, member: _Member, loss: Tensor, part: PartOfUpdate, num_batches: int) -> bool:
+    def _counted(self, member: Member, loss: Tensor, part: PartOfUpdate, num_batches: int) -> bool:
         """Count a batch of a member; False if its losses are not finite, with which it has ended."""
         try:
             count_batch(member.state, loss, part, average=lambda num_updates: None)
@@ -278,28 +251,27 @@ class _Group:
             return False
         return True
 
-    def _measured(
-        self, stack: StackedTraining, evaluation: GroupEvaluation, members: Sequence[_Member]
-    ) -> list[_Member]:
-        """Measure an epoch, each for its share of the time; the members that were measured, others have ended."""
+    def _measure(self, present: _Present) -> None:
+        """Measure an epoch, each for its share of the time; members that could not be measured have ended."""
 
-        def measure(index: int, member: _Member) -> _Member:
-            stack.give_back(index)
+        def measure(index: int, member: Member) -> Member:
+            present.stack.give_back(index)
             with member.streams():
                 measure_epoch(member.state)
             return member
 
+        members = present.members
         began, before = time.perf_counter(), [member.seconds for member in members]
-        evaluation.begin_epoch()
-        found: list[_Member] = []
+        present.evaluation.begin_epoch()
+        found: list[Member] = []
         for index, member in enumerate(members):
             found += self._alive(member.key, functools.partial(measure, index, member), epoch=member.state.epoch + 1)
         share = (time.perf_counter() - began) / len(members)
         for member, seconds in zip(members, before, strict=True):
             member.seconds = seconds + share
-        return found
+        present.keep(found)
 
-    def _end(self, member: _Member, status: Literal["completed", "pruned", "preempted"]) -> None:
+    def _end(self, member: Member, status: Literal["completed", "pruned", "preempted"]) -> None:
         def outcome() -> Outcome:
             with member.streams():
                 metrics: tuple[dict[str, float], ...] = ()
@@ -329,8 +301,7 @@ class _Group:
             return []
 
 
-def _kept(stack: StackedTraining, members: list[_Member], kept: list[_Member]) -> list[_Member]:
-    """The members that stay, alone in the stack."""
-    if kept and len(kept) < len(members):
-        stack.select([index for index, each in enumerate(members) if each in kept])
-    return kept
+def _next_together(members: Sequence[Member]) -> list[Member]:
+    """Members that train next as one stack: those that are within an epoch, or behind, until others are with them."""
+    first = min(members, key=lambda each: (each.state.batches == 0, each.position))
+    return [each for each in members if each.stage == first.stage]

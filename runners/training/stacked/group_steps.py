@@ -84,11 +84,16 @@ class StackedTraining:
             self._optimizer.step()
         return losses_K.detach()
 
-    def end_update(self, num_updates: int) -> None:
-        """Let the averages follow the weights after an update, and take the rates of the next one from the members' own
-        optimisers, which their schedules have set."""
+    def end_update(self) -> None:
+        """Let the averages follow the weights after an update, which the members' states have counted, and take the
+        rates of the next one from their own optimisers, which their schedules have set."""
         if self._average is not None:
-            self._average.update(self._stack, step=num_updates)
+            latest = max(state.updates for state in self.states)
+            self._average.update(self._stack, step=latest)
+            # timm's decay is 0 at the first update and then, but for its warm-up, does not depend on their number.
+            for member, state in enumerate(self.states):
+                if state.updates == 1 < latest:
+                    self._average.module.load_member_state(member, self._stack.member_state(member))
         self._set_rates()
 
     def give_back(self, member: int, *, with_optimizer: bool = False) -> None:

@@ -8,20 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 
-from results import Run, read_ledger, write_plan
-from results.store.run_layout import RunDir
+from results import Run
 from runners.cache.origin import Origins
 from runners.cache.trial_cache import TrialCache
-from runners.engines.ray.group_answers import GroupAnswers, ended_members, stopped_members
-from runners.planning.plan import make_plan
+from runners.engines.ray.group_answers import Answer, GroupAnswers, answer_to, latest_answer
 from runners.run_sweep import run_sweep
 from runners.training.trial import run_trial
-from runners.trials.form import Form, stack_of
-from search_space import load_sweep, trial_id
+from search_space import trial_id
+
+from .conftest import what
 
 SWEEP = """
     name: groups
@@ -36,33 +34,12 @@ SWEEP = """
     keep_predictions: true
     checkpoints: {min_seconds: 0}
 """
-TIMES = {"train_seconds", "total_seconds", "finished_at", "session", "resumed_from_epoch", "host"}
-
-
-@pytest.fixture
-def planned(write_sweep, tmp_path):
-    """A plan of which every variant trains fused, because its run was planned so at first; and the run's directory."""
-
-    def planned_(name="run", *overrides, text=SWEEP, numerics="fused"):
-        plan = make_plan(load_sweep(write_sweep(text), overrides=overrides))
-        forms = {stack_of(each.setting): Form(numerics) for each in plan.variants}
-        (tmp_path / name).mkdir(exist_ok=True)
-        write_plan(RunDir(tmp_path / name), replace(plan, forms=forms).as_run_plan())
-        return plan, tmp_path / name
-
-    return planned_
-
-
-def what(run_dir):
-    """Everything about the records that must not depend on where and when they were made."""
-    records = read_ledger(run_dir / "ledger.jsonl").records
-    return {each.trial_id: {**each.model_dump(exclude=TIMES), "numerics": each.numerics} for each in records}
 
 
 @pytest.fixture
 def in_process(planned):
     def in_process_(name="run", *overrides, **options):
-        plan, run_dir = planned(name, *overrides)
+        plan, run_dir = planned(name, *overrides, text=SWEEP)
         return run_sweep(plan, run_dir, engine="in-process", **options), run_dir
 
     return in_process_
@@ -80,7 +57,7 @@ def test_records_say_that_trials_trained_fused(in_process):
 def test_both_engines_make_the_same_records(in_process, planned, ray_cluster):
     """Ray has two workers, and so other groups."""
     _, expected = in_process()
-    plan, run_dir = planned("ray")
+    plan, run_dir = planned("ray", text=SWEEP)
     run_sweep(plan, run_dir, engine="ray")
     assert what(run_dir) == what(expected)
     assert list(run_dir.glob(".group-*")) == []
@@ -101,7 +78,7 @@ def test_both_engines_prune_the_same_members(planned, ray_cluster):
 
 
 def test_numerics_single_gives_what_a_trial_by_itself_gives(planned, tmp_path):
-    plan, run_dir = planned("run", "baseline.train.numerics=single")
+    plan, run_dir = planned("run", "baseline.train.numerics=single", text=SWEEP)
     run_sweep(plan, run_dir, engine="in-process")
     found = what(run_dir)
     for variant in plan.variants:
@@ -113,7 +90,7 @@ def test_numerics_single_gives_what_a_trial_by_itself_gives(planned, tmp_path):
 
 def test_a_run_of_one_form_takes_no_records_of_the_other_from_the_cache(planned, tmp_path):
     def run(name, numerics):
-        plan, run_dir = planned(name, numerics=numerics)
+        plan, run_dir = planned(name, text=SWEEP, numerics=numerics)
         cache = TrialCache(tmp_path / "cache", "cpu", Origins(plan.sweep.resources))
         return run_sweep(plan, run_dir, engine="in-process", cache=cache).started, run_dir
 
@@ -131,7 +108,7 @@ def test_a_run_of_one_form_takes_no_records_of_the_other_from_the_cache(planned,
 def test_a_killed_group_continues_and_ends_as_if_it_had_not_been(in_process, planned, tmp_path):
     """The driver is killed when the first member's second checkpoint is there."""
     _, expected = in_process("whole", "train.epochs=40")
-    _, run_dir = planned("killed", "train.epochs=40")
+    _, run_dir = planned("killed", "train.epochs=40", text=SWEEP)
     words = ["run", str(tmp_path / "sweep.yaml"), "--set", "train.epochs=40", "--engine", "in-process", "--no-cache"]
     command = [sys.executable, "-m", "runners.cli", *words, "--out", str(run_dir)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -152,12 +129,22 @@ def test_a_worker_waits_for_the_answer_to_its_own_report(tmp_path):
     path = tmp_path / ".group-x"
     path.write_text("left by a driver that was killed")
     answers = GroupAnswers(path)
-    assert ended_members(path) == set()
+    assert latest_answer(path) == Answer()
     answers.answer("r-0", ["b"])
-    assert stopped_members(path, "r-0") == ["b"]
+    assert answer_to(path, "r-0").stop == ["b"]
     answers.note_end("b")
-    assert ended_members(path) == {"b"}
+    assert latest_answer(path).ended == ["b"]
     answers.answer("r-1", [])
-    assert (stopped_members(path, "r-1"), ended_members(path)) == ([], {"b"})
+    assert answer_to(path, "r-1") == Answer(ended=["b"])
     answers.close()
     assert not path.exists()
+
+
+def test_a_worker_that_starts_a_group_again_finds_all_that_have_joined(tmp_path):
+    path = tmp_path / ".group-x"
+    answers = GroupAnswers(path)
+    answers.answer("r-0", [], {"c": {"seed": 3}})
+    answers.answer("r-1", [], {"d": {"seed": 4}})
+    assert answer_to(path, "r-1").joined == {"c": {"seed": 3}, "d": {"seed": 4}}
+    answers.note_end("c")
+    assert latest_answer(path) == Answer(ended=["c"], joined={"d": {"seed": 4}})
