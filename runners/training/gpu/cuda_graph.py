@@ -48,6 +48,8 @@ def reason_against_graph(setting: Setting, info: DataInfo, resources: Resources)
         return "train.aug_splits are made image by image by a loader; a CUDA graph is for images in memory"
     if setting.train.grad_accum_steps > 1:
         return "train.grad_accum_steps adds up gradients, which a CUDA graph writes to one place in every step"
+    if setting.train.recompute_maps and setting.arch.attn_drop_rate:
+        return "train.recompute_maps draws the masks of dropout again, from a state that a CUDA graph does not keep"
     if kind_of_device(resources) != "cuda":
         return "the trials use no GPU (resources.gpus: 0)"
     return ""
