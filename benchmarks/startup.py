@@ -9,8 +9,9 @@ loop and taken off, so that the rest is fixed.
     python benchmarks/startup.py --against ../archsweep-0.1.0
     python benchmarks/startup.py --against ../archsweep-0.1.0 --ray --rounds 5
 
-Both trees compile their modules once, into a cache of this script's or the one that PYTHONPYCACHEPREFIX names: a user's
-installation has that, too.
+Both trees compile their modules once, into a cache of this script's or the one that PYTHONPYCACHEPREFIX names, and have
+a cache folder of their own, of which trials are not taken: a user who has run anything before has both. `--first` empties
+that folder before every command.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import csv
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -66,7 +68,8 @@ def command(tree: Path, *arguments: str) -> list[str]:
 
 def environment(tree: Path, compiled: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    own = {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "ARCHSWEEP_CACHE": "off"}
+    memory = compiled.with_name("cache") / tree.name
+    own = {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "ARCHSWEEP_CACHE": str(memory)}
     return {"PYTHONPYCACHEPREFIX": str(compiled), **kept, **own}
 
 
@@ -139,6 +142,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", nargs="*", choices=VERBS, default=VERBS, help="these verbs")
     parser.add_argument("--ray", action="store_true", help="a run on Ray instead of the verbs")
+    parser.add_argument("--first", action="store_true", help="with an empty cache folder for every command")
     given = parser.parse_args()
     trees = {"old": given.against.resolve(), "new": HERE}
     with tempfile.TemporaryDirectory() as temporary:
@@ -152,13 +156,19 @@ def main() -> None:
             subprocess.run(run, env=env, cwd=folder, capture_output=True, check=True)
         assert top1_of(folder / "old") == top1_of(folder / "new"), "the two versions train different trials"
         if given.ray:
-            measure_ray(trees, envs, folder, given.rounds)
+            measure_ray(trees, envs, folder, given.rounds, is_first=given.first)
         else:
-            measure_verbs(trees, envs, folder, given.rounds, given.only)
+            measure_verbs(trees, envs, folder, given.rounds, given.only, is_first=given.first)
 
 
 def measure_verbs(
-    trees: dict[str, Path], envs: dict[str, dict[str, str]], folder: Path, rounds: int, verbs: list[str]
+    trees: dict[str, Path],
+    envs: dict[str, dict[str, str]],
+    folder: Path,
+    rounds: int,
+    verbs: list[str],
+    *,
+    is_first: bool,
 ) -> None:
     of = {"check": ["sweep.yaml"], "plan": ["sweep.yaml", "--no-cache"]}
     print(f"{'verb':8} {'old s':>7} {'new s':>7} {'ratio':>6}")
@@ -166,6 +176,8 @@ def measure_verbs(
         took: dict[str, list[float]] = {name: [] for name in envs}
         for _ in range(rounds + 1):  # the first one compiles
             for name, env in envs.items():
+                if is_first:
+                    shutil.rmtree(env["ARCHSWEEP_CACHE"], ignore_errors=True)
                 arguments = ["--help"] if verb == "help" else [verb, *of.get(verb, [name])]
                 took[name].append(cpu_seconds(command(trees[name], *arguments), env, folder))
         old, new = took["old"][1:], took["new"][1:]
@@ -173,7 +185,9 @@ def measure_verbs(
         print(f"{verb:8} {statistics.median(old):7.2f} {statistics.median(new):7.2f} {ratio:6.2f}", flush=True)
 
 
-def measure_ray(trees: dict[str, Path], envs: dict[str, dict[str, str]], folder: Path, rounds: int) -> None:
+def measure_ray(
+    trees: dict[str, Path], envs: dict[str, dict[str, str]], folder: Path, rounds: int, *, is_first: bool
+) -> None:
     loop = [sys.executable, "-c", TRAINING, "sweep.yaml", *AS_OLD["new"][1:]]
     shares: dict[str, list[dict[str, float]]] = {name: [] for name in envs}
     fixed: dict[str, list[float]] = {name: [] for name in envs}
@@ -184,6 +198,8 @@ def measure_ray(trees: dict[str, Path], envs: dict[str, dict[str, str]], folder:
         for name, env in envs.items():
             out = f"{name}-ray-{number}"
             run = command(trees[name], "run", "sweep.yaml", *AS_OLD[name], "--no-cache", "--out", out)
+            if is_first:
+                shutil.rmtree(env["ARCHSWEEP_CACHE"], ignore_errors=True)
             found, wall = of_all_processes(run, env, folder)
             assert top1_of(folder / out) == top1_of(folder / name)
             shares[name].append(found)
