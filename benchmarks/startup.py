@@ -10,8 +10,8 @@ loop and taken off, so that the rest is fixed.
     python benchmarks/startup.py --against ../archsweep-0.1.0 --ray --rounds 5
 
 Both trees compile their modules once, into a cache of this script's or the one that PYTHONPYCACHEPREFIX names, and have
-a cache folder of their own, of which trials are not taken: a user who has run anything before has both. `--first` empties
-that folder before every command.
+a cache folder of their own, of which trials are not taken: a user who has run anything before has both. `--first`
+empties that folder before every command.
 """
 
 from __future__ import annotations
