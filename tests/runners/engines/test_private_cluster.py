@@ -30,6 +30,8 @@ design: factorial
 # PyTorch makes the first when timm is imported, and leaves it empty; W&B, where it is installed, the others when Tune
 # imports it, and they stay if the process is killed.
 NOT_OURS = ("torchinductor_", "wandb-media", "wandb-artifacts")
+FACTS = ("home/.cache/archsweep/code_parts.json", "home/.cache/archsweep/costs/")
+"""What the cache knows of code and models, which a run adds to; it has no trial."""
 
 
 def descendants(root):
@@ -104,11 +106,11 @@ def start(home):
 
 
 def written(home):
-    """Every file and empty folder, except those in the run directory."""
+    """Every file and empty folder, except those in the run directory and facts in the cache."""
     found = [path for path in home.glob("*/**/*") if path.is_file() or not any(path.iterdir())]
     found = [path for path in found if not path.name.startswith(NOT_OURS[0]) and not path.name.endswith(NOT_OURS[1:])]
     names = sorted(str(path.relative_to(home)) for path in found)
-    return [name for name in names if not name.startswith("work/runs/private/")]
+    return [name for name in names if not name.startswith(("work/runs/private/", *FACTS))]
 
 
 def wait_for_epochs(home, process):
