@@ -7,7 +7,7 @@ of every arm must agree within three standard errors.
 
     git worktree add /tmp/v010 5ad6dd2
     OMP_NUM_THREADS=1 python benchmarks/fused_sweep.py /tmp/v010
-    OMP_NUM_THREADS=1 python benchmarks/fused_sweep.py /tmp/v010 --arms softmax,refiner --epochs 3 --rounds 2
+    OMP_NUM_THREADS=1 python benchmarks/fused_sweep.py /tmp/v010 --arms refiner --rounds 2
 """
 
 from __future__ import annotations
@@ -26,8 +26,15 @@ HERE = Path(__file__).parent.parent
 
 def run(source: Path, run_dir: Path, options: argparse.Namespace) -> float:
     """CPU seconds of a run by the copy of archsweep in `source`."""
-    arms = json.dumps({"arch.attention": options.arms.split(",")})
-    sets = [f"seeds={options.seeds}", f"train.epochs={options.epochs}", "train.warmup_epochs=1", f"space={arms}"]
+    names = options.arms.split(",")
+    arms = json.dumps({"arch.attention": names})
+    sets = [
+        f"arch.attention={names[0]}",
+        f"seeds={options.seeds}",
+        f"train.epochs={options.epochs}",
+        "train.warmup_epochs=1",
+        f"space={arms}",
+    ]
     words = [part for each in sets for part in ("--set", each)]
     command = [sys.executable, "-m", "runners.cli", "run", str(HERE / "sweeps/quickstart.yaml"), *words]
     command += ["--engine", "in-process", "--no-cache", "--quiet", "--out", str(run_dir)]
