@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from results.store.files import atomic_write
-from runners.machine.user_cache import code_parts, default_directory
-from search_space import SpecError
+from runners.machine.user_cache import code_parts, default_directory, write_fact
 
 __all__ = ["ROOMS", "CodePart", "code_part", "remember_code_parts"]
 
@@ -61,11 +59,7 @@ class _Known:
             return
         self._is_new = False
         entries = {key: [sorted(part.names), part.digest] for key, part in self._parts.items()}
-        try:
-            memory.mkdir(parents=True, exist_ok=True)
-            atomic_write(code_parts(memory), json.dumps(entries) + "\n")
-        except (OSError, SpecError):  # a cache that cannot be written is a cache that is empty
-            return
+        write_fact(code_parts(memory), json.dumps(entries) + "\n")
 
 
 _KNOWN = _Known()

@@ -9,7 +9,6 @@ docs/decisions/0024-fused-trials.md.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -68,17 +67,16 @@ def decide_forms(
         timing: measures steps of both forms.
     """
     variants = plan.variants or [Variant("baseline", {}, plan.sweep.baseline)]
-    stacks = [stack_of(each.setting) for each in variants]
-    members = Counter(stacks)
-    kept = _kept(stored, variants, stacks)
+    stacks: dict[str, list[Variant]] = {}
+    for variant in variants:
+        stacks.setdefault(stack_of(variant.setting), []).append(variant)
+    kept = _kept(stored, stacks)
     shared = {each.variant_id for group in variants_by_training(plan) if len(group) > 1 for each in group}
     found: dict[str, Form] = {}
-    for variant, stack in zip(variants, stacks, strict=True):
-        if stack in found:
-            continue
-        together = [each for each, own in zip(variants, stacks, strict=True) if own == stack]
+    for stack, together in stacks.items():
+        variant = together[0]
         reasons = (_impossible(plan, each, is_shared=each.variant_id in shared) for each in together)
-        num_trainings = _num_trainings(plan.sweep, members[stack])
+        num_trainings = _num_trainings(plan.sweep, len(together))
         size = min(LARGEST_GROUP, num_trainings)
         if reason := next(filter(None, reasons), ""):
             found[stack] = Form("single", reason)
@@ -93,7 +91,7 @@ def decide_forms(
     return found
 
 
-def _kept(stored: RunPlan | None, variants: Sequence[Variant], stacks: Sequence[str]) -> Mapping[str, Numerics]:
+def _kept(stored: RunPlan | None, stacks: Mapping[str, Sequence[Variant]]) -> Mapping[str, Numerics]:
     """Forms of an earlier start, by stack."""
     if stored is None:
         return {}
@@ -103,7 +101,10 @@ def _kept(stored: RunPlan | None, variants: Sequence[Variant], stacks: Sequence[
         each.variant_id: each.numerics for each in stored.variants
     }  # all that plans before 0.3 say
     return {
-        stack: known[each.variant_id] for each, stack in zip(variants, stacks, strict=True) if each.variant_id in known
+        stack: known[each.variant_id]
+        for stack, together in stacks.items()
+        for each in together
+        if each.variant_id in known
     }
 
 

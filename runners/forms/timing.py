@@ -19,10 +19,9 @@ from pathlib import Path
 import torch
 
 from modelzoo.stacked import bits_depend_on_group
-from results.store.files import atomic_write
 from runners.data import DataInfo, train_batch_size
 from runners.data.random_streams import global_streams
-from runners.machine.user_cache import default_directory, step_times
+from runners.machine.user_cache import default_directory, step_times, write_fact
 from runners.tasks import TASKS
 from runners.training.gpu.numerics import numerics
 from runners.training.map_numerics import set_map_numerics
@@ -31,7 +30,7 @@ from runners.training.stacked.group_steps import StackedTraining
 from runners.training.state import TrainingState
 from runners.training.trial_parts.epoch import PartOfUpdate
 from runners.trials.form import shape_of
-from search_space import Setting, SpecError
+from search_space import Setting
 
 __all__ = ["StepTimes", "measure_steps", "time_steps"]
 
@@ -76,7 +75,7 @@ def time_steps(setting: Setting, info: DataInfo, size: int) -> StepTimes:
         if found is None:
             found = measure_steps(setting, info, size)
             if path is not None:
-                _write(path, found)
+                write_fact(path, json.dumps(asdict(found)) + "\n")
         _KNOWN[digest] = found
     return _KNOWN[digest]
 
@@ -178,11 +177,3 @@ def _read(path: Path) -> StepTimes | None:
         return StepTimes(float(found["single"]), fused, is_exact=found["is_exact"] is True)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(path: Path, times: StepTimes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, json.dumps(asdict(times)) + "\n")
-    except (OSError, SpecError):  # a cache that cannot be written is a cache that is empty
-        return

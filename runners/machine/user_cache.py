@@ -6,6 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
+from results.store.files import atomic_write
+from search_space.parsing.errors import SpecError
+
 __all__ = [
     "clear",
     "code_parts",
@@ -17,6 +20,7 @@ __all__ = [
     "size",
     "step_times",
     "vocabularies",
+    "write_fact",
 ]
 
 _VARIABLE = "ARCHSWEEP_CACHE"
@@ -65,6 +69,15 @@ def costs(directory: Path) -> Path:
 def code_parts(directory: Path) -> Path:
     """The file of what counts of source files, by their content."""
     return directory / "code_parts.json"
+
+
+def write_fact(path: Path, text: str) -> None:
+    """Write a file of facts that can be found again: a cache that cannot be written is a cache that is empty."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, text)
+    except (OSError, SpecError):
+        return
 
 
 def size(directory: Path) -> tuple[int, int]:

@@ -15,12 +15,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import modelzoo
-from results.store.files import atomic_write
 from runners import planning, tasks
 from runners.data import DataInfo
-from runners.machine.user_cache import costs, default_directory
+from runners.machine.user_cache import costs, default_directory, write_fact
 from runners.tasks import TASKS
-from search_space import Setting, SpecError
+from search_space import Setting
 from search_space.plugins import loaded_plugins
 
 __all__ = ["known_cost", "remembered"]
@@ -55,7 +54,7 @@ def remembered(what: str, info: DataInfo, compute: Callable[[], dict[str, float]
     found = _read(path)
     if found is None:
         found = compute()
-        _write(path, found)
+        write_fact(path, json.dumps(found) + "\n")
     return found
 
 
@@ -75,11 +74,3 @@ def _read(path: Path) -> dict[str, float] | None:
         return {str(name): float(value) for name, value in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-
-
-def _write(path: Path, found: dict[str, float]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, json.dumps(found) + "\n")
-    except (OSError, SpecError):  # a cache that cannot be written is a cache that is empty
-        return
