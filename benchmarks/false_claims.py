@@ -22,10 +22,10 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
+from results.plan.comparison import Analysis
 from results.stats.hypothesis_tests import bootstrap_interval
 from results.stats.paired import PairedDelta, paired_delta
 from results.stats.verdicts import judge
-from results.store.records import Analysis
 from search_space.schema.metrics import METRICS
 
 __all__ = [

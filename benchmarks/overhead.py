@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.training.trial import run_trial
 from search_space import Resources, SweepFile, load_sweep_text, variants

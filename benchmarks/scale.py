@@ -23,7 +23,7 @@ from results import LedgerWriter, ProgressWriter, Run, ablation_table, format_st
 from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.progress_file import ProgressFile
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from search_space import load_sweep_text
 
 import ray  # isort: skip

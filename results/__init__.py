@@ -12,6 +12,8 @@ from search_space.parsing.names_on_use import names_on_use
 
 if TYPE_CHECKING:
     from results.exporters import EXPORTERS
+    from results.plan.comparison import Analysis, PublishedRow, TableFormat
+    from results.plan.run_plan import PlannedVariant, RunPlan
     from results.run_files.run_tables import write_tables
     from results.run_files.tidy_csv import write_curves_csv, write_long_csv
     from results.store.driver_lock import Driver, running_driver
@@ -20,16 +22,7 @@ if TYPE_CHECKING:
     from results.store.progress import ProgressEvent, UnfinishedTrial
     from results.store.progress_writer import ProgressWriter
     from results.store.record_summary import RecordSummary, latest_by_trial
-    from results.store.records import (
-        Analysis,
-        Failure,
-        PlannedVariant,
-        PublishedRow,
-        RunPlan,
-        Status,
-        TableFormat,
-        TrialRecord,
-    )
+    from results.store.records import Failure, Status, TrialRecord
     from results.store.run import Run, RunSummary, open_summary, write_plan
     from results.store.run_follower import RunFollower
     from results.table.build import ablation_table
@@ -41,27 +34,27 @@ if TYPE_CHECKING:
 _MODULES = {
     "EXPORTERS": "results.exporters",
     "AblationTable": "results.table.table",
-    "Analysis": "results.store.records",
+    "Analysis": "results.plan.comparison",
     "BestTrial": "results.views.status",
     "Driver": "results.store.driver_lock",
     "DroppedVariant": "results.table.table",
     "Failure": "results.store.records",
     "LedgerContents": "results.store.ledger",
     "LedgerWriter": "results.store.ledger_writer",
-    "PlannedVariant": "results.store.records",
+    "PlannedVariant": "results.plan.run_plan",
     "ProgressEvent": "results.store.progress",
     "ProgressWriter": "results.store.progress_writer",
-    "PublishedRow": "results.store.records",
+    "PublishedRow": "results.plan.comparison",
     "RecordSummary": "results.store.record_summary",
     "Row": "results.table.table",
     "Run": "results.store.run",
     "RunFollower": "results.store.run_follower",
-    "RunPlan": "results.store.records",
+    "RunPlan": "results.plan.run_plan",
     "RunStatus": "results.views.status",
     "RunSummary": "results.store.run",
     "Status": "results.store.records",
     "Study": "results.table.table",
-    "TableFormat": "results.store.records",
+    "TableFormat": "results.plan.comparison",
     "TrialRecord": "results.store.records",
     "TuningStatus": "results.views.status",
     "UnfinishedTrial": "results.store.progress",

@@ -46,7 +46,7 @@ ROOMS = {  # from the ground up: a room imports only from rooms before it
         "host_table",
     ],
     "results": [
-        *("predictions", "store", "markup", "stats", "table", "effects", "layout"),
+        *("plan", "predictions", "store", "markup", "stats", "table", "effects", "layout"),
         *("exporters", "run_files", "views", "figures", "report", "live"),
     ],
     "runners": [

@@ -13,11 +13,11 @@ import torch
 from typer.testing import CliRunner
 
 from modelzoo import build_model, measure_cost
-from results.store.records import PublishedRow
+from results.plan.comparison import PublishedRow
 from results.table.published import belongs_to
 from runners.cli.app import app
 from runners.data import DataInfo, describe_dataset
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
 from search_space import MISSING, ArchSpec, SweepFile, Variant, load_studies, load_sweep, value_at, variants

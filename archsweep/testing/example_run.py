@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from results.figures.figure import Evidence
-from results.store.records import Failure, PlannedVariant, RunPlan, TrialRecord
+from results.plan.run_plan import PlannedVariant, RunPlan
+from results.store.records import Failure, TrialRecord
 from results.store.run import Run
 from results.table.build import ablation_table
 from results.table.table import AblationTable

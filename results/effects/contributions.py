@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from results.plan.comparison import Analysis
 from results.stats.hypothesis_tests import CORRECTION_NAMES, CORRECTIONS, paired_t_p_value
 from results.stats.numbers import signed
 from results.stats.paired import PairedDelta, is_measured, paired_delta
-from results.store.records import Analysis
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import Problem, SpecError
 

@@ -45,9 +45,9 @@ from results.layout.row_order import in_order
 from results.layout.setting_values import values_in_blocks
 from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value
+from results.plan.run_plan import BlockedDesign
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
-from results.store.records import BlockedDesign
 from results.table.table import AblationTable, Row
 from search_space.settings.paths import is_path
 from search_space.settings.table_columns import COSTS, in_block, of_metric

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Sequence
 
+from results.plan.datasets import DataSummary
+from results.plan.run_plan import BlockedDesign
 from results.stats.blocks import MIN_BLOCKS_WILCOXON
 from results.stats.hypothesis_tests import MIN_SEEDS_TEST
 from results.stats.numbers import level_percent
 from results.stats.verdicts import TESTED
-from results.store.records import BlockedDesign, DataSummary
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import first_of
 from search_space.settings.table_columns import in_block

@@ -25,8 +25,9 @@ from results.layout.blocks import (
 )
 from results.layout.compute import compute_sentences
 from results.layout.trained_by import selection_text, trained_by
+from results.plan.run_plan import Retuned
 from results.stats.numbers import level_percent
-from results.store.records import CONTINUED_NOTE, Retuned
+from results.store.records import CONTINUED_NOTE
 from results.table.table import AblationTable
 from search_space.settings.table_columns import of_metric
 

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from results.layout.blocks import block_notes
+from results.plan.comparison import PublishedRow
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
-from results.store.records import CONTINUED_NOTE, IMPORTED_NOTE, PublishedRow, TrialRecord
+from results.store.records import CONTINUED_NOTE, IMPORTED_NOTE, TrialRecord
 from results.store.run_layout import IN_RUN_DIR
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import SpecError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from results.store.records import Imported
+from results.plan.datasets import Imported
 from results.table.table import AblationTable, Row
 
 __all__ = ["name_of_row", "selection_text", "source_of_row", "trained_by"]

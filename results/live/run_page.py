@@ -16,9 +16,9 @@ from results.live.remade import Seen
 from results.live.run_state import STATES, RunState, iso_time
 from results.live.watched_run import TableView, WatchedRun
 from results.markup.html_templates import render
+from results.plan.run_plan import RunPlan
 from results.report.section import Section
 from results.store.progress import UnfinishedTrial
-from results.store.records import RunPlan
 from results.store.run_layout import IN_RUN_DIR
 from results.views.pace import pace_line
 from results.views.status import format_status

@@ -20,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from results.plan.comparison import Analysis
 from results.stats.blocks import MIN_BLOCKS_WILCOXON, wilcoxon_p_value
 from results.stats.dunnett import fit_blocks
 from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, equivalence_p_value, paired_t_p_value
 from results.stats.paired import PairedDelta
-from results.store.records import Analysis
 from search_space.schema.metrics import Metric
 
 __all__ = ["TESTED", "Judgement", "Verdict", "judge"]

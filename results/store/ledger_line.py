@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from results.store.records import RECORD_VERSION, Failure, Numerics, Status, TrialRecord, check_curve, check_spec
+from results.plan.stored import Numerics
+from results.store.records import RECORD_VERSION, Failure, Status, TrialRecord, check_curve, check_spec
 
 __all__ = ["LedgerLine", "decode_line"]
 

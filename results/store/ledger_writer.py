@@ -12,12 +12,13 @@ import threading
 from collections.abc import Iterable
 from types import TracebackType
 
+from results.plan.stored import Origin
 from results.store.driver_lock import DriverLock
 from results.store.files import fsync_directory, readable_write_errors
 from results.store.ledger import LedgerScan, is_record, open_ledger
 from results.store.links import opener_within, refuse_unsafe_entries
 from results.store.record_summary import RecordSummary, counting, summarize
-from results.store.records import Origin, TrialRecord
+from results.store.records import TrialRecord
 from results.store.run_layout import RunDir
 
 __all__ = ["LedgerWriter"]

@@ -13,8 +13,9 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from results.plan.stored import Origin
 from results.store.ledger_line import LedgerLine
-from results.store.records import Failure, Origin, Status, TrialRecord
+from results.store.records import Failure, Status, TrialRecord
 
 __all__ = ["AnyRecord", "Attempt", "RecordSummary", "counting", "latest_by_trial", "origin_key", "summarize"]
 

@@ -15,12 +15,13 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from results.plan.run_plan import RunPlan
 from results.store.driver_lock import Driver, running_driver
 from results.store.files import atomic_write, readable_write_errors, refuse_special_files
 from results.store.ledger import newer_version, read_ledger, read_summaries
 from results.store.progress import ProgressEvent, UnfinishedTrial, read_progress, unfinished_trials
 from results.store.record_summary import RecordSummary, latest_by_trial
-from results.store.records import RECORD_VERSION, RunPlan, TrialRecord
+from results.store.records import RECORD_VERSION, TrialRecord
 from results.store.run_layout import IN_RUN_DIR, RunDir
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.parsing.secrets import masked

@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from results.plan.run_plan import BlockedDesign, PlannedVariant, RunPlan
 from results.stats.blocks import delta_over_folds, mean_over_blocks
 from results.stats.paired import PairedDelta, Summary, summarise
-from results.store.records import BlockedDesign, PlannedVariant, RunPlan
 from results.table.table import Row
 
 __all__ = ["joined_rows"]

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from results.plan.run_plan import PlannedVariant, RunPlan
 from results.stats.paired import PairedDelta, Summary, is_measured, paired_delta, summarise
 from results.stats.pareto import pareto_ranks
 from results.store.record_summary import counting, latest_by_trial
-from results.store.records import PlannedVariant, RunPlan, TrialRecord
+from results.store.records import TrialRecord
 from results.table.blocks import joined_rows
 from results.table.comparison import with_comparisons
 from results.table.image_errors import check_predictions, with_image_errors

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from results.plan.comparison import Analysis
 from results.stats.dunnett import fit_blocks
 from results.stats.paired import PairedDelta, is_measured, with_half_width
 from results.stats.t_distributions import t_critical
 from results.stats.verdicts import TESTED, Judgement, Verdict, judge
-from results.store.records import Analysis, TrialRecord
+from results.store.records import TrialRecord
 from results.table.table import Row
 from search_space.schema.metrics import Metric, metric_named
 from search_space.settings.table_columns import COSTS

@@ -14,7 +14,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from results.store.records import PlannedVariant, RunPlan, TrialRecord
+from results.plan.run_plan import PlannedVariant, RunPlan
+from results.store.records import TrialRecord
 from results.store.run import Run
 from results.table.build import ablation_table
 from results.table.table import AblationTable

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from results.plan.run_plan import RunPlan
 from results.predictions.correct_images import decode_correct
-from results.store.records import RunPlan, TrialRecord
+from results.store.records import TrialRecord
 from results.table.table import Row
 from search_space.parsing.errors import Problem, SpecError
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from results.store.records import Decision, PlannedVariant, RunPlan
+from results.plan.comparison import Decision
+from results.plan.run_plan import PlannedVariant, RunPlan
 
 __all__ = ["changes_after_results", "rests_on_changes"]
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from results.store.records import TableFormat
+from results.plan.comparison import TableFormat
 from results.store.run import Run
 from results.table.build import ablation_table
 from results.table.table import AblationTable, DroppedVariant, Study

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from results.plan.run_plan import RunPlan
 from results.store.record_summary import AnyRecord, RecordSummary
-from results.store.records import RunPlan, TrialRecord
+from results.store.records import TrialRecord
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.metrics import METRICS, RANKED, Metric
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from results.store.records import PublishedRow
+from results.plan.comparison import PublishedRow
 from search_space.schema.identity import variant_id
 from search_space.schema.trial import VIT_DEFAULTS, Setting
 from search_space.settings.paths import is_path, lay_together

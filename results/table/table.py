@@ -11,18 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from results.plan.comparison import Analysis, PublishedRow, TableFormat
+from results.plan.datasets import DataSummary, Imported
+from results.plan.run_plan import BlockedDesign, Retuned
 from results.stats.paired import PairedDelta, Summary
 from results.stats.verdicts import TESTED, Verdict
-from results.store.records import (
-    Analysis,
-    BlockedDesign,
-    DataSummary,
-    Imported,
-    PublishedRow,
-    Retuned,
-    TableFormat,
-    TrialRecord,
-)
+from results.store.records import TrialRecord
 from search_space.schema.metrics import Metric
 from search_space.settings.table_columns import at_block
 

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from results.plan.datasets import Imported
+from results.plan.run_plan import RunPlan
 from results.store.driver_lock import Driver
 from results.store.progress import UnfinishedTrial
 from results.store.record_summary import AnyRecord, RecordSummary
-from results.store.records import Imported, RunPlan, TrialRecord
+from results.store.records import TrialRecord
 from results.store.run import RunView
 from results.table.planned import metric_of, planned_trials, selection_metric
 from search_space.parsing.visible import visible

@@ -18,7 +18,7 @@ from typing import Any
 import timm
 
 from modelzoo.attention import ATTENTION
-from results.store.records import Numerics
+from results.plan.stored import Numerics
 from runners.cache.code_parts import ROOMS, code_part, remember_code_parts
 from runners.data.loading import data_of
 from runners.data.sources import source_of

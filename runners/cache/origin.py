@@ -10,7 +10,7 @@ import functools
 import importlib.metadata
 from collections.abc import Callable
 
-from results.store.records import Numerics, Origin
+from results.plan.stored import Numerics, Origin
 from runners.cache.code_version import code_version
 from runners.data.fingerprint import Fingerprint, fingerprint
 from runners.data.first_weights import WEIGHTS_MARK, weights_digest

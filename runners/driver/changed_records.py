@@ -17,10 +17,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
+from results.plan.stored import Origin
 from results.run_files.plugin_sources import kept_sources
 from results.store.files import atomic_write
 from results.store.record_summary import origin_key
-from results.store.records import Origin
 from results.store.run_layout import RunDir
 from runners.cache.code_version import code_version, plugins_of
 from runners.cache.origin import Origins

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from results import LedgerWriter, RunPlan
-from results.store.records import Decision, PlannedVariant
+from results.plan.comparison import Decision
+from results.plan.run_plan import PlannedVariant
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from search_space import SpecError

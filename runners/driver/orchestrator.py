@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from results import Failure, LedgerWriter, RecordSummary, TrialRecord
-from results.store.records import Origin
+from results.plan.stored import Origin
 from runners.cache.origin import Origins
 from runners.cache.reuse import RecordLookup
 from runners.driver.planned_trials import PlannedTrials

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from results import LedgerWriter, RecordSummary, TrialRecord, latest_by_trial, read_ledger
-from results.store.records import Origin
+from results.plan.stored import Origin
 from runners.cache.origin import Origins
 from runners.trials.assignment import Assignment, TrialRole
 from runners.trials.proposal import Proposal

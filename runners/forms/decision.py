@@ -15,7 +15,8 @@ from dataclasses import replace
 import torch
 
 from modelzoo.stacked import reason_not_stackable
-from results.store.records import Numerics, RunPlan
+from results.plan.run_plan import RunPlan
+from results.plan.stored import Numerics
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from runners.data import DataInfo, train_batch_size

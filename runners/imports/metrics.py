@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from results.store.records import Failure, Measured
+from results.plan.datasets import Measured
+from results.store.records import Failure
 from runners.imports.source_run import EPOCH, Points, SourceRun, number_of
 from search_space.parsing.errors import Problem, did_you_mean
 from search_space.schema.metrics import COST_NAMES, Metric, own_metric

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from archsweep.version import version
+from results.plan.datasets import Imported
+from results.plan.run_plan import PlannedVariant, RunPlan
 from results.run_files.run_tables import write_tables
 from results.store.files import atomic_write
 from results.store.ledger_writer import LedgerWriter
-from results.store.records import IMPORTED_NOTE, Imported, PlannedVariant, RunPlan, TrialRecord
+from results.store.records import IMPORTED_NOTE, TrialRecord
 from results.store.run import write_plan
 from results.store.run_layout import RunDir
 from runners.imports.grouping import Choice, Group, Grouping, described, group_runs

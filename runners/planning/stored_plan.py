@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from results.store.records import BlockedDesign, DataSummary, Measured, Numerics, PlannedVariant, Retuned
+from results.plan.datasets import DataSummary, Measured
+from results.plan.run_plan import BlockedDesign, PlannedVariant, Retuned
+from results.plan.stored import Numerics
 from runners.data import DataInfo
 from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey

@@ -24,7 +24,8 @@ from runners.planning.auto_gpus import hide_unused_gpus
 from runners.planning.budget import Budget, fit_budget, parse_budget
 from runners.planning.forecast import Forecast, make_forecast
 from runners.planning.history import History, duration_key, read_history
-from runners.planning.plan import Plan, make_plan
+from runners.planning.make_plan import make_plan
+from runners.planning.plan import Plan
 from runners.planning.profiling import Probe, probe_trial
 from runners.session.forecast_options import ForecastOptions
 from runners.training.device import DeviceMissing

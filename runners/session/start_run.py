@@ -144,7 +144,7 @@ def _start(
     from runners.cache.trial_cache import TrialCache, device_of
     from runners.engines import gpus_of_engine
     from runners.machine.user_cache import default_directory
-    from runners.planning.plan import make_plan
+    from runners.planning.make_plan import make_plan
     from runners.run_sweep import run_sweep
 
     memory = (options.cache or default_directory()) if options.uses_cache else None

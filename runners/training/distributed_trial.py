@@ -23,7 +23,8 @@ import torch
 import torch.distributed as dist
 
 from archsweep import own_packages
-from results.store.records import Failure, Origin
+from results.plan.stored import Origin
+from results.store.records import Failure
 from runners.data.fingerprint import check_data
 from runners.data.first_weights import WEIGHTS_MARK, check_weights
 from runners.machine.scratch import scratch_folder

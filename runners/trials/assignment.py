@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from results import Failure, TrialRecord
-from results.store.records import Numerics
+from results.plan.stored import Numerics
 from runners.trials.outcome import Outcome
 from runners.trials.proposal import Proposal
 from search_space import TrialSpec, Variant, variant_id

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from results.store.records import Numerics
+from results.plan.stored import Numerics
 from search_space import Setting
 from search_space.schema.parameters import Component, Parameter, Range
 from search_space.schema.trial import TrainSpec

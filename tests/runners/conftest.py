@@ -17,7 +17,7 @@ import pytest
 
 from results import LedgerWriter
 from runners.driver.orchestrator import Orchestrator
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from search_space import load_sweep
 
 TINY_FIXED = """

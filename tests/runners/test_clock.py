@@ -23,7 +23,7 @@ from results import (
     run_status,
     write_plan,
 )
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import load_sweep
 

@@ -21,7 +21,7 @@ from results import Run, format_status, run_status
 from results.store.run_layout import RunDir
 from runners.driver.stop_request import StopRequest
 from runners.engines import ENGINES
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import load_sweep
 

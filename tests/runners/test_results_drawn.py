@@ -11,7 +11,7 @@ import pytest
 from results import Run
 from results.figures.files import write_figures
 from results.report import Subject, make_report
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import load_sweep_text
 

@@ -19,7 +19,7 @@ import torch
 from results import Run, read_ledger
 from runners.cache.origin import Origins
 from runners.cache.trial_cache import TrialCache
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import Resources, load_sweep
 

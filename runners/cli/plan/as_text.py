@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from results.store.records import DataSummary
+from results.plan.datasets import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
 from runners.data.epochs import updates_of_an_epoch
 from runners.planning.forecast import Detectable, Forecast

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from results.plan.run_plan import RunPlan
 from results.store.ledger import read_summaries
 from results.store.record_summary import latest_by_trial
-from results.store.records import CONTINUED_NOTE, RunPlan
+from results.store.records import CONTINUED_NOTE
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from runners.data.fingerprint import DataChanged

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from results.store.records import MajorityClass
+from results.plan.datasets import MajorityClass
 from runners.data.survey.result import Survey
 from search_space.schema.task import TaskSpec
 

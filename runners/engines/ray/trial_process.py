@@ -27,8 +27,9 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from results.plan.stored import Origin
 from results.store.links import folder_within, opener_within
-from results.store.records import Failure, Origin
+from results.store.records import Failure
 from results.store.run_layout import TrialDir
 from runners.machine.signals import die_with_parent, listen_to_sigterm
 from runners.planning.gpu_share import allocator_fraction

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from results.store.records import Origin
+from results.plan.stored import Origin
 from runners.data import Batch
 from runners.data.epochs import updates_of
 from runners.data.random_streams import generator_states, restore_generators

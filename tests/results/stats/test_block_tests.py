@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from results.plan.comparison import Analysis
 from results.stats.blocks import delta_over_folds, mean_over_blocks, wilcoxon_p_value
 from results.stats.hypothesis_tests import equivalence_p_value, paired_t_p_value
 from results.stats.verdicts import judge
-from results.store.records import Analysis
 from search_space.schema.metrics import METRICS
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results import LedgerWriter, Run, RunFollower, RunSummary, TrialRecord, open_summary, run_status, write_plan
+from results.plan.run_plan import PlannedVariant, RunPlan
 from results.store.record_summary import summarize
-from results.store.records import PlannedVariant, RunPlan
 from search_space.parsing.errors import SpecError
 
 STATUSES = ("completed", "completed", "completed", "failed", "pruned", "preempted", "infeasible")

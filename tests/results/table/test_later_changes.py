@@ -9,7 +9,7 @@ import pytest
 
 from results import EXPORTERS, ablation_table
 from results.layout.table_layout import table_layout
-from results.store.records import Decision
+from results.plan.comparison import Decision
 
 
 @pytest.fixture

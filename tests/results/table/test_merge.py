@@ -7,7 +7,7 @@ import io
 import pytest
 
 from results import EXPORTERS, Run, RunPlan, TrialRecord, ablation_table, table_of_runs, write_plan
-from results.store.records import PlannedVariant
+from results.plan.run_plan import PlannedVariant
 from search_space import SpecError
 
 

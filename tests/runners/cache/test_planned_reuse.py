@@ -12,7 +12,7 @@ from runners.cache.reuse import reuse_records, reuse_sources
 from runners.cache.trial_cache import TrialCache
 from runners.planning.forecast import make_forecast
 from runners.planning.history import History, duration_key
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.profiling import Probe
 from runners.run_sweep import run_sweep
 from search_space import Resources, load_studies, load_sweep, trial_id

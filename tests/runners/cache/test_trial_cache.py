@@ -16,7 +16,7 @@ from runners.cache.origin import Origins
 from runners.cache.trial_cache import TrialCache, device_of
 from runners.machine.gpus import local_gpus
 from runners.machine.user_cache import default_directory, size
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import Resources, TrialSpec, load_sweep, variants
 

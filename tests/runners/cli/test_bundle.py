@@ -28,7 +28,7 @@ SWEEP = """
 def packed(tmp_path_factory):
     """A run, and its bundle."""
     from results.run_files.bundle import write_bundle
-    from runners.planning.plan import make_plan
+    from runners.planning.make_plan import make_plan
     from runners.run_sweep import run_sweep
     from search_space import load_sweep_text
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from results import ablation_table
 from results.layout.caption import caption
 from runners.cli.app import app
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from search_space import SpecError, load_sweep
 
 SWEEP = """\

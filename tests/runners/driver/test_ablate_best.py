@@ -6,7 +6,7 @@ import pytest
 
 from results import Run
 from runners.driver.ablate_best import ablate_best
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import SpecError, load_studies, load_sweep, load_sweep_text, variants
 

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from results import Run, ablation_table
+from results.plan.run_plan import BlockedDesign
 from results.run_files.tidy_csv import write_long_csv
-from results.store.records import BlockedDesign
 from results.views.columns import rows_of
 from runners.cli.plan.as_text import plan_sentences
 from runners.planning.forecast import make_forecast
 from runners.planning.history import History
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.shard import Shard
 from runners.planning.trainings import trials_of
 from runners.run_sweep import run_sweep

@@ -8,7 +8,7 @@ from results import LedgerWriter, Run, write_plan
 from results.store.run_layout import RunDir
 from results.views.status import run_status
 from runners.driver.orchestrator import Orchestrator
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.trials.outcome import Failure, Outcome
 from search_space import load_sweep_text
 

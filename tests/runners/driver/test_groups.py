@@ -10,7 +10,7 @@ from results import Failure, LedgerWriter, read_ledger
 from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.stop_request import StopRequest
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.trials.assignment import GroupAnswer
 from runners.trials.form import Form, stack_of
 from runners.trials.outcome import Outcome

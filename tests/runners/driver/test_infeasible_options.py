@@ -6,7 +6,7 @@ from results import LedgerWriter, read_ledger
 from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.retune import stages
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.trials.outcome import Outcome
 from search_space import load_sweep
 

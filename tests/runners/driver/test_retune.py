@@ -10,7 +10,7 @@ import pytest
 from results import LedgerWriter, Run, ablation_table, read_ledger
 from runners.driver.orchestrator import Orchestrator
 from runners.driver.retune import plan_so_far, stages
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.trials.outcome import Outcome
 from search_space import SpecError, load_sweep

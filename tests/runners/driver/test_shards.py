@@ -10,7 +10,7 @@ import pytest
 
 from results import LedgerWriter, Run
 from results.store.run_layout import RunDir
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.shard import Shard
 from runners.planning.trainings import trials_of
 from runners.run_sweep import run_sweep

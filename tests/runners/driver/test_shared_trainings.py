@@ -8,7 +8,7 @@ import pytest
 
 from results import Failure, Run, read_ledger
 from runners.driver.orchestrator import Orchestrator
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.trials.assignment import Place
 from runners.trials.outcome import Outcome

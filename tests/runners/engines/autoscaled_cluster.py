@@ -64,7 +64,7 @@ def start(folder: Path, version: str) -> None:
 
 
 def main(folder: str, sweep: str, version: str, *overrides: str) -> None:
-    from runners.planning.plan import make_plan
+    from runners.planning.make_plan import make_plan
     from runners.run_sweep import run_sweep
     from search_space import load_sweep
 

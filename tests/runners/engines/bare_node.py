@@ -23,7 +23,7 @@ from runners.engines.nodes.checks import JoiningNodes, check_nodes, living
 from runners.engines.nodes.cluster import cluster as connected
 from runners.engines.nodes.facts import ROOMS
 from runners.engines.ray.placement import Placement
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import Resources, load_sweep
 

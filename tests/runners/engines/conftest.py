@@ -8,7 +8,7 @@ import pytest
 
 from results import read_ledger, write_plan
 from results.store.run_layout import RunDir
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.trials.form import Form, stack_of
 from search_space import load_sweep
 

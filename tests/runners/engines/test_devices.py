@@ -15,7 +15,7 @@ from results import Run
 from runners.engines import gpus_of_engine
 from runners.engines.ray.trial_process import main
 from runners.planning.auto_gpus import unused_gpus
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import ArchSpec, Checkpoints, ClassificationSpec, Resources, SpecError, TrialSpec, load_sweep
 from search_space.schema.datasets import TimmDatasetSpec

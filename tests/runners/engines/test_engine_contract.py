@@ -12,7 +12,7 @@ import pytest
 from results import Run
 from results.store.run_layout import RunDir
 from runners.engines import ENGINES, run_trials
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import SpecError, load_sweep
 

@@ -11,7 +11,7 @@ import ray
 
 from runners.engines.nodes.capacity import Node
 from runners.engines.ray.gpu_memory import check_shares, peaks_on_gpu
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from search_space import Resources, SpecError, load_sweep
 
 ONE = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from results import Run
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import load_sweep
 

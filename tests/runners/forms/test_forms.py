@@ -13,7 +13,7 @@ from runners.forms.decision import decide_forms, with_forms
 from runners.forms.timing import StepTimes, time_steps
 from runners.planning.forecast import make_forecast
 from runners.planning.history import History
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.shard import Shard
 from runners.trials.form import ALONE, stack_of
 from search_space import load_sweep

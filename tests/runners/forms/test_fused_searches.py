@@ -10,7 +10,7 @@ from results.store.run_layout import RunDir
 from runners.driver.orchestrator import Orchestrator
 from runners.forms.decision import decide_forms, with_forms
 from runners.forms.timing import StepTimes
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.trials.form import Form, stack_of
 from runners.trials.outcome import Outcome

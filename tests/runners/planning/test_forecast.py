@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from modelzoo import build_model
 from results import LedgerWriter
-from results.store.records import Origin
+from results.plan.stored import Origin
 from results.store.run import write_plan
 from runners.cli.app import app
 from runners.cli.plan.as_text import plan_sentences
@@ -22,7 +22,7 @@ from runners.driver.orchestrator import Orchestrator
 from runners.planning.budget import fit_budget, parse_budget
 from runners.planning.forecast import local_slots, make_forecast
 from runners.planning.history import History, duration_key, read_history
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.power import detectable_effect, power_of
 from runners.planning.profiling import Probe, activation_mib, probe_trial, training_mib
 from runners.trials.outcome import Outcome

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runners.planning.known_costs import remembered
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.profiling import activation_mib
 from search_space import load_sweep
 

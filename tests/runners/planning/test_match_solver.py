@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from modelzoo import measure_cost
+from runners.planning.make_plan import make_plan
 from runners.planning.match_solver import Unmatched, match_variant
-from runners.planning.plan import make_plan
 from search_space import SpecError, load_sweep, load_sweep_text, variants
 
 pytestmark = pytest.mark.thorough

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.training import training_relations
 from search_space import ClassificationSpec, Setting, SpecError, load_sweep_text
 from search_space.schema.trial import DigitsSpec, ShapesSpec

@@ -9,7 +9,7 @@ import pytest
 from results import LedgerWriter, TrialRecord
 from runners.planning.forecast import make_forecast
 from runners.planning.history import History, duration_key, read_history
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from search_space import SpecError, load_sweep, load_sweep_text, trial_id, variant_id
 
 CROPS = """

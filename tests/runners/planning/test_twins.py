@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from search_space import load_sweep_text
 
 SWEEP = """

@@ -13,7 +13,7 @@ from torch import nn
 from results import Run
 from runners.data import describe_dataset, load_data
 from runners.data.detection.objects import Objects, Truth
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.profiling import activation_mib
 from runners.run_sweep import run_sweep
 from runners.tasks import TASKS

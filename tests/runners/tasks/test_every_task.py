@@ -24,7 +24,7 @@ from results import Run
 from runners.data import describe_dataset, load_data
 from runners.data.loading import TASK_DATA
 from runners.data.survey.survey import LOOKS, survey_dataset
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
 from runners.training.trial import NonFiniteLoss, run_trial

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from runners.cache.code_version import modules_of
 from runners.data import describe_dataset
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from runners.tasks import TASKS
 from runners.training.trial import run_trial

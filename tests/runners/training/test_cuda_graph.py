@@ -12,7 +12,7 @@ from torch import nn
 
 from runners.data import describe_dataset
 from runners.data.random_streams import generator
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.tasks import TASKS
 from runners.training.gpu.cuda_graph import capture_forward, reason_against_graph
 from runners.training.precision import Precision

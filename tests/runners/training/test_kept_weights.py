@@ -9,7 +9,7 @@ import torch
 
 from modelzoo import resolve_img_size
 from runners.data import load_data
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.run_sweep import run_sweep
 from search_space import Resources, load_sweep_text
 

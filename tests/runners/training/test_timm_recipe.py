@@ -15,7 +15,7 @@ from torch import nn
 from modelzoo import build_model
 from modelzoo.official.head_start import start_head
 from runners.data import describe_dataset
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.training.optimization.optimizer import optimizer_options
 from runners.training.optimization.schedule import learning_rates, peak_learning_rate
 from runners.training.trial import run_trial

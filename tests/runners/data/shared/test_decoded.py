@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from results.store.records import Origin
+from results.plan.stored import Origin
 from runners.data import Images, describe_dataset, load_data
 from runners.data.fingerprint import DataChanged, fingerprint
 from runners.data.shared.decoded import shared_description, shared_splits

@@ -152,7 +152,7 @@ def test_one_that_was_interrupted_behind_its_last_epoch_keeps_its_curve_and_time
 
 
 def test_a_checkpoint_of_other_code_is_not_continued(trainings, tmp_path):
-    from results.store.records import Origin
+    from results.plan.stored import Origin
 
     run(spec("continues"), tmp_path, preempt_at=2, origin=Origin(code="one", software="x"))
     _, points, resumed = run(spec("continues"), tmp_path, origin=Origin(code="two", software="x"))

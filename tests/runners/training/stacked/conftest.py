@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from results.store.records import Origin
+from results.plan.stored import Origin
 from runners.training.stacked.group import run_group
 from runners.training.stacked.member import GroupOptions
 from search_space import Resources, trial_id

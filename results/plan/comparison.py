@@ -1,0 +1,54 @@
+"""How variants are compared and shown, as the plan of a run states it: analysis, published numbers, table, changes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from results.plan.stored import Stored
+
+__all__ = ["Analysis", "Decision", "PublishedRow", "TableFormat"]
+
+
+class Analysis(Stored):
+    """The comparison of variants with the baseline; chosen before the run, stated in the caption."""
+
+    correction: Literal["holm", "bh", "dunnett", "none"] = "holm"
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    margin: float | None = Field(
+        default=None, gt=0, description="smallest difference that matters, in the metric's unit"
+    )
+    selection: Literal["last", "best-val", "ema"] = Field(default="last", description="which weights are measured")
+    interval: Literal["unadjusted", "simultaneous"] = Field(
+        default="unadjusted", description="intervals of each difference by itself, or of all of a study together"
+    )
+
+
+class Decision(Stored):
+    """A decision about the comparison that was made, or changed, after results were seen."""
+
+    what: str = Field(description="`seeds`, `metric`, `analysis.alpha`, ..., or `variant NAME`")
+    before: Any = Field(description="as planned before the first result; None where it was not known")
+    after: Any = Field(description="as it is now; None for a variant that was removed")
+    num_results: int = Field(ge=0, description="completed trials of the comparison when it was changed")
+
+
+class PublishedRow(Stored):
+    """Published numbers of a paper, shown beside the measured ones."""
+
+    when: dict[str, Any] = Field(description="the row they belong to: path -> value")
+    values: dict[str, float]
+    source: str
+
+
+class TableFormat(Stored):
+    """Columns, order and texts of a table for readers; `search_space/settings/table_columns.py` has the names."""
+
+    columns: tuple[str, ...] = ()
+    rename: dict[str, str] = Field(default_factory=dict)
+    digits: dict[str, int] = Field(default_factory=dict, description="metric (`*`: every one), delta or cost")
+    sort: str | None = None
+    label: str | None = None
+    caption: str | None = None
+    transpose: bool = False
