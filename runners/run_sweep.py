@@ -21,7 +21,7 @@ from results.run_files.plugin_sources import write_plugin_sources
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from runners.cache.origin import Origins
-from runners.cache.reuse import for_sweep, from_siblings, reuse_records
+from runners.cache.reuse import first_found, for_sweep, from_siblings, reuse_records
 from runners.cache.trial_cache import CacheWriter, TrialCache, leaves_only_records
 from runners.display.live import LiveView, TrialLines, progress_view
 from runners.display.notebook import NotebookView
@@ -169,6 +169,8 @@ def run_sweep(
                 lookups += [cached] if cached else []
                 if count := reuse_records(stage.plan, ledger, lookups, role=stage.role):
                     _report_reused(count, cache)
+                if stage.plan.sweep.rounds:
+                    cached = first_found(lookups)
                 followers = [*observers]
                 orchestrator = Orchestrator(
                     stage.plan,
@@ -186,6 +188,8 @@ def run_sweep(
                     with _view_of(orchestrator, stage.plan, console) as view:
                         followers += [view] if view else []
                         run_trials(engine, orchestrator, run_dir=files, address=address)
+                if count := orchestrator.num_taken_over:
+                    _report_reused(count, cache)
                 if stop.is_asked and orchestrator.num_remaining:
                     is_interrupted = True
                     break

@@ -8,8 +8,9 @@
     <metric>_delta_test_error (with kept predictions only), published_<metric> ..., published_source,
     params_m, trainable_params_m (where records have it), gmacs, train_seconds, <each of them>_change, study, selection,
     front (with several objectives only), imported (with imported runs only: the kind of their source),
-    <other metric>_mean, <other metric>_std ...; with blocks only blocks (JSON: path -> names), test,
-    <metric>_mean@<block>, <metric>_std@<block>, <metric>_delta@<block>, <metric>_delta_low@<block>,
+    <other metric>_mean, <other metric>_std ...; with looks only looks (JSON: numbers of seeds) and stopped
+    (`decided`, `futile` or `held`: why the row gets no further seeds); with blocks only blocks (JSON: path -> names),
+    test, <metric>_mean@<block>, <metric>_std@<block>, <metric>_delta@<block>, <metric>_delta_low@<block>,
     <metric>_delta_high@<block>, <metric>_delta_pairs@<block> ...
 
 With blocks the other columns are over all of them: `seeds_` count trials, `delta_pairs` blocks, and neither sign flips
@@ -29,6 +30,8 @@ against the margin. `p_sign_flip` (from 6 seeds; from 17 on of 20,000 random pat
 error that a test set of `test_images` gives an accuracy, `_delta_test_error` the one that it gives the difference,
 paired over its images, for these trained models. `_majority` is what always predicting the most frequent class of the
 training split gives, where there is one dataset. `_change` is relative to the baseline: 0.1 is 10 % more.
+With looks, or `analysis.sequential`, p-values and intervals are those that hold at all looks, and there are neither
+sign flips nor a bootstrap, which hold for one look only.
 """
 
 from __future__ import annotations
@@ -41,10 +44,12 @@ from typing import Any, TextIO
 from results.layout.caption import accuracy_error
 from results.layout.columns import of_every_class
 from results.layout.majority import majority_line
+from results.layout.rounds import is_sequential
 from results.layout.row_order import in_order
 from results.layout.setting_values import values_in_blocks
 from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value
+from results.plan.comparison import Rounds
 from results.plan.run_plan import BlockedDesign
 from results.stats.hypothesis_tests import bootstrap_interval, sign_flip_p_value
 from results.stats.verdicts import TESTED
@@ -136,6 +141,7 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
 def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
     metric = table.metric.name
     line = majority_line(table, metric)
+    is_looked_at = is_sequential(table)
     is_known = any(row.trainable_params_m is not None for row in table.rows)
     costs = [name for name in COSTS if is_known or name != "trainable_params_m"]
     published = dict.fromkeys([metric, *sorted(name for row in table.rows for p in row.published for name in p.values)])
@@ -164,9 +170,9 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         "correction": lambda row: None if row.p_corrected is None else table.analysis.correction,
         "verdict": lambda row: row.verdict,
         "exploratory": lambda row: row.is_exploratory if row.verdict in TESTED else None,
-        "p_sign_flip": lambda row: sign_flip_p_value(_tested_differences(row)),
-        "bootstrap_low": lambda row: _bootstrap(row, 0, table.analysis.alpha),
-        "bootstrap_high": lambda row: _bootstrap(row, 1, table.analysis.alpha),
+        "p_sign_flip": lambda row: None if is_looked_at else sign_flip_p_value(_tested_differences(row)),
+        "bootstrap_low": lambda row: None if is_looked_at else _bootstrap(row, 0, table.analysis.alpha),
+        "bootstrap_high": lambda row: None if is_looked_at else _bootstrap(row, 1, table.analysis.alpha),
         "p_equivalence": lambda row: row.p_equivalence,
         "p_equivalence_corrected": lambda row: row.p_equivalence_corrected,
         "alpha": lambda row: None if row.delta is None else table.analysis.alpha,
@@ -184,6 +190,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **({"front": lambda row: row.front} if table.objectives else {}),
         **({"imported": functools.partial(source_of_row, table)} if table.imported else {}),
         **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
+        **({} if table.rounds is None else _of_rounds(table.rounds)),
         **({} if table.blocks is None else _of_design(table.blocks)),
         **{
             name: cell
@@ -191,6 +198,10 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
             for name, cell in _of_block(metric, block).items()
         },
     }
+
+
+def _of_rounds(rounds: Rounds) -> dict[str, Callable[[Row], Any]]:
+    return {"looks": lambda row: rounds.looks, "stopped": lambda row: row.stopped or None}
 
 
 def _of_design(blocks: BlockedDesign) -> dict[str, Callable[[Row], Any]]:

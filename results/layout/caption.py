@@ -24,6 +24,7 @@ from results.layout.blocks import (
     test_text,
 )
 from results.layout.compute import compute_sentences
+from results.layout.rounds import is_sequential, rounds_sentences, sequential_interval, sequential_test
 from results.layout.trained_by import selection_text, trained_by
 from results.plan.run_plan import Retuned
 from results.stats.numbers import level_percent
@@ -69,6 +70,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
         *map(Sentence, trained_by(table)),
         *map(Sentence, _continued(table)),
         *map(Sentence, _retuned(table)),
+        *map(Sentence, rounds_sentences(table)),
         *(_deltas(table, is_shown) if compares else ()),
         *(_tests(table, is_shown) if compares else ()),
         *map(Sentence, _changed_later(table)),
@@ -261,6 +263,8 @@ def interval_name(table: AblationTable) -> str:
         if analysis.interval == "simultaneous":
             by = f"simultaneous by Bonferroni: of level 1 - {analysis.alpha:g} / {_arms_text(table)}"
         return f"{level} {interval_text(table.blocks)}; {by})"
+    if is_sequential(table):
+        return sequential_interval(table, _arms_text(table))
     if analysis.interval == "unadjusted":
         return f"{level} t-interval (n - 1 degrees of freedom, unadjusted: not corrected for multiple comparisons)"
     by = f"Bonferroni: of level 1 - {analysis.alpha:g} / {_arms_text(table)}"
@@ -331,6 +335,8 @@ def _tests(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
         test += f"corrected for {_arms_text(table)}"
     else:
         test = "two-sided paired t-test on those differences, taken as normal, "
+        if is_sequential(table):
+            test = sequential_test(table)
         test += f"{_CORRECTIONS[analysis.correction]} for {_arms_text(table)}"
     if table.studies and analysis.correction != "none":
         test += " and not for the table as a whole"
@@ -359,6 +365,8 @@ def _equivalence(table: AblationTable, p: str) -> str:
     if analysis.correction == "dunnett":
         level = level_percent(analysis.alpha)
         return f"= equivalent: the simultaneous {level} % interval of Dunnett's test is within {margin}."
+    if is_sequential(table):
+        return f"= equivalent: the interval corrected as the tests are is within {margin}."
     kind = "t-tests" if table.blocks is None else "corrected resampled t-tests"
     test = f"= equivalent: two one-sided {kind} (TOST) against {margin}; {p} < {analysis.alpha:g}"
     if analysis.correction == "none":

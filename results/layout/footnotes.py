@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from results.layout.blocks import block_notes
+from results.layout.rounds import stopped_notes
 from results.plan.comparison import PublishedRow
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
@@ -43,6 +44,7 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *_order(table, order),
         *(() if shown is None or "seeds" in shown else _seeds_of_rows(table)),
         *_pruned(table),
+        *stopped_notes(table),
         *_unfit(table),
         *block_notes(table),
         *(() if shown is None or {"delta", "verdict"} & {*shown} else _unequal(table)),

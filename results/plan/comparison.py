@@ -8,7 +8,7 @@ from pydantic import Field
 
 from results.plan.stored import Stored
 
-__all__ = ["Analysis", "Decision", "PublishedRow", "TableFormat"]
+__all__ = ["Analysis", "Decision", "PublishedRow", "Rounds", "TableFormat"]
 
 
 class Analysis(Stored):
@@ -22,6 +22,12 @@ class Analysis(Stored):
     selection: Literal["last", "best-val", "ema"] = Field(default="last", description="which weights are measured")
     interval: Literal["unadjusted", "simultaneous"] = Field(
         default="unadjusted", description="intervals of each difference by itself, or of all of a study together"
+    )
+    sequential: Literal["anytime"] | None = Field(
+        default=None,
+        # Not written where it is none: plans without it are as they always were.
+        exclude_if=lambda kind: kind is None,
+        description="`anytime`: tests that hold at any number of seeds",
     )
 
 
@@ -40,6 +46,17 @@ class PublishedRow(Stored):
     when: dict[str, Any] = Field(description="the row they belong to: path -> value")
     values: dict[str, float]
     source: str
+
+
+class Rounds(Stored):
+    """Seeds that are trained in rounds: which arms get further ones is decided by the results at each look."""
+
+    looks: list[int] = Field(min_length=1, description="numbers of seeds at which one looks, rising")
+    spending: Literal["obf", "pocock"] = Field(default="obf", description="of the level over the looks")
+    stop: Literal["decided", "futile"] = Field(default="decided", description="which arms get no further seeds")
+    effect: float | None = Field(default=None, description="of futile arms, in SD of the differences")
+    smallest: float | None = Field(default=None, description="the same in the metric's unit; both None: none is futile")
+    is_strong: bool = Field(default=False, description="whether futile arms stop with more zeal")
 
 
 class TableFormat(Stored):

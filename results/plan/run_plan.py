@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from results.plan.comparison import Analysis, Decision, PublishedRow, TableFormat
+from results.plan.comparison import Analysis, Decision, PublishedRow, Rounds, TableFormat
 from results.plan.datasets import DataSummary, Imported, Measured
 from results.plan.stored import Amount, Numerics, Origin, Stored
 from search_space.schema.metrics import Metric, define_metrics
@@ -101,6 +101,9 @@ class RunPlan(Stored):
     )
     superseded: list[Origin] = Field(
         default_factory=list, description="origins whose records do not count: of data, code or software that changed"
+    )
+    rounds: Rounds | None = Field(
+        default=None, exclude_if=lambda rounds: rounds is None, description="None: every arm has all seeds"
     )
     retuned: Retuned | None = None
     blocks: BlockedDesign | None = Field(default=None, exclude_if=lambda blocks: blocks is None)

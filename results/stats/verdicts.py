@@ -7,6 +7,8 @@
 
 Both p-values of all arms are corrected together, so alpha bounds false claims of any kind.
 
+With looks, or tests that hold at any number of seeds, both p-values are those of all looks so far (`sequential/`).
+
 Folds are tested by the corrected resampled t, and blocks of different kind by Wilcoxon's signed-rank test from 6 blocks
 on, in place of the paired t-test (see `blocks.py`).
 
@@ -25,6 +27,7 @@ from results.stats.blocks import MIN_BLOCKS_WILCOXON, wilcoxon_p_value
 from results.stats.dunnett import fit_blocks
 from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, equivalence_p_value, paired_t_p_value
 from results.stats.paired import PairedDelta
+from results.stats.sequential.evidence import PValues
 from search_space.schema.metrics import Metric
 
 __all__ = ["TESTED", "Judgement", "Verdict", "judge"]
@@ -55,6 +58,7 @@ def judge(
     metric: Metric,
     analysis: Analysis,
     num_arms: int | None = None,
+    sequential: Mapping[str, PValues] | None = None,
     values: Mapping[str, Sequence[float]] | None = None,
     baseline: Sequence[float] = (),
 ) -> dict[str, Judgement]:
@@ -63,6 +67,7 @@ def judge(
     Args:
         deltas: arm -> its differences to the baseline.
         num_arms: arms in the study, including incomplete ones; default: number of `deltas`.
+        sequential: p-values of the arms over several looks, in place of those of one test of all seeds.
         values, baseline: values of each arm and of the baseline, in the order of the seeds; only for Dunnett's test.
     """
     tested = {name: delta for name, delta in deltas.items() if delta.num_pairs >= _least_pairs(delta)}
@@ -71,7 +76,7 @@ def judge(
         assert values is not None, "Dunnett's test compares values, not differences"
         found = _by_dunnett({name: values[name] for name in tested}, baseline, family, analysis)
     else:
-        found = _by_paired_tests(tested, family, analysis)
+        found = _by_paired_tests(tested, family, analysis, sequential)
     return {name: _with_verdict(one, tested[name].mean, metric, analysis.alpha) for name, one in found.items()}
 
 
@@ -79,15 +84,20 @@ def _least_pairs(delta: PairedDelta) -> int:
     return MIN_BLOCKS_WILCOXON if delta.is_of_unlike else MIN_SEEDS_TEST
 
 
-def _p_value(delta: PairedDelta) -> float | None:
-    return wilcoxon_p_value(delta.differences) if delta.is_of_unlike else paired_t_p_value(delta)
+def _p_values(delta: PairedDelta, margin: float | None) -> PValues:
+    """By one test of all seeds."""
+    difference = wilcoxon_p_value(delta.differences) if delta.is_of_unlike else paired_t_p_value(delta)
+    return PValues(difference, None if margin is None else equivalence_p_value(delta, margin))
 
 
-def _by_paired_tests(tested: Mapping[str, PairedDelta], family: int, analysis: Analysis) -> dict[str, Judgement]:
-    raw = {(name, "p"): _p_value(delta) for name, delta in tested.items()}
+def _by_paired_tests(
+    tested: Mapping[str, PairedDelta], family: int, analysis: Analysis, sequential: Mapping[str, PValues] | None
+) -> dict[str, Judgement]:
+    if sequential is None:
+        sequential = {name: _p_values(delta, analysis.margin) for name, delta in tested.items()}
+    raw = {(name, "p"): sequential[name].difference for name in tested}
     if analysis.margin is not None:
-        for name, delta in tested.items():
-            raw[name, "p_equivalence"] = equivalence_p_value(delta, analysis.margin)
+        raw |= {(name, "p_equivalence"): sequential[name].equivalence for name in tested}
     num_tests = family if analysis.margin is None else 2 * family
     known = {key: p for key, p in raw.items() if p is not None}
     corrected = CORRECTIONS[analysis.correction](list(known.values()), num_tests, family)

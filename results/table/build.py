@@ -11,6 +11,8 @@ from typing import Any
 from results.plan.run_plan import PlannedVariant, RunPlan
 from results.stats.paired import PairedDelta, Summary, is_measured, paired_delta, summarise
 from results.stats.pareto import pareto_ranks
+from results.stats.sequential.evidence import looks_of
+from results.stats.sequential.standing import Standing
 from results.store.record_summary import counting, latest_by_trial
 from results.store.records import TrialRecord
 from results.table.blocks import joined_rows
@@ -19,6 +21,7 @@ from results.table.image_errors import check_predictions, with_image_errors
 from results.table.later_changes import changes_after_results, rests_on_changes
 from results.table.planned import metric_of, planned_trials, selection_metric
 from results.table.published import belongs_to
+from results.table.rounds import standings_of_plan
 from results.table.selection import check_selection, selected_metrics
 from results.table.table import AblationTable, DroppedVariant, Row
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
@@ -53,6 +56,10 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     check_selection(deciding, metric.name, selection)
     check_predictions(plan, deciding)
     trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}
+    standing = standings_of_plan(plan, trials)
+    if standing:  # what a row was trained beyond its looks, as before the sweep had rounds, is not of this comparison
+        planned = {key: plan.seeds[: one.num_seeds] for key, one in standing.items()}
+        trials = {key: {seed: seeds[seed] for seed in planned[key] if seed in seeds} for key, seeds in trials.items()}
     variants = list(plan.variants)
     if plan.design == "search":
         listed = {variant.variant_id for variant in variants}
@@ -68,7 +75,8 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     rows: list[Row] = []
     for variant in shown:
         mine, theirs = trials.get(variant.variant_id, {}), bases.get(variant.block, {})
-        rows.append(_row(variant, mine, theirs, plan=plan, metric=metric.name, spec=base_spec))
+        row = _row(variant, mine, theirs, plan=plan, metric=metric.name, spec=base_spec)
+        rows.append(_with_standing(row, standing.get(variant.variant_id)))
     if plan.blocks is not None:
         rows = joined_rows(list(zip(shown, rows, strict=True)), plan)
     rows = with_image_errors(rows, plan, metric=metric.name)
@@ -93,7 +101,14 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         dataset=plan.dataset,
         epochs=plan.epochs,
         steps=plan.steps,
-        rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_tested=_is_tested(plan)),
+        rows=with_comparisons(
+            rows,
+            metric=metric,
+            analysis=plan.analysis,
+            is_tested=_is_tested(plan),
+            looks=looks_of(plan.analysis, plan.rounds),
+            seeds=plan.seeds,
+        ),
         dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in counted),
@@ -114,6 +129,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         imported={"": plan.imported} if plan.imported else {},
         blocks=plan.blocks,
         format=plan.table,
+        rounds=plan.rounds,
     )
 
 
@@ -190,6 +206,10 @@ def _row(
         rests_on_changes=not variant.is_baseline and rests_on_changes(plan, variant),
         num_tried=variant.num_tried,
     )
+
+
+def _with_standing(row: Row, standing: Standing | None) -> Row:
+    return row if standing is None else replace(row, num_planned=standing.num_seeds, stopped=standing.stopped)
 
 
 def _first_known(amounts: Iterable[float | None]) -> float | None:

@@ -15,6 +15,7 @@ from typing import Literal
 from results.plan.comparison import Analysis
 from results.stats.dunnett import fit_blocks
 from results.stats.paired import PairedDelta, is_measured, with_half_width
+from results.stats.sequential.evidence import Looks
 from results.stats.t_distributions import t_critical
 from results.stats.verdicts import TESTED, Judgement, Verdict, judge
 from results.store.records import TrialRecord
@@ -26,13 +27,21 @@ __all__ = ["budgets", "emphasis", "with_comparisons"]
 
 
 def with_comparisons(
-    rows: Sequence[Row], *, metric: Metric, analysis: Analysis, is_tested: bool = True
+    rows: Sequence[Row],
+    *,
+    metric: Metric,
+    analysis: Analysis,
+    is_tested: bool = True,
+    looks: Looks | None = None,
+    seeds: Sequence[int] = (),
 ) -> tuple[Row, ...]:
     """Rows with p-values, verdicts and cost changes; unchanged where there is no baseline.
 
     Args:
         is_tested: False where no test applies: rows of a search were selected by their values, and blocks of any
             settings need not be independent.
+        looks: numbers of seeds at which rows are tested; None: all seeds are tested once.
+        seeds: in the order in which they are trained.
     """
     baseline = next((row for row in rows if row.is_baseline), None)
     if baseline is None:
@@ -42,8 +51,16 @@ def with_comparisons(
     others: dict[str, dict[str, PairedDelta]] = {row.variant_id: dict(row.other_deltas) for row in rows}
     for study in dict.fromkeys(row.study for row in rows if not row.is_baseline):
         arms = [row for row in rows if row.study == study and not row.is_baseline]
-        judgements |= _judged(arms, baseline, metric, analysis, is_tested=is_tested)
-        if analysis.interval == "simultaneous":
+        judgements |= _judged(arms, baseline, metric, analysis, is_tested=is_tested, looks=looks, seeds=seeds)
+        if looks is not None:
+            alpha = analysis.alpha / (len(arms) if analysis.interval == "simultaneous" else 1)
+            for row in arms:
+                if row.delta is not None:
+                    intervals[row.variant_id] = _repeated(row.delta, looks, alpha)
+                others[row.variant_id] = {
+                    name: _repeated(delta, looks, alpha) for name, delta in row.other_deltas.items()
+                }
+        elif analysis.interval == "simultaneous":
             intervals |= _simultaneous(arms, baseline, metric, analysis)
             for other in dict.fromkeys(name for row in arms for name in row.other_deltas):
                 measured = [replace(row, delta=row.other_deltas.get(other)) for row in arms]
@@ -85,16 +102,28 @@ _NOTHING = Judgement()
 
 
 def _judged(
-    arms: Sequence[Row], baseline: Row, metric: Metric, analysis: Analysis, *, is_tested: bool
+    arms: Sequence[Row],
+    baseline: Row,
+    metric: Metric,
+    analysis: Analysis,
+    *,
+    is_tested: bool,
+    looks: Looks | None,
+    seeds: Sequence[int],
 ) -> dict[str, Judgement]:
     kinds: dict[str, Verdict | None] = {row.variant_id: _unfit(row, baseline, metric) for row in arms}
     fit = {row.variant_id: row for row in arms if is_tested and kinds[row.variant_id] is None}
     deltas: dict[str, PairedDelta] = {key: row.delta for key, row in fit.items() if row.delta is not None}
+    sequential = None
+    if looks is not None:
+        theirs = _by_seed(baseline, metric)
+        sequential = {key: looks.p_values(_by_seed(fit[key], metric), theirs, seeds, analysis.margin) for key in deltas}
     judged = judge(
         deltas,
         metric=metric,
         analysis=analysis,
         num_arms=len(arms),
+        sequential=sequential,
         values={key: _values(fit[key], metric) for key in deltas},
         baseline=_values(baseline, metric),
     )
@@ -124,11 +153,16 @@ def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "un
     for ours, theirs in _common_cells(row, baseline):
         if ours.num_completed and theirs.num_completed and budgets(ours) != budgets(theirs):
             return "unequal budget"
-    for one in (row, baseline):
-        summary = one.metrics.get(metric.name)
-        if one.num_completed < one.num_planned or summary is None or summary.num < one.num_planned:
-            return "incomplete"
+    if any(_lacks_values(one, metric, row.num_planned) for one in (row, baseline)):
+        return "incomplete"
     return None
+
+
+def _lacks_values(row: Row, metric: Metric, num_pairs: int) -> bool:
+    """Whether a row has no value at one of its first so many seeds: a baseline may have more than the row beside it."""
+    number = min(row.num_planned, num_pairs)
+    summary = row.metrics.get(metric.name)
+    return row.num_completed < number or summary is None or summary.num < number
 
 
 def budgets(row: Row) -> frozenset[tuple[int, int | None]]:
@@ -138,6 +172,16 @@ def budgets(row: Row) -> frozenset[tuple[int, int | None]]:
         for record in row.records
         if record.status == "completed"
     )
+
+
+def _by_seed(row: Row, metric: Metric) -> dict[int, float]:
+    found = {record.seed: record.metrics.get(metric.name) for record in row.records if record.status == "completed"}
+    return {seed: value for seed, value in found.items() if value is not None and is_measured(value)}
+
+
+def _repeated(delta: PairedDelta, looks: Looks, alpha: float) -> PairedDelta:
+    """The difference with the interval that holds at all looks."""
+    return with_half_width(delta, looks.half_width(delta, alpha))
 
 
 def _values(row: Row, metric: Metric) -> list[float]:

@@ -128,6 +128,9 @@ def _check(tables: Sequence[AblationTable], paths: Sequence[Path]) -> None:
         if table.blocks is not None or first.blocks is not None:
             message = "one of them has blocks, whose means and tests are not those of a design without or with others"
             problems.append(Problem(message, where=str(path), hint="make a table of each"))
+        if table.rounds != first.rounds:
+            message = "its seeds are trained in other rounds, or in none, so its tests are others"
+            problems.append(Problem(message, where=str(path), hint="make a table of each"))
         if table.metric != first.metric:
             message = f"its metric is {table.metric.name}, that of {paths[0]} is {first.metric.name}"
             problems.append(Problem(message, where=str(path), hint="one table has one metric; make a table of each"))

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from results.plan.comparison import Analysis, PublishedRow, TableFormat
+from results.plan.comparison import Analysis, PublishedRow, Rounds, TableFormat
 from results.plan.datasets import DataSummary, Imported
 from results.plan.run_plan import BlockedDesign, Retuned
 from results.stats.paired import PairedDelta, Summary
+from results.stats.sequential.standing import Stopped
 from results.stats.verdicts import TESTED, Verdict
 from results.store.records import TrialRecord
 from search_space.schema.metrics import Metric
@@ -48,6 +49,8 @@ class Row:
             and `delta` are means over the blocks of the means over their seeds, with the standard deviation over folds
             (none over blocks of different kind), and counts are those of all trials.
         num_blocks: planned blocks; 0 without blocks.
+        stopped: in a sequential design, why the row gets no further seeds; there `num_planned` is what it has to have
+            by the results so far.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Row:
     trainable_params_m: float | None = None
     blocks: Mapping[str, Row] = field(default_factory=dict)
     num_blocks: int = 0
+    stopped: Stopped = ""
 
     @property
     def cells(self) -> Mapping[str, Row]:
@@ -163,6 +167,7 @@ class AblationTable:
         imported: name of the run in a merged table (else empty) -> where its runs come from; only of imported ones.
         blocks: blocks of the design; None without them, and in a merged table.
         format: columns, order and texts for readers, which change no number.
+        rounds: looks of a sequential design; None without them, and in a merged table of runs that differ in it.
         csv_columns: columns to which the CSV is restricted, by the same names; empty: it is complete.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
@@ -197,6 +202,7 @@ class AblationTable:
     blocks: BlockedDesign | None = None
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
+    rounds: Rounds | None = None
 
     def within_block(self, column: str) -> tuple[str, str] | None:
         """Column (`delta` or a metric) and block of the name of such a column; None for other names."""

@@ -7,7 +7,7 @@ trial, and so is a trial of last week. The record is copied, not linked: every r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from results import LedgerWriter, TrialRecord, latest_by_trial, read_ledger
@@ -18,7 +18,16 @@ from runners.planning.trainings import trials_of
 from runners.trials.assignment import Assignment, TrialRole, reused_record
 from search_space import Sweep, TrialSpec, Variant, trial_id
 
-__all__ = ["CACHE", "STUDIES", "RecordLookup", "for_sweep", "from_siblings", "reuse_records", "reuse_sources"]
+__all__ = [
+    "CACHE",
+    "STUDIES",
+    "RecordLookup",
+    "first_found",
+    "for_sweep",
+    "from_siblings",
+    "reuse_records",
+    "reuse_sources",
+]
 
 STUDIES, CACHE = "studies", "cache"  # who may provide a record
 
@@ -64,21 +73,27 @@ def for_sweep(lookup: RecordLookup, sweep: Sweep) -> RecordLookup:
     return found
 
 
+def first_found(lookups: Sequence[RecordLookup]) -> RecordLookup:
+    """Asks the lookups one after the other."""
+    return lambda spec: next((record for lookup in lookups if (record := lookup(spec))), None)
+
+
 def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLookup], *, role: TrialRole = "") -> int:
     """Appends the records of planned trials that the ledger lacks and a lookup knows; returns how many.
 
-    What a search will propose is not known beforehand: there the orchestrator asks.
+    What a search will propose, or which seeds are asked for after a look, is not known beforehand: there the
+    orchestrator asks.
 
     Args:
         role: of the trials looked for.
     """
-    if plan.sweep.search:
+    if plan.sweep.search or plan.sweep.rounds:
         return 0
-    lookups = list(lookups)
+    lookup = first_found(list(lookups))
     known = {summary.trial_id for summary in ledger.summaries if summary.role == role}
     num_taken = 0
     for spec, variant in _lacking(plan, known):
-        record = next((record for lookup in lookups if (record := lookup(spec))), None)
+        record = lookup(spec)
         if record is not None:
             ledger.append(reused_record(Assignment(trial_id(spec), spec, variant, role=role), record))
             num_taken += 1

@@ -54,7 +54,7 @@ class Orchestrator:
         session: id of this start of the driver (goes into every record).
         role: purpose of the trials (goes into every record); records of another role do not count.
         stop: once it is asked, no further trial starts.
-        lookup: finds records of equal trials that were trained elsewhere, for a search.
+        lookup: finds records of equal trials that were trained elsewhere, for a search and for rounds of seeds.
         origins: the data, code and software of each trial; goes into every record.
 
     Attributes:
@@ -94,7 +94,7 @@ class Orchestrator:
         self._trials = (
             SearchTrials(plan, self._records, self.study, lookup=lookup)
             if self.study
-            else PlannedTrials(plan, self._records)
+            else PlannedTrials(plan, self._records, lookup=lookup if plan.sweep.rounds else None)
         )
         self._pruning = _pruning(plan, self.study, self._trials)
 
@@ -116,6 +116,11 @@ class Orchestrator:
         """Trainings that this session may still start, `--limit` considered."""
         waiting = self._trials.num_trainings + len(self._retries)
         return waiting if self._limit is None else min(waiting, self._limit)
+
+    @property
+    def num_taken_over(self) -> int:
+        """Trials of rounds of seeds that were trained elsewhere."""
+        return self._trials.num_taken_over if isinstance(self._trials, PlannedTrials) else 0
 
     @property
     def is_exhausted(self) -> bool:

@@ -5,6 +5,8 @@ before those of later variants.
 Trials that differ in evaluation-only options alone are handed out together: the first one trains, the others are
 measured in its training. A driver that is killed between the records of two of them trains once more for those that
 have none, because weights are not kept.
+
+With rounds of seeds those of the first look are waiting at first, and the end of a trial may add further ones.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from results import TrialRecord
+from runners.cache.reuse import RecordLookup
+from runners.driver.seed_rounds import SeedRounds
 from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
 from runners.planning.trainings import Training, num_trials_here, trainings_left, trials_of
-from runners.trials.assignment import Assignment
+from runners.trials.assignment import Assignment, reused_record
 from runners.trials.form import group_size, stack_of
 from search_space import TrialSpec, Variant, trial_id
 
@@ -25,19 +29,33 @@ __all__ = ["PlannedTrials"]
 
 
 class PlannedTrials:
-    """Planned trials without a record."""
+    """Planned trials without a record.
 
-    def __init__(self, plan: Plan, records: TrialRecords) -> None:
+    Args:
+        lookup: with rounds of seeds, finds the records of equal trials that were trained elsewhere, as they are asked
+            for; without rounds all were taken over before.
+
+    Attributes:
+        num_taken_over: trials whose records were found there.
+    """
+
+    def __init__(self, plan: Plan, records: TrialRecords, *, lookup: RecordLookup | None = None) -> None:
         self._plan = plan
         self._records = records
+        self._lookup = lookup
+        self._rounds = None if plan.sweep.rounds is None else SeedRounds(plan, records)
+        self.num_taken_over = 0
         # Variants and seeds only: an assignment takes a kilobyte, and ten thousand may be waiting.
-        self._queue = deque(trainings_left(plan, plan.sweep.seeds, lambda key: records.find(key) is None))
+        everything = trainings_left(plan, plan.sweep.seeds, lambda key: records.find(key) is None)
+        self._queue = deque(everything if self._rounds is None else ())
         self._given: dict[str, Training] = {}  # by the id of the trial that trains
         self._stacks: dict[str, str] = {}  # by variant id
+        self._ask_further()
 
     @property
     def num_planned(self) -> int:
-        return num_trials_here(self._plan)
+        """All trials of the plan; with rounds of seeds those that are asked for so far."""
+        return num_trials_here(self._plan) if self._rounds is None else self._rounds.num_asked
 
     @property
     def num_waiting(self) -> int:
@@ -80,7 +98,7 @@ class PlannedTrials:
         return [record for record in found if not record.trained_by]
 
     def on_trial_end(self, assignment: Assignment, record: TrialRecord) -> None:
-        pass
+        self._ask_further()
 
     def drop(self, variant_id: str) -> list[Assignment]:
         """Remove and return the waiting trials of a variant, and those that would be measured in its trainings."""
@@ -92,6 +110,26 @@ class PlannedTrials:
     def put_back(self, key: str) -> None:
         """Queue a training again that did not fail by its own fault; it is next."""
         self._queue.appendleft(self._given[key])
+
+    def _ask_further(self) -> None:
+        """Queue what the results so far ask for; results that are known elsewhere may ask for more at once."""
+        while self._rounds is not None and (asked := self._rounds.further()):
+            seeds = [seed for seed in self._plan.sweep.seeds if seed in asked.values()]
+            missing = {key for key in asked if self._records.find(key) is None}
+            for training in trainings_left(self._plan, seeds, missing.__contains__):
+                left = tuple(each for each in training.variants if not self._is_taken_over(each, training.seed))
+                if left:
+                    self._queue.append(replace(training, variants=left))
+
+    def _is_taken_over(self, variant: Variant, seed: int) -> bool:
+        spec = variant.setting.with_seed(seed)
+        record = self._lookup(spec) if self._lookup else None
+        if record is None:
+            return False
+        assignment = self._records.assignment(spec, variant)
+        self._records.add(assignment, reused_record(assignment, record))
+        self.num_taken_over += 1
+        return True
 
     def _stack_of(self, variant: Variant) -> str:
         """Equal for variants whose trials may be members of one stack; empty of one that does not train fused."""

@@ -24,6 +24,7 @@ from runners.planning.stored_plan import (
     measures_of,
     planned_variant,
     retuned_of,
+    rounds_of,
 )
 from runners.tasks import TASKS
 from runners.training.foreign.files import missing_files
@@ -273,6 +274,7 @@ class Plan:
             epochs=epochs,
             steps=steps,
             blocks=blocked_design(sweep, self._baselines, self.describe),
+            rounds=rounds_of(sweep),
             retuned=retuned_of(sweep),
             superseded=list(superseded),
             data=self.data(),

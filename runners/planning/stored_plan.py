@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from results.plan.comparison import Rounds
 from results.plan.datasets import DataSummary, Measured
 from results.plan.run_plan import BlockedDesign, PlannedVariant, Retuned
 from results.plan.stored import Numerics
@@ -12,6 +13,7 @@ from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey
 from search_space import Sweep, TaskSpec, Variant
 from search_space.schema.metrics import METRICS, own_metric
+from search_space.schema.seeds import Smallest
 from search_space.schema.task import ForeignSpec
 from search_space.settings.naming import describe_parameter
 from search_space.settings.paths import MISSING, value_at
@@ -25,6 +27,7 @@ __all__ = [
     "measures_of",
     "planned_variant",
     "retuned_of",
+    "rounds_of",
 ]
 
 
@@ -116,6 +119,21 @@ def retuned_of(sweep: Sweep) -> Retuned | None:
         num_trials=retune.num_trials,
         seeds=list(retune.seeds),
         sampler=retune.sampler,
+    )
+
+
+def rounds_of(sweep: Sweep) -> Rounds | None:
+    """How seeds are trained in rounds; None where all are trained in any case."""
+    rounds = sweep.rounds
+    if rounds is None:
+        return None
+    return Rounds(
+        looks=list(rounds.all_looks),
+        spending=rounds.spending,
+        stop=rounds.stop,
+        effect=rounds.effect,
+        smallest=rounds.futility.smallest if isinstance(rounds.futility, Smallest) else None,
+        is_strong=rounds.futility == "strong",
     )
 
 

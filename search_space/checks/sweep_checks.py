@@ -19,6 +19,7 @@ from search_space.checks.section_checks import (
     table_section_issues,
     track_issues,
 )
+from search_space.checks.seed_checks import seed_issues
 from search_space.checks.space_checks import space_issues, value_issues
 from search_space.designs import rule_of
 from search_space.parsing.errors import did_you_mean
@@ -91,7 +92,8 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     sections = {path[0] for path in broken if path}
     yield from space_issues(sweep)
     yield from _metric(sweep)
-    yield from _seeds(sweep)
+    if not any(path[:1] == ("seeds",) for path in broken):  # what was removed would be missed
+        yield from [] if "seeds" in sections else seed_issues(sweep)  # what was removed would be missed
     yield from _options(sweep)
     yield from resources_issues(sweep, broken)
     yield from _selection(sweep)
@@ -163,14 +165,6 @@ def _metric(sweep: Sweep) -> Iterator[Issue]:
             text,
             f"known: {', '.join(sorted(task.measured))}.  `task.probes` measures it beside the metric",
         )
-
-
-def _seeds(sweep: Sweep) -> Iterator[Issue]:
-    seen: set[int] = set()
-    for index, seed in enumerate(sweep.seeds):
-        if seed in seen:
-            yield Issue(("seeds", index), f"the seed {seed} is given twice", "the same seed gives the same trial")
-        seen.add(seed)
 
 
 def _selection(sweep: Sweep) -> Iterator[Issue]:

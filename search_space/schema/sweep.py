@@ -27,13 +27,13 @@ from search_space.schema.attention import OnlyWhole, Spec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import ALL_FOLDS, MAX_VALUES, Blocks, Choice, Component, Parameter, Range
 from search_space.schema.resources import Resources
+from search_space.schema.seeds import SeedPlan, Seeds, seed_plan_of
 from search_space.schema.tracking import Track
 from search_space.schema.trial import Setting
 
 __all__ = [
     "COMPONENT_DESIGNS",
     "DESIGN_SPECS",
-    "MAX_SEEDS",
     "NAME_PATTERN",
     "NULLABLE_SECTIONS",
     "Analysis",
@@ -48,7 +48,6 @@ __all__ = [
     "TableFormat",
 ]
 
-MAX_SEEDS = 10_000
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 DesignName = Literal[
     "factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "fractional", "zip", "list", "search"
@@ -202,6 +201,11 @@ class Analysis(Spec):
         default="unadjusted",
         description="intervals of the differences: each by itself, or wide enough to hold for all variants at once",
     )
+    sequential: Literal["anytime"] | None = Field(
+        default=None,
+        description="`anytime`: tests and intervals that hold at any number of seeds, whatever made one stop; for the "
+        "same power they need more seeds",
+    )
 
 
 def _for_every_metric(value: Any) -> Any:
@@ -243,20 +247,8 @@ class Published(Spec):
         return {name: float(value) for name, value in (self.model_extra or {}).items()}
 
 
-def _count_to_seeds(value: Any) -> Any:
-    # a count beyond the limit is not expanded, so that the error shows the value as written
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS
-    return tuple(range(value)) if is_count else value
-
-
 NULLABLE_SECTIONS = ("blocks", "plugins", "profiles", "published", "require", "space", "table")
 """Sections that may be written as `null`, for nothing; further ones have a `null` of their own type."""
-
-Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, lt=2**31)], ...],
-    BeforeValidator(_count_to_seeds, json_schema_input_type=int | tuple[int, ...]),
-    Field(min_length=1, max_length=MAX_SEEDS),
-]
 
 
 def _with_all_folds(data: Any) -> Any:
@@ -308,7 +300,10 @@ class Sweep(Spec):
         description="path -> values, each a block in which the baseline and every variant are trained with every seed; "
         "`all`: every fold of a dataset",
     )
-    seeds: Seeds = Field(default=(0,), description="a count n (seeds 0 .. n-1) or a list; the same for every variant")
+    seeds: Seeds = Field(
+        default=(0,),
+        description="a count n (seeds 0 .. n-1), a list, or {max, looks, futility}; the same for every variant",
+    )
     metric: str = Field(
         default="top1", description="metric of the table and objective of a search; default: the task's first"
     )
@@ -346,6 +341,7 @@ class Sweep(Spec):
     )
 
     _written: dict[str, Any] | None = PrivateAttr(default=None)
+    _written_seeds: Any = PrivateAttr(default=None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -355,6 +351,8 @@ class Sweep(Spec):
             sweep = sweep.model_copy(update={"metric": sweep.baseline.task.measured[0]})
         if is_dict(data) and is_dict(data.get("baseline")):
             sweep._written = data["baseline"]
+        if is_dict(data):
+            sweep._written_seeds = data.get("seeds")
         return sweep
 
     @property
@@ -362,6 +360,12 @@ class Sweep(Spec):
         """Baseline as written in the file. Values are applied to it instead of the validated baseline, because defaults
         depend on explicit values (`class_token: false` implies `global_pool: avg`)."""
         return self.baseline.model_dump() if self._written is None else self._written
+
+    @property
+    def rounds(self) -> SeedPlan | None:
+        """How seeds are trained in rounds; None where all are trained in any case, as for every other list of seeds
+        that this sweep is copied with."""
+        return seed_plan_of(self._written_seeds, self.seeds)
 
     @property
     def num_search_trials(self) -> int:

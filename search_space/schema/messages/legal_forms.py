@@ -5,7 +5,8 @@ from __future__ import annotations
 from search_space.parsing.errors import did_you_mean
 from search_space.plugins.families import on_change
 from search_space.schema.attention import ATTENTION_SPECS
-from search_space.schema.sweep import DESIGN_SPECS, MAX_SEEDS
+from search_space.schema.seeds import MAX_SEEDS
+from search_space.schema.sweep import DESIGN_SPECS
 
 __all__ = ["NODE_FORMS", "PARAMETER_FORM", "Path", "form_of", "missing_hint"]
 
@@ -19,7 +20,8 @@ NODE_FORMS = {
     "match.tolerance": "a share, such as 2 % or 0.02",
     "retune.seeds": "a list of seeds",
     "table.digits": "a number of decimals, or metric -> decimals",
-    "seeds": f"a count from 1 to {MAX_SEEDS}, or a list of seeds",
+    "seeds.futility": "`1.5 SD`, {smallest: 0.3}, strong or none",
+    "seeds": f"a count from 1 to {MAX_SEEDS}, a list of seeds, or {{max: 12, looks: [3, 5, 8, 12], futility: 1.5 SD}}",
     "img_size": "a side, or [height, width]",
     "test_img_size": "a side, or [height, width]",
     "crop_pct": "a number above 0 and at most 2, or model",

@@ -23,6 +23,7 @@ from search_space.schema.match_retune import Match, Retune
 from search_space.schema.messages.legal_forms import NODE_FORMS, PARAMETER_FORM, Path, form_of, missing_hint
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
+from search_space.schema.seeds import SeedPlan, Smallest
 from search_space.schema.sweep import (
     DESIGN_SPECS,
     Checkpoints,
@@ -45,7 +46,7 @@ __all__ = ["Fault", "explain", "quote"]
 
 _KINDS = {
     **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
-    "float_type": "a number",
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     "bool_type": "true or false",
     "string_type": "text",
     **dict.fromkeys(("tuple_type", "list_type"), "a list"),
@@ -68,6 +69,10 @@ _PATTERNS = {
     "function": ("must be MODULE:FUNCTION", "for example  my_train:train"),
     "schema": ("must be MODULE:CLASS", "for example  my_train:Config"),
     "config_file": ("must end in .yaml, .yml or .json", ""),
+    "futility": (
+        "must be `1.5 SD`, {smallest: 0.3}, strong or none",
+        "an effect, in standard deviations of the same-seed differences or in the metric's unit",
+    ),
 }
 """Option -> what its pattern means, and a hint."""
 
@@ -307,6 +312,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "metrics": ResultSpec,
     "progress": ProgressSpec,
     "resume": ResumeSpec,
+    "seeds": SeedPlan,
+    "effect": Smallest,
 }
 
 
@@ -334,6 +341,6 @@ def _owner(loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     if not names:
         return "the sweep", [*Sweep.model_fields, "studies"] if loc and loc[0] not in ("arch", "task", "train") else []
     model = _SECTIONS.get(names[-1], Setting)
-    words = {"range": "a range", "component": "a component", "list": "a choice"}
+    words = {"range": "a range", "component": "a component", "list": "a choice", "effect": "`futility`"}
     owner = "`blocks`" if names[-1].endswith(" k") else words.get(names[-1], f"`{names[-1]}`")
     return owner, [info.alias or name for name, info in model.model_fields.items()]
