@@ -290,5 +290,10 @@ def _view_of(
     if console is None:
         return nullcontext()
     earlier = {record.trial_id: record for record in _records_of_plan(orchestrator, plan)}
-    planned = orchestrator.num_planned
-    return progress_view(console, title=plan.sweep.name, planned=planned, earlier=earlier, metric=plan.sweep.metric)
+    return progress_view(
+        console,
+        title=plan.sweep.name,
+        planned=lambda: orchestrator.num_planned,
+        earlier=earlier,
+        metric=plan.sweep.metric,
+    )

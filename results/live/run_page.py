@@ -180,6 +180,8 @@ def _facts(plan: RunPlan) -> Iterator[tuple[str, str]]:
     if plan.objectives:
         yield "objectives", ", ".join(plan.objectives)
     yield "seeds", ", ".join(map(str, plan.seeds))
+    if plan.rounds is not None:
+        yield "looks", f"with {', '.join(map(str, plan.rounds.looks))} seeds"
     if plan.dataset:
         yield "data", plan.dataset
     if plan.epochs:

@@ -31,6 +31,7 @@ from results.store.files import atomic_writer, refuse_special_files
 from results.store.run import Run, read_plan
 from results.store.run_layout import IN_RUN_DIR, RunDir
 from results.table.planned import planned_trials
+from results.table.rounds import num_trials_asked
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.secrets import masked
 
@@ -188,7 +189,7 @@ def _drop_torn_line(ledger: Path) -> None:
 def _described(path: Path, run: Run) -> Bundled:
     found = planned_trials(run.plan, run.deciding.values())
     num_trials = sum(map(len, found.values()))
-    planned = run.plan.num_trials or sum(not each.dropped for each in run.plan.variants) * len(set(run.plan.seeds))
+    planned = run.plan.num_trials or num_trials_asked(run.plan, found)
     fingerprints = len({record.data for record in run.deciding.values() if record.data})
     return Bundled(path, num_trials, max(0, planned - num_trials), fingerprints, _digest(path))
 

@@ -116,6 +116,9 @@ def _check(runs: Sequence[Run], tasks: dict[Any, str]) -> None:
     first = runs[0]
     for run in runs:
         task, where = tasks[run.path], str(run.path)
+        if run.plan.rounds is not None or run.plan.analysis.sequential is not None:
+            text = "its rows stopped by the results of this task alone, so an average over tasks is not tested"
+            problems.append(Problem(text, where=str(run.path), hint="average runs whose rows have all seeds"))
         if run.plan.blocks is not None:
             hint = "make the average of runs of one task each, or show the table of the blocks"
             problems.append(Problem("a run with blocks has several tasks or settings", where=where, hint=hint))

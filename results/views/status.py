@@ -15,6 +15,7 @@ from results.store.record_summary import AnyRecord, RecordSummary
 from results.store.records import TrialRecord
 from results.store.run import RunView
 from results.table.planned import metric_of, planned_trials, selection_metric
+from results.table.rounds import num_trials_asked
 from search_space.parsing.visible import visible
 
 __all__ = ["BestTrial", "RunStatus", "TuningStatus", "format_status", "run_status"]
@@ -59,6 +60,8 @@ class RunStatus:
         num_interrupted: other trials that started and have no result, without a driver. Part of `num_missing`.
         eta_seconds: estimated time until the end, at the rate so far; None where it is unknown.
         tuning: None without `retune`.
+        num_at_most: with rounds of seeds, the trials if no row stopped early; `num_planned` are those that the results
+            so far ask for. None without rounds.
     """
 
     sweep: str
@@ -78,6 +81,7 @@ class RunStatus:
     torn: bool
     tuning: TuningStatus | None = None
     imported: Imported | None = None
+    num_at_most: int | None = None
 
     @property
     def num_running(self) -> int:
@@ -105,6 +109,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
     records = [record for seeds in trials.values() for record in seeds.values()]
     counts = Counter(record.status for record in records)
     running = tuple(trial for trial in run.unfinished if not trial.has_ended) if run.driver else ()
+    most: int | None = None
     if run.plan.design == "search":
         # An infeasible proposal needs no training and does not count in the budget.
         spared = _spared(run.plan, trials, running)
@@ -112,8 +117,10 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         planned = max(planned, len(records))  # of a budget that was lowered
     else:
         spared = set[tuple[str, int]]()
-        whole = sum(not variant.dropped for variant in run.plan.variants) * len(set(run.plan.seeds))
-        planned = run.plan.num_trials or whole  # of a shard, its share
+        planned = run.plan.num_trials or num_trials_asked(run.plan, trials)  # of a shard, its share
+        if run.plan.rounds is not None:
+            most = sum(not variant.dropped for variant in run.plan.variants) * len(run.plan.seeds)
+            planned = max(planned, len(records))  # of a plan that had fewer looks
     missing = max(0, planned - len(records))
     tuning = _tuning(run, running)
     to_tune = tuning.num_planned - tuning.num_done if tuning and not tuning.is_over else 0
@@ -145,6 +152,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         torn=run.torn,
         tuning=tuning,
         imported=run.plan.imported,
+        num_at_most=most,
     )
 
 
@@ -216,7 +224,8 @@ def _tuning_lines(sweep: str, tuning: TuningStatus, *, then: int) -> Iterator[st
 def _comparison_lines(status: RunStatus) -> Iterator[str]:
     done = status.num_planned - status.num_missing
     share = _share(done, status.num_planned)
-    yield f"{visible(status.sweep)}: {done} of {status.num_planned} trials done{share}"
+    most = "" if status.num_at_most is None else f"; at most {status.num_at_most}, by what the looks say"
+    yield f"{visible(status.sweep)}: {done} of {status.num_planned} trials done{share}{most}"
     counts = {
         "completed": status.num_completed,
         "pruned": status.num_pruned,

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from results import RecordSummary, TrialRecord
 from runners.display.notebook import NotebookView, in_notebook
-from runners.display.tally import Tally
+from runners.display.tally import Count, Tally
 from runners.trials.assignment import Assignment, Place
 from runners.trials.objectives import objective
 from search_space.parsing.visible import visible
@@ -25,7 +25,7 @@ __all__ = ["LiveView", "TrialLines", "progress_view"]
 class TrialLines:
     """Observer for logs and pipes: one line per finished trial."""
 
-    def __init__(self, console: Console, *, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
+    def __init__(self, console: Console, *, planned: Count, earlier: Mapping[str, RecordSummary], metric: str) -> None:
         self._console = console
         self._tally = Tally(planned, earlier, metric)
 
@@ -59,7 +59,13 @@ class LiveView:
     """Observer for terminals: progress bar, counts, best trial, time left, and the trial of every worker."""
 
     def __init__(
-        self, console: Console, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
+        self,
+        console: Console,
+        *,
+        title: str,
+        planned: Count,
+        earlier: Mapping[str, RecordSummary],
+        metric: str,
     ) -> None:
         self._tally = Tally(planned, earlier, metric)
         self._title = title
@@ -129,7 +135,7 @@ class LiveView:
 
 @contextmanager
 def progress_view(
-    console: Console, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str
+    console: Console, *, title: str, planned: Count, earlier: Mapping[str, RecordSummary], metric: str
 ) -> Iterator[LiveView | NotebookView | TrialLines]:
     """The observer that suits the console: a live view on a terminal, HTML in a notebook, lines elsewhere.
 

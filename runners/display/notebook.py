@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from results import RecordSummary, TrialRecord
-from runners.display.tally import Tally
+from runners.display.tally import Count, Tally
 from runners.trials.assignment import Assignment, Place
 from search_space.parsing.visible import visible
 
@@ -33,7 +33,7 @@ def in_notebook() -> bool:
 class NotebookView:
     """Observer for notebooks: progress bar, counts, best trial, time left, and the running trials."""
 
-    def __init__(self, *, title: str, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
+    def __init__(self, *, title: str, planned: Count, earlier: Mapping[str, RecordSummary], metric: str) -> None:
         self._tally = Tally(planned, earlier, metric)
         self._title = title
         self._running: dict[str, tuple[Assignment, Mapping[str, float]]] = {}

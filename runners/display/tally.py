@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from results import RecordSummary, TrialRecord
 from runners.trials.objectives import objective, objective_name
 from search_space import METRICS
 from search_space.parsing.visible import visible
 
-__all__ = ["Tally"]
+__all__ = ["Count", "Tally"]
+
+Count = Callable[[], int]
 
 
 class Tally:
     """Running totals.
 
     Args:
-        planned: trials that the sweep asks for.
+        planned: number of trials that the sweep asks for, which grows with rounds of seeds.
         earlier: trial id -> summary of trials that have a record already.
         metric: of the sweep.
     """
 
-    def __init__(self, planned: int, earlier: Mapping[str, RecordSummary], metric: str) -> None:
+    def __init__(self, planned: Count, earlier: Mapping[str, RecordSummary], metric: str) -> None:
         self.metric = METRICS[metric]
-        self.planned = planned
+        self._planned = planned
         self.counts = {"completed": 0, "pruned": 0, "failed": 0, "infeasible": 0, "preempted": 0}
         self._statuses: dict[str, str] = {}
         self.best: TrialRecord | RecordSummary | None = None
@@ -32,6 +34,10 @@ class Tally:
         self._ended_now = 0
         for record in earlier.values():
             self._count(record)
+
+    @property
+    def planned(self) -> int:
+        return self._planned()
 
     @property
     def done(self) -> int:

@@ -75,7 +75,7 @@ def _changes(previous: RunPlan, plan: RunPlan, num_results: int) -> Iterator[Dec
     earlier, now = _compared(previous), _compared(plan)
     for what, after in now.items():
         first = known[what].before if what in known else earlier[what]
-        if after == first:
+        if after == first or _is_allowed_for(what, first, plan, previous):
             continue
         is_new = what not in known or known[what].after != after
         yield Decision(
@@ -86,7 +86,19 @@ def _changes(previous: RunPlan, plan: RunPlan, num_results: int) -> Iterator[Dec
 def _compared(plan: RunPlan) -> dict[str, Any]:
     content = plan.model_dump(mode="json", include={*_COMPARED, "analysis"})
     analysis = {f"analysis.{name}": value for name, value in content.pop("analysis").items()}
-    return {**{name: content[name] for name in _COMPARED}, **analysis}
+    analysis.setdefault("analysis.sequential", None)
+    # What makes an arm stop is not compared: the tests do not reckon with it.
+    looks = {} if plan.rounds is None else plan.rounds.model_dump(mode="json", include={"looks", "spending"})
+    rounds = {"seeds.looks": looks.get("looks"), "seeds.spending": looks.get("spending")}
+    return {**{name: content[name] for name in _COMPARED}, **rounds, **analysis}
+
+
+def _is_allowed_for(what: str, before: Any, plan: RunPlan, previous: RunPlan) -> bool:
+    """Whether the tests hold whatever was seen before the change: seeds that are added, or not trained, behind those of
+    before, where p-values are those of any number of seeds."""
+    if what != "seeds" or not plan.analysis.sequential == previous.analysis.sequential == "anytime":
+        return False
+    return all(one == other for one, other in zip(before, plan.seeds, strict=False))
 
 
 def _removed(previous: RunPlan, plan: RunPlan, num_results: int) -> Iterator[Decision]:

@@ -1,7 +1,7 @@
 """Evidence on an arm over the looks that were taken: sequential p-values, and half widths of repeated intervals.
 
 Two kinds of looks: planned ones, among which the level is spent (`p_values.py`), and all numbers of seeds (`anytime`).
-Equivalence: the mean difference lies below the margin and above its negative, each by the same test of the shifted
+Equivalence: the mean difference is below the margin and above its negative, each by the same test of the shifted
 differences; the p-value is the larger of the two. It is two-sided, where a single look has one-sided tests: an arm is
 equivalent exactly where its repeated interval is within the margin.
 """

@@ -12,18 +12,37 @@ from __future__ import annotations
 import functools
 import math
 
-__all__ = ["LEAST_RATIO", "STRONG_RATIO", "futility_bound", "likelihood_ratio"]
+from results.plan.comparison import Rounds
+from results.stats.paired import PairedDelta, has_no_spread
+
+__all__ = ["LEAST_RATIO", "STRONG_RATIO", "futility_bound", "is_futile", "likelihood_ratio"]
 
 LEAST_RATIO = 0.1
 STRONG_RATIO = 0.25
 """For fewer trainings and less power (`futility: strong`)."""
+_LARGEST_EFFECT = 1e3  # standard deviations, beyond which nothing changes
+
+
+def is_futile(delta: PairedDelta, rounds: Rounds) -> bool:
+    """Whether an arm with these differences is given up; for an effect in the metric's unit with the standard
+    deviation of the differences so far."""
+    if rounds.effect is None and rounds.smallest is None:
+        return False
+    ratio = STRONG_RATIO if rounds.is_strong else LEAST_RATIO
+    if has_no_spread(delta) or not delta.error or not delta.std:  # t is 0 or infinite
+        return abs(delta.mean) < (rounds.smallest or 0.0) or delta.mean == 0
+    t = abs(delta.mean) / delta.error
+    if rounds.effect is not None:
+        return t < futility_bound(delta.num_pairs, rounds.effect, ratio)
+    assert rounds.smallest is not None
+    return likelihood_ratio(t, delta.num_pairs, rounds.smallest / delta.std) < ratio
 
 
 def likelihood_ratio(t: float, num_seeds: int, effect: float) -> float:
     """Likelihood of |t| under the effect, in standard deviations of the differences, over that under none."""
     from scipy.special import hyp1f1
 
-    squared, degrees = num_seeds * effect**2, num_seeds - 1
+    squared, degrees = num_seeds * min(effect, _LARGEST_EFFECT) ** 2, num_seeds - 1
     z = squared * t**2 / (degrees + t**2) / 2
     # Kummer: 1F1(a; b; z) = exp(z) 1F1(b - a; b; -z), which stays in range.
     return float(math.exp(z - squared / 2) * hyp1f1(-degrees / 2, 0.5, -z))

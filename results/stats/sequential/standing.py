@@ -16,9 +16,9 @@ from typing import Literal
 
 from results.plan.comparison import Analysis, Rounds
 from results.stats.hypothesis_tests import CORRECTIONS
-from results.stats.paired import PairedDelta, has_no_spread, paired_delta
+from results.stats.paired import PairedDelta, paired_delta
 from results.stats.sequential.evidence import PValues, looks_of
-from results.stats.sequential.futility import LEAST_RATIO, STRONG_RATIO, futility_bound, likelihood_ratio
+from results.stats.sequential.futility import is_futile
 
 __all__ = ["Ends", "Standing", "Stopped", "rejected", "standings"]
 
@@ -87,7 +87,7 @@ def standings(
                 found[name] = Standing(number, "decided")
             elif number == rounds.looks[-1]:
                 continue
-            elif _is_futile(delta, rounds):
+            elif is_futile(delta, rounds):
                 found[name] = Standing(number, "futile")
             elif rounds.stop == "decided" and name in perhaps:
                 unsettled.add(name)
@@ -120,16 +120,3 @@ def rejected(
     num_tests = family if analysis.margin is None else 2 * family
     corrected = CORRECTIONS[analysis.correction](list(raw.values()), num_tests, family)
     return frozenset(name for (name, _), p in zip(raw, corrected, strict=True) if p < analysis.alpha)
-
-
-def _is_futile(delta: PairedDelta, rounds: Rounds) -> bool:
-    if rounds.effect is None and rounds.smallest is None:
-        return False
-    ratio = STRONG_RATIO if rounds.is_strong else LEAST_RATIO
-    if has_no_spread(delta) or not delta.error or not delta.std:  # t is 0 or infinite
-        return abs(delta.mean) < (rounds.smallest or 0.0) or delta.mean == 0
-    t = abs(delta.mean) / delta.error
-    if rounds.effect is not None:
-        return t < futility_bound(delta.num_pairs, rounds.effect, ratio)
-    assert rounds.smallest is not None
-    return likelihood_ratio(t, delta.num_pairs, rounds.smallest / delta.std) < ratio

@@ -38,7 +38,7 @@ def assignment(variant):
 )
 def test_a_line_names_the_split_of_its_value(metrics, shown):
     out = io.StringIO()
-    lines = TrialLines(Console(file=out, width=200), planned=1, earlier={}, metric="top1")
+    lines = TrialLines(Console(file=out, width=200), planned=lambda: 1, earlier={}, metric="top1")
     lines.on_trial_end(None, record("a", metrics))
     assert out.getvalue() == f"[1/1]  completed  a  seed=0  {shown}\n"
 
@@ -46,7 +46,7 @@ def test_a_line_names_the_split_of_its_value(metrics, shown):
 def test_the_live_view_names_the_split_of_its_values():
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=True, color_system=None)
-    with LiveView(console, title="t", planned=3, earlier={}, metric="top1") as view:
+    with LiveView(console, title="t", planned=lambda: 3, earlier={}, metric="top1") as view:
         view.on_trial_end(assignment("a"), record("a", {"top1": 61.0, "val_top1": 72.0}))
         view.on_trial_start(assignment("b"))
         view.on_epoch_end(assignment("b"), {"epoch": 1, "top1": 50.0, "val_top1": 40.0})
@@ -59,7 +59,7 @@ def test_the_live_view_names_the_split_of_its_values():
 def test_of_trials_with_and_without_a_validation_split_each_value_is_named():
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=True, color_system=None)
-    with LiveView(console, title="t", planned=3, earlier={}, metric="top1") as view:
+    with LiveView(console, title="t", planned=lambda: 3, earlier={}, metric="top1") as view:
         for name, metrics in (("a", {"top1": 50.0, "val_top1": 40.0}), ("b", {"top1": 60.0})):
             view.on_trial_start(assignment(name))
             view.on_epoch_end(assignment(name), {"epoch": 1, **metrics})
@@ -70,7 +70,7 @@ def test_of_trials_with_and_without_a_validation_split_each_value_is_named():
 def test_trials_that_are_measured_in_one_training_are_running_on_one_worker():
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=True, color_system=None)
-    with LiveView(console, title="t", planned=3, earlier={}, metric="top1") as view:
+    with LiveView(console, title="t", planned=lambda: 3, earlier={}, metric="top1") as view:
         for name, trained_by in (("a", ""), ("b", "a"), ("c", "")):
             view.on_trial_start(SimpleNamespace(**{**vars(assignment(name)), "trained_by": trained_by}))
     assert "3 running" in out.getvalue()

@@ -27,7 +27,7 @@ def texts(view):
 
 
 def test_it_shows_counts_the_best_trial_and_running_ones():
-    view = NotebookView(title="tiny", planned=4, earlier={}, metric="top1")
+    view = NotebookView(title="tiny", planned=lambda: 4, earlier={}, metric="top1")
     view.on_trial_start(assignment("a"))
     view.on_trial_end(assignment("a"), record("a"))
     view.on_trial_start(assignment("b"))
@@ -40,7 +40,7 @@ def test_it_shows_counts_the_best_trial_and_running_ones():
 
 
 def test_names_are_text_and_many_trials_are_counted():
-    view = NotebookView(title="<script>alert(1)</script>", planned=40, earlier={}, metric="top1")
+    view = NotebookView(title="<script>alert(1)</script>", planned=lambda: 40, earlier={}, metric="top1")
     for number in range(20):
         view.on_trial_start(assignment(f"<b>{number}</b>\x1b[2J"))
     shown, _ = texts(view)
