@@ -31,6 +31,9 @@ def check(
         seeds = len(file.sweep.seeds)
         if file.sweep.search:
             size = f"up to {file.sweep.num_search_trials} trials"
+        elif rounds := file.sweep.rounds:
+            looks = ", ".join(map(str, rounds.all_looks))
+            size = f"looks with {looks} seeds"
         else:
             size = f"{seeds} seed{'s' if seeds > 1 else ''} for each variant"
         name = f"{sweep}, study {file.study}" if file.study else sweep

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from runners.planning.detection.power import MIN_SEEDS
 from runners.planning.forecast import Forecast
-from runners.planning.power import MIN_SEEDS
 from search_space import Problem, SpecError
 
 __all__ = ["Budget", "fit_budget", "parse_budget"]
@@ -64,7 +64,9 @@ def fit_budget(
         raise SpecError(Problem("the trials use no GPU", where=where, hint=hint))
     if needed <= budget.amount:
         return whole
-    least = min(MIN_SEEDS, len(seeds)) if not whole.plan.sweep.search else len(seeds)
+    sweep = whole.plan.sweep
+    # Fewer seeds of a search are another search, and rounds of seeds have fewer by themselves.
+    least = len(seeds) if sweep.search or sweep.rounds else min(MIN_SEEDS, len(seeds))
     for number in range(len(seeds) - 1, least - 1, -1):
         trimmed = forecast_of(seeds[:number])
         if (budget.needed(trimmed) or 0.0) <= budget.amount:
@@ -80,7 +82,8 @@ def fit_budget(
 
 def _too_much(whole: Forecast, budget: Budget) -> str:
     # An upper bound: the run measures shares of a GPU, but a budget is checked before the run.
-    needs = "may need up to" if budget.unit == "gpuh" and whole.is_gpu_bound else "needs"
+    is_bound = (budget.unit == "gpuh" and whole.is_gpu_bound) or whole.plan.sweep.rounds is not None
+    needs = "may need up to" if is_bound else "needs"
     amount = f"{_amount(budget.needed(whole) or 0.0)} {_UNITS[budget.unit]}"
     return f"the plan {needs} {amount}, more than the {budget.amount:g} of the budget"
 

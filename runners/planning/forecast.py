@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 
 from runners.machine.gpus import num_gpus_here
 from runners.planning.checks.same_experiment import MODELS_WITH_MAPS
+from runners.planning.detection.power import detectable_effect
 from runners.planning.gpu_share import foreseen, is_bound
 from runners.planning.history import History, Spread, duration_key
 from runners.planning.plan import Entry, Plan
-from runners.planning.power import detectable_effect
 from runners.planning.profiling import Probe, activation_mib, training_mib
 from runners.planning.trainings import Training, trainings_left, variants_by_training
 from search_space import METRICS, Resources, SpecError, Variant, trial_id

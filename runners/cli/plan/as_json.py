@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from runners.cache.reuse import CACHE, STUDIES
+from runners.planning.detection.sequential import rounds_ahead
 from runners.planning.forecast import Detectable, Forecast, VariantForecast
 from runners.trials.form import Form
 from search_space import METRICS, Setting
@@ -18,6 +20,7 @@ __all__ = ["plan_as_json"]
 def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, warnings: list[str]) -> dict[str, Any]:
     """One plan (a file with studies has several) as plain values; `cache_dir` is None where no cache is asked."""
     plan, sweep = forecast.plan, forecast.plan.sweep
+    ahead = rounds_ahead(sweep, forecast.detectable.num_arms, forecast.detectable.std)
     return {
         "sweep": sweep.name,
         "study": plan.file.study,
@@ -55,6 +58,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         },
         "detectable": _detectable(forecast.detectable),
         "one_more_seed": {"trial_hours": forecast.seed_hours, "detectable": _detectable(forecast.one_more)},
+        "rounds": None if ahead is None else dataclasses.asdict(ahead),
         "warnings": warnings,
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from results.plan.datasets import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
 from runners.data.epochs import updates_of_an_epoch
+from runners.planning.detection.sequential import RoundsAhead, rounds_ahead
 from runners.planning.forecast import Detectable, Forecast
 from runners.training.optimization.schedule import peak_learning_rate
 from search_space import METRICS, Resources
@@ -78,7 +79,10 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
         instead = "" if less is None else f"; about {_size(less)} with train.recompute_maps"
         yield f"memory: {largest}{together}, data and libraries not counted{instead}"
     yield f"disk: about {_size(max(0.1, forecast.disk_mib))}"
-    if not sweep.search and forecast.detectable.num_arms > 0:
+    ahead = rounds_ahead(sweep, forecast.detectable.num_arms, forecast.detectable.std)
+    if ahead is not None:
+        yield from _rounds(ahead, forecast)
+    elif not sweep.search and forecast.detectable.num_arms > 0:
         yield from _detection(forecast)
     if sweep.design.name == "fractional":
         yield from _aliases(forecast)
@@ -144,7 +148,8 @@ def _trials(forecast: Forecast) -> Iterator[str]:
     if forecast.plan.sweep.blocks:
         yield from _blocks(forecast, dropped)
     else:
-        text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials"
+        most = "" if forecast.plan.sweep.rounds is None else " at most"
+        text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials{most}"
         yield text + (f"; {dropped} variants dropped" if dropped else "")
     ways = sorted({len(group) for group in forecast.trainings})
     if ways and ways[-1] > 1:
@@ -235,6 +240,23 @@ def _time(forecast: Forecast) -> Iterator[str]:
     source_note = f" (from {', '.join(sources)})" if sources else ""
     pace = f"{_hours(forecast.hours)} with {forecast.concurrency} at a time"
     yield f"time: {pace}; {', '.join(costs) or 'no resources'}{source_note}"
+
+
+def _rounds(ahead: RoundsAhead, forecast: Forecast) -> Iterator[str]:
+    """Expected trainings and power of a sequential design, or of tests at any number of seeds."""
+    effect, arms = f"{ahead.effect:.3g} SD of the differences", _variants(forecast.detectable.num_arms)
+    if forecast.plan.sweep.rounds is not None:
+        looks = ", ".join(map(str, ahead.looks))
+        yield (
+            f"rounds: looks with {looks} seeds; of at most {ahead.most} trials about {ahead.without_effect:.0f} are "
+            f"trained if no variant differs, {ahead.with_effect:.0f} if one differs by {effect}"
+        )
+    by = "" if forecast.plan.sweep.analysis.correction == "none" else f" {_CORRECTIONS['holm']} {arms}"
+    how = "at any number of seeds" if ahead.is_anytime else "at the looks"
+    yield (
+        f"power: tests {how} find a difference of {effect} with {100 * ahead.power:.0f} %{by}; one test of all "
+        f"{ahead.looks[-1]} seeds, with {100 * ahead.power_at_once:.0f} % (simulated, {ahead.num_studies} studies)"
+    )
 
 
 def _detection(forecast: Forecast) -> Iterator[str]:

@@ -20,10 +20,10 @@ from runners.cli.app import app
 from runners.cli.plan.as_text import plan_sentences
 from runners.driver.orchestrator import Orchestrator
 from runners.planning.budget import fit_budget, parse_budget
+from runners.planning.detection.power import detectable_effect, power_of
 from runners.planning.forecast import local_slots, make_forecast
 from runners.planning.history import History, duration_key, read_history
 from runners.planning.make_plan import make_plan
-from runners.planning.power import detectable_effect, power_of
 from runners.planning.profiling import Probe, activation_mib, probe_trial, training_mib
 from runners.trials.outcome import Outcome
 from search_space import Resources, SpecError, load_sweep
