@@ -12,6 +12,7 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from results.layout.before_results import planned_first, tuning_sentences
 from results.layout.blocks import (
     costs_of_blocks,
     data_of_folds,
@@ -26,7 +27,6 @@ from results.layout.blocks import (
 from results.layout.compute import compute_sentences
 from results.layout.rounds import is_sequential, rounds_sentences, sequential_interval, sequential_test
 from results.layout.trained_by import selection_text, trained_by
-from results.plan.run_plan import Retuned
 from results.stats.numbers import level_percent
 from results.store.records import CONTINUED_NOTE
 from results.table.table import AblationTable
@@ -69,11 +69,11 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
         *map(Sentence, _data(table)),
         *map(Sentence, trained_by(table)),
         *map(Sentence, _continued(table)),
-        *map(Sentence, _retuned(table)),
+        *map(Sentence, tuning_sentences(table)),
         *map(Sentence, rounds_sentences(table)),
         *(_deltas(table, is_shown) if compares else ()),
         *(_tests(table, is_shown) if compares else ()),
-        *map(Sentence, _changed_later(table)),
+        *map(Sentence, planned_first(table)),
         *_costs(table, is_shown),
         *map(Sentence, compute_sentences(table)),
     )
@@ -91,14 +91,6 @@ _COMPARING = (
     *("delta", "interval", "delta_std", "delta_test_error", "verdict"),
     *("p", "p_corrected", "p_equivalence", "p_equivalence_corrected"),
 )
-
-
-def _changed_later(table: AblationTable) -> Iterable[str]:
-    if table.changed_later:
-        rest = ""
-        if any(row.is_exploratory for row in table.rows):
-            rest = " Verdicts that rest on it are exploratory: alpha does not bound their false claims."
-        yield f"Changed after results were seen: {'; '.join(table.changed_later)}.{rest}"
 
 
 def significance_stars(p_corrected: float | None, alpha: float) -> str:
@@ -187,37 +179,6 @@ def _continued(table: AblationTable) -> Iterable[str]:
     for note, names in rows.items():
         which = "" if len(names) == len(table.rows) else f" ({', '.join(names)})"
         yield f"C{note[1:]}{which}."
-
-
-def _retuned(table: AblationTable) -> Iterable[str]:
-    """The tuning of every arm: its space, the settings really tried, and the seeds."""
-    if not (retuned := table.retuned):
-        return
-    known = retuned.space
-    space = ", ".join(f"{path} ({known[path]})" if path in known else path for path in retuned.parameters)
-    arms: dict[int, list[str]] = {}
-    for row in table.rows:
-        if row.num_tried is not None:
-            arms.setdefault(row.num_tried, []).append(row.name)
-    if not arms:
-        tried = f"at most {retuned.num_trials} settings per arm"
-    elif len(arms) == 1:
-        tried = f"the best of {_trained(next(iter(arms)), retuned)} per arm"
-    else:
-        each = "; ".join(f"{_trained(number, retuned)} for {', '.join(names)}" for number, names in arms.items())
-        tried = f"the best of the different settings tried: {each}"
-    seeds = ", ".join(map(str, retuned.seeds))
-    seeds = f"seed {seeds}, which is" if len(retuned.seeds) == 1 else f"seeds {seeds}, which are"
-    yield (
-        f"Every arm is tuned to its own optimum of {space}: {tried} ({retuned.sampler}, {seeds} not reported). "
-        "Differences are conditional on the settings found: the variance of the tuning is in no interval."
-    )
-
-
-def _trained(num_settings: int, retuned: Retuned) -> str:
-    trials = num_settings * len(retuned.seeds)
-    settings = "1 setting" if num_settings == 1 else f"{num_settings} settings"
-    return f"{settings} ({'1 trial' if trials == 1 else f'{trials} trials'})"
 
 
 def _deltas(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from results.plan.comparison import Analysis, Decision, PublishedRow, Rounds, TableFormat
 from results.plan.datasets import DataSummary, Imported, Measured
-from results.plan.stored import Amount, Numerics, Origin, Stored
+from results.plan.stored import Amount, Numerics, Origin, Preregistered, Stored
 from search_space.schema.metrics import Metric, define_metrics
 
 __all__ = ["BlockedDesign", "PlannedVariant", "Retuned", "RunPlan"]
@@ -98,6 +98,9 @@ class RunPlan(Stored):
     analysis: Analysis = Analysis()
     decided_later: list[Decision] = Field(
         default_factory=list, description="what was planned before the first result and changed after it"
+    )
+    preregistered: Preregistered | None = Field(
+        default=None, exclude_if=lambda found: found is None, description="None: it was not frozen before its results"
     )
     superseded: list[Origin] = Field(
         default_factory=list, description="origins whose records do not count: of data, code or software that changed"

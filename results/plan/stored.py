@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Amount", "ForeignText", "Numerics", "Origin", "Stored"]
+__all__ = ["Amount", "ForeignText", "Numerics", "Origin", "Preregistered", "Stored"]
 
 # Not written where it is `single`: records and plans of trials by themselves are as they always were.
 Numerics = Annotated[Literal["single", "fused"], Field(exclude_if=lambda form: form == "single")]
@@ -38,3 +38,11 @@ class Origin(Stored):
     data: str = ""
     code: str = ""
     software: str = ""
+
+
+class Preregistered(Stored):
+    """That a plan was frozen before its first result."""
+
+    date: str = Field(description="ISO 8601, UTC, by the clock of the machine that froze it")
+    digest: str = Field(description="SHA-256 of the frozen plan")
+    differs: list[str] = Field(default_factory=list, description="what of the plan is not as it was frozen")

@@ -1,8 +1,8 @@
 """Bundle of a run for a reviewer: sweep, records, fingerprints, versions and tables in one zip file, with their hashes.
 
     MANIFEST.json       format, version of archsweep, SHA-256 of every other file
-    sources             sweep.yaml, plan.json, ledger.jsonl, provenance.jsonl, suggestions.jsonl, data/*.json,
-                        plugins/NAME-DIGEST/*.py
+    sources             sweep.yaml, plan.json, preregistration.json, ledger.jsonl, provenance.jsonl, suggestions.jsonl,
+                        data/*.json, plugins/NAME-DIGEST/*.py
     tables              table.*, trials.csv, curves.csv: made from the sources alone
 
 `verify_bundle` compares the hashes, verifies every record (see verification.py) and makes every table again. The hashes
@@ -39,7 +39,10 @@ __all__ = ["Bundled", "verify_bundle", "write_bundle"]
 
 _FORMAT = 1
 _MANIFEST = "MANIFEST.json"
-_SOURCES = tuple(getattr(IN_RUN_DIR, name).name for name in ("sweep", "plan", "ledger", "provenance", "suggestions"))
+_SOURCES = tuple(
+    getattr(IN_RUN_DIR, name).name
+    for name in ("sweep", "plan", "preregistration", "ledger", "provenance", "suggestions")
+)
 _DATA = IN_RUN_DIR.fingerprint("*")
 _MOST_BYTES = 4 * 2**30  # unpacked; a ledger of a million trials has as much
 _EPOCH = (1980, 1, 1, 0, 0, 0)

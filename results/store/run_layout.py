@@ -112,6 +112,11 @@ class RunDir:
         return self.path / "plan.json"
 
     @property
+    def preregistration(self) -> Path:
+        """The plan as it was frozen before the first result."""
+        return self.path / "preregistration.json"
+
+    @property
     def suggestions(self) -> Path:
         return self.path / "suggestions.jsonl"
 

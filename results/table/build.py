@@ -122,6 +122,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         analysis=plan.analysis,
         retuned=plan.retuned,
         changed_later=changes_after_results(plan),
+        preregistered={"": plan.preregistered} if plan.preregistered else {},
         objectives=objectives,
         num_test_images=plan.num_test_images,
         data=tuple(plan.data),

@@ -90,6 +90,9 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         changed_later=tuple(
             f"{name}: {text}" for name, table in zip(names, tables, strict=True) for text in table.changed_later
         ),
+        preregistered={
+            name: each for name, table in zip(names, tables, strict=True) for each in table.preregistered.values()
+        },
         objectives=objectives[0] if len(objectives) == 1 else (),
         is_foreign=any(table.is_foreign for table in started or tables),
         imported={name: each for name, table in zip(names, tables, strict=True) for each in table.imported.values()},

@@ -14,6 +14,7 @@ from typing import Any
 from results.plan.comparison import Analysis, PublishedRow, Rounds, TableFormat
 from results.plan.datasets import DataSummary, Imported
 from results.plan.run_plan import BlockedDesign, Retuned
+from results.plan.stored import Preregistered
 from results.stats.paired import PairedDelta, Summary
 from results.stats.sequential.standing import Stopped
 from results.stats.verdicts import TESTED, Verdict
@@ -163,6 +164,7 @@ class AblationTable:
         retuned: tuning of every arm before the comparison; None without it, or if the runs differ in it.
         num_test_images: size of the test set; None if unknown, or not the same for all rows.
         data: images, classes and particulars of the datasets; empty for runs of an archsweep before 0.3.
+        preregistered: name of the run in a merged table (else empty) -> date, hash and differences of a frozen plan.
         changed_later: what was planned before the first result and changed after it, as texts.
         imported: name of the run in a merged table (else empty) -> where its runs come from; only of imported ones.
         blocks: blocks of the design; None without them, and in a merged table.
@@ -194,6 +196,7 @@ class AblationTable:
     studies: tuple[Study, ...] = ()
     retuned: Retuned | None = None
     changed_later: tuple[str, ...] = ()
+    preregistered: Mapping[str, Preregistered] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()
     num_test_images: int | None = None
     data: tuple[DataSummary, ...] = ()

@@ -38,6 +38,10 @@ VERBS: Mapping[str, Verb] = {
         "check_data:check_data", "Show what the datasets of a sweep hold: classes, counts, sizes, duplicates."
     ),
     "plan": Verb("plan.command:plan", "Show variants, cost, time and statistical power."),
+    "preregister": Verb(
+        "plan.preregister:preregister",
+        "Freeze the plan of a sweep before its first result, with its hash and the date.",
+    ),
     "run": Verb("run:run", "Run a sweep, or continue it."),
     "status": Verb("views.status:status", "Show progress, failures and best trial of a run."),
     "watch": Verb("views.watch:watch", "Show a run live, from any shell."),

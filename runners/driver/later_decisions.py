@@ -13,6 +13,7 @@ from typing import Any
 
 from results import LedgerWriter, RunPlan
 from results.plan.comparison import Decision
+from results.plan.preregistration import differences, read_preregistration
 from results.plan.run_plan import PlannedVariant
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
@@ -28,21 +29,24 @@ class LaterDecisions:
 
     Args:
         ledger: opened, without the records that do not count.
+        run_dir: read for the plan of the start before, and for a preregistration.
         elsewhere: the plan with which the records of a directory without a plan were made, where they were collected.
     """
 
     def __init__(self, run_dir: RunDir, ledger: LedgerWriter, *, elsewhere: RunPlan | None = None) -> None:
         self._ledger = ledger
+        self._registered = read_preregistration(run_dir.preregistration)
         self._previous: RunPlan | None = elsewhere
         with contextlib.suppress(SpecError):  # no plan, or none that can be read: it is written again
             self._previous = read_plan(run_dir)
 
     def of(self, plan: RunPlan, *, is_final: bool = True) -> RunPlan:
-        """The plan with what was decided later.
+        """The plan with what was decided later, and what differs from its preregistration.
 
         Args:
             is_final: False while variants are being tuned, whose settings are not those of the comparison.
         """
+        plan = self._with_preregistration(plan)
         previous = self._previous
         if previous is None:
             num_results = self._num_results({variant.variant_id for variant in plan.variants})
@@ -60,6 +64,19 @@ class LaterDecisions:
         decided = [*_changes(previous, plan, num_results), *_removed(previous, plan, num_results)]
         variants = [_with_time(previous, variant, num_results) for variant in plan.variants]
         return plan.model_copy(update={"decided_later": decided, "variants": variants})
+
+    def _with_preregistration(self, plan: RunPlan) -> RunPlan:
+        if self._registered is None:
+            return plan
+        made, content = self._registered
+        found = [*differences(content, plan)]
+        earlier = sum(
+            each.status == "completed" and not each.role and bool(each.finished_at) and each.finished_at < made.date
+            for each in self._ledger.summaries
+        )
+        if earlier:
+            found.append(f"{earlier} trial{'s'[: earlier - 1]} ended before it")
+        return plan.model_copy(update={"preregistered": made.model_copy(update={"differs": found})})
 
     def _num_results(self, variant_ids: set[str] | None) -> int:
         return sum(

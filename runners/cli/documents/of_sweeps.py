@@ -153,6 +153,18 @@ class OneMoreSeed(Part):
     detectable: DetectableEntry = Field(description="what is found with it")
 
 
+class RoundsEntry(Part):
+    looks: list[int] = Field(description="numbers of seeds at which one looks; of seeds without rounds their number")
+    is_anytime: bool = Field(description="tests hold at any number of seeds")
+    most: int = Field(description="trials if no variant stops")
+    without_effect: float = Field(description="expected trials if no variant differs")
+    effect: float = Field(description="the named effect, in standard deviations of the same-seed differences")
+    with_effect: float = Field(description="expected trials if one variant has it")
+    power: float = Field(description="probability with which that variant is found")
+    power_at_once: float = Field(description="the same by one test of all seeds")
+    num_studies: int = Field(description="simulated studies behind these numbers")
+
+
 class PlanEntry(Part):
     sweep: str = Field(description="name of the sweep")
     study: str = Field(description="its study; empty without")
@@ -172,6 +184,9 @@ class PlanEntry(Part):
     cost: PlannedCost = Field(description="of what is left and not taken over")
     detectable: DetectableEntry = Field(description="what the seeds can detect")
     one_more_seed: OneMoreSeed = Field(description="what one more seed costs and finds")
+    rounds: RoundsEntry | None = Field(
+        description="what rounds of seeds, or tests at any number of them, cost and find; null without"
+    )
     warnings: list[str] = Field(description="sentences")
 
 

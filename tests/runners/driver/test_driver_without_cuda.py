@@ -39,7 +39,7 @@ import contextlib, io, json
 from runners.cache.trial_cache import device_of
 from runners.driver.provenance import describe_session
 from runners.planning.auto_gpus import unused_gpus
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.machine.gpus import num_gpus_here
 from runners.cli import main
 from search_space import load_sweep

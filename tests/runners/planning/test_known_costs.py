@@ -28,7 +28,7 @@ SWEEP = """
 """
 NUMBERS = """
 import sys
-from runners.planning.plan import make_plan
+from runners.planning.make_plan import make_plan
 from runners.planning.profiling import activation_mib
 from search_space import load_sweep
 plan = make_plan(load_sweep(sys.argv[1]))
