@@ -68,7 +68,9 @@ def fit_terms(design: Design, terms: Sequence[Term], variants: Sequence[str], va
     from scipy.special import fdtrc  # 0.4 s to import, only for an analysis of effects
 
     num_variants, num_seeds = values.shape
-    y = values.ravel()
+    # The means of the seeds, which the block explains, are taken off first: large ones would round the noise away.
+    of_seeds = values.mean(axis=0)
+    y = (values - of_seeds).ravel()
     # One column per seed, which together are the mean, too.
     block = np.tile(np.eye(num_seeds), (num_variants, 1))
     columns = {term: np.repeat(term_columns(design, term, list(variants)), num_seeds, axis=0) for term in terms}
@@ -97,21 +99,21 @@ def fit_terms(design: Design, terms: Sequence[Term], variants: Sequence[str], va
             f_value=f_value,
             share=squares / (squares + residual) if squares + residual else 0.0,
             p=float(fdtrc(df, residual_df, f_value)),
-            means=_level_means(design, term[0], y, q, r, num_seeds, variance) if len(term) == 1 else (),
+            means=_level_means(design, term[0], y, q, r, of_seeds, variance) if len(term) == 1 else (),
         )
     return Fit(found, residual_df, math.sqrt(variance))
 
 
 def _level_means(
-    design: Design, factor: str, y: np.ndarray, q: np.ndarray, r: np.ndarray, num_seeds: int, variance: float
+    design: Design, factor: str, y: np.ndarray, q: np.ndarray, r: np.ndarray, of_seeds: np.ndarray, variance: float
 ) -> tuple[tuple[float, float], ...]:
     """Mean over the seeds at each level; the columns of all other terms are 0 on average over their levels."""
     coding = level_coding(len(design.levels[factor]))
     weights = np.zeros((len(coding), r.shape[0]))
-    weights[:, :num_seeds] = 1 / num_seeds
+    weights[:, : len(of_seeds)] = 1 / len(of_seeds)
     weights[:, -coding.shape[1] :] = coding
     spread = np.linalg.solve(r.T, weights.T)  # R^-T w, whose squares are the variance of w R^-1 Q^T y
-    means = spread.T @ (q.T @ y)
+    means = of_seeds.mean() + spread.T @ (q.T @ y)
     errors = np.sqrt(variance * np.sum(spread**2, axis=0))
     return tuple((float(mean), float(error)) for mean, error in zip(means, errors, strict=True))
 
