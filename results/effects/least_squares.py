@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.effects.design_matrix import Design, Term, level_coding, term_columns
+from results.stats.paired import is_rounding
 
 __all__ = ["Fit", "LackOfFit", "TermFit", "fit_terms", "lack_of_fit"]
 
@@ -119,14 +120,17 @@ def _level_means(
 
 
 def lack_of_fit(fit: Fit, values: np.ndarray) -> LackOfFit | None:
-    """The test for values of shape (variants, seeds); None where the terms leave no freedom, or there is one seed."""
+    """The test for values of shape (variants, seeds); None where the terms leave no freedom, there is one seed, or the
+    noise is a rounding error."""
     from scipy.special import fdtrc
 
-    noise = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    centred = values - values.mean(axis=0)  # the means of the seeds would round the noise away
+    noise = centred - centred.mean(axis=1, keepdims=True)
+    noise -= noise.mean(axis=0)
     noise_df = (values.shape[0] - 1) * (values.shape[1] - 1)
     df = fit.residual_df - noise_df
     of_noise = float(np.sum(noise**2))
-    if df <= 0 or noise_df <= 0 or of_noise <= 1e-18 * float(np.sum(values**2)):
+    if df <= 0 or noise_df <= 0 or is_rounding(math.sqrt(of_noise / noise_df), float(np.abs(values).max())):
         return None
     squares = max(0.0, fit.residual_df * fit.residual_std**2 - of_noise)
     f_value = squares / df / (of_noise / noise_df)

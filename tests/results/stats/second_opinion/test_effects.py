@@ -231,6 +231,9 @@ def test_large_values_do_not_round_the_noise():
     assert [one.p for one in exact.effects] == pytest.approx([one.p for one in expected.effects], rel=1e-3)
     assert [one.p for one in found.effects] == pytest.approx([one.p for one in exact.effects], rel=1e-10)
     assert found.residual_std == pytest.approx(exact.residual_std, rel=1e-10)
+    assert found.lack_of_fit is not None
+    assert exact.lack_of_fit is not None
+    assert found.lack_of_fit.f_value == pytest.approx(exact.lack_of_fit.f_value, rel=1e-10)
 
 
 # -- contributions ------------------------------------------------------------------
