@@ -11,7 +11,7 @@ from scipy import special, stats
 from statsmodels.stats.power import ttest_power
 
 from results.stats.t_distributions import dunnett_critical
-from runners.planning.power import detectable_effect, power_of
+from runners.planning.detection.power import detectable_effect, power_of
 
 PLANS = range(25)
 
