@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.effects.design_matrix import Design, Term, level_coding, term_columns
+from results.stats.paired import is_rounding
 
 __all__ = ["Fit", "LackOfFit", "TermFit", "fit_terms", "lack_of_fit"]
 
@@ -68,7 +69,9 @@ def fit_terms(design: Design, terms: Sequence[Term], variants: Sequence[str], va
     from scipy.special import fdtrc  # 0.4 s to import, only for an analysis of effects
 
     num_variants, num_seeds = values.shape
-    y = values.ravel()
+    # The means of the seeds, which the block explains, are taken off first: large ones would round the noise away.
+    of_seeds = values.mean(axis=0)
+    y = (values - of_seeds).ravel()
     # One column per seed, which together are the mean, too.
     block = np.tile(np.eye(num_seeds), (num_variants, 1))
     columns = {term: np.repeat(term_columns(design, term, list(variants)), num_seeds, axis=0) for term in terms}
@@ -97,34 +100,37 @@ def fit_terms(design: Design, terms: Sequence[Term], variants: Sequence[str], va
             f_value=f_value,
             share=squares / (squares + residual) if squares + residual else 0.0,
             p=float(fdtrc(df, residual_df, f_value)),
-            means=_level_means(design, term[0], y, q, r, num_seeds, variance) if len(term) == 1 else (),
+            means=_level_means(design, term[0], y, q, r, of_seeds, variance) if len(term) == 1 else (),
         )
     return Fit(found, residual_df, math.sqrt(variance))
 
 
 def _level_means(
-    design: Design, factor: str, y: np.ndarray, q: np.ndarray, r: np.ndarray, num_seeds: int, variance: float
+    design: Design, factor: str, y: np.ndarray, q: np.ndarray, r: np.ndarray, of_seeds: np.ndarray, variance: float
 ) -> tuple[tuple[float, float], ...]:
     """Mean over the seeds at each level; the columns of all other terms are 0 on average over their levels."""
     coding = level_coding(len(design.levels[factor]))
     weights = np.zeros((len(coding), r.shape[0]))
-    weights[:, :num_seeds] = 1 / num_seeds
+    weights[:, : len(of_seeds)] = 1 / len(of_seeds)
     weights[:, -coding.shape[1] :] = coding
     spread = np.linalg.solve(r.T, weights.T)  # R^-T w, whose squares are the variance of w R^-1 Q^T y
-    means = spread.T @ (q.T @ y)
+    means = of_seeds.mean() + spread.T @ (q.T @ y)
     errors = np.sqrt(variance * np.sum(spread**2, axis=0))
     return tuple((float(mean), float(error)) for mean, error in zip(means, errors, strict=True))
 
 
 def lack_of_fit(fit: Fit, values: np.ndarray) -> LackOfFit | None:
-    """The test for values of shape (variants, seeds); None where the terms leave no freedom, or there is one seed."""
+    """The test for values of shape (variants, seeds); None where the terms leave no freedom, there is one seed, or the
+    noise is a rounding error."""
     from scipy.special import fdtrc
 
-    noise = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    centred = values - values.mean(axis=0)  # the means of the seeds would round the noise away
+    noise = centred - centred.mean(axis=1, keepdims=True)
+    noise -= noise.mean(axis=0)
     noise_df = (values.shape[0] - 1) * (values.shape[1] - 1)
     df = fit.residual_df - noise_df
     of_noise = float(np.sum(noise**2))
-    if df <= 0 or noise_df <= 0 or of_noise <= 1e-18 * float(np.sum(values**2)):
+    if df <= 0 or noise_df <= 0 or is_rounding(math.sqrt(of_noise / noise_df), float(np.abs(values).max())):
         return None
     squares = max(0.0, fit.residual_df * fit.residual_std**2 - of_noise)
     f_value = squares / df / (of_noise / noise_df)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from results.stats.paired import is_rounding
+from results.stats.paired import is_rounding, scaled
 from results.stats.t_distributions import dunnett_critical, dunnett_tail
 
 __all__ = ["BlockedFit", "fit_blocks"]
@@ -64,21 +64,21 @@ def fit_blocks(arms: Mapping[str, Sequence[float]], baseline: Sequence[float], n
     degrees = (num_seeds - 1) * len(arms)
     if not degrees:
         return None
-    rows = [baseline, *arms.values()]
-    means = [math.fsum(row) / num_seeds for row in rows]
+    gains = {name: [a - b for a, b in zip(row, baseline, strict=True)] for name, row in arms.items()}
+    differences = {name: math.fsum(row) / num_seeds for name, row in gains.items()}
+    # Of what differs from arm and baseline, which leaves the noise as it is: values of 90 would round it at 1e-14.
+    rows = [[0.0] * num_seeds, *([gain - differences[name] for gain in row] for name, row in gains.items())]
+    of_arms = [math.fsum(row) / num_seeds for row in rows]
     of_seeds = [math.fsum(column) / len(rows) for column in zip(*rows, strict=True)]
     mean = math.fsum(of_seeds) / num_seeds
-    residuals = [
-        value - own - of_seed + mean
-        for row, own in zip(rows, means, strict=True)
-        for value, of_seed in zip(row, of_seeds, strict=True)
-    ]
-    std = math.sqrt(math.fsum(residual**2 for residual in residuals) / degrees)
-    # Differences seed by seed: with a mean of its own each arm would round in its own way.
-    differences = {
-        name: math.fsum(ours - theirs for ours, theirs in zip(row, baseline, strict=True)) / num_seeds
-        for name, row in arms.items()
-    }
-    if is_rounding(std, max(abs(value) for row in rows for value in row)):
+    residuals, exponent = scaled(
+        [
+            value - of_arm - of_seed + mean
+            for row, of_arm in zip(rows, of_arms, strict=True)
+            for value, of_seed in zip(row, of_seeds, strict=True)
+        ]
+    )
+    std = math.ldexp(math.sqrt(math.fsum(residual * residual for residual in residuals) / degrees), exponent)
+    if is_rounding(std, max(abs(value) for row in (baseline, *arms.values()) for value in row)):
         return None
     return BlockedFit(differences, std * math.sqrt(2 / num_seeds), degrees, max(num_arms, len(arms)))

@@ -147,6 +147,7 @@ def benjamini_hochberg(p_values: Sequence[float], num_tests: int, most_true: int
     """Benjamini and Hochberg's adjusted p-values (q-values); tests that were not done count as p = 1.
 
     Arguments as for `holm`: with at most K of the hypotheses true, K p / rank bounds the rate; never below p itself.
+    Ranks are of the tests that were done: K / rank of the others would be below 1.
     """
     adjusted = [0.0] * len(p_values)
     smallest = 1.0

@@ -11,7 +11,7 @@ that are rounding errors of the compared values count as zero: a test would take
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from results.stats.t_distributions import t_critical
@@ -24,6 +24,7 @@ __all__ = [
     "is_measured",
     "is_rounding",
     "paired_delta",
+    "scaled",
     "summarise",
     "with_half_width",
 ]
@@ -92,8 +93,22 @@ def summarise(values: Iterable[float]) -> Summary | None:
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Summary(mean, None, 1)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return Summary(mean, math.sqrt(variance), len(values))
+    return Summary(mean, _spread(values, mean), len(values))
+
+
+def _spread(values: Sequence[float], mean: float) -> float:
+    """Standard deviation (n - 1). The mean is rounded, so the mean of the deviations from it is taken off: it is all
+    that there is of equal values."""
+    deviations, exponent = scaled([value - mean for value in values])
+    squares = math.fsum(one * one for one in deviations) - math.fsum(deviations) ** 2 / len(deviations)
+    return math.ldexp(math.sqrt(max(0.0, squares) / (len(deviations) - 1)), exponent)
+
+
+def scaled(values: Sequence[float]) -> tuple[list[float], int]:
+    """The values divided by a power of two, so that the largest is near 1, and its exponent. No digit changes, and
+    their squares are no 0 where the values are near 1e-300."""
+    exponent = math.frexp(max(map(abs, values)))[1]
+    return [math.ldexp(value, -exponent) for value in values], exponent
 
 
 def is_rounding(size: float, scale: float) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["dunnett_critical", "dunnett_tail", "t_critical", "two_sided_power"]
 
 _FARTHEST = 40.0  # standard deviations; the normal tail beyond is below 1e-300
+_NEGLIGIBLE = 1e-18
 _ORDER = 16
 
 
@@ -59,41 +59,59 @@ def _upper_tail(shift: float, degrees: int, critical: float) -> float:
 
 
 def dunnett_tail(t: float, num_arms: int, degrees: int) -> float:
-    """P(max |T_i| >= |t|) over the arms: the p-value of Dunnett's two-sided test; absolute error below 1e-10.
+    """P(max |T_i| >= |t|) over the arms: the p-value of Dunnett's two-sided test; relative error below 1e-11.
 
     Args:
         degrees: of the variance that all arms share.
     """
-    from scipy.special import gammainccinv, gammaincinv
+    import numpy as np
+    from scipy.special import gammainc, gammainccinv, gammaincinv
 
     t = abs(t)
     if t < 1e-12:
         return 1.0
-    # p is the mean of H(S t), where H is the upper tail of max |Z_i - Z_0| / sqrt(2). With u = S t, where S matters:
-    least, most = (
-        math.sqrt(2 * float(end) / degrees)
-        for end in (gammaincinv(degrees / 2, 1e-200), gammainccinv(degrees / 2, 1e-20))
-    )
-    low, high = t * least, min(t * most, _FARTHEST)
+    # p is the mean of H(S t), where H is the upper tail of max |Z_i - Z_0| / sqrt(2), and so at least the part of it
+    # below S t = 1, where H is near 1. With u = S t, where S matters beside that:
+    half = degrees / 2
+    share = float(gammainc(half, half / max(t, 1.0) / max(t, 1.0)))
+    least, most = gammaincinv(half, max(_NEGLIGIBLE * share, 1e-300)), gammainccinv(half, 1e-20)
+    low = max(t * math.sqrt(float(least) / half), 1e-150)
+    high = min(t * math.sqrt(float(most) / half), _FARTHEST)
     if low >= high:
         return 0.0
-    u, weights = _panels(low, high, 12)
-    return min(1.0, float(weights @ (_chi_density(u / t, degrees) / t * _largest_tail(u, num_arms))))
+    # In log u, where log S is of the same shape at every size of t, and as wide as 1 / sqrt(2 degrees).
+    span = math.log(high / low)
+    log_u, weights = _panels(math.log(low), math.log(high), math.ceil(span / min(0.5, 3 / math.sqrt(2 * degrees))))
+    u = np.exp(log_u)
+    return min(1.0, float((weights * u) @ (_chi_density(u / t, degrees) / t * _largest_tail(u, num_arms))))
 
 
 @functools.cache
 def dunnett_critical(alpha: float, num_arms: int, degrees: int) -> float:
     """The |t| at which `dunnett_tail` is alpha: half width of simultaneous intervals in standard errors."""
-    low, high = 0.0, t_critical(alpha / num_arms, degrees)  # Bonferroni's is never smaller
-    return _root(lambda t: dunnett_tail(t, num_arms, degrees) > alpha, low, high)
-
-
-def _root(is_below: Callable[[float], bool], low: float, high: float) -> float:
-    """Bisection down to neighbouring numbers."""
+    low, high = t_critical(alpha, degrees), t_critical(alpha / num_arms, degrees)  # Bonferroni's is never smaller
+    if num_arms == 1:
+        return high
+    # False position (Illinois) on log t and log p, which are nearly in a line; by halves where p is 0.
+    ends = [low, high]
+    logs = [_log_ratio(dunnett_tail(t, num_arms, degrees), alpha) for t in ends]
+    last = -1
     for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if is_below(middle) else (low, middle)
-    return high
+        share = logs[0] / (logs[0] - logs[1]) if math.isfinite(logs[1]) and logs[0] > logs[1] else 0.5
+        t = ends[0] * (ends[1] / ends[0]) ** share
+        found = _log_ratio(dunnett_tail(t, num_arms, degrees), alpha)
+        if abs(found) < 1e-14 or not ends[0] < t < ends[1]:
+            return t
+        side = 0 if found > 0 else 1
+        ends[side], logs[side] = t, found
+        if side == last:  # the other end would stay where it is
+            logs[1 - side] /= 2
+        last = side
+    return ends[1]
+
+
+def _log_ratio(p: float, alpha: float) -> float:
+    return math.log(p / alpha) if p > 0 else -math.inf
 
 
 def _largest_tail(u: np.ndarray, num_arms: int) -> np.ndarray:

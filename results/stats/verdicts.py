@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from results.plan.comparison import Analysis
-from results.stats.blocks import MIN_BLOCKS_WILCOXON, wilcoxon_p_value
+from results.stats.blocks import MIN_BLOCKS_WILCOXON, sum_of_signed_ranks, wilcoxon_p_value
 from results.stats.dunnett import fit_blocks
 from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, equivalence_p_value, paired_t_p_value
 from results.stats.paired import PairedDelta
@@ -77,7 +77,7 @@ def judge(
         found = _by_dunnett({name: values[name] for name in tested}, baseline, family, analysis)
     else:
         found = _by_paired_tests(tested, family, analysis, sequential)
-    return {name: _with_verdict(one, tested[name].mean, metric, analysis.alpha) for name, one in found.items()}
+    return {name: _with_verdict(one, _direction(tested[name]), metric, analysis.alpha) for name, one in found.items()}
 
 
 def _least_pairs(delta: PairedDelta) -> int:
@@ -86,8 +86,16 @@ def _least_pairs(delta: PairedDelta) -> int:
 
 def _p_values(delta: PairedDelta, margin: float | None) -> PValues:
     """By one test of all seeds."""
-    difference = wilcoxon_p_value(delta.differences) if delta.is_of_unlike else paired_t_p_value(delta)
+    if delta.is_of_unlike:
+        difference = wilcoxon_p_value(delta.differences, scale=delta.scale)
+    else:
+        difference = paired_t_p_value(delta)
     return PValues(difference, None if margin is None else equivalence_p_value(delta, margin))
+
+
+def _direction(delta: PairedDelta) -> float:
+    """A number with the sign of what the test of the difference found."""
+    return sum_of_signed_ranks(delta.differences, scale=delta.scale) if delta.is_of_unlike else delta.mean
 
 
 def _by_paired_tests(
@@ -129,10 +137,10 @@ def _by_dunnett(
     }
 
 
-def _with_verdict(found: Judgement, difference: float, metric: Metric, alpha: float) -> Judgement:
+def _with_verdict(found: Judgement, direction: float, metric: Metric, alpha: float) -> Judgement:
     verdict: Verdict = "inconclusive"
     if found.p_equivalence_corrected is not None and found.p_equivalence_corrected < alpha:
         verdict = "equivalent"
     elif found.p_corrected is not None and found.p_corrected < alpha:
-        verdict = "better" if (difference > 0) == (metric.direction == "maximize") else "worse"
+        verdict = "better" if (direction > 0) == (metric.direction == "maximize") else "worse"
     return replace(found, verdict=verdict)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
 from results import ablation_table
 from results.effects.aliasing import alias_statements, aliases
@@ -108,63 +105,6 @@ def test_a_factor_of_three_levels_has_an_f_test_and_no_single_effect(plan, plann
     assert (found.effects[0].df, found.effects[0].estimate) == (2, None)
     assert found.effects[0].f_value == pytest.approx(expected)
     assert found.effects[0].p == pytest.approx(stats.f.sf(expected, 2, 6))
-
-
-@pytest.mark.parametrize("seeds", [1, 2, 5])
-@pytest.mark.parametrize("missing", [0, 1, 3])
-@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (2, 2, 2), (3, 4, 2), (2, 2, 3, 2)], ids=str)
-def test_the_analysis_is_that_of_statsmodels(plan, planned, record, shape, missing, seeds):
-    """Balanced grids and grids with holes, in which terms lean on each other or are aliased, by R-style formulas.
-
-    Which terms enter is ours, and tested above; their numbers are those of `ols` and `anova_lm(typ=2)`."""
-    random = np.random.default_rng([*shape, missing, seeds])
-    rows = list(itertools.product(*map(range, shape)))
-    gone = {int(index) for index in random.permutation(np.arange(1, len(rows)))[:missing]}
-    rows = [row for index, row in enumerate(rows) if index not in gone]
-    names = [f"arch.x{index}" for index in range(len(shape))]
-    variants, records = [], []
-    values = 80 + random.normal(0, 2, len(rows))[:, None] + random.normal(0, 0.5, (len(rows), seeds))
-    for index, row in enumerate(rows):
-        changes = {name: level for name, level in zip(names, row, strict=True) if level}
-        variants.append(planned(f"v{index}", changes=changes, is_baseline=not changes))
-        spec = {"arch": {name.removeprefix("arch."): 0 for name in names}}
-        records += [record(f"v{index}", seed, float(values[index, seed]), spec=spec) for seed in range(seeds)]
-    table = ablation_table(plan(*variants, seeds=list(range(seeds)), design="factorial"), records)
-    try:
-        found = effects(table)
-    except SpecError:
-        pytest.skip("more terms than trials")
-    frame = pd.DataFrame(
-        [(*row, seed) for row in rows for seed in range(seeds)], columns=[*"pqrs"[: len(shape)], "seed"]
-    )
-    frame["y"] = values.ravel()
-    letters = dict(zip(names, "pqrs", strict=False))
-    formulas = {effect.term: ":".join(f"C({letters[name]}, Sum)" for name in effect.term) for effect in found.effects}
-    fit = ols("y ~ " + " + ".join([*(["C(seed)"] if seeds > 1 else []), *formulas.values()]), data=frame).fit()
-    expected = anova_lm(fit, typ=2)
-    left = expected.loc["Residual", "sum_sq"]
-    assert found.residual_df == fit.df_resid
-    assert found.residual_std == pytest.approx(fit.mse_resid**0.5, rel=1e-10)
-    for effect in found.effects:
-        line = expected.loc[formulas[effect.term]]
-        assert effect.df == line["df"]
-        assert effect.f_value == pytest.approx(line["F"], rel=1e-10)
-        assert effect.p == pytest.approx(line["PR(>F)"], rel=1e-10)
-        assert effect.share == pytest.approx(line["sum_sq"] / (line["sum_sq"] + left), rel=1e-10)
-        # What contains the term has no say in its estimate and its means: `smaller` is the model without.
-        others = [formulas[other] for other in formulas if not set(effect.term) < set(other)]
-        smaller = ols("y ~ " + " + ".join([*(["C(seed)"] if seeds > 1 else []), *others]), data=frame).fit()
-        # A hole may have taken the third level of a factor.
-        is_two_level = all(len({row[names.index(name)] for row in rows}) == 2 for name in effect.term)
-        assert (effect.estimate is not None) == is_two_level
-        if is_two_level:
-            label = ":".join(f"C({letters[name]}, Sum)[S.0]" for name in effect.term)
-            # statsmodels codes the first level +1, and an effect is second minus first.
-            sign = -2 if len(effect.term) == 1 else 2
-            assert effect.estimate == pytest.approx(sign * smaller.params[label], rel=1e-9, abs=1e-12)
-            error = 2 * smaller.bse[label] * (fit.mse_resid / smaller.mse_resid) ** 0.5
-            half = (effect.high - effect.low) / 2
-            assert half == pytest.approx(error * stats.t.ppf(0.975, fit.df_resid), rel=1e-10)
 
 
 def test_a_half_fraction_says_what_it_cannot_tell_apart(components_of):

@@ -5,12 +5,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
-from statsmodels.stats.multitest import fdrcorrection, multipletests
 
 from results import ablation_table
 from results.effects.effects import effects
@@ -41,7 +37,7 @@ def components_of(plan, planned, record):
 def three_by_two(plan, planned, record):
     """depth 1, 2, 3 x heads 1, 2 with three seeds; trials named in `gone` failed."""
 
-    def build(gone, **fields):
+    def build(gone):
         variants, records = [], []
         for depth, heads in itertools.product((1, 2, 3), (1, 2)):
             changes = {"arch.depth": depth} if depth > 1 else {}
@@ -52,7 +48,7 @@ def three_by_two(plan, planned, record):
                 value = 90 + depth + heads + _NOISE[2 * depth + heads, seed]
                 lost = (name, seed) in gone
                 records.append(record(name, seed, None if lost else value, spec={"arch": {"depth": 1, "heads": 1}}))
-        return ablation_table(plan(*variants, design="factorial", **fields), records)
+        return ablation_table(plan(*variants, design="factorial"), records)
 
     return build
 
@@ -128,41 +124,6 @@ def test_a_grid_without_its_baseline_still_has_effects(three_by_two):
     found = effects(three_by_two({("11", 0)}))
     assert (found.num_trials, found.left_out) == (15, ("11",))
     assert found.design.levels["arch.depth"] == ("1", "2", "3")
-
-
-@pytest.mark.parametrize("correction", ["holm", "bh", "none", "dunnett"])
-def test_effects_follow_the_analysis(three_by_two, correction):
-    """Dunnett's test compares with the baseline; effects do not, and take Holm's correction then."""
-    found = effects(three_by_two(set(), analysis={"alpha": 0.01, "correction": correction}))
-    raw = [effect.p for effect in found.effects]
-    expected = {"none": raw, "bh": list(fdrcorrection(raw)[1])}.get(correction, multipletests(raw, method="holm")[1])
-    assert [effect.p_corrected for effect in found.effects] == pytest.approx(list(expected))
-    heads = found.effects[0]
-    error = abs(heads.estimate) / heads.f_value**0.5
-    assert heads.high - heads.estimate == pytest.approx(error * stats.t.ppf(0.995, found.residual_df))
-
-
-def test_lack_of_fit_is_the_comparison_with_the_cell_means(components_of):
-    """A three-factor interaction is in no term: `anova_lm` of the two models as a second implementation."""
-    rows = _grid(3)
-    table = components_of(
-        rows,
-        lambda row, seed: 90 + row[0] + (row[0] ^ row[1] ^ row[2]) + seed + _NOISE[rows.index(row), seed],
-        names="abc",
-    )
-    found = effects(table).lack_of_fit
-    frame = pd.DataFrame(
-        [
-            (*key, seed, record.metrics["top1"])
-            for key, row in zip(rows, table.rows, strict=True)
-            for seed, record in enumerate(row.records)
-        ],
-        columns=[*"pqr", "seed", "y"],
-    )
-    small = ols("y ~ C(seed) + (C(p) + C(q) + C(r)) ** 2", data=frame).fit()
-    line = anova_lm(small, ols("y ~ C(seed) + C(p) * C(q) * C(r)", data=frame).fit()).iloc[1]
-    assert (found.df, found.noise_df) == (1, 14)
-    assert (found.f_value, found.p) == pytest.approx((line["F"], line["Pr(>F)"]), rel=1e-8)
 
 
 def test_a_grid_that_the_terms_describe_has_no_lack_of_fit(components_of):

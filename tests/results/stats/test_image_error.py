@@ -46,13 +46,6 @@ def test_four_images_by_hand():
     assert error_of(arm, base) == pytest.approx(100 * math.sqrt(5 / 48), rel=1e-12)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_several_seeds_are_the_standard_error_of_the_means_of_each_image(seeds):
-    arm, base = drawn(997, seeds, gain=0.3)
-    d = arm.astype(float).mean(axis=0) - base.astype(float).mean(axis=0)
-    assert error_of(arm, base) == pytest.approx(100 * d.std(ddof=1) / math.sqrt(len(d)), rel=1e-12)
-
-
 def test_a_bootstrap_over_images_has_the_same_spread():
     """4,000 resamples give a standard deviation to 1 / sqrt(2 x 4000) = 1.1 %; the limit is four of that."""
     arm, base = drawn(500, 3, gain=0.3)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from results.exporters import EXPORTERS
 from results.stats.pareto import pareto_ranks
@@ -19,22 +17,6 @@ def test_the_front_holds_non_dominated_points():
     points = [(2, 90.0), (1, 91.0), (1, 91.0), (3, 92.0), (4, 92.0)]
     assert pareto_ranks(points, ["minimize", "maximize"]) == [2, 1, 1, 1, 2]
     assert pareto_ranks([(cost, -value) for cost, value in points], ["minimize", "minimize"]) == [2, 1, 1, 1, 2]
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), max_size=30))
-def test_fronts_are_those_of_repeated_removal(points):
-    """By definition: a front holds the non-dominated points; it is removed before the next one."""
-
-    def dominates(one, other):
-        return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
-
-    expected, left, number = {}, set(range(len(points))), 0
-    while left:
-        number += 1
-        front = {i for i in left if not any(dominates(points[j], points[i]) for j in left)}
-        expected |= dict.fromkeys(front, number)
-        left -= front
-    assert pareto_ranks(points, ["minimize"] * 3) == [expected[i] for i in range(len(points))]
 
 
 def _export(table, name):

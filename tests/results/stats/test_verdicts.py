@@ -240,6 +240,19 @@ def test_dunnett_tests_an_arm_of_equal_differences(table_of):
     assert "The same difference at every seed, so that no test applies: a." in table_layout(all_equal).footnotes
 
 
+def test_the_size_of_values_rounds_no_noise_away_in_dunnett_s_test(table_of):
+    """The same differences of about 1e-8 on values near 64 and near 0: the tenth digit of p differed."""
+    unit = 2.0**-27
+    gains = {"a": (3, 1, 2, 5), "b": (0, 1, -2, 0)}
+    found = []
+    for level in (0.0, 64.0):
+        base = [level + 40 * unit * seed for seed in range(4)]
+        arms = {name: _plus(*(unit * gain for gain in each), base=base) for name, each in gains.items()}
+        table = table_of(arms, base=base, analysis={"correction": "dunnett"})
+        found.append(_row(table, "a").p_corrected)
+    assert found[1] == pytest.approx(found[0], rel=1e-13)
+
+
 @pytest.mark.parametrize("correction", ["holm", "dunnett"])
 def test_differences_in_the_last_bit_are_inconclusive(table_of, correction):
     """Losses summed in another order gave "worse" with p = .01."""
