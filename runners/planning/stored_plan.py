@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-from results.plan.comparison import Rounds
+from results.plan.comparison import Rounds, SeedSources
 from results.plan.datasets import DataSummary, Measured
 from results.plan.run_plan import BlockedDesign, PlannedVariant, Retuned
 from results.plan.stored import Numerics
@@ -15,6 +16,7 @@ from search_space import Sweep, TaskSpec, Variant
 from search_space.schema.metrics import METRICS, own_metric
 from search_space.schema.seeds import Smallest
 from search_space.schema.task import ForeignSpec
+from search_space.schema.training.seeding import Seeding
 from search_space.settings.naming import describe_parameter
 from search_space.settings.paths import MISSING, value_at
 from search_space.variants.blocks import are_resampled
@@ -28,6 +30,7 @@ __all__ = [
     "planned_variant",
     "retuned_of",
     "rounds_of",
+    "seed_sources_of",
 ]
 
 
@@ -135,6 +138,17 @@ def rounds_of(sweep: Sweep) -> Rounds | None:
         smallest=rounds.futility.smallest if isinstance(rounds.futility, Smallest) else None,
         is_strong=rounds.futility == "strong",
     )
+
+
+def seed_sources_of(sweep: Sweep) -> SeedSources | None:
+    """What a seed decides; None where it is the default."""
+    seeding, task = sweep.baseline.train.seeding, sweep.baseline.task
+    if seeding == Seeding():
+        return None
+    own = "split" in seeding.varied
+    splits: list[Literal["validation", "test"]] = ["validation"] if own and task.val_fraction else []
+    splits += ["test"] if own and task.dataset.draws_test_split else []
+    return SeedSources(vary=list(seeding.varied), crossed=dict(seeding.crossed or {}), splits=splits)
 
 
 def data_summary(task: TaskSpec, survey: Survey) -> DataSummary:
