@@ -106,10 +106,10 @@ def _of_splits(sweep: Sweep, own: tuple[str, ...]) -> Iterator[Issue]:
 def _beside_crossed(sweep: Sweep) -> Iterator[Issue]:
     """A crossed design is of the baseline alone: its trainings share levels, so tests that take seeds as independent
     would make false claims."""
-    if sweep.space or sweep.design.rows or sweep.design.name != "list":
+    if sweep.space or sweep.design.rows or sweep.search is not None:
         hint = (
-            "write  design: list  without rows; beside a comparison, as a study of its own:\n"
-            "studies: {compare: {...}, sources: {design: list, seeds: {crossed: {init: 4, order: 4}}}}"
+            "write  design: factorial  without `space`; beside a comparison, as a study of its own:\n"
+            "studies: {compare: {...}, sources: {design: factorial, seeds: {crossed: {init: 4, order: 4}}}}"
         )
         text = "trainings of a crossed design share levels, so they test no rows: it is of the baseline alone"
         yield Issue(("seeds", "crossed"), text, hint, at_key=True)

@@ -19,9 +19,7 @@ class List:
         if sweep.space:
             message = "`space` has no effect in the design 'list', whose rows are listed below `design`"
             yield Issue(("space",), message, "remove it, or choose another design")
-        seeds = sweep.seed_plan
-        is_of_seeds = seeds is not None and (seeds.crossed is not None or seeds.vary is not None)
-        if not sweep.design.rows and not is_of_seeds:  # what seeds vary is a question about the baseline alone
+        if not sweep.design.rows:
             hint = "design: {name: list, rows: [{arch.depth: 4}, {arch.depth: 6, name: deep}]}"
             yield Issue(("design",), "the design 'list' needs `rows`", hint)
         labels: set[str] = set()

@@ -64,7 +64,14 @@ class DigitsSpec(DatasetSpec):
     """scikit-learn's `load_digits`: 1,797 real 8x8 images of 10 classes; a stratified fifth is the test split."""
 
     name: Literal["builtin/digits"] = "builtin/digits"  # pyright: ignore[reportIncompatibleVariableOverride]
-    split_seed: int = Field(default=0, ge=0, lt=2**31, description="of the draw of the test split")
+    split_seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        # Not written where it is 0: settings are as they were before there was a choice.
+        exclude_if=lambda seed: seed == 0,
+        description="of the draw of the test split",
+    )
 
     @property
     def draws_test_split(self) -> bool:
