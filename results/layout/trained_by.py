@@ -7,17 +7,15 @@ role of the seed) was checked of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
-from results.plan.comparison import SeedSources
+from results.layout.seed_sources import seed_source_sentences
 from results.plan.datasets import Imported
 from results.table.table import AblationTable, Row
-from search_space.schema.training.seeding import SOURCE_NAMES
 
 __all__ = ["name_of_row", "selection_text", "source_of_row", "trained_by"]
 
 _MARK = " (imported)"
-_NAMES: Mapping[str, str] = SOURCE_NAMES  # by text, as plans have it
 _AS_REPORTED = "as the source reports it"
 _SELECTIONS = {
     "last": "after the last epoch",
@@ -35,37 +33,9 @@ def trained_by(table: AblationTable) -> Iterable[str]:
     if table.is_foreign:
         yield "Trained and measured by the user's own code, which is given the seed and decides what depends on it."
     elif table.seed_sources is not None:
-        yield from _sources(table.seed_sources)
+        yield from seed_source_sentences(table.seed_sources)
     elif len(table.seeds) != 1:
         yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
-
-
-def _sources(sources: SeedSources) -> Iterable[str]:
-    """What a seed decides, where that is not the default."""
-    others = [_NAMES[name] for name in _NAMES if name not in sources.vary and name != "split"]
-    others += [] if "split" in sources.vary else ["the data splits"]
-    fixed = f"; {_listed(others)} {'are' if len(others) > 1 else 'is'} the same for all seeds" if others else ""
-    own = f"the {' and '.join(sources.splits)} split{'s'[: len(sources.splits) - 1]} of the data"
-    names = {**_NAMES, "split": own}
-    if sources.crossed:
-        levels = " x ".join(f"{number} of {names[name]}" for name, number in sources.crossed.items())
-        yield (
-            f"Seeds are the combinations of levels: {levels}{fixed}. Trainings that share a level are not independent, "
-            "so the standard deviation is of these combinations alone."
-        )
-    else:
-        yield f"A seed decides {_listed([names[name] for name in sources.vary])}{fixed}."
-    if sources.splits:
-        yield f"At equal seeds all rows have the same {' and '.join(sources.splits)} images." + (
-            " Intervals are for test splits drawn again from these images, not for new ones."
-            if "test" in sources.splits
-            else ""
-        )
-
-
-def _listed(names: Sequence[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def selection_text(table: AblationTable) -> str:

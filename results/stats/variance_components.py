@@ -2,7 +2,7 @@
 
 A crossed design trains one setting with every combination of levels of its sources, once each. The model is that of
 random effects: value = mean + one effect of every set of sources at their levels, independent, each with a variance of
-its own; that of all sources together cannot be told from what is left, and is the residual. From the mean squares of
+its own; that of all sources together is not separate from what is left, and is the residual. From the mean squares of
 the analysis of variance, with L_i levels of source i,
 
     variance of the effect S = sum over T containing S of (-1)^(|T| - |S|) MS_T / product of L_i over i not in S

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from results.layout.seed_sources import sources_as_text
 from results.stats.paired import is_measured
 from results.stats.variance_components import (
     Component,
@@ -138,7 +139,11 @@ def _lines(found: RunVariance) -> Iterator[str]:
     if found.levels:
         yield from _crossed(found)
     else:
-        yield f"  a seed decides {_listed(found.decides)}" if found.decides else "  what a seed decides is not known"
+        yield (
+            f"  a seed decides {sources_as_text(found.decides)}"
+            if found.decides
+            else "  what a seed decides is not known"
+        )
         if found.baseline is None:
             yield "  the baseline has fewer than two seeds, so no spread is known"
         else:
@@ -206,11 +211,6 @@ def _side_by_side(found: Sequence[RunVariance]) -> Iterator[str]:
 def _spread(spread: Spread, level: float) -> str:
     sd, low, high = (math.sqrt(each) for each in (spread.variance, spread.low, spread.high))
     return f"mean {spread.mean:.4g}, SD {sd:.3g} ({100 * level:g} %: {low:.3g} to {high:.3g})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    *most, last = [_NAMES.get(name, name) for name in names]
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -107,7 +107,7 @@ def test_levels_of_a_crossed_design_are_the_streams_of_those_seeds():
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("source", BY_DEFAULT)
-def test_members_of_a_stack_obey_it(source):
+def test_members_of_a_stack_have_the_streams_of_the_trial_by_itself(source):
     """One update, after which float32 has not amplified yet how sums were rounded."""
     specs = [spec_of(seed, Seeding(vary=(source,)), epochs=1, batch_size=1150) for seed in (0, 1)]
     ended: dict[str, Any] = {}

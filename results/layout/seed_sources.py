@@ -1,0 +1,49 @@
+"""What a seed decides, as sentences for readers: below a table, and in a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from results.plan.comparison import SeedSources
+from search_space.schema.training.seeding import SOURCE_NAMES
+
+__all__ = ["seed_source_sentences", "sources_as_text"]
+
+_NAMES: Mapping[str, str] = SOURCE_NAMES  # by text, as plans have it
+
+
+def seed_source_sentences(sources: SeedSources) -> Iterator[str]:
+    """What a seed decides, where that is not the default."""
+    fixed = [_NAMES[name] for name in _NAMES if name not in sources.vary and name != "split"]
+    fixed += [] if "split" in sources.vary else ["the data splits"]
+    rest = f"; {_listed(fixed)} {'are' if len(fixed) > 1 else 'is'} the same for all seeds" if fixed else ""
+    if sources.crossed:
+        levels = " x ".join(f"{number} of {_name(name, sources)}" for name, number in sources.crossed.items())
+        yield (
+            f"Seeds are the combinations of levels: {levels}{rest}. Trainings that share a level are not independent, "
+            "so the standard deviation is of these combinations alone."
+        )
+    else:
+        yield f"A seed decides {_listed([_name(name, sources) for name in sources.vary])}{rest}."
+    if sources.splits:
+        yield f"At equal seeds all rows have the same {' and '.join(sources.splits)} images." + (
+            " Intervals are for test splits drawn again from these images, not for new ones."
+            if "test" in sources.splits
+            else ""
+        )
+
+
+def sources_as_text(sources: Sequence[str]) -> str:
+    """`initialisation, order of the data and dropout`."""
+    return _listed([_NAMES.get(name, name) for name in sources])
+
+
+def _name(name: str, sources: SeedSources) -> str:
+    if name != "split":
+        return _NAMES.get(name, name)
+    return f"the {' and '.join(sources.splits)} split{'s'[: len(sources.splits) - 1]} of the data"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
