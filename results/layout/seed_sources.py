@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from results.plan.comparison import SeedSources
 from search_space.schema.training.seeding import SOURCE_NAMES
 
-__all__ = ["seed_source_sentences", "sources_as_text"]
+__all__ = ["draws_test_splits", "seed_source_sentences", "sources_as_text"]
 
 _NAMES: Mapping[str, str] = SOURCE_NAMES  # by text, as plans have it
 
@@ -26,11 +26,12 @@ def seed_source_sentences(sources: SeedSources) -> Iterator[str]:
     else:
         yield f"A seed decides {_listed([_name(name, sources) for name in sources.vary])}{rest}."
     if sources.splits:
-        yield f"At equal seeds all rows have the same {' and '.join(sources.splits)} images." + (
-            " Intervals are for test splits drawn again from these images, not for new ones."
-            if "test" in sources.splits
-            else ""
-        )
+        yield f"At equal seeds all rows have the same {' and '.join(sources.splits)} images."
+
+
+def draws_test_splits(sources: SeedSources | None) -> bool:
+    """Whether every seed has a test split of its own."""
+    return sources is not None and "test" in sources.splits
 
 
 def sources_as_text(sources: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.plugins.families import contributed
-from search_space.schema.seeds import MAX_SEEDS, SeedPlan
+from search_space.schema.seeds import SeedPlan
 from search_space.schema.sweep import Sweep
 from search_space.schema.task import ForeignSpec
 from search_space.schema.training.seeding import Seeding
@@ -74,9 +74,6 @@ def _forms(plan: SeedPlan) -> Iterator[Issue]:
     if plan.crossed is not None and plan.vary is not None:
         text = "has no effect beside `crossed`, whose sources vary and no others"
         yield Issue(("seeds", "vary"), text, "remove one of the two", at_key=True)
-    if (number := plan.seeding.num_combinations) > MAX_SEEDS:
-        text = f"has {number:,} combinations, but at most {MAX_SEEDS:,} seeds are possible"
-        yield Issue(("seeds", "crossed"), text, "write fewer levels, or fewer sources")
 
 
 def _of_splits(sweep: Sweep, own: tuple[str, ...]) -> Iterator[Issue]:

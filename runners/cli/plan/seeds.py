@@ -27,7 +27,7 @@ def seed_sentences(sweep: Sweep) -> Iterator[str]:
             yield f"seeds: {SOURCE_NAMES[source]} has no effect in the baseline: {idle[source]}"
     if sweep.resources.num_gpus and not sweep.baseline.train.deterministic:
         yield (
-            "seeds: on a GPU kernels add in no fixed order, so trainings that have all streams in common still differ a "
+            "seeds: on a GPU kernels add in no fixed order, so trainings with all streams in common still differ a "
             "little; train.deterministic: true takes kernels that repeat their bits"
         )
 

@@ -31,6 +31,8 @@ SOURCE_NAMES: dict[Source, str] = {
 """For readers."""
 
 MOST_LEVELS = 100
+MOST_COMBINATIONS = 10_000
+"""As many as there may be seeds."""
 
 
 def _in_order(value: tuple[Source, ...]) -> tuple[Source, ...]:
@@ -40,6 +42,8 @@ def _in_order(value: tuple[Source, ...]) -> tuple[Source, ...]:
 
 
 def _levels_in_order(value: dict[Source, int]) -> dict[Source, int]:
+    if (number := math.prod(value.values())) > MOST_COMBINATIONS:
+        raise ValueError(f"must have at most {MOST_COMBINATIONS} combinations, but has {number}")
     return {source: value[source] for source in SOURCES if source in value}
 
 
