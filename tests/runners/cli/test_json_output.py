@@ -34,6 +34,7 @@ VERBS = {  # of real runs: one arm diverges, so that its trials have failed; tes
     "table": ["table", "RUN"],
     "ls": ["ls", "RUN", "--all"],
     "diff": ["diff", "RUN", "baseline", "lr=1e+30"],
+    "variance": ["variance", "RUN"],
     "verify": ["verify", "BUNDLE"],
     "check": ["check", "SWEEP"],
     "check-data": ["check-data", "SWEEP"],
