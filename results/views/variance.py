@@ -47,7 +47,7 @@ class ArmGain:
 
 @dataclass(frozen=True)
 class RunVariance:
-    """What a run tells of the differences between its seeds.
+    """What the differences between the seeds of a run are of.
 
     Attributes:
         decides: sources that a seed decides; empty where archsweep did not train.

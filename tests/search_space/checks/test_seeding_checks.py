@@ -160,7 +160,7 @@ def test_what_a_seed_decides_is_written_in_one_place():
     )
 
 
-def test_a_split_that_nobody_draws_does_not_vary():
+def test_a_split_that_is_not_drawn_does_not_vary():
     head = BASELINE.replace("task: {val_fraction: 0.2}", "task: {dataset: builtin/shapes}")
     ((path, message, _),) = problems(ROWS + "seeds: {values: 2, vary: [split]}\n", head)
     assert (path, message) == (
