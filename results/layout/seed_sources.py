@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from results.plan.comparison import SeedSources
 from search_space.schema.training.seeding import SOURCE_NAMES
 
 __all__ = ["draws_test_splits", "seed_source_sentences", "sources_as_text"]
 
-_NAMES: Mapping[str, str] = SOURCE_NAMES  # by text, as plans have it
-
 
 def seed_source_sentences(sources: SeedSources) -> Iterator[str]:
     """What a seed decides, where that is not the default."""
-    fixed = [_NAMES[name] for name in _NAMES if name not in sources.vary and name != "split"]
+    fixed = [SOURCE_NAMES[name] for name in SOURCE_NAMES if name not in sources.vary and name != "split"]
     fixed += [] if "split" in sources.vary else ["the data splits"]
     rest = f"; {_listed(fixed)} {'are' if len(fixed) > 1 else 'is'} the same for all seeds" if fixed else ""
     if sources.crossed:
@@ -36,12 +34,12 @@ def draws_test_splits(sources: SeedSources | None) -> bool:
 
 def sources_as_text(sources: Sequence[str]) -> str:
     """`initialisation, order of the data and dropout`."""
-    return _listed([_NAMES.get(name, name) for name in sources])
+    return _listed([SOURCE_NAMES.get(name, name) for name in sources])
 
 
 def _name(name: str, sources: SeedSources) -> str:
     if name != "split":
-        return _NAMES.get(name, name)
+        return SOURCE_NAMES.get(name, name)
     return f"the {' and '.join(sources.splits)} split{'s'[: len(sources.splits) - 1]} of the data"
 
 

@@ -38,7 +38,7 @@ class Component:
 
     Attributes:
         sources: of the effect; empty for several.
-        variance: unbiased, and so perhaps below 0.
+        variance: unbiased, and so perhaps below 0; of several the sum of those above 0.
         low, high: interval of the variance, not below 0.
         share: of the sum of all variances that are above 0; None where there is none.
     """
@@ -134,7 +134,9 @@ def crossed_components(values: np.ndarray, sources: Sequence[str], *, level: flo
         if total > 0:
             share = sum(max(float(found[each]), 0.0) for each in chosen) / total
             ends = _quantiles(drawn_here / np.where(totals > 0, totals, 1), level)
-        return Component(names, sum(float(found[each]) for each in chosen), low, high, share, *ends)
+        parts = [float(found[each]) for each in chosen]
+        variance = parts[0] if len(parts) == 1 else sum(max(each, 0.0) for each in parts)
+        return Component(names, variance, low, high, share, *ends)
 
     effects = tuple(component([chosen], tuple(sources[axis] for axis in chosen)) for chosen in sets)
     return Components(effects, component([each for each in sets if len(each) > 1], ()), total)

@@ -33,7 +33,6 @@ from search_space.schema.training.seeding import BY_DEFAULT, SOURCE_NAMES, Seedi
 __all__ = ["ArmGain", "RunVariance", "format_variance", "run_variance"]
 
 _FEWEST_PAIRS = 3
-_NAMES: Mapping[str, str] = SOURCE_NAMES  # by text, as plans have it
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def run_variance(run: Run) -> RunVariance:
     components, missing, levels = None, 0, dict(sources.crossed) if sources else {}
     if levels:
         values = np.full(tuple(levels.values()), math.nan)
-        known = Seeding(crossed={name: number for name, number in levels.items() if name in SOURCE_NAMES})
+        known = Seeding.model_validate({"crossed": levels})
         for seed, value in baseline.items():
             values[tuple(known.levels_of(seed).values())] = value
         missing = int(np.isnan(values).sum())
@@ -154,13 +153,13 @@ def _lines(found: RunVariance) -> Iterator[str]:
 
 def _crossed(found: RunVariance) -> Iterator[str]:
     number = math.prod(found.levels.values())
-    design = " x ".join(f"{levels} of {_NAMES.get(name, name)}" for name, levels in found.levels.items())
+    design = " x ".join(f"{levels} of {SOURCE_NAMES.get(name, name)}" for name, levels in found.levels.items())
     yield f"  crossed design of the baseline: {design} = {number} trainings"
     if found.components is None:
         yield f"  {found.num_missing} of them have no value yet: shares need all combinations"
         return
     parts = found.components
-    rows = [_component(_NAMES.get(each.sources[0], each.sources[0]), each) for each in parts.sources]
+    rows = [_component(SOURCE_NAMES.get(each.sources[0], each.sources[0]), each) for each in parts.sources]
     rows.append(_component("together only", parts.interactions))
     percent = f"{100 * found.level:g} %"
     yield from _aligned([("source", "share", percent, "SD", percent), *rows])
@@ -180,7 +179,9 @@ def _component(name: str, each: Component) -> tuple[str, ...]:
 def _gains(found: RunVariance) -> Iterator[str]:
     yield "  at equal seeds, SD of the differences, and as many different seeds as would compare as precisely:"
     percent = f"{100 * found.level:g} %"
-    rows = [("arm", "pairs", "SD arm", "SD baseline", "SD differences", "different seeds", percent)]
+    rows: list[tuple[str, ...]] = [
+        ("arm", "pairs", "SD arm", "SD baseline", "SD differences", "different seeds", percent)
+    ]
     for arm in found.arms:
         gain = arm.gain
         if gain is None:

@@ -146,9 +146,15 @@ def seed_sources_of(sweep: Sweep) -> SeedSources | None:
     if seeding == Seeding():
         return None
     own = "split" in seeding.varied
-    splits: list[Literal["validation", "test"]] = ["validation"] if own and task.val_fraction else []
-    splits += ["test"] if own and task.dataset.draws_test_split else []
-    return SeedSources(vary=list(seeding.varied), crossed=dict(seeding.crossed or {}), splits=splits)
+    drawn: dict[Literal["validation", "test"], bool] = {
+        "validation": bool(task.val_fraction),
+        "test": task.dataset.draws_test_split,
+    }
+    return SeedSources(
+        vary=list(seeding.varied),
+        crossed={str(name): number for name, number in (seeding.crossed or {}).items()},
+        splits=[name for name, is_drawn in drawn.items() if own and is_drawn],
+    )
 
 
 def data_summary(task: TaskSpec, survey: Survey) -> DataSummary:

@@ -8,6 +8,7 @@ written under `seeds`, which is where a reader looks for it, and laid over the b
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
@@ -21,14 +22,14 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 BY_DEFAULT: tuple[Source, ...] = ("init", "order", "augmentation", "dropout")
 """All but the splits of the data."""
 
-SOURCE_NAMES: dict[Source, str] = {
+SOURCE_NAMES: Mapping[str, str] = {
     "init": "initialisation",
     "order": "order of the data",
     "augmentation": "augmentation",
     "dropout": "dropout",
     "split": "the data split",
 }
-"""For readers."""
+"""Source -> its name for readers; by text, as plans of runs have it."""
 
 MOST_LEVELS = 100
 MOST_COMBINATIONS = 10_000

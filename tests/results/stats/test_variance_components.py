@@ -94,7 +94,7 @@ def test_shares_add_up_and_a_source_without_effect_has_none():
     assert sum(each.share for each in found.effects) == pytest.approx(1)
     dropout = found.sources[2]
     assert (dropout.variance, dropout.low, dropout.high, dropout.share) == (0, 0, 0, 0)
-    assert found.interactions.variance == pytest.approx(sum(each.variance for each in found.effects[3:]))
+    assert found.interactions.variance == pytest.approx(sum(max(each.variance, 0) for each in found.effects[3:]))
 
 
 def test_values_that_are_all_equal_have_no_shares():

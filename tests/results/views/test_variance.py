@@ -95,3 +95,12 @@ def test_a_search_and_blocks_have_no_seeds_to_compare(compared):
 def test_what_seeds_of_others_decide_is_not_known(compared):
     text = format_variance([run_variance(compared(own_training=True))])
     assert "  what a seed decides is not known\n" in text
+
+
+def test_a_plan_that_says_something_else_of_its_design_is_refused(crossed):
+    run = crossed()
+    odd = run.plan.model_copy(
+        update={"seed_sources": run.plan.seed_sources.model_copy(update={"crossed": {"init": 10**9, "order": 2}})}
+    )
+    with pytest.raises(SpecError, match="no crossed design that this archsweep knows"):
+        run_variance(Run(run.path, odd, run.records))
