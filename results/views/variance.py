@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import ValidationError
 
 from results.layout.seed_sources import sources_as_text
 from results.stats.paired import is_measured
@@ -86,8 +87,8 @@ def run_variance(run: Run) -> RunVariance:
     baseline = {} if table.baseline is None else _by_seed(table.baseline, table)
     components, missing, levels = None, 0, dict(sources.crossed) if sources else {}
     if levels:
+        known = _crossed_of(run, levels)
         values = np.full(tuple(levels.values()), math.nan)
-        known = Seeding.model_validate({"crossed": levels})
         for seed, value in baseline.items():
             values[tuple(known.levels_of(seed).values())] = value
         missing = int(np.isnan(values).sum())
@@ -116,6 +117,15 @@ def format_variance(found: Sequence[RunVariance]) -> str:
     if len(alone) > 1:
         parts.append("\n".join(_side_by_side(alone)))
     return "\n\n".join(parts)
+
+
+def _crossed_of(run: Run, levels: Mapping[str, int]) -> Seeding:
+    """The crossed design of a stored plan, which may be damaged or of another version."""
+    try:
+        return Seeding.model_validate({"crossed": levels})
+    except ValidationError as err:
+        text = f"says that seeds cross {dict(levels)}, which is no crossed design that this archsweep knows"
+        raise SpecError(Problem(text, where=str(run.path / "plan.json"), hint="run the sweep again")) from err
 
 
 def _by_seed(row: Row, table: AblationTable) -> dict[int, float]:
@@ -179,9 +189,8 @@ def _component(name: str, each: Component) -> tuple[str, ...]:
 def _gains(found: RunVariance) -> Iterator[str]:
     yield "  at equal seeds, SD of the differences, and as many different seeds as would compare as precisely:"
     percent = f"{100 * found.level:g} %"
-    rows: list[tuple[str, ...]] = [
-        ("arm", "pairs", "SD arm", "SD baseline", "SD differences", "different seeds", percent)
-    ]
+    head = ("arm", "pairs", "SD arm", "SD baseline", "SD differences", "different seeds", percent)
+    rows: list[tuple[str, ...]] = [head]
     for arm in found.arms:
         gain = arm.gain
         if gain is None:
