@@ -125,7 +125,7 @@ def _crossed_of(run: Run, levels: Mapping[str, int]) -> Seeding:
         return Seeding.model_validate({"crossed": levels})
     except ValidationError as err:
         text = f"says that seeds cross {dict(levels)}, which is no crossed design that this archsweep knows"
-        raise SpecError(Problem(text, where=str(run.path / "plan.json"), hint="run the sweep again")) from err
+        raise SpecError(Problem(text, where=str(run.files.plan), hint="run the sweep again")) from err
 
 
 def _by_seed(row: Row, table: AblationTable) -> dict[int, float]:
