@@ -94,6 +94,11 @@ def _of_splits(sweep: Sweep, own: tuple[str, ...]) -> Iterator[Issue]:
             place = ("space", path) if path in sweep.space else ("design",)
             text = "`split` gives every seed splits of its own, the same for all rows, and these have other data"
             yield Issue(place, text, "remove it, or `split` from `seeds`", at_key=True)
+    for name in ("retune", "search"):
+        if is_drawn and getattr(sweep, name) is not None:
+            text = f"with `split` the images that `{name}` chooses by are test images of other seeds"
+            hint = f"remove `{name}`, or `split` from `seeds`"
+            yield Issue((name,), text, hint, at_key=True)
     for name in ("keep_predictions", "keep_samples"):
         if is_drawn and getattr(sweep, name):
             text = f"`split` gives every seed test images of its own, and `{name}` is for the same ones"

@@ -128,6 +128,17 @@ def test_a_crossed_design_counts_through_all_combinations():
             "`split` gives every seed test images of its own, and `keep_predictions` is for the same ones",
         ),
         (
+            "space: {arch.depth: [2, 3]}\ndesign: search\nsearch: {num_trials: 2}\nseeds: {values: 2, vary: [split]}",
+            "search",
+            "with `split` the images that `search` chooses by are test images of other seeds",
+        ),
+        (
+            ROWS + "seeds: {values: 2, vary: [split]}\n"
+            "retune: {parameters: {train.lr: {min: 1e-4, max: 1e-2, log: true}}, num_trials: 2, seeds: [100]}",
+            "retune",
+            "with `split` the images that `retune` chooses by are test images of other seeds",
+        ),
+        (
             "space: {task.val_fraction: [0.2, 0.3]}\ndesign: one_factor\nseeds: {values: 2, vary: [split]}",
             "space.task.val_fraction",
             "`split` gives every seed splits of its own, the same for all rows, and these have other data",
