@@ -8,6 +8,7 @@ import pandas as pd
 from results.figures.figure import Chart, Evidence, Figure, in_two_lines, labels, listed
 from results.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, WIDTH, change_title, names_axis, styled
 from results.layout.caption import interval_name
+from results.layout.seed_sources import draws_test_splits
 from results.table.table import AblationTable
 
 __all__ = ["draw"]
@@ -51,7 +52,8 @@ def draw(evidence: Evidence) -> Figure | None:
         ]
     )
     shown, notes = listed(frame, "delta")
-    what = f"Mean of the same-seed differences and its {interval_name(table)}, for this fixed test set"
+    test_set = "test splits that each seed draws" if draws_test_splits(table.seed_sources) else "this fixed test set"
+    what = f"Mean of the same-seed differences and its {interval_name(table)}, for {test_set}"
     if table.blocks is not None:
         what = f"Mean over the blocks of the same-seed differences within each, and its {interval_name(table)}"
         if not table.blocks.is_resampled:

@@ -26,6 +26,7 @@ from results.layout.blocks import (
 )
 from results.layout.compute import compute_sentences
 from results.layout.rounds import is_sequential, rounds_sentences, sequential_interval, sequential_test
+from results.layout.seed_sources import draws_test_splits
 from results.layout.trained_by import selection_text, trained_by
 from results.stats.numbers import level_percent
 from results.store.records import CONTINUED_NOTE
@@ -240,7 +241,10 @@ def _coverage(table: AblationTable) -> str:
         return "Intervals cover the choice of the seeds, and nothing that the training keeps fixed."
     if table.blocks is not None:
         return "Intervals cover the choice of the images to train and to test on, of which the blocks are samples."
-    text = "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images"
+    if draws_test_splits(table.seed_sources):
+        return "Intervals cover the choice of what a seed decides, with test splits of these images, not other images."
+    chosen = "the training seeds" if table.seed_sources is None else "what a seed decides"
+    text = f"Intervals cover the choice of {chosen} for this fixed test set, not that of other test images"
     baseline = table.baseline
     shown = baseline.metrics.get(table.metric.name) if baseline is not None else None
     error = None if shown is None else accuracy_error(shown.mean, table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from results.layout.seed_sources import seed_source_sentences
 from results.plan.datasets import Imported
 from results.table.table import AblationTable, Row
 
@@ -31,6 +32,8 @@ def trained_by(table: AblationTable) -> Iterable[str]:
         return
     if table.is_foreign:
         yield "Trained and measured by the user's own code, which is given the seed and decides what depends on it."
+    elif table.seed_sources is not None:
+        yield from seed_source_sentences(table.seed_sources)
     elif len(table.seeds) != 1:
         yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from results.plan.stored import Stored
 
-__all__ = ["Analysis", "Decision", "PublishedRow", "Rounds", "TableFormat"]
+__all__ = ["Analysis", "Decision", "PublishedRow", "Rounds", "SeedSources", "TableFormat"]
 
 
 class Analysis(Stored):
@@ -57,6 +57,18 @@ class Rounds(Stored):
     effect: float | None = Field(default=None, description="of futile arms, in SD of the differences")
     smallest: float | None = Field(default=None, description="the same in the metric's unit; both None: none is futile")
     is_strong: bool = Field(default=False, description="whether futile arms stop with more zeal")
+
+
+class SeedSources(Stored):
+    """What a seed decides, where it is not the default."""
+
+    vary: list[str] = Field(description="sources that differ between seeds; the others are the same for all")
+    crossed: dict[str, int] = Field(
+        default_factory=dict, description="source -> number of its levels, where seeds count through all combinations"
+    )
+    splits: list[Literal["validation", "test"]] = Field(
+        default_factory=list, description="splits of the data that are each seed's own"
+    )
 
 
 class TableFormat(Stored):

@@ -22,7 +22,7 @@ __all__ = ["differences", "digest_of", "frozen", "preregistered", "read_preregis
 _FORMAT = 1
 _FIELDS = (
     *("sweep", "profile", "design", "metric", "objectives", "num_trials", "seeds", "rounds", "analysis"),
-    *("epochs", "steps", "dataset", "num_test_images", "data", "blocks", "retuned"),
+    *("seed_sources", "epochs", "steps", "dataset", "num_test_images", "data", "blocks", "retuned"),
 )
 _OF_A_VARIANT = ("name", "changes", "components", "is_baseline", "dropped", "block")
 

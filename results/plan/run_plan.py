@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from results.plan.comparison import Analysis, Decision, PublishedRow, Rounds, TableFormat
+from results.plan.comparison import Analysis, Decision, PublishedRow, Rounds, SeedSources, TableFormat
 from results.plan.datasets import DataSummary, Imported, Measured
 from results.plan.stored import Amount, Numerics, Origin, Preregistered, Stored
 from search_space.schema.metrics import Metric, define_metrics
@@ -107,6 +107,11 @@ class RunPlan(Stored):
     )
     rounds: Rounds | None = Field(
         default=None, exclude_if=lambda rounds: rounds is None, description="None: every arm has all seeds"
+    )
+    seed_sources: SeedSources | None = Field(
+        default=None,
+        exclude_if=lambda sources: sources is None,
+        description="None: a seed decides all but the splits of the data",
     )
     retuned: Retuned | None = None
     blocks: BlockedDesign | None = Field(default=None, exclude_if=lambda blocks: blocks is None)

@@ -131,6 +131,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         blocks=plan.blocks,
         format=plan.table,
         rounds=plan.rounds,
+        seed_sources=plan.seed_sources,
     )
 
 

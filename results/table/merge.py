@@ -134,6 +134,10 @@ def _check(tables: Sequence[AblationTable], paths: Sequence[Path]) -> None:
         if table.rounds != first.rounds:
             message = "its seeds are trained in other rounds, or in none, so its tests are others"
             problems.append(Problem(message, where=str(path), hint="make a table of each"))
+        if table.seed_sources != first.seed_sources:
+            message = "a seed decides something else in it, so its standard deviations are of other things"
+            hint = "make a table of each; archsweep variance shows them side by side"
+            problems.append(Problem(message, where=str(path), hint=hint))
         if table.metric != first.metric:
             message = f"its metric is {table.metric.name}, that of {paths[0]} is {first.metric.name}"
             problems.append(Problem(message, where=str(path), hint="one table has one metric; make a table of each"))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from results.plan.comparison import Analysis, PublishedRow, Rounds, TableFormat
+from results.plan.comparison import Analysis, PublishedRow, Rounds, SeedSources, TableFormat
 from results.plan.datasets import DataSummary, Imported
 from results.plan.run_plan import BlockedDesign, Retuned
 from results.plan.stored import Preregistered
@@ -170,6 +170,7 @@ class AblationTable:
         blocks: blocks of the design; None without them, and in a merged table.
         format: columns, order and texts for readers, which change no number.
         rounds: looks of a sequential design; None without them, and in a merged table of runs that differ in it.
+        seed_sources: what a seed decides; None: all but the splits of the data.
         csv_columns: columns to which the CSV is restricted, by the same names; empty: it is complete.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
             `ordered_by` are empty unless all runs agree.
@@ -206,6 +207,7 @@ class AblationTable:
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
     rounds: Rounds | None = None
+    seed_sources: SeedSources | None = None
 
     def within_block(self, column: str) -> tuple[str, str] | None:
         """Column (`delta` or a metric) and block of the name of such a column; None for other names."""

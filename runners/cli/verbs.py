@@ -51,6 +51,9 @@ VERBS: Mapping[str, Verb] = {
     "report": Verb("views.report:report", "Write a self-contained HTML report of a run."),
     "ls": Verb("views.ls:ls", "List the trials of a run."),
     "diff": Verb("views.diff:diff", "Compare two trials or variants."),
+    "variance": Verb(
+        "views.variance:variance", "Show what makes seeds differ, and what comparing at equal seeds gains."
+    ),
     "bundle": Verb(
         "views.bundle:bundle",
         "Pack a run into one file: sweep, records, fingerprints of the data, versions and tables, with their hashes.",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from runners.data.random_streams import Seed
 from runners.data.streams.sample_stream import SampleStream
 
 __all__ = [
@@ -167,7 +168,7 @@ class TrainBatches(Protocol):
 class SharedImages(Protocol):
     """Batches of images in memory, which trials of several seeds can share."""
 
-    def of_seed(self, seed: int) -> TrainBatches | None:
+    def of_seed(self, seed: Seed) -> TrainBatches | None:
         """Batches of the same images for a trial of another seed; None where they cannot be shared."""
         ...
 
@@ -211,7 +212,7 @@ class Data:
         """What every trial of the training is measured on, the first one's first."""
         return (Measured(self.val, self.test), *self.further)
 
-    def of_seed(self, seed: int) -> Data | None:
+    def of_seed(self, seed: Seed) -> Data | None:
         """The data of a trial of another seed and else the same, with the images of this one; None where they cannot be
         shared."""
         train = self.train.of_seed(seed) if isinstance(self.train, SharedImages) else None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from runners.data.dataset_info import Batch, SharedImages, TrainBatches
+from runners.data.random_streams import Seed
 from search_space.schema.trial import TrainSpec
 
 __all__ = ["EqualParts", "batches_of_an_epoch", "train_batch_size", "updates_of", "updates_of_an_epoch"]
@@ -49,7 +50,7 @@ class EqualParts:
     def __len__(self) -> int:
         return self._steps
 
-    def of_seed(self, seed: int) -> EqualParts | None:
+    def of_seed(self, seed: Seed) -> EqualParts | None:
         """Parts of the same images for a trial of another seed (`SharedImages`); None where they cannot be shared."""
         passes = self._passes.of_seed(seed) if isinstance(self._passes, SharedImages) else None
         return None if passes is None else EqualParts(passes, self._steps)

@@ -1,21 +1,58 @@
 """Holdout of part of a training split, stratified where samples have a class each, the same on every machine.
 
+It is the same for all seeds of a sweep and in all sweeps, unless the sweep says that a seed decides the splits: then
+also the test split is the seed's own, where archsweep draws it.
+
 `numpy.random.RandomState` is used for its frozen stream: the same images are held out on every machine and with every
 later version of NumPy, which `Generator` does not promise.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from runners.data.dataset_info import DataInfo, SourceInfo
+from runners.data.random_streams import Seed, stream_seed
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.task import TaskSpec
+from search_space.settings.paths import value_at
 
-__all__ = ["VAL_SEED", "after_holdout", "num_held_out", "random_holdout", "stratified_fold", "stratified_holdout"]
+_Task = TypeVar("_Task", bound=TaskSpec)
+
+__all__ = [
+    "VAL_SEED",
+    "after_holdout",
+    "num_held_out",
+    "random_holdout",
+    "stratified_fold",
+    "stratified_holdout",
+    "validation_seed",
+    "with_own_test_split",
+]
 
 VAL_SEED = 1
-"""Seed of every validation split: the same images are held out for all seeds of a sweep and in all sweeps."""
+"""Seed of every validation split that is the same for all seeds."""
+
+_RANDOM_STATES = 2**31  # of legal seeds of a draw
+
+
+def validation_seed(seed: Seed) -> int:
+    """Seed of the validation split of the trial with this seed."""
+    if isinstance(seed, int) or not seed.has_own_splits:
+        return VAL_SEED
+    return stream_seed(seed, "split", "validation") % _RANDOM_STATES
+
+
+def with_own_test_split(task: _Task, seed: Seed) -> _Task:
+    """The task with the test split of the trial with this seed, where it decides the splits and archsweep draws that
+    one; else the task itself."""
+    dataset = task.dataset
+    if isinstance(seed, int) or not seed.has_own_splits or not dataset.draws_test_split:
+        return task
+    drawn = stream_seed(seed, "split", "test", value_at(dataset, "split_seed")) % _RANDOM_STATES
+    return task.model_copy(update={"dataset": dataset.model_copy(update={"split_seed": drawn})})
 
 
 def num_held_out(num_images: int, fraction: float) -> int:
@@ -40,9 +77,9 @@ def after_holdout(task: TaskSpec, found: SourceInfo) -> DataInfo:
     return DataInfo(name=task.dataset.name, **{**vars(found), **counts})
 
 
-def random_holdout(number: int, num_held: int) -> tuple[np.ndarray, np.ndarray]:
+def random_holdout(number: int, num_held: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices to keep and `num_held` indices held out, both ascending, where nothing can be stratified by."""
-    order = np.random.RandomState(VAL_SEED).permutation(number)
+    order = np.random.RandomState(seed).permutation(number)
     return np.sort(order[num_held:]), np.sort(order[:num_held])
 
 

@@ -16,7 +16,9 @@ from runners.data.dataset_info import Data, DataInfo
 from runners.data.dense.loading import describe_label_maps, load_label_maps
 from runners.data.detection.loading import describe_objects, load_objects
 from runners.data.epochs import EqualParts, batches_of_an_epoch
+from runners.data.holdout import with_own_test_split
 from runners.data.images.loading import describe_images, load_images
+from runners.data.random_streams import Seed
 from runners.data.sharding import Share
 from runners.data.text.loading import describe_text, load_text
 from runners.data.views.loading import describe_views, load_views
@@ -75,7 +77,7 @@ def load_data(
     device: torch.device,
     *,
     img_size: tuple[int, int],
-    seed: int,
+    seed: Seed,
     share: Share | None = None,
     in_memory_bytes: int = IN_MEMORY_BYTES,
     info: DataInfo | None = None,
@@ -85,12 +87,13 @@ def load_data(
 
     Args:
         img_size: (height, width) of the model's input.
-        seed: the trial's seed; decides order and augmentation, not which images are in which split.
+        seed: the trial's; decides order and augmentation, and where it is said so which images are in which split.
         share: positions of this process's images in every batch, where several processes train together; calibration is
             not sharded, so that it gives all of them the same statistics.
         info: what `describe_dataset` found, where it is known already.
         options: those of the task's data alone: `crops` of classification.
     """
+    task = with_own_test_split(task, seed)
     if info is None:
         info = describe_dataset(task, resources, in_memory_bytes=in_memory_bytes)
     shared = {"img_size": img_size, "seed": seed, "share": share, "info": info}

@@ -2,7 +2,8 @@
 
 A trial has one seed. Data order, augmentation and mixup each get a stream derived from it by name and epoch, so that
 none of them depends on how many numbers the initialisation or the dropout of an architecture drew: variants of one
-seed get the same images in the same order.
+seed get the same images in the same order. Where a sweep says which of these sources a seed decides, the others have
+the stream of another seed, the same for all trials: `SourceSeeds`.
 
 timm's augmentations draw from the global generators of `random`, `numpy` and `torch`; `global_streams` seeds these and
 restores their states afterwards, `lent_streams` seeds them many times in between.
@@ -14,21 +15,81 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-__all__ = ["generator", "generator_states", "global_streams", "lent_streams", "restore_generators", "stream_seed"]
+from search_space.schema.training.seeding import Seeding, Source
+from search_space.schema.trial import TrialSpec
+
+__all__ = [
+    "Seed",
+    "SourceSeeds",
+    "generator",
+    "generator_states",
+    "global_streams",
+    "lent_streams",
+    "of_source",
+    "restore_generators",
+    "seed_of",
+    "stream_seed",
+]
+
+_SOURCES: dict[str, Source] = {
+    "order": "order",
+    "augmentation": "augmentation",
+    "views": "augmentation",
+    "channel shifts": "augmentation",
+    "mixing": "augmentation",
+    "workers": "augmentation",
+    "training": "dropout",
+    "continued": "dropout",
+    "split": "split",
+}
+"""First name of a stream -> the source that it belongs to; `init` has no stream by name, models take its seed."""
 
 
-def stream_seed(seed: int, *names: str | int) -> int:
-    """63-bit seed for the stream `names` of the trial with this `seed`."""
-    text = "/".join(str(part) for part in (seed, *names))
+@dataclass(frozen=True)
+class SourceSeeds:
+    """A trial's seed where it does not decide all that it does by default."""
+
+    seeding: Seeding
+    seed: int
+
+    def of(self, source: Source) -> int:
+        """The seed whose stream the source has."""
+        return self.seeding.of_source(source, self.seed)
+
+    @property
+    def has_own_splits(self) -> bool:
+        """Whether the splits of the data are not those of all trials."""
+        return "split" in self.seeding.varied
+
+
+Seed: TypeAlias = int | SourceSeeds
+
+
+def seed_of(spec: TrialSpec) -> Seed:
+    """The seed of a trial, with what it decides where that is not the default."""
+    seeding = spec.train.seeding
+    return spec.seed if seeding == Seeding() else SourceSeeds(seeding, spec.seed)
+
+
+def of_source(seed: Seed, source: Source) -> int:
+    """The seed whose stream a source has in a trial."""
+    return seed if isinstance(seed, int) else seed.of(source)
+
+
+def stream_seed(seed: Seed, *names: str | int) -> int:
+    """63-bit seed for the stream `names` of the trial with this `seed`; the first name says of which source it is."""
+    own = seed if isinstance(seed, int) else seed.of(_SOURCES[str(names[0])])
+    text = "/".join(str(part) for part in (own, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def generator(seed: int, *names: str | int) -> torch.Generator:
+def generator(seed: Seed, *names: str | int) -> torch.Generator:
     """CPU generator for the stream `names`; on the CPU even for data on a GPU, for equal numbers on all devices."""
     return torch.Generator().manual_seed(stream_seed(seed, *names))
 

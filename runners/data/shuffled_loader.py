@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from runners.data.augmentation.repeats import RepeatedOrder
 from runners.data.dataset_info import Batch
-from runners.data.random_streams import generator
+from runners.data.random_streams import Seed, generator
 from runners.data.sharding import Share, reading
 from runners.data.streams.order import EpochOrder
 from runners.data.transfer import on_device
@@ -39,7 +39,7 @@ class ShuffledLoader:
         *,
         batch_size: int,
         device: torch.device,
-        seed: int,
+        seed: Seed,
         num_workers: int,
         share: Share | None = None,
         collate: Callable[[list[Any]], Any] | None = None,
@@ -70,7 +70,7 @@ class ShuffledLoader:
         yield from on_device(self._loader, self._device)
 
 
-def begin_epoch(loader: Any, dataset: Any, order: Any, *, seed: int, number: int) -> None:
+def begin_epoch(loader: Any, dataset: Any, order: Any, *, seed: Seed, number: int) -> None:
     """Set a loader to an epoch: its items, their order, and the seeds of its workers."""
     dataset.epoch = number  # workers are forked again every epoch, so that they have it
     if isinstance(order, EpochOrder | RepeatedOrder):

@@ -24,7 +24,7 @@ from runners.data.augmentation.repeats import epoch_order
 from runners.data.dataset_info import Batch, DataInfo, ImageRows, Images, as_rows
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.model_inputs import ModelInputs
-from runners.data.random_streams import generator, global_streams
+from runners.data.random_streams import Seed, generator, global_streams
 from runners.data.transfer import sent
 
 __all__ = ["TensorBatches", "TensorTrainBatches", "crop_offsets", "flipped", "flips", "shifted"]
@@ -79,7 +79,7 @@ class TensorTrainBatches:
         img_size: tuple[int, int],
         batch_size: int,
         device: torch.device,
-        seed: int,
+        seed: Seed,
         crop_padding: int = 0,
         hflip: float = 0.0,
         vflip: float = 0.0,
@@ -111,7 +111,7 @@ class TensorTrainBatches:
     def __len__(self) -> int:
         return len(self._rows) // self._batch_size
 
-    def of_seed(self, seed: int) -> TensorTrainBatches:
+    def of_seed(self, seed: Seed) -> TensorTrainBatches:
         """Batches of the same images for a trial of another seed (`SharedImages`)."""
         other = copy.copy(self)
         other._seed = seed

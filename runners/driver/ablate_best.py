@@ -20,6 +20,7 @@ from results.store.run_layout import IN_RUN_DIR, RunDir
 from results.table.planned import selection_metric
 from search_space import METRICS, MISSING, Problem, Setting, SpecError, load_sweep_text, value_at, variant_id, variants
 from search_space.schema.identity import canonical_json
+from search_space.schema.training.seeding import Seeding
 from search_space.settings.naming import difference
 
 __all__ = ["ablate_best"]
@@ -46,6 +47,8 @@ def ablate_best(run_dir: Path, name: str) -> str:
         resources = _stated(sweep.get("resources", {}))
     except (KeyError, ValidationError) as err:
         raise SpecError(_not_of_this_search(run_dir)) from err
+    seeding = setting.train.seeding  # which the written baseline has under `seeds`
+    setting = setting.model_copy(update={"train": setting.train.model_copy(update={"seeding": Seeding()})})
     components = _components(baseline, setting)
     if not components:
         message = f"the best trial of {len(run.deciding)} is the baseline of the search itself"
@@ -53,6 +56,7 @@ def ablate_best(run_dir: Path, name: str) -> str:
             Problem(message, where=str(run_dir), hint="there is nothing to leave out; search longer or wider")
         )
     metric = selection_metric(run.plan.metric, run.deciding.values())
+    seeds = list(range(max(run.plan.seeds) + 1, max(run.plan.seeds) + 1 + _NUM_SEEDS))
     text = _text(
         name,
         run_dir,
@@ -63,7 +67,7 @@ def ablate_best(run_dir: Path, name: str) -> str:
             "baseline": json.loads(canonical_json(baseline)),
             "space": components,
             "design": "leave_one_out",
-            "seeds": list(range(max(run.plan.seeds) + 1, max(run.plan.seeds) + 1 + _NUM_SEEDS)),
+            "seeds": seeds if seeding == Seeding() else {"values": seeds, "vary": list(seeding.vary)},
             "metric": run.plan.metric,
             "require": list(sweep.get("require") or ()),
             "resources": resources,
@@ -138,7 +142,7 @@ def _stated(resources: dict[str, Any]) -> dict[str, Any]:
 
 def _text(name: str, run_dir: Path, best: TrialRecord, reached: str, content: dict[str, Any]) -> str:
     num = len(content["space"])
-    seeds = len(content["seeds"])
+    seeds = _NUM_SEEDS
     head = [
         f"# Question:  which of the {num} values that the search in {run_dir} changed matter to its best trial?",
         "# Expected:  (what do you think will come out, and why?)",

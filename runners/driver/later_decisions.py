@@ -18,9 +18,11 @@ from results.plan.run_plan import PlannedVariant
 from results.store.run import read_plan
 from results.store.run_layout import RunDir
 from search_space import SpecError
+from search_space.schema.training.seeding import BY_DEFAULT
 
 __all__ = ["LaterDecisions"]
 
+_SOURCES = "seeds.vary"
 _COMPARED = ("seeds", "metric", "objectives")
 
 
@@ -58,9 +60,14 @@ class LaterDecisions:
             return plan.model_copy(update={"decided_later": previous.decided_later})
         seen = {each.variant_id for each in previous.variants}
         is_search = plan.design == "search"
-        if not self._num_results(None if is_search else seen & {each.variant_id for each in plan.variants}):
+        same = None if is_search else seen & {each.variant_id for each in plan.variants}
+        # What a seed decides is in the ids of all rows, but a choice between seeds that vary this or that, made after
+        # the results of one of them, is a choice between results.
+        if not _reseeded(previous, plan) and not self._num_results(same):
             return plan  # nothing of this comparison has been seen
         num_results = self._num_results(None if is_search else seen)
+        if not num_results and not previous.decided_later:
+            return plan
         decided = [*_changes(previous, plan, num_results), *_removed(previous, plan, num_results)]
         variants = [_with_time(previous, variant, num_results) for variant in plan.variants]
         return plan.model_copy(update={"decided_later": decided, "variants": variants})
@@ -107,7 +114,7 @@ def _compared(plan: RunPlan) -> dict[str, Any]:
     # What makes an arm stop is not compared: the tests do not reckon with it.
     looks = {} if plan.rounds is None else plan.rounds.model_dump(mode="json", include={"looks", "spending"})
     rounds = {"seeds.looks": looks.get("looks"), "seeds.spending": looks.get("spending")}
-    return {**{name: content[name] for name in _COMPARED}, **rounds, **analysis}
+    return {**{name: content[name] for name in _COMPARED}, **rounds, _SOURCES: _sources(plan), **analysis}
 
 
 def _is_allowed_for(what: str, before: Any, plan: RunPlan, previous: RunPlan) -> bool:
@@ -116,6 +123,20 @@ def _is_allowed_for(what: str, before: Any, plan: RunPlan, previous: RunPlan) ->
     if what != "seeds" or not plan.analysis.sequential == previous.analysis.sequential == "anytime":
         return False
     return all(one == other for one, other in zip(before, plan.seeds, strict=False))
+
+
+def _sources(plan: RunPlan) -> list[str]:
+    """What a seed decides, for readers."""
+    if plan.seed_sources is None:
+        return list(BY_DEFAULT)
+    crossed = [f"{name} ({number} levels)" for name, number in plan.seed_sources.crossed.items()]
+    return crossed or plan.seed_sources.vary
+
+
+def _reseeded(previous: RunPlan, plan: RunPlan) -> bool:
+    """Whether a seed decides something else than when this comparison was planned first."""
+    known = {decision.what for decision in previous.decided_later}
+    return _SOURCES in known or previous.seed_sources != plan.seed_sources
 
 
 def _removed(previous: RunPlan, plan: RunPlan, num_results: int) -> Iterator[Decision]:

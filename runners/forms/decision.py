@@ -129,6 +129,8 @@ def _impossible(plan: Plan, variant: Variant, *, is_shared: bool) -> str:
         return "other variants are measured in its trainings"
     if setting.task.name != "classification":
         return f"the task is {setting.task.name}"
+    if "split" in train.seeding.varied:
+        return "every seed has its own split of the data"
     if setting.arch.weights is not None:
         return "it begins with the weights of another training"
     if reason := _of_resources(plan.resources_of(variant)):

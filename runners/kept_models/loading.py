@@ -26,6 +26,7 @@ from results.store.run_layout import RunDir
 from runners.data import DataInfo, describe_dataset
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.first_weights import kept_weights
+from runners.data.random_streams import of_source, seed_of
 from runners.kept_models.preprocessing import Preprocessing
 from runners.kept_models.text_preprocessing import TextPreprocessing, text_preprocessing
 from runners.tasks import TASKS
@@ -93,7 +94,7 @@ def load_model(
     spec = _spec_of(path, metadata)
     info = _info_of(path, metadata, spec, data_dir)
     kind = TASKS[spec.task.name]
-    network = kind.build(spec, info, seed=spec.seed)
+    network = kind.build(spec, info, seed=of_source(seed_of(spec), "init"))
     # What self-supervision keeps is its backbone alone.
     model = network if network.state_dict().keys() == state.keys() else kind.pretrained_part(network)
     try:

@@ -65,8 +65,10 @@ def fit_budget(
     if needed <= budget.amount:
         return whole
     sweep = whole.plan.sweep
-    # Fewer seeds of a search are another search, and rounds of seeds have fewer by themselves.
-    least = len(seeds) if sweep.search or sweep.rounds else min(MIN_SEEDS, len(seeds))
+    # Fewer seeds of a search are another search, rounds of seeds have fewer by themselves, and a part of a crossed
+    # design has no shares.
+    is_whole = sweep.search or sweep.rounds or sweep.baseline.train.seeding.crossed
+    least = len(seeds) if is_whole else min(MIN_SEEDS, len(seeds))
     for number in range(len(seeds) - 1, least - 1, -1):
         trimmed = forecast_of(seeds[:number])
         if (budget.needed(trimmed) or 0.0) <= budget.amount:

@@ -25,6 +25,7 @@ from runners.planning.stored_plan import (
     planned_variant,
     retuned_of,
     rounds_of,
+    seed_sources_of,
 )
 from runners.tasks import TASKS
 from runners.training.foreign.files import missing_files
@@ -275,6 +276,7 @@ class Plan:
             steps=steps,
             blocks=blocked_design(sweep, self._baselines, self.describe),
             rounds=rounds_of(sweep),
+            seed_sources=seed_sources_of(sweep),
             retuned=retuned_of(sweep),
             superseded=list(superseded),
             data=self.data(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-from results.plan.comparison import Rounds
+from results.plan.comparison import Rounds, SeedSources
 from results.plan.datasets import DataSummary, Measured
 from results.plan.run_plan import BlockedDesign, PlannedVariant, Retuned
 from results.plan.stored import Numerics
@@ -15,6 +16,7 @@ from search_space import Sweep, TaskSpec, Variant
 from search_space.schema.metrics import METRICS, own_metric
 from search_space.schema.seeds import Smallest
 from search_space.schema.task import ForeignSpec
+from search_space.schema.training.seeding import Seeding
 from search_space.settings.naming import describe_parameter
 from search_space.settings.paths import MISSING, value_at
 from search_space.variants.blocks import are_resampled
@@ -28,6 +30,7 @@ __all__ = [
     "planned_variant",
     "retuned_of",
     "rounds_of",
+    "seed_sources_of",
 ]
 
 
@@ -134,6 +137,23 @@ def rounds_of(sweep: Sweep) -> Rounds | None:
         effect=rounds.effect,
         smallest=rounds.futility.smallest if isinstance(rounds.futility, Smallest) else None,
         is_strong=rounds.futility == "strong",
+    )
+
+
+def seed_sources_of(sweep: Sweep) -> SeedSources | None:
+    """What a seed decides; None where it is the default."""
+    seeding, task = sweep.baseline.train.seeding, sweep.baseline.task
+    if seeding == Seeding():
+        return None
+    own = "split" in seeding.varied
+    drawn: dict[Literal["validation", "test"], bool] = {
+        "validation": bool(task.val_fraction),
+        "test": task.dataset.draws_test_split,
+    }
+    return SeedSources(
+        vary=list(seeding.varied),
+        crossed={str(name): number for name, number in (seeding.crossed or {}).items()},
+        splits=[name for name, is_drawn in drawn.items() if own and is_drawn],
     )
 
 

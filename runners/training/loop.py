@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from modelzoo.official.frozen import frozen_modules
 from runners.data import Batch, Data, train_batch_size
 from runners.data.epochs import updates_of
+from runners.data.random_streams import Seed
 from runners.tasks import Task
 from runners.training.checkpoint import TrialCheckpoint
 from runners.training.evaluation import Evaluation
@@ -64,7 +65,7 @@ def train_model(
     data: Data,
     train: TrainSpec,
     *,
-    seed: int,
+    seed: Seed,
     device: torch.device,
     evaluations: Sequence[Evaluation],
     report: Callable[[list[dict[str, float]]], bool],

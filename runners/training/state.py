@@ -13,7 +13,14 @@ from typing import Any
 import torch
 
 from modelzoo.official.frozen import head_parameters
-from runners.data.random_streams import generator, generator_states, restore_generators, stream_seed
+from runners.data.random_streams import (
+    Seed,
+    generator,
+    generator_states,
+    of_source,
+    restore_generators,
+    stream_seed,
+)
 from runners.tasks import Task
 from runners.training.evaluation import Evaluation
 from runners.training.optimization.optimizer import create_optimizer, load_optimizer
@@ -42,7 +49,7 @@ class TrainingState:
         task: Task,
         train: TrainSpec,
         *,
-        seed: int,
+        seed: Seed,
         updates_per_epoch: int,
         device: torch.device,
         evaluations: Sequence[Evaluation],
@@ -55,7 +62,8 @@ class TrainingState:
         self.precision = Precision(train.amp, device)
         head = head_parameters(task.model, task.pretrained_part(task.model)) if train.head_lr_scale else ()
         self.optimizer = create_optimizer(task.model, train, device, head=head)
-        self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch, noise_seed=seed)
+        noise = of_source(seed, "dropout")
+        self.schedule = make_schedule(self.optimizer, train, updates_per_epoch=updates_per_epoch, noise_seed=noise)
         self.weight_decay = WeightDecay(self.optimizer, train, updates_per_epoch=updates_per_epoch)
         self.seconds = 0.0
         self._train, self._seed, self._updates_per_epoch = train, seed, updates_per_epoch

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from runners.data.random_streams import seed_of
 from runners.training.device import device_of_trial
 from runners.training.gpu.cuda_graph import capture_forward
 from runners.training.loop import Curves, Report, train_model
@@ -102,7 +103,7 @@ def run_trial(
             task,
             built.data,
             spec.train,
-            seed=spec.seed,
+            seed=seed_of(spec),
             device=where,
             evaluations=trial.evaluations,
             report=report_all,

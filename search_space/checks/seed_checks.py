@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from search_space.checks.seeding_checks import seeding_issues
 from search_space.schema.seeds import FEWEST_AT_A_LOOK, MOST_SEEDS_OF_LOOKS, SeedPlan
 from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import Issue
@@ -21,8 +22,9 @@ def seed_issues(sweep: Sweep) -> Iterator[Issue]:
         if seed in seen:
             yield Issue(("seeds", index), f"the seed {seed} is given twice", "the same seed gives the same trial")
         seen.add(seed)
+    yield from seeding_issues(sweep)
     rounds = sweep.rounds
-    if rounds is not None:
+    if rounds is not None and rounds.model_fields_set - {"vary"}:  # else their number is missing, which is said
         yield from _of_rounds(rounds)
         yield from _beside_rounds(sweep)
     if rounds is not None or sweep.analysis.sequential is not None:

@@ -12,7 +12,7 @@ from itertools import islice
 
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, first_of
 from search_space.parsing.yaml_source import Node
-from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights
+from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights, weights_seed
 from search_space.schema.sweep import Sweep
 from search_space.variants.variant import variants
 
@@ -53,7 +53,7 @@ def _wrong(
         return None
     if first.checkpoints.keep == "none":
         return f"the study {name!r} keeps no weights", "add checkpoints: {keep: last} to it"
-    wanted = set(sweep.seeds) if source.seed is None else {source.seed}
+    wanted = {weights_seed(source, sweep.baseline.train.seeding, seed) for seed in sweep.seeds}
     if missing := sorted(wanted - set(first.seeds)):
         text = f"the study {name!r} has no seed {first_of([str(seed) for seed in missing], 5)}"
         return text, f"its seeds: {first_of([str(seed) for seed in first.seeds], 10)}; `@SEED` names one for all trials"

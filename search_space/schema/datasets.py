@@ -50,22 +50,39 @@ class DatasetSpec(Spec):
         """Training images of a dataset that is built in; None of others, which have to be looked at."""
         return None
 
+    @property
+    def draws_test_split(self) -> bool:
+        """Whether archsweep draws the test split, by `split_seed`, from images that come without one."""
+        return False
+
     def test_set(self) -> dict[str, Any]:
         """What decides which images and labels a trial is measured on: the dataset's name, and further options."""
         raise NotImplementedError
 
 
 class DigitsSpec(DatasetSpec):
-    """scikit-learn's `load_digits`: 1,797 real 8x8 images of 10 classes; a fixed stratified fifth is the test split."""
+    """scikit-learn's `load_digits`: 1,797 real 8x8 images of 10 classes; a stratified fifth is the test split."""
 
     name: Literal["builtin/digits"] = "builtin/digits"  # pyright: ignore[reportIncompatibleVariableOverride]
+    split_seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        # Not written where it is 0: settings are as they were before there was a choice.
+        exclude_if=lambda seed: seed == 0,
+        description="of the draw of the test split",
+    )
+
+    @property
+    def draws_test_split(self) -> bool:
+        return True
 
     @property
     def num_built_in(self) -> int:
         return _NUM_DIGITS
 
     def test_set(self) -> dict[str, Any]:
-        return {"name": self.name}
+        return {"name": self.name, **({"seed": self.split_seed} if self.split_seed else {})}
 
 
 class ShapesSpec(DatasetSpec):
@@ -161,6 +178,10 @@ class TimmDatasetSpec(DatasetSpec):
         drawn = {"test_fraction": self.test_fraction, "folds": self.folds, "fold": self.fold, "seed": self.split_seed}
         split = drawn if self.is_flat else {"test_split": self.test_split}
         return {"name": self.name, **{name: value for name, value in split.items() if value is not None}, **named}
+
+    @property
+    def draws_test_split(self) -> bool:
+        return self.is_flat
 
     @property
     def is_flat(self) -> bool:

@@ -17,7 +17,18 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CONTINUED", "WeightsSource", "check_release", "is_continued", "parse_weights", "release_of", "weights_text"]
+from search_space.schema.training.seeding import Seeding
+
+__all__ = [
+    "CONTINUED",
+    "WeightsSource",
+    "check_release",
+    "is_continued",
+    "parse_weights",
+    "release_of",
+    "weights_seed",
+    "weights_text",
+]
 
 CONTINUED = "*"
 """Variant of weights of the trial that is the same but for its length and schedule."""
@@ -64,6 +75,16 @@ def parse_weights(text: str) -> WeightsSource:
     if not slash or not place or not variant:
         raise ValueError(f"{text!r} names no variant: {_LEGAL}")
     return WeightsSource("run" if kind == "run" else "study", place, variant, seed)
+
+
+def weights_seed(source: WeightsSource, seeding: Seeding, seed: int) -> int:
+    """Seed of the trial whose weights the trial with `seed` begins with: they are its initialisation.
+
+    A training that is continued is that of its own seed.
+    """
+    if source.seed is not None:
+        return source.seed
+    return seed if source.variant == CONTINUED else seeding.of_source("init", seed)
 
 
 def is_continued(text: str | None) -> bool:

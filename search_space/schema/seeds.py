@@ -1,4 +1,5 @@
-"""Schema of the section `seeds`: how many, and for a sequential design when one looks and which arms then stop."""
+"""Schema of the section `seeds`: how many, what they vary, and for a sequential design when one looks and which arms
+then stop."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
+from search_space.schema.training.seeding import Levels, Seeding, Sources
 
 __all__ = [
     "FEWEST_AT_A_LOOK",
@@ -20,6 +22,7 @@ __all__ = [
     "Seeds",
     "Smallest",
     "seed_plan_of",
+    "with_seeding",
 ]
 
 MAX_SEEDS = 10_000
@@ -35,6 +38,20 @@ class Smallest(Spec):
     smallest: float = Field(gt=0, description="smallest difference that is worth further seeds, in the metric's unit")
 
 
+def _counted(value: Any) -> Any:
+    # a count beyond the limit is not expanded, so that the error shows the value as written
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS:
+        return tuple(range(value))
+    return value
+
+
+SeedValues = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**31)], ...],
+    BeforeValidator(_counted, json_schema_input_type=int | tuple[int, ...]),
+    Field(min_length=1, max_length=MAX_SEEDS),
+]
+
+
 def _futility_tag(value: Any) -> str:
     return "effect" if is_dict(value) or isinstance(value, Smallest) else "text"
 
@@ -48,8 +65,20 @@ Futility = Annotated[
 
 
 class SeedPlan(Spec):
-    """Seeds that are trained in rounds, with a look at the results after each; short forms are a count and a list."""
+    """Seeds and what they vary, or seeds that are trained in rounds, with a look at the results after each; short forms
+    are a count and a list."""
 
+    values: SeedValues | None = Field(default=None, description="a count n (seeds 0 .. n-1), or a list")
+    vary: Sources | None = Field(
+        default=None,
+        description="sources that a seed decides: `init`, `order`, `augmentation`, `dropout`, `split`; "
+        "default: all but `split`",
+    )
+    crossed: Levels | None = Field(
+        default=None,
+        description="source -> number of its levels: the baseline is trained with every combination, for the share of "
+        "each source in the variance",
+    )
     max: int | None = Field(default=None, ge=1, le=MAX_SEEDS, description="seeds 0 .. max - 1, if no arm stops before")
     start: int | None = Field(default=None, ge=1, description="seeds of the first look; default: 3, or that of `looks`")
     looks: tuple[int, ...] = Field(
@@ -73,7 +102,21 @@ class SeedPlan(Spec):
     @property
     def numbers(self) -> tuple[int, ...]:
         """The seeds that are trained where no arm stops."""
+        if self.crossed is not None:
+            return tuple(range(self.seeding.num_combinations))
+        if self.values is not None:
+            return self.values
         return tuple(range(self.max or max(self.looks, default=1)))
+
+    @property
+    def seeding(self) -> Seeding:
+        """What a seed decides."""
+        return Seeding(**({} if self.vary is None else {"vary": self.vary}), crossed=self.crossed)
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether arms may stop after a look."""
+        return self.values is None and self.crossed is None
 
     @property
     def all_looks(self) -> tuple[int, ...]:
@@ -95,10 +138,7 @@ class SeedPlan(Spec):
 
 def _seeds_of(value: Any) -> Any:
     """The seeds of a written section; a mapping is validated here, so that its problems are located."""
-    # a count beyond the limit is not expanded, so that the error shows the value as written
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS:
-        return tuple(range(value))
-    return SeedPlan.model_validate(value).numbers if is_dict(value) else value
+    return SeedPlan.model_validate(value).numbers if is_dict(value) else _counted(value)
 
 
 def seed_plan_of(value: Any, seeds: Sequence[int]) -> SeedPlan | None:
@@ -107,6 +147,13 @@ def seed_plan_of(value: Any, seeds: Sequence[int]) -> SeedPlan | None:
         return None
     found = SeedPlan.model_validate(value)
     return found if found.numbers == tuple(seeds) else None
+
+
+def with_seeding(baseline: dict[str, Any], seeding: Seeding) -> dict[str, Any]:
+    """A written baseline with what a seed decides."""
+    train: Any = baseline.get("train")
+    written = seeding.model_dump(exclude_unset=True, exclude_none=True)
+    return {**baseline, "train": {**(train if is_dict(train) else {}), "seeding": written}}
 
 
 Seeds = Annotated[

@@ -27,8 +27,10 @@ from search_space.schema.attention import OnlyWhole, Spec
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import ALL_FOLDS, MAX_VALUES, Blocks, Choice, Component, Parameter, Range
 from search_space.schema.resources import Resources
-from search_space.schema.seeds import SeedPlan, Seeds, seed_plan_of
+from search_space.schema.seeds import SeedPlan, Seeds, seed_plan_of, with_seeding
+from search_space.schema.task import ForeignSpec
 from search_space.schema.tracking import Track
+from search_space.schema.training.seeding import Seeding
 from search_space.schema.trial import Setting
 
 __all__ = [
@@ -302,7 +304,7 @@ class Sweep(Spec):
     )
     seeds: Seeds = Field(
         default=(0,),
-        description="a count n (seeds 0 .. n-1), a list, or {max, looks, futility}; the same for every variant",
+        description="a count n (seeds 0 .. n-1), a list, {values, vary}, or {max, looks, futility}; for every variant",
     )
     metric: str = Field(
         default="top1", description="metric of the table and objective of a search; default: the task's first"
@@ -353,6 +355,17 @@ class Sweep(Spec):
             sweep._written = data["baseline"]
         if is_dict(data):
             sweep._written_seeds = data.get("seeds")
+        return sweep._with_seeding()
+
+    def _with_seeding(self) -> Sweep:
+        """With what its seeds decide in the baseline, over which every variant is laid."""
+        plan = self.seed_plan
+        is_usual = plan is None or plan.seeding == Seeding() or "seeding" in self.baseline.train.model_fields_set
+        if plan is None or is_usual or isinstance(self.baseline.task, ForeignSpec):
+            return self
+        train = self.baseline.train.model_copy(update={"seeding": plan.seeding})
+        sweep = self.model_copy(update={"baseline": self.baseline.model_copy(update={"train": train})})
+        sweep._written = with_seeding(self._written or {}, plan.seeding)
         return sweep
 
     @property
@@ -362,10 +375,16 @@ class Sweep(Spec):
         return self.baseline.model_dump() if self._written is None else self._written
 
     @property
-    def rounds(self) -> SeedPlan | None:
-        """How seeds are trained in rounds; None where all are trained in any case, as for every other list of seeds
-        that this sweep is copied with."""
+    def seed_plan(self) -> SeedPlan | None:
+        """The section `seeds` where it says more than which ones; None for every other list of seeds that this sweep is
+        copied with."""
         return seed_plan_of(self._written_seeds, self.seeds)
+
+    @property
+    def rounds(self) -> SeedPlan | None:
+        """How seeds are trained in rounds; None where all are trained in any case."""
+        plan = self.seed_plan
+        return plan if plan is not None and plan.has_rounds else None
 
     @property
     def num_search_trials(self) -> int:

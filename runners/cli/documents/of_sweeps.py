@@ -175,6 +175,9 @@ class PlanEntry(Part):
     is_adaptive: bool = Field(description="a search, whose variants are not known beforehand")
     metric: MetricEntry = Field(description="the metric that is compared")
     seeds: list[int] = Field(description="the seeds, after trimming")
+    seed_sources: dict[str, Any] | None = Field(
+        description="what a seed decides: vary, crossed, splits; null: all but the splits of the data"
+    )
     blocks: list[str] = Field(description="names of the blocks of the design; empty without them")
     variants: list[PlannedEntry] = Field(description="one for each row, dropped ones included")
     form: FormEntry | None = Field(description="form of the trainings of a search; null: each variant has its own")

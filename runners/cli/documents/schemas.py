@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runners.cli.documents import of_runs, of_sweeps
+from runners.cli.documents import of_runs, of_sweeps, of_variance
 from runners.cli.documents.document import Document, ProblemsDocument
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
@@ -16,6 +16,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "table": of_runs.TableDocument,
     "ls": of_runs.LsDocument,
     "diff": of_runs.DiffDocument,
+    "variance": of_variance.VarianceDocument,
     "verify": of_runs.VerifyDocument,
     "check": of_sweeps.CheckDocument,
     "check-data": of_sweeps.CheckDataDocument,

@@ -9,6 +9,7 @@ from typing import Any
 from runners.cache.reuse import CACHE, STUDIES
 from runners.planning.detection.sequential import rounds_ahead
 from runners.planning.forecast import Detectable, Forecast, VariantForecast
+from runners.planning.stored_plan import seed_sources_of
 from runners.trials.form import Form
 from search_space import METRICS, Setting
 from search_space.designs.fractional import alias_structure
@@ -31,6 +32,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "is_adaptive": sweep.search is not None,
         "metric": {"name": sweep.metric, "unit": METRICS[sweep.metric].unit},
         "seeds": list(forecast.seeds),
+        "seed_sources": None if (sources := seed_sources_of(sweep)) is None else sources.model_dump(mode="json"),
         "blocks": [block.name for block in blocks_of(sweep)],
         "variants": [_variant(each, len(forecast.seeds), plan.form_of) for each in forecast.variants],
         "form": _form(plan.form_of(sweep.baseline)) if sweep.search else None,

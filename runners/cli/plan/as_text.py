@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from results.plan.datasets import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
+from runners.cli.plan.seeds import seed_sentences
 from runners.data.epochs import updates_of_an_epoch
 from runners.planning.detection.sequential import RoundsAhead, rounds_ahead
 from runners.planning.forecast import Detectable, Forecast
@@ -54,6 +55,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
             yield f"note: {each.variant.name}: {'; '.join(each.notes)}"
     yield from data_lines(forecast.plan.data())
     yield from _forms(forecast)
+    yield from seed_sentences(sweep)
     if not sweep.search:
         yield from _trials(forecast)
     if forecast.num_left < forecast.num_trials:

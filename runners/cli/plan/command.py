@@ -117,9 +117,10 @@ def _plan_one(
         for warning in warnings:
             print(f"warning: {visible(warning)}")
         if len(forecast.seeds) < len(file.sweep.seeds):
+            place = "seeds" if file.sweep.seed_plan is None else "seeds.values"
             seeds = json.dumps(list(forecast.seeds))
             fits = f"trimmed to {len(forecast.seeds)} seeds to fit {parse_budget(options.budget or '')}"
-            print(f"{fits}; run it with  --set 'seeds={seeds}'")
+            print(f"{fits}; run it with  --set '{place}={seeds}'")
     return plan_as_json(forecast, run_dir=run_dir, cache_dir=cache_dir, warnings=warnings)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from runners.data.random_streams import generator
+from runners.data.random_streams import Seed, generator
 
 __all__ = ["Copy", "RepeatedOrder", "epoch_order"]
 
@@ -27,7 +27,7 @@ class Copy(NamedTuple):
     number: int
 
 
-def epoch_order(num_images: int, *, seed: int, epoch: int, repeats: int = 0) -> Tensor:
+def epoch_order(num_images: int, *, seed: Seed, epoch: int, repeats: int = 0) -> Tensor:
     """Indices (N,) of the images of an epoch, N being their number; with repeats, copies follow one another."""
     order = torch.randperm(num_images, generator=generator(seed, "order", epoch))
     return order.repeat_interleave(repeats)[:num_images] if repeats else order
@@ -36,7 +36,7 @@ def epoch_order(num_images: int, *, seed: int, epoch: int, repeats: int = 0) -> 
 class RepeatedOrder(Sampler[Copy]):
     """Order of an epoch with repeats; its attribute `epoch` is set before each."""
 
-    def __init__(self, num_images: int, *, seed: int, repeats: int) -> None:
+    def __init__(self, num_images: int, *, seed: Seed, repeats: int) -> None:
         self._num_images = num_images
         self._seed = seed
         self._repeats = repeats

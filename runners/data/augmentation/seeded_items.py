@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from runners.data.random_streams import lent_streams, stream_seed
+from runners.data.random_streams import Seed, lent_streams, stream_seed
 
 __all__ = ["SeededItems"]
 
@@ -27,7 +27,7 @@ class SeededItems(Dataset, ABC):
         epoch: set before each epoch.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: Seed) -> None:
         self._seed = seed
         self.epoch = 0
 

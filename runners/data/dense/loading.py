@@ -16,8 +16,8 @@ from runners.data.dense.label_maps import LabelMaps
 from runners.data.dense.pair_loader import PairBatches, PairTrainBatches
 from runners.data.dense.sources import load_folder
 from runners.data.epochs import train_batch_size
-from runners.data.holdout import after_holdout, random_holdout
-from runners.data.random_streams import generator
+from runners.data.holdout import after_holdout, random_holdout, validation_seed
+from runners.data.random_streams import Seed, generator
 from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
 from runners.data.sources import source_of
 from runners.data.tensor_loader import TensorBatches, TensorTrainBatches
@@ -50,7 +50,7 @@ def load_label_maps(
     device: torch.device,
     *,
     img_size: tuple[int, int],
-    seed: int,
+    seed: Seed,
     share: Share | None,
     info: DataInfo,
 ) -> Data:
@@ -59,7 +59,7 @@ def load_label_maps(
     train_split, test_split = _open(task, resources, info)
     val_split = None
     if info.num_val:
-        kept, held_out = random_holdout(len(train_split), info.num_val)
+        kept, held_out = random_holdout(len(train_split), info.num_val, seed=validation_seed(seed))
         train_split, val_split = _subset(train_split, kept), _subset(train_split, held_out)
     sample = torch.randperm(len(train_split), generator=generator(0, "calibration"))
     sample = _subset(train_split, sample[: max(1, train.recalibrate_bn * train.batch_size)].numpy())
@@ -123,7 +123,7 @@ class _Batches:
 class _InMemory(_Batches):
     """Batches of splits that are `Images`; the labels are maps."""
 
-    def training(self, split: Images, *, seed: int) -> TrainBatches:
+    def training(self, split: Images, *, seed: Seed) -> TrainBatches:
         augmentation = {"crop_padding": self.train.crop_padding, "hflip": self.train.hflip}
         ignored = self.task.ignore_label
         shape = {"info": self.info, "img_size": self.img_size, "device": self.device, "batch_size": self.batch_size}
@@ -146,7 +146,7 @@ class _FromFiles(_Batches):
     """Batches of pairs that are read one by one. Whole images are evaluated; calibration has crops as training has, but
     without augmentation."""
 
-    def training(self, split: Any, *, seed: int) -> TrainBatches:
+    def training(self, split: Any, *, seed: Seed) -> TrainBatches:
         from runners.data.dense.photometric import PhotometricDistortion  # transforms v2: 0.3 s that few pay
 
         distortion = PhotometricDistortion() if self.task.photometric else None

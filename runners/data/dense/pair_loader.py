@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from runners.data.augmentation.seeded_items import SeededItems
 from runners.data.dataset_info import Batch
-from runners.data.random_streams import generator
+from runners.data.random_streams import Seed, generator
 from runners.data.sharding import Share, reading
 from runners.data.shuffled_loader import ShuffledLoader
 from runners.data.transfer import on_device
@@ -36,7 +36,7 @@ class PairSource(Protocol):
 class SeededPairs(SeededItems):
     """Pairs, each transformed with a random stream of its own."""
 
-    def __init__(self, source: PairSource, transform: Transform, seed: int) -> None:
+    def __init__(self, source: PairSource, transform: Transform, seed: Seed) -> None:
         super().__init__(seed)
         self._source = source
         self._transform = transform
@@ -58,7 +58,7 @@ class PairTrainBatches(ShuffledLoader):
         options: as of `ShuffledLoader`.
     """
 
-    def __init__(self, source: PairSource, transform: Transform, *, seed: int, **options: Any) -> None:
+    def __init__(self, source: PairSource, transform: Transform, *, seed: Seed, **options: Any) -> None:
         super().__init__(SeededPairs(source, transform, seed), seed=seed, **options)
 
 

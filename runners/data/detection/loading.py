@@ -16,8 +16,8 @@ from runners.data.dense.pair_loader import PairBatches, PairTrainBatches
 from runners.data.detection.objects import Objects, Truth
 from runners.data.detection.sources import describe_coco, describe_drawn, load_coco, load_drawn, mask_faults
 from runners.data.epochs import train_batch_size
-from runners.data.holdout import after_holdout, random_holdout
-from runners.data.random_streams import generator
+from runners.data.holdout import after_holdout, random_holdout, validation_seed
+from runners.data.random_streams import Seed, generator
 from runners.data.readers.place import problem
 from runners.data.sharding import Share
 from search_space.parsing.errors import SpecError
@@ -72,7 +72,7 @@ def load_objects(
     device: torch.device,
     *,
     img_size: tuple[int, int],
-    seed: int,
+    seed: Seed,
     share: Share | None,
     info: DataInfo,
 ) -> Data:
@@ -83,7 +83,7 @@ def load_objects(
     """
     assert isinstance(task, DetectionSpec)
     train_split, test_split = _open(task, resources, info, img_size)
-    kept, held_out = random_holdout(len(train_split), info.num_val)
+    kept, held_out = random_holdout(len(train_split), info.num_val, seed=validation_seed(seed))
     short_sides, long_side = task.train_sides(img_size)
     from runners.data.detection.transforms import EvaluationTransform, TrainingTransform  # transforms v2: 0.3 s
 

@@ -21,7 +21,7 @@ from runners.data.first_weights.continuation import continued_trial
 from runners.data.first_weights.timm_releases import fetch_release, find_release
 from runners.machine.file_digests import FileDigests, user_file_digests
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, first_of
-from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights, release_of
+from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights, release_of, weights_seed
 from search_space.schema.resources import Resources
 from search_space.schema.trial import Setting, TrialSpec
 
@@ -64,7 +64,7 @@ def find_weights(spec: TrialSpec, resources: Resources) -> Path:
         names = sorted({each.variant for each in summaries if each.status == "completed"})
         known = f", of which are completed: {', '.join(names)}" if names else ""
         raise _problem(f"{spec.arch.weights!r} names no variant", f"write {spec.arch.weights}/VARIANT{known}")
-    run_dir, seed = _run_of(source, resources), spec.seed if source.seed is None else source.seed
+    run_dir, seed = _run_of(source, resources), weights_seed(source, spec.train.seeding, spec.seed)
     if source.variant == CONTINUED:
         return _weights_of(run_dir, continued_trial(spec, run_dir, seed).trial_id)
     return kept_weights(source, run_dir, seed)
@@ -117,7 +117,7 @@ def are_expected(spec: TrialSpec, resources: Resources) -> bool:
         return False
     if _run_without_variant(source, resources):
         return False
-    run_dir, seed = _run_of(source, resources), spec.seed if source.seed is None else source.seed
+    run_dir, seed = _run_of(source, resources), weights_seed(source, spec.train.seeding, spec.seed)
     try:
         plan = read_plan(run_dir)
     except SpecError:
@@ -151,7 +151,8 @@ def missing_seeds(setting: Setting, seeds: Sequence[int], resources: Resources) 
     except SpecError:
         return []
     known = {*planned, *(each.seed for each in read_summaries(run_dir.ledger)[0] if not each.role)}
-    missing = [str(seed) for seed in seeds if seed not in known]
+    wanted = dict.fromkeys(weights_seed(source, setting.train.seeding, seed) for seed in seeds)
+    missing = [str(seed) for seed in wanted if seed not in known]
     if not missing:
         return []
     text = f"{run_dir.path} has no trials with the seeds {first_of(missing, _MOST_SEEDS)}: each takes those of its own"

@@ -23,9 +23,10 @@ from runners.data.dataset_info import (
 from runners.data.decoding import decode
 from runners.data.epochs import train_batch_size
 from runners.data.evaluation_crop import EvaluationCrop
-from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout
+from runners.data.holdout import VAL_SEED, after_holdout, stratified_holdout, validation_seed
 from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out, on_device
 from runners.data.images.timm_loader import LoaderTrainBatches
+from runners.data.random_streams import Seed
 from runners.data.sharding import ShardedTrainBatches, Share
 from runners.data.shared.decoded import shared_splits
 from runners.data.sources import source_of
@@ -56,7 +57,7 @@ def load_images(
     device: torch.device,
     *,
     img_size: tuple[int, int],
-    seed: int,
+    seed: Seed,
     share: Share | None,
     info: DataInfo,
     crops: Sequence[EvaluationCrop] = (),
@@ -66,12 +67,13 @@ def load_images(
     Args:
         crops: of every trial that is measured by this training, the first one's first; default: one, of whole images.
     """
+    held = validation_seed(seed)
     train_split, test_split = shared_splits(task, resources, info, img_size)
     if not needs_pillow(train):
         train_split = on_device(train_split, device)
     val_split: Split | None = None
     if info.num_val:
-        train_split, val_split = hold_out(train_split, task.val_fraction)
+        train_split, val_split = hold_out(train_split, task.val_fraction, seed=held)
     calibration = fixed_sample(train_split, train.recalibrate_bn * train.batch_size)
     if needs_pillow(train):  # so that these parts do not keep images in memory that training holds in another form
         calibration, val_split = _alone(calibration), _alone(val_split)
@@ -90,7 +92,7 @@ def load_images(
         is_own = crop.interpolation != "bilinear"
         if (is_other or is_own) and isinstance(test_split, Images) and task.dataset.num_built_in is None:
             again, test = _decoded(task, resources, info, size, crop.interpolation)
-            val = _alone(hold_out(again, task.val_fraction)[1]) if info.num_val else None
+            val = _alone(hold_out(again, task.val_fraction, seed=held)[1]) if info.num_val else None
         return Measured(
             val=None if val is None else evaluation(val, crop),
             test=evaluation(test, crop),
@@ -100,7 +102,7 @@ def load_images(
     return Data(
         info=info,
         train=_train_batches(
-            _as_augmented(train_split, task, train, resources),
+            _as_augmented(train_split, task, train, resources, held),
             *(train, resources),
             **{"batch_size": batch_size, "seed": seed, "share": share, **shape},
         ),
@@ -127,15 +129,19 @@ def _fewer_pixels(size: tuple[int, int], native: tuple[int, int]) -> tuple[int, 
     return min(size, native, key=lambda each: each[0] * each[1])
 
 
-def _as_augmented(split: Split, task: TaskSpec, train: TrainSpec, resources: Any) -> Split:
+def _as_augmented(split: Split, task: TaskSpec, train: TrainSpec, resources: Any, held: int) -> Split:
     """The training images as their augmentation takes them: in memory as tensors where that can do all that is asked
-    for, else one by one, and as they are stored where a part of them is cropped out."""
+    for, else one by one, and as they are stored where a part of them is cropped out.
+
+    Args:
+        held: seed of the validation split.
+    """
     if not isinstance(split, Images | ImageRows) or not needs_pillow(train):
         return split
     if not has_random_crop(train) or task.dataset.num_built_in is not None:
         return PilImages(_alone(split))
     stored = source_of(task.dataset).open(task.dataset, resources)[0]
-    return hold_out(stored, task.val_fraction)[0] if task.val_fraction else stored
+    return hold_out(stored, task.val_fraction, seed=held)[0] if task.val_fraction else stored
 
 
 def _alone(split: Any) -> Any:
@@ -144,7 +150,7 @@ def _alone(split: Any) -> Any:
 
 
 def _train_batches(
-    split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: int, share: Share | None, **shape: Any
+    split: Split, train: TrainSpec, resources: Any, *, batch_size: int, seed: Seed, share: Share | None, **shape: Any
 ) -> TrainBatches:
     if isinstance(split, Images | ImageRows):
         names = ("crop_padding", "hflip", "vflip", "reprob", "remode", "recount", "aug_repeats")

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from runners.data.dataset_info import DataInfo, EvalBatches, ImageRows, Images, Split, as_rows
 from runners.data.evaluation_crop import EvaluationCrop
-from runners.data.holdout import VAL_SEED, stratified_holdout
+from runners.data.holdout import stratified_holdout
 from runners.data.images.timm_loader import LoaderBatches, subset
 from runners.data.random_streams import generator
 from runners.data.readers.labels import labels_of
@@ -21,10 +21,14 @@ from runners.data.tensor_loader import TensorBatches
 __all__ = ["evaluation_batches", "fixed_sample", "hold_out", "on_device"]
 
 
-def hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
-    """The images to keep and those held out for validation, stratified, the same for all seeds."""
+def hold_out(split: Split, fraction: float, *, seed: int) -> tuple[Split, Split]:
+    """The images to keep and those held out for validation, stratified.
+
+    Args:
+        seed: of the draw, `validation_seed`.
+    """
     labels = split.labels.numpy() if isinstance(split, Images) else labels_of(split)
-    kept, held_out = stratified_holdout(labels, fraction, seed=VAL_SEED)
+    kept, held_out = stratified_holdout(labels, fraction, seed=seed)
     return _pick(split, kept), _pick(split, held_out)
 
 

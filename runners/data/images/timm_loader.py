@@ -26,7 +26,7 @@ from runners.data.dataset_info import Batch, DataInfo
 from runners.data.decoding import pil_mode
 from runners.data.evaluation_crop import EvaluationCrop
 from runners.data.model_inputs import ModelInputs
-from runners.data.random_streams import generator
+from runners.data.random_streams import Seed, generator
 from runners.data.sharding import Share, reading
 from runners.data.shuffled_loader import begin_epoch
 from runners.data.streams.images import StreamImages
@@ -52,7 +52,7 @@ class LoaderTrainBatches:
         img_size: tuple[int, int],
         batch_size: int,
         device: torch.device,
-        seed: int,
+        seed: Seed,
         train: TrainSpec,
         num_workers: int,
         share: Share | None = None,
@@ -143,7 +143,7 @@ class LoaderBatches:
 class _SeededImages(SeededItems):
     """Images and labels; an item of a stream is a sample, and of repeated images one of the copies."""
 
-    def __init__(self, dataset: Any, info: DataInfo, seed: int) -> None:
+    def __init__(self, dataset: Any, info: DataInfo, seed: Seed) -> None:
         super().__init__(seed)
         is_stream = isinstance(dataset, SampleStream)
         self._dataset: Any = StreamImages(dataset, info.in_chans, info.num_classes) if is_stream else dataset

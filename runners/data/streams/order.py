@@ -14,7 +14,7 @@ from itertools import islice
 import torch
 from torch.utils.data import Sampler
 
-from runners.data.random_streams import generator
+from runners.data.random_streams import Seed, generator
 from runners.data.streams.sample_stream import Sample, SampleStream, WrongCount, in_file_order
 
 __all__ = ["SHUFFLE_BUFFER", "EpochOrder", "FileOrder", "FirstSamples", "counted", "shuffled"]
@@ -70,7 +70,7 @@ class FileOrder(Sampler[Sample]):
 class EpochOrder(Sampler[Sample]):
     """Every sample once, in the order of `epoch`, which follows from the seed and its number."""
 
-    def __init__(self, stream: SampleStream, seed: int) -> None:
+    def __init__(self, stream: SampleStream, seed: Seed) -> None:
         self._stream = stream
         self._seed = seed
         self.epoch = 0

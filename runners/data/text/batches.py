@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from runners.data.dataset_info import Batch
-from runners.data.random_streams import generator
+from runners.data.random_streams import Seed, generator
 from runners.data.text.splits import Tokens
 from runners.data.transfer import sent
 
@@ -43,7 +43,7 @@ class TokenBatches:
 class TokenTrainBatches:
     """Shuffled batches of equal size (`TrainBatches`); texts that fill no batch are left out that epoch."""
 
-    def __init__(self, split: Tokens, *, batch_size: int, device: torch.device, seed: int) -> None:
+    def __init__(self, split: Tokens, *, batch_size: int, device: torch.device, seed: Seed) -> None:
         self._split, self._batch_size, self._device, self._seed = split, batch_size, device, seed
         self._lengths = split.lengths
 

@@ -12,8 +12,8 @@ import torch
 
 from runners.data.dataset_info import Data, DataInfo, EvalBatches
 from runners.data.epochs import train_batch_size
-from runners.data.holdout import VAL_SEED, after_holdout, random_holdout, stratified_holdout
-from runners.data.random_streams import generator
+from runners.data.holdout import after_holdout, random_holdout, stratified_holdout, validation_seed
+from runners.data.random_streams import Seed, generator
 from runners.data.sharding import ShardedEvalBatches, ShardedTrainBatches, Share
 from runners.data.sources import source_of
 from runners.data.text.batches import TokenBatches, TokenTrainBatches
@@ -40,7 +40,7 @@ def load_text(
     device: torch.device,
     *,
     img_size: tuple[int, int],
-    seed: int,
+    seed: Seed,
     share: Share | None,
     info: DataInfo,
 ) -> Data:
@@ -50,7 +50,7 @@ def load_text(
     assert isinstance(test_split, Tokens)
     val_split = None
     if info.num_val:
-        train_split, val_split = _held_out(train_split, task.val_fraction, info.num_val)
+        train_split, val_split = _held_out(train_split, task.val_fraction, info.num_val, validation_seed(seed))
     batch_size = train_batch_size(train, info.num_train)
     sample = torch.randperm(len(train_split), generator=generator(0, "calibration"))
     sample = train_split.subset(sample[: max(1, train.recalibrate_bn * train.batch_size)])
@@ -69,10 +69,10 @@ def load_text(
     )
 
 
-def _held_out(split: Tokens, fraction: float, number: int) -> tuple[Tokens, Tokens]:
+def _held_out(split: Tokens, fraction: float, number: int, seed: int) -> tuple[Tokens, Tokens]:
     """What is kept for training, and the validation split."""
     if split.labels.dtype == torch.int64:
-        kept, held = stratified_holdout(split.labels.numpy(), fraction, seed=VAL_SEED)
+        kept, held = stratified_holdout(split.labels.numpy(), fraction, seed=seed)
     else:
-        kept, held = random_holdout(len(split), number)
+        kept, held = random_holdout(len(split), number, seed=seed)
     return split.subset(kept), split.subset(held)

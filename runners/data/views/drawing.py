@@ -23,7 +23,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from runners.data.random_streams import stream_seed
+from runners.data.random_streams import Seed, stream_seed
 from runners.data.views.crops import NUM_GLOBAL
 
 __all__ = ["BRIGHTNESS", "CONTRAST", "HUE", "SATURATION", "MultiCrop", "ViewDraws", "draw_views", "joined"]
@@ -100,7 +100,7 @@ class ViewDraws:
         return ViewDraws(*(getattr(self, field.name)[views] for field in fields(self)))
 
 
-def draw_views(crop: MultiCrop, size: tuple[int, int], seed: int, epoch: int, *image: int) -> ViewDraws:
+def draw_views(crop: MultiCrop, size: tuple[int, int], seed: Seed, epoch: int, *image: int) -> ViewDraws:
     """What is drawn for the views of one image.
 
     Args:
@@ -135,7 +135,7 @@ def joined(draws: Sequence[ViewDraws]) -> ViewDraws:
     return ViewDraws(*(np.concatenate([getattr(each, field.name) for each in draws]) for field in fields(ViewDraws)))
 
 
-def _stream(seed: int, *names: str | int) -> np.random.RandomState:
+def _stream(seed: Seed, *names: str | int) -> np.random.RandomState:
     # Philox, because generators are made for every image: it starts ten times as fast as Mersenne Twister.
     return np.random.RandomState(np.random.Philox(key=stream_seed(seed, *names)))
 

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from runners.data.dataset_info import DataInfo
 from runners.data.decoding import in_mode
+from runners.data.random_streams import Seed
 from runners.data.shuffled_loader import ShuffledLoader
 from runners.data.streams.images import StreamImages
 from runners.data.streams.order import EpochOrder
@@ -34,7 +35,7 @@ class LoaderViewBatches(ShuffledLoader):
     """
 
     def __init__(
-        self, dataset: Dataset | SampleStream, crop: MultiCrop, *, info: DataInfo, seed: int, **options: Any
+        self, dataset: Dataset | SampleStream, crop: MultiCrop, *, info: DataInfo, seed: Seed, **options: Any
     ) -> None:
         order = EpochOrder(dataset, seed) if isinstance(dataset, SampleStream) else None
         views = _ViewsOfImages(dataset, crop, info, seed)
@@ -44,7 +45,7 @@ class LoaderViewBatches(ShuffledLoader):
 class _ViewsOfImages(Dataset):
     """Dataset whose item is the views of an image, and its label."""
 
-    def __init__(self, dataset: Any, crop: MultiCrop, info: DataInfo, seed: int) -> None:
+    def __init__(self, dataset: Any, crop: MultiCrop, info: DataInfo, seed: Seed) -> None:
         is_stream = isinstance(dataset, SampleStream)
         self._dataset: Any = StreamImages(dataset, info.in_chans, info.num_classes) if is_stream else dataset
         self._in_chans = info.in_chans

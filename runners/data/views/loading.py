@@ -16,8 +16,10 @@ import torch
 
 from runners.data.dataset_info import Data, DataInfo, EvalBatches, ImageRows, Images, Split, TrainBatches
 from runners.data.epochs import train_batch_size
+from runners.data.holdout import validation_seed
 from runners.data.images.loading import describe_images
 from runners.data.images.splits import evaluation_batches, fixed_sample, hold_out, on_device
+from runners.data.random_streams import Seed
 from runners.data.readers.sizes import have_one_size
 from runners.data.sharding import Share
 from runners.data.shared.decoded import shared_splits
@@ -72,7 +74,7 @@ def load_views(
     device: torch.device,
     *,
     img_size: tuple[int, int],
-    seed: int,
+    seed: Seed,
     share: Share | None,
     info: DataInfo,
 ) -> Data:
@@ -88,7 +90,7 @@ def load_views(
     )
     val_split: Split | None = None
     if info.num_val:
-        train_split, val_split = hold_out(train_split, task.val_fraction)
+        train_split, val_split = hold_out(train_split, task.val_fraction, seed=validation_seed(seed))
     batch_size = train_batch_size(train, info.num_train)
     calibrated = min(max(2, train.recalibrate_bn * train.batch_size), info.num_train)
     if calibrated % max(2, batch_size) == 1 < calibrated:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 
 from runners.data.dataset_info import Batch, DataInfo, ImageRows, Images, as_rows
-from runners.data.random_streams import generator
+from runners.data.random_streams import Seed, generator
 from runners.data.sharding import Share
 from runners.data.transfer import sent
 from runners.data.views.drawing import MultiCrop, draw_views
@@ -36,7 +36,7 @@ class MemoryViewBatches:
         info: DataInfo,
         batch_size: int,
         device: torch.device,
-        seed: int,
+        seed: Seed,
         share: Share | None = None,
     ) -> None:
         held = as_rows(images)

@@ -17,7 +17,7 @@ import torch
 from results.plan.stored import Origin
 from runners.data import Batch
 from runners.data.epochs import updates_of
-from runners.data.random_streams import generator_states, restore_generators
+from runners.data.random_streams import generator_states, restore_generators, seed_of
 from runners.training.state import TrainingState
 from runners.training.trial_parts.setup import BuiltTrial, build_trial
 from runners.trials.form import needs_one_epoch
@@ -63,7 +63,7 @@ class Member:
             self.state = TrainingState(
                 self.setup.task,
                 spec.train,
-                seed=spec.seed,
+                seed=seed_of(spec),
                 updates_per_epoch=updates_of(len(built.data.train), spec.train),
                 device=_CPU,
                 evaluations=self.setup.evaluations,

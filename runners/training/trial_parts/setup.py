@@ -21,7 +21,8 @@ from modelzoo.official.pretrained import initialise_from
 from runners.data import Data, DataInfo, describe_dataset, load_data
 from runners.data.augmentation.normalisation import normalised
 from runners.data.first_weights import find_weights, weights_note
-from runners.data.random_streams import global_streams, stream_seed
+from runners.data.holdout import with_own_test_split
+from runners.data.random_streams import global_streams, of_source, seed_of, stream_seed
 from runners.data.shared.decoded import shared_description
 from runners.tasks import TASKS, Task
 from runners.training.best_epoch import BestWeights
@@ -68,7 +69,7 @@ class BuiltTrial:
         """Random streams and kernels of its training. Seeded again: variants draw different amounts of noise at
         initialisation, and training must not depend on that. Dropout must differ between ranks."""
         rank, device = self.processes.rank, self.device
-        seed = stream_seed(self.spec.seed, "training", *([rank] if rank else []))
+        seed = stream_seed(seed_of(self.spec), "training", *([rank] if rank else []))
         with global_streams(seed), numerics(self.spec.train, device):
             if device.type == "cuda":
                 torch.cuda.manual_seed_all(seed)
@@ -155,12 +156,15 @@ def build_trial(
     """
     assert {training_id(each) for each in also} <= {training_id(spec)}, "trials that do not share a training"
     specs = (spec, *also)
+    seed = seed_of(spec)
     if like is None:
-        info = normalised(shared_description(spec.task, resources, fingerprint, describe_dataset), spec)
+        task = with_own_test_split(spec.task, seed)
+        shared_by = fingerprint if task is spec.task else ""  # splits of its own are read by no other trial
+        info = normalised(shared_description(task, resources, shared_by, describe_dataset), spec)
     else:
         info = like.info
     kind = TASKS[spec.task.name]
-    model = kind.build(spec, info, seed=spec.seed)
+    model = kind.build(spec, info, seed=of_source(seed, "init"))
     set_map_numerics(model, spec.train)
     notes: list[str] = []
     if spec.arch.weights is not None:
@@ -171,9 +175,9 @@ def build_trial(
     notes += freeze_parameters(model, kind.pretrained_part(model), spec.train.freeze)
     options: dict[str, Any] = kind.data_options(specs, info)
     size = kind.input_size(spec, info)
-    options |= {"img_size": size, "seed": spec.seed, "info": info}
+    options |= {"img_size": size, "seed": seed, "info": info}
     load = functools.partial(load_data, spec.task, spec.train, resources, device, **options)
-    shared = None if like is None else like.data.of_seed(spec.seed)
+    shared = None if like is None else like.data.of_seed(seed)
     data = shared or load(share=processes.shard_of if processes.size > 1 else None)
     model = in_fast_layout(model, spec, info, device)
     if processes.size > 1 and device.type == "cuda":

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from search_space.schema.attention import Spec
+from search_space.schema.training.seeding import Seeding
 from search_space.schema.training.values import Channels, ColorJitter, CosineRegulariserSpec, Frozen, Option, Range
 
 __all__ = ["TrainSpec"]
@@ -254,6 +255,13 @@ class TrainSpec(Spec):
     )
     cosine_regulariser: CosineRegulariserSpec | None = Field(
         default=None, description="penalty on similar attention maps of adjacent blocks: {pairs: 12, weight: 0.1}"
+    )
+
+    seeding: Seeding = Field(
+        default=Seeding(),
+        # Not written where it is the default: settings are as they were before there was a choice.
+        exclude_if=lambda seeding: seeding == Seeding(),
+        description="what a seed decides; written as `seeds: {vary: ...}` or `seeds: {crossed: ...}`",
     )
 
     @property

@@ -34,6 +34,7 @@ VERBS = {  # of real runs: one arm diverges, so that its trials have failed; tes
     "table": ["table", "RUN"],
     "ls": ["ls", "RUN", "--all"],
     "diff": ["diff", "RUN", "baseline", "lr=1e+30"],
+    "variance": ["variance", "RUN"],
     "verify": ["verify", "BUNDLE"],
     "check": ["check", "SWEEP"],
     "check-data": ["check-data", "SWEEP"],
@@ -96,7 +97,7 @@ def test_what_a_verb_prints_is_valid_by_its_schema(verb, places, capsys):
 def test_every_reading_verb_has_json():
     """All of them by the list of commands, so that a new verb must decide."""
     acting = {"init", "run", "watch", "report", "bundle", "schema", "export-dataset", "import-checkpoint", "guide"}
-    acting |= {"new", "serve", "launch"}
+    acting |= {"new", "serve", "launch", "preregister"}
     acting |= {"import-runs"}
     names = {command.name for command in app.registered_commands}
     assert names - acting == set(DOCUMENTS) - {"problems"}

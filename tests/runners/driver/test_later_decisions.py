@@ -80,3 +80,18 @@ def test_a_plan_that_was_lost(start, tmp_path):
     assert start() == {}
     (tmp_path / "run" / "plan.json").unlink()
     assert start() == {"plan": (None, "later", 9)}
+
+
+def test_what_a_seed_decides(start):
+    """It is in the ids of all rows, so none of the new ones has a result, but the old ones were seen."""
+    usual = ["init", "order", "augmentation", "dropout"]
+    assert start("3") == {}
+    assert start("{values: 3, vary: [init]}") == {"seeds.vary": (usual, ["init"], 9)}
+    assert start("{values: 3, vary: [init]}") == {"seeds.vary": (usual, ["init"], 9)}
+    assert start("{values: 3, vary: [init, order]}") == {"seeds.vary": (usual, ["init", "order"], 9)}
+    assert start("{values: 3}") == {}
+
+
+def test_what_a_seed_decides_before_the_first_result_is_planned(start):
+    assert start("{values: 3, vary: [order]}", limit=1) == {}
+    assert start("{values: 3, vary: [order]}") == {}

@@ -129,6 +129,7 @@ TRAIN_PY = """
 OWN = {
     *("steps", "weight_decay_end", "crop_padding", "ema_decay", "amp", "map_precision", "deterministic"),
     *("numerics", "recompute_maps", "recalibrate_bn", "cosine_regulariser", "freeze", "head_lr_scale"),
+    "seeding",
 }
 """Options of `train` that timm's train.py has under another name, or not at all."""
 
