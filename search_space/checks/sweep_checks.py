@@ -41,6 +41,10 @@ __all__ = ["issues"]
 
 Path = tuple[str | int, ...]
 _TRAINING = ("task", "train")
+_OPTIONS_OF_DESIGNS = {
+    **dict.fromkeys(("resolution", "generators", "kind"), "fractional"),
+    **dict.fromkeys(("orders", "order_seed"), "shapley"),
+}
 _KINDS = ("task", "task.dataset", "arch.attention")
 _OF_THE_TASK = (
     "metric", "analysis", "published", "table", "keep_predictions", "keep_samples", "match", "prune", "search"
@@ -121,10 +125,10 @@ def _design(sweep: Sweep) -> Iterator[Issue]:
     if sweep.design.rows and name != "list":
         hint = "remove them, or write  design: {name: list, rows: [...]}"
         yield Issue(("design", "rows"), f"`rows` have no effect in the design {name!r}", hint)
-    for option in ("resolution", "generators", "kind"):
-        if getattr(sweep.design, option) and name != "fractional":
+    for option, owner in _OPTIONS_OF_DESIGNS.items():
+        if getattr(sweep.design, option) not in (None, ()) and name != owner:
             message = f"`{option}` has no effect in the design {name!r}"
-            yield Issue(("design", option), message, "remove it, or write  name: fractional", at_key=True)
+            yield Issue(("design", option), message, f"remove it, or write  name: {owner}", at_key=True)
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
         yield Issue(("search",), f"a `search` section has no effect in the design {name!r}", hint, at_key=True)
