@@ -94,7 +94,9 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         epochs=plan.epochs,
         steps=plan.steps,
         rows=with_comparisons(rows, metric=metric, analysis=plan.analysis, is_tested=_is_tested(plan)),
-        dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
+        dropped=tuple(
+            DroppedVariant(variant.name, variant.dropped, variant.components) for variant in variants if variant.dropped
+        ),
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in counted),
         num_superseded=len(records) - len(counted),
@@ -113,6 +115,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         is_foreign=plan.own_training,
         imported={"": plan.imported} if plan.imported else {},
         blocks=plan.blocks,
+        orders=tuple(map(tuple, plan.orders)),
         format=plan.table,
     )
 

@@ -129,15 +129,18 @@ class DroppedVariant:
 
     name: str
     reason: str
+    components: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Study:
-    """One run in a merged table: its name in `Row.study`, its design, and properties that differ between the runs."""
+    """One run in a merged table: its name in `Row.study`, its design, properties that differ between the runs, and its
+    `AblationTable.orders`."""
 
     name: str
     design: str
     particulars: str = ""
+    orders: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class AblationTable:
         changed_later: what was planned before the first result and changed after it, as texts.
         imported: name of the run in a merged table (else empty) -> where its runs come from; only of imported ones.
         blocks: blocks of the design; None without them, and in a merged table.
+        orders: sampled orders of the components, for `shapley`; empty where it is exact, and in a merged table.
         format: columns, order and texts for readers, which change no number.
         csv_columns: columns to which the CSV is restricted, by the same names; empty: it is complete.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
@@ -195,6 +199,7 @@ class AblationTable:
     is_foreign: bool = False
     imported: Mapping[str, Imported] = field(default_factory=dict)
     blocks: BlockedDesign | None = None
+    orders: tuple[tuple[str, ...], ...] = ()
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
 
@@ -216,6 +221,8 @@ class AblationTable:
                 rows=rows[study.name],
                 components=tuple(c for c in self.components if any(c in row.components for row in rows[study.name])),
                 studies=(),
+                orders=study.orders,
+                dropped=tuple(one for one in self.dropped if one.name.startswith(f"{study.name}: ")),
                 imported={"": self.imported[study.name]} if study.name in self.imported else {},
             )
             for study in self.studies

@@ -42,6 +42,7 @@ from search_space import (
     space_size,
     unmet_requirements,
 )
+from search_space.designs.shapley import orders_of
 from search_space.schema.task import ForeignSpec
 from search_space.settings.training_relations import BrokenRelation
 
@@ -272,6 +273,7 @@ class Plan:
             num_test_images=self.num_test_images(),
             epochs=epochs,
             steps=steps,
+            orders=list(map(list, orders_of(sweep))) if sweep.design.name == "shapley" else [],
             blocks=blocked_design(sweep, self._baselines, self.describe),
             retuned=retuned_of(sweep),
             superseded=list(superseded),

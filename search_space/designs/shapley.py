@@ -144,8 +144,8 @@ def _idle_components(sweep: Sweep) -> Iterator[Issue]:
             continue
         for rest in (dict.fromkeys(names, False), dict.fromkeys(names, True)):
             with contextlib.suppress(SpecError):  # a combination that is not possible is reported as such elsewhere
-                off, on = (build_setting(sweep, component_candidate(sweep, rest | {name: on}, "")) for on in (False, True))
-                if off == on:
+                pair = [component_candidate(sweep, rest | {name: is_on}, name) for is_on in (False, True)]
+                if build_setting(sweep, pair[0]) == build_setting(sweep, pair[1]):
                     where = "alone" if not any(rest.values()) else "beside all others"
                     message = f"on and off are the same setting {where}, so that its value would be that of nothing"
                     yield Issue(("space", key), message, "remove it, or choose another value")

@@ -80,8 +80,8 @@ def test_each_order_is_drawn_as_often_as_any_other() -> None:
 
 REFUSED = {
     "design: {name: shapley, orders: 5}": (
-        "<text>:{}:33: design.orders: each sampled order comes with its reverse, and an error needs two such pairs, but "
-        "got 5",
+        "<text>:{}:33: design.orders: each sampled order comes with its reverse, and an error needs two such pairs, "
+        "but got 5",
         "write an even number from 4 on",
     ),
     "design: {name: shapley, orders: 5042}": (
