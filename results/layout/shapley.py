@@ -1,7 +1,7 @@
-"""Shapley values as texts: the cells of a table of them, and the notes below the ablation table.
+"""Shapley values and placebos as texts: the cells of a table of values, and the notes below the ablation table.
 
-Numbers and their errors are those of `results/effects/shapley.py`, which needs scipy: it is imported only for tables of
-this design.
+Numbers and their errors are those of `results/effects`, which needs scipy: it is imported only for tables of such
+designs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from results.effects.shapley import ShapleyValue, ShapleyValues
     from results.stats.paired import PairedDelta
 
-__all__ = ["NOT_COMPUTABLE", "shapley_cells", "shapley_heads", "shapley_notes", "shapley_statements"]
+__all__ = ["NOT_COMPUTABLE", "placebo_notes", "shapley_cells", "shapley_heads", "shapley_notes", "shapley_statements"]
 
 NOT_COMPUTABLE = "not computable"
 _MOST_MISSING = 8
@@ -81,6 +81,23 @@ def shapley_notes(table: AblationTable) -> Iterable[str]:
         of = f"{part.rows[0].study}: " if table.studies and part.rows else ""
         yield from (of + text for text in shapley_statements(part, found))
         yield from (f"{of}{_sentence(one, part)}" for one in found.values if one.value is not None)
+
+
+def placebo_notes(table: AblationTable) -> Iterable[str]:
+    """What each mechanism gains over its placebo: a sentence for each."""
+    for part in table.parts:
+        if not any(row.placebo_of for row in part.rows):
+            continue
+        from results.effects.placebos import beyond_parameters  # here, because it needs scipy and few tables do
+
+        of = f"{part.rows[0].study}: " if table.studies else ""
+        for one in beyond_parameters(part):
+            numbers = " ".join(_amount(one.delta, part.metric.decimals)).strip()
+            p = "" if one.p_corrected is None else f", p = {one.p_corrected:.2g} ({_correction(part)})"
+            yield (
+                f"{of}{visible(one.component)} beyond its parameters and cost: {numbers}{p}; {visible(one.row)} minus "
+                f"{visible(one.placebo)}, which has as many of both and does not mix, paired by seed."
+            )
 
 
 def _sentence(one: ShapleyValue, table: AblationTable) -> str:

@@ -43,6 +43,9 @@ class PlannedVariant(Stored):
     treatment: str = Field(
         default="", exclude_if=lambda text: not text, description="id in the first block: of one row"
     )
+    placebo_of: str = Field(
+        default="", exclude_if=lambda text: not text, description="component of which it has the placebo"
+    )
 
 
 class BlockedDesign(Stored):

@@ -173,6 +173,7 @@ def _row(
         variant_id=variant.variant_id,
         changes=variant.changes,
         components=variant.components,
+        placebo_of=variant.placebo_of,
         is_baseline=variant.is_baseline,
         num_planned=_num_planned(records, plan),
         num_completed=len(completed),

@@ -48,6 +48,7 @@ class Row:
             and `delta` are means over the blocks of the means over their seeds, with the standard deviation over folds
             (none over blocks of different kind), and counts are those of all trials.
         num_blocks: planned blocks; 0 without blocks.
+        placebo_of: the component of which the row has the placebo; else empty.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Row:
     trainable_params_m: float | None = None
     blocks: Mapping[str, Row] = field(default_factory=dict)
     num_blocks: int = 0
+    placebo_of: str = ""
 
     @property
     def cells(self) -> Mapping[str, Row]:

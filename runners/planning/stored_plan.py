@@ -45,6 +45,7 @@ def planned_variant(
         numerics=numerics,
         block=variant.block,
         treatment=variant.treatment,
+        placebo_of=variant.placebo_of,
     )
 
 

@@ -21,6 +21,7 @@ from search_space.checks.section_checks import (
 )
 from search_space.checks.space_checks import space_issues, value_issues
 from search_space.designs import rule_of
+from search_space.designs.placebos import placebo_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
 from search_space.parsing.type_guards import is_dict
@@ -122,6 +123,7 @@ def _design(sweep: Sweep) -> Iterator[Issue]:
     yield from of_design
     if not of_design:
         yield from _size(sweep)
+    yield from placebo_issues(sweep)
     if sweep.design.rows and name != "list":
         hint = "remove them, or write  design: {name: list, rows: [...]}"
         yield Issue(("design", "rows"), f"`rows` have no effect in the design {name!r}", hint)
