@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from search_space.loading.starter import template
     from search_space.parsing.errors import Problem, SpecError, did_you_mean
     from search_space.schema.attention import ATTENTION_SPECS
+    from search_space.schema.design import Design
     from search_space.schema.identity import trial_id, variant_id
     from search_space.schema.metrics import COST_NAMES, METRICS, Direction, Metric, direction_of
     from search_space.schema.resources import Resources
-    from search_space.schema.sweep import Checkpoints, Design, Prune, Published, Search, Sweep
+    from search_space.schema.sweep import Checkpoints, Prune, Published, Search, Sweep
     from search_space.schema.tracking import TRACKER_SPECS
     from search_space.schema.trial import ArchSpec, ClassificationSpec, Setting, TaskSpec, TrainSpec, TrialSpec
     from search_space.settings.naming import describe_parameter
@@ -44,7 +45,7 @@ _MODULES = {
     "ArchSpec": "search_space.schema.trial",
     "Checkpoints": "search_space.schema.sweep",
     "ClassificationSpec": "search_space.schema.trial",
-    "Design": "search_space.schema.sweep",
+    "Design": "search_space.schema.design",
     "Direction": "search_space.schema.metrics",
     "ImpossibleValue": "search_space.variants.matching",
     "InvalidVariant": "search_space.variants.suggestion",

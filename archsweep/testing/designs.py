@@ -9,8 +9,8 @@ from typing import Any
 from archsweep.testing.member import as_member, expect, raised, titled, validated
 from search_space.designs.of_plugins import PluginRule
 from search_space.loading.load import load_sweep_text
+from search_space.schema.design import DESIGN_SPECS
 from search_space.schema.identity import variant_id
-from search_space.schema.sweep import DESIGN_SPECS
 from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, DesignRule, Issue
 

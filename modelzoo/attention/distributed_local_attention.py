@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from modelzoo.attention.placebo import owners, refuse_placebo, without_mixing, without_neighbours
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.same_padding import SameConv2d
 from modelzoo.attention.valid_entries import normalised, times
@@ -65,6 +66,7 @@ class DistributedLocalAttention(nn.Module):
         super().__init__()
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         expanded = expanded_maps(num_maps, expansion)
+        self.num_maps = num_maps
         self.expands = expansion != 1
         if self.expands:
             self.conv_exp = nn.Conv2d(num_maps, expanded, 1, bias=False, **factory)
@@ -77,6 +79,20 @@ class DistributedLocalAttention(nn.Module):
             self.bn3 = BatchNorm2dOfOnePass(num_returned, eps=batch_norm_eps, **factory)
         self.adds_identity = identity and num_returned == num_maps
         self.act = nn.ReLU6()
+
+    def hold_maps_apart(self) -> None:
+        """Let no map reach another one, and no entry of a map another entry; see placebo.py."""
+        expanded = self.depth_sep_conv.out_channels
+        if expanded < self.num_maps:
+            text = f"{expanded} expanded maps of {self.num_maps} heads each mix several"
+            refuse_placebo("expansion", text, "choose an expansion of 1 or more")
+        of_heads, of_expanded = list(range(self.num_maps)), owners(expanded, self.num_maps)
+        if self.expands:
+            self.conv_exp = without_mixing(self.conv_exp, of_expanded, of_heads)
+        self.depth_sep_conv = without_neighbours(self.depth_sep_conv)
+        if self.reduces:
+            assert self.conv_pro.out_channels == self.num_maps, "reduced to as many maps as came"
+            self.conv_pro = without_mixing(self.conv_pro, of_heads, of_expanded)
 
     def forward(self, map_BMNN: torch.Tensor, valid_B1NN: torch.Tensor | None = None) -> torch.Tensor:
         """Refined maps (B, R, N, N). With `valid_B1NN` (see the contract) the entries of padding never reach the valid

@@ -27,6 +27,8 @@ from torch import nn
 from modelzoo.attention.contract import KeyTap, Slot, TokenAttention
 from modelzoo.attention.groupmix_aggregators import Aggregator, AggregatorKind, ConvolutionalPosition
 from modelzoo.attention.groupmix_segments import Segments, check_windows, spread_windows
+from modelzoo.attention.placebo import refuse_placebo, without_neighbours
+from modelzoo.attention.same_padding import SameConv2d
 from search_space.schema.attention import RELEASED_KERNELS
 
 __all__ = ["GroupMixAttention", "spread_windows"]
@@ -53,6 +55,7 @@ class GroupMixAttention(TokenAttention):
         crpe: False omits the convolutional relative position encoding.
         position_windows: Windows of the position encoding, divided among the heads as evenly as possible; the last
             windows get the remaining heads.
+        placebo: Aggregators, local branch and position encoding see no neighbours (placebo.py).
         crpe_windows: Window -> number of heads, instead of `position_windows`.
         qk_scale: Scale instead of (dim // num_heads) ** -0.5.
     """
@@ -74,6 +77,7 @@ class GroupMixAttention(TokenAttention):
         head_layout: Literal["in_order", "straddle"] = "in_order",
         crpe: bool = True,
         position_windows: tuple[int, ...] = (3, 5, 7),
+        placebo: bool = False,
         crpe_windows: dict[int, int] | None = None,
         qk_scale: float | None = None,
     ) -> None:
@@ -84,6 +88,8 @@ class GroupMixAttention(TokenAttention):
             local_branch=local_branch,
         )
         segments.check(slot, local_kernel_size=local_kernel_size, aggregator=aggregator)
+        if placebo and aggregator != "dwconv":
+            refuse_placebo("aggregator", "a pooling has no weights to keep", "choose aggregator: dwconv")
         windows = check_windows(slot, crpe, position_windows, crpe_windows)
         super().__init__(slot)
         if not token_ensemble:
@@ -103,6 +109,11 @@ class GroupMixAttention(TokenAttention):
         )
         head_dim = segments.attending * segment_dim // slot.num_heads
         self.crpe = ConvolutionalPosition(head_dim, windows, **slot.factory) if crpe else None
+        if placebo:
+            for part in list(self.modules()):
+                for name, conv in list(part.named_children()):
+                    if isinstance(conv, SameConv2d):
+                        setattr(part, name, without_neighbours(conv))
         self.num_attending = segments.attending
         self.straddles = head_layout == "straddle"
         if self.straddles:

@@ -21,6 +21,7 @@ from torch import nn
 from modelzoo.attention.contract import MapTap, Slot, TokenAttention, check_heads, softmax_map, unmasked
 from modelzoo.attention.map_kernels.chosen import are_in_training, takes_kernels
 from modelzoo.attention.map_kernels.mixed_attention import mixed_attention
+from modelzoo.attention.placebo import HeldConv2d, refuse_placebo, without_mixing
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.valid_entries import normalised, times
 from search_space.parsing.errors import Problem, SpecError
@@ -42,6 +43,7 @@ class Reattention(TokenAttention):
         norm: Norm after the mixing. `batch`: per head over images and pairs of tokens; `layer`: over the heads at
             every pair of tokens; `none`: no norm; with `theta_init: identity` this starts as softmax attention.
         norm_momentum: Weight of the newest batch in BatchNorm's running statistics.
+        placebo: Heads do not exchange their maps: the mixing matrix only scales each head's own (placebo.py).
         apply_transform: False gives plain softmax attention (option of the official class).
         qk_scale: Scale of the logits instead of head_dim ** -0.5.
         batch_norm_eps: Epsilon of either norm.
@@ -59,12 +61,15 @@ class Reattention(TokenAttention):
         theta_init: Literal["random", "identity"] = "random",
         norm: Literal["batch", "layer", "none"] = "batch",
         norm_momentum: float = _TORCHS_MOMENTUM,
+        placebo: bool = False,
         apply_transform: bool = True,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
     ) -> None:
         check_heads(slot)
         _check_norm(slot, norm, norm_momentum)
+        if placebo and norm == "layer":
+            refuse_placebo("norm", "a norm over the heads mixes their maps, too", "choose norm: batch or norm: none")
         super().__init__(slot)
         # As in the official code, 0 counts as not given.
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
@@ -78,6 +83,9 @@ class Reattention(TokenAttention):
             nn.init.dirac_(self.reatten_matrix.weight)
             if self.reatten_matrix.bias is not None:
                 nn.init.zeros_(self.reatten_matrix.bias)
+        if placebo:
+            heads = list(range(slot.num_heads))
+            self.reatten_matrix = without_mixing(self.reatten_matrix, heads, heads)
         if norm == "batch":
             self.var_norm = BatchNorm2dOfOnePass(
                 slot.num_heads, eps=batch_norm_eps, momentum=norm_momentum, **slot.factory
@@ -90,7 +98,12 @@ class Reattention(TokenAttention):
     ) -> torch.Tensor:
         mixing, norm = self.reatten_matrix, self.var_norm
         dropped = self.attn_drop.p if self.attn_drop.training else 0.0
-        if mixing is None or not isinstance(norm, nn.BatchNorm2d) or not self._keeps_no_map(norm, x_BND, dropped):
+        if (
+            mixing is None
+            or isinstance(mixing, HeldConv2d)
+            or not isinstance(norm, nn.BatchNorm2d)
+            or not self._keeps_no_map(norm, x_BND, dropped)
+        ):
             return super().forward(x_BND, attn_mask, is_causal)
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(unmasked(x_BND, attn_mask, is_causal, type(self).__name__)))
         with self.in_map_precision(q_BHNE) as wide:

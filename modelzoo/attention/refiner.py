@@ -28,6 +28,7 @@ from modelzoo.attention.map_kernels.chosen import (
 from modelzoo.attention.map_kernels.folded import refined_in_evaluation
 from modelzoo.attention.map_kernels.refinement import refined_in_training
 from modelzoo.attention.map_kernels.refinement_parts import RefinementParts
+from modelzoo.attention.placebo import HeldConv2d
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.valid_entries import normalised, times
 from modelzoo.legal_values import listed
@@ -44,6 +45,7 @@ class RefinedAttention(TokenAttention):
         kernel_size: side of each map's kernel.
         reduction: False leaves the maps expanded; their number must then divide dim.
         identity: the DLA adds the maps it was given to those it returns; only reduced maps are as many.
+        placebo: heads are refined each by itself and kernels see no neighbours (placebo.py).
         apply_transform: False gives plain attention that takes and hands on maps.
         qk_scale: scale of logits and of the incoming map in place of head_dim ** -0.5.
     """
@@ -61,6 +63,7 @@ class RefinedAttention(TokenAttention):
         kernel_size: int = 3,
         reduction: bool = True,
         identity: bool = True,
+        placebo: bool = False,
         apply_transform: bool = True,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
@@ -71,7 +74,9 @@ class RefinedAttention(TokenAttention):
         self.DLA: DistributedLocalAttention | None = None
         self.adapt_bn: nn.BatchNorm2d | None = None
         if apply_transform:
-            self.DLA, self.adapt_bn = _refinement(slot, expansion, kernel_size, reduction, identity, batch_norm_eps)
+            self.DLA, self.adapt_bn = _refinement(
+                slot, expansion, kernel_size, reduction, identity, batch_norm_eps, placebo=placebo
+            )
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
@@ -107,6 +112,7 @@ class MapSharingAttention(TokenAttention):
         kernel_size: int = 3,
         reduction: bool = True,
         identity: bool = True,
+        placebo: bool = False,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
     ) -> None:
@@ -115,7 +121,9 @@ class MapSharingAttention(TokenAttention):
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         # V only, under the official name.
         self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
-        self.DLA, self.adapt_bn = _refinement(slot, expansion, kernel_size, reduction, identity, batch_norm_eps)
+        self.DLA, self.adapt_bn = _refinement(
+            slot, expansion, kernel_size, reduction, identity, batch_norm_eps, placebo=placebo
+        )
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
@@ -137,7 +145,8 @@ def _refined(
     valid_B1NK: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """adapt_bn(DLA(map)): module by module, or in kernels of their own where they compute the same in less time."""
-    if valid_B1NK is None and refine.reduces and takes_kernels(numerics, map_BHNK):
+    is_plain = not isinstance(refine.depth_sep_conv, HeldConv2d)
+    if valid_B1NK is None and is_plain and refine.reduces and takes_kernels(numerics, map_BHNK):
         parts = RefinementParts(
             refine.conv_exp if refine.expands else None,
             refine.depth_sep_conv,
@@ -155,7 +164,14 @@ def _refined(
 
 
 def _refinement(
-    slot: Slot, expansion: float, kernel_size: int, reduction: bool, identity: bool, batch_norm_eps: float
+    slot: Slot,
+    expansion: float,
+    kernel_size: int,
+    reduction: bool,
+    identity: bool,
+    batch_norm_eps: float,
+    *,
+    placebo: bool,
 ) -> tuple[DistributedLocalAttention, nn.BatchNorm2d]:
     num_maps = slot.num_heads
     if not reduction:
@@ -178,6 +194,8 @@ def _refinement(
         batch_norm_eps=batch_norm_eps,
         **slot.factory,
     )
+    if placebo:
+        refine.hold_maps_apart()
     return refine, BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps, **slot.factory)
 
 

@@ -1,31 +1,39 @@
-"""Contributions of components, alone and beside all others: add_one_in and leave_one_out (results/effects)."""
+"""Contributions of components, alone and beside all others: add_one_in and leave_one_out, or `shapley`, which has both
+and the Shapley value between them (results/effects).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import altair as alt
 import pandas as pd
 
 from results.effects.contributions import Contribution, contributions
+from results.effects.shapley import ShapleyValues, shapley
 from results.figures.figure import Chart, Evidence, Figure
-from results.figures.style import BLUE, GREY, ORANGE, WIDTH, change_title, names_axis, styled
+from results.figures.style import BLACK, BLUE, GREY, ORANGE, WIDTH, change_title, names_axis, styled
 from results.stats.numbers import level_percent
 from results.table.table import AblationTable
+from search_space.parsing.errors import SpecError
 from search_space.parsing.visible import visible
 
 __all__ = ["draw"]
 
-_ALONE, _IN_FULL = "alone", "beside all others"
+_ALONE, _SHAPLEY, _IN_FULL = "alone", "Shapley value", "beside all others"
+_MARKS = {_ALONE: (BLUE, "circle"), _SHAPLEY: (BLACK, "diamond"), _IN_FULL: (ORANGE, "square")}
+_MORE = ("p_equal", "p_corrected", "order_error")
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw the figure for a leave_one_out run; None unless the report has an add_one_in run, too.
+    """Draw the figure for a run of `shapley`, and for one of leave_one_out if the report has one of add_one_in, too.
 
     Raises:
-        SpecError: the two runs cannot be compared.
+        SpecError: the two runs cannot be compared, or no Shapley value can be computed.
     """
     table = evidence.table
+    if table.design == "shapley" and table.blocks is None:
+        return _of_shapley(table, shapley(table))
     partner = next((one for one in evidence.others if one.design == "add_one_in"), None)
     if table.design != "leave_one_out" or partner is None:
         return None
@@ -38,7 +46,7 @@ def draw(evidence: Evidence) -> Figure | None:
         "from adding the component to none (add_one_in) and the loss from removing it from all (leave_one_out). Where "
         "the two disagree the components interact, and neither is the contribution.",
         frame=frame,
-        chart=styled(_chart(frame, table)),
+        chart=styled(_chart(frame, table, [_ALONE, _IN_FULL])),
         notes=tuple(f"Disagreement: {one.warning}." for one in found if one.warning),
     )
 
@@ -58,13 +66,50 @@ def _lines(found: Iterable[Contribution]) -> Iterable[dict[str, object]]:
             }
 
 
-def _chart(frame: pd.DataFrame, table: AblationTable) -> Chart:
-    places, order = [_ALONE, _IN_FULL], list(dict.fromkeys(frame["component"]))
+def _of_shapley(table: AblationTable, found: ShapleyValues) -> Figure:
+    frame = pd.DataFrame(_shapley_lines(found))
+    if frame.empty:
+        lacking = f", and {len(found.missing)} of {found.num_coalitions} coalitions lack seeds"
+        raise SpecError(f"a Shapley value needs all of its coalitions at the same seed{lacking}")
+    how = f"from {found.num_orders} sampled orders" if found.num_orders else f"of {found.num_coalitions} coalitions"
+    outside = "; the standard error of sampling orders is not in them" if found.num_orders else ""
+    return Figure(
+        name="contributions",
+        title="What each component contributes",
+        caption=f"Shapley values {how}: the mean gain of a component over the orders in which components are added, "
+        "between its gain over no component (alone, as add_one_in) and its gain beside all others (as leave_one_out). "
+        f"{level_percent(table.analysis.alpha)} % t-intervals over the seeds, unadjusted{outside}. Where the three "
+        "differ the component interacts with others.",
+        frame=frame,
+        chart=styled(_chart(frame, table, list(_MARKS))),
+    )
+
+
+def _shapley_lines(found: ShapleyValues) -> Iterable[dict[str, object]]:
+    for one in found.values:
+        for place, delta in ((_ALONE, one.alone), (_SHAPLEY, one.value), (_IN_FULL, one.in_full)):
+            if one.value is not None and delta is not None:
+                is_value = place == _SHAPLEY
+                yield {
+                    "component": visible(one.component),
+                    "place": place,
+                    "contribution": delta.mean,
+                    "low": delta.low,
+                    "high": delta.high,
+                    "pairs": delta.num_pairs,
+                    "p_corrected": one.p_corrected if is_value else None,
+                    "order_error": one.order_error if is_value else None,
+                }
+
+
+def _chart(frame: pd.DataFrame, table: AblationTable, places: Sequence[str]) -> Chart:
+    order = list(dict.fromkeys(frame["component"]))
     y = alt.Y("component:N", sort=order, axis=names_axis())
     offset = alt.YOffset("place:N", sort=places, scale=alt.Scale(paddingOuter=0.5))
     legend = alt.Legend(title=None, orient="top", columns=1)
-    colour = alt.Color("place:N", scale=alt.Scale(domain=places, range=[BLUE, ORANGE]), legend=legend)
-    shape = alt.Shape("place:N", scale=alt.Scale(domain=places, range=["circle", "square"]), legend=legend)
+    colours, shapes = ([_MARKS[place][index] for place in places] for index in (0, 1))
+    colour = alt.Color("place:N", scale=alt.Scale(domain=places, range=colours), legend=legend)
+    shape = alt.Shape("place:N", scale=alt.Scale(domain=places, range=shapes), legend=legend)
     base = alt.Chart(frame, width=WIDTH, height=alt.Step(24, **{"for": "position"}))
     return alt.layer(
         alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=GREY, strokeDash=[4, 3]).encode(x="zero:Q"),
@@ -81,7 +126,7 @@ def _chart(frame: pd.DataFrame, table: AblationTable) -> Chart:
                 alt.Tooltip("contribution:Q", format="+.3f"),
                 alt.Tooltip("low:Q", format="+.3f"),
                 alt.Tooltip("high:Q", format="+.3f"),
-                alt.Tooltip("p_equal:Q", format=".3g"),
+                *(alt.Tooltip(f"{name}:Q", format=".3g") for name in _MORE if name in frame),
             ],
         ),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from results.layout.blocks import block_notes
 from results.layout.rounds import stopped_notes
+from results.layout.shapley import placebo_notes, shapley_notes
 from results.plan.comparison import PublishedRow
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
@@ -52,6 +53,8 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *_identical(table),
         *_aliases(table),
         *_interactions(table),
+        *shapley_notes(table),
+        *placebo_notes(table),
         *_noted(table),
         *_failures(table),
         *_not_measured(table, shown),

@@ -33,6 +33,7 @@ DOWNLOADS = {
     IN_RUN_DIR.table("html").name: "table (HTML)",
     IN_RUN_DIR.trials_csv.name: "trials (CSV)",
     IN_RUN_DIR.curves_csv.name: "curves (CSV)",
+    IN_RUN_DIR.shapley_csv.name: "Shapley values (CSV)",
     IN_RUN_DIR.report.name: "report (HTML)",
 }
 """Files that are made of the present records when they are asked for: name -> words of the link."""
@@ -167,10 +168,14 @@ def _plan(run: WatchedRun, seen: Seen[RunState]) -> Part:
         facts=list(_facts(plan)) if plan else [],
         variants=plan.variants[:_MOST_VARIANTS] if plan else [],
         num_more=max(0, len(plan.variants) - _MOST_VARIANTS) if plan else 0,
-        downloads=DOWNLOADS,
+        downloads={name: words for name, words in DOWNLOADS.items() if plan is None or _is_of(name, plan)},
         has_report=run.found.files.report.is_file(),
     )
     return Part("plan", run.plan_version() if seen.is_current else "", body)
+
+
+def _is_of(name: str, plan: RunPlan) -> bool:
+    return name != IN_RUN_DIR.shapley_csv.name or plan.design == "shapley"
 
 
 def _facts(plan: RunPlan) -> Iterator[tuple[str, str]]:

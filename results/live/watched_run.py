@@ -112,4 +112,4 @@ class WatchedRun:
         subject = self.subject()
         made = sections_of_run(subject, table_of_runs([subject.run]))
         pruned = tuple(each for each in made.trials if each.key == _NEEDS_CURVES)
-        return (*made.drawn, *pruned, *made.about)
+        return (*made.analyses, *made.drawn, *pruned, *made.about)

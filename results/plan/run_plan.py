@@ -43,6 +43,9 @@ class PlannedVariant(Stored):
     treatment: str = Field(
         default="", exclude_if=lambda text: not text, description="id in the first block: of one row"
     )
+    placebo_of: str = Field(
+        default="", exclude_if=lambda text: not text, description="component of which it has the placebo"
+    )
 
 
 class BlockedDesign(Stored):
@@ -115,6 +118,11 @@ class RunPlan(Stored):
     )
     retuned: Retuned | None = None
     blocks: BlockedDesign | None = Field(default=None, exclude_if=lambda blocks: blocks is None)
+    orders: list[list[str]] = Field(
+        default_factory=list,
+        exclude_if=lambda orders: not orders,
+        description="of `shapley`: the sampled orders of the components, each followed by its reverse; empty: exact",
+    )
     table: TableFormat = Field(
         default=TableFormat(),
         # Not written where it is empty: plans of sweeps without the section are as they always were.

@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 import vl_convert
 from markupsafe import Markup
 
+from results.effects.shapley import shapley
 from results.exporters.html import fragment
 from results.figures import Evidence, Figure, draw_figures, failed
+from results.layout.shapley import shapley_cells, shapley_heads, shapley_statements
 from results.markup.html_templates import asset, render
 from results.report.figure_section import figure_section
 from results.report.provenance import provenance_section, reproduction_section, sweep_description
 from results.report.section import Section, section
-from results.report.trials import trial_sections
+from results.report.trials import listing, trial_sections
 from results.store.provenance import read_sessions
 from results.store.run import Run
 from results.table.merge import table_of_runs
@@ -60,12 +62,14 @@ class RunSections:
     """The sections about one run, and its figures by the names of their files.
 
     Attributes:
+        analyses: tables of what the design estimates.
         drawn: one for each figure.
         trials: failed, infeasible and pruned trials, and variants that never ran.
         about: what is left out and why, provenance and reproduction.
     """
 
     figures: tuple[tuple[str, Figure], ...]
+    analyses: tuple[Section, ...]
     drawn: tuple[Section, ...]
     trials: tuple[Section, ...]
     about: tuple[Section, ...]
@@ -73,7 +77,7 @@ class RunSections:
     @property
     def all(self) -> tuple[Section, ...]:
         """The sections in the order of the report."""
-        return (*self.drawn, *self.trials, *self.about)
+        return (*self.analyses, *self.drawn, *self.trials, *self.about)
 
 
 def make_report(subjects: Sequence[Subject]) -> Report:
@@ -141,10 +145,25 @@ def sections_of_run(
             figures.append((prefix + figure.name, figure))
     return RunSections(
         figures=tuple(figures),
+        analyses=tuple(_analyses(table, prefix)),
         drawn=tuple(drawn),
         trials=tuple(trial_sections(table, prefix)),
         about=tuple(_about(subject, table, lacking, prefix)),
     )
+
+
+def _analyses(table: AblationTable, prefix: str) -> Iterable[Section]:
+    """Shapley values beside what add_one_in and leave_one_out say of the same trials."""
+    if table.design != "shapley" or table.blocks is not None:
+        return
+    found = shapley(table)
+    agreement = (
+        "Alone is the gain over no component, as add_one_in measures it; beside all others is the gain that "
+        "leave_one_out measures; then the value minus each, at the same seeds. Where these differ from 0, the "
+        "component interacts with others."
+    )
+    how = " ".join((*shapley_statements(table, found), agreement))
+    yield listing(f"{prefix}shapley", "Shapley values", shapley_heads(table), shapley_cells(table, found), how=how)
 
 
 def _about(subject: Subject, table: AblationTable, lacking: Mapping[str, str], prefix: str) -> Iterable[Section]:

@@ -185,6 +185,11 @@ class RunDir:
         return self.path / "curves.csv"
 
     @property
+    def shapley_csv(self) -> Path:
+        """The values of the components, of a run of the design `shapley`."""
+        return self.path / "shapley.csv"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

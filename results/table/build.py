@@ -109,7 +109,9 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
             looks=looks_of(plan.analysis, plan.rounds),
             seeds=plan.seeds,
         ),
-        dropped=tuple(DroppedVariant(variant.name, variant.dropped) for variant in variants if variant.dropped),
+        dropped=tuple(
+            DroppedVariant(variant.name, variant.dropped, variant.components) for variant in variants if variant.dropped
+        ),
         ordered_by=ordered_by,
         num_foreign=sum(record.trial_id not in mine for record in counted),
         num_superseded=len(records) - len(counted),
@@ -129,6 +131,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         is_foreign=plan.own_training,
         imported={"": plan.imported} if plan.imported else {},
         blocks=plan.blocks,
+        orders=tuple(map(tuple, plan.orders)),
         format=plan.table,
         rounds=plan.rounds,
         seed_sources=plan.seed_sources,
@@ -188,6 +191,7 @@ def _row(
         variant_id=variant.variant_id,
         changes=variant.changes,
         components=variant.components,
+        placebo_of=variant.placebo_of,
         is_baseline=variant.is_baseline,
         num_planned=_num_planned(records, plan),
         num_completed=len(completed),

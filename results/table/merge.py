@@ -59,7 +59,8 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
     found = {"seeds": seeds, "data": data, "epochs": epochs, "steps": steps, "order": orders, "retuned": retuned}
     varies = {name for name, values in found.items() if values[1:]}
     studies = tuple(
-        Study(name, table.design, _particulars(table, varies)) for name, table in zip(names, tables, strict=True)
+        Study(name, table.design, _particulars(table, varies), table.orders)
+        for name, table in zip(names, tables, strict=True)
     )
     first = tables[0]
     started = [table for table in tables if not table.imported]
@@ -76,7 +77,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         steps=steps[0] if len(steps) == 1 else None,
         rows=tuple(replace(row, study=name) for name, table in zip(names, tables, strict=True) for row in table.rows),
         dropped=tuple(
-            DroppedVariant(f"{name}: {one.name}", one.reason)
+            DroppedVariant(f"{name}: {one.name}", one.reason, one.components)
             for name, table in zip(names, tables, strict=True)
             for one in table.dropped
         ),
@@ -86,6 +87,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         without_metric=sum(table.without_metric for table in tables),
         unmatched=_distinct(row for table in tables for row in table.unmatched),
         studies=studies,
+        orders=(),
         retuned=retuned[0] if len(retuned) == 1 else None,
         changed_later=tuple(
             f"{name}: {text}" for name, table in zip(names, tables, strict=True) for text in table.changed_later

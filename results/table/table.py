@@ -52,6 +52,7 @@ class Row:
         num_blocks: planned blocks; 0 without blocks.
         stopped: in a sequential design, why the row gets no further seeds; there `num_planned` is what it has to have
             by the results so far.
+        placebo_of: the component of which the row has the placebo; else empty.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Row:
     blocks: Mapping[str, Row] = field(default_factory=dict)
     num_blocks: int = 0
     stopped: Stopped = ""
+    placebo_of: str = ""
 
     @property
     def cells(self) -> Mapping[str, Row]:
@@ -134,15 +136,18 @@ class DroppedVariant:
 
     name: str
     reason: str
+    components: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Study:
-    """One run in a merged table: its name in `Row.study`, its design, and properties that differ between the runs."""
+    """One run in a merged table: its name in `Row.study`, its design, properties that differ between the runs, and its
+    `AblationTable.orders`."""
 
     name: str
     design: str
     particulars: str = ""
+    orders: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,7 @@ class AblationTable:
         changed_later: what was planned before the first result and changed after it, as texts.
         imported: name of the run in a merged table (else empty) -> where its runs come from; only of imported ones.
         blocks: blocks of the design; None without them, and in a merged table.
+        orders: sampled orders of the components, for `shapley`; empty where it is exact, and in a merged table.
         format: columns, order and texts for readers, which change no number.
         rounds: looks of a sequential design; None without them, and in a merged table of runs that differ in it.
         seed_sources: what a seed decides; None: all but the splits of the data.
@@ -204,6 +210,7 @@ class AblationTable:
     is_foreign: bool = False
     imported: Mapping[str, Imported] = field(default_factory=dict)
     blocks: BlockedDesign | None = None
+    orders: tuple[tuple[str, ...], ...] = ()
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
     rounds: Rounds | None = None
@@ -227,6 +234,8 @@ class AblationTable:
                 rows=rows[study.name],
                 components=tuple(c for c in self.components if any(c in row.components for row in rows[study.name])),
                 studies=(),
+                orders=study.orders,
+                dropped=tuple(one for one in self.dropped if one.name.startswith(f"{study.name}: ")),
                 imported={"": self.imported[study.name]} if study.name in self.imported else {},
             )
             for study in self.studies

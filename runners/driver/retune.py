@@ -214,7 +214,13 @@ def _keys(sweep: Sweep, setting: Setting) -> list[str]:
 def _named(variant: Variant, candidate: Variant) -> Variant:
     shown = ", ".join(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in candidate.changes.items())
     changes = {**variant.changes, **candidate.changes}
-    return Variant(f"{variant.name} [{shown or 'as written'}]", changes, candidate.setting, dict(variant.components))
+    return Variant(
+        f"{variant.name} [{shown or 'as written'}]",
+        changes,
+        candidate.setting,
+        dict(variant.components),
+        placebo_of=variant.placebo_of,
+    )
 
 
 def _short(value: object) -> str:

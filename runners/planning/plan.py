@@ -44,6 +44,7 @@ from search_space import (
     space_size,
     unmet_requirements,
 )
+from search_space.designs.shapley import orders_of
 from search_space.schema.task import ForeignSpec
 from search_space.settings.training_relations import BrokenRelation
 
@@ -274,6 +275,7 @@ class Plan:
             num_test_images=self.num_test_images(),
             epochs=epochs,
             steps=steps,
+            orders=list(map(list, orders_of(sweep))) if sweep.design.name == "shapley" else [],
             blocks=blocked_design(sweep, self._baselines, self.describe),
             rounds=rounds_of(sweep),
             seed_sources=seed_sources_of(sweep),

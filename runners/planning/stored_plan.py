@@ -51,6 +51,7 @@ def planned_variant(
         numerics=numerics,
         block=variant.block,
         treatment=variant.treatment,
+        placebo_of=variant.placebo_of,
     )
 
 

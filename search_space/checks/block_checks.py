@@ -146,6 +146,9 @@ def _refused(sweep: Sweep) -> Iterator[Issue]:
     if sweep.design.name == "fractional":
         message = "the design 'fractional' has no blocks here: its effects are estimated from independent trials"
         yield Issue(("blocks",), message, "choose another design, or one block for each run", at_key=True)
+    if sweep.design.name == "shapley":
+        message = "the design 'shapley' has no blocks here: its values are computed for every seed, of one data split"
+        yield Issue(("blocks",), message, "choose another design, or one block for each run", at_key=True)
     if sweep.keep_predictions:
         message = "`keep_predictions` does not go together with `blocks`: its error is that of one test split"
         yield Issue(("keep_predictions",), message, "remove `keep_predictions` or `blocks`", at_key=True)

@@ -9,8 +9,9 @@ from dataclasses import replace
 from search_space.checks.space_checks import parameter_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.secrets import masked
+from search_space.schema.design import Design
 from search_space.schema.metrics import COST_NAMES, OF_A_CLASS, RANKED
-from search_space.schema.sweep import Design, Search, Sweep
+from search_space.schema.sweep import Search, Sweep
 from search_space.schema.tracking import MlflowSpec, OptunaSpec
 from search_space.schema.trial import Setting
 from search_space.settings.candidates import Issue

@@ -22,6 +22,7 @@ from search_space.checks.section_checks import (
 from search_space.checks.seed_checks import seed_issues
 from search_space.checks.space_checks import space_issues, value_issues
 from search_space.designs import rule_of
+from search_space.designs.placebos import placebo_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
 from search_space.parsing.type_guards import is_dict
@@ -42,6 +43,10 @@ __all__ = ["issues"]
 
 Path = tuple[str | int, ...]
 _TRAINING = ("task", "train")
+_OPTIONS_OF_DESIGNS = {
+    **dict.fromkeys(("resolution", "generators", "kind"), "fractional"),
+    **dict.fromkeys(("orders", "order_seed"), "shapley"),
+}
 _KINDS = ("task", "task.dataset", "arch.attention")
 _OF_THE_TASK = (
     "metric", "analysis", "published", "table", "keep_predictions", "keep_samples", "match", "prune", "search"
@@ -120,13 +125,14 @@ def _design(sweep: Sweep) -> Iterator[Issue]:
     yield from of_design
     if not of_design:
         yield from _size(sweep)
+    yield from placebo_issues(sweep)
     if sweep.design.rows and name != "list":
         hint = "remove them, or write  design: {name: list, rows: [...]}"
         yield Issue(("design", "rows"), f"`rows` have no effect in the design {name!r}", hint)
-    for option in ("resolution", "generators", "kind"):
-        if getattr(sweep.design, option) and name != "fractional":
+    for option, owner in _OPTIONS_OF_DESIGNS.items():
+        if getattr(sweep.design, option) not in (None, ()) and name != owner:
             message = f"`{option}` has no effect in the design {name!r}"
-            yield Issue(("design", option), message, "remove it, or write  name: fractional", at_key=True)
+            yield Issue(("design", option), message, f"remove it, or write  name: {owner}", at_key=True)
     if sweep.search is not None and name != "search":
         hint = "remove it, or write  design: search"
         yield Issue(("search",), f"a `search` section has no effect in the design {name!r}", hint, at_key=True)

@@ -1,7 +1,7 @@
 """Experimental designs: which combinations of parameter values become variants. One file each, one contract
 (`DesignRule`).
 
-To add a design: one file here, one line in `DESIGNS`, its name in `search_space.schema.sweep.DesignName`.
+To add a design: one file here, one line in `DESIGNS`, its name in `search_space.schema.design.DesignName`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from search_space.designs.list import List
 from search_space.designs.of_plugins import PluginRule
 from search_space.designs.one_factor import OneFactor
 from search_space.designs.search import SearchDesign
+from search_space.designs.shapley import Shapley
 from search_space.designs.zip import Zip
 from search_space.plugins.families import contributed
-from search_space.schema.sweep import Design
+from search_space.schema.design import Design
 from search_space.settings.candidates import DesignRule
 
 __all__ = ["DESIGNS", "rule_of"]
@@ -31,6 +32,7 @@ DESIGNS: dict[str, DesignRule] = {
     "list": List(),
     "one_factor": OneFactor(),
     "search": SearchDesign(),
+    "shapley": Shapley(),
     "zip": Zip(),
 }
 

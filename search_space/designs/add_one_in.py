@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.designs.components import component_candidate, component_issues, components_of
+from search_space.designs.placebos import num_placebos, placebos
 from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import CandidateRow, Issue
 
@@ -21,7 +22,9 @@ class AddOneIn:
         none = dict.fromkeys(components_of(sweep), False)
         yield component_candidate(sweep, none, "baseline")
         for name in none:
-            yield component_candidate(sweep, none | {name: True}, f"+ {name}")
+            added = none | {name: True}
+            yield component_candidate(sweep, added, f"+ {name}")
+            yield from placebos(sweep, name, added, f"+ {name} (placebo)")
 
     def count(self, sweep: Sweep) -> int:
-        return 1 + len(sweep.space)
+        return 1 + len(sweep.space) + num_placebos(sweep)

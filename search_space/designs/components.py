@@ -1,4 +1,4 @@
-"""On/off components of a sweep, for the designs `leave_one_out`, `add_one_in`, `cumulative` and `fractional`."""
+"""On/off components of a sweep, for the designs of components (`COMPONENT_DESIGNS`)."""
 
 from __future__ import annotations
 

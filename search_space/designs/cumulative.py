@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.designs.components import component_candidate, component_issues, components_of
+from search_space.designs.placebos import num_placebos, placebos
 from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import CandidateRow, Issue
 
@@ -25,7 +26,9 @@ class Cumulative:
         yield component_candidate(sweep, states, "baseline")
         for name in tuple(states):
             states = states | {name: True}
-            yield component_candidate(sweep, states, " ".join(f"+ {on}" for on, is_on in states.items() if is_on))
+            shown = " ".join(f"+ {on}" for on, is_on in states.items() if is_on)
+            yield component_candidate(sweep, states, shown)
+            yield from placebos(sweep, name, states, f"{shown} (placebo)")
 
     def count(self, sweep: Sweep) -> int:
-        return 1 + len(sweep.space)
+        return 1 + len(sweep.space) + num_placebos(sweep)

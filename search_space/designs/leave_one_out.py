@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.designs.components import component_candidate, component_issues, components_of
+from search_space.designs.placebos import num_placebos, placebos
 from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import CandidateRow, Issue
 
@@ -22,6 +23,7 @@ class LeaveOneOut:
         yield component_candidate(sweep, full, "full")
         for name in full:
             yield component_candidate(sweep, full | {name: False}, f"- {name}")
+            yield from placebos(sweep, name, full, f"- {name} (placebo)")
 
     def count(self, sweep: Sweep) -> int:
-        return 1 + len(sweep.space)
+        return 1 + len(sweep.space) + num_placebos(sweep)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search_space.schema.sweep import Row, Sweep
+from search_space.schema.design import Row
+from search_space.schema.sweep import Sweep
 from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, Issue, PathValue
 from search_space.settings.paths import outer_first

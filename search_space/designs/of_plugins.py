@@ -14,7 +14,8 @@ from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.type_guards import is_mapping
 from search_space.plugins.contracts import member_failed, plugin_that_adds
 from search_space.plugins.families import contributed
-from search_space.schema.sweep import Design, Sweep
+from search_space.schema.design import Design
+from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import CandidateRow, Issue, PathValue
 from search_space.settings.paths import is_path, path_hint
 

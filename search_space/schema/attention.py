@@ -125,6 +125,10 @@ class ReattentionSpec(AttentionSpec):
     norm_momentum: float = Field(
         default=0.1, gt=0, le=1, description="weight of the newest batch in the running statistics of `norm: batch`"
     )
+    placebo: bool = Field(
+        default=False,
+        description="same parameters and cost, no mechanism: heads do not exchange maps",
+    )
 
 
 class RefinerSpec(AttentionSpec):
@@ -151,6 +155,10 @@ class RefinerSpec(AttentionSpec):
     )
     residual_map: bool = Field(
         default=False, description="add head_dim ** -0.5 times the previous block's map after the softmax (as released)"
+    )
+    placebo: bool = Field(
+        default=False,
+        description="same parameters and cost, no mechanism: each head by itself, kernels see no neighbours",
     )
 
 
@@ -190,6 +198,9 @@ class GroupMixSpec(AttentionSpec):
     crpe: bool = Field(default=True, description="convolutional relative position encoding")
     position_windows: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
         default=(3, 5, 7), min_length=1, description="windows of `crpe`, divided among the heads as evenly as possible"
+    )
+    placebo: bool = Field(
+        default=False, description="same parameters and cost, no mechanism: no convolution sees neighbours"
     )
 
 

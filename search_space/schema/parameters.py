@@ -69,6 +69,11 @@ class Component(Spec):
 
     off: Any
     on: Any
+    placebo: bool = Field(
+        default=False,
+        description="adds a row with the parameters and the cost of `on` and without its mechanism; only where `on` "
+        "sets `arch.attention`",
+    )
 
     def value(self, on: bool) -> Any:
         return self.on if on else self.off

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetCoreSchemaHandler,
-    PrivateAttr,
-    Tag,
-    ValidatorFunctionWrapHandler,
-    model_validator,
-)
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidatorFunctionWrapHandler, model_validator
 
 from search_space.parsing.type_guards import is_dict
-from search_space.plugins.families import contributed
-from search_space.plugins.open_union import name_of, named
-from search_space.plugins.spec_table import SpecTable
-from search_space.schema.attention import OnlyWhole, Spec
+from search_space.schema.attention import Spec
+from search_space.schema.design import AnyDesign, Design
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import ALL_FOLDS, MAX_VALUES, Blocks, Choice, Component, Parameter, Range
 from search_space.schema.resources import Resources
@@ -34,84 +19,18 @@ from search_space.schema.training.seeding import Seeding
 from search_space.schema.trial import Setting
 
 __all__ = [
-    "COMPONENT_DESIGNS",
-    "DESIGN_SPECS",
     "NAME_PATTERN",
     "NULLABLE_SECTIONS",
     "Analysis",
     "Checkpoints",
-    "Design",
-    "DesignName",
     "Prune",
     "Published",
-    "Row",
     "Search",
     "Sweep",
     "TableFormat",
 ]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-DesignName = Literal[
-    "factorial", "one_factor", "leave_one_out", "add_one_in", "cumulative", "fractional", "zip", "list", "search"
-]
-COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative", "fractional"})
-
-
-class Row(Spec):
-    """Explicit variant of the design `list`: paths and their values, with an optional label under `name`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str | None = Field(default=None, min_length=1, max_length=120, description="label of the variant")
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class Design(Spec):
-    """Experimental design: how parameters become variants. `design: NAME` is short for `design: {name: NAME}`."""
-
-    name: DesignName
-    rows: tuple[Row, ...] = Field(
-        default=(), max_length=MAX_VALUES, description="only for `list`: the variants, each as path -> value"
-    )
-    resolution: Annotated[Literal[3, 4, 5], OnlyWhole] | None = Field(
-        default=None, description="only for `fractional`: the smallest fraction of at least that resolution"
-    )
-    generators: tuple[str, ...] = Field(
-        default=(), description="only for `fractional`: `D=ABC`, where letters are the components in file order"
-    )
-    kind: Literal["plackett_burman"] | None = Field(default=None, description="only for `fractional`: screening design")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Arguments of a plug-in's design; none of ours."""
-        return {key: getattr(self, key) for key in type(self).model_fields if key not in Design.model_fields}
-
-
-DESIGN_SPECS: Mapping[str, type[Design]] = SpecTable(
-    "design", dict.fromkeys(get_args(DesignName), Design), Design, given=0
-)
-"""Design -> spec of its options: ours share one."""
-
-
-class _AnyDesign:
-    """Annotation: ours, or the designs of plug-ins with the options of their constructors."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        added = sorted(contributed("design"))
-        forms: list[Any] = [Annotated[Design, Tag("design")]]
-        forms += [Annotated[DESIGN_SPECS[name], Tag(name)] for name in added]
-        joined: Any = reduce(lambda one, other: one | other, forms)
-        union: Any = Annotated[joined, Discriminator(_design_tag)] if added else Design
-        text: Any = Literal[(*get_args(DesignName), *added)]
-        return handler.generate_schema(Annotated[union, BeforeValidator(named, json_schema_input_type=text | union)])
-
-
-def _design_tag(value: Any) -> str:
-    name = name_of(value)
-    return name if isinstance(name, str) and name in contributed("design") else "design"
 
 
 class Prune(Spec):
@@ -295,7 +214,7 @@ class Sweep(Spec):
     space: dict[str, Parameter] = Field(
         default_factory=dict, max_length=1000, description="path into the baseline (or a component's name) -> values"
     )
-    design: Annotated[Design, _AnyDesign()] = Field(description="how parameters become variants")
+    design: Annotated[Design, AnyDesign()] = Field(description="how parameters become variants")
     blocks: dict[str, Blocks] = Field(
         default_factory=dict,
         max_length=100,

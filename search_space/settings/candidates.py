@@ -40,11 +40,13 @@ class PathValue:
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """Row of a design matrix: values to apply to the baseline, in this order."""
+    """Row of a design matrix: values to apply to the baseline, in this order. `placebo_of` is the component whose
+    placebo it has; such a row is no state of components."""
 
     values: tuple[PathValue, ...] = ()
     components: dict[str, bool] = field(default_factory=dict[str, bool])
     name: str | None = None
+    placebo_of: str = ""
 
 
 @dataclass(frozen=True)

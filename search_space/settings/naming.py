@@ -49,7 +49,8 @@ def describe_parameter(parameter: Parameter) -> str:
         step = f" step {format_value(parameter.step)}" if parameter.step is not None else ""
         return f"{parameter.min} .. {parameter.max}{step}{' log' if parameter.log else ''}"
     if isinstance(parameter, Component):
-        return f"off: {format_value(parameter.off)} | on: {format_value(parameter.on)}"
+        placebo = " | its placebo" if parameter.placebo else ""
+        return f"off: {format_value(parameter.off)} | on: {format_value(parameter.on)}{placebo}"
     return " | ".join(map(_describe_choice, parameter))
 
 

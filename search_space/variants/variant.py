@@ -30,7 +30,7 @@ class Variant:
     """Variant: a named setting and its differences to the reference variant.
 
     `changes` maps paths to the values that differ from the reference; `components` maps each component to whether it is
-    on (component designs only).
+    on (component designs only); `placebo_of` is the component of which it has the placebo.
 
     In a design with blocks `block` is the name of the block, and `treatment` the id that the variant has in the first
     block: variants of one treatment differ in their blocks alone, and are one row of the table.
@@ -43,6 +43,7 @@ class Variant:
     is_baseline: bool = False
     block: str = ""
     treatment: str = ""
+    placebo_of: str = ""
 
     @property
     def variant_id(self) -> str:
@@ -108,7 +109,7 @@ def _enumerated(sweep: Sweep, block: tuple[PathValue, ...]) -> Iterator[tuple[Ca
         seen.add(identity)
         variant = make_variant(names, candidate, setting, reference)
         if variant.name in taken:
-            variant = Variant(f"{variant.name} #{identity[:6]}", variant.changes, setting, variant.components)
+            variant = replace(variant, name=f"{variant.name} #{identity[:6]}")
         taken.add(variant.name)
         yield candidate, variant
 
@@ -138,7 +139,8 @@ def make_variant(names: Names, candidate: CandidateRow, setting: Setting, refere
         changes = difference(reference, setting, "arch", stated) | difference(reference, setting, "task", stated)
         changes |= difference(reference, setting, "train", stated)
         parts = [names.text(path, value) for path, value in changes.items()]
-    return Variant(candidate.name or ", ".join(dict.fromkeys(parts)), changes, setting, candidate.components)
+    name = candidate.name or ", ".join(dict.fromkeys(parts))
+    return Variant(name, changes, setting, candidate.components, placebo_of=candidate.placebo_of)
 
 
 def _describe(names: Names, values: list[PathValue], differing: dict[str, Any]) -> list[str]:

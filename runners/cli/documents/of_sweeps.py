@@ -182,6 +182,9 @@ class PlanEntry(Part):
     variants: list[PlannedEntry] = Field(description="one for each row, dropped ones included")
     form: FormEntry | None = Field(description="form of the trainings of a search; null: each variant has its own")
     aliases: dict[str, Any] | None = Field(description="of a fraction: resolution, is_orthogonal, effects; else null")
+    shapley: dict[str, Any] | None = Field(
+        description="of the design shapley: whether values are exact, their coalitions (docs/plan.md); else null"
+    )
     data: list[dict[str, Any]] = Field(description="the datasets (docs/plan.md)")
     trials: PlannedTrials = Field(description="numbers of trials")
     cost: PlannedCost = Field(description="of what is left and not taken over")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from runners.cache.reuse import CACHE, STUDIES
+from runners.cli.plan.coalitions import planned_coalitions
 from runners.planning.detection.sequential import rounds_ahead
 from runners.planning.forecast import Detectable, Forecast, VariantForecast
 from runners.planning.stored_plan import seed_sources_of
@@ -37,6 +39,7 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "variants": [_variant(each, len(forecast.seeds), plan.form_of) for each in forecast.variants],
         "form": _form(plan.form_of(sweep.baseline)) if sweep.search else None,
         "aliases": _aliases(forecast),
+        "shapley": _shapley(forecast),
         "data": [each.model_dump(mode="json") for each in plan.data()],
         "trials": {
             "total": forecast.num_trials,
@@ -112,6 +115,13 @@ def _aliases(forecast: Forecast) -> dict[str, Any] | None:
             if aliases
         },
     }
+
+
+def _shapley(forecast: Forecast) -> dict[str, Any] | None:
+    found = planned_coalitions(forecast.plan.sweep, (each.variant for each in forecast.kept))
+    if found is None:
+        return None
+    return {"is_exact": not found.num_orders, **asdict(found), "not_computable": list(found.not_computable)}
 
 
 def _detectable(found: Detectable) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from results.plan.datasets import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
+from runners.cli.plan.coalitions import planned_coalitions
 from runners.cli.plan.seeds import seed_sentences
 from runners.data.epochs import updates_of_an_epoch
 from runners.planning.detection.sequential import RoundsAhead, rounds_ahead
@@ -88,6 +89,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
         yield from _detection(forecast)
     if sweep.design.name == "fractional":
         yield from _aliases(forecast)
+    yield from _coalitions(forecast)
 
 
 def _forms(forecast: Forecast) -> Iterator[str]:
@@ -141,6 +143,10 @@ def plan_warnings(forecast: Forecast) -> list[str]:
         structure = alias_structure([each.variant.components for each in forecast.kept])
         if not structure.is_orthogonal:
             found.append("rows of the fraction are dropped: main effects are no longer clear of each other")
+    coalitions = planned_coalitions(sweep, (each.variant for each in forecast.kept))
+    if coalitions is not None and coalitions.not_computable:
+        number, lost = coalitions.num_needed - coalitions.num_coalitions, coalitions.not_computable
+        found.append(f"{number} coalitions are dropped: the Shapley values of {', '.join(lost)} are not computable")
     return found
 
 
@@ -314,6 +320,27 @@ def _aliases(forecast: Forecast) -> Iterator[str]:
     shown = sorted(" = ".join(" x ".join(effect) for effect in sorted(pair)) for pair in pairs)
     if shown and found.resolution == 4:
         yield f"  interactions: {first_of(shown, _MOST_ALIASES)}"
+
+
+def _coalitions(forecast: Forecast) -> Iterator[str]:
+    """Whether Shapley values are exact, and what they take."""
+    found = planned_coalitions(forecast.plan.sweep, (each.variant for each in forecast.kept))
+    if found is None:
+        return
+    seeds = len(forecast.seeds)
+    every = 2**found.num_components
+    whole = f"all {every}" if found.num_needed == every else f"{found.num_needed} of {every}"
+    sampled = f"{found.num_orders} sampled orders ({found.num_orders // 2} and their reverses, order_seed"
+    how = f"estimates from {sampled} {found.order_seed}), which pass " if found.num_orders else "exact, from "
+    trainings = len(forecast.trainings) * seeds
+    yield (
+        f"Shapley values: {how}{whole} coalitions of {found.num_components} components; {found.num_coalitions} x "
+        f"{seeds} seeds take {trainings} trainings"
+    )
+    yield (
+        f"  the noise of the seeds in a value is {'at most ' if found.num_orders else ''}{found.noise:.2g} times that "
+        "of one difference, if each training errs by itself"
+    )
 
 
 def _variants(number: int) -> str:

@@ -12,7 +12,9 @@ from dataclasses import replace
 
 from runners.data import DataInfo
 from runners.training import training_relations as relations_of_training
-from search_space import Problem, Setting, SpecError, Sweep, SweepFile, TaskSpec, Variant
+from search_space import Problem, Setting, SpecError, Sweep, SweepFile, TaskSpec, Variant, variants
+from search_space.designs.components import components_of
+from search_space.designs.placebos import num_placebos
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import split
 from search_space.settings.training_relations import BrokenRelation
@@ -60,6 +62,7 @@ def refused_choices(
     unknown = map(_at_its_key, impossible_choices(sweep, unknown_options, _OPTIONS))
     found += {issue.path: issue for issue in unknown}.values()  # one for all values of an option
     found += impossible_choices(sweep, unusable_texts, _OPTIONS)
+    found += _impossible_placebos(sweep, cost_of)
     return list(dict.fromkeys(found))
 
 
@@ -91,6 +94,20 @@ def _reasons(setting: Setting, cost_of: Callable[[Variant], Mapping[str, float]]
     except SpecError as err:
         return err.problems
     return ()
+
+
+def _impossible_placebos(sweep: Sweep, cost_of: Callable[[Variant], Mapping[str, float]]) -> Iterator[Issue]:
+    """Issues of components whose mechanism can be built with its options, and whose placebo cannot."""
+    for variant in variants(sweep) if num_placebos(sweep) else ():
+        if not variant.placebo_of:
+            continue
+        arch = variant.setting.arch
+        real = arch.model_copy(update={"attention": arch.attention.model_copy(update={"placebo": False})})
+        if not _reasons(variant.setting.model_copy(update={"arch": real}), cost_of):
+            key, _ = components_of(sweep)[variant.placebo_of]
+            for reason in _reasons(variant.setting, cost_of):
+                text = f"{reason.path}: {reason.message}"
+                yield Issue(("space", key, "placebo"), text, f"{reason.hint}, or remove `placebo`", at_key=True)
 
 
 def _without(setting: Setting, option: str) -> Setting:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from search_space.parsing.errors import did_you_mean
 from search_space.plugins.families import on_change
 from search_space.schema.attention import ATTENTION_SPECS
+from search_space.schema.design import DESIGN_SPECS
 from search_space.schema.seeds import MAX_SEEDS
-from search_space.schema.sweep import DESIGN_SPECS
 
 __all__ = ["NODE_FORMS", "PARAMETER_FORM", "Path", "form_of", "missing_hint"]
 
@@ -16,6 +16,7 @@ NODE_FORMS = {
     "arch.attention": f"one of {', '.join(sorted(ATTENTION_SPECS))}, or {{name: NAME, ...options}}",
     "blocks": "all, {last: k}, {first: k}, {every: k} or a list of block numbers",
     "dataset": "a name, or {name: NAME, ...options}",
+    "design.orders": "all, or an even number",
     "design": "a name, or {name: list, rows: [...]}",
     "match.tolerance": "a share, such as 2 % or 0.02",
     "retune.seeds": "a list of seeds",

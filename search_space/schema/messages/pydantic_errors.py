@@ -19,18 +19,16 @@ from search_space.parsing.errors import did_you_mean
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
 from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
 from search_space.schema.datasets import DATASET_SPECS, LABELLED_IMAGES, TimmDatasetSpec
+from search_space.schema.design import DESIGN_SPECS, Design, Row
 from search_space.schema.match_retune import Match, Retune
 from search_space.schema.messages.legal_forms import NODE_FORMS, PARAMETER_FORM, Path, form_of, missing_hint
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
 from search_space.schema.seeds import SeedPlan, Smallest
 from search_space.schema.sweep import (
-    DESIGN_SPECS,
     Checkpoints,
-    Design,
     Prune,
     Published,
-    Row,
     Search,
     Sweep,
     TableFormat,
@@ -44,6 +42,7 @@ from search_space.schema.trial import ArchSpec, Setting, TrainSpec
 __all__ = ["Fault", "explain", "quote"]
 
 
+_NAME_OF_DESIGN = (("design",), ("design", "name"))
 _KINDS = {
     **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
@@ -186,9 +185,9 @@ def _fault(entry: dict[str, Any], path: Path, data: Any) -> Fault:
     if kind in ("literal_error", "enum"):
         known = re.findall(r"'([^']*)'|(\b\d+\b)", str(context.get("expected", "")))
         names = [text or number for text, number in known]
-        if path in (("design",), ("design", "name")):
+        if path in _NAME_OF_DESIGN:
             names = list(DESIGN_SPECS)
-        message = f"unknown {'design' if path[:1] == ('design',) else 'value'} {quote(got)}"
+        message = f"unknown {'design' if path in _NAME_OF_DESIGN else 'value'} {quote(got)}"
         return Fault(path, message, did_you_mean(str(got), names))
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]

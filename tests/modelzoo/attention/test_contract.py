@@ -21,10 +21,12 @@ OPTIONS = {
         {"theta_bias": False, "norm": "none"},
         {"theta_init": "identity", "norm": "layer"},
         {"norm_momentum": 0.5, "transform_scale": True},
+        {"placebo": True},
     ],
     "refiner": [
         {"identity": False, "expansion": 1.5, "kernel_size": 2},
         {"reduction": False, "expansion": 2},
+        {"placebo": True},
     ],
     "groupmix": [
         {"aggregator": "maxpool", "kernel_sizes": (3, 2, 4)},
@@ -34,6 +36,7 @@ OPTIONS = {
         {"token_ensemble": False, "local_kernel_size": 5},
         {"head_layout": "straddle"},
         {"kernel_sizes": ()},
+        {"placebo": True},
     ],
 }
 CASES = [pytest.param(name, {}, id=name) for name in NAMES] + [

@@ -305,6 +305,28 @@ def test_contributions_are_paired_and_disagreement_is_noted(components):
     assert figure.notes[0].startswith("Disagreement: a: +2.00 alone, +0.03 beside the others; they differ")
 
 
+def test_a_shapley_value_is_drawn_between_both_designs(evidence_of, plan, planned, record):
+    """a and b give 2 and 1, together 5: alone 2 and 1, beside the other 4 and 3, and (2 + 4) / 2 and (1 + 3) / 2."""
+    values = {"-": 90.0, "a": 92.0, "b": 91.0, "ab": 95.0}
+    variants = [
+        planned(name, components={"a": "a" in name, "b": "b" in name}, is_baseline=name == "-") for name in values
+    ]
+    records = [record(name, seed, value + seed) for name, value in values.items() for seed in (0, 1, 2)]
+    figure = _draw("contributions", evidence_of(plan(*variants, design="shapley"), records))
+    assert [(line["component"], line["place"], line["contribution"]) for line in _lines(figure)] == [
+        ("a", "alone", 2),
+        ("a", "Shapley value", 3),
+        ("a", "beside all others", 4),
+        ("b", "alone", 1),
+        ("b", "Shapley value", 2),
+        ("b", "beside all others", 3),
+    ]
+    _, lacking = draw_figures(evidence_of(plan(*variants, design="shapley"), records[:-3]))
+    assert lacking["contributions"] == (
+        "a Shapley value needs all of its coalitions at the same seed, and 1 of 4 coalitions lack seeds"
+    )
+
+
 def test_pruned_trials_do_not_count_as_best_of_a_search(search):
     lines = _lines(_draw("search_history", search))
     assert [(line["trial"], line["status"], line["value"], line["best"]) for line in lines] == [

@@ -9,6 +9,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -327,6 +328,29 @@ def test_two_runs_share_a_table_and_have_sections_of_their_own(run_of, plan, pla
     assert {"run1-top", "run2-top", "table"} <= set(_Page(report.html).sections)
     with pytest.raises(SpecError, match="the same run twice"):
         make_report([subjects[0], subjects[0]])
+
+
+def test_shapley_values_are_a_table_of_the_report(run_of, plan, planned, record):
+    values = {"-": 90.0, "a": 92.0, "b": 91.0, "ab": 95.0}
+    variants = [
+        planned(name, components={"a": "a" in name, "b": "b" in name}, is_baseline=name == "-") for name in values
+    ]
+    noise = {("a", 1): 0.3, ("ab", 2): 0.6}
+    records = [
+        record(n, seed, value + seed + noise.get((n, seed), 0)) for n, value in values.items() for seed in (0, 1, 2)
+    ]
+    run = run_of(plan(*variants, design="shapley"), records)
+    html = make_report([Subject(run)]).html
+    body = html[html.index('id="shapley"') :]
+    cells = re.findall("<t[dh](?: [^>]*)?>(.*?)</t[dh]>", body[: body.index("</table>")])
+    # a: (2 + 4) / 2, (2.3 + 4) / 2 and (2 + 4.6) / 2 = 3, 3.15, 3.3: 4.303 x 0.15 / sqrt(3) = 0.37; t^2 = 1323, so that
+    # p = 1 - sqrt(1323 / 1325) = 0.00075, twice that after Holm.
+    assert cells[:9] == [
+        *("component", "Shapley value (%)", "95 % interval", "p (Holm)", "seeds", "alone", "beside all others"),
+        *("value - alone", "value - beside all others"),
+    ]
+    assert cells[9:14] == ["a", "+3.15", "[+2.78, +3.52]", "0.0015", "3/3"]
+    assert cells[27:36] == ["sum: all on minus all off", "+5.20", "[+4.34, +6.06]", "", "3/3", "", "", "", ""]
 
 
 def test_words_lose_nothing_and_gain_nothing():

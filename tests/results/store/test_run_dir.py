@@ -128,6 +128,24 @@ def test_tables_are_the_same_bytes_for_the_same_records(tmp_path, quickstart_pla
     assert not [left for left in (tmp_path / "0").iterdir() if left.name.startswith(".")]
 
 
+def test_a_run_of_shapley_has_its_values_as_a_file(tmp_path, plan, planned, record):
+    """90, 92, 91 and 95: 3 and 2; two seeds without any spread have intervals of no width and no p-value."""
+    values = {"-": 90.0, "a": 92.0, "b": 91.0, "ab": 95.0}
+    variants = [
+        planned(name, components={"a": "a" in name, "b": "b" in name}, is_baseline=name == "-") for name in values
+    ]
+    records = [record(name, seed, value + seed) for name, value in values.items() for seed in (0, 1)]
+    _make_run(tmp_path, plan(*variants, design="shapley", seeds=[0, 1]), records)
+    assert write_tables(tmp_path)[-1] == tmp_path / "shapley.csv"
+    assert (tmp_path / "shapley.csv").read_text() == (
+        "component,seeds,value,low,high,level,p,p_corrected,correction,orders,order_error,alone,alone_low,alone_high,"
+        "in_full,in_full_low,in_full_high,beyond_alone,beyond_alone_low,beyond_alone_high,beyond_in_full,"
+        "beyond_in_full_low,beyond_in_full_high\n"
+        "a,2,3.0,3.0,3.0,0.95,,,Holm,0,,2.0,2.0,2.0,4.0,4.0,4.0,1.0,1.0,1.0,-1.0,-1.0,-1.0\n"
+        "b,2,2.0,2.0,2.0,0.95,,,Holm,0,,1.0,1.0,1.0,3.0,3.0,3.0,1.0,1.0,1.0,-1.0,-1.0,-1.0\n"
+    )
+
+
 def test_trials_csv_has_one_line_per_planned_trial_with_what_it_changed(tmp_path, quickstart_plan, quickstart_records):
     _make_run(tmp_path, quickstart_plan, quickstart_records)
     write_tables(tmp_path)

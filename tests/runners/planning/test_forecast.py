@@ -556,6 +556,43 @@ def test_fraction_states_its_aliases(write_sweep, archsweep):
     assert "warning: rows of the fraction are dropped: main effects are no longer clear of each other" in warned
 
 
+_COMPONENTS = """
+        name: s
+        baseline: {arch: {depth: 1, embed_dim: 20, num_heads: 2, patch_size: 4}}
+        space:
+          arch.qkv_bias: [true, false]
+          arch.mlp_ratio: [4, 2]
+          train.mixup: [0, 0.2]
+"""
+
+
+def test_plan_of_exact_shapley_values(write_sweep, archsweep):
+    """3 components: 8 coalitions; weights 1/3, 1/6, 1/6, 1/3, whose squares add up to 5/18 = 0.53 ** 2."""
+    path = write_sweep(_COMPONENTS + "        design: shapley\n        seeds: 3\n")
+    assert (
+        "Shapley values: exact, from all 8 coalitions of 3 components; 8 x 3 seeds take 24 trainings\n"
+        "  the noise of the seeds in a value is 0.53 times that of one difference, if each training errs by itself\n"
+    ) in archsweep(path)
+    warned = archsweep(path, "--set", 'require=["train.mixup == 0.2 or arch.mlp_ratio == 4"]')
+    assert (
+        "warning: 2 coalitions are dropped: the Shapley values of qkv_bias, mlp_ratio, mixup are not computable"
+        in warned
+    )
+
+
+def test_plan_of_sampled_shapley_values(write_sweep, archsweep):
+    """Of each pair of orders the inner prefixes of one are the complements of those of the other: 2 x 3 x 2 + 2."""
+    more = "          train.smoothing: [0, 0.1]\n          train.weight_decay: [0, 0.1]\n"
+    path = write_sweep(_COMPONENTS + more + "        design: {name: shapley, orders: 4}\n        seeds: 2\n")
+    planned = make_plan(load_sweep(path)).as_run_plan()
+    assert planned.orders[1::2] == [order[::-1] for order in planned.orders[::2]]
+    passed = {frozenset(order[:size]) for order in planned.orders for size in range(6)}
+    assert (
+        f"Shapley values: estimates from 4 sampled orders (2 and their reverses, order_seed 0), which pass "
+        f"{len(passed)} of 32 coalitions of 5 components; {len(passed)} x 2 seeds take {2 * len(passed)} trainings\n"
+    ) in archsweep(path)
+
+
 @pytest.mark.slow
 def test_plan_with_probe_and_budget(write_sweep, archsweep, tmp_path):
     path = write_sweep()

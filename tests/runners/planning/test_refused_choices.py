@@ -52,6 +52,20 @@ def test_an_option_that_another_value_gives_an_effect_is_left_to_the_search() ->
     assert problems(space + "design: factorial\n" + require) == []
 
 
+def test_an_option_of_a_mechanism_that_no_placebo_has() -> None:
+    """The mechanism by itself can be built with it."""
+    space = "space: {arch.attention: {off: softmax, on: {name: reattention, norm: layer}%s}}\ndesign: add_one_in\n"
+    assert problems(space % "") == []
+    assert problems(space % ", placebo: true") == [
+        (
+            "6:78",
+            "space.arch.attention.placebo",
+            "arch.attention.norm: no placebo has this option: a norm over the heads mixes their maps, too",
+            "choose norm: batch or norm: none, or remove `placebo`",
+        )
+    ]
+
+
 def test_retune_over_an_unknown_optimizer() -> None:
     rest = "space: {arch.depth: [1, 2]}\ndesign: one_factor\n"
     retune = "retune: {parameters: {train.opt: [adamw, nosuch]}, num_trials: 2, seeds: [9]}\n"

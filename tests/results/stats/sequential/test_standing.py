@@ -118,7 +118,7 @@ def test_power_and_trainings_of_the_recorded_study() -> None:
 
 
 def test_what_futility_promises() -> None:
-    """Against a fixed n = 12: 62 % of the trainings with .93 of power at 1.5 SD, 56 % at 3 SD; `strong`: .90, 55, 50."""
+    """Against a fixed n = 12: power .93 with 62 % of the trainings at 1.5 SD, 56 % at 3 SD; `strong`: .90, 55, 50."""
     for is_strong, power, share, share_of_three in ((False, 0.93, 0.62, 0.56), (True, 0.90, 0.55, 0.50)):
         rounds = Rounds(looks=LOOKS, effect=1.5, is_strong=is_strong)
         one, three = (simulate(rounds, Analysis(), (effect, *[0.0] * 5)) for effect in (1.5, 3.0))
