@@ -47,6 +47,9 @@ def contributions(leave_one_out: AblationTable, add_one_in: AblationTable) -> tu
     if leave_one_out.metric != add_one_in.metric:
         message = f"different metrics: {leave_one_out.metric.name} and {add_one_in.metric.name}"
         raise SpecError(Problem(message, hint="compare two runs of one metric"))
+    if any(one.rounds is not None or one.analysis.sequential is not None for one in (leave_one_out, add_one_in)):
+        text = "contributions are not compared for designs with looks, whose rows stop by their values"
+        raise SpecError(Problem(text, where=leave_one_out.sweep))
     if leave_one_out.blocks is not None or add_one_in.blocks is not None:
         raise SpecError(Problem("contributions are not compared for designs with blocks", where=leave_one_out.sweep))
     metric = leave_one_out.metric.name

@@ -34,9 +34,10 @@ class BeyondParameters:
 
 
 def beyond_parameters(table: AblationTable) -> tuple[BeyondParameters, ...]:
-    """Of every placebo of the table whose mechanism has a seed in common with it; none for a table with blocks."""
-    if table.blocks is not None:
-        return ()
+    """Of every placebo of the table whose mechanism has a seed in common with it; none for a table with blocks or
+    looks."""
+    if table.blocks is not None or table.rounds is not None or table.analysis.sequential is not None:
+        return ()  # rows that stop at looks have other seeds, chosen by their values
     fakes = [row for row in table.rows if row.placebo_of]
     found: list[tuple[Row, Row, PairedDelta]] = []
     for fake in fakes:

@@ -44,8 +44,8 @@ from typing import Any, TextIO
 from results.layout.caption import accuracy_error
 from results.layout.columns import of_every_class
 from results.layout.majority import majority_line
-from results.layout.rounds import is_sequential
 from results.layout.row_order import in_order
+from results.layout.sentences.rounds import is_sequential
 from results.layout.setting_values import values_in_blocks
 from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value

@@ -8,7 +8,7 @@ import pandas as pd
 from results.figures.figure import Chart, Evidence, Figure, in_two_lines, labels, listed
 from results.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, WIDTH, change_title, names_axis, styled
 from results.layout.caption import interval_name
-from results.layout.seed_sources import draws_test_splits
+from results.layout.sentences.seed_sources import draws_test_splits
 from results.table.table import AblationTable
 
 __all__ = ["draw"]

@@ -12,7 +12,6 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.layout.before_results import planned_first, tuning_sentences
 from results.layout.blocks import (
     costs_of_blocks,
     data_of_folds,
@@ -25,8 +24,9 @@ from results.layout.blocks import (
     test_text,
 )
 from results.layout.compute import compute_sentences
-from results.layout.rounds import is_sequential, rounds_sentences, sequential_interval, sequential_test
-from results.layout.seed_sources import draws_test_splits
+from results.layout.sentences.before_results import planned_first, tuning_sentences
+from results.layout.sentences.rounds import is_sequential, rounds_sentences, sequential_interval, sequential_test
+from results.layout.sentences.seed_sources import draws_test_splits
 from results.layout.trained_by import selection_text, trained_by
 from results.stats.numbers import level_percent
 from results.store.records import CONTINUED_NOTE

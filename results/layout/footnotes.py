@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from results.layout.blocks import block_notes
-from results.layout.rounds import stopped_notes
-from results.layout.shapley import placebo_notes, shapley_notes
+from results.layout.sentences.rounds import stopped_notes
+from results.layout.sentences.shapley import placebo_notes, shapley_notes
 from results.plan.comparison import PublishedRow
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED

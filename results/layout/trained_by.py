@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from results.layout.seed_sources import seed_source_sentences
+from results.layout.sentences.seed_sources import seed_source_sentences
 from results.plan.datasets import Imported
 from results.table.table import AblationTable, Row
 

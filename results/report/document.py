@@ -19,7 +19,7 @@ from markupsafe import Markup
 from results.effects.shapley import shapley
 from results.exporters.html import fragment
 from results.figures import Evidence, Figure, draw_figures, failed
-from results.layout.shapley import shapley_cells, shapley_heads, shapley_statements
+from results.layout.sentences.shapley import shapley_cells, shapley_heads, shapley_statements
 from results.markup.html_templates import asset, render
 from results.report.figure_section import figure_section
 from results.report.provenance import provenance_section, reproduction_section, sweep_description

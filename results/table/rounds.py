@@ -13,7 +13,7 @@ from results.store.records import TrialRecord
 from results.table.planned import metric_of
 from results.table.selection import selected_metrics
 
-__all__ = ["num_trials_asked", "standings_of_plan"]
+__all__ = ["standings_of_plan"]
 
 
 def standings_of_plan(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]]) -> dict[str, Standing]:
@@ -45,17 +45,6 @@ def standings_of_plan(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord
         most = max((each.num_seeds for each in found.values()), default=rounds.looks[0])
         found[baseline] = Standing(most)
     return found
-
-
-def num_trials_asked(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]]) -> int:
-    """Trials of a fixed design: all, or with rounds of seeds those that are asked for by the results so far.
-
-    Args:
-        trials: as for `standings_of_plan`.
-    """
-    if plan.rounds is not None:
-        return sum(each.num_seeds for each in standings_of_plan(plan, trials).values())
-    return sum(not variant.dropped for variant in plan.variants) * len(set(plan.seeds))
 
 
 def _ends(plan: RunPlan, records: Mapping[int, AnyRecord]) -> Ends:

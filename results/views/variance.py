@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import ValidationError
 
-from results.layout.seed_sources import sources_as_text
+from results.layout.sentences.seed_sources import sources_as_text
 from results.stats.paired import is_measured
 from results.stats.variance_components import (
     Component,

@@ -13,8 +13,8 @@ from runners.data import DataInfo
 from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey
 from search_space import Sweep, TaskSpec, Variant
+from search_space.schema.comparison.seeds import Smallest
 from search_space.schema.metrics import METRICS, own_metric
-from search_space.schema.seeds import Smallest
 from search_space.schema.task import ForeignSpec
 from search_space.schema.training.seeding import Seeding
 from search_space.settings.naming import describe_parameter

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from search_space.checks.seeding_checks import seeding_issues
-from search_space.schema.seeds import FEWEST_AT_A_LOOK, MOST_SEEDS_OF_LOOKS, SeedPlan
+from search_space.schema.comparison.seeds import FEWEST_AT_A_LOOK, MOST_SEEDS_OF_LOOKS, SeedPlan
 from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import Issue
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_space.plugins.families import contributed
-from search_space.schema.seeds import SeedPlan
+from search_space.schema.comparison.seeds import SeedPlan
 from search_space.schema.sweep import Sweep
 from search_space.schema.task import ForeignSpec
 from search_space.schema.training.seeding import Seeding

@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidatorF
 
 from search_space.parsing.type_guards import is_dict
 from search_space.schema.attention import Spec
+from search_space.schema.comparison.match_retune import Match, Retune
+from search_space.schema.comparison.seeds import SeedPlan, Seeds, seed_plan_of, with_seeding
 from search_space.schema.design import AnyDesign, Design
-from search_space.schema.match_retune import Match, Retune
 from search_space.schema.parameters import ALL_FOLDS, MAX_VALUES, Blocks, Choice, Component, Parameter, Range
 from search_space.schema.resources import Resources
-from search_space.schema.seeds import SeedPlan, Seeds, seed_plan_of, with_seeding
 from search_space.schema.task import ForeignSpec
 from search_space.schema.tracking import Track
 from search_space.schema.training.seeding import Seeding

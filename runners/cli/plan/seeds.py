@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from results.layout.seed_sources import seed_source_sentences
+from results.layout.sentences.seed_sources import seed_source_sentences
 from runners.data.augmentation.pipeline import needs_pillow
 from runners.planning.stored_plan import seed_sources_of
 from search_space import Setting, Sweep

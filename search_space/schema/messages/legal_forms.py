@@ -5,8 +5,8 @@ from __future__ import annotations
 from search_space.parsing.errors import did_you_mean
 from search_space.plugins.families import on_change
 from search_space.schema.attention import ATTENTION_SPECS
+from search_space.schema.comparison.seeds import MAX_SEEDS
 from search_space.schema.design import DESIGN_SPECS
-from search_space.schema.seeds import MAX_SEEDS
 
 __all__ = ["NODE_FORMS", "PARAMETER_FORM", "Path", "form_of", "missing_hint"]
 

@@ -18,13 +18,13 @@ from pydantic import BaseModel, ValidationError
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.type_guards import is_list_or_tuple, is_mapping
 from search_space.schema.attention import ATTENTION_SPECS, EveryBlocks, FirstBlocks, LastBlocks
+from search_space.schema.comparison.match_retune import Match, Retune
+from search_space.schema.comparison.seeds import SeedPlan, Smallest
 from search_space.schema.datasets import DATASET_SPECS, LABELLED_IMAGES, TimmDatasetSpec
 from search_space.schema.design import DESIGN_SPECS, Design, Row
-from search_space.schema.match_retune import Match, Retune
 from search_space.schema.messages.legal_forms import NODE_FORMS, PARAMETER_FORM, Path, form_of, missing_hint
 from search_space.schema.parameters import Choice, Component, Range
 from search_space.schema.resources import Resources, Rule
-from search_space.schema.seeds import SeedPlan, Smallest
 from search_space.schema.sweep import (
     Checkpoints,
     Prune,

@@ -176,7 +176,7 @@ def test_a_run_is_looked_at_without_control_characters(archsweep, hostile_run, t
 @pytest.mark.parametrize("message", [BAD, "", "\n"])
 def test_lines_of_a_running_sweep_escape_error_messages(message):
     out = io.StringIO()
-    lines = TrialLines(Console(file=out), planned=1, earlier={}, metric="top1")
+    lines = TrialLines(Console(file=out), planned=lambda: 1, earlier={}, metric="top1")
     fields = {"trial_id": "t", "variant_id": "v", "variant": BAD, "seed": 0, "spec": {}, "status": "failed"}
     failure = Failure(type="ValueError", message=message)
     lines.on_trial_end(None, TrialRecord.model_validate({**fields, "failure": failure}))

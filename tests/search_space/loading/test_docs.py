@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from search_space import ATTENTION_SPECS, DESIGNS, METRICS, TRACKER_SPECS, SpecError, load_sweep, load_sweep_text
+from search_space.schema.comparison.match_retune import Match, Retune
 from search_space.schema.datasets import GrainsSpec
 from search_space.schema.design import Design
-from search_space.schema.match_retune import Match, Retune
 from search_space.schema.resources import Resources
 from search_space.schema.sweep import Analysis, Sweep, TableFormat
 from search_space.schema.trial import ArchSpec, ShapesSpec, TaskSpec, TimmDatasetSpec, TrainSpec

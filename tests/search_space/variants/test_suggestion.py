@@ -61,6 +61,7 @@ def test_conditional_parameters_are_suggested_only_with_their_choice() -> None:
         "identity": True,
         "sharing": "none",
         "residual_map": False,
+        "placebo": False,
     }
     groupmix = FIXED | {"arch.attention": "groupmix", "arch.attention[groupmix].kernel_sizes": "[3,3,3]"}
     assert suggest(sweep_of(SEARCH), FixedTrial(groupmix)).changes["arch.attention.kernel_sizes"] == [3, 3, 3]
