@@ -1,6 +1,6 @@
 """What mechanisms gain beyond their parameters and their cost: the row of a component minus the row of its placebo.
 
-The placebo (`search_space/designs/placebos.py`) has the mechanism's parameters and multiply-accumulates and does not
+The placebo (`search_space/designs/components.py`) has the mechanism's parameters and multiply-accumulates and does not
 mix. Its own difference to the baseline in the table is what parameters and cost give; the difference here, seed by
 seed, is the rest. Both rows must be complete at the seed, and trained for the same epochs.
 """

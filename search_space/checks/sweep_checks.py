@@ -22,7 +22,7 @@ from search_space.checks.section_checks import (
 from search_space.checks.seed_checks import seed_issues
 from search_space.checks.space_checks import space_issues, value_issues
 from search_space.designs import rule_of
-from search_space.designs.placebos import placebo_issues
+from search_space.designs.components import placebo_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
 from search_space.parsing.type_guards import is_dict

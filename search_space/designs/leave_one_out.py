@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search_space.designs.components import component_candidate, component_issues, components_of
-from search_space.designs.placebos import num_placebos, placebos
+from search_space.designs.components import component_candidate, component_issues, components_of, num_placebos, placebos
 from search_space.schema.sweep import Sweep
 from search_space.settings.candidates import CandidateRow, Issue
 

@@ -13,8 +13,7 @@ from dataclasses import replace
 from runners.data import DataInfo
 from runners.training import training_relations as relations_of_training
 from search_space import Problem, Setting, SpecError, Sweep, SweepFile, TaskSpec, Variant, variants
-from search_space.designs.components import components_of
-from search_space.designs.placebos import num_placebos
+from search_space.designs.components import components_of, num_placebos
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import split
 from search_space.settings.training_relations import BrokenRelation
