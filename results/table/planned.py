@@ -5,7 +5,7 @@ Apart from the table, whose published rows need the models of a whole sweep: a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from results.plan.run_plan import RunPlan
 from results.store.record_summary import AnyRecord, RecordSummary
@@ -13,7 +13,7 @@ from results.store.records import TrialRecord
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.metrics import METRICS, RANKED, Metric
 
-__all__ = ["metric_of", "num_trials_asked", "planned_trials", "selection_metric"]
+__all__ = ["metric_of", "planned_trials", "selection_metric"]
 
 
 def metric_of(plan: RunPlan) -> Metric:
@@ -42,19 +42,6 @@ def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dic
         if is_ours and record.seed in seeds:
             trials.setdefault(record.variant_id, {})[record.seed] = record
     return trials
-
-
-def num_trials_asked(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]]) -> int:
-    """Trials of a fixed design: all, or with rounds of seeds those that are asked for by the results so far.
-
-    Args:
-        trials: deciding records of the planned trials: variant id -> seed -> record.
-    """
-    if plan.rounds is not None:
-        from results.table.rounds import standings_of_plan  # here: the tests are not imported for a plan without
-
-        return sum(each.num_seeds for each in standings_of_plan(plan, trials).values())
-    return sum(not variant.dropped for variant in plan.variants) * len(set(plan.seeds))
 
 
 def selection_metric(metric: str, records: Iterable[AnyRecord]) -> str:

@@ -14,7 +14,8 @@ from results.store.progress import UnfinishedTrial
 from results.store.record_summary import AnyRecord, RecordSummary
 from results.store.records import TrialRecord
 from results.store.run import RunView
-from results.table.planned import metric_of, num_trials_asked, planned_trials, selection_metric
+from results.table.in_plan import num_trials_asked
+from results.table.planned import metric_of, planned_trials, selection_metric
 from search_space.parsing.visible import visible
 
 __all__ = ["BestTrial", "RunStatus", "TuningStatus", "format_status", "run_status"]
