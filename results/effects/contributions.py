@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from results.plan.comparison import Analysis
 from results.stats.hypothesis_tests import CORRECTION_NAMES, CORRECTIONS, paired_t_p_value
 from results.stats.numbers import signed
-from results.stats.paired import PairedDelta, is_measured, paired_delta
-from results.table.table import AblationTable, Row
+from results.stats.paired import PairedDelta, paired_delta
+from results.table.table import AblationTable
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["Contribution", "contributions"]
@@ -47,7 +47,7 @@ def contributions(leave_one_out: AblationTable, add_one_in: AblationTable) -> tu
     if leave_one_out.metric != add_one_in.metric:
         message = f"different metrics: {leave_one_out.metric.name} and {add_one_in.metric.name}"
         raise SpecError(Problem(message, hint="compare two runs of one metric"))
-    if any(one.rounds is not None or one.analysis.sequential is not None for one in (leave_one_out, add_one_in)):
+    if leave_one_out.is_sequential or add_one_in.is_sequential:
         text = "contributions are not compared for designs with looks, whose rows stop by their values"
         raise SpecError(Problem(text, where=leave_one_out.sweep))
     if leave_one_out.blocks is not None or add_one_in.blocks is not None:
@@ -87,12 +87,12 @@ def _gains(table: AblationTable, metric: str, *, added: bool) -> dict[str, dict[
     baseline = table.baseline
     if baseline is None:
         return {}
-    base = _values(baseline, metric)
+    base = baseline.values(metric)
     found = {}
     for row in table.rows:
         changed = [name for name, on in row.components.items() if on != baseline.components.get(name)]
         if len(changed) == 1 and row.components[changed[0]] == added:
-            mine = _values(row, metric)
+            mine = row.values(metric)
             shared = mine.keys() & base.keys()
             sign = 1 if added else -1
             if shared:
@@ -100,13 +100,8 @@ def _gains(table: AblationTable, metric: str, *, added: bool) -> dict[str, dict[
     return found
 
 
-def _values(row: Row, metric: str) -> Mapping[int, float]:
-    values = {r.seed: r.metrics.get(metric) for r in row.records if r.status == "completed"}
-    return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
-
-
 def _largest(table: AblationTable, metric: str) -> float:
-    return max((abs(value) for row in table.rows for value in _values(row, metric).values()), default=0.0)
+    return max((abs(value) for row in table.rows for value in row.values(metric).values()), default=0.0)
 
 
 def _delta(gains: Mapping[int, float], alpha: float, scale: float) -> PairedDelta:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from results.stats.hypothesis_tests import CORRECTIONS, paired_t_p_value
-from results.stats.paired import PairedDelta, is_measured, paired_delta
+from results.stats.paired import PairedDelta, paired_delta
 from results.table.comparison import budgets
 from results.table.table import AblationTable, Row
 
@@ -36,15 +36,16 @@ class BeyondParameters:
 def beyond_parameters(table: AblationTable) -> tuple[BeyondParameters, ...]:
     """Of every placebo of the table whose mechanism has a seed in common with it; none for a table with blocks or
     looks."""
-    if table.blocks is not None or table.rounds is not None or table.analysis.sequential is not None:
+    if table.blocks is not None or table.is_sequential:
         return ()  # rows that stop at looks have other seeds, chosen by their values
+    metric = table.metric.name
     fakes = [row for row in table.rows if row.placebo_of]
     found: list[tuple[Row, Row, PairedDelta]] = []
     for fake in fakes:
         real = _mechanism(table, fake.placebo_of)
         if real is None or budgets(real) != budgets(fake):
             continue
-        delta = paired_delta(_values(real, table), _values(fake, table), alpha=table.analysis.alpha)
+        delta = paired_delta(real.values(metric), fake.values(metric), alpha=table.analysis.alpha)
         if delta is not None:
             found.append((real, fake, delta))
     raw = [paired_t_p_value(delta) for _, _, delta in found]
@@ -68,8 +69,3 @@ def _mechanism(table: AblationTable, component: str) -> Row | None:
 
 def _num_on(row: Row) -> int:
     return sum(row.components.values())
-
-
-def _values(row: Row, table: AblationTable) -> dict[int, float]:
-    found = {r.seed: r.metrics.get(table.metric.name) for r in row.records if r.status == "completed"}
-    return {seed: value for seed, value in found.items() if value is not None and is_measured(value)}

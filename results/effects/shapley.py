@@ -25,13 +25,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from results.stats.hypothesis_tests import CORRECTIONS, paired_t_p_value
-from results.stats.paired import PairedDelta, is_measured, paired_delta
+from results.stats.paired import PairedDelta, paired_delta
 from results.table.comparison import budgets
 from results.table.table import AblationTable, Row
 from search_space.designs.shapley import coalition_name
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["Coalition", "Marginal", "Missing", "ShapleyValue", "ShapleyValues", "marginals", "noise_factor", "shapley"]
+__all__ = [
+    "Coalition",
+    "Marginal",
+    "Missing",
+    "ShapleyValue",
+    "ShapleyValues",
+    "coalition_of",
+    "marginals",
+    "noise_factor",
+    "shapley",
+]
 
 Coalition = frozenset[str]
 _Values = Mapping[Coalition, Mapping[int, float]]
@@ -172,17 +182,13 @@ class _Game:
 
     def __init__(self, table: AblationTable) -> None:
         self._table = table
-        self._rows = {_coalition(row.components): row for row in table.rows}
+        self._rows = {coalition_of(row.components): row for row in table.rows}
         self._budget = _budget(table)
         self._values: _Values = {key: self._of_row(row) for key, row in self._rows.items()}
         self._scale = max((abs(value) for found in self._values.values() for value in found.values()), default=0.0)
 
     def _of_row(self, row: Row) -> dict[int, float]:
-        if budgets(row) != self._budget:
-            return {}
-        metric = self._table.metric.name
-        found = {r.seed: r.metrics.get(metric) for r in row.records if r.status == "completed"}
-        return {seed: value for seed, value in found.items() if value is not None and is_measured(value)}
+        return row.values(self._table.metric.name) if budgets(row) == self._budget else {}
 
     def gains(self, before: Coalition, after: Coalition, seeds: Collection[int] | None = None) -> dict[int, float]:
         """Seed -> v(after) - v(before), at the seeds that both have."""
@@ -230,7 +236,7 @@ class _Game:
         """What the needed coalitions lack, and why."""
         place = {name: index for index, name in enumerate(self._table.components)}
         by_size = sorted(needed, key=lambda one: (len(one), sorted(place[name] for name in one)))
-        dropped = {_coalition(one.components): one.reason for one in self._table.dropped}
+        dropped = {coalition_of(one.components): one.reason for one in self._table.dropped}
         for coalition in by_size:
             num = len(self._values.get(coalition, {}))
             if num < len(self._table.seeds):
@@ -254,7 +260,8 @@ class _Game:
         return ", ".join(lacking)
 
 
-def _coalition(components: Mapping[str, bool]) -> Coalition:
+def coalition_of(components: Mapping[str, bool]) -> Coalition:
+    """The components that are on."""
     return frozenset(name for name, is_on in components.items() if is_on)
 
 

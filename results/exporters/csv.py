@@ -45,7 +45,6 @@ from results.layout.caption import accuracy_error
 from results.layout.columns import of_every_class
 from results.layout.majority import majority_line
 from results.layout.row_order import in_order
-from results.layout.sentences.rounds import is_sequential
 from results.layout.setting_values import values_in_blocks
 from results.layout.trained_by import source_of_row
 from results.markup.csv_cells import csv_line, csv_value
@@ -141,7 +140,7 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
 def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
     metric = table.metric.name
     line = majority_line(table, metric)
-    is_looked_at = is_sequential(table)
+    is_looked_at = table.is_sequential
     is_known = any(row.trainable_params_m is not None for row in table.rows)
     costs = [name for name in COSTS if is_known or name != "trainable_params_m"]
     published = dict.fromkeys([metric, *sorted(name for row in table.rows for p in row.published for name in p.values)])

@@ -14,6 +14,7 @@ from results.effects.shapley import ShapleyValues, shapley
 from results.figures.figure import Chart, Evidence, Figure
 from results.figures.style import BLACK, BLUE, GREY, ORANGE, WIDTH, change_title, names_axis, styled
 from results.stats.numbers import level_percent
+from results.stats.paired import PairedDelta
 from results.table.table import AblationTable
 from search_space.parsing.errors import SpecError
 from search_space.parsing.visible import visible
@@ -55,12 +56,7 @@ def _lines(found: Iterable[Contribution]) -> Iterable[dict[str, object]]:
     for one in found:
         for place, delta in ((_ALONE, one.alone), (_IN_FULL, one.in_full)):
             yield {
-                "component": visible(one.component),
-                "place": place,
-                "contribution": delta.mean,
-                "low": delta.low,
-                "high": delta.high,
-                "pairs": delta.num_pairs,
+                **_line(one.component, place, delta),
                 "p_equal": one.p_corrected,
                 "disagree": bool(one.warning),
             }
@@ -91,15 +87,21 @@ def _shapley_lines(found: ShapleyValues) -> Iterable[dict[str, object]]:
             if one.value is not None and delta is not None:
                 is_value = place == _SHAPLEY
                 yield {
-                    "component": visible(one.component),
-                    "place": place,
-                    "contribution": delta.mean,
-                    "low": delta.low,
-                    "high": delta.high,
-                    "pairs": delta.num_pairs,
+                    **_line(one.component, place, delta),
                     "p_corrected": one.p_corrected if is_value else None,
                     "order_error": one.order_error if is_value else None,
                 }
+
+
+def _line(component: str, place: str, delta: PairedDelta) -> dict[str, object]:
+    return {
+        "component": visible(component),
+        "place": place,
+        "contribution": delta.mean,
+        "low": delta.low,
+        "high": delta.high,
+        "pairs": delta.num_pairs,
+    }
 
 
 def _chart(frame: pd.DataFrame, table: AblationTable, places: Sequence[str]) -> Chart:

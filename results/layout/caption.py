@@ -25,7 +25,7 @@ from results.layout.blocks import (
 )
 from results.layout.compute import compute_sentences
 from results.layout.sentences.before_results import planned_first, tuning_sentences
-from results.layout.sentences.rounds import is_sequential, rounds_sentences, sequential_interval, sequential_test
+from results.layout.sentences.rounds import rounds_sentences, sequential_interval, sequential_test
 from results.layout.sentences.seed_sources import draws_test_splits
 from results.layout.trained_by import selection_text, trained_by
 from results.stats.numbers import level_percent
@@ -225,7 +225,7 @@ def interval_name(table: AblationTable) -> str:
         if analysis.interval == "simultaneous":
             by = f"simultaneous by Bonferroni: of level 1 - {analysis.alpha:g} / {_arms_text(table)}"
         return f"{level} {interval_text(table.blocks)}; {by})"
-    if is_sequential(table):
+    if table.is_sequential:
         return sequential_interval(table, _arms_text(table))
     if analysis.interval == "unadjusted":
         return f"{level} t-interval (n - 1 degrees of freedom, unadjusted: not corrected for multiple comparisons)"
@@ -300,7 +300,7 @@ def _tests(table: AblationTable, shown: Container[str]) -> Iterable[Sentence]:
         test += f"corrected for {_arms_text(table)}"
     else:
         test = "two-sided paired t-test on those differences, taken as normal, "
-        if is_sequential(table):
+        if table.is_sequential:
             test = sequential_test(table)
         test += f"{_CORRECTIONS[analysis.correction]} for {_arms_text(table)}"
     if table.studies and analysis.correction != "none":
@@ -330,7 +330,7 @@ def _equivalence(table: AblationTable, p: str) -> str:
     if analysis.correction == "dunnett":
         level = level_percent(analysis.alpha)
         return f"= equivalent: the simultaneous {level} % interval of Dunnett's test is within {margin}."
-    if is_sequential(table):
+    if table.is_sequential:
         return f"= equivalent: the interval corrected as the tests are is within {margin}."
     kind = "t-tests" if table.blocks is None else "corrected resampled t-tests"
     test = f"= equivalent: two one-sided {kind} (TOST) against {margin}; {p} < {analysis.alpha:g}"

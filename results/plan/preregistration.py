@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from results.plan.run_plan import RunPlan
-from results.plan.stored import Preregistered
+from results.plan.stored import Preregistered, value_text
 from search_space.parsing.errors import Problem, SpecError
 
 __all__ = ["differences", "digest_of", "frozen", "preregistered", "read_preregistration"]
@@ -82,9 +82,9 @@ def differences(content: dict[str, Any], plan: RunPlan) -> Iterator[str]:
         if isinstance(earlier, dict) and isinstance(later, dict):
             for key in sorted(earlier.keys() | later.keys()):
                 if earlier.get(key) != later.get(key):
-                    yield f"{name}.{key}: {_short(earlier.get(key))} -> {_short(later.get(key))}"
+                    yield f"{name}.{key}: {value_text(earlier.get(key))} -> {value_text(later.get(key))}"
         elif earlier != later:
-            yield f"{name}: {_short(earlier)} -> {_short(later)}"
+            yield f"{name}: {value_text(earlier)} -> {value_text(later)}"
     before, after = ({each["name"]: each for each in one["variants"]} for one in (content, now))
     for name in before.keys() - after.keys():
         yield f"row left out: {name}"
@@ -93,9 +93,3 @@ def differences(content: dict[str, Any], plan: RunPlan) -> Iterator[str]:
             yield f"row added: {name}"
         elif plan.retuned is None and each != before[name]:  # a tuned row has its own optimum
             yield f"row changed: {name}"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list) and not any(isinstance(each, dict) for each in value):
-        return ", ".join(map(str, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value)

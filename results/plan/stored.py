@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Amount", "ForeignText", "Numerics", "Origin", "Preregistered", "Stored"]
+__all__ = ["Amount", "ForeignText", "Numerics", "Origin", "Preregistered", "Stored", "value_text"]
 
 # Not written where it is `single`: records and plans of trials by themselves are as they always were.
 Numerics = Annotated[Literal["single", "fused"], Field(exclude_if=lambda form: form == "single")]
@@ -46,3 +47,10 @@ class Preregistered(Stored):
     date: str = Field(description="ISO 8601, UTC, by the clock of the machine that froze it")
     digest: str = Field(description="SHA-256 of the frozen plan")
     differs: list[str] = Field(default_factory=list, description="what of the plan is not as it was frozen")
+
+
+def value_text(value: Any) -> str:
+    """A value of a plan in a sentence: a list as its elements, anything else as JSON."""
+    if isinstance(value, list) and not any(isinstance(each, dict) for each in value):
+        return ", ".join(map(str, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -25,9 +25,9 @@ from typing import Literal
 from results.plan.comparison import Analysis
 from results.stats.blocks import MIN_BLOCKS_WILCOXON, sum_of_signed_ranks, wilcoxon_p_value
 from results.stats.dunnett import fit_blocks
-from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST, equivalence_p_value, paired_t_p_value
+from results.stats.hypothesis_tests import MIN_SEEDS_TEST, equivalence_p_value, paired_t_p_value
 from results.stats.paired import PairedDelta
-from results.stats.sequential.evidence import PValues
+from results.stats.sequential.evidence import PValues, corrected
 from search_space.schema.metrics import Metric
 
 __all__ = ["TESTED", "Judgement", "Verdict", "judge"]
@@ -103,19 +103,13 @@ def _by_paired_tests(
 ) -> dict[str, Judgement]:
     if sequential is None:
         sequential = {name: _p_values(delta, analysis.margin) for name, delta in tested.items()}
-    raw = {(name, "p"): sequential[name].difference for name in tested}
-    if analysis.margin is not None:
-        raw |= {(name, "p_equivalence"): sequential[name].equivalence for name in tested}
-    num_tests = family if analysis.margin is None else 2 * family
-    known = {key: p for key, p in raw.items() if p is not None}
-    corrected = CORRECTIONS[analysis.correction](list(known.values()), num_tests, family)
-    after = dict(zip(known, corrected, strict=True))
+    after = corrected({name: sequential[name] for name in tested}, analysis, family)
     return {
         name: Judgement(
-            p=raw[name, "p"],
-            p_corrected=after.get((name, "p")),
-            p_equivalence=raw.get((name, "p_equivalence")),
-            p_equivalence_corrected=after.get((name, "p_equivalence")),
+            p=sequential[name].difference,
+            p_corrected=after[name].difference,
+            p_equivalence=sequential[name].equivalence,
+            p_equivalence_corrected=after[name].equivalence,
         )
         for name in tested
     }

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from results.plan.run_plan import PlannedVariant, RunPlan
-from results.stats.paired import PairedDelta, Summary, is_measured, paired_delta, summarise
+from results.stats.paired import PairedDelta, Summary, paired_delta, summarise
 from results.stats.pareto import pareto_ranks
 from results.stats.sequential.evidence import looks_of
 from results.stats.sequential.standing import Standing
@@ -23,7 +23,7 @@ from results.table.planned import metric_of, planned_trials, selection_metric
 from results.table.published import belongs_to
 from results.table.rounds import standings_of_plan
 from results.table.selection import check_selection, selected_metrics
-from results.table.table import AblationTable, DroppedVariant, Row
+from results.table.table import AblationTable, DroppedVariant, Row, values_by_seed
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of, metric_named
 
@@ -177,14 +177,14 @@ def _row(
     completed = [record for record in records if record.status == "completed"]
     counts = Counter(record.status for record in records)
     names = set[str]().union(*(record.metrics for record in completed))
-    values = {name: _values(completed, name) for name in sorted(names)}
+    values = {name: values_by_seed(completed, name) for name in sorted(names)}
     summaries = {name: summarise(found.values()) for name, found in values.items()}
     seconds = summarise(record.train_seconds for record in completed if record.train_seconds is not None)
     costs = [variant, *records]
     deltas: dict[str, PairedDelta | None] = {}
     if not variant.is_baseline:
         for name in [name for name in values if _is_ranked(name)]:
-            theirs = _values(baseline.values(), name)
+            theirs = values_by_seed(baseline.values(), name)
             deltas[name] = paired_delta(values[name], theirs, alpha=plan.analysis.alpha)
     return Row(
         name=variant.name,
@@ -225,12 +225,6 @@ def _first_known(amounts: Iterable[float | None]) -> float | None:
 def _is_ranked(name: str) -> bool:
     known = metric_named(name)
     return known is not None and known.direction is not None
-
-
-def _values(records: Iterable[TrialRecord], metric: str) -> dict[int, float]:
-    """Finite values of the completed trials by seed."""
-    values = {record.seed: record.metrics.get(metric) for record in records if record.status == "completed"}
-    return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
 
 
 def _num_planned(records: Sequence[TrialRecord], plan: RunPlan) -> int:

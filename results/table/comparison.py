@@ -14,11 +14,10 @@ from typing import Literal
 
 from results.plan.comparison import Analysis
 from results.stats.dunnett import fit_blocks
-from results.stats.paired import PairedDelta, is_measured, with_half_width
+from results.stats.paired import PairedDelta, with_half_width
 from results.stats.sequential.evidence import Looks
 from results.stats.t_distributions import t_critical
 from results.stats.verdicts import TESTED, Judgement, Verdict, judge
-from results.store.records import TrialRecord
 from results.table.table import Row
 from search_space.schema.metrics import Metric, metric_named
 from search_space.settings.table_columns import COSTS
@@ -116,8 +115,10 @@ def _judged(
     deltas: dict[str, PairedDelta] = {key: row.delta for key, row in fit.items() if row.delta is not None}
     sequential = None
     if looks is not None:
-        theirs = _by_seed(baseline, metric)
-        sequential = {key: looks.p_values(_by_seed(fit[key], metric), theirs, seeds, analysis.margin) for key in deltas}
+        theirs = baseline.values(metric.name)
+        sequential = {
+            key: looks.p_values(fit[key].values(metric.name), theirs, seeds, analysis.margin) for key in deltas
+        }
     judged = judge(
         deltas,
         metric=metric,
@@ -174,11 +175,6 @@ def budgets(row: Row) -> frozenset[tuple[int, int | None]]:
     )
 
 
-def _by_seed(row: Row, metric: Metric) -> dict[int, float]:
-    found = {record.seed: record.metrics.get(metric.name) for record in row.records if record.status == "completed"}
-    return {seed: value for seed, value in found.items() if value is not None and is_measured(value)}
-
-
 def _repeated(delta: PairedDelta, looks: Looks, alpha: float) -> PairedDelta:
     """The difference with the interval that holds at all looks."""
     return with_half_width(delta, looks.half_width(delta, alpha))
@@ -186,9 +182,7 @@ def _repeated(delta: PairedDelta, looks: Looks, alpha: float) -> PairedDelta:
 
 def _values(row: Row, metric: Metric) -> list[float]:
     """Values of a complete row in the order of the seeds."""
-    completed: list[TrialRecord] = [record for record in row.records if record.status == "completed"]
-    values = [record.metrics.get(metric.name, math.nan) for record in completed]
-    return [value for value in values if is_measured(value)]
+    return list(row.values(metric.name).values())
 
 
 def _cost_changes(row: Row, baseline: Row) -> dict[str, float]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from results.plan.run_plan import PlannedVariant, RunPlan
+from results.stats.sequential.evidence import looks_of
 from results.store.records import TrialRecord
 from results.store.run import Run
 from results.table.build import ablation_table
@@ -116,7 +117,7 @@ def _check(runs: Sequence[Run], tasks: dict[Any, str]) -> None:
     first = runs[0]
     for run in runs:
         task, where = tasks[run.path], str(run.path)
-        if run.plan.rounds is not None or run.plan.analysis.sequential is not None:
+        if looks_of(run.plan.analysis, run.plan.rounds) is not None:
             text = "its rows stopped by the results of this task alone, so an average over tasks is not tested"
             problems.append(Problem(text, where=str(run.path), hint="average runs whose rows have all seeds"))
         if run.plan.blocks is not None:

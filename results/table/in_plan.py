@@ -14,7 +14,7 @@ from results.store.record_summary import AnyRecord
 from results.store.run import Run
 from results.table.planned import planned_trials
 
-__all__ = ["blocks_by_variant", "num_trials_asked", "trials_in_plan"]
+__all__ = ["blocks_by_variant", "num_trials_asked", "num_trials_at_most", "trials_in_plan"]
 
 
 def trials_in_plan(run: Run) -> Set[str]:
@@ -51,4 +51,9 @@ def num_trials_asked(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]
         from results.table.rounds import standings_of_plan  # here: the tests are not imported for a plan without
 
         return sum(each.num_seeds for each in standings_of_plan(plan, trials).values())
+    return num_trials_at_most(plan)
+
+
+def num_trials_at_most(plan: RunPlan) -> int:
+    """Trials of a fixed design where every row has all seeds."""
     return sum(not variant.dropped for variant in plan.variants) * len(set(plan.seeds))

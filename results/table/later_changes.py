@@ -2,15 +2,14 @@
 
 A verdict holds for a comparison that was fixed before its results. Where seeds, metric, analysis or rows were changed
 afterwards, the probability of a false claim is not alpha: with a look after every seed from 3 to 20 it is 24 %.
+Planned looks are no changes, nor are seeds that are added to a run with `analysis: {sequential: anytime}`.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from results.plan.comparison import Decision
 from results.plan.run_plan import PlannedVariant, RunPlan
+from results.plan.stored import value_text
 
 __all__ = ["changes_after_results", "rests_on_changes"]
 
@@ -39,13 +38,7 @@ def _text(decision: Decision) -> str:
         return f"the plan was lost, and with it what was planned first ({when})"
     if decision.what.startswith("variant "):
         return f"row left out: {decision.before} ({when})"
-    return f"{decision.what}: {_value(decision.before)} -> {_value(decision.after)} ({when})"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value)
+    return f"{decision.what}: {value_text(decision.before)} -> {value_text(decision.after)} ({when})"
 
 
 def _when(num_results: int) -> str:

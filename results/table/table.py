@@ -7,7 +7,7 @@ missing; only completed ones enter means and differences.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,14 +15,21 @@ from results.plan.comparison import Analysis, PublishedRow, Rounds, SeedSources,
 from results.plan.datasets import DataSummary, Imported
 from results.plan.run_plan import BlockedDesign, Retuned
 from results.plan.stored import Preregistered
-from results.stats.paired import PairedDelta, Summary
+from results.stats.paired import PairedDelta, Summary, is_measured
+from results.stats.sequential.evidence import looks_of
 from results.stats.sequential.standing import Stopped
 from results.stats.verdicts import TESTED, Verdict
 from results.store.records import TrialRecord
 from search_space.schema.metrics import Metric
 from search_space.settings.table_columns import at_block
 
-__all__ = ["AblationTable", "DroppedVariant", "Row", "Study"]
+__all__ = ["AblationTable", "DroppedVariant", "Row", "Study", "values_by_seed"]
+
+
+def values_by_seed(records: Iterable[TrialRecord], metric: str) -> dict[int, float]:
+    """Finite values of the completed trials by seed."""
+    values = {record.seed: record.metrics.get(metric) for record in records if record.status == "completed"}
+    return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,10 @@ class Row:
     def cells(self) -> Mapping[str, Row]:
         """The rows within the blocks by name; this one under the empty name without blocks."""
         return self.blocks or {"": self}
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Finite values of its completed trials by seed; of a row without blocks."""
+        return values_by_seed(self.records, metric)
 
     @property
     def num_planned_pairs(self) -> int:
@@ -253,6 +264,11 @@ class AblationTable:
     @property
     def is_all_imported(self) -> bool:
         return len(self.imported) == max(1, len(self.studies))
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether tests and intervals allow for several looks at the results."""
+        return looks_of(self.analysis, self.rounds) is not None
 
     @property
     def has_tests(self) -> bool:

@@ -14,7 +14,7 @@ from results.store.progress import UnfinishedTrial
 from results.store.record_summary import AnyRecord, RecordSummary
 from results.store.records import TrialRecord
 from results.store.run import RunView
-from results.table.in_plan import num_trials_asked
+from results.table.in_plan import num_trials_asked, num_trials_at_most
 from results.table.planned import metric_of, planned_trials, selection_metric
 from search_space.parsing.visible import visible
 
@@ -119,7 +119,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         spared = set[tuple[str, int]]()
         planned = run.plan.num_trials or num_trials_asked(run.plan, trials)  # of a shard, its share
         if run.plan.rounds is not None:
-            most = sum(not variant.dropped for variant in run.plan.variants) * len(run.plan.seeds)
+            most = num_trials_at_most(run.plan)
             planned = max(planned, len(records))  # of a plan that had fewer looks
     missing = max(0, planned - len(records))
     tuning = _tuning(run, running)

@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from results.layout.sentences.seed_sources import sources_as_text
-from results.stats.paired import is_measured
 from results.stats.variance_components import (
     Component,
     Components,
@@ -84,7 +83,7 @@ def run_variance(run: Run) -> RunVariance:
         raise SpecError(Problem(what, where=str(run.path), hint=hint))
     table = ablation_table(plan, run.records)
     level, sources = 1 - plan.analysis.alpha, plan.seed_sources
-    baseline = {} if table.baseline is None else _by_seed(table.baseline, table)
+    baseline = {} if table.baseline is None else table.baseline.values(table.metric.name)
     components, missing, levels = None, 0, dict(sources.crossed) if sources else {}
     if levels:
         known = _crossed_of(run, levels)
@@ -128,13 +127,8 @@ def _crossed_of(run: Run, levels: Mapping[str, int]) -> Seeding:
         raise SpecError(Problem(text, where=str(run.files.plan), hint="run the sweep again")) from err
 
 
-def _by_seed(row: Row, table: AblationTable) -> dict[int, float]:
-    found = {each.seed: each.metrics.get(table.metric.name) for each in row.records if each.status == "completed"}
-    return {seed: value for seed, value in sorted(found.items()) if value is not None and is_measured(value)}
-
-
 def _arm(row: Row, table: AblationTable, baseline: Mapping[int, float], level: float) -> ArmGain:
-    own = _by_seed(row, table)
+    own = row.values(table.metric.name)
     common = [seed for seed in own if seed in baseline]
     pairs = [[values[seed] for seed in common] for values in (own, baseline)]
     return ArmGain(

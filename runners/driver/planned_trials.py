@@ -46,8 +46,9 @@ class PlannedTrials:
         self._rounds = None if plan.sweep.rounds is None else SeedRounds(plan, records)
         self.num_taken_over = 0
         # Variants and seeds only: an assignment takes a kilobyte, and ten thousand may be waiting.
-        everything = trainings_left(plan, plan.sweep.seeds, lambda key: records.find(key) is None)
-        self._queue = deque(everything if self._rounds is None else ())
+        self._queue: deque[Training] = deque()
+        if self._rounds is None:
+            self._queue.extend(trainings_left(plan, plan.sweep.seeds, lambda key: records.find(key) is None))
         self._given: dict[str, Training] = {}  # by the id of the trial that trains
         self._stacks: dict[str, str] = {}  # by variant id
         self._ask_further()

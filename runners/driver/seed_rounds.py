@@ -19,7 +19,6 @@ class SeedRounds:
     """Seeds of every variant that are asked for so far."""
 
     def __init__(self, plan: Plan, records: TrialRecords) -> None:
-        self._plan = plan
         self._records = records
         self._run_plan = plan.as_run_plan()
         self._settings = {variant.variant_id: variant.setting for variant in plan.variants}

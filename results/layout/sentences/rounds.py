@@ -8,14 +8,9 @@ from results.plan.comparison import Rounds
 from results.stats.numbers import level_percent
 from results.table.table import AblationTable
 
-__all__ = ["is_sequential", "rounds_sentences", "sequential_interval", "sequential_test", "stopped_notes"]
+__all__ = ["rounds_sentences", "sequential_interval", "sequential_test", "stopped_notes"]
 
 _SPENDING = {"obf": "nearly all of it at the last (O'Brien-Fleming-like)", "pocock": "nearly evenly (Pocock-like)"}
-
-
-def is_sequential(table: AblationTable) -> bool:
-    """Whether tests and intervals allow for several looks at the results."""
-    return table.rounds is not None or table.analysis.sequential is not None
 
 
 def rounds_sentences(table: AblationTable) -> Iterable[str]:

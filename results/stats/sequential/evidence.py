@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from results.plan.comparison import Analysis, Rounds
-from results.stats.hypothesis_tests import MIN_SEEDS_TEST
+from results.stats.hypothesis_tests import CORRECTIONS, MIN_SEEDS_TEST
 from results.stats.paired import PairedDelta, has_no_spread, paired_delta
 from results.stats.sequential.anytime import anytime_critical, anytime_p_value
 from results.stats.sequential.boundaries import critical_values
 from results.stats.sequential.p_values import sequential_p_value
 from results.stats.sequential.spending import Spending
 
-__all__ = ["Looks", "PValues", "looks_of"]
+__all__ = ["Looks", "PValues", "corrected", "looks_of"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,20 @@ class PValues:
 
     difference: float | None
     equivalence: float | None = None
+
+
+def corrected(known: Mapping[str, PValues], analysis: Analysis, family: int) -> dict[str, PValues]:
+    """All p-values of the arms of a study, corrected together.
+
+    Args:
+        family: arms of the study, tested or not.
+    """
+    raw: dict[tuple[str, str], float] = {}
+    for kind in ("difference", "equivalence"):
+        raw |= {(name, kind): p for name, each in known.items() if (p := getattr(each, kind)) is not None}
+    num_tests = family if analysis.margin is None else 2 * family
+    after = dict(zip(raw, CORRECTIONS[analysis.correction](list(raw.values()), num_tests, family), strict=True))
+    return {name: PValues(after.get((name, "difference")), after.get((name, "equivalence"))) for name in known}
 
 
 @dataclass(frozen=True)

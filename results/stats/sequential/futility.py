@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TYPE_CHECKING
 
 from results.plan.comparison import Rounds
 from results.stats.paired import PairedDelta, has_no_spread
 
-__all__ = ["LEAST_RATIO", "STRONG_RATIO", "futility_bound", "is_futile", "likelihood_ratio"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["LEAST_RATIO", "STRONG_RATIO", "futility_bound", "is_futile", "likelihood_ratio", "likelihood_ratios"]
 
 LEAST_RATIO = 0.1
 STRONG_RATIO = 0.25
@@ -40,12 +44,18 @@ def is_futile(delta: PairedDelta, rounds: Rounds) -> bool:
 
 def likelihood_ratio(t: float, num_seeds: int, effect: float) -> float:
     """Likelihood of |t| under the effect, in standard deviations of the differences, over that under none."""
+    return float(likelihood_ratios(t, num_seeds, effect))
+
+
+def likelihood_ratios(t: np.ndarray | float, num_seeds: int, effect: np.ndarray | float) -> np.ndarray:
+    """The same, element by element."""
+    import numpy as np
     from scipy.special import hyp1f1
 
-    squared, degrees = num_seeds * min(effect, _LARGEST_EFFECT) ** 2, num_seeds - 1
+    squared, degrees = num_seeds * np.minimum(effect, _LARGEST_EFFECT) ** 2, num_seeds - 1
     z = squared * t**2 / (degrees + t**2) / 2
     # Kummer: 1F1(a; b; z) = exp(z) 1F1(b - a; b; -z), which stays in range.
-    return float(math.exp(z - squared / 2) * hyp1f1(-degrees / 2, 0.5, -z))
+    return np.exp(z - squared / 2) * hyp1f1(-degrees / 2, 0.5, -z)
 
 
 @functools.cache

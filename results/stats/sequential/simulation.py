@@ -16,7 +16,7 @@ from results.plan.comparison import Analysis, Rounds
 from results.stats.hypothesis_tests import MIN_SEEDS_TEST
 from results.stats.sequential.anytime import anytime_critical
 from results.stats.sequential.boundaries import critical_values_of
-from results.stats.sequential.futility import LEAST_RATIO, STRONG_RATIO, futility_bound
+from results.stats.sequential.futility import LEAST_RATIO, STRONG_RATIO, futility_bound, likelihood_ratios
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +125,6 @@ def _t(differences: np.ndarray) -> np.ndarray:
 def _is_futile(differences: np.ndarray, rounds: Rounds) -> np.ndarray:
     """Of shape (studies, arms); an effect in the metric's unit is one in the unit of the differences here."""
     import numpy as np
-    from scipy.special import hyp1f1
 
     seeds, ratio = differences.shape[1], STRONG_RATIO if rounds.is_strong else LEAST_RATIO
     t = np.abs(_t(differences))
@@ -133,6 +132,4 @@ def _is_futile(differences: np.ndarray, rounds: Rounds) -> np.ndarray:
         return t < futility_bound(seeds, rounds.effect, ratio)
     if rounds.smallest is None:
         return np.zeros(t.shape, bool)
-    squared = seeds * (rounds.smallest / differences.std(axis=1, ddof=1)) ** 2
-    z = squared * t**2 / (seeds - 1 + t**2) / 2
-    return np.exp(z - squared / 2) * hyp1f1(-(seeds - 1) / 2, 0.5, -z) < ratio
+    return likelihood_ratios(t, seeds, rounds.smallest / differences.std(axis=1, ddof=1)) < ratio

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.plan.comparison import Analysis, Rounds
-from results.stats.hypothesis_tests import CORRECTIONS
 from results.stats.paired import PairedDelta, paired_delta
-from results.stats.sequential.evidence import PValues, looks_of
+from results.stats.sequential.evidence import PValues, corrected, looks_of
 from results.stats.sequential.futility import is_futile
 
 __all__ = ["Ends", "Standing", "Stopped", "rejected", "standings"]
@@ -112,11 +111,10 @@ def rejected(
     Args:
         unknown: arms whose p-values are taken as 0.
     """
-    raw: dict[tuple[str, str], float] = {}
-    for name, p in known.items():
-        raw[name, "difference"] = 0.0 if name in unknown else 1.0 if p.difference is None else p.difference
-        if analysis.margin is not None:
-            raw[name, "equivalence"] = 0.0 if name in unknown else 1.0 if p.equivalence is None else p.equivalence
-    num_tests = family if analysis.margin is None else 2 * family
-    corrected = CORRECTIONS[analysis.correction](list(raw.values()), num_tests, family)
-    return frozenset(name for (name, _), p in zip(raw, corrected, strict=True) if p < analysis.alpha)
+    zero = PValues(0.0, None if analysis.margin is None else 0.0)
+    after = corrected({name: zero if name in unknown else p for name, p in known.items()}, analysis, family)
+    return frozenset(
+        name
+        for name, each in after.items()
+        if any(p is not None and p < analysis.alpha for p in (each.difference, each.equivalence))
+    )

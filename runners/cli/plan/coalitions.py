@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from results.effects.shapley import marginals, noise_factor
+from results.effects.shapley import coalition_of, marginals, noise_factor
 from search_space import Sweep, Variant
 from search_space.designs.components import components_of
 from search_space.designs.shapley import orders_of
@@ -44,7 +44,7 @@ def planned_coalitions(sweep: Sweep, kept: Iterable[Variant]) -> PlannedCoalitio
         return None
     names, orders = tuple(components_of(sweep)), orders_of(sweep)
     terms = marginals(names, orders)
-    trained = {frozenset(name for name, is_on in each.components.items() if is_on) for each in kept}
+    trained = {coalition_of(each.components) for each in kept}
     needs = {name: {s for term in terms[name] for s in (term.without, term.without | {name})} for name in names}
     return PlannedCoalitions(
         num_components=len(names),
