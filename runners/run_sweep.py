@@ -169,7 +169,7 @@ def run_sweep(
                 lookups += [cached] if cached else []
                 if count := reuse_records(stage.plan, ledger, lookups, role=stage.role):
                     _report_reused(count, cache)
-                if stage.plan.sweep.rounds:
+                if stage.plan.sweep.asks_by_results:
                     cached = first_found(lookups)
                 followers = [*observers]
                 orchestrator = Orchestrator(

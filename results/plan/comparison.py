@@ -8,7 +8,7 @@ from pydantic import Field
 
 from results.plan.stored import Stored
 
-__all__ = ["Analysis", "Decision", "PublishedRow", "Rounds", "SeedSources", "TableFormat"]
+__all__ = ["Analysis", "Decision", "PathSeeds", "PublishedRow", "Rounds", "SeedSources", "TableFormat"]
 
 
 class Analysis(Stored):
@@ -57,6 +57,13 @@ class Rounds(Stored):
     effect: float | None = Field(default=None, description="of futile arms, in SD of the differences")
     smallest: float | None = Field(default=None, description="the same in the metric's unit; both None: none is futile")
     is_strong: bool = Field(default=False, description="whether futile arms stop with more zeal")
+
+
+class PathSeeds(Stored):
+    """Which seeds of a `path` choose its steps; the others judge them, and are those of the table."""
+
+    choosing: list[int] = Field(min_length=1)
+    compare: bool = Field(default=True, description="whether each component alone, and all but each, are judged, too")
 
 
 class SeedSources(Stored):

@@ -29,8 +29,9 @@ _OF_A_VARIANT = ("name", "changes", "components", "is_baseline", "dropped", "blo
 
 def frozen(plan: RunPlan) -> dict[str, Any]:
     """What of a plan is frozen, as plain values."""
-    content = plan.model_dump(mode="json", include=set(_FIELDS))
+    content = plan.model_dump(mode="json", include={*_FIELDS, "path"})
     kept = {name: content.get(name) for name in _FIELDS}
+    kept |= {"path": content["path"]} if plan.path is not None else {}  # other plans keep the hash that they have
     variants = [each.model_dump(mode="json") for each in plan.variants]
     kept["variants"] = [{name: each.get(name) for name in _OF_A_VARIANT} for each in variants]
     return kept
@@ -77,8 +78,8 @@ def read_preregistration(path: Path) -> tuple[Preregistered, dict[str, Any]] | N
 def differences(content: dict[str, Any], plan: RunPlan) -> Iterator[str]:
     """What of the plan is not as it was frozen, a text each."""
     now = frozen(plan)
-    for name in _FIELDS:
-        earlier, later = content.get(name), now[name]
+    for name in (*_FIELDS, "path"):
+        earlier, later = content.get(name), now.get(name)
         if isinstance(earlier, dict) and isinstance(later, dict):
             for key in sorted(earlier.keys() | later.keys()):
                 if earlier.get(key) != later.get(key):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from results.plan.comparison import Analysis, Decision, PublishedRow, Rounds, SeedSources, TableFormat
+from results.plan.comparison import Analysis, Decision, PathSeeds, PublishedRow, Rounds, SeedSources, TableFormat
 from results.plan.datasets import DataSummary, Imported, Measured
 from results.plan.stored import Amount, Numerics, Origin, Preregistered, Stored
 from search_space.schema.metrics import Metric, define_metrics
@@ -123,6 +123,7 @@ class RunPlan(Stored):
         exclude_if=lambda orders: not orders,
         description="of `shapley`: the sampled orders of the components, each followed by its reverse; empty: exact",
     )
+    path: PathSeeds | None = Field(default=None, exclude_if=lambda path: path is None, description="of `path`")
     table: TableFormat = Field(
         default=TableFormat(),
         # Not written where it is empty: plans of sweeps without the section are as they always were.

@@ -30,7 +30,7 @@ from results.run_files.run_tables import write_tables
 from results.store.files import atomic_writer, refuse_special_files
 from results.store.run import Run, read_plan
 from results.store.run_layout import IN_RUN_DIR, RunDir
-from results.table.in_plan import num_trials_asked
+from results.table.asked.by_results import num_trials_asked
 from results.table.planned import planned_trials
 from search_space.parsing.errors import Problem, SpecError
 from search_space.parsing.secrets import masked

@@ -15,13 +15,15 @@ from results.stats.sequential.evidence import looks_of
 from results.stats.sequential.standing import Standing
 from results.store.record_summary import counting, latest_by_trial
 from results.store.records import TrialRecord
+from results.table.asked.path import judged_variants, walk
+from results.table.asked.rounds import standings_of_plan
 from results.table.blocks import joined_rows
 from results.table.comparison import with_comparisons
 from results.table.image_errors import check_predictions, with_image_errors
 from results.table.later_changes import changes_after_results, rests_on_changes
-from results.table.planned import metric_of, planned_trials, selection_metric
+from results.table.measured import metric_of, selection_metric
+from results.table.planned import planned_trials
 from results.table.published import belongs_to
-from results.table.rounds import standings_of_plan
 from results.table.selection import check_selection, selected_metrics
 from results.table.table import AblationTable, DroppedVariant, Row, values_by_seed
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
@@ -55,12 +57,17 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     deciding = [record for seeds in trials.values() for record in seeds.values()]
     check_selection(deciding, metric.name, selection)
     check_predictions(plan, deciding)
+    standing, steps = standings_of_plan(plan, trials), None if plan.path is None else walk(plan, trials)
     trials = {key: {seed: _selected(seeds[seed], selection) for seed in seeds} for key, seeds in trials.items()}
-    standing = standings_of_plan(plan, trials)
     if standing:  # what a row was trained beyond its looks, as before the sweep had rounds, is not of this comparison
         planned = {key: plan.seeds[: one.num_seeds] for key, one in standing.items()}
         trials = {key: {seed: seeds[seed] for seed in planned[key] if seed in seeds} for key, seeds in trials.items()}
+    asked = {record.trial_id for seeds in trials.values() for record in seeds.values()}
     variants = list(plan.variants)
+    if steps is not None:  # the seeds that chose its steps are in no mean, difference or test
+        plan = plan.model_copy(update={"seeds": list(steps.judging)})
+        trials = {key: {seed: seeds[seed] for seed in steps.judging if seed in seeds} for key, seeds in trials.items()}
+        variants = judged_variants(plan, steps) + [each for each in plan.variants if each.dropped]
     if plan.design == "search":
         listed = {variant.variant_id for variant in variants}
         variants += [_found(seeds) for key, seeds in sorted(trials.items()) if key not in listed]
@@ -89,7 +96,6 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         directions: list[Direction] = [direction_of(name) for name in plan.objectives]
         rows = _with_fronts(rows, objectives, directions)
         rows.sort(key=lambda row: _search_order(row, ordered_by, metric))
-    mine = {record.trial_id for seeds in trials.values() for record in seeds.values()}
     return AblationTable(
         sweep=plan.sweep,
         profile=plan.profile,
@@ -113,7 +119,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
             DroppedVariant(variant.name, variant.dropped, variant.components) for variant in variants if variant.dropped
         ),
         ordered_by=ordered_by,
-        num_foreign=sum(record.trial_id not in mine for record in counted),
+        num_foreign=sum(record.trial_id not in asked for record in counted),
         num_superseded=len(records) - len(counted),
         without_metric=sum(
             cell.num_completed - _num(cell.metrics.get(metric.name)) for row in rows for cell in row.cells.values()
@@ -134,6 +140,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         orders=tuple(map(tuple, plan.orders)),
         format=plan.table,
         rounds=plan.rounds,
+        path=steps,
         seed_sources=plan.seed_sources,
     )
 

@@ -22,7 +22,7 @@ from results.table.table import Row
 from search_space.schema.metrics import Metric, metric_named
 from search_space.settings.table_columns import COSTS
 
-__all__ = ["budgets", "emphasis", "with_comparisons"]
+__all__ = ["budgets", "emphasis", "unfit", "with_comparisons"]
 
 
 def with_comparisons(
@@ -110,7 +110,7 @@ def _judged(
     looks: Looks | None,
     seeds: Sequence[int],
 ) -> dict[str, Judgement]:
-    kinds: dict[str, Verdict | None] = {row.variant_id: _unfit(row, baseline, metric) for row in arms}
+    kinds: dict[str, Verdict | None] = {row.variant_id: unfit(row, baseline, metric) for row in arms}
     fit = {row.variant_id: row for row in arms if is_tested and kinds[row.variant_id] is None}
     deltas: dict[str, PairedDelta] = {key: row.delta for key, row in fit.items() if row.delta is not None}
     sequential = None
@@ -136,7 +136,7 @@ def _simultaneous(arms: Sequence[Row], baseline: Row, metric: Metric, analysis: 
     sweep chose that test; its intervals are of complete arms, the others have none."""
     deltas = {row.variant_id: row.delta for row in arms if row.delta is not None}
     if analysis.correction == "dunnett":
-        complete = {row.variant_id: _values(row, metric) for row in arms if _unfit(row, baseline, metric) is None}
+        complete = {row.variant_id: _values(row, metric) for row in arms if unfit(row, baseline, metric) is None}
         fit = fit_blocks(complete, _values(baseline, metric), len(arms))
         half = fit.half_width(analysis.alpha) if fit else None
         return {key: with_half_width(delta, half if key in complete else None) for key, delta in deltas.items()}
@@ -149,7 +149,7 @@ def _bonferroni(delta: PairedDelta, alpha: float) -> PairedDelta:
     return with_half_width(delta, t_critical(alpha, delta.num_pairs - 1) * delta.error)
 
 
-def _unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:
+def unfit(row: Row, baseline: Row, metric: Metric) -> Literal["incomplete", "unequal budget"] | None:
     """Reason why the row must not be ranked with complete ones; None if it may."""
     for ours, theirs in _common_cells(row, baseline):
         if ours.num_completed and theirs.num_completed and budgets(ours) != budgets(theirs):

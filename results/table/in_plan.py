@@ -6,15 +6,13 @@ data leave such trials out by default, so that a mean over their rows is that of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
-from results.plan.run_plan import RunPlan
 from results.store.progress import UnfinishedTrial
-from results.store.record_summary import AnyRecord
 from results.store.run import Run
 from results.table.planned import planned_trials
 
-__all__ = ["blocks_by_variant", "num_trials_asked", "num_trials_at_most", "trials_in_plan"]
+__all__ = ["blocks_by_variant", "trials_in_plan"]
 
 
 def trials_in_plan(run: Run) -> Set[str]:
@@ -39,21 +37,3 @@ def _is_planned(trial: UnfinishedTrial, run: Run, variant_id: str | None) -> boo
 def blocks_by_variant(run: Run) -> dict[str, str]:
     """Variant id -> name of its block in the plan; a record that was taken over from another run need not know it."""
     return {variant.variant_id: variant.block for variant in run.plan.variants}
-
-
-def num_trials_asked(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]]) -> int:
-    """Trials of a fixed design: all, or with rounds of seeds those that are asked for by the results so far.
-
-    Args:
-        trials: deciding records of the planned trials: variant id -> seed -> record.
-    """
-    if plan.rounds is not None:
-        from results.table.rounds import standings_of_plan  # here: the tests are not imported for a plan without
-
-        return sum(each.num_seeds for each in standings_of_plan(plan, trials).values())
-    return num_trials_at_most(plan)
-
-
-def num_trials_at_most(plan: RunPlan) -> int:
-    """Trials of a fixed design where every row has all seeds."""
-    return sum(not variant.dropped for variant in plan.variants) * len(set(plan.seeds))

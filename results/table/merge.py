@@ -59,7 +59,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
     found = {"seeds": seeds, "data": data, "epochs": epochs, "steps": steps, "order": orders, "retuned": retuned}
     varies = {name for name, values in found.items() if values[1:]}
     studies = tuple(
-        Study(name, table.design, _particulars(table, varies), table.orders)
+        Study(name, table.design, _particulars(table, varies), table.orders, table.path)
         for name, table in zip(names, tables, strict=True)
     )
     first = tables[0]
@@ -88,6 +88,7 @@ def merged_table(tables: Sequence[AblationTable], paths: Sequence[Path]) -> Abla
         unmatched=_distinct(row for table in tables for row in table.unmatched),
         studies=studies,
         orders=(),
+        path=None,
         retuned=retuned[0] if len(retuned) == 1 else None,
         changed_later=tuple(
             f"{name}: {text}" for name, table in zip(names, tables, strict=True) for text in table.changed_later

@@ -1,4 +1,4 @@
-"""What of a run a view counts: the metric of its plan, the records of its planned trials, the metric that selects.
+"""The records that a view counts: those of the trials that the plan asks for.
 
 Apart from the table, whose published rows need the models of a whole sweep: a status answers at once.
 """
@@ -10,27 +10,15 @@ from collections.abc import Iterable
 from results.plan.run_plan import RunPlan
 from results.store.record_summary import AnyRecord, RecordSummary
 from results.store.records import TrialRecord
-from search_space.parsing.errors import Problem, SpecError, did_you_mean
-from search_space.schema.metrics import METRICS, RANKED, Metric
+from results.table.asked.path import asked_of_path, walk
 
-__all__ = ["metric_of", "planned_trials", "selection_metric"]
-
-
-def metric_of(plan: RunPlan) -> Metric:
-    """Metric of the plan, with unit and direction."""
-    if plan.metric not in RANKED:
-        raise SpecError(
-            Problem(
-                f"unknown metric {plan.metric!r}",
-                path="metric",
-                hint=f"{did_you_mean(plan.metric, RANKED)}\nif it is that of a plug-in: --plugin FILE",
-            )
-        )
-    return METRICS[plan.metric]
+__all__ = ["planned_trials"]
 
 
 def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dict[int, AnyRecord]]:
     """Records of planned trials: variant id -> seed -> record; those of an earlier form of the sweep are left out.
+
+    Of a path those that its steps so far do not ask for are left out, too: they may be of a run with other seeds.
 
     Record summaries have no spec, so a search needs whole records.
     """
@@ -41,15 +29,11 @@ def planned_trials(plan: RunPlan, records: Iterable[AnyRecord]) -> dict[str, dic
         is_ours = record.variant_id in known or (plan.design == "search" and _fits_search(record, plan))
         if is_ours and record.seed in seeds:
             trials.setdefault(record.variant_id, {})[record.seed] = record
-    return trials
-
-
-def selection_metric(metric: str, records: Iterable[AnyRecord]) -> str:
-    """Name of the metric for selection of the best trial: on the validation split where every completed trial has one,
-    so that the test split is not used for selection."""
-    completed = [record.metrics for record in records if record.status == "completed"]
-    name = f"val_{metric}"
-    return name if completed and all(name in metrics for metrics in completed) else metric
+    if plan.path is None:
+        return trials
+    asked = asked_of_path(plan, walk(plan, trials))
+    kept = {key: {seed: seeds[seed] for seed in asked.get(key, ()) if seed in seeds} for key, seeds in trials.items()}
+    return {key: seeds for key, seeds in kept.items() if seeds}
 
 
 def _fits_search(record: TrialRecord | RecordSummary, plan: RunPlan) -> bool:

@@ -20,6 +20,7 @@ from results.stats.sequential.evidence import looks_of
 from results.stats.sequential.standing import Stopped
 from results.stats.verdicts import TESTED, Verdict
 from results.store.records import TrialRecord
+from results.table.asked.path import PathSteps
 from search_space.schema.metrics import Metric
 from search_space.settings.table_columns import at_block
 
@@ -153,12 +154,13 @@ class DroppedVariant:
 @dataclass(frozen=True)
 class Study:
     """One run in a merged table: its name in `Row.study`, its design, properties that differ between the runs, and its
-    `AblationTable.orders`."""
+    `AblationTable.orders` and `path`."""
 
     name: str
     design: str
     particulars: str = ""
     orders: tuple[tuple[str, ...], ...] = ()
+    path: PathSteps | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,8 @@ class AblationTable:
         orders: sampled orders of the components, for `shapley`; empty where it is exact, and in a merged table.
         format: columns, order and texts for readers, which change no number.
         rounds: looks of a sequential design; None without them, and in a merged table of runs that differ in it.
+        path: the steps so far, for `path`; None for other designs, and in a merged table. `seeds` are its judging ones
+            then, and the rows those that are judged.
         seed_sources: what a seed decides; None: all but the splits of the data.
         csv_columns: columns to which the CSV is restricted, by the same names; empty: it is complete.
         studies: the runs of a merged table, else empty. There `seeds`, `dataset`, `epochs`, `profile`, `design` and
@@ -225,6 +229,7 @@ class AblationTable:
     format: TableFormat = field(default_factory=TableFormat)
     csv_columns: tuple[str, ...] = ()
     rounds: Rounds | None = None
+    path: PathSteps | None = None
     seed_sources: SeedSources | None = None
 
     def within_block(self, column: str) -> tuple[str, str] | None:
@@ -246,6 +251,7 @@ class AblationTable:
                 components=tuple(c for c in self.components if any(c in row.components for row in rows[study.name])),
                 studies=(),
                 orders=study.orders,
+                path=study.path,
                 dropped=tuple(one for one in self.dropped if one.name.startswith(f"{study.name}: ")),
                 imported={"": self.imported[study.name]} if study.name in self.imported else {},
             )

@@ -14,8 +14,9 @@ from results.store.progress import UnfinishedTrial
 from results.store.record_summary import AnyRecord, RecordSummary
 from results.store.records import TrialRecord
 from results.store.run import RunView
-from results.table.in_plan import num_trials_asked, num_trials_at_most
-from results.table.planned import metric_of, planned_trials, selection_metric
+from results.table.asked.by_results import asks_by_results, num_trials_asked, num_trials_at_most
+from results.table.measured import metric_of, selection_metric
+from results.table.planned import planned_trials
 from search_space.parsing.visible import visible
 
 __all__ = ["BestTrial", "RunStatus", "TuningStatus", "format_status", "run_status"]
@@ -60,8 +61,8 @@ class RunStatus:
         num_interrupted: other trials that started and have no result, without a driver. Part of `num_missing`.
         eta_seconds: estimated time until the end, at the rate so far; None where it is unknown.
         tuning: None without `retune`.
-        num_at_most: with rounds of seeds, the trials if no row stopped early; `num_planned` are those that the results
-            so far ask for. None without rounds.
+        num_at_most: with rounds of seeds, the trials if no row stopped early, and of a path those of the longest one;
+            `num_planned` are those that the results so far ask for. None where all are asked for.
     """
 
     sweep: str
@@ -118,7 +119,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
     else:
         spared = set[tuple[str, int]]()
         planned = run.plan.num_trials or num_trials_asked(run.plan, trials)  # of a shard, its share
-        if run.plan.rounds is not None:
+        if asks_by_results(run.plan):
             most = num_trials_at_most(run.plan)
             planned = max(planned, len(records))  # of a plan that had fewer looks
     missing = max(0, planned - len(records))
@@ -224,7 +225,7 @@ def _tuning_lines(sweep: str, tuning: TuningStatus, *, then: int) -> Iterator[st
 def _comparison_lines(status: RunStatus) -> Iterator[str]:
     done = status.num_planned - status.num_missing
     share = _share(done, status.num_planned)
-    most = "" if status.num_at_most is None else f"; at most {status.num_at_most}, by what the looks say"
+    most = "" if status.num_at_most is None else f"; at most {status.num_at_most}, by what the results say"
     yield f"{visible(status.sweep)}: {done} of {status.num_planned} trials done{share}{most}"
     counts = {
         "completed": status.num_completed,

@@ -81,13 +81,13 @@ def first_found(lookups: Sequence[RecordLookup]) -> RecordLookup:
 def reuse_records(plan: Plan, ledger: LedgerWriter, lookups: Iterable[RecordLookup], *, role: TrialRole = "") -> int:
     """Appends the records of planned trials that the ledger lacks and a lookup knows; returns how many.
 
-    What a search will propose, or which seeds are asked for after a look, is not known beforehand: there the
+    What a search will propose, or which trials earlier results ask for, is not known beforehand: there the
     orchestrator asks.
 
     Args:
         role: of the trials looked for.
     """
-    if plan.sweep.search or plan.sweep.rounds:
+    if plan.sweep.search or plan.sweep.asks_by_results:
         return 0
     lookup = first_found(list(lookups))
     known = {summary.trial_id for summary in ledger.summaries if summary.role == role}

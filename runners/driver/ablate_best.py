@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from results import Run, TrialRecord
 from results.store.run_layout import IN_RUN_DIR, RunDir
-from results.table.planned import selection_metric
+from results.table.measured import selection_metric
 from search_space import METRICS, MISSING, Problem, Setting, SpecError, load_sweep_text, value_at, variant_id, variants
 from search_space.schema.identity import canonical_json
 from search_space.schema.training.seeding import Seeding

@@ -114,6 +114,8 @@ def _compared(plan: RunPlan) -> dict[str, Any]:
     # What makes an arm stop is not compared: the tests do not reckon with it.
     looks = {} if plan.rounds is None else plan.rounds.model_dump(mode="json", include={"looks", "spending"})
     rounds = {"seeds.looks": looks.get("looks"), "seeds.spending": looks.get("spending")}
+    path = {} if plan.path is None else plan.path.model_dump(mode="json")
+    rounds |= {"design.choosing_seeds": path.get("choosing"), "design.compare": path.get("compare")}
     return {**{name: content[name] for name in _COMPARED}, **rounds, _SOURCES: _sources(plan), **analysis}
 
 

@@ -54,7 +54,7 @@ class Orchestrator:
         session: id of this start of the driver (goes into every record).
         role: purpose of the trials (goes into every record); records of another role do not count.
         stop: once it is asked, no further trial starts.
-        lookup: finds records of equal trials that were trained elsewhere, for a search and for rounds of seeds.
+        lookup: finds records of equal trials that were trained elsewhere, for a search, rounds of seeds and paths.
         origins: the data, code and software of each trial; goes into every record.
 
     Attributes:
@@ -94,7 +94,7 @@ class Orchestrator:
         self._trials = (
             SearchTrials(plan, self._records, self.study, lookup=lookup)
             if self.study
-            else PlannedTrials(plan, self._records, lookup=lookup if plan.sweep.rounds else None)
+            else PlannedTrials(plan, self._records, lookup=lookup if plan.sweep.asks_by_results else None)
         )
         self._pruning = _pruning(plan, self.study, self._trials)
 
@@ -119,7 +119,7 @@ class Orchestrator:
 
     @property
     def num_taken_over(self) -> int:
-        """Trials of rounds of seeds that were trained elsewhere."""
+        """Trials of rounds of seeds, or of a path, that were trained elsewhere."""
         return self._trials.num_taken_over if isinstance(self._trials, PlannedTrials) else 0
 
     @property
@@ -342,6 +342,8 @@ class Orchestrator:
         if is_retried:
             others = tuple(replace(each, attempt=each.attempt + 1) for each in assignment.also)
             self._retries.append(replace(assignment, attempt=record.attempt + 1, alone=True, also=others))
+            for each in (assignment, *others):
+                self._records.goes_on(each.trial_id)
             if assignment.proposal:
                 return []  # a failure reported now would mark the point as infeasible
         else:

@@ -6,7 +6,8 @@ Trials that differ in evaluation-only options alone are handed out together: the
 measured in its training. A driver that is killed between the records of two of them trains once more for those that
 have none, because weights are not kept.
 
-With rounds of seeds those of the first look are waiting at first, and the end of a trial may add further ones.
+With rounds of seeds those of the first look are waiting at first, and of a path those of its first step; the end of a
+trial may add further ones.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import replace
 
 from results import TrialRecord
 from runners.cache.reuse import RecordLookup
-from runners.driver.seed_rounds import SeedRounds
+from runners.driver.asked_trials import AskedTrials
 from runners.driver.trial_records import TrialRecords
 from runners.planning.plan import Plan
 from runners.planning.trainings import Training, num_trials_here, trainings_left, trials_of
@@ -32,8 +33,8 @@ class PlannedTrials:
     """Planned trials without a record.
 
     Args:
-        lookup: with rounds of seeds, finds the records of equal trials that were trained elsewhere, as they are asked
-            for; without rounds all were taken over before.
+        lookup: where results decide what is asked for, finds the records of equal trials that were trained elsewhere,
+            as they are asked for; elsewhere all were taken over before.
 
     Attributes:
         num_taken_over: trials whose records were found there.
@@ -43,11 +44,11 @@ class PlannedTrials:
         self._plan = plan
         self._records = records
         self._lookup = lookup
-        self._rounds = None if plan.sweep.rounds is None else SeedRounds(plan, records)
+        self._asked = AskedTrials(plan, records) if plan.sweep.asks_by_results else None
         self.num_taken_over = 0
         # Variants and seeds only: an assignment takes a kilobyte, and ten thousand may be waiting.
         self._queue: deque[Training] = deque()
-        if self._rounds is None:
+        if self._asked is None:
             self._queue.extend(trainings_left(plan, plan.sweep.seeds, lambda key: records.find(key) is None))
         self._given: dict[str, Training] = {}  # by the id of the trial that trains
         self._stacks: dict[str, str] = {}  # by variant id
@@ -55,8 +56,8 @@ class PlannedTrials:
 
     @property
     def num_planned(self) -> int:
-        """All trials of the plan; with rounds of seeds those that are asked for so far."""
-        return num_trials_here(self._plan) if self._rounds is None else self._rounds.num_asked
+        """All trials of the plan; where results decide, those that are asked for so far."""
+        return num_trials_here(self._plan) if self._asked is None else self._asked.num_asked
 
     @property
     def num_waiting(self) -> int:
@@ -110,11 +111,14 @@ class PlannedTrials:
 
     def put_back(self, key: str) -> None:
         """Queue a training again that did not fail by its own fault; it is next."""
-        self._queue.appendleft(self._given[key])
+        training = self._given[key]
+        self._queue.appendleft(training)
+        for variant in training.variants:
+            self._records.goes_on(trial_id(variant.setting.with_seed(training.seed)))
 
     def _ask_further(self) -> None:
         """Queue what the results so far ask for; results that are known elsewhere may ask for more at once."""
-        while self._rounds is not None and (asked := self._rounds.further()):
+        while self._asked is not None and (asked := self._asked.further()):
             seeds = [seed for seed in self._plan.sweep.seeds if seed in asked.values()]
             missing = {key for key in asked if self._records.find(key) is None}
             for training in trainings_left(self._plan, seeds, missing.__contains__):

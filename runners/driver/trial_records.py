@@ -47,11 +47,20 @@ class TrialRecords:
         self.decisive: dict[str, RecordSummary] = latest_by_trial(summaries)
         self._attempts: Counter[str] = Counter(summary.trial_id for summary in summaries if summary.status == "failed")
         self._again = {key for key, summary in self.decisive.items() if summary.status in retry}
+        self._under_way: set[str] = set()
         self._whole: dict[str, TrialRecord] | None = self.read() if keeps_whole else None
 
     def find(self, key: str) -> RecordSummary | None:
         """The summary of the record that decides a trial; None if the trial is to be trained (again)."""
         return None if key in self._again else self.decisive.get(key)
+
+    def ended(self, key: str) -> RecordSummary | None:
+        """The summary of the record that decides a trial; None also while the trial is trained again."""
+        return None if key in self._under_way else self.find(key)
+
+    def goes_on(self, key: str) -> None:
+        """A trial with a record is trained once more in this session, and decides nothing until then."""
+        self._under_way.add(key)
 
     def find_whole(self, key: str) -> TrialRecord | None:
         """The whole record that decides a trial; None as for `find`."""
@@ -68,6 +77,7 @@ class TrialRecords:
         """The next attempt at a trial."""
         key = trial_id(spec)
         self._again.discard(key)
+        self._under_way.add(key)
         attempt = self._attempts[key] + 1
         return Assignment(key, spec, variant, attempt, proposal, session=self._session, role=self._role)
 
@@ -85,6 +95,7 @@ class TrialRecords:
         summary = self._ledger.append(record)
         if record.status == "preempted":
             return record
+        self._under_way.discard(record.trial_id)
         self.decisive[record.trial_id] = summary
         if self._whole is not None:
             self._whole[record.trial_id] = record

@@ -65,9 +65,9 @@ def fit_budget(
     if needed <= budget.amount:
         return whole
     sweep = whole.plan.sweep
-    # Fewer seeds of a search are another search, rounds of seeds have fewer by themselves, and a part of a crossed
-    # design has no shares.
-    is_whole = sweep.search or sweep.rounds or sweep.baseline.train.seeding.crossed
+    # Fewer seeds of a search are another search, rounds of seeds have fewer by themselves, the seeds of a path have
+    # two purposes, and a part of a crossed design has no shares.
+    is_whole = sweep.search or sweep.asks_by_results or sweep.baseline.train.seeding.crossed
     least = len(seeds) if is_whole else min(MIN_SEEDS, len(seeds))
     for number in range(len(seeds) - 1, least - 1, -1):
         trimmed = forecast_of(seeds[:number])
@@ -84,7 +84,7 @@ def fit_budget(
 
 def _too_much(whole: Forecast, budget: Budget) -> str:
     # An upper bound: the run measures shares of a GPU, but a budget is checked before the run.
-    is_bound = (budget.unit == "gpuh" and whole.is_gpu_bound) or whole.plan.sweep.rounds is not None
+    is_bound = (budget.unit == "gpuh" and whole.is_gpu_bound) or whole.plan.sweep.asks_by_results
     needs = "may need up to" if is_bound else "needs"
     amount = f"{_amount(budget.needed(whole) or 0.0)} {_UNITS[budget.unit]}"
     return f"the plan {needs} {amount}, more than the {budget.amount:g} of the budget"

@@ -4,8 +4,8 @@ Training number i of the plan, seed by seed, belongs to shard i mod count: a div
 itself, and that gives each the same number of trainings, one more or less. Each shard has a run directory of its own,
 because a ledger has one writer; `--collect` makes one run of them (runners/driver/collect.py).
 
-Searches, `retune`, `prune` and looks decide by the results of other trials, which a shard does not have: they are
-refused.
+Searches, `retune`, `prune`, looks and paths decide by the results of other trials, which a shard does not have: they
+are refused.
 """
 
 from __future__ import annotations
@@ -62,9 +62,11 @@ def shard_problems(file: SweepFile) -> Iterator[Problem]:
         "retune": (sweep.retune, "tuned variants are trained after the trials that tuned them"),
         "prune": (sweep.prune, "a pruner compares a trial with all others"),
         "seeds": (sweep.rounds, "a look needs the results of all trials"),
+        "design": (sweep.design.name == "path" or None, "a step of a path is chosen by the results of the one before"),
     }
+    instead_of = {"seeds": "write a count of seeds", "design": "choose another design"}
     for name, (section, reason) in each.items():
         if section is not None:
             hint = "run the whole sweep on one Ray cluster (`archsweep launch slurm`)"
-            instead = "write a count of seeds" if name == "seeds" else f"drop `{name}`"
+            instead = instead_of.get(name, f"drop `{name}`")
             yield file.problem(name, f"cannot be divided into shards: {reason}", f"{hint}, or {instead}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from results.plan.comparison import Rounds, SeedSources
+from results.plan.comparison import PathSeeds, Rounds, SeedSources
 from results.plan.datasets import DataSummary, Measured
 from results.plan.run_plan import BlockedDesign, PlannedVariant, Retuned
 from results.plan.stored import Numerics
@@ -13,6 +13,7 @@ from runners.data import DataInfo
 from runners.data.survey.majority_class import majority_class
 from runners.data.survey.survey import Survey
 from search_space import Sweep, TaskSpec, Variant
+from search_space.designs.path import choosing_seeds
 from search_space.schema.comparison.seeds import Smallest
 from search_space.schema.metrics import METRICS, own_metric
 from search_space.schema.task import ForeignSpec
@@ -27,6 +28,7 @@ __all__ = [
     "dataset_names",
     "length_of",
     "measures_of",
+    "path_seeds_of",
     "planned_variant",
     "retuned_of",
     "rounds_of",
@@ -139,6 +141,13 @@ def rounds_of(sweep: Sweep) -> Rounds | None:
         smallest=rounds.futility.smallest if isinstance(rounds.futility, Smallest) else None,
         is_strong=rounds.futility == "strong",
     )
+
+
+def path_seeds_of(sweep: Sweep) -> PathSeeds | None:
+    """Which seeds choose the steps of a path; None for other designs."""
+    if sweep.design.name != "path":
+        return None
+    return PathSeeds(choosing=list(choosing_seeds(sweep)), compare=sweep.design.compare is not False)
 
 
 def seed_sources_of(sweep: Sweep) -> SeedSources | None:

@@ -46,6 +46,7 @@ _TRAINING = ("task", "train")
 _OPTIONS_OF_DESIGNS = {
     **dict.fromkeys(("resolution", "generators", "kind"), "fractional"),
     **dict.fromkeys(("orders", "order_seed"), "shapley"),
+    **dict.fromkeys(("choosing_seeds", "compare"), "path"),
 }
 _KINDS = ("task", "task.dataset", "arch.attention")
 _OF_THE_TASK = (

@@ -14,6 +14,7 @@ from search_space.designs.leave_one_out import LeaveOneOut
 from search_space.designs.list import List
 from search_space.designs.of_plugins import PluginRule
 from search_space.designs.one_factor import OneFactor
+from search_space.designs.path import GreedyPath
 from search_space.designs.search import SearchDesign
 from search_space.designs.shapley import Shapley
 from search_space.designs.zip import Zip
@@ -31,6 +32,7 @@ DESIGNS: dict[str, DesignRule] = {
     "leave_one_out": LeaveOneOut(),
     "list": List(),
     "one_factor": OneFactor(),
+    "path": GreedyPath(),
     "search": SearchDesign(),
     "shapley": Shapley(),
     "zip": Zip(),

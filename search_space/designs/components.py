@@ -9,19 +9,30 @@ a gain over it is not due to more parameters or more arithmetic. Every mechanism
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from search_space.parsing.errors import SpecError
 from search_space.parsing.type_guards import is_dict
 from search_space.plugins.open_union import name_of
 from search_space.schema.attention import ATTENTION_SPECS
 from search_space.schema.parameters import Component, Range
 from search_space.schema.sweep import Sweep
+from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, Issue, PathValue, component_values
 from search_space.settings.naming import Names
 from search_space.settings.paths import is_path
 
-__all__ = ["component_candidate", "component_issues", "components_of", "num_placebos", "placebo_issues", "placebos"]
+__all__ = [
+    "component_candidate",
+    "component_issues",
+    "components_of",
+    "idle_components",
+    "num_placebos",
+    "placebo_issues",
+    "placebos",
+]
 
 _FORM = "a component is {off: VALUE, on: VALUE}, or a list of two values, off and on"
 _WITH_PLACEBOS = ("add_one_in", "cumulative", "leave_one_out")
@@ -69,6 +80,26 @@ def component_issues(sweep: Sweep) -> Iterator[Issue]:
                 given = "with" if choice.with_ else "name"
                 message = f"a component's value cannot have a {given!r}"
                 yield Issue(("space", key, index, given), message, "write the value itself")
+
+
+def idle_components(sweep: Sweep, what: str) -> Iterator[Issue]:
+    """Components that change nothing: two coalitions would be one variant, and which is in the table is arbitrary.
+
+    Args:
+        what: what the design measures of a component.
+    """
+    names = components_of(sweep)
+    for name, (key, component) in names.items():
+        if component.off == component.on:  # refused by the checks of `space`
+            continue
+        for rest in (dict.fromkeys(names, False), dict.fromkeys(names, True)):
+            with contextlib.suppress(SpecError):  # a combination that is not possible is reported as such elsewhere
+                pair = [component_candidate(sweep, rest | {name: is_on}, name) for is_on in (False, True)]
+                if build_setting(sweep, pair[0]) == build_setting(sweep, pair[1]):
+                    where = "alone" if not any(rest.values()) else "beside all others"
+                    message = f"on and off are the same setting {where}, so that its {what} would be that of nothing"
+                    yield Issue(("space", key), message, "remove it, or choose another value")
+                    break
 
 
 def placebos(sweep: Sweep, component: str, states: Mapping[str, bool], name: str) -> Iterator[CandidateRow]:

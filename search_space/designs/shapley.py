@@ -15,17 +15,14 @@ values of all components add up to the difference of the last row. `results/effe
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import random
 from collections.abc import Collection, Iterator, Sequence
 
-from search_space.designs.components import component_candidate, component_issues, components_of
-from search_space.parsing.errors import SpecError
+from search_space.designs.components import component_candidate, component_issues, components_of, idle_components
 from search_space.schema.parameters import Range
 from search_space.schema.sweep import Sweep
-from search_space.settings.building import build_setting
 from search_space.settings.candidates import CandidateRow, Issue
 
 __all__ = ["Shapley", "coalition_name", "orders_of", "sampled_orders"]
@@ -45,7 +42,7 @@ class Shapley:
         are_components = not found and not any(isinstance(each, Range) for each in sweep.space.values())
         yield from _order_issues(sweep, are_components)
         if are_components:
-            yield from _idle_components(sweep)
+            yield from idle_components(sweep, "value")
 
     def candidates(self, sweep: Sweep) -> Iterator[CandidateRow]:
         names = tuple(components_of(sweep))
@@ -134,19 +131,3 @@ def _order_issues(sweep: Sweep, are_components: bool) -> Iterator[Issue]:
 def _passes_every_coalition(sweep: Sweep) -> bool:
     num, orders = len(sweep.space), _num_orders(sweep) or 0
     return 2**num <= min(_MOST_DRAWN, 2 + orders * (num - 1)) and Shapley().count(sweep) == 2**num
-
-
-def _idle_components(sweep: Sweep) -> Iterator[Issue]:
-    """Components that change nothing: two coalitions would be one variant, and which is in the table is arbitrary."""
-    names = components_of(sweep)
-    for name, (key, component) in names.items():
-        if component.off == component.on:  # refused by the checks of `space`
-            continue
-        for rest in (dict.fromkeys(names, False), dict.fromkeys(names, True)):
-            with contextlib.suppress(SpecError):  # a combination that is not possible is reported as such elsewhere
-                pair = [component_candidate(sweep, rest | {name: is_on}, name) for is_on in (False, True)]
-                if build_setting(sweep, pair[0]) == build_setting(sweep, pair[1]):
-                    where = "alone" if not any(rest.values()) else "beside all others"
-                    message = f"on and off are the same setting {where}, so that its value would be that of nothing"
-                    yield Issue(("space", key), message, "remove it, or choose another value")
-                    break

@@ -24,12 +24,13 @@ DesignName = Literal[
     "add_one_in",
     "cumulative",
     "shapley",
+    "path",
     "fractional",
     "zip",
     "list",
     "search",
 ]
-COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative", "shapley", "fractional"})
+COMPONENT_DESIGNS = frozenset({"leave_one_out", "add_one_in", "cumulative", "shapley", "path", "fractional"})
 
 
 class Row(Spec):
@@ -71,6 +72,16 @@ class Design(Spec):
     )
     order_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
         default=None, description="only for `shapley`: seed of the sampled orders, not of the trials; default: 0"
+    )
+    choosing_seeds: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="only for `path`: the first so many `seeds` choose each step, the others judge it; default: half "
+        "of them, rounded down",
+    )
+    compare: bool | None = Field(
+        default=None,
+        description="only for `path`: train each component alone and all but each, too, as add_one_in and "
+        "leave_one_out do; default: true",
     )
 
     @property

@@ -306,6 +306,11 @@ class Sweep(Spec):
         return plan if plan is not None and plan.has_rounds else None
 
     @property
+    def asks_by_results(self) -> bool:
+        """Whether the results so far decide which trials of a fixed design are trained: rounds of seeds, or a path."""
+        return self.rounds is not None or self.design.name == "path"
+
+    @property
     def num_search_trials(self) -> int:
         """Number of trials of a search, each suggestion with every seed; 0 without a search."""
         return self.search.num_trials * len(self.seeds) if self.search else 0

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from results.plan.run_plan import RunPlan
-from results.stats.paired import is_measured
 from results.stats.sequential.standing import Ends, Standing, standings
-from results.store.record_summary import AnyRecord, RecordSummary
-from results.store.records import TrialRecord
-from results.table.planned import metric_of
-from results.table.selection import selected_metrics
+from results.store.record_summary import AnyRecord
+from results.table.measured import value_of
 
 __all__ = ["standings_of_plan"]
 
@@ -48,14 +45,7 @@ def standings_of_plan(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord
 
 
 def _ends(plan: RunPlan, records: Mapping[int, AnyRecord]) -> Ends:
-    return {seed: _value(plan, record) for seed, record in records.items()}
-
-
-def _value(plan: RunPlan, record: TrialRecord | RecordSummary) -> float | None:
-    if record.status != "completed":
-        return None
-    value = selected_metrics(record.metrics, plan.analysis.selection).get(metric_of(plan).name)
-    return value if value is not None and is_measured(value) else None
+    return {seed: value_of(plan, record) for seed, record in records.items()}
 
 
 def _complete(ends: Ends, plan: RunPlan) -> int:
