@@ -5,8 +5,8 @@ and verdict are those of any comparison, corrected over the steps (`dunnett` com
 used). The gains of a seed add up to v(all) - v(none). Given the choices, which rest on other trainings, the judged
 values are those of any trials: the tests keep their level whatever was chosen.
 
-The same gain over the choosing seeds is the largest of several noisy ones, and too large on average; it is shown beside
-it, without interval or test.
+The same gain over the choosing seeds is a difference of values each of which is the best of several noisy ones, and too
+good on average; it is shown beside it, without interval or test.
 
 Source: Fawcett & Hoos 2016 (docs/statistics.md, "Paths").
 """

@@ -25,6 +25,7 @@ from results.layout.blocks import (
 )
 from results.layout.compute import compute_sentences
 from results.layout.sentences.before_results import planned_first, tuning_sentences
+from results.layout.sentences.path import path_sentences
 from results.layout.sentences.rounds import rounds_sentences, sequential_interval, sequential_test
 from results.layout.sentences.seed_sources import draws_test_splits
 from results.layout.trained_by import selection_text, trained_by
@@ -72,6 +73,7 @@ def caption(table: AblationTable, shown: Collection[str] | None = None) -> tuple
         *map(Sentence, _continued(table)),
         *map(Sentence, tuning_sentences(table)),
         *map(Sentence, rounds_sentences(table)),
+        *map(Sentence, path_sentences(table)),
         *(_deltas(table, is_shown) if compares else ()),
         *(_tests(table, is_shown) if compares else ()),
         *map(Sentence, planned_first(table)),

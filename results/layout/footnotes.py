@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from results.layout.blocks import block_notes
+from results.layout.sentences.path import path_notes
 from results.layout.sentences.rounds import stopped_notes
 from results.layout.sentences.shapley import placebo_notes, shapley_notes
 from results.plan.comparison import PublishedRow
@@ -54,6 +55,7 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *_aliases(table),
         *_interactions(table),
         *shapley_notes(table),
+        *path_notes(table),
         *placebo_notes(table),
         *_noted(table),
         *_failures(table),

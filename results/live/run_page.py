@@ -34,6 +34,7 @@ DOWNLOADS = {
     IN_RUN_DIR.trials_csv.name: "trials (CSV)",
     IN_RUN_DIR.curves_csv.name: "curves (CSV)",
     IN_RUN_DIR.shapley_csv.name: "Shapley values (CSV)",
+    IN_RUN_DIR.path_csv.name: "steps of the path (CSV)",
     IN_RUN_DIR.report.name: "report (HTML)",
 }
 """Files that are made of the present records when they are asked for: name -> words of the link."""
@@ -175,7 +176,8 @@ def _plan(run: WatchedRun, seen: Seen[RunState]) -> Part:
 
 
 def _is_of(name: str, plan: RunPlan) -> bool:
-    return name != IN_RUN_DIR.shapley_csv.name or plan.design == "shapley"
+    owner = {IN_RUN_DIR.shapley_csv.name: "shapley", IN_RUN_DIR.path_csv.name: "path"}.get(name, plan.design)
+    return plan.design == owner
 
 
 def _facts(plan: RunPlan) -> Iterator[tuple[str, str]]:
@@ -187,6 +189,8 @@ def _facts(plan: RunPlan) -> Iterator[tuple[str, str]]:
     yield "seeds", ", ".join(map(str, plan.seeds))
     if plan.rounds is not None:
         yield "looks", f"with {', '.join(map(str, plan.rounds.looks))} seeds"
+    if plan.path is not None:
+        yield "seeds that choose", ", ".join(map(str, plan.path.choosing))
     if plan.dataset:
         yield "data", plan.dataset
     if plan.epochs:

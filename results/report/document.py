@@ -16,9 +16,18 @@ from dataclasses import dataclass, field
 import vl_convert
 from markupsafe import Markup
 
+from results.effects.path import path_effects
 from results.effects.shapley import shapley
 from results.exporters.html import fragment
 from results.figures import Evidence, Figure, draw_figures, failed
+from results.layout.sentences.path import (
+    choice_cells,
+    choice_heads,
+    choice_statement,
+    path_cells,
+    path_heads,
+    path_statements,
+)
 from results.layout.sentences.shapley import shapley_cells, shapley_heads, shapley_statements
 from results.markup.html_templates import asset, render
 from results.report.figure_section import figure_section
@@ -153,7 +162,14 @@ def sections_of_run(
 
 
 def _analyses(table: AblationTable, prefix: str) -> Iterable[Section]:
-    """Shapley values beside what add_one_in and leave_one_out say of the same trials."""
+    """Shapley values, or the steps of a path, beside what add_one_in and leave_one_out say of the same trials."""
+    if table.path is not None:
+        steps = path_effects(table)
+        how = " ".join(path_statements(table, steps))
+        yield listing(f"{prefix}path", "Greedy path", path_heads(table), path_cells(table, steps), how=how)
+        if lines := choice_cells(table):
+            how = choice_statement(table.path)
+            yield listing(f"{prefix}choices", "Candidates of each step", choice_heads(table), lines, how=how)
     if table.design != "shapley" or table.blocks is not None:
         return
     found = shapley(table)
@@ -180,9 +196,11 @@ def _about(subject: Subject, table: AblationTable, lacking: Mapping[str, str], p
 
 def _summary(run: Run, table: AblationTable) -> Markup:
     """Summary of the run: its progress and the verdicts of its variants."""
-    planned = sum(row.num_planned for row in table.rows)
-    completed = sum(row.num_completed for row in table.rows)
+    choosing = [] if table.path is None else [each for _, each in table.path.choosing_records]
+    planned = sum(row.num_planned for row in table.rows) + (table.path.num_choosing if table.path else 0)
+    completed = sum(row.num_completed for row in table.rows) + sum(each.status == "completed" for each in choosing)
     failed, pruned = (sum(getattr(row, name) for row in table.rows) for name in ("num_failed", "num_pruned"))
+    failed += sum(each.status == "failed" for each in choosing)
     counts = [f"{completed} of {planned} trials completed"]
     counts += [f"{failed} failed"] if failed else []
     counts += [f"{pruned} pruned"] if pruned else []

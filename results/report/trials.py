@@ -23,6 +23,9 @@ def trial_sections(table: AblationTable, prefix: str = "") -> Iterable[Section]:
             name = name_in_block(row.name, block)
             for record in cell.records:
                 by_status.setdefault(record.status, []).append((name, record))
+    for name, record in table.path.choosing_records if table.path is not None else ():
+        if isinstance(record, TrialRecord):
+            by_status.setdefault(record.status, []).append((name, record))
     if failed := by_status.get("failed"):
         yield _failures(f"{prefix}failures", failed)
     if infeasible := by_status.get("infeasible"):

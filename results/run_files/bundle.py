@@ -3,7 +3,7 @@
     MANIFEST.json       format, version of archsweep, SHA-256 of every other file
     sources             sweep.yaml, plan.json, preregistration.json, ledger.jsonl, provenance.jsonl, suggestions.jsonl,
                         data/*.json, plugins/NAME-DIGEST/*.py
-    tables              table.*, trials.csv, curves.csv, shapley.csv of that design: made from the sources alone
+    tables              table.*, trials.csv, curves.csv, shapley.csv or path.csv of such a design: made from the sources
 
 `verify_bundle` compares the hashes, verifies every record (see verification.py) and makes every table again. The hashes
 show damage and careless edits; they are no signature: publish the digest of the bundle itself where that matters. Equal
@@ -174,7 +174,7 @@ def _is_known(name: str) -> bool:
 
 def _table_paths() -> list[Path]:
     formats = [IN_RUN_DIR.table(name) for name in ("csv", "md", "tex", "html")]
-    return [*formats, IN_RUN_DIR.trials_csv, IN_RUN_DIR.curves_csv, IN_RUN_DIR.shapley_csv]
+    return [*formats, IN_RUN_DIR.trials_csv, IN_RUN_DIR.curves_csv, IN_RUN_DIR.shapley_csv, IN_RUN_DIR.path_csv]
 
 
 def _copy_masked(source: Path, target: Path) -> None:

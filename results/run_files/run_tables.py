@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from results.exporters import csv, html, md, tex
+from results.run_files.path_csv import write_path_csv
 from results.run_files.shapley_csv import write_shapley_csv
 from results.run_files.tidy_csv import write_curves_csv, write_long_csv
 from results.store.files import atomic_write
@@ -20,7 +21,7 @@ __all__ = ["write_tables"]
 
 def write_tables(run_dir: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Write table.csv, .md, .tex and .html, trials.csv and curves.csv into the run directory; returns their paths.
-    A run of the design `shapley` has its values in shapley.csv, too.
+    A run of the design `shapley` has its values in shapley.csv, too, and one of `path` its steps in path.csv.
 
     Each file is replaced in one step.
 
@@ -39,6 +40,8 @@ def write_tables(run_dir: str | os.PathLike[str]) -> tuple[Path, ...]:
     }
     if table.design == "shapley":
         files[run.files.shapley_csv] = lambda stream: write_shapley_csv(table, stream)
+    if table.path is not None:
+        files[run.files.path_csv] = lambda stream: write_path_csv(table, stream)
     for path, write in files.items():
         stream = io.StringIO(newline="")
         write(stream)

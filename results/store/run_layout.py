@@ -190,6 +190,11 @@ class RunDir:
         return self.path / "shapley.csv"
 
     @property
+    def path_csv(self) -> Path:
+        """The steps of a run of the design `path`."""
+        return self.path / "path.csv"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

@@ -28,6 +28,7 @@ from results.live.watched_run import WatchedRun
 from results.markup.html_templates import asset
 from results.report import make_report
 from results.report.document import vega_script
+from results.run_files.path_csv import write_path_csv
 from results.run_files.shapley_csv import write_shapley_csv
 from results.run_files.tidy_csv import write_curves_csv, write_long_csv
 from results.store.links import open_within
@@ -265,6 +266,8 @@ def _made(run: WatchedRun, name: str) -> str:
         write_long_csv(run.open(curves=False), stream)
     elif name == IN_RUN_DIR.shapley_csv.name:
         write_shapley_csv(table_of_runs([run.open(curves=False)]), stream)
+    elif name == IN_RUN_DIR.path_csv.name:
+        write_path_csv(table_of_runs([run.open(curves=False)]), stream)
     else:
         EXPORTERS[name.rpartition(".")[2]](table_of_runs([run.open(curves=False)]), stream)
     return stream.getvalue()

@@ -96,6 +96,16 @@ class PathSteps:
         return len(self.taken) == len(self.components)
 
     @property
+    def num_choosing(self) -> int:
+        """Trials at the choosing seeds that the steps so far ask for."""
+        return sum(len(step.candidates) * len(self.choosing) for step in self.steps if step.is_choice)
+
+    @property
+    def choosing_records(self) -> list[tuple[str, AnyRecord]]:
+        """Those of them that ended, each with the name of its combination."""
+        return [(each.name, record) for step in self.steps for each in step.candidates for record in each.records]
+
+    @property
     def num_steps(self) -> int:
         """Steps that will be tested: all, or those before its end."""
         return len(self.taken) if self.ended else len(self.components)
