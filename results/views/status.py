@@ -120,7 +120,7 @@ def run_status(run: RunView[TrialRecord | RecordSummary], *, now: float) -> RunS
         spared = set[tuple[str, int]]()
         planned = run.plan.num_trials or num_trials_asked(run.plan, trials)  # of a shard, its share
         if asks_by_results(run.plan):
-            most = num_trials_at_most(run.plan)
+            most = num_trials_at_most(run.plan, trials)
             planned = max(planned, len(records))  # of a plan that had fewer looks
     missing = max(0, planned - len(records))
     tuning = _tuning(run, running)

@@ -9,6 +9,7 @@ from pathlib import Path
 from runners.cli.arguments import AsJson, Overrides, Profile, Study, SweepArgument
 from runners.session.sweeps import load_all_checked
 from search_space import SweepFile
+from search_space.designs.path import choosing_seeds
 from search_space.parsing.visible import visible
 
 __all__ = ["check"]
@@ -34,6 +35,9 @@ def check(
         elif rounds := file.sweep.rounds:
             looks = ", ".join(map(str, rounds.all_looks))
             size = f"looks with {looks} seeds"
+        elif design == "path":
+            choosing = len(choosing_seeds(file.sweep))
+            size = f"{choosing} seed{'s' if choosing > 1 else ''} to choose, {seeds - choosing} to judge"
         else:
             size = f"{seeds} seed{'s' if seeds > 1 else ''} for each variant"
         name = f"{sweep}, study {file.study}" if file.study else sweep

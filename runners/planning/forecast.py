@@ -7,7 +7,6 @@ records reused from another study or an earlier sweep take no time.
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 from collections import Counter
@@ -16,18 +15,17 @@ from dataclasses import dataclass, field, replace
 
 from runners.machine.gpus import num_gpus_here
 from runners.planning.checks.same_experiment import MODELS_WITH_MAPS
-from runners.planning.detection.power import detectable_effect
+from runners.planning.detection.detectable import Detectable, detectable_with
 from runners.planning.gpu_share import foreseen, is_bound
-from runners.planning.history import History, Spread, duration_key
+from runners.planning.history import History, duration_key
+from runners.planning.path_ahead import PathAhead, path_ahead
 from runners.planning.plan import Entry, Plan
 from runners.planning.profiling import Probe, activation_mib, training_mib
 from runners.planning.trainings import Training, trainings_left, variants_by_training
-from search_space import METRICS, Resources, SpecError, Variant, trial_id
+from search_space import Resources, SpecError, Variant, trial_id
 
-__all__ = ["DEFAULT_STD", "Detectable", "Forecast", "VariantForecast", "local_slots", "make_forecast"]
+__all__ = ["Forecast", "VariantForecast", "local_slots", "make_forecast"]
 
-DEFAULT_STD = {"%": 0.2, "nats": 0.01}
-"""Assumed standard deviation of same-seed differences without a history, by unit: that of ImageNet-size runs."""
 # Measured on runs of the quickstart sweep: ledger, progress file and CSV tables together.
 _BYTES_PER_TRIAL = 4000
 _BYTES_PER_EPOCH = 700
@@ -39,6 +37,7 @@ class VariantForecast:
     """Forecast of one variant. Memory in MiB, `activation_mib` per image of the batch; `seconds` of one trial.
 
     Attributes:
+        num_planned: trials of the variant; of a path at most.
         num_left: trials missing in the ledger; `num_provided` of them would be reused, not trained, and `num_measured`
             of the others are measured in the training of another variant, which takes `measuring_seconds` each.
         resources: resources of each trial; `gpus` is an upper bound where the share is not known yet.
@@ -57,6 +56,7 @@ class VariantForecast:
     recomputed_mib: float | None = None
     seconds: float | None = None
     source: str = ""
+    num_planned: int = 0
     num_left: int = 0
     num_provided: int = 0
     num_measured: int = 0
@@ -81,32 +81,6 @@ class VariantForecast:
 
 
 @dataclass(frozen=True)
-class Detectable:
-    """Minimum detectable difference at 80 % power and the sweep's alpha, in the metric's unit; None below 3 seeds.
-
-    Attributes:
-        single: for a single comparison with the baseline.
-        worst: after the sweep's correction for all variants, if no other differs from the baseline.
-        worst_holm: the same after Holm's correction, whatever the sweep's is.
-        std: standard deviation of the paired differences, from `spread`; assumed where that is None, and None where
-            nothing can be assumed: of a metric in a unit of the user's own.
-        granularity: one image of the test set in the metric's unit, below which nothing is promised; None for metrics
-            that are no share of images.
-    """
-
-    num_seeds: int
-    num_arms: int
-    alpha: float
-    correction: str
-    std: float | None
-    spread: Spread | None
-    granularity: float | None
-    single: float | None
-    worst: float | None
-    worst_holm: float | None
-
-
-@dataclass(frozen=True)
 class Forecast:
     """Forecast of a plan.
 
@@ -115,6 +89,7 @@ class Forecast:
         num_trained_again: trials left whose training has ended, for other trials, so that it is done again.
         provided: source of records -> number of remaining trials that it would provide.
         usual: resources of trials to which no rule applies, `gpus` as far as they are known.
+        path: bounds of a path, whose trials and hours are those of the path that takes most; None for other designs.
         is_gpu_bound: whether some share of a GPU is not known yet and counted as a whole GPU.
     """
 
@@ -135,6 +110,7 @@ class Forecast:
     num_trained_again: int
     usual: Resources
     is_gpu_bound: bool
+    path: PathAhead | None = None
 
     @property
     def kept(self) -> tuple[VariantForecast, ...]:
@@ -143,7 +119,7 @@ class Forecast:
     @property
     def num_to_train(self) -> int:
         """Remaining trials that no source provides, without those that tune a variant."""
-        return self.num_left - sum(self.provided.values())
+        return self.num_left - sum(self.provided.values()) if self.path is None else self.path.num_to_train
 
     @property
     def trial_hours(self) -> float | None:
@@ -167,6 +143,8 @@ class Forecast:
         """Hours of all trials to be trained, each weighted by its resources."""
         if self.mean_seconds is None:
             return None if self.num_to_train or self.num_retune_left else 0.0
+        if self.path is not None:
+            return self.path.most({key: each * weight(kind) for key, (each, kind) in self._durations.items()}) / 3600
         seconds = sum(each.seconds_left * weight(each.resources) for each in self.kept)
         if not self.variants:
             seconds = self.mean_seconds * self.num_to_train * weight(self.usual)
@@ -174,6 +152,17 @@ class Forecast:
             of_variants = statistics.fmean(weight(each.resources) for each in self.kept)
             seconds += self.mean_seconds * self.num_retune_left * of_variants
         return seconds / 3600
+
+    @property
+    def _durations(self) -> dict[str, tuple[float, Resources]]:
+        """Seconds and resources of a trial, by variant id."""
+        return {each.variant.variant_id: (each.seconds or 0.0, each.resources) for each in self.kept}
+
+    @property
+    def num_of_a_seed(self) -> int:
+        """Trials that one more seed adds; of a path one more to judge, at most."""
+        whole = dict.fromkeys(self._durations, 1.0)
+        return len(self.kept) if self.path is None else round(self.path.most_of_a_seed(whole))
 
     @property
     def uses_gpus(self) -> bool:
@@ -184,6 +173,8 @@ class Forecast:
         """Hours of trials that one more seed adds, sequentially."""
         if self.mean_seconds is None or not self.variants:
             return None
+        if self.path is not None:
+            return self.path.most_of_a_seed({key: each for key, (each, _) in self._durations.items()}) / 3600
         first = {group[0].variant_id for group in self.trainings}
         trained = [each for each in self.kept if each.variant.variant_id in first]
         measured = [each for each in self.kept if each.variant.variant_id not in first]
@@ -233,6 +224,7 @@ def make_forecast(
     done = {record.trial_id for record in history.records}
     taken: Counter[str] = Counter()
     variants = []
+    path = path_ahead(plan, history.records, provided)
     missing = list(trainings_left(plan, chosen, lambda key: key not in done and key not in provided))
     measured = Counter(each.variant_id for training in missing for each in training.variants[1:])
     for entry in plan.entries:
@@ -240,7 +232,8 @@ def make_forecast(
         sources = [] if entry.reasons else [provided[key] for key in left if key in provided]
         taken.update(sources)
         variant = _variant(plan, entry, history, probes or {}, gpu_gib)
-        counts = {"num_left": len(left), "num_provided": len(sources)}
+        planned = len(chosen) if path is None else path.num_of(entry.variant)
+        counts = {"num_planned": planned, "num_left": min(planned, len(left)), "num_provided": len(sources)}
         counts["num_measured"] = measured[entry.variant.variant_id]
         variants.append(variant if entry.reasons else replace(variant, **counts))
     variants = _with_assumed_seconds(variants)
@@ -255,12 +248,17 @@ def make_forecast(
         num_trials, num_left = len(kept) * len(chosen), sum(each.num_left for each in kept)
         known = [each.seconds for each in kept if each.seconds is not None]
         mean = statistics.fmean(known) if known else None
+    if path is not None:
+        num_trials, num_left = path.num_trials, path.num_left
     kinds = plan.kinds_of_resources
     slots = min(local_slots(foreseen(kind, gpu_gib)) for kind in kinds)
     num_retune = len(kept) * sweep.retune.num_trials * len(sweep.retune.seeds) if sweep.retune else 0
     # What a design with blocks detects depends on the spread over its blocks, which no history has.
     num_arms = 0 if sweep.blocks else len(kept) - 1
     is_known = kept and not sweep.blocks
+    num_seeds = len(chosen)
+    if path is not None:  # the steps are tested, each on the seeds that judge
+        num_arms, num_seeds = path.num_components, len(path.judging)
     spread = history.spread(kept[0].variant, [each.variant for each in kept[1:]], sweep.metric) if is_known else None
     return Forecast(
         plan=plan,
@@ -271,14 +269,15 @@ def make_forecast(
         num_retune=num_retune,
         num_retune_left=max(0, num_retune - history.num_tuned),
         concurrency=concurrency or slots,
-        detectable=_detectable(plan, len(chosen), num_arms, spread),
-        one_more=_detectable(plan, len(chosen) + 1, num_arms, spread),
+        detectable=detectable_with(plan, num_seeds, num_arms, spread),
+        one_more=detectable_with(plan, num_seeds + 1, num_arms, spread),
         mean_seconds=mean,
         provided=dict(taken),
         trainings=tuple(groups),
-        num_trainings_left=len(missing),
+        num_trainings_left=len(missing) if path is None else min(len(missing), path.num_to_train),
         num_trained_again=_trained_again(groups, missing, done),
         usual=foreseen(sweep.resources, gpu_gib),
+        path=path,
         is_gpu_bound=any(is_bound(kind, gpu_gib) for kind in kinds),
     )
 
@@ -364,32 +363,3 @@ def _with_assumed_seconds(variants: list[VariantForecast]) -> list[VariantForeca
         each if each.reasons or each.seconds is not None else replace(each, seconds=mean, source=ASSUMED)
         for each in variants
     ]
-
-
-def _detectable(plan: Plan, num_seeds: int, num_arms: int, spread: Spread | None) -> Detectable:
-    sweep = plan.sweep
-    alpha, correction = sweep.analysis.alpha, sweep.analysis.correction
-    known = spread if spread and spread.std > 0 else None
-    num_images = plan.num_test_images() if METRICS[sweep.metric].is_of_images else None
-    granularity = 100 / num_images if num_images else None
-    # An accuracy is rounded to whole images. The difference of two roundings has a variance of 2/12 of a step squared.
-    rounding = (granularity or 0.0) / math.sqrt(6)
-    assumed = None if plan.is_foreign else max(DEFAULT_STD[METRICS[sweep.metric].unit], rounding)
-    std = known.std if known else assumed
-
-    def difference(num_tests: int, by: str) -> float | None:
-        found = detectable_effect(num_seeds, alpha=alpha, num_tests=num_tests, correction=by) if num_arms > 0 else None
-        return None if found is None or std is None else max(found * std, granularity or 0.0)
-
-    return Detectable(
-        num_seeds=num_seeds,
-        num_arms=num_arms,
-        alpha=alpha,
-        correction=correction,
-        std=std,
-        spread=known,
-        granularity=granularity,
-        single=difference(1, "none"),
-        worst=difference(num_arms, correction),
-        worst_holm=difference(num_arms, "holm"),
-    )

@@ -41,8 +41,9 @@ def num_trials_asked(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]
     return sum(len(set(seeds)) for seeds in seeds_asked(plan, trials).values())
 
 
-def num_trials_at_most(plan: RunPlan) -> int:
-    """Trials of a fixed design where every row has all seeds; of a path those of the longest one."""
+def num_trials_at_most(plan: RunPlan, trials: Mapping[str, Mapping[int, AnyRecord]]) -> int:
+    """Trials of a fixed design where every row has all seeds; of a path those of the longest one by the results so far;
+    arguments as `seeds_asked`."""
     if plan.path is not None:
-        return round(most_asked(plan, lambda *_: 1.0))
+        return round(most_asked(plan, walk(plan, trials), lambda *_: 1.0))
     return sum(not variant.dropped for variant in plan.variants) * len(set(plan.seeds))

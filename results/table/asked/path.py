@@ -158,31 +158,34 @@ def judged_variants(plan: RunPlan, path: PathSteps) -> list[PlannedVariant]:
     return found + [each for each in compared if each.variant_id not in ids]
 
 
-def most_asked(plan: RunPlan, weight: Callable[[str, int], float]) -> float:
-    """The most that any path asks for, as the sum of the weights (variant id, seed) of its trials.
+def most_asked(plan: RunPlan, path: PathSteps, weight: Callable[[str, int], float]) -> float:
+    """The most that the path so far and any continuation ask for: the sum of the weights (variant id, seed) of trials.
 
     By dynamic programming over the combinations: what is judged for the comparison is asked for in any case, and a
     combination with so many components is a candidate of one step only.
     """
-    assert plan.path is not None, "a plan of another design"
-    components, variants = _components(plan), _variants(plan)
-    choosing = plan.path.choosing
-    judging = [seed for seed in plan.seeds if seed not in choosing]
-    compared = {frozenset(), *_compared(components, plan.path.compare)}
+    asked = math.fsum(weight(key, seed) for key, seeds in asked_of_path(plan, path).items() for seed in seeds)
+    if path.ended or path.is_whole or not path.steps:
+        return asked
+    variants = _variants(plan)
+    compared = _compared(path.components, path.compares)
 
-    def judged(one: Coalition) -> float:
-        return math.fsum(weight(variants[one].variant_id, seed) for seed in judging)
+    def at(one: Coalition, seeds: Sequence[int]) -> float:
+        return math.fsum(weight(variants[one].variant_id, seed) for seed in seeds)
 
-    def chosen(one: Coalition) -> float:
-        return math.fsum(weight(variants[one].variant_id, seed) for seed in choosing)
+    def onward(here: Coalition) -> float:
+        """The most that the best way on from a combination asks for, without the choice."""
+        following = [here | {name} for name in path.components if name not in here]
+        ways = [rest[one] + (0.0 if one in compared else at(one, path.judging)) for one in following if one in rest]
+        return max(ways, default=0.0)
 
     rest: dict[Coalition, float] = {}
     for here in sorted(variants, key=len, reverse=True):
-        following = [one for one in (here | {name} for name in components if name not in here) if one in variants]
-        choice = math.fsum(map(chosen, following)) if len(following) > 1 else 0.0
-        ways = [rest[one] + (0.0 if one in compared else judged(one)) for one in following]
-        rest[here] = choice + max(ways, default=0.0)
-    return rest.get(frozenset(), 0.0) + math.fsum(judged(one) for one in compared if one in variants)
+        following = [one for name in path.components if name not in here and (one := here | {name}) in variants]
+        choice = math.fsum(at(one, path.choosing) for one in following) if len(following) > 1 else 0.0
+        rest[here] = choice + onward(here)
+    taken = frozenset(step.chosen.component for step in path.taken if step.chosen is not None)
+    return asked + onward(taken)  # the choice there is asked for
 
 
 def _components(plan: RunPlan) -> tuple[str, ...]:

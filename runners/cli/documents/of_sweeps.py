@@ -185,6 +185,9 @@ class PlanEntry(Part):
     shapley: dict[str, Any] | None = Field(
         description="of the design shapley: whether values are exact, their coalitions (docs/plan.md); else null"
     )
+    path: dict[str, Any] | None = Field(
+        description="of the design path: which seeds choose and judge, its trials at most (docs/plan.md); else null"
+    )
     data: list[dict[str, Any]] = Field(description="the datasets (docs/plan.md)")
     trials: PlannedTrials = Field(description="numbers of trials")
     cost: PlannedCost = Field(description="of what is left and not taken over")

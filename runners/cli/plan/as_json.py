@@ -9,6 +9,7 @@ from typing import Any
 
 from runners.cache.reuse import CACHE, STUDIES
 from runners.cli.plan.coalitions import planned_coalitions
+from runners.cli.plan.path_steps import path_as_json
 from runners.planning.detection.sequential import rounds_ahead
 from runners.planning.forecast import Detectable, Forecast, VariantForecast
 from runners.planning.stored_plan import seed_sources_of
@@ -36,10 +37,11 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
         "seeds": list(forecast.seeds),
         "seed_sources": None if (sources := seed_sources_of(sweep)) is None else sources.model_dump(mode="json"),
         "blocks": [block.name for block in blocks_of(sweep)],
-        "variants": [_variant(each, len(forecast.seeds), plan.form_of) for each in forecast.variants],
+        "variants": [_variant(each, plan.form_of) for each in forecast.variants],
         "form": _form(plan.form_of(sweep.baseline)) if sweep.search else None,
         "aliases": _aliases(forecast),
         "shapley": _shapley(forecast),
+        "path": path_as_json(forecast.path),
         "data": [each.model_dump(mode="json") for each in plan.data()],
         "trials": {
             "total": forecast.num_trials,
@@ -70,10 +72,12 @@ def plan_as_json(forecast: Forecast, *, run_dir: str, cache_dir: str | None, war
 
 def _trainings(forecast: Forecast) -> int:
     """Trainings of all trials: a search trains each, and a design those that are measured alike together."""
+    if forecast.path is not None:
+        return forecast.num_trials
     return forecast.num_trials if forecast.plan.sweep.search else len(forecast.trainings) * len(forecast.seeds)
 
 
-def _variant(each: VariantForecast, num_seeds: int, form_of: Callable[[Setting], Form]) -> dict[str, Any]:
+def _variant(each: VariantForecast, form_of: Callable[[Setting], Form]) -> dict[str, Any]:
     return {
         "name": each.variant.name,
         "variant_id": each.variant.variant_id,
@@ -83,7 +87,7 @@ def _variant(each: VariantForecast, num_seeds: int, form_of: Callable[[Setting],
         "components": dict(each.variant.components),
         "dropped": "; ".join(each.reasons),
         "notes": list(each.notes),
-        "num_trials": 0 if each.reasons else num_seeds,
+        "num_trials": each.num_planned,
         "num_left": each.num_left,
         "num_provided": each.num_provided,
         "num_measured": each.num_measured,

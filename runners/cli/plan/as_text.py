@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from results.plan.datasets import DataSummary
 from runners.cache.reuse import CACHE, STUDIES
 from runners.cli.plan.coalitions import planned_coalitions
+from runners.cli.plan.path_steps import path_sentences, path_warnings
 from runners.cli.plan.seeds import seed_sentences
 from runners.data.epochs import updates_of_an_epoch
 from runners.planning.detection.sequential import RoundsAhead, rounds_ahead
@@ -30,7 +31,6 @@ def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
     """Header and one line per row of the plan; `act.` is for one image, `mem` for the training of a batch."""
     rows: list[tuple[str, ...]] = [_HEADERS]
     for each in forecast.variants:
-        dropped = bool(each.reasons)
         rows.append(
             (
                 each.variant.name,
@@ -39,7 +39,7 @@ def plan_rows(forecast: Forecast) -> list[tuple[str, ...]]:
                 _number(each.activation_mib),
                 _number(each.training_mib),
                 _number(each.seconds) + ("?" if each.source.startswith("mean") else ""),
-                "0" if dropped else str(len(forecast.seeds)),
+                str(each.num_planned),
             )
         )
     return rows
@@ -90,6 +90,7 @@ def plan_sentences(forecast: Forecast, *, run_dir: str, cache_dir: str | None = 
     if sweep.design.name == "fractional":
         yield from _aliases(forecast)
     yield from _coalitions(forecast)
+    yield from path_sentences(forecast)
 
 
 def _forms(forecast: Forecast) -> Iterator[str]:
@@ -147,7 +148,7 @@ def plan_warnings(forecast: Forecast) -> list[str]:
     if coalitions is not None and coalitions.not_computable:
         number, lost = coalitions.num_needed - coalitions.num_coalitions, coalitions.not_computable
         found.append(f"{number} coalitions are dropped: the Shapley values of {', '.join(lost)} are not computable")
-    return found
+    return found + path_warnings(forecast)
 
 
 def _trials(forecast: Forecast) -> Iterator[str]:
@@ -158,6 +159,8 @@ def _trials(forecast: Forecast) -> Iterator[str]:
     else:
         most = "" if forecast.plan.sweep.rounds is None else " at most"
         text = f"{kept} variants x {seeds} seeds = {kept * seeds} trials{most}"
+        if forecast.path is not None:
+            text = f"{kept} combinations, of which at most {forecast.num_trials} trials are trained"
         yield text + (f"; {dropped} variants dropped" if dropped else "")
     ways = sorted({len(group) for group in forecast.trainings})
     if ways and ways[-1] > 1:
@@ -272,7 +275,7 @@ def _detection(forecast: Forecast) -> Iterator[str]:
     now, then = forecast.detectable, forecast.one_more
     if now.std is None:
         yield f"detectable: unknown; how much {metric.name} differs between seeds is not known before some have ended"
-        yield f"one more seed: {len(forecast.kept)} trials more"
+        yield f"one more seed: {forecast.num_of_a_seed} trials more"
         return
     if now.single is None or now.worst is None:
         yield f"detectable: nothing; fewer than 3 seeds are not tested, and there are {now.num_seeds}"
@@ -289,7 +292,7 @@ def _detection(forecast: Forecast) -> Iterator[str]:
         if then.single is None or then.worst is None
         else f"detects {_amount(then.single, metric.unit)}{_worst(then, metric.unit)}"
     )
-    yield f"one more seed: {len(forecast.kept)} trials more{cost}; {buys}"
+    yield f"one more seed: {forecast.num_of_a_seed} trials more{cost}; {buys}"
 
 
 def _worst(found: Detectable, unit: str) -> str:
