@@ -14,7 +14,7 @@ Source: Fawcett & Hoos 2016 (docs/statistics.md, "Paths").
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -100,11 +100,11 @@ def path_effects(table: AblationTable) -> PathEffects:
         for index, step in enumerate(path.taken)
         if (chosen := step.chosen) is not None
     )
-    is_whole = path.is_whole and len({None if each is None else each.num_pairs for each in gains}) == 1
-    is_whole = is_whole and len({frozenset(judged.both(*pair)) for pair in pairs}) == 1
+    seeds = {frozenset(judged.both(*pair)) for pair in pairs}
+    is_whole = path.is_whole and len(seeds) == 1
     return PathEffects(
         steps=steps,
-        whole=judged.gain(pairs[0][0], pairs[-1][1]) if is_whole else None,
+        whole=judged.gain(pairs[0][0], pairs[-1][1], seeds.pop()) if is_whole else None,
         tau_alone=_tau([(one.gain, one.alone) for one in steps], path),
         tau_in_full=_tau([(one.gain, one.in_full) for one in steps], path),
     )
@@ -139,9 +139,11 @@ class _Judged:
         theirs = before.values(name)
         return [seed for seed in after.values(name) if seed in theirs]
 
-    def gain(self, before: Row, after: Row) -> PairedDelta | None:
+    def gain(self, before: Row, after: Row, seeds: Collection[int] | None = None) -> PairedDelta | None:
+        """After minus before, over the seeds that both have (and that are among the given ones)."""
         name, alpha = self._table.metric.name, self._table.analysis.alpha
-        return paired_delta(after.values(name), before.values(name), alpha=alpha, scale=self._scale)
+        kept = {seed: value for seed, value in after.values(name).items() if seeds is None or seed in seeds}
+        return paired_delta(kept, before.values(name), alpha=alpha, scale=self._scale)
 
     def between(self, before: frozenset[str], after: frozenset[str]) -> PairedDelta | None:
         """The gain from one combination to another; None where one is no row, or they were trained differently long."""

@@ -64,11 +64,9 @@ class StatusDocument(Document):
     kind: Literal["archsweep.status/1"] = Field(default="archsweep.status/1", alias="schema")
     sweep: str = Field(description="name of the sweep")
     is_finished: bool = Field(description="no trial is missing and none is being tuned")
-    num_planned: int = Field(
-        description="trials of the plan; with rounds of seeds, or of a path, those asked for so far"
-    )
+    num_planned: int = Field(description="trials of the plan; of rounds of seeds and paths those asked for so far")
     num_at_most: int | None = Field(
-        description="with rounds of seeds, trials if no row stops; of a path, those of the longest; null else"
+        description="with rounds of seeds, trials if no row stops; of a path, at most by its results so far; else null"
     )
     num_completed: int = Field(description="with a result")
     num_pruned: int = Field(description="stopped by the pruner")

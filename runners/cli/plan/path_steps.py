@@ -19,8 +19,8 @@ def path_sentences(forecast: Forecast) -> Iterator[str]:
     steps = found.num_components
     compared = "; each component alone and all but each are judged, too" if found.compares else ""
     yield (
-        f"path: {steps} steps, each chosen with {_seeds(found.choosing)} and judged with {_seeds(found.judging)}, which "
-        f"choose nothing{compared}"
+        f"path: {steps} steps, each chosen with {_seeds(found.choosing)} and judged with {_seeds(found.judging)}, "
+        f"which choose nothing{compared}"
     )
     yield (
         f"  at most {found.num_trials} trials: {found.num_choosing} to choose, {found.num_judging} to judge; which "

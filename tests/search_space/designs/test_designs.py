@@ -258,6 +258,7 @@ SHAPES = {
     "add_one_in": COMPONENTS + "design: add_one_in\n",
     "cumulative": COMPONENTS + "design: cumulative\n",
     "shapley": COMPONENTS + "design: shapley\n",
+    "path": COMPONENTS + "design: path\nseeds: 6\n",
     "zip": "space: {arch.depth: [2, 4], arch.mlp_ratio: [3, 4]}\ndesign: zip\n",
     "list": "design: {name: list, rows: [{arch.depth: 2}, {arch.depth: 4}, {arch.depth: 2}]}\n",
     "search": "space: {arch.depth: {min: 2, max: 6}}\ndesign: search\nsearch: {num_trials: 7}\n",
