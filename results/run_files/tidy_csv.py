@@ -2,17 +2,18 @@
 
 Both work during a run: trials without a record yet appear with what they reported so far, as `running`, or as
 `interrupted` where no driver is at work. They hold the trials of the present plan, as the table does: a mean over the
-rows of a variant is that of the table. `archsweep ls --all --csv` has the rest of the ledger: trials of variants that
-the plan no longer contains, repeated attempts, and trials that tuned a variant.
+rows of a variant is that of the table; of a path, over those with the purpose `judging`, because the others chose its
+steps. `archsweep ls --all --csv` has the rest of the ledger: trials of variants that the plan no longer contains,
+repeated attempts, and trials that tuned a variant.
 
 Every path that some variant changes is a column, and every row has its value there, also the baseline: `default` where
 the setting leaves it to the model. A row is empty only where its setting has no such path.
 
-    trials.csv   trial_id, variant_id, variant, block (of a design with blocks), seed, status, number (of a search),
-                 attempt, epochs, <every changed path> ..., <metric> ..., params_m, trainable_params_m, gmacs,
-                 train_seconds, total_seconds, device, precision, host, finished_at, cached_from, trained_by,
-                 failure_type, failure_message
-    curves.csv   trial_id, variant, block (as above), seed, status, epoch, <metric> ...
+    trials.csv   trial_id, variant_id, variant, block (of a design with blocks), purpose (of a path), seed, status,
+                 number (of a search), attempt, epochs, <every changed path> ..., <metric> ..., params_m,
+                 trainable_params_m, gmacs, train_seconds, total_seconds, device, precision, host, finished_at,
+                 cached_from, trained_by, failure_type, failure_message
+    curves.csv   trial_id, variant, block and purpose (as above), seed, status, epoch, <metric> ...
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def trial_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
 
     def cells(line: _Line) -> Iterator[Any]:
         record = line.record
-        yield from (line.trial_id, line.variant_id, line.variant, *_block(line, run), line.seed, line.status)
+        yield from (line.trial_id, line.variant_id, line.variant, *_part(line, run), line.seed, line.status)
         yield from (record.number, record.attempt) if record else (None, None)
         yield line.epochs
         yield from map(line.value, paths)
@@ -85,7 +86,7 @@ def trial_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
         yield from (record.failure.type, record.failure.message) if record.failure else (None, None)
 
     header = [
-        *("trial_id", "variant_id", "variant", *_block_name(run)),
+        *("trial_id", "variant_id", "variant", *_names_of_part(run)),
         *("seed", "status", "number", "attempt", "epochs"),
         *paths,
         *metrics,
@@ -101,22 +102,24 @@ def curve_rows(run: Run) -> tuple[list[str], Iterator[Iterable[Any]]]:
     metrics = sorted({name for line in lines for point in line.curve for name in point} - {"epoch"})
     rows = (
         [
-            *(line.trial_id, line.variant, *_block(line, run), line.seed, line.status, int(point["epoch"])),
+            *(line.trial_id, line.variant, *_part(line, run), line.seed, line.status, int(point["epoch"])),
             *map(point.get, metrics),
         ]
         for line in lines
         for point in line.curve
     )
-    return ["trial_id", "variant", *_block_name(run), "seed", "status", "epoch", *metrics], rows
+    return ["trial_id", "variant", *_names_of_part(run), "seed", "status", "epoch", *metrics], rows
 
 
-def _block_name(run: Run) -> tuple[str, ...]:
-    """The column of the block, in designs that have blocks."""
-    return ("block",) if run.plan.blocks else ()
+def _names_of_part(run: Run) -> tuple[str, ...]:
+    """Columns that say of which part of the experiment a trial is, in designs that have parts."""
+    return (*(("block",) if run.plan.blocks else ()), *(("purpose",) if run.plan.path else ()))
 
 
-def _block(line: _Line, run: Run) -> tuple[str, ...]:
-    return (line.block,) if run.plan.blocks else ()
+def _part(line: _Line, run: Run) -> tuple[str, ...]:
+    path = run.plan.path
+    purpose = () if path is None else ("choosing" if line.seed in path.choosing else "judging",)
+    return (*((line.block,) if run.plan.blocks else ()), *purpose)
 
 
 def _write(stream: TextIO, header: list[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -131,7 +131,7 @@ def test_equal_means_take_the_first_of_the_file(plan_of, run_of):
 
 
 def test_only_what_is_asked_for_is_trained(plan_of, run_of):
-    """a, then b, then c by hand: step 1 tries a, b and c at seeds 0 to 2, step 2 ab and ac, and the last is no choice."""
+    """a, b, c by hand: step 1 tries a, b and c at seeds 0 to 2, step 2 tries ab and ac, the last has no choice."""
     plan = plan_of("abc", compare=False)
     trained = {(one.variant, one.seed) for one in run_of(plan, additive({"a": 3, "b": 2, "c": 1}))}
     chosen = {(name, seed) for name in ("a", "b", "c", "ab", "ac") for seed in (0, 1, 2)}

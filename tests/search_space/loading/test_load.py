@@ -177,7 +177,7 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "s.yaml:1:1: baseline: is missing\n    {}\n    ^\n"
             "  baseline: {arch: {...}, task: {...}, train: {...}}\n"
             "s.yaml:1:1: design: is missing\n    {}\n    ^\n"
-            "  known: add_one_in, cumulative, factorial, fractional, leave_one_out, list, one_factor, search, "
+            "  known: add_one_in, cumulative, factorial, fractional, leave_one_out, list, one_factor, path, search, "
             "shapley, zip.",
         ),
         (
