@@ -13,7 +13,7 @@ __all__ = ["compute_sentences"]
 
 def compute_sentences(table: AblationTable) -> Iterable[str]:
     """Time, devices and precision of all trainings of a table, and whether a seed repeats them to the bit."""
-    records = [record for row in table.rows for record in row.records]
+    records = table.records
     timed = [record for record in records if record.train_seconds is not None]
     if not timed:
         return

@@ -33,7 +33,7 @@ def sweep_description(sessions: Sequence[Mapping[str, Any]]) -> str:
 
 def provenance_section(key: str, table: AblationTable, sessions: Sequence[Mapping[str, Any]]) -> Section | None:
     """Versions, devices and state of the code; values that differ between starts are all listed. None without any."""
-    records = [record for row in table.rows for record in row.records]
+    records = table.records
     devices = sorted({record.device for record in records if record.device})
     finished = sorted(record.finished_at for record in records if record.finished_at)
     lines = [

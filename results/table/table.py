@@ -259,6 +259,16 @@ class AblationTable:
         )
 
     @property
+    def records(self) -> list[TrialRecord]:
+        """Deciding records behind the table: those of its rows, and those that chose the steps of a path."""
+        paths = [part.path for part in self.parts if part.path is not None]
+        chose = [record for path in paths for _, record in path.choosing_records]
+        return [
+            *(record for row in self.rows for record in row.records),
+            *(record for record in chose if isinstance(record, TrialRecord)),
+        ]
+
+    @property
     def baseline(self) -> Row | None:
         """Row of the baseline; of several runs the first one's."""
         return next((row for row in self.rows if row.is_baseline), None)

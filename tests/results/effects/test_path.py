@@ -365,3 +365,15 @@ def test_of_noise_the_judging_seeds_claim_little_and_the_choosing_seeds_flatter_
     ]
     assert better[0] <= 37.5 + 3 * 6.0
     assert better[1] > 2 * 37.5
+
+
+def test_the_caption_counts_the_trainings_that_chose(plan_of, record):
+    """15 and 24 trials of 36 s are 0.39 h."""
+    plan = plan_of("abc")
+    records = [
+        record(text(one), seed, 90.0 - seed + len(one), train_seconds=36.0)
+        for one in coalitions("abc")
+        for seed in SEEDS
+    ]
+    said = [sentence.text for sentence in caption(ablation_table(plan, records))]
+    assert "Compute: 0.39 h of optimisation in all (39 trials)." in said

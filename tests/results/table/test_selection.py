@@ -51,3 +51,22 @@ def test_averaged_weights_are_stated_under_any_rule(plan, planned, record):
     trial = record("baseline", 0, 90.0, spec={"train": {"ema_decay": 0.99}})
     table = ablation_table(plan(planned("baseline", is_baseline=True), seeds=[0]), [trial])
     assert "after the last epoch, of averaged weights (decay 0.99); builtin/digits" in table_layout(table).notes()[0]
+
+
+@pytest.mark.parametrize("selection", ["last", "best-val"])
+def test_looks_count_the_values_of_the_rule(plan, planned, record, selection):
+    """Symptom: with best-val no trial had a value at a look, so that every row was held at the first one."""
+    looks = {"looks": [3, 4], "spending": "obf", "stop": "decided"}
+    chosen = plan(
+        planned("baseline", is_baseline=True),
+        planned("a"),
+        seeds=[0, 1, 2, 3],
+        rounds=looks,
+        analysis={"selection": selection},
+    )
+    records = [
+        record(name, seed, 0.0, metrics={"top1": 90.0 + seed + shift * seed, "top1@best_val": 90.0 + seed * shift})
+        for name, shift in (("baseline", 1), ("a", 1.1))
+        for seed in range(4)
+    ]
+    assert [(row.num_planned, row.stopped) for row in ablation_table(chosen, records).rows] == [(4, ""), (4, "")]
