@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from results.plan.run_plan import RunPlan
-from results.stats.paired import is_measured
 from results.store.record_summary import AnyRecord
 from results.table.selection import selected_metrics
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
@@ -31,6 +30,8 @@ def value_of(plan: RunPlan, record: AnyRecord) -> float | None:
     """The plan's metric in a trial, under its selection rule; None of one that did not complete, or is not finite."""
     if record.status != "completed":
         return None
+    from results.stats.paired import is_measured  # here: most views of a run read no value by the rule of the table
+
     value = selected_metrics(record.metrics, plan.analysis.selection).get(metric_of(plan).name)
     return value if value is not None and is_measured(value) else None
 
