@@ -14,6 +14,7 @@ from typing import Any
 from results.layout.blocks import block_notes
 from results.layout.sentences.rounds import stopped_notes
 from results.layout.sentences.shapley import placebo_notes, shapley_notes
+from results.layout.sentences.tuning import tuning_notes
 from results.plan.comparison import PublishedRow
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
@@ -55,6 +56,7 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *_interactions(table),
         *shapley_notes(table),
         *placebo_notes(table),
+        *tuning_notes(table),
         *_noted(table),
         *_failures(table),
         *_not_measured(table, shown),
