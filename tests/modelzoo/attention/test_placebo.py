@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from modelzoo import ATTENTION, Slot, build_model, measure_cost
+from modelzoo.attention.distributed_local_attention import DistributedLocalAttention
 from modelzoo.attention.placebo import HeldConv2d, moved, owners
 from search_space import ArchSpec, SpecError
 
@@ -170,3 +171,16 @@ def test_a_model_of_the_placebo_is_copied_and_saved(name):
     other = copy.deepcopy(model)
     other.load_state_dict(model.state_dict())
     assert torch.equal(model(image), other(image))
+
+
+@pytest.mark.parametrize("layout", [{"sharing": "alternate"}, {"residual_map": True}])
+def test_blocks_that_pass_maps_on_have_the_placebo_as_well(layout):
+    """Of refining and of sharing blocks every convolution of maps is held."""
+    attention = {"name": "refiner", "placebo": True, **layout}
+    sizes = {"depth": 2, "embed_dim": 40, "num_heads": 4, "patch_size": 2}
+    arch = ArchSpec.model_validate({**sizes, "attention": attention})
+    model = build_model(arch, img_size=8, in_chans=1, num_classes=10)
+    refinements = [part for part in model.modules() if isinstance(part, DistributedLocalAttention)]
+    assert len(refinements) == (1 if "sharing" in layout else 2)
+    for each in refinements:
+        assert all(isinstance(part, HeldConv2d) for part in each.modules() if isinstance(part, nn.Conv2d))
