@@ -184,3 +184,25 @@ def test_blocks_that_pass_maps_on_have_the_placebo_as_well(layout):
     assert len(refinements) == (1 if "sharing" in layout else 2)
     for each in refinements:
         assert all(isinstance(part, HeldConv2d) for part in each.modules() if isinstance(part, nn.Conv2d))
+
+
+@pytest.mark.parametrize(
+    ("num_heads", "attention", "why"),
+    [
+        (1, {"name": "reattention"}, "one head has none to exchange its map with"),
+        (1, {"name": "refiner", "kernel_size": 1}, "its kernels reach no neighbour, and heads are not mixed"),
+        (1, {"name": "refiner", "kernel_size": 1, "sharing": "alternate"}, "its kernels reach no neighbour"),
+        (4, {"name": "groupmix", "kernel_sizes": [1], "local_branch": False, "crpe": False}, "no kernel of these"),
+    ],
+)
+def test_a_placebo_that_would_be_the_mechanism_is_refused(num_heads, attention, why):
+    sizes = {"depth": 2, "embed_dim": 40, "num_heads": num_heads, "patch_size": 2}
+    shape = {"img_size": 8, "in_chans": 1, "num_classes": 10}
+    build_model(ArchSpec.model_validate({**sizes, "attention": attention}), **shape)
+    with pytest.raises(SpecError, match=f"arch.attention.placebo: the placebo would be the mechanism itself: {why}"):
+        build_model(ArchSpec.model_validate({**sizes, "attention": {**attention, "placebo": True}}), **shape)
+
+
+def test_stages_of_one_head_leave_the_placebo_to_the_others():
+    arch = ArchSpec.model_validate({"model": "pvt_v2_b0", "attention": {"name": "reattention", "placebo": True}})
+    build_model(arch, img_size=64, in_chans=3, num_classes=10)
