@@ -24,8 +24,9 @@ from torch.nn import functional as F
 
 from modelzoo.attention.same_padding import SameConv2d
 from search_space.parsing.errors import Problem, SpecError
+from search_space.schema.attention import AttentionSpec, GroupMixSpec, ReattentionSpec, RefinerSpec
 
-__all__ = ["HeldConv2d", "moved", "owners", "refuse_placebo", "without_mixing", "without_neighbours"]
+__all__ = ["HeldConv2d", "check_placebo", "moved", "owners", "refuse_placebo", "without_mixing", "without_neighbours"]
 
 
 class HeldConv2d(SameConv2d):
@@ -33,7 +34,10 @@ class HeldConv2d(SameConv2d):
 
     Args:
         conv: its sizes, and its parameters, which this one takes over.
-        is_kept: of the shape of the weight, or one that is expanded to it.
+        is_kept: of the shape of the weight, or one that is expanded to it; on the CPU.
+
+    Attributes:
+        holds: whether there is anything to move; else it is the convolution itself.
     """
 
     is_kept: torch.Tensor
@@ -44,6 +48,7 @@ class HeldConv2d(SameConv2d):
         super().__init__(*sizes, groups=conv.groups, bias=conv.bias is not None, device="meta")
         self.weight, self.bias = conv.weight, conv.bias
         self.register_buffer("is_kept", is_kept.to(conv.weight.device), persistent=False)
+        self.holds = not is_kept.all()
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -66,14 +71,15 @@ def owners(num_maps: int, num_heads: int) -> list[int]:
 
 def without_mixing(conv: nn.Conv2d, outputs: list[int], inputs: list[int]) -> HeldConv2d:
     """A 1x1 convolution that connects maps of one owner only; every output has an input of its owner."""
-    is_kept = torch.tensor(outputs)[:, None] == torch.tensor(inputs)
+    of_outputs, of_inputs = (torch.tensor(each, device="cpu") for each in (outputs, inputs))
+    is_kept = of_outputs[:, None] == of_inputs
     return HeldConv2d(conv, is_kept[:, :, None, None])
 
 
 def without_neighbours(conv: SameConv2d) -> HeldConv2d:
     """A depthwise convolution that has the tap of the pixel itself only."""
     side = conv.kernel_size[0]
-    is_own = torch.zeros(1, 1, side, side, dtype=torch.bool)
+    is_own = torch.zeros(1, 1, side, side, dtype=torch.bool, device="cpu")
     is_own[:, :, (side - 1) // 2, (side - 1) // 2] = True
     return HeldConv2d(conv, is_own)
 
@@ -81,3 +87,17 @@ def without_neighbours(conv: SameConv2d) -> HeldConv2d:
 def refuse_placebo(option: str, why: str, hint: str) -> None:
     """Raises SpecError: with this option the placebo would keep a part of the mechanism."""
     raise SpecError(Problem(f"no placebo has this option: {why}", path=f"arch.attention.{option}", hint=hint))
+
+
+def check_placebo(model: nn.Module, spec: AttentionSpec) -> None:
+    """Raises SpecError if a model with a placebo has nothing that it leaves out: it would be the mechanism itself."""
+    is_ours = isinstance(spec, ReattentionSpec | RefinerSpec | GroupMixSpec)  # those of plug-ins have other parts
+    if is_ours and spec.placebo and not any(isinstance(part, HeldConv2d) and part.holds for part in model.modules()):
+        what = {
+            "groupmix": "no kernel of these options reaches a neighbour",
+            "reattention": "one head has none to exchange its map with",
+            "refiner": "its kernels reach no neighbour, and heads are not mixed",
+        }[spec.name]
+        text = f"the placebo would be the mechanism itself: {what}"
+        hint = "choose options that mix: more heads, larger kernels"
+        raise SpecError(Problem(text, path="arch.attention.placebo", hint=hint))

@@ -94,7 +94,8 @@ class Carrier:
 
     def block(self, site: PlainSite, spec: RefinerSpec) -> MapCarryingBlock:
         """The block of `site` in its new role; new weights come from torch's generator."""
-        options = {name: getattr(spec, name) for name in ("expansion", "kernel_size", "reduction", "identity")}
+        left_out = {"name", "blocks"} | RefinedAttention.layout
+        options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
         if self.shares:
             attention = MapSharingAttention(site.slot, **options)
         else:

@@ -15,6 +15,7 @@ from torch import nn
 
 from modelzoo.attention import ATTENTION
 from modelzoo.attention.groupmix_segments import fitting_kernel_sizes
+from modelzoo.attention.placebo import check_placebo
 from modelzoo.hosts import AttentionSite, PlainSite, attention_sites
 from modelzoo.hosts.map_carrying import carriers, swap_carrying
 from modelzoo.hosts.site import foreign_host, own_random_numbers, unknown_attention
@@ -39,7 +40,8 @@ def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
     Blocks are counted through all stages of a pyramid.
 
     Raises:
-        SpecError: the host has other attention, the blocks do not exist, or the mechanism does not fit the sizes.
+        SpecError: the host has other attention, the blocks do not exist, the mechanism does not fit the sizes, or its
+            placebo is the mechanism itself.
     """
     spec = arch.attention
     sites = attention_sites(model)
@@ -52,11 +54,12 @@ def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
     chosen = _checked_indices(model, arch, spec.blocks, sites)
     if isinstance(spec, RefinerSpec) and (spec.sharing != "none" or spec.residual_map):
         swap_carrying(model, arch, spec, sites, chosen, seed)
-        return
-    options = _options(arch, [sites[index] for index in chosen])
-    for index in chosen:
-        with own_random_numbers(sites[index], seed, index):
-            sites[index].put(spec.name, options)
+    else:
+        options = _options(arch, [sites[index] for index in chosen])
+        for index in chosen:
+            with own_random_numbers(sites[index], seed, index):
+                sites[index].put(spec.name, options)
+    check_placebo(model, spec)
 
 
 def swap_notes(model: nn.Module, arch: ArchSpec) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from modelzoo.attention import ATTENTION, Slot
 from modelzoo.attention.contract import check_heads
+from modelzoo.attention.placebo import check_placebo
 from modelzoo.hosts.site import own_random_numbers
 from modelzoo.hosts.swap import chosen_indices
 from modelzoo.text.encoder import BertEncoder
@@ -103,6 +104,7 @@ def _refine(bert: BertEncoder, arch: ArchSpec, slot: Slot, *, seed: int) -> None
         attention = bert.blocks[index].attention.self
         with own_random_numbers(attention.query, seed, index):
             attention.refine(kind(slot, **options))
+    check_placebo(bert, spec)
 
 
 def _check(arch: ArchSpec) -> None:

@@ -9,7 +9,9 @@
     params_m, trainable_params_m (where records have it), gmacs, train_seconds, <each of them>_change, study, selection,
     front (with several objectives only), imported (with imported runs only: the kind of their source),
     <other metric>_mean, <other metric>_std ...; with looks only looks (JSON: numbers of seeds) and stopped
-    (`decided`, `futile` or `held`: why the row gets no further seeds); with blocks only blocks (JSON: path -> names),
+    (`decided`, `futile` or `held`: why the row gets no further seeds); with `retune` only settings_tried, tuned (`own`:
+    the row's own setting was the best of them, `changed`), tuning_gap, tuning_gap_low, tuning_gap_high,
+    tuning_gap_pairs; with blocks only blocks (JSON: path -> names),
     test, <metric>_mean@<block>, <metric>_std@<block>, <metric>_delta@<block>, <metric>_delta_low@<block>,
     <metric>_delta_high@<block>, <metric>_delta_pairs@<block> ...
 
@@ -190,6 +192,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **({"imported": functools.partial(source_of_row, table)} if table.imported else {}),
         **{name: cell for other in table.other_metrics for name, cell in _summary(other).items()},
         **({} if table.rounds is None else _of_rounds(table.rounds)),
+        **({} if table.retuned is None else _of_tuning()),
         **({} if table.blocks is None else _of_design(table.blocks)),
         **{
             name: cell
@@ -201,6 +204,19 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
 
 def _of_rounds(rounds: Rounds) -> dict[str, Callable[[Row], Any]]:
     return {"looks": lambda row: rounds.looks, "stopped": lambda row: row.stopped or None}
+
+
+def _of_tuning() -> dict[str, Callable[[Row], Any]]:
+    gap = {"": "mean", "_low": "low", "_high": "high", "_pairs": "num_pairs"}
+    return {
+        "settings_tried": lambda row: row.num_tried,
+        "tuned": lambda row: None if row.tuned is None else "own" if row.tuned.is_own else "changed",
+        **{f"tuning_gap{end}": functools.partial(_tuning_gap, name=name) for end, name in gap.items()},
+    }
+
+
+def _tuning_gap(row: Row, name: str) -> float | None:
+    return getattr(row.tuned.gap, name) if row.tuned and row.tuned.gap else None
 
 
 def _of_design(blocks: BlockedDesign) -> dict[str, Callable[[Row], Any]]:

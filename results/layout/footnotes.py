@@ -15,6 +15,7 @@ from results.layout.blocks import block_notes
 from results.layout.sentences.path import path_notes
 from results.layout.sentences.rounds import stopped_notes
 from results.layout.sentences.shapley import placebo_notes, shapley_notes
+from results.layout.sentences.tuning import tuning_notes
 from results.plan.comparison import PublishedRow
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
@@ -57,6 +58,7 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *shapley_notes(table),
         *path_notes(table),
         *placebo_notes(table),
+        *tuning_notes(table),
         *_noted(table),
         *_failures(table),
         *_not_measured(table, shown),

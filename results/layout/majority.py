@@ -23,8 +23,8 @@ SECTION = "\u00a7"
 
 def is_not_above(table: AblationTable, summary: Summary | None, metric: str) -> bool:
     """Whether a row's metric is not above the line; False where the table has no line, or one for each dataset, and
-    of a mean over blocks, which has no interval over seeds or images."""
-    if table.blocks is not None:
+    of a mean over blocks or crossed levels, which has no interval over seeds or images."""
+    if table.blocks is not None or (table.seed_sources is not None and table.seed_sources.crossed):
         return False
     line = majority_line(table, metric)
     return line is not None and summary is not None and _low(table, summary, metric) <= line

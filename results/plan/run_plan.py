@@ -34,6 +34,9 @@ class PlannedVariant(Stored):
         default=0, ge=0, description="completed trials of the comparison when it was added; 0: planned before them"
     )
     num_tried: int | None = Field(default=None, description="different settings that `retune` tried for it")
+    untuned_id: str = Field(
+        default="", exclude_if=lambda text: not text, description="id of its own setting, before `retune` changed it"
+    )
     study: str = Field(
         default="", description="the study it belongs to, where a sweep holds several; the baseline is shared"
     )

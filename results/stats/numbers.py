@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["fixed", "level_percent", "shared_decimals", "signed", "signed_percent"]
+from results.stats.paired import PairedDelta
+
+__all__ = ["delta_texts", "fixed", "level_percent", "shared_decimals", "signed", "signed_percent"]
 
 _SIGNIFICANT = 3
 
@@ -28,6 +30,13 @@ def signed(value: float, decimals: int) -> str:
     """Fixed-point text with sign: `+0.42`, `-1.30`, `0.00`."""
     text = f"{value:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text
+
+
+def delta_texts(delta: PairedDelta, decimals: int) -> tuple[str, str]:
+    """A difference and its interval, empty where there is none: `+0.42`, `[+0.10, +0.74]`."""
+    if delta.low is None or delta.high is None:
+        return signed(delta.mean, decimals), ""
+    return signed(delta.mean, decimals), f"[{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]"
 
 
 def level_percent(alpha: float) -> str:

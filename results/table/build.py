@@ -26,6 +26,7 @@ from results.table.planned import planned_trials
 from results.table.published import belongs_to
 from results.table.selection import check_selection, selected_metrics
 from results.table.table import AblationTable, DroppedVariant, Row, values_by_seed
+from results.table.tuning import tuned_variants
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.metrics import COST_NAMES, METRICS, RANKED, Direction, Metric, direction_of, metric_named
 
@@ -45,6 +46,8 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
         SpecError: the plan's metric is unknown, or a completed trial lacks it under the plan's selection rule; or
             predictions are not of the plan's test set.
     """
+    records = tuple(records)
+    tuned = tuned_variants(plan, records, metric_of(plan).name)
     records = tuple(record for record in records if not record.role)
     metric = metric_of(plan)
     for name in plan.objectives:
@@ -83,6 +86,7 @@ def ablation_table(plan: RunPlan, records: Iterable[TrialRecord]) -> AblationTab
     for variant in shown:
         mine, theirs = trials.get(variant.variant_id, {}), bases.get(variant.block, {})
         row = _row(variant, mine, theirs, plan=plan, metric=metric.name, spec=base_spec)
+        row = replace(row, tuned=tuned.get(variant.variant_id))
         rows.append(_with_standing(row, standing.get(variant.variant_id)))
     if plan.blocks is not None:
         rows = joined_rows(list(zip(shown, rows, strict=True)), plan)

@@ -24,13 +24,29 @@ from results.table.asked.path import PathSteps
 from search_space.schema.metrics import Metric
 from search_space.settings.table_columns import at_block
 
-__all__ = ["AblationTable", "DroppedVariant", "Row", "Study", "values_by_seed"]
+__all__ = ["AblationTable", "DroppedVariant", "Row", "Study", "Tuned", "values_by_seed"]
 
 
 def values_by_seed(records: Iterable[TrialRecord], metric: str) -> dict[int, float]:
     """Finite values of the completed trials by seed."""
     values = {record.seed: record.metrics.get(metric) for record in records if record.status == "completed"}
     return {seed: value for seed, value in values.items() if value is not None and is_measured(value)}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What `retune` gained for a variant.
+
+    Attributes:
+        is_own: whether its own setting was the best of those tried, so that there is no gap.
+        gap: metric of the chosen minus that of its own setting, on the test split, paired by tuning seed; None where no
+            completed trial has its own setting.
+        changed: path -> value of its own and of the chosen setting.
+    """
+
+    is_own: bool
+    gap: PairedDelta | None = None
+    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class Row:
         stopped: in a sequential design, why the row gets no further seeds; there `num_planned` is what it has to have
             by the results so far.
         placebo_of: the component of which the row has the placebo; else empty.
+        tuned: what `retune` gained for it; None without it, or before it ended.
     """
 
     name: str
@@ -98,6 +115,7 @@ class Row:
     num_blocks: int = 0
     stopped: Stopped = ""
     placebo_of: str = ""
+    tuned: Tuned | None = None
 
     @property
     def cells(self) -> Mapping[str, Row]:

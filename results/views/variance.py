@@ -202,13 +202,18 @@ def _gains(found: RunVariance) -> Iterator[str]:
 
 def _side_by_side(found: Sequence[RunVariance]) -> Iterator[str]:
     yield "baselines:"
-    rows = [("run", "a seed decides", "seeds", "SD", f"{100 * found[0].level:g} %")]
-    for each in found:
+    measured = [" ".join(filter(None, (each.metric, visible(each.dataset)))) for each in found]
+    is_one_metric, is_one_level = (len(set(values)) == 1 for values in (measured, [each.level for each in found]))
+    head = f"{100 * found[0].level:g} %" if is_one_level else "interval"
+    rows = [("run", *([] if is_one_metric else ["metric"]), "a seed decides", "seeds", "SD", head)]
+    for each, metric in zip(found, measured, strict=True):
         spread = each.baseline
         assert spread is not None, "of those that have one"
-        ends = f"{math.sqrt(spread.low):.3g} to {math.sqrt(spread.high):.3g}"
-        decides = ", ".join(each.decides) or "?"
-        rows.append((visible(each.name), decides, str(spread.num), f"{math.sqrt(spread.variance):.3g}", ends))
+        level = "" if is_one_level else f"{100 * each.level:g} %: "
+        ends = f"{level}{math.sqrt(spread.low):.3g} to {math.sqrt(spread.high):.3g}"
+        name, decides = visible(each.name), ", ".join(each.decides) or "?"
+        of = [] if is_one_metric else [metric]
+        rows.append((name, *of, decides, str(spread.num), f"{math.sqrt(spread.variance):.3g}", ends))
     yield from _aligned(rows)
 
 

@@ -264,5 +264,5 @@ def _tuned(plan: Plan, decided: Mapping[str, RecordSummary]) -> Plan:
                 if value_at(setting, path) != value_at(reference, path)
             }
             variant = replace(entry.variant, setting=setting, changes={**entry.variant.changes, **tuned})
-            entries.append(Entry(variant, num_tried=num_tried))
+            entries.append(Entry(variant, num_tried=num_tried, untuned_id=entry.variant.variant_id))
     return replace(plan, entries=entries)

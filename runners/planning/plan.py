@@ -54,11 +54,15 @@ __all__ = ["Entry", "Plan"]
 
 @dataclass(frozen=True)
 class Entry:
-    """Variant of the design; it is dropped if there are `reasons`. `num_tried`: settings that `retune` tried for it."""
+    """Variant of the design; it is dropped if there are `reasons`.
+
+    `num_tried`: settings that `retune` tried for it; `untuned_id`: id of its own one.
+    """
 
     variant: Variant
     reasons: tuple[str, ...] = ()
     num_tried: int | None = None
+    untuned_id: str = ""
 
 
 @dataclass
@@ -255,8 +259,8 @@ class Plan:
         for entry in self.entries:
             cost = self._costs.get(entry.variant.variant_id, {})
             numerics = self.form_of(entry.variant.setting).numerics
-            more = {"num_tried": entry.num_tried, "cost": cost, "numerics": numerics}
-            planned.append(planned_variant(entry.variant, entry.reasons, **more))
+            tried = {"num_tried": entry.num_tried, "untuned_id": entry.untuned_id}
+            planned.append(planned_variant(entry.variant, entry.reasons, **tried, cost=cost, numerics=numerics))
         epochs, steps = length_of(sweep, self._baselines)
         return RunPlan(
             sweep=sweep.name,

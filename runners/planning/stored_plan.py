@@ -37,7 +37,13 @@ __all__ = [
 
 
 def planned_variant(
-    variant: Variant, reasons: Sequence[str], *, num_tried: int | None, cost: Mapping[str, float], numerics: Numerics
+    variant: Variant,
+    reasons: Sequence[str],
+    *,
+    num_tried: int | None,
+    untuned_id: str,
+    cost: Mapping[str, float],
+    numerics: Numerics,
 ) -> PlannedVariant:
     """A variant in the form of the stored plan."""
     return PlannedVariant(
@@ -48,6 +54,7 @@ def planned_variant(
         is_baseline=variant.is_baseline,
         dropped="; ".join(reasons),
         num_tried=num_tried,
+        untuned_id=untuned_id,
         params_m=cost.get("params_m"),
         gmacs=cost.get("gmacs"),
         numerics=numerics,

@@ -140,6 +140,8 @@ def placebo_issues(sweep: Sweep) -> Iterator[Issue]:
 
 def _mechanism(key: str, component: Component) -> Any:
     """The mechanism that the component sets, as written; None where it sets none."""
-    if is_path(key):
-        return component.on if key == _PATH else None
-    return component.on.get(_PATH) if is_dict(component.on) else None
+    values = {key: component.on} if is_path(key) else component.on
+    if not is_dict(values):
+        return None
+    whole = values.get("arch")
+    return values.get(_PATH, whole.get("attention") if is_dict(whole) else None)

@@ -62,6 +62,30 @@ TINY_STUDIES = """
       mechanism: {space: {arch.attention: [softmax, reattention]}, design: one_factor, seeds: 3}
 """
 
+TINY_RETUNE = """
+    name: tuned
+    baseline:
+      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
+      task: {name: classification, dataset: builtin/digits, val_fraction: 0.2}
+      train: {epochs: 1, batch_size: 512, lr: 0.003}
+    space:
+      arch.attention: [softmax, reattention]
+    design: one_factor
+    seeds: 2
+    retune:
+      parameters: {train.lr: {min: 1e-4, max: 3e-2, log: true}}
+      num_trials: 5
+      seeds: [100]
+      n_startup_trials: 3
+    metric: top1
+"""
+
+
+@pytest.fixture
+def retuned():
+    """A sweep of two arms, each tuned by five settings: the first three do not depend on results."""
+    return TINY_RETUNE
+
 
 @pytest.fixture
 def studies():

@@ -260,3 +260,30 @@ def test_a_continuation_may_have_any_schedule_and_no_other_training(folder):
     assert "has no trials with the seeds 2, 3: each takes those of its own" in found
     found = refusal(sweep(folder, LONGER.replace("/*", "/baseline@7")))
     assert "no completed trial of 'baseline' with seed 7" in found
+
+
+SPLITS = """
+name: tuned
+baseline:
+  arch: {depth: 1, embed_dim: 16, num_heads: 2, patch_size: 4, WEIGHTS}
+  task: {dataset: builtin/digits}
+  train: {epochs: 1, batch_size: 256}
+seeds: {values: 2, vary: [VARY]}
+design: factorial
+checkpoints: {keep: last}
+"""
+
+
+def test_weights_that_have_seen_the_test_images_of_a_seed_are_refused(folder):
+    """Every seed has a test split of its own, so it takes weights that were trained with the same one."""
+    first = SPLITS.replace(", WEIGHTS", "")
+    assert run(sweep(folder, first.replace("VARY", "init, split")), "--out", "first").exit_code == 0
+    tuned = SPLITS.replace("WEIGHTS", 'weights: "run:first/baseline"')
+    assert run(sweep(folder, tuned.replace("VARY", "init, split"))).exit_code == 0
+    fixed = refusal(sweep(folder, tuned.replace("VARY", "order, split")))
+    assert (
+        "baseline.arch.weights: the weights of run:first/baseline with seed 0 were trained on test images of" in fixed
+    )
+    assert "seed 1" in fixed
+    usual = refusal(sweep(folder, tuned.replace("{values: 2, vary: [VARY]}", "2")))
+    assert "were trained on test images of seed 0" in usual

@@ -57,8 +57,9 @@ def tuning_sentences(table: AblationTable) -> Iterable[str]:
     seeds = ", ".join(map(str, retuned.seeds))
     seeds = f"seed {seeds}, which is" if len(retuned.seeds) == 1 else f"seeds {seeds}, which are"
     yield (
-        f"Every arm is tuned to its own optimum of {space}: {tried} ({retuned.sampler}, {seeds} not reported). "
-        "Differences are conditional on the settings found: the variance of the tuning is in no interval."
+        f"Every arm is tuned to its own optimum of {space}: {tried} ({retuned.sampler}, {seeds} not reported), "
+        f"by val_{table.metric.name}. Differences are conditional on the settings found: the variance of the tuning is "
+        "in no interval."
     )
 
 

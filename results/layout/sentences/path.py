@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from results.stats.numbers import fixed, level_percent, signed
+from results.stats.numbers import delta_texts, fixed, level_percent, signed
 from results.stats.paired import PairedDelta
 from results.table.asked.path import PathSteps
 from results.table.table import AblationTable
@@ -58,7 +58,7 @@ def path_cells(table: AblationTable, found: PathEffects) -> list[tuple[str, ...]
     lines = [_line(one, table, table.path) for one in found.steps]
     if found.whole is not None:
         seeds = f"{found.whole.num_pairs}/{len(table.path.judging)}"
-        amount = _amount(found.whole, table.metric.decimals)
+        amount = delta_texts(found.whole, table.metric.decimals)
         lines.append(("", "sum: all on minus all off", *amount, "", "", seeds, "", "", ""))
     return lines
 
@@ -137,7 +137,7 @@ def _sentence(one: StepGain, table: AblationTable) -> str:
     head = f"Step {one.place}: {visible(one.component)}"
     if one.gain is None:
         return f"{head}: no seed with both rows so far."
-    parts = [" ".join(_amount(one.gain, decimals)).strip()]
+    parts = [" ".join(delta_texts(one.gain, decimals)).strip()]
     parts += [] if one.p_corrected is None else [f"p = {one.p_corrected:.2g}"]
     parts += [] if one.verdict is None else [one.verdict]
     if one.choosing_gain is not None:
@@ -154,12 +154,12 @@ def _line(one: StepGain, table: AblationTable, path: PathSteps) -> tuple[str, ..
     return (
         str(one.place),
         visible(one.component),
-        *(("", "") if one.gain is None else _amount(one.gain, decimals)),
+        *(("", "") if one.gain is None else delta_texts(one.gain, decimals)),
         "" if one.p_corrected is None else f"{one.p_corrected:.2g}",
         one.verdict or "",
         f"{num}/{len(path.judging)}",
         "" if one.choosing_gain is None else signed(one.choosing_gain, decimals),
-        *("" if delta is None else " ".join(_amount(delta, decimals)).strip() for delta in others),
+        *("" if delta is None else " ".join(delta_texts(delta, decimals)).strip() for delta in others),
     )
 
 
@@ -191,12 +191,6 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 def _are(seeds: Sequence[int]) -> str:
     return "is" if len(seeds) == 1 else "are"
-
-
-def _amount(delta: PairedDelta, decimals: int) -> tuple[str, str]:
-    if delta.low is None or delta.high is None:
-        return signed(delta.mean, decimals), ""
-    return signed(delta.mean, decimals), f"[{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]"
 
 
 def _correction(table: AblationTable) -> str:

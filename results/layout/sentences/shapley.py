@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from results.stats.numbers import fixed, level_percent, signed
+from results.stats.numbers import delta_texts, fixed, level_percent, signed
 from results.table.table import AblationTable
 from search_space.parsing.visible import visible
 
@@ -39,7 +39,7 @@ def shapley_cells(table: AblationTable, found: ShapleyValues) -> list[tuple[str,
     if found.whole is not None:
         orders = ("",) if table.orders else ()
         seeds = f"{found.whole.num_pairs}/{len(table.seeds)}"
-        lines.append(("sum: all on minus all off", *_amount(found.whole, decimals), *orders, "", seeds, *("",) * 4))
+        lines.append(("sum: all on minus all off", *delta_texts(found.whole, decimals), *orders, "", seeds, *("",) * 4))
     return lines
 
 
@@ -92,7 +92,7 @@ def placebo_notes(table: AblationTable) -> Iterable[str]:
 
         of = f"{part.rows[0].study}: " if table.studies else ""
         for one in beyond_parameters(part):
-            numbers = " ".join(_amount(one.delta, part.metric.decimals)).strip()
+            numbers = " ".join(delta_texts(one.delta, part.metric.decimals)).strip()
             p = "" if one.p_corrected is None else f", p = {one.p_corrected:.2g} ({_correction(part)})"
             yield (
                 f"{of}{visible(one.component)} beyond its parameters and cost: {numbers}{p}; {visible(one.row)} minus "
@@ -103,7 +103,7 @@ def placebo_notes(table: AblationTable) -> Iterable[str]:
 def _sentence(one: ShapleyValue, table: AblationTable) -> str:
     decimals = table.metric.decimals
     assert one.value is not None, "only values have a sentence"
-    value, interval = _amount(one.value, decimals)
+    value, interval = delta_texts(one.value, decimals)
     parts = [f"{value} {interval}".strip()]
     parts += [] if one.order_error is None else [f"SE of orders {fixed(one.order_error, decimals)}"]
     parts += [] if one.p_corrected is None else [f"p = {one.p_corrected:.2g}"]
@@ -116,7 +116,7 @@ def _sentence(one: ShapleyValue, table: AblationTable) -> str:
 
 def _line(one: ShapleyValue, table: AblationTable, decimals: int) -> tuple[str, ...]:
     num = one.value.num_pairs if one.value is not None else 0
-    value = (NOT_COMPUTABLE, "") if one.value is None else _amount(one.value, decimals)
+    value = (NOT_COMPUTABLE, "") if one.value is None else delta_texts(one.value, decimals)
     error = "" if one.order_error is None else fixed(one.order_error, decimals)
     rest: Sequence[PairedDelta | None] = (one.alone, one.in_full, one.beyond_alone, one.beyond_in_full)
     return (
@@ -125,14 +125,8 @@ def _line(one: ShapleyValue, table: AblationTable, decimals: int) -> tuple[str, 
         *((error,) if table.orders else ()),
         "" if one.p_corrected is None else f"{one.p_corrected:.2g}",
         f"{num}/{len(table.seeds)}",
-        *("" if delta is None else " ".join(_amount(delta, decimals)).strip() for delta in rest),
+        *("" if delta is None else " ".join(delta_texts(delta, decimals)).strip() for delta in rest),
     )
-
-
-def _amount(delta: PairedDelta, decimals: int) -> tuple[str, str]:
-    if delta.low is None or delta.high is None:
-        return signed(delta.mean, decimals), ""
-    return signed(delta.mean, decimals), f"[{signed(delta.low, decimals)}, {signed(delta.high, decimals)}]"
 
 
 def _correction(table: AblationTable) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
 from safetensors import safe_open
 
 from results.plan.run_plan import RunPlan
@@ -19,6 +20,8 @@ from results.store.run_layout import RunDir
 from runners.data.fingerprint import DataChanged
 from runners.data.first_weights.continuation import continued_trial
 from runners.data.first_weights.timm_releases import fetch_release, find_release
+from runners.data.holdout import with_own_test_split
+from runners.data.random_streams import seed_of
 from runners.machine.file_digests import FileDigests, user_file_digests
 from search_space.parsing.errors import Problem, SpecError, did_you_mean, first_of
 from search_space.schema.pretrained import CONTINUED, WeightsSource, parse_weights, release_of, weights_seed
@@ -86,19 +89,43 @@ def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
     """Name and digest of a trial's first weights, or the trial that kept them or is continued, as a phrase.
 
     Raises:
-        SpecError: the weights are not there.
+        SpecError: the weights are not there, or were trained on test images of this trial.
     """
     assert spec.arch.weights is not None
     source = parse_weights(spec.arch.weights)
     if source.kind in ("run", "study"):
         with safe_open(find_weights(spec, resources), "pt") as file:
-            epoch = (file.metadata() or {}).get("epoch", "some")
+            metadata = file.metadata() or {}
+        _check_splits(spec, metadata.get("spec", ""))
+        epoch = metadata.get("epoch", "some")
         if source.variant == CONTINUED:
             return [f"{CONTINUED_NOTE}{source.place} after epoch {epoch}, with a new schedule"]
         return [f"first weights: {spec.arch.weights}, after epoch {epoch}"]
     name = release_of(spec.arch.model, source) if source.kind == "timm" else Path(source.place).name
     digest = weights_digest(spec, resources, user_file_digests())
     return [f"first weights: {name} (sha256 {digest[:_SHOWN_DIGITS]})"]
+
+
+def _check_splits(spec: TrialSpec, kept_by: str) -> None:
+    """Raises SpecError where a seed decides the test split and that of the trial that kept the weights was another one
+    of the same images.
+
+    Args:
+        kept_by: spec of that trial as JSON.
+    """
+    try:
+        other = TrialSpec.model_validate_json(kept_by)
+    except ValidationError:  # of an archsweep with other options
+        return
+    if not any("split" in each.train.seeding.varied for each in (spec, other)):
+        return
+    ours, theirs = (with_own_test_split(each.task, seed_of(each)).dataset for each in (spec, other))
+    if ours.name == theirs.name and ours.test_set() != theirs.test_set():
+        text = (
+            f"the weights of {spec.arch.weights} with seed {other.seed} were trained on test images of seed "
+            f"{spec.seed}, whose test split is another one"
+        )
+        raise _problem(text, "vary init and split in both, so that every seed takes the weights of its own split")
 
 
 def are_expected(spec: TrialSpec, resources: Resources) -> bool:

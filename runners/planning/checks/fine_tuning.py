@@ -36,12 +36,15 @@ def fine_tuning_problems(file: SweepFile, setting: Setting, info: DataInfo, *, n
         _frozen(_key_of(setting), info)
     except SpecError as err:
         found += err.problems
+    seed, *others = file.sweep.seeds
     try:
         fetch_weights(setting, file.sweep.resources)
-        _notes_on_weights(setting, info, file.sweep.resources, file.sweep.seeds[0])
+        _notes_on_weights(setting, info, file.sweep.resources, seed)
+        for seed in others if "split" in setting.train.seeding.varied else ():  # whose test images are others
+            if setting.arch.weights is not None:
+                weights_note(setting.with_seed(seed), file.sweep.resources)
     except SpecError as err:
-        spec = setting.with_seed(file.sweep.seeds[0])
-        found += [] if are_expected(spec, file.sweep.resources) else err.problems
+        found += [] if are_expected(setting.with_seed(seed), file.sweep.resources) else err.problems
     found += missing_seeds(setting, file.sweep.seeds, file.sweep.resources) if not found else []
     before = f"the variant {name!r}: " if name else ""
     return [

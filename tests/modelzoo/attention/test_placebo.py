@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from modelzoo import ATTENTION, Slot, build_model, measure_cost
+from modelzoo.attention.distributed_local_attention import DistributedLocalAttention
 from modelzoo.attention.placebo import HeldConv2d, moved, owners
 from search_space import ArchSpec, SpecError
 
@@ -170,3 +171,38 @@ def test_a_model_of_the_placebo_is_copied_and_saved(name):
     other = copy.deepcopy(model)
     other.load_state_dict(model.state_dict())
     assert torch.equal(model(image), other(image))
+
+
+@pytest.mark.parametrize("layout", [{"sharing": "alternate"}, {"residual_map": True}])
+def test_blocks_that_pass_maps_on_have_the_placebo_as_well(layout):
+    """Of refining and of sharing blocks every convolution of maps is held."""
+    attention = {"name": "refiner", "placebo": True, **layout}
+    sizes = {"depth": 2, "embed_dim": 40, "num_heads": 4, "patch_size": 2}
+    arch = ArchSpec.model_validate({**sizes, "attention": attention})
+    model = build_model(arch, img_size=8, in_chans=1, num_classes=10)
+    refinements = [part for part in model.modules() if isinstance(part, DistributedLocalAttention)]
+    assert len(refinements) == (1 if "sharing" in layout else 2)
+    for each in refinements:
+        assert all(isinstance(part, HeldConv2d) for part in each.modules() if isinstance(part, nn.Conv2d))
+
+
+@pytest.mark.parametrize(
+    ("num_heads", "attention", "why"),
+    [
+        (1, {"name": "reattention"}, "one head has none to exchange its map with"),
+        (1, {"name": "refiner", "kernel_size": 1}, "its kernels reach no neighbour, and heads are not mixed"),
+        (1, {"name": "refiner", "kernel_size": 1, "sharing": "alternate"}, "its kernels reach no neighbour"),
+        (4, {"name": "groupmix", "kernel_sizes": [1], "local_branch": False, "crpe": False}, "no kernel of these"),
+    ],
+)
+def test_a_placebo_that_would_be_the_mechanism_is_refused(num_heads, attention, why):
+    sizes = {"depth": 2, "embed_dim": 40, "num_heads": num_heads, "patch_size": 2}
+    shape = {"img_size": 8, "in_chans": 1, "num_classes": 10}
+    build_model(ArchSpec.model_validate({**sizes, "attention": attention}), **shape)
+    with pytest.raises(SpecError, match=f"arch.attention.placebo: the placebo would be the mechanism itself: {why}"):
+        build_model(ArchSpec.model_validate({**sizes, "attention": {**attention, "placebo": True}}), **shape)
+
+
+def test_stages_of_one_head_leave_the_placebo_to_the_others():
+    arch = ArchSpec.model_validate({"model": "pvt_v2_b0", "attention": {"name": "reattention", "placebo": True}})
+    build_model(arch, img_size=64, in_chans=3, num_classes=10)

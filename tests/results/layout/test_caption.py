@@ -33,8 +33,8 @@ def test_caption_states_retuning(table):
     retuned = {"parameters": ["train.lr", "train.weight_decay"], "num_trials": 8, "seeds": [100, 101], "sampler": "tpe"}
     expected = (
         "Every arm is tuned to its own optimum of train.lr, train.weight_decay: at most 8 settings per arm "
-        "(tpe, seeds 100, 101, which are not reported). Differences are conditional on the settings found: the "
-        "variance of the tuning is in no interval."
+        "(tpe, seeds 100, 101, which are not reported), by val_top1. Differences are conditional on the settings "
+        "found: the variance of the tuning is in no interval."
     )
     assert expected in texts(table(retuned=retuned))
     assert not any("optimum" in text for text in texts(table()))
@@ -46,13 +46,13 @@ def test_caption_states_retuning(table):
         (
             (6, 6),
             [100, 101],
-            "the best of 6 settings (12 trials) per arm (random, seeds 100, 101, which are not reported).",
+            "the best of 6 settings (12 trials) per arm (random, seeds 100, 101, which are not reported), by val_top1.",
         ),
         (
             (6, 1),
             [100],
             "the best of the different settings tried: 6 settings (6 trials) for baseline; "
-            "1 setting (1 trial) for wide (random, seed 100, which is not reported).",
+            "1 setting (1 trial) for wide (random, seed 100, which is not reported), by val_top1.",
         ),
     ],
 )

@@ -17,7 +17,7 @@ DATA = {"dataset": "folder/pets", "num_classes": 4, "train_images": 80, "test_im
 
 @pytest.fixture
 def table(plan, planned, record):
-    def table_(values, *, data=None, macro_f1=50.0, **format_):
+    def table_(values, *, data=None, macro_f1=50.0, seed_sources=None, **format_):
         changes = {name: ({} if name == "baseline" else {"arch.depth": at}) for at, name in enumerate(values)}
         variants = [planned(name, changes=changes[name], is_baseline=name == "baseline") for name in values]
         records = [
@@ -27,7 +27,14 @@ def table(plan, planned, record):
         ]
         seeds = list(range(len(values["baseline"])))
         known = [{**DATA, "majority_class": LINE}] if data is None else data
-        made = plan(*variants, seeds=seeds, data=known, num_test_images=400, table=TableFormat(**format_))
+        made = plan(
+            *variants,
+            seeds=seeds,
+            data=known,
+            num_test_images=400,
+            table=TableFormat(**format_),
+            seed_sources=seed_sources,
+        )
         return ablation_table(made, records)
 
     return table_
@@ -113,3 +120,13 @@ def test_csv_has_the_line(table):
 
     assert header(table({"baseline": [20.0, 21.0, 22.0]}))["top1_majority"] == "25.0"
     assert "top1_majority" not in header(table({"baseline": [20.0, 21.0, 22.0]}, data=[DATA]))
+
+
+def test_trainings_that_share_levels_have_no_interval_of_a_mean_and_no_mark(table):
+    """Their standard deviation is not one of independent seeds; the line itself is stated."""
+    values = {"baseline": [20.0, 22.0, 24.0, 26.0]}
+    assert _marked(table(values)) == [True]
+    crossed = table(values, seed_sources={"vary": ["init", "order"], "crossed": {"init": 2, "order": 2}})
+    assert _marked(crossed) == [False]
+    assert "gives top1 25.00 %." in _notes(crossed)
+    assert "not above" not in _notes(crossed)

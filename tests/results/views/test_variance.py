@@ -87,6 +87,20 @@ def test_runs_of_one_source_each_are_shown_side_by_side(compared):
     )
 
 
+def test_runs_of_other_levels_and_data_say_so_side_by_side(compared):
+    """An interval of 90 % is not below a head of 95 %, and points of two datasets are not of one."""
+    first, other = (compared(sweep=name, seed_sources={"vary": [name]}) for name in ("init", "order"))
+    analysis = other.plan.analysis.model_copy(update={"alpha": 0.1})
+    plan = other.plan.model_copy(update={"analysis": analysis, "dataset": "folder/pets"})
+    text = format_variance([run_variance(first), run_variance(Run(other.path, plan, other.records))])
+    assert text.endswith(
+        "baselines:\n"
+        "  run                 metric  a seed decides  seeds  SD             interval\n"
+        "  init   top1 builtin/digits            init      3   1  95 %: 0.521 to 6.28\n"
+        "  order     top1 folder/pets           order      3   1  90 %: 0.578 to 4.42"
+    )
+
+
 def test_a_search_and_blocks_have_no_seeds_to_compare(compared):
     with pytest.raises(SpecError, match="is a search"):
         run_variance(compared(design="search"))

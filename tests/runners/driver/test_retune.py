@@ -15,24 +15,6 @@ from runners.run_sweep import run_sweep
 from runners.trials.outcome import Outcome
 from search_space import SpecError, load_sweep
 
-RETUNE = """
-    name: tuned
-    baseline:
-      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
-      task: {name: classification, dataset: builtin/digits, val_fraction: 0.2}
-      train: {epochs: 1, batch_size: 512, lr: 0.003}
-    space:
-      arch.attention: [softmax, reattention]
-    design: one_factor
-    seeds: 2
-    retune:
-      parameters: {train.lr: {min: 1e-4, max: 3e-2, log: true}}
-      num_trials: 5
-      seeds: [100]
-      n_startup_trials: 3
-    metric: top1
-"""
-
 
 def roles(run_dir):
     """(variant, seed, role, learning rate) of every record."""
@@ -64,9 +46,9 @@ def peaked(spec):
 
 
 @pytest.mark.thorough
-def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path):
+def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path, retuned):
     """Learning rates at which the training diverges: they fail, fail again when asked, and no third time unasked."""
-    text = RETUNE.replace("{min: 1e-4, max: 3e-2, log: true}", "[0.003, 1.0e+30]").replace(
+    text = retuned.replace("{min: 1e-4, max: 3e-2, log: true}", "[0.003, 1.0e+30]").replace(
         "num_trials: 5", "num_trials: 2"
     )
     plan = make_plan(load_sweep(write_sweep(text.replace("      n_startup_trials: 3\n", ""))))
@@ -84,11 +66,11 @@ def test_failed_tuning_trials_run_again_when_asked(write_sweep, tmp_path):
 @pytest.mark.parametrize(
     "engine", ["in-process", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.xdist_group("ray")])]
 )
-def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, request):
+def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, request, retuned):
     if engine == "ray":
         request.getfixturevalue("ray_cluster")
     plan = make_plan(
-        load_sweep(write_sweep(RETUNE), overrides=["retune.num_trials=3"])
+        load_sweep(write_sweep(retuned), overrides=["retune.num_trials=3"])
     )  # one stage: none after start-up
     result = run_sweep(plan, tmp_path / "run", engine=engine)
     assert (dict(result.counts), result.started, result.remaining) == ({"completed": 4}, 10, 0)
@@ -108,17 +90,17 @@ def test_arms_are_tuned_and_then_compared(engine, write_sweep, tmp_path, request
     ]
 
 
-def test_every_arm_gets_its_own_optimum(write_sweep, tmp_path):
-    ended = play(make_plan(load_sweep(write_sweep(RETUNE))), tmp_path / "run", peaked)
+def test_every_arm_gets_its_own_optimum(write_sweep, tmp_path, retuned):
+    ended = play(make_plan(load_sweep(write_sweep(retuned))), tmp_path / "run", peaked)
     for name in ("softmax", "reattention"):
         mine = [(role, spec) for role, _, spec in ended if spec.arch.attention.name == name]
         tried = {spec.train.lr: peaked(spec) for role, spec in mine if role == "retune"}
         assert {spec.train.lr for role, spec in mine if not role} == {max(tried, key=tried.get)}
 
 
-def test_settings_that_were_tried_are_counted_once(write_sweep, tmp_path):
+def test_settings_that_were_tried_are_counted_once(write_sweep, tmp_path, retuned):
     """Two values are two settings, however many proposals there are."""
-    text = RETUNE.replace("{min: 1e-4, max: 3e-2, log: true}", "[0.001, 0.01]").replace(
+    text = retuned.replace("{min: 1e-4, max: 3e-2, log: true}", "[0.001, 0.01]").replace(
         "num_trials: 5", "num_trials: 12"
     )
     plan = make_plan(load_sweep(write_sweep(text)))
@@ -132,9 +114,9 @@ def test_settings_that_were_tried_are_counted_once(write_sweep, tmp_path):
     assert [variant.num_tried for variant in plan.as_run_plan().variants] == [None, None]  # before
 
 
-def test_arms_start_with_equal_candidates_their_own_setting_first(write_sweep, tmp_path):
+def test_arms_start_with_equal_candidates_their_own_setting_first(write_sweep, tmp_path, retuned):
     """Three start-up candidates; the first is the learning rate as it is written."""
-    ended = play(make_plan(load_sweep(write_sweep(RETUNE))), tmp_path / "run", peaked)
+    ended = play(make_plan(load_sweep(write_sweep(retuned))), tmp_path / "run", peaked)
     tried = {
         name: [spec.train.lr for role, _, spec in ended if role and spec.arch.attention.name == name]
         for name in ("softmax", "reattention")
@@ -147,9 +129,9 @@ def test_arms_start_with_equal_candidates_their_own_setting_first(write_sweep, t
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kill_after", [0, 2, 6, 7, 9, 11])
-def test_killed_run_goes_on_where_it_was(kill_after, write_sweep, tmp_path):
+def test_killed_run_goes_on_where_it_was(kill_after, write_sweep, tmp_path, retuned):
     """Killed at any place and started again, the run trains what the undisturbed one trains, each once."""
-    plan = make_plan(load_sweep(write_sweep(RETUNE)))
+    plan = make_plan(load_sweep(write_sweep(retuned)))
     whole = play(plan, tmp_path / "whole", peaked)
     first = play(plan, tmp_path / "parts", peaked, kill_after=kill_after)
     rest = play(plan, tmp_path / "parts", peaked)
@@ -159,8 +141,8 @@ def test_killed_run_goes_on_where_it_was(kill_after, write_sweep, tmp_path):
 
 
 @pytest.mark.thorough
-def test_limit_ends_within_the_tuning_and_says_what_is_left(write_sweep, tmp_path):
-    plan = make_plan(load_sweep(write_sweep(RETUNE)))
+def test_limit_ends_within_the_tuning_and_says_what_is_left(write_sweep, tmp_path, retuned):
+    plan = make_plan(load_sweep(write_sweep(retuned)))
     result = run_sweep(plan, tmp_path / "run", engine="in-process", limit=4)
     assert (dict(result.counts), result.started) == ({}, 4)
     assert {role for _, _, role, _ in roles(tmp_path / "run")} == {"retune"}
@@ -168,8 +150,8 @@ def test_limit_ends_within_the_tuning_and_says_what_is_left(write_sweep, tmp_pat
     assert (dict(result.counts), result.started) == ({"completed": 4}, 10)
 
 
-def test_changes_tell_the_tuned_values_that_differ_from_the_reference(write_sweep, tmp_path):
-    plan = make_plan(load_sweep(write_sweep(RETUNE)))
+def test_changes_tell_the_tuned_values_that_differ_from_the_reference(write_sweep, tmp_path, retuned):
+    plan = make_plan(load_sweep(write_sweep(retuned)))
     play(plan, tmp_path / "run", peaked)
     with LedgerWriter(tmp_path / "run") as ledger:
         tuned = plan_so_far(plan, ledger.summaries)
@@ -179,7 +161,7 @@ def test_changes_tell_the_tuned_values_that_differ_from_the_reference(write_swee
     assert reference.setting.train.lr != other.setting.train.lr
 
 
-def test_arm_whose_trials_all_fail_is_dropped_and_a_failing_reference_refused(write_sweep, tmp_path):
+def test_arm_whose_trials_all_fail_is_dropped_and_a_failing_reference_refused(write_sweep, tmp_path, retuned):
     from results import Failure
 
     def fail(plan, run_dir, name):
@@ -194,7 +176,7 @@ def test_arm_whose_trials_all_fail_is_dropped_and_a_failing_reference_refused(wr
                     orchestrator.finish(assignment.trial_id, Failure(type="X", message="no") if is_lost else outcome)
         raise AssertionError("no comparison came")
 
-    plan = make_plan(load_sweep(write_sweep(RETUNE)))
+    plan = make_plan(load_sweep(write_sweep(retuned)))
     tuned = fail(plan, tmp_path / "one", "reattention")
     assert [entry.reasons for entry in tuned.entries] == [(), ("no tuning trial of it completed",)]
     with pytest.raises(SpecError) as caught:
@@ -202,9 +184,9 @@ def test_arm_whose_trials_all_fail_is_dropped_and_a_failing_reference_refused(wr
     assert caught.value.problems[0].message == "no tuning trial of the reference 'baseline' completed"
 
 
-def test_tuning_records_of_another_form_of_the_sweep_do_not_count_as_reported(write_sweep, tmp_path):
+def test_tuning_records_of_another_form_of_the_sweep_do_not_count_as_reported(write_sweep, tmp_path, retuned):
     """Seed 100 tuned before; when it is reported later, it is trained again for the table."""
-    path = write_sweep(RETUNE)
+    path = write_sweep(retuned)
     play(make_plan(load_sweep(path)), tmp_path / "run", peaked)
     edited = make_plan(load_sweep(path, overrides=["seeds=[100]", "retune.seeds=[0]"]))
     ended = play(edited, tmp_path / "run", peaked)

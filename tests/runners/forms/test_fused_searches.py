@@ -174,26 +174,8 @@ def test_a_fused_search_finds_what_a_search_finds(planned, tmp_path, monkeypatch
     assert [record.number for record in together.values()] == list(range(6))
 
 
-RETUNE = """
-    name: tuned
-    baseline:
-      arch: {model: vit, depth: 1, embed_dim: 20, num_heads: 2, mlp_ratio: 2, patch_size: 4, class_token: false}
-      task: {name: classification, dataset: builtin/digits, val_fraction: 0.2}
-      train: {epochs: 1, batch_size: 512, lr: 0.003}
-    space:
-      arch.attention: [softmax, reattention]
-    design: one_factor
-    seeds: 2
-    retune:
-      parameters: {train.lr: {min: 1e-4, max: 3e-2, log: true}}
-      num_trials: 3
-      seeds: [100]
-    metric: top1
-"""
-
-
-def test_variants_are_tuned_and_compared_fused(planned, tmp_path, monkeypatch):
-    plan = planned(text=RETUNE)
+def test_variants_are_tuned_and_compared_fused(planned, tmp_path, monkeypatch, retuned):
+    plan = planned(text=retuned.replace("num_trials: 5", "num_trials: 3"))
 
     def both(plan):
         return {stack_of(each.setting): FUSED for each in plan.variants}
@@ -217,7 +199,7 @@ def test_variants_are_tuned_and_compared_fused(planned, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_why_tuned_variants_train_alone(write_sweep, override, why):
-    plan = make_plan(load_sweep(write_sweep(RETUNE), overrides=[override, "train.epochs=200"]))
+def test_why_tuned_variants_train_alone(write_sweep, override, why, retuned):
+    plan = make_plan(load_sweep(write_sweep(retuned), overrides=["retune.num_trials=3", override, "train.epochs=200"]))
     found = decide_forms(plan, timing=lambda *_: pytest.fail("nothing is measured"))
     assert {(each.numerics, each.why) for each in found.values()} == {("single", why)}

@@ -90,3 +90,16 @@ def test_what_has_no_placebo_is_refused(space, design, message, hint):
     assert problem.where == f"<text>:4:{column}", line
     assert f"{problem.path}: {problem.message}" == message
     assert problem.hint.endswith(hint)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "  arch: {off: {depth: 3}, on: {depth: 3, attention: {name: refiner}}, placebo: true}\n",
+        "  all of it: {off: {arch: {depth: 3}}, on: {arch: {depth: 3, attention: refiner}}, placebo: true}\n",
+    ],
+)
+def test_a_mechanism_inside_of_a_whole_architecture_has_its_placebo(space):
+    _, real, fake = found(space, "add_one_in")
+    assert real.setting.arch.attention.name == "refiner"
+    assert fake.setting.arch.attention == real.setting.arch.attention.model_copy(update={"placebo": True})

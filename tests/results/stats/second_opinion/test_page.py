@@ -46,8 +46,10 @@ def table_of(**fields):
 def every_column() -> set[str]:
     imported = {"source": "runs.csv", "kind": "csv", "date": "2026-01-01"}
     blocks = {"path": "task.dataset", "names": ["a", "b"], "kind": "datasets"}
+    retuned = {"parameters": ["train.lr"], "num_trials": 2, "seeds": [9], "sampler": "tpe"}
     tables = [
         table_of(imported=imported),
+        table_of(retuned=retuned),
         table_of(blocks=blocks),
         table_of(design="search", objectives=["top1", "gmacs"]),
         with_options(table_of(), TableOptions(columns=("variant", "delta:loss", "delta_std:loss"))),

@@ -49,7 +49,7 @@ def agrees(cell: str, expected: Any, absolute: float) -> bool:
     return math.isclose(float(cell), expected, rel_tol=RELATIVE, abs_tol=absolute)
 
 
-@pytest.mark.parametrize("number", range(24))
+@pytest.mark.parametrize("number", range(12))
 def test_every_column_is_that_of_scipy_and_statsmodels(number):
     study = random_study(number)
     assert disagreements(study, csv_of(study, shuffled=number)) == []
@@ -58,6 +58,6 @@ def test_every_column_is_that_of_scipy_and_statsmodels(number):
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(40))
 def test_every_column_of_many_more_tables(block):
-    for number in range(100 + 25 * block, 125 + 25 * block):
+    for number in range(12 + 25 * block, 37 + 25 * block):
         study = random_study(number)
         assert disagreements(study, csv_of(study, shuffled=number)) == [], number
