@@ -178,7 +178,7 @@ s.yaml:11:20: profiles.smoke.train.epoch: unknown key 'train.epoch' in a profile
             "  baseline: {arch: {...}, task: {...}, train: {...}}\n"
             "s.yaml:1:1: design: is missing\n    {}\n    ^\n"
             "  known: add_one_in, cumulative, factorial, fractional, leave_one_out, list, one_factor, path, search, "
-            "shapley, zip.",
+            "shapley,\n    zip.",
         ),
         (
             "name: ../up\nbaseline: {}\ndesign: factorial\n",
