@@ -157,7 +157,7 @@ def _judgements(
     table: AblationTable, path: PathSteps, pairs: Sequence[tuple[Row, Row]], gains: Sequence[PairedDelta | None]
 ) -> list[Judgement]:
     """Verdicts of the steps, as rows against the row before them."""
-    kinds = [unfit(after, before, table.metric) for before, after in pairs]
+    kinds: list[Verdict | None] = [unfit(after, before, table.metric) for before, after in pairs]
     fit = {str(index): gain for index, gain in enumerate(gains) if gain is not None and kinds[index] is None}
     by_holm = {"correction": "holm"} if table.analysis.correction == "dunnett" else {}
     found = judge(

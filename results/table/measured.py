@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from results.plan.run_plan import RunPlan
-from results.store.record_summary import AnyRecord
+from results.store.record_summary import AnyRecord, RecordSummary
+from results.store.records import TrialRecord
 from results.table.selection import selected_metrics
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 from search_space.schema.metrics import METRICS, RANKED, Metric
@@ -26,7 +27,7 @@ def metric_of(plan: RunPlan) -> Metric:
     return METRICS[plan.metric]
 
 
-def value_of(plan: RunPlan, record: AnyRecord) -> float | None:
+def value_of(plan: RunPlan, record: TrialRecord | RecordSummary) -> float | None:
     """The plan's metric in a trial, under its selection rule; None of one that did not complete, or is not finite."""
     if record.status != "completed":
         return None

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from results.plan.run_plan import PlannedVariant, RunPlan
-from results.store.record_summary import AnyRecord
+from results.store.record_summary import RecordSummary
+from results.store.records import TrialRecord
 from results.table.measured import metric_of, value_of
 
 __all__ = ["Candidate", "Coalition", "PathSteps", "Step", "asked_of_path", "judged_variants", "most_asked", "walk"]
 
 Coalition = frozenset[str]
-_Trials = Mapping[str, Mapping[int, AnyRecord]]
+_Record = TrialRecord | RecordSummary
+_Trials = Mapping[str, Mapping[int, _Record]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Candidate:
     name: str
     values: Mapping[int, float]
     lacking: str
-    records: tuple[AnyRecord, ...]
+    records: tuple[_Record, ...]
 
     @property
     def mean(self) -> float | None:
@@ -101,7 +103,7 @@ class PathSteps:
         return sum(len(step.candidates) * len(self.choosing) for step in self.steps if step.is_choice)
 
     @property
-    def choosing_records(self) -> list[tuple[str, AnyRecord]]:
+    def choosing_records(self) -> list[tuple[str, _Record]]:
         """Those of them that ended, each with the name of its combination."""
         return [(each.name, record) for step in self.steps for each in step.candidates for record in each.records]
 
@@ -253,7 +255,7 @@ def _candidate(
     )
 
 
-def _lacking(records: Mapping[int, AnyRecord], values: Mapping[int, float | None]) -> Iterator[str]:
+def _lacking(records: Mapping[int, _Record], values: Mapping[int, float | None]) -> Iterator[str]:
     """What of the ended trials has no value."""
     for seed, record in records.items():
         if values[seed] is None:
