@@ -124,3 +124,68 @@ def test_a_killed_run_of_every_design_goes_on_to_the_same_end(tmp_path, design):
     run = Run.open(run_dir)
     assert run.records[: len(before)] == before
     assert_same(run, whole)
+
+
+LOOKS = """
+name: killed
+baseline:
+  arch: {model: vit, depth: 1, embed_dim: 8, num_heads: 2, patch_size: 4, mlp_ratio: 1}
+  train: {epochs: 2, batch_size: 128, lr: 0.01}
+space: {train.lr: [0.01, 0.00001, 0.009, 0.011, 0.003], arch.mlp_ratio: [1, 2]}
+design: one_factor
+seeds: {looks: [3, 4, 6, 8], spending: pocock, futility: 1.5 SD}
+metric: loss
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Three looks: rows that are worse, better and futile, and 17 of 48 trials that nobody asks for."""
+    run = whole_run(tmp_path_factory.mktemp("whole"), LOOKS)
+    assert {row["stopped"] for row in table(run)} == {"", "decided", "futile"}
+    assert {row["seeds_planned"] for row in table(run)} == {"3", "4", "6"}
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_driver_that_is_killed_at_every_look_decides_the_same(whole, tmp_path):
+    """Before the first look, at its last record, and between the second and the third."""
+    path, run_dir = written(tmp_path, LOOKS), tmp_path / "run"
+    for records in (4, 18, 26):
+        killed_run(path, run_dir, records)
+    assert num_records(run_dir) < len(whole.records)
+    run_sweep(make_plan(load_sweep(path)), run_dir, engine="in-process")
+    assert_same(Run.open(run_dir), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_driver_that_is_killed_on_ray_decides_the_same(whole, ray_cluster, tmp_path):
+    path, run_dir = written(tmp_path, LOOKS), tmp_path / "run"
+    killed_run(path, run_dir, 19, engine="ray")
+    assert num_records(run_dir) < len(whole.records)
+    run_sweep(make_plan(load_sweep(path)), run_dir, engine="ray")
+    assert_same(Run.open(run_dir), whole)
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray_decide_as_one_process_does(whole, ray_cluster, tmp_path):
+    """Results come in another order there, and rows that wait for nothing go on before others have their look."""
+    run_sweep(make_plan(load_sweep(written(tmp_path, LOOKS))), tmp_path / "run", engine="ray")
+    assert_same(Run.open(tmp_path / "run"), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_pruned_trial_holds_its_row_whether_the_driver_is_killed_or_not(tmp_path):
+    """A loss of 2.27 after the first epoch is exceeded by the two rows that hardly learn (2.29), by no other (2.26)."""
+    text = LOOKS + "prune: {pruner: threshold, upper: 2.27}\n"
+    whole = whole_run(tmp_path, text)
+    rows = {row["variant"]: row for row in table(whole)}
+    for row in (rows.pop("lr=1e-05"), rows.pop("lr=0.003")):
+        assert (row["stopped"], row["seeds_pruned"], row["verdict"]) == ("held", "3", "incomplete")
+    assert {row["stopped"] for row in rows.values()} == {"", "decided", "futile"}
+    killed_run(tmp_path / "sweep.yaml", tmp_path / "run", 19)
+    run_sweep(make_plan(load_sweep(tmp_path / "sweep.yaml")), tmp_path / "run", engine="in-process")
+    assert_same(Run.open(tmp_path / "run"), whole)
