@@ -5,8 +5,10 @@ level (Liu and Anderson, On Adaptive Extensions of Group Sequential Trials for C
 It never grows with further looks, and is a p-value at each: so Holm's correction holds at every look, under any
 dependence of the arms and whichever of them were stopped.
 
-Boundaries are computed for a grid of levels; between two of them the level's normal quantile is a smooth function of
-the logarithm of |t|, and interpolated by a cubic: the relative error of p is below 1e-4 (test_p_values.py).
+At the first look the boundary is Student's, and the level follows from what it spends; with one look only, p is that
+of the t-test. For later ones boundaries are computed for a grid of levels; between two of them the level's normal
+quantile is a smooth function of the logarithm of |t|, and interpolated by a cubic: the relative error of p is below
+1e-4 (test_boundaries.py, and by another method second_opinion/test_looks.py).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from results.stats.sequential.boundaries import critical_values_of
-from results.stats.sequential.spending import Spending
+from results.stats.sequential.spending import Spending, level_that_spends
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["sequential_p_value"]
 
 _HIGHEST, _STEP = 6.0, 0.075
-"""Normal quantiles of the levels: from 2e-9, which is the smallest p-value, to 0.94, above which it is 1."""
+"""Normal quantiles of the levels: from 2e-9, the smallest p-value of a later look, to 0.94, above which it is 1."""
 
 
 def sequential_p_value(found: Mapping[int, float], looks: tuple[int, ...], spending: Spending) -> float:
@@ -39,8 +41,10 @@ def sequential_p_value(found: Mapping[int, float], looks: tuple[int, ...], spend
 
 def _at_look(t: float, look: int, looks: tuple[int, ...], spending: Spending) -> float:
     import numpy as np
-    from scipy.special import ndtr
+    from scipy.special import ndtr, stdtr
 
+    if look == 0:
+        return level_that_spends(float(2 * stdtr(looks[0] - 1, -t)), looks[0] / looks[-1], spending)
     quantiles, critical = _grid(looks, spending)
     edge = critical[:, look]
     if t < edge[0]:

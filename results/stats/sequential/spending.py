@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Spending", "spent"]
+__all__ = ["Spending", "level_that_spends", "spent"]
 
 Spending = Literal["obf", "pocock"]
 
@@ -29,3 +29,12 @@ def spent(levels: np.ndarray, fraction: float, spending: Spending) -> np.ndarray
     if spending == "pocock":
         return levels * math.log1p((math.e - 1) * fraction)
     return np.minimum(1.0, 2 * ndtr(ndtri(levels / 2) / math.sqrt(fraction)))
+
+
+def level_that_spends(probability: float, fraction: float, spending: Spending) -> float:
+    """The level that allows this probability until this share of the seeds, at most 1: the inverse of `spent`."""
+    from scipy.special import ndtr, ndtri
+
+    if spending == "pocock":
+        return min(1.0, probability / math.log1p((math.e - 1) * fraction))
+    return float(2 * ndtr(ndtri(probability / 2) * math.sqrt(fraction)))

@@ -64,6 +64,12 @@ def test_boundaries_fall_with_the_level() -> None:
 
 
 @pytest.mark.parametrize("spending", ["obf", "pocock"])
+@pytest.mark.parametrize(("seeds", "t"), [(3, 0.4), (3, 50.0), (5, 2.0), (20, 100.0)])
+def test_with_one_look_p_is_that_of_the_t_test(seeds: int, t: float, spending: str) -> None:
+    assert sequential_p_value({seeds: t}, (seeds,), spending) == pytest.approx(2 * stats.t.sf(t, seeds - 1), rel=1e-12)
+
+
+@pytest.mark.parametrize("spending", ["obf", "pocock"])
 def test_p_value_is_the_level_that_is_crossed(spending: str) -> None:
     for looks in ((3, 5, 8, 12), (5, 10, 50)):
         for alpha in (1e-7, 0.0005, 0.01, 0.05, 0.3):
