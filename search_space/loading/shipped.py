@@ -13,14 +13,18 @@ __all__ = ["question_of", "shipped_sweep", "shipped_sweeps"]
 
 _SCHEMA = re.compile(r"\A# yaml-language-server: .*\n")
 _QUESTION = re.compile(r"^# Question: +(.+(?:\n# {5,}.+)*)$", re.MULTILINE)
+_FIRST = "quickstart"
 
 
 def shipped_sweeps() -> dict[str, Path]:
-    """Name -> file, in order. In a wheel they are data of the package `archsweep`; a checkout has them at its top."""
+    """Name -> file, the one to begin with first.
+
+    In a wheel they are data of the package `archsweep`; a checkout has them at its top.
+    """
     installed = Path(ROOT) / "archsweep" / "sweeps"
     folder = installed if installed.is_dir() else Path(ROOT) / "sweeps"
     files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
-    return dict(sorted(files.items(), key=lambda item: ("/" in item[0], item[0])))
+    return dict(sorted(files.items(), key=lambda item: (item[0] != _FIRST, "/" in item[0], item[0])))
 
 
 def shipped_sweep(name: str, target: Path) -> str:

@@ -21,6 +21,7 @@ import pytest
 COMMAND = [sys.executable, "-m", "archsweep"]
 ROOT = Path(__file__).parents[3]
 SHIPPED = [path.stem for path in sorted((ROOT / "sweeps").glob("*.yaml"))]
+SHIPPED.insert(0, SHIPPED.pop(SHIPPED.index("quickstart")))
 SHIPPED += [f"{path.parent.name}/{path.stem}" for path in sorted((ROOT / "sweeps").glob("*/*.yaml"))]
 
 

@@ -48,6 +48,7 @@ DESIGNS = {
     "add_one_in": PARTS + "design: add_one_in\n",
     "cumulative": PARTS + "design: cumulative\n",
     "shapley": PARTS + "design: shapley\n",
+    "path": PARTS + "design: path\n",
     "fractional": PARTS + "design: {name: fractional, resolution: 3}\n",
     "zip": VALUES + "design: zip\n",
     "list": "seeds: 4\ndesign: {name: list, rows: [{arch.depth: 2}, {train.lr: 0.001}, {arch.mlp_ratio: 2}]}\n",
@@ -140,7 +141,7 @@ metric: loss
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Three looks: rows that are worse, better and futile, and 17 of 48 trials that nobody asks for."""
+    """Three looks: rows that are worse, better and futile, and 17 of 48 trials are never asked for."""
     run = whole_run(tmp_path_factory.mktemp("whole"), LOOKS)
     assert {row["stopped"] for row in table(run)} == {"", "decided", "futile"}
     assert {row["seeds_planned"] for row in table(run)} == {"3", "4", "6"}
