@@ -268,10 +268,20 @@ def test_a_compiled_mechanism_is_one_graph_and_equal():
             torch.testing.assert_close(whole(tokens()), model(tokens()))
 
 
+SMALLEST = {
+    *("deepvit_12b_patch16_224", "deepvit_small_patch16_224", "focal_tiny_patch4_window7_224"),
+    *("focal_tiny_conv_patch4_window7_224", "focalv2_tiny_conv_patch4_window7_224", "groupmixformer_mobile_224"),
+    *("lg_transformer_tiny_224", "regionvit_tiny_224", "regionvit_small_w14_peg_224"),
+}
+
+
+def test_the_smallest_of_every_family_are_here():
+    families = {name.split("_")[0] for name in zoo_models()}
+    assert families == {name.split("_")[0] for name in SMALLEST} | {"refined"}, "refined_vit has its own test below"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name in zoo_models() if not name.startswith("refined_vit") and "384" not in name]
-)
+@pytest.mark.parametrize("name", sorted(SMALLEST))
 def test_gradients_of_whole_models_are_those_of_float32(name):
     model = build_model(ArchSpec(model=name), img_size=224, in_chans=3, num_classes=10, seed=0)
     exact = gradient(model, images(224, num=2))
