@@ -21,7 +21,7 @@ from results.stats.sequential.boundaries import critical_values
 
 from .looks import allowed, anytime_half_width, anytime_p, boundaries, crossed, first_level
 from .opinion import correct
-from .studies import lines_of, plan_of, records_of, study_of
+from .studies import Trial, lines_of, plan_of, records_of, study_of
 
 pytestmark = pytest.mark.thorough
 
@@ -127,9 +127,12 @@ def drawn(number: int, effects: Sequence[float], seeds: int) -> dict[str, list[f
 
 
 def lines(opinion: Opinion, **analysis) -> dict[str, dict[str, str]]:
-    """Of the table of what is asked for, and of nothing else."""
+    """Of the table of what is asked for, and of nothing else; a trial without a value has failed."""
     trained = {arm: list(values[: opinion.numbers[arm]]) for arm, values in opinion.values.items()}
     study = study_of(trained, analysis={"margin": opinion.margin, "alpha": ALPHA, **analysis})
+    for index, arm in enumerate(study.arms):
+        failed = {seed: Trial("failed") for seed, value in enumerate(trained[arm.name]) if value is None}
+        study = study.of(index, trials={**arm.trials, **failed})
     plan = plan_of(study)
     plan = plan.model_copy(update={"rounds": opinion.rounds, "seeds": list(range(opinion.rounds.looks[-1]))})
     return {line["variant"]: line for line in lines_of(ablation_table(plan, records_of(study)))}
@@ -213,15 +216,17 @@ def test_tables_of_two_looks(spending):
 @pytest.mark.parametrize("spending", ["obf", "pocock"])
 @pytest.mark.parametrize("margin", [None, 2.5])
 def test_tables_of_four_looks(spending, margin):
-    """Twelve studies of three arms; p-values of later looks in two of them."""
+    """Five studies of three arms, one with a failed trial; p-values of later looks in one of them."""
     rounds = Rounds(looks=[3, 5, 8, 12], spending=spending, effect=1.5, is_strong=margin is not None)
     ends = set()
-    for number in range(12):
+    for number in range(5):
         values = drawn(number, [0, 1, 3], 12)
+        if number == 4:
+            values["arm1"][4] = None
         opinion = Opinion(values, rounds, margin)
-        assert_agrees(opinion, has_later_p=number < 2)
+        assert_agrees(opinion, has_later_p=number < 1)
         ends |= {(opinion.stopped.get(arm, ""), opinion.verdict(arm)) for arm in opinion.arms}
-    assert {stopped for stopped, _ in ends} >= {"decided", "futile"}
+    assert {stopped for stopped, _ in ends} >= {"decided", "futile", "held"}
     assert "better" in {verdict for _, verdict in ends}
 
 

@@ -50,6 +50,7 @@ def every_column() -> set[str]:
     tables = [
         table_of(imported=imported),
         table_of(retuned=retuned),
+        table_of(rounds={"looks": [2, 3]}),
         table_of(blocks=blocks),
         table_of(design="search", objectives=["top1", "gmacs"]),
         with_options(table_of(), TableOptions(columns=("variant", "delta:loss", "delta_std:loss"))),
