@@ -27,6 +27,7 @@ RULES: dict[str, tuple[Rounds, Analysis]] = {
     "obf, futility strong": (Rounds(looks=LOOKS, effect=1.5, is_strong=True), Analysis()),
     "pocock, futility none": (Rounds(looks=LOOKS, spending="pocock"), Analysis()),
     "pocock, futility 1.5 SD": (Rounds(looks=LOOKS, spending="pocock", effect=1.5), Analysis()),
+    "power, futility 1.5 SD": (Rounds(looks=LOOKS, spending="power", effect=1.5), Analysis()),
     "anytime, futility none": (Rounds(looks=LOOKS), Analysis(sequential="anytime")),
     "anytime, futility 1.5 SD": (Rounds(looks=LOOKS, effect=1.5), Analysis(sequential="anytime")),
 }

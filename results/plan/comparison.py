@@ -52,7 +52,7 @@ class Rounds(Stored):
     """Seeds that are trained in rounds: which arms get further ones is decided by the results at each look."""
 
     looks: list[int] = Field(min_length=1, description="numbers of seeds at which one looks, rising")
-    spending: Literal["obf", "pocock"] = Field(default="obf", description="of the level over the looks")
+    spending: Literal["obf", "pocock", "power"] = Field(default="obf", description="of the level over the looks")
     stop: Literal["decided", "futile"] = Field(default="decided", description="which arms get no further seeds")
     effect: float | None = Field(default=None, description="of futile arms, in SD of the differences")
     smallest: float | None = Field(default=None, description="the same in the metric's unit; both None: none is futile")

@@ -10,7 +10,11 @@ from results.table.table import AblationTable
 
 __all__ = ["rounds_sentences", "sequential_interval", "sequential_test", "stopped_notes"]
 
-_SPENDING = {"obf": "nearly all of it at the last (O'Brien-Fleming-like)", "pocock": "nearly evenly (Pocock-like)"}
+_SPENDING = {
+    "obf": "nearly all of it at the last (O'Brien-Fleming-like)",
+    "pocock": "nearly evenly (Pocock-like)",
+    "power": "by the square of the share of the seeds",
+}
 
 
 def rounds_sentences(table: AblationTable) -> Iterable[str]:

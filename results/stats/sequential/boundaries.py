@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["critical_values", "critical_values_of"]
 
-_DEGREE = 40
+_DEGREE = 80
 _ORDER = 40
 _LARGEST = 1e15
 """Where the spent level is smaller than any probability that is computed, no difference is large enough."""

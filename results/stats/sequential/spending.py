@@ -6,6 +6,7 @@ and DeMets, Discrete Sequential Boundaries for Clinical Trials, Biometrika 70, 1
     obf     2 - 2 Phi(z / sqrt(f)), z the upper alpha / 2 quantile: nearly all is kept for the last look, as by O'Brien
             and Fleming (Biometrics 35, 1979)
     pocock  alpha log(1 + (e - 1) f): nearly even, as by Pocock (Biometrika 64, 1977)
+    power   alpha f^2: between the two (Kim and DeMets, Biometrika 74, 1987, who leave the exponent open)
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Spending", "level_that_spends", "spent"]
 
-Spending = Literal["obf", "pocock"]
+Spending = Literal["obf", "pocock", "power"]
+
+_EXPONENT = 2
 
 
 def spent(levels: np.ndarray, fraction: float, spending: Spending) -> np.ndarray:
@@ -28,6 +31,8 @@ def spent(levels: np.ndarray, fraction: float, spending: Spending) -> np.ndarray
 
     if spending == "pocock":
         return levels * math.log1p((math.e - 1) * fraction)
+    if spending == "power":
+        return levels * fraction**_EXPONENT
     return np.minimum(1.0, 2 * ndtr(ndtri(levels / 2) / math.sqrt(fraction)))
 
 
@@ -37,4 +42,6 @@ def level_that_spends(probability: float, fraction: float, spending: Spending) -
 
     if spending == "pocock":
         return min(1.0, probability / math.log1p((math.e - 1) * fraction))
+    if spending == "power":
+        return min(1.0, probability / fraction**_EXPONENT)
     return float(2 * ndtr(ndtri(probability / 2) * math.sqrt(fraction)))

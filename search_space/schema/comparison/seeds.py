@@ -90,8 +90,10 @@ class SeedPlan(Spec):
         default="decided",
         description="arms that stop: `decided` (better, worse, equivalent) and futile ones, or only `futile` ones",
     )
-    spending: Literal["obf", "pocock"] = Field(
-        default="obf", description="of the level over the looks: nearly all at the last (O'Brien-Fleming), or evenly"
+    spending: Literal["obf", "pocock", "power"] = Field(
+        default="obf",
+        description="of the level over the looks: nearly all at the last (O'Brien-Fleming), evenly, or by the square "
+        "of the share of the seeds",
     )
     futility: Futility | None = Field(
         default=None,

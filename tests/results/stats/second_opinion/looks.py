@@ -36,6 +36,8 @@ def allowed(alpha: float, fraction: float, spending: str) -> float:
     """What may be spent of the level until this share of the seeds."""
     if spending == "pocock":
         return alpha * math.log(1 + (math.e - 1) * fraction)
+    if spending == "power":
+        return alpha * fraction * fraction
     return 2 * float(stats.norm.sf(stats.norm.isf(alpha / 2) / math.sqrt(fraction)))
 
 
@@ -44,6 +46,8 @@ def first_level(t: float, seeds: int, fraction: float, spending: str) -> float:
     tail = 2 * float(stats.t.sf(t, seeds - 1))
     if spending == "pocock":
         return min(1.0, tail / math.log(1 + (math.e - 1) * fraction))
+    if spending == "power":
+        return min(1.0, tail / fraction / fraction)
     return 2 * float(stats.norm.sf(math.sqrt(fraction) * stats.norm.isf(tail / 2)))
 
 

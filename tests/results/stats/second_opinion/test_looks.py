@@ -185,14 +185,14 @@ def assert_corrected(found: Mapping[str, dict[str, str]], arms: Sequence[str], *
     assert ours == pytest.approx(after, rel=RELATIVE)
 
 
-@pytest.mark.parametrize("spending", ["obf", "pocock"])
+@pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
 def test_boundaries_of_two_looks(spending):
     ours = critical_values((3, 6), ALPHA, spending)
     assert boundaries((3, 6), ALPHA, spending) == pytest.approx(ours, rel=RELATIVE)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spending", ["obf", "pocock"])
+@pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
 @pytest.mark.parametrize(
     ("looks", "alpha"), [((3, 5, 8, 12), 0.05), ((3, 5, 8, 12), 1e-3), ((4, 5, 6), 0.2), ((3, 4, 15), 0.01)]
 )
@@ -205,7 +205,7 @@ def test_share_that_crosses_by_each_look(looks, alpha, spending):
         assert crossed(looks[:number], critical[:number]) == pytest.approx(spent, rel=relative, abs=1e-13)
 
 
-@pytest.mark.parametrize("spending", ["obf", "pocock"])
+@pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
 def test_tables_of_two_looks(spending):
     rounds = Rounds(looks=[3, 6], spending=spending, effect=1.5)
     for number in range(3):

@@ -29,7 +29,7 @@ def test_recorded_boundaries(case: str) -> None:
 
 def test_one_look_is_the_t_test() -> None:
     for seeds, alpha in ((3, 0.05), (12, 0.01), (50, 1e-6)):
-        for spending in ("obf", "pocock"):
+        for spending in ("obf", "pocock", "power"):
             (found,) = critical_values((seeds,), alpha, spending)
             assert found == pytest.approx(stats.t.isf(alpha / 2, seeds - 1), rel=1e-9)
 
@@ -42,7 +42,7 @@ def test_first_look_spends_what_it_may() -> None:
 
 
 @pytest.mark.parametrize("looks", [(3, 5, 8, 12), (3, 4, 5, 6, 7, 8), (4, 20)])
-@pytest.mark.parametrize("spending", ["obf", "pocock"])
+@pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
 def test_share_that_crosses_by_each_look(looks: tuple[int, ...], spending: str) -> None:
     """Forward paths of normal differences: the chance of a crossing until each look is what was spent until then."""
     number, alpha = 200_000, 0.1
@@ -58,18 +58,18 @@ def test_share_that_crosses_by_each_look(looks: tuple[int, ...], spending: str) 
 def test_boundaries_fall_with_the_level() -> None:
     """What makes sequential p-values valid."""
     for looks in ((3, 5, 8, 12), (3, 4, 5, 6, 8, 10, 12), (10, 30)):
-        for spending in ("obf", "pocock"):
+        for spending in ("obf", "pocock", "power"):
             found = np.array([critical_values(looks, alpha, spending) for alpha in np.geomspace(1e-6, 0.5, 12)])
             assert (np.diff(found, axis=0) < 0).all()
 
 
-@pytest.mark.parametrize("spending", ["obf", "pocock"])
+@pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
 @pytest.mark.parametrize(("seeds", "t"), [(3, 0.4), (3, 50.0), (5, 2.0), (20, 100.0)])
 def test_with_one_look_p_is_that_of_the_t_test(seeds: int, t: float, spending: str) -> None:
     assert sequential_p_value({seeds: t}, (seeds,), spending) == pytest.approx(2 * stats.t.sf(t, seeds - 1), rel=1e-12)
 
 
-@pytest.mark.parametrize("spending", ["obf", "pocock"])
+@pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
 def test_p_value_is_the_level_that_is_crossed(spending: str) -> None:
     for looks in ((3, 5, 8, 12), (5, 10, 50)):
         for alpha in (1e-7, 0.0005, 0.01, 0.05, 0.3):
