@@ -287,3 +287,20 @@ def test_weights_that_have_seen_the_test_images_of_a_seed_are_refused(folder):
     assert "seed 1" in fixed
     usual = refusal(sweep(folder, tuned.replace("{values: 2, vary: [VARY]}", "2")))
     assert "were trained on test images of seed 0" in usual
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["  task: {dataset: {name: builtin/digits, split_seed: 1}}\n", "blocks: {task.dataset.split_seed: [0, 1]}\n"],
+)
+def test_weights_that_have_seen_images_of_another_draw_are_refused(folder, other):
+    """As a setting, and as a block of a sweep whose first block has the draw of the kept weights."""
+    first = SPLITS.replace(", WEIGHTS", "").replace("{values: 2, vary: [VARY]}", "2")
+    assert run(sweep(folder, first), "--out", "first").exit_code == 0
+    tuned = SPLITS.replace("WEIGHTS", 'weights: "run:first/baseline"').replace("{values: 2, vary: [VARY]}", "2")
+    assert run(sweep(folder, tuned)).exit_code == 0
+    usual = "  task: {dataset: builtin/digits}\n"
+    changed = tuned.replace(usual, other) if "task:" in other else tuned + other
+    found = refusal(sweep(folder, changed))
+    assert "were trained on test images of seed 0, whose test split is another one" in found
+    assert "take weights of a run with the same test split of task.dataset" in found

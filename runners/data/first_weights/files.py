@@ -107,8 +107,8 @@ def weights_note(spec: TrialSpec, resources: Resources) -> list[str]:
 
 
 def _check_splits(spec: TrialSpec, kept_by: str) -> None:
-    """Raises SpecError where a seed decides the test split and that of the trial that kept the weights was another one
-    of the same images.
+    """Raises SpecError where archsweep draws the test split, and that of the trial that kept the weights was another
+    one of the same images: another seed's, `split_seed` or fold.
 
     Args:
         kept_by: spec of that trial as JSON.
@@ -117,15 +117,17 @@ def _check_splits(spec: TrialSpec, kept_by: str) -> None:
         other = TrialSpec.model_validate_json(kept_by)
     except ValidationError:  # of an archsweep with other options
         return
-    if not any("split" in each.train.seeding.varied for each in (spec, other)):
-        return
     ours, theirs = (with_own_test_split(each.task, seed_of(each)).dataset for each in (spec, other))
-    if ours.name == theirs.name and ours.test_set() != theirs.test_set():
-        text = (
-            f"the weights of {spec.arch.weights} with seed {other.seed} were trained on test images of seed "
-            f"{spec.seed}, whose test split is another one"
-        )
-        raise _problem(text, "vary init and split in both, so that every seed takes the weights of its own split")
+    if not ours.draws_test_split or ours.name != theirs.name or ours.test_set() == theirs.test_set():
+        return
+    text = (
+        f"the weights of {spec.arch.weights} with seed {other.seed} were trained on test images of seed {spec.seed}, "
+        "whose test split is another one"
+    )
+    hint = "take weights of a run with the same test split of task.dataset"
+    if any("split" in each.train.seeding.varied for each in (spec, other)):
+        hint = "vary init and split in both, so that every seed takes the weights of its own split"
+    raise _problem(text, hint)
 
 
 def are_expected(spec: TrialSpec, resources: Resources) -> bool:
