@@ -80,8 +80,20 @@ def _keys(path: str) -> list[str] | str:
 
 def _laid(root: Node, keys: list[str], value: Node, mark: Mark) -> Node:
     path = ".".join(keys[1:])
+    if keys == ["seeds"]:
+        value = _with_written_sources(root, value)
     is_taken_back = value.value is None and keys[0] == "baseline" and path in leaf_paths() - nullable_paths()
     return _without(root, keys) if is_taken_back else _lay(root, keys, value, mark, "")
+
+
+def _with_written_sources(root: Node, seeds: Node) -> Node:
+    """Another number of seeds, which goes on varying what those of the file vary."""
+    written = root.value.get("seeds") if isinstance(root.value, dict) else None
+    if isinstance(seeds.value, dict) or written is None or not isinstance(written.value, dict):
+        return seeds
+    if "vary" not in written.value:
+        return seeds
+    return Node({"values": seeds, "vary": written.value["vary"]}, seeds.mark, {"values": seeds.mark, **written.keys})
 
 
 def _without(node: Node, keys: list[str]) -> Node:

@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from search_space import ATTENTION_SPECS, SpecError, load_sweep, load_sweep_text, variants
+from search_space.schema.training.seeding import Seeding
 from search_space.schema.trial import ArchSpec, TrainSpec
 
 GOOD = """\
@@ -317,6 +318,21 @@ def test_overrides_come_after_the_profile_and_are_read_as_yaml() -> None:
     assert file.sweep.prune.options == {"n_startup_trials": 4}
     assert file.resolved["baseline"]["train"] == {"epochs": 7, "lr": 0.002}
     assert file.text == text
+
+
+@pytest.mark.parametrize(
+    "written", ["{values: 5, vary: [init, order]}", "{max: 12, looks: [3, 12], futility: none, vary: [init, order]}"]
+)
+def test_another_number_of_seeds_varies_the_same_sources(written: str) -> None:
+    """And a mapping replaces the whole section, looks and sources."""
+    text = GOOD.replace("seeds: [3, 5]\n", f"seeds: {written}\n").replace(", arch.attention.blocks: all", "")
+    assert f"seeds: {written}" in text
+    for found in (load_sweep_text(text, profile="smoke"), load_sweep_text(text, overrides=["seeds=[3, 4]"])):
+        assert found.sweep.baseline.train.seeding.vary == ("init", "order")
+    assert found.sweep.seeds == (3, 4)
+    assert load_sweep_text(text, overrides=["seeds={values: 2}"]).sweep.baseline.train.seeding == Seeding()
+    wrong = "seeds=none"
+    assert printed(text, overrides=[wrong]).startswith(f"--set {wrong}: seeds")
 
 
 @pytest.mark.parametrize(
