@@ -35,7 +35,7 @@ def trained_by(table: AblationTable) -> Iterable[str]:
     elif table.seed_sources is not None:
         yield from seed_source_sentences(table.seed_sources)
     elif len(table.seeds) != 1:
-        yield "A seed decides initialisation, order of the data and augmentation; the data splits do not depend on it."
+        yield "A seed decides initialisation, order of the data, augmentation and dropout; the data splits do not depend on it."
 
 
 def selection_text(table: AblationTable) -> str:

@@ -91,6 +91,10 @@ def placebo_notes(table: AblationTable) -> Iterable[str]:
         from results.effects.placebos import beyond_parameters  # here, because it needs scipy and few tables do
 
         of = f"{part.rows[0].study}: " if table.studies else ""
+        if part.blocks is not None or part.is_sequential:
+            why = "over blocks" if part.blocks is not None else "whose seeds depend on results"
+            yield f"{of}Mechanisms minus their placebos: not stated of rows {why}; the differences to the baseline are."
+            continue
         for one in beyond_parameters(part):
             numbers = " ".join(delta_texts(one.delta, part.metric.decimals)).strip()
             p = "" if one.p_corrected is None else f", p = {one.p_corrected:.2g} ({_correction(part)})"

@@ -9,6 +9,7 @@ import pytest
 from results import ablation_table
 from results.effects.placebos import beyond_parameters
 from results.layout.footnotes import footnotes
+from results.plan.comparison import Rounds
 
 VALUES = {"none": (90.0, 91, 92), "real": (93.0, 94.2, 95.4), "fake": (91.0, 92, 93)}
 
@@ -32,7 +33,8 @@ def table_of(plan, planned, record):
             for name, found in values.items()
             for seed, value in enumerate(found)
         ]
-        return ablation_table(plan(*variants, design=design), records)
+        planned_run = plan(*variants, design=design)
+        return ablation_table(planned_run.model_copy(update={"rounds": fields.get("rounds")}), records)
 
     return build
 
@@ -50,6 +52,15 @@ def test_the_difference_to_the_placebo_by_hand(table_of):
         "a beyond its parameters and cost: +2.20 [+1.70, +2.70], p = 0.0027 (Holm); real minus fake, which has as many "
         "of both and does not mix, paired by seed."
     ) in footnotes(table)
+
+
+def test_rows_with_looks_say_that_no_difference_to_a_placebo_is_stated(table_of):
+    """Which seeds both have depends on their values."""
+    rows = {"none": "", "real": "a", "fake": None}
+    table = table_of("add_one_in", rows, VALUES, rounds=Rounds(looks=[3, 5]))
+    assert beyond_parameters(table) == ()
+    expected = "Mechanisms minus their placebos: not stated of rows whose seeds depend on results"
+    assert [text for text in footnotes(table) if text.startswith(expected)]
 
 
 @pytest.mark.parametrize(

@@ -367,7 +367,7 @@ def test_one_table_with_our_runs_marks_those_that_are_not(tmp_path, native, impo
         assert "| baseline (imported) |" in text
         assert "| wide |" in text
         assert "theirs: Imported from runs.csv (csv, " in text
-        assert "A seed decides initialisation, order of the data and augmentation" in text
+        assert "A seed decides initialisation, order of the data, augmentation and dropout" in text
         assert "after the last epoch (imported rows: as the source reports it)" in text
         kinds = [row["imported"] for row in csv.DictReader(exported("csv", *order).splitlines())]
         assert sorted(kinds) == ["", "", "csv", "csv"]
