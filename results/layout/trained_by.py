@@ -35,7 +35,8 @@ def trained_by(table: AblationTable) -> Iterable[str]:
     elif table.seed_sources is not None:
         yield from seed_source_sentences(table.seed_sources)
     elif len(table.seeds) != 1:
-        yield "A seed decides initialisation, order of the data, augmentation and dropout; the data splits do not depend on it."
+        decided = "A seed decides initialisation, order of the data, augmentation and dropout"
+        yield f"{decided}; the data splits do not depend on it."
 
 
 def selection_text(table: AblationTable) -> str:

@@ -178,7 +178,8 @@ def test_caption_and_footnotes_of_the_quickstart_table(quickstart_plan, quicksta
     assert layout.notes() == (
         "top1 (%, higher is better): mean \u00b1 standard deviation (n - 1) over the completed seeds (planned: 0, 1, "
         "2), after the last epoch; builtin/digits, 20 epochs.",
-        "A seed decides initialisation, order of the data, augmentation and dropout; the data splits do not depend on it.",
+        "A seed decides initialisation, order of the data, augmentation and dropout; the data splits do not depend on "
+        "it.",
         "\u0394: mean of the same-seed differences to 'baseline', in brackets its 95 % t-interval (n - 1 degrees of "
         "freedom, unadjusted: not corrected for multiple comparisons); a single pair has no interval.",
         "Intervals cover the choice of the training seeds for this fixed test set, not that of other test images: of "
