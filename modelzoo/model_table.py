@@ -126,6 +126,9 @@ a list of indices):
   the softmax map of the last block before them that forms one by its own Theta and norm, so they are among
   `reattention_blocks`. `{reattention_blocks: 11, shared_map_blocks: 11}` is a plain ViT whose last 11 blocks reuse the
   map of the block before them.
+- `temperature`: of the softmax of a plain ViT (equation 4; `reattention_blocks: 0`). `learnable`: one scalar per block,
+  exp of a parameter that starts at 0. `[2.0, 0.5]`: a line from the first block's to the last one's; the paper states
+  no range.
 """
 COLUMNS = ("model", "params", "published", "difference", "GMACs", "published", "difference", "note")
 

@@ -1,4 +1,4 @@
-"""Mechanisms of the paper's ablations: attention reuse (equation 5).
+"""Mechanisms of the paper's ablations: attention reuse (equation 5) and temperature (equation 4).
 
 The reference is written apart in float64: loops over blocks and heads of the plain formulas, from the weights by name.
 Its gradients are those of torch's autograd through these formulas.
@@ -11,6 +11,7 @@ import math
 import pytest
 import torch
 from timm.models import create_feature_extractor, create_model
+from timm.optim import param_groups_weight_decay
 
 from modelzoo.models.deepvit.model import DeepVisionTransformer
 from modelzoo.probes import attention_maps, record_maps
@@ -208,3 +209,91 @@ def test_a_block_by_itself_says_that_its_map_is_missing():
         model.blocks[3](torch.zeros(1, 5, 12, dtype=torch.float64))
     with pytest.raises(ValueError, match="needs the map of an earlier block"):
         model.blocks[3].attn(torch.zeros(1, 5, 12, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("residual_scale", [1.0, 0.5])
+def test_temperatures_are_a_line_over_the_blocks(residual_scale):
+    model = build(temperature=[3.0, 1.0], residual_scale=residual_scale).eval()
+    line = [3.0, 2.5, 2.0, 1.5, 1.0]
+    expect_parity(model, weights_of(model), temperatures=line, residual_scale=residual_scale)
+
+
+def test_a_learnable_temperature_is_the_exponential_of_a_weight_per_block():
+    model = build(temperature="learnable").train()
+    state = weights_of(model)
+    powers = [state[f"blocks.{block}.attn.log_temperature"].clone().requires_grad_() for block in range(5)]
+    assert all(power.abs() > 0.01 for power in powers)
+    temperatures = [power.exp() for power in powers]
+    x = images()
+    cotangent = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    got, want = model(x), reference(state, x, temperatures=temperatures)
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+    (got * cotangent).sum().backward()
+    (want * cotangent).sum().backward()
+    for block, power in zip(model.blocks, powers, strict=True):
+        assert power.grad.abs() > 0
+        torch.testing.assert_close(block.attn.log_temperature.grad, power.grad, rtol=1e-9, atol=1e-10)
+
+
+def test_a_learnable_temperature_starts_as_the_model_without_one():
+    torch.manual_seed(5)
+    plain = DeepVisionTransformer(**SIZES, reattention_blocks=0)
+    torch.manual_seed(5)
+    tempered = DeepVisionTransformer(**SIZES, reattention_blocks=0, temperature="learnable")
+    theirs = tempered.state_dict()
+    assert set(theirs) - set(plain.state_dict()) == {f"blocks.{block}.attn.log_temperature" for block in range(5)}
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, theirs[name]), name
+    x = images().float()
+    torch.testing.assert_close(tempered.eval()(x), plain.eval()(x))
+
+
+def test_no_weight_decay_draws_a_temperature_to_1():
+    model = DeepVisionTransformer(**SIZES, reattention_blocks=0, temperature="learnable")
+    free, _ = param_groups_weight_decay(model, 0.05)
+    assert free["weight_decay"] == 0
+    assert all(any(each is block.attn.log_temperature for each in free["params"]) for block in model.blocks)
+
+
+@pytest.mark.parametrize("temperature", ["learnable", [2.0, 0.5]])
+def test_a_temperature_under_autocast_has_the_type_of_the_queries(temperature):
+    model = build(temperature=temperature).float().train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(images().float())
+    torch.testing.assert_close(out.float(), model(images().float()), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("temperature", ["learnable", [2.0, 0.5]])
+def test_probes_see_the_tempered_map(temperature):
+    """Fused, in `attend`, and recorded, the maps are the same."""
+    model = build(temperature=temperature).eval()
+    maps = [one.weights for one in attention_maps(model, images())]
+    seen = []
+    for block in model.blocks:
+        block.attn.register_forward_pre_hook(lambda attn, inputs: seen.append(attn.attend(inputs[0])[1]))
+    model(images())
+    assert len(maps) == len(seen) == 5
+    for one, other in zip(maps, seen, strict=True):
+        torch.testing.assert_close(one, other)
+    flat = attention_maps(build(temperature=[1e6, 1e6]).eval(), images())
+    torch.testing.assert_close(flat[0].weights, torch.full_like(flat[0].weights, 1 / 5), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": "learned"}, "temperature is 'learned'\n  legal: learnable, or [START, END], both above 0"),
+        ({"temperature": [1.0]}, "temperature is [1.0]\n  legal: learnable, or [START, END], both above 0"),
+        ({"temperature": [1.0, 0.0]}, "temperature is [1.0, 0.0]\n  legal: learnable"),
+        ({"temperature": 2.0}, "temperature is 2.0\n  legal: learnable"),
+        (
+            {"temperature": "learnable", "reattention_blocks": 1},
+            "a temperature is of the softmax of a plain ViT, but reattention_blocks names blocks with Re-attention",
+        ),
+        ({"temperature": "learnable", "qk_scale": 0.5}, "qk_scale=0.5 is a temperature of all blocks by itself"),
+    ],
+)
+def test_what_is_no_temperature_is_refused(options, message):
+    with pytest.raises(SpecError) as caught:
+        build(**options)
+    assert str(caught.value).startswith(f"arch.options.temperature: {message}")
