@@ -8,7 +8,12 @@
 
 from __future__ import annotations
 
-from modelzoo.probes.cosine_regulariser import check_cosine_regulariser, cosine_penalty, head_axis_similarity
+from modelzoo.probes.cosine_regulariser import (
+    check_cosine_regulariser,
+    column_similarity,
+    cosine_penalty,
+    head_axis_similarity,
+)
 from modelzoo.probes.features import block_features, feature_similarity
 from modelzoo.probes.map_metrics import (
     attention_distance,
@@ -32,6 +37,7 @@ __all__ = [
     "attention_maps",
     "block_features",
     "check_cosine_regulariser",
+    "column_similarity",
     "cosine_penalty",
     "cross_layer_similarity",
     "feature_similarity",
