@@ -20,6 +20,7 @@ from modelzoo.probes.map_metrics import (
     attention_entropy,
     cross_layer_similarity,
     head_similarity,
+    similar_block_count,
     similar_blocks,
     similar_share,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "head_similarity",
     "measure_probes",
     "record_maps",
+    "similar_block_count",
     "similar_blocks",
     "similar_share",
 ]

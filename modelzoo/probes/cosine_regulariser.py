@@ -7,8 +7,8 @@ Differs: `along="heads"`, as released, compares for every pair of tokens the H n
          paper prints the similarity of two maps as the share of columns whose cosine exceeds 0.5 (equation 7), which
          has no gradient; here it is the mean cosine. It prints a sum over pairs, we divide by their number as
          released: its weight, which is not stated, is ours divided by `pairs`. Its sum runs from 0 to B, the number
-         of bottom blocks (4, 8, 12 of 16, 24, 32); the released configuration of 32 blocks has 12 pairs. Where the
-         main text speaks of no further regularisation, the appendix adds this one to all trainings.
+         of bottom blocks (4, 8, 12 of 16, 24, 32); the released configuration of 32 blocks has 12 pairs. The
+         main text claims no further regularisation, the appendix adds this one to all trainings.
          Ours: for a block that refines the previous block's map, the map that weights V is used. The released code
          uses the map that such a block passes on, which is the previous block's map itself, so that half of its pairs
          are always 1.

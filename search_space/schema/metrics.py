@@ -121,6 +121,13 @@ _OWN_METRICS: dict[str, Metric] = {
             (0, 100),
         ),
         Metric(
+            "similar_block_count",
+            "blocks",
+            None,
+            1,
+            "with more than 80 % of columns above a cosine of 0.5 to those of the previous block",
+        ),
+        Metric(
             "head_similarity",
             "cosine",
             None,

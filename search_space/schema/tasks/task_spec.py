@@ -37,6 +37,7 @@ AUGMENTATIONS_OF_CLASSES = (
 ProbeName = Literal[
     "cross_layer_similarity",
     "similar_blocks",
+    "similar_block_count",
     "head_similarity",
     "feature_similarity",
     "attention_entropy",
