@@ -14,6 +14,7 @@ from modelzoo.probes.cosine_regulariser import (
     cosine_penalty,
     head_axis_similarity,
 )
+from modelzoo.probes.evolution import feature_evolution, linear_cka
 from modelzoo.probes.features import block_features, feature_similarity
 from modelzoo.probes.map_metrics import (
     attention_distance,
@@ -41,9 +42,11 @@ __all__ = [
     "column_similarity",
     "cosine_penalty",
     "cross_layer_similarity",
+    "feature_evolution",
     "feature_similarity",
     "head_axis_similarity",
     "head_similarity",
+    "linear_cka",
     "measure_probes",
     "record_maps",
     "similar_block_count",

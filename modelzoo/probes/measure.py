@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from modelzoo.probes.evolution import Draws
 from modelzoo.probes.features import block_features, feature_similarity
 from modelzoo.probes.map_metrics import attention_distance, attention_entropy, cross_layer_similarity, head_similarity
 from modelzoo.probes.maps import AttentionMap, attention_maps
@@ -67,18 +68,21 @@ def measure_probes(
 
     Arrays (NaN if two attentions cannot be compared or the number is undefined; rows in the order of `names`):
         cross_layer_similarity (L, L), similar_share (L, L), alike_share (L, L), head_similarity (L, H, H),
-        feature_similarity (blocks), attention_entropy (L, H), attention_distance (L, H).
+        feature_similarity (blocks), feature_evolution (blocks), attention_entropy (L, H), attention_distance (L, H).
     """
     totals: dict[str, Tensor] = {}
     notes: dict[str, str] = {}
     paths: tuple[str, ...] = ()
     num_images = 0
-    needs_maps = any(name != "feature_similarity" for name in names)
+    draws = Draws()
+    needs_maps = any(name not in ("feature_similarity", "feature_evolution") for name in names)
     for images in batches:
         maps = attention_maps(model, images) if needs_maps else []
         features = block_features(model, images) if "feature_similarity" in names else {}
         sample = _Sample(maps, features, similarity_threshold)
         paths = tuple(one.name for one in maps)
+        if "feature_evolution" in names:
+            draws.add(images)
         for name in names:
             found = PROBES[name].collect(sample)
             if isinstance(found, str):
@@ -88,6 +92,12 @@ def measure_probes(
                 totals[key] = totals.get(key, torch.zeros_like(value)) + value * len(images)
         num_images += len(images)
     arrays = {key: value / num_images for key, value in totals.items()}
+    if "feature_evolution" in names:
+        evolution = draws.measure(model)
+        if isinstance(evolution, str):
+            notes["feature_evolution"] = f"no feature_evolution: {evolution}"
+        else:
+            arrays["feature_evolution"] = evolution
     metrics = {name: PROBES[name].summarise(arrays) for name in names if name not in notes and arrays}
     return Probed(metrics, arrays, paths, tuple(notes.values()))
 
@@ -158,6 +168,11 @@ def _features(sample: _Sample) -> dict[str, Tensor] | str:
     return {"feature_similarity": feature_similarity(alike).mean(dim=(1, 2)).cpu()}
 
 
+def _of_draws(_sample: _Sample) -> dict[str, Tensor] | str:
+    """Nothing from a batch: its draws are of more images than maps of a batch fit in memory."""
+    return {}
+
+
 # -- reduction of the arrays to metrics ----------------------------------------------------------------------------
 
 
@@ -205,6 +220,7 @@ PROBES: dict[str, _Probe] = {
     "similar_block_count": _Probe(_between_blocks("alike_share"), "alike_share", _similar_block_count),
     "head_similarity": _Probe(_heads, "head_similarity", _between_heads),
     "feature_similarity": _Probe(_features, "feature_similarity", lambda array: array[:-1].mean().item()),
+    "feature_evolution": _Probe(_of_draws, "feature_evolution", lambda array: array[:-1].mean().item()),
     "attention_entropy": _Probe(_entropy, "attention_entropy", _over_blocks),
     "attention_distance": _Probe(_distance, "attention_distance", _over_blocks),
 }

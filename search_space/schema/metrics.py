@@ -138,6 +138,13 @@ _OWN_METRICS: dict[str, Metric] = {
         Metric(
             "feature_similarity", "cosine", None, 3, "between tokens after a block and after the last block", (-1, 1)
         ),
+        Metric(
+            "feature_evolution",
+            "ratio",
+            None,
+            3,
+            "CKA of the features after a block with the last ones, over that of the first block's input",
+        ),
         Metric("attention_entropy", "nats", None, 3, "of a query's attention weights, mean over heads and blocks"),
         Metric(
             "attention_distance", "patches", None, 2, "from a query to its attended tokens, mean over heads and blocks"

@@ -40,6 +40,7 @@ ProbeName = Literal[
     "similar_block_count",
     "head_similarity",
     "feature_similarity",
+    "feature_evolution",
     "attention_entropy",
     "attention_distance",
 ]

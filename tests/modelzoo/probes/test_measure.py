@@ -18,6 +18,7 @@ from modelzoo.probes import (
     attention_maps,
     block_features,
     cross_layer_similarity,
+    feature_evolution,
     feature_similarity,
     head_similarity,
     measure_probes,
@@ -67,6 +68,7 @@ def test_metrics_are_means_over_blocks_and_images(attention):
         "similar_block_count": similar_block_count(similarity),
         "head_similarity": torch.stack([head_similarity(one.weights)[off_diagonal].mean() for one in maps]).mean(),
         "feature_similarity": feature_similarity(features)[:-1].mean(),
+        "feature_evolution": feature_evolution(model, together)[:-1].mean(),
         "attention_entropy": torch.stack([attention_entropy(one.softmax).mean() for one in maps]).mean(),
         "attention_distance": torch.stack(
             [attention_distance(one.softmax, one.positions).mean() for one in maps]
@@ -112,6 +114,7 @@ def test_arrays_contain_every_block_head_and_pair():
         "alike_share": (3, 3),
         "head_similarity": (3, 4, 4),
         "feature_similarity": (3,),
+        "feature_evolution": (3,),
         "attention_entropy": (3, 4),
         "attention_distance": (3, 4),
     }
