@@ -118,7 +118,7 @@ class DeepVisionTransformer(VisionTransformer):
             if index in sharing:
                 return MapReusingReattention(slot, qk_scale=qk_scale, **reattention)
             if index in lending:
-                options = reattention if index in mixing else {"apply_transform": False}
+                options: dict[str, Any] = reattention if index in mixing else {"apply_transform": False}
                 return MapLendingReattention(slot, qk_scale=qk_scale, **options)
             if index in mixing:
                 return Reattention(slot, qk_scale=qk_scale, **reattention)
