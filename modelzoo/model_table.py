@@ -117,6 +117,18 @@ The mixing of Re-attention has a bias per head, as released. The BatchNorm behin
 true gradient is 0: what a training computes is rounding noise, which AdamW turns into steps of full size. They change
 no output in training, but runs that differ in a last digit drift apart by them.
 `attention: {name: reattention, theta_bias: false}` leaves the bias out.
+
+Options of the DeepViT models, below `arch.options` (`reattention_blocks` and `shared_map_blocks`: the last n blocks, or
+a list of indices):
+
+- `reattention_blocks`: blocks with Re-attention, also `all`; and its options, as of `attention: reattention`.
+- `shared_map_blocks` (0): attention reuse (equation 5 of the paper). These blocks have no queries and keys: each mixes
+  the softmax map of the last block before them that forms one by its own Theta and norm, so they are among
+  `reattention_blocks`. `{reattention_blocks: 11, shared_map_blocks: 11}` is a plain ViT whose last 11 blocks reuse the
+  map of the block before them.
+- `temperature`: of the softmax of a plain ViT (equation 4; `reattention_blocks: 0`). `learnable`: one scalar per block,
+  exp of a parameter that starts at 0. `[2.0, 0.5]`: a line from the first block's to the last one's; the paper states
+  no range.
 """
 COLUMNS = ("model", "params", "published", "difference", "GMACs", "published", "difference", "note")
 

@@ -6,6 +6,9 @@ Differs: as released, not as printed: the mixing has a bias of H, the norm is Ba
          the mixing matrix is initialised at random (torch's convolution default), not as the identity.
          Ours: each of these is an option, because the paper leaves them open. `norm: layer` normalises over the heads
          at every pair of tokens, so it needs at least two heads.
+         Attention reuse (equation 5 of the appendix) is two further classes for models that carry maps: one that
+         hands on its softmax map, and one without queries and keys that mixes the map it was handed. The paper does
+         not say where dropout acts then; here every block drops entries of the shared map by itself.
 Cost:    H^2 * N^2 multiply-accumulates per image in addition to softmax attention, and its N x N maps are stored.
 
 Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E).
@@ -13,7 +16,7 @@ Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -26,7 +29,7 @@ from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.valid_entries import normalised, times
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["HeadLayerNorm", "Reattention"]
+__all__ = ["HeadLayerNorm", "MapLendingReattention", "MapReusingReattention", "Reattention"]
 
 _TORCHS_MOMENTUM = 0.1
 _FEWEST_ENTRIES = 2**19
@@ -147,6 +150,53 @@ class Reattention(TokenAttention):
         elif self.var_norm is not None:
             mixed_BHNK = normalised(self.var_norm, mixed_BHNK, valid_B1NK)
         return times(mixed_BHNK * self.map_scale, valid_B1NK)
+
+
+class MapLendingReattention(Reattention):
+    """Re-attention, or with `apply_transform=False` softmax attention, that hands on its softmax map: as it is before
+    dropout and mixing."""
+
+    def forward(
+        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        return self.attend(unmasked(x_BND, attn_mask, is_causal, type(self).__name__))[0]
+
+    def attend(
+        self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
+        with self.in_map_precision(q_BHNE) as wide:
+            softmax_BHNN = softmax_map(wide(q_BHNE), wide(k_BHNE), self.scale)
+            attn_BHNN = self.transform(self.attn_drop(softmax_BHNN))
+        return self.merge(self.weigh(attn_BHNN, v_BHNE)), softmax_BHNN
+
+
+class MapReusingReattention(Reattention):
+    """Norm(Theta^T incoming) v with its own Theta and norm, but no queries and keys; hands on the map as it came.
+
+    It needs an incoming softmax map, so no slot takes it alone: models that carry maps build it.
+    """
+
+    def __init__(self, slot: Slot, **options: Any) -> None:
+        super().__init__(slot, **options)
+        # V only, as in the map-sharing attention of Refiner.
+        self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
+
+    def forward(
+        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        return self.attend(unmasked(x_BND, attn_mask, is_causal, type(self).__name__))[0]
+
+    def attend(
+        self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if incoming_BHNN is None:
+            raise ValueError("an attention that reuses a map needs the map of an earlier block, and none came")
+        B, N, _ = x_BND.shape
+        v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
+        with self.in_map_precision(incoming_BHNN) as wide:
+            attn_BHNN = self.transform(self.attn_drop(wide(incoming_BHNN)))
+        return self.merge(self.weigh(attn_BHNN, v_BHNE)), incoming_BHNN
 
 
 class HeadLayerNorm(nn.LayerNorm):

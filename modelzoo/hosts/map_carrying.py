@@ -35,7 +35,7 @@ from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import RefinerSpec
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["Carrier", "MapCarryingBlock", "carriers", "swap_carrying"]
+__all__ = ["Carrier", "MapCarryingBlock", "carriers", "hand_on", "handed_map", "swap_carrying"]
 
 _RIDER = "attention_map_of_last_block"
 
@@ -170,23 +170,34 @@ class MapCarryingBlock(nn.Module):
     ) -> torch.Tensor:
         if attn_mask is not None or is_causal:
             raise ValueError("blocks that hand on attention maps cannot honour an attention mask")
-        incoming_BHNN = self._incoming(x_BND) if self.takes_map else None
+        incoming_BHNN = handed_map(x_BND) if self.takes_map else None
         out_BND, handed_on_BHNN = self.attn.attend(self.norm1(x_BND), incoming_BHNN)
         x_BND = x_BND + self.drop_path1(self.ls1(out_BND))
         x_BND = x_BND + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BND))))
         if self.hands_on:
-            setattr(x_BND, _RIDER, handed_on_BHNN)
+            hand_on(x_BND, handed_on_BHNN)
         return x_BND
 
-    def _incoming(self, x_BND: torch.Tensor) -> torch.Tensor:
-        incoming_BHNN = getattr(x_BND, _RIDER, None)
-        if incoming_BHNN is None:
-            raise ValueError(
-                "this block refines the attention map of the block before it, but its tokens came without one: "
-                "run the blocks in their order, let no hook replace what a block returns, and checkpoint "
-                "with use_reentrant=False"
-            )
-        return incoming_BHNN
+
+def hand_on(x_BND: torch.Tensor, map_BHNN: torch.Tensor | None) -> None:
+    """Let the block that gets these very tokens find the map."""
+    setattr(x_BND, _RIDER, map_BHNN)
+
+
+def handed_map(x_BND: torch.Tensor) -> torch.Tensor:
+    """Map that came with these tokens.
+
+    Raises:
+        ValueError: none came.
+    """
+    incoming_BHNN = getattr(x_BND, _RIDER, None)
+    if incoming_BHNN is None:
+        raise ValueError(
+            "this block refines the attention map of the block before it, but its tokens came without one: "
+            "run the blocks in their order, let no hook replace what a block returns, and checkpoint "
+            "with use_reentrant=False"
+        )
+    return incoming_BHNN
 
 
 def _sharing_problems(chosen: Sequence[int]) -> list[Problem]:

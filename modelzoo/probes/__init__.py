@@ -8,13 +8,20 @@
 
 from __future__ import annotations
 
-from modelzoo.probes.cosine_regulariser import check_cosine_regulariser, cosine_penalty, head_axis_similarity
+from modelzoo.probes.cosine_regulariser import (
+    check_cosine_regulariser,
+    column_similarity,
+    cosine_penalty,
+    head_axis_similarity,
+)
+from modelzoo.probes.evolution import feature_evolution, linear_cka
 from modelzoo.probes.features import block_features, feature_similarity
 from modelzoo.probes.map_metrics import (
     attention_distance,
     attention_entropy,
     cross_layer_similarity,
     head_similarity,
+    similar_block_count,
     similar_blocks,
     similar_share,
 )
@@ -32,13 +39,17 @@ __all__ = [
     "attention_maps",
     "block_features",
     "check_cosine_regulariser",
+    "column_similarity",
     "cosine_penalty",
     "cross_layer_similarity",
+    "feature_evolution",
     "feature_similarity",
     "head_axis_similarity",
     "head_similarity",
+    "linear_cka",
     "measure_probes",
     "record_maps",
+    "similar_block_count",
     "similar_blocks",
     "similar_share",
 ]

@@ -9,32 +9,60 @@ Shapes:  L blocks, B images, N tokens, D dim.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["block_features", "feature_similarity"]
+__all__ = ["block_features", "block_grams", "feature_similarity"]
 
 
-@torch.no_grad()
-def block_features(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+def block_features(model: nn.Module, images: Any) -> dict[str, Tensor]:
     """Output tokens (B, N, D) of every block in evaluation mode, by module path, in forward order.
 
     A block is a module with `Block` in its class name (`SwinTransformerBlock`, ...) that is not inside another block.
     """
+    return _recorded(model, images, of_tokens=lambda tokens_BND: tokens_BND)[1]
+
+
+def block_grams(model: nn.Module, images: Any) -> tuple[Tensor, list[Tensor]]:
+    """Gram matrices (B, B) of the images' features, of all tokens together, before the first block and after each.
+
+    They take no memory, while the features of all blocks do.
+    """
+    first, blocks = _recorded(model, images, of_tokens=_gram)
+    return next(iter(first.values()), torch.zeros(0)), list(blocks.values())
+
+
+def _gram(tokens_BND: Tensor) -> Tensor:
+    features_BF = tokens_BND.flatten(1).double()
+    return features_BF @ features_BF.T
+
+
+@torch.no_grad()
+def _recorded(
+    model: nn.Module, images: Any, *, of_tokens: Callable[[Tensor], Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What `of_tokens` gives for the input of the first block that runs, and for the output of every block."""
     modes = {module: module.training for module in model.modules()}
+    first: dict[str, Tensor] = {}
     found: dict[str, Tensor] = {}
     handles = []
     for name, module in _blocks(model):
 
+        def begin(_module: nn.Module, args: Any, name: str = name) -> None:
+            tokens = _tokens(args)
+            if not first and tokens is not None:
+                first[name] = of_tokens(tokens)
+
         def keep(_module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
             tokens = _tokens(output)
             if tokens is not None:
-                found[name] = tokens
+                found[name] = of_tokens(tokens)
 
+        handles.append(module.register_forward_pre_hook(begin))
         handles.append(module.register_forward_hook(keep))
     model.eval()
     try:
@@ -45,7 +73,7 @@ def block_features(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
             handle.remove()
         for module, was_training in modes.items():
             module.training = was_training
-    return found
+    return first, found
 
 
 def feature_similarity(features_BND: Sequence[Tensor]) -> Tensor:

@@ -3,9 +3,11 @@
 Paper:   similarity: DeepViT: Towards Deeper Vision Transformer, Zhou et al. 2021, arXiv:2103.11886, equation 2 and
          figure 3; distance: An Image is Worth 16x16 Words, Dosovitskiy et al. 2021, arXiv:2010.11929, figure 7.
 Source:  written from the papers; DeepViT's released code does not contain these metrics.
-Differs: the paper does not define the cosine above which columns count as similar, nor the blocks that are compared for
-         the share; both are parameters here, with our defaults. Distances: prefix tokens have no position, so their
-         rows and columns are omitted and the remaining rows renormalised.
+Differs: two countings of similar blocks. `similar_block_count` is the paper's (its appendix: a column is alike above a
+         cosine of 0.5, a block similar if more than 80 % of its columns are alike to those of the adjacent block, here
+         the previous one; its tables print the number of these blocks). `similar_blocks` was ours before that text
+         could be read; both limits are parameters, and it is a share of the pairs. Distances: prefix tokens have no
+         position, so their rows and columns are omitted and the remaining rows renormalised.
 
 Shapes:  L blocks, B images (times windows), H heads, N queries (rows), T or K keys (columns).
 """
@@ -25,6 +27,7 @@ __all__ = [
     "attention_entropy",
     "cross_layer_similarity",
     "head_similarity",
+    "similar_block_count",
     "similar_blocks",
     "similar_share",
 ]
@@ -54,6 +57,12 @@ def similar_blocks(similarity_LLBHT: Tensor, *, threshold: float = 0.9, share: f
     """
     shares_LL = similar_share(similarity_LLBHT, threshold=threshold)
     return (shares_LL.diagonal(offset=1) > share).to(shares_LL.dtype).mean()
+
+
+def similar_block_count(similarity_LLBHT: Tensor, *, threshold: float = 0.5, share: float = 0.8) -> Tensor:
+    """Number of blocks that are similar to the previous one, by the paper's definition of both limits."""
+    shares_LL = similar_share(similarity_LLBHT, threshold=threshold)
+    return (shares_LL.diagonal(offset=1) > share).sum()
 
 
 def head_similarity(map_BHNT: Tensor) -> Tensor:

@@ -9,12 +9,14 @@ Shapes:  L attentions, B images, H heads, T tokens.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from modelzoo.probes.evolution import Draws
 from modelzoo.probes.features import block_features, feature_similarity
 from modelzoo.probes.map_metrics import attention_distance, attention_entropy, cross_layer_similarity, head_similarity
 from modelzoo.probes.maps import AttentionMap, attention_maps
@@ -22,7 +24,10 @@ from modelzoo.probes.maps import AttentionMap, attention_maps
 __all__ = ["PROBES", "Probed", "measure_probes"]
 
 _SIMILAR_SHARE = 0.9
-"""A block is similar to another if more than this share of its columns is (90 % in DeepViT's figure 3)."""
+"""Of `similar_blocks`: a block is similar to another if more than this share of its columns is."""
+
+_ALIKE, _ALIKE_SHARE = 0.5, 0.8
+"""Of `similar_block_count`, from DeepViT's appendix: the cosine above which columns are alike, and the share."""
 
 
 @dataclass
@@ -43,6 +48,11 @@ class _Sample:
     features: dict[str, Tensor]
     threshold: float
 
+    @functools.cached_property
+    def similarities(self) -> dict[str, Tensor] | str:
+        """Arrays of all probes that compare maps of blocks, which are computed once."""
+        return _similarities(self)
+
 
 def measure_probes(
     model: nn.Module,
@@ -57,19 +67,22 @@ def measure_probes(
         similarity_threshold: Cosine above which `similar_blocks` counts a column as similar.
 
     Arrays (NaN if two attentions cannot be compared or the number is undefined; rows in the order of `names`):
-        cross_layer_similarity (L, L), similar_share (L, L), head_similarity (L, H, H), feature_similarity (blocks),
-        attention_entropy (L, H), attention_distance (L, H).
+        cross_layer_similarity (L, L), similar_share (L, L), alike_share (L, L), head_similarity (L, H, H),
+        feature_similarity (blocks), feature_evolution (blocks), attention_entropy (L, H), attention_distance (L, H).
     """
     totals: dict[str, Tensor] = {}
     notes: dict[str, str] = {}
     paths: tuple[str, ...] = ()
     num_images = 0
-    needs_maps = any(name != "feature_similarity" for name in names)
+    draws = Draws()
+    needs_maps = any(name not in ("feature_similarity", "feature_evolution") for name in names)
     for images in batches:
         maps = attention_maps(model, images) if needs_maps else []
         features = block_features(model, images) if "feature_similarity" in names else {}
         sample = _Sample(maps, features, similarity_threshold)
         paths = tuple(one.name for one in maps)
+        if "feature_evolution" in names:
+            draws.add(images)
         for name in names:
             found = PROBES[name].collect(sample)
             if isinstance(found, str):
@@ -79,6 +92,12 @@ def measure_probes(
                 totals[key] = totals.get(key, torch.zeros_like(value)) + value * len(images)
         num_images += len(images)
     arrays = {key: value / num_images for key, value in totals.items()}
+    if "feature_evolution" in names:
+        evolution = draws.measure(model)
+        if isinstance(evolution, str):
+            notes["feature_evolution"] = f"no feature_evolution: {evolution}"
+        else:
+            arrays["feature_evolution"] = evolution
     metrics = {name: PROBES[name].summarise(arrays) for name in names if name not in notes and arrays}
     return Probed(metrics, arrays, paths, tuple(notes.values()))
 
@@ -91,7 +110,7 @@ def _similarities(sample: _Sample) -> dict[str, Tensor] | str:
     if not formed:
         return _no_map(sample)
     mean = torch.full((len(sample.maps),) * 2, torch.nan, dtype=torch.float64)
-    share = mean.clone()
+    share, alike = mean.clone(), mean.clone()
     for group in _comparable(sample.maps):
         if len(group) > 1:
             weights = [w for index in group if (w := sample.maps[index].weights) is not None]
@@ -99,19 +118,18 @@ def _similarities(sample: _Sample) -> dict[str, Tensor] | str:
             rows, columns = torch.tensor(group)[:, None], torch.tensor(group)[None]
             mean[rows, columns] = cosine_LLBHT.mean(dim=(2, 3, 4)).cpu()
             share[rows, columns] = (cosine_LLBHT > sample.threshold).double().mean(dim=(2, 3, 4)).cpu()
+            alike[rows, columns] = (cosine_LLBHT > _ALIKE).double().mean(dim=(2, 3, 4)).cpu()
     if not _pairs(mean):
         return "no two attentions are known to attend over the same tokens"
-    return {"cross_layer_similarity": mean, "similar_share": share}
+    return {"cross_layer_similarity": mean, "similar_share": share, "alike_share": alike}
 
 
-def _mean_similarity(sample: _Sample) -> dict[str, Tensor] | str:
-    found = _similarities(sample)
-    return found if isinstance(found, str) else {"cross_layer_similarity": found["cross_layer_similarity"]}
+def _between_blocks(array: str) -> Callable[[_Sample], dict[str, Tensor] | str]:
+    def collect(sample: _Sample) -> dict[str, Tensor] | str:
+        found = sample.similarities
+        return found if isinstance(found, str) else {array: found[array]}
 
-
-def _similar_share(sample: _Sample) -> dict[str, Tensor] | str:
-    found = _similarities(sample)
-    return found if isinstance(found, str) else {"similar_share": found["similar_share"]}
+    return collect
 
 
 def _heads(sample: _Sample) -> dict[str, Tensor] | str:
@@ -150,6 +168,11 @@ def _features(sample: _Sample) -> dict[str, Tensor] | str:
     return {"feature_similarity": feature_similarity(alike).mean(dim=(1, 2)).cpu()}
 
 
+def _of_draws(_sample: _Sample) -> dict[str, Tensor] | str:
+    """Nothing from a batch: its draws are of more images than maps of a batch fit in memory."""
+    return {}
+
+
 # -- reduction of the arrays to metrics ----------------------------------------------------------------------------
 
 
@@ -160,6 +183,10 @@ def _over_pairs(array_LL: Tensor) -> float:
 def _similar_blocks(array_LL: Tensor) -> float:
     shares = torch.stack([array_LL[pair] for pair in _pairs(array_LL)])
     return 100.0 * (shares > _SIMILAR_SHARE).double().mean().item()
+
+
+def _similar_block_count(array_LL: Tensor) -> float:
+    return float(sum(array_LL[pair].item() > _ALIKE_SHARE for pair in _pairs(array_LL)))
 
 
 def _between_heads(array_LHH: Tensor) -> float:
@@ -188,10 +215,12 @@ class _Probe:
 
 
 PROBES: dict[str, _Probe] = {
-    "cross_layer_similarity": _Probe(_mean_similarity, "cross_layer_similarity", _over_pairs),
-    "similar_blocks": _Probe(_similar_share, "similar_share", _similar_blocks),
+    "cross_layer_similarity": _Probe(_between_blocks("cross_layer_similarity"), "cross_layer_similarity", _over_pairs),
+    "similar_blocks": _Probe(_between_blocks("similar_share"), "similar_share", _similar_blocks),
+    "similar_block_count": _Probe(_between_blocks("alike_share"), "alike_share", _similar_block_count),
     "head_similarity": _Probe(_heads, "head_similarity", _between_heads),
     "feature_similarity": _Probe(_features, "feature_similarity", lambda array: array[:-1].mean().item()),
+    "feature_evolution": _Probe(_of_draws, "feature_evolution", lambda array: array[:-1].mean().item()),
     "attention_entropy": _Probe(_entropy, "attention_entropy", _over_blocks),
     "attention_distance": _Probe(_distance, "attention_distance", _over_blocks),
 }

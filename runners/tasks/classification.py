@@ -207,7 +207,8 @@ class Classification(ImageNetwork):
         with record_maps(self.model, replace_fused=True) as maps:
             loss = self._task(images, labels)["loss"]
         weights = [one.weights for one in maps if one.weights is not None]
-        return loss + self._regulariser.weight * cosine_penalty(weights, pairs=self._regulariser.pairs)
+        penalty = cosine_penalty(weights, pairs=self._regulariser.pairs, along=self._regulariser.along)
+        return loss + self._regulariser.weight * penalty
 
     def mixed(self, batch: Batch, stream: Generator) -> Batch:
         """Images as the model takes them in training, and the targets of its logits: labels (B,), or soft ones (B, K)

@@ -121,6 +121,13 @@ _OWN_METRICS: dict[str, Metric] = {
             (0, 100),
         ),
         Metric(
+            "similar_block_count",
+            "blocks",
+            None,
+            1,
+            "with more than 80 % of columns above a cosine of 0.5 to those of the previous block",
+        ),
+        Metric(
             "head_similarity",
             "cosine",
             None,
@@ -130,6 +137,13 @@ _OWN_METRICS: dict[str, Metric] = {
         ),
         Metric(
             "feature_similarity", "cosine", None, 3, "between tokens after a block and after the last block", (-1, 1)
+        ),
+        Metric(
+            "feature_evolution",
+            "ratio",
+            None,
+            3,
+            "CKA of the features after a block with the last ones, over that of the first block's input",
         ),
         Metric("attention_entropy", "nats", None, 3, "of a query's attention weights, mean over heads and blocks"),
         Metric(

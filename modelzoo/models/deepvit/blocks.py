@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 from timm.layers import DropPath, Mlp
+from timm.models import register_notrace_module
 from torch import nn
 
-from modelzoo.attention.contract import TokenAttention
+from modelzoo.attention.contract import TokenAttention, unmasked
+from modelzoo.hosts.map_carrying import hand_on, handed_map
 
-__all__ = ["ReattentionBlock", "scaled"]
+__all__ = ["MapReuseBlock", "ReattentionBlock", "scaled"]
 
 
 class ReattentionBlock(nn.Module):
@@ -64,6 +66,40 @@ class ReattentionBlock(nn.Module):
         back = 1 / self.residual_scale
         x_BND = x_BND + scaled(self.drop_path1(mixed_BND), back)
         return x_BND + scaled(self.drop_path2(self.mlp(self.norm2(scaled(x_BND, self.residual_scale)))), back)
+
+
+class MapReuseBlock(ReattentionBlock):
+    """A block that hands on the softmax map of its attention, or the one that it was handed and used.
+
+    The map travels with the tokens, see `hosts/map_carrying.py`.
+
+    Args:
+        takes_map: Whether the attention uses the map of an earlier block.
+        hands_on: Whether the next block needs the map.
+    """
+
+    def __init__(self, attn: nn.Module, dim: int, *, takes_map: bool, hands_on: bool, **options: Any) -> None:
+        super().__init__(attn, dim, **options)
+        self.takes_map, self.hands_on = takes_map, hands_on
+
+    def forward(
+        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        return self.attend(unmasked(x_BND, attn_mask, is_causal, type(self).__name__))[0]
+
+    def attend(self, x_BND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Tokens, and the softmax map that the block has formed or was handed."""
+        assert isinstance(self.attn, TokenAttention)
+        incoming_BHNN = handed_map(x_BND) if self.takes_map else None
+        mixed_BND, shared_BHNN = self.attn.attend(self.norm1(scaled(x_BND, self.residual_scale)), incoming_BHNN)
+        x_BND = self._add(x_BND, mixed_BND)
+        if self.hands_on:
+            hand_on(x_BND, shared_BHNN)
+        return x_BND, shared_BHNN
+
+
+# A leaf of timm's tracer: a graph of its parts would lose the map that travels with the tokens.
+register_notrace_module(MapReuseBlock)
 
 
 def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:

@@ -37,8 +37,10 @@ AUGMENTATIONS_OF_CLASSES = (
 ProbeName = Literal[
     "cross_layer_similarity",
     "similar_blocks",
+    "similar_block_count",
     "head_similarity",
     "feature_similarity",
+    "feature_evolution",
     "attention_entropy",
     "attention_distance",
 ]

@@ -32,10 +32,17 @@ Frozen = Annotated[
 
 
 class CosineRegulariserSpec(Spec):
-    """Cosine regulariser of DeepViT: loss + weight * similarity of the maps of adjacent blocks over the heads."""
+    """Cosine regulariser of DeepViT: loss + weight * mean similarity of the maps of adjacent blocks."""
 
     pairs: int = Field(default=12, ge=1, le=1000, description="pairs of adjacent blocks, from the first block on")
     weight: float = Field(default=0.1, gt=0)
+    along: Literal["heads", "queries"] = Field(
+        default="heads",
+        # Not written where it is the default: settings are as they were before there was a choice.
+        exclude_if=lambda along: along == "heads",
+        description="what the compared vectors run over: the heads of a pair of tokens (official), or the queries of "
+        "a head's key (the paper's equation 2)",
+    )
 
 
 def _jitter_tag(value: Any) -> str:

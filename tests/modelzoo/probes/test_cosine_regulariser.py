@@ -51,6 +51,32 @@ def test_penalty_is_a_mean_over_pairs_images_and_tokens(pairs):
     assert cosine_penalty(list(maps), pairs=pairs).item() == pytest.approx(want, rel=1e-12)
 
 
+def test_columns_are_compared_along_the_queries():
+    """With the gradient of a loop over the columns of every head."""
+    maps = torch.rand(4, 2, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    again = maps.detach().clone().requires_grad_()
+    total = torch.zeros((), dtype=torch.float64)
+    for index, b, h, t in np.ndindex(2, 2, 3, 5):
+        one, other = again[index, b, h, :, t], again[index + 1, b, h, :, t]
+        total = total + (one * other).sum() / ((one**2).sum() * (other**2).sum()).sqrt()
+    want = total / (2 * 3 * 5) / 2
+    found = cosine_penalty(list(maps), pairs=2, along="queries")
+    assert found.item() == pytest.approx(want.item(), rel=1e-12)
+    assert found.item() != pytest.approx(cosine_penalty(list(maps), pairs=2).item(), rel=1e-3)
+    found.backward()
+    want.backward()
+    torch.testing.assert_close(maps.grad, again.grad, rtol=1e-9, atol=1e-12)
+    assert maps.grad[3].abs().max() == 0  # the pairs are those of the first blocks
+
+
+@pytest.mark.golden("attention_similarity")
+def test_the_penalty_along_the_queries_is_a_mean_of_the_probes_similarity(golden):
+    maps = golden.tensors["attn"].double()
+    similarity = golden.tensors["M_column_mean"]
+    want = (similarity[0, 1] + similarity[1, 2]) / 2
+    assert cosine_penalty(list(maps), pairs=2, along="queries").item() == pytest.approx(want.item(), rel=1e-9)
+
+
 def refusal(maps, pairs) -> str:
     with pytest.raises(SpecError) as caught:
         cosine_penalty(maps, pairs=pairs)

@@ -16,6 +16,7 @@ from modelzoo.probes import (
     feature_similarity,
     head_axis_similarity,
     head_similarity,
+    similar_block_count,
     similar_blocks,
     similar_share,
 )
@@ -77,6 +78,19 @@ def test_similar_blocks_compares_each_with_the_previous_one():
     similarity[2, 3, ..., :5] = 1.0
     assert similar_blocks(similarity).item() == pytest.approx(1 / 3)
     assert similar_blocks(similarity, share=0.4).item() == pytest.approx(1.0)
+
+
+def test_the_papers_count_of_similar_blocks():
+    """The appendix: alike above 0.5, similar above 80 %, and the number of these blocks."""
+    similarity = torch.zeros(5, 5, 1, 2, 5)
+    similarity[0, 1] = 0.51  # all columns
+    similarity[1, 2, 0, 0, :] = similarity[1, 2, 0, 1, :4] = 0.6  # 9 of 10
+    similarity[2, 3, 0, :, :4] = 1.0  # 80 %, which is not more than 80 %
+    similarity[3, 4] = 0.5  # does not exceed 0.5
+    similarity[0, 4] = similarity[4, 0] = 1.0  # not adjacent
+    assert similar_block_count(similarity).item() == 2
+    assert similar_blocks(similarity).item() == 0  # another definition, which did not change
+    assert similar_block_count(similarity, share=0.7).item() == 3
 
 
 def test_entropy_of_even_and_of_sharp_attention():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -16,9 +18,11 @@ from modelzoo.probes import (
     attention_maps,
     block_features,
     cross_layer_similarity,
+    feature_evolution,
     feature_similarity,
     head_similarity,
     measure_probes,
+    similar_block_count,
     similar_blocks,
 )
 from search_space.schema.metrics import METRICS
@@ -61,8 +65,10 @@ def test_metrics_are_means_over_blocks_and_images(attention):
     want = {
         "cross_layer_similarity": (similarity[0, 1].mean() + similarity[1, 2].mean()) / 2,
         "similar_blocks": 100 * similar_blocks(similarity),
+        "similar_block_count": similar_block_count(similarity),
         "head_similarity": torch.stack([head_similarity(one.weights)[off_diagonal].mean() for one in maps]).mean(),
         "feature_similarity": feature_similarity(features)[:-1].mean(),
+        "feature_evolution": feature_evolution(model, together)[:-1].mean(),
         "attention_entropy": torch.stack([attention_entropy(one.softmax).mean() for one in maps]).mean(),
         "attention_distance": torch.stack(
             [attention_distance(one.softmax, one.positions).mean() for one in maps]
@@ -82,14 +88,33 @@ def test_similar_columns_exceed_the_threshold():
     assert shares == [100.0, 0.0]
 
 
+def test_the_number_of_similar_blocks_is_the_papers():
+    """Counted by hand, column by column of adjacent blocks. The threshold of `similar_blocks` does not change it."""
+    model, x = build(depth=6), images(3)
+    model.blocks[2].attn.qkv.weight.data.zero_()  # two blocks with uniform maps, which are alike
+    model.blocks[3].attn.qkv.weight.data.zero_()
+    maps = [one.weights.double().numpy() for one in attention_maps(model, x)]
+    count = 0
+    for one, other in itertools.pairwise(maps):
+        columns = [(one[b, h, :, t], other[b, h, :, t]) for b, h, t in np.ndindex(3, 4, 17)]
+        alike = [p @ q / math.sqrt(p @ p) / math.sqrt(q @ q) > 0.5 for p, q in columns]
+        count += sum(alike) / len(alike) > 0.8
+    assert 1 <= count < 5
+    for threshold in (0.9, -1.0):
+        found = measure_probes(model, [x[:2], x[2:]], ("similar_block_count",), similarity_threshold=threshold)
+        assert found.metrics == {"similar_block_count": count}
+
+
 def test_arrays_contain_every_block_head_and_pair():
     found = measure_probes(build(), [images(2)], tuple(PROBES))
     assert found.names == ("blocks.0.attn", "blocks.1.attn", "blocks.2.attn")
     assert {name: tuple(array.shape) for name, array in found.arrays.items()} == {
         "cross_layer_similarity": (3, 3),
         "similar_share": (3, 3),
+        "alike_share": (3, 3),
         "head_similarity": (3, 4, 4),
         "feature_similarity": (3,),
+        "feature_evolution": (3,),
         "attention_entropy": (3, 4),
         "attention_distance": (3, 4),
     }

@@ -156,6 +156,14 @@ def test_the_regulariser_changes_the_training():
     assert priced.metrics["loss"] != plain.metrics["loss"]
 
 
+def test_the_regulariser_of_columns_is_another_training():
+    heads, queries = (
+        run(trial(cosine_regulariser=CosineRegulariserSpec(pairs=2, weight=5.0, along=along)))
+        for along in ("heads", "queries")
+    )
+    assert heads.curve[0]["train_loss"] != queries.curve[0]["train_loss"]
+
+
 def test_more_pairs_than_blocks_are_refused():
     with pytest.raises(SpecError) as caught:
         run(trial(cosine_regulariser=CosineRegulariserSpec()))

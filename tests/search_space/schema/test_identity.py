@@ -84,6 +84,14 @@ def test_the_released_kernels_are_no_other_experiment_than_the_default() -> None
     assert identity({"name": "groupmix", "kernel_sizes": [3, 5, 7], "num_segments": 4}) == "6be9a8a39302"
 
 
+def test_the_regulariser_along_the_heads_is_that_of_before_there_was_a_choice() -> None:
+    def identity(**regulariser: object) -> str:
+        return variant_id(Setting.model_validate({"train": {"cosine_regulariser": {"pairs": 7, **regulariser}}}))
+
+    assert identity() == identity(along="heads") == "666f66f245b0"
+    assert identity(along="queries") != identity()
+
+
 def test_the_seed_changes_the_trial_and_not_the_variant() -> None:
     setting = Setting()
     assert trial_id(setting.with_seed(0)) != trial_id(setting.with_seed(1))
