@@ -13,8 +13,8 @@ from typing import Any, Literal
 from results.layout import cells
 from results.layout.caption import DELTA
 from results.layout.cells import Cell, Emphasis
-from results.layout.footnotes import sources
 from results.layout.majority import SECTION, is_not_above
+from results.layout.sentences.published import sources
 from results.layout.setting_values import value_in_row
 from results.layout.trained_by import name_of_row
 from results.stats.numbers import fixed, level_percent, shared_decimals, signed_percent

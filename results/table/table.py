@@ -78,6 +78,8 @@ class Row:
             by the results so far.
         placebo_of: the component of which the row has the placebo; else empty.
         tuned: what `retune` gained for it; None without it, or before it ended.
+        published: published numbers that are compared with ours.
+        order_only: those of another setting, of which only the order of the rows is compared.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Row:
     stopped: Stopped = ""
     placebo_of: str = ""
     tuned: Tuned | None = None
+    order_only: tuple[PublishedRow, ...] = ()
 
     @property
     def cells(self) -> Mapping[str, Row]:

@@ -1,4 +1,4 @@
-"""Checks of published numbers: known paths and metrics, numbers, one value of a row and a source.
+"""Checks of published numbers: known paths and metrics, numbers, one value of a row and a source, enough for an order.
 
 Papers' "FLOPs" are mostly multiply-accumulates, some are twice as many, and few say which. So there is no `gflops`:
 what is compared with our multiply-accumulates is written as such.
@@ -7,6 +7,7 @@ what is compared with our multiply-accumulates is written as such.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 from search_space.checks.space_checks import value_issues
@@ -20,6 +21,7 @@ from search_space.settings.table_columns import COSTS
 
 __all__ = ["published_issues"]
 
+_FEWEST_OF_AN_ORDER = 3  # results/effects/published_order.py: two rows have one pair, whose order is their difference
 _FLOPS = (
     "papers mostly mean multiply-accumulates: write  gmacs: 6.2  for 6.2 GFLOPs of such a paper, and half of it where "
     "a multiplication and an addition count as two"
@@ -48,6 +50,25 @@ def published_issues(sweep: Sweep) -> Iterator[Issue]:
             elif first != index:
                 message = f"published[{first}] has a {name} of this row and source, too"
                 yield Issue(place, message, "remove one of them, or name their sources apart", at_key=True)
+            elif row.compare == "order" and name in COSTS:
+                message = f"an order of {name!r} is not compared: a cost has no seeds"
+                yield Issue(place, message, "remove it, or write  compare: value", at_key=True)
         if not row.model_extra:
             hint = "for example  top1: 83.0;  known: " + ", ".join(sorted(numbers))
             yield Issue(("published", index), "contains no number", hint)
+    yield from _short_orders(sweep)
+
+
+def _short_orders(sweep: Sweep) -> Iterator[Issue]:
+    """Rows of which nothing would be shown: their source has too few of the metric for an order."""
+    counts = Counter((row.source, name) for row in sweep.published for name in (row.model_extra or {}))
+    for index, row in enumerate(sweep.published):
+        for name in (row.model_extra or {}) if row.compare == "order" else ():
+            count = counts[row.source, name]
+            if count < _FEWEST_OF_AN_ORDER and name not in COSTS:
+                rows = f"{count} row{'s'[: count - 1]}"
+                message = (
+                    f"an order needs {_FEWEST_OF_AN_ORDER} rows of one source, but this one has {rows} with {name}"
+                )
+                hint = "rows of one table have the same text as `source`"
+                yield Issue(("published", index, name), message, hint, at_key=True)
