@@ -5,7 +5,7 @@ Source:  written from the paper's equations and from a description of the releas
 Differs: as released: a second BatchNorm (`adapt_bn`) after the DLA; a map that comes from the previous block is added,
          scaled, after the softmax (only hosts that carry maps hand one in, see `hosts/map_carrying.py`).
          Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V;
-         `identity=False` leaves out the DLA's skip.
+         `identity=False` leaves out the DLA's skip; `kernel_form` has kernels of table 4 (map_convolutions.py).
 Cost:    see `distributed_local_attention.py`; the traffic over (B, M', N, N) maps dominates, not the arithmetic.
 
 Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E), M maps that weigh V (H, or M' unreduced).
@@ -18,6 +18,7 @@ from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
 from modelzoo.attention.distributed_local_attention import DistributedLocalAttention, expanded_maps
+from modelzoo.attention.map_convolutions import KernelForm, check_kernel_form
 from modelzoo.attention.map_kernels.chosen import (
     Numerics,
     are_folded,
@@ -28,8 +29,8 @@ from modelzoo.attention.map_kernels.chosen import (
 from modelzoo.attention.map_kernels.folded import refined_in_evaluation
 from modelzoo.attention.map_kernels.refinement import refined_in_training
 from modelzoo.attention.map_kernels.refinement_parts import RefinementParts
-from modelzoo.attention.placebo import HeldConv2d
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
+from modelzoo.attention.same_padding import SameConv2d
 from modelzoo.attention.valid_entries import normalised, times
 from modelzoo.legal_values import listed
 from search_space.parsing.errors import Problem, SpecError
@@ -43,6 +44,7 @@ class RefinedAttention(TokenAttention):
     Args:
         expansion: expanded maps per head.
         kernel_size: side of each map's kernel.
+        kernel_form: what it sees: a square of the map, rows as images of patches, or row and column of the map.
         reduction: False leaves the maps expanded; their number must then divide dim.
         identity: the DLA adds the maps it was given to those it returns; only reduced maps are as many.
         placebo: heads are refined each by itself and kernels see no neighbours (placebo.py).
@@ -61,6 +63,7 @@ class RefinedAttention(TokenAttention):
         *,
         expansion: float = 3.0,
         kernel_size: int = 3,
+        kernel_form: KernelForm = "square",
         reduction: bool = True,
         identity: bool = True,
         placebo: bool = False,
@@ -75,7 +78,7 @@ class RefinedAttention(TokenAttention):
         self.adapt_bn: nn.BatchNorm2d | None = None
         if apply_transform:
             self.DLA, self.adapt_bn = _refinement(
-                slot, expansion, kernel_size, reduction, identity, batch_norm_eps, placebo=placebo
+                slot, expansion, kernel_size, kernel_form, reduction, identity, batch_norm_eps, placebo=placebo
             )
 
     def attend(
@@ -110,6 +113,7 @@ class MapSharingAttention(TokenAttention):
         *,
         expansion: float = 3.0,
         kernel_size: int = 3,
+        kernel_form: KernelForm = "square",
         reduction: bool = True,
         identity: bool = True,
         placebo: bool = False,
@@ -122,7 +126,7 @@ class MapSharingAttention(TokenAttention):
         # V only, under the official name.
         self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
         self.DLA, self.adapt_bn = _refinement(
-            slot, expansion, kernel_size, reduction, identity, batch_norm_eps, placebo=placebo
+            slot, expansion, kernel_size, kernel_form, reduction, identity, batch_norm_eps, placebo=placebo
         )
 
     def attend(
@@ -145,19 +149,20 @@ def _refined(
     valid_B1NK: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """adapt_bn(DLA(map)): module by module, or in kernels of their own where they compute the same in less time."""
-    is_plain = not isinstance(refine.depth_sep_conv, HeldConv2d)
+    depthwise = refine.depth_sep_conv
+    # Exactly this class: other forms of the kernel and placebos are convolutions of another kind.
+    is_plain = type(depthwise) is SameConv2d
     if valid_B1NK is None and is_plain and refine.reduces and takes_kernels(numerics, map_BHNK):
         parts = RefinementParts(
             refine.conv_exp if refine.expands else None,
-            refine.depth_sep_conv,
+            depthwise,
             refine.conv_pro,
             (refine.bn1 if refine.expands else None, refine.bn2, refine.bn3, adapt_bn),
             refine.adds_identity,
         )
         if are_folded(parts.present_norms()):
             return refined_in_evaluation(map_BHNK, parts)
-        num_expanded = parts.depthwise.out_channels
-        if are_in_training(parts.present_norms()) and is_faster_in_training(numerics, map_BHNK, num_expanded):
+        if are_in_training(parts.present_norms()) and is_faster_in_training(numerics, map_BHNK, refine.num_expanded):
             return refined_in_training(map_BHNK, parts)
     refined_BMNK = refine(map_BHNK, valid_B1NK)
     return times(normalised(adapt_bn, refined_BMNK, valid_B1NK), valid_B1NK)
@@ -167,12 +172,14 @@ def _refinement(
     slot: Slot,
     expansion: float,
     kernel_size: int,
+    kernel_form: KernelForm,
     reduction: bool,
     identity: bool,
     batch_norm_eps: float,
     *,
     placebo: bool,
 ) -> tuple[DistributedLocalAttention, nn.BatchNorm2d]:
+    check_kernel_form(slot, kernel_form, kernel_size)
     num_maps = slot.num_heads
     if not reduction:
         num_maps = expanded_maps(slot.num_heads, expansion)
@@ -191,6 +198,9 @@ def _refinement(
         kernel_size=kernel_size,
         expansion=expansion,
         identity=identity,
+        kernel_form=kernel_form,
+        grid_size=slot.grid_size,
+        num_prefix_tokens=slot.num_prefix_tokens,
         batch_norm_eps=batch_norm_eps,
         **slot.factory,
     )

@@ -22,6 +22,7 @@ from modelzoo.hosts.site import foreign_host, own_random_numbers, unknown_attent
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import (
     RELEASED_KERNELS,
+    AttentionSpec,
     EveryBlocks,
     FirstBlocks,
     GroupMixSpec,
@@ -104,7 +105,7 @@ def _checked_indices(model: nn.Module, arch: ArchSpec, blocks: object, sites: Se
         raise SpecError(foreign_host(arch, _attention_of(model)))
     chosen = chosen_indices(blocks, len(sites))
     _check_sites(arch, sites, chosen)
-    if ATTENTION[arch.attention.name].needs_grid:
+    if _needs_grid(arch.attention):
         _check_fixed_grid(model, arch)
     return chosen
 
@@ -153,6 +154,10 @@ def _attention_of(model: nn.Module) -> str:
 
 def _sounds_like_attention(name: str) -> bool:
     return "Att" in name and "Block" not in name
+
+
+def _needs_grid(spec: AttentionSpec) -> bool:
+    return ATTENTION[spec.name].needs_grid or (isinstance(spec, RefinerSpec) and spec.kernel_form == "spatial")
 
 
 def _check_fixed_grid(model: nn.Module, arch: ArchSpec) -> None:

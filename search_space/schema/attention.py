@@ -142,6 +142,11 @@ class RefinerSpec(AttentionSpec):
     kernel_size: int = Field(
         default=3, ge=1, le=31, description="side of the local kernel on each map; even sizes pad bottom and right"
     )
+    kernel_form: Literal["square", "spatial", "row_column"] = Field(
+        default="square",
+        description="`square` of the map (official), `spatial`: each row of the map as an image of the patches, "
+        "`row_column`: 1-D kernels along row and column, added",
+    )
     reduction: bool = Field(
         default=True, description="reduce the expanded maps to num_heads; if false, every map gets its own slice of V"
     )

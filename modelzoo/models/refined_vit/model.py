@@ -100,6 +100,7 @@ class RefinedVisionTransformer(VisionTransformer):
         slot = Slot(
             dim=embed_dim,
             num_heads=num_heads,
+            grid_size=_grid(img_size, patch_size),
             num_prefix_tokens=int(class_token),
             qkv_bias=qkv_bias,
             attn_drop=attn_drop_rate,
@@ -274,6 +275,12 @@ def _resized(pos_embed: torch.Tensor, num_prefix: int, old: tuple[int, int], new
     grid = grid.transpose(1, 2).unflatten(2, old)
     grid = F.interpolate(grid, size=tuple(new), mode="bilinear", align_corners=True)
     return torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
+
+
+def _grid(img_size: int | tuple[int, int], patch_size: int) -> tuple[int, int]:
+    """Patches that fit the image, as timm counts them."""
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    return height // patch_size, width // patch_size
 
 
 def _check_maps(blocks: nn.Module, num_heads: int) -> None:

@@ -26,6 +26,8 @@ OPTIONS = {
     "refiner": [
         {"identity": False, "expansion": 1.5, "kernel_size": 2},
         {"reduction": False, "expansion": 2},
+        {"kernel_form": "spatial", "kernel_size": 2},
+        {"kernel_form": "row_column"},
         {"placebo": True},
     ],
     "groupmix": [
