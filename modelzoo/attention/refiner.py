@@ -4,6 +4,7 @@ Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2
 Source:  written from the paper's equations and from a description of the released module; parity is tested.
 Differs: as released: a second BatchNorm (`adapt_bn`) after the DLA; a map that comes from the previous block is added,
          scaled, after the softmax (only hosts that carry maps hand one in, see `hosts/map_carrying.py`).
+         Table 13 also shares maps of plain attention; how is not stated. Ours: V is weighed by the map as it came.
          Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V;
          `identity=False` leaves out the DLA's skip; `kernel_form` has kernels of table 4 (map_convolutions.py).
 Cost:    see `distributed_local_attention.py`; the traffic over (B, M', N, N) maps dominates, not the arithmetic.
@@ -53,7 +54,7 @@ class RefinedAttention(TokenAttention):
     """
 
     unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
-    layout = frozenset({"sharing", "residual_map"})
+    layout = frozenset({"sharing", "refine_shared", "residual_map"})
     mixes_maps = True
     has_kinks = True
 
@@ -103,9 +104,12 @@ class MapSharingAttention(TokenAttention):
     """adapt_bn(DLA(incoming)) * scale, times V: no queries and keys of its own; hands on the map as it came.
 
     It needs an incoming map, so no slot takes it alone: models that carry maps build it.
+
+    Args:
+        apply_transform: False takes the incoming map for V as it came, as plain attention would have.
     """
 
-    unswept = frozenset({"qk_scale", "batch_norm_eps"})
+    unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class MapSharingAttention(TokenAttention):
         reduction: bool = True,
         identity: bool = True,
         placebo: bool = False,
+        apply_transform: bool = True,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
     ) -> None:
@@ -125,9 +130,12 @@ class MapSharingAttention(TokenAttention):
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         # V only, under the official name.
         self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
-        self.DLA, self.adapt_bn = _refinement(
-            slot, expansion, kernel_size, kernel_form, reduction, identity, batch_norm_eps, placebo=placebo
-        )
+        self.DLA: DistributedLocalAttention | None = None
+        self.adapt_bn: nn.BatchNorm2d | None = None
+        if apply_transform:
+            self.DLA, self.adapt_bn = _refinement(
+                slot, expansion, kernel_size, kernel_form, reduction, identity, batch_norm_eps, placebo=placebo
+            )
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
@@ -137,7 +145,9 @@ class MapSharingAttention(TokenAttention):
         B, N, _ = x_BND.shape
         v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
         with self.in_map_precision(incoming_BHNN) as wide:
-            attn_BMNN = _refined(wide(incoming_BHNN), self.DLA, self.adapt_bn, self.numerics) * self.scale
+            attn_BMNN = wide(incoming_BHNN)
+            if self.DLA is not None and self.adapt_bn is not None:
+                attn_BMNN = _refined(attn_BMNN, self.DLA, self.adapt_bn, self.numerics) * self.scale
         return self.merge(self.weigh(attn_BMNN, v_BHNE)), incoming_BHNN
 
 

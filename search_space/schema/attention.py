@@ -131,6 +131,17 @@ class ReattentionSpec(AttentionSpec):
     )
 
 
+def _sharing_tag(value: Any) -> str:
+    return "name" if isinstance(value, str) else "number"
+
+
+Sharing = Annotated[
+    Annotated[Literal["none", "alternate"], Tag("name")] | Annotated[int, Field(ge=2, le=100), Tag("number")],
+    Discriminator(_sharing_tag),
+]
+"""How many blocks take the map of the block before them: none, one (`alternate`), or a number of them."""
+
+
 class RefinerSpec(AttentionSpec):
     """Refined attention (Refiner, arXiv 2106.03714): attention expansion, distributed local attention, reduction."""
 
@@ -153,10 +164,14 @@ class RefinerSpec(AttentionSpec):
     identity: bool = Field(
         default=True, description="residual connection from the maps before the expansion to those after the reduction"
     )
-    sharing: Literal["none", "alternate"] = Field(
+    sharing: Sharing = Field(
         default="none",
         description="`alternate`: of each pair of consecutive chosen blocks, the first has plain attention, "
-        "the second computes only V and refines the map of the first (as released)",
+        "the second computes only V and refines the map of the first (as released); a number from 2: so many blocks "
+        "behind each with plain attention",
+    )
+    refine_shared: bool = Field(
+        default=True, description="blocks without a map of their own refine the one they get; if false, it stays as is"
     )
     residual_map: bool = Field(
         default=False, description="add head_dim ** -0.5 times the previous block's map after the softmax (as released)"

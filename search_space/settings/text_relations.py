@@ -62,7 +62,7 @@ def bert_relations(arch: ArchSpec) -> Iterator[BrokenRelation]:
             message = "kernel_form=spatial takes the keys as an image, and the tokens of 'bert' are a line"
             path, hint = "arch.attention.kernel_form", "choose square or row_column"
             yield BrokenRelation(path, message, hint, (path, "arch.model"))
-        for name, default in (("sharing", "none"), ("residual_map", False)):
+        for name, default in (("sharing", "none"), ("refine_shared", True), ("residual_map", False)):
             value = getattr(mechanism, name)
             if value != default:
                 message = "the blocks of 'bert' hand on no attention maps"
