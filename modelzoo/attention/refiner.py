@@ -6,13 +6,16 @@ Differs: as released: a second BatchNorm (`adapt_bn`) after the DLA; a map that 
          scaled, after the softmax (only hosts that carry maps hand one in, see `hosts/map_carrying.py`).
          Table 13 also shares maps of plain attention; how is not stated. Ours: V is weighed by the map as it came.
          Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V;
-         `identity=False` leaves out the DLA's skip; `kernel_form` has kernels of table 4 (map_convolutions.py).
+         `identity=False` leaves out the DLA's skip; `kernel_form` has kernels of table 4 (map_convolutions.py);
+         `linear=True` leaves out all BatchNorms and ReLU6, which the paper does not mention.
 Cost:    see `distributed_local_attention.py`; the traffic over (B, M', N, N) maps dominates, not the arithmetic.
 
 Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E), M maps that weigh V (H, or M' unreduced).
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import nn
@@ -48,6 +51,7 @@ class RefinedAttention(TokenAttention):
         kernel_form: what it sees: a square of the map, rows as images of patches, or row and column of the map.
         reduction: False leaves the maps expanded; their number must then divide dim.
         identity: the DLA adds the maps it was given to those it returns; only reduced maps are as many.
+        linear: no BatchNorm and no ReLU6.
         placebo: heads are refined each by itself and kernels see no neighbours (placebo.py).
         apply_transform: False gives plain attention that takes and hands on maps.
         qk_scale: scale of logits and of the incoming map in place of head_dim ** -0.5.
@@ -67,6 +71,7 @@ class RefinedAttention(TokenAttention):
         kernel_form: KernelForm = "square",
         reduction: bool = True,
         identity: bool = True,
+        linear: bool = False,
         placebo: bool = False,
         apply_transform: bool = True,
         qk_scale: float | None = None,
@@ -74,12 +79,13 @@ class RefinedAttention(TokenAttention):
     ) -> None:
         check_heads(slot)
         super().__init__(slot)
+        self.has_kinks = not linear
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         self.DLA: DistributedLocalAttention | None = None
-        self.adapt_bn: nn.BatchNorm2d | None = None
+        self.adapt_bn: nn.Module | None = None
         if apply_transform:
             self.DLA, self.adapt_bn = _refinement(
-                slot, expansion, kernel_size, kernel_form, reduction, identity, batch_norm_eps, placebo=placebo
+                slot, expansion, kernel_size, kernel_form, reduction, identity, linear, batch_norm_eps, placebo=placebo
             )
 
     def attend(
@@ -120,6 +126,7 @@ class MapSharingAttention(TokenAttention):
         kernel_form: KernelForm = "square",
         reduction: bool = True,
         identity: bool = True,
+        linear: bool = False,
         placebo: bool = False,
         apply_transform: bool = True,
         qk_scale: float | None = None,
@@ -131,10 +138,10 @@ class MapSharingAttention(TokenAttention):
         # V only, under the official name.
         self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
         self.DLA: DistributedLocalAttention | None = None
-        self.adapt_bn: nn.BatchNorm2d | None = None
+        self.adapt_bn: nn.Module | None = None
         if apply_transform:
             self.DLA, self.adapt_bn = _refinement(
-                slot, expansion, kernel_size, kernel_form, reduction, identity, batch_norm_eps, placebo=placebo
+                slot, expansion, kernel_size, kernel_form, reduction, identity, linear, batch_norm_eps, placebo=placebo
             )
 
     def attend(
@@ -151,23 +158,26 @@ class MapSharingAttention(TokenAttention):
         return self.merge(self.weigh(attn_BMNN, v_BHNE)), incoming_BHNN
 
 
+_Norms = tuple[nn.BatchNorm2d | None, nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d]
+
+
 def _refined(
     map_BHNK: torch.Tensor,
     refine: DistributedLocalAttention,
-    adapt_bn: nn.BatchNorm2d,
+    adapt_bn: nn.Module,
     numerics: Numerics,
     valid_B1NK: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """adapt_bn(DLA(map)): module by module, or in kernels of their own where they compute the same in less time."""
     depthwise = refine.depth_sep_conv
     # Exactly this class: other forms of the kernel and placebos are convolutions of another kind.
-    is_plain = type(depthwise) is SameConv2d
+    is_plain = type(depthwise) is SameConv2d and not refine.is_linear
     if valid_B1NK is None and is_plain and refine.reduces and takes_kernels(numerics, map_BHNK):
         parts = RefinementParts(
             refine.conv_exp if refine.expands else None,
             depthwise,
             refine.conv_pro,
-            (refine.bn1 if refine.expands else None, refine.bn2, refine.bn3, adapt_bn),
+            cast(_Norms, (refine.bn1 if refine.expands else None, refine.bn2, refine.bn3, adapt_bn)),
             refine.adds_identity,
         )
         if are_folded(parts.present_norms()):
@@ -185,10 +195,11 @@ def _refinement(
     kernel_form: KernelForm,
     reduction: bool,
     identity: bool,
+    linear: bool,
     batch_norm_eps: float,
     *,
     placebo: bool,
-) -> tuple[DistributedLocalAttention, nn.BatchNorm2d]:
+) -> tuple[DistributedLocalAttention, nn.Module]:
     check_kernel_form(slot, kernel_form, kernel_size)
     num_maps = slot.num_heads
     if not reduction:
@@ -208,6 +219,7 @@ def _refinement(
         kernel_size=kernel_size,
         expansion=expansion,
         identity=identity,
+        linear=linear,
         kernel_form=kernel_form,
         grid_size=slot.grid_size,
         num_prefix_tokens=slot.num_prefix_tokens,
@@ -216,7 +228,7 @@ def _refinement(
     )
     if placebo:
         refine.hold_maps_apart()
-    return refine, BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps, **slot.factory)
+    return refine, nn.Identity() if linear else BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps, **slot.factory)
 
 
 def _check_slices(slot: Slot, expansion: float, num_maps: int) -> None:

@@ -164,6 +164,10 @@ class RefinerSpec(AttentionSpec):
     identity: bool = Field(
         default=True, description="residual connection from the maps before the expansion to those after the reduction"
     )
+    linear: bool = Field(
+        default=False,
+        description="no BatchNorm and no ReLU6 in the refinement: with `identity: false` what the paper prints",
+    )
     sharing: Sharing = Field(
         default="none",
         description="`alternate`: of each pair of consecutive chosen blocks, the first has plain attention, "

@@ -297,4 +297,4 @@ def _check_maps(blocks: nn.Module, num_heads: int) -> None:
                 )
             )
         if isinstance(block.attn, RefinedAttention):
-            handed_on = num_heads if block.attn.adapt_bn is None else block.attn.adapt_bn.num_features
+            handed_on = num_heads if block.attn.DLA is None else block.attn.DLA.num_returned

@@ -28,6 +28,7 @@ OPTIONS = {
         {"reduction": False, "expansion": 2},
         {"kernel_form": "spatial", "kernel_size": 2},
         {"kernel_form": "row_column"},
+        {"linear": True},
         {"placebo": True},
     ],
     "groupmix": [

@@ -101,12 +101,17 @@ OPTIONS = pytest.mark.parametrize(
         {"kernel_form": "spatial", "expansion": 1.5, "kernel_size": 2, "identity": False},
         {"kernel_form": "row_column", "expansion": 2},
         {"kernel_form": "row_column", "expansion": 1, "kernel_size": 4, "reduction": False},
+        {"kernel_form": "square", "linear": True, "identity": False},
+        {"kernel_form": "square", "linear": True, "expansion": 1.5},
+        {"kernel_form": "spatial", "linear": True, "expansion": 1, "reduction": False},
     ],
 )
 SLOT = Slot(dim=24, num_heads=4, grid_size=GRID, num_prefix_tokens=1, dtype=torch.float64)
 
 
-def normalised(maps: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
+def normalised(maps: torch.Tensor, norm: nn.Module) -> torch.Tensor:
+    if isinstance(norm, nn.Identity):  # `linear`
+        return maps
     mean = maps.mean(dim=(0, 2, 3), keepdim=True)
     variance = (maps - mean).square().mean(dim=(0, 2, 3), keepdim=True)
     shape = (1, -1, 1, 1)
@@ -116,9 +121,12 @@ def normalised(maps: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
 def refined(module, maps: torch.Tensor, form: str) -> torch.Tensor:
     """adapt_bn(DLA(maps)) in training, from the module's parameters and the sums above."""
     dla, incoming = module.DLA, maps
+    is_linear = isinstance(module.adapt_bn, nn.Identity)
+    assert is_linear == (not any(isinstance(part, nn.BatchNorm2d) for part in module.modules()))
+    lowest, highest = (-torch.inf, torch.inf) if is_linear else (0, 6)
     if hasattr(dla, "conv_exp"):
         maps = torch.einsum("rm,bmnk->brnk", dla.conv_exp.weight[:, :, 0, 0], maps)
-        maps = normalised(maps, dla.bn1).clamp(0, 6)
+        maps = normalised(maps, dla.bn1).clamp(lowest, highest)
     size = maps.shape[-1]
     kernels = list(dla.depth_sep_conv.parameters())
     num_maps = maps.shape[1]
@@ -127,7 +135,7 @@ def refined(module, maps: torch.Tensor, form: str) -> torch.Tensor:
         tripled = [kernel[m : m + 1].expand(MAPS, -1, -1, -1) for kernel in kernels]
         of_map = by_entries(form, tripled, maps[:, m : m + 1].expand(-1, MAPS, -1, -1), 1)
         entries.append(of_map[:, 0])
-    maps = normalised(torch.stack(entries, dim=1), dla.bn2).clamp(0, 6)
+    maps = normalised(torch.stack(entries, dim=1), dla.bn2).clamp(lowest, highest)
     assert maps.shape[-1] == size
     if dla.reduces:
         maps = normalised(torch.einsum("rm,bmnk->brnk", dla.conv_pro.weight[:, :, 0, 0], maps), dla.bn3)
@@ -168,6 +176,20 @@ def test_shared_maps_are_refined_with_each_form(options):
     values = (x @ module.qkv.weight.T + module.qkv.bias).reshape(BATCH, 7, maps.shape[1], -1).transpose(1, 2)
     want = (maps @ values).transpose(1, 2).reshape(BATCH, 7, 24) @ module.proj.weight.T + module.proj.bias
     torch.testing.assert_close(module.attend(x, incoming)[0], want, rtol=1e-9, atol=1e-9)
+
+
+def test_linear_maps_of_kernel_1_are_talking_heads():
+    """Heads mixed after the softmax by a matrix, as Re-attention without norm and bias has it."""
+    torch.manual_seed(0)
+    options = {"linear": True, "expansion": 1, "kernel_size": 1, "identity": False}
+    refiner = ATTENTION["refiner"](SLOT, **options)
+    mixing = ATTENTION["reattention"](SLOT, norm="none", theta_bias=False)
+    shared = {key: value for key, value in refiner.state_dict().items() if key.startswith(("qkv", "proj"))}
+    scale = refiner.DLA.depth_sep_conv.weight[:, 0, 0, 0]
+    theta = refiner.DLA.conv_pro.weight * scale.view(1, -1, 1, 1)
+    mixing.load_state_dict({**shared, "reatten_matrix.weight": theta})
+    x = drawn(BATCH, 7, 24, seed=3)
+    torch.testing.assert_close(refiner(x), mixing(x), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("form", ["spatial", "row_column"])

@@ -60,6 +60,7 @@ def test_conditional_parameters_are_suggested_only_with_their_choice() -> None:
         "kernel_form": "square",
         "reduction": True,
         "identity": True,
+        "linear": False,
         "sharing": "none",
         "refine_shared": True,
         "residual_map": False,
