@@ -171,8 +171,8 @@ def _refined(
     """adapt_bn(DLA(map)): module by module, or in kernels of their own where they compute the same in less time."""
     depthwise = refine.depth_sep_conv
     # Exactly this class: other forms of the kernel and placebos are convolutions of another kind.
-    is_plain = type(depthwise) is SameConv2d and not refine.is_linear
-    if valid_B1NK is None and is_plain and refine.reduces and takes_kernels(numerics, map_BHNK):
+    has_kernels = valid_B1NK is None and refine.reduces and not refine.is_linear and takes_kernels(numerics, map_BHNK)
+    if type(depthwise) is SameConv2d and has_kernels:
         parts = RefinementParts(
             refine.conv_exp if refine.expands else None,
             depthwise,
