@@ -87,7 +87,8 @@ def _sentence(order: PublishedOrder, table: AblationTable) -> str:
     kept, turned = order.num_as_published or "none", len(order.reversed) or "none"
     return (
         f"{head}: tau {_number(order.tau)} [{_number(order.low)}, {_number(order.high)}] over {units}; of the "
-        f"{order.num_pairs} pairs that the paper orders, {kept} are so here beyond the noise and {turned} the other way."
+        f"{order.num_pairs} pairs that the paper orders, {kept} are so here beyond the noise and {turned} the other "
+        "way."
     )
 
 
