@@ -29,8 +29,9 @@ OF_PAPERS = sorted(set((ROOT / "sweeps").glob("*/*.yaml")) - set(WITH_STUDIES))
 ON_IMAGENET = [path for path in OF_PAPERS if "name: classification" in path.read_text()]
 ONE_OF_EACH = [*OURS, *{path.parent: path for path in OF_PAPERS}.values()]  # of each paper
 IMAGENET = (224, 3, 1000)
-# Published sizes are rounded, and one release differs from its own table (docs/models.md, notes 6 and 9).
-PARAMS_TOLERANCE, GMACS_TOLERANCE = 0.03, 0.06
+# Published sizes are rounded, and one release differs from its own table (docs/models.md, notes 6 and 9). Focal-T with
+# windows of 14 has 5.2 GFLOPs in its table, 5.5 with the surroundings and cells of windows of 7.
+PARAMS_TOLERANCE, GMACS_TOLERANCE = 0.03, 0.065
 # Parameters of the released code, counted there.
 RELEASED = {
     "deepvit/depth": [
@@ -257,6 +258,25 @@ def test_every_published_number_has_a_source_and_one_row_of_that_size(path: Path
             assert params_m == pytest.approx(published.values["params_m"], rel=PARAMS_TOLERANCE)
         if "gmacs" in published.values:
             assert gmacs_on_imagenet(owners[0]) == pytest.approx(published.values["gmacs"], rel=GMACS_TOLERANCE)
+
+
+@pytest.mark.parametrize("path", params([path for path in ON_IMAGENET if "paper_detection:" in path.read_text()]))
+def test_a_second_profile_has_the_detection_of_the_same_table(path: Path) -> None:
+    """The same rows under Mask R-CNN, with box and mask AP for each row that has top-1."""
+    on_imagenet, detection = shipped(path, "paper").sweep, shipped(path, "paper_detection").sweep
+    rows = list(variants(detection))
+    assert [row.name for row in rows] == [row.name for row in variants(on_imagenet)]
+    info, epochs, steps = OF_THE_PAPER["detection"]
+    for row in rows:
+        assert (row.setting.task.name, row.setting.train.steps) == ("detection", steps)
+        assert row.setting.train.epochs in epochs
+        assert built_network_params(row, info) > 1e6
+    baseline = rows[0].setting.model_dump(mode="json")
+    assert len(detection.published) == len(on_imagenet.published)
+    for published in detection.published:
+        theirs = PublishedRow(when=published.when, values=published.values, source=published.source)
+        assert len([row for row in rows if belongs_to(theirs, row.changes, baseline)]) == 1, published.when
+        assert {"box_ap"} <= set(published.values) <= {"box_ap", "mask_ap"}
 
 
 @pytest.mark.thorough

@@ -38,7 +38,8 @@ class LocalToGlobalBlock(nn.Module):
         input_resolution: Grid that windows are fitted to; a window is never larger than its path's grid.
         reductions: Reduction of each path; 1 is full resolution.
         shift: Shift of the windows of a shifted path; `(0, 0)` in every other block.
-        shift_paths: 'local' shifts only paths of reduction 1, 'all' every path whose grid is larger than its window.
+        shift_paths: 'local' shifts only paths of reduction 1, 'all' every path whose grid is larger than its window,
+            'none' no path.
         fusion: 'sum', or 'concat' and a linear projection to `dim`.
         upsample: 'bilinear' or 'nearest'.
         always_partition: Keep window and shift even if the grid is smaller, as in timm's Swin.
@@ -169,7 +170,7 @@ class LocalToGlobalBlock(nn.Module):
         for reduction in self.reductions:
             grid = _reduced(self.input_resolution, reduction)
             window = window_size if self.always_partition else _smaller(grid, window_size)
-            moves = reduction == 1 or self.shift_paths == "all"
+            moves = self.shift_paths == "all" or (self.shift_paths == "local" and reduction == 1)
             fits = [moves and (self.always_partition or g > w) for g, w in zip(grid, window, strict=True)]
             self.windows.append(window)
             self.shifts.append((shift[0] * fits[0], shift[1] * fits[1]))

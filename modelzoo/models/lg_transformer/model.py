@@ -29,7 +29,7 @@ __all__ = ["LGTransformer"]
 
 CHOICES = {
     "fusion": ("concat", "sum"),
-    "shift_paths": ("all", "local"),
+    "shift_paths": ("all", "local", "none"),
     "upsample": ("bilinear", "nearest"),
 }
 

@@ -77,7 +77,7 @@ def norm(layer, x):
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 1)])
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
-@pytest.mark.parametrize("shift_paths", ["local", "all"])
+@pytest.mark.parametrize("shift_paths", ["local", "all", "none"])
 def test_block_equals_loops_over_tokens(shift, fusion, shift_paths):
     size, window, reductions = (8, 4), (2, 2), (1, 2, 4)
     block = LocalToGlobalBlock(
@@ -103,7 +103,7 @@ def test_block_equals_loops_over_tokens(shift, fusion, shift_paths):
         answers = []
         attentions = [block.attn, *block.coarse_attn]
         for attn, reduction, (small, fits, moves) in zip(attentions, reductions, fitted, strict=True):
-            moved = reduction == 1 or shift_paths == "all"
+            moved = shift_paths != "none" and (reduction == 1 or shift_paths == "all")
             by = tuple(s * m * moved for s, m in zip(shift, moves, strict=True))
             answer = window_attention(attn, cell_means(normed, size, reduction), small, fits, by)
             answers.append(bilinear(answer, small, size))

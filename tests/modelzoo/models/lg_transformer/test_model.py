@@ -72,6 +72,19 @@ def test_one_path_is_swin_bit_for_bit(options, size):
     assert torch.equal(model(image), swin(image))
 
 
+def test_one_path_without_shift_is_swin_with_unshifted_blocks():
+    swin, model = SwinTransformer(**TINY).eval(), LGTransformer(paths=SWIN, shift_paths="none", **TINY).eval()
+    for parameter in swin.parameters():
+        parameter.data.normal_(std=0.5)
+    model.load_state_dict(swin.state_dict())
+    image = torch.randn(2, 3, 64, 64)
+    assert not torch.equal(model(image), swin(image))
+    for stage in swin.layers:
+        for block in stage.blocks:
+            block.shift_size, block.attn_mask = (0, 0), None
+    assert torch.equal(model(image), swin(image))
+
+
 def test_gradient_reaches_all_parameters():
     model = tiny().train()
     model(torch.randn(2, 3, 64, 64)).square().sum().backward()
