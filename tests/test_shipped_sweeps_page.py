@@ -1,6 +1,6 @@
 """The page about the shipped sweeps is the one that its script writes, and what is kept of runs belongs to the files.
 
-Means, deviations and differences of the kept tables are computed anew here, by the standard library, from the kept
+Means, deviations and differences of the kept tables are computed here, by the standard library, from the kept
 trials.
 """
 
