@@ -62,7 +62,7 @@ def _of_the_objective(task: SelfSupervisedSpec) -> Iterator[BrokenRelation]:
         yield from _unused(task, _OF_DISTRIBUTIONS, why, "task.loss")
     elif task.teacher_operation != "centering" and "mse" in distances:
         message = (
-            f"teacher_operation={task.teacher_operation} gives distributions, but a mean squared error compares outputs"
+            f"a mean squared error compares outputs, but teacher_operation={task.teacher_operation} gives distributions"
         )
         paths = ("task.teacher_operation", "task.loss", "task.region_loss")
         yield BrokenRelation("task.teacher_operation", message, "write teacher_operation: centering", paths)
