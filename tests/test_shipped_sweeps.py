@@ -183,7 +183,8 @@ def test_small_studies_need_no_data_and_no_gpu_and_enlarge_no_images(path: Path,
     assert sweep.baseline.task.dataset.name.startswith("builtin/")
     assert sweep.resources.gpus == 0
     assert sweep.published == ()  # numbers of ImageNet do not belong beside digits
-    assert len(sweep.seeds) == (3 if profile is None else 1)
+    # The least number of seeds by which a row is judged; where there are looks, more at later ones.
+    assert len(sweep.seeds) >= 3 if profile is None else len(sweep.seeds) == 1
     data = describe_dataset(sweep.baseline.task, sweep.resources)
     for row in variants(sweep):
         assert TASKS[row.setting.task.name].input_size(row.setting, data) == data.img_size
