@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from modelzoo.self_supervised.backbone import FeatureBackbone, ImageFeatures, build_feature_backbone
 from modelzoo.self_supervised.build import build_self_supervised
-from modelzoo.self_supervised.comparison import Distance, Operation, teacher_probabilities, teacher_side
+from modelzoo.self_supervised.comparison import (
+    Distance,
+    Operation,
+    sinkhorn_probabilities,
+    teacher_probabilities,
+    teacher_side,
+)
 from modelzoo.self_supervised.cost import measure_feature_cost
 from modelzoo.self_supervised.head import ProjectionHead
 from modelzoo.self_supervised.network import SelfSupervisedNetwork, ViewOutputs
-from modelzoo.self_supervised.operations import sinkhorn_probabilities
 from modelzoo.self_supervised.region_loss import region_loss
 from modelzoo.self_supervised.schedules import cosine_schedule, teacher_temperature
 from modelzoo.self_supervised.teacher import copy_to_teacher, student_weights, teacher_of, update_teacher

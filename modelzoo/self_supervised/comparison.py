@@ -4,10 +4,16 @@
     mse             || t / |t| - s / |s| ||^2     t = teacher - center,  s = student
 
 The mean squared error is that of DINO's table 14, as in BYOL: of normalised outputs, centred, without temperatures. It
-is 2 - 2 cos(t, s). Whatever is done to the teacher's outputs other than centring is an `Operation` (`operations.py`).
+is 2 - 2 cos(t, s).
+
+An `Operation` on the teacher's outputs takes the place of the centre, and uses the whole batch. An iteration of
+Sinkhorn-Knopp divides exp(x / tau) by its sums over the batch, then by its sums over the prototypes, so that each
+prototype gets an equal share of the batch. One iteration is the softmax over the batch of table 15.
 
 Paper:   DINO, Caron et al. 2021, arXiv:2104.14294, algorithm 1 and appendix B; EsViT, Li et al. 2022,
          arXiv:2106.09785, section 4.3 (mean squared error between regions).
+Source:  written from the equations; Sinkhorn-Knopp with logarithms, so that no sum is 0.
+Note:    the batch is all rows of all global views: the paper does not state whether it treats the views apart.
 
 Shapes:  R rows, K prototypes. Everything is computed in float32 at least, whatever autocast asks for.
 """
@@ -25,6 +31,7 @@ __all__ = [
     "Distance",
     "Operation",
     "distance",
+    "sinkhorn_probabilities",
     "student_log_probabilities",
     "student_side",
     "teacher_probabilities",
@@ -78,6 +85,27 @@ def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) ->
 def student_log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     """Log-probabilities (R, K) of the student."""
     return F.log_softmax(_wide(logits) / temperature, dim=-1)
+
+
+def sinkhorn_probabilities(
+    logits: Tensor,
+    temperature: float,
+    *,
+    iterations: int,
+    gathered: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Distributions (R, K), which sum to 1 over the prototypes.
+
+    Args:
+        gathered: Rows (1, K) of this process -> those of all processes (P, K), where a batch is shared among several.
+    """
+    logs = logits / temperature
+    for _ in range(iterations):
+        of_batch = logs.logsumexp(dim=0, keepdim=True)
+        if gathered is not None:
+            of_batch = gathered(of_batch).logsumexp(dim=0, keepdim=True)
+        logs = (logs - of_batch).log_softmax(dim=1)
+    return logs.exp()
 
 
 def _wide(values: Tensor) -> Tensor:
