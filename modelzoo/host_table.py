@@ -88,7 +88,7 @@ attention that a model has, so it is legal everywhere.
 - **`groupmix`** forms no logits. What belongs to them goes, its own position term takes the place of the host's
   positions, and `archsweep plan` names in a line (`note:`) what went. Projections, norm and gate of the output stay.
 - **`sharing` and `residual_map`** of `refiner` carry maps from block to block; only timm's plain `Block` is rebuilt for
-  that.
+  that. **`kernel_form: spatial`** takes the keys as an image: hosts with pooled keys or images of any size refuse it.
 
 `groupmix` without `kernel_sizes` takes [3, 5, 7]. In a timm model of its own width (neither `embed_dim` nor `num_heads`
 written) whose channels or heads these do not fit, it takes the first of [3, 5] and [3] that fits all chosen blocks, and

@@ -5,7 +5,9 @@ Source:  written from the paper's equations and from a description of the releas
 Differs: as released, not as printed: BatchNorm and ReLU6 follow expansion and convolution, BatchNorm follows the
          reduction, and the incoming maps are added if their number is unchanged.
          Ours: reduction and identity are optional; without the reduction, the second ReLU6 is the last operation.
-Cost:    (M * M' + k^2 * M' + M' * M) * N^2 multiply-accumulates per image.
+         `linear=True` is what is printed: no BatchNorm and no ReLU6 (and `identity=False`, no skip).
+Cost:    (M * M' + k^2 * M' + M' * M) * N^2 multiply-accumulates per image; other forms of the kernel have others
+         (map_convolutions.py).
 
 Shapes:  B images, M incoming maps (heads), M' expanded maps, R returned maps, N tokens, k kernel side.
 """
@@ -17,6 +19,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from modelzoo.attention.map_convolutions import (
+    KernelForm,
+    RowColumnConvolution,
+    SpatialConvolution,
+    make_map_convolution,
+)
 from modelzoo.attention.placebo import owners, refuse_placebo, without_mixing, without_neighbours
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
 from modelzoo.attention.same_padding import SameConv2d
@@ -49,6 +57,10 @@ class DistributedLocalAttention(nn.Module):
         kernel_size: Side of the kernel; 'same' padding with the odd pixel of even sides at the bottom and right.
         expansion: Expanded maps per incoming map; 1 omits the expansion.
         identity: Add the incoming maps to the returned ones if both have the same number.
+        linear: Leave out BatchNorms and ReLU6.
+        kernel_form: What a kernel of a map sees, see map_convolutions.py.
+        grid_size: (height, width) of the patches among the keys, for the form `spatial`.
+        num_prefix_tokens: Keys before them.
     """
 
     def __init__(
@@ -59,6 +71,10 @@ class DistributedLocalAttention(nn.Module):
         kernel_size: int = 3,
         expansion: float = 3.0,
         identity: bool = True,
+        linear: bool = False,
+        kernel_form: KernelForm = "square",
+        grid_size: tuple[int, int] | None = None,
+        num_prefix_tokens: int = 0,
         batch_norm_eps: float = 1e-5,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -66,30 +82,41 @@ class DistributedLocalAttention(nn.Module):
         super().__init__()
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         expanded = expanded_maps(num_maps, expansion)
-        self.num_maps = num_maps
+        self.num_maps, self.num_expanded = num_maps, expanded
+        self.is_linear = linear
+        self.num_returned = expanded if num_returned is None else num_returned
+
+        def norm(num_channels: int) -> nn.Module:
+            return nn.Identity() if linear else BatchNorm2dOfOnePass(num_channels, eps=batch_norm_eps, **factory)
+
         self.expands = expansion != 1
         if self.expands:
             self.conv_exp = nn.Conv2d(num_maps, expanded, 1, bias=False, **factory)
-            self.bn1 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps, **factory)
-        self.depth_sep_conv = SameConv2d(expanded, expanded, kernel_size, groups=expanded, bias=False, **factory)
-        self.bn2 = BatchNorm2dOfOnePass(expanded, eps=batch_norm_eps, **factory)
+            self.bn1 = norm(expanded)
+        image = {"grid_size": grid_size, "num_prefix_tokens": num_prefix_tokens}
+        conv = make_map_convolution(kernel_form, expanded, kernel_size, **image, **factory)
+        self.depth_sep_conv: SameConv2d | SpatialConvolution | RowColumnConvolution = conv
+        self.bn2 = norm(expanded)
         self.reduces = num_returned is not None
         if num_returned is not None:
             self.conv_pro = nn.Conv2d(expanded, num_returned, 1, bias=False, **factory)
-            self.bn3 = BatchNorm2dOfOnePass(num_returned, eps=batch_norm_eps, **factory)
+            self.bn3 = norm(num_returned)
         self.adds_identity = identity and num_returned == num_maps
-        self.act = nn.ReLU6()
+        self.act = nn.Identity() if linear else nn.ReLU6()
 
     def hold_maps_apart(self) -> None:
         """Let no map reach another one, and no entry of a map another entry; see placebo.py."""
-        expanded = self.depth_sep_conv.out_channels
+        expanded = self.num_expanded
         if expanded < self.num_maps:
             text = f"{expanded} expanded maps of {self.num_maps} heads each mix several"
             refuse_placebo("expansion", text, "choose an expansion of 1 or more")
         of_heads, of_expanded = list(range(self.num_maps)), owners(expanded, self.num_maps)
         if self.expands:
             self.conv_exp = without_mixing(self.conv_exp, of_expanded, of_heads)
-        self.depth_sep_conv = without_neighbours(self.depth_sep_conv)
+        if isinstance(self.depth_sep_conv, SameConv2d):
+            self.depth_sep_conv = without_neighbours(self.depth_sep_conv)
+        else:
+            self.depth_sep_conv.hold_maps_apart()
         if self.reduces:
             assert self.conv_pro.out_channels == self.num_maps, "reduced to as many maps as came"
             self.conv_pro = without_mixing(self.conv_pro, of_heads, of_expanded)

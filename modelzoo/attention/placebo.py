@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modelzoo.attention.same_padding import SameConv2d
+from modelzoo.attention.same_padding import SameConv2d, with_odd_pixel
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import AttentionSpec, GroupMixSpec, ReattentionSpec, RefinerSpec
 
@@ -43,7 +43,8 @@ class HeldConv2d(SameConv2d):
     is_kept: torch.Tensor
 
     def __init__(self, conv: nn.Conv2d, is_kept: torch.Tensor) -> None:
-        sizes = (conv.in_channels, conv.out_channels, conv.kernel_size[0])
+        height, width = conv.kernel_size
+        sizes = (conv.in_channels, conv.out_channels, (height, width))
         # On the meta device nothing is drawn: at equal seeds the weights are those of the mechanism.
         super().__init__(*sizes, groups=conv.groups, bias=conv.bias is not None, device="meta")
         self.weight, self.bias = conv.weight, conv.bias
@@ -52,9 +53,12 @@ class HeldConv2d(SameConv2d):
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x_BCHW = x_BCHW if self.kernel_size[0] % 2 else F.pad(x_BCHW, (0, 1, 0, 1))
-        weight = moved(self.weight, self.is_kept)
-        return F.conv2d(x_BCHW, weight, self.bias, padding=(self.kernel_size[0] - 1) // 2, groups=self.groups)
+        x_BCHW = with_odd_pixel(x_BCHW, self.kernel_size)
+        return F.conv2d(x_BCHW, self.kernel(), self.bias, padding=self.padding, groups=self.groups)
+
+    def kernel(self) -> torch.Tensor:
+        """The weight that it computes with."""
+        return moved(self.weight, self.is_kept)
 
 
 def moved(weight: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
@@ -78,9 +82,9 @@ def without_mixing(conv: nn.Conv2d, outputs: list[int], inputs: list[int]) -> He
 
 def without_neighbours(conv: SameConv2d) -> HeldConv2d:
     """A depthwise convolution that has the tap of the pixel itself only."""
-    side = conv.kernel_size[0]
-    is_own = torch.zeros(1, 1, side, side, dtype=torch.bool, device="cpu")
-    is_own[:, :, (side - 1) // 2, (side - 1) // 2] = True
+    height, width = conv.kernel_size
+    is_own = torch.zeros(1, 1, height, width, dtype=torch.bool, device="cpu")
+    is_own[:, :, (height - 1) // 2, (width - 1) // 2] = True
     return HeldConv2d(conv, is_own)
 
 

@@ -4,8 +4,10 @@ Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2
 Source:  written from the paper's equations and from a description of the released module; parity is tested.
 Differs: as released: a second BatchNorm (`adapt_bn`) after the DLA; a map that comes from the previous block is added,
          scaled, after the softmax (only hosts that carry maps hand one in, see `hosts/map_carrying.py`).
+         Table 13 also shares maps of plain attention; how is not stated. Ours: V is weighed by the map as it came.
          Ours: `reduction=False` keeps all M' expanded maps and gives each of them its own slice of V;
-         `identity=False` leaves out the DLA's skip.
+         `identity=False` leaves out the DLA's skip; `kernel_form` has kernels of table 4 (map_convolutions.py);
+         `linear=True` leaves out all BatchNorms and ReLU6, which the paper does not mention.
 Cost:    see `distributed_local_attention.py`; the traffic over (B, M', N, N) maps dominates, not the arithmetic.
 
 Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E), M maps that weigh V (H, or M' unreduced).
@@ -13,11 +15,14 @@ Shapes:  B images, N tokens (K keys), D dim, H heads, E head_dim (D = H * E), M 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
 from modelzoo.attention.contract import Slot, TokenAttention, check_heads, softmax_map
 from modelzoo.attention.distributed_local_attention import DistributedLocalAttention, expanded_maps
+from modelzoo.attention.map_convolutions import KernelForm, check_kernel_form
 from modelzoo.attention.map_kernels.chosen import (
     Numerics,
     are_folded,
@@ -28,8 +33,8 @@ from modelzoo.attention.map_kernels.chosen import (
 from modelzoo.attention.map_kernels.folded import refined_in_evaluation
 from modelzoo.attention.map_kernels.refinement import refined_in_training
 from modelzoo.attention.map_kernels.refinement_parts import RefinementParts
-from modelzoo.attention.placebo import HeldConv2d
 from modelzoo.attention.recomputed_batchnorm import BatchNorm2dOfOnePass
+from modelzoo.attention.same_padding import SameConv2d
 from modelzoo.attention.valid_entries import normalised, times
 from modelzoo.legal_values import listed
 from search_space.parsing.errors import Problem, SpecError
@@ -43,15 +48,17 @@ class RefinedAttention(TokenAttention):
     Args:
         expansion: expanded maps per head.
         kernel_size: side of each map's kernel.
+        kernel_form: what it sees: a square of the map, rows as images of patches, or row and column of the map.
         reduction: False leaves the maps expanded; their number must then divide dim.
         identity: the DLA adds the maps it was given to those it returns; only reduced maps are as many.
+        linear: no BatchNorm and no ReLU6.
         placebo: heads are refined each by itself and kernels see no neighbours (placebo.py).
         apply_transform: False gives plain attention that takes and hands on maps.
         qk_scale: scale of logits and of the incoming map in place of head_dim ** -0.5.
     """
 
     unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
-    layout = frozenset({"sharing", "residual_map"})
+    layout = frozenset({"sharing", "refine_shared", "residual_map"})
     mixes_maps = True
     has_kinks = True
 
@@ -61,8 +68,10 @@ class RefinedAttention(TokenAttention):
         *,
         expansion: float = 3.0,
         kernel_size: int = 3,
+        kernel_form: KernelForm = "square",
         reduction: bool = True,
         identity: bool = True,
+        linear: bool = False,
         placebo: bool = False,
         apply_transform: bool = True,
         qk_scale: float | None = None,
@@ -70,12 +79,13 @@ class RefinedAttention(TokenAttention):
     ) -> None:
         check_heads(slot)
         super().__init__(slot)
+        self.has_kinks = not linear
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         self.DLA: DistributedLocalAttention | None = None
-        self.adapt_bn: nn.BatchNorm2d | None = None
+        self.adapt_bn: nn.Module | None = None
         if apply_transform:
             self.DLA, self.adapt_bn = _refinement(
-                slot, expansion, kernel_size, reduction, identity, batch_norm_eps, placebo=placebo
+                slot, expansion, kernel_size, kernel_form, reduction, identity, linear, batch_norm_eps, placebo=placebo
             )
 
     def attend(
@@ -100,9 +110,12 @@ class MapSharingAttention(TokenAttention):
     """adapt_bn(DLA(incoming)) * scale, times V: no queries and keys of its own; hands on the map as it came.
 
     It needs an incoming map, so no slot takes it alone: models that carry maps build it.
+
+    Args:
+        apply_transform: False takes the incoming map for V as it came, as plain attention would have.
     """
 
-    unswept = frozenset({"qk_scale", "batch_norm_eps"})
+    unswept = frozenset({"apply_transform", "qk_scale", "batch_norm_eps"})
 
     def __init__(
         self,
@@ -110,9 +123,12 @@ class MapSharingAttention(TokenAttention):
         *,
         expansion: float = 3.0,
         kernel_size: int = 3,
+        kernel_form: KernelForm = "square",
         reduction: bool = True,
         identity: bool = True,
+        linear: bool = False,
         placebo: bool = False,
+        apply_transform: bool = True,
         qk_scale: float | None = None,
         batch_norm_eps: float = 1e-5,
     ) -> None:
@@ -121,9 +137,12 @@ class MapSharingAttention(TokenAttention):
         self.scale = qk_scale or (slot.dim // slot.num_heads) ** -0.5
         # V only, under the official name.
         self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
-        self.DLA, self.adapt_bn = _refinement(
-            slot, expansion, kernel_size, reduction, identity, batch_norm_eps, placebo=placebo
-        )
+        self.DLA: DistributedLocalAttention | None = None
+        self.adapt_bn: nn.Module | None = None
+        if apply_transform:
+            self.DLA, self.adapt_bn = _refinement(
+                slot, expansion, kernel_size, kernel_form, reduction, identity, linear, batch_norm_eps, placebo=placebo
+            )
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
@@ -133,31 +152,37 @@ class MapSharingAttention(TokenAttention):
         B, N, _ = x_BND.shape
         v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
         with self.in_map_precision(incoming_BHNN) as wide:
-            attn_BMNN = _refined(wide(incoming_BHNN), self.DLA, self.adapt_bn, self.numerics) * self.scale
+            attn_BMNN = wide(incoming_BHNN)
+            if self.DLA is not None and self.adapt_bn is not None:
+                attn_BMNN = _refined(attn_BMNN, self.DLA, self.adapt_bn, self.numerics) * self.scale
         return self.merge(self.weigh(attn_BMNN, v_BHNE)), incoming_BHNN
+
+
+_Norms = tuple[nn.BatchNorm2d | None, nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d]
 
 
 def _refined(
     map_BHNK: torch.Tensor,
     refine: DistributedLocalAttention,
-    adapt_bn: nn.BatchNorm2d,
+    adapt_bn: nn.Module,
     numerics: Numerics,
     valid_B1NK: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """adapt_bn(DLA(map)): module by module, or in kernels of their own where they compute the same in less time."""
-    is_plain = not isinstance(refine.depth_sep_conv, HeldConv2d)
-    if valid_B1NK is None and is_plain and refine.reduces and takes_kernels(numerics, map_BHNK):
+    depthwise = refine.depth_sep_conv
+    # Exactly this class: other forms of the kernel and placebos are convolutions of another kind.
+    has_kernels = valid_B1NK is None and refine.reduces and not refine.is_linear and takes_kernels(numerics, map_BHNK)
+    if type(depthwise) is SameConv2d and has_kernels:
         parts = RefinementParts(
             refine.conv_exp if refine.expands else None,
-            refine.depth_sep_conv,
+            depthwise,
             refine.conv_pro,
-            (refine.bn1 if refine.expands else None, refine.bn2, refine.bn3, adapt_bn),
+            cast(_Norms, (refine.bn1 if refine.expands else None, refine.bn2, refine.bn3, adapt_bn)),
             refine.adds_identity,
         )
         if are_folded(parts.present_norms()):
             return refined_in_evaluation(map_BHNK, parts)
-        num_expanded = parts.depthwise.out_channels
-        if are_in_training(parts.present_norms()) and is_faster_in_training(numerics, map_BHNK, num_expanded):
+        if are_in_training(parts.present_norms()) and is_faster_in_training(numerics, map_BHNK, refine.num_expanded):
             return refined_in_training(map_BHNK, parts)
     refined_BMNK = refine(map_BHNK, valid_B1NK)
     return times(normalised(adapt_bn, refined_BMNK, valid_B1NK), valid_B1NK)
@@ -167,12 +192,15 @@ def _refinement(
     slot: Slot,
     expansion: float,
     kernel_size: int,
+    kernel_form: KernelForm,
     reduction: bool,
     identity: bool,
+    linear: bool,
     batch_norm_eps: float,
     *,
     placebo: bool,
-) -> tuple[DistributedLocalAttention, nn.BatchNorm2d]:
+) -> tuple[DistributedLocalAttention, nn.Module]:
+    check_kernel_form(slot, kernel_form, kernel_size)
     num_maps = slot.num_heads
     if not reduction:
         num_maps = expanded_maps(slot.num_heads, expansion)
@@ -191,12 +219,16 @@ def _refinement(
         kernel_size=kernel_size,
         expansion=expansion,
         identity=identity,
+        linear=linear,
+        kernel_form=kernel_form,
+        grid_size=slot.grid_size,
+        num_prefix_tokens=slot.num_prefix_tokens,
         batch_norm_eps=batch_norm_eps,
         **slot.factory,
     )
     if placebo:
         refine.hold_maps_apart()
-    return refine, BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps, **slot.factory)
+    return refine, nn.Identity() if linear else BatchNorm2dOfOnePass(num_maps, eps=batch_norm_eps, **slot.factory)
 
 
 def _check_slices(slot: Slot, expansion: float, num_maps: int) -> None:

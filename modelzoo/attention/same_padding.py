@@ -15,30 +15,40 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["SameAvgPool2d", "SameConv2d", "SameMaxPool2d"]
+__all__ = ["SameAvgPool2d", "SameConv2d", "SameMaxPool2d", "with_odd_pixel"]
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution of stride 1 with a square kernel and zero padding to the same size."""
+    """Convolution of stride 1 with zero padding to the same size.
+
+    Args:
+        kernel_size: Side of a square kernel, or (height, width).
+    """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         *,
         groups: int = 1,
         bias: bool = True,
         **factory: Any,
     ) -> None:
         """`factory`: `device` and `dtype`."""
-        padding = (kernel_size - 1) // 2
-        super().__init__(in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias, **factory)
+        height, width = sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        padding = (height - 1) // 2, (width - 1) // 2
+        super().__init__(in_channels, out_channels, sides, padding=padding, groups=groups, bias=bias, **factory)
 
     # Named by its shape, as everywhere; PyTorch calls it `input`.
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # For an even kernel, the symmetric padding is one pixel short at the bottom and right.
-        return super().forward(x_BCHW if self.kernel_size[0] % 2 else F.pad(x_BCHW, (0, 1, 0, 1)))
+        return super().forward(with_odd_pixel(x_BCHW, self.kernel_size))
+
+
+def with_odd_pixel(x_BCHW: torch.Tensor, kernel_size: tuple[int, ...]) -> torch.Tensor:
+    """The image with what symmetric padding leaves short for even kernels: one pixel at the bottom and right."""
+    height, width = kernel_size
+    return x_BCHW if height % 2 and width % 2 else F.pad(x_BCHW, (0, 1 - width % 2, 0, 1 - height % 2))
 
 
 class _SamePool2d(nn.Module):

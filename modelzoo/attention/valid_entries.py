@@ -31,7 +31,7 @@ def normalised(norm: nn.Module, map_BMNK: Tensor, valid_B1NK: Tensor | None) -> 
 
     A `SyncBatchNorm` takes them from the valid entries of all processes.
     """
-    if valid_B1NK is None or not norm.training:
+    if valid_B1NK is None or not norm.training or isinstance(norm, nn.Identity):
         return norm(map_BMNK)
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     result, mean, variance, count = _NormOfValid.apply(

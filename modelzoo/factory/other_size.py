@@ -92,9 +92,8 @@ def model_at_size(
         model = build_model(arch, img_size=img_size, in_chans=in_chans, num_classes=num_classes).eval()
         own = resolve_img_size(arch, img_size)
         reason = ""
-        # Group-Mix knows its grid by the number of tokens alone.
-        if arch.attention.name == "groupmix" and own[0] * own[1] == size[0] * size[1]:
-            reason = "its aggregators were made for the grid of the training images"
+        if own[0] * own[1] == size[0] * size[1]:  # grids are known by their number of tokens alone
+            reason = _bound_to_its_grid(arch)
         reason = reason or _cut_off(model, size)
         try:
             other = at_size(model, size)
@@ -114,6 +113,14 @@ def model_at_size(
             )
         )
     return other
+
+
+def _bound_to_its_grid(arch: ArchSpec) -> str:
+    """Why the mechanism sees other neighbours on another grid of as many patches; empty if it does not."""
+    if arch.attention.name == "groupmix":
+        return "its aggregators were made for the grid of the training images"
+    form = getattr(arch.attention, "kernel_form", arch.options.get("kernel_form"))
+    return "its kernels on maps were made for the grid of the training images" if form == "spatial" else ""
 
 
 def _cut_off(model: nn.Module, size: tuple[int, int]) -> str:

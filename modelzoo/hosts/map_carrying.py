@@ -2,6 +2,9 @@
 
 `sharing: alternate` is the released layout: of each two neighbours among the chosen blocks the first has plain softmax
 attention and the second computes only V and refines the map of the first; a last block without a partner stays plain.
+`sharing: 2` has two such blocks behind each plain one, 3 three, and so on, as in table 13 of the paper: each refines
+the same map by its own weights. Where the number of blocks is no multiple, the last group is shorter; the release,
+whose depths are even, has no rule for that. With `refine_shared: false` V is weighed by the borrowed map as it came.
 `residual_map` adds head_dim ** -0.5 times the map that the block before hands on to every softmax but the first one's.
 A plain or refining block hands on the map that weighed V, a sharing block the map it was given.
 
@@ -35,9 +38,14 @@ from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import RefinerSpec
 from search_space.schema.trial import ArchSpec
 
-__all__ = ["Carrier", "MapCarryingBlock", "carriers", "hand_on", "handed_map", "swap_carrying"]
+__all__ = ["Carrier", "MapCarryingBlock", "carriers", "carries_maps", "hand_on", "handed_map", "swap_carrying"]
 
 _RIDER = "attention_map_of_last_block"
+
+
+def carries_maps(spec: RefinerSpec) -> bool:
+    """Whether an option asks for maps that go from block to block."""
+    return spec.sharing != "none" or spec.residual_map or not spec.refine_shared
 
 
 def swap_carrying(
@@ -55,7 +63,7 @@ def swap_carrying(
     Raises:
         SpecError: another host, blocks that are no neighbours where they must be, or maps that cannot be added.
     """
-    which = "sharing" if spec.sharing != "none" else "residual_map"
+    which = "residual_map" if spec.residual_map and spec.sharing == "none" else "sharing"
     plain = {index: site for index in chosen if isinstance(site := sites[index], PlainSite)}
     if len(plain) < len(chosen) or not isinstance(model, VisionTransformer):
         has_same_tokens = hasattr(model, "blocks")
@@ -97,7 +105,7 @@ class Carrier:
         left_out = {"name", "blocks"} | RefinedAttention.layout
         options = {name: getattr(spec, name) for name in type(spec).model_fields if name not in left_out}
         if self.shares:
-            attention = MapSharingAttention(site.slot, **options)
+            attention = MapSharingAttention(site.slot, apply_transform=self.refines, **options)
         else:
             attention = RefinedAttention(site.slot, apply_transform=self.refines, **options)
         host = site.host.qkv
@@ -117,25 +125,26 @@ def carriers(spec: RefinerSpec, chosen: Sequence[int], num_heads: int, num_maps:
         SpecError: blocks that lie apart where they must be neighbours, or maps that cannot be added.
     """
     chosen = sorted(chosen)
-    alternates = spec.sharing == "alternate"
-    problems = []
-    if alternates:
-        problems += _sharing_problems(chosen)
+    # Blocks of a group: the one that computes the map, and those that borrow it.
+    group = {"none": 1, "alternate": 2}.get(str(spec.sharing)) or int(spec.sharing) + 1
+    problems = _unused_problems(spec)
+    if group > 1:
+        problems += _sharing_problems(spec, chosen, group)
     if spec.residual_map:
-        problems += _residual_problems(chosen, num_heads, num_heads if alternates else num_maps)
+        problems += _residual_problems(chosen, num_heads, num_heads if group > 1 else num_maps)
     if problems:
         raise SpecError(problems)
     roles = []
     for position, index in enumerate(chosen):
-        shares = alternates and position % 2 == 1
+        shares = position % group > 0
         is_last = position == len(chosen) - 1
         roles.append(
             Carrier(
                 index,
                 shares=shares,
-                refines=not alternates,
+                refines=spec.refine_shared if shares else group == 1,
                 takes_map=shares or (spec.residual_map and position > 0),
-                hands_on=not is_last and (spec.residual_map or (alternates and position % 2 == 0)),
+                hands_on=not is_last and (spec.residual_map or (position + 1) % group > 0),
             )
         )
     return roles
@@ -200,16 +209,42 @@ def handed_map(x_BND: torch.Tensor) -> torch.Tensor:
     return incoming_BHNN
 
 
-def _sharing_problems(chosen: Sequence[int]) -> list[Problem]:
-    apart = [pair for pair in zip(chosen[::2], chosen[1::2], strict=False) if pair[1] != pair[0] + 1]
+def _unused_problems(spec: RefinerSpec) -> list[Problem]:
+    """Options that have no effect because no block refines a map."""
+    if spec.refine_shared:
+        return []
+    if spec.sharing == "none":
+        text = "no block shares the map of another, so refine_shared=False would have no effect"
+        hint = "leave refine_shared out, or write sharing: alternate"
+        return [Problem(text, path="arch.attention.refine_shared", hint=hint)]
+    of_maps = sorted(set(type(spec).model_fields) - {"name", "blocks"} - RefinedAttention.layout)
+    written = {name: getattr(spec, name) for name in of_maps}
+    return [
+        Problem(
+            f"with refine_shared=False no block refines a map, so {name}={value} would have no effect",
+            path=f"arch.attention.{name}",
+            hint=f"leave {name} out",
+        )
+        for name, value in written.items()
+        if value != type(spec).model_fields[name].get_default()
+    ]
+
+
+def _sharing_problems(spec: RefinerSpec, chosen: Sequence[int], group: int) -> list[Problem]:
+    borrowing = [position for position in range(len(chosen)) if position % group]
+    pairs = [(chosen[position - position % group], chosen[position], position % group) for position in borrowing]
+    apart = [(first, second) for first, second, distance in pairs if second != first + distance]
     if len(chosen) < 2:
-        text = f"sharing='alternate' needs two neighbouring blocks, but got {list(chosen)}"
+        text = f"sharing={spec.sharing!r} needs two neighbouring blocks, but got {list(chosen)}"
     elif apart:
         pairs = " and ".join(f"block {second} the map of block {first}" for first, second in apart)
         text = f"a block can share only the map of the block right before it, but here {pairs}"
     else:
         return []
-    return [Problem(text, path="arch.attention.blocks", hint="choose pairs of neighbours, such as all or [2, 3, 6, 7]")]
+    hint = f"choose groups of {group} neighbours, such as all"
+    if group == 2:
+        hint = "choose pairs of neighbours, such as all or [2, 3, 6, 7]"
+    return [Problem(text, path="arch.attention.blocks", hint=hint)]
 
 
 def _residual_problems(chosen: Sequence[int], num_heads: int, num_maps: int) -> list[Problem]:

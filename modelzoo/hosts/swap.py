@@ -17,11 +17,12 @@ from modelzoo.attention import ATTENTION
 from modelzoo.attention.groupmix_segments import fitting_kernel_sizes
 from modelzoo.attention.placebo import check_placebo
 from modelzoo.hosts import AttentionSite, PlainSite, attention_sites
-from modelzoo.hosts.map_carrying import carriers, swap_carrying
+from modelzoo.hosts.map_carrying import carriers, carries_maps, swap_carrying
 from modelzoo.hosts.site import foreign_host, own_random_numbers, unknown_attention
 from search_space.parsing.errors import Problem, SpecError
 from search_space.schema.attention import (
     RELEASED_KERNELS,
+    AttentionSpec,
     EveryBlocks,
     FirstBlocks,
     GroupMixSpec,
@@ -52,7 +53,7 @@ def swap_attention(model: nn.Module, arch: ArchSpec, *, seed: int) -> None:
                     site.put(spec.name, {})
         return
     chosen = _checked_indices(model, arch, spec.blocks, sites)
-    if isinstance(spec, RefinerSpec) and (spec.sharing != "none" or spec.residual_map):
+    if isinstance(spec, RefinerSpec) and carries_maps(spec):
         swap_carrying(model, arch, spec, sites, chosen, seed)
     else:
         options = _options(arch, [sites[index] for index in chosen])
@@ -78,7 +79,7 @@ def swap_notes(model: nn.Module, arch: ArchSpec) -> list[str]:
         for part in sites[index].replaces(spec.name):
             places.setdefault(part, []).append(index)
     notes = [f"{spec.name} takes the place of the {part}{_in(found, len(sites))}" for part, found in places.items()]
-    if isinstance(spec, RefinerSpec) and spec.sharing == "alternate":
+    if isinstance(spec, RefinerSpec) and spec.sharing != "none":
         sharing = [carrier.index for carrier in carriers(spec, chosen, 1, 1) if carrier.shares]
         notes.append(f"refiner with sharing has no queries and keys{_in(sharing, len(sites))}")
     kernels = _options(arch, [sites[index] for index in chosen]).get("kernel_sizes")
@@ -104,7 +105,7 @@ def _checked_indices(model: nn.Module, arch: ArchSpec, blocks: object, sites: Se
         raise SpecError(foreign_host(arch, _attention_of(model)))
     chosen = chosen_indices(blocks, len(sites))
     _check_sites(arch, sites, chosen)
-    if ATTENTION[arch.attention.name].needs_grid:
+    if _needs_grid(arch.attention):
         _check_fixed_grid(model, arch)
     return chosen
 
@@ -153,6 +154,10 @@ def _attention_of(model: nn.Module) -> str:
 
 def _sounds_like_attention(name: str) -> bool:
     return "Att" in name and "Block" not in name
+
+
+def _needs_grid(spec: AttentionSpec) -> bool:
+    return ATTENTION[spec.name].needs_grid or (isinstance(spec, RefinerSpec) and spec.kernel_form == "spatial")
 
 
 def _check_fixed_grid(model: nn.Module, arch: ArchSpec) -> None:

@@ -16,16 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from results.stats.paired import PairedDelta, paired_delta
+from results.stats.rank_agreement import kendall_tau
 from results.stats.verdicts import Judgement, Verdict, judge
 from results.table.asked.path import PathSteps
 from results.table.comparison import unfit
 from results.table.table import AblationTable, Row
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["PathEffects", "StepGain", "kendall_tau", "path_effects"]
+__all__ = ["PathEffects", "StepGain", "path_effects"]
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,6 @@ def path_effects(table: AblationTable) -> PathEffects:
     )
 
 
-def kendall_tau(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Kendall's tau-b of paired values; None where all values of one side are equal.
-
-    Source: Kendall, The Treatment of Ties in Ranking Problems (Biometrika 33, 1945).
-    """
-    signs = [(_sign(one[0] - other[0]), _sign(one[1] - other[1])) for one, other in combinations(pairs, 2)]
-    untied = [sum(each[side] != 0 for each in signs) for side in (0, 1)]
-    if not all(untied):
-        return None
-    return sum(left * right for left, right in signs) / math.sqrt(untied[0] * untied[1])
-
-
 class _Judged:
     """The judged rows of a table and their differences."""
 
@@ -181,10 +169,6 @@ def _choosing_gain(path: PathSteps, index: int) -> float | None:
 def _tau(pairs: Sequence[tuple[PairedDelta | None, PairedDelta | None]], path: PathSteps) -> float | None:
     known = [(one.mean, other.mean) for one, other in pairs if one is not None and other is not None]
     return kendall_tau(known) if len(known) == len(path.components) else None
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)
 
 
 def _on(row: Row) -> frozenset[str]:

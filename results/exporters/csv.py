@@ -6,6 +6,7 @@
     <metric>_delta_std, p, p_corrected, correction, verdict, exploratory, p_sign_flip, bootstrap_low, bootstrap_high,
     p_equivalence, p_equivalence_corrected, alpha, interval, test_images, <metric>_test_error,
     <metric>_delta_test_error (with kept predictions only), published_<metric> ..., published_source,
+    <metric>_minus_published ... (ours minus the published value, of metrics and costs that have one),
     params_m, trainable_params_m (where records have it), gmacs, train_seconds, <each of them>_change, study, selection,
     front (with several objectives only), imported (with imported runs only: the kind of their source),
     <other metric>_mean, <other metric>_std ...; with looks only looks (JSON: numbers of seeds) and stopped
@@ -60,6 +61,8 @@ from search_space.settings.table_columns import COSTS, in_block, of_metric
 
 __all__ = ["columns", "values", "write"]
 
+_MINUS_PUBLISHED = "_minus_published"
+
 
 def write(table: AblationTable, stream: TextIO) -> None:
     """Write the table as CSV with LF line ends."""
@@ -79,8 +82,12 @@ def columns(table: AblationTable) -> dict[str, list[Any]]:
 def values(table: AblationTable) -> dict[str, list[Any]]:
     """The same columns with published numbers as numbers, where every variant has one at most."""
     found = columns(table)
-    shown = {name for name in found if name.startswith("published_")} - {"published_source"}
+    shown = {name for name in found if _is_published(name)} - {"published_source"}
     return {name: _published_numbers(each) if name in shown else each for name, each in found.items()}
+
+
+def _is_published(column: str) -> bool:
+    return column.startswith("published_") or column.endswith(_MINUS_PUBLISHED)
 
 
 def _published_numbers(texts: list[str]) -> list[Any]:
@@ -132,7 +139,7 @@ def _belonging(chosen: str, table: AblationTable, every: Iterable[str]) -> Itera
         case "verdict":
             return ("verdict", "exploratory")
         case "published":
-            return tuple(name for name in every if name.startswith("published_"))
+            return tuple(name for name in every if _is_published(name))
         case _ if chosen in COSTS:
             return (chosen, f"{chosen}_change")
         case _:
@@ -145,7 +152,8 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
     is_looked_at = table.is_sequential
     is_known = any(row.trainable_params_m is not None for row in table.rows)
     costs = [name for name in COSTS if is_known or name != "trainable_params_m"]
-    published = dict.fromkeys([metric, *sorted(name for row in table.rows for p in row.published for name in p.values)])
+    with_values = sorted({name for row in table.rows for there in row.published for name in there.values})
+    published = dict.fromkeys([metric, *with_values])
     return {
         "variant": lambda row: row.name,
         "variant_id": lambda row: row.variant_id,
@@ -184,6 +192,7 @@ def _columns(table: AblationTable) -> dict[str, Callable[[Row], Any]]:
         **({} if line is None else {f"{metric}_majority": lambda row: line}),
         **{f"published_{name}": _published(name) for name in published},
         "published_source": lambda row: "; ".join(there.source for there in row.published),
+        **{f"{name}{_MINUS_PUBLISHED}": _minus_published(name) for name in published if name in with_values},
         **{cost: operator.attrgetter(cost) for cost in costs},
         **{f"{cost}_change": _change(cost) for cost in costs},
         "study": lambda row: row.study,
@@ -296,6 +305,10 @@ def _change(cost: str) -> Callable[[Row], Any]:
 
 def _published(metric: str) -> Callable[[Row], Any]:
     return lambda row: "; ".join(csv_value(there.values.get(metric)) for there in row.published)
+
+
+def _minus_published(name: str) -> Callable[[Row], Any]:
+    return lambda row: "; ".join(csv_value(row.minus_published(there, name)) for there in row.published)
 
 
 def _summary(metric: str) -> dict[str, Callable[[Row], Any]]:

@@ -50,4 +50,4 @@ def _line(cells: Iterable[str]) -> str:
 def _cell(column: Column, index: int) -> str:
     cell = column.cells[index]
     opening, closing = _EMPHASIS[cell.emphasis]
-    return opening + escape(cell.value) + closing + escape(cell.spread + cell.change)
+    return opening + escape(cell.value) + closing + escape(cell.spread + cell.change + cell.paper)

@@ -127,7 +127,7 @@ def _cell(column: Column, cell: Cell, *, is_stacked: bool) -> str:
     value = _EMPHASIS[cell.emphasis].format(set_text(cell.value))
     first, *further = _parts(column, cell, is_stacked=is_stacked)
     if not further:
-        return value + set_text(cell.spread) + set_text(cell.change)
+        return value + set_text(cell.spread) + set_text(cell.change) + set_text(cell.paper)
     return _nested(column, [value if first == cell.value else set_text(first), *map(set_text, further)], "t")
 
 
@@ -137,5 +137,5 @@ def _parts(column: Column, cell: Cell, *, is_stacked: bool) -> list[str]:
         return [str(cell)]
     if column.align == "left":
         return textwrap.wrap(visible(str(cell)), _STACKED_NAME, break_long_words=False, break_on_hyphens=False) or [""]
-    parts = [cell.value, *_BRACKET.split(cell.spread), cell.change]
+    parts = [cell.value, *_BRACKET.split(cell.spread), cell.change, cell.paper]
     return [part.strip() for part in parts if part.strip()] or [""]

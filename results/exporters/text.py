@@ -1,7 +1,8 @@
 """The table for a terminal: aligned, without colours, as wide as the terminal where the names allow it.
 
-What has no room is named in a note, never cut in silence: first standard deviations of the differences and changes of
-cost, then the column of the verdicts, which a note then lists, then probes, changed values, costs and published values.
+What has no room is named in a note, never cut in silence: first standard deviations of the differences, changes of
+cost and what a paper says beside a number, then the column of the verdicts, which a note then lists, then probes,
+changed values, costs and published values.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ def _fitting(table: AblationTable, limit: int) -> _Fitting:
     gone = [] if layout.is_transposed else [column for column in columns if column.drop_priority == 1]
     columns = tuple(column for column in columns if column not in gone)
     changes = ["changes of cost"] if any(cell.change for column in columns for cell in column.cells) else []
+    if any(cell.paper for column in columns for cell in column.cells):
+        changes.append("published values beside others, and differences to them")
     verdicts: tuple[str, ...] = ()
     verdict = next((column for column in columns if column.name == "verdict"), None)
     if verdict is not None and not _fits(layout, columns, limit, has_changes=False):
@@ -174,7 +177,7 @@ def _fit(headers: Sequence[str], columns: Sequence[Sequence[str]], aligns: Seque
 
 def _texts(column: Column, *, has_changes: bool, in_parts: bool) -> list[str]:
     """The cells of a column, with value and what follows it each aligned among themselves (`in_parts`)."""
-    rests = [cell.spread + (cell.change if has_changes else "") for cell in column.cells]
+    rests = [cell.spread + (cell.change + cell.paper if has_changes else "") for cell in column.cells]
     if not in_parts:
         return [visible(cell.value) + rest for cell, rest in zip(column.cells, rests, strict=True)]
     left = max((_width(cell.value) for cell, rest in zip(column.cells, rests, strict=True) if rest), default=0)

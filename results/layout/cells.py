@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from results.layout.caption import PLUS_MINUS, significance_stars
@@ -32,6 +32,7 @@ __all__ = [
     "published",
     "seeds",
     "verdict",
+    "with_paper",
 ]
 
 CHECK, CROSS = "\u2713", "\u2717"
@@ -43,16 +44,22 @@ Emphasis = Literal["", "bold", "underline"]
 
 @dataclass(frozen=True)
 class Cell:
-    """Cell with the parts `97.31`, ` +- 0.42` and ` (+3 %)`; most have only the first. `sort_by`: unrounded value."""
+    """Cell with the parts `97.31`, ` +- 0.42`, ` (+3 %)` and ` (paper 97.5)`; most have only the first.
+
+    Attributes:
+        paper: what a paper published beside the number; behind a published number, ours minus it.
+        sort_by: unrounded value.
+    """
 
     value: str = ""
     spread: str = ""
     change: str = ""
+    paper: str = ""
     emphasis: Emphasis = ""
     sort_by: float | None = None
 
     def __str__(self) -> str:
-        return self.value + self.spread + self.change
+        return self.value + self.spread + self.change + self.paper
 
 
 def component(row: Row, name: str) -> Cell:
@@ -141,7 +148,7 @@ def p_value(value: float | None) -> Cell:
 
 
 def published(row: Row, metric: str, decimals: int, numbers: Mapping[str, int]) -> Cell:
-    """Cell of the published values, each with the number of its source."""
+    """Cell of the published values, each with the number of its source, and ours minus each."""
     texts = [
         " ".join(
             [
@@ -152,7 +159,14 @@ def published(row: Row, metric: str, decimals: int, numbers: Mapping[str, int]) 
         for there in row.published
     ]
     first = next((there.values[metric] for there in row.published if metric in there.values), None)
-    return Cell(", ".join(texts), sort_by=first)
+    gaps = [signed(gap, decimals) for there in row.published if (gap := row.minus_published(there, metric)) is not None]
+    return Cell(", ".join(texts), paper=f" ({', '.join(gaps)})" if gaps else "", sort_by=first)
+
+
+def with_paper(cell: Cell, row: Row, name: str) -> Cell:
+    """The cell of a further metric or a cost with its published values, as they were published."""
+    values = [f"{there.values[name]:.12g}" for there in row.published if name in there.values]
+    return replace(cell, paper=f" (paper {', '.join(values)})") if values else cell
 
 
 def front(row: Row) -> Cell:

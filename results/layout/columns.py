@@ -13,8 +13,8 @@ from typing import Any, Literal
 from results.layout import cells
 from results.layout.caption import DELTA
 from results.layout.cells import Cell, Emphasis
-from results.layout.footnotes import sources
 from results.layout.majority import SECTION, is_not_above
+from results.layout.sentences.published import sources
 from results.layout.setting_values import value_in_row
 from results.layout.trained_by import name_of_row
 from results.stats.numbers import fixed, level_percent, shared_decimals, signed_percent
@@ -218,8 +218,14 @@ def _metric_column(table: AblationTable, metric: Metric) -> Column:
 def _other_metric(table: AblationTable, metric: Metric) -> Column:
     """Column of a metric that is not the table's: without difference or emphasis; of a probe without an arrow."""
     title = f"{metric.name} ({metric.unit})" if metric.unit else metric.name
-    found = _cells(table, lambda row: _mean(table, row, metric))
+    found = _cells(table, lambda row: _beside(table, row, metric.name, _mean(table, row, metric)))
     return Column(metric.name, title, "right", found, _arrow(metric), 1 + _DROP_ORDER.index("probe"))
+
+
+def _beside(table: AblationTable, row: Row, name: str, cell: Cell) -> Cell:
+    """The cell with what was published beside it, in a table that shows published numbers."""
+    chosen = table.format.columns
+    return cells.with_paper(cell, row, name) if not chosen or "published" in chosen else cell
 
 
 def _metric_named(name: str) -> Metric:
@@ -327,9 +333,9 @@ def _cost_column(table: AblationTable, name: str) -> Column:
     def cell(row: Row) -> Cell:
         value = getattr(row, name)
         if value is None:
-            return Cell()
+            return _beside(table, row, name, Cell())
         change = f" ({signed_percent(row.cost_changes[name])})" if name in row.cost_changes else ""
-        return Cell(fixed(value, decimals), change=change, sort_by=value)
+        return _beside(table, row, name, Cell(fixed(value, decimals), change=change, sort_by=value))
 
     return Column(name, title, "right", _cells(table, cell))
 

@@ -6,17 +6,15 @@ The meaning of the numbers (means, intervals, tests) is in `caption.py`.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 from results.layout.blocks import block_notes
 from results.layout.sentences.path import path_notes
+from results.layout.sentences.published import published_notes
 from results.layout.sentences.rounds import stopped_notes
 from results.layout.sentences.shapley import placebo_notes, shapley_notes
 from results.layout.sentences.tuning import tuning_notes
-from results.plan.comparison import PublishedRow
 from results.stats.paired import has_no_spread
 from results.stats.verdicts import TESTED
 from results.store.records import CONTINUED_NOTE, IMPORTED_NOTE, TrialRecord
@@ -27,7 +25,7 @@ from search_space.schema.metrics import direction_of, metric_named
 from search_space.settings.table_columns import of_metric
 from search_space.variants.blocks import name_in_block
 
-__all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "seeds_marks", "sources"]
+__all__ = ["DAGGER", "DOUBLE_DAGGER", "footnotes", "seeds_marks"]
 
 DAGGER = "\u2020"
 DOUBLE_DAGGER = "\u2021"
@@ -64,7 +62,7 @@ def footnotes(table: AblationTable, shown: Collection[str] | None = None, *, ord
         *_not_measured(table, shown),
         *_missing(table),
         *_taken_over(table),
-        *(_published(table) if shown is None or "published" in shown else ()),
+        *published_notes(table, is_shown=shown is None or "published" in shown),
         *_dropped(table),
         *_mixed(table),
         *_mixed_devices(table),
@@ -83,12 +81,6 @@ def seeds_marks(row: Row) -> str:
     if row.num_infeasible:
         marks += " infeasible"
     return marks
-
-
-def sources(table: AblationTable) -> dict[str, int]:
-    """Source of published numbers -> its number in the footnotes, counted from 1."""
-    found = dict.fromkeys(row.source for ours in table.rows for row in ours.published)
-    return {source: number for number, source in enumerate(found, start=1)}
 
 
 def _seeds_of_rows(table: AblationTable) -> Iterable[str]:
@@ -277,26 +269,6 @@ def _taken_over(table: AblationTable) -> Iterable[str]:
     counts = Counter(record.cached_from for row in table.rows for record in row.records if record.cached_from)
     for source, count in sorted(counts.items()):
         yield f"{count} {_plural(count, 'trial')} not trained again but taken over from {source}."
-
-
-def _published(table: AblationTable) -> Iterable[str]:
-    for source, number in sources(table).items():
-        yield f"[{number}] published: {source}."
-    for row in table.unmatched:
-        yield f"Published, but no such row here: {_published_text(row)}."
-
-
-def _published_text(row: PublishedRow) -> str:
-    """Published row as one line."""
-    values = ", ".join(f"{name} {value:g}" for name, value in row.values.items())
-    return f"{_changes_text(row.when) or 'baseline'}: {values} ({row.source})"
-
-
-def _changes_text(changes: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{path}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for path, value in changes.items()
-    )
 
 
 def _dropped(table: AblationTable) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""What a table says about its own format: columns of further metrics, new names, more decimals than the data have.
+"""What a table says about its own format: further metrics, new names, more decimals than the data have, papers.
 
 Differences of further metrics are said to be without a test. A reader must be able to trust a table whose columns a
 user chose. So a renamed column keeps its usual name in the caption, and more decimals than a metric has by default are
@@ -27,7 +27,18 @@ def format_sentences(table: AblationTable, columns: Sequence[Column]) -> tuple[S
         *map(Sentence, _other_deltas(table, names)),
         *map(Sentence, _renamed(table, columns)),
         *map(Sentence, _digits(table, names)),
+        # A terminal without room for changes of cost has none for these either.
+        *(Sentence(text, "changes") for text in _papers(columns)),
     )
+
+
+def _papers(columns: Sequence[Column]) -> Iterable[str]:
+    """What the parts of cells about papers are."""
+    with_paper = {column.name for column in columns if any(cell.paper for cell in column.cells)}
+    if "published" in with_paper:
+        yield "Brackets behind a published value: ours minus it."
+    if with_paper - {"published"}:
+        yield "paper: the published value of that column."
 
 
 def _other_deltas(table: AblationTable, shown: Sequence[str]) -> Iterable[str]:

@@ -41,11 +41,17 @@ class Decision(Stored):
 
 
 class PublishedRow(Stored):
-    """Published numbers of a paper, shown beside the measured ones."""
+    """Published numbers of a paper, shown beside the measured ones, or compared by their order."""
 
     when: dict[str, Any] = Field(description="the row they belong to: path -> value")
     values: dict[str, float]
     source: str
+    compare: Literal["value", "order"] = Field(
+        default="value",
+        # Not written where it is the value: plans with such rows are as they always were.
+        exclude_if=lambda how: how == "value",
+        description="`order`: of another setting, so that only the order of the rows is compared",
+    )
 
 
 class Rounds(Stored):

@@ -197,6 +197,7 @@ def _row(
         for name in [name for name in values if _is_ranked(name)]:
             theirs = values_by_seed(baseline.values(), name)
             deltas[name] = paired_delta(values[name], theirs, alpha=plan.analysis.alpha)
+    published = [row for row in plan.published if belongs_to(row, variant.changes, spec)]
     return Row(
         name=variant.name,
         variant_id=variant.variant_id,
@@ -217,7 +218,8 @@ def _row(
         gmacs=_first_known(cost.gmacs for cost in costs),
         train_seconds=seconds.mean if seconds else None,
         pruned_epochs=tuple(record.epochs for record in records if record.status == "pruned"),
-        published=tuple(row for row in plan.published if belongs_to(row, variant.changes, spec)),
+        published=tuple(row for row in published if row.compare == "value"),
+        order_only=tuple(row for row in published if row.compare == "order"),
         records=records,
         study=variant.study,
         rests_on_changes=not variant.is_baseline and rests_on_changes(plan, variant),

@@ -22,7 +22,7 @@ from results.stats.verdicts import TESTED, Verdict
 from results.store.records import TrialRecord
 from results.table.asked.path import PathSteps
 from search_space.schema.metrics import Metric
-from search_space.settings.table_columns import at_block
+from search_space.settings.table_columns import COSTS, at_block
 
 __all__ = ["AblationTable", "DroppedVariant", "Row", "Study", "Tuned", "values_by_seed"]
 
@@ -78,6 +78,8 @@ class Row:
             by the results so far.
         placebo_of: the component of which the row has the placebo; else empty.
         tuned: what `retune` gained for it; None without it, or before it ended.
+        published: published numbers that are compared with ours.
+        order_only: those of another setting, of which only the order of the rows is compared.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Row:
     stopped: Stopped = ""
     placebo_of: str = ""
     tuned: Tuned | None = None
+    order_only: tuple[PublishedRow, ...] = ()
 
     @property
     def cells(self) -> Mapping[str, Row]:
@@ -125,6 +128,17 @@ class Row:
     def values(self, metric: str) -> dict[int, float]:
         """Finite values of its completed trials by seed; of a row without blocks."""
         return values_by_seed(self.records, metric)
+
+    def value_of(self, name: str) -> float | None:
+        """Its mean of a metric, or its cost of that name; None where it has none."""
+        if name in COSTS:
+            return getattr(self, name)
+        return self.metrics[name].mean if name in self.metrics else None
+
+    def minus_published(self, there: PublishedRow, name: str) -> float | None:
+        """Its value minus a published one; None where one of both is missing."""
+        ours, theirs = self.value_of(name), there.values.get(name)
+        return None if ours is None or theirs is None else ours - theirs
 
     @property
     def num_planned_pairs(self) -> int:

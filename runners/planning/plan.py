@@ -271,7 +271,10 @@ class Plan:
             variants=planned,
             num_trials=num_trials or (self.num_trials if sweep.search else None),
             objectives=list(sweep.search.objectives) if sweep.search else [],
-            published=[PublishedRow(when=row.when, values=row.values, source=row.source) for row in sweep.published],
+            published=[
+                PublishedRow(when=row.when, values=row.values, source=row.source, compare=row.compare)
+                for row in sweep.published
+            ],
             analysis=Analysis(**sweep.analysis.model_dump()),
             table=TableFormat(**sweep.table.model_dump()),
             dataset=dataset_names(sweep, self._baselines),

@@ -10,6 +10,7 @@ from typing import Any
 from search_space.checks.block_checks import block_issues
 from search_space.checks.dataset_checks import dataset_issues
 from search_space.checks.foreign_checks import foreign_issues
+from search_space.checks.published_checks import published_issues
 from search_space.checks.section_checks import (
     is_of_a_class,
     issue_of_a_class,
@@ -26,8 +27,7 @@ from search_space.designs.components import placebo_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.parsing.expressions import ExpressionError
 from search_space.parsing.type_guards import is_dict
-from search_space.schema.messages.pydantic_errors import quote
-from search_space.schema.metrics import COST_NAMES, METRICS, RANKED
+from search_space.schema.metrics import METRICS, RANKED
 from search_space.schema.sweep import Sweep
 from search_space.schema.task import TASK_SPECS, ForeignSpec
 from search_space.settings.candidates import Issue, has_range
@@ -103,7 +103,7 @@ def _issues(sweep: Sweep, broken: Sequence[Path]) -> Iterator[Issue]:
     yield from _options(sweep)
     yield from resources_issues(sweep, broken)
     yield from _selection(sweep)
-    yield from _published(sweep)
+    yield from published_issues(sweep)
     yield from track_issues(sweep)
     yield from table_section_issues(sweep)
     yield from _rows(sweep)
@@ -207,26 +207,6 @@ def _options(sweep: Sweep) -> Iterator[Issue]:
             if close:
                 hint = f"Did you mean {close[0]!r}?"
                 yield Issue((section, key), f"unknown key {key!r} in `{section}`", hint, at_key=True)
-
-
-def _published(sweep: Sweep) -> Iterator[Issue]:
-    numbers = [*METRICS, *COST_NAMES]
-    for index, row in enumerate(sweep.published):
-        places = {path: ("published", index, "when", path) for path in row.when}
-        unknown = [path for path in row.when if not is_path(path)]
-        for path in unknown:
-            yield Issue(places[path], f"unknown path {path!r}", path_hint(path), at_key=True)
-        # An unknown key may be an option of the reference, which is not the baseline in every design.
-        yield from (issue for issue in value_issues(sweep, {} if unknown else row.when, places) if not issue.at_key)
-        for name, value in (row.model_extra or {}).items():
-            if name not in numbers:
-                hint = did_you_mean(name, numbers)
-                yield Issue(("published", index, name), f"unknown metric {name!r}", hint, at_key=True)
-            elif isinstance(value, bool) or not isinstance(value, int | float):
-                yield Issue(("published", index, name), f"must be a number, but got {quote(value)}")
-        if not row.model_extra:
-            hint = "for example  top1: 83.0;  known: " + ", ".join(sorted(numbers))
-            yield Issue(("published", index), "contains no number", hint)
 
 
 def _rows(sweep: Sweep) -> Iterator[Issue]:

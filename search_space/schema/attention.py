@@ -131,6 +131,17 @@ class ReattentionSpec(AttentionSpec):
     )
 
 
+def _sharing_tag(value: Any) -> str:
+    return "name" if isinstance(value, str) else "number"
+
+
+Sharing = Annotated[
+    Annotated[Literal["none", "alternate"], Tag("name")] | Annotated[int, Field(ge=2, le=100), Tag("number")],
+    Discriminator(_sharing_tag),
+]
+"""How many blocks take the map of the block before them: none, one (`alternate`), or a number of them."""
+
+
 class RefinerSpec(AttentionSpec):
     """Refined attention (Refiner, arXiv 2106.03714): attention expansion, distributed local attention, reduction."""
 
@@ -142,16 +153,29 @@ class RefinerSpec(AttentionSpec):
     kernel_size: int = Field(
         default=3, ge=1, le=31, description="side of the local kernel on each map; even sizes pad bottom and right"
     )
+    kernel_form: Literal["square", "spatial", "row_column"] = Field(
+        default="square",
+        description="`square` of the map (official), `spatial`: each row of the map as an image of the patches, "
+        "`row_column`: 1-D kernels along row and column, added",
+    )
     reduction: bool = Field(
         default=True, description="reduce the expanded maps to num_heads; if false, every map gets its own slice of V"
     )
     identity: bool = Field(
         default=True, description="residual connection from the maps before the expansion to those after the reduction"
     )
-    sharing: Literal["none", "alternate"] = Field(
+    linear: bool = Field(
+        default=False,
+        description="no BatchNorm and no ReLU6 in the refinement: with `identity: false` what the paper prints",
+    )
+    sharing: Sharing = Field(
         default="none",
         description="`alternate`: of each pair of consecutive chosen blocks, the first has plain attention, "
-        "the second computes only V and refines the map of the first (as released)",
+        "the second computes only V and refines the map of the first (as released); a number from 2: so many blocks "
+        "behind each with plain attention",
+    )
+    refine_shared: bool = Field(
+        default=True, description="blocks without a map of their own refine the one they get; if false, it stays as is"
     )
     residual_map: bool = Field(
         default=False, description="add head_dim ** -0.5 times the previous block's map after the softmax (as released)"

@@ -161,7 +161,11 @@ class Published(Spec):
     model_config = ConfigDict(extra="allow")
 
     when: dict[str, Any] = Field(description="the variant they belong to: path -> value")
-    source: str = Field(min_length=1, description="paper, table and setting")
+    source: str = Field(min_length=1, description="paper, table and setting; rows of equal text have an order")
+    compare: Literal["value", "order"] = Field(
+        default="value",
+        description="`order`: of another setting than the sweep's, so only the order of the rows is compared",
+    )
 
     @property
     def values(self) -> dict[str, float]:

@@ -58,7 +58,11 @@ def bert_relations(arch: ArchSpec) -> Iterator[BrokenRelation]:
         hint = "choose softmax, reattention or refiner"
         yield BrokenRelation("arch.attention", f"'groupmix' {_ONLY_OF_PATCHES}, so it cannot read text", hint, _BOTH)
     if isinstance(mechanism, RefinerSpec):
-        for name, default in (("sharing", "none"), ("residual_map", False)):
+        if mechanism.kernel_form == "spatial":
+            message = "kernel_form=spatial takes the keys as an image, and the tokens of 'bert' are a line"
+            path, hint = "arch.attention.kernel_form", "choose square or row_column"
+            yield BrokenRelation(path, message, hint, (path, "arch.model"))
+        for name, default in (("sharing", "none"), ("refine_shared", True), ("residual_map", False)):
             value = getattr(mechanism, name)
             if value != default:
                 message = "the blocks of 'bert' hand on no attention maps"

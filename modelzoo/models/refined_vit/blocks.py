@@ -1,9 +1,19 @@
-"""Blocks of Refined-ViT: three kinds of attention, and the layouts that combine them.
+"""Blocks of Refined-ViT: four kinds of attention, and the layouts that combine them.
+
+    plain     softmax attention                              hands on its map
+    refined   refines its own map                            hands on the refined map
+    sharing   has no q and k, refines the map that comes     hands on the map as it came
+    reusing   has no q and k, takes the map that comes       hands on the map as it came
+
+A layout is repeated to the depth: `[plain, sharing, sharing]` shares every map with two following blocks, of which each
+refines it by its own weights. Where the depth is no multiple of the layout, the last group is shorter, down to a single
+plain block.
 
 Paper:   Refiner: Refining Self-attention for Vision Transformers, Zhou et al. 2021, arXiv:2106.03714.
 Source:  written from a description of the released blocks; parity is tested.
-Differs: the residual scale, the scale of the MLP and the use of the incoming map are arguments; they are fixed in the
-         release.
+Differs: `reusing` is ours, for the column of table 13 that shares maps of plain self-attention. The release states the
+         kind of every block of its even depths and has no rule for others. The residual scale, the scale of the MLP and
+         the use of the incoming map are arguments; they are fixed in the release.
 
 Shapes:  B images, N tokens, D dim, H heads.
 """
@@ -24,9 +34,10 @@ from modelzoo.attention.refiner import MapSharingAttention, RefinedAttention
 from modelzoo.models.deepvit.blocks import scaled
 from search_space.parsing.errors import Problem, SpecError
 
-__all__ = ["KINDS", "RefinedBlock", "make_attention", "resolve_layout"]
+__all__ = ["BORROWING", "KINDS", "RefinedBlock", "make_attention", "resolve_layout"]
 
-KINDS = ("plain", "refined", "sharing")
+KINDS = ("plain", "refined", "sharing", "reusing")
+BORROWING = ("sharing", "reusing")
 LAYOUTS = {"alternating": ("plain", "sharing"), "every": ("refined",), "plain": ("plain",)}
 
 
@@ -93,9 +104,11 @@ class ScaledMlp(Mlp):
 def make_attention(
     kind: str, slot: Slot, *, refiner: Mapping[str, Any], sharing: Mapping[str, Any], qk_scale: float | None
 ) -> TokenAttention:
-    """Build the attention of a block: `plain` softmax, `refined` with its own map, `sharing` with the incoming map."""
+    """Build the attention of a block: one of KINDS."""
     if kind == "sharing":
         return MapSharingAttention(slot, qk_scale=qk_scale, **sharing)
+    if kind == "reusing":
+        return MapSharingAttention(slot, qk_scale=qk_scale, apply_transform=False)
     if kind == "refined":
         return RefinedAttention(slot, qk_scale=qk_scale, **refiner)
     assert kind == "plain"
@@ -106,7 +119,7 @@ def resolve_layout(layout: str | Sequence[str], depth: int) -> list[str]:
     """Kind of each block, from the name of a layout or a list of kinds, repeated to the depth.
 
     Raises:
-        SpecError: an unknown kind, or a first block of kind `sharing`.
+        SpecError: an unknown kind, or a first block without a map to share.
     """
     legal = f"legal: {', '.join(sorted(LAYOUTS))}, or a list of the kinds {', '.join(KINDS)}, repeated to the depth"
     if isinstance(layout, str):
@@ -117,10 +130,10 @@ def resolve_layout(layout: str | Sequence[str], depth: int) -> list[str]:
     if unknown or not layout:
         raise SpecError(Problem(f"unknown kinds of blocks in layout: {unknown or layout!r}", hint=legal))
     kinds = [layout[index % len(layout)] for index in range(depth)]
-    if kinds[:1] == ["sharing"]:
+    if kinds and kinds[0] in BORROWING:
         raise SpecError(
             Problem(
-                "the first block cannot be sharing: there is no previous block whose attention map it could use",
+                f"the first block cannot be {kinds[0]}: there is no previous block whose attention map it could use",
                 hint="make block 0 plain or refined",
             )
         )

@@ -27,7 +27,7 @@ from modelzoo.attention.contract import Slot, unmasked
 from modelzoo.attention.refiner import RefinedAttention
 from modelzoo.models.block_indices import reject_unused_options, taken_indices
 from modelzoo.models.deepvit.stem import conv_embed_layer
-from modelzoo.models.refined_vit.blocks import RefinedBlock, make_attention, resolve_layout
+from modelzoo.models.refined_vit.blocks import BORROWING, RefinedBlock, make_attention, resolve_layout
 from modelzoo.models.refined_vit.mix_token import Box, draw_box, exchange
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
@@ -40,7 +40,8 @@ class RefinedVisionTransformer(VisionTransformer):
     """Refined-ViT; with a dense head, logits are those of the class token + half the maximum of the patches' logits.
 
     Args:
-        layout: `alternating` (plain, sharing), `every` (refined), `plain`, or a list of kinds, repeated to the depth.
+        layout: `alternating` (plain, sharing), `every` (refined), `plain`, or a list of kinds of blocks (blocks.py),
+            repeated to the depth.
         sharing: Options of the blocks that refine the previous block's map, instead of `refiner`.
         residual_map: Whether blocks that compute a map add the scaled map of the previous block.
         residual_scale: Scale s of `RefinedBlock`.
@@ -94,12 +95,13 @@ class RefinedVisionTransformer(VisionTransformer):
         if stem not in STEMS:
             raise SpecError(Problem(f"Refined-ViT has no stem {stem!r}", hint=did_you_mean(stem, STEMS)))
         kinds = resolve_layout(layout, depth)
-        if set(kinds) == {"plain"}:
+        if set(kinds) <= {"plain", "reusing"}:
             reject_unused_options("Refined-ViT", RefinedAttention, refiner, "no block refines a map")
         shared = refiner if sharing is None else sharing
         slot = Slot(
             dim=embed_dim,
             num_heads=num_heads,
+            grid_size=_grid(img_size, patch_size),
             num_prefix_tokens=int(class_token),
             qkv_bias=qkv_bias,
             attn_drop=attn_drop_rate,
@@ -118,7 +120,7 @@ class RefinedVisionTransformer(VisionTransformer):
                 act_layer=act_layer,
                 residual_scale=residual_scale,
                 mlp_scale=mlp_scale,
-                residual_map=residual_map or kinds[depth] == "sharing",
+                residual_map=residual_map or kinds[depth] in BORROWING,
             )
 
         super().__init__(
@@ -276,6 +278,12 @@ def _resized(pos_embed: torch.Tensor, num_prefix: int, old: tuple[int, int], new
     return torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
 
 
+def _grid(img_size: int | tuple[int, int], patch_size: int) -> tuple[int, int]:
+    """Patches that fit the image, as timm counts them."""
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    return height // patch_size, width // patch_size
+
+
 def _check_maps(blocks: nn.Module, num_heads: int) -> None:
     """Raise SpecError if a block passes on expanded maps that the next block cannot add or refine."""
     handed_on = num_heads
@@ -289,4 +297,4 @@ def _check_maps(blocks: nn.Module, num_heads: int) -> None:
                 )
             )
         if isinstance(block.attn, RefinedAttention):
-            handed_on = num_heads if block.attn.adapt_bn is None else block.attn.adapt_bn.num_features
+            handed_on = num_heads if block.attn.DLA is None else block.attn.DLA.num_returned

@@ -80,8 +80,9 @@ class StackedRefinedAttention(StackedMechanism):
 class StackedMapSharingAttention(StackedMechanism):
     """`MapSharingAttention`."""
 
-    DLA: StackedLayer
-    adapt_bn: StackedLayer
+    may_lack = ("DLA", "adapt_bn")
+    DLA: StackedLayer | None
+    adapt_bn: StackedLayer | None
 
     def __init__(self, members: Sequence[nn.Module], building: Building) -> None:
         super().__init__(members, building)
@@ -91,7 +92,9 @@ class StackedMapSharingAttention(StackedMechanism):
 
     def attend(self, x_KBND: Tensor, incoming_BKMNN: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         assert incoming_BKMNN is not None, "the block before hands on its map"
-        attn = self.adapt_bn(self.DLA(incoming_BKMNN)) * self._scale
+        attn = incoming_BKMNN
+        if self.DLA is not None and self.adapt_bn is not None:
+            attn = self.adapt_bn(self.DLA(attn)) * self._scale
         return self.merge(weigh(attn, self.qkv(x_KBND))), incoming_BKMNN
 
 

@@ -26,6 +26,9 @@ OPTIONS = {
     "refiner": [
         {"identity": False, "expansion": 1.5, "kernel_size": 2},
         {"reduction": False, "expansion": 2},
+        {"kernel_form": "spatial", "kernel_size": 2},
+        {"kernel_form": "row_column"},
+        {"linear": True},
         {"placebo": True},
     ],
     "groupmix": [

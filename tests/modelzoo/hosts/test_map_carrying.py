@@ -16,7 +16,18 @@ TINY = {"depth": 4, "embed_dim": 24, "num_heads": 3, "patch_size": 2, "mlp_ratio
 ALTERNATE = {"name": "refiner", "sharing": "alternate"}
 BOTH = {**ALTERNATE, "residual_map": True, "expansion": 2}
 RESIDUAL = {"name": "refiner", "residual_map": True, "expansion": 1, "kernel_size": 2}
-LAYOUTS = pytest.mark.parametrize("attention", [ALTERNATE, BOTH, RESIDUAL], ids=["alternate", "both", "residual"])
+TWO = {**ALTERNATE, "sharing": 2}
+REUSED = {**TWO, "refine_shared": False}
+EACH = {
+    "alternate": ALTERNATE,
+    "both": BOTH,
+    "residual": RESIDUAL,
+    "two": TWO,
+    "two, both": {**TWO, "residual_map": True},
+    "reused": REUSED,
+    "reused, both": {**REUSED, "sharing": "alternate", "residual_map": True},
+}
+LAYOUTS = pytest.mark.parametrize("attention", EACH.values(), ids=EACH)
 
 
 def build(attention, *, seed=0, **arch):
@@ -53,7 +64,8 @@ def test_maps_arrive_where_they_belong(attention, training):
     model, x = build(attention).double().train(training), images().double()
     want = by_hand(model, x, adds=attention.get("residual_map", False))
     torch.testing.assert_close(model(x), want, rtol=1e-12, atol=1e-12)
-    alone = build({**attention, "sharing": "none", "residual_map": False}).double().train(training)
+    by_themselves = {**attention, "sharing": "none", "refine_shared": True, "residual_map": False}
+    alone = build(by_themselves).double().train(training)
     assert not torch.allclose(alone(x), want)
 
 
@@ -71,6 +83,45 @@ def test_every_second_chosen_block_shares(blocks, depth, expected):
     model = build({**ALTERNATE, "blocks": blocks}, depth=depth)
     assert kinds(model) == expected
     assert model(images()).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("sharing", "depth", "expected"),
+    [(2, 6, "rssrss"), (2, 5, "rssrs"), (3, 5, "rsssr"), (3, 8, "rsssrsss"), (3, 3, "rss")],
+)
+@pytest.mark.parametrize("refine_shared", [True, False])
+def test_a_map_goes_to_as_many_blocks_as_asked(sharing, depth, expected, refine_shared):
+    """The last group is shorter where the depth is no multiple."""
+    model = build({**ALTERNATE, "sharing": sharing, "refine_shared": refine_shared}, depth=depth)
+    assert kinds(model) == expected
+    refines = [block.attn.DLA is not None for block in model.blocks]
+    assert refines == [refine_shared and kind == "s" for kind in expected]
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_reused_maps_weigh_v_as_they_came(training):
+    """A ViT written apart, with its gradients: blocks 1 and 2 have the softmax map of block 0."""
+    model, x = build(REUSED, depth=3).double().train(training), images().double()
+    tokens = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(x)))).detach()
+    found = tokens
+    for block in model.blocks:
+        found = block(found)
+    got = torch.autograd.grad(found.square().sum(), list(model.blocks.parameters()))
+    want, attn = tokens, None
+    for index, block in enumerate(model.blocks):
+        norm, linear = block.norm1, block.attn.qkv
+        seen = nn.functional.layer_norm(want, (24,), norm.weight, norm.bias, norm.eps)
+        parts = (seen @ linear.weight.T + linear.bias).reshape(2, 17, -1, 3, 8).permute(2, 0, 3, 1, 4)
+        if index == 0:
+            attn = (parts[0] @ parts[1].transpose(2, 3) / 8**0.5).softmax(dim=-1)
+        assert len(parts) == (1 if index else 3)
+        mixed = (attn @ parts[-1]).transpose(1, 2).reshape(2, 17, 24)
+        want = want + mixed @ block.attn.proj.weight.T + block.attn.proj.bias
+        want = want + block.mlp(block.norm2(want))
+    torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
+    expected = torch.autograd.grad(want.square().sum(), list(model.blocks.parameters()))
+    for ours, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_in_the_alternating_layout_only_borrowed_maps_are_refined():
@@ -204,6 +255,24 @@ NEIGHBOURS = "choose two or more neighbours, such as all, {last: 4} or {first: 4
             {**ALTERNATE, "blocks": [2]},
             {},
             f"arch.attention.blocks: sharing='alternate' needs two neighbouring blocks, but got [2]\n  {PAIRS}",
+        ),
+        (
+            {**TWO, "blocks": [0, 1, 3]},
+            {},
+            "arch.attention.blocks: a block can share only the map of the block right before it, "
+            "but here block 3 the map of block 0\n  choose groups of 3 neighbours, such as all",
+        ),
+        (
+            {"name": "refiner", "refine_shared": False},
+            {},
+            "arch.attention.refine_shared: no block shares the map of another, so refine_shared=False would have no "
+            "effect\n  leave refine_shared out, or write sharing: alternate",
+        ),
+        (
+            {**REUSED, "expansion": 2},
+            {},
+            "arch.attention.expansion: with refine_shared=False no block refines a map, so expansion=2.0 would have no "
+            "effect\n  leave expansion out",
         ),
         (
             {**RESIDUAL, "blocks": {"every": 2}},

@@ -54,6 +54,8 @@ OPTIONS = {
     "refiner: all maps": _case({"name": "refiner", "expansion": 2.5, "kernel_size": 2, "reduction": False}),
     "refiner: last block": _case({"name": "refiner", "expansion": 1, "identity": False, "blocks": {"last": 1}}),
     "refiner: sharing": _case({"name": "refiner", "sharing": "alternate"}),
+    "refiner: linear": _case({"name": "refiner", "linear": True, "identity": False}),
+    "refiner: reused maps": _case({"name": "refiner", "sharing": 2, "refine_shared": False}, depth=4),
     "refiner: residual map": _case({"name": "refiner", "residual_map": True}, class_token=True),
     "groupmix: class token": _case("groupmix", class_token=True),
     "groupmix: pooling": _case(

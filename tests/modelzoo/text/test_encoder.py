@@ -185,6 +185,10 @@ def test_the_default_is_a_small_bert():
             {"attention": {"name": "refiner", "residual_map": True}},
             "arch.attention.residual_map: the blocks of 'bert' hand on no attention maps, so residual_map=True would",
         ),
+        (
+            {"attention": {"name": "refiner", "kernel_form": "spatial"}},
+            "arch.attention.kernel_form: kernel_form=spatial takes the keys as an image, and the tokens of 'bert' are",
+        ),
         ({"num_heads": 3}, "arch.num_heads: embed_dim % num_heads == 0 must hold, but got embed_dim=16, num_heads=3"),
         ({"mlp_ratio": 0.01}, "arch.mlp_ratio: embed_dim * mlp_ratio >= 1 must hold, but got embed_dim=16,"),
         (

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from results import ablation_table
-from results.effects.path import kendall_tau, path_effects
+from results.effects.path import path_effects
 from results.layout.caption import caption
 from results.layout.footnotes import footnotes
 from results.table.asked.by_results import num_trials_asked, num_trials_at_most, seeds_asked
@@ -203,15 +203,6 @@ def test_the_gain_at_the_choosing_seeds_needs_both_rows(plan_of, run_of):
     found = path_effects(ablation_table(plan := plan_of("abc"), run_of(plan, additive({"a": 3, "b": 2, "c": 1}))))
     assert [one.choosing_gain for one in found.steps] == [None, 2, None]
     assert [one.num_candidates for one in found.steps] == [3, 2, 1]
-
-
-@pytest.mark.parametrize("salt", range(20))
-def test_tau_is_that_of_scipy(salt):
-    draw = random.Random(salt)
-    pairs = [(draw.randrange(4), draw.randrange(4)) for _ in range(draw.randrange(2, 7))]
-    expected = stats.kendalltau(*zip(*pairs, strict=True)).statistic
-    found = kendall_tau(pairs)
-    assert math.isnan(expected) if found is None else found == pytest.approx(expected)
 
 
 def test_rows_are_in_the_order_of_the_path_and_of_the_judging_seeds_alone(plan_of, run_of):

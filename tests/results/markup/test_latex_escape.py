@@ -98,7 +98,7 @@ def test_the_quickstart_compiles_and_shows_its_numbers(quickstart_plan, quicksta
         # Cells of two lines, which pdftotext gives as two lines of the page: the words of the row, in any order.
         row = page[page.index("attention=refiner") : page.index("attention=groupmix")].replace("\u2212", "-")
         name = "attention=refiner expansion=6 3/3 99.00 \u00b1 2.00"
-        numbers = "+2.00 [-0.48, +4.48] 1.00 inconclusive 83.00 [1] 0.1071 (+2.8%) 0.00331 (+82%) 16.0 (+78%)"
+        numbers = "+2.00 [-0.48, +4.48] 1.00 inconclusive 83.00 [1] (+16.00) 0.1071 (+2.8%) 0.00331 (+82%) 16.0 (+78%)"
         assert sorted(row.split()) == sorted(f"{name} {numbers}".split())
 
 

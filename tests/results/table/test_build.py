@@ -196,6 +196,7 @@ def test_caption_and_footnotes_of_the_quickstart_table(quickstart_plan, quicksta
         "attention only); train: mean seconds of optimisation.",
         "Brackets behind a cost: its change against the baseline.",
         "Compute: 0.028 h of optimisation in all (9 trials).",
+        "Brackets behind a published value: ours minus it.",
         "\u2020 pruned at the epoch beside it; outside every mean and difference.",
         "incomplete: the row or the baseline lacks planned seeds; neither tested nor ranked.",
         "Failed: attention=groupmix seed 1: NonFiniteLoss: training loss is nan in epoch 3",

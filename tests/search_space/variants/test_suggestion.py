@@ -57,9 +57,12 @@ def test_conditional_parameters_are_suggested_only_with_their_choice() -> None:
         "blocks": "all",
         "expansion": 2.5,
         "kernel_size": 5,
+        "kernel_form": "square",
         "reduction": True,
         "identity": True,
+        "linear": False,
         "sharing": "none",
+        "refine_shared": True,
         "residual_map": False,
         "placebo": False,
     }

@@ -60,6 +60,10 @@ def opinion(study: Study) -> list[dict[str, Any]]:
             row[f"{study.metric}_majority"] = study.majority
         row[f"published_{study.metric}"] = arm.published
         row["published_source"] = None if arm.published is None else "a paper"
+        if any(one.published is not None for one in study.arms):
+            mean = row[f"{study.metric}_mean"]
+            has_both = mean is not None and arm.published is not None
+            row[f"{study.metric}_minus_published"] = mean - arm.published if has_both else None
         row |= _costs(arm, study)
         row |= {"study": arm.study or None, "selection": study.chosen.selection}
         further = {name for one in study.arms for trial in one.trials.values() for name in trial.metrics}

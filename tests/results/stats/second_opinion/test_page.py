@@ -53,6 +53,7 @@ def every_column() -> set[str]:
         table_of(rounds={"looks": [2, 3]}),
         table_of(blocks=blocks),
         table_of(design="search", objectives=["top1", "gmacs"]),
+        table_of(published=[{"when": {}, "values": {"top1": 1.0, "params_m": 2.0}, "source": "a paper"}]),
         with_options(table_of(), TableOptions(columns=("variant", "delta:loss", "delta_std:loss"))),
     ]
     return {general(name) for table in tables for name in columns(table)}
@@ -61,6 +62,8 @@ def every_column() -> set[str]:
 def general(column: str) -> str:
     """`METRIC_delta@BLOCK` for `top1_delta@a`."""
     column = re.sub(r"@[ab]$", "@BLOCK", column).replace("component.dla", "component.NAME")
+    if "published" in column:  # of costs, too
+        column = column.replace("params_m", "top1")
     return re.sub(r"(?<![a-z])(top1|loss|head_similarity)(?=_|$)", "METRIC", column)
 
 
