@@ -6,7 +6,7 @@ same on every backbone of equal width, so that variants share whatever they have
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -32,6 +32,9 @@ def build_self_supervised(
     num_layers: int = 3,
     batch_norm: bool = False,
     norm_last_layer: bool = True,
+    activation: Literal["gelu", "relu"] = "gelu",
+    bottleneck: bool = True,
+    predictor: bool = False,
     regions: bool = False,
     seed: int | None = None,
 ) -> SelfSupervisedNetwork:
@@ -41,7 +44,8 @@ def build_self_supervised(
         img_size: Size of the global views, for which the backbone is built.
         local_size: Size of the local views; None: there are none of another size.
         prototypes: Outputs of each head.
-        hidden_dim, bottleneck_dim, num_layers, batch_norm, norm_last_layer: As in `ProjectionHead`, of both heads.
+        hidden_dim, bottleneck_dim, num_layers, batch_norm, norm_last_layer, activation, bottleneck, predictor: As in
+            `ProjectionHead`, of both heads.
         regions: Whether there is a region head, for the region loss.
         seed: As in `build_feature_backbone`, whose weights the backbone has; each head draws from a stream of its own.
 
@@ -64,6 +68,9 @@ def build_self_supervised(
         "num_layers": num_layers,
         "batch_norm": batch_norm,
         "norm_last_layer": norm_last_layer,
+        "activation": activation,
+        "bottleneck": bottleneck,
+        "predictor": predictor,
     }
     with own_random_numbers(seed, "head"):
         head = ProjectionHead(backbone.dim, prototypes, **options)

@@ -5,6 +5,9 @@ Source:  written from a description of the released head; names of weights are t
          recorded outputs.
 Differs: the weight-normalised layer is a module of its own instead of torch's deprecated hook. Where its lengths are
          fixed they are a buffer, so that every parameter of the head gets a gradient.
+Note:    the paper does not state where the predictor of its tables 7 and 14 is, nor its layers. Here it is BYOL's two
+         layers, on what is compared with the prototypes, with the head's activation. Heads without bottleneck are plain
+         linear layers, as many as the paper counts.
 
 Shapes:  R rows (views or regions), D in_dim, H hidden_dim, P bottleneck_dim, K prototypes.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal
 
 import torch
 from torch import nn
@@ -52,8 +56,12 @@ class ProjectionHead(nn.Module):
 
     Attributes:
         mlp: D -> H -> ... -> P with GELU; with one layer, a single linear layer D -> P.
-        last_layer: Logits of L2-normalised features.
+        predictor: P -> H -> P before the normalisation, or None: only the student has one (`teacher.py`). As the MLP it
+            has no normalisation but that of `batch_norm`.
+        last_layer: Logits of L2-normalised features. Without bottleneck, the last of the MLP's linear layers, H -> K.
     """
+
+    predictor: nn.Sequential | None
 
     def __init__(
         self,
@@ -65,6 +73,9 @@ class ProjectionHead(nn.Module):
         num_layers: int = 3,
         batch_norm: bool = False,
         norm_last_layer: bool = True,
+        activation: Literal["gelu", "relu"] = "gelu",
+        bottleneck: bool = True,
+        predictor: bool = False,
     ) -> None:
         """Initialise as released: truncated normal of std 0.02, biases 0, prototypes of length 1.
 
@@ -72,6 +83,9 @@ class ProjectionHead(nn.Module):
             num_layers: Linear layers of the MLP.
             batch_norm: Normalise hidden features over the rows of a batch.
             norm_last_layer: The prototypes keep the length 1.
+            activation: After each hidden layer.
+            bottleneck: P normalised features before the prototypes; False: `num_layers` linear layers give the logits.
+            predictor: Two more layers before the normalisation; only with a bottleneck.
 
         Raises:
             SpecError: a number below 1.
@@ -90,18 +104,35 @@ class ProjectionHead(nn.Module):
         ]
         if problems:
             raise SpecError(problems)
+        act = {"gelu": nn.GELU, "relu": nn.ReLU}[activation]
+
+        def hidden(given: int, width: int) -> list[nn.Module]:
+            return [nn.Linear(given, width), *([nn.BatchNorm1d(width)] if batch_norm else []), act()]
+
         widths = [in_dim, *[hidden_dim] * (num_layers - 1)]
-        layers: list[nn.Module] = []
-        for given, width in itertools.pairwise(widths):
-            norms = [nn.BatchNorm1d(width)] if batch_norm else []
-            layers += [nn.Linear(given, width), *norms, nn.GELU()]
+        layers = [layer for given, width in itertools.pairwise(widths) for layer in hidden(given, width)]
+        self.predictor = None
+        self.has_bottleneck = bottleneck
+        if not bottleneck:
+            assert not predictor
+            self.mlp = nn.Sequential(*layers)
+            self.last_layer = nn.Linear(widths[-1], prototypes)
+            self.apply(_init_linear)
+            return
         layers.append(nn.Linear(widths[-1], bottleneck_dim))
         self.mlp = layers[0] if num_layers == 1 else nn.Sequential(*layers)
         self.mlp.apply(_init_linear)
         self.last_layer = PrototypeLayer(bottleneck_dim, prototypes, fixed_lengths=norm_last_layer)
+        if predictor:  # the last to draw its weights: the others are those of a head without it
+            self.predictor = nn.Sequential(*hidden(bottleneck_dim, hidden_dim), nn.Linear(hidden_dim, bottleneck_dim))
+            self.predictor.apply(_init_linear)
 
     def forward(self, x_RD: torch.Tensor) -> torch.Tensor:
         x_RP = self.mlp(x_RD)
+        if not self.has_bottleneck:
+            return self.last_layer(x_RP)
+        if self.predictor is not None:
+            x_RP = self.predictor(x_RP)
         # At least float32: the smallest length of normalisation is 0 in float16.
         return self.last_layer(F.normalize(x_RP.to(torch.promote_types(x_RP.dtype, torch.float32)), dim=-1))
 

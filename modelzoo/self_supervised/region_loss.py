@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelzoo.self_supervised.view_loss import num_terms, student_log_probabilities, teacher_probabilities
+from modelzoo.self_supervised.comparison import Distance, Operation, distance, student_side, teacher_side
+from modelzoo.self_supervised.view_loss import num_terms
 
 __all__ = ["most_similar_regions", "region_loss"]
 
@@ -38,6 +39,8 @@ def region_loss(
     center: Tensor,
     student_temp: float,
     teacher_temp: float,
+    metric: Distance = "cross_entropy",
+    operation: Operation | None = None,
 ) -> Tensor:
     """The loss, a scalar; no gradient flows to the teacher, nor through the matching.
 
@@ -48,6 +51,7 @@ def region_loss(
         num_regions: N_v of all views, of the student.
         teacher_num_regions: N_v of the global views, of the teacher: it differs where the student drops patches.
         center: (1, K) or (K,), as it was before this batch.
+        metric, operation: As in `view_loss`.
 
     Raises:
         ValueError: numbers of rows that are not those of these views.
@@ -58,18 +62,19 @@ def region_loss(
         _check_rows(rows, num_regions, num_images)
         _check_rows(of_teacher, teacher_num_regions, num_images)
     with torch.autocast(student.device.type, enabled=False):
-        log_probabilities = _per_view(student_log_probabilities(student, student_temp), num_regions, num_images)
-        targets = _per_view(teacher_probabilities(teacher, center, teacher_temp), teacher_num_regions, num_images)
+        outputs = _per_view(student_side(student, student_temp, metric), num_regions, num_images)
+        of_teacher = teacher_side(teacher, center, teacher_temp, metric, operation)
+        targets = _per_view(of_teacher, teacher_num_regions, num_images)
         seen = _per_view(student_features.detach(), num_regions, num_images)
         looked_up = _per_view(teacher_features.detach(), teacher_num_regions, num_images)
-        total = student.new_zeros((), dtype=log_probabilities[0].dtype)
+        total = student.new_zeros((), dtype=outputs[0].dtype)
         for q, target_BMK in enumerate(targets):
-            for v, log_BNK in enumerate(log_probabilities):
+            for v, output_BNK in enumerate(outputs):
                 if v == q:
                     continue
                 best_BN = most_similar_regions(seen[v], looked_up[q])
                 matched_BNK = target_BMK.gather(1, best_BN[..., None].expand(-1, -1, target_BMK.shape[-1]))
-                total = total - (matched_BNK * log_BNK).sum(dim=-1).mean()
+                total = total + distance(matched_BNK, output_BNK, metric)
     return total / terms
 
 

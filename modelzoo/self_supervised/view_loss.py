@@ -17,17 +17,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-__all__ = [
-    "entropy",
-    "mean_logits",
-    "num_terms",
-    "student_log_probabilities",
-    "teacher_probabilities",
-    "update_center",
-    "view_loss",
-]
+from modelzoo.self_supervised.comparison import Distance, Operation, distance, student_side, teacher_side
+
+__all__ = ["entropy", "mean_logits", "num_terms", "update_center", "view_loss"]
 
 
 def view_loss(
@@ -39,6 +32,8 @@ def view_loss(
     student_temp: float,
     teacher_temp: float,
     num_global: int = 2,
+    metric: Distance = "cross_entropy",
+    operation: Operation | None = None,
 ) -> Tensor:
     """The loss, a scalar; no gradient flows to the teacher.
 
@@ -46,6 +41,8 @@ def view_loss(
         student: Logits (V * B, K) of all views.
         teacher: Logits (G * B, K) of the global views.
         center: (1, K) or (K,), as it was before this batch. Zeros: no centring.
+        metric, operation: What is compared, and what is done to the teacher's logits instead of centring
+            (`comparison.py`).
 
     Raises:
         ValueError: numbers of rows that are not those of these views.
@@ -55,13 +52,12 @@ def view_loss(
     if len(student) != num_views * num_images or len(teacher) != num_global * num_images:
         raise ValueError(f"{num_views} and {num_global} views cannot have {len(student)} and {len(teacher)} rows")
     with torch.autocast(student.device.type, enabled=False):
-        targets_BK = teacher_probabilities(teacher, center, teacher_temp).chunk(num_global)
-        logs_BK = student_log_probabilities(student, student_temp).chunk(num_views)
-        # Sums of products, not a matrix product: that one may be computed in TF32.
+        targets = teacher_side(teacher, center, teacher_temp, metric, operation).chunk(num_global)
+        outputs = student_side(student, student_temp, metric).chunk(num_views)
         total = sum(
-            -(target_BK * log_BK).sum(dim=-1).mean()
-            for q, target_BK in enumerate(targets_BK)
-            for v, log_BK in enumerate(logs_BK)
+            distance(target_BK, output_BK, metric)
+            for q, target_BK in enumerate(targets)
+            for v, output_BK in enumerate(outputs)
             if v != q
         )
         assert isinstance(total, Tensor)
@@ -77,16 +73,6 @@ def num_terms(num_views: int, num_global: int) -> int:
     if num_global < 1 or num_views < max(num_global, 2):
         raise ValueError(f"the loss compares views, but got {num_views} views, {num_global} of them global")
     return num_global * (num_views - 1)
-
-
-def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """Centred and sharpened distributions (R, K) of the teacher, without gradient."""
-    return ((_wide(logits.detach()) - _wide(center)) / temperature).softmax(dim=-1)
-
-
-def student_log_probabilities(logits: Tensor, temperature: float) -> Tensor:
-    """Log-probabilities (R, K) of the student."""
-    return F.log_softmax(_wide(logits) / temperature, dim=-1)
 
 
 def mean_logits(teacher: Tensor) -> Tensor:

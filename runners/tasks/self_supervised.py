@@ -17,6 +17,7 @@ Shapes:  B images, V views, K prototypes, D features.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -24,19 +25,23 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributed import all_reduce
+from torch.distributed import all_gather, all_reduce, get_world_size
 
 from modelzoo import Cost, resolve_img_size
 from modelzoo.self_supervised import (
+    Operation,
     SelfSupervisedNetwork,
     build_self_supervised,
+    copy_to_teacher,
     cosine_schedule,
     entropy,
     mean_logits,
     measure_feature_cost,
     region_loss,
+    sinkhorn_probabilities,
+    student_weights,
     teacher_of,
-    teacher_probabilities,
+    teacher_side,
     teacher_temperature,
     update_center,
     update_teacher,
@@ -77,6 +82,8 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         self._updates = 0
         self.teacher = teacher_of(model)
         self._untrained = copy.deepcopy(self.teacher.backbone).eval()
+        is_kept = spec.teacher_update == "previous_iteration"
+        self._previous = [weight.clone() for weight in self.teacher.parameters()] if is_kept else []
         self._num_train = info.num_train
         self._centers = torch.zeros(2, 1, spec.prototypes, device=device)  # of views, of regions
         self._references: dict[int, dict[str, float]] = {}
@@ -94,6 +101,9 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
             num_layers=spec.head_layers,
             batch_norm=spec.head_batch_norm,
             norm_last_layer=spec.norm_last_layer,
+            activation=spec.head_activation,
+            bottleneck=spec.head_bottleneck,
+            predictor=spec.predictor,
             regions=spec.method == "esvit",
             seed=seed,
         )
@@ -138,7 +148,15 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         with torch.no_grad():
             target = self.teacher(views[:NUM_GLOBAL])
         output = self.forward(views)
-        loss = view_loss(output.logits, target.logits, center=self._centers[0], num_views=len(views), **temperatures)
+        options = {**temperatures, "operation": self._operation(is_whole=True)}
+        loss = view_loss(
+            output.logits,
+            target.logits,
+            center=self._centers[0],
+            num_views=len(views),
+            metric=spec.loss,
+            **options,
+        )
         if spec.method == "esvit":
             of_regions = region_loss(
                 output.region_logits,
@@ -148,12 +166,26 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
                 num_regions=output.num_regions,
                 teacher_num_regions=target.num_regions,
                 center=self._centers[1],
-                **temperatures,
+                metric=spec.region_loss,
+                **options,
             )
             loss = 0.5 * loss + 0.5 * of_regions
             self._move_center(1, target.region_logits)
         self._move_center(0, target.logits)
         return loss
+
+    def _operation(self, *, is_whole: bool) -> Operation | None:
+        """What is done to the teacher's outputs in place of centring.
+
+        Args:
+            is_whole: The batch is all rows of all processes; False: of this one.
+        """
+        name = self._spec.teacher_operation
+        if name == "centering":
+            return None
+        iterations = self._spec.sinkhorn_iterations if name == "sinkhorn" else 1
+        gathered = _rows_of_processes if is_whole and self.is_shared else None
+        return functools.partial(sinkhorn_probabilities, iterations=iterations, gathered=gathered)
 
     def _move_center(self, which: int, logits: Tensor) -> None:
         """After the loss, which used the centre as it was: towards the mean over the rows of all processes."""
@@ -167,9 +199,16 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         update_center(self._centers[which], mean, momentum=self._spec.center_momentum)
 
     def after_update(self, num_updates: int) -> None:
-        first, last = self._spec.momentum
-        momentum = cosine_schedule(num_updates - 1, base=first, final=last, num_updates=self._num_updates)
-        update_teacher(self.teacher, self.model, momentum)
+        rule, own = self._spec.teacher_update, student_weights(self.teacher, self.model)
+        if rule == "momentum":
+            first, last = self._spec.momentum
+            momentum = cosine_schedule(num_updates - 1, base=first, final=last, num_updates=self._num_updates)
+            update_teacher(self.teacher, self.model, momentum)
+        elif rule == "previous_iteration":
+            copy_to_teacher(self.teacher, self._previous)
+            self._previous = [weight.detach().clone() for weight in own]
+        elif num_updates % self._updates_per_epoch == 0:
+            copy_to_teacher(self.teacher, own)
         self._updates = num_updates
 
     def weights(self) -> dict[str, Tensor]:
@@ -177,12 +216,16 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
 
     def state_dict(self) -> dict[str, Any]:
         own = {"teacher": self.teacher.state_dict(), "centers": self._centers, "updates": self._updates}
+        if self._previous:
+            own["previous"] = self._previous
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.teacher.load_state_dict(state["teacher"])
         self._centers.copy_(state["centers"])
+        for weight, value in zip(self._previous, state.get("previous", []), strict=True):
+            weight.copy_(value)
         self._updates = int(state["updates"])
 
     @torch.inference_mode()
@@ -208,7 +251,7 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
             self._references[id(batches)] = {
                 f"{name}_{of}": value for of in ("untrained", "pixels") for name, value in self._read(parts[of]).items()
             }
-        self._entropies = self._measured_entropies(outputs)
+        self._entropies = {} if self._spec.loss == "mse" else self._measured_entropies(outputs)
         return {**self._read(parts[""]), **self._references[id(batches)], **self._entropies}
 
     def _rows(self, backbone: Any, images: Tensor, pooled: Tensor, targets: Tensor) -> Rows:
@@ -226,7 +269,8 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
 
     def _output_sums(self, logits: Tensor) -> Tensor:
         """Sum of the teacher's outputs (K), of their entropies, and their number."""
-        probabilities = teacher_probabilities(logits, self._centers[0], self._spec.teacher_temp[1]).double()
+        operation, temperature = self._operation(is_whole=False), self._spec.teacher_temp[1]
+        probabilities = teacher_side(logits, self._centers[0], temperature, "cross_entropy", operation).double()
         count = torch.tensor([float(len(logits))], dtype=torch.float64, device=self.device)
         return torch.cat([probabilities.sum(dim=0), entropy(probabilities).sum()[None], count])
 
@@ -246,6 +290,13 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         if self._entropies.get("teacher_entropy", most) < _COLLAPSED * most:
             return ["collapsed: the teacher answers every image with the same prototype"]
         return []
+
+
+def _rows_of_processes(row: Tensor) -> Tensor:
+    """Rows (1, K) of all processes, (P, K)."""
+    rows = [torch.empty_like(row) for _ in range(get_world_size())]
+    all_gather(rows, row.contiguous())
+    return torch.cat(rows)
 
 
 def _pixels(images: Tensor) -> Tensor:

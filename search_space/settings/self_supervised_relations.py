@@ -17,6 +17,7 @@ __all__ = ["self_supervised_relations"]
 _OF_LOCAL_CROPS = ("local_size", "local_scale")
 _OF_KNN = ("knn_k",)
 _OF_LINEAR = ("linear_blocks", "linear_epochs", "linear_lr")
+_OF_DISTRIBUTIONS = ("student_temp", "teacher_temp", "teacher_temp_epochs", "teacher_operation")
 _RANGES = ("global_scale", "local_scale", "aspect")
 
 
@@ -30,6 +31,7 @@ def self_supervised_relations(setting: Setting) -> Iterator[BrokenRelation]:
     for readout, names in (("knn", _OF_KNN), ("linear", _OF_LINEAR)):
         if readout not in task.evaluate:
             yield from _unused(task, names, f"{readout!r} is not listed under evaluate", "task.evaluate")
+    yield from _of_the_objective(task)
     if task.teacher_temp[0] == task.teacher_temp[1]:
         why = "both temperatures of the teacher are equal"
         yield from _unused(task, ("teacher_temp_epochs",), why, "task.teacher_temp")
@@ -47,6 +49,38 @@ def self_supervised_relations(setting: Setting) -> Iterator[BrokenRelation]:
         )
         hint = "write freeze_last_layer: 0, or train for more epochs"
         yield BrokenRelation("task.freeze_last_layer", message, hint, ("task.freeze_last_layer", "train.epochs"))
+
+
+def _of_the_objective(task: SelfSupervisedSpec) -> Iterator[BrokenRelation]:
+    """Options of losses, heads and teachers that others leave without effect."""
+    distances = {task.loss, task.region_loss} if task.method == "esvit" else {task.loss}
+    if task.method != "esvit":
+        why = f"method: {task.method} has no loss between regions"
+        yield from _unused(task, ("region_loss",), why, "task.method")
+    if distances == {"mse"}:
+        why = "a mean squared error has no distributions"
+        yield from _unused(task, _OF_DISTRIBUTIONS, why, "task.loss")
+    elif task.teacher_operation != "centering" and "mse" in distances:
+        message = (
+            f"a mean squared error compares outputs, but teacher_operation={task.teacher_operation} gives distributions"
+        )
+        paths = ("task.teacher_operation", "task.loss", "task.region_loss")
+        yield BrokenRelation("task.teacher_operation", message, "write teacher_operation: centering", paths)
+    if task.teacher_operation != "centering":
+        why = f"teacher_operation={task.teacher_operation} has no centre"
+        yield from _unused(task, ("center_momentum",), why, "task.teacher_operation")
+        if 0 in task.teacher_temp:
+            message = f"teacher_operation={task.teacher_operation} needs temperatures above 0"
+            paths = ("task.teacher_temp", "task.teacher_operation")
+            yield BrokenRelation("task.teacher_temp", message, "write a small number, for example 0.01", paths)
+    if task.teacher_operation != "sinkhorn":
+        yield from _unused(task, ("sinkhorn_iterations",), "nothing is iterated", "task.teacher_operation")
+    if task.teacher_update != "momentum":
+        why = f"with teacher_update={task.teacher_update} nothing is averaged"
+        yield from _unused(task, ("momentum",), why, "task.teacher_update")
+    if not task.head_bottleneck:
+        why = "without head_bottleneck a head compares nothing with prototypes"
+        yield from _unused(task, ("head_dim", "norm_last_layer", "predictor"), why, "task.head_bottleneck")
 
 
 def _unused(task: SelfSupervisedSpec, names: tuple[str, ...], why: str, owner: str) -> Iterator[BrokenRelation]:

@@ -11,6 +11,7 @@ from search_space.schema.tasks.task_spec import AUGMENTATIONS_OF_CLASSES, HEAD_O
 
 __all__ = ["Readout", "SelfSupervisedSpec"]
 
+Distance = Literal["cross_entropy", "mse"]
 Readout = Literal["knn", "linear"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -50,17 +51,40 @@ class SelfSupervisedSpec(TaskSpec):
     head_hidden_dim: int = Field(default=2048, ge=1, le=65_536, description="channels of a head's hidden layers")
     head_dim: int = Field(default=256, ge=1, le=65_536, description="channels that a head compares with its prototypes")
     head_batch_norm: bool = Field(default=False, description="BatchNorm after a head's hidden layers")
+    head_activation: Literal["gelu", "relu"] = Field(default="gelu", description="after a head's hidden layers")
+    head_bottleneck: bool = Field(
+        default=True,
+        description="L2 normalisation before the prototypes; false: the last layer gives the outputs",
+    )
+    predictor: bool = Field(
+        default=False,
+        description="a layer of head_hidden_dim channels and one back to head_dim in the student's heads only",
+    )
     norm_last_layer: bool = Field(default=True, description="prototypes have length 1; false: their lengths are learnt")
     freeze_last_layer: int = Field(default=1, ge=0, description="first epochs in which the prototypes do not change")
     # Loss and teacher
+    loss: Distance = Field(
+        default="cross_entropy",
+        description="between views; mse: mean squared error of L2-normalised outputs, without temperatures",
+    )
+    region_loss: Distance = Field(default="cross_entropy", description="between regions (esvit)")
     student_temp: float = Field(default=0.1, gt=0, le=10)
-    teacher_temp: tuple[Annotated[float, Field(gt=0, le=10)], Annotated[float, Field(gt=0, le=10)]] = Field(
-        default=(0.04, 0.07), description="at the first epoch and from the end of its warm-up on"
+    teacher_temp: tuple[Annotated[float, Field(ge=0, le=10)], Annotated[float, Field(ge=0, le=10)]] = Field(
+        default=(0.04, 0.07), description="at the first epoch and from the end of its warm-up on; 0: the largest output"
     )
     teacher_temp_epochs: int = Field(default=30, ge=0, description="epochs of the temperature's linear warm-up")
+    teacher_update: Literal["momentum", "previous_epoch", "previous_iteration"] = Field(
+        default="momentum",
+        description="the teacher's weights: a moving average, or those of an earlier student",
+    )
     momentum: tuple[Probability, Probability] = Field(
         default=(0.996, 1.0), description="of the teacher's weights, at the first update and, by a cosine, at the end"
     )
+    teacher_operation: Literal["centering", "batch_softmax", "sinkhorn"] = Field(
+        default="centering",
+        description="on the teacher's outputs: minus their moving average, a softmax over the batch, Sinkhorn-Knopp",
+    )
+    sinkhorn_iterations: int = Field(default=3, ge=1, le=1000, description="of Sinkhorn-Knopp")
     center_momentum: Probability = Field(default=0.9, description="of the centre of the teacher's outputs")
     # Views
     local_crops: int = Field(default=8, ge=0, le=64, description="small crops of an image beside its two global ones")
@@ -111,4 +135,6 @@ class SelfSupervisedSpec(TaskSpec):
     @property
     def measured(self) -> tuple[str, ...]:
         left_out = {"knn", "linear"} - set(self.evaluate)
+        if self.loss == "mse":  # no distributions
+            left_out |= {"teacher", "target"}
         return tuple(name for name in self.metrics if name.split("_")[0] not in left_out)

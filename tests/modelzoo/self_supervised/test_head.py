@@ -79,3 +79,45 @@ def test_counts_below_1_are_refused_all_at_once():
         "task: prototypes is 0\n  legal: whole numbers of at least 1\n"
         "task: num_layers is 0\n  legal: whole numbers of at least 1"
     )
+
+
+def linear(layer, x):
+    """A linear layer in plain numbers."""
+    weight, bias = layer.weight.double(), layer.bias.double()
+    return torch.stack([(weight * row).sum(dim=1) + bias for row in x])
+
+
+def gelu(x):
+    return x * 0.5 * (1 + torch.erf(x / 2**0.5))
+
+
+def test_a_predictor_has_two_layers_before_the_normalisation_and_changes_no_other_weight():
+    ours, plain, x = head(predictor=True), head(), features()
+    assert all(torch.equal(value, ours.state_dict()[name]) for name, value in plain.state_dict().items())
+    first, _, last = ours.predictor
+    predicted = linear(last, gelu(linear(first, ours.mlp(x).double())))
+    want = (predicted / predicted.norm(dim=1, keepdim=True)) @ ours.last_layer.weight_v.double().T
+    want = want / ours.last_layer.weight_v.double().norm(dim=1)
+    torch.testing.assert_close(ours(x).double(), want, rtol=1e-4, atol=1e-6)
+    assert (first.out_features, last.out_features) == (8, 4)
+    assert any(isinstance(layer, nn.BatchNorm1d) for layer in head(predictor=True, batch_norm=True).predictor)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_without_bottleneck_as_many_linear_layers_as_asked_give_the_logits(num_layers):
+    """With 3: two hidden layers of 8 channels and the outputs, no normalisation."""
+    ours, x = head(num_layers=num_layers, bottleneck=False), features()
+    linears = [module for module in ours.modules() if isinstance(module, nn.Linear)]
+    assert [each.out_features for each in linears] == [8] * (num_layers - 1) + [9]
+    want = x.double()
+    for index, layer in enumerate(linears):
+        want = linear(layer, want)
+        want = gelu(want) if index < num_layers - 1 else want
+    torch.testing.assert_close(ours(x).double(), want, rtol=1e-4, atol=1e-6)
+
+
+def test_hidden_layers_have_the_activation_that_is_asked_for():
+    ours, x = head(activation="relu", num_layers=2), features()
+    first, _, last = ours.mlp
+    want = linear(last, linear(first, x.double()).clamp(min=0))
+    torch.testing.assert_close(ours.mlp(x).double(), want, rtol=1e-4, atol=1e-6)

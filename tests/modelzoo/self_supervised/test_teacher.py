@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from modelzoo.self_supervised import (
+    ProjectionHead,
     teacher_of,
     update_teacher,
 )
@@ -48,3 +49,20 @@ def test_student_keeps_its_dropout_and_gradients():
     assert (network[2].p, teacher[2].p) == (0.5, 0.0)
     assert all(weight.requires_grad for weight in network.parameters())
     assert not any(weight.requires_grad for weight in teacher.parameters())
+
+
+def test_a_teacher_has_no_predictor_and_follows_the_other_weights():
+    torch.manual_seed(0)
+    network = ProjectionHead(4, 6, hidden_dim=5, bottleneck_dim=3, predictor=True)
+    teacher = teacher_of(network)
+    assert teacher.predictor is None
+    assert network.predictor is not None
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(1.0)
+    update_teacher(teacher, network, 0.0)
+    of_student = dict(network.named_parameters())
+    names = [name for name, _ in teacher.named_parameters()]
+    assert names == [name for name in of_student if not name.startswith("predictor")]
+    for name, weight in teacher.named_parameters():
+        torch.testing.assert_close(weight, of_student[name])

@@ -228,3 +228,121 @@ def test_a_network_that_separates_images_has_not_collapsed():
     task = small_task(teacher_temp=[0.01, 0.01], prototypes=64)
     task.metrics(measured_images(8), nullcontext())
     assert task.remarks() == []
+
+
+def after_updates(task, number: int, *, first: int = 1) -> list[float]:
+    """A weight of the teacher after each update, by which the student's weights become the update's number."""
+    found = []
+    for update in range(first, first + number):
+        with torch.no_grad():
+            for weight in task.model.parameters():
+                weight.fill_(update)
+        task.after_update(update)
+        (value,) = {weight.mean().item() for weight in task.teacher.parameters()}
+        found.append(value)
+    return found
+
+
+def teacher_of_rule(rule: str, momentum=(0.996, 1.0)):
+    """Two updates an epoch: 8 images in batches of 4. All weights are 0 at first."""
+    spec = {**SMALL["task"], "teacher_update": rule, "momentum": momentum}
+    setting = Setting.model_validate({**SMALL, "task": spec, "train": {"batch_size": 4, "epochs": 4}})
+    info = DataInfo("made", (8, 8), 3, 2, 8, 0, 2, (0.5,) * 3, (0.25,) * 3)
+    model = TASKS["self_supervised"].build(setting, info, seed=0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    return TASKS["self_supervised"](model, info=info, spec=setting.task, train=setting.train, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("rule", "momentum", "weights"),
+    [
+        ("momentum", (0.0, 0.0), [1, 2, 3, 4, 5]),  # a copy of the student
+        ("previous_iteration", (0.996, 1.0), [0, 1, 2, 3, 4]),
+        ("previous_epoch", (0.996, 1.0), [0, 2, 2, 4, 4]),
+        ("momentum", (1.0, 1.0), [0, 0, 0, 0, 0]),
+    ],
+)
+def test_teachers_of_figure_6(rule, momentum, weights):
+    """The teacher of an update is the student as it is, one update before, or at the end of the previous epoch."""
+    assert after_updates(teacher_of_rule(rule, momentum), 5) == weights
+
+
+def test_a_teacher_one_update_behind_is_so_after_a_resumption():
+    task, resumed = teacher_of_rule("previous_iteration"), teacher_of_rule("previous_iteration")
+    after_updates(task, 3)
+    resumed.load_state_dict(task.state_dict())
+    assert after_updates(resumed, 2, first=4) == [3, 4]
+
+
+VIEWS = Crops(torch.randn(4, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 0, 3, 1, 1))
+
+
+def loss_of(**options: Any) -> tuple[Any, float]:
+    task = small_task(**options)
+    return task, task.loss((VIEWS, torch.zeros(4)), torch.Generator()).item()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"loss": "mse"}, lambda t, s: ((unit(t) - unit(s)) ** 2).sum(1).mean()),
+        ({"teacher_operation": "batch_softmax"}, lambda t, s: crossed(row_shares((t / 0.04).softmax(0)), s)),
+        ({"teacher_temp": [0.0, 0.0]}, lambda t, s: crossed(t.eq(t.amax(1, keepdim=True)).double(), s)),
+    ],
+)
+def test_options_of_the_objective_reach_the_loss(options, expected):
+    """Of two global views of 4 images, before any update: student and teacher have the same outputs."""
+    task, loss = loss_of(**options)
+    with torch.no_grad():
+        logits = task.model(VIEWS.views).logits.double()
+    swapped = logits.roll(4, dims=0)
+    want = expected(logits, swapped)
+    assert loss == pytest.approx(want.item(), rel=1e-4)
+
+
+def unit(x):
+    return x / x.norm(dim=1, keepdim=True)
+
+
+def row_shares(x):
+    return x / x.sum(dim=1, keepdim=True)
+
+
+def crossed(targets, student):
+    return -(targets * (student / 0.1).log_softmax(1)).sum(1).mean()
+
+
+def test_regions_have_a_metric_of_their_own():
+    """Half the loss of views, and half of what the regions' squared distance is, which is 2 - 2 cos."""
+    task, loss = loss_of(method="esvit", region_loss="mse")
+    with torch.no_grad():
+        output = task.model(VIEWS.views)
+    _, of_views = loss_of()
+    features = output.region_features.unflatten(0, (2, 4, -1)).double()
+    logits = output.region_logits.unflatten(0, (2, 4, -1)).double()
+    terms = []
+    for view in range(2):
+        for image in range(4):
+            for feature, row in zip(features[view, image], logits[view, image], strict=True):
+                best = torch.cosine_similarity(feature[None], features[1 - view, image]).argmax()
+                terms.append(2 - 2 * torch.cosine_similarity(row, logits[1 - view, image, best], dim=0))
+    assert loss == pytest.approx(0.5 * of_views + 0.5 * torch.stack(terms).mean().item(), rel=1e-4)
+
+
+def test_squared_errors_have_no_entropies():
+    task = small_task(loss="mse")
+    found = task.metrics(measured_images(8), nullcontext())
+    assert set(found) == set(task._spec.measured)
+    assert not any("entropy" in name for name in found)
+
+
+@pytest.mark.parametrize("operation", ["batch_softmax", "sinkhorn"])
+def test_a_uniform_collapse_is_named_whatever_the_operation(operation):
+    task = small_task(teacher_operation=operation)
+    with torch.no_grad():
+        task.teacher.head.last_layer.weight_g.fill_(0.0)
+    found = task.metrics(measured_images(8), nullcontext())
+    assert found["target_entropy"] == pytest.approx(math.log(8), abs=1e-6)
+    assert "uniform" in task.remarks()[0]
