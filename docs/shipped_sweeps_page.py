@@ -137,9 +137,9 @@ def _counts(one: Shipped) -> tuple[str, str]:
 def _published(one: Shipped) -> str:
     if one.paper is None or not one.paper.published:
         return "none"
-    return ", ".join(
-        f"{row.values.get(one.paper.metric, next(iter(row.values.values()))):g}" for row in one.paper.published
-    )
+    rows = [row.values for row in one.paper.published]
+    of_metric = [values[one.paper.metric] for values in rows if one.paper.metric in values]
+    return ", ".join(f"{value:g}" for value in of_metric or [next(iter(values.values())) for values in rows])
 
 
 def _run(one: Shipped) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def _run(one: Shipped) -> tuple[str, ...]:
     link = f"[`{one.name}`](shipped_sweeps/{one.kept.name}/table.md)"
     shown = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "of a search"
     seeds = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return link, seeds, shown, str(len(trials)), f"{minutes:.1f}", one.notes["Found"]
+    return link, seeds, shown, str(len(trials)), f"{minutes:.1f}", one.notes.get("Found", "")
 
 
 def _read(path: Path) -> list[dict[str, str]]:

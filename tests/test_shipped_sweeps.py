@@ -325,29 +325,3 @@ def test_the_depth_sweep_ends_in_a_table_with_similarity(tmp_path: Path) -> None
     for probe, top in (("cross_layer_similarity", 1.0), ("similar_blocks", 100.0), ("head_similarity", 1.0)):
         column = next(name for name in rows[0] if name.startswith(probe))
         assert all(-1 <= float(row[column]) <= top for row in rows), column
-
-
-@pytest.mark.thorough
-def test_the_page_about_shipped_sweeps_has_variants_trials_and_published_numbers() -> None:
-    page = (ROOT / "docs" / "shipped_sweeps.md").read_text(encoding="utf-8")
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
-    listed = {cells[0].strip("`"): (cells[2], cells[3], cells[5]) for cells in lines}
-    found = {}
-    for path in OF_PAPERS:
-        small, paper = (shipped(path, profile).sweep for profile in (None, "paper"))
-        rows = [len(list(variants(sweep))) for sweep in (small, paper)]
-        trials = [rows[0] * len(small.seeds), rows[1] * len(paper.seeds)]
-        shown = [f"{row.values.get(paper.metric, next(iter(row.values.values()))):g}" for row in paper.published]
-        found[f"{path.parent.name}/{path.stem}"] = (
-            " / ".join(map(str, rows)),
-            " / ".join(map(str, trials)),
-            ", ".join(shown) or "none",
-        )
-    for path in WITH_STUDIES:
-        studies = [file.sweep for file in load_studies(path)]
-        rows = [len(list(variants(sweep))) for sweep in studies]
-        trials = [count * len(sweep.seeds) for count, sweep in zip(rows, studies, strict=True)]
-        counts = (" + ".join(map(str, each)) for each in (rows, trials))
-        found[f"{path.parent.name}/{path.stem}"] = (*counts, "none")
-    assert listed == found
-    assert all(len(cells) == 6 and all(cells) for cells in lines)
