@@ -17,9 +17,11 @@ from pydantic import ValidationError
 from results.plan.comparison import PublishedRow
 from search_space.schema.identity import variant_id
 from search_space.schema.trial import VIT_DEFAULTS, Setting
-from search_space.settings.paths import is_path, lay_together
+from search_space.settings.paths import is_path, lay_together, split
 
 __all__ = ["belongs_to"]
+
+_OPTIONS = ("arch.options.", "train.opt_kwargs.")
 
 
 def belongs_to(row: PublishedRow, changes: Mapping[str, Any], baseline_spec: Mapping[str, Any]) -> bool:
@@ -50,9 +52,12 @@ def _settings(baseline_json: str, values_json: str) -> frozenset[str]:
         return frozenset()
     found: set[str] = set()
     for data in (written, {**written, "arch": _without_implied(written["arch"])}):
-        whole = _whole(lay_together(data, values))
+        laid = lay_together(data, {path: value for path, value in values.items() if not _is_left_out(path, value)})
+        for path in values:
+            if _is_left_out(path, values[path]):
+                _leave_out(laid, path)
         try:
-            found.add(variant_id(Setting.model_validate_json(json.dumps(whole), strict=True)))
+            found.add(variant_id(Setting.model_validate(_whole(laid), strict=True)))
         except ValidationError:  # options of another mechanism than the baseline's, say
             continue
     return frozenset(found)
@@ -65,12 +70,26 @@ def _without_implied(arch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arch.items() if name not in implied or value != implied[name]}
 
 
+def _is_left_out(path: str, value: Any) -> bool:
+    """Whether a change is an option that a variant has no longer: none of them can be null."""
+    return value is None and path.startswith(_OPTIONS)
+
+
+def _leave_out(laid: dict[str, Any], path: str) -> None:
+    *above, last = split(path)
+    here: Any = laid
+    for key in above:
+        here[key] = here = dict(here[key])
+    here.pop(last, None)
+
+
 def _whole(value: Any) -> Any:
-    """The same with 6 for 6.0: they are equal in every field, and a field of whole numbers takes only the first."""
+    """The same as a sweep file has it: 6 for 6.0, which are equal in every field, and a field of whole numbers takes
+    only the first; tuples for lists."""
     if isinstance(value, Mapping):
         return {key: _whole(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
+    if isinstance(value, list | tuple):
+        return tuple(_whole(item) for item in value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
