@@ -50,10 +50,10 @@ and what of it is not the paper's.
 _RUNS = """
 ## Runs
 
-Small studies that were run for real, each by the command above without a profile, `--engine in-process`, one thread, on
-an AMD EPYC machine that other processes shared. Verdicts are those of the table: differences to the baseline of equal
-seeds, corrected for all rows. CPU minutes are those of optimisation. On another processor the last digits differ, and
-with them results that are near a limit.
+Small studies that were run for real, each by the command above without a profile, with `--engine in-process` and one
+thread. Verdicts are those of the table: differences to the baseline of equal seeds, corrected for all rows. Minutes are
+those of optimisation by the clock, on two cores of an AMD EPYC machine that other processes shared, so up to twice of
+what a quiet core takes. On another processor the last digits differ, and with them results that are near a limit.
 
 """
 
@@ -112,7 +112,7 @@ def page() -> str:
     head = ("file", "question", "variants >", "trials >", "mirrors", "published")
     others = ", ".join(f"`{one.name}`" for one in found if "/" not in one.name)
     runs = [_run(one) for one in found if one.kept.is_dir()]
-    head_of_runs = ("file", "seeds >", "verdicts", "trials >", "CPU minutes >", "found")
+    head_of_runs = ("file", "seeds >", "verdicts", "trials >", "minutes >", "found")
     between = f"\nOf no paper's table: {others}.\n{_RUNS}"
     return _INTRODUCTION + _table(head, of_papers) + between + _table(head_of_runs, runs)
 
