@@ -246,6 +246,7 @@ def test_only_the_plug_ins_of_a_trial_count(specs):
             f"modelzoo.attention.map_kernels.{name}"
             for name in ("folded", "mixed_norm", "refinement", "refinement_parts")
         ),
+        "modelzoo.attention.map_convolutions",
         "modelzoo.attention.placebo",
         "modelzoo.attention.process_sums",
         "modelzoo.attention.same_padding",

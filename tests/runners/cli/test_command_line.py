@@ -328,9 +328,9 @@ def test_every_shipped_sweep_can_be_copied(archsweep, tmp_path, name):
 def test_init_names_the_shipped_sweeps(archsweep, tmp_path):
     listed = archsweep("init", "--list", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[0] for line in listed] == SHIPPED
-    assert listed[0] == (
-        "quickstart                 Does it matter which attention mechanism a small ViT uses on 8x8 digits?"
-    )
+    width = max(map(len, SHIPPED))
+    question = "Does it matter which attention mechanism a small ViT uses on 8x8 digits?"
+    assert listed[0] == f"{'quickstart':{width}}  {question}"
     done = archsweep("init", "--from", "deepvit/dept", cwd=tmp_path)
     assert done.returncode == 2
     assert "--from: no shipped sweep is called 'deepvit/dept'\n  known: deepvit/alternatives, " in done.stderr
