@@ -205,7 +205,9 @@ def test_share_that_crosses_by_each_look(looks, alpha, spending):
         assert crossed(looks[:number], critical[:number]) == pytest.approx(spent, rel=relative, abs=1e-13)
 
 
-@pytest.mark.parametrize("spending", ["obf", "pocock", "power"])
+@pytest.mark.parametrize(
+    "spending", [pytest.param("obf", marks=pytest.mark.slow), "pocock", pytest.param("power", marks=pytest.mark.slow)]
+)
 def test_tables_of_two_looks(spending):
     rounds = Rounds(looks=[3, 6], spending=spending, effect=1.5)
     for number in range(3):
