@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 SWEEPS = ROOT / "sweeps"
 PAGE = ROOT / "docs" / "shipped_sweeps.md"
 KEPT = ROOT / "docs" / "shipped_sweeps"
-_OF_MACHINES = ("host", "device", "finished_at", "cached_from", "attempt", "number", "total_seconds", "trained_by")
+_OF_MACHINES = ("host", "device", "finished_at", "cached_from", "attempt", "number", "total_seconds")
 
 _INTRODUCTION = """\
 # Shipped sweeps of published ablations
@@ -146,7 +146,8 @@ def _run(one: Shipped) -> tuple[str, ...]:
     table, trials = _read(one.kept / "table.csv"), _read(one.kept / "trials.csv")
     verdicts = Counter(row["verdict"] for row in table if row["verdict"])
     numbers = sorted({int(row["seeds_completed"]) for row in table})
-    minutes = sum(float(trial["train_seconds"] or 0) for trial in trials) / 60
+    trained = [trial for trial in trials if not trial.get("trained_by")]  # the others took weights of one of these
+    minutes = sum(float(trial["train_seconds"] or 0) for trial in trained) / 60
     link = f"[`{one.name}`](shipped_sweeps/{one.kept.name}/table.md)"
     shown = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()) or "of a search"
     seeds = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
