@@ -261,6 +261,7 @@ def test_every_published_number_has_a_source_and_one_row_of_that_size(path: Path
             assert gmacs_on_imagenet(owners[0]) == pytest.approx(published.values["gmacs"], rel=GMACS_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", params([path for path in ON_IMAGENET if "paper_detection:" in path.read_text()]))
 def test_a_second_profile_has_the_detection_of_the_same_table(path: Path) -> None:
     """The same rows under Mask R-CNN, with box and mask AP for each row that has top-1."""
