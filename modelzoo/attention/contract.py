@@ -144,6 +144,11 @@ class TokenAttention(nn.Module):
         """Context for the layers that compute q and k from tokens such as `like`."""
         return map_arithmetic(self.map_precision if self.has_kinks else "as_amp", like)
 
+    def value_of(self, x_BND: torch.Tensor) -> torch.Tensor:
+        """v (B, H, N, E), where `qkv` computes nothing else, as in blocks without queries and keys."""
+        B, N, _ = x_BND.shape
+        return self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
+
     def drop_linears(self) -> None:
         """Remove the linear layers, for hosts that keep their own and use only `transform` and `weigh`."""
         for name in ("qkv", "proj"):

@@ -135,11 +135,17 @@ class Reattention(TokenAttention):
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        out_BND, _, attn_BHNN = self._with_maps(x_BND)
+        return out_BND, attn_BHNN
+
+    def _with_maps(self, x_BND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Tokens after attention, the softmax map, and the map that weighs V."""
         q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
         # Dropout acts before the heads are mixed, so a dropped entry is missing from all mixed maps.
         with self.in_map_precision(q_BHNE) as wide:
-            attn_BHNN = self.transform(self.attn_drop(softmax_map(wide(q_BHNE), wide(k_BHNE), self.scale)))
-        return self.merge(self.weigh(attn_BHNN, v_BHNE)), attn_BHNN
+            softmax_BHNN = softmax_map(wide(q_BHNE), wide(k_BHNE), self.scale)
+            attn_BHNN = self.transform(self.attn_drop(softmax_BHNN))
+        return self.merge(self.weigh(attn_BHNN, v_BHNE)), softmax_BHNN, attn_BHNN
 
     def transform(self, softmax_BHNK: torch.Tensor, valid_B1NK: torch.Tensor | None = None) -> torch.Tensor:
         if self.reatten_matrix is None:
@@ -156,19 +162,13 @@ class MapLendingReattention(Reattention):
     """Re-attention, or with `apply_transform=False` softmax attention, that hands on its softmax map: as it is before
     dropout and mixing."""
 
-    def forward(
-        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
-    ) -> torch.Tensor:
-        return self.attend(unmasked(x_BND, attn_mask, is_causal, type(self).__name__))[0]
+    forward = TokenAttention.forward  # a map that is handed on is formed
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        q_BHNE, k_BHNE, v_BHNE = self.heads_of(self.qkv(x_BND))
-        with self.in_map_precision(q_BHNE) as wide:
-            softmax_BHNN = softmax_map(wide(q_BHNE), wide(k_BHNE), self.scale)
-            attn_BHNN = self.transform(self.attn_drop(softmax_BHNN))
-        return self.merge(self.weigh(attn_BHNN, v_BHNE)), softmax_BHNN
+        out_BND, softmax_BHNN, _ = self._with_maps(x_BND)
+        return out_BND, softmax_BHNN
 
 
 class MapReusingReattention(Reattention):
@@ -182,18 +182,14 @@ class MapReusingReattention(Reattention):
         # V only, as in the map-sharing attention of Refiner.
         self.qkv = nn.Linear(slot.dim, slot.dim, bias=slot.qkv_bias, **slot.factory)
 
-    def forward(
-        self, x_BND: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
-    ) -> torch.Tensor:
-        return self.attend(unmasked(x_BND, attn_mask, is_causal, type(self).__name__))[0]
+    forward = TokenAttention.forward  # a map that is handed on is formed
 
     def attend(
         self, x_BND: torch.Tensor, incoming_BHNN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         if incoming_BHNN is None:
             raise ValueError("an attention that reuses a map needs the map of an earlier block, and none came")
-        B, N, _ = x_BND.shape
-        v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
+        v_BHNE = self.value_of(x_BND)
         with self.in_map_precision(incoming_BHNN) as wide:
             attn_BHNN = self.transform(self.attn_drop(wide(incoming_BHNN)))
         return self.merge(self.weigh(attn_BHNN, v_BHNE)), incoming_BHNN

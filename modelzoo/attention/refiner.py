@@ -149,8 +149,7 @@ class MapSharingAttention(TokenAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         if incoming_BHNN is None:
             raise ValueError("a map-sharing attention needs the map of the block before it, and none came")
-        B, N, _ = x_BND.shape
-        v_BHNE = self.qkv(x_BND).reshape(B, N, self.slot.num_heads, -1).transpose(1, 2)
+        v_BHNE = self.value_of(x_BND)
         with self.in_map_precision(incoming_BHNN) as wide:
             attn_BMNN = wide(incoming_BHNN)
             if self.DLA is not None and self.adapt_bn is not None:
