@@ -199,16 +199,16 @@ class SelfSupervised(TrainedNetwork, ImageNetwork):
         update_center(self._centers[which], mean, momentum=self._spec.center_momentum)
 
     def after_update(self, num_updates: int) -> None:
-        rule, own = self._spec.teacher_update, student_weights(self.teacher, self.model)
+        rule = self._spec.teacher_update
         if rule == "momentum":
             first, last = self._spec.momentum
             momentum = cosine_schedule(num_updates - 1, base=first, final=last, num_updates=self._num_updates)
             update_teacher(self.teacher, self.model, momentum)
         elif rule == "previous_iteration":
             copy_to_teacher(self.teacher, self._previous)
-            self._previous = [weight.detach().clone() for weight in own]
+            self._previous = [weight.detach().clone() for weight in student_weights(self.teacher, self.model)]
         elif num_updates % self._updates_per_epoch == 0:
-            copy_to_teacher(self.teacher, own)
+            copy_to_teacher(self.teacher, student_weights(self.teacher, self.model))
         self._updates = num_updates
 
     def weights(self) -> dict[str, Tensor]:
