@@ -17,11 +17,9 @@ from pydantic import ValidationError
 from results.plan.comparison import PublishedRow
 from search_space.schema.identity import variant_id
 from search_space.schema.trial import VIT_DEFAULTS, Setting
-from search_space.settings.paths import is_path, lay_together, split
+from search_space.settings.paths import is_path, lay, lay_together, value_at
 
 __all__ = ["belongs_to"]
-
-_OPTIONS = ("arch.options.", "train.opt_kwargs.")
 
 
 def belongs_to(row: PublishedRow, changes: Mapping[str, Any], baseline_spec: Mapping[str, Any]) -> bool:
@@ -52,10 +50,7 @@ def _settings(baseline_json: str, values_json: str) -> frozenset[str]:
         return frozenset()
     found: set[str] = set()
     for data in (written, {**written, "arch": _without_implied(written["arch"])}):
-        laid = lay_together(data, {path: value for path, value in values.items() if not _is_left_out(path, value)})
-        for path in values:
-            if _is_left_out(path, values[path]):
-                _leave_out(laid, path)
+        laid = _without_nulls(lay_together(data, values))
         try:
             found.add(variant_id(Setting.model_validate(_whole(laid), strict=True)))
         except ValidationError:  # options of another mechanism than the baseline's, say
@@ -70,17 +65,12 @@ def _without_implied(arch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arch.items() if name not in implied or value != implied[name]}
 
 
-def _is_left_out(path: str, value: Any) -> bool:
-    """Whether a change is an option that a variant has no longer: none of them can be null."""
-    return value is None and path.startswith(_OPTIONS)
-
-
-def _leave_out(laid: dict[str, Any], path: str) -> None:
-    *above, last = split(path)
-    here: Any = laid
-    for key in above:
-        here[key] = here = dict(here[key])
-    here.pop(last, None)
+def _without_nulls(laid: dict[str, Any]) -> dict[str, Any]:
+    """The same without options that are null: so a variant's changes say that it has them no longer."""
+    for node in ("arch.options", "train.opt_kwargs"):
+        if isinstance(options := value_at(laid, node), Mapping):
+            laid = lay(laid, node, {name: value for name, value in options.items() if value is not None})
+    return laid
 
 
 def _whole(value: Any) -> Any:
