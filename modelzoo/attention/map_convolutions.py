@@ -17,7 +17,7 @@ Shapes:  B images, M maps, N queries, K keys (P prefix tokens, then h x w patche
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from timm.models import register_notrace_function
@@ -110,8 +110,9 @@ def make_map_convolution(
 def check_kernel_form(slot: Slot, form: str, kernel_size: int) -> None:
     """Raises SpecError if a form of the kernel is unknown, sees no neighbours, or needs a grid that is not known."""
     path = "arch.attention.kernel_form"
-    if form not in ("square", "spatial", "row_column"):
-        raise SpecError(Problem(f"unknown kernel_form {form!r}", path=path, hint="legal: row_column, spatial, square"))
+    if form not in get_args(KernelForm):
+        hint = f"legal: {', '.join(sorted(get_args(KernelForm)))}"
+        raise SpecError(Problem(f"unknown kernel_form {form!r}", path=path, hint=hint))
     if form != "square" and kernel_size == 1:
         text = f"a kernel of 1 sees no neighbours, so kernel_form={form} would have no effect, but got kernel_size=1"
         raise SpecError(Problem(text, path=path, hint="leave kernel_form out, or choose a kernel_size of 2 or more"))
