@@ -23,6 +23,8 @@ from torch.nn import functional as F
 from modelzoo.probes.positions import Positions
 
 __all__ = [
+    "ALIKE",
+    "ALIKE_SHARE",
     "attention_distance",
     "attention_entropy",
     "cross_layer_similarity",
@@ -31,6 +33,9 @@ __all__ = [
     "similar_blocks",
     "similar_share",
 ]
+
+ALIKE, ALIKE_SHARE = 0.5, 0.8
+"""From DeepViT's appendix: the cosine above which columns are alike, and their share above which a block is similar."""
 
 
 def cross_layer_similarity(maps_BHNT: Sequence[Tensor]) -> Tensor:
@@ -59,7 +64,7 @@ def similar_blocks(similarity_LLBHT: Tensor, *, threshold: float = 0.9, share: f
     return (shares_LL.diagonal(offset=1) > share).to(shares_LL.dtype).mean()
 
 
-def similar_block_count(similarity_LLBHT: Tensor, *, threshold: float = 0.5, share: float = 0.8) -> Tensor:
+def similar_block_count(similarity_LLBHT: Tensor, *, threshold: float = ALIKE, share: float = ALIKE_SHARE) -> Tensor:
     """Number of blocks that are similar to the previous one, by the paper's definition of both limits."""
     shares_LL = similar_share(similarity_LLBHT, threshold=threshold)
     return (shares_LL.diagonal(offset=1) > share).sum()

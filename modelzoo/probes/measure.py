@@ -12,22 +12,27 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from modelzoo.probes.evolution import Draws
 from modelzoo.probes.features import block_features, feature_similarity
-from modelzoo.probes.map_metrics import attention_distance, attention_entropy, cross_layer_similarity, head_similarity
+from modelzoo.probes.map_metrics import (
+    ALIKE,
+    ALIKE_SHARE,
+    attention_distance,
+    attention_entropy,
+    cross_layer_similarity,
+    head_similarity,
+)
 from modelzoo.probes.maps import AttentionMap, attention_maps
 
 __all__ = ["PROBES", "Probed", "measure_probes"]
 
 _SIMILAR_SHARE = 0.9
 """Of `similar_blocks`: a block is similar to another if more than this share of its columns is."""
-
-_ALIKE, _ALIKE_SHARE = 0.5, 0.8
-"""Of `similar_block_count`, from DeepViT's appendix: the cosine above which columns are alike, and the share."""
 
 
 @dataclass
@@ -75,13 +80,13 @@ def measure_probes(
     paths: tuple[str, ...] = ()
     num_images = 0
     draws = Draws()
-    needs_maps = any(name not in ("feature_similarity", "feature_evolution") for name in names)
+    needed = {PROBES[name].needs for name in names}
     for images in batches:
-        maps = attention_maps(model, images) if needs_maps else []
-        features = block_features(model, images) if "feature_similarity" in names else {}
+        maps = attention_maps(model, images) if "maps" in needed else []
+        features = block_features(model, images) if "features" in needed else {}
         sample = _Sample(maps, features, similarity_threshold)
         paths = tuple(one.name for one in maps)
-        if "feature_evolution" in names:
+        if "draws" in needed:
             draws.add(images)
         for name in names:
             found = PROBES[name].collect(sample)
@@ -92,7 +97,7 @@ def measure_probes(
                 totals[key] = totals.get(key, torch.zeros_like(value)) + value * len(images)
         num_images += len(images)
     arrays = {key: value / num_images for key, value in totals.items()}
-    if "feature_evolution" in names:
+    if "draws" in needed:
         evolution = draws.measure(model)
         if isinstance(evolution, str):
             notes["feature_evolution"] = f"no feature_evolution: {evolution}"
@@ -118,7 +123,7 @@ def _similarities(sample: _Sample) -> dict[str, Tensor] | str:
             rows, columns = torch.tensor(group)[:, None], torch.tensor(group)[None]
             mean[rows, columns] = cosine_LLBHT.mean(dim=(2, 3, 4)).cpu()
             share[rows, columns] = (cosine_LLBHT > sample.threshold).double().mean(dim=(2, 3, 4)).cpu()
-            alike[rows, columns] = (cosine_LLBHT > _ALIKE).double().mean(dim=(2, 3, 4)).cpu()
+            alike[rows, columns] = (cosine_LLBHT > ALIKE).double().mean(dim=(2, 3, 4)).cpu()
     if not _pairs(mean):
         return "no two attentions are known to attend over the same tokens"
     return {"cross_layer_similarity": mean, "similar_share": share, "alike_share": alike}
@@ -186,7 +191,11 @@ def _similar_blocks(array_LL: Tensor) -> float:
 
 
 def _similar_block_count(array_LL: Tensor) -> float:
-    return float(sum(array_LL[pair].item() > _ALIKE_SHARE for pair in _pairs(array_LL)))
+    return float(sum(array_LL[pair].item() > ALIKE_SHARE for pair in _pairs(array_LL)))
+
+
+def _before_the_last(array_L: Tensor) -> float:
+    return array_L[:-1].mean().item()
 
 
 def _between_heads(array_LHH: Tensor) -> float:
@@ -209,6 +218,7 @@ class _Probe:
     collect: Callable[[_Sample], dict[str, Tensor] | str]
     array: str
     reduce: Callable[[Tensor], float]
+    needs: Literal["maps", "features", "draws"] = "maps"
 
     def summarise(self, arrays: dict[str, Tensor]) -> float:
         return self.reduce(arrays[self.array])
@@ -219,8 +229,8 @@ PROBES: dict[str, _Probe] = {
     "similar_blocks": _Probe(_between_blocks("similar_share"), "similar_share", _similar_blocks),
     "similar_block_count": _Probe(_between_blocks("alike_share"), "alike_share", _similar_block_count),
     "head_similarity": _Probe(_heads, "head_similarity", _between_heads),
-    "feature_similarity": _Probe(_features, "feature_similarity", lambda array: array[:-1].mean().item()),
-    "feature_evolution": _Probe(_of_draws, "feature_evolution", lambda array: array[:-1].mean().item()),
+    "feature_similarity": _Probe(_features, "feature_similarity", _before_the_last, "features"),
+    "feature_evolution": _Probe(_of_draws, "feature_evolution", _before_the_last, "draws"),
     "attention_entropy": _Probe(_entropy, "attention_entropy", _over_blocks),
     "attention_distance": _Probe(_distance, "attention_distance", _over_blocks),
 }
