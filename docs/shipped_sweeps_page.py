@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_space import Sweep, load_studies, load_sweep, variants
+from search_space.loading.shipped import header_notes, shipped_sweeps
 
 ROOT = Path(__file__).parents[1]
-SWEEPS = ROOT / "sweeps"
 PAGE = ROOT / "docs" / "shipped_sweeps.md"
 KEPT = ROOT / "docs" / "shipped_sweeps"
 _OF_MACHINES = ("host", "device", "finished_at", "cached_from", "attempt", "number", "total_seconds")
@@ -73,37 +73,21 @@ class Shipped:
         return KEPT / self.name.replace("/", "_")
 
 
-def shipped_sweeps() -> list[Shipped]:
+def all_shipped() -> list[Shipped]:
     """All of them, by name."""
-    paths = sorted(SWEEPS.rglob("*.yaml"), key=lambda path: path.relative_to(SWEEPS).as_posix())
-    return [_shipped(path) for path in paths]
+    return [_shipped(name, path) for name, path in sorted(shipped_sweeps().items())]
 
 
-def _shipped(path: Path) -> Shipped:
+def _shipped(name: str, path: Path) -> Shipped:
     text = path.read_text(encoding="utf-8")
     small = tuple(file.sweep for file in load_studies(path))
     paper = load_sweep(path, profile="paper").sweep if len(small) == 1 and "\n  paper:" in text else None
-    return Shipped(path.relative_to(SWEEPS).with_suffix("").as_posix(), header_notes(text), small, paper)
-
-
-def header_notes(text: str) -> dict[str, str]:
-    """`Question`, `Expected` and so on of the comment that a sweep file begins with, without its line breaks."""
-    found: dict[str, str] = {}
-    word = ""
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        if begin := re.match(r"# ([A-Z][a-z]+): +(.*)", line):
-            word = begin[1]
-            found[word] = begin[2]
-        elif word:
-            found[word] += " " + line.removeprefix("#").strip()
-    return found
+    return Shipped(name, header_notes(text), small, paper)
 
 
 def page() -> str:
     """Text of the page."""
-    found = shipped_sweeps()
+    found = all_shipped()
     of_papers = [
         (f"`{one.name}`", one.notes["Question"], *_counts(one), one.notes["Mirrors"], _published(one))
         for one in found
@@ -163,7 +147,7 @@ def keep(run: Path) -> Path:
     """Copy table and trials of a run of a shipped sweep; returns their folder."""
     written = re.search(r"^name: +(\S+)", (run / "sweep.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     assert written is not None, f"{run} is no run of a sweep"
-    (one,) = [each for each in shipped_sweeps() if each.small[0].name == written[1]]
+    (one,) = [each for each in all_shipped() if each.small[0].name == written[1]]
     one.kept.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "table.md", one.kept / "table.md")
     for file in ("table.csv", "trials.csv"):

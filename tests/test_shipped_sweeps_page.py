@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from search_space import load_sweep, variants
+from search_space import Sweep, load_sweep, variants
+from search_space.loading.shipped import shipped_sweeps
 from search_space.schema.identity import trial_id, variant_id
 
 ROOT = Path(__file__).parents[1]
@@ -34,13 +35,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def sweep_of(kept: Path) -> Path:
-    (found,) = [path for path in (ROOT / "sweeps").rglob("*.yaml") if load_name(path) == kept.name]
-    return found
-
-
-def load_name(path: Path) -> str:
-    return path.relative_to(ROOT / "sweeps").with_suffix("").as_posix().replace("/", "_")
+def sweep_of(kept: Path) -> Sweep:
+    (path,) = [path for name, path in shipped_sweeps().items() if name.replace("/", "_") == kept.name]
+    return load_sweep(path).sweep
 
 
 @pytest.mark.thorough
@@ -57,7 +54,7 @@ def test_studies_of_every_paper_were_run():
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
 def test_a_kept_run_is_of_the_sweep_as_it_is_now(kept):
-    sweep = load_sweep(sweep_of(kept)).sweep
+    sweep = sweep_of(kept)
     settings = {row.name: row.setting for row in variants(sweep)}
     assert {row["variant_id"] for row in rows_of(kept / "table.csv")} <= {
         variant_id(setting) for setting in settings.values()
@@ -70,7 +67,7 @@ def test_a_kept_run_is_of_the_sweep_as_it_is_now(kept):
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
 def test_the_numbers_of_a_kept_table_are_those_of_its_trials(kept):
-    metric = load_sweep(sweep_of(kept)).sweep.metric
+    metric = sweep_of(kept).metric
     values: dict[str, dict[int, float]] = {}
     for row in rows_of(kept / "trials.csv"):
         if row["status"] == "completed" and row.get("purpose", "") != "choosing":

@@ -9,10 +9,10 @@ from pathlib import Path
 from archsweep.own_packages import ROOT
 from search_space.parsing.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["question_of", "shipped_sweep", "shipped_sweeps"]
+__all__ = ["header_notes", "question_of", "shipped_sweep", "shipped_sweeps"]
 
 _SCHEMA = re.compile(r"\A# yaml-language-server: .*\n")
-_QUESTION = re.compile(r"^# Question: +(.+(?:\n# {5,}.+)*)$", re.MULTILINE)
+_NOTE = re.compile(r"# ([A-Z][a-z]+): +(.*)")
 _FIRST = "quickstart"
 
 
@@ -45,5 +45,19 @@ def shipped_sweep(name: str, target: Path) -> str:
 
 def question_of(path: Path) -> str:
     """What the header of a sweep asks, on one line; empty without one."""
-    found = _QUESTION.search(path.read_text(encoding="utf-8"))
-    return re.sub(r"\s*\n#\s+", " ", found[1]) if found else ""
+    return header_notes(path.read_text(encoding="utf-8")).get("Question", "")
+
+
+def header_notes(text: str) -> dict[str, str]:
+    """`Question`, `Expected` and so on of the comment that a sweep file begins with, each on one line."""
+    found: dict[str, str] = {}
+    word = ""
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if begin := _NOTE.match(line):
+            word = begin[1]
+            found[word] = begin[2].strip()
+        elif word:
+            found[word] += " " + line.removeprefix("#").strip()
+    return found
