@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from modelzoo.self_supervised import region_loss, sinkhorn_probabilities, teacher_probabilities, view_loss
+from modelzoo.self_supervised import sinkhorn_probabilities, teacher_probabilities, view_loss
 
 K, B, D = 5, 3, 4
 TEMPERATURES = {"student_temp": 0.1, "teacher_temp": 0.05}
@@ -71,60 +71,6 @@ def test_outputs_far_apart_stay_finite():
     found = sinkhorn_probabilities(logits, 0.01, iterations=3)
     assert found.isfinite().all()
     torch.testing.assert_close(found.sum(dim=1), torch.ones(3))
-
-
-def squared_distance(teacher, student, center):
-    """Of the rows of length 1, in plain numbers."""
-    t, s = [a - c for a, c in zip(teacher.tolist(), center.tolist(), strict=True)], student.tolist()
-    lengths = [math.sqrt(sum(value**2 for value in each)) for each in (t, s)]
-    return sum((a / lengths[0] - b / lengths[1]) ** 2 for a, b in zip(t, s, strict=True))
-
-
-@pytest.mark.parametrize(("num_views", "num_global"), [(2, 2), (4, 2)])
-def test_mean_squared_error_of_views(num_views, num_global):
-    student, teacher, center = rows(num_views * B), rows(num_global * B, seed=1), rows(1, seed=2)
-    terms = [
-        squared_distance(teacher[q * B + image], student[v * B + image], center[0])
-        for q in range(num_global)
-        for v in range(num_views)
-        if v != q
-        for image in range(B)
-    ]
-    loss = view_loss(student, teacher, center=center, num_views=num_views, metric="mse", **TEMPERATURES)
-    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-12)
-
-
-def test_mean_squared_error_of_regions():
-    num_regions = [4, 4, 1]
-    student, seen = rows(sum(num_regions) * B), rows(sum(num_regions) * B, D, seed=1)
-    teacher, looked_up = rows(8 * B, seed=2), rows(8 * B, D, seed=3)
-    center = rows(1, seed=4)
-    first = [0, 4 * B, 8 * B]
-    terms = []
-    for q in range(2):
-        for v, regions in enumerate(num_regions):
-            if v == q:
-                continue
-            pair = []
-            for image in range(B):
-                candidates = range(first[q] + image * 4, first[q] + (image + 1) * 4)
-                for row in range(first[v] + image * regions, first[v] + (image + 1) * regions):
-                    cosines = {j: torch.cosine_similarity(seen[row], looked_up[j], dim=0).item() for j in candidates}
-                    best = max(cosines, key=cosines.__getitem__)
-                    pair.append(squared_distance(teacher[best], student[row], center[0]))
-            terms.append(sum(pair) / len(pair))
-    loss = region_loss(
-        student,
-        teacher,
-        student_features=seen,
-        teacher_features=looked_up,
-        num_regions=num_regions,
-        teacher_num_regions=num_regions[:2],
-        center=center,
-        metric="mse",
-        **TEMPERATURES,
-    )
-    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-12)
 
 
 def test_losses_use_the_operation_in_place_of_the_centre():

@@ -25,23 +25,39 @@ def cross_entropy(teacher, student, center):
     return -sum(t / sum(target) * math.log(s / sum(other)) for t, s in pairs)
 
 
-@pytest.mark.parametrize(("num_views", "num_global"), [(2, 2), (5, 2), (3, 1)])
-def test_view_loss_is_the_mean_over_pairs_of_views_and_images(num_views, num_global):
+def squared_distance(teacher, student, center):
+    """Of the rows of length 1, in plain numbers."""
+    t, s = [a - c for a, c in zip(teacher.tolist(), center.tolist(), strict=True)], student.tolist()
+    lengths = [math.sqrt(sum(value**2 for value in each)) for each in (t, s)]
+    return sum((a / lengths[0] - b / lengths[1]) ** 2 for a, b in zip(t, s, strict=True))
+
+
+NAIVE = {"cross_entropy": (cross_entropy, 1e-9), "mse": (squared_distance, 1e-12)}
+"""Distance of two rows, and the precision to which a loss of it agrees."""
+
+
+@pytest.mark.parametrize("metric", NAIVE)
+@pytest.mark.parametrize(("num_views", "num_global"), [(2, 2), (4, 2), (5, 2), (3, 1)])
+def test_view_loss_is_the_mean_over_pairs_of_views_and_images(num_views, num_global, metric):
+    distance, precision = NAIVE[metric]
     student, teacher, center = rows(num_views * B), rows(num_global * B, seed=1), rows(1, seed=2)
     terms = [
-        cross_entropy(teacher[q * B + image], student[v * B + image], center[0])
+        distance(teacher[q * B + image], student[v * B + image], center[0])
         for q in range(num_global)
         for v in range(num_views)
         if v != q
         for image in range(B)
     ]
-    loss = view_loss(student, teacher, center=center, num_views=num_views, num_global=num_global, **TEMPERATURES)
-    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-9)
+    options = {"num_views": num_views, "num_global": num_global, "metric": metric, **TEMPERATURES}
+    loss = view_loss(student, teacher, center=center, **options)
+    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=precision)
 
 
-@pytest.mark.parametrize("num_regions", [[4, 4], [4, 4, 2, 1], [4, 1, 3]])
-def test_region_loss_is_the_mean_over_pairs_images_and_regions(num_regions):
+@pytest.mark.parametrize("metric", NAIVE)
+@pytest.mark.parametrize("num_regions", [[4, 4], [4, 4, 1], [4, 4, 2, 1], [4, 1, 3]])
+def test_region_loss_is_the_mean_over_pairs_images_and_regions(num_regions, metric):
     """Also without local views, and with views of three sizes."""
+    distance, precision = NAIVE[metric]
     total, of_global = sum(num_regions) * B, sum(num_regions[:2]) * B
     student, seen = rows(total), rows(total, D, seed=1)
     teacher, looked_up = rows(of_global, seed=2), rows(of_global, D, seed=3)
@@ -56,7 +72,7 @@ def test_region_loss_is_the_mean_over_pairs_images_and_regions(num_regions):
                 for row in range(first[v] + image * regions, first[v] + (image + 1) * regions):
                     cosines = {j: torch.cosine_similarity(seen[row], looked_up[j], dim=0).item() for j in candidates}
                     best = max(cosines, key=cosines.__getitem__)
-                    pair.append(cross_entropy(teacher[best], student[row], center[0]))
+                    pair.append(distance(teacher[best], student[row], center[0]))
             if v != q:
                 terms.append(sum(pair) / len(pair))
     loss = region_loss(
@@ -67,9 +83,10 @@ def test_region_loss_is_the_mean_over_pairs_images_and_regions(num_regions):
         num_regions=num_regions,
         teacher_num_regions=num_regions[:2],
         center=center,
+        metric=metric,
         **TEMPERATURES,
     )
-    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-9)
+    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=precision)
 
 
 def test_gradient_reaches_logits_of_the_student_only():
