@@ -23,11 +23,11 @@ from results.stats.hypothesis_tests import MIN_SEEDS_TEST, holm, paired_t_p_valu
 from results.stats.paired import PairedDelta, paired_delta
 from results.stats.rank_agreement import sign, tau_b, tau_range
 from results.table.table import AblationTable, Row
+from search_space.schema.sweep import FEWEST_OF_AN_ORDER
 from search_space.settings.table_columns import COSTS
 
-__all__ = ["FEWEST_ROWS", "PublishedOrder", "Reversed", "published_orders"]
+__all__ = ["PublishedOrder", "Reversed", "published_orders"]
 
-FEWEST_ROWS = 3  # two rows have one pair, whose order is their difference
 Obstacle = Literal["", "rows", "units", "published equal", "ours equal", "looks"]
 _Values = Mapping[str, Mapping[int, float]]
 """Values of a row: block (empty without blocks) -> seed -> value."""
@@ -119,7 +119,7 @@ def _order(table: AblationTable, source: str, name: str, found: Mapping[int, Pub
         lacking=tuple(table.rows[index].name for index in found if index not in whole),
         units=units,
     )
-    if len(whole) < FEWEST_ROWS:
+    if len(whole) < FEWEST_OF_AN_ORDER:
         return _without_tau(order, "rows")
     if len(units) < 2:
         return _without_tau(order, "units")

@@ -14,14 +14,13 @@ from search_space.checks.space_checks import value_issues
 from search_space.parsing.errors import did_you_mean
 from search_space.schema.messages.pydantic_errors import quote
 from search_space.schema.metrics import METRICS, metric_named
-from search_space.schema.sweep import Sweep
+from search_space.schema.sweep import FEWEST_OF_AN_ORDER, Sweep
 from search_space.settings.candidates import Issue
 from search_space.settings.paths import is_path, path_hint
 from search_space.settings.table_columns import COSTS
 
 __all__ = ["published_issues"]
 
-_FEWEST_OF_AN_ORDER = 3  # results/effects/published_order.py: two rows have one pair, whose order is their difference
 _FLOPS = (
     "papers mostly mean multiply-accumulates: write  gmacs: 6.2  for 6.2 GFLOPs of such a paper, and half of it where "
     "a multiplication and an addition count as two"
@@ -65,10 +64,8 @@ def _short_orders(sweep: Sweep) -> Iterator[Issue]:
     for index, row in enumerate(sweep.published):
         for name in (row.model_extra or {}) if row.compare == "order" else ():
             count = counts[row.source, name]
-            if count < _FEWEST_OF_AN_ORDER and name not in COSTS:
+            if count < FEWEST_OF_AN_ORDER and name not in COSTS:
                 rows = f"{count} row{'s'[: count - 1]}"
-                message = (
-                    f"an order needs {_FEWEST_OF_AN_ORDER} rows of one source, but this one has {rows} with {name}"
-                )
+                message = f"an order needs {FEWEST_OF_AN_ORDER} rows of one source, but this one has {rows} with {name}"
                 hint = "rows of one table have the same text as `source`"
                 yield Issue(("published", index, name), message, hint, at_key=True)

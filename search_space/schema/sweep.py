@@ -155,6 +155,10 @@ class TableFormat(Spec):
     transpose: bool = Field(default=False, description="a column for every variant, for tables of few rows")
 
 
+FEWEST_OF_AN_ORDER = 3
+"""Rows of one source whose order is compared: two have one pair, whose order is their difference."""
+
+
 class Published(Spec):
     """Published numbers of a paper, shown beside the measured ones: metrics as further keys."""
 

@@ -15,6 +15,7 @@ from results.stats.numbers import delta_texts, level_percent
 from results.table.table import AblationTable
 from search_space.parsing.errors import first_of
 from search_space.schema.metrics import metric_named
+from search_space.schema.sweep import FEWEST_OF_AN_ORDER
 
 if TYPE_CHECKING:
     from results.effects.published_order import PublishedOrder, Reversed
@@ -95,7 +96,7 @@ def _sentence(order: PublishedOrder, table: AblationTable) -> str:
 def _obstacle(order: PublishedOrder, table: AblationTable) -> str:
     match order.obstacle:
         case "rows":
-            return "an order needs 3 rows with both values"
+            return f"an order needs {FEWEST_OF_AN_ORDER} rows with both values"
         case "units":
             num = len(order.units)
             return f"one {_unit(table)} says nothing of the noise" if num else f"they have no {_unit(table)} in common"
