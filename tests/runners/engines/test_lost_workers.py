@@ -79,11 +79,17 @@ def killed_worker():
 @pytest.mark.parametrize(
     ("worker", "kind", "message"),
     [
-        (raising_worker, "WorkerDied", "its worker failed 2 times: OSError: the disk of this node is"),
-        (
+        pytest.param(
+            raising_worker,
+            "WorkerDied",
+            "its worker failed 2 times: OSError: the disk of this node is",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             worker_that_cannot_be_imported,
             "WorkerDied",
             "its worker failed 2 times: ModuleNotFoundError: No module named 'a_package_that_this_node_lacks'",
+            marks=pytest.mark.slow,
         ),
         (killed_worker, "WorkerDied", "its worker was lost 2 times (node failure or out of memory)"),
         pytest.param(
