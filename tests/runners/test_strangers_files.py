@@ -206,6 +206,7 @@ def test_an_entry_of_the_cache_is_data(tmp_path, write_sweep, marker):
     assert not marker.exists()
 
 
+@pytest.mark.default_run("../../outside", "..")
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside-of-the-run", "a/../../../outside", "..", ""])
 def test_a_trial_id_names_no_file_outside(archsweep, tmp_path, write_sweep, name):

@@ -452,6 +452,7 @@ def test_a_part_of_a_later_timm_is_not_ignored():
     assert attention_sites(model)[1].why_not("refiner") is None
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("host", kin_slow(["dinov3", "beit", "parallel scaling"], ["beit", "parallel scaling"]))
 def test_compiles_into_one_graph(host):

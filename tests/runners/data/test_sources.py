@@ -50,7 +50,9 @@ class TestEverySource:
             images = splits[split == "test"]
             assert isinstance(images, Images)
             # Copies: with a view of all images, each of them would be pickled with all others.
-            return [(pixels.clone(), label) for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True)]
+            return [
+                (pixels.clone(), label) for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True)
+            ]
 
         check_dataset(opened, in_chans=found.in_chans, most=20)
 

@@ -136,7 +136,8 @@ def test_failing_trial_is_a_record_and_the_sweep_goes_on(mixed, engine):
     assert result.remaining == 0
 
 
-# Slow, because workers of Ray start for a second sweep. Of the default run, test_refill.py has trials that are pruned on Ray.
+# Slow, because workers of Ray start for a second sweep. Of the default run, test_refill.py has trials that are pruned
+# on Ray.
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_pruned_trial_is_recorded_with_its_curve(pruned, engine):

@@ -201,6 +201,7 @@ def test_a_diverged_training_is_an_error(name, tmp_path):
         run(setting_of(name, train={"lr": 1e30, "opt": "sgd", "min_lr": 1e30}), tmp_path)
 
 
+@pytest.mark.default_run("text", "classification")
 @pytest.mark.thorough
 @every_task_with_time
 def test_an_interrupted_trial_continues_bit_for_bit(name, tmp_path):
@@ -226,6 +227,7 @@ def test_an_interrupted_trial_continues_bit_for_bit(name, tmp_path):
     assert f"val_{setting.task.metrics[0]}" in whole.metrics
 
 
+@pytest.mark.default_run("text", "classification")
 @pytest.mark.thorough
 @every_task_with_time
 def test_kept_weights_are_those_that_were_measured(name, tmp_path):

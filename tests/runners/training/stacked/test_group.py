@@ -99,6 +99,7 @@ def test_a_member_that_diverges_fails_alone(whole, tmp_path):
     assert [what(found[seed]) for seed in (0, 2, 3)] == [what(expected[seed]) for seed in (0, 2, 3)]
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_within_an_update_leaves_the_gradients_of_the_others(tmp_path):
     """Losses are looked at after 100 batches, where an update of three batches has had one."""
     dataset = SHAPES.model_copy(update={"num_train": 16 * 104})
