@@ -28,6 +28,15 @@ def _no_cache_of_the_user():
     os.environ["ARCHSWEEP_CACHE"] = "off"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    """No test cuts the power, so nothing that this process writes has to be on the disk before it goes on; processes
+    that tests start and kill write as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses what is no open file, too
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_plugin_of_another_test():
     """Plug-ins of a test are gone at its end; there is no public way, because a process never needs one."""

@@ -242,6 +242,7 @@ def test_names_of_a_sweep_name_no_folder_outside(archsweep, tmp_path, write_swee
         assert "it names the folder of the run" in done.stderr
 
 
+@pytest.mark.default_run("plan.json", "ledger.jsonl")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["ledger.jsonl", "plan.json", "progress.jsonl", "driver.lock", "provenance.jsonl", "suggestions.jsonl"]

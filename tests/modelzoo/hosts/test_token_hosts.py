@@ -65,7 +65,10 @@ GROUPMIX = {
     "eva02": {"name": "groupmix", "kernel_sizes": [3, 5]},
 }
 SIDE = 32  # of the images of a model that takes any size
-KIN = {"eva", "mixed rotary", "naflex with qk_norm", "post-norm relpos", "shared beit", "shared relpos"}
+KIN = {
+    *("beit", "dinov3 of any size", "eva", "mixed rotary", "naflex with qk_norm"),
+    *("post-norm relpos", "scale_attn_norm", "shared beit", "shared relpos"),
+}
 """Hosts whose code paths others have, too: slow."""
 
 for_every_host = pytest.mark.parametrize("host", kin_slow(HOSTS, KIN))

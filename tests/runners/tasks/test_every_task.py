@@ -195,6 +195,7 @@ def test_the_loss_falls(name, tmp_path):
     assert curve[-1]["train_loss"] < 0.96 * curve[0]["train_loss"]
 
 
+@pytest.mark.default_run("classification", "segmentation", "text")
 @every_task
 def test_a_diverged_training_is_an_error(name, tmp_path):
     with pytest.raises(NonFiniteLoss):

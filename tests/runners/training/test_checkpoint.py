@@ -82,7 +82,7 @@ def assert_same_weights(one, other):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.default_run("refiner", "augmented")
+@pytest.mark.default_run("augmented")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arch", "train"),
@@ -218,7 +218,7 @@ def spoil_half(path):
     change(path, state={**state, "optimizer": {"state": {}, "param_groups": []}})
 
 
-@pytest.mark.default_run("torn", "origin", "foreign", "versions", "half")
+@pytest.mark.default_run("torn", "origin", "half")
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("spoil", "reason"),

@@ -77,6 +77,7 @@ def test_100000_duplicate_keys_are_answered_at_once() -> None:
     assert found[-1] == ": 100 problems so far: the rest of the file was not read"
 
 
+@pytest.mark.default_run("unknown paths", "equal values", "bad values")
 @pytest.mark.parametrize(
     "text",
     [

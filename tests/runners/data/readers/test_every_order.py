@@ -104,7 +104,7 @@ def test_an_epoch_alone_is_that_epoch_after_others(load):
 
 def every_kind_with_workers() -> list[Any]:
     """Two workers of one folder, one stream and one pipe; all others are slow."""
-    quick = {("folder/toy", 2), ("hfids/parts", 2), ("wds/toy", 2)}
+    quick = {("folder/toy", 2), ("wds/pipe", 2), ("wds/toy", 2)}
     rows = [(kind, num_workers) for kind in KINDS for num_workers in (1, 2, 4)]
     return [pytest.param(*row, marks=pytest.mark.thorough if row in quick else pytest.mark.slow) for row in rows]
 

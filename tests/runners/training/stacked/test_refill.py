@@ -32,6 +32,7 @@ def same_weights(folder, other, spec):
     return all(torch.equal(ours[name], theirs[name]) for name in ours.keys() | theirs.keys())
 
 
+@pytest.mark.default_run("2")
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_trial_that_joins_changes_no_digit_of_any_member(whole, tmp_path, after):
     """It takes the place of one that was stopped, and goes on when the others have completed. Weights are averaged,
