@@ -89,6 +89,7 @@ def test_an_interrupted_search_proposes_what_it_would_have(write_sweep, open_orc
     assert len(whole) == 12
 
 
+@pytest.mark.slow
 def test_eight_workers_never_get_the_same_trial(write_sweep, open_orchestrator):
     orchestrator = open_orchestrator(write_sweep(DISCRETE))
     running, seen = [], []

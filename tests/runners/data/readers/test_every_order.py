@@ -196,6 +196,7 @@ def test_the_size_of_a_stream_is_the_median_of_its_training_images(stream, tmp_p
     assert load_from(stream, tmp_path / "data").info.img_size == (16, 16)
 
 
+@pytest.mark.default_run("wds/toy", "wds/pipe", "hfids/toy", "tfds/toy")
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["wds/toy", *STREAMS])
 def test_a_trial_that_is_stopped_in_an_epoch_continues_with_the_same_bits(name, tmp_path, monkeypatch):
